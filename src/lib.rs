@@ -1,0 +1,1 @@
+//! genflow: generation requests on Kafka become exactly one Temporal workflow each.

@@ -1,0 +1,3 @@
+//! The `genflow` binary.
+
+fn main() {}
