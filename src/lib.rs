@@ -1,1 +1,2 @@
 //! genflow: generation requests on Kafka become exactly one Temporal workflow each.
+pub mod domain;

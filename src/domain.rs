@@ -1,0 +1,21 @@
+//! What genflow speaks of: requests, runs, events, outcomes. Pure: no I/O, no clock, no randomness.
+//!
+//! Names and rules are those of the contract. Everything here is either proof that it is good
+//! (a parsed type) or plain data that goes along in workflow inputs and events as it stands.
+
+mod event;
+mod fingerprint;
+mod ids;
+mod journal;
+mod request;
+mod spec;
+
+pub use event::{
+    BatchSummary, ErrorCode, Event, EventError, EventType, Generated, Kind, Notify, Output, Progress, RecordPosition, Sealed,
+};
+pub use fingerprint::fingerprint;
+pub(crate) use fingerprint::hex;
+pub use ids::{CommandId, InvalidId, RequestId, UserId, WorkflowId};
+pub use journal::{Identity, Journal, Outcome};
+pub use request::{Action, Command, Invalid, Priority, Request, Targets};
+pub use spec::{BatchItem, BatchSpec, ImageSpec, OnFailure, ProviderName, Spec, Strategy, VideoSpec};

@@ -1,0 +1,125 @@
+//! The fingerprint of a request: equal for equal content, so that a repeat can be told from a conflict.
+
+use ring::digest;
+use serde_json::{Map, Value, json};
+
+use super::{ImageSpec, Invalid, Request, Spec, VideoSpec};
+
+/// Returns `f1:` and the SHA-256 of the request's canonical JSON.
+///
+/// Fields at their default are left out, keys are sorted, `requested_at` does not count (contract, section 5):
+/// a field added later changes no fingerprint of a request that does not use it.
+///
+/// # Errors
+/// When a part cannot be written as JSON, which no parsed request does.
+pub fn fingerprint(request: &Request) -> Result<String, Invalid> {
+    let json = canonical(request).map_err(|error| Invalid::new("request", error.to_string()))?;
+    let hash = digest::digest(&digest::SHA256, json.as_bytes());
+    Ok(format!("f1:{}", hex(hash.as_ref())))
+}
+
+/// Returns `bytes` as lower-case hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn canonical(request: &Request) -> Result<String, serde_json::Error> {
+    let spec = match &request.spec {
+        Spec::Video(video) => json!({"video": without(serde_json::to_value(video)?, &json!(VideoSpec::default()))}),
+        Spec::Image(image) => json!({"image": without(serde_json::to_value(image)?, &json!(ImageSpec::default()))}),
+        Spec::Batch(batch) => json!({"batch": serde_json::to_value(batch)?}),
+    };
+    let whole = json!({
+        "request_id": request.id,
+        "user_id": request.user,
+        "spec": spec,
+        "priority": request.priority,
+        "timeout_seconds": request.timeout.map(|timeout| timeout.as_secs()),
+        "targets": request.targets,
+        "notify_on": request.notify_on,
+        "metadata": request.metadata,
+    });
+    let defaults = json!({
+        "priority": "NORMAL",
+        "timeout_seconds": null,
+        "targets": {},
+        "notify_on": ["COMPLETED", "FAILED", "CANCELLED", "REJECTED"],
+        "metadata": {},
+    });
+    serde_json::to_string(&sorted(without(whole, &defaults)))
+}
+
+/// Leaves out the fields of `value` that equal those of `defaults`.
+fn without(value: Value, defaults: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            Value::Object(fields.into_iter().filter(|(key, value)| defaults.get(key) != Some(value)).collect())
+        }
+        other => other,
+    }
+}
+
+/// Sorts the keys of all objects: serde_json keeps insertion order if any crate of the build asks it to.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let mut pairs: Vec<_> = fields.into_iter().collect();
+            pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+            Value::Object(pairs.into_iter().map(|(key, value)| (key, sorted(value))).collect::<Map<_, _>>())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::{EventType, Priority, Targets};
+
+    fn request() -> Request {
+        Request {
+            id: "r-1".to_owned().try_into().unwrap(),
+            user: "u".to_owned().try_into().unwrap(),
+            spec: Spec::Image(ImageSpec { prompt: "a fox".to_owned(), ..ImageSpec::default() }),
+            priority: Priority::Normal,
+            timeout: None,
+            targets: Targets::default(),
+            notify_on: vec![EventType::Completed, EventType::Failed, EventType::Cancelled, EventType::Rejected],
+            metadata: BTreeMap::new(),
+            requested_at: None,
+        }
+    }
+
+    #[test]
+    fn defaults_are_left_out_so_that_the_text_is_stable() {
+        let text = canonical(&request()).unwrap();
+
+        assert_eq!(text, r#"{"request_id":"r-1","spec":{"image":{"prompt":"a fox"}},"user_id":"u"}"#);
+        let hash = digest::digest(&digest::SHA256, text.as_bytes());
+        assert_eq!(fingerprint(&request()).unwrap(), format!("f1:{}", hex(hash.as_ref())));
+    }
+
+    #[test]
+    fn each_field_but_requested_at_counts() {
+        let base = fingerprint(&request()).unwrap();
+        let same = Request { requested_at: Some(7), ..request() };
+        assert_eq!(fingerprint(&same).unwrap(), base);
+
+        let others = [
+            Request { user: "v".to_owned().try_into().unwrap(), ..request() },
+            Request { priority: Priority::High, ..request() },
+            Request { timeout: Some(Duration::from_secs(5)), ..request() },
+            Request { notify_on: vec![], ..request() },
+            Request { metadata: BTreeMap::from([("k".to_owned(), "v".to_owned())]), ..request() },
+            Request { targets: Targets::parse(Some("https://a/b"), None, None).unwrap(), ..request() },
+            Request { spec: Spec::Image(ImageSpec { prompt: "a fox".to_owned(), width: 512, ..ImageSpec::default() }), ..request() },
+        ];
+        for other in others {
+            assert_ne!(fingerprint(&other).unwrap(), base, "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The names of things: each a string that went through one door and is good.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Names one request; doubles as the workflow id of its first run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RequestId(String);
+
+/// Names the tenant on whose behalf a request is made: 1 to 128 characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct UserId(String);
+
+/// Names one command: 1 to 128 characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CommandId(String);
+
+/// Names one run of a request: the request's id, for the n-th retry with `~n` behind it.
+///
+/// It is the Temporal workflow id, the provider's idempotency key, the store path and the key of `gen.results`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct WorkflowId(String);
+
+/// Why a string is not an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidId {
+    /// Too short or too long.
+    #[error("is {0} characters, want 1 to 128")]
+    Length(usize),
+    /// A character that an id may not hold, or not at its start.
+    #[error("holds {0:?}, want a letter or digit first, then letters, digits, '.', '_' or '-'")]
+    Character(char),
+}
+
+const LONGEST: usize = 128;
+
+impl TryFrom<String> for RequestId {
+    type Error = InvalidId;
+
+    fn try_from(raw: String) -> Result<Self, Self::Error> {
+        let allowed = |(at, c): (usize, char)| c.is_ascii_alphanumeric() || at > 0 && matches!(c, '.' | '_' | '-');
+        if !(1..=LONGEST).contains(&raw.chars().count()) {
+            return Err(InvalidId::Length(raw.chars().count()));
+        }
+        match raw.char_indices().find(|&at| !allowed(at)) {
+            Some((_, c)) => Err(InvalidId::Character(c)),
+            None => Ok(Self(raw)),
+        }
+    }
+}
+
+/// Returns `raw` if it has 1 to 128 characters.
+fn bounded(raw: String) -> Result<String, InvalidId> {
+    match raw.chars().count() {
+        1..=LONGEST => Ok(raw),
+        length => Err(InvalidId::Length(length)),
+    }
+}
+
+impl TryFrom<String> for UserId {
+    type Error = InvalidId;
+
+    fn try_from(raw: String) -> Result<Self, Self::Error> {
+        bounded(raw).map(Self)
+    }
+}
+
+impl TryFrom<String> for CommandId {
+    type Error = InvalidId;
+
+    fn try_from(raw: String) -> Result<Self, Self::Error> {
+        bounded(raw).map(Self)
+    }
+}
+
+impl From<RequestId> for String {
+    fn from(id: RequestId) -> Self {
+        id.0
+    }
+}
+
+impl From<UserId> for String {
+    fn from(id: UserId) -> Self {
+        id.0
+    }
+}
+
+impl From<CommandId> for String {
+    fn from(id: CommandId) -> Self {
+        id.0
+    }
+}
+
+impl RequestId {
+    /// Returns the id as it stands.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the id of the `retry`-th run of this request; 0 is the first run.
+    pub fn run(&self, retry: u32) -> WorkflowId {
+        match retry {
+            0 => WorkflowId(self.0.clone()),
+            n => WorkflowId(format!("{}~{n}", self.0)),
+        }
+    }
+}
+
+impl UserId {
+    /// Returns the id as it stands.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl CommandId {
+    /// Returns the id as it stands.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl WorkflowId {
+    /// Returns the id as it stands.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for WorkflowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_are_letters_digits_and_inner_marks() {
+        let long = "a".repeat(128);
+        for good in ["a", "0", "A.b_c-9", "a..b", long.as_str()] {
+            assert!(RequestId::try_from(good.to_owned()).is_ok(), "{good}");
+        }
+        let longer = "a".repeat(129);
+        for bad in ["", "..", ".a", "~", "a~1", "a/b", "a b", "ä", "-a", "_a", longer.as_str()] {
+            assert!(RequestId::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_first_run_bears_the_request_id_and_retries_a_number() {
+        let id = RequestId::try_from("order-7".to_owned()).unwrap();
+
+        assert_eq!(id.run(0).as_str(), "order-7");
+        assert_eq!(id.run(2).as_str(), "order-7~2");
+    }
+}

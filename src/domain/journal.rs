@@ -1,0 +1,215 @@
+//! The events of one run, as its workflow decides them (contract, section 3, rules 2 and 3).
+//!
+//! To decide an event is to append it, complete, to `unconfirmed`. It stays there until an activity that was
+//! given it returned Ok. The outcome is set once; after it nothing is decided any more.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Event, EventError, EventType, Generated, Kind, Notify, Progress, RequestId, UserId};
+
+/// What all events of a run have in common.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The request.
+    pub request: RequestId,
+    /// 0 for its first run.
+    pub retry: u32,
+    /// The batch it is an item of.
+    pub batch: Option<RequestId>,
+    /// The tenant.
+    pub user: UserId,
+    /// What is made.
+    pub kind: Kind,
+    /// The Temporal run id.
+    pub run_id: String,
+    /// Whom to notify, sealed.
+    pub notify: Option<Notify>,
+    /// As the request gave it.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// How a run ends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The result is stored.
+    Completed(Generated),
+    /// There is none, and why.
+    Failed(EventError),
+    /// Somebody asked for the end.
+    Cancelled,
+}
+
+/// The events of one run: how many were decided, which are not confirmed, and whether it has ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Journal {
+    /// Sequence of the next event.
+    pub next: i32,
+    /// Decided events that no activity has confirmed yet, in order.
+    pub unconfirmed: Vec<Event>,
+    /// Unset, then fixed.
+    pub outcome: Option<Outcome>,
+}
+
+const LONGEST_STAGE: usize = 128;
+const LONGEST_MESSAGE: usize = 1000;
+
+impl Journal {
+    /// Decides STARTED, unless this run goes on from one that did.
+    pub fn open(&mut self, identity: &Identity, at: i64) {
+        if self.next == 0 {
+            self.append(identity, EventType::Started, at, |_| {});
+        }
+    }
+
+    /// Decides a PROGRESS; its texts are cut so that no event grows beyond 256 kB (rule 5).
+    pub fn progress(&mut self, identity: &Identity, at: i64, progress: &Progress) {
+        let cut = |text: &str, longest: usize| text.chars().take(longest).collect::<String>();
+        let bounded = Progress {
+            percent: progress.percent.clamp(0, 100),
+            stage: cut(&progress.stage, LONGEST_STAGE),
+            message: progress.message.as_deref().map(|text| cut(text, LONGEST_MESSAGE)),
+        };
+        if self.outcome.is_none() {
+            self.append(identity, EventType::Progress, at, |event| event.progress = Some(bounded));
+        }
+    }
+
+    /// Decides the outcome, unless it is decided already.
+    pub fn close(&mut self, identity: &Identity, at: i64, outcome: Outcome) {
+        if self.outcome.is_some() {
+            return;
+        }
+        match &outcome {
+            Outcome::Completed(generated) => self.append(identity, EventType::Completed, at, |event| {
+                event.result = Some(generated.clone());
+            }),
+            Outcome::Failed(error) => self.append(identity, EventType::Failed, at, |event| {
+                event.error = Some(EventError::new(error.code, &error.message, error.retryable));
+            }),
+            Outcome::Cancelled => self.append(identity, EventType::Cancelled, at, |_| {}),
+        }
+        self.outcome = Some(outcome);
+    }
+
+    /// Takes note that an activity which was given all events below sequence `upto` returned Ok.
+    pub fn confirm(&mut self, upto: i32) {
+        self.unconfirmed.retain(|event| event.sequence >= upto);
+    }
+
+    fn append(&mut self, identity: &Identity, kind_of_event: EventType, at: i64, fill: impl FnOnce(&mut Event)) {
+        let workflow = identity.request.run(identity.retry);
+        let mut event = Event {
+            event_id: Event::id(&workflow, self.next),
+            request_id: identity.request.to_string(),
+            retry: i32::try_from(identity.retry).unwrap_or(i32::MAX),
+            sequence: self.next,
+            batch_id: identity.batch.as_ref().map(ToString::to_string),
+            user_id: identity.user.as_str().to_owned(),
+            kind: identity.kind,
+            kind_of_event,
+            occurred_at: at,
+            workflow_id: Some(workflow.to_string()),
+            run_id: Some(identity.run_id.clone()),
+            progress: None,
+            result: None,
+            batch: None,
+            error: None,
+            record: None,
+            notify: identity.notify.clone(),
+            metadata: identity.metadata.clone(),
+        };
+        fill(&mut event);
+        self.unconfirmed.push(event);
+        self.next += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ErrorCode;
+
+    fn identity() -> Identity {
+        Identity {
+            request: "r".to_owned().try_into().unwrap(),
+            retry: 0,
+            batch: None,
+            user: "u".to_owned().try_into().unwrap(),
+            kind: Kind::Image,
+            run_id: "run".to_owned(),
+            notify: None,
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    fn failed() -> Outcome {
+        Outcome::Failed(EventError::new(ErrorCode::ProviderFailed, "no", false))
+    }
+
+    fn types(journal: &Journal) -> Vec<EventType> {
+        journal.unconfirmed.iter().map(|event| event.kind_of_event).collect()
+    }
+
+    #[test]
+    fn events_are_numbered_from_zero_without_gaps() {
+        let mut journal = Journal::default();
+
+        journal.open(&identity(), 1);
+        journal.progress(&identity(), 2, &Progress { percent: 10, stage: "s".to_owned(), message: None });
+        journal.close(&identity(), 3, Outcome::Cancelled);
+
+        let numbers: Vec<_> = journal.unconfirmed.iter().map(|event| event.sequence).collect();
+        assert_eq!(numbers, [0, 1, 2]);
+        assert_eq!(types(&journal), [EventType::Started, EventType::Progress, EventType::Cancelled]);
+    }
+
+    #[test]
+    fn the_outcome_is_decided_once_and_last() {
+        let mut journal = Journal::default();
+        journal.open(&identity(), 1);
+        journal.close(&identity(), 2, failed());
+
+        journal.close(&identity(), 3, Outcome::Cancelled);
+        journal.progress(&identity(), 4, &Progress { percent: 10, stage: "s".to_owned(), message: None });
+
+        assert_eq!(types(&journal), [EventType::Started, EventType::Failed]);
+        assert_eq!(journal.outcome, Some(failed()));
+    }
+
+    #[test]
+    fn only_what_an_activity_was_given_is_confirmed() {
+        let mut journal = Journal::default();
+        journal.open(&identity(), 1);
+        let given = journal.next;
+        journal.close(&identity(), 2, Outcome::Cancelled);
+
+        journal.confirm(given);
+
+        assert_eq!(types(&journal), [EventType::Cancelled]);
+    }
+
+    #[test]
+    fn a_run_that_goes_on_from_another_does_not_start_twice() {
+        let mut journal = Journal { next: 3, ..Journal::default() };
+
+        journal.open(&identity(), 1);
+
+        assert!(journal.unconfirmed.is_empty());
+    }
+
+    #[test]
+    fn long_texts_are_cut() {
+        let mut journal = Journal::default();
+        let long = "ä".repeat(5000);
+
+        journal.progress(&identity(), 1, &Progress { percent: 300, stage: long.clone(), message: Some(long.clone()) });
+        journal.close(&identity(), 2, Outcome::Failed(EventError { message: long, ..EventError::new(ErrorCode::ProviderFailed, "", true) }));
+
+        let progress = journal.unconfirmed[0].progress.clone().unwrap();
+        assert_eq!((progress.percent, progress.stage.chars().count()), (100, LONGEST_STAGE));
+        assert_eq!(journal.unconfirmed[1].error.clone().unwrap().message.chars().count(), 1000);
+    }
+}

@@ -1,0 +1,216 @@
+//! A generation request and a command, parsed: whoever holds one need not check it again.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::{CommandId, EventType, RequestId, Spec, UserId};
+
+/// One request for one generation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// Names the request.
+    pub id: RequestId,
+    /// The tenant.
+    pub user: UserId,
+    /// What to make.
+    pub spec: Spec,
+    /// Order among waiting requests.
+    pub priority: Priority,
+    /// Deadline counted from the workflow's start; `None` takes the configured one.
+    pub timeout: Option<Duration>,
+    /// Whom to notify.
+    pub targets: Targets,
+    /// Of which events.
+    pub notify_on: Vec<EventType>,
+    /// Given back in every event.
+    pub metadata: BTreeMap<String, String>,
+    /// When the producer first made it, in milliseconds since the epoch.
+    pub requested_at: Option<i64>,
+}
+
+/// Whom to notify of a request's events. Never logged: `Debug` hides the values.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Targets {
+    /// Where to POST signed events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<Url>,
+    /// Where to mail events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// A Slack incoming-webhook URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slack: Option<Url>,
+}
+
+/// Order among waiting requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Priority {
+    /// Temporal priority 5.
+    Low,
+    /// Temporal priority 3.
+    Normal,
+    /// Temporal priority 1.
+    High,
+}
+
+/// Something asked about a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Command {
+    /// Names the command.
+    pub id: CommandId,
+    /// Which request it is about.
+    pub request: RequestId,
+    /// What to do.
+    pub action: Action,
+    /// Why, in the words of whoever asks.
+    pub reason: Option<String>,
+    /// Who asks.
+    pub issued_by: Option<String>,
+}
+
+/// What a command asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Action {
+    /// End the request's run.
+    Cancel,
+    /// Run a failed or cancelled request again.
+    Retry,
+}
+
+/// Which field of a request or command is wrong, and what is wanted there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {problem}")]
+pub struct Invalid {
+    /// The field's path in the message.
+    pub field: String,
+    /// What it is and what is wanted.
+    pub problem: String,
+}
+
+impl Invalid {
+    /// Says that `field` is wrong.
+    pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { field: field.into(), problem: problem.into() }
+    }
+}
+
+const LONGEST_TARGET: usize = 2048;
+
+impl Request {
+    /// Holds the request against the contract's bounds.
+    ///
+    /// # Errors
+    /// The first field out of bounds, with what is wanted.
+    pub fn check(self) -> Result<Self, Invalid> {
+        self.spec.check()?;
+        if let Some(timeout) = self.timeout
+            && !(1..=604_800).contains(&timeout.as_secs())
+        {
+            return Err(Invalid::new("timeout_seconds", format!("is {}, want 1 to 604800", timeout.as_secs())));
+        }
+        let bytes: usize = self.metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if self.metadata.len() > 32 || bytes > 8 * 1024 {
+            let entries = self.metadata.len();
+            return Err(Invalid::new("metadata", format!("has {entries} entries of {bytes} bytes, want at most 32 of 8192")));
+        }
+        Ok(self)
+    }
+}
+
+impl Targets {
+    /// Parses the three targets as they came.
+    ///
+    /// # Errors
+    /// The first that is not what it should be; the message does not repeat the value.
+    pub fn parse(webhook: Option<&str>, email: Option<&str>, slack: Option<&str>) -> Result<Self, Invalid> {
+        Ok(Self {
+            webhook: webhook.map(|raw| http_url("webhook_url", raw)).transpose()?,
+            email: email.map(email_address).transpose()?,
+            slack: slack.map(|raw| http_url("notify_slack", raw)).transpose()?,
+        })
+    }
+
+    /// Tells whether there is nobody to notify.
+    pub fn is_empty(&self) -> bool {
+        self.webhook.is_none() && self.email.is_none() && self.slack.is_none()
+    }
+}
+
+/// Parses an absolute http or https URL of at most 2,048 characters.
+pub(crate) fn http_url(field: &'static str, raw: &str) -> Result<Url, Invalid> {
+    if raw.chars().count() > LONGEST_TARGET {
+        return Err(Invalid::new(field, format!("is longer than {LONGEST_TARGET} characters")));
+    }
+    match Url::parse(raw) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        Ok(_) | Err(_) => Err(Invalid::new(field, "is not an http or https URL")),
+    }
+}
+
+/// Checks the form `local@domain` without spaces or control characters (so no header can be smuggled in).
+fn email_address(raw: &str) -> Result<String, Invalid> {
+    let parts = raw.rsplit_once('@').filter(|(local, domain)| !local.is_empty() && !domain.is_empty());
+    let clean = raw.chars().all(|c| !c.is_control() && !c.is_whitespace() && !matches!(c, ',' | ';' | '<' | '>'));
+    if parts.is_none() || !clean || raw.chars().count() > LONGEST_TARGET {
+        return Err(Invalid::new("notify_email", "is not an email address (local@domain)"));
+    }
+    Ok(raw.to_owned())
+}
+
+impl fmt::Debug for Targets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |set: bool| if set { "set" } else { "none" };
+        f.debug_struct("Targets")
+            .field("webhook", &shown(self.webhook.is_some()))
+            .field("email", &shown(self.email.is_some()))
+            .field("slack", &shown(self.slack.is_some()))
+            .finish()
+    }
+}
+
+impl Priority {
+    /// Returns Temporal's priority key: 1 is served first, 5 last.
+    pub fn key(self) -> u32 {
+        match self {
+            Self::High => 1,
+            Self::Normal => 3,
+            Self::Low => 5,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_that_are_not_what_they_should_be_are_named_without_their_value() {
+        for (webhook, email, slack, field) in [
+            (Some("ftp://host/x"), None, None, "webhook_url"),
+            (Some("no url"), None, None, "webhook_url"),
+            (None, Some("nobody"), None, "notify_email"),
+            (None, Some("a@b\r\nBcc: c@d"), None, "notify_email"),
+            (None, None, Some("slack"), "notify_slack"),
+        ] {
+            let error = Targets::parse(webhook, email, slack).unwrap_err();
+
+            assert_eq!(error.field, field);
+            for secret in [webhook, email, slack].into_iter().flatten() {
+                assert!(!error.to_string().contains(secret));
+            }
+        }
+    }
+
+    #[test]
+    fn targets_are_not_shown() {
+        let targets = Targets::parse(Some("https://example.com/secret-token"), None, None).unwrap();
+
+        assert!(!format!("{targets:?}").contains("secret-token"));
+    }
+}
