@@ -40,6 +40,8 @@ mod media;
 mod order;
 mod replicate;
 mod script;
+#[cfg(test)]
+mod tests;
 
 /// How many jobs, and how many client ids, are remembered.
 const REMEMBERED: usize = 100_000;
