@@ -1,0 +1,208 @@
+//! The provider simulator: stands in for the paid outside API, over real HTTP.
+//!
+//! Speaks Replicate's protocol, makes real, decodable files, and fails on demand: a request carries its own
+//! faults in `input.sim` (see `script`), so tests that share one simulator do not disturb each other.
+//! `GET /_sim/ledger` tells what was submitted and accepted, which is how a test counts what would have been paid.
+//! Nothing of it is durable, and nothing else in the crate depends on it.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{DefaultBodyLimit, Path, Query, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use futures::{StreamExt, stream};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    job::Phase,
+    ledger::Ledger,
+    line::{Line, Lines},
+    script::OutputFault,
+};
+
+mod job;
+mod ledger;
+mod line;
+mod media;
+mod order;
+mod replicate;
+mod script;
+#[cfg(test)]
+mod tests;
+
+/// How many jobs, and how many client ids, are remembered.
+const REMEMBERED: usize = 100_000;
+/// The largest request body; a prompt is far smaller, an image sent as a data URL may not be.
+const LARGEST_BODY: usize = 1024 * 1024;
+
+const ABOUT: &str = "genflow provider simulator\n\n\
+    Speaks Replicate's HTTP API under /v1; any bearer token but \"bad\" will do.\n\
+    /_sim/ledger[?key=...]  what was submitted and accepted\n\
+    /_sim/health            200 while it runs\n";
+
+/// How a [`Simulator`] is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where to listen; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// How long a job runs when its request does not say.
+    pub job_time: Duration,
+}
+
+/// A simulated provider that listens, and answers once it is run.
+#[derive(Debug)]
+pub struct Simulator {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+}
+
+impl Simulator {
+    /// Listens on the address of `options`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the address cannot be bound.
+    pub async fn bind(options: Options) -> io::Result<Self> {
+        let Options { listen, job_time } = options;
+        let listener = TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
+        let shared = Shared {
+            ledger: Mutex::new(Ledger::new(REMEMBERED)),
+            job_time,
+            address,
+        };
+        Ok(Self {
+            listener,
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Returns the address it listens on, with the port that was picked.
+    pub fn address(&self) -> SocketAddr {
+        self.shared.address
+    }
+
+    /// Serves until `stop`, then cuts every connection and returns at once.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the server does; a bad connection or request never ends it.
+    pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
+        let Self { listener, shared } = self;
+        let lines = Lines {
+            listener,
+            stop: stop.clone(),
+        };
+        let service = routes(shared).into_make_service_with_connect_info::<Line>();
+        axum::serve(lines, service)
+            .with_graceful_shutdown(stop.cancelled_owned())
+            .await
+    }
+}
+
+/// What all requests share.
+#[derive(Debug)]
+struct Shared {
+    ledger: Mutex<Ledger>,
+    job_time: Duration,
+    address: SocketAddr,
+}
+
+impl Shared {
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn routes(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/", get(ABOUT))
+        .route("/_sim/health", get("ok\n"))
+        .route("/_sim/ledger", get(ledger))
+        .route("/files/{id}/{name}", get(file))
+        .merge(replicate::routes())
+        .fallback(async || replicate::not_found())
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .with_state(shared)
+}
+
+/// Which entries of the ledger are wanted.
+#[derive(Deserialize)]
+struct Wanted {
+    key: Option<String>,
+}
+
+async fn ledger(State(shared): State<Arc<Shared>>, Query(wanted): Query<Wanted>) -> Json<Value> {
+    Json(
+        shared
+            .ledger()
+            .entries(wanted.key.as_deref(), Instant::now()),
+    )
+}
+
+/// Serves a file of a job that succeeded, or what its script has in its place.
+async fn file(
+    State(shared): State<Arc<Shared>>,
+    Path((id, name)): Path<(String, String)>,
+) -> Response {
+    let succeeded = |job: &&mut job::Job| job.phase(Instant::now()) == Phase::Succeeded;
+    let order = shared
+        .ledger()
+        .job(&id)
+        .filter(succeeded)
+        .map(|job| job.order.clone());
+    let Some(order) = order else {
+        return replicate::not_found();
+    };
+    let fault = order.script.output;
+    let made = tokio::task::spawn_blocking(move || media::file(&order, &name)).await;
+    let (kind, bytes) = match made {
+        Ok(Some(Ok(file))) => file,
+        Ok(None) => return replicate::not_found(),
+        Ok(Some(Err(error))) => {
+            return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response();
+        }
+        Err(error) => {
+            return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response();
+        }
+    };
+    match fault {
+        None => ([(header::CONTENT_TYPE, kind)], bytes).into_response(),
+        Some(OutputFault::Missing) => replicate::not_found(),
+        Some(OutputFault::Empty) => ([(header::CONTENT_TYPE, kind)], "").into_response(),
+        Some(OutputFault::Html) => {
+            let page = "<!DOCTYPE html><html><body><h1>Something went wrong</h1></body></html>\n";
+            ([(header::CONTENT_TYPE, "text/html")], page).into_response()
+        }
+        Some(OutputFault::Truncated) => truncated(kind, bytes),
+    }
+}
+
+/// Promises all of `bytes`, sends the first half and cuts the connection.
+fn truncated(kind: &'static str, mut bytes: Vec<u8>) -> Response {
+    let promised = bytes.len().to_string();
+    bytes.truncate(bytes.len() / 2);
+    let half = stream::iter([Ok(bytes)]);
+    let cut = stream::once(async {
+        tokio::task::yield_now().await; // lets hyper flush the half before it sees the error
+        Err(io::Error::from(io::ErrorKind::ConnectionReset))
+    });
+    let head = [
+        (header::CONTENT_TYPE, kind.to_owned()),
+        (header::CONTENT_LENGTH, promised),
+    ];
+    (head, Body::from_stream(half.chain(cut))).into_response()
+}

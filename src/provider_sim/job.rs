@@ -1,0 +1,124 @@
+//! One accepted job and how far it is.
+//!
+//! Nothing runs: where a job stands is worked out from its age each time it is asked for, so a hundred thousand
+//! jobs cost no task and no timer. Invariant: an ended job never changes again.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{order::Order, script::Refusal};
+
+/// No job is starting for longer than this.
+const LONGEST_START: Duration = Duration::from_millis(200);
+
+/// A job that was accepted, and would be paid for.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) id: String,
+    /// The client id it was submitted under.
+    pub(super) key: String,
+    pub(super) model: String,
+    pub(super) version: String,
+    pub(super) order: Order,
+    /// The same moment on both clocks: one to show, one to measure by.
+    pub(super) created: (SystemTime, Instant),
+    /// How long it runs, unless it is stuck.
+    pub(super) run_time: Duration,
+    pub(super) progress: Progress,
+}
+
+/// What was done to a job since it was accepted.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// The job's age when it was canceled.
+    canceled: Option<Duration>,
+    pub(super) cancel_requests: usize,
+    reads: usize,
+}
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Starting,
+    Processing,
+    Succeeded,
+    Failed,
+    Canceled,
+}
+
+impl Phase {
+    pub(super) fn ended(self) -> bool {
+        match self {
+            Self::Starting | Self::Processing => false,
+            Self::Succeeded | Self::Failed | Self::Canceled => true,
+        }
+    }
+}
+
+impl Job {
+    /// Returns where the job stands at `now`.
+    pub(super) fn phase(&self, now: Instant) -> Phase {
+        let age = self.age(now);
+        let script = &self.order.script;
+        if self.progress.canceled.is_some() {
+            Phase::Canceled
+        } else if age < self.start_time() {
+            Phase::Starting
+        } else if script.stuck || age < self.run_time {
+            Phase::Processing
+        } else if script.fail.is_some() {
+            Phase::Failed
+        } else {
+            Phase::Succeeded
+        }
+    }
+
+    /// Returns the part of the work that is done at `now`, 0 to 100.
+    pub(super) fn percent(&self, now: Instant) -> u32 {
+        let worked = self.progress.canceled.unwrap_or_else(|| self.age(now));
+        match self.phase(now) {
+            Phase::Succeeded => 100,
+            Phase::Starting => 0,
+            Phase::Processing | Phase::Failed | Phase::Canceled => {
+                let part = worked.as_secs_f64() / self.run_time.as_secs_f64().max(0.001);
+                (part * 100.0).min(99.0) as u32
+            }
+        }
+    }
+
+    /// Returns how long after its creation work on the job begins.
+    pub(super) fn start_time(&self) -> Duration {
+        LONGEST_START.min(self.run_time / 10)
+    }
+
+    /// Returns how long after its creation the job ended, if it has at `now`.
+    pub(super) fn end_time(&self, now: Instant) -> Option<Duration> {
+        self.phase(now)
+            .ended()
+            .then(|| self.progress.canceled.unwrap_or(self.run_time))
+    }
+
+    /// Notes that the job was read; returns the refusal its script has for this read.
+    pub(super) fn read(&mut self) -> Option<Refusal> {
+        self.progress.reads += 1;
+        self.order.script.poll.get(self.progress.reads - 1).copied()
+    }
+
+    /// Notes that a cancel was asked for; cancels, unless the job has ended or its script refuses this call.
+    pub(super) fn cancel(&mut self, now: Instant) -> Option<Refusal> {
+        self.progress.cancel_requests += 1;
+        let refusal = self
+            .order
+            .script
+            .cancel
+            .get(self.progress.cancel_requests - 1)
+            .copied();
+        if refusal.is_none() && !self.phase(now).ended() {
+            self.progress.canceled = Some(self.age(now));
+        }
+        refusal
+    }
+
+    fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.created.1)
+    }
+}

@@ -1,0 +1,138 @@
+//! The wire: TCP connections that can be cut.
+//!
+//! A cut connection ends at once and sends nothing more, whatever hyper still wants to say; this is how the
+//! simulator loses an answer on demand, and how it stops without waiting for hung requests.
+//! Invariant: after [`Line::cut`] no byte is written.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::{
+    extract::connect_info::Connected,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    serve::{IncomingStream, Listener},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+/// Accepts connections that end when they are cut, and all when `stop` is cancelled.
+pub(super) struct Lines {
+    pub(super) listener: TcpListener,
+    pub(super) stop: CancellationToken,
+}
+
+impl Listener for Lines {
+    type Io = Wire;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Wire, SocketAddr) {
+        let (stream, peer) = Listener::accept(&mut self.listener).await;
+        let cut = self.stop.child_token();
+        let ended = Box::pin(cut.clone().cancelled_owned());
+        (
+            Wire {
+                stream,
+                line: Line(cut),
+                ended,
+            },
+            peer,
+        )
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A handler's hold on the connection its request came by.
+#[derive(Clone, Debug)]
+pub(super) struct Line(CancellationToken);
+
+impl Line {
+    /// Cuts the connection; the response returned is for the type only and is never sent.
+    pub(super) fn cut(&self) -> Response {
+        self.0.cancel();
+        StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    }
+
+    /// Says nothing until the caller hangs up (hyper then drops this future) or the simulator stops.
+    pub(super) async fn hang(&self) -> Response {
+        self.0.cancelled().await;
+        self.cut()
+    }
+}
+
+impl Connected<IncomingStream<'_, Lines>> for Line {
+    fn connect_info(stream: IncomingStream<'_, Lines>) -> Self {
+        stream.io().line.clone()
+    }
+}
+
+/// A TCP stream that fails from the moment its line is cut.
+pub(super) struct Wire {
+    stream: TcpStream,
+    line: Line,
+    ended: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Wire {
+    /// Fails if the line is cut, else wakes the task of `context` when it is.
+    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match self.ended.as_mut().poll(context) {
+            Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.check(context)?;
+        Pin::new(&mut self.stream).poll_read(context, into)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.check(context)?;
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.check(context)?;
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check(context)?;
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,259 @@
+//! An order: the `input` of a submit, parsed once and checked.
+//!
+//! Knows which inputs make an image and which a video, and the limits of both; leaves the bytes to `media`.
+
+use serde::{Deserialize, de};
+use serde_json::{Map, Value};
+
+use super::script::Script;
+
+/// A job that was asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Order {
+    /// The `input` as it came, to be shown again.
+    pub(super) input: Map<String, Value>,
+    pub(super) prompt: String,
+    pub(super) media: Media,
+    pub(super) script: Script,
+}
+
+/// What a job makes.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Media {
+    /// `count` pictures of one size.
+    Images { width: u32, height: u32, count: u32 },
+    /// One film; `width` and `height` are what was asked for.
+    Video {
+        width: u32,
+        height: u32,
+        seconds: f64,
+        fps: u32,
+    },
+}
+
+impl Media {
+    /// Returns the word the ledger uses for it.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Images { .. } => "image",
+            Self::Video { .. } => "video",
+        }
+    }
+}
+
+/// Why an `input` is not an [`Order`].
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InvalidOrder {
+    #[error("input: want an object")]
+    NotAnObject,
+    #[error("input: {0}")]
+    Field(#[from] serde_json::Error),
+    #[error("input.{name}: is {value}, want {low} to {high}")]
+    Range {
+        name: &'static str,
+        value: f64,
+        low: f64,
+        high: f64,
+    },
+}
+
+/// The fields of `input` that the simulator reads.
+#[derive(Deserialize)]
+struct Fields {
+    prompt: String,
+    width: Option<u32>,
+    height: Option<u32>,
+    num_outputs: Option<u32>,
+    duration: Option<f64>,
+    fps: Option<u32>,
+    resolution: Option<Resolution>,
+    #[serde(default)]
+    sim: Script,
+}
+
+impl TryFrom<Value> for Order {
+    type Error = InvalidOrder;
+
+    fn try_from(raw: Value) -> Result<Self, InvalidOrder> {
+        let fields = Fields::deserialize(&raw)?;
+        let Value::Object(input) = raw else {
+            return Err(InvalidOrder::NotAnObject);
+        };
+        let media = media(&fields)?;
+        Ok(Self {
+            input,
+            prompt: fields.prompt,
+            media,
+            script: fields.sim,
+        })
+    }
+}
+
+fn media(fields: &Fields) -> Result<Media, InvalidOrder> {
+    if fields.duration.is_none() && fields.fps.is_none() && fields.resolution.is_none() {
+        return Ok(Media::Images {
+            width: within("width", fields.width.unwrap_or(1024), 1, 4096)?,
+            height: within("height", fields.height.unwrap_or(1024), 1, 4096)?,
+            count: within("num_outputs", fields.num_outputs.unwrap_or(1), 1, 100)?,
+        });
+    }
+    let seconds = fields.duration.unwrap_or(5.0);
+    if !(0.1..=3600.0).contains(&seconds) {
+        return Err(InvalidOrder::Range {
+            name: "duration",
+            value: seconds,
+            low: 0.1,
+            high: 3600.0,
+        });
+    }
+    let Resolution { width, height } = fields.resolution.unwrap_or(Resolution {
+        width: 1280,
+        height: 720,
+    });
+    Ok(Media::Video {
+        width,
+        height,
+        seconds,
+        fps: within("fps", fields.fps.unwrap_or(24), 1, 240)?,
+    })
+}
+
+fn within(name: &'static str, value: u32, low: u32, high: u32) -> Result<u32, InvalidOrder> {
+    if (low..=high).contains(&value) {
+        return Ok(value);
+    }
+    Err(InvalidOrder::Range {
+        name,
+        value: value.into(),
+        low: low.into(),
+        high: high.into(),
+    })
+}
+
+/// A film's size, written `1920x1080` or `1080p`.
+#[derive(Clone, Copy)]
+struct Resolution {
+    width: u32,
+    height: u32,
+}
+
+impl<'de> Deserialize<'de> for Resolution {
+    fn deserialize<D: de::Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        let raw = String::deserialize(source)?;
+        let sides = match raw.split_once('x') {
+            Some((width, height)) => (width.parse().ok(), height.parse().ok()),
+            None => {
+                let height: Option<u32> =
+                    raw.strip_suffix('p').and_then(|lines| lines.parse().ok());
+                (
+                    height
+                        .and_then(|lines| lines.checked_mul(16))
+                        .map(|sixteen| sixteen / 9),
+                    height,
+                )
+            }
+        };
+        match sides {
+            (Some(width @ 1..=8192), Some(height @ 1..=8192)) => Ok(Self { width, height }),
+            _ => Err(de::Error::custom(format!(
+                "resolution is {raw:?}, want \"1920x1080\" or \"1080p\""
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_prompt_alone_is_one_square_picture() {
+        let order = Order::try_from(json!({"prompt": "a cat"})).unwrap();
+
+        assert_eq!(
+            order.media,
+            Media::Images {
+                width: 1024,
+                height: 1024,
+                count: 1
+            }
+        );
+    }
+
+    #[test]
+    fn any_word_of_film_makes_a_video() {
+        for film in [
+            json!({"duration": 3}),
+            json!({"fps": 24}),
+            json!({"resolution": "720p"}),
+        ] {
+            let mut input = film;
+            input["prompt"] = json!("a cat");
+
+            assert_eq!(Order::try_from(input).unwrap().media.kind(), "video");
+        }
+    }
+
+    #[test]
+    fn resolutions_are_read_in_both_spellings() {
+        for (raw, want) in [
+            ("1920x1080", (1920, 1080)),
+            ("720p", (1280, 720)),
+            ("512x768", (512, 768)),
+        ] {
+            let Media::Video { width, height, .. } =
+                Order::try_from(json!({"prompt": "", "resolution": raw}))
+                    .unwrap()
+                    .media
+            else {
+                panic!("{raw} made no video");
+            };
+
+            assert_eq!((width, height), want);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (input, want) in [
+            (json!("a cat"), "invalid type"),
+            (json!({}), "missing field `prompt`"),
+            (json!({"prompt": 7}), "invalid type: integer"),
+            (
+                json!({"prompt": "", "width": 5000}),
+                "input.width: is 5000, want 1 to 4096",
+            ),
+            (
+                json!({"prompt": "", "num_outputs": 0}),
+                "input.num_outputs: is 0",
+            ),
+            (json!({"prompt": "", "duration": 0}), "input.duration: is 0"),
+            (
+                json!({"prompt": "", "resolution": "0x9"}),
+                "want \"1920x1080\" or \"1080p\"",
+            ),
+            (
+                json!({"prompt": "", "sim": {"sumbit": []}}),
+                "unknown field `sumbit`",
+            ),
+            (
+                json!({"prompt": "", "sim": {"submit": [200]}}),
+                "did not match",
+            ),
+            (
+                json!({"prompt": "", "sim": {"poll": [200]}}),
+                "want 300 to 599",
+            ),
+            (
+                json!({"prompt": "", "sim": {"seconds": -1}}),
+                "not a span of seconds",
+            ),
+        ] {
+            let error = Order::try_from(input).unwrap_err().to_string();
+
+            assert!(error.contains(want), "{error}");
+        }
+    }
+}

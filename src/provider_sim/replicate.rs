@@ -1,0 +1,378 @@
+//! Replicate's public HTTP API: predictions in, predictions out.
+//!
+//! Owns the paths, the shapes and the words of that protocol (<https://replicate.com/docs/reference/http>);
+//! leaves what was accepted to `ledger` and how far it is to `job`. Like the real one it ignores
+//! `Idempotency-Key`: two accepted submits are two jobs.
+
+use std::{
+    fmt::Write,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{ConnectInfo, Path, Query, Request, State},
+    http::{HeaderMap, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    Shared,
+    job::{Job, Phase, Progress},
+    ledger::status,
+    line::Line,
+    media,
+    order::{Media, Order},
+    script::{NamedFault, Refusal, SubmitFault},
+};
+
+const PAGE: usize = 100;
+
+/// Returns the routes under `/v1`; each wants a bearer token.
+pub(super) fn routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route(
+            "/v1/models/{owner}/{name}/predictions",
+            post(submit_to_model),
+        )
+        .route("/v1/predictions", post(submit_to_version).get(list))
+        .route("/v1/predictions/{id}", get(read))
+        .route("/v1/predictions/{id}/cancel", post(cancel))
+        .route_layer(middleware::from_fn(authorize))
+}
+
+/// Returns an error as Replicate words it.
+pub(super) fn problem(status: StatusCode, title: &str, detail: &str) -> Response {
+    let body = json!({"title": title, "detail": detail, "status": status.as_u16()});
+    let mut response = (status, Json(body)).into_response();
+    if matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    ) {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+    }
+    response
+}
+
+async fn authorize(request: Request, next: Next) -> Response {
+    let value = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    match value
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .map(str::trim)
+    {
+        None | Some("" | "bad") => {
+            let detail = "You did not pass a valid authentication token";
+            problem(StatusCode::UNAUTHORIZED, "Unauthenticated", detail)
+        }
+        Some(_) => next.run(request).await,
+    }
+}
+
+async fn submit_to_model(
+    state: State<Arc<Shared>>,
+    line: ConnectInfo<Line>,
+    Path((owner, name)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    submit(
+        &state,
+        &line,
+        &headers,
+        body,
+        Some((format!("{owner}/{name}"), "hidden".to_owned())),
+    )
+    .await
+}
+
+async fn submit_to_version(
+    state: State<Arc<Shared>>,
+    line: ConnectInfo<Line>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let target = body["version"].as_str().map(|version| {
+        let (model, id) = version
+            .split_once(':')
+            .unwrap_or(("simulated/model", version));
+        (model.to_owned(), id.to_owned())
+    });
+    submit(&state, &line, &headers, body, target).await
+}
+
+/// Plays one submit as its script has it; `target` is the model and version.
+async fn submit(
+    shared: &Shared,
+    line: &Line,
+    headers: &HeaderMap,
+    mut body: Value,
+    target: Option<(String, String)>,
+) -> Response {
+    let key = client_id(headers, &body);
+    let earlier = shared.ledger().arrive(&key);
+    let order = match Order::try_from(body["input"].take()) {
+        Ok(order) => order,
+        Err(error) => return invalid(&error.to_string()),
+    };
+    let Some(target) = target else {
+        return invalid("version: is missing, want a string");
+    };
+
+    tokio::time::sleep(Duration::from_millis(order.script.delay_submit_ms.into())).await;
+    let fault = order.script.submit.get(earlier).copied();
+    let accept = || shared.accept(key, target, order, &base(shared, headers));
+    match fault {
+        None => (StatusCode::CREATED, Json(accept())).into_response(),
+        Some(SubmitFault::Refuse(refusal)) => refuse(refusal),
+        Some(SubmitFault::Named(NamedFault::Cut)) => line.cut(),
+        Some(SubmitFault::Named(NamedFault::AcceptCut)) => {
+            accept();
+            line.cut()
+        }
+        Some(SubmitFault::Named(NamedFault::AcceptHang)) => {
+            accept();
+            line.hang().await
+        }
+        Some(SubmitFault::Named(NamedFault::AcceptGarbage)) => {
+            accept();
+            let json = [(header::CONTENT_TYPE, "application/json")];
+            (StatusCode::CREATED, json, "{\"id\": <html>").into_response()
+        }
+    }
+}
+
+/// Returns the id by which the client knows its request: header first, then input.
+fn client_id(headers: &HeaderMap, body: &Value) -> String {
+    let header = headers
+        .get("idempotency-key")
+        .and_then(|value| value.to_str().ok());
+    header
+        .or_else(|| body["input"]["genflow_id"].as_str())
+        .unwrap_or_default()
+        .to_owned()
+}
+
+async fn read(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let mut ledger = shared.ledger();
+    let Some(job) = ledger.job(&id) else {
+        return not_found();
+    };
+    match job.read() {
+        Some(refusal) => refuse(refusal),
+        None => Json(prediction(job, Instant::now(), &base(&shared, &headers))).into_response(),
+    }
+}
+
+async fn cancel(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let now = Instant::now();
+    let mut ledger = shared.ledger();
+    let Some(job) = ledger.job(&id) else {
+        return not_found();
+    };
+    match job.cancel(now) {
+        Some(refusal) => refuse(refusal),
+        None => Json(prediction(job, now, &base(&shared, &headers))).into_response(),
+    }
+}
+
+/// Which page of the list is wanted.
+#[derive(Deserialize)]
+struct Listing {
+    cursor: Option<u64>,
+}
+
+async fn list(
+    State(shared): State<Arc<Shared>>,
+    Query(want): Query<Listing>,
+    headers: HeaderMap,
+) -> Json<Value> {
+    let base = base(&shared, &headers);
+    let url = |cursor: Option<u64>| match cursor {
+        Some(cursor) => format!("{base}/v1/predictions?cursor={cursor}"),
+        None => format!("{base}/v1/predictions"),
+    };
+    let ledger = shared.ledger();
+    let now = Instant::now();
+    let page = ledger.page(want.cursor, PAGE);
+    let results: Vec<Value> = page
+        .jobs
+        .iter()
+        .map(|job| prediction(job, now, &base))
+        .collect();
+    Json(json!({
+        "previous": page.newer.map(url),
+        "next": page.older.map(|cursor| url(Some(cursor))),
+        "results": results,
+    }))
+}
+
+impl Shared {
+    /// Takes a job on; returns it as the answer to its submit shows it.
+    fn accept(
+        &self,
+        key: String,
+        (model, version): (String, String),
+        order: Order,
+        base: &str,
+    ) -> Value {
+        let mut id = Uuid::new_v4().simple().to_string();
+        id.truncate(26); // the length of Replicate's own ids
+        let run_time = order
+            .script
+            .seconds
+            .map_or(self.job_time, |seconds| seconds.0);
+        let created = (SystemTime::now(), Instant::now());
+        let job = Job {
+            id,
+            key,
+            model,
+            version,
+            order,
+            created,
+            run_time,
+            progress: Progress::default(),
+        };
+        let shown = shown(&job, Phase::Starting, created.1, base);
+        self.ledger().accept(job);
+        shown
+    }
+}
+
+/// Returns `job` as it stands at `now`.
+fn prediction(job: &Job, now: Instant, base: &str) -> Value {
+    let phase = job.phase(now);
+    let mut shown = shown(job, phase, now, base);
+    if let Some(state) = &job.order.script.state
+        && !phase.ended()
+    {
+        shown["status"] = json!(state);
+    }
+    shown
+}
+
+fn shown(job: &Job, phase: Phase, now: Instant, base: &str) -> Value {
+    let after = |span: Duration| job.created.0.checked_add(span).map(timestamp);
+    let ended = job.end_time(now).filter(|_| phase.ended());
+    let metrics = match (phase, ended) {
+        (Phase::Succeeded, Some(end)) => {
+            json!({"predict_time": (end - job.start_time()).as_secs_f64()})
+        }
+        _ => json!({}),
+    };
+    json!({
+        "id": job.id,
+        "model": job.model,
+        "version": job.version,
+        "input": job.order.input,
+        "logs": logs(job, phase, now),
+        "output": (phase == Phase::Succeeded).then(|| output(job, base)),
+        "error": job.order.script.fail.as_ref().filter(|_| phase == Phase::Failed),
+        "status": status(phase),
+        "source": "api",
+        "data_removed": false,
+        "created_at": timestamp(job.created.0),
+        "started_at": (phase != Phase::Starting).then(|| after(job.start_time())).flatten(),
+        "completed_at": ended.and_then(after),
+        "metrics": metrics,
+        "urls": {
+            "get": format!("{base}/v1/predictions/{}", job.id),
+            "cancel": format!("{base}/v1/predictions/{}/cancel", job.id),
+        },
+    })
+}
+
+/// Returns a list of URLs for pictures and a bare URL for a film: models on Replicate do both.
+fn output(job: &Job, base: &str) -> Value {
+    let mut urls = media::names(&job.order.media)
+        .into_iter()
+        .map(|name| format!("{base}/files/{}/{name}", job.id));
+    match job.order.media {
+        Media::Images { .. } => urls.collect(),
+        Media::Video { .. } => urls.next().into(),
+    }
+}
+
+/// Returns what a model prints through tqdm: a line for each twentieth of the work that is done.
+fn logs(job: &Job, phase: Phase, now: Instant) -> String {
+    let mut logs = String::new();
+    if phase == Phase::Starting {
+        return logs;
+    }
+    let run_time = job.run_time.as_secs_f64();
+    for step in 0..=job.percent(now) / 5 {
+        let full = step as usize / 2;
+        let (bar, rest) = ("█".repeat(full), " ".repeat(10 - full));
+        let spent = run_time * f64::from(step) / 20.0;
+        let left = run_time - spent;
+        // Writing to a string cannot fail.
+        writeln!(
+            logs,
+            "{:>3}%|{bar}{rest}| {step}/20 [{spent:05.2}<{left:05.2}]",
+            step * 5
+        )
+        .ok();
+    }
+    logs
+}
+
+/// Returns the address the caller reached us by; URLs in answers start with it.
+fn base(shared: &Shared, headers: &HeaderMap) -> String {
+    match headers
+        .get(header::HOST)
+        .and_then(|value| value.to_str().ok())
+    {
+        Some(host) => format!("http://{host}"),
+        None => format!("http://{}", shared.address),
+    }
+}
+
+fn timestamp(at: SystemTime) -> String {
+    DateTime::<Utc>::from(at).to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+fn refuse(Refusal(status): Refusal) -> Response {
+    problem(
+        status,
+        status.canonical_reason().unwrap_or("Refused"),
+        "The simulator was told to refuse this request.",
+    )
+}
+
+fn invalid(detail: &str) -> Response {
+    problem(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "Input validation failed",
+        detail,
+    )
+}
+
+pub(super) fn not_found() -> Response {
+    problem(
+        StatusCode::NOT_FOUND,
+        "Not found",
+        "The requested resource could not be found.",
+    )
+}

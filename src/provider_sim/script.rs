@@ -1,0 +1,103 @@
+//! The script: the faults one request asks for, carried in its own `input.sim`.
+//!
+//! In-band, so that tests running side by side do not disturb each other. Pure data; who plays which line is
+//! decided in `ledger`. An unknown field is refused, so that a misspelt fault is not a test that proves nothing.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use serde::Deserialize;
+
+/// What is to go wrong with one job, and when.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Script {
+    /// How long the job runs, instead of the simulator's default.
+    pub(super) seconds: Option<Seconds>,
+    /// One line for each submit of the same client id, in order; then submits work.
+    pub(super) submit: Vec<SubmitFault>,
+    /// A wait before the submit is accepted and answered.
+    pub(super) delay_submit_ms: u32,
+    /// The error text the job ends with, instead of succeeding.
+    pub(super) fail: Option<String>,
+    /// Whether the job never ends.
+    pub(super) stuck: bool,
+    /// The status reported while the job runs.
+    pub(super) state: Option<String>,
+    /// One refusal for each read of the prediction, in order; then reads work.
+    pub(super) poll: Vec<Refusal>,
+    /// One refusal for each cancel of the prediction, in order; then cancels work.
+    pub(super) cancel: Vec<Refusal>,
+    /// What is wrong with the files.
+    pub(super) output: Option<OutputFault>,
+}
+
+/// What happens to one submit.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum SubmitFault {
+    /// Not accepted, answered with this status.
+    Refuse(Refusal),
+    /// A fault that has a name.
+    Named(NamedFault),
+}
+
+/// The faults of a submit that are more than a status.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum NamedFault {
+    /// Not accepted; the connection is cut without a byte.
+    Cut,
+    /// Accepted; the connection is cut without a byte.
+    AcceptCut,
+    /// Accepted, and never answered.
+    AcceptHang,
+    /// Accepted, and answered 201 with a body that is not JSON.
+    AcceptGarbage,
+}
+
+/// What is wrong with the files of a job that succeeded.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OutputFault {
+    /// 200 with an HTML error page.
+    Html,
+    /// 404.
+    Missing,
+    /// A `Content-Length` larger than what is sent.
+    Truncated,
+    /// 200 with no bytes.
+    Empty,
+}
+
+/// A status that turns a request down: 300 to 599.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "u16")]
+pub(super) struct Refusal(pub(super) StatusCode);
+
+impl TryFrom<u16> for Refusal {
+    type Error = String;
+
+    fn try_from(raw: u16) -> Result<Self, Self::Error> {
+        StatusCode::from_u16(raw)
+            .ok()
+            .filter(|_| (300..600).contains(&raw))
+            .map(Self)
+            .ok_or_else(|| format!("status is {raw}, want 300 to 599"))
+    }
+}
+
+/// A span given as a JSON number of seconds.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "f64")]
+pub(super) struct Seconds(pub(super) Duration);
+
+impl TryFrom<f64> for Seconds {
+    type Error = String;
+
+    fn try_from(raw: f64) -> Result<Self, Self::Error> {
+        Duration::try_from_secs_f64(raw)
+            .map(Self)
+            .map_err(|_| format!("{raw} is not a span of seconds"))
+    }
+}

@@ -1,0 +1,153 @@
+//! Schema ids and schemas: one cache, one failure policy.
+//!
+//! Only what the registry said for good is kept: a schema by its id, the id of one of ours by subject. A failure is
+//! never kept, so a registry that comes back is used at once. "No such id" counts only when the registry itself says so.
+
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use apache_avro::Schema;
+use schema_registry_converter::async_impl::schema_registry::{SrSettings, get_schema_by_id, post_schema};
+use schema_registry_converter::error::SRCError;
+use schema_registry_converter::schema_registry_common::{RawError, SchemaType, SuppliedSchema};
+
+use crate::avro::{self, Ours};
+
+/// Why the registry did not help.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It knows no schema of that id.
+    #[error("the registry knows no schema {0}")]
+    Unknown(u32),
+    /// It knows one that this version cannot parse.
+    #[error("schema {0} of the registry is not Avro that can be read")]
+    Unparsable(u32, #[source] Box<apache_avro::Error>),
+    /// It did not answer as it should; it may later.
+    #[error("the schema registry is unavailable")]
+    Unavailable(#[source] SRCError),
+    /// It refused to register one of our schemas.
+    #[error("the schema registry refuses the schema of {subject}")]
+    Refused {
+        /// Subject name.
+        subject: String,
+        /// What it said.
+        #[source]
+        source: SRCError,
+    },
+}
+
+/// A client of the schema registry.
+#[derive(Debug)]
+pub struct Registry {
+    base: String,
+    settings: SrSettings,
+    schemas: Mutex<HashMap<u32, Arc<Schema>>>,
+    ids: Mutex<HashMap<String, u32>>,
+}
+
+/// How long one call may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Registry {
+    /// Makes a client of the registry at `base` (no trailing slash needed); makes no call.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be built.
+    pub fn new(base: &str) -> Result<Self, Error> {
+        let base = base.trim_end_matches('/').to_owned();
+        let mut settings = SrSettings::new_builder(base.clone());
+        settings.set_timeout(CALL_TIMEOUT);
+        let settings = settings.build().map_err(Error::Unavailable)?;
+        Ok(Self { base, settings, schemas: Mutex::default(), ids: Mutex::default() })
+    }
+
+    /// Returns the schema of that id.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] only when the registry said so.
+    pub async fn schema(&self, id: u32) -> Result<Arc<Schema>, Error> {
+        if let Some(schema) = locked(&self.schemas).get(&id) {
+            return Ok(schema.clone());
+        }
+        let found = get_schema_by_id(id, &self.settings).await.map_err(|error| {
+            if is_not_found(&error) { Error::Unknown(id) } else { Error::Unavailable(error) }
+        })?;
+        let schema = Schema::parse_str(&found.schema).map_err(|error| Error::Unparsable(id, Box::new(error)))?;
+        let schema = Arc::new(schema);
+        locked(&self.schemas).insert(id, schema.clone());
+        Ok(schema)
+    }
+
+    /// Registers one of our schemas under `subject`, or finds it there, and returns its id.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when it breaks the subject's compatibility.
+    pub async fn id_of(&self, subject: &str, ours: &Ours) -> Result<u32, Error> {
+        if let Some(id) = locked(&self.ids).get(subject) {
+            return Ok(*id);
+        }
+        let supplied = SuppliedSchema {
+            name: Some(ours.name.to_owned()),
+            schema_type: SchemaType::Avro,
+            schema: ours.text.to_owned(),
+            references: Vec::new(),
+            properties: None,
+            tags: None,
+        };
+        let registered = post_schema(&self.settings, subject.to_owned(), supplied).await.map_err(|source| {
+            match code(&source) {
+                Some(409 | 42201) => Error::Refused { subject: subject.to_owned(), source },
+                Some(_) | None => Error::Unavailable(source),
+            }
+        })?;
+        locked(&self.ids).insert(subject.to_owned(), registered.id);
+        Ok(registered.id)
+    }
+
+    /// Returns the Confluent-framed bytes of `value`, for `topic` by TopicNameStrategy.
+    ///
+    /// # Errors
+    /// As [`Registry::id_of`]; or the value does not fit its schema.
+    pub async fn encode<T: serde::Serialize + Sync>(
+        &self, topic: &str, ours: &Ours, value: &T,
+    ) -> Result<Vec<u8>, EncodeError> {
+        let id = self.id_of(&format!("{topic}-value"), ours).await?;
+        Ok(avro::frame(id, &avro::write(ours, value)?))
+    }
+
+    /// Returns where a reader finds the schema of that id: the CloudEvents attribute `dataschema`.
+    pub fn schema_url(&self, id: u32) -> String {
+        format!("{}/schemas/ids/{id}", self.base)
+    }
+
+    /// Returns the base URL, without a trailing slash.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+}
+
+/// Why a message could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// The registry did not help.
+    #[error(transparent)]
+    Registry(#[from] Error),
+    /// The value does not fit its schema.
+    #[error("a message does not fit its schema")]
+    Value(#[from] avro::Error),
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns the registry's own error code, if it answered with one.
+fn code(error: &SRCError) -> Option<i64> {
+    error.source()?.downcast_ref::<RawError>().map(|raw| i64::from(raw.error_code))
+}
+
+fn is_not_found(error: &SRCError) -> bool {
+    matches!(code(error), Some(40401..=40403))
+}
