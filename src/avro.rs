@@ -18,8 +18,8 @@ use serde::Serialize;
 
 use self::fields::Fields;
 use crate::domain::{
-    Action, BatchItem, BatchSpec, Command, Event, EventType, ImageSpec, Invalid, Kind, OnFailure, Priority,
-    ProviderName, Request, Spec, Strategy, Targets, VideoSpec,
+    Action, BatchItem, BatchSpec, Command, Event, EventType, ImageSpec, Invalid, Kind, OnFailure,
+    Priority, ProviderName, Request, Spec, Strategy, Targets, VideoSpec,
 };
 
 /// One of our schemas: its text as registered, and parsed.
@@ -83,9 +83,16 @@ pub static EVENT: LazyLock<Ours> = ours!("GenerationEvent");
 pub static RECEIPT: LazyLock<Ours> = ours!("NotificationReceipt");
 
 impl Ours {
-    #[expect(clippy::expect_used, reason = "the text is part of the program; a test parses each")]
+    #[expect(
+        clippy::expect_used,
+        reason = "the text is part of the program; a test parses each"
+    )]
     fn parse(name: &'static str, text: &'static str) -> Self {
-        Self { name, text, schema: Schema::parse_str(text).expect("a schema of ours parses") }
+        Self {
+            name,
+            text,
+            schema: Schema::parse_str(text).expect("a schema of ours parses"),
+        }
     }
 }
 
@@ -123,7 +130,10 @@ pub fn read_request(writer: &Schema, datum: &[u8]) -> Result<Request, Error> {
     let fields = Fields::of(&value).map_err(|error| Error::Invalid { error, named: None })?;
     request(&fields)
         .and_then(Request::check)
-        .map_err(|error| Error::Invalid { error, named: named(&fields).ok().map(Box::new) })
+        .map_err(|error| Error::Invalid {
+            error,
+            named: named(&fields).ok().map(Box::new),
+        })
 }
 
 /// Reads a command, written with `writer`.
@@ -150,8 +160,12 @@ pub fn read_event(writer: &Schema, datum: &[u8]) -> Result<Event, Error> {
 /// # Errors
 /// [`Error::Datum`] when the value does not fit, which a test of each shape rules out.
 pub fn write<T: Serialize>(ours: &Ours, value: &T) -> Result<Vec<u8>, Error> {
-    let writer = GenericDatumWriter::builder(&ours.schema).build().map_err(|error| Error::Datum(Box::new(error)))?;
-    writer.write_ser_to_vec(value).map_err(|error| Error::Datum(Box::new(error)))
+    let writer = GenericDatumWriter::builder(&ours.schema)
+        .build()
+        .map_err(|error| Error::Datum(Box::new(error)))?;
+    writer
+        .write_ser_to_vec(value)
+        .map_err(|error| Error::Datum(Box::new(error)))
 }
 
 fn read(writer: &Schema, datum: &[u8], ours: &Ours) -> Result<Value, Error> {
@@ -187,7 +201,9 @@ fn request(fields: &Fields<'_>) -> Result<Request, Invalid> {
     let user = fields.string("user_id")?.to_owned();
     Ok(Request {
         id: fields.string("request_id")?.to_owned().try_into()?,
-        user: user.try_into().map_err(|error| Invalid::new("user_id", format!("{error}")))?,
+        user: user
+            .try_into()
+            .map_err(|error| Invalid::new("user_id", format!("{error}")))?,
         spec: match fields.branch("spec")? {
             (0, video) => Spec::Video(video_spec(&video)?),
             (1, image) => Spec::Image(image_spec(&image)?),
@@ -220,7 +236,10 @@ fn targets(fields: &Fields<'_>) -> Result<Targets, Invalid> {
 
 fn notify_on(fields: &Fields<'_>) -> Result<Vec<EventType>, Invalid> {
     let names = fields.symbols("notify_on")?;
-    let known = names.into_iter().map(EventType::parse).filter(|kind| *kind != EventType::Unknown);
+    let known = names
+        .into_iter()
+        .map(EventType::parse)
+        .filter(|kind| *kind != EventType::Unknown);
     Ok(known.collect())
 }
 
@@ -253,7 +272,10 @@ fn image_spec(fields: &Fields<'_>) -> Result<ImageSpec, Invalid> {
 }
 
 fn provider(fields: &Fields<'_>) -> Result<Option<ProviderName>, Invalid> {
-    fields.optional_string("provider")?.map(|raw| ProviderName::parse("spec.provider", raw)).transpose()
+    fields
+        .optional_string("provider")?
+        .map(|raw| ProviderName::parse("spec.provider", raw))
+        .transpose()
 }
 
 fn batch_spec(fields: &Fields<'_>) -> Result<BatchSpec, Invalid> {
@@ -261,15 +283,29 @@ fn batch_spec(fields: &Fields<'_>) -> Result<BatchSpec, Invalid> {
         strategy: match fields.symbol("strategy")? {
             "PARALLEL" => Strategy::Parallel,
             "SEQUENTIAL" => Strategy::Sequential,
-            _ => return Err(Invalid::new("spec.strategy", "is unknown, want PARALLEL or SEQUENTIAL")),
+            _ => {
+                return Err(Invalid::new(
+                    "spec.strategy",
+                    "is unknown, want PARALLEL or SEQUENTIAL",
+                ));
+            }
         },
         max_concurrent: fields.int("max_concurrent")?,
         on_failure: match fields.symbol("on_failure")? {
             "CONTINUE" => OnFailure::Continue,
             "STOP" => OnFailure::Stop,
-            _ => return Err(Invalid::new("spec.on_failure", "is unknown, want CONTINUE or STOP")),
+            _ => {
+                return Err(Invalid::new(
+                    "spec.on_failure",
+                    "is unknown, want CONTINUE or STOP",
+                ));
+            }
         },
-        items: fields.records("items")?.iter().map(batch_item).collect::<Result<_, _>>()?,
+        items: fields
+            .records("items")?
+            .iter()
+            .map(batch_item)
+            .collect::<Result<_, _>>()?,
     })
 }
 
@@ -290,7 +326,9 @@ fn batch_item(fields: &Fields<'_>) -> Result<BatchItem, Invalid> {
 fn command(fields: &Fields<'_>) -> Result<Command, Invalid> {
     let id = fields.string("command_id")?.to_owned();
     Ok(Command {
-        id: id.try_into().map_err(|error| Invalid::new("command_id", format!("{error}")))?,
+        id: id
+            .try_into()
+            .map_err(|error| Invalid::new("command_id", format!("{error}")))?,
         request: fields.string("request_id")?.to_owned().try_into()?,
         action: match fields.symbol("action")? {
             "CANCEL" => Action::Cancel,

@@ -11,11 +11,14 @@ mod request;
 mod spec;
 
 pub use event::{
-    BatchSummary, ErrorCode, Event, EventError, EventType, Generated, Kind, Notify, Output, Progress, RecordPosition, Sealed,
+    BatchSummary, ErrorCode, Event, EventError, EventType, Generated, Kind, Notify, Output,
+    Progress, RecordPosition, Sealed,
 };
 pub use fingerprint::fingerprint;
 pub(crate) use fingerprint::hex;
 pub use ids::{CommandId, InvalidId, RequestId, UserId, WorkflowId};
 pub use journal::{Identity, Journal, Outcome};
 pub use request::{Action, Command, Invalid, Priority, Request, Targets};
-pub use spec::{BatchItem, BatchSpec, ImageSpec, OnFailure, ProviderName, Spec, Strategy, VideoSpec};
+pub use spec::{
+    BatchItem, BatchSpec, ImageSpec, OnFailure, ProviderName, Spec, Strategy, VideoSpec,
+};

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use apache_avro::Schema;
-use schema_registry_converter::async_impl::schema_registry::{SrSettings, get_schema_by_id, post_schema};
+use schema_registry_converter::async_impl::schema_registry::{
+    SrSettings, get_schema_by_id, post_schema,
+};
 use schema_registry_converter::error::SRCError;
 use schema_registry_converter::schema_registry_common::{RawError, SchemaType, SuppliedSchema};
 
@@ -60,7 +62,12 @@ impl Registry {
         let mut settings = SrSettings::new_builder(base.clone());
         settings.set_timeout(CALL_TIMEOUT);
         let settings = settings.build().map_err(Error::Unavailable)?;
-        Ok(Self { base, settings, schemas: Mutex::default(), ids: Mutex::default() })
+        Ok(Self {
+            base,
+            settings,
+            schemas: Mutex::default(),
+            ids: Mutex::default(),
+        })
     }
 
     /// Returns the schema of that id.
@@ -71,10 +78,17 @@ impl Registry {
         if let Some(schema) = locked(&self.schemas).get(&id) {
             return Ok(schema.clone());
         }
-        let found = get_schema_by_id(id, &self.settings).await.map_err(|error| {
-            if is_not_found(&error) { Error::Unknown(id) } else { Error::Unavailable(error) }
-        })?;
-        let schema = Schema::parse_str(&found.schema).map_err(|error| Error::Unparsable(id, Box::new(error)))?;
+        let found = get_schema_by_id(id, &self.settings)
+            .await
+            .map_err(|error| {
+                if is_not_found(&error) {
+                    Error::Unknown(id)
+                } else {
+                    Error::Unavailable(error)
+                }
+            })?;
+        let schema = Schema::parse_str(&found.schema)
+            .map_err(|error| Error::Unparsable(id, Box::new(error)))?;
         let schema = Arc::new(schema);
         locked(&self.schemas).insert(id, schema.clone());
         Ok(schema)
@@ -88,20 +102,20 @@ impl Registry {
         if let Some(id) = locked(&self.ids).get(subject) {
             return Ok(*id);
         }
-        let supplied = SuppliedSchema {
-            name: Some(ours.name.to_owned()),
-            schema_type: SchemaType::Avro,
-            schema: ours.text.to_owned(),
-            references: Vec::new(),
-            properties: None,
-            tags: None,
-        };
-        let registered = post_schema(&self.settings, subject.to_owned(), supplied).await.map_err(|source| {
-            match code(&source) {
-                Some(409 | 42201) => Error::Refused { subject: subject.to_owned(), source },
+        let supplied = SuppliedSchema::new(
+            Some(ours.name.to_owned()),
+            SchemaType::Avro,
+            ours.text.to_owned(),
+        );
+        let registered = post_schema(&self.settings, subject.to_owned(), supplied)
+            .await
+            .map_err(|source| match code(&source) {
+                Some(409 | 42201) => Error::Refused {
+                    subject: subject.to_owned(),
+                    source,
+                },
                 Some(_) | None => Error::Unavailable(source),
-            }
-        })?;
+            })?;
         locked(&self.ids).insert(subject.to_owned(), registered.id);
         Ok(registered.id)
     }
@@ -111,7 +125,10 @@ impl Registry {
     /// # Errors
     /// As [`Registry::id_of`]; or the value does not fit its schema.
     pub async fn encode<T: serde::Serialize + Sync>(
-        &self, topic: &str, ours: &Ours, value: &T,
+        &self,
+        topic: &str,
+        ours: &Ours,
+        value: &T,
     ) -> Result<Vec<u8>, EncodeError> {
         let id = self.id_of(&format!("{topic}-value"), ours).await?;
         Ok(avro::frame(id, &avro::write(ours, value)?))
@@ -145,7 +162,10 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// Returns the registry's own error code, if it answered with one.
 fn code(error: &SRCError) -> Option<i64> {
-    error.source()?.downcast_ref::<RawError>().map(|raw| i64::from(raw.error_code))
+    error
+        .source()?
+        .downcast_ref::<RawError>()
+        .map(|raw| i64::from(raw.error_code))
 }
 
 fn is_not_found(error: &SRCError) -> bool {

@@ -22,13 +22,18 @@ impl<'v> Fields<'v> {
     fn at(path: &'static str, value: &'v Value) -> Result<Self, Invalid> {
         match inner(value) {
             Value::Record(fields) => Ok(Self { path, fields }),
-            other => Err(Invalid::new(path, format!("is {}, want a record", name_of(other)))),
+            other => Err(Invalid::new(
+                path,
+                format!("is {}, want a record", name_of(other)),
+            )),
         }
     }
 
     fn get(&self, name: &str) -> Result<&'v Value, Invalid> {
         let found = self.fields.iter().find(|(field, _)| field == name);
-        found.map(|(_, value)| value).ok_or_else(|| self.wrong(name, "is missing"))
+        found
+            .map(|(_, value)| value)
+            .ok_or_else(|| self.wrong(name, "is missing"))
     }
 
     fn wrong(&self, name: &str, problem: &str) -> Invalid {
@@ -123,7 +128,10 @@ impl<'v> Fields<'v> {
     }
 
     pub(super) fn records(&self, name: &'static str) -> Result<Vec<Fields<'v>>, Invalid> {
-        self.array(name)?.iter().map(|item| Fields::at(name, item)).collect()
+        self.array(name)?
+            .iter()
+            .map(|item| Fields::at(name, item))
+            .collect()
     }
 
     /// Returns which branch of a union of records stands there, and the record.

@@ -184,7 +184,7 @@ pub struct EventError {
 }
 
 /// Where a refused record stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RecordPosition {
     /// Topic name.
     pub topic: String,
@@ -270,7 +270,10 @@ impl ErrorCode {
 
     /// Returns the code as it stands in events and `dlq.reason`.
     pub fn as_str(self) -> &'static str {
-        Self::ALL.iter().find(|(code, _)| *code == self).map_or("", |(_, name)| name)
+        Self::ALL
+            .iter()
+            .find(|(code, _)| *code == self)
+            .map_or("", |(_, name)| name)
     }
 }
 
@@ -285,7 +288,9 @@ impl TryFrom<String> for ErrorCode {
 
     fn try_from(raw: String) -> Result<Self, Self::Error> {
         let found = Self::ALL.iter().find(|(_, name)| *name == raw);
-        found.map(|(code, _)| *code).ok_or_else(|| format!("unknown error code {raw:?}"))
+        found
+            .map(|(code, _)| *code)
+            .ok_or_else(|| format!("unknown error code {raw:?}"))
     }
 }
 
@@ -305,10 +310,17 @@ impl EventType {
 
     /// Returns the type of that name; [`EventType::Unknown`] for a name of a later version.
     pub fn parse(raw: &str) -> Self {
-        [Self::Started, Self::Progress, Self::Completed, Self::Failed, Self::Cancelled, Self::Rejected]
-            .into_iter()
-            .find(|kind| kind.as_str() == raw)
-            .unwrap_or(Self::Unknown)
+        [
+            Self::Started,
+            Self::Progress,
+            Self::Completed,
+            Self::Failed,
+            Self::Cancelled,
+            Self::Rejected,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == raw)
+        .unwrap_or(Self::Unknown)
     }
 
     /// Tells whether nothing comes after it in its run.
@@ -345,21 +357,43 @@ impl Event {
 
     /// Returns the id of the event that answers a refused record (contract, section 3, rule 10).
     pub fn rejection_id(record: &RecordPosition, code: ErrorCode) -> String {
-        let RecordPosition { topic, partition, offset } = record;
+        let RecordPosition {
+            topic,
+            partition,
+            offset,
+        } = record;
         let name = format!("{topic}/{partition}/{offset}/{}", code.as_str());
         Uuid::new_v5(&EVENT_IDS, name.as_bytes()).to_string()
     }
 
     /// Returns the event without `notify`: what `gen.results` and webhooks carry.
     pub fn public(&self) -> Self {
-        Self { notify: None, ..self.clone() }
+        Self {
+            notify: None,
+            ..self.clone()
+        }
+    }
+}
+
+impl std::fmt::Display for RecordPosition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            topic,
+            partition,
+            offset,
+        } = self;
+        write!(f, "{topic}/{partition}/{offset}")
     }
 }
 
 impl EventError {
     /// Returns an error whose message is cut to 1,000 characters.
     pub fn new(code: ErrorCode, message: &str, retryable: bool) -> Self {
-        Self { code, message: message.chars().take(1000).collect(), retryable }
+        Self {
+            code,
+            message: message.chars().take(1000).collect(),
+            retryable,
+        }
     }
 }
 
@@ -415,8 +449,14 @@ mod tests {
         let id = RequestId::try_from("order-7".to_owned()).unwrap();
 
         // From Python: uuid.uuid5(uuid.UUID("79fee3e2-b561-5e54-a0e3-7636f829fc32"), "order-7/0")
-        assert_eq!(Event::id(&id.run(0), 0), "92f851a0-b346-56ba-a96a-2664761e241d");
-        assert_eq!(Event::id(&id.run(1), 0), "5162c4be-99a7-5489-9da9-92f77c623cff");
+        assert_eq!(
+            Event::id(&id.run(0), 0),
+            "92f851a0-b346-56ba-a96a-2664761e241d"
+        );
+        assert_eq!(
+            Event::id(&id.run(1), 0),
+            "5162c4be-99a7-5489-9da9-92f77c623cff"
+        );
     }
 
     #[test]

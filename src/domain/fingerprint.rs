@@ -25,8 +25,12 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 fn canonical(request: &Request) -> Result<String, serde_json::Error> {
     let spec = match &request.spec {
-        Spec::Video(video) => json!({"video": without(serde_json::to_value(video)?, &json!(VideoSpec::default()))}),
-        Spec::Image(image) => json!({"image": without(serde_json::to_value(image)?, &json!(ImageSpec::default()))}),
+        Spec::Video(video) => {
+            json!({"video": without(serde_json::to_value(video)?, &json!(VideoSpec::default()))})
+        }
+        Spec::Image(image) => {
+            json!({"image": without(serde_json::to_value(image)?, &json!(ImageSpec::default()))})
+        }
         Spec::Batch(batch) => json!({"batch": serde_json::to_value(batch)?}),
     };
     let whole = json!({
@@ -52,9 +56,12 @@ fn canonical(request: &Request) -> Result<String, serde_json::Error> {
 /// Leaves out the fields of `value` that equal those of `defaults`.
 fn without(value: Value, defaults: &Value) -> Value {
     match value {
-        Value::Object(fields) => {
-            Value::Object(fields.into_iter().filter(|(key, value)| defaults.get(key) != Some(value)).collect())
-        }
+        Value::Object(fields) => Value::Object(
+            fields
+                .into_iter()
+                .filter(|(key, value)| defaults.get(key) != Some(value))
+                .collect(),
+        ),
         other => other,
     }
 }
@@ -65,7 +72,12 @@ fn sorted(value: Value) -> Value {
         Value::Object(fields) => {
             let mut pairs: Vec<_> = fields.into_iter().collect();
             pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
-            Value::Object(pairs.into_iter().map(|(key, value)| (key, sorted(value))).collect::<Map<_, _>>())
+            Value::Object(
+                pairs
+                    .into_iter()
+                    .map(|(key, value)| (key, sorted(value)))
+                    .collect::<Map<_, _>>(),
+            )
         }
         Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
         other => other,
@@ -84,11 +96,19 @@ mod tests {
         Request {
             id: "r-1".to_owned().try_into().unwrap(),
             user: "u".to_owned().try_into().unwrap(),
-            spec: Spec::Image(ImageSpec { prompt: "a fox".to_owned(), ..ImageSpec::default() }),
+            spec: Spec::Image(ImageSpec {
+                prompt: "a fox".to_owned(),
+                ..ImageSpec::default()
+            }),
             priority: Priority::Normal,
             timeout: None,
             targets: Targets::default(),
-            notify_on: vec![EventType::Completed, EventType::Failed, EventType::Cancelled, EventType::Rejected],
+            notify_on: vec![
+                EventType::Completed,
+                EventType::Failed,
+                EventType::Cancelled,
+                EventType::Rejected,
+            ],
             metadata: BTreeMap::new(),
             requested_at: None,
         }
@@ -98,25 +118,59 @@ mod tests {
     fn defaults_are_left_out_so_that_the_text_is_stable() {
         let text = canonical(&request()).unwrap();
 
-        assert_eq!(text, r#"{"request_id":"r-1","spec":{"image":{"prompt":"a fox"}},"user_id":"u"}"#);
+        assert_eq!(
+            text,
+            r#"{"request_id":"r-1","spec":{"image":{"prompt":"a fox"}},"user_id":"u"}"#
+        );
         let hash = digest::digest(&digest::SHA256, text.as_bytes());
-        assert_eq!(fingerprint(&request()).unwrap(), format!("f1:{}", hex(hash.as_ref())));
+        assert_eq!(
+            fingerprint(&request()).unwrap(),
+            format!("f1:{}", hex(hash.as_ref()))
+        );
     }
 
     #[test]
     fn each_field_but_requested_at_counts() {
         let base = fingerprint(&request()).unwrap();
-        let same = Request { requested_at: Some(7), ..request() };
+        let same = Request {
+            requested_at: Some(7),
+            ..request()
+        };
         assert_eq!(fingerprint(&same).unwrap(), base);
 
         let others = [
-            Request { user: "v".to_owned().try_into().unwrap(), ..request() },
-            Request { priority: Priority::High, ..request() },
-            Request { timeout: Some(Duration::from_secs(5)), ..request() },
-            Request { notify_on: vec![], ..request() },
-            Request { metadata: BTreeMap::from([("k".to_owned(), "v".to_owned())]), ..request() },
-            Request { targets: Targets::parse(Some("https://a/b"), None, None).unwrap(), ..request() },
-            Request { spec: Spec::Image(ImageSpec { prompt: "a fox".to_owned(), width: 512, ..ImageSpec::default() }), ..request() },
+            Request {
+                user: "v".to_owned().try_into().unwrap(),
+                ..request()
+            },
+            Request {
+                priority: Priority::High,
+                ..request()
+            },
+            Request {
+                timeout: Some(Duration::from_secs(5)),
+                ..request()
+            },
+            Request {
+                notify_on: vec![],
+                ..request()
+            },
+            Request {
+                metadata: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
+                ..request()
+            },
+            Request {
+                targets: Targets::parse(Some("https://a/b"), None, None).unwrap(),
+                ..request()
+            },
+            Request {
+                spec: Spec::Image(ImageSpec {
+                    prompt: "a fox".to_owned(),
+                    width: 512,
+                    ..ImageSpec::default()
+                }),
+                ..request()
+            },
         ];
         for other in others {
             assert_ne!(fingerprint(&other).unwrap(), base, "{other:?}");

@@ -43,7 +43,9 @@ impl TryFrom<String> for RequestId {
     type Error = InvalidId;
 
     fn try_from(raw: String) -> Result<Self, Self::Error> {
-        let allowed = |(at, c): (usize, char)| c.is_ascii_alphanumeric() || at > 0 && matches!(c, '.' | '_' | '-');
+        let allowed = |(at, c): (usize, char)| {
+            c.is_ascii_alphanumeric() || at > 0 && matches!(c, '.' | '_' | '-')
+        };
         if !(1..=LONGEST).contains(&raw.chars().count()) {
             return Err(InvalidId::Length(raw.chars().count()));
         }
@@ -155,7 +157,19 @@ mod tests {
             assert!(RequestId::try_from(good.to_owned()).is_ok(), "{good}");
         }
         let longer = "a".repeat(129);
-        for bad in ["", "..", ".a", "~", "a~1", "a/b", "a b", "ä", "-a", "_a", longer.as_str()] {
+        for bad in [
+            "",
+            "..",
+            ".a",
+            "~",
+            "a~1",
+            "a/b",
+            "a b",
+            "ä",
+            "-a",
+            "_a",
+            longer.as_str(),
+        ] {
             assert!(RequestId::try_from(bad.to_owned()).is_err(), "{bad}");
         }
     }

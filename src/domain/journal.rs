@@ -70,10 +70,15 @@ impl Journal {
         let bounded = Progress {
             percent: progress.percent.clamp(0, 100),
             stage: cut(&progress.stage, LONGEST_STAGE),
-            message: progress.message.as_deref().map(|text| cut(text, LONGEST_MESSAGE)),
+            message: progress
+                .message
+                .as_deref()
+                .map(|text| cut(text, LONGEST_MESSAGE)),
         };
         if self.outcome.is_none() {
-            self.append(identity, EventType::Progress, at, |event| event.progress = Some(bounded));
+            self.append(identity, EventType::Progress, at, |event| {
+                event.progress = Some(bounded)
+            });
         }
     }
 
@@ -83,9 +88,11 @@ impl Journal {
             return;
         }
         match &outcome {
-            Outcome::Completed(generated) => self.append(identity, EventType::Completed, at, |event| {
-                event.result = Some(generated.clone());
-            }),
+            Outcome::Completed(generated) => {
+                self.append(identity, EventType::Completed, at, |event| {
+                    event.result = Some(generated.clone());
+                })
+            }
             Outcome::Failed(error) => self.append(identity, EventType::Failed, at, |event| {
                 event.error = Some(EventError::new(error.code, &error.message, error.retryable));
             }),
@@ -99,7 +106,13 @@ impl Journal {
         self.unconfirmed.retain(|event| event.sequence >= upto);
     }
 
-    fn append(&mut self, identity: &Identity, kind_of_event: EventType, at: i64, fill: impl FnOnce(&mut Event)) {
+    fn append(
+        &mut self,
+        identity: &Identity,
+        kind_of_event: EventType,
+        at: i64,
+        fill: impl FnOnce(&mut Event),
+    ) {
         let workflow = identity.request.run(identity.retry);
         let mut event = Event {
             event_id: Event::id(&workflow, self.next),
@@ -150,7 +163,11 @@ mod tests {
     }
 
     fn types(journal: &Journal) -> Vec<EventType> {
-        journal.unconfirmed.iter().map(|event| event.kind_of_event).collect()
+        journal
+            .unconfirmed
+            .iter()
+            .map(|event| event.kind_of_event)
+            .collect()
     }
 
     #[test]
@@ -158,12 +175,31 @@ mod tests {
         let mut journal = Journal::default();
 
         journal.open(&identity(), 1);
-        journal.progress(&identity(), 2, &Progress { percent: 10, stage: "s".to_owned(), message: None });
+        journal.progress(
+            &identity(),
+            2,
+            &Progress {
+                percent: 10,
+                stage: "s".to_owned(),
+                message: None,
+            },
+        );
         journal.close(&identity(), 3, Outcome::Cancelled);
 
-        let numbers: Vec<_> = journal.unconfirmed.iter().map(|event| event.sequence).collect();
+        let numbers: Vec<_> = journal
+            .unconfirmed
+            .iter()
+            .map(|event| event.sequence)
+            .collect();
         assert_eq!(numbers, [0, 1, 2]);
-        assert_eq!(types(&journal), [EventType::Started, EventType::Progress, EventType::Cancelled]);
+        assert_eq!(
+            types(&journal),
+            [
+                EventType::Started,
+                EventType::Progress,
+                EventType::Cancelled
+            ]
+        );
     }
 
     #[test]
@@ -173,7 +209,15 @@ mod tests {
         journal.close(&identity(), 2, failed());
 
         journal.close(&identity(), 3, Outcome::Cancelled);
-        journal.progress(&identity(), 4, &Progress { percent: 10, stage: "s".to_owned(), message: None });
+        journal.progress(
+            &identity(),
+            4,
+            &Progress {
+                percent: 10,
+                stage: "s".to_owned(),
+                message: None,
+            },
+        );
 
         assert_eq!(types(&journal), [EventType::Started, EventType::Failed]);
         assert_eq!(journal.outcome, Some(failed()));
@@ -193,7 +237,10 @@ mod tests {
 
     #[test]
     fn a_run_that_goes_on_from_another_does_not_start_twice() {
-        let mut journal = Journal { next: 3, ..Journal::default() };
+        let mut journal = Journal {
+            next: 3,
+            ..Journal::default()
+        };
 
         journal.open(&identity(), 1);
 
@@ -205,11 +252,38 @@ mod tests {
         let mut journal = Journal::default();
         let long = "ä".repeat(5000);
 
-        journal.progress(&identity(), 1, &Progress { percent: 300, stage: long.clone(), message: Some(long.clone()) });
-        journal.close(&identity(), 2, Outcome::Failed(EventError { message: long, ..EventError::new(ErrorCode::ProviderFailed, "", true) }));
+        journal.progress(
+            &identity(),
+            1,
+            &Progress {
+                percent: 300,
+                stage: long.clone(),
+                message: Some(long.clone()),
+            },
+        );
+        journal.close(
+            &identity(),
+            2,
+            Outcome::Failed(EventError {
+                message: long,
+                ..EventError::new(ErrorCode::ProviderFailed, "", true)
+            }),
+        );
 
         let progress = journal.unconfirmed[0].progress.clone().unwrap();
-        assert_eq!((progress.percent, progress.stage.chars().count()), (100, LONGEST_STAGE));
-        assert_eq!(journal.unconfirmed[1].error.clone().unwrap().message.chars().count(), 1000);
+        assert_eq!(
+            (progress.percent, progress.stage.chars().count()),
+            (100, LONGEST_STAGE)
+        );
+        assert_eq!(
+            journal.unconfirmed[1]
+                .error
+                .clone()
+                .unwrap()
+                .message
+                .chars()
+                .count(),
+            1000
+        );
     }
 }

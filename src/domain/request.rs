@@ -96,7 +96,10 @@ pub struct Invalid {
 impl Invalid {
     /// Says that `field` is wrong.
     pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { field: field.into(), problem: problem.into() }
+        Self {
+            field: field.into(),
+            problem: problem.into(),
+        }
     }
 }
 
@@ -112,12 +115,22 @@ impl Request {
         if let Some(timeout) = self.timeout
             && !(1..=604_800).contains(&timeout.as_secs())
         {
-            return Err(Invalid::new("timeout_seconds", format!("is {}, want 1 to 604800", timeout.as_secs())));
+            return Err(Invalid::new(
+                "timeout_seconds",
+                format!("is {}, want 1 to 604800", timeout.as_secs()),
+            ));
         }
-        let bytes: usize = self.metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let bytes: usize = self
+            .metadata
+            .iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum();
         if self.metadata.len() > 32 || bytes > 8 * 1024 {
             let entries = self.metadata.len();
-            return Err(Invalid::new("metadata", format!("has {entries} entries of {bytes} bytes, want at most 32 of 8192")));
+            return Err(Invalid::new(
+                "metadata",
+                format!("has {entries} entries of {bytes} bytes, want at most 32 of 8192"),
+            ));
         }
         Ok(self)
     }
@@ -128,9 +141,15 @@ impl Targets {
     ///
     /// # Errors
     /// The first that is not what it should be; the message does not repeat the value.
-    pub fn parse(webhook: Option<&str>, email: Option<&str>, slack: Option<&str>) -> Result<Self, Invalid> {
+    pub fn parse(
+        webhook: Option<&str>,
+        email: Option<&str>,
+        slack: Option<&str>,
+    ) -> Result<Self, Invalid> {
         Ok(Self {
-            webhook: webhook.map(|raw| http_url("webhook_url", raw)).transpose()?,
+            webhook: webhook
+                .map(|raw| http_url("webhook_url", raw))
+                .transpose()?,
             email: email.map(email_address).transpose()?,
             slack: slack.map(|raw| http_url("notify_slack", raw)).transpose()?,
         })
@@ -145,7 +164,10 @@ impl Targets {
 /// Parses an absolute http or https URL of at most 2,048 characters.
 pub(crate) fn http_url(field: &'static str, raw: &str) -> Result<Url, Invalid> {
     if raw.chars().count() > LONGEST_TARGET {
-        return Err(Invalid::new(field, format!("is longer than {LONGEST_TARGET} characters")));
+        return Err(Invalid::new(
+            field,
+            format!("is longer than {LONGEST_TARGET} characters"),
+        ));
     }
     match Url::parse(raw) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
@@ -155,10 +177,17 @@ pub(crate) fn http_url(field: &'static str, raw: &str) -> Result<Url, Invalid> {
 
 /// Checks the form `local@domain` without spaces or control characters (so no header can be smuggled in).
 fn email_address(raw: &str) -> Result<String, Invalid> {
-    let parts = raw.rsplit_once('@').filter(|(local, domain)| !local.is_empty() && !domain.is_empty());
-    let clean = raw.chars().all(|c| !c.is_control() && !c.is_whitespace() && !matches!(c, ',' | ';' | '<' | '>'));
+    let parts = raw
+        .rsplit_once('@')
+        .filter(|(local, domain)| !local.is_empty() && !domain.is_empty());
+    let clean = raw
+        .chars()
+        .all(|c| !c.is_control() && !c.is_whitespace() && !matches!(c, ',' | ';' | '<' | '>'));
     if parts.is_none() || !clean || raw.chars().count() > LONGEST_TARGET {
-        return Err(Invalid::new("notify_email", "is not an email address (local@domain)"));
+        return Err(Invalid::new(
+            "notify_email",
+            "is not an email address (local@domain)",
+        ));
     }
     Ok(raw.to_owned())
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{EventType, InvalidId, Invalid, Kind, RequestId};
+use super::{EventType, Invalid, InvalidId, Kind, RequestId};
 
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -138,7 +138,10 @@ impl ProviderName {
     pub fn parse(field: &'static str, raw: &str) -> Result<Self, Invalid> {
         match raw {
             "replicate" => Ok(Self::Replicate),
-            other => Err(Invalid::new(field, format!("is {other:?}, want one of: replicate"))),
+            other => Err(Invalid::new(
+                field,
+                format!("is {other:?}, want one of: replicate"),
+            )),
         }
     }
 }
@@ -212,11 +215,22 @@ impl VideoSpec {
         check_prompt(&self.prompt)?;
         within("spec.duration", self.duration, 1..=600)?;
         within("spec.fps", self.fps, 1..=120)?;
-        let sides = self.resolution.split_once('x').map(|(w, h)| (w.parse::<u16>(), h.parse::<u16>()));
+        let sides = self
+            .resolution
+            .split_once('x')
+            .map(|(w, h)| (w.parse::<u16>(), h.parse::<u16>()));
         if !matches!(sides, Some((Ok(1..), Ok(1..)))) {
-            return Err(Invalid::new("spec.resolution", format!("is {:?}, want WIDTHxHEIGHT", self.resolution)));
+            return Err(Invalid::new(
+                "spec.resolution",
+                format!("is {:?}, want WIDTHxHEIGHT", self.resolution),
+            ));
         }
-        check_model(self.model.as_deref(), &self.style, &self.params, &self.input_urls)
+        check_model(
+            self.model.as_deref(),
+            &self.style,
+            &self.params,
+            &self.input_urls,
+        )
     }
 }
 
@@ -226,7 +240,12 @@ impl ImageSpec {
         within("spec.width", self.width, 64..=8192)?;
         within("spec.height", self.height, 64..=8192)?;
         within("spec.num_images", self.num_images, 1..=16)?;
-        check_model(self.model.as_deref(), &self.style, &self.params, &self.input_urls)
+        check_model(
+            self.model.as_deref(),
+            &self.style,
+            &self.params,
+            &self.input_urls,
+        )
     }
 }
 
@@ -234,12 +253,18 @@ impl BatchSpec {
     fn check(&self) -> Result<(), Invalid> {
         within("spec.max_concurrent", self.max_concurrent, 1..=500)?;
         if !(1..=10_000).contains(&self.items.len()) {
-            return Err(Invalid::new("spec.items", format!("has {} items, want 1 to 10000", self.items.len())));
+            return Err(Invalid::new(
+                "spec.items",
+                format!("has {} items, want 1 to 10000", self.items.len()),
+            ));
         }
         let mut seen = std::collections::BTreeSet::new();
         for item in &self.items {
             if !seen.insert(&item.request_id) {
-                return Err(Invalid::new("spec.items", format!("names {} twice", item.request_id)));
+                return Err(Invalid::new(
+                    "spec.items",
+                    format!("names {} twice", item.request_id),
+                ));
             }
             item.spec.check()?;
         }
@@ -250,37 +275,59 @@ impl BatchSpec {
 fn check_prompt(prompt: &str) -> Result<(), Invalid> {
     match prompt.chars().count() {
         1..=10_000 => Ok(()),
-        length => Err(Invalid::new("spec.prompt", format!("is {length} characters, want 1 to 10000"))),
+        length => Err(Invalid::new(
+            "spec.prompt",
+            format!("is {length} characters, want 1 to 10000"),
+        )),
     }
 }
 
 fn check_model(
-    model: Option<&str>, style: &str, params: &BTreeMap<String, String>, input_urls: &[String],
+    model: Option<&str>,
+    style: &str,
+    params: &BTreeMap<String, String>,
+    input_urls: &[String],
 ) -> Result<(), Invalid> {
     if style.chars().count() > 128 {
         return Err(Invalid::new("spec.style", "is longer than 128 characters"));
     }
     if model.is_some_and(|model| !(1..=256).contains(&model.chars().count())) {
-        return Err(Invalid::new("spec.model", "is empty or longer than 256 characters"));
+        return Err(Invalid::new(
+            "spec.model",
+            "is empty or longer than 256 characters",
+        ));
     }
     for (name, text) in params {
         if let Err(error) = serde_json::from_str::<serde_json::Value>(text) {
-            return Err(Invalid::new("spec.params", format!("{name} is not JSON text: {error}")));
+            return Err(Invalid::new(
+                "spec.params",
+                format!("{name} is not JSON text: {error}"),
+            ));
         }
     }
     for input in input_urls {
         if !Url::parse(input).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
-            return Err(Invalid::new("spec.input_urls", "holds what is not an http or https URL"));
+            return Err(Invalid::new(
+                "spec.input_urls",
+                "holds what is not an http or https URL",
+            ));
         }
     }
     Ok(())
 }
 
-fn within(field: &'static str, value: i32, range: std::ops::RangeInclusive<i32>) -> Result<(), Invalid> {
+fn within(
+    field: &'static str,
+    value: i32,
+    range: std::ops::RangeInclusive<i32>,
+) -> Result<(), Invalid> {
     if range.contains(&value) {
         return Ok(());
     }
-    Err(Invalid::new(field, format!("is {value}, want {} to {}", range.start(), range.end())))
+    Err(Invalid::new(
+        field,
+        format!("is {value}, want {} to {}", range.start(), range.end()),
+    ))
 }
 
 impl From<InvalidId> for Invalid {

@@ -1,0 +1,99 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+fn load(pairs: &[(&str, &str)]) -> Result<Config, Faults> {
+    let map: BTreeMap<_, _> = pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    Config::load(|name| map.get(name).cloned())
+}
+
+#[test]
+fn the_defaults_are_good() {
+    let config = load(&[]).unwrap();
+
+    assert_eq!(config.kafka.topics.requests, "gen.requests");
+    assert_eq!(config.temporal.url.as_str(), "http://127.0.0.1:7233/");
+    assert_eq!(config.notify_keys.len(), 1);
+}
+
+#[test]
+fn all_faults_are_told_at_once_a_line_each() {
+    let faults = load(&[
+        ("KAFKA_BROKERS", "nowhere"),
+        ("TEMPORAL_HOST", "://"),
+        ("INTAKE_CONCURRENCY", "0"),
+        ("NOTIFY_KEYS", "k:short"),
+        ("WEBHOOK_SIGNING_SECRET", "plain"),
+        ("SHUTDOWN_GRACE", "2m"),
+        ("VIDEO_PROVIDER", "acme"),
+        ("HTTP_ADDR", "here"),
+        ("RETRY_BACKOFF", "soon"),
+        ("USE_JSON_LOGGING", "maybe"),
+        ("TOPIC_EVENTS", "a b"),
+        ("SUBMIT_AMBIGUOUS", "hope"),
+    ])
+    .unwrap_err();
+
+    let mut named: Vec<_> = faults.0.iter().map(|fault| fault.variable).collect();
+    named.sort_unstable();
+    assert_eq!(
+        named,
+        [
+            "HTTP_ADDR",
+            "INTAKE_CONCURRENCY",
+            "KAFKA_BROKERS",
+            "NOTIFY_KEYS",
+            "RETRY_BACKOFF",
+            "SHUTDOWN_GRACE",
+            "SUBMIT_AMBIGUOUS",
+            "TEMPORAL_HOST",
+            "TOPIC_EVENTS",
+            "USE_JSON_LOGGING",
+            "VIDEO_PROVIDER",
+            "WEBHOOK_SIGNING_SECRET",
+        ]
+    );
+    assert_eq!(faults.to_string().lines().count(), named.len());
+    assert!(
+        faults
+            .to_string()
+            .contains("KAFKA_BROKERS: is \"nowhere\", want host:port[,host:port]")
+    );
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let config = load(&[("VIDEO_API_KEY", "r8_topsecret")]).unwrap();
+
+    assert!(!format!("{config:?}").contains("topsecret"));
+    assert_eq!(
+        config.worker.video.api_key.unwrap().expose(),
+        "r8_topsecret"
+    );
+}
+
+#[test]
+fn the_example_names_the_variables_that_are_read_and_no_others() {
+    let manual = include_str!("../../.env.example");
+    let assigned = |line: &str| {
+        line.trim_start_matches(['#', ' '])
+            .split_once('=')
+            .map(|(name, _)| name.to_owned())
+    };
+    let is_name = |name: &String| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+    };
+    let mut named: Vec<_> = manual
+        .lines()
+        .filter_map(assigned)
+        .filter(is_name)
+        .collect();
+    named.sort_unstable();
+    let mut read: Vec<_> = Config::variables().into_iter().map(str::to_owned).collect();
+    read.sort_unstable();
+
+    assert_eq!(named, read);
+}

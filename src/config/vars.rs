@@ -1,0 +1,257 @@
+//! Reads single variables: each with its default, each fault noted, none fatal at once.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::domain::ProviderName;
+
+/// What is wrong with one variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The variable.
+    pub variable: &'static str,
+    /// What it is and what is wanted.
+    pub problem: String,
+}
+
+/// Every fault of the environment, a line each.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Faults(pub Vec<Fault>);
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, Fault { variable, problem }) in self.0.iter().enumerate() {
+            let line = if at == 0 { "" } else { "\n" };
+            write!(f, "{line}{variable}: {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A token, key or password: `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(value: String) -> Self {
+        Self(value)
+    }
+
+    /// Returns the secret itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Reads variables and collects their faults.
+pub(super) struct Vars<'l> {
+    lookup: &'l dyn Fn(&str) -> Option<String>,
+    faults: Vec<Fault>,
+    names: Vec<&'static str>,
+}
+
+impl<'l> Vars<'l> {
+    pub(super) fn new(lookup: &'l dyn Fn(&str) -> Option<String>) -> Self {
+        Self {
+            lookup,
+            faults: Vec::new(),
+            names: Vec::new(),
+        }
+    }
+
+    pub(super) fn finish<T>(self, value: T) -> Result<T, Faults> {
+        if self.faults.is_empty() {
+            Ok(value)
+        } else {
+            Err(Faults(self.faults))
+        }
+    }
+
+    pub(super) fn names(self) -> Vec<&'static str> {
+        self.names
+    }
+
+    pub(super) fn fault(&mut self, variable: &'static str, problem: &str) {
+        self.faults.push(Fault {
+            variable,
+            problem: problem.to_owned(),
+        });
+    }
+
+    /// A variable that is set to nothing counts as not set: that is how `.env` files leave one out.
+    pub(super) fn optional(&mut self, name: &'static str) -> Option<String> {
+        self.names.push(name);
+        (self.lookup)(name)
+            .map(|value| value.trim().to_owned())
+            .filter(|value| !value.is_empty())
+    }
+
+    pub(super) fn string(&mut self, name: &'static str, default: &str) -> String {
+        self.optional(name).unwrap_or_else(|| default.to_owned())
+    }
+
+    /// The name of a topic, group, queue or namespace.
+    pub(super) fn name(&mut self, name: &'static str, default: &str) -> String {
+        let value = self.string(name, default);
+        let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if value.len() > 200 || !value.chars().all(good) {
+            self.fault(
+                name,
+                &format!("is {value:?}, want letters, digits, '.', '_' or '-', at most 200"),
+            );
+        }
+        value
+    }
+
+    pub(super) fn parsed<T: FromStr>(
+        &mut self,
+        name: &'static str,
+        default: &str,
+        wanted: &str,
+    ) -> T
+    where
+        T::Err: fmt::Debug,
+    {
+        let text = self.string(name, default);
+        text.parse().unwrap_or_else(|_| {
+            self.fault(name, &format!("is {text:?}, want {wanted}"));
+            trusted(default.parse())
+        })
+    }
+
+    pub(super) fn number(
+        &mut self,
+        name: &'static str,
+        default: u64,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> u64 {
+        let text = self.optional(name);
+        match text.as_deref().map(str::parse::<u64>) {
+            None => default,
+            Some(Ok(number)) if range.contains(&number) => number,
+            Some(_) => {
+                let (low, high, text) = (range.start(), range.end(), text.unwrap_or_default());
+                self.fault(
+                    name,
+                    &format!("is {text:?}, want a number from {low} to {high}"),
+                );
+                default
+            }
+        }
+    }
+
+    pub(super) fn flag(&mut self, name: &'static str, default: bool) -> bool {
+        match self
+            .optional(name)
+            .map(|text| text.to_ascii_lowercase())
+            .as_deref()
+        {
+            None => default,
+            Some("true" | "1" | "yes" | "on") => true,
+            Some("false" | "0" | "no" | "off") => false,
+            Some(other) => {
+                self.fault(name, &format!("is {other:?}, want true or false"));
+                default
+            }
+        }
+    }
+
+    pub(super) fn one_of(&mut self, name: &'static str, words: &[&'static str]) -> String {
+        let value = self.string(name, words.first().copied().unwrap_or_default());
+        if !words.contains(&value.as_str()) {
+            self.fault(
+                name,
+                &format!("is {value:?}, want one of: {}", words.join(", ")),
+            );
+        }
+        value
+    }
+
+    pub(super) fn duration(&mut self, name: &'static str, default: &str) -> Duration {
+        let text = self.string(name, default);
+        duration(&text).unwrap_or_else(|| {
+            self.fault(
+                name,
+                &format!("is {text:?}, want a time above 0 as 500ms, 30s, 5m, 2h or 7d"),
+            );
+            duration(default).unwrap_or_default()
+        })
+    }
+
+    pub(super) fn optional_duration(&mut self, name: &'static str) -> Option<Duration> {
+        let text = self.optional(name)?;
+        let parsed = duration(&text);
+        if parsed.is_none() {
+            self.fault(
+                name,
+                &format!("is {text:?}, want a time above 0 as 500ms, 30s, 5m, 2h or 7d"),
+            );
+        }
+        parsed
+    }
+
+    pub(super) fn millis(&mut self, name: &'static str, default: &str) -> u64 {
+        u64::try_from(self.duration(name, default).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn path(&mut self, name: &'static str, default: &Path) -> PathBuf {
+        self.optional(name)
+            .map_or_else(|| default.to_owned(), PathBuf::from)
+    }
+
+    pub(super) fn url(&mut self, name: &'static str, default: &str) -> Url {
+        let url: Url = self.parsed(name, default, "an http or https URL");
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            self.fault(name, "is not an http or https URL");
+        }
+        url
+    }
+
+    pub(super) fn provider(&mut self, name: &'static str) -> ProviderName {
+        let text = self.string(name, ProviderName::Replicate.as_str());
+        ProviderName::parse(name, &text).unwrap_or_else(|error| {
+            self.fault(name, &error.problem);
+            ProviderName::Replicate
+        })
+    }
+}
+
+/// Stands in for a URL that was faulty: the fault is noted, nobody will use this one.
+pub(super) fn no_url() -> Url {
+    trusted(Url::parse("http://invalid"))
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "defaults are part of the program; a test loads them all"
+)]
+fn trusted<T, E: fmt::Debug>(parsed: Result<T, E>) -> T {
+    parsed.expect("a default of ours is good")
+}
+
+/// Parses a number and a unit: `500ms`, `30s`, `5m`, `2h`, `7d`.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    let at = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at_checked(at)?;
+    let number: u64 = number.parse().ok().filter(|number| *number > 0)?;
+    let seconds = |each: u64| number.checked_mul(each).map(Duration::from_secs);
+    match unit.trim() {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => seconds(1),
+        "m" => seconds(60),
+        "h" => seconds(3600),
+        "d" => seconds(86_400),
+        _ => None,
+    }
+}
