@@ -1,0 +1,3 @@
+//! What `genflow dev` is made of.
+
+pub mod guard;
