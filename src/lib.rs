@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod avro;
 pub mod config;
+pub mod dev;
 pub mod domain;
 pub mod kafka;
 pub mod provider_sim;
