@@ -16,7 +16,7 @@ ev!(CommandHandled<'a>{position:&'a RecordPosition, action:Action, outcome:&'sta
 ev!(EventPublished<>{kind_of_event:EventType});
 ev!(ProviderCalled<>{provider:ProviderName, step:&'static str, outcome:&'static str, elapsed:Duration});
 ev!(ProviderStateUnknown<'a>{provider:ProviderName, state:&'a str});
-ev!(RunEnded<'a>{request_id:&'a RequestId, kind:Kind, outcome:&'static str, elapsed:Duration});
+ev!(RunEnded<'a>{request_id:&'a str, kind:Kind, outcome:&'static str, elapsed:Duration});
 ev!(OutputStored<>{bytes:u64});
 ev!(TempSwept<>{folders:usize});
 ev!(RoleStarted<>{role:&'static str});
