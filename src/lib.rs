@@ -4,5 +4,7 @@ pub mod avro;
 pub mod config;
 pub mod domain;
 pub mod kafka;
+pub mod notifier;
 pub mod provider_sim;
 pub mod registry;
+pub mod seal;
