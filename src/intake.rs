@@ -45,13 +45,13 @@ const LARGEST_INPUT: usize = 1_000_000;
 impl Intake {
     /// Makes the handler of `gen.requests`; `window` is the age above which a record is too old.
     pub fn new(
-        config: &Config, temporal: Temporal, registry: Arc<Registry>, publisher: Publisher, window: Duration,
+        config: &Config, temporal: Temporal, registry: Arc<Registry>, publisher: Publisher, sealer: Sealer, window: Duration,
     ) -> Self {
         Self {
             temporal,
             registry,
             publisher,
-            sealer: Sealer::new(&config.notify_keys),
+            sealer,
             settings: config.intake.clone(),
             fetch_queue: fetch_queue(&config.temporal.task_queue),
             window,

@@ -1,6 +1,7 @@
 //! genflow: generation requests on Kafka become exactly one Temporal workflow each.
 
 pub mod admin;
+pub mod app;
 pub mod avro;
 pub mod config;
 pub mod dev;
@@ -10,6 +11,7 @@ mod failpoint;
 mod http;
 pub mod intake;
 pub mod kafka;
+pub mod notifier;
 pub mod provider;
 pub mod provider_sim;
 pub mod registry;
