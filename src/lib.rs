@@ -1,8 +1,10 @@
 //! genflow: generation requests on Kafka become exactly one Temporal workflow each.
 
+pub mod admin;
 pub mod avro;
 pub mod config;
 pub mod domain;
 pub mod kafka;
 pub mod provider_sim;
 pub mod registry;
+pub mod telemetry;
