@@ -52,10 +52,17 @@ const WINDOW_OF_RETENTION: f64 = 0.9;
 /// # Errors
 /// The first role that failed; or the drain took longer than the grace period.
 pub async fn run(
-    config: Config, roles: Roles, metrics: telemetry::Handle, stop: CancellationToken,
+    config: Config,
+    roles: Roles,
+    metrics: telemetry::Handle,
+    stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let simulator = simulate(&config, roles).await?;
-    let config = Arc::new(simulator.as_ref().map_or_else(|| config.clone(), |simulator| mocked(&config, simulator)));
+    let config = Arc::new(
+        simulator
+            .as_ref()
+            .map_or_else(|| config.clone(), |simulator| mocked(&config, simulator)),
+    );
     let health = Arc::new(Health::default());
     let listener = TcpListener::bind(config.http_addr)
         .await
@@ -71,7 +78,13 @@ pub async fn run(
     };
     let working = async {
         let _ends_the_pages = served.clone().drop_guard();
-        drained(&config, play(&config, roles, &health, &stop), &health, &stop).await
+        drained(
+            &config,
+            play(&config, roles, &health, &stop),
+            &health,
+            &stop,
+        )
+        .await
     };
     let (worked, paged, simulated) = tokio::join!(working, pages, simulating);
     worked?;
@@ -81,7 +94,10 @@ pub async fn run(
 
 /// Lets the roles run; once they are to stop, they have the grace period for it.
 async fn drained(
-    config: &Config, roles: impl Future<Output = anyhow::Result<()>>, health: &Health, stop: &CancellationToken,
+    config: &Config,
+    roles: impl Future<Output = anyhow::Result<()>>,
+    health: &Health,
+    stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let mut roles = std::pin::pin!(roles);
     tokio::select! {
@@ -90,17 +106,49 @@ async fn drained(
     }
     match timeout(config.grace, roles).await {
         Ok(ended) => ended,
-        Err(_) => bail!("the drain took longer than SHUTDOWN_GRACE ({:?}); what was not done is done again", config.grace),
+        Err(_) => bail!(
+            "the drain took longer than SHUTDOWN_GRACE ({:?}); what was not done is done again",
+            config.grace
+        ),
     }
 }
 
-async fn play(config: &Arc<Config>, roles: Roles, health: &Arc<Health>, stop: &CancellationToken) -> anyhow::Result<()> {
+async fn play(
+    config: &Arc<Config>,
+    roles: Roles,
+    health: &Arc<Health>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
     let parts = Arc::new(Parts::new(config)?);
     let (intake, commands, worker, notifier) = tokio::join!(
-        role(INTAKE, roles.intake, health, stop, intake(config, &parts, health, stop)),
-        role(COMMANDS, roles.intake, health, stop, commands(config, &parts, health, stop)),
-        role(WORKER, roles.worker, health, stop, work(config, &parts, health, stop)),
-        role(NOTIFIER, roles.notifier, health, stop, notifier(config, &parts, health, stop)),
+        role(
+            INTAKE,
+            roles.intake,
+            health,
+            stop,
+            intake(config, &parts, health, stop)
+        ),
+        role(
+            COMMANDS,
+            roles.intake,
+            health,
+            stop,
+            commands(config, &parts, health, stop)
+        ),
+        role(
+            WORKER,
+            roles.worker,
+            health,
+            stop,
+            work(config, &parts, health, stop)
+        ),
+        role(
+            NOTIFIER,
+            roles.notifier,
+            health,
+            stop,
+            notifier(config, &parts, health, stop)
+        ),
     );
     intake.and(commands).and(worker).and(notifier)
 }
@@ -116,14 +164,25 @@ impl Parts {
     fn new(config: &Config) -> anyhow::Result<Self> {
         let registry = Arc::new(Registry::new(&config.schema_registry_url)?);
         let producer = Arc::new(Producer::new(&config.kafka, "producer")?);
-        let publisher = Publisher::new(producer.clone(), registry.clone(), config.kafka.topics.clone());
-        Ok(Self { registry, producer, publisher })
+        let publisher = Publisher::new(
+            producer.clone(),
+            registry.clone(),
+            config.kafka.topics.clone(),
+        );
+        Ok(Self {
+            registry,
+            producer,
+            publisher,
+        })
     }
 }
 
 /// Runs one role, if chosen; however it ends, the others are told to stop.
 async fn role(
-    name: &'static str, chosen: bool, health: &Health, stop: &CancellationToken,
+    name: &'static str,
+    chosen: bool,
+    health: &Health,
+    stop: &CancellationToken,
     run: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     if !chosen {
@@ -138,12 +197,26 @@ async fn role(
 }
 
 async fn intake(
-    config: &Arc<Config>, parts: &Arc<Parts>, health: &Arc<Health>, stop: &CancellationToken,
+    config: &Arc<Config>,
+    parts: &Arc<Parts>,
+    health: &Arc<Health>,
+    stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let Some(temporal) = connected(config, INTAKE, health, stop).await else { return Ok(()) };
-    let Some(window) = window(config, &temporal, health, stop).await else { return Ok(()) };
+    let Some(temporal) = connected(config, INTAKE, health, stop).await else {
+        return Ok(());
+    };
+    let Some(window) = window(config, &temporal, health, stop).await else {
+        return Ok(());
+    };
     let sealer = Sealer::new(&config.notify_keys)?;
-    let handler = Intake::new(config, temporal, parts.registry.clone(), parts.publisher.clone(), sealer, window);
+    let handler = Intake::new(
+        config,
+        temporal,
+        parts.registry.clone(),
+        parts.publisher.clone(),
+        sealer,
+        window,
+    );
     let options = Options {
         role: INTAKE,
         topic: config.kafka.topics.requests.clone(),
@@ -151,14 +224,27 @@ async fn intake(
         dlq: config.kafka.topics.dlq.clone(),
         concurrency: config.intake.concurrency,
     };
-    consumer::run(&config.kafka, options, parts.producer.clone(), handler, health.clone(), stop.clone()).await?;
+    consumer::run(
+        &config.kafka,
+        options,
+        parts.producer.clone(),
+        handler,
+        health.clone(),
+        stop.clone(),
+    )
+    .await?;
     Ok(())
 }
 
 async fn commands(
-    config: &Arc<Config>, parts: &Arc<Parts>, health: &Arc<Health>, stop: &CancellationToken,
+    config: &Arc<Config>,
+    parts: &Arc<Parts>,
+    health: &Arc<Health>,
+    stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let Some(temporal) = connected(config, COMMANDS, health, stop).await else { return Ok(()) };
+    let Some(temporal) = connected(config, COMMANDS, health, stop).await else {
+        return Ok(());
+    };
     let options = Options {
         role: COMMANDS,
         topic: config.kafka.topics.commands.clone(),
@@ -167,23 +253,45 @@ async fn commands(
         concurrency: COMMAND_CONCURRENCY,
     };
     let handler = Commands::new(temporal, parts.registry.clone());
-    consumer::run(&config.kafka, options, parts.producer.clone(), handler, health.clone(), stop.clone()).await?;
+    consumer::run(
+        &config.kafka,
+        options,
+        parts.producer.clone(),
+        handler,
+        health.clone(),
+        stop.clone(),
+    )
+    .await?;
     Ok(())
 }
 
 async fn work(
-    config: &Arc<Config>, parts: &Arc<Parts>, health: &Arc<Health>, stop: &CancellationToken,
+    config: &Arc<Config>,
+    parts: &Arc<Parts>,
+    health: &Arc<Health>,
+    stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let Some(temporal) = connected(config, WORKER, health, stop).await else { return Ok(()) };
+    let Some(temporal) = connected(config, WORKER, health, stop).await else {
+        return Ok(());
+    };
     health.ready(WORKER);
     worker::run(config, &temporal, parts.publisher.clone(), stop.clone()).await
 }
 
 async fn notifier(
-    config: &Arc<Config>, parts: &Arc<Parts>, health: &Arc<Health>, stop: &CancellationToken,
+    config: &Arc<Config>,
+    parts: &Arc<Parts>,
+    health: &Arc<Health>,
+    stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let sealer = Sealer::new(&config.notify_keys)?;
-    let handler = Notifier::new(config, parts.registry.clone(), parts.producer.clone(), sealer, stop.clone())?;
+    let handler = Notifier::new(
+        config,
+        parts.registry.clone(),
+        parts.producer.clone(),
+        sealer,
+        stop.clone(),
+    )?;
     let options = Options {
         role: NOTIFIER,
         topic: config.kafka.topics.events.clone(),
@@ -191,13 +299,24 @@ async fn notifier(
         dlq: config.kafka.topics.notifications_dlq.clone(),
         concurrency: config.notifier.concurrency,
     };
-    consumer::run(&config.kafka, options, parts.producer.clone(), handler, health.clone(), stop.clone()).await?;
+    consumer::run(
+        &config.kafka,
+        options,
+        parts.producer.clone(),
+        handler,
+        health.clone(),
+        stop.clone(),
+    )
+    .await?;
     Ok(())
 }
 
 /// Connects to Temporal, for as long as it takes; `None` when a stop comes first.
 async fn connected(
-    config: &Config, role: &'static str, health: &Health, stop: &CancellationToken,
+    config: &Config,
+    role: &'static str,
+    health: &Health,
+    stop: &CancellationToken,
 ) -> Option<Temporal> {
     let connect = || Temporal::connect(&config.temporal);
     persist(role, health, stop, connect).await
@@ -205,7 +324,10 @@ async fn connected(
 
 /// The age above which a record is too old: as configured, or nine tenths of the namespace's retention.
 async fn window(
-    config: &Config, temporal: &Temporal, health: &Health, stop: &CancellationToken,
+    config: &Config,
+    temporal: &Temporal,
+    health: &Health,
+    stop: &CancellationToken,
 ) -> Option<Duration> {
     if let Some(window) = config.intake.dedup_window {
         return Some(window);
@@ -215,7 +337,10 @@ async fn window(
 }
 
 async fn persist<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
-    role: &'static str, health: &Health, stop: &CancellationToken, attempt: impl Fn() -> F,
+    role: &'static str,
+    health: &Health,
+    stop: &CancellationToken,
+    attempt: impl Fn() -> F,
 ) -> Option<T> {
     let mut tries = 0_u32;
     loop {
@@ -246,8 +371,14 @@ async fn simulate(config: &Config, roles: Roles) -> anyhow::Result<Option<Simula
         return Ok(None);
     }
     let listen = ([127, 0, 0, 1], 0).into();
-    let options = provider_sim::Options { listen, job_time: Duration::from_secs(2) };
-    Simulator::bind(options).await.map(Some).context("the provider simulator cannot listen")
+    let options = provider_sim::Options {
+        listen,
+        job_time: Duration::from_secs(2),
+    };
+    Simulator::bind(options)
+        .await
+        .map(Some)
+        .context("the provider simulator cannot listen")
 }
 
 fn mocked(config: &Config, simulator: &Simulator) -> Config {

@@ -39,7 +39,11 @@ const SOURCE: &str = "/genflow";
 impl Publisher {
     /// Makes a publisher to the topics of `topics`.
     pub fn new(producer: Arc<Producer>, registry: Arc<Registry>, topics: Topics) -> Self {
-        Self { producer, registry, topics }
+        Self {
+            producer,
+            registry,
+            topics,
+        }
     }
 
     /// Publishes `events` on the events topic, in order, each acknowledged before the next.
@@ -48,8 +52,12 @@ impl Publisher {
     /// The first that was not taken; those before it stand on the topic.
     pub async fn publish(&self, events: &[Event], traceparent: Option<&str>) -> Result<(), Error> {
         for event in events {
-            self.send(&self.topics.events, &event.request_id, event, traceparent).await?;
-            EventPublished { kind_of_event: event.kind_of_event }.emit();
+            self.send(&self.topics.events, &event.request_id, event, traceparent)
+                .await?;
+            EventPublished {
+                kind_of_event: event.kind_of_event,
+            }
+            .emit();
         }
         Ok(())
     }
@@ -58,17 +66,40 @@ impl Publisher {
     ///
     /// # Errors
     /// When it was not taken.
-    pub async fn publish_result(&self, outcome: &Event, traceparent: Option<&str>) -> Result<(), Error> {
-        let key = outcome.workflow_id.as_deref().unwrap_or(&outcome.request_id);
-        self.send(&self.topics.results, key, &outcome.public(), traceparent).await
+    pub async fn publish_result(
+        &self,
+        outcome: &Event,
+        traceparent: Option<&str>,
+    ) -> Result<(), Error> {
+        let key = outcome
+            .workflow_id
+            .as_deref()
+            .unwrap_or(&outcome.request_id);
+        self.send(&self.topics.results, key, &outcome.public(), traceparent)
+            .await
     }
 
-    async fn send(&self, topic: &str, key: &str, event: &Event, traceparent: Option<&str>) -> Result<(), Error> {
-        let schema = self.registry.id_of(&format!("{topic}-value"), &avro::EVENT).await.map_err(EncodeError::from)?;
+    async fn send(
+        &self,
+        topic: &str,
+        key: &str,
+        event: &Event,
+        traceparent: Option<&str>,
+    ) -> Result<(), Error> {
+        let schema = self
+            .registry
+            .id_of(&format!("{topic}-value"), &avro::EVENT)
+            .await
+            .map_err(EncodeError::from)?;
         let datum = avro::write(&avro::EVENT, event).map_err(EncodeError::from)?;
         let value = avro::frame(schema, &datum);
         let headers = headers(event, &self.registry.schema_url(schema), traceparent);
-        let message = Message { topic, key: Some(key.as_bytes()), value: Some(&value), headers };
+        let message = Message {
+            topic,
+            key: Some(key.as_bytes()),
+            value: Some(&value),
+            headers,
+        };
         Ok(self.producer.send(message).await?)
     }
 }
@@ -87,5 +118,9 @@ fn headers(event: &Event, schema_url: &str, traceparent: Option<&str>) -> Header
         ("content-type", "application/avro".to_owned()),
     ];
     let trace = traceparent.map(|text| ("traceparent", text.to_owned()));
-    attributes.into_iter().chain(trace).map(|(name, text)| (name.to_owned(), Some(text.into_bytes()))).collect()
+    attributes
+        .into_iter()
+        .chain(trace)
+        .map(|(name, text)| (name.to_owned(), Some(text.into_bytes())))
+        .collect()
 }

@@ -8,7 +8,9 @@
 pub(crate) fn hit(name: &str) {
     use rustix::process::{Signal, getpid, kill_process};
 
-    let Ok(asked) = std::env::var("GENFLOW_FAILPOINT") else { return };
+    let Ok(asked) = std::env::var("GENFLOW_FAILPOINT") else {
+        return;
+    };
     let signal = match asked.split_once('=') {
         Some((point, "kill")) if point == name => Signal::KILL,
         Some((point, "stop")) if point == name => Signal::STOP,

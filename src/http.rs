@@ -9,7 +9,10 @@ static TLS: Once = Once::new();
 pub(crate) fn client() -> reqwest::ClientBuilder {
     TLS.call_once(|| {
         // Err: another part of the process chose a provider already, which is as good.
-        if rustls::crypto::ring::default_provider().install_default().is_err() {
+        if rustls::crypto::ring::default_provider()
+            .install_default()
+            .is_err()
+        {
             tracing::debug!("a TLS provider is installed already");
         }
     });

@@ -45,7 +45,12 @@ const LARGEST_INPUT: usize = 1_000_000;
 impl Intake {
     /// Makes the handler of `gen.requests`; `window` is the age above which a record is too old.
     pub fn new(
-        config: &Config, temporal: Temporal, registry: Arc<Registry>, publisher: Publisher, sealer: Sealer, window: Duration,
+        config: &Config,
+        temporal: Temporal,
+        registry: Arc<Registry>,
+        publisher: Publisher,
+        sealer: Sealer,
+        window: Duration,
     ) -> Self {
         Self {
             temporal,
@@ -82,24 +87,45 @@ impl Intake {
             traceparent: Some(traceparent.map_or_else(trace, str::to_owned)),
             journal: crate::domain::Journal::default(),
         };
-        let size = serde_json::to_vec(&start).map_err(|error| Failure::Retry(error.into()))?.len();
+        let size = serde_json::to_vec(&start)
+            .map_err(|error| Failure::Retry(error.into()))?
+            .len();
         if size > LARGEST_INPUT {
-            return Err(reject(ErrorCode::Invalid, anyhow!("the request is {size} bytes as JSON, want at most {LARGEST_INPUT}")));
+            return Err(reject(
+                ErrorCode::Invalid,
+                anyhow!("the request is {size} bytes as JSON, want at most {LARGEST_INPUT}"),
+            ));
         }
         Ok(start)
     }
 
-    fn notify(&self, targets: &Targets, on: &[EventType], request: &str) -> Result<Option<Notify>, Failure> {
+    fn notify(
+        &self,
+        targets: &Targets,
+        on: &[EventType],
+        request: &str,
+    ) -> Result<Option<Notify>, Failure> {
         if targets.is_empty() || on.is_empty() {
             return Ok(None);
         }
-        let sealed = self.sealer.seal(targets, request).map_err(|error| Failure::Retry(error.into()))?;
-        Ok(Some(Notify { on: on.to_vec(), sealed }))
+        let sealed = self
+            .sealer
+            .seal(targets, request)
+            .map_err(|error| Failure::Retry(error.into()))?;
+        Ok(Some(Notify {
+            on: on.to_vec(),
+            sealed,
+        }))
     }
 
     /// A record is as old as the older of its own time and `requested_at`.
     fn is_too_old(&self, record: &Record, request: &Request) -> bool {
-        let oldest = record.timestamp.into_iter().chain(request.requested_at).min().unwrap_or(i64::MAX);
+        let oldest = record
+            .timestamp
+            .into_iter()
+            .chain(request.requested_at)
+            .min()
+            .unwrap_or(i64::MAX);
         now().saturating_sub(oldest) > i64::try_from(self.window.as_millis()).unwrap_or(i64::MAX)
     }
 
@@ -127,7 +153,11 @@ impl Intake {
     }
 
     fn rejected(
-        &self, record: &Record, rejection: &Rejection, named: Named, request: Option<Request>,
+        &self,
+        record: &Record,
+        rejection: &Rejection,
+        named: Named,
+        request: Option<Request>,
     ) -> Result<Event, BoxError> {
         let notify = self.notify(&named.targets, &named.notify_on, named.request.as_str());
         let notify = notify.map_err(|failure| match failure {
@@ -150,7 +180,11 @@ impl Intake {
             progress: None,
             result: None,
             batch: None,
-            error: Some(EventError::new(rejection.reason, &rejection.error.to_string(), is_retryable(rejection.reason))),
+            error: Some(EventError::new(
+                rejection.reason,
+                &rejection.error.to_string(),
+                is_retryable(rejection.reason),
+            )),
             record: Some(record.position.clone()),
             notify,
             metadata: request.map(|request| request.metadata).unwrap_or_default(),
@@ -163,26 +197,60 @@ impl Handler for Intake {
         let request = self.decode(record).await?;
         let fingerprint = fingerprint(&request).map_err(|error| Failure::Retry(error.into()))?;
         if self.is_too_old(record, &request) {
-            let known = self.temporal.known(&request.id.run(0), &fingerprint).await?;
+            let known = self
+                .temporal
+                .known(&request.id.run(0), &fingerprint)
+                .await?;
             if known != Some(Started::Duplicate) {
                 let window = self.window.as_secs();
-                return Err(reject(ErrorCode::TooOld, anyhow!("the request is older than the dedup window of {window} s")));
+                return Err(reject(
+                    ErrorCode::TooOld,
+                    anyhow!("the request is older than the dedup window of {window} s"),
+                ));
             }
-            RequestRepeated { position: &record.position, request_id: &request.id }.emit();
+            RequestRepeated {
+                position: &record.position,
+                request_id: &request.id,
+            }
+            .emit();
             return Ok(());
         }
         if let Spec::Batch(_) = request.spec {
-            return Err(reject(ErrorCode::StartRefused, anyhow!("batches are not served yet, want VideoSpec or ImageSpec")));
+            return Err(reject(
+                ErrorCode::StartRefused,
+                anyhow!("batches are not served yet, want VideoSpec or ImageSpec"),
+            ));
         }
         let start = self.start(&request, record.header("traceparent"))?;
-        match self.temporal.start(&start, request.priority, &fingerprint).await? {
-            Started::New => RequestStarted { position: &record.position, request_id: &request.id }.emit(),
-            Started::Duplicate => RequestRepeated { position: &record.position, request_id: &request.id }.emit(),
+        match self
+            .temporal
+            .start(&start, request.priority, &fingerprint)
+            .await?
+        {
+            Started::New => RequestStarted {
+                position: &record.position,
+                request_id: &request.id,
+            }
+            .emit(),
+            Started::Duplicate => RequestRepeated {
+                position: &record.position,
+                request_id: &request.id,
+            }
+            .emit(),
             Started::Conflict => {
-                return Err(reject(ErrorCode::RequestIdConflict, anyhow!("request_id {} is taken by a request with other content", request.id)));
+                return Err(reject(
+                    ErrorCode::RequestIdConflict,
+                    anyhow!(
+                        "request_id {} is taken by a request with other content",
+                        request.id
+                    ),
+                ));
             }
             Started::Claimed => {
-                return Err(reject(ErrorCode::CancelledBeforeStart, anyhow!("request_id {} was cancelled before it came", request.id)));
+                return Err(reject(
+                    ErrorCode::CancelledBeforeStart,
+                    anyhow!("request_id {} was cancelled before it came", request.id),
+                ));
             }
         }
         failpoint::hit("intake.started");
@@ -190,35 +258,53 @@ impl Handler for Intake {
     }
 
     async fn parked(&self, record: &Record, rejection: &Rejection) -> Result<(), BoxError> {
-        let Some((named, request)) = self.named(record).await? else { return Ok(()) };
+        let Some((named, request)) = self.named(record).await? else {
+            return Ok(());
+        };
         let event = self.rejected(record, rejection, named, request)?;
-        Ok(self.publisher.publish(&[event], record.header("traceparent")).await?)
+        Ok(self
+            .publisher
+            .publish(&[event], record.header("traceparent"))
+            .await?)
     }
 }
 
 /// Finds the writer's schema of a record's value.
 async fn open<'r>(
-    registry: &Registry, record: &'r Record,
+    registry: &Registry,
+    record: &'r Record,
 ) -> Result<(Arc<apache_avro::Schema>, &'r [u8]), Failure> {
     let Some(value) = record.value.as_deref() else {
-        return Err(reject(ErrorCode::Undecodable, anyhow!("the record has no value")));
+        return Err(reject(
+            ErrorCode::Undecodable,
+            anyhow!("the record has no value"),
+        ));
     };
     let (id, datum) = avro::unframe(value)?;
     Ok((registry.schema(id).await?, datum))
 }
 
 fn reject(reason: ErrorCode, error: anyhow::Error) -> Failure {
-    Failure::Reject(Rejection { reason, error: error.into() })
+    Failure::Reject(Rejection {
+        reason,
+        error: error.into(),
+    })
 }
 
 /// Whether the same request may be taken if it is sent again later.
 fn is_retryable(reason: ErrorCode) -> bool {
-    matches!(reason, ErrorCode::RateLimited | ErrorCode::StartRefused | ErrorCode::UnknownSchema)
+    matches!(
+        reason,
+        ErrorCode::RateLimited | ErrorCode::StartRefused | ErrorCode::UnknownSchema
+    )
 }
 
 /// Returns a fresh W3C trace context, for a record that came without one.
 fn trace() -> String {
-    let (trace, span) = (uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple().to_string());
+    let (trace, span) = (
+        uuid::Uuid::new_v4().simple(),
+        uuid::Uuid::new_v4().simple().to_string(),
+    );
     format!("00-{trace}-{}-01", span.get(..16).unwrap_or_default())
 }
 
@@ -228,16 +314,27 @@ impl From<avro::Error> for Failure {
             avro::Error::Unframed(_) | avro::Error::Datum(_) => ErrorCode::Undecodable,
             avro::Error::Invalid { .. } => ErrorCode::Invalid,
         };
-        Self::Reject(Rejection { reason, error: error.into() })
+        Self::Reject(Rejection {
+            reason,
+            error: error.into(),
+        })
     }
 }
 
 impl From<registry::Error> for Failure {
     fn from(error: registry::Error) -> Self {
         match error {
-            registry::Error::Unknown(_) => Self::Reject(Rejection { reason: ErrorCode::UnknownSchema, error: error.into() }),
-            registry::Error::Unparsable(..) => Self::Reject(Rejection { reason: ErrorCode::Undecodable, error: error.into() }),
-            registry::Error::Unavailable(_) | registry::Error::Refused { .. } => Self::Retry(error.into()),
+            registry::Error::Unknown(_) => Self::Reject(Rejection {
+                reason: ErrorCode::UnknownSchema,
+                error: error.into(),
+            }),
+            registry::Error::Unparsable(..) => Self::Reject(Rejection {
+                reason: ErrorCode::Undecodable,
+                error: error.into(),
+            }),
+            registry::Error::Unavailable(_) | registry::Error::Refused { .. } => {
+                Self::Retry(error.into())
+            }
         }
     }
 }
@@ -245,7 +342,9 @@ impl From<registry::Error> for Failure {
 impl From<client::Error> for Failure {
     fn from(error: client::Error) -> Self {
         match error {
-            client::Error::Unreachable { .. } | client::Error::Answered { .. } => Self::Retry(error.into()),
+            client::Error::Unreachable { .. } | client::Error::Answered { .. } => {
+                Self::Retry(error.into())
+            }
         }
     }
 }

@@ -117,7 +117,10 @@ impl Provider {
         Ok(Self {
             config: config.clone(),
             kind,
-            submitting: http::client().pool_max_idle_per_host(0).timeout(SUBMIT_TIMEOUT).build()?,
+            submitting: http::client()
+                .pool_max_idle_per_host(0)
+                .timeout(SUBMIT_TIMEOUT)
+                .build()?,
             asking: http::client().timeout(CALL_TIMEOUT).build()?,
         })
     }
@@ -178,7 +181,10 @@ impl Provider {
 
     /// Returns `path` below the base URL.
     fn at(&self, path: &str) -> String {
-        format!("{}/{path}", self.config.base_url.as_str().trim_end_matches('/'))
+        format!(
+            "{}/{path}",
+            self.config.base_url.as_str().trim_end_matches('/')
+        )
     }
 
     /// Returns `url` if it is the provider's own: the key goes nowhere else.

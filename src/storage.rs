@@ -51,24 +51,42 @@ impl Store {
     /// When the folder cannot be made.
     pub async fn open(root: &Path) -> io::Result<Self> {
         fs::create_dir_all(root).await?;
-        Ok(Self { root: fs::canonicalize(root).await? })
+        Ok(Self {
+            root: fs::canonicalize(root).await?,
+        })
     }
 
     /// Puts the `index`-th output of a run into the store; done twice, it does no harm.
     ///
     /// # Errors
     /// When the disk does not take it.
-    pub async fn put(&self, workflow: &WorkflowId, index: usize, file: Checked) -> io::Result<Output> {
-        let Checked { path, bytes, sha256, media } = file;
+    pub async fn put(
+        &self,
+        workflow: &WorkflowId,
+        index: usize,
+        file: Checked,
+    ) -> io::Result<Output> {
+        let Checked {
+            path,
+            bytes,
+            sha256,
+            media,
+        } = file;
         let short: String = sha256.chars().take(16).collect();
-        let target = self.folder(workflow).join(format!("{index}-{short}.{}", media.extension));
+        let target = self
+            .folder(workflow)
+            .join(format!("{index}-{short}.{}", media.extension));
         fs::create_dir_all(self.folder(workflow)).await?;
-        if fs::metadata(&target).await.is_ok_and(|there| there.len() == bytes) {
+        if fs::metadata(&target)
+            .await
+            .is_ok_and(|there| there.len() == bytes)
+        {
             fs::remove_file(&path).await?;
         } else {
             self.move_to(&path, &target).await?;
         }
-        let uri = Url::from_file_path(&target).map_err(|()| io::Error::other("the store's path is not absolute"))?;
+        let uri = Url::from_file_path(&target)
+            .map_err(|()| io::Error::other("the store's path is not absolute"))?;
         Ok(Output {
             uri: uri.to_string(),
             url: None,
@@ -91,11 +109,18 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let Ok(manifest) = serde_json::from_slice::<Manifest>(&text) else { return Ok(None) };
+        let Ok(manifest) = serde_json::from_slice::<Manifest>(&text) else {
+            return Ok(None);
+        };
         for output in &manifest.result.outputs {
-            let path = Url::parse(&output.uri).ok().and_then(|uri| uri.to_file_path().ok());
+            let path = Url::parse(&output.uri)
+                .ok()
+                .and_then(|uri| uri.to_file_path().ok());
             let length = match path {
-                Some(path) => fs::metadata(path).await.map(|there| i64::try_from(there.len()).unwrap_or(-1)).ok(),
+                Some(path) => fs::metadata(path)
+                    .await
+                    .map(|there| i64::try_from(there.len()).unwrap_or(-1))
+                    .ok(),
                 None => None,
             };
             if length != Some(output.bytes) {
@@ -167,8 +192,19 @@ mod tests {
     async fn checked(folder: &Path) -> Checked {
         let path = folder.join(Uuid::new_v4().to_string());
         fs::write(&path, b"bytes").await.unwrap();
-        let media = media::Media { content_type: "image/png", extension: "png", width: None, height: None, duration_seconds: None };
-        Checked { path, bytes: 5, sha256: "ab".repeat(32), media }
+        let media = media::Media {
+            content_type: "image/png",
+            extension: "png",
+            width: None,
+            height: None,
+            duration_seconds: None,
+        };
+        Checked {
+            path,
+            bytes: 5,
+            sha256: "ab".repeat(32),
+            media,
+        }
     }
 
     #[tokio::test]
@@ -176,12 +212,21 @@ mod tests {
         let folder = crate::storage::temp::tests::folder();
         let store = Store::open(&folder.join("store")).await.unwrap();
 
-        let first = store.put(&workflow(), 0, checked(&folder).await).await.unwrap();
-        let again = store.put(&workflow(), 0, checked(&folder).await).await.unwrap();
+        let first = store
+            .put(&workflow(), 0, checked(&folder).await)
+            .await
+            .unwrap();
+        let again = store
+            .put(&workflow(), 0, checked(&folder).await)
+            .await
+            .unwrap();
 
         assert_eq!(first, again);
         assert!(first.uri.ends_with("/r-1/0-abababababababab.png"));
-        let names: Vec<_> = std::fs::read_dir(folder.join("store/r-1")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let names: Vec<_> = std::fs::read_dir(folder.join("store/r-1"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         assert_eq!(names.len(), 1);
         std::fs::remove_dir_all(folder).unwrap();
     }
@@ -190,7 +235,10 @@ mod tests {
     async fn a_manifest_counts_only_while_its_files_are_there() {
         let folder = crate::storage::temp::tests::folder();
         let store = Store::open(&folder.join("store")).await.unwrap();
-        let output = store.put(&workflow(), 0, checked(&folder).await).await.unwrap();
+        let output = store
+            .put(&workflow(), 0, checked(&folder).await)
+            .await
+            .unwrap();
         let result = Generated {
             outputs: vec![output.clone()],
             provider: "replicate".to_owned(),
@@ -198,7 +246,10 @@ mod tests {
             elapsed_ms: 1,
             cost_usd: None,
         };
-        let manifest = Manifest { workflow_id: workflow(), result };
+        let manifest = Manifest {
+            workflow_id: workflow(),
+            result,
+        };
         store.write_manifest(&manifest).await.unwrap();
 
         assert_eq!(store.manifest(&workflow()).await.unwrap(), Some(manifest));

@@ -67,8 +67,13 @@ impl Work {
     /// # Errors
     /// [`Aborted::Again`] when the events are not all on their topic.
     pub async fn publish(&self, handed: &Handed) -> Result<(), Aborted> {
-        let publishing = self.publisher.publish(&handed.events, handed.traceparent.as_deref());
-        tokio::time::timeout(PUBLISH_TIME, publishing).await.context("publishing took too long")?.context("events")?;
+        let publishing = self
+            .publisher
+            .publish(&handed.events, handed.traceparent.as_deref());
+        tokio::time::timeout(PUBLISH_TIME, publishing)
+            .await
+            .context("publishing took too long")?
+            .context("events")?;
         Ok(())
     }
 
@@ -76,7 +81,11 @@ impl Work {
     ///
     /// # Errors
     /// [`Aborted`]; business failures are values.
-    pub async fn fetch(&self, input: Fetch, cancelled: impl Future<Output = ()>) -> Result<Fetched, Aborted> {
+    pub async fn fetch(
+        &self,
+        input: Fetch,
+        cancelled: impl Future<Output = ()>,
+    ) -> Result<Fetched, Aborted> {
         self.publish(&input.handed).await?;
         failpoint::hit("fetch.published");
         let provider = self.providers.of(input.job.kind);
@@ -103,7 +112,9 @@ impl Work {
                         Ok(outputs) => return Ok(Fetched::Stored { outputs, cost_usd }),
                         Err(error) => {
                             failed_stores += 1;
-                            if failed_stores >= self.settings.store_attempts || matches!(error, DownloadError::Invalid(_)) {
+                            if failed_stores >= self.settings.store_attempts
+                                || matches!(error, DownloadError::Invalid(_))
+                            {
                                 return Ok(Fetched::Failed(verdict(&error)));
                             }
                             tracing::warn!(workflow = %input.handed.workflow, %error, failed_stores, "output not stored");
@@ -114,13 +125,17 @@ impl Work {
                 Err(error) => {
                     refusals = if is_refusal(&error) { refusals + 1 } else { 0 };
                     if refusals >= REFUSALS {
-                        return Ok(Fetched::Failed(EventError::new(ErrorCode::ProviderFailed, &error.to_string(), true)));
+                        return Ok(Fetched::Failed(EventError::new(
+                            ErrorCode::ProviderFailed,
+                            &error.to_string(),
+                            true,
+                        )));
                     }
                     match error {
                         provider::Error::Status(_, Some(after)) => after,
-                        provider::Error::Status(_, None) | provider::Error::Unreadable(_) | provider::Error::Unreachable(_) => {
-                            self.settings.poll_interval
-                        }
+                        provider::Error::Status(_, None)
+                        | provider::Error::Unreadable(_)
+                        | provider::Error::Unreachable(_) => self.settings.poll_interval,
                     }
                 }
             };
@@ -137,19 +152,35 @@ impl Work {
     /// [`Aborted::Again`] until all of it is done.
     pub async fn finish(&self, input: Finish) -> Result<(), Aborted> {
         failpoint::hit("finish.began");
-        if tokio::time::timeout(CANCEL_TIME, self.end_job(&input)).await.is_err() {
+        if tokio::time::timeout(CANCEL_TIME, self.end_job(&input))
+            .await
+            .is_err()
+        {
             tracing::warn!(workflow = %input.handed.workflow, "the provider's job was not ended in time");
         }
-        let outcome = input.handed.events.last().context("finish was handed no outcome")?;
+        let outcome = input
+            .handed
+            .events
+            .last()
+            .context("finish was handed no outcome")?;
         if let Some(result) = &outcome.result {
-            let manifest = Manifest { workflow_id: input.handed.workflow.clone(), result: result.clone() };
-            self.store.write_manifest(&manifest).await.context("the manifest was not written")?;
+            let manifest = Manifest {
+                workflow_id: input.handed.workflow.clone(),
+                result: result.clone(),
+            };
+            self.store
+                .write_manifest(&manifest)
+                .await
+                .context("the manifest was not written")?;
         }
         self.publish(&input.handed).await?;
         failpoint::hit("finish.published");
         let trace = input.handed.traceparent.as_deref();
         let publishing = self.publisher.publish_result(outcome, trace);
-        tokio::time::timeout(PUBLISH_TIME, publishing).await.context("publishing took too long")?.context("outcome")?;
+        tokio::time::timeout(PUBLISH_TIME, publishing)
+            .await
+            .context("publishing took too long")?
+            .context("outcome")?;
         tell(outcome, input.started_at);
         Ok(())
     }
@@ -168,8 +199,17 @@ impl Work {
         }
     }
 
-    async fn find_and_end(&self, provider: &Provider, input: &Finish) -> Result<(), provider::Error> {
-        let found = call(provider, "find", provider.find(&input.handed.workflow, input.started_at)).await?;
+    async fn find_and_end(
+        &self,
+        provider: &Provider,
+        input: &Finish,
+    ) -> Result<(), provider::Error> {
+        let found = call(
+            provider,
+            "find",
+            provider.find(&input.handed.workflow, input.started_at),
+        )
+        .await?;
         match found {
             Some(job) => call(provider, "cancel", provider.cancel(&job)).await,
             None => Ok(()),
@@ -177,16 +217,29 @@ impl Work {
     }
 
     /// Downloads and stores all outputs; the temp folder is gone when this returns, however it returns.
-    async fn store_all(&self, handed: &Handed, job: &Job, urls: &[url::Url]) -> Result<Vec<Output>, DownloadError> {
+    async fn store_all(
+        &self,
+        handed: &Handed,
+        job: &Job,
+        urls: &[url::Url],
+    ) -> Result<Vec<Output>, DownloadError> {
         if urls.is_empty() {
-            return Err(DownloadError::Invalid("the provider named no output".to_owned()));
+            return Err(DownloadError::Invalid(
+                "the provider named no output".to_owned(),
+            ));
         }
         let folder = self.temp.attempt(&handed.workflow)?;
         let mut outputs = Vec::with_capacity(urls.len());
         for (index, url) in urls.iter().enumerate() {
-            let checked = self.downloader.fetch(url, folder.path(), index, job.kind).await?;
+            let checked = self
+                .downloader
+                .fetch(url, folder.path(), index, job.kind)
+                .await?;
             let output = self.store.put(&handed.workflow, index, checked).await?;
-            OutputStored { bytes: u64::try_from(output.bytes).unwrap_or(0) }.emit();
+            OutputStored {
+                bytes: u64::try_from(output.bytes).unwrap_or(0),
+            }
+            .emit();
             outputs.push(output);
         }
         Ok(outputs)
@@ -195,7 +248,8 @@ impl Work {
 
 /// Lets `storing` go on for a while after a cancel: what is paid for and almost here is not thrown away.
 async fn in_grace<T>(
-    storing: impl Future<Output = Result<T, DownloadError>>, cancelled: std::pin::Pin<&mut impl Future<Output = ()>>,
+    storing: impl Future<Output = Result<T, DownloadError>>,
+    cancelled: std::pin::Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Result<T, DownloadError>, Aborted> {
     let mut storing = std::pin::pin!(storing);
     tokio::select! {
@@ -220,8 +274,13 @@ fn milestone(input: &Fetch, stage: String, percent: Option<i32>, now: i64) -> Op
     let reached = last.map_or(0, |last| last.percent);
     let percent = percent.unwrap_or(0).max(reached);
     let news = last.is_none_or(|last| last.stage != stage || percent >= last.percent + POINTS);
-    let waited = now.saturating_sub(at) >= i64::try_from(input.progress_every_ms).unwrap_or(i64::MAX);
-    (news && waited).then_some(Progress { percent, stage, message: None })
+    let waited =
+        now.saturating_sub(at) >= i64::try_from(input.progress_every_ms).unwrap_or(i64::MAX);
+    (news && waited).then_some(Progress {
+        percent,
+        stage,
+        message: None,
+    })
 }
 
 fn is_refusal(error: &provider::Error) -> bool {
@@ -239,7 +298,9 @@ fn verdict(error: &DownloadError) -> EventError {
 
 /// Makes a call of a provider and counts it.
 pub(crate) async fn call<T>(
-    provider: &Provider, step: &'static str, calling: impl Future<Output = Result<T, provider::Error>>,
+    provider: &Provider,
+    step: &'static str,
+    calling: impl Future<Output = Result<T, provider::Error>>,
 ) -> Result<T, provider::Error> {
     let began = Instant::now();
     let result = calling.await;
@@ -249,7 +310,13 @@ pub(crate) async fn call<T>(
         Err(provider::Error::Unreadable(_)) => "unreadable",
         Err(provider::Error::Unreachable(_)) => "unreachable",
     };
-    ProviderCalled { provider: provider.name(), step, outcome, elapsed: began.elapsed() }.emit();
+    ProviderCalled {
+        provider: provider.name(),
+        step,
+        outcome,
+        elapsed: began.elapsed(),
+    }
+    .emit();
     result
 }
 
@@ -258,14 +325,25 @@ fn tell(outcome: &Event, started_at: i64) {
         EventType::Completed => "completed",
         EventType::Failed => "failed",
         EventType::Cancelled => "cancelled",
-        EventType::Unknown | EventType::Started | EventType::Progress | EventType::Rejected => return,
+        EventType::Unknown | EventType::Started | EventType::Progress | EventType::Rejected => {
+            return;
+        }
     };
-    let elapsed = Duration::from_millis(u64::try_from(outcome.occurred_at - started_at).unwrap_or(0));
-    RunEnded { request_id: &outcome.request_id, kind: outcome.kind, outcome: name, elapsed }.emit();
+    let elapsed =
+        Duration::from_millis(u64::try_from(outcome.occurred_at - started_at).unwrap_or(0));
+    RunEnded {
+        request_id: &outcome.request_id,
+        kind: outcome.kind,
+        outcome: name,
+        elapsed,
+    }
+    .emit();
 }
 
 pub(crate) fn now() -> i64 {
-    let gone = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let gone = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(gone.as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder};
 use temporalio_sdk::runtime::RuntimeOptions;
+use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder};
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use tokio_util::sync::CancellationToken;
 
@@ -33,18 +33,25 @@ const STICKY: Duration = Duration::from_secs(2);
 /// # Errors
 /// When its folders, clients or workers cannot be made, or a worker ends by itself.
 pub async fn run(
-    config: &Config, temporal: &Temporal, publisher: Publisher, stop: CancellationToken,
+    config: &Config,
+    temporal: &Temporal,
+    publisher: Publisher,
+    stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let settings = &config.worker;
     let work = Arc::new(Work {
         publisher,
         providers: Providers::new(settings).context("no HTTP client for the providers")?,
-        store: Store::open(&settings.results_dir).await.context("RESULTS_DIR cannot be used")?,
+        store: Store::open(&settings.results_dir)
+            .await
+            .context("RESULTS_DIR cannot be used")?,
         temp: TempFolders::open(&settings.temp_dir).context("TEMP_DIR cannot be used")?,
-        downloader: Downloader::new(settings.max_output_bytes).context("no HTTP client for downloads")?,
+        downloader: Downloader::new(settings.max_output_bytes)
+            .context("no HTTP client for downloads")?,
         settings: settings.clone(),
     });
-    let runtime = Runtime::from_current_tokio(RuntimeOptions::default()).context("the Temporal runtime")?;
+    let runtime =
+        Runtime::from_current_tokio(RuntimeOptions::default()).context("the Temporal runtime")?;
     // Activities are told to stop somewhat before the process must be gone.
     let grace = config.grace.mul_f64(0.8);
 

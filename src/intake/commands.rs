@@ -39,9 +39,19 @@ impl Handler for Commands {
                     Cancelled::Claimed => "claimed",
                 }
             }
-            Action::Retry => return Err(reject(ErrorCode::StartRefused, anyhow!("RETRY is not served yet, want CANCEL"))),
+            Action::Retry => {
+                return Err(reject(
+                    ErrorCode::StartRefused,
+                    anyhow!("RETRY is not served yet, want CANCEL"),
+                ));
+            }
         };
-        CommandHandled { position: &record.position, action: command.action, outcome }.emit();
+        CommandHandled {
+            position: &record.position,
+            action: command.action,
+            outcome,
+        }
+        .emit();
         Ok(())
     }
 

@@ -55,7 +55,11 @@ pub trait Handler: Send + Sync + 'static {
     fn handle(&self, record: &Record) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Is told that the record stands on the dead-letter topic; an error holds the record and calls again.
-    fn parked(&self, record: &Record, rejection: &Rejection) -> impl Future<Output = Result<(), BoxError>> + Send;
+    fn parked(
+        &self,
+        record: &Record,
+        rejection: &Rejection,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send;
 }
 
 /// What to consume, and how.
@@ -99,19 +103,43 @@ pub enum Error {
 /// Records taken and not yet done, for each one that may be handled at once: what waits behind a slow key.
 const TAKEN_PER_SLOT: usize = 64;
 
+/// How long the brokers have to tell of a topic.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause before they are asked again.
+const METADATA_PAUSE: Duration = Duration::from_secs(1);
+
 /// Feeds every record of `options.topic` to `handler`, at least once, until `stop`.
 ///
 /// # Errors
 /// Only when the group cannot go on.
 pub async fn run<H: Handler>(
-    kafka: &config::Kafka, options: Options, producer: Arc<Producer>, handler: H, health: Arc<Health>,
+    kafka: &config::Kafka,
+    options: Options,
+    producer: Arc<Producer>,
+    handler: H,
+    health: Arc<Health>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let assignment = Arc::new(Assignment::new(&options.topic));
-    let consumer = subscribe(kafka, &options, assignment.clone())?;
-    let settler = Arc::new(Settler::new(options.clone(), producer, handler, health, stop.clone()));
+    let consumer = Arc::new(client(kafka, &options, assignment.clone())?);
+    if reached(&consumer, &options, &health, &stop).await.is_none() {
+        return Ok(());
+    }
+    consumer
+        .subscribe(&[&options.topic])
+        .map_err(|source| Error::Client {
+            topic: options.topic.clone(),
+            source,
+        })?;
+    let settler = Arc::new(Settler::new(
+        options.clone(),
+        producer,
+        handler,
+        health,
+        stop.clone(),
+    ));
     let mut flow = Flow {
-        consumer: Arc::new(consumer),
+        consumer,
         assignment,
         lanes: Lanes::default(),
         running: JoinSet::new(),
@@ -164,7 +192,9 @@ impl<H: Handler> Flow<H> {
     fn take(&mut self, message: &BorrowedMessage<'_>) {
         self.stumbles = 0;
         let record = detach(message);
-        let RecordPosition { partition, offset, .. } = record.position;
+        let RecordPosition {
+            partition, offset, ..
+        } = record.position;
         // None: the partition was taken away since; its new owner gets the record.
         if let Some(epoch) = self.assignment.take(partition, offset) {
             let lane = lanes::of(partition, record.key.as_deref(), offset);
@@ -174,14 +204,20 @@ impl<H: Handler> Flow<H> {
 
     fn start_what_may_run(&mut self) {
         while self.running.len() < self.options.concurrency {
-            let Some(ticket) = self.lanes.next() else { break };
+            let Some(ticket) = self.lanes.next() else {
+                break;
+            };
             let settler = self.settler.clone();
             self.running.spawn(async move {
                 let settled = settler.settle(&ticket.record).await;
                 (ticket, settled)
             });
         }
-        RecordsInFlight { topic: &self.options.topic, count: self.running.len() }.emit();
+        RecordsInFlight {
+            topic: &self.options.topic,
+            count: self.running.len(),
+        }
+        .emit();
     }
 
     fn settled(&mut self, joined: Result<(Ticket, Settled), tokio::task::JoinError>) {
@@ -189,11 +225,16 @@ impl<H: Handler> Flow<H> {
             // A handler that panicked leaves its record undone: the watermark stays and a restart tries again.
             return;
         };
-        let RecordPosition { partition, offset, .. } = ticket.record.position;
-        self.lanes.done(&lanes::of(partition, ticket.record.key.as_deref(), offset));
+        let RecordPosition {
+            partition, offset, ..
+        } = ticket.record.position;
+        self.lanes
+            .done(&lanes::of(partition, ticket.record.key.as_deref(), offset));
         if settled == Settled::Done
             && let Some(reached) = self.assignment.finish(ticket.epoch, partition, offset)
-            && let Err(error) = self.consumer.store_offset(&self.options.topic, partition, reached)
+            && let Err(error) = self
+                .consumer
+                .store_offset(&self.options.topic, partition, reached)
         {
             // The partition was taken away a moment ago: its new owner reads the record again.
             tracing::debug!(partition, offset, %error, "offset not stored");
@@ -205,7 +246,11 @@ impl<H: Handler> Flow<H> {
         let most = self.options.concurrency * TAKEN_PER_SLOT;
         let taken = self.lanes.len();
         let fresh = self.assignment.take_note_of_change();
-        let pause = if self.paused { taken > most / 2 } else { taken >= most };
+        let pause = if self.paused {
+            taken > most / 2
+        } else {
+            taken >= most
+        };
         if pause == self.paused && !(pause && fresh) {
             return;
         }
@@ -222,10 +267,18 @@ impl<H: Handler> Flow<H> {
     fn stumble(&mut self, source: KafkaError) -> Result<(), Error> {
         if let Some((_, reason)) = self.consumer.client().fatal_error() {
             tracing::error!(reason, "the consumer cannot go on");
-            return Err(Error::Fatal { topic: self.options.topic.clone(), source });
+            return Err(Error::Fatal {
+                topic: self.options.topic.clone(),
+                source,
+            });
         }
         self.stumbles += 1;
-        ConsumerStumbled { topic: &self.options.topic, error: &source, times: self.stumbles }.emit();
+        ConsumerStumbled {
+            topic: &self.options.topic,
+            error: &source,
+            times: self.stumbles,
+        }
+        .emit();
         Ok(())
     }
 
@@ -248,26 +301,69 @@ impl<H: Handler> Flow<H> {
     }
 }
 
-fn subscribe(
-    kafka: &config::Kafka, options: &Options, assignment: Arc<Assignment>,
+/// Waits until the brokers tell of the topic; `None` when a stop comes first.
+async fn reached(
+    consumer: &Arc<StreamConsumer<Context>>,
+    options: &Options,
+    health: &Health,
+    stop: &CancellationToken,
+) -> Option<()> {
+    for tries in 1_u32.. {
+        let (asked, topic) = (consumer.clone(), options.topic.clone());
+        // Blocks on the broker.
+        let asking = tokio::task::spawn_blocking(move || {
+            asked.fetch_metadata(Some(&topic), METADATA_TIMEOUT)
+        });
+        let told = asking.await.ok()?;
+        let missing = match told {
+            Ok(metadata) => match metadata.topics().iter().find_map(|topic| topic.error()) {
+                None => break,
+                Some(error) => KafkaError::MetadataFetch(error.into()),
+            },
+            Err(error) => error,
+        };
+        health.not_ready(options.role, &format!("topic {}: {missing}", options.topic));
+        ConsumerStumbled {
+            topic: &options.topic,
+            error: &missing,
+            times: tries,
+        }
+        .emit();
+        tokio::select! {
+            () = tokio::time::sleep(METADATA_PAUSE) => {}
+            () = stop.cancelled() => return None,
+        }
+    }
+    health.ready(options.role);
+    Some(())
+}
+
+fn client(
+    kafka: &config::Kafka,
+    options: &Options,
+    assignment: Arc<Assignment>,
 ) -> Result<StreamConsumer<Context>, Error> {
-    let client = |source| Error::Client { topic: options.topic.clone(), source };
-    let consumer: StreamConsumer<Context> = super::client(kafka, options.role)
+    let heartbeat = (kafka.session_timeout / 10).min(Duration::from_secs(3));
+    super::client(kafka, options.role)
         .set("group.id", &options.group)
         .set("enable.auto.commit", "true")
         .set("auto.commit.interval.ms", "500")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "earliest")
         .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("session.timeout.ms", kafka.session_timeout.as_millis().to_string())
-        .set("heartbeat.interval.ms", (kafka.session_timeout / 10).min(Duration::from_secs(3)).as_millis().to_string())
+        .set(
+            "session.timeout.ms",
+            kafka.session_timeout.as_millis().to_string(),
+        )
+        .set("heartbeat.interval.ms", heartbeat.as_millis().to_string())
         .set("fetch.wait.max.ms", "100")
         .set("queued.max.messages.kbytes", "16384")
         .set("statistics.interval.ms", "5000")
         .create_with_context(Context::new(assignment))
-        .map_err(client)?;
-    consumer.subscribe(&[&options.topic]).map_err(client)?;
-    Ok(consumer)
+        .map_err(|source| Error::Client {
+            topic: options.topic.clone(),
+            source,
+        })
 }
 
 /// Copies a record out of librdkafka's memory.

@@ -56,11 +56,19 @@ struct Page {
 pub(super) async fn submit(provider: &Provider, workflow: &WorkflowId, spec: &Spec) -> Submission {
     let (model, input) = match input(provider, workflow, spec) {
         Ok(built) => built,
-        Err(message) => return Submission::Refused(EventError::new(ErrorCode::InvalidRequest, &message, false)),
+        Err(message) => {
+            return Submission::Refused(EventError::new(ErrorCode::InvalidRequest, &message, false));
+        }
     };
     let (url, body) = match model.split_once(':') {
-        Some((_, version)) => (provider.at("v1/predictions"), json!({"version": version, "input": input})),
-        None => (provider.at(&format!("v1/models/{model}/predictions")), json!({"input": input})),
+        Some((_, version)) => (
+            provider.at("v1/predictions"),
+            json!({"version": version, "input": input}),
+        ),
+        None => (
+            provider.at(&format!("v1/models/{model}/predictions")),
+            json!({"input": input}),
+        ),
     };
     let request = provider
         .authorised(provider.submitting.post(url))
@@ -70,7 +78,11 @@ pub(super) async fn submit(provider: &Provider, workflow: &WorkflowId, spec: &Sp
         Ok(response) => response,
         // Not connected: no byte of the request was written.
         Err(error) if error.is_connect() || error.is_builder() => {
-            let error = EventError::new(ErrorCode::ProviderFailed, &format!("not connected: {error}"), true);
+            let error = EventError::new(
+                ErrorCode::ProviderFailed,
+                &format!("not connected: {error}"),
+                true,
+            );
             return Submission::NotAccepted { error, after: None };
         }
         Err(error) => return Submission::Unknown(format!("the submit was not answered: {error}")),
@@ -84,31 +96,54 @@ async fn answer(provider: &Provider, response: Response) -> Submission {
     let after = retry_after(response.headers());
     let body = match response.bytes().await {
         Ok(body) => body,
-        Err(error) => return Submission::Unknown(format!("the answer with status {status} broke off: {error}")),
+        Err(error) => {
+            return Submission::Unknown(format!(
+                "the answer with status {status} broke off: {error}"
+            ));
+        }
     };
     let detail = detail(&body);
-    let error = |code, retryable| EventError::new(code, &format!("status {}: {detail}", status.as_u16()), retryable);
+    let error = |code, retryable| {
+        EventError::new(
+            code,
+            &format!("status {}: {detail}", status.as_u16()),
+            retryable,
+        )
+    };
     match status.as_u16() {
         200..=299 => match serde_json::from_slice::<Prediction>(&body) {
             Ok(prediction) => Submission::Accepted(job(provider, &prediction)),
-            Err(error) => Submission::Unknown(format!("the answer with status {status} is not readable: {error}")),
+            Err(error) => Submission::Unknown(format!(
+                "the answer with status {status} is not readable: {error}"
+            )),
         },
         401 | 403 => Submission::Refused(error(ErrorCode::ProviderAuth, false)),
         402 => Submission::Refused(error(ErrorCode::ProviderQuota, true)),
-        408 | 429 => Submission::NotAccepted { error: error(ErrorCode::ProviderQuota, true), after },
+        408 | 429 => Submission::NotAccepted {
+            error: error(ErrorCode::ProviderQuota, true),
+            after,
+        },
         400 | 422 => Submission::Refused(error(refusal(&detail), false)),
         400..=499 => Submission::Refused(error(ErrorCode::ProviderRefused, false)),
-        500 | 501 | 503 => Submission::NotAccepted { error: error(ErrorCode::ProviderFailed, true), after },
+        500 | 501 | 503 => Submission::NotAccepted {
+            error: error(ErrorCode::ProviderFailed, true),
+            after,
+        },
         _ => Submission::Unknown(format!("answered with status {status}: {detail}")),
     }
 }
 
 pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> {
-    let url = provider.own(&job.status_url).unwrap_or_else(|| provider.at(&format!("v1/predictions/{}", job.id)));
+    let url = provider
+        .own(&job.status_url)
+        .unwrap_or_else(|| provider.at(&format!("v1/predictions/{}", job.id)));
     let prediction: Prediction = ask(provider.authorised(provider.asking.get(url))).await?;
     match prediction.status.as_str() {
         "starting" | "processing" | "queued" => Ok(running(&prediction)),
-        "succeeded" => Ok(Poll::Succeeded { outputs: outputs(&prediction.output), cost_usd: None }),
+        "succeeded" => Ok(Poll::Succeeded {
+            outputs: outputs(&prediction.output),
+            cost_usd: None,
+        }),
         "failed" => {
             let said = text_of(&prediction.error);
             let code = match refusal(&said) {
@@ -117,19 +152,27 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
             };
             Ok(Poll::Failed(EventError::new(code, &said, false)))
         }
-        "canceled" | "aborted" => {
-            Ok(Poll::Failed(EventError::new(ErrorCode::ProviderFailed, "the job was cancelled at the provider", true)))
-        }
+        "canceled" | "aborted" => Ok(Poll::Failed(EventError::new(
+            ErrorCode::ProviderFailed,
+            "the job was cancelled at the provider",
+            true,
+        ))),
         // A state of a later version of the API: go on looking rather than lose what was paid for.
         unknown => {
-            ProviderStateUnknown { provider: ProviderName::Replicate, state: unknown }.emit();
+            ProviderStateUnknown {
+                provider: ProviderName::Replicate,
+                state: unknown,
+            }
+            .emit();
             Ok(running(&prediction))
         }
     }
 }
 
 pub(super) async fn cancel(provider: &Provider, job: &Job) -> Result<(), Error> {
-    let url = provider.own(&job.cancel_url).unwrap_or_else(|| provider.at(&format!("v1/predictions/{}/cancel", job.id)));
+    let url = provider
+        .own(&job.cancel_url)
+        .unwrap_or_else(|| provider.at(&format!("v1/predictions/{}/cancel", job.id)));
     match ask::<Value>(provider.authorised(provider.asking.post(url))).await {
         // Gone: there is nothing to end.
         Ok(_) | Err(Error::Status(404 | 410, _)) => Ok(()),
@@ -137,15 +180,24 @@ pub(super) async fn cancel(provider: &Provider, job: &Job) -> Result<(), Error> 
     }
 }
 
-pub(super) async fn find(provider: &Provider, workflow: &WorkflowId, since: i64) -> Result<Option<Job>, Error> {
+pub(super) async fn find(
+    provider: &Provider,
+    workflow: &WorkflowId,
+    since: i64,
+) -> Result<Option<Job>, Error> {
     let mut url = provider.at("v1/predictions");
     for _ in 0..PAGES {
         let page: Page = ask(provider.authorised(provider.asking.get(&url))).await?;
-        let ours = |prediction: &&Prediction| prediction.input.get("genflow_id").and_then(Value::as_str) == Some(workflow.as_str());
+        let ours = |prediction: &&Prediction| {
+            prediction.input.get("genflow_id").and_then(Value::as_str) == Some(workflow.as_str())
+        };
         if let Some(found) = page.results.iter().find(ours) {
             return Ok(Some(job(provider, found)));
         }
-        let oldest = page.results.last().and_then(|prediction| prediction.created_at.as_deref());
+        let oldest = page
+            .results
+            .last()
+            .and_then(|prediction| prediction.created_at.as_deref());
         let oldest = oldest.and_then(|text| DateTime::parse_from_rfc3339(text).ok());
         if oldest.is_some_and(|at| at.timestamp_millis() < since - CLOCK_SKEW_MS) {
             return Ok(None);
@@ -162,14 +214,21 @@ async fn ask<T: serde::de::DeserializeOwned>(request: reqwest::RequestBuilder) -
     let response = request.send().await.map_err(Error::Unreachable)?;
     let status = response.status();
     if !status.is_success() {
-        return Err(Error::Status(status.as_u16(), retry_after(response.headers())));
+        return Err(Error::Status(
+            status.as_u16(),
+            retry_after(response.headers()),
+        ));
     }
     let body = response.bytes().await.map_err(Error::Unreachable)?;
     serde_json::from_slice(&body).map_err(|error| Error::Unreadable(error.to_string()))
 }
 
 /// Returns the model and the prediction's input: ours, with the request's `params` merged over.
-fn input(provider: &Provider, workflow: &WorkflowId, spec: &Spec) -> Result<(String, Map<String, Value>), String> {
+fn input(
+    provider: &Provider,
+    workflow: &WorkflowId,
+    spec: &Spec,
+) -> Result<(String, Map<String, Value>), String> {
     let (model, mut input, params, urls) = match spec {
         Spec::Image(image) => (
             &image.model,
@@ -195,11 +254,19 @@ fn input(provider: &Provider, workflow: &WorkflowId, spec: &Spec) -> Result<(Str
         input["input_urls"] = json!(urls);
     }
     for (name, text) in params {
-        input[name] = serde_json::from_str(text).map_err(|error| format!("params.{name} is not JSON text: {error}"))?;
+        input[name] = serde_json::from_str(text)
+            .map_err(|error| format!("params.{name} is not JSON text: {error}"))?;
     }
     input["genflow_id"] = json!(workflow.as_str());
-    let Value::Object(input) = input else { return Err("the input is no object".to_owned()) };
-    Ok((model.clone().unwrap_or_else(|| provider.config.model.clone()), input))
+    let Value::Object(input) = input else {
+        return Err("the input is no object".to_owned());
+    };
+    Ok((
+        model
+            .clone()
+            .unwrap_or_else(|| provider.config.model.clone()),
+        input,
+    ))
 }
 
 fn job(provider: &Provider, prediction: &Prediction) -> Job {
@@ -213,13 +280,21 @@ fn job(provider: &Provider, prediction: &Prediction) -> Job {
 }
 
 fn running(prediction: &Prediction) -> Poll {
-    Poll::Running { stage: prediction.status.clone(), percent: percent(prediction.logs.as_deref().unwrap_or_default()) }
+    Poll::Running {
+        stage: prediction.status.clone(),
+        percent: percent(prediction.logs.as_deref().unwrap_or_default()),
+    }
 }
 
 /// Finds the last `NN%` of a log: models print their progress bar there.
 fn percent(logs: &str) -> Option<i32> {
     let before = logs.rsplit_once('%')?.0;
-    let digits: Vec<char> = before.chars().rev().take_while(char::is_ascii_digit).take(4).collect();
+    let digits: Vec<char> = before
+        .chars()
+        .rev()
+        .take_while(char::is_ascii_digit)
+        .take(4)
+        .collect();
     let number: i32 = digits.into_iter().rev().collect::<String>().parse().ok()?;
     (0..=100).contains(&number).then_some(number)
 }
@@ -245,14 +320,29 @@ fn text_of(value: &Value) -> String {
 /// Tells a refusal for the content from one for the input by the words that providers use.
 fn refusal(said: &str) -> ErrorCode {
     let said = said.to_lowercase();
-    let policy = ["nsfw", "content policy", "flagged as sensitive", "safety", "moderation"];
-    if policy.iter().any(|word| said.contains(word)) { ErrorCode::ContentPolicy } else { ErrorCode::InvalidRequest }
+    let policy = [
+        "nsfw",
+        "content policy",
+        "flagged as sensitive",
+        "safety",
+        "moderation",
+    ];
+    if policy.iter().any(|word| said.contains(word)) {
+        ErrorCode::ContentPolicy
+    } else {
+        ErrorCode::InvalidRequest
+    }
 }
 
 fn detail(body: &[u8]) -> String {
     let parsed: Option<Value> = serde_json::from_slice(body).ok();
-    let named = parsed.as_ref().and_then(|value| value.get("detail").or_else(|| value.get("error")));
-    named.map_or_else(|| String::from_utf8_lossy(body).chars().take(200).collect(), text_of)
+    let named = parsed
+        .as_ref()
+        .and_then(|value| value.get("detail").or_else(|| value.get("error")));
+    named.map_or_else(
+        || String::from_utf8_lossy(body).chars().take(200).collect(),
+        text_of,
+    )
 }
 
 #[cfg(test)]
@@ -273,12 +363,18 @@ mod tests {
         let many = json!(["https://a/1", "https://a/2"]);
         let named = json!({"video": "https://a/1", "seed": 7});
 
-        assert_eq!([one, many, named].map(|output| outputs(&output).len()), [1, 2, 1]);
+        assert_eq!(
+            [one, many, named].map(|output| outputs(&output).len()),
+            [1, 2, 1]
+        );
     }
 
     #[test]
     fn words_about_content_tell_a_policy_refusal_from_a_bad_input() {
         assert_eq!(refusal("NSFW content detected"), ErrorCode::ContentPolicy);
-        assert_eq!(refusal("width must be a multiple of 8"), ErrorCode::InvalidRequest);
+        assert_eq!(
+            refusal("width must be a multiple of 8"),
+            ErrorCode::InvalidRequest
+        );
     }
 }

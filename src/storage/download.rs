@@ -46,14 +46,23 @@ impl Downloader {
     /// # Errors
     /// When the HTTP client cannot be built.
     pub fn new(most: u64) -> Result<Self, reqwest::Error> {
-        Ok(Self { client: http::client().read_timeout(SILENCE).build()?, most })
+        Ok(Self {
+            client: http::client().read_timeout(SILENCE).build()?,
+            most,
+        })
     }
 
     /// Downloads `url` into `folder` and checks that it is of `kind`.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn fetch(&self, url: &Url, folder: &Path, index: usize, kind: Kind) -> Result<Checked, Error> {
+    pub async fn fetch(
+        &self,
+        url: &Url,
+        folder: &Path,
+        index: usize,
+        kind: Kind,
+    ) -> Result<Checked, Error> {
         let path = folder.join(index.to_string());
         let (bytes, sha256) = match url.scheme() {
             "http" | "https" => self.download(url, &path).await?,
@@ -67,14 +76,32 @@ impl Downloader {
         let media = tokio::task::spawn_blocking(move || media::sniff(&checked, kind))
             .await
             .map_err(|error| Error::Invalid(format!("looking at it went wrong: {error}")))??;
-        let media = media.ok_or_else(|| Error::Invalid(format!("its bytes are not of a {}", kind.as_str().to_lowercase())))?;
-        Ok(Checked { path, bytes, sha256, media })
+        let media = media.ok_or_else(|| {
+            Error::Invalid(format!(
+                "its bytes are not of a {}",
+                kind.as_str().to_lowercase()
+            ))
+        })?;
+        Ok(Checked {
+            path,
+            bytes,
+            sha256,
+            media,
+        })
     }
 
     async fn download(&self, url: &Url, path: &PathBuf) -> Result<(u64, String), Error> {
-        let response = self.client.get(url.clone()).send().await.map_err(unavailable)?;
+        let response = self
+            .client
+            .get(url.clone())
+            .send()
+            .await
+            .map_err(unavailable)?;
         if !response.status().is_success() {
-            return Err(Error::Unavailable(format!("status {}", response.status().as_u16())));
+            return Err(Error::Unavailable(format!(
+                "status {}",
+                response.status().as_u16()
+            )));
         }
         let mut file = File::create(path).await?;
         let mut hash = digest::Context::new(&digest::SHA256);
@@ -84,7 +111,10 @@ impl Downloader {
             let piece = piece.map_err(unavailable)?;
             bytes += piece.len() as u64;
             if bytes > self.most {
-                return Err(Error::Invalid(format!("it is larger than {} bytes", self.most)));
+                return Err(Error::Invalid(format!(
+                    "it is larger than {} bytes",
+                    self.most
+                )));
             }
             hash.update(&piece);
             file.write_all(&piece).await?;
@@ -96,11 +126,18 @@ impl Downloader {
 
 /// Models with small outputs answer with the bytes themselves, in a `data:` URL.
 async fn inline(url: &Url, path: &Path) -> Result<(u64, String), Error> {
-    let encoded = url.path().split_once(";base64,").map(|(_, encoded)| encoded);
+    let encoded = url
+        .path()
+        .split_once(";base64,")
+        .map(|(_, encoded)| encoded);
     let bytes = encoded.and_then(|encoded| BASE64.decode(encoded).ok());
-    let bytes = bytes.ok_or_else(|| Error::Invalid("its data: address is not base64".to_owned()))?;
+    let bytes =
+        bytes.ok_or_else(|| Error::Invalid("its data: address is not base64".to_owned()))?;
     tokio::fs::write(path, &bytes).await?;
-    Ok((bytes.len() as u64, hex(digest::digest(&digest::SHA256, &bytes).as_ref())))
+    Ok((
+        bytes.len() as u64,
+        hex(digest::digest(&digest::SHA256, &bytes).as_ref()),
+    ))
 }
 
 /// Says what went wrong without the address, which may carry a signature.

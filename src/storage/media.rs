@@ -20,7 +20,9 @@ pub(super) struct Media {
 pub(super) fn sniff(path: &Path, kind: Kind) -> std::io::Result<Option<Media>> {
     let mut head = Vec::with_capacity(8192);
     File::open(path)?.take(8192).read_to_end(&mut head)?;
-    let Some(found) = infer::get(&head) else { return Ok(None) };
+    let Some(found) = infer::get(&head) else {
+        return Ok(None);
+    };
     let fits = match kind {
         Kind::Video => found.matcher_type() == infer::MatcherType::Video,
         Kind::Image => found.matcher_type() == infer::MatcherType::Image,
@@ -34,14 +36,24 @@ pub(super) fn sniff(path: &Path, kind: Kind) -> std::io::Result<Option<Media>> {
         _ => picture(path),
     };
     let (content_type, extension) = (found.mime_type(), found.extension());
-    Ok(Some(Media { content_type, extension, width, height, duration_seconds }))
+    Ok(Some(Media {
+        content_type,
+        extension,
+        width,
+        height,
+        duration_seconds,
+    }))
 }
 
 type Measures = (Option<i32>, Option<i32>, Option<f64>);
 
 fn picture(path: &Path) -> Measures {
     match imagesize::size(path) {
-        Ok(size) => (i32::try_from(size.width).ok(), i32::try_from(size.height).ok(), None),
+        Ok(size) => (
+            i32::try_from(size.width).ok(),
+            i32::try_from(size.height).ok(),
+            None,
+        ),
         Err(_) => Measures::default(),
     }
 }
@@ -51,6 +63,13 @@ fn film(path: &Path) -> Option<Measures> {
     let file = File::open(path).ok()?;
     let length = file.metadata().ok()?.len();
     let film = mp4::Mp4Reader::read_header(BufReader::new(file), length).ok()?;
-    let track = film.tracks().values().find(|track| matches!(track.track_type(), Ok(mp4::TrackType::Video)))?;
-    Some((Some(i32::from(track.width())), Some(i32::from(track.height())), Some(film.duration().as_secs_f64())))
+    let track = film
+        .tracks()
+        .values()
+        .find(|track| matches!(track.track_type(), Ok(mp4::TrackType::Video)))?;
+    Some((
+        Some(i32::from(track.width())),
+        Some(i32::from(track.height())),
+        Some(film.duration().as_secs_f64()),
+    ))
 }

@@ -53,7 +53,13 @@ impl TempFolders {
         fs::rename(&unlocked, &lock_path)?;
         let folder = root.join(name);
         fs::create_dir(&folder)?;
-        Ok(Self { instance: Arc::new(Instance { folder, lock_path, _lock: lock }) })
+        Ok(Self {
+            instance: Arc::new(Instance {
+                folder,
+                lock_path,
+                _lock: lock,
+            }),
+        })
     }
 
     /// Makes the folder of one attempt.
@@ -61,7 +67,10 @@ impl TempFolders {
     /// # Errors
     /// When the disk does not take it.
     pub fn attempt(&self, workflow: &WorkflowId) -> io::Result<Attempt> {
-        let path = self.instance.folder.join(format!("{workflow}-{}", Uuid::new_v4().simple()));
+        let path = self
+            .instance
+            .folder
+            .join(format!("{workflow}-{}", Uuid::new_v4().simple()));
         fs::create_dir(&path)?;
         Ok(Attempt { path })
     }
@@ -102,11 +111,16 @@ fn sweep(root: &Path) -> io::Result<usize> {
     let mut swept = 0;
     for entry in fs::read_dir(root)? {
         let lock_path = entry?.path();
-        if lock_path.extension().is_none_or(|extension| extension != "lock") {
+        if lock_path
+            .extension()
+            .is_none_or(|extension| extension != "lock")
+        {
             continue;
         }
         // Another sweep may be faster: what is gone is gone.
-        let Ok(lock) = File::open(&lock_path) else { continue };
+        let Ok(lock) = File::open(&lock_path) else {
+            continue;
+        };
         if lock.try_lock().is_err() {
             continue;
         }

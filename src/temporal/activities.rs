@@ -23,27 +23,40 @@ pub struct Activities {
 impl Activities {
     /// Publishes STARTED and submits the job once.
     #[activity(name = "submit.v1")]
-    pub async fn submit(self: Arc<Self>, ctx: ActivityContext, input: Submit) -> Result<Submitted, ActivityError> {
+    pub async fn submit(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: Submit,
+    ) -> Result<Submitted, ActivityError> {
         submit::run(&self.work, &ctx, input).await
     }
 
     /// Waits for the job; returns a milestone, or the stored outputs.
     #[activity(name = "fetch.v1")]
-    pub async fn fetch(self: Arc<Self>, ctx: ActivityContext, input: Fetch) -> Result<Fetched, ActivityError> {
+    pub async fn fetch(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: Fetch,
+    ) -> Result<Fetched, ActivityError> {
         let cancelled = ctx.cancelled();
         alive(&ctx, self.work.fetch(input, cancelled)).await
     }
 
     /// Ends the run: provider job, manifest, outcome.
     #[activity(name = "finish.v1")]
-    pub async fn finish(self: Arc<Self>, ctx: ActivityContext, input: Finish) -> Result<(), ActivityError> {
+    pub async fn finish(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: Finish,
+    ) -> Result<(), ActivityError> {
         alive(&ctx, self.work.finish(input)).await
     }
 }
 
 /// Does the work and lets the server know all the while that this worker lives.
 pub(super) async fn alive<T>(
-    ctx: &ActivityContext, work: impl Future<Output = Result<T, Aborted>>,
+    ctx: &ActivityContext,
+    work: impl Future<Output = Result<T, Aborted>>,
 ) -> Result<T, ActivityError> {
     let mut work = std::pin::pin!(work);
     loop {
@@ -57,14 +70,19 @@ pub(super) async fn alive<T>(
 
 /// Returns the time between two signs of life.
 pub(super) fn every(ctx: &ActivityContext) -> Duration {
-    ctx.info().heartbeat_timeout.unwrap_or(Duration::from_secs(10)) / 3
+    ctx.info()
+        .heartbeat_timeout
+        .unwrap_or(Duration::from_secs(10))
+        / 3
 }
 
 pub(super) fn failure(aborted: Aborted) -> ActivityError {
     match aborted {
         Aborted::Cancelled => ActivityError::cancelled(),
-        Aborted::Again(error) => {
-            ActivityError::application(ApplicationFailure::builder(error).type_name("genflow.Again".to_owned()).build())
-        }
+        Aborted::Again(error) => ActivityError::application(
+            ApplicationFailure::builder(error)
+                .type_name("genflow.Again".to_owned())
+                .build(),
+        ),
     }
 }

@@ -6,8 +6,9 @@ use ring::digest;
 use temporalio_client::errors::{WorkflowInteractionError, WorkflowStartError};
 use temporalio_client::tonic::{self, Code, IntoRequest as _};
 use temporalio_client::{
-    Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient as _, Priority, WorkflowCancelOptions, WorkflowDescribeOptions,
-    WorkflowHandle, WorkflowIdReusePolicy, WorkflowQueryOptions, WorkflowStartOptions,
+    Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient as _, Priority,
+    WorkflowCancelOptions, WorkflowDescribeOptions, WorkflowHandle, WorkflowIdReusePolicy,
+    WorkflowQueryOptions, WorkflowStartOptions,
 };
 use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest;
 use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributes};
@@ -94,16 +95,24 @@ impl Temporal {
     /// # Errors
     /// [`Error::Unreachable`].
     pub async fn connect(config: &config::Temporal) -> Result<Self, Error> {
-        let unreachable = |source| Error::Unreachable { url: config.url.to_string(), source };
+        let unreachable = |source| Error::Unreachable {
+            url: config.url.to_string(),
+            source,
+        };
         let options = ConnectionOptions::new(config.url.clone())
             .identity(identity())
             .connect_timeout(CONNECT_TIMEOUT)
             .maybe_api_key(config.api_key.as_ref().map(|key| key.expose().to_owned()))
             .build();
-        let connection = Connection::connect(options).await.map_err(|error| unreachable(error.into()))?;
+        let connection = Connection::connect(options)
+            .await
+            .map_err(|error| unreachable(error.into()))?;
         let options = ClientOptions::new(config.namespace.clone()).build();
         let client = Client::new(connection, options).map_err(|error| unreachable(error.into()))?;
-        Ok(Self { client, task_queue: config.task_queue.clone() })
+        Ok(Self {
+            client,
+            task_queue: config.task_queue.clone(),
+        })
     }
 
     /// Returns the SDK's client, for a worker.
@@ -115,15 +124,22 @@ impl Temporal {
     ///
     /// # Errors
     /// When the server did not decide.
-    pub async fn start(&self, start: &Start, priority: Order, fingerprint: &str) -> Result<Started, Error> {
+    pub async fn start(
+        &self,
+        start: &Start,
+        priority: Order,
+        fingerprint: &str,
+    ) -> Result<Started, Error> {
         let workflow = start.request.run(start.retry);
         let options = || {
             let mut attributes = vec![
                 SearchAttributeKey::keyword(GEN_USER).value_set(start.user.as_str().to_owned()),
-                SearchAttributeKey::keyword(GEN_KIND).value_set(start.spec.kind().as_str().to_owned()),
+                SearchAttributeKey::keyword(GEN_KIND)
+                    .value_set(start.spec.kind().as_str().to_owned()),
             ];
             if let Some(batch) = &start.batch {
-                attributes.push(SearchAttributeKey::keyword(GEN_BATCH).value_set(batch.to_string()));
+                attributes
+                    .push(SearchAttributeKey::keyword(GEN_BATCH).value_set(batch.to_string()));
             }
             let mut fair = Priority::default();
             fair.priority_key = Some(priority.key());
@@ -137,7 +153,11 @@ impl Temporal {
                 .build()
         };
         for _ in 0..STARTS {
-            match self.client.start_workflow(Generation::run, start.clone(), options()).await {
+            match self
+                .client
+                .start_workflow(Generation::run, start.clone(), options())
+                .await
+            {
                 Ok(_) => return Ok(Started::New),
                 Err(WorkflowStartError::AlreadyStarted { .. }) => {}
                 Err(error) => return Err(answered(error)),
@@ -146,15 +166,26 @@ impl Temporal {
                 return Ok(there);
             }
         }
-        Err(Error::Answered { code: Code::Aborted, source: "the id comes and goes".into() })
+        Err(Error::Answered {
+            code: Code::Aborted,
+            source: "the id comes and goes".into(),
+        })
     }
 
     /// Says who has an id; `None` if nobody has.
     ///
     /// # Errors
     /// When the server did not answer.
-    pub async fn known(&self, workflow: &WorkflowId, fingerprint: &str) -> Result<Option<Started>, Error> {
-        let described = match self.handle(workflow).describe(WorkflowDescribeOptions::default()).await {
+    pub async fn known(
+        &self,
+        workflow: &WorkflowId,
+        fingerprint: &str,
+    ) -> Result<Option<Started>, Error> {
+        let described = match self
+            .handle(workflow)
+            .describe(WorkflowDescribeOptions::default())
+            .await
+        {
             Ok(described) => described,
             Err(WorkflowInteractionError::NotFound(_)) => return Ok(None),
             Err(error) => return Err(answered(error)),
@@ -163,7 +194,11 @@ impl Temporal {
             return Ok(Some(Started::Claimed));
         }
         let same = described.static_details() == Some(fingerprint);
-        Ok(Some(if same { Started::Duplicate } else { Started::Conflict }))
+        Ok(Some(if same {
+            Started::Duplicate
+        } else {
+            Started::Conflict
+        }))
     }
 
     /// Asks a request's run to end; an id that nobody has yet is claimed, so that its request never starts.
@@ -178,7 +213,9 @@ impl Temporal {
                 // Temporal answers Ok to the cancel of a closed run, so look first.
                 Ok(described) if described.close_time().is_some() => return Ok(Cancelled::Over),
                 Ok(_) => {
-                    let options = WorkflowCancelOptions::builder().reason(reason.to_owned()).build();
+                    let options = WorkflowCancelOptions::builder()
+                        .reason(reason.to_owned())
+                        .build();
                     handle.cancel(options).await.map_err(answered)?;
                     return Ok(Cancelled::Asked);
                 }
@@ -188,13 +225,20 @@ impl Temporal {
             let options = WorkflowStartOptions::new(self.task_queue.clone(), workflow.to_string())
                 .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
                 .build();
-            match self.client.start_workflow(claimed::Claimed::run, reason.to_owned(), options).await {
+            match self
+                .client
+                .start_workflow(claimed::Claimed::run, reason.to_owned(), options)
+                .await
+            {
                 Ok(_) => return Ok(Cancelled::Claimed),
                 Err(WorkflowStartError::AlreadyStarted { .. }) => {}
                 Err(error) => return Err(answered(error)),
             }
         }
-        Err(Error::Answered { code: Code::Aborted, source: "the id comes and goes".into() })
+        Err(Error::Answered {
+            code: Code::Aborted,
+            source: "the id comes and goes".into(),
+        })
     }
 
     /// Asks a run how far it is; without a worker that answers, the server says what it knows.
@@ -213,11 +257,18 @@ impl Temporal {
             return Ok(Some(status));
         }
         let millis = |time: Option<std::time::SystemTime>| {
-            let gone = time.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok()).unwrap_or_default();
+            let gone = time
+                .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
+                .unwrap_or_default();
             i64::try_from(gone.as_millis()).unwrap_or(i64::MAX)
         };
         Ok(Some(Status {
-            request_id: workflow.as_str().split('~').next().unwrap_or_default().to_owned(),
+            request_id: workflow
+                .as_str()
+                .split('~')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
             state: format!("{:?}", described.status()).to_lowercase(),
             stage: Some("no worker answered: this is what the server knows".to_owned()),
             started_at: millis(described.start_time()),
@@ -231,15 +282,30 @@ impl Temporal {
     /// # Errors
     /// When the server did not answer.
     pub async fn retention(&self) -> Result<Duration, Error> {
-        let request = DescribeNamespaceRequest { namespace: self.client.namespace(), ..DescribeNamespaceRequest::default() };
-        let answer = self.client.connection().workflow_service().describe_namespace(request.into_request()).await;
-        let config = answer.map_err(answered)?.into_inner().config.unwrap_or_default();
-        let seconds = config.workflow_execution_retention_ttl.map_or(0, |kept| kept.seconds);
+        let request = DescribeNamespaceRequest {
+            namespace: self.client.namespace(),
+            ..DescribeNamespaceRequest::default()
+        };
+        let answer = self
+            .client
+            .connection()
+            .workflow_service()
+            .describe_namespace(request.into_request())
+            .await;
+        let config = answer
+            .map_err(answered)?
+            .into_inner()
+            .config
+            .unwrap_or_default();
+        let seconds = config
+            .workflow_execution_retention_ttl
+            .map_or(0, |kept| kept.seconds);
         Ok(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
     }
 
     fn handle(&self, workflow: &WorkflowId) -> WorkflowHandle<Client, Generation> {
-        self.client.get_workflow_handle::<Generation>(workflow.to_string())
+        self.client
+            .get_workflow_handle::<Generation>(workflow.to_string())
     }
 }
 
@@ -252,7 +318,10 @@ fn fairness_key(user: &str) -> String {
     if user.len() <= LONGEST_FAIRNESS_KEY {
         return user.to_owned();
     }
-    hex(digest::digest(&digest::SHA256, user.as_bytes()).as_ref()).chars().take(32).collect()
+    hex(digest::digest(&digest::SHA256, user.as_bytes()).as_ref())
+        .chars()
+        .take(32)
+        .collect()
 }
 
 fn answered(error: impl std::error::Error + Send + Sync + 'static) -> Error {
@@ -264,7 +333,10 @@ fn answered(error: impl std::error::Error + Send + Sync + 'static) -> Error {
         }
         cause = inner.source();
     }
-    Error::Answered { code, source: error.into() }
+    Error::Answered {
+        code,
+        source: error.into(),
+    }
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Steps;
 use crate::domain::{
-    ErrorCode, Event, EventError, Generated, Identity, Journal, Kind, Notify, Output, Progress, ProviderName,
-    RequestId, Spec, UserId, WorkflowId,
+    ErrorCode, Event, EventError, Generated, Identity, Journal, Kind, Notify, Output, Progress,
+    ProviderName, RequestId, Spec, UserId, WorkflowId,
 };
 
 /// The input of `generation.v1`: all that a run needs to know.

@@ -28,7 +28,11 @@ const LOOKS: u32 = 5;
 /// Pause between two looks.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
-pub(super) async fn run(work: &Work, ctx: &ActivityContext, input: Submit) -> Result<Submitted, ActivityError> {
+pub(super) async fn run(
+    work: &Work,
+    ctx: &ActivityContext,
+    input: Submit,
+) -> Result<Submitted, ActivityError> {
     let number = ctx.info().attempt;
     let previous: Option<Attempt> = ctx.heartbeat_details().deserialize()?;
     let sends = previous.map_or(0, |record| record.sends);
@@ -40,13 +44,23 @@ pub(super) async fn run(work: &Work, ctx: &ActivityContext, input: Submit) -> Re
 }
 
 fn may_send(number: u32, previous: Option<Attempt>) -> bool {
-    let cleared = |record: Attempt| record.number == number - 1 && record.state == Sent::NotAccepted;
+    let cleared =
+        |record: Attempt| record.number == number - 1 && record.state == Sent::NotAccepted;
     number == 1 || previous.is_some_and(cleared)
 }
 
-async fn send(work: &Work, ctx: &ActivityContext, input: &Submit, sends: u32) -> Result<Submitted, ActivityError> {
+async fn send(
+    work: &Work,
+    ctx: &ActivityContext,
+    input: &Submit,
+    sends: u32,
+) -> Result<Submitted, ActivityError> {
     let number = ctx.info().attempt;
-    let record = |state, sends| Attempt { number, state, sends };
+    let record = |state, sends| Attempt {
+        number,
+        state,
+        sends,
+    };
     store(ctx, record(Sent::NotAccepted, sends)).await?;
     if let Some(adopted) = before(work, ctx, input).await? {
         return Ok(adopted);
@@ -65,14 +79,23 @@ async fn send(work: &Work, ctx: &ActivityContext, input: &Submit, sends: u32) ->
     let submission = telling(ctx, record(Sent::Maybe, sends + 1), submitting).await?;
     failpoint::hit("submit.sent");
     match submission {
-        Submission::Accepted(job) => Ok(Submitted::Accepted { job, attempts: sends + 1 }),
+        Submission::Accepted(job) => Ok(Submitted::Accepted {
+            job,
+            attempts: sends + 1,
+        }),
         Submission::Refused(error) => Ok(Submitted::Refused(error)),
-        Submission::NotAccepted { error, .. } if sends + 1 >= input.attempts => Ok(Submitted::Refused(error)),
+        Submission::NotAccepted { error, .. } if sends + 1 >= input.attempts => {
+            Ok(Submitted::Refused(error))
+        }
         Submission::NotAccepted { error, after } => {
             // Goes to the server with the failure itself: the next attempt finds it.
-            ctx.record_heartbeat(record(Sent::NotAccepted, sends + 1)).await?;
-            let failure = ApplicationFailure::builder(anyhow!("{}", error.message)).type_name("genflow.NotAccepted".to_owned());
-            Err(ActivityError::application(failure.maybe_next_retry_delay(after).build()))
+            ctx.record_heartbeat(record(Sent::NotAccepted, sends + 1))
+                .await?;
+            let failure = ApplicationFailure::builder(anyhow!("{}", error.message))
+                .type_name("genflow.NotAccepted".to_owned());
+            Err(ActivityError::application(
+                failure.maybe_next_retry_delay(after).build(),
+            ))
         }
         Submission::Unknown(why) => {
             tracing::warn!(workflow = %input.handed.workflow, why, "submit is ambiguous");
@@ -83,18 +106,40 @@ async fn send(work: &Work, ctx: &ActivityContext, input: &Submit, sends: u32) ->
 }
 
 /// What comes before the fence: the events, and a look whether the result is there already.
-async fn before(work: &Work, ctx: &ActivityContext, input: &Submit) -> Result<Option<Submitted>, ActivityError> {
+async fn before(
+    work: &Work,
+    ctx: &ActivityContext,
+    input: &Submit,
+) -> Result<Option<Submitted>, ActivityError> {
     // Shorter than the heartbeat time-out: until the fence nobody tells the server that this attempt lives.
     let most = every(ctx) * 2;
     let publishing = tokio::time::timeout(most, work.publish(&input.handed));
-    publishing.await.map_err(|_| failure(Aborted::Again(anyhow!("publishing took too long"))))?.map_err(failure)?;
-    let manifest = work.store.manifest(&input.handed.workflow).await.context("the store was not read");
-    Ok(manifest.map_err(|error| failure(error.into()))?.map(|manifest| Submitted::Adopted(manifest.result)))
+    publishing
+        .await
+        .map_err(|_| failure(Aborted::Again(anyhow!("publishing took too long"))))?
+        .map_err(failure)?;
+    let manifest = work
+        .store
+        .manifest(&input.handed.workflow)
+        .await
+        .context("the store was not read");
+    Ok(manifest
+        .map_err(|error| failure(error.into()))?
+        .map(|manifest| Submitted::Adopted(manifest.result)))
 }
 
 /// An earlier attempt may have sent: looks for its job, and never sends.
-async fn reconcile(work: &Work, ctx: &ActivityContext, input: &Submit, sends: u32) -> Result<Submitted, ActivityError> {
-    let record = Attempt { number: ctx.info().attempt, state: Sent::Maybe, sends };
+async fn reconcile(
+    work: &Work,
+    ctx: &ActivityContext,
+    input: &Submit,
+    sends: u32,
+) -> Result<Submitted, ActivityError> {
+    let record = Attempt {
+        number: ctx.info().attempt,
+        state: Sent::Maybe,
+        sends,
+    };
     let looking = async {
         work.publish(&input.handed).await.map_err(failure)?;
         look(work, input).await
@@ -106,7 +151,12 @@ async fn reconcile(work: &Work, ctx: &ActivityContext, input: &Submit, sends: u3
 async fn look(work: &Work, input: &Submit) -> Result<Option<Job>, ActivityError> {
     let provider = work.providers.of(input.spec.kind());
     for _ in 0..LOOKS {
-        let found = call(provider, "find", provider.find(&input.handed.workflow, input.started_at)).await;
+        let found = call(
+            provider,
+            "find",
+            provider.find(&input.handed.workflow, input.started_at),
+        )
+        .await;
         if let Some(job) = found.map_err(|error| failure(Aborted::Again(error.into())))? {
             return Ok(Some(job));
         }
@@ -116,20 +166,39 @@ async fn look(work: &Work, input: &Submit) -> Result<Option<Job>, ActivityError>
 }
 
 /// Says what came of an ambiguous submit: its job, or, by config, another submit, or the end.
-async fn found(work: &Work, ctx: &ActivityContext, job: Option<Job>, sends: u32) -> Result<Submitted, ActivityError> {
+async fn found(
+    work: &Work,
+    ctx: &ActivityContext,
+    job: Option<Job>,
+    sends: u32,
+) -> Result<Submitted, ActivityError> {
     if let Some(job) = job {
-        return Ok(Submitted::Accepted { job, attempts: sends });
+        return Ok(Submitted::Accepted {
+            job,
+            attempts: sends,
+        });
     }
     let why = "it is not known whether the provider took the job";
     if !work.settings.submit_ambiguous_resubmit {
         return Ok(Submitted::refused(ErrorCode::SubmitAmbiguous, why, true));
     }
-    ctx.record_heartbeat(Attempt { number: ctx.info().attempt, state: Sent::NotAccepted, sends }).await?;
-    Err(failure(Aborted::Again(anyhow!("{why}: it is sent again, as configured"))))
+    ctx.record_heartbeat(Attempt {
+        number: ctx.info().attempt,
+        state: Sent::NotAccepted,
+        sends,
+    })
+    .await?;
+    Err(failure(Aborted::Again(anyhow!(
+        "{why}: it is sent again, as configured"
+    ))))
 }
 
 /// Works, and tells the server all the while that this attempt lives and may have sent.
-async fn telling<T>(ctx: &ActivityContext, record: Attempt, work: impl Future<Output = T>) -> Result<T, ActivityError> {
+async fn telling<T>(
+    ctx: &ActivityContext,
+    record: Attempt,
+    work: impl Future<Output = T>,
+) -> Result<T, ActivityError> {
     let mut work = std::pin::pin!(work);
     loop {
         ctx.record_heartbeat(record).await?;
@@ -146,19 +215,32 @@ async fn telling<T>(ctx: &ActivityContext, record: Attempt, work: impl Future<Ou
 async fn store(ctx: &ActivityContext, record: Attempt) -> Result<(), ActivityError> {
     let data = serde_json::to_vec(&record)?;
     let metadata = [("encoding".to_owned(), b"json/plain".to_vec())].into();
-    let details = Payloads { payloads: vec![Payload { metadata, data, ..Payload::default() }] };
+    let details = Payloads {
+        payloads: vec![Payload {
+            metadata,
+            data,
+            ..Payload::default()
+        }],
+    };
     let request = RecordActivityTaskHeartbeatRequest {
         namespace: ctx.info().namespace.clone(),
         task_token: ctx.info().task_token.clone(),
         details: Some(details),
         ..RecordActivityTaskHeartbeatRequest::default()
     };
-    let answer = ctx.client().connection().workflow_service().record_activity_task_heartbeat(request.into_request()).await;
+    let answer = ctx
+        .client()
+        .connection()
+        .workflow_service()
+        .record_activity_task_heartbeat(request.into_request())
+        .await;
     match answer {
         Ok(answer) if answer.get_ref().cancel_requested => Err(ActivityError::cancelled()),
         Ok(_) => Ok(()),
         Err(status) if status.code() == Code::NotFound => Err(ActivityError::cancelled()),
-        Err(status) => Err(failure(Aborted::Again(anyhow!(status).context("the record was not stored")))),
+        Err(status) => Err(failure(Aborted::Again(
+            anyhow!(status).context("the record was not stored"),
+        ))),
     }
 }
 
@@ -169,7 +251,13 @@ fn tally(provider: &Provider, submission: &Submission, elapsed: Duration) {
         Submission::NotAccepted { .. } => "not_accepted",
         Submission::Unknown(_) => "unknown",
     };
-    crate::telemetry::events::ProviderCalled { provider: provider.name(), step: "submit", outcome, elapsed }.emit();
+    crate::telemetry::events::ProviderCalled {
+        provider: provider.name(),
+        step: "submit",
+        outcome,
+        elapsed,
+    }
+    .emit();
 }
 
 #[cfg(test)]
@@ -177,7 +265,11 @@ mod tests {
     use super::*;
 
     fn record(number: u32, state: Sent) -> Option<Attempt> {
-        Some(Attempt { number, state, sends: 1 })
+        Some(Attempt {
+            number,
+            state,
+            sends: 1,
+        })
     }
 
     #[test]

@@ -33,7 +33,10 @@ struct State {
 
 impl Assignment {
     pub(super) fn new(topic: &str) -> Self {
-        Self { topic: topic.to_owned(), state: Mutex::default() }
+        Self {
+            topic: topic.to_owned(),
+            state: Mutex::default(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -52,7 +55,11 @@ impl Assignment {
     pub(super) fn finish(&self, epoch: Epoch, partition: i32, offset: i64) -> Option<i64> {
         let mut state = self.state();
         let (current, watermark) = state.partitions.get_mut(&partition)?;
-        if *current == epoch { watermark.finish(offset) } else { None }
+        if *current == epoch {
+            watermark.finish(offset)
+        } else {
+            None
+        }
     }
 
     /// Tells whether partitions came since the last call: they come un-paused.
@@ -65,7 +72,9 @@ impl Assignment {
         for partition in partitions {
             state.epoch += 1;
             let epoch = Epoch(state.epoch);
-            state.partitions.insert(partition, (epoch, Watermark::default()));
+            state
+                .partitions
+                .insert(partition, (epoch, Watermark::default()));
         }
         state.changed = true;
         state.partitions.len()
@@ -94,31 +103,57 @@ impl Context {
 impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
         let topic = &self.assignment.topic;
-        let partitions = statistics.topics.get(topic).into_iter().flat_map(|topic| topic.partitions.values());
-        let lag: i64 = partitions.map(|partition| partition.consumer_lag.max(0)).sum();
-        ConsumerLag { topic, records: lag }.emit();
+        let partitions = statistics
+            .topics
+            .get(topic)
+            .into_iter()
+            .flat_map(|topic| topic.partitions.values());
+        let lag: u64 = partitions
+            .map(|partition| u64::try_from(partition.consumer_lag).unwrap_or(0))
+            .sum();
+        ConsumerLag {
+            topic,
+            records: lag,
+        }
+        .emit();
     }
 }
 
 impl ConsumerContext for Context {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        let Rebalance::Revoke(lost) = rebalance else { return };
+        let Rebalance::Revoke(lost) = rebalance else {
+            return;
+        };
         if !consumer.assignment_lost()
             && let Err(error) = consumer.commit_consumer_state(CommitMode::Sync)
         {
             tracing::debug!(%error, "nothing to commit before partitions go");
         }
-        let left = self.assignment.lose(lost.elements().iter().map(|element| element.partition()));
-        Rebalanced { topic: &self.assignment.topic, partitions: left }.emit();
+        let left = self
+            .assignment
+            .lose(lost.elements().iter().map(|element| element.partition()));
+        Rebalanced {
+            topic: &self.assignment.topic,
+            partitions: left,
+        }
+        .emit();
     }
 
     fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        let Rebalance::Assign(gained) = rebalance else { return };
+        let Rebalance::Assign(gained) = rebalance else {
+            return;
+        };
         if gained.count() == 0 {
             return;
         }
-        let all = self.assignment.gain(gained.elements().iter().map(|element| element.partition()));
-        Rebalanced { topic: &self.assignment.topic, partitions: all }.emit();
+        let all = self
+            .assignment
+            .gain(gained.elements().iter().map(|element| element.partition()));
+        Rebalanced {
+            topic: &self.assignment.topic,
+            partitions: all,
+        }
+        .emit();
     }
 }
 

@@ -28,7 +28,11 @@ pub(super) struct Lanes<T> {
 
 impl<T> Default for Lanes<T> {
     fn default() -> Self {
-        Self { busy: HashMap::new(), ready: VecDeque::new(), taken: 0 }
+        Self {
+            busy: HashMap::new(),
+            ready: VecDeque::new(),
+            taken: 0,
+        }
     }
 }
 

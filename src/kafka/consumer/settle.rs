@@ -41,9 +41,20 @@ pub(super) struct Settler<H> {
 
 impl<H: Handler> Settler<H> {
     pub(super) fn new(
-        options: Options, producer: Arc<Producer>, handler: H, health: Arc<Health>, stop: CancellationToken,
+        options: Options,
+        producer: Arc<Producer>,
+        handler: H,
+        health: Arc<Health>,
+        stop: CancellationToken,
     ) -> Self {
-        Self { options, producer, handler, health, held: AtomicUsize::new(0), stop }
+        Self {
+            options,
+            producer,
+            handler,
+            health,
+            held: AtomicUsize::new(0),
+            stop,
+        }
     }
 
     pub(super) async fn settle(&self, record: &Record) -> Settled {
@@ -53,7 +64,11 @@ impl<H: Handler> Settler<H> {
             Some(Some(rejection)) => self.park(record, &rejection).await,
             None => Settled::Abandoned,
         };
-        RecordHandled { topic: &self.options.topic, elapsed: began.elapsed() }.emit();
+        RecordHandled {
+            topic: &self.options.topic,
+            elapsed: began.elapsed(),
+        }
+        .emit();
         settled
     }
 
@@ -70,12 +85,22 @@ impl<H: Handler> Settler<H> {
     }
 
     async fn park(&self, record: &Record, rejection: &Rejection) -> Settled {
-        let parked = self.persist(record, || self.publish(record, rejection)).await;
+        let parked = self
+            .persist(record, || self.publish(record, rejection))
+            .await;
         if parked.is_none() {
             return Settled::Abandoned;
         }
-        RecordRejected { position: &record.position, reason: rejection.reason, error: rejection.error.as_ref() }.emit();
-        match self.persist(record, || self.handler.parked(record, rejection)).await {
+        RecordRejected {
+            position: &record.position,
+            reason: rejection.reason,
+            error: rejection.error.as_ref(),
+        }
+        .emit();
+        match self
+            .persist(record, || self.handler.parked(record, rejection))
+            .await
+        {
             Some(()) => Settled::Done,
             None => Settled::Abandoned,
         }
@@ -83,13 +108,21 @@ impl<H: Handler> Settler<H> {
 
     async fn publish(&self, record: &Record, rejection: &Rejection) -> Result<(), BoxError> {
         let headers = headers(record, rejection, &self.options.group);
-        let message =
-            Message { topic: &self.options.dlq, key: record.key.as_deref(), value: record.value.as_deref(), headers };
+        let message = Message {
+            topic: &self.options.dlq,
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
+            headers,
+        };
         match self.producer.send(message.clone()).await {
             Ok(()) => Ok(()),
             // A partition is never blocked by one record: what is too big even here goes without its value.
-            Err(producer::Error::TooLarge { .. }) => Ok(self.producer.send(without_value(message)).await?),
-            Err(error @ (producer::Error::Refused { .. } | producer::Error::Client(_))) => Err(error.into()),
+            Err(producer::Error::TooLarge { .. }) => {
+                Ok(self.producer.send(without_value(message)).await?)
+            }
+            Err(error @ (producer::Error::Refused { .. } | producer::Error::Client(_))) => {
+                Err(error.into())
+            }
         }
     }
 
@@ -107,8 +140,16 @@ impl<H: Handler> Settler<H> {
                     if tries == 1 {
                         self.held.fetch_add(1, Ordering::Relaxed);
                     }
-                    self.health.not_ready(self.options.role, &format!("holds records: {}", chain(error.as_ref())));
-                    RecordHeld { position: &record.position, error: error.as_ref(), tries }.emit();
+                    self.health.not_ready(
+                        self.options.role,
+                        &format!("holds records: {}", chain(error.as_ref())),
+                    );
+                    RecordHeld {
+                        position: &record.position,
+                        error: error.as_ref(),
+                        tries,
+                    }
+                    .emit();
                 }
             }
             tokio::select! {
@@ -126,7 +167,9 @@ impl<H: Handler> Settler<H> {
 /// Doubles from 100 ms to 10 s, with a jitter of ± 20 %.
 fn pause(tries: u32) -> Duration {
     let doubled = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(tries.saturating_sub(1).min(16)));
-    doubled.min(LONGEST_PAUSE).mul_f64(rand::rng().random_range(0.8..1.2))
+    doubled
+        .min(LONGEST_PAUSE)
+        .mul_f64(rand::rng().random_range(0.8..1.2))
 }
 
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
@@ -141,8 +184,14 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// The headers of a parked record: why, from where, and its own, less the key that let it in.
 fn headers(record: &Record, rejection: &Rejection, group: &str) -> Headers {
-    let attempts = record.header("dlq.attempts").and_then(|text| text.parse::<u32>().ok()).unwrap_or(0);
-    let error: String = chain(rejection.error.as_ref()).chars().take(LONGEST_ERROR).collect();
+    let attempts = record
+        .header("dlq.attempts")
+        .and_then(|text| text.parse::<u32>().ok())
+        .unwrap_or(0);
+    let error: String = chain(rejection.error.as_ref())
+        .chars()
+        .take(LONGEST_ERROR)
+        .collect();
     let position = &record.position;
     let ours = [
         ("dlq.reason", rejection.reason.as_str().to_owned()),
@@ -150,18 +199,32 @@ fn headers(record: &Record, rejection: &Rejection, group: &str) -> Headers {
         ("dlq.original.topic", position.topic.clone()),
         ("dlq.original.partition", position.partition.to_string()),
         ("dlq.original.offset", position.offset.to_string()),
-        ("dlq.original.timestamp", record.timestamp.unwrap_or(-1).to_string()),
+        (
+            "dlq.original.timestamp",
+            record.timestamp.unwrap_or(-1).to_string(),
+        ),
         ("dlq.attempts", (attempts + 1).to_string()),
         ("dlq.group", group.to_owned()),
     ];
-    let own = record.headers.iter().filter(|(name, _)| name != "x-api-key" && !name.starts_with(PREFIX)).cloned();
-    ours.into_iter().map(|(name, text)| (name.to_owned(), Some(text.into_bytes()))).chain(own).collect()
+    let own = record
+        .headers
+        .iter()
+        .filter(|(name, _)| name != "x-api-key" && !name.starts_with(PREFIX))
+        .cloned();
+    ours.into_iter()
+        .map(|(name, text)| (name.to_owned(), Some(text.into_bytes())))
+        .chain(own)
+        .collect()
 }
 
 fn without_value(mut message: Message<'_>) -> Message<'_> {
     let hash = hex(digest::digest(&digest::SHA256, message.value.unwrap_or_default()).as_ref());
-    message.headers.push(("dlq.truncated".to_owned(), Some(b"true".to_vec())));
-    message.headers.push(("dlq.sha256".to_owned(), Some(hash.into_bytes())));
+    message
+        .headers
+        .push(("dlq.truncated".to_owned(), Some(b"true".to_vec())));
+    message
+        .headers
+        .push(("dlq.sha256".to_owned(), Some(hash.into_bytes())));
     message.value = None;
     message
 }
@@ -173,26 +236,51 @@ mod tests {
 
     fn record(headers: &[(&str, &str)]) -> Record {
         Record {
-            position: RecordPosition { topic: "t".to_owned(), partition: 1, offset: 2 },
+            position: RecordPosition {
+                topic: "t".to_owned(),
+                partition: 1,
+                offset: 2,
+            },
             key: None,
             value: None,
-            headers: headers.iter().map(|(name, text)| ((*name).to_owned(), Some(text.as_bytes().to_vec()))).collect(),
+            headers: headers
+                .iter()
+                .map(|(name, text)| ((*name).to_owned(), Some(text.as_bytes().to_vec())))
+                .collect(),
             timestamp: Some(3),
         }
     }
 
     #[test]
     fn a_parked_record_keeps_its_headers_but_the_key_that_let_it_in() {
-        let rejection = Rejection { reason: ErrorCode::Invalid, error: "bad".into() };
-        let came = record(&[("x-api-key", "secret"), ("traceparent", "00-1"), ("dlq.attempts", "2"), ("dlq.reason", "old")]);
+        let rejection = Rejection {
+            reason: ErrorCode::Invalid,
+            error: "bad".into(),
+        };
+        let came = record(&[
+            ("x-api-key", "secret"),
+            ("traceparent", "00-1"),
+            ("dlq.attempts", "2"),
+            ("dlq.reason", "old"),
+        ]);
 
-        let parked = Record { headers: headers(&came, &rejection, "g"), ..came };
+        let parked = Record {
+            headers: headers(&came, &rejection, "g"),
+            ..came
+        };
 
         assert_eq!(parked.header("dlq.reason"), Some("invalid"));
         assert_eq!(parked.header("dlq.attempts"), Some("3"));
         assert_eq!(parked.header("traceparent"), Some("00-1"));
         assert_eq!(parked.header("x-api-key"), None);
-        assert_eq!(parked.headers.iter().filter(|(name, _)| name == "dlq.reason").count(), 1);
+        assert_eq!(
+            parked
+                .headers
+                .iter()
+                .filter(|(name, _)| name == "dlq.reason")
+                .count(),
+            1
+        );
     }
 
     #[test]

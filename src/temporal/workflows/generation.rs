@@ -14,12 +14,15 @@ use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::workflows;
 use temporalio_sdk::{
     ActivityCancellationType, ActivityExecutionError, ActivityOptions, TimerOptions, TimerResult,
-    WorkflowCancellationToken, WorkflowContext, WorkflowContextView, WorkflowResult, WorkflowTermination,
+    WorkflowCancellationToken, WorkflowContext, WorkflowContextView, WorkflowResult,
+    WorkflowTermination,
 };
 
 use crate::domain::{ErrorCode, EventError, Generated, Identity, Journal, Outcome};
 use crate::temporal::activities::Activities;
-use crate::temporal::steps::{Fetch, Fetched, Finish, Handed, Job, Leftover, Start, Status, Submit, Submitted, Told};
+use crate::temporal::steps::{
+    Fetch, Fetched, Finish, Handed, Job, Leftover, Start, Status, Submit, Submitted, Told,
+};
 
 /// Longest try of `submit`: publishing, the look into the store, the send, the look-up.
 const SUBMIT_TRY: Duration = Duration::from_secs(300);
@@ -95,7 +98,14 @@ impl Run {
             };
         });
         let scope = ctx.cancellation_token().child_token();
-        Self { start, identity, journal, started_at, scope, expired: Cell::new(false) }
+        Self {
+            start,
+            identity,
+            journal,
+            started_at,
+            scope,
+            expired: Cell::new(false),
+        }
     }
 
     fn handed(&self) -> Handed {
@@ -122,7 +132,9 @@ impl Run {
                 RetryPolicy::builder()
                     .initial_interval(Duration::from_millis(steps.backoff_ms))
                     .backoff_coefficient(2.0)
-                    .maximum_interval(Duration::from_millis(steps.backoff_max_ms.max(steps.backoff_ms)))
+                    .maximum_interval(Duration::from_millis(
+                        steps.backoff_max_ms.max(steps.backoff_ms),
+                    ))
                     .build(),
             )
             .build()
@@ -139,7 +151,13 @@ impl Run {
         Ending { outcome, leftover }
     }
 
-    fn completed(&self, ctx: &Context, fetched: Vec<crate::domain::Output>, job: &Job, cost_usd: Option<f64>) -> Ending {
+    fn completed(
+        &self,
+        ctx: &Context,
+        fetched: Vec<crate::domain::Output>,
+        job: &Job,
+        cost_usd: Option<f64>,
+    ) -> Ending {
         let generated = Generated {
             outputs: fetched,
             provider: job.provider.as_str().to_owned(),
@@ -147,7 +165,10 @@ impl Run {
             elapsed_ms: now(ctx) - self.started_at,
             cost_usd,
         };
-        Ending { outcome: Outcome::Completed(generated), leftover: Leftover::None }
+        Ending {
+            outcome: Outcome::Completed(generated),
+            leftover: Leftover::None,
+        }
     }
 
     /// Closes the run as its outcome says (contract, rule 7).
@@ -158,10 +179,14 @@ impl Run {
                 Ok(generated)
             }
             Some(Outcome::Failed(error)) => {
-                let failure = ApplicationFailure::builder(anyhow::anyhow!("{}: {}", error.code.as_str(), error.message))
-                    .type_name(FAILED.to_owned())
-                    .non_retryable(true)
-                    .build();
+                let failure = ApplicationFailure::builder(anyhow::anyhow!(
+                    "{}: {}",
+                    error.code.as_str(),
+                    error.message
+                ))
+                .type_name(FAILED.to_owned())
+                .non_retryable(true)
+                .build();
                 show(ctx, |status| {
                     "failed".clone_into(&mut status.state);
                     status.error = Some(error);
@@ -180,14 +205,25 @@ impl Run {
 async fn drive(ctx: &Context, run: &mut Run) -> Ending {
     let left = run.left(ctx);
     if left.is_zero() && !run.scope.is_cancelled() {
-        let outcome = failed(ErrorCode::NotStartedInTime, "the deadline was over before the first step", true);
-        return Ending { outcome, leftover: Leftover::None };
+        let outcome = failed(
+            ErrorCode::NotStartedInTime,
+            "the deadline was over before the first step",
+            true,
+        );
+        return Ending {
+            outcome,
+            leftover: Leftover::None,
+        };
     }
     if run.scope.is_cancelled() {
         return run.asked(Leftover::None);
     }
     let detached = WorkflowCancellationToken::new();
-    let mut deadline = ctx.timer(TimerOptions::builder(left).cancellation_token(detached).build());
+    let mut deadline = ctx.timer(
+        TimerOptions::builder(left)
+            .cancellation_token(detached)
+            .build(),
+    );
 
     // The handle of the activity stays: after the cancel its real end is awaited (contract, rule 6).
     macro_rules! within_deadline {
@@ -221,11 +257,17 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
         }
         Ok(Submitted::Adopted(generated)) => {
             run.journal.confirm(upto);
-            return Ending { outcome: Outcome::Completed(generated), leftover: Leftover::None };
+            return Ending {
+                outcome: Outcome::Completed(generated),
+                leftover: Leftover::None,
+            };
         }
         Ok(Submitted::Refused(error)) => {
             run.journal.confirm(upto);
-            return Ending { outcome: Outcome::Failed(error), leftover: Leftover::None };
+            return Ending {
+                outcome: Outcome::Failed(error),
+                leftover: Leftover::None,
+            };
         }
         Err(error) => return run.without(&error, Leftover::Unknown, ErrorCode::SubmitAmbiguous),
     };
@@ -250,7 +292,10 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
                     status.percent = progress.percent;
                     status.updated_at = now(ctx);
                 });
-                told = Some(Told { progress, at: now(ctx) });
+                told = Some(Told {
+                    progress,
+                    at: now(ctx),
+                });
                 tellings += 1;
             }
             Ok(Fetched::Stored { outputs, cost_usd }) => {
@@ -259,9 +304,14 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
             }
             Ok(Fetched::Failed(error)) => {
                 run.journal.confirm(upto);
-                return Ending { outcome: Outcome::Failed(error), leftover: Leftover::None };
+                return Ending {
+                    outcome: Outcome::Failed(error),
+                    leftover: Leftover::None,
+                };
             }
-            Err(error) => return run.without(&error, Leftover::Job(job), ErrorCode::ResultUnavailable),
+            Err(error) => {
+                return run.without(&error, Leftover::Job(job), ErrorCode::ResultUnavailable);
+            }
         }
     }
 }
@@ -287,11 +337,19 @@ impl Run {
     }
 
     /// The end when an activity ended without a result: asked for, or a fault that no retry mends.
-    fn without(&self, error: &ActivityExecutionError, leftover: Leftover, code: ErrorCode) -> Ending {
+    fn without(
+        &self,
+        error: &ActivityExecutionError,
+        leftover: Leftover,
+        code: ErrorCode,
+    ) -> Ending {
         if self.scope.is_cancelled() {
             return self.asked(leftover);
         }
-        Ending { outcome: failed(code, &error.to_string(), true), leftover }
+        Ending {
+            outcome: failed(code, &error.to_string(), true),
+            leftover,
+        }
     }
 }
 
@@ -311,10 +369,16 @@ async fn finish(ctx: &Context, run: &Run, leftover: Leftover) {
         let detached = Some(WorkflowCancellationToken::new());
         let mut options = run.options(FINISH_TRY);
         options.cancellation_token.clone_from(&detached);
-        if ctx.execute_activity(Activities::finish, input.clone(), options).await.is_ok() {
+        if ctx
+            .execute_activity(Activities::finish, input.clone(), options)
+            .await
+            .is_ok()
+        {
             return;
         }
-        let pause = TimerOptions::builder(FINISH_AGAIN).maybe_cancellation_token(detached).build();
+        let pause = TimerOptions::builder(FINISH_AGAIN)
+            .maybe_cancellation_token(detached)
+            .build();
         ctx.timer(pause).await;
     }
 }
@@ -332,5 +396,8 @@ fn now(ctx: &Context) -> i64 {
 }
 
 fn millis(time: SystemTime) -> i64 {
-    time.duration_since(UNIX_EPOCH).ok().and_then(|gone| i64::try_from(gone.as_millis()).ok()).unwrap_or_default()
+    time.duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|gone| i64::try_from(gone.as_millis()).ok())
+        .unwrap_or_default()
 }
