@@ -1,0 +1,3 @@
+//! All that is Temporal: no other module names its crates.
+
+pub mod admin;
