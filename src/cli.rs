@@ -166,20 +166,20 @@ impl Error {
 /// # Errors
 /// 0 for help and version, [`USAGE`] for a fault, which is told in one line on standard error.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
-    Cli::try_parse_from(arguments).map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // Nobody is left to tell of a closed output.
+    Cli::try_parse_from(arguments).map_err(|error| {
+        let kind = error.kind();
+        // Where a write fails, nobody is left to tell.
+        if matches!(kind, ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
             write!(std::io::stdout().lock(), "{error}").ok();
-            0
+            return 0;
         }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            write!(std::io::stderr().lock(), "{error}").ok();
-            USAGE
+        let mut stderr = std::io::stderr().lock();
+        if kind == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            write!(stderr, "{error}").ok();
+        } else {
+            writeln!(stderr, "genflow: {}", one_line(&error)).ok();
         }
-        _ => {
-            writeln!(std::io::stderr().lock(), "genflow: {}", one_line(&error)).ok();
-            USAGE
-        }
+        USAGE
     })
 }
 

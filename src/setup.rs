@@ -105,7 +105,7 @@ fn subjects(topics: &config::Topics) -> [(&str, &'static Ours); 6] {
 fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     for (unit, name) in [(86_400, "d"), (3600, "h"), (60, "m")] {
-        if seconds >= unit && seconds % unit == 0 {
+        if seconds >= unit && seconds.is_multiple_of(unit) {
             return format!("{}{name}", seconds / unit);
         }
     }

@@ -144,12 +144,12 @@ impl Resolver<'_> {
 }
 
 fn named<'s>(schema: &'s Schema, names: &Names<'s>) -> AvroResult<&'s Schema> {
-    match schema {
-        Schema::Ref { name } => match names.get(name) {
-            Some(schema) => Ok(schema),
-            None => Err(Details::SchemaResolutionError(name.clone()).into()),
-        },
-        schema => Ok(schema),
+    let Schema::Ref { name } = schema else {
+        return Ok(schema);
+    };
+    match names.get(name) {
+        Some(schema) => Ok(schema),
+        None => Err(Details::SchemaResolutionError(name.clone()).into()),
     }
 }
 

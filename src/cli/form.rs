@@ -330,15 +330,14 @@ fn event_types(form: &Form<'_>) -> Result<Option<Vec<EventType>>, Invalid> {
     };
     let mut types = Vec::new();
     for word in words {
-        match EventType::parse(&word.to_ascii_uppercase()) {
-            EventType::Unknown => {
-                let problem = format!(
-                    "holds {word:?}, want STARTED, PROGRESS, COMPLETED, FAILED, CANCELLED or REJECTED"
-                );
-                return Err(form.wrong("notify_on", &problem));
-            }
-            known => types.push(known),
+        let kind = EventType::parse(&word.to_ascii_uppercase());
+        if kind == EventType::Unknown {
+            let problem = format!(
+                "holds {word:?}, want STARTED, PROGRESS, COMPLETED, FAILED, CANCELLED or REJECTED"
+            );
+            return Err(form.wrong("notify_on", &problem));
         }
+        types.push(kind);
     }
     Ok(Some(types))
 }

@@ -19,7 +19,6 @@ use crate::kafka::tail::{From, Tail};
 
 /// `genflow submit`.
 #[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("request").multiple(true).conflicts_with("file"))]
 pub struct Submit {
     /// What to make; may be left out where a file tells
     #[arg(value_enum, value_name = "KIND", required_unless_present = "file")]
@@ -28,67 +27,67 @@ pub struct Submit {
     #[arg(long, value_name = "FILE")]
     pub file: Option<String>,
     /// What it should show
-    #[arg(long, group = "request")]
+    #[arg(long)]
     pub prompt: Option<String>,
     /// Seconds of video [default: 10]
-    #[arg(long, group = "request", allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true)]
     pub duration: Option<i32>,
     /// Of the video, as 1280x720 [default: 1920x1080]
-    #[arg(long, group = "request")]
+    #[arg(long)]
     pub resolution: Option<String>,
     /// Frames per second of video [default: 30]
-    #[arg(long, group = "request", allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true)]
     pub fps: Option<i32>,
     /// A word the model knows [default: realistic, photorealistic]
-    #[arg(long, group = "request")]
+    #[arg(long)]
     pub style: Option<String>,
     /// Of the image, in pixels [default: 1024]
-    #[arg(long, group = "request", allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true)]
     pub width: Option<i32>,
     /// Of the image, in pixels [default: 1024]
-    #[arg(long, group = "request", allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true)]
     pub height: Option<i32>,
     /// How many images [default: 1]
-    #[arg(long, group = "request", allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true)]
     pub num_images: Option<i32>,
     /// Which outside API serves [default: as configured]
-    #[arg(long, group = "request")]
+    #[arg(long)]
     pub provider: Option<String>,
     /// Which of its models [default: as configured]
-    #[arg(long, group = "request")]
+    #[arg(long)]
     pub model: Option<String>,
     /// A further input of the model; a value that is not JSON counts as a string; may be repeated
-    #[arg(long, group = "request", value_name = "NAME=JSON", value_parser = pair)]
+    #[arg(long, value_name = "NAME=JSON", value_parser = pair)]
     pub param: Vec<(String, String)>,
     /// URL of an input; may be repeated
-    #[arg(long, group = "request", value_name = "URL")]
+    #[arg(long, value_name = "URL")]
     pub input_url: Vec<String>,
     /// Request id [default: a new one]
-    #[arg(long, group = "request")]
+    #[arg(long)]
     pub id: Option<String>,
     /// User id of requests that name none
     #[arg(long, default_value = "cli")]
     pub user: String,
     /// low, normal or high [default: normal]
-    #[arg(long, group = "request")]
+    #[arg(long)]
     pub priority: Option<String>,
     /// Deadline, as 90s or 1h [default: as configured]
-    #[arg(long, group = "request", value_name = "TIME", value_parser = super::duration)]
+    #[arg(long, value_name = "TIME", value_parser = super::duration)]
     pub timeout: Option<Duration>,
     /// Where to POST events
-    #[arg(long, group = "request", value_name = "URL")]
+    #[arg(long, value_name = "URL")]
     pub webhook_url: Option<String>,
     /// Where to mail events
-    #[arg(long, group = "request", value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS")]
     pub notify_email: Option<String>,
     /// A Slack incoming-webhook URL
-    #[arg(long, group = "request", value_name = "URL")]
+    #[arg(long, value_name = "URL")]
     pub notify_slack: Option<String>,
     /// Types of events to notify of, by comma [default: completed,failed,cancelled,rejected]
-    #[arg(long, group = "request", value_name = "TYPES", value_delimiter = ',')]
+    #[arg(long, value_name = "TYPES", value_delimiter = ',')]
     pub notify_on: Vec<String>,
     /// Given back in every event; may be repeated
-    #[arg(long, group = "request", value_name = "NAME=TEXT", value_parser = pair)]
+    #[arg(long, value_name = "NAME=TEXT", value_parser = pair)]
     pub metadata: Vec<(String, String)>,
     /// Sent as the header x-api-key
     #[arg(long, value_name = "KEY")]
@@ -121,7 +120,10 @@ pub(super) async fn submit(
 ) -> Result<u8, Error> {
     let started = now();
     let forms = match &submit.file {
-        Some(file) => read(&text(file)?)?,
+        Some(file) => {
+            alone(submit)?;
+            read(&text(file)?)?
+        }
         None => vec![from_flags(submit)],
     };
     let requests = parse(&forms, submit, started)?;
@@ -198,6 +200,18 @@ fn new_id(kind: Kind, now: i64) -> String {
     let millis = u64::try_from(now).unwrap_or(0);
     let id = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
     format!("{}-{id}", kind.as_str().to_ascii_lowercase())
+}
+
+/// Holds that nothing of a request is given beside a file.
+fn alone(submit: &Submit) -> Result<(), Error> {
+    let flags = from_flags(submit);
+    let mut given = flags.as_object().into_iter().flatten();
+    match given.find(|(name, _)| *name != "type") {
+        Some((name, _)) => Err(Error::Usage(format!(
+            "{name} is given beside --file, want it in the file"
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn text(file: &str) -> Result<String, Error> {

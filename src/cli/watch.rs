@@ -169,7 +169,7 @@ pub(super) fn time(millis: i64) -> String {
 mod tests {
     use super::*;
 
-    fn event(rest: serde_json::Value) -> Event {
+    fn event(rest: &serde_json::Value) -> Event {
         let mut json = serde_json::json!({
             "event_id": "e", "request_id": "image-1", "retry": 0, "sequence": 1, "user_id": "u",
             "kind": "IMAGE", "type": "STARTED", "occurred_at": 1_700_000_000_123_i64,
@@ -203,7 +203,7 @@ mod tests {
                 "COMPLETED  file:///a.png  file:///b.png",
             ),
         ] {
-            let line = line(&event(rest));
+            let line = line(&event(&rest));
 
             assert_eq!(line, format!("2023-11-14T22:13:20.123Z  image-1  {told}"));
         }
@@ -213,7 +213,7 @@ mod tests {
     fn json_tells_all_but_whom_to_notify() {
         let mut out = Vec::new();
 
-        tell(&event(serde_json::json!({})), Form::Json, &mut out).unwrap();
+        tell(&event(&serde_json::json!({})), Form::Json, &mut out).unwrap();
 
         let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(json["request_id"], "image-1");

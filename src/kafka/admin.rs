@@ -177,10 +177,10 @@ async fn ensure(
             to,
         };
     } else if partitions < plan.partitions {
-        differences.push(difference("partitions", partitions, plan.partitions));
+        differences.push(difference("partitions", &partitions, &plan.partitions));
     }
     if replicas < plan.replication {
-        differences.push(difference("replication.factor", replicas, plan.replication));
+        differences.push(difference("replication.factor", &replicas, &plan.replication));
     }
     let described = admin
         .describe_configs([&ResourceSpecifier::Topic(&plan.topic)], &patient())
@@ -272,7 +272,7 @@ impl Plan {
         for (name, want) in &self.settings {
             let is = resource.get(name).and_then(|entry| entry.value.as_deref());
             if is.is_some_and(|is| is != want) {
-                found.push(difference(name, is.unwrap_or_default(), want));
+                found.push(difference(name, &is.unwrap_or_default(), want));
             }
         }
         found
@@ -294,7 +294,7 @@ impl Plan {
     }
 }
 
-fn difference(setting: &str, is: impl ToString, want: impl ToString) -> Difference {
+fn difference(setting: &str, is: &dyn ToString, want: &dyn ToString) -> Difference {
     Difference {
         setting: setting.to_owned(),
         is: is.to_string(),

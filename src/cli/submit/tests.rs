@@ -110,10 +110,6 @@ fn flags_that_do_not_go_together_are_refused() {
             "the following required arguments were not provided: <KIND>",
         ),
         (
-            &["--file", "-", "--prompt", "x"],
-            "the argument '--file <FILE>' cannot be used with '--prompt <PROMPT>'",
-        ),
-        (
             &["image", "--param", "x"],
             "invalid value 'x' for '--param <NAME=JSON>': want NAME=VALUE",
         ),
@@ -127,6 +123,15 @@ fn flags_that_do_not_go_together_are_refused() {
         error.starts_with("width is unknown here, want one of: "),
         "{error}"
     );
+}
+
+#[test]
+fn a_file_stands_alone() {
+    let submit = submitted(&["image", "--file", "-", "--user", "u", "--watch"]).unwrap();
+    assert!(alone(&submit).is_ok());
+    let submit = submitted(&["--file", "-", "--prompt", "x"]).unwrap();
+    let error = alone(&submit).unwrap_err();
+    assert_eq!(error.to_string(), "prompt is given beside --file, want it in the file");
 }
 
 #[test]
