@@ -64,8 +64,9 @@ pub async fn run(
         () = stop.cancelled() => return Ok(()),
     };
     let mut engines = started?;
+    let places = engines_of(&engines);
     let played = tokio::select! {
-        played = play(dev, &engines_of(&engines), &data, &lookup, began, &stop) => played,
+        played = play(dev, &places, &data, &lookup, began, &stop) => played,
         error = engines.failed() => Err(error.into()),
     };
     engines.stop().await;

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod app;
 pub mod avro;
+pub mod cli;
 pub mod config;
 pub mod dev;
 pub mod domain;
@@ -16,6 +17,7 @@ pub mod provider;
 pub mod provider_sim;
 pub mod registry;
 pub mod seal;
+pub mod setup;
 pub mod storage;
 pub mod telemetry;
 pub mod temporal;
