@@ -11,15 +11,15 @@ use genflow::provider_sim::{self, Simulator};
 use tokio_util::sync::CancellationToken;
 
 /// Where the engines are.
-pub struct Running {
-    pub kafka: String,
-    pub registry: String,
-    pub temporal: String,
-    pub simulator: String,
+pub(crate) struct Running {
+    pub(crate) kafka: String,
+    pub(crate) registry: String,
+    pub(crate) temporal: String,
+    pub(crate) simulator: String,
 }
 
 /// Returns the engines, started once.
-pub fn engines() -> &'static Running {
+pub(crate) fn engines() -> &'static Running {
     static RUNNING: OnceLock<Running> = OnceLock::new();
     RUNNING.get_or_init(|| {
         let (told, tells) = std::sync::mpsc::channel();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use genflow::domain::{Event, EventType};
 
 /// Holds the events of one request against rule 11; repeats may stand among them.
-pub fn check(events: &[Event]) {
+pub(crate) fn check(events: &[Event]) {
     let mut first: BTreeMap<(i32, i32), &Event> = BTreeMap::new();
     let mut next: BTreeMap<i32, i32> = BTreeMap::new();
     let runs = events
@@ -52,7 +52,7 @@ pub fn check(events: &[Event]) {
 }
 
 /// The types of the first occurrences, in order.
-pub fn types(events: &[Event]) -> Vec<EventType> {
+pub(crate) fn types(events: &[Event]) -> Vec<EventType> {
     let mut seen = std::collections::BTreeSet::new();
     let fresh = events
         .iter()

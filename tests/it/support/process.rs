@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::eventually;
 
 /// A running `genflow`.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     log: PathBuf,
 }
@@ -19,7 +19,11 @@ impl Process {
     /// Starts `genflow` with `arguments` and these variables only; its output goes to `log`.
     ///
     /// It goes through the guard, so it ends with this thread even if the test is killed.
-    pub fn start(arguments: &[&str], variables: &BTreeMap<String, String>, log: PathBuf) -> Self {
+    pub(crate) fn start(
+        arguments: &[&str],
+        variables: &BTreeMap<String, String>,
+        log: PathBuf,
+    ) -> Self {
         let binary = env!("CARGO_BIN_EXE_genflow");
         let out = File::create(&log).unwrap();
         let parent = std::process::id().to_string();
@@ -37,22 +41,22 @@ impl Process {
         Self { child, log }
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    pub fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
     /// Waits for the end.
-    pub async fn ended(&mut self) -> ExitStatus {
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
         let child = &mut self.child;
         eventually("the process ends", async || child.try_wait().unwrap()).await
     }
 
     /// Waits until the process is stopped by SIGSTOP, as the kernel says.
-    pub async fn stopped(&self) {
+    pub(crate) async fn stopped(&self) {
         let status = format!("/proc/{}/status", self.child.id());
         eventually("the process stops", async || {
             let text = std::fs::read_to_string(&status).ok()?;
@@ -64,7 +68,7 @@ impl Process {
     }
 
     /// Waits until `text` stands in its output.
-    pub async fn says(&self, text: &str) {
+    pub(crate) async fn says(&self, text: &str) {
         let log = self.log.clone();
         eventually(text, async || {
             std::fs::read_to_string(&log)
@@ -76,12 +80,12 @@ impl Process {
     }
 
     /// Asks for the end, waits for it and returns what it came to.
-    pub async fn terminate(&mut self) -> ExitStatus {
+    pub(crate) async fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.ended().await
     }
 
-    pub fn output(&self) -> String {
+    pub(crate) fn output(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 }

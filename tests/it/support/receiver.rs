@@ -13,14 +13,14 @@ use super::eventually;
 
 /// One request as it came.
 #[derive(Clone, Debug)]
-pub struct Delivery {
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Delivery {
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 /// Receives webhooks until dropped.
-pub struct Receiver {
-    pub url: String,
+pub(crate) struct Receiver {
+    pub(crate) url: String,
     state: Arc<Shared>,
     serving: tokio::task::JoinHandle<()>,
 }
@@ -32,7 +32,7 @@ struct Shared {
 }
 
 impl Receiver {
-    pub async fn start(script: &[u16]) -> Self {
+    pub(crate) async fn start(script: &[u16]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!(
             "http://{}/hook/secret-token",
@@ -53,12 +53,12 @@ impl Receiver {
         }
     }
 
-    pub fn got(&self) -> Vec<Delivery> {
+    pub(crate) fn got(&self) -> Vec<Delivery> {
         self.state.got.lock().unwrap().clone()
     }
 
     /// Waits until `count` requests came.
-    pub async fn wait(&self, count: usize) -> Vec<Delivery> {
+    pub(crate) async fn wait(&self, count: usize) -> Vec<Delivery> {
         eventually("webhooks arrive", async || {
             Some(self.got()).filter(|got| got.len() >= count)
         })

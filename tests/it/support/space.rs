@@ -26,11 +26,11 @@ use super::process::Process;
 use super::{SOON, eventually, within};
 
 /// A space of one test.
-pub struct Space {
-    pub engines: &'static Running,
-    pub variables: BTreeMap<String, String>,
-    pub config: Config,
-    pub registry: Arc<Registry>,
+pub(crate) struct Space {
+    pub(crate) engines: &'static Running,
+    pub(crate) variables: BTreeMap<String, String>,
+    pub(crate) config: Config,
+    pub(crate) registry: Arc<Registry>,
     folder: PathBuf,
     producer: Producer,
     processes: AtomicUsize,
@@ -38,12 +38,12 @@ pub struct Space {
 
 impl Space {
     /// Makes the space: topics, schemas, search attributes, folders.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(&[]).await
     }
 
     /// Makes the space with further settings.
-    pub async fn with(settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
         let engines = tokio::task::spawn_blocking(engines).await.unwrap();
         let name = format!("t{}", &Uuid::new_v4().simple().to_string()[..12]);
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
@@ -71,12 +71,12 @@ impl Space {
     }
 
     /// Starts a role, or any other command, as a process.
-    pub fn start(&self, arguments: &[&str]) -> Process {
+    pub(crate) fn start(&self, arguments: &[&str]) -> Process {
         self.start_with(arguments, &[])
     }
 
     /// The same with further settings.
-    pub fn start_with(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Process {
+    pub(crate) fn start_with(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Process {
         let mut variables = self.variables.clone();
         for (variable, value) in settings {
             variables.insert((*variable).to_owned(), (*value).to_owned());
@@ -86,16 +86,16 @@ impl Space {
         Process::start(arguments, &variables, log)
     }
 
-    pub fn results(&self) -> PathBuf {
+    pub(crate) fn results(&self) -> PathBuf {
         self.folder.join("results")
     }
 
-    pub fn temp(&self) -> PathBuf {
+    pub(crate) fn temp(&self) -> PathBuf {
         self.folder.join("temp")
     }
 
     /// Names of the temp folders that attempts have left.
-    pub fn temp_leftovers(&self) -> Vec<String> {
+    pub(crate) fn temp_leftovers(&self) -> Vec<String> {
         let instances = std::fs::read_dir(self.temp())
             .into_iter()
             .flatten()
@@ -113,11 +113,11 @@ impl Space {
     }
 
     /// Sends a request as any producer would.
-    pub async fn send(&self, request: &Request) {
+    pub(crate) async fn send(&self, request: &Request) {
         self.send_with(request, Headers::new()).await;
     }
 
-    pub async fn send_with(&self, request: &Request, headers: Headers) {
+    pub(crate) async fn send_with(&self, request: &Request, headers: Headers) {
         let topic = &self.config.kafka.topics.requests;
         let datum = avro::write_request(request).unwrap();
         let value = self.framed(topic, &avro::REQUEST, &datum).await;
@@ -125,7 +125,7 @@ impl Space {
             .await;
     }
 
-    pub async fn framed(&self, topic: &str, ours: &avro::Ours, datum: &[u8]) -> Vec<u8> {
+    pub(crate) async fn framed(&self, topic: &str, ours: &avro::Ours, datum: &[u8]) -> Vec<u8> {
         let id = self
             .registry
             .id_of(&format!("{topic}-value"), ours)
@@ -134,7 +134,13 @@ impl Space {
         avro::frame(id, datum)
     }
 
-    pub async fn produce(&self, topic: &str, key: &str, value: Option<&[u8]>, headers: Headers) {
+    pub(crate) async fn produce(
+        &self,
+        topic: &str,
+        key: &str,
+        value: Option<&[u8]>,
+        headers: Headers,
+    ) {
         self.producer
             .send(Message {
                 topic,
@@ -147,7 +153,7 @@ impl Space {
     }
 
     /// Sends a CANCEL.
-    pub async fn cancel(&self, request: &str) {
+    pub(crate) async fn cancel(&self, request: &str) {
         let command = Command {
             id: Uuid::new_v4().to_string().try_into().unwrap(),
             request: request.to_owned().try_into().unwrap(),
@@ -168,7 +174,7 @@ impl Space {
     }
 
     /// Reads a topic from its beginning.
-    pub async fn read(&self, topic: &str) -> Reader {
+    pub(crate) async fn read(&self, topic: &str) -> Reader {
         let tail = Tail::open(&self.config.kafka, topic, From::Beginning)
             .await
             .unwrap();
@@ -178,12 +184,12 @@ impl Space {
         }
     }
 
-    pub async fn events(&self) -> Reader {
+    pub(crate) async fn events(&self) -> Reader {
         self.read(&self.config.kafka.topics.events).await
     }
 
     /// Waits until the run of `request` has closed, then returns its events, held against rule 11.
-    pub async fn story(&self, request: &str) -> Vec<Event> {
+    pub(crate) async fn story(&self, request: &str) -> Vec<Event> {
         let mut reader = self.events().await;
         let mut events: Vec<Event> = Vec::new();
         let reading = async {
@@ -202,7 +208,7 @@ impl Space {
     }
 
     /// Returns all events of `request` that stand on the topic now, repeats included.
-    pub async fn all_events(&self, request: &str) -> Vec<Event> {
+    pub(crate) async fn all_events(&self, request: &str) -> Vec<Event> {
         let records = self
             .read(&self.config.kafka.topics.events)
             .await
@@ -218,12 +224,12 @@ impl Space {
         events
     }
 
-    pub async fn temporal(&self) -> Temporal {
+    pub(crate) async fn temporal(&self) -> Temporal {
         Temporal::connect(&self.config.temporal).await.unwrap()
     }
 
     /// Waits until the workflow of `request` has closed.
-    pub async fn closed(&self, request: &str) {
+    pub(crate) async fn closed(&self, request: &str) {
         let temporal = self.temporal().await;
         let workflow = genflow::domain::RequestId::try_from(request.to_owned())
             .unwrap()
@@ -235,7 +241,7 @@ impl Space {
     }
 
     /// What the provider saw under this id: submits seen, jobs accepted, the jobs.
-    pub async fn bill(&self, workflow: &str) -> Bill {
+    pub(crate) async fn bill(&self, workflow: &str) -> Bill {
         let url = format!("{}/_sim/ledger?key={workflow}", self.engines.simulator);
         let body = reqwest::get(url).await.unwrap().bytes().await.unwrap();
         let value: Value = serde_json::from_slice(&body).unwrap();
@@ -262,21 +268,21 @@ impl Drop for Space {
 
 /// What the provider saw of one run.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Bill {
-    pub submits: u64,
-    pub accepted: u64,
-    pub statuses: Vec<String>,
+pub(crate) struct Bill {
+    pub(crate) submits: u64,
+    pub(crate) accepted: u64,
+    pub(crate) statuses: Vec<String>,
 }
 
 /// Reads a topic.
-pub struct Reader {
+pub(crate) struct Reader {
     tail: Tail,
     registry: Arc<Registry>,
 }
 
 impl Reader {
     /// Waits for the next record.
-    pub async fn next(&mut self) -> Record {
+    pub(crate) async fn next(&mut self) -> Record {
         within(SOON, "a record comes", async {
             loop {
                 if let Next::Record(record) = self.tail.next().await.unwrap() {
@@ -288,13 +294,13 @@ impl Reader {
     }
 
     /// Waits for the next event.
-    pub async fn event(&mut self) -> (Event, Record) {
+    pub(crate) async fn event(&mut self) -> (Event, Record) {
         let record = self.next().await;
         (decode(&self.registry, &record).await, record)
     }
 
     /// Returns all records that stand on the topic now.
-    pub async fn all(&mut self) -> Vec<Record> {
+    pub(crate) async fn all(&mut self) -> Vec<Record> {
         let mut records = Vec::new();
         let mut ended = std::collections::BTreeSet::new();
         within(SOON, "the topic is read", async {
@@ -318,7 +324,7 @@ async fn decode(registry: &Registry, record: &Record) -> Event {
 }
 
 /// A request for one small image, of one's own id.
-pub fn image(name: &str) -> Request {
+pub(crate) fn image(name: &str) -> Request {
     let spec = ImageSpec {
         prompt: "a red fox".to_owned(),
         width: 64,
@@ -329,7 +335,7 @@ pub fn image(name: &str) -> Request {
 }
 
 /// A request for one short video.
-pub fn video(name: &str) -> Request {
+pub(crate) fn video(name: &str) -> Request {
     let spec = VideoSpec {
         prompt: "waves".to_owned(),
         duration: 2,
@@ -360,7 +366,7 @@ fn request(name: &str, spec: Spec) -> Request {
 }
 
 /// Tells the simulator how to treat a request.
-pub fn script(mut request: Request, script: &Value) -> Request {
+pub(crate) fn script(mut request: Request, script: &Value) -> Request {
     let params = match &mut request.spec {
         Spec::Image(image) => &mut image.params,
         Spec::Video(video) => &mut video.params,
