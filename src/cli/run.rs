@@ -3,19 +3,17 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use ring::hmac;
 use serde::Serialize;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::{Cancel, Error, Operator, submit, watch};
 use crate::avro::{self, Ours};
-use crate::config::{Config, Secret};
+use crate::config::Config;
 use crate::domain::{Action, Command, CommandId, RequestId};
 use crate::kafka::producer::{self, Message, Producer};
 use crate::kafka::{Headers, admin, tail};
+use crate::notifier::user_secret;
 use crate::registry::{self, Registry};
 use crate::temporal::admin as temporal;
 use crate::{cli, setup};
@@ -101,19 +99,10 @@ fn webhook_secret(config: &Config, user: &str, out: &mut dyn Write) -> Result<()
         return Err(Error::Usage(problem.to_owned()));
     }
     for master in &config.notifier.signing_secrets {
-        writeln!(out, "{}", user_secret(master, user))?;
+        let secret = user_secret(master, user).map_err(anyhow::Error::from)?;
+        writeln!(out, "{}", secret.expose())?;
     }
     Ok(())
-}
-
-// TO BE REPLACED by `crate::notifier::webhook::user_secret`.
-fn user_secret(master: &Secret, user: &str) -> String {
-    let text = master.expose().trim_start_matches("whsec_");
-    // Config has decoded it once: it is good.
-    let key = BASE64.decode(text).unwrap_or_default();
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
-    let secret = hmac::sign(&key, format!("v1:{user}").as_bytes());
-    format!("whsec_{}", BASE64.encode(secret))
 }
 
 /// Sends records as a client of genflow does: framed, keyed, traced, with the API key.
@@ -272,12 +261,15 @@ mod tests {
 
     #[test]
     fn a_users_secret_follows_from_master_and_user() {
-        let master = Secret::new(crate::config::dev::WEBHOOK_SIGNING_SECRET.to_owned());
+        let config = Config::load(|_| None).unwrap();
+        let mut out = Vec::new();
 
-        let secret = user_secret(&master, "alice");
+        webhook_secret(&config, "alice", &mut out).unwrap();
 
         // From Python: hmac.new(b"genflow-dev-secret-not-for-prod", b"v1:alice", "sha256")
-        assert_eq!(secret, "whsec_mr9e0jkDou7wpYjJ5V7jmba+hnXCRO7lEVk6EwjktR8=");
-        assert_ne!(secret, user_secret(&master, "bob"));
+        assert_eq!(
+            std::str::from_utf8(&out).unwrap(),
+            "whsec_mr9e0jkDou7wpYjJ5V7jmba+hnXCRO7lEVk6EwjktR8=\n"
+        );
     }
 }

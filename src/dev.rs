@@ -1,0 +1,4 @@
+//! What `genflow dev` is made of.
+
+pub mod engines;
+pub mod guard;

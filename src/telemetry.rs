@@ -1,0 +1,135 @@
+//! Installs the log subscriber and the Prometheus recorder.
+//!
+//! What happened is said by the structs of [`events`]; what is counted is listed in [`metrics`]. No other module
+//! names the metrics crates, and each log line is written by one write, so that lines of threads do not mix.
+
+pub mod events;
+pub mod metrics;
+
+use std::fs::OpenOptions;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
+use crate::config;
+
+/// Why there are no logs or no metrics.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `LOG_LEVEL` is neither a level nor a filter.
+    #[error(
+        "LOG_LEVEL is {level:?}, want off, error, warn, info, debug, trace or a tracing filter"
+    )]
+    Filter {
+        /// What it is.
+        level: String,
+        /// Where it is wrong.
+        #[source]
+        source: ParseError,
+    },
+    /// `LOG_FILE_PATH` cannot be appended to.
+    #[error("the log file {path} cannot be opened")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// A bucket list of the catalogue is empty.
+    #[error("the metrics catalogue is faulty")]
+    Catalogue(#[source] metrics_exporter_prometheus::BuildError),
+    /// Something else in this process took the place of the log subscriber or the recorder.
+    #[error("another {0} is installed in this process")]
+    Taken(&'static str),
+}
+
+/// Reads the metrics; cheap to clone.
+#[derive(Clone)]
+pub struct Handle(PrometheusHandle);
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Handle")
+    }
+}
+
+impl Handle {
+    /// Returns all metrics in the Prometheus text format.
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
+
+    /// Folds what histograms gathered into their buckets; without it they grow from scrape to scrape.
+    pub(crate) fn upkeep(&self) {
+        self.0.run_upkeep();
+    }
+}
+
+/// Both installations are for the whole process, so what is known of them has to be too.
+static INSTALLED: Mutex<Option<Handle>> = Mutex::new(None);
+
+/// Installs logs and metrics for the whole process.
+///
+/// A second call changes nothing and returns the handle of the first.
+///
+/// # Errors
+/// [`Error`], when the settings of the log cannot be used or somebody else's subscriber or recorder is installed.
+pub fn init(log: &config::Log) -> Result<Handle, Error> {
+    let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = installed.as_ref() {
+        return Ok(handle.clone());
+    }
+    install_log(log)?;
+    let recorder = metrics::recorder().map_err(Error::Catalogue)?;
+    let handle = Handle(recorder.handle());
+    ::metrics::set_global_recorder(recorder).map_err(|_| Error::Taken("metrics recorder"))?;
+    Ok(installed.insert(handle).clone())
+}
+
+fn install_log(log: &config::Log) -> Result<(), Error> {
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter(&log.level)?)
+        .with_ansi(log.file.is_none() && io::stderr().is_terminal())
+        .with_writer(writer(log)?);
+    let installed = if log.json {
+        subscriber.json().try_init()
+    } else {
+        subscriber.try_init()
+    };
+    installed.map_err(|_| Error::Taken("log subscriber"))
+}
+
+/// A plain level is that of genflow; the libraries below tell no more than warnings.
+fn filter(level: &str) -> Result<EnvFilter, Error> {
+    let directives = match level.to_ascii_lowercase().as_str() {
+        plain @ ("off" | "error") => plain.to_owned(),
+        plain @ ("warn" | "info" | "debug" | "trace") => format!("warn,genflow={plain}"),
+        _ => level.to_owned(),
+    };
+    EnvFilter::try_new(directives).map_err(|source| Error::Filter {
+        level: level.to_owned(),
+        source,
+    })
+}
+
+/// The subscriber hands over a whole line at once; in append mode such a write is not torn.
+fn writer(log: &config::Log) -> Result<BoxMakeWriter, Error> {
+    let Some(path) = &log.file else {
+        return Ok(BoxMakeWriter::new(io::stderr));
+    };
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    let file = file.map_err(|source| Error::File {
+        path: path.clone(),
+        source,
+    })?;
+    Ok(BoxMakeWriter::new(Arc::new(file)))
+}
+
+#[cfg(test)]
+mod tests;

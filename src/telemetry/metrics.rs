@@ -1,0 +1,237 @@
+//! The catalogue of metrics: every name, kind, help text, label and bucket.
+//!
+//! A test holds it equal to what the events count and to what the dashboards in `grafana/` show. Labels are closed
+//! sets or names from the configuration; never ids, addresses, offsets or error text.
+
+use metrics::{KeyName, Recorder as _};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusRecorder};
+
+/// One metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its full name.
+    pub name: &'static str,
+    /// How it counts.
+    pub kind: MetricKind,
+    /// What it tells, for people.
+    pub help: &'static str,
+    /// The labels it bears, always all of them.
+    pub labels: &'static [&'static str],
+}
+
+/// How a metric counts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MetricKind {
+    /// Only rises.
+    Counter,
+    /// Rises and falls.
+    Gauge,
+    /// Counts values by size, up to each of these bounds.
+    Histogram(&'static [f64]),
+}
+
+use MetricKind::{Counter, Gauge, Histogram};
+
+/// Bounds for work that takes milliseconds when all is well.
+const FAST: &[f64] = &[
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
+];
+/// Bounds for calls over the internet, downloads of large files included.
+const CALL: &[f64] = &[
+    0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
+];
+/// Bounds for runs: images take seconds, videos minutes, a deadline may be days.
+const RUN: &[f64] = &[
+    1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0,
+    21_600.0, 86_400.0,
+];
+/// Bounds for notifications: the first try takes milliseconds, the last is days later.
+const NOTIFICATION: &[f64] = &[
+    0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 21_600.0, 86_400.0,
+    259_200.0,
+];
+/// Bounds for the price of one generation.
+const DOLLARS: &[f64] = &[
+    0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// Requests taken from Kafka, by what came of them: started or duplicate.
+pub const REQUESTS: &str = "genflow_requests_total";
+/// Commands taken from Kafka, by action and what came of them.
+pub const COMMANDS: &str = "genflow_commands_total";
+/// Records parked on a dead-letter topic, by the topic they came from.
+pub const RECORDS_REJECTED: &str = "genflow_records_rejected_total";
+/// Tries at a record that ended in a pause before the next one.
+pub const RECORDS_RETRIED: &str = "genflow_records_retried_total";
+/// Time from taking a record to being done with it, pauses included.
+pub const RECORD_SECONDS: &str = "genflow_record_seconds";
+/// Records taken and not done yet.
+pub const RECORDS_IN_FLIGHT: &str = "genflow_records_in_flight";
+/// Records on the partitions of this process that are not committed yet.
+pub const CONSUMER_LAG: &str = "genflow_consumer_lag_records";
+/// How long ago the oldest record that is not done was taken; 0 when there is none.
+pub const OLDEST_UNFINISHED: &str = "genflow_oldest_unfinished_record_seconds";
+/// Changes of the partitions that this process consumes.
+pub const REBALANCES: &str = "genflow_rebalances_total";
+/// Lifecycle events acknowledged by Kafka, repeats included.
+pub const EVENTS_PUBLISHED: &str = "genflow_events_published_total";
+/// Time of a call to an outside API, by step and what came of it: ok, or why not.
+pub const PROVIDER_CALL_SECONDS: &str = "genflow_provider_call_seconds";
+/// Jobs in a state that this version does not know.
+pub const PROVIDER_UNKNOWN_STATES: &str = "genflow_provider_unknown_states_total";
+/// What a provider said that a generation costs, in US dollars; the sum is what was spent.
+pub const PROVIDER_COST: &str = "genflow_provider_cost_usd";
+/// Time from the start of a run to its outcome.
+pub const RUN_SECONDS: &str = "genflow_run_seconds";
+/// Bytes of outputs stored.
+pub const STORED_BYTES: &str = "genflow_stored_bytes_total";
+/// Temp folders that a crash left and a start removed.
+pub const TEMP_FOLDERS_SWEPT: &str = "genflow_temp_folders_swept_total";
+/// Time from an event to the end of a notification of it, by channel and what came of it.
+pub const NOTIFICATION_SECONDS: &str = "genflow_notification_seconds";
+/// Tries at a notification that ended in a pause before the next one.
+pub const NOTIFICATION_RETRIES: &str = "genflow_notification_retries_total";
+/// 1 while a role is ready, else 0.
+pub const READY: &str = "genflow_ready";
+
+/// Every metric there is.
+pub const CATALOGUE: &[Metric] = &[
+    Metric {
+        name: REQUESTS,
+        kind: Counter,
+        help: "Requests taken from Kafka, by what came of them: started or duplicate.",
+        labels: &["outcome"],
+    },
+    Metric {
+        name: COMMANDS,
+        kind: Counter,
+        help: "Commands taken from Kafka, by action and what came of them.",
+        labels: &["action", "outcome"],
+    },
+    Metric {
+        name: RECORDS_REJECTED,
+        kind: Counter,
+        help: "Records parked on a dead-letter topic, by the topic they came from.",
+        labels: &["topic", "reason"],
+    },
+    Metric {
+        name: RECORDS_RETRIED,
+        kind: Counter,
+        help: "Tries at a record that ended in a pause before the next one.",
+        labels: &["topic"],
+    },
+    Metric {
+        name: RECORD_SECONDS,
+        kind: Histogram(FAST),
+        help: "Time from taking a record to being done with it, pauses included.",
+        labels: &["topic"],
+    },
+    Metric {
+        name: RECORDS_IN_FLIGHT,
+        kind: Gauge,
+        help: "Records taken and not done yet.",
+        labels: &["topic"],
+    },
+    Metric {
+        name: CONSUMER_LAG,
+        kind: Gauge,
+        help: "Records on the partitions of this process that are not committed yet.",
+        labels: &["topic"],
+    },
+    Metric {
+        name: OLDEST_UNFINISHED,
+        kind: Gauge,
+        help: "How long ago the oldest record that is not done was taken; 0 when there is none.",
+        labels: &["topic"],
+    },
+    Metric {
+        name: REBALANCES,
+        kind: Counter,
+        help: "Changes of the partitions that this process consumes.",
+        labels: &["topic"],
+    },
+    Metric {
+        name: EVENTS_PUBLISHED,
+        kind: Counter,
+        help: "Lifecycle events acknowledged by Kafka, repeats included.",
+        labels: &["type"],
+    },
+    Metric {
+        name: PROVIDER_CALL_SECONDS,
+        kind: Histogram(CALL),
+        help: "Time of a call to an outside API, by step and what came of it: ok, or why not.",
+        labels: &["provider", "step", "outcome"],
+    },
+    Metric {
+        name: PROVIDER_UNKNOWN_STATES,
+        kind: Counter,
+        help: "Jobs in a state that this version does not know.",
+        labels: &["provider"],
+    },
+    Metric {
+        name: PROVIDER_COST,
+        kind: Histogram(DOLLARS),
+        help: "What a provider said that a generation costs, in US dollars; the sum is what was spent.",
+        labels: &["provider"],
+    },
+    Metric {
+        name: RUN_SECONDS,
+        kind: Histogram(RUN),
+        help: "Time from the start of a run to its outcome.",
+        labels: &["kind", "outcome"],
+    },
+    Metric {
+        name: STORED_BYTES,
+        kind: Counter,
+        help: "Bytes of outputs stored.",
+        labels: &[],
+    },
+    Metric {
+        name: TEMP_FOLDERS_SWEPT,
+        kind: Counter,
+        help: "Temp folders that a crash left and a start removed.",
+        labels: &[],
+    },
+    Metric {
+        name: NOTIFICATION_SECONDS,
+        kind: Histogram(NOTIFICATION),
+        help: "Time from an event to the end of a notification of it, by channel and what came of it.",
+        labels: &["channel", "outcome"],
+    },
+    Metric {
+        name: NOTIFICATION_RETRIES,
+        kind: Counter,
+        help: "Tries at a notification that ended in a pause before the next one.",
+        labels: &["channel"],
+    },
+    Metric {
+        name: READY,
+        kind: Gauge,
+        help: "1 while a role is ready, else 0.",
+        labels: &["role"],
+    },
+];
+
+/// Makes a recorder that knows the catalogue.
+///
+/// # Errors
+/// When a histogram of the catalogue has no bounds.
+pub(super) fn recorder() -> Result<PrometheusRecorder, BuildError> {
+    let mut builder = PrometheusBuilder::new();
+    for metric in CATALOGUE {
+        if let Histogram(bounds) = metric.kind {
+            let name = Matcher::Full(metric.name.to_owned());
+            builder = builder.set_buckets_for_metric(name, bounds)?;
+        }
+    }
+    let recorder = builder.build_recorder();
+    for metric in CATALOGUE {
+        let (name, help) = (KeyName::from(metric.name), metric.help.into());
+        match metric.kind {
+            Counter => recorder.describe_counter(name, None, help),
+            Gauge => recorder.describe_gauge(name, None, help),
+            Histogram(_) => recorder.describe_histogram(name, None, help),
+        }
+    }
+    Ok(recorder)
+}
