@@ -21,7 +21,7 @@ use crate::{cli, setup};
 /// How long a command waits for brokers.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Carries out one command; returns the exit code.
+/// Carries out one command; returns the exit code. That nobody reads the output any more is no fault.
 ///
 /// # Errors
 /// Each is one line for standard error, and knows its exit code.
@@ -30,6 +30,13 @@ pub async fn operate(
     command: &Operator,
     out: &mut dyn Write,
 ) -> Result<u8, Error> {
+    match carry_out(config, command, out).await {
+        Err(Error::Failed(error)) if is_closed_pipe(&error) => Ok(0),
+        ended => ended,
+    }
+}
+
+async fn carry_out(config: &Config, command: &Operator, out: &mut dyn Write) -> Result<u8, Error> {
     match command {
         Operator::Setup { grow } => setup::run(config, *grow, out).await?,
         Operator::Submit(submit) => return submit::submit(config, submit, out).await,
@@ -38,6 +45,11 @@ pub async fn operate(
         Operator::WebhookSecret { user } => webhook_secret(config, user, out)?,
     }
     Ok(0)
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let closed = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
+    error.downcast_ref().is_some_and(closed)
 }
 
 /// Asks for the end of a request and prints the command's id. Needs Kafka and the registry, not Temporal.
