@@ -47,13 +47,14 @@ const RECONNECT: Duration = Duration::from_secs(1);
 /// Nine tenths of the retention: an id is remembered for as long as the namespace keeps closed runs.
 const WINDOW_OF_RETENTION: f64 = 0.9;
 
-/// Runs `roles` until `stop`, or until one of them ends; then the others stop too.
+/// Runs `roles` until `stop`, serving health and metrics on `listener`, or until one of them ends; then the others stop too.
 ///
 /// # Errors
 /// The first role that failed; or the drain took longer than the grace period.
 pub async fn run(
     config: Config,
     roles: Roles,
+    listener: TcpListener,
     metrics: telemetry::Handle,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -64,9 +65,6 @@ pub async fn run(
             .map_or_else(|| config.clone(), |simulator| mocked(&config, simulator)),
     );
     let health = Arc::new(Health::default());
-    let listener = TcpListener::bind(config.http_addr)
-        .await
-        .with_context(|| format!("HTTP_ADDR: {} cannot be listened on", config.http_addr))?;
     // What serves the roles outlives them: health tells of the drain, the simulator answers the last calls.
     let served = CancellationToken::new();
     let pages = admin::serve(listener, health.clone(), metrics, served.clone());

@@ -5,18 +5,7 @@ use std::time::Duration;
 
 static TLS: Once = Once::new();
 
-/// Returns a builder whose clients follow no redirect, use no proxy of the environment and never repeat a request.
-pub(crate) fn client() -> reqwest::ClientBuilder {
-    choose_tls();
-    reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .connect_timeout(Duration::from_secs(10))
-        .user_agent(concat!("genflow/", env!("CARGO_PKG_VERSION")))
-}
-
-/// Chooses the TLS stack of this process: an HTTP client that is built before, ours or a library's, panics.
+/// Chooses the TLS provider of this process; every client needs it made before it, those of libraries too.
 pub(crate) fn choose_tls() {
     TLS.call_once(|| {
         // Err: another part of the process chose a provider already, which is as good.
@@ -27,6 +16,17 @@ pub(crate) fn choose_tls() {
             tracing::debug!("a TLS provider is installed already");
         }
     });
+}
+
+/// Returns a builder whose clients follow no redirect, use no proxy of the environment and never repeat a request.
+pub(crate) fn client() -> reqwest::ClientBuilder {
+    choose_tls();
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .connect_timeout(Duration::from_secs(10))
+        .user_agent(concat!("genflow/", env!("CARGO_PKG_VERSION")))
 }
 
 /// Returns the pause that `Retry-After` asks for in seconds, at most ten minutes.

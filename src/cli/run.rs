@@ -16,6 +16,7 @@ use crate::kafka::{Headers, admin, tail};
 use crate::notifier::user_secret;
 use crate::registry::{self, Registry};
 use crate::temporal::admin as temporal;
+use crate::temporal::client::Temporal;
 use crate::{cli, setup};
 
 /// How long a command waits for brokers.
@@ -74,6 +75,39 @@ pub async fn cancel(config: &Config, cancel: &Cancel, out: &mut dyn Write) -> Re
     sender.send(topic, command.request.as_str(), &value).await?;
     writeln!(out, "{}", command.id.as_str())?;
     Ok(())
+}
+
+/// Asks Temporal where a request stands and prints it; exit code 1 if nobody knows it.
+///
+/// # Errors
+/// The id is none, or Temporal does not answer.
+pub async fn show_status(
+    config: &Config,
+    id: &str,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<u8, Error> {
+    let (request, retry) = id.split_once('~').unwrap_or((id, "0"));
+    let request = RequestId::try_from(request.to_owned());
+    let request = request.map_err(|error| Error::Usage(format!("request id {error}")))?;
+    let retry = retry
+        .parse()
+        .map_err(|_| Error::Usage(format!("{id:?} is no id of a run, want ID or ID~n")))?;
+    let unavailable = |error| Error::Unavailable(anyhow::Error::from(error));
+    let temporal = Temporal::connect(&config.temporal)
+        .await
+        .map_err(unavailable)?;
+    match temporal
+        .status(&request.run(retry))
+        .await
+        .map_err(unavailable)?
+    {
+        Some(found) => status(&found, json, out).map(|()| 0),
+        None => {
+            writeln!(out, "nobody knows a request {id}")?;
+            Ok(1)
+        }
+    }
 }
 
 /// Prints where a request stands.

@@ -277,6 +277,22 @@ impl Temporal {
         }))
     }
 
+    /// Tells whether the run of that id has closed; one that is not there has not.
+    ///
+    /// # Errors
+    /// When the server did not answer.
+    pub async fn is_closed(&self, workflow: &WorkflowId) -> Result<bool, Error> {
+        match self
+            .handle(workflow)
+            .describe(WorkflowDescribeOptions::default())
+            .await
+        {
+            Ok(described) => Ok(described.close_time().is_some()),
+            Err(WorkflowInteractionError::NotFound(_)) => Ok(false),
+            Err(error) => Err(answered(error)),
+        }
+    }
+
     /// Returns how long the namespace keeps closed runs.
     ///
     /// # Errors
