@@ -138,10 +138,10 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
     /// An engine does not answer.
-    #[error("{0:#}")]
+    #[error("{}", causes(.0))]
     Unavailable(anyhow::Error),
     /// Anything else.
-    #[error("{0:#}")]
+    #[error("{}", causes(.0))]
     Failed(anyhow::Error),
 }
 
@@ -192,6 +192,18 @@ fn one_line(error: &clap::Error) -> String {
     joined.strip_prefix("error: ").unwrap_or(&joined).to_owned()
 }
 
+/// Returns an error and its causes in one line; libraries often tell a cause in the text of the error itself.
+fn causes(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !told.contains(&cause) {
+            let colon = if told.is_empty() { "" } else { ": " };
+            told.push_str(&format!("{colon}{}", cause.replace(['\n', '\r'], " ")));
+        }
+    }
+    told
+}
+
 fn duration(text: &str) -> Result<Duration, &'static str> {
     crate::config::duration(text).ok_or("want a time above 0 as 500ms, 30s, 5m, 2h or 7d")
 }
@@ -224,6 +236,15 @@ mod tests {
 
             assert_eq!(one_line(&error), told);
         }
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let error = anyhow::anyhow!("refused")
+            .context("call: refused")
+            .context("no broker");
+
+        assert_eq!(Error::Failed(error).to_string(), "no broker: call: refused");
     }
 
     #[test]

@@ -47,7 +47,8 @@ pub struct Registry {
     base: String,
     settings: SrSettings,
     schemas: Mutex<HashMap<u32, Arc<Schema>>>,
-    ids: Mutex<HashMap<String, u32>>,
+    /// By subject and name of the schema: two topics of one name must not share an id.
+    ids: Mutex<HashMap<(String, &'static str), u32>>,
 }
 
 /// How long one call may take.
@@ -101,7 +102,8 @@ impl Registry {
     /// # Errors
     /// [`Error::Refused`] when it breaks the subject's compatibility.
     pub async fn id_of(&self, subject: &str, ours: &Ours) -> Result<u32, Error> {
-        if let Some(id) = locked(&self.ids).get(subject) {
+        let key = (subject.to_owned(), ours.name);
+        if let Some(id) = locked(&self.ids).get(&key) {
             return Ok(*id);
         }
         let supplied = SuppliedSchema::new(
@@ -118,7 +120,7 @@ impl Registry {
                 },
                 Some(_) | None => Error::Unavailable(source),
             })?;
-        locked(&self.ids).insert(subject.to_owned(), registered.id);
+        locked(&self.ids).insert(key, registered.id);
         Ok(registered.id)
     }
 

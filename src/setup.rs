@@ -12,7 +12,7 @@ use crate::registry::Registry;
 use crate::temporal::admin::{self as temporal, Attribute, Change};
 
 /// How long engines may take to answer: setup is often run beside their start.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Sets everything up and tells what was done, a line each.
 ///

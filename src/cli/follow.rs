@@ -53,9 +53,9 @@ impl Follow {
         if !(own || item || self.waited.is_empty()) {
             return false;
         }
-        let since = self.since.map(|since| since - SKEW_MS);
+        let after = |since: i64| event.occurred_at >= since;
         let answers_us = event.kind_of_event == EventType::Rejected
-            && since.is_some_and(|since| event.occurred_at >= since);
+            && self.since.is_some_and(|since| after(since - SKEW_MS));
         let place = (event.retry, event.sequence);
         let last = self.seen.get(&event.request_id);
         if !answers_us && last.is_some_and(|last| *last >= place) {
@@ -69,7 +69,8 @@ impl Follow {
                 how,
                 partition,
                 settled: answers_us,
-                stale: since.is_some_and(|since| event.occurred_at < since),
+                // Without skew: to take a fresh end for a stale one costs a short wait only.
+                stale: !answers_us && self.since.is_some_and(|since| !after(since)),
             });
         }
         true
