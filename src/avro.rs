@@ -6,6 +6,8 @@
 //! Knows nothing of the registry: it is given the writer's schema.
 
 mod fields;
+mod resolve;
+mod write;
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use apache_avro::{Schema, from_value};
 use serde::Serialize;
 
 use self::fields::Fields;
+pub use self::write::{write_command, write_request};
 use crate::domain::{
     Action, BatchItem, BatchSpec, Command, Event, EventType, ImageSpec, Invalid, Kind, OnFailure,
     Priority, ProviderName, Request, Spec, Strategy, Targets, VideoSpec,
@@ -172,9 +175,9 @@ fn read(writer: &Schema, datum: &[u8], ours: &Ours) -> Result<Value, Error> {
     apache_avro::util::max_allocation_bytes(MAX_ALLOCATION);
     let mut rest = datum;
     let value = GenericDatumReader::builder(writer)
-        .reader_schema(&ours.schema)
         .build()
         .and_then(|reader| reader.read_value(&mut rest))
+        .and_then(|value| resolve::resolve(value, writer, &ours.schema))
         .map_err(|error| Error::Datum(Box::new(error)))?;
     if !rest.is_empty() {
         return Err(Error::Unframed("bytes are left over behind the message"));

@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use url::Url;
 
 use self::vars::Vars;
+pub(crate) use self::vars::duration;
 pub use self::vars::{Fault, Faults, Secret};
 use crate::domain::ProviderName;
 

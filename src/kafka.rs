@@ -1,7 +1,9 @@
 //! All that is Kafka: no other module names rdkafka.
 
+pub mod admin;
 pub mod consumer;
 pub mod producer;
+pub mod tail;
 mod watermark;
 
 use rdkafka::ClientConfig;

@@ -1,3 +1,116 @@
-//! The `genflow` binary.
+//! The `genflow` binary: parses arguments, loads settings, starts telemetry, runs what was asked for.
 
-fn main() {}
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use genflow::app::{self, Roles};
+use genflow::cli::{self, Cli, Command, Ports, UNAVAILABLE, USAGE};
+use genflow::config::{Config, Faults};
+use genflow::dev::{self, Dev, engines, guard};
+use genflow::provider_sim::{Options, Simulator};
+use genflow::telemetry;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(code) => return code.into(),
+    };
+    // A missing .env is no fault; a broken one is.
+    match dotenvy::dotenv() {
+        Err(error) if !error.not_found() => return fault(USAGE, &format!(".env: {error}")),
+        Ok(_) | Err(_) => {}
+    }
+    match run(cli).await {
+        Ok(code) => code.into(),
+        Err(error) => fault(exit_code(&error), &format!("{error:#}")),
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<u8> {
+    let stop = CancellationToken::new();
+    let roles = match cli.command {
+        Command::Guard { parent, command } => {
+            let parent = parent.unwrap_or_else(std::os::unix::process::parent_id);
+            return Err(guard::run(parent, command).into());
+        }
+        Command::Dev { once, ports } => {
+            stop_at_signal(&stop)?;
+            let ports = match ports {
+                Ports::Fixed => engines::Ports::Fixed,
+                Ports::Free => engines::Ports::Free,
+            };
+            dev::run(Dev { once, ports }, variable, stop).await?;
+            return Ok(0);
+        }
+        Command::ProviderSim { listen, job_time } => {
+            stop_at_signal(&stop)?;
+            let simulator = Simulator::bind(Options { listen, job_time }).await.context("--listen")?;
+            writeln!(std::io::stdout(), "provider simulator on http://{}", simulator.address())?;
+            simulator.run(stop).await?;
+            return Ok(0);
+        }
+        Command::Status { id, json } => {
+            return Ok(cli::run::show_status(&Config::load(variable)?, &id, json, &mut std::io::stdout()).await?);
+        }
+        Command::Operator(command) => {
+            return Ok(cli::run::operate(&Config::load(variable)?, &command, &mut std::io::stdout()).await?);
+        }
+        Command::Intake => Roles { intake: true, ..Roles::default() },
+        Command::Worker => Roles { worker: true, ..Roles::default() },
+        Command::Notifier => Roles { notifier: true, ..Roles::default() },
+        Command::All => Roles { intake: true, worker: true, notifier: true },
+    };
+    stop_at_signal(&stop)?;
+    let config = Config::load(variable)?;
+    let metrics = telemetry::init(&config.log)?;
+    let listener = TcpListener::bind(config.http_addr)
+        .await
+        .with_context(|| format!("HTTP_ADDR: {} cannot be listened on", config.http_addr))?;
+    app::run(config, roles, listener, metrics, stop).await?;
+    Ok(0)
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Cancels `stop` at SIGINT or SIGTERM; a second signal ends the process at once.
+fn stop_at_signal(stop: &CancellationToken) -> anyhow::Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        for first in [true, false] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if !first {
+                std::process::exit(130);
+            }
+            stop.cancel();
+        }
+    });
+    Ok(())
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<Faults>() {
+        return USAGE;
+    }
+    match (error.downcast_ref::<cli::Error>(), error.downcast_ref::<engines::Error>()) {
+        (Some(error), _) => error.exit_code(),
+        (_, Some(engines::Error::Missing(_))) => UNAVAILABLE,
+        (None, Some(_) | None) => 1,
+    }
+}
+
+fn fault(code: u8, text: &str) -> ExitCode {
+    // Nobody is left to tell if standard error is closed.
+    writeln!(std::io::stderr(), "{text}").ok();
+    code.into()
+}

@@ -120,6 +120,36 @@ impl Registry {
         Ok(registered.id)
     }
 
+    /// Sets how far the schemas of `subject` may change: they can be read both ways, back to the first.
+    ///
+    /// # Errors
+    /// [`LevelError`].
+    pub async fn set_full_transitive(&self, subject: &str) -> Result<(), LevelError> {
+        // Already installed is what is wanted; the first of several installers counts.
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .ok();
+        let client = reqwest::Client::builder()
+            .connect_timeout(CALL_TIMEOUT)
+            .timeout(CALL_TIMEOUT)
+            .build()?;
+        // Pushed as a path segment, so it is percent-encoded whatever it holds.
+        let mut url = url::Url::parse(&self.base).map_err(|_| LevelError::Base)?;
+        url.path_segments_mut()
+            .map_err(|()| LevelError::Base)?
+            .extend(["config", subject]);
+        let level = serde_json::json!({ "compatibility": "FULL_TRANSITIVE" });
+        let answer = client.put(url).json(&level).send().await?;
+        // Bodies of errors differ by vendor, and may be empty: the status is what counts.
+        match answer.status() {
+            status if status.is_success() => Ok(()),
+            status => Err(LevelError::Refused {
+                subject: subject.to_owned(),
+                status: status.as_u16(),
+            }),
+        }
+    }
+
     /// Returns the Confluent-framed bytes of `value`, for `topic` by TopicNameStrategy.
     ///
     /// # Errors
@@ -143,6 +173,27 @@ impl Registry {
     pub fn base(&self) -> &str {
         &self.base
     }
+}
+
+/// Why a subject's compatibility level could not be set.
+#[derive(Debug, thiserror::Error)]
+pub enum LevelError {
+    /// It did not answer.
+    #[error("the schema registry is unavailable")]
+    Unavailable(#[from] reqwest::Error),
+    /// It answered with another status than success.
+    #[error(
+        "the schema registry refuses to set the compatibility of {subject} with status {status}"
+    )]
+    Refused {
+        /// Subject name.
+        subject: String,
+        /// HTTP status.
+        status: u16,
+    },
+    /// The base URL has no path to append to.
+    #[error("the URL of the schema registry cannot be built upon")]
+    Base,
 }
 
 /// Why a message could not be written.

@@ -1,1 +1,308 @@
+mod versions;
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::domain::{
+    BatchSummary, ErrorCode, EventError, Generated, Notify, Output, Progress, RecordPosition,
+    Sealed,
+};
+
+fn id<T: TryFrom<String>>(text: &str) -> T
+where
+    T::Error: std::fmt::Debug,
+{
+    text.to_owned().try_into().unwrap()
+}
+
+fn names(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs
+        .iter()
+        .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+        .collect()
+}
+
+fn video() -> VideoSpec {
+    VideoSpec {
+        prompt: "a lake at dawn, наводнение".to_owned(),
+        duration: 7,
+        resolution: "1280x720".to_owned(),
+        fps: 24,
+        style: "noir".to_owned(),
+        provider: Some(ProviderName::Replicate),
+        model: Some("owner/name:abc".to_owned()),
+        params: names(&[("seed", "7"), ("steps", "[1, 2]")]),
+        input_urls: vec!["https://example.com/in.png".to_owned()],
+    }
+}
+
+fn image() -> ImageSpec {
+    ImageSpec {
+        prompt: "a cat".to_owned(),
+        width: 512,
+        height: 768,
+        style: "sketch".to_owned(),
+        num_images: 4,
+        provider: Some(ProviderName::Replicate),
+        model: Some("owner/name".to_owned()),
+        params: names(&[("seed", "7")]),
+        input_urls: vec!["https://example.com/in.png".to_owned()],
+    }
+}
+
+fn bare_video() -> VideoSpec {
+    VideoSpec {
+        prompt: "x".to_owned(),
+        ..VideoSpec::default()
+    }
+}
+
+fn bare_image() -> ImageSpec {
+    ImageSpec {
+        prompt: "x".to_owned(),
+        ..ImageSpec::default()
+    }
+}
+
+fn bare(spec: Spec) -> Request {
+    Request {
+        id: id("r-1"),
+        user: id("u"),
+        spec,
+        priority: Priority::Normal,
+        timeout: None,
+        targets: Targets::default(),
+        notify_on: Vec::new(),
+        metadata: BTreeMap::new(),
+        requested_at: None,
+    }
+}
+
+fn full(spec: Spec) -> Request {
+    Request {
+        priority: Priority::High,
+        timeout: Some(Duration::from_secs(90)),
+        targets: Targets::parse(
+            Some("https://example.com/hook?a=b"),
+            Some("a@example.com"),
+            Some("https://hooks.example.com/s"),
+        )
+        .unwrap(),
+        notify_on: vec![
+            EventType::Started,
+            EventType::Progress,
+            EventType::Completed,
+            EventType::Failed,
+            EventType::Cancelled,
+            EventType::Rejected,
+        ],
+        metadata: names(&[("order", "7"), ("shop", "Zürich")]),
+        requested_at: Some(1_700_000_000_123),
+        ..bare(spec)
+    }
+}
+
+fn batch() -> BatchSpec {
+    BatchSpec {
+        strategy: Strategy::Sequential,
+        max_concurrent: 9,
+        on_failure: OnFailure::Stop,
+        items: vec![
+            BatchItem {
+                request_id: id("i-1"),
+                spec: Spec::Image(image()),
+                webhook_url: Some("https://example.com/item".parse().unwrap()),
+                notify_on: vec![EventType::Completed],
+                metadata: names(&[("k", "v")]),
+            },
+            BatchItem {
+                request_id: id("i-2"),
+                spec: Spec::Video(video()),
+                webhook_url: None,
+                notify_on: Vec::new(),
+                metadata: BTreeMap::new(),
+            },
+            BatchItem {
+                request_id: id("i-3"),
+                spec: Spec::Image(bare_image()),
+                webhook_url: None,
+                notify_on: Vec::new(),
+                metadata: BTreeMap::new(),
+            },
+        ],
+    }
+}
+
+fn every_request() -> Vec<Request> {
+    let small = BatchSpec {
+        strategy: Strategy::Parallel,
+        max_concurrent: 3,
+        on_failure: OnFailure::Continue,
+        items: batch().items.split_off(2),
+    };
+    let specs = [
+        Spec::Video(video()),
+        Spec::Video(bare_video()),
+        Spec::Image(image()),
+        Spec::Image(bare_image()),
+        Spec::Batch(batch()),
+        Spec::Batch(small),
+    ];
+    let mut requests = Vec::new();
+    for spec in specs {
+        requests.push(bare(spec.clone()));
+        requests.push(full(spec));
+    }
+    requests
+}
+
+#[test]
+fn every_request_reads_back_as_it_was_written() {
+    for request in every_request() {
+        let datum = write_request(&request).unwrap();
+
+        assert_eq!(read_request(&REQUEST.schema, &datum).unwrap(), request);
+    }
+}
+
+#[test]
+fn every_priority_reads_back_as_it_was_written() {
+    for priority in [Priority::Low, Priority::Normal, Priority::High] {
+        let request = Request {
+            priority,
+            ..bare(Spec::Image(bare_image()))
+        };
+
+        let datum = write_request(&request).unwrap();
+
+        assert_eq!(
+            read_request(&REQUEST.schema, &datum).unwrap().priority,
+            priority
+        );
+    }
+}
+
+#[test]
+fn a_batch_within_a_batch_is_not_written() {
+    let mut outer = batch();
+    outer.items[0].spec = Spec::Batch(batch());
+
+    assert!(write_request(&bare(Spec::Batch(outer))).is_err());
+}
+
+#[test]
+fn every_command_reads_back_as_it_was_written() {
+    for action in [Action::Cancel, Action::Retry] {
+        for text in [None, Some("because".to_owned())] {
+            let command = Command {
+                id: id("c-1"),
+                request: id("r-1"),
+                action,
+                reason: text.clone(),
+                issued_by: text,
+            };
+
+            let datum = write_command(&command, Some(1_700_000_000_123)).unwrap();
+
+            assert_eq!(read_command(&COMMAND.schema, &datum).unwrap(), command);
+        }
+    }
+}
+
+fn bare_event() -> Event {
+    Event {
+        event_id: "92f851a0-b346-56ba-a96a-2664761e241d".to_owned(),
+        request_id: "r-1".to_owned(),
+        retry: 0,
+        sequence: 0,
+        batch_id: None,
+        user_id: "u".to_owned(),
+        kind: Kind::Unknown,
+        kind_of_event: EventType::Started,
+        occurred_at: 1_700_000_000_123,
+        workflow_id: None,
+        run_id: None,
+        progress: None,
+        result: None,
+        batch: None,
+        error: None,
+        record: None,
+        notify: None,
+        metadata: BTreeMap::new(),
+    }
+}
+
+fn output() -> Output {
+    Output {
+        uri: "file:///results/a.png".to_owned(),
+        url: None,
+        content_type: "image/png".to_owned(),
+        bytes: 5_000_000_000,
+        sha256: "ab".repeat(32),
+        width: None,
+        height: None,
+        duration_seconds: None,
+    }
+}
+
+fn full_event() -> Event {
+    Event {
+        retry: 2,
+        sequence: 5,
+        batch_id: Some("b-1".to_owned()),
+        kind: Kind::Video,
+        kind_of_event: EventType::Failed,
+        workflow_id: Some("r-1~2".to_owned()),
+        run_id: Some("run".to_owned()),
+        progress: Some(Progress {
+            percent: 40,
+            stage: "processing".to_owned(),
+            message: Some("step 4".to_owned()),
+        }),
+        result: Some(Generated {
+            outputs: vec![
+                output(),
+                Output {
+                    url: Some("https://cdn.example.com/a.png".to_owned()),
+                    width: Some(1),
+                    height: Some(2),
+                    duration_seconds: Some(1.5),
+                    ..output()
+                },
+            ],
+            provider: "replicate".to_owned(),
+            provider_job_id: "job".to_owned(),
+            elapsed_ms: 12_345,
+            cost_usd: Some(0.02),
+        }),
+        batch: Some(BatchSummary {
+            total: 5,
+            completed: 1,
+            failed: 2,
+            cancelled: 1,
+            not_started: 1,
+        }),
+        error: Some(EventError::new(ErrorCode::ProviderFailed, "boom", true)),
+        record: Some(RecordPosition {
+            topic: "gen.requests".to_owned(),
+            partition: 3,
+            offset: 9_000_000_000,
+        }),
+        notify: Some(Notify {
+            on: vec![EventType::Completed, EventType::Rejected],
+            sealed: Sealed(vec![0, 1, 254, 255]),
+        }),
+        metadata: names(&[("order", "7")]),
+        ..bare_event()
+    }
+}
+
+#[test]
+fn every_event_reads_back_as_it_was_written() {
+    for event in [bare_event(), full_event()] {
+        let datum = write(&EVENT, &event).unwrap();
+
+        assert_eq!(read_event(&EVENT.schema, &datum).unwrap(), event);
+    }
+}
 

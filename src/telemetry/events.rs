@@ -53,6 +53,17 @@ pub struct RecordRejected<'a> {
     pub error: &'a (dyn Error + 'static),
 }
 
+/// The consumer met an error that it goes on after; librdkafka tries again by itself.
+#[derive(Debug)]
+pub struct ConsumerStumbled<'a> {
+    /// The topic it reads.
+    pub topic: &'a str,
+    /// What librdkafka says.
+    pub error: &'a (dyn Error + 'static),
+    /// How often in a row.
+    pub times: u32,
+}
+
 /// A record did not succeed and is held for another try.
 #[derive(Debug)]
 pub struct RecordHeld<'a> {
@@ -142,7 +153,7 @@ pub struct ProviderStateUnknown<'a> {
 #[derive(Debug)]
 pub struct RunEnded<'a> {
     /// The request.
-    pub request_id: &'a RequestId,
+    pub request_id: &'a str,
     /// What was made.
     pub kind: Kind,
     /// `COMPLETED`, `FAILED` or `CANCELLED`; a label.
@@ -280,6 +291,20 @@ impl RecordRejected<'_> {
         let reason = reason.as_str();
         warn!(%position, reason, error, "record rejected");
         counter!(catalogue::RECORDS_REJECTED, "topic" => position.topic.clone(), "reason" => reason).increment(1);
+    }
+}
+
+impl ConsumerStumbled<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        let Self {
+            topic,
+            error,
+            times,
+        } = self;
+        if worth_a_line(times) {
+            warn!(topic, times, error, "consumer stumbled");
+        }
     }
 }
 

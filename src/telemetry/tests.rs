@@ -86,7 +86,7 @@ fn emit_all() {
     }
     .emit();
     RunEnded {
-        request_id,
+        request_id: request_id.as_str(),
         kind: Kind::Video,
         outcome: "COMPLETED",
         elapsed,

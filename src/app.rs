@@ -1,0 +1,391 @@
+//! Composition: which roles run, how they stop, who waits for whom. No logic.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Health};
+use crate::config::Config;
+use crate::events::Publisher;
+use crate::intake::{Commands, Intake};
+use crate::kafka::consumer::{self, Options};
+use crate::kafka::producer::Producer;
+use crate::notifier::Notifier;
+use crate::provider_sim::{self, Simulator};
+use crate::registry::Registry;
+use crate::seal::Sealer;
+use crate::telemetry;
+use crate::telemetry::events::{RoleStarted, RoleStopped};
+use crate::temporal::client::Temporal;
+use crate::worker;
+
+/// Which roles a process runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Roles {
+    /// Records become workflows.
+    pub intake: bool,
+    /// Workflows and activities run.
+    pub worker: bool,
+    /// Events become notifications.
+    pub notifier: bool,
+}
+
+const INTAKE: &str = "intake";
+const COMMANDS: &str = "commands";
+const WORKER: &str = "worker";
+const NOTIFIER: &str = "notifier";
+
+/// Commands are few, and each is a call or two.
+const COMMAND_CONCURRENCY: usize = 8;
+/// Pauses between tries to connect, while a server is not there yet.
+const RECONNECT: Duration = Duration::from_secs(1);
+/// Nine tenths of the retention: an id is remembered for as long as the namespace keeps closed runs.
+const WINDOW_OF_RETENTION: f64 = 0.9;
+
+/// Runs `roles` until `stop`, serving health and metrics on `listener`, or until one of them ends; then the others stop too.
+///
+/// # Errors
+/// The first role that failed; or the drain took longer than the grace period.
+pub async fn run(
+    config: Config,
+    roles: Roles,
+    listener: TcpListener,
+    metrics: telemetry::Handle,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let simulator = simulate(&config, roles).await?;
+    let config = Arc::new(
+        simulator
+            .as_ref()
+            .map_or_else(|| config.clone(), |simulator| mocked(&config, simulator)),
+    );
+    let health = Arc::new(Health::default());
+    // What serves the roles outlives them: health tells of the drain, the simulator answers the last calls.
+    let served = CancellationToken::new();
+    let pages = admin::serve(listener, health.clone(), metrics, served.clone());
+    let simulating = async {
+        match simulator {
+            Some(simulator) => simulator.run(served.clone()).await,
+            None => Ok(()),
+        }
+    };
+    let working = async {
+        let _ends_the_pages = served.clone().drop_guard();
+        drained(
+            &config,
+            play(&config, roles, &health, &stop),
+            &health,
+            &stop,
+        )
+        .await
+    };
+    let (worked, paged, simulated) = tokio::join!(working, pages, simulating);
+    worked?;
+    paged.context("the HTTP pages")?;
+    simulated.context("the provider simulator")
+}
+
+/// Lets the roles run; once they are to stop, they have the grace period for it.
+async fn drained(
+    config: &Config,
+    roles: impl Future<Output = anyhow::Result<()>>,
+    health: &Health,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let mut roles = std::pin::pin!(roles);
+    tokio::select! {
+        ended = &mut roles => return ended,
+        () = stop.cancelled() => health.drain(),
+    }
+    match timeout(config.grace, roles).await {
+        Ok(ended) => ended,
+        Err(_) => bail!(
+            "the drain took longer than SHUTDOWN_GRACE ({:?}); what was not done is done again",
+            config.grace
+        ),
+    }
+}
+
+async fn play(
+    config: &Arc<Config>,
+    roles: Roles,
+    health: &Arc<Health>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let parts = Arc::new(Parts::new(config)?);
+    let (intake, commands, worker, notifier) = tokio::join!(
+        role(
+            INTAKE,
+            roles.intake,
+            health,
+            stop,
+            intake(config, &parts, health, stop)
+        ),
+        role(
+            COMMANDS,
+            roles.intake,
+            health,
+            stop,
+            commands(config, &parts, health, stop)
+        ),
+        role(
+            WORKER,
+            roles.worker,
+            health,
+            stop,
+            work(config, &parts, health, stop)
+        ),
+        role(
+            NOTIFIER,
+            roles.notifier,
+            health,
+            stop,
+            notifier(config, &parts, health, stop)
+        ),
+    );
+    intake.and(commands).and(worker).and(notifier)
+}
+
+/// What the roles of a process share.
+struct Parts {
+    registry: Arc<Registry>,
+    producer: Arc<Producer>,
+    publisher: Publisher,
+}
+
+impl Parts {
+    fn new(config: &Config) -> anyhow::Result<Self> {
+        let registry = Arc::new(Registry::new(&config.schema_registry_url)?);
+        let producer = Arc::new(Producer::new(&config.kafka, "producer")?);
+        let publisher = Publisher::new(
+            producer.clone(),
+            registry.clone(),
+            config.kafka.topics.clone(),
+        );
+        Ok(Self {
+            registry,
+            producer,
+            publisher,
+        })
+    }
+}
+
+/// Runs one role, if chosen; however it ends, the others are told to stop.
+async fn role(
+    name: &'static str,
+    chosen: bool,
+    health: &Health,
+    stop: &CancellationToken,
+    run: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    if !chosen {
+        return Ok(());
+    }
+    let _stops_the_rest = stop.clone().drop_guard();
+    health.register(name);
+    RoleStarted { role: name }.emit();
+    let ended = run.await.with_context(|| format!("{name} failed"));
+    RoleStopped { role: name }.emit();
+    ended
+}
+
+async fn intake(
+    config: &Arc<Config>,
+    parts: &Arc<Parts>,
+    health: &Arc<Health>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let Some(temporal) = connected(config, INTAKE, health, stop).await else {
+        return Ok(());
+    };
+    let Some(window) = window(config, &temporal, health, stop).await else {
+        return Ok(());
+    };
+    let sealer = Sealer::new(&config.notify_keys)?;
+    let handler = Intake::new(
+        config,
+        temporal,
+        parts.registry.clone(),
+        parts.publisher.clone(),
+        sealer,
+        window,
+    );
+    let options = Options {
+        role: INTAKE,
+        topic: config.kafka.topics.requests.clone(),
+        group: format!("{}-intake", config.kafka.group),
+        dlq: config.kafka.topics.dlq.clone(),
+        concurrency: config.intake.concurrency,
+    };
+    consumer::run(
+        &config.kafka,
+        options,
+        parts.producer.clone(),
+        handler,
+        health.clone(),
+        stop.clone(),
+    )
+    .await?;
+    Ok(())
+}
+
+async fn commands(
+    config: &Arc<Config>,
+    parts: &Arc<Parts>,
+    health: &Arc<Health>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let Some(temporal) = connected(config, COMMANDS, health, stop).await else {
+        return Ok(());
+    };
+    let options = Options {
+        role: COMMANDS,
+        topic: config.kafka.topics.commands.clone(),
+        group: format!("{}-commands", config.kafka.group),
+        dlq: config.kafka.topics.dlq.clone(),
+        concurrency: COMMAND_CONCURRENCY,
+    };
+    let handler = Commands::new(temporal, parts.registry.clone());
+    consumer::run(
+        &config.kafka,
+        options,
+        parts.producer.clone(),
+        handler,
+        health.clone(),
+        stop.clone(),
+    )
+    .await?;
+    Ok(())
+}
+
+async fn work(
+    config: &Arc<Config>,
+    parts: &Arc<Parts>,
+    health: &Arc<Health>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let Some(temporal) = connected(config, WORKER, health, stop).await else {
+        return Ok(());
+    };
+    health.ready(WORKER);
+    worker::run(config, &temporal, parts.publisher.clone(), stop.clone()).await
+}
+
+async fn notifier(
+    config: &Arc<Config>,
+    parts: &Arc<Parts>,
+    health: &Arc<Health>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let sealer = Sealer::new(&config.notify_keys)?;
+    let handler = Notifier::new(
+        config,
+        parts.registry.clone(),
+        parts.producer.clone(),
+        sealer,
+        stop.clone(),
+    )?;
+    let options = Options {
+        role: NOTIFIER,
+        topic: config.kafka.topics.events.clone(),
+        group: format!("{}-notifier", config.kafka.group),
+        dlq: config.kafka.topics.notifications_dlq.clone(),
+        concurrency: config.notifier.concurrency,
+    };
+    consumer::run(
+        &config.kafka,
+        options,
+        parts.producer.clone(),
+        handler,
+        health.clone(),
+        stop.clone(),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Connects to Temporal, for as long as it takes; `None` when a stop comes first.
+async fn connected(
+    config: &Config,
+    role: &'static str,
+    health: &Health,
+    stop: &CancellationToken,
+) -> Option<Temporal> {
+    let connect = || Temporal::connect(&config.temporal);
+    persist(role, health, stop, connect).await
+}
+
+/// The age above which a record is too old: as configured, or nine tenths of the namespace's retention.
+async fn window(
+    config: &Config,
+    temporal: &Temporal,
+    health: &Health,
+    stop: &CancellationToken,
+) -> Option<Duration> {
+    if let Some(window) = config.intake.dedup_window {
+        return Some(window);
+    }
+    let retention = persist(INTAKE, health, stop, || temporal.retention()).await?;
+    Some(retention.mul_f64(WINDOW_OF_RETENTION))
+}
+
+async fn persist<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
+    role: &'static str,
+    health: &Health,
+    stop: &CancellationToken,
+    attempt: impl Fn() -> F,
+) -> Option<T> {
+    let mut tries = 0_u32;
+    loop {
+        tokio::select! {
+            tried = attempt() => match tried {
+                Ok(value) => return Some(value),
+                Err(error) => {
+                    tries += 1;
+                    health.not_ready(role, &error.to_string());
+                    if tries.is_power_of_two() {
+                        let cause = error.source().map(ToString::to_string).unwrap_or_default();
+                        tracing::warn!(role, %error, cause, tries, "waiting for Temporal");
+                    }
+                }
+            },
+            () = stop.cancelled() => return None,
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RECONNECT) => {}
+            () = stop.cancelled() => return None,
+        }
+    }
+}
+
+/// Starts the provider simulator in this process, if it is asked for and somebody here would call it.
+async fn simulate(config: &Config, roles: Roles) -> anyhow::Result<Option<Simulator>> {
+    if !(config.mock_external_apis && roles.worker) {
+        return Ok(None);
+    }
+    let listen = ([127, 0, 0, 1], 0).into();
+    let options = provider_sim::Options {
+        listen,
+        job_time: Duration::from_secs(2),
+    };
+    Simulator::bind(options)
+        .await
+        .map(Some)
+        .context("the provider simulator cannot listen")
+}
+
+fn mocked(config: &Config, simulator: &Simulator) -> Config {
+    let mut mocked = config.clone();
+    let base = format!("http://{}", simulator.address());
+    for provider in [&mut mocked.worker.video, &mut mocked.worker.image] {
+        if let Ok(base) = base.parse() {
+            provider.base_url = base;
+        }
+    }
+    mocked
+}

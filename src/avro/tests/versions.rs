@@ -1,0 +1,266 @@
+//! Schemas of other versions: what they wrote is understood, and none was changed in a breaking way.
+
+use apache_avro::schema_compatibility::SchemaCompatibility;
+use serde_json::{Value as Json, json};
+
+use super::*;
+
+fn all() -> [&'static Ours; 4] {
+    [&REQUEST, &COMMAND, &EVENT, &RECEIPT]
+}
+
+fn visit(schema: &Json, seen: &mut impl FnMut(&Json)) {
+    match schema {
+        Json::Object(map) => {
+            seen(schema);
+            map.values().for_each(|value| visit(value, seen));
+        }
+        Json::Array(items) => items.iter().for_each(|item| visit(item, seen)),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+    }
+}
+
+#[test]
+fn every_schema_is_named_as_its_file_and_every_enum_falls_back_to_unknown() {
+    for ours in all() {
+        let name = ours.schema.name().unwrap();
+        assert_eq!(name.fullname(None), format!("genflow.v1.{}", ours.name));
+        let mut enums = 0;
+        visit(
+            &serde_json::from_str(ours.text).unwrap(),
+            &mut |node: &Json| {
+                if node["type"] == "enum" {
+                    enums += 1;
+                    assert_eq!(node["default"], "UNKNOWN", "{node}");
+                    assert_eq!(node["symbols"][0], "UNKNOWN", "{node}");
+                }
+            },
+        );
+        assert!(enums > 0, "{}", ours.name);
+    }
+}
+
+#[test]
+fn every_former_version_reads_the_current_one_and_is_read_by_it() {
+    let history = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/history");
+    let mut versions = 0;
+    for version in std::fs::read_dir(history).unwrap() {
+        let folder = version.unwrap().path();
+        versions += 1;
+        for ours in all() {
+            let file = folder.join(format!("{}.avsc", ours.name));
+            let former = Schema::parse_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+
+            SchemaCompatibility::can_read(&former, &ours.schema)
+                .unwrap_or_else(|error| panic!("{} cannot be read now: {error}", file.display()));
+            SchemaCompatibility::can_read(&ours.schema, &former)
+                .unwrap_or_else(|error| panic!("{} cannot read ours: {error}", file.display()));
+        }
+    }
+    assert!(versions > 0);
+}
+
+/// Edits every node of that `name` in the schema's JSON.
+fn edited(ours: &Ours, name: &str, edit: impl Fn(&mut Json)) -> Schema {
+    fn walk(node: &mut Json, name: &str, edit: &impl Fn(&mut Json)) {
+        if node["name"] == name && node.get("fields").or_else(|| node.get("symbols")).is_some() {
+            edit(node);
+        }
+        match node {
+            Json::Object(map) => map.values_mut().for_each(|node| walk(node, name, edit)),
+            Json::Array(items) => items.iter_mut().for_each(|node| walk(node, name, edit)),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+        }
+    }
+    let mut text = serde_json::from_str(ours.text).unwrap();
+    walk(&mut text, name, &edit);
+    Schema::parse_str(&text.to_string()).unwrap()
+}
+
+fn push(node: &mut Json, list: &str, item: Json) {
+    node[list].as_array_mut().unwrap().push(item);
+}
+
+fn without(node: &mut Json, fields: &[&str]) {
+    let list = node["fields"].as_array_mut().unwrap();
+    list.retain(|field| !fields.contains(&field["name"].as_str().unwrap()));
+}
+
+/// Writes `request` with another schema: as a producer of another version would.
+fn written_with(writer: &Schema, request: &Request) -> Vec<u8> {
+    let datum = write_request(request).unwrap();
+    let mut rest = datum.as_slice();
+    let reader = GenericDatumReader::builder(&REQUEST.schema)
+        .build()
+        .unwrap();
+    let value = reader.read_value(&mut rest).unwrap();
+    let value = resolve::resolve(value, &REQUEST.schema, writer).unwrap();
+    GenericDatumWriter::builder(writer)
+        .build()
+        .unwrap()
+        .write_value_to_vec(value)
+        .unwrap()
+}
+
+#[test]
+fn a_later_producer_with_more_nested_fields_is_understood() {
+    let hints = json!({"name": "hints", "type": ["null", {"type": "record", "name": "Hints", "fields": [
+        {"name": "mood", "type": {"type": "enum", "name": "Mood", "symbols": ["UNKNOWN", "CALM"], "default": "UNKNOWN"}, "default": "CALM"},
+        {"name": "more", "type": {"type": "map", "values": {"type": "array", "items": "Mood"}}, "default": {}},
+    ]}], "default": null});
+    let origin = json!({"name": "origin", "default": {}, "type": {"type": "record", "name": "Origin", "fields": [
+        {"name": "region", "type": "string", "default": "eu"},
+        {"name": "tier", "type": {"type": "enum", "name": "Tier", "symbols": ["UNKNOWN", "GOLD"], "default": "UNKNOWN"}, "default": "GOLD"},
+    ]}});
+    let writer = edited(&REQUEST, "VideoSpec", |node| {
+        push(node, "fields", hints.clone());
+    });
+    for request in every_request() {
+        let datum = written_with(&writer, &request);
+        assert_eq!(read_request(&writer, &datum).unwrap(), request);
+    }
+    let writer = edited(&REQUEST, "GenerationRequest", |node| {
+        node["fields"]
+            .as_array_mut()
+            .unwrap()
+            .insert(1, origin.clone());
+    });
+    for request in every_request() {
+        let datum = written_with(&writer, &request);
+        assert_eq!(read_request(&writer, &datum).unwrap(), request);
+    }
+}
+
+#[test]
+fn an_earlier_producer_without_the_optional_fields_gets_their_defaults() {
+    let writer = edited(&REQUEST, "GenerationRequest", |node| {
+        without(
+            node,
+            &[
+                "priority",
+                "timeout_seconds",
+                "webhook_url",
+                "notify_email",
+                "notify_slack",
+            ],
+        );
+        without(node, &["notify_on", "metadata", "requested_at"]);
+    });
+    let writer = Schema::parse_str(&{
+        let mut text = serde_json::to_value(&writer).unwrap();
+        strip(
+            &mut text,
+            "ImageSpec",
+            &["width", "style", "provider", "params", "input_urls"],
+        );
+        text.to_string()
+    })
+    .unwrap();
+    let request = bare(Spec::Image(bare_image()));
+
+    let read = read_request(&writer, &written_with(&writer, &request)).unwrap();
+
+    let defaults = [
+        EventType::Completed,
+        EventType::Failed,
+        EventType::Cancelled,
+        EventType::Rejected,
+    ];
+    let expected = Request {
+        notify_on: defaults.to_vec(),
+        ..request
+    };
+    assert_eq!(read, expected);
+}
+
+fn strip(node: &mut Json, name: &str, fields: &[&str]) {
+    if node["name"] == name && node.get("fields").is_some() {
+        without(node, fields);
+    }
+    match node {
+        Json::Object(map) => map.values_mut().for_each(|node| strip(node, name, fields)),
+        Json::Array(items) => items.iter_mut().for_each(|node| strip(node, name, fields)),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+    }
+}
+
+#[test]
+fn the_order_of_branches_and_symbols_is_the_writers_own() {
+    let mut text: Json = serde_json::from_str(REQUEST.text).unwrap();
+    let spec = &mut text["fields"][2]["type"];
+    spec.as_array_mut().unwrap().swap(0, 1);
+    let writer = Schema::parse_str(&text.to_string()).unwrap();
+    let writer = {
+        let mut text = serde_json::to_value(&writer).unwrap();
+        reverse_symbols(&mut text);
+        Schema::parse_str(&text.to_string()).unwrap()
+    };
+    for request in every_request() {
+        let datum = written_with(&writer, &request);
+
+        assert_eq!(read_request(&writer, &datum).unwrap(), request);
+    }
+}
+
+fn reverse_symbols(node: &mut Json) {
+    if let Some(symbols) = node.get_mut("symbols").and_then(Json::as_array_mut) {
+        symbols.reverse();
+    }
+    match node {
+        Json::Object(map) => map.values_mut().for_each(reverse_symbols),
+        Json::Array(items) => items.iter_mut().for_each(reverse_symbols),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+    }
+}
+
+#[test]
+fn a_symbol_of_a_later_version_is_read_as_unknown() {
+    let writer = edited(&COMMAND, "Action", |node| {
+        push(node, "symbols", json!("PAUSE"));
+    });
+    let mut record = apache_avro::types::Record::new(&writer).unwrap();
+    for (name, text) in [("command_id", "c"), ("request_id", "r")] {
+        record.put(name, text);
+    }
+    record.put(
+        "action",
+        apache_avro::types::Value::Enum(3, "PAUSE".to_owned()),
+    );
+    for name in ["reason", "issued_by", "issued_at"] {
+        record.put(name, None::<&str>);
+    }
+    let datum = GenericDatumWriter::builder(&writer)
+        .build()
+        .unwrap()
+        .write_value_to_vec(record)
+        .unwrap();
+
+    let error = read_command(&writer, &datum).unwrap_err();
+
+    assert_eq!(error.to_string(), "action is unknown, want CANCEL or RETRY");
+}
+
+#[test]
+fn a_spec_of_a_later_version_is_not_taken_for_another() {
+    let mut text: Json = serde_json::from_str(REQUEST.text).unwrap();
+    let audio = json!({"type": "record", "name": "AudioSpec", "fields": [{"name": "prompt", "type": "string"}]});
+    push(&mut text["fields"][2], "type", audio);
+    let writer = Schema::parse_str(&text.to_string()).unwrap();
+    let ours = write_request(&bare(Spec::Image(bare_image()))).unwrap();
+    let reader = GenericDatumReader::builder(&writer).build().unwrap();
+    let Value::Record(mut fields) = reader.read_value(&mut ours.as_slice()).unwrap() else {
+        panic!("not a record");
+    };
+    let prompt = vec![("prompt".to_owned(), Value::String("x".to_owned()))];
+    fields[2].1 = Value::Union(3, Box::new(Value::Record(prompt)));
+    let datum = GenericDatumWriter::builder(&writer)
+        .build()
+        .unwrap()
+        .write_value_to_vec(Value::Record(fields))
+        .unwrap();
+
+    assert!(matches!(
+        read_request(&writer, &datum),
+        Err(Error::Datum(_))
+    ));
+}

@@ -1,0 +1,242 @@
+//! The command line: roles and the operator's commands. It parses, and tells faults in one line; it does nothing.
+
+mod follow;
+mod form;
+pub mod run;
+mod submit;
+mod watch;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand, ValueEnum};
+
+pub use self::submit::Submit;
+
+/// Turns generation requests on Kafka into Temporal workflows, and tells what becomes of them.
+#[derive(Debug, Parser)]
+#[command(name = "genflow", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What genflow is started for.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Take requests and commands from Kafka and start workflows
+    Intake,
+    /// Run workflows and their activities
+    Worker,
+    /// Tell users of events: webhooks, email, Slack
+    Notifier,
+    /// Run intake, worker and notifier in this process
+    All,
+    /// Start everything on this machine: engines, roles, a provider simulator
+    Dev {
+        /// Send one request of each kind, check what comes of it and stop
+        #[arg(long)]
+        once: bool,
+        /// Where the engines listen: on the usual ports, or wherever there is room
+        #[arg(long, value_enum, default_value_t = Ports::Fixed)]
+        ports: Ports,
+    },
+    /// Serve the protocols of the outside APIs, with faults on demand
+    ProviderSim {
+        /// Where to listen; port 0 takes a free one
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8190")]
+        listen: SocketAddr,
+        /// How long a job takes
+        #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
+        job_time: Duration,
+    },
+    /// Show where a request stands
+    Status {
+        /// Request id
+        id: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a command that ends when the parent process does
+    #[command(hide = true)]
+    Guard {
+        /// Process id of the parent; the one that started this process if left out
+        #[arg(long, value_name = "PID")]
+        parent: Option<u32>,
+        /// The command and its arguments
+        #[arg(last = true, required = true, value_name = "CMD")]
+        command: Vec<OsString>,
+    },
+    /// What an operator asks of the engines.
+    #[command(flatten)]
+    Operator(Operator),
+}
+
+/// The operator's commands that need Kafka, the registry or settings only: see [`run::operate`].
+#[derive(Debug, Subcommand)]
+pub enum Operator {
+    /// Create topics, register schemas and prepare the Temporal namespace; may be run again
+    Setup {
+        /// Give existing topics more partitions; the order of records by key is lost across the change
+        #[arg(long)]
+        grow: bool,
+    },
+    /// Send requests
+    Submit(Box<Submit>),
+    /// Ask for the end of a request, by a command on Kafka
+    Cancel(Cancel),
+    /// Follow events as they come; of one request from its beginning to its end
+    Watch(Watch),
+    /// Print the secrets that a user's webhooks are signed with, the current one first
+    WebhookSecret {
+        /// User id
+        user: String,
+    },
+}
+
+/// `genflow cancel`.
+#[derive(Debug, clap::Args)]
+pub struct Cancel {
+    /// Request id
+    pub id: String,
+    /// Why; stands in the event
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Sent as the header x-api-key
+    #[arg(long, value_name = "KEY")]
+    pub api_key: Option<String>,
+}
+
+/// `genflow watch`.
+#[derive(Debug, clap::Args)]
+pub struct Watch {
+    /// Request or batch id; all requests if left out
+    pub id: Option<String>,
+    /// Print each event as a line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where engines listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Ports {
+    /// On the usual ports.
+    Fixed,
+    /// Wherever there is room.
+    Free,
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What was asked for cannot be asked for.
+    #[error("{0}")]
+    Usage(String),
+    /// An engine does not answer.
+    #[error("{0:#}")]
+    Unavailable(anyhow::Error),
+    /// Anything else.
+    #[error("{0:#}")]
+    Failed(anyhow::Error),
+}
+
+/// Exit code of a fault in the command line, its input or the settings (`EX_USAGE`).
+pub const USAGE: u8 = 64;
+/// Exit code when an engine does not answer (`EX_UNAVAILABLE`).
+pub const UNAVAILABLE: u8 = 69;
+
+impl Error {
+    /// Returns the exit code that tells the cause to scripts.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => USAGE,
+            Self::Unavailable(_) => UNAVAILABLE,
+            Self::Failed(_) => 1,
+        }
+    }
+}
+
+/// Parses the arguments, the program's name first. Help and faults are printed; then the exit code is the error.
+///
+/// # Errors
+/// 0 for help and version, [`USAGE`] for a fault, which is told in one line on standard error.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
+    Cli::try_parse_from(arguments).map_err(|error| {
+        let kind = error.kind();
+        // Where a write fails, nobody is left to tell.
+        if matches!(kind, ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+            write!(std::io::stdout().lock(), "{error}").ok();
+            return 0;
+        }
+        let mut stderr = std::io::stderr().lock();
+        if kind == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            write!(stderr, "{error}").ok();
+        } else {
+            writeln!(stderr, "genflow: {}", one_line(&error)).ok();
+        }
+        USAGE
+    })
+}
+
+/// Returns what is wrong without usage and hints, which clap puts behind an empty line.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim);
+    let first: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+    let joined = first.join(" ");
+    joined.strip_prefix("error: ").unwrap_or(&joined).to_owned()
+}
+
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    crate::config::duration(text).ok_or("want a time above 0 as 500ms, 30s, 5m, 2h or 7d")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_fault_is_told_in_one_line() {
+        for (arguments, told) in [
+            (&["genflow", "fly"][..], "unrecognized subcommand 'fly'"),
+            (
+                &["genflow", "status"],
+                "the following required arguments were not provided: <ID>",
+            ),
+            (
+                &["genflow", "watch", "--fast"],
+                "unexpected argument '--fast' found",
+            ),
+        ] {
+            let error = Cli::try_parse_from(arguments).unwrap_err();
+
+            assert_eq!(one_line(&error), told);
+        }
+    }
+
+    #[test]
+    fn a_guarded_command_keeps_its_own_flags() {
+        let line = [
+            "genflow", "guard", "--parent", "7", "--", "kafka", "--parent", "-x",
+        ];
+        let cli = Cli::try_parse_from(line).unwrap();
+
+        let Command::Guard { parent, command } = cli.command else {
+            panic!("not a guard");
+        };
+        assert_eq!(parent, Some(7));
+        assert_eq!(command, ["kafka", "--parent", "-x"]);
+    }
+}

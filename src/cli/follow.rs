@@ -1,0 +1,220 @@
+//! What a watcher has seen: the contract's fold over events, and when there is nothing more to wait for. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::domain::{Event, EventType};
+
+/// The state of a watch.
+#[derive(Debug)]
+pub(super) struct Follow {
+    /// Last (retry, sequence) of each request.
+    seen: HashMap<String, (i32, i32)>,
+    /// The requests to wait for; empty waits for ever and shows all.
+    waited: BTreeMap<String, Option<Ending>>,
+    /// When the requests were submitted here, in milliseconds: a refusal since then answers us.
+    since: Option<i64>,
+}
+
+/// How a request ended, as far as is known.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    how: EventType,
+    /// Where its events stand; a later retry would stand there too.
+    partition: i32,
+    /// Nothing more of that partition is left to read.
+    settled: bool,
+    /// It ended before it was submitted here.
+    stale: bool,
+}
+
+/// Clocks of two machines may differ by so much.
+const SKEW_MS: i64 = 5_000;
+
+impl Follow {
+    /// Shows the events of all requests, for ever.
+    pub(super) fn all() -> Self {
+        Self::of(Vec::new(), None)
+    }
+
+    /// Shows the events of these requests, until each has ended.
+    pub(super) fn of(ids: Vec<String>, since: Option<i64>) -> Self {
+        Self {
+            seen: HashMap::new(),
+            waited: ids.into_iter().map(|id| (id, None)).collect(),
+            since,
+        }
+    }
+
+    /// Takes an event and tells whether to show it: it is waited for and is no repeat.
+    pub(super) fn see(&mut self, partition: i32, event: &Event) -> bool {
+        let item = event.batch_id.as_ref();
+        let item = item.is_some_and(|batch| self.waited.contains_key(batch));
+        let own = self.waited.contains_key(&event.request_id);
+        if !(own || item || self.waited.is_empty()) {
+            return false;
+        }
+        let since = self.since.map(|since| since - SKEW_MS);
+        let answers_us = event.kind_of_event == EventType::Rejected
+            && since.is_some_and(|since| event.occurred_at >= since);
+        let place = (event.retry, event.sequence);
+        let last = self.seen.get(&event.request_id);
+        if !answers_us && last.is_some_and(|last| *last >= place) {
+            return false;
+        }
+        self.seen.insert(event.request_id.clone(), place);
+        let how = event.kind_of_event;
+        let ended = how.is_terminal() || how == EventType::Rejected;
+        if let Some(waited) = self.waited.get_mut(&event.request_id) {
+            *waited = ended.then_some(Ending {
+                how,
+                partition,
+                settled: answers_us,
+                stale: since.is_some_and(|since| event.occurred_at < since),
+            });
+        }
+        true
+    }
+
+    /// Notes that all of a partition was read: what ended there has ended.
+    pub(super) fn reached(&mut self, partition: i32) {
+        for ending in self.waited.values_mut().flatten() {
+            ending.settled |= ending.partition == partition;
+        }
+    }
+
+    /// Tells whether all that is waited for has ended.
+    pub(super) fn is_done(&self) -> bool {
+        let settled = |ending: &Option<Ending>| ending.is_some_and(|ending| ending.settled);
+        !self.waited.is_empty() && self.waited.values().all(settled)
+    }
+
+    /// Tells whether a request had ended before it was submitted here: a refusal of it may still come.
+    pub(super) fn is_stale(&self) -> bool {
+        self.waited.values().flatten().any(|ending| ending.stale)
+    }
+
+    /// Returns the exit code: 1 if any request failed, else 2 if any was cancelled or refused, else 0.
+    pub(super) fn exit_code(&self) -> u8 {
+        let code = |ending: &Ending| match ending.how {
+            EventType::Failed => (2, 1),
+            EventType::Cancelled | EventType::Rejected => (1, 2),
+            EventType::Completed
+            | EventType::Started
+            | EventType::Progress
+            | EventType::Unknown => (0, 0),
+        };
+        let worst = self.waited.values().flatten().map(code).max();
+        worst.map_or(0, |(_, code)| code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Kind;
+
+    fn event(id: &str, retry: i32, sequence: i32, kind: EventType) -> Event {
+        Event {
+            event_id: format!("{id}/{retry}/{sequence}"),
+            request_id: id.to_owned(),
+            retry,
+            sequence,
+            batch_id: None,
+            user_id: "u".to_owned(),
+            kind: Kind::Image,
+            kind_of_event: kind,
+            occurred_at: 1_000_000,
+            workflow_id: None,
+            run_id: None,
+            progress: None,
+            result: None,
+            batch: None,
+            error: None,
+            record: None,
+            notify: None,
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    fn one(since: Option<i64>) -> Follow {
+        Follow::of(vec!["a".to_owned()], since)
+    }
+
+    #[test]
+    fn repeats_and_other_requests_are_not_shown() {
+        let mut follow = one(None);
+
+        assert!(follow.see(0, &event("a", 0, 0, EventType::Started)));
+        assert!(!follow.see(0, &event("a", 0, 0, EventType::Started)));
+        assert!(!follow.see(0, &event("b", 0, 0, EventType::Started)));
+        assert!(follow.see(0, &event("a", 0, 1, EventType::Progress)));
+        assert!(!follow.see(0, &event("a", 0, 0, EventType::Started)));
+        assert!(Follow::all().see(0, &event("b", 0, 0, EventType::Started)));
+    }
+
+    #[test]
+    fn the_end_is_that_of_the_last_retry_there_is() {
+        let mut follow = one(None);
+
+        follow.see(3, &event("a", 0, 0, EventType::Started));
+        follow.see(3, &event("a", 0, 1, EventType::Failed));
+        follow.reached(1);
+        assert!(!follow.is_done());
+        follow.see(3, &event("a", 1, 0, EventType::Started));
+        follow.reached(3);
+        assert!(!follow.is_done());
+        follow.see(3, &event("a", 1, 1, EventType::Completed));
+        follow.see(3, &event("a", 0, 1, EventType::Failed));
+        follow.reached(3);
+
+        assert!(follow.is_done());
+        assert_eq!(follow.exit_code(), 0);
+    }
+
+    #[test]
+    fn a_refusal_is_superseded_by_a_later_start() {
+        let mut follow = one(None);
+
+        assert!(follow.see(0, &event("a", 0, -1, EventType::Rejected)));
+        assert!(follow.see(0, &event("a", 0, 0, EventType::Started)));
+        assert!(!follow.see(0, &event("a", 0, -1, EventType::Rejected)));
+        follow.reached(0);
+
+        assert!(!follow.is_done());
+    }
+
+    #[test]
+    fn a_refusal_of_what_was_submitted_here_ends_it_at_once() {
+        let mut follow = one(Some(2_000_000));
+
+        follow.see(0, &event("a", 0, 1, EventType::Completed));
+        follow.reached(0);
+        assert!(follow.is_done() && follow.is_stale());
+        let refusal = Event {
+            occurred_at: 2_000_001,
+            ..event("a", 0, -1, EventType::Rejected)
+        };
+        assert!(follow.see(0, &refusal));
+
+        assert!(follow.is_done() && !follow.is_stale());
+        assert_eq!(follow.exit_code(), 2);
+    }
+
+    #[test]
+    fn the_exit_code_tells_the_worst_end() {
+        for (kinds, code) in [
+            (&[EventType::Completed, EventType::Completed][..], 0),
+            (&[EventType::Completed, EventType::Cancelled], 2),
+            (&[EventType::Rejected, EventType::Completed], 2),
+            (&[EventType::Failed, EventType::Cancelled], 1),
+        ] {
+            let mut follow = Follow::of(vec!["a".to_owned(), "b".to_owned()], None);
+
+            for (id, kind) in ["a", "b"].into_iter().zip(kinds) {
+                follow.see(0, &event(id, 0, 1, *kind));
+            }
+
+            assert_eq!(follow.exit_code(), code);
+        }
+    }
+}

@@ -1,0 +1,238 @@
+use serde_json::json;
+
+use super::*;
+
+fn read(form: &Json) -> Result<Request, String> {
+    read_as(None, form)
+}
+
+fn read_as(kind: Option<Kind>, form: &Json) -> Result<Request, String> {
+    let defaults = Defaults {
+        kind,
+        user: "cli",
+        now: 1_700_000_000_000,
+        id: &|kind| format!("{}-new", kind.as_str().to_ascii_lowercase()),
+    };
+    request(form, &defaults).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_nested_form_is_that_of_the_schema() {
+    let read = read(&json!({
+        "request_id": "r-1", "user_id": "alice", "priority": "high", "timeout_seconds": 90,
+        "spec": {"prompt": "a cat", "width": 512, "params": {"seed": 7, "sampler": "euler", "steps": "20"},
+                 "input_urls": ["https://example.com/a.png"], "provider": "replicate", "model": "a/b"},
+        "webhook_url": "https://example.com/h", "notify_email": "a@b.c",
+        "notify_slack": "https://hooks.example.com/x", "notify_on": ["completed", "FAILED"],
+        "metadata": {"order": 7, "shop": "x"}, "requested_at": "2023-11-14T22:13:20.123Z",
+    }))
+    .unwrap();
+
+    assert_eq!(read.id.as_str(), "r-1");
+    assert_eq!(read.user.as_str(), "alice");
+    assert_eq!(read.priority, Priority::High);
+    assert_eq!(read.timeout, Some(Duration::from_secs(90)));
+    assert_eq!(read.notify_on, [EventType::Completed, EventType::Failed]);
+    assert_eq!(read.metadata["order"], "7");
+    assert_eq!(read.metadata["shop"], "x");
+    assert_eq!(read.requested_at, Some(1_700_000_000_123));
+    assert!(read.targets.webhook.is_some() && read.targets.email.is_some());
+    let Spec::Image(image) = read.spec else {
+        panic!("not an image");
+    };
+    assert_eq!((image.width, image.height), (512, 1024));
+    assert_eq!(image.params["seed"], "7");
+    assert_eq!(image.params["sampler"], "\"euler\"");
+    assert_eq!(image.params["steps"], "20");
+    assert_eq!(image.provider, Some(ProviderName::Replicate));
+}
+
+#[test]
+fn the_flat_form_is_that_of_the_original_system() {
+    let video = read(&json!({
+        "request_id": "v-1", "user_id": "bob", "prompt": "a lake", "duration": 5.0, "resolution": "1280x720",
+        "fps": 24, "style": "noir", "webhook_url": null, "metadata": {},
+    }))
+    .unwrap();
+    let image =
+        read(&json!({"user_id": "bob", "prompt": "a cat", "height": 64, "num_images": 2})).unwrap();
+
+    let Spec::Video(spec) = video.spec else {
+        panic!("not a video");
+    };
+    assert_eq!(
+        (spec.duration, spec.fps, spec.style.as_str()),
+        (5, 24, "noir")
+    );
+    assert_eq!(video.targets, Targets::default());
+    assert_eq!(image.id.as_str(), "image-new");
+    let Spec::Image(spec) = image.spec else {
+        panic!("not an image");
+    };
+    assert_eq!((spec.width, spec.height, spec.num_images), (1024, 64, 2));
+}
+
+#[test]
+fn a_batch_has_items_of_either_form_under_either_name() {
+    for items in ["items", "requests"] {
+        let read = read(&json!({
+            "batch_id": "b", "strategy": "sequential", "on_failure": "STOP", "max_concurrent": 2,
+            items: [
+                {"request_id": "one", "user_id": "carol", "prompt": "a", "width": 64},
+                {"type": "video", "spec": {"prompt": "b"}, "metadata": {"k": "v"}, "notify_on": ["STARTED"]},
+            ],
+        }))
+        .unwrap();
+
+        assert_eq!(read.id.as_str(), "b");
+        assert_eq!(read.user.as_str(), "carol");
+        let Spec::Batch(batch) = read.spec else {
+            panic!("not a batch");
+        };
+        assert_eq!(batch.strategy, Strategy::Sequential);
+        assert_eq!(
+            (batch.on_failure, batch.max_concurrent),
+            (OnFailure::Stop, 2)
+        );
+        let ids: Vec<_> = batch
+            .items
+            .iter()
+            .map(|item| item.request_id.as_str())
+            .collect();
+        assert_eq!(ids, ["one", "b-2"]);
+        assert_eq!(batch.items[1].spec.kind(), Kind::Video);
+    }
+    let nested =
+        read(&json!({"request_id": "n", "spec": {"items": [{"prompt": "a", "fps": 9}]}})).unwrap();
+    assert_eq!(
+        (nested.spec.kind(), nested.user.as_str()),
+        (Kind::Batch, "cli")
+    );
+}
+
+#[test]
+fn what_is_made_is_told_by_type_or_fields_or_the_caller() {
+    for (kind, form, made) in [
+        (None, json!({"prompt": "x", "type": "VIDEO"}), Kind::Video),
+        (None, json!({"prompt": "x", "kind": "image"}), Kind::Image),
+        (None, json!({"prompt": "x", "fps": 1}), Kind::Video),
+        (
+            Some(Kind::Video),
+            json!({"spec": {"prompt": "x"}}),
+            Kind::Video,
+        ),
+        (
+            Some(Kind::Video),
+            json!({"prompt": "x", "width": 64}),
+            Kind::Image,
+        ),
+    ] {
+        assert_eq!(read_as(kind, &form).unwrap().spec.kind(), made, "{form}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named_with_what_is_wanted() {
+    for (form, told) in [
+        (json!("x"), "the request is a string, want an object"),
+        (
+            json!({"prompt": "x"}),
+            "type is missing and the fields do not tell, want video or image",
+        ),
+        (
+            json!({"prompt": "x", "type": "gif"}),
+            "type is \"gif\", want video, image or batch",
+        ),
+        (
+            json!({"prompt": "x", "fps": 1, "width": 64}),
+            "type is missing and fps and width do not go together",
+        ),
+        (json!({"width": 64}), "prompt is missing"),
+        (json!({"spec": {"width": 64}}), "spec.prompt is missing"),
+        (
+            json!({"prompt": 7, "width": 64}),
+            "prompt is a number, want a string",
+        ),
+        (
+            json!({"prompt": "x", "width": 1.5}),
+            "width is 1.5, want a whole number",
+        ),
+        (
+            json!({"prompt": "x", "width": "64"}),
+            "width is a string, want a whole number",
+        ),
+        (
+            json!({"prompt": "x", "width": 5_000_000_000_i64}),
+            "width is 5000000000, want a whole number",
+        ),
+        (
+            json!({"prompt": "x", "width": 1}),
+            "spec.width is 1, want 64 to 8192",
+        ),
+        (
+            json!({"prompt": "x", "width": 64, "request_id": "a b"}),
+            "request_id holds ' ', want a letter or digit first, then letters, digits, '.', '_' or '-'",
+        ),
+        (
+            json!({"prompt": "x", "width": 64, "priority": "soon"}),
+            "priority is \"soon\", want one of: LOW, NORMAL, HIGH",
+        ),
+        (
+            json!({"prompt": "x", "width": 64, "notify_on": ["done"]}),
+            "notify_on holds \"done\", want STARTED, PROGRESS, COMPLETED, FAILED, CANCELLED or REJECTED",
+        ),
+        (
+            json!({"prompt": "x", "width": 64, "timeout_seconds": 0}),
+            "timeout_seconds is 0, want 1 to 604800",
+        ),
+        (
+            json!({"prompt": "x", "width": 64, "metadata": []}),
+            "metadata is an array, want an object",
+        ),
+        (
+            json!({"prompt": "x", "width": 64, "requested_at": "now"}),
+            "requested_at is \"now\", want milliseconds since the epoch or a time as 2026-01-31T12:00:00Z",
+        ),
+        (json!({"batch_id": "b"}), "items is missing"),
+        (
+            json!({"batch_id": "b", "items": [{"prompt": "x"}]}),
+            "items[0].type is missing and the fields do not tell, want video or image",
+        ),
+        (
+            json!({"user_id": "a", "items": [{"prompt": "x", "fps": 1, "user_id": "b"}]}),
+            "items[0].user_id is \"b\", want the batch's: \"a\"",
+        ),
+        (
+            json!({"items": [{"type": "batch", "items": []}]}),
+            "items[0].type is batch, want video or image",
+        ),
+    ] {
+        assert_eq!(read(&form).unwrap_err(), told, "{form}");
+    }
+}
+
+#[test]
+fn an_unknown_field_is_named_with_those_there_are() {
+    let flat = read(&json!({"promt": "x", "width": 64})).unwrap_err();
+    let nested = read(&json!({"spec": {"prompt": "x", "width": 64, "hight": 64}})).unwrap_err();
+    let mixed = read(&json!({"width": 64, "spec": {"prompt": "x", "height": 64}})).unwrap_err();
+
+    assert!(
+        flat.starts_with("promt is unknown here, want one of: request_id, user_id, "),
+        "{flat}"
+    );
+    assert!(
+        flat.ends_with(
+            "prompt, style, provider, model, params, input_urls, width, height, num_images"
+        ),
+        "{flat}"
+    );
+    assert!(
+        nested.starts_with("spec.hight is unknown here, want one of: prompt, style, "),
+        "{nested}"
+    );
+    assert!(
+        mixed.starts_with("width is unknown here, want one of: "),
+        "{mixed}"
+    );
+}

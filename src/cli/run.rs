@@ -1,0 +1,294 @@
+//! Carries out the operator's commands, and shows what came of them.
+
+use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use super::{Cancel, Error, Operator, submit, watch};
+use crate::avro::{self, Ours};
+use crate::config::Config;
+use crate::domain::{Action, Command, CommandId, RequestId};
+use crate::kafka::producer::{self, Message, Producer};
+use crate::kafka::{Headers, admin, tail};
+use crate::notifier::user_secret;
+use crate::registry::{self, Registry};
+use crate::temporal::admin as temporal;
+use crate::temporal::client::Temporal;
+use crate::{cli, setup};
+
+/// How long a command waits for brokers.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Carries out one command; returns the exit code.
+///
+/// # Errors
+/// Each is one line for standard error, and knows its exit code.
+pub async fn operate(
+    config: &Config,
+    command: &Operator,
+    out: &mut dyn Write,
+) -> Result<u8, Error> {
+    match command {
+        Operator::Setup { grow } => setup::run(config, *grow, out).await?,
+        Operator::Submit(submit) => return submit::submit(config, submit, out).await,
+        Operator::Cancel(cancel) => self::cancel(config, cancel, out).await?,
+        Operator::Watch(watch) => watch::watch(config, watch, out).await?,
+        Operator::WebhookSecret { user } => webhook_secret(config, user, out)?,
+    }
+    Ok(0)
+}
+
+/// Asks for the end of a request and prints the command's id. Needs Kafka and the registry, not Temporal.
+///
+/// # Errors
+/// The id is none, or an engine does not answer.
+pub async fn cancel(config: &Config, cancel: &Cancel, out: &mut dyn Write) -> Result<(), Error> {
+    let request = RequestId::try_from(cancel.id.clone());
+    let request = request.map_err(|error| Error::Usage(format!("request id {error}")))?;
+    let id = CommandId::try_from(Uuid::new_v4().to_string());
+    let command = Command {
+        id: id.map_err(|error| Error::Usage(format!("command id {error}")))?,
+        request,
+        action: Action::Cancel,
+        reason: cancel.reason.clone(),
+        issued_by: Some("genflow cancel".to_owned()),
+    };
+    let sender = Sender::open(config, cancel.api_key.as_deref()).await?;
+    let datum = avro::write_command(&command, Some(now())).map_err(anyhow::Error::from)?;
+    let topic = &config.kafka.topics.commands;
+    let value = sender.frame(topic, &avro::COMMAND, &datum).await?;
+    sender.send(topic, command.request.as_str(), &value).await?;
+    writeln!(out, "{}", command.id.as_str())?;
+    Ok(())
+}
+
+/// Asks Temporal where a request stands and prints it; exit code 1 if nobody knows it.
+///
+/// # Errors
+/// The id is none, or Temporal does not answer.
+pub async fn show_status(config: &Config, id: &str, json: bool, out: &mut dyn Write) -> Result<u8, Error> {
+    let (request, retry) = id.split_once('~').unwrap_or((id, "0"));
+    let request = RequestId::try_from(request.to_owned());
+    let request = request.map_err(|error| Error::Usage(format!("request id {error}")))?;
+    let retry = retry.parse().map_err(|_| Error::Usage(format!("{id:?} is no id of a run, want ID or ID~n")))?;
+    let unavailable = |error| Error::Unavailable(anyhow::Error::from(error));
+    let temporal = Temporal::connect(&config.temporal).await.map_err(unavailable)?;
+    match temporal.status(&request.run(retry)).await.map_err(unavailable)? {
+        Some(found) => status(&found, json, out).map(|()| 0),
+        None => {
+            writeln!(out, "nobody knows a request {id}")?;
+            Ok(1)
+        }
+    }
+}
+
+/// Prints where a request stands.
+///
+/// # Errors
+/// The output is closed.
+pub fn status(status: &impl Serialize, json: bool, out: &mut dyn Write) -> Result<(), Error> {
+    let status = serde_json::to_value(status).map_err(anyhow::Error::from)?;
+    if json {
+        writeln!(out, "{status}")?;
+        return Ok(());
+    }
+    for (name, value) in status.as_object().into_iter().flatten() {
+        let text = match (name.as_str(), value) {
+            (_, Json::Null) => continue,
+            ("started_at" | "updated_at", Json::Number(millis)) => {
+                millis.as_i64().map_or_else(String::new, watch::time)
+            }
+            ("percent", Json::Number(percent)) => format!("{percent}%"),
+            ("error", Json::Object(error)) => {
+                let part = |name| error.get(name).and_then(Json::as_str).unwrap_or_default();
+                format!("{}: {}", part("code"), part("message"))
+            }
+            (_, Json::String(text)) => text.clone(),
+            (_, other) => other.to_string(),
+        };
+        writeln!(out, "{:<16} {text}", name.replace('_', " "))?;
+    }
+    Ok(())
+}
+
+fn webhook_secret(config: &Config, user: &str, out: &mut dyn Write) -> Result<(), Error> {
+    if !(1..=128).contains(&user.chars().count()) {
+        let problem = "user id wants 1 to 128 characters";
+        return Err(Error::Usage(problem.to_owned()));
+    }
+    for master in &config.notifier.signing_secrets {
+        let secret = user_secret(master, user).map_err(anyhow::Error::from)?;
+        writeln!(out, "{}", secret.expose())?;
+    }
+    Ok(())
+}
+
+/// Sends records as a client of genflow does: framed, keyed, traced, with the API key.
+pub(super) struct Sender {
+    producer: Producer,
+    registry: Registry,
+    api_key: Option<String>,
+}
+
+impl Sender {
+    pub(super) async fn open(config: &Config, api_key: Option<&str>) -> Result<Self, Error> {
+        // The producer would wait far longer before it told of brokers that are not there.
+        admin::wait_ready(&config.kafka, PATIENCE).await?;
+        Ok(Self {
+            producer: Producer::new(&config.kafka, "cli")?,
+            registry: Registry::new(&config.schema_registry_url)?,
+            api_key: api_key.map(str::to_owned),
+        })
+    }
+
+    pub(super) async fn frame(
+        &self,
+        topic: &str,
+        ours: &Ours,
+        datum: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        let id = self.registry.id_of(&format!("{topic}-value"), ours).await?;
+        Ok(avro::frame(id, datum))
+    }
+
+    pub(super) async fn send(&self, topic: &str, key: &str, value: &[u8]) -> Result<(), Error> {
+        let mut headers: Headers = vec![("traceparent".to_owned(), Some(traceparent().into()))];
+        if let Some(api_key) = &self.api_key {
+            headers.push(("x-api-key".to_owned(), Some(api_key.clone().into_bytes())));
+        }
+        let message = Message {
+            topic,
+            key: Some(key.as_bytes()),
+            value: Some(value),
+            headers,
+        };
+        Ok(self.producer.send(message).await?)
+    }
+}
+
+/// Returns a W3C trace context that begins here.
+fn traceparent() -> String {
+    let span = Uuid::new_v4().as_u64_pair().0;
+    format!("00-{}-{span:016x}-01", Uuid::new_v4().simple())
+}
+
+/// Returns the time in milliseconds since the epoch.
+pub(super) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0))
+}
+
+impl From<anyhow::Error> for cli::Error {
+    /// Looks for the engine that does not answer among the causes.
+    fn from(error: anyhow::Error) -> Self {
+        let unavailable = error.chain().any(|cause| {
+            let kafka = cause.downcast_ref::<admin::Error>();
+            let server = cause.downcast_ref::<temporal::Error>();
+            let level = cause.downcast_ref::<registry::LevelError>();
+            matches!(kafka, Some(admin::Error::Unreachable { .. }))
+                || matches!(
+                    server,
+                    Some(temporal::Error::Unreachable { .. } | temporal::Error::Late(_))
+                )
+                || matches!(level, Some(registry::LevelError::Unavailable(_)))
+                || matches!(
+                    cause.downcast_ref::<registry::Error>(),
+                    Some(registry::Error::Unavailable(_))
+                )
+                || matches!(
+                    cause.downcast_ref::<producer::Error>(),
+                    Some(producer::Error::Refused { .. })
+                )
+                || matches!(
+                    cause.downcast_ref::<tail::Error>(),
+                    Some(tail::Error::Unreachable { .. })
+                )
+        });
+        if unavailable {
+            Self::Unavailable(error)
+        } else {
+            Self::Failed(error)
+        }
+    }
+}
+
+impl From<admin::Error> for cli::Error {
+    fn from(error: admin::Error) -> Self {
+        anyhow::Error::from(error).into()
+    }
+}
+
+impl From<producer::Error> for cli::Error {
+    fn from(error: producer::Error) -> Self {
+        anyhow::Error::from(error).into()
+    }
+}
+
+impl From<registry::Error> for cli::Error {
+    fn from(error: registry::Error) -> Self {
+        anyhow::Error::from(error).into()
+    }
+}
+
+impl From<tail::Error> for cli::Error {
+    fn from(error: tail::Error) -> Self {
+        anyhow::Error::from(error).into()
+    }
+}
+
+impl From<std::io::Error> for cli::Error {
+    fn from(error: std::io::Error) -> Self {
+        anyhow::Error::from(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Secret;
+    use super::*;
+
+    #[test]
+    fn a_status_is_a_line_a_fact() {
+        let mut out = Vec::new();
+        let facts = serde_json::json!({"request_id": "a", "state": "RUNNING", "percent": 40, "provider_job_id": null,
+            "started_at": 1_700_000_000_123_i64, "error": {"code": "provider_failed", "message": "boom"}});
+
+        status(&facts, false, &mut out).unwrap();
+
+        let mut lines: Vec<_> = std::str::from_utf8(&out).unwrap().lines().collect();
+        lines.sort_unstable();
+        assert_eq!(
+            lines,
+            [
+                "error            provider_failed: boom",
+                "percent          40%",
+                "request id       a",
+                "started at       2023-11-14T22:13:20.123Z",
+                "state            RUNNING",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_trace_begins_as_w3c_has_it() {
+        let trace = traceparent();
+
+        let lengths: Vec<_> = trace.split('-').map(str::len).collect();
+        assert_eq!(lengths, [2, 32, 16, 2], "{trace}");
+        assert_ne!(trace, traceparent());
+    }
+
+    #[test]
+    fn a_users_secret_follows_from_master_and_user() {
+        let master = Secret::new(crate::config::dev::WEBHOOK_SIGNING_SECRET.to_owned());
+
+        let secret = user_secret(&master, "alice");
+
+        // From Python: hmac.new(b"genflow-dev-secret-not-for-prod", b"v1:alice", "sha256")
+        assert_eq!(secret.unwrap().expose(), "whsec_mr9e0jkDou7wpYjJ5V7jmba+hnXCRO7lEVk6EwjktR8=");
+        assert_ne!(secret, user_secret(&master, "bob"));
+    }
+}

@@ -1,0 +1,173 @@
+//! `genflow dev`: everything on this machine. Starts the engines and all roles in this process, sends a request of
+//! each kind and shows what comes of it.
+//!
+//! Nothing outlives a run but the results and the installed engines: topics, schemas and histories are as new each
+//! time. An engine that the environment names is used as it is.
+
+pub mod engines;
+pub mod guard;
+mod receiver;
+mod samples;
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use self::engines::{Engines, Existing, Options, Ports, default_cache};
+use self::receiver::Receiver;
+use crate::app::{self, Roles};
+use crate::config::Config;
+use crate::{setup, telemetry};
+
+/// How to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Dev {
+    /// End when the sample requests have.
+    pub once: bool,
+    /// Where the engines listen.
+    pub ports: Ports,
+}
+
+/// How long the sample requests may take.
+const SAMPLES_TIME: Duration = Duration::from_secs(120);
+
+/// Settings of development, where the environment says nothing else.
+const DEFAULTS: [(&str, &str); 6] = [
+    ("MOCK_EXTERNAL_APIS", "true"),
+    ("WEBHOOK_ALLOW_PRIVATE", "true"),
+    ("LOG_LEVEL", "warn"),
+    ("FETCH_POLL_INTERVAL", "300ms"),
+    ("PROGRESS_INTERVAL", "500ms"),
+    ("SHUTDOWN_GRACE", "10s"),
+];
+
+/// Runs until `stop`, or with `once` until the sample requests have ended.
+///
+/// # Errors
+/// An engine that could not be installed or started ([`engines::Error`] is the cause), settings at fault, a role that
+/// ended, or a sample request that did not complete.
+pub async fn run(
+    dev: Dev, lookup: impl Fn(&str) -> Option<String>, stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let began = Instant::now();
+    say("genflow dev: engines, roles and a provider simulator on this machine; Ctrl-C ends it");
+    let data = std::env::temp_dir().join(format!("genflow-dev-{}", std::process::id()));
+    let options = options(dev, &data, &lookup)?;
+    let started = tokio::select! {
+        started = Engines::start(&options) => started,
+        () = stop.cancelled() => return Ok(()),
+    };
+    let mut engines = started?;
+    let places = engines_of(&engines);
+    let played = tokio::select! {
+        played = play(dev, &places, &data, &lookup, began, &stop) => played,
+        error = engines.failed() => Err(error.into()),
+    };
+    engines.stop().await;
+    if played.is_ok() {
+        // On a fault the folder stays: its logs tell more.
+        std::fs::remove_dir_all(&data).context("the folder of this run was not removed")?;
+    }
+    played
+}
+
+fn options(dev: Dev, data: &Path, lookup: &impl Fn(&str) -> Option<String>) -> anyhow::Result<Options> {
+    let named = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
+    Ok(Options {
+        cache: default_cache(),
+        data: data.to_owned(),
+        guard: std::env::current_exe().context("the path of this program is not known")?,
+        ports: dev.ports,
+        existing: Existing {
+            kafka_brokers: named("KAFKA_BROKERS"),
+            schema_registry_url: named("SCHEMA_REGISTRY_URL"),
+            temporal_host: named("TEMPORAL_HOST"),
+        },
+        progress: Arc::new(|line: &str| say(&format!("  {line}"))),
+    })
+}
+
+/// Where the engines are, as the settings name it.
+fn engines_of(engines: &Engines) -> BTreeMap<&'static str, String> {
+    BTreeMap::from([
+        ("KAFKA_BROKERS", engines.kafka_brokers.clone()),
+        ("SCHEMA_REGISTRY_URL", engines.schema_registry_url.clone()),
+        ("TEMPORAL_HOST", engines.temporal_host.clone()),
+        ("TEMPORAL_UI", engines.temporal_ui.clone().unwrap_or_default()),
+    ])
+}
+
+async fn play(
+    dev: Dev, engines: &BTreeMap<&'static str, String>, data: &Path, lookup: &impl Fn(&str) -> Option<String>,
+    began: Instant, stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let temp = data.join("temp").display().to_string();
+    let config = Config::load(|name| {
+        let default = || DEFAULTS.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let here = || (name == "TEMP_DIR").then(|| temp.clone());
+        engines.get(name).cloned().or_else(|| lookup(name)).or_else(here).or_else(default)
+    })?;
+    let metrics = telemetry::init(&config.log)?;
+    setup::run(&config, false, &mut std::io::sink()).await.context("setup")?;
+    let http = match dev.ports {
+        Ports::Fixed => TcpListener::bind(config.http_addr).await.with_context(|| format!("HTTP_ADDR {} is taken", config.http_addr))?,
+        Ports::Free => TcpListener::bind("127.0.0.1:0").await?,
+    };
+    let receiver = Receiver::bind(&config).await?;
+    announce(engines, &config, &http, &receiver, began)?;
+
+    let ending = stop.child_token();
+    let roles = Roles { intake: true, worker: true, notifier: true };
+    let serving = app::run(config.clone(), roles, http, metrics, ending.clone());
+    let watching = async {
+        let _ends_the_roles = ending.clone().drop_guard();
+        let sampled = tokio::select! {
+            sampled = tokio::time::timeout(SAMPLES_TIME, samples::run(&config, &receiver)) => match sampled {
+                Ok(sampled) => sampled,
+                Err(_) => bail!("the sample requests did not end within {SAMPLES_TIME:?}"),
+            },
+            () = ending.cancelled() => return Ok(()),
+        };
+        if dev.once {
+            return sampled;
+        }
+        if let Err(error) = sampled {
+            say(&format!("the samples did not go well: {error:#}"));
+        }
+        say("\nsend your own:  genflow submit image --prompt \"a red fox\" --watch");
+        samples::show_all(&config, &ending).await
+    };
+    let receiving = receiver.run(ending.clone());
+    let (served, watched, received) = tokio::join!(serving, watching, receiving);
+    watched.and(served).and(received)
+}
+
+fn announce(
+    engines: &BTreeMap<&'static str, String>, config: &Config, http: &TcpListener, receiver: &Receiver, began: Instant,
+) -> anyhow::Result<()> {
+    let results: PathBuf = std::path::absolute(&config.worker.results_dir)?;
+    let at = |name: &str| engines.get(name).cloned().unwrap_or_default();
+    say(&format!("ready after {:.1} s", began.elapsed().as_secs_f64()));
+    say(&format!("  Kafka            {}", at("KAFKA_BROKERS")));
+    say(&format!("  schema registry  {}", at("SCHEMA_REGISTRY_URL")));
+    say(&format!("  Temporal         {}", at("TEMPORAL_HOST")));
+    say(&format!("  Temporal UI      {}", at("TEMPORAL_UI")));
+    say(&format!("  metrics          http://{}/metrics", http.local_addr()?));
+    say(&format!("  webhooks go to   {}", receiver.url()));
+    say(&format!("  results          {}\n", results.display()));
+    Ok(())
+}
+
+/// Prints one line; a reader that has gone away is no fault.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+        tracing::debug!("nobody reads standard output");
+    }
+}

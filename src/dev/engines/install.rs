@@ -1,0 +1,329 @@
+//! Installing: one at a time, never half, seen by the user.
+//!
+//! All is made in a staging folder and renamed when it is whole, under a lock that the system
+//! drops with its holder. So whatever an earlier run left behind is either complete or ignored.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::error::{LogEnd, Missing};
+use super::process::{self, Process};
+use super::{Error, Options, pins};
+
+/// How often a step that goes on tells how far it is.
+const TELL: Duration = Duration::from_secs(1);
+
+/// Runs pip, or the copy of it that Python brings for its virtual environments.
+///
+/// `python3 -m venv` would do as well, but it forks, and the child of a child is not guarded.
+const PIP: &str = r#"
+import glob, os, runpy, sys, sysconfig
+try:
+    import pip
+except ImportError:
+    import ensurepip
+    folders = [os.path.join(os.path.dirname(ensurepip.__file__), "_bundled"), sysconfig.get_config_var("WHEEL_PKG_DIR") or ""]
+    sys.path[:0] = [wheel for folder in folders for wheel in glob.glob(os.path.join(folder, "pip-*.whl"))]
+sys.argv[0] = "pip"
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"#;
+
+/// Returns the program `name` that a shell would find on PATH.
+pub(super) fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|program| is_program(program))
+}
+
+pub(super) fn is_program(path: &Path) -> bool {
+    path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+}
+
+/// What an installation needs of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Needs {
+    pub(super) maven: bool,
+    pub(super) tar: bool,
+    pub(super) python: bool,
+}
+
+impl Needs {
+    /// Lists what of it is missing.
+    pub(super) async fn missing(self, guard: &Path) -> Vec<Missing> {
+        let mut missing = Vec::new();
+        if self.maven && find_program("mvn").is_none() {
+            let advice = "Maven, to install Kafka and the schema registry: apt-get install maven";
+            missing.push(Missing {
+                program: "mvn",
+                advice,
+            });
+        }
+        if self.tar && find_program("tar").is_none() {
+            missing.push(Missing {
+                program: "tar",
+                advice: "to unpack the schema registry: apt-get install tar gzip",
+            });
+        }
+        if self.python && find_program("python3").is_none() {
+            missing.push(Missing {
+                program: "python3",
+                advice: "to install Temporal and Java: apt-get install python3-pip",
+            });
+        } else if self.python && !has_pip(guard).await {
+            missing.push(Missing {
+                program: "pip",
+                advice: "of python3, to install Temporal and Java: apt-get install python3-pip",
+            });
+        }
+        missing
+    }
+}
+
+async fn has_pip(guard: &Path) -> bool {
+    let mut command = process::command(guard, "python3");
+    command.args(["-c", PIP, "--version"]);
+    match Process::start("pip", command, "/dev/null".into()).await {
+        Ok(pip) => pip.ended().await.success(),
+        Err(_) => false,
+    }
+}
+
+/// The right to install: there is one on a machine at a time.
+pub(super) struct Installer<'a> {
+    options: &'a Options,
+    _lock: File,
+}
+
+impl<'a> Installer<'a> {
+    /// Waits until nobody else installs.
+    pub(super) async fn lock(options: &'a Options) -> Result<Self, Error> {
+        std::fs::create_dir_all(&options.cache).map_err(Error::io("create", &options.cache))?;
+        let path = options.cache.join("lock");
+        let lock = File::create(&path).map_err(Error::io("open", &path))?;
+        let mut told = false;
+        // Not the blocking call: a thread that hangs in it would keep Ctrl-C from ending us.
+        loop {
+            match lock.try_lock() {
+                Ok(()) => {
+                    return Ok(Self {
+                        options,
+                        _lock: lock,
+                    });
+                }
+                Err(TryLockError::WouldBlock) if told => {}
+                Err(TryLockError::WouldBlock) => {
+                    tell(options, "waiting for another genflow that is installing")
+                }
+                Err(TryLockError::Error(source)) => return Err(Error::io("lock", &path)(source)),
+            }
+            told = true;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    pub(super) fn tell(&self, line: &str) {
+        tell(self.options, line);
+    }
+
+    /// Returns an empty folder in which to make what will be `name` in the cache.
+    pub(super) fn stage(&self, name: &str) -> Result<Staging, Error> {
+        let folder = self.options.cache.join(format!("{name}.part"));
+        remove(&folder)?;
+        std::fs::create_dir(&folder).map_err(Error::io("create", &folder))?;
+        Ok(Staging {
+            folder,
+            target: self.options.cache.join(name),
+        })
+    }
+
+    /// Runs Maven's dependency plugin in `folder`, telling the number of files it has fetched.
+    pub(super) async fn maven(
+        &self,
+        what: &'static str,
+        folder: &Path,
+        goal: &str,
+        settings: &[String],
+    ) -> Result<(), Error> {
+        let mut command = process::command(&self.options.guard, "mvn");
+        command
+            .current_dir(folder)
+            .args(["-B", "-C", "-Dstyle.color=never"]);
+        command
+            .arg(format!("{}:{goal}", pins::DEPENDENCY_PLUGIN))
+            .args(settings);
+        let log = self.log(what);
+        let progress = || fetched(&std::fs::read_to_string(&log).unwrap_or_default());
+        self.run(what, command, progress).await
+    }
+
+    /// Installs one package of PyPI into `folder`, telling how much of its `size` in MB is there.
+    pub(super) async fn pip(
+        &self,
+        what: &'static str,
+        folder: &Path,
+        package: &str,
+        size: u64,
+    ) -> Result<(), Error> {
+        let scratch = folder.join("scratch");
+        std::fs::create_dir_all(&scratch).map_err(Error::io("create", &scratch))?;
+        let mut command = process::command(&self.options.guard, "python3");
+        command.args([
+            "-c",
+            PIP,
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+        ]);
+        command
+            .arg("--target")
+            .arg(folder.join("package"))
+            .arg(package)
+            .current_dir(folder);
+        // Settings that people make for their own work and that contradict --target.
+        command.envs([
+            ("PIP_USER", "0"),
+            ("PIP_REQUIRE_VIRTUALENV", "0"),
+            ("PIP_ROOT_USER_ACTION", "ignore"),
+        ]);
+        command
+            .envs([
+                ("PIP_NO_INPUT", "1"),
+                ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
+            ])
+            .env("TMPDIR", &scratch);
+        let progress = || match wheel_size(&scratch) >> 20 {
+            0 => None,
+            here if here < size => Some(format!("{here} of {size} MB fetched")),
+            _ => Some("unpacking".to_owned()),
+        };
+        self.run(what, command, progress).await?;
+        remove(&scratch)
+    }
+
+    /// Unpacks a compressed archive into `folder`.
+    pub(super) async fn unpack(
+        &self,
+        what: &'static str,
+        archive: &Path,
+        folder: &Path,
+    ) -> Result<(), Error> {
+        std::fs::create_dir(folder).map_err(Error::io("create", folder))?;
+        let mut command = process::command(&self.options.guard, "tar");
+        // The gzip that tar forks is not guarded, but ends on its broken pipe when tar does.
+        command.arg("-xzf").arg(archive).arg("-C").arg(folder);
+        self.run(what, command, || None).await
+    }
+
+    async fn run(
+        &self,
+        what: &'static str,
+        command: Command,
+        progress: impl Fn() -> Option<String>,
+    ) -> Result<(), Error> {
+        let process = Process::start(what, command, self.log(what)).await?;
+        let mut last = None;
+        let status = loop {
+            tokio::select! {
+                status = process.ended() => break status,
+                () = tokio::time::sleep(TELL) => {}
+            }
+            let now = progress();
+            if let Some(line) = now.as_ref().filter(|_| now != last) {
+                self.tell(&format!("installing {what}: {line}"));
+            }
+            last = now;
+        };
+        if status.success() {
+            return Ok(());
+        }
+        Err(Error::Install {
+            what,
+            reason: status.to_string(),
+            log: LogEnd::of(process.log()),
+        })
+    }
+
+    fn log(&self, what: &str) -> PathBuf {
+        self.options.data.join(format!(
+            "install-{}.log",
+            what.to_lowercase().replace(' ', "-")
+        ))
+    }
+}
+
+/// A folder in the making.
+pub(super) struct Staging {
+    pub(super) folder: PathBuf,
+    target: PathBuf,
+}
+
+impl Staging {
+    /// Puts the folder, which is whole now, where it belongs.
+    pub(super) fn finish(self) -> Result<(), Error> {
+        remove(&self.target)?;
+        std::fs::rename(&self.folder, &self.target).map_err(Error::io("create", &self.target))
+    }
+}
+
+/// Removes a folder and all in it, if it is there.
+pub(super) fn remove(folder: &Path) -> Result<(), Error> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("remove", folder)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn tell(options: &Options, line: &str) {
+    (options.progress)(line);
+}
+
+/// Says how many files Maven has fetched. Its own lines hold addresses: they stay in the log.
+fn fetched(output: &str) -> Option<String> {
+    let files = output
+        .lines()
+        .filter(|line| line.contains("Downloaded from "))
+        .count();
+    (files > 0).then(|| format!("{files} files fetched"))
+}
+
+/// Adds up the packages that pip has fetched, or is fetching, below `folder`.
+fn wheel_size(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let sizes = entries.map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => wheel_size(&entry.path()),
+        Ok(metadata) if entry.path().extension().is_some_and(|kind| kind == "whl") => {
+            metadata.len()
+        }
+        _ => 0,
+    });
+    sizes.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_of_maven_is_a_number_without_addresses() {
+        let output = "Downloading from central: https://repo.test/a.pom\n\
+                      Downloaded from central: https://repo.test/a.pom (1 kB)\n\
+                      Downloaded from central: https://repo.test/a.jar (1 MB)\n";
+
+        assert_eq!(fetched(output).as_deref(), Some("2 files fetched"));
+        assert_eq!(fetched("[INFO] Scanning for projects...\n"), None);
+    }
+
+    #[test]
+    fn the_shell_is_a_program_and_its_folder_is_none() {
+        assert!(find_program("sh").is_some());
+        assert!(!is_program(Path::new("/bin")));
+        assert_eq!(find_program("no-such-program-of-genflow"), None);
+    }
+}

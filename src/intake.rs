@@ -1,0 +1,350 @@
+//! Role: record → request → workflow started; command → run cancelled. A record that cannot be used is parked, and
+//! answered with REJECTED where its request can be named.
+//!
+//! Ok means: a durable run of this content exists. Handled again, a record finds that run and is a duplicate.
+
+mod commands;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::anyhow;
+
+pub use self::commands::Commands;
+use crate::avro::{self, Named};
+use crate::config::{self, Config};
+use crate::domain::{
+    ErrorCode, Event, EventError, EventType, Kind, Notify, Request, Spec, Targets, fingerprint,
+};
+use crate::events::Publisher;
+use crate::failpoint;
+use crate::kafka::Record;
+use crate::kafka::consumer::{BoxError, Failure, Handler, Rejection};
+use crate::registry::{self, Registry};
+use crate::seal::Sealer;
+use crate::telemetry::events::{RequestRepeated, RequestStarted};
+use crate::temporal::client::{self, Started, Temporal};
+use crate::temporal::steps::Start;
+use crate::work::now;
+use crate::worker::fetch_queue;
+
+/// Starts a workflow for each request.
+pub struct Intake {
+    temporal: Temporal,
+    registry: Arc<Registry>,
+    publisher: Publisher,
+    sealer: Sealer,
+    settings: config::Intake,
+    fetch_queue: String,
+    window: Duration,
+}
+
+/// A run's input above this would not pass the server (2 MB a payload) once it rides in history beside its events.
+const LARGEST_INPUT: usize = 1_000_000;
+
+impl Intake {
+    /// Makes the handler of `gen.requests`; `window` is the age above which a record is too old.
+    pub fn new(
+        config: &Config,
+        temporal: Temporal,
+        registry: Arc<Registry>,
+        publisher: Publisher,
+        sealer: Sealer,
+        window: Duration,
+    ) -> Self {
+        Self {
+            temporal,
+            registry,
+            publisher,
+            sealer,
+            settings: config.intake.clone(),
+            fetch_queue: fetch_queue(&config.temporal.task_queue),
+            window,
+        }
+    }
+
+    async fn decode(&self, record: &Record) -> Result<Request, Failure> {
+        let (writer, datum) = open(&self.registry, record).await?;
+        Ok(avro::read_request(&writer, datum)?)
+    }
+
+    fn start(&self, request: &Request, traceparent: Option<&str>) -> Result<Start, Failure> {
+        let timeout = request.timeout.unwrap_or(match request.spec.kind() {
+            Kind::Image => self.settings.image_timeout,
+            Kind::Video | Kind::Batch | Kind::Unknown => self.settings.video_timeout,
+        });
+        let start = Start {
+            request: request.id.clone(),
+            retry: 0,
+            batch: None,
+            user: request.user.clone(),
+            spec: request.spec.clone(),
+            metadata: request.metadata.clone(),
+            notify: self.notify(&request.targets, &request.notify_on, request.id.as_str())?,
+            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+            steps: self.settings.steps,
+            fetch_queue: self.fetch_queue.clone(),
+            traceparent: Some(traceparent.map_or_else(trace, str::to_owned)),
+            journal: crate::domain::Journal::default(),
+        };
+        let size = serde_json::to_vec(&start)
+            .map_err(|error| Failure::Retry(error.into()))?
+            .len();
+        if size > LARGEST_INPUT {
+            return Err(reject(
+                ErrorCode::Invalid,
+                anyhow!("the request is {size} bytes as JSON, want at most {LARGEST_INPUT}"),
+            ));
+        }
+        Ok(start)
+    }
+
+    fn notify(
+        &self,
+        targets: &Targets,
+        on: &[EventType],
+        request: &str,
+    ) -> Result<Option<Notify>, Failure> {
+        if targets.is_empty() || on.is_empty() {
+            return Ok(None);
+        }
+        let sealed = self
+            .sealer
+            .seal(targets, request)
+            .map_err(|error| Failure::Retry(error.into()))?;
+        Ok(Some(Notify {
+            on: on.to_vec(),
+            sealed,
+        }))
+    }
+
+    /// A record is as old as the older of its own time and `requested_at`.
+    fn is_too_old(&self, record: &Record, request: &Request) -> bool {
+        let oldest = record
+            .timestamp
+            .into_iter()
+            .chain(request.requested_at)
+            .min()
+            .unwrap_or(i64::MAX);
+        now().saturating_sub(oldest) > i64::try_from(self.window.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Returns what can be said of the request of a refused record, if it can be named.
+    async fn named(&self, record: &Record) -> Result<Option<(Named, Option<Request>)>, BoxError> {
+        let (writer, datum) = match open(&self.registry, record).await {
+            Ok(opened) => opened,
+            Err(Failure::Reject(_)) => return Ok(None),
+            Err(Failure::Retry(error)) => return Err(error),
+        };
+        Ok(match avro::read_request(&writer, datum) {
+            Ok(request) => {
+                let named = Named {
+                    request: request.id.clone(),
+                    user: request.user.as_str().to_owned(),
+                    kind: request.spec.kind(),
+                    targets: request.targets.clone(),
+                    notify_on: request.notify_on.clone(),
+                };
+                Some((named, Some(request)))
+            }
+            Err(avro::Error::Invalid { named, .. }) => named.map(|named| (*named, None)),
+            Err(avro::Error::Unframed(_) | avro::Error::Datum(_)) => None,
+        })
+    }
+
+    fn rejected(
+        &self,
+        record: &Record,
+        rejection: &Rejection,
+        named: Named,
+        request: Option<Request>,
+    ) -> Result<Event, BoxError> {
+        let notify = self.notify(&named.targets, &named.notify_on, named.request.as_str());
+        let notify = notify.map_err(|failure| match failure {
+            Failure::Retry(error) => error,
+            Failure::Reject(rejection) => rejection.error,
+        })?;
+        Ok(Event {
+            event_id: Event::rejection_id(&record.position, rejection.reason),
+            request_id: named.request.to_string(),
+            retry: 0,
+            sequence: -1,
+            batch_id: None,
+            user_id: named.user,
+            kind: named.kind,
+            kind_of_event: EventType::Rejected,
+            // The record's time and not the clock's: a repeat of the event has the same content.
+            occurred_at: record.timestamp.unwrap_or_default(),
+            workflow_id: None,
+            run_id: None,
+            progress: None,
+            result: None,
+            batch: None,
+            error: Some(EventError::new(
+                rejection.reason,
+                &rejection.error.to_string(),
+                is_retryable(rejection.reason),
+            )),
+            record: Some(record.position.clone()),
+            notify,
+            metadata: request.map(|request| request.metadata).unwrap_or_default(),
+        })
+    }
+}
+
+impl Handler for Intake {
+    async fn handle(&self, record: &Record) -> Result<(), Failure> {
+        let request = self.decode(record).await?;
+        let fingerprint = fingerprint(&request).map_err(|error| Failure::Retry(error.into()))?;
+        if self.is_too_old(record, &request) {
+            let known = self
+                .temporal
+                .known(&request.id.run(0), &fingerprint)
+                .await?;
+            if known != Some(Started::Duplicate) {
+                let window = self.window.as_secs();
+                return Err(reject(
+                    ErrorCode::TooOld,
+                    anyhow!("the request is older than the dedup window of {window} s"),
+                ));
+            }
+            RequestRepeated {
+                position: &record.position,
+                request_id: &request.id,
+            }
+            .emit();
+            return Ok(());
+        }
+        if let Spec::Batch(_) = request.spec {
+            return Err(reject(
+                ErrorCode::StartRefused,
+                anyhow!("batches are not served yet, want VideoSpec or ImageSpec"),
+            ));
+        }
+        let start = self.start(&request, record.header("traceparent"))?;
+        match self
+            .temporal
+            .start(&start, request.priority, &fingerprint)
+            .await?
+        {
+            Started::New => RequestStarted {
+                position: &record.position,
+                request_id: &request.id,
+            }
+            .emit(),
+            Started::Duplicate => RequestRepeated {
+                position: &record.position,
+                request_id: &request.id,
+            }
+            .emit(),
+            Started::Conflict => {
+                return Err(reject(
+                    ErrorCode::RequestIdConflict,
+                    anyhow!(
+                        "request_id {} is taken by a request with other content",
+                        request.id
+                    ),
+                ));
+            }
+            Started::Claimed => {
+                return Err(reject(
+                    ErrorCode::CancelledBeforeStart,
+                    anyhow!("request_id {} was cancelled before it came", request.id),
+                ));
+            }
+        }
+        failpoint::hit("intake.started");
+        Ok(())
+    }
+
+    async fn parked(&self, record: &Record, rejection: &Rejection) -> Result<(), BoxError> {
+        let Some((named, request)) = self.named(record).await? else {
+            return Ok(());
+        };
+        let event = self.rejected(record, rejection, named, request)?;
+        Ok(self
+            .publisher
+            .publish(&[event], record.header("traceparent"))
+            .await?)
+    }
+}
+
+/// Finds the writer's schema of a record's value.
+async fn open<'r>(
+    registry: &Registry,
+    record: &'r Record,
+) -> Result<(Arc<apache_avro::Schema>, &'r [u8]), Failure> {
+    let Some(value) = record.value.as_deref() else {
+        return Err(reject(
+            ErrorCode::Undecodable,
+            anyhow!("the record has no value"),
+        ));
+    };
+    let (id, datum) = avro::unframe(value)?;
+    Ok((registry.schema(id).await?, datum))
+}
+
+fn reject(reason: ErrorCode, error: anyhow::Error) -> Failure {
+    Failure::Reject(Rejection {
+        reason,
+        error: error.into(),
+    })
+}
+
+/// Whether the same request may be taken if it is sent again later.
+fn is_retryable(reason: ErrorCode) -> bool {
+    matches!(
+        reason,
+        ErrorCode::RateLimited | ErrorCode::StartRefused | ErrorCode::UnknownSchema
+    )
+}
+
+/// Returns a fresh W3C trace context, for a record that came without one.
+fn trace() -> String {
+    let (trace, span) = (
+        uuid::Uuid::new_v4().simple(),
+        uuid::Uuid::new_v4().simple().to_string(),
+    );
+    format!("00-{trace}-{}-01", span.get(..16).unwrap_or_default())
+}
+
+impl From<avro::Error> for Failure {
+    fn from(error: avro::Error) -> Self {
+        let reason = match &error {
+            avro::Error::Unframed(_) | avro::Error::Datum(_) => ErrorCode::Undecodable,
+            avro::Error::Invalid { .. } => ErrorCode::Invalid,
+        };
+        Self::Reject(Rejection {
+            reason,
+            error: error.into(),
+        })
+    }
+}
+
+impl From<registry::Error> for Failure {
+    fn from(error: registry::Error) -> Self {
+        match error {
+            registry::Error::Unknown(_) => Self::Reject(Rejection {
+                reason: ErrorCode::UnknownSchema,
+                error: error.into(),
+            }),
+            registry::Error::Unparsable(..) => Self::Reject(Rejection {
+                reason: ErrorCode::Undecodable,
+                error: error.into(),
+            }),
+            registry::Error::Unavailable(_) | registry::Error::Refused { .. } => {
+                Self::Retry(error.into())
+            }
+        }
+    }
+}
+
+impl From<client::Error> for Failure {
+    fn from(error: client::Error) -> Self {
+        match error {
+            client::Error::Unreachable { .. } | client::Error::Answered { .. } => {
+                Self::Retry(error.into())
+            }
+        }
+    }
+}

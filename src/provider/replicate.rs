@@ -1,0 +1,380 @@
+//! Replicate's HTTP API, also spoken by Cog servers: predictions are created, looked at, cancelled and listed.
+//!
+//! Replicate knows no idempotency key; our id goes along in the input as `genflow_id`, by which the list of
+//! predictions finds it again (https://replicate.com/docs/reference/http).
+
+use chrono::DateTime;
+use reqwest::Response;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use super::{Error, Poll, Provider, Submission};
+use crate::domain::{ErrorCode, EventError, ProviderName, Spec, WorkflowId};
+use crate::http::retry_after;
+use crate::telemetry::events::ProviderStateUnknown;
+use crate::temporal::steps::Job;
+
+/// Pages of the list that a look-up reads at most; a page has 100 predictions.
+const PAGES: usize = 10;
+/// How far a provider's clock may be behind ours when it stamps a prediction.
+const CLOCK_SKEW_MS: i64 = 10 * 60 * 1000;
+
+#[derive(Deserialize)]
+struct Prediction {
+    id: String,
+    status: String,
+    #[serde(default)]
+    input: Value,
+    #[serde(default)]
+    output: Value,
+    #[serde(default)]
+    error: Value,
+    #[serde(default)]
+    logs: Option<String>,
+    #[serde(default)]
+    created_at: Option<String>,
+    #[serde(default)]
+    urls: Urls,
+}
+
+#[derive(Default, Deserialize)]
+struct Urls {
+    #[serde(default)]
+    get: String,
+    #[serde(default)]
+    cancel: String,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    #[serde(default)]
+    next: Option<String>,
+    results: Vec<Prediction>,
+}
+
+pub(super) async fn submit(provider: &Provider, workflow: &WorkflowId, spec: &Spec) -> Submission {
+    let (model, input) = match input(provider, workflow, spec) {
+        Ok(built) => built,
+        Err(message) => {
+            return Submission::Refused(EventError::new(ErrorCode::InvalidRequest, &message, false));
+        }
+    };
+    let (url, body) = match model.split_once(':') {
+        Some((_, version)) => (
+            provider.at("v1/predictions"),
+            json!({"version": version, "input": input}),
+        ),
+        None => (
+            provider.at(&format!("v1/models/{model}/predictions")),
+            json!({"input": input}),
+        ),
+    };
+    let request = provider
+        .authorised(provider.submitting.post(url))
+        .header("idempotency-key", workflow.as_str())
+        .json(&body);
+    let response = match request.send().await {
+        Ok(response) => response,
+        // Not connected: no byte of the request was written.
+        Err(error) if error.is_connect() || error.is_builder() => {
+            let error = EventError::new(
+                ErrorCode::ProviderFailed,
+                &format!("not connected: {error}"),
+                true,
+            );
+            return Submission::NotAccepted { error, after: None };
+        }
+        Err(error) => return Submission::Unknown(format!("the submit was not answered: {error}")),
+    };
+    answer(provider, response).await
+}
+
+/// Says what the provider's answer to a submit means. Only a complete answer refuses.
+async fn answer(provider: &Provider, response: Response) -> Submission {
+    let status = response.status();
+    let after = retry_after(response.headers());
+    let body = match response.bytes().await {
+        Ok(body) => body,
+        Err(error) => {
+            return Submission::Unknown(format!(
+                "the answer with status {status} broke off: {error}"
+            ));
+        }
+    };
+    let detail = detail(&body);
+    let error = |code, retryable| {
+        EventError::new(
+            code,
+            &format!("status {}: {detail}", status.as_u16()),
+            retryable,
+        )
+    };
+    match status.as_u16() {
+        200..=299 => match serde_json::from_slice::<Prediction>(&body) {
+            Ok(prediction) => Submission::Accepted(job(provider, &prediction)),
+            Err(error) => Submission::Unknown(format!(
+                "the answer with status {status} is not readable: {error}"
+            )),
+        },
+        401 | 403 => Submission::Refused(error(ErrorCode::ProviderAuth, false)),
+        402 => Submission::Refused(error(ErrorCode::ProviderQuota, true)),
+        408 | 429 => Submission::NotAccepted {
+            error: error(ErrorCode::ProviderQuota, true),
+            after,
+        },
+        400 | 422 => Submission::Refused(error(refusal(&detail), false)),
+        400..=499 => Submission::Refused(error(ErrorCode::ProviderRefused, false)),
+        500 | 501 | 503 => Submission::NotAccepted {
+            error: error(ErrorCode::ProviderFailed, true),
+            after,
+        },
+        _ => Submission::Unknown(format!("answered with status {status}: {detail}")),
+    }
+}
+
+pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> {
+    let url = provider
+        .own(&job.status_url)
+        .unwrap_or_else(|| provider.at(&format!("v1/predictions/{}", job.id)));
+    let prediction: Prediction = ask(provider.authorised(provider.asking.get(url))).await?;
+    match prediction.status.as_str() {
+        "starting" | "processing" | "queued" => Ok(running(&prediction)),
+        "succeeded" => Ok(Poll::Succeeded {
+            outputs: outputs(&prediction.output),
+            cost_usd: None,
+        }),
+        "failed" => {
+            let said = text_of(&prediction.error);
+            let code = match refusal(&said) {
+                ErrorCode::ContentPolicy => ErrorCode::ContentPolicy,
+                _ => ErrorCode::ProviderFailed,
+            };
+            Ok(Poll::Failed(EventError::new(code, &said, false)))
+        }
+        "canceled" | "aborted" => Ok(Poll::Failed(EventError::new(
+            ErrorCode::ProviderFailed,
+            "the job was cancelled at the provider",
+            true,
+        ))),
+        // A state of a later version of the API: go on looking rather than lose what was paid for.
+        unknown => {
+            ProviderStateUnknown {
+                provider: ProviderName::Replicate,
+                state: unknown,
+            }
+            .emit();
+            Ok(running(&prediction))
+        }
+    }
+}
+
+pub(super) async fn cancel(provider: &Provider, job: &Job) -> Result<(), Error> {
+    let url = provider
+        .own(&job.cancel_url)
+        .unwrap_or_else(|| provider.at(&format!("v1/predictions/{}/cancel", job.id)));
+    match ask::<Value>(provider.authorised(provider.asking.post(url))).await {
+        // Gone: there is nothing to end.
+        Ok(_) | Err(Error::Status(404 | 410, _)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) async fn find(
+    provider: &Provider,
+    workflow: &WorkflowId,
+    since: i64,
+) -> Result<Option<Job>, Error> {
+    let mut url = provider.at("v1/predictions");
+    for _ in 0..PAGES {
+        let page: Page = ask(provider.authorised(provider.asking.get(&url))).await?;
+        let ours = |prediction: &&Prediction| {
+            prediction.input.get("genflow_id").and_then(Value::as_str) == Some(workflow.as_str())
+        };
+        if let Some(found) = page.results.iter().find(ours) {
+            return Ok(Some(job(provider, found)));
+        }
+        let oldest = page
+            .results
+            .last()
+            .and_then(|prediction| prediction.created_at.as_deref());
+        let oldest = oldest.and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+        if oldest.is_some_and(|at| at.timestamp_millis() < since - CLOCK_SKEW_MS) {
+            return Ok(None);
+        }
+        match page.next.as_deref().and_then(|next| provider.own(next)) {
+            Some(next) => url = next,
+            None => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+async fn ask<T: serde::de::DeserializeOwned>(request: reqwest::RequestBuilder) -> Result<T, Error> {
+    let response = request.send().await.map_err(Error::Unreachable)?;
+    let status = response.status();
+    if !status.is_success() {
+        return Err(Error::Status(
+            status.as_u16(),
+            retry_after(response.headers()),
+        ));
+    }
+    let body = response.bytes().await.map_err(Error::Unreachable)?;
+    serde_json::from_slice(&body).map_err(|error| Error::Unreadable(error.to_string()))
+}
+
+/// Returns the model and the prediction's input: ours, with the request's `params` merged over.
+fn input(
+    provider: &Provider,
+    workflow: &WorkflowId,
+    spec: &Spec,
+) -> Result<(String, Map<String, Value>), String> {
+    let (model, mut input, params, urls) = match spec {
+        Spec::Image(image) => (
+            &image.model,
+            json!({
+                "prompt": image.prompt, "style": image.style,
+                "width": image.width, "height": image.height, "num_outputs": image.num_images,
+            }),
+            &image.params,
+            &image.input_urls,
+        ),
+        Spec::Video(video) => (
+            &video.model,
+            json!({
+                "prompt": video.prompt, "style": video.style,
+                "duration": video.duration, "resolution": video.resolution, "fps": video.fps,
+            }),
+            &video.params,
+            &video.input_urls,
+        ),
+        Spec::Batch(_) => return Err("a batch is no single job".to_owned()),
+    };
+    if !urls.is_empty() {
+        input["input_urls"] = json!(urls);
+    }
+    for (name, text) in params {
+        input[name] = serde_json::from_str(text)
+            .map_err(|error| format!("params.{name} is not JSON text: {error}"))?;
+    }
+    input["genflow_id"] = json!(workflow.as_str());
+    let Value::Object(input) = input else {
+        return Err("the input is no object".to_owned());
+    };
+    Ok((
+        model
+            .clone()
+            .unwrap_or_else(|| provider.config.model.clone()),
+        input,
+    ))
+}
+
+fn job(provider: &Provider, prediction: &Prediction) -> Job {
+    Job {
+        provider: ProviderName::Replicate,
+        kind: provider.kind,
+        id: prediction.id.chars().take(256).collect(),
+        status_url: prediction.urls.get.clone(),
+        cancel_url: prediction.urls.cancel.clone(),
+    }
+}
+
+fn running(prediction: &Prediction) -> Poll {
+    Poll::Running {
+        stage: prediction.status.clone(),
+        percent: percent(prediction.logs.as_deref().unwrap_or_default()),
+    }
+}
+
+/// Finds the last `NN%` of a log: models print their progress bar there.
+fn percent(logs: &str) -> Option<i32> {
+    let before = logs.rsplit_once('%')?.0;
+    let digits: Vec<char> = before
+        .chars()
+        .rev()
+        .take_while(char::is_ascii_digit)
+        .take(4)
+        .collect();
+    let number: i32 = digits.into_iter().rev().collect::<String>().parse().ok()?;
+    (0..=100).contains(&number).then_some(number)
+}
+
+/// Collects the URLs of an output: models answer with one, with a list, or with an object of them.
+fn outputs(output: &Value) -> Vec<Url> {
+    match output {
+        Value::String(text) => Url::parse(text).into_iter().collect(),
+        Value::Array(items) => items.iter().flat_map(outputs).collect(),
+        Value::Object(fields) => fields.values().flat_map(outputs).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Vec::new(),
+    }
+}
+
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "the provider gave no reason".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Tells a refusal for the content from one for the input by the words that providers use.
+fn refusal(said: &str) -> ErrorCode {
+    let said = said.to_lowercase();
+    let policy = [
+        "nsfw",
+        "content policy",
+        "flagged as sensitive",
+        "safety",
+        "moderation",
+    ];
+    if policy.iter().any(|word| said.contains(word)) {
+        ErrorCode::ContentPolicy
+    } else {
+        ErrorCode::InvalidRequest
+    }
+}
+
+fn detail(body: &[u8]) -> String {
+    let parsed: Option<Value> = serde_json::from_slice(body).ok();
+    let named = parsed
+        .as_ref()
+        .and_then(|value| value.get("detail").or_else(|| value.get("error")));
+    named.map_or_else(
+        || String::from_utf8_lossy(body).chars().take(200).collect(),
+        text_of,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_read_from_the_last_bar_of_the_log() {
+        assert_eq!(percent("  5%|#   |\n 45%|####"), Some(45));
+        assert_eq!(percent("100%|####"), Some(100));
+        assert_eq!(percent("no bar"), None);
+        assert_eq!(percent("9999%"), None);
+    }
+
+    #[test]
+    fn outputs_come_as_one_url_a_list_or_an_object() {
+        let one = json!("https://a/1");
+        let many = json!(["https://a/1", "https://a/2"]);
+        let named = json!({"video": "https://a/1", "seed": 7});
+
+        assert_eq!(
+            [one, many, named].map(|output| outputs(&output).len()),
+            [1, 2, 1]
+        );
+    }
+
+    #[test]
+    fn words_about_content_tell_a_policy_refusal_from_a_bad_input() {
+        assert_eq!(refusal("NSFW content detected"), ErrorCode::ContentPolicy);
+        assert_eq!(
+            refusal("width must be a multiple of 8"),
+            ErrorCode::InvalidRequest
+        );
+    }
+}

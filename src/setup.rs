@@ -1,0 +1,139 @@
+//! `genflow setup`: topics, schemas, search attributes, retention. May be run again, and leaves alone what is there.
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::avro::{self, Ours};
+use crate::config::{self, Config};
+use crate::kafka::admin;
+use crate::registry::Registry;
+use crate::temporal::admin::{self as temporal, Attribute, Change};
+
+/// How long engines may take to answer: setup is often run beside their start.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Sets everything up and tells what was done, a line each.
+///
+/// # Errors
+/// The first engine that does not answer or refuses what is needed.
+pub async fn run(config: &Config, grow: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    // Temporal first: its retention bounds the dedup window, and that the retention of requests.
+    let report = temporal::ensure(&config.temporal, PATIENCE).await?;
+    tell_temporal(config, &report, out)?;
+    let window = dedup_window(config.intake.dedup_window, report.retention);
+    if window > bound(report.retention) {
+        writeln!(
+            out,
+            "warning: DEDUP_WINDOW is {}, more than nine tenths of Temporal's retention of {}: an old record may run twice",
+            span(window),
+            span(report.retention),
+        )?;
+    }
+    admin::wait_ready(&config.kafka, PATIENCE).await?;
+    for topic in admin::ensure_topics(&config.kafka, window, grow).await? {
+        writeln!(out, "{topic}")?;
+    }
+    register(config, out).await
+}
+
+/// Returns the age above which a record is `too_old`: as configured, else nine tenths of the retention.
+pub fn dedup_window(configured: Option<Duration>, retention: Duration) -> Duration {
+    configured.unwrap_or_else(|| bound(retention))
+}
+
+fn bound(retention: Duration) -> Duration {
+    retention * 9 / 10
+}
+
+fn tell_temporal(
+    config: &Config,
+    report: &temporal::Report,
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
+    for (name, outcome) in &report.attributes {
+        match outcome {
+            Attribute::Created => writeln!(out, "search attribute {name}: created"),
+            Attribute::Exists => writeln!(out, "search attribute {name}: exists"),
+            Attribute::Refused(why) => writeln!(
+                out,
+                "search attribute {name}: refused ({why}), add it as a Keyword by hand"
+            ),
+        }?;
+    }
+    let (namespace, now) = (&config.temporal.namespace, span(report.retention));
+    match &report.change {
+        Change::Kept => writeln!(out, "namespace {namespace}: retention is {now}"),
+        Change::Raised { from } => writeln!(
+            out,
+            "namespace {namespace}: retention raised from {} to {now}",
+            span(*from)
+        ),
+        Change::Refused(why) => writeln!(
+            out,
+            "namespace {namespace}: retention is {now}, raising it was refused ({why})"
+        ),
+    }
+}
+
+/// Registers each schema under its topics' subjects, then fixes the subjects' compatibility.
+async fn register(config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
+    let registry = Registry::new(&config.schema_registry_url)?;
+    for (topic, ours) in subjects(&config.kafka.topics) {
+        let subject = format!("{topic}-value");
+        let id = registry.id_of(&subject, ours).await;
+        let id = id.with_context(|| registry.base().to_owned())?;
+        registry.set_full_transitive(&subject).await?;
+        writeln!(out, "schema {subject}: {}, id {id}", ours.name)?;
+    }
+    Ok(())
+}
+
+fn subjects(topics: &config::Topics) -> [(&str, &'static Ours); 6] {
+    [
+        (&topics.requests, &avro::REQUEST),
+        (&topics.commands, &avro::COMMAND),
+        (&topics.events, &avro::EVENT),
+        (&topics.results, &avro::EVENT),
+        (&topics.notifications, &avro::RECEIPT),
+        (&topics.notifications_dlq, &avro::EVENT),
+    ]
+}
+
+/// Returns a span of time in its largest whole unit.
+fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    for (unit, name) in [(86_400, "d"), (3600, "h"), (60, "m")] {
+        if seconds >= unit && seconds.is_multiple_of(unit) {
+            return format!("{}{name}", seconds / unit);
+        }
+    }
+    format!("{seconds}s")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dedup_window_is_nine_tenths_of_the_retention_unless_configured() {
+        let day = Duration::from_secs(86_400);
+
+        assert_eq!(dedup_window(None, day * 30), day * 27);
+        assert_eq!(dedup_window(Some(day), day * 30), day);
+    }
+
+    #[test]
+    fn spans_are_told_in_their_largest_whole_unit() {
+        for (seconds, text) in [
+            (30 * 86_400, "30d"),
+            (90_000, "25h"),
+            (120, "2m"),
+            (90, "90s"),
+            (0, "0s"),
+        ] {
+            assert_eq!(span(Duration::from_secs(seconds)), text);
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! All that is Temporal: no other module but `worker` names its crates.
+
+pub mod activities;
+pub mod admin;
+pub mod client;
+pub mod steps;
+mod submit;
+pub mod workflows;

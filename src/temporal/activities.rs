@@ -1,0 +1,88 @@
+//! The side effects: each activity publishes the events it was handed, then does its own work.
+//!
+//! Business failures are Ok values; an Err leaves the events unconfirmed and is tried again by Temporal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use temporalio_common::error::ApplicationFailure;
+use temporalio_macros::activities;
+use temporalio_sdk::activities::{ActivityContext, ActivityError};
+
+use super::steps::{Fetch, Fetched, Finish, Submit, Submitted};
+use super::submit;
+use crate::work::{Aborted, Work};
+
+/// The activities of all workflows.
+pub struct Activities {
+    /// What they work with.
+    pub work: Arc<Work>,
+}
+
+#[activities]
+impl Activities {
+    /// Publishes STARTED and submits the job once.
+    #[activity(name = "submit.v1")]
+    pub async fn submit(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: Submit,
+    ) -> Result<Submitted, ActivityError> {
+        submit::run(&self.work, &ctx, input).await
+    }
+
+    /// Waits for the job; returns a milestone, or the stored outputs.
+    #[activity(name = "fetch.v1")]
+    pub async fn fetch(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: Fetch,
+    ) -> Result<Fetched, ActivityError> {
+        let cancelled = ctx.cancelled();
+        alive(&ctx, self.work.fetch(input, cancelled)).await
+    }
+
+    /// Ends the run: provider job, manifest, outcome.
+    #[activity(name = "finish.v1")]
+    pub async fn finish(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: Finish,
+    ) -> Result<(), ActivityError> {
+        alive(&ctx, self.work.finish(input)).await
+    }
+}
+
+/// Does the work and lets the server know all the while that this worker lives.
+pub(super) async fn alive<T>(
+    ctx: &ActivityContext,
+    work: impl Future<Output = Result<T, Aborted>>,
+) -> Result<T, ActivityError> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        ctx.record_heartbeat(()).await?;
+        tokio::select! {
+            done = &mut work => return done.map_err(failure),
+            () = tokio::time::sleep(every(ctx)) => {}
+        }
+    }
+}
+
+/// Returns the time between two signs of life.
+pub(super) fn every(ctx: &ActivityContext) -> Duration {
+    ctx.info()
+        .heartbeat_timeout
+        .unwrap_or(Duration::from_secs(10))
+        / 3
+}
+
+pub(super) fn failure(aborted: Aborted) -> ActivityError {
+    match aborted {
+        Aborted::Cancelled => ActivityError::cancelled(),
+        Aborted::Again(error) => ActivityError::application(
+            ApplicationFailure::builder(error)
+                .type_name("genflow.Again".to_owned())
+                .build(),
+        ),
+    }
+}

@@ -1,0 +1,290 @@
+//! Sets up a Temporal namespace: search attributes and retention.
+//!
+//! Hosted servers refuse both to an ordinary key; what is there already is then enough, and what is refused is told.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use temporalio_client::errors::ClientConnectError;
+use temporalio_client::tonic::{Code, IntoRequest as _, Response, Status};
+use temporalio_client::{Connection, ConnectionOptions};
+use temporalio_common::protos::temporal::api::enums::v1::IndexedValueType;
+use temporalio_common::protos::temporal::api::namespace::v1::NamespaceConfig;
+use temporalio_common::protos::temporal::api::operatorservice::v1::{
+    AddSearchAttributesRequest, ListSearchAttributesRequest,
+};
+use temporalio_common::protos::temporal::api::workflowservice::v1::{
+    DescribeNamespaceRequest, UpdateNamespaceRequest,
+};
+
+use crate::config;
+
+/// Search attributes that runs are started with, all of type Keyword.
+pub const SEARCH_ATTRIBUTES: [&str; 3] = ["GenUser", "GenKind", "GenBatch"];
+/// How long closed runs are remembered, where we may set it: the bound of the dedup window.
+pub const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Why the namespace could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server does not answer.
+    #[error("no Temporal server answers at {url}")]
+    Unreachable {
+        /// As configured.
+        url: String,
+        /// What the client says.
+        #[source]
+        source: Box<ClientConnectError>,
+    },
+    /// It took too long over a call.
+    #[error("the Temporal server did not answer {0} in time")]
+    Late(&'static str),
+    /// The namespace is not there.
+    #[error("Temporal has no namespace {0}")]
+    NoNamespace(String),
+    /// A call was refused.
+    #[error("Temporal refuses {call}")]
+    Refused {
+        /// Which.
+        call: &'static str,
+        /// What it says.
+        #[source]
+        source: Box<Status>,
+    },
+}
+
+/// What was done to the namespace.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Each search attribute, in order.
+    pub attributes: Vec<(&'static str, Attribute)>,
+    /// How long closed runs are remembered now.
+    pub retention: Duration,
+    /// How it came to be so.
+    pub change: Change,
+}
+
+/// What was done about a search attribute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attribute {
+    /// It was not there.
+    Created,
+    /// It was there.
+    Exists,
+    /// It is not there, and the server would not add it.
+    Refused(String),
+}
+
+/// What was done about retention.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was long enough.
+    Kept,
+    /// It was shorter.
+    Raised {
+        /// What it was.
+        from: Duration,
+    },
+    /// It is shorter, and the server would not raise it.
+    Refused(String),
+}
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Waits for the server, adds the search attributes and raises the retention where it is lower than [`RETENTION`].
+///
+/// # Errors
+/// The server does not answer within `patience`, or the namespace is not there or not ours to see.
+pub async fn ensure(temporal: &config::Temporal, patience: Duration) -> Result<Report, Error> {
+    let connection = wait_ready(temporal, patience).await?;
+    let current = retention(&connection, &temporal.namespace).await?;
+    let (retention, change) = match current {
+        current if current >= RETENTION => (current, Change::Kept),
+        from => match raise_retention(&connection, &temporal.namespace).await {
+            Ok(()) => (RETENTION, Change::Raised { from }),
+            Err(Error::Refused { source, .. }) => (from, Change::Refused(told(&source))),
+            Err(error) => return Err(error),
+        },
+    };
+    Ok(Report {
+        attributes: attributes(&connection, &temporal.namespace).await?,
+        retention,
+        change,
+    })
+}
+
+/// Returns how long the namespace remembers closed runs.
+///
+/// # Errors
+/// The server does not answer within `patience`, or the namespace is not there or not ours to see.
+pub async fn retention_in_force(
+    temporal: &config::Temporal,
+    patience: Duration,
+) -> Result<Duration, Error> {
+    let connection = wait_ready(temporal, patience).await?;
+    retention(&connection, &temporal.namespace).await
+}
+
+/// Waits until the server's frontend answers.
+///
+/// # Errors
+/// [`Error::Unreachable`] when it did not within `patience`.
+pub async fn wait_ready(
+    temporal: &config::Temporal,
+    patience: Duration,
+) -> Result<Connection, Error> {
+    let deadline = Instant::now() + patience;
+    let options = || {
+        ConnectionOptions::new(temporal.url.clone())
+            .identity("genflow-setup".to_owned())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .maybe_api_key(temporal.api_key.as_ref().map(|key| key.expose().to_owned()))
+            .build()
+    };
+    loop {
+        // The time-out of the options covers the connection alone, not the first call on it.
+        let attempt = tokio::time::timeout(CALL_TIMEOUT, Connection::connect(options()));
+        match attempt.await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(_)) | Err(_) if Instant::now() < deadline => {}
+            Ok(Err(source)) => {
+                return Err(Error::Unreachable {
+                    url: temporal.url.to_string(),
+                    source: Box::new(source),
+                });
+            }
+            Err(_) => return Err(Error::Late("the connection")),
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+async fn retention(connection: &Connection, namespace: &str) -> Result<Duration, Error> {
+    let request = DescribeNamespaceRequest {
+        namespace: namespace.to_owned(),
+        ..Default::default()
+    };
+    let mut service = connection.workflow_service();
+    let described = service.describe_namespace(request.into_request());
+    let described = match call("DescribeNamespace", described).await {
+        Ok(described) => described,
+        Err(Error::Refused { source, .. }) if source.code() == Code::NotFound => {
+            return Err(Error::NoNamespace(namespace.to_owned()));
+        }
+        Err(error) => return Err(error),
+    };
+    let ttl = described
+        .config
+        .and_then(|config| config.workflow_execution_retention_ttl);
+    Ok(ttl
+        .and_then(|ttl| u64::try_from(ttl.seconds).ok())
+        .map(Duration::from_secs)
+        .unwrap_or_default())
+}
+
+async fn raise_retention(connection: &Connection, namespace: &str) -> Result<(), Error> {
+    let config = NamespaceConfig {
+        workflow_execution_retention_ttl: RETENTION.try_into().ok(),
+        ..Default::default()
+    };
+    let request = UpdateNamespaceRequest {
+        namespace: namespace.to_owned(),
+        config: Some(config),
+        ..Default::default()
+    };
+    let mut service = connection.workflow_service();
+    let updated = service.update_namespace(request.into_request());
+    call("UpdateNamespace", updated).await.map(|_| ())
+}
+
+async fn attributes(
+    connection: &Connection,
+    namespace: &str,
+) -> Result<Vec<(&'static str, Attribute)>, Error> {
+    let there = existing(connection, namespace).await.unwrap_or_default();
+    let mut done = Vec::new();
+    for name in SEARCH_ATTRIBUTES {
+        let outcome = if there.contains_key(name) {
+            Attribute::Exists
+        } else {
+            add(connection, namespace, name).await?
+        };
+        done.push((name, outcome));
+    }
+    Ok(done)
+}
+
+/// Returns the custom search attributes; a server that does not list them may still have them.
+async fn existing(connection: &Connection, namespace: &str) -> Result<HashMap<String, i32>, Error> {
+    let request = ListSearchAttributesRequest {
+        namespace: namespace.to_owned(),
+    };
+    let mut service = connection.operator_service();
+    let listed = service.list_search_attributes(request.into_request());
+    let listed = call("ListSearchAttributes", listed).await?;
+    Ok(listed.custom_attributes)
+}
+
+async fn add(
+    connection: &Connection,
+    namespace: &str,
+    name: &'static str,
+) -> Result<Attribute, Error> {
+    let keyword = IndexedValueType::Keyword as i32;
+    let request = AddSearchAttributesRequest {
+        namespace: namespace.to_owned(),
+        search_attributes: [(name.to_owned(), keyword)].into(),
+    };
+    let mut service = connection.operator_service();
+    let added = service.add_search_attributes(request.into_request());
+    match call("AddSearchAttributes", added).await {
+        Ok(_) => Ok(Attribute::Created),
+        Err(Error::Refused { source, .. }) if source.code() == Code::AlreadyExists => {
+            Ok(Attribute::Exists)
+        }
+        Err(Error::Refused { source, .. }) => Ok(Attribute::Refused(told(&source))),
+        Err(error) => Err(error),
+    }
+}
+
+async fn call<T>(
+    name: &'static str,
+    answer: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(CALL_TIMEOUT, answer).await {
+        Ok(Ok(answer)) => Ok(answer.into_inner()),
+        Ok(Err(source)) => Err(Error::Refused {
+            call: name,
+            source: Box::new(source),
+        }),
+        Err(_) => Err(Error::Late(name)),
+    }
+}
+
+fn told(status: &Status) -> String {
+    match status.message() {
+        "" => status.code().description().to_owned(),
+        message => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[tokio::test]
+    async fn a_server_that_does_not_answer_is_named() {
+        let mut temporal = Config::load(|_| None).unwrap().temporal;
+        temporal.url = "http://127.0.0.1:1".parse().unwrap();
+
+        let error = wait_ready(&temporal, Duration::ZERO).await.err().unwrap();
+
+        assert_eq!(
+            error.to_string(),
+            "no Temporal server answers at http://127.0.0.1:1/"
+        );
+    }
+}

@@ -1,0 +1,365 @@
+//! Starts, finds, cancels and asks runs, and says plainly what the server's answer means.
+
+use std::time::Duration;
+
+use ring::digest;
+use temporalio_client::errors::{WorkflowInteractionError, WorkflowStartError};
+use temporalio_client::tonic::{self, Code, IntoRequest as _};
+use temporalio_client::{
+    Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient as _, Priority,
+    WorkflowCancelOptions, WorkflowDescribeOptions, WorkflowHandle, WorkflowIdReusePolicy,
+    WorkflowQueryOptions, WorkflowStartOptions,
+};
+use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest;
+use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributes};
+
+use super::steps::{Start, Status};
+use super::workflows::{claimed, generation::Generation};
+use crate::config;
+use crate::domain::{Priority as Order, RequestId, WorkflowId, hex};
+
+/// The tenant of a run.
+pub const GEN_USER: &str = "GenUser";
+/// What a run makes.
+pub const GEN_KIND: &str = "GenKind";
+/// The batch a run belongs to.
+pub const GEN_BATCH: &str = "GenBatch";
+
+/// A connection to the Temporal server.
+#[derive(Clone)]
+pub struct Temporal {
+    client: Client,
+    task_queue: String,
+}
+
+/// What a start came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Started {
+    /// A new run, durable.
+    New,
+    /// A run with the same content is there.
+    Duplicate,
+    /// A run with other content, or of something else, has the id.
+    Conflict,
+    /// The id was cancelled before the request came.
+    Claimed,
+}
+
+/// What a cancel came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// The run was asked to end.
+    Asked,
+    /// It has ended already.
+    Over,
+    /// No run has the id yet; now a claim has it.
+    Claimed,
+}
+
+/// Why the server did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no connection to it.
+    #[error("the Temporal server at {url} is unreachable")]
+    Unreachable {
+        /// Where it should be.
+        url: String,
+        /// What the client says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It answered with an error; none of ours is final, so the caller tries again.
+    #[error("the Temporal server answered {code:?}")]
+    Answered {
+        /// Its status code.
+        code: Code,
+        /// What it says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// A run outlives its deadline by so much before the server itself ends it: a backstop (contract, rule 7).
+const BACKSTOP: Duration = Duration::from_secs(7 * 24 * 3600);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a status query may wait for a worker.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a start is tried whose id comes and goes: retention may end it between two calls.
+const STARTS: u32 = 3;
+/// Temporal refuses longer fairness keys.
+const LONGEST_FAIRNESS_KEY: usize = 64;
+
+impl Temporal {
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`].
+    pub async fn connect(config: &config::Temporal) -> Result<Self, Error> {
+        let unreachable = |source| Error::Unreachable {
+            url: config.url.to_string(),
+            source,
+        };
+        let options = ConnectionOptions::new(config.url.clone())
+            .identity(identity())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .maybe_api_key(config.api_key.as_ref().map(|key| key.expose().to_owned()))
+            .build();
+        let connection = Connection::connect(options)
+            .await
+            .map_err(|error| unreachable(error.into()))?;
+        let options = ClientOptions::new(config.namespace.clone()).build();
+        let client = Client::new(connection, options).map_err(|error| unreachable(error.into()))?;
+        Ok(Self {
+            client,
+            task_queue: config.task_queue.clone(),
+        })
+    }
+
+    /// Returns the SDK's client, for a worker.
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Starts a run, unless its id is taken; then says by whom.
+    ///
+    /// # Errors
+    /// When the server did not decide.
+    pub async fn start(
+        &self,
+        start: &Start,
+        priority: Order,
+        fingerprint: &str,
+    ) -> Result<Started, Error> {
+        let workflow = start.request.run(start.retry);
+        let options = || {
+            let mut attributes = vec![
+                SearchAttributeKey::keyword(GEN_USER).value_set(start.user.as_str().to_owned()),
+                SearchAttributeKey::keyword(GEN_KIND)
+                    .value_set(start.spec.kind().as_str().to_owned()),
+            ];
+            if let Some(batch) = &start.batch {
+                attributes
+                    .push(SearchAttributeKey::keyword(GEN_BATCH).value_set(batch.to_string()));
+            }
+            let mut fair = Priority::default();
+            fair.priority_key = Some(priority.key());
+            fair.fairness_key = Some(fairness_key(start.user.as_str()));
+            WorkflowStartOptions::new(self.task_queue.clone(), workflow.to_string())
+                .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
+                .execution_timeout(Duration::from_millis(start.timeout_ms) + BACKSTOP)
+                .search_attributes(SearchAttributes::new(attributes))
+                .priority(fair)
+                .static_details(fingerprint.to_owned())
+                .build()
+        };
+        for _ in 0..STARTS {
+            match self
+                .client
+                .start_workflow(Generation::run, start.clone(), options())
+                .await
+            {
+                Ok(_) => return Ok(Started::New),
+                Err(WorkflowStartError::AlreadyStarted { .. }) => {}
+                Err(error) => return Err(answered(error)),
+            }
+            if let Some(there) = self.known(&workflow, fingerprint).await? {
+                return Ok(there);
+            }
+        }
+        Err(Error::Answered {
+            code: Code::Aborted,
+            source: "the id comes and goes".into(),
+        })
+    }
+
+    /// Says who has an id; `None` if nobody has.
+    ///
+    /// # Errors
+    /// When the server did not answer.
+    pub async fn known(
+        &self,
+        workflow: &WorkflowId,
+        fingerprint: &str,
+    ) -> Result<Option<Started>, Error> {
+        let described = match self
+            .handle(workflow)
+            .describe(WorkflowDescribeOptions::default())
+            .await
+        {
+            Ok(described) => described,
+            Err(WorkflowInteractionError::NotFound(_)) => return Ok(None),
+            Err(error) => return Err(answered(error)),
+        };
+        if described.workflow_type() == claimed::NAME {
+            return Ok(Some(Started::Claimed));
+        }
+        let same = described.static_details() == Some(fingerprint);
+        Ok(Some(if same {
+            Started::Duplicate
+        } else {
+            Started::Conflict
+        }))
+    }
+
+    /// Asks a request's run to end; an id that nobody has yet is claimed, so that its request never starts.
+    ///
+    /// # Errors
+    /// When the server did not decide.
+    pub async fn cancel(&self, request: &RequestId, reason: &str) -> Result<Cancelled, Error> {
+        let workflow = request.run(0);
+        for _ in 0..STARTS {
+            let handle = self.handle(&workflow);
+            match handle.describe(WorkflowDescribeOptions::default()).await {
+                // Temporal answers Ok to the cancel of a closed run, so look first.
+                Ok(described) if described.close_time().is_some() => return Ok(Cancelled::Over),
+                Ok(_) => {
+                    let options = WorkflowCancelOptions::builder()
+                        .reason(reason.to_owned())
+                        .build();
+                    handle.cancel(options).await.map_err(answered)?;
+                    return Ok(Cancelled::Asked);
+                }
+                Err(WorkflowInteractionError::NotFound(_)) => {}
+                Err(error) => return Err(answered(error)),
+            }
+            let options = WorkflowStartOptions::new(self.task_queue.clone(), workflow.to_string())
+                .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
+                .build();
+            match self
+                .client
+                .start_workflow(claimed::Claimed::run, reason.to_owned(), options)
+                .await
+            {
+                Ok(_) => return Ok(Cancelled::Claimed),
+                Err(WorkflowStartError::AlreadyStarted { .. }) => {}
+                Err(error) => return Err(answered(error)),
+            }
+        }
+        Err(Error::Answered {
+            code: Code::Aborted,
+            source: "the id comes and goes".into(),
+        })
+    }
+
+    /// Asks a run how far it is; without a worker that answers, the server says what it knows.
+    ///
+    /// # Errors
+    /// When the server did not answer.
+    pub async fn status(&self, workflow: &WorkflowId) -> Result<Option<Status>, Error> {
+        let handle = self.handle(workflow);
+        let described = match handle.describe(WorkflowDescribeOptions::default()).await {
+            Ok(described) => described,
+            Err(WorkflowInteractionError::NotFound(_)) => return Ok(None),
+            Err(error) => return Err(answered(error)),
+        };
+        let query = handle.query(Generation::status, (), WorkflowQueryOptions::default());
+        if let Ok(Ok(status)) = tokio::time::timeout(QUERY_TIMEOUT, query).await {
+            return Ok(Some(status));
+        }
+        let millis = |time: Option<std::time::SystemTime>| {
+            let gone = time
+                .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
+                .unwrap_or_default();
+            i64::try_from(gone.as_millis()).unwrap_or(i64::MAX)
+        };
+        Ok(Some(Status {
+            request_id: workflow
+                .as_str()
+                .split('~')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+            state: format!("{:?}", described.status()).to_lowercase(),
+            stage: Some("no worker answered: this is what the server knows".to_owned()),
+            started_at: millis(described.start_time()),
+            updated_at: millis(described.close_time().or(described.start_time())),
+            ..Status::default()
+        }))
+    }
+
+    /// Tells whether the run of that id has closed; one that is not there has not.
+    ///
+    /// # Errors
+    /// When the server did not answer.
+    pub async fn is_closed(&self, workflow: &WorkflowId) -> Result<bool, Error> {
+        match self.handle(workflow).describe(WorkflowDescribeOptions::default()).await {
+            Ok(described) => Ok(described.close_time().is_some()),
+            Err(WorkflowInteractionError::NotFound(_)) => Ok(false),
+            Err(error) => Err(answered(error)),
+        }
+    }
+
+    /// Returns how long the namespace keeps closed runs.
+    ///
+    /// # Errors
+    /// When the server did not answer.
+    pub async fn retention(&self) -> Result<Duration, Error> {
+        let request = DescribeNamespaceRequest {
+            namespace: self.client.namespace(),
+            ..DescribeNamespaceRequest::default()
+        };
+        let answer = self
+            .client
+            .connection()
+            .workflow_service()
+            .describe_namespace(request.into_request())
+            .await;
+        let config = answer
+            .map_err(answered)?
+            .into_inner()
+            .config
+            .unwrap_or_default();
+        let seconds = config
+            .workflow_execution_retention_ttl
+            .map_or(0, |kept| kept.seconds);
+        Ok(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+    }
+
+    fn handle(&self, workflow: &WorkflowId) -> WorkflowHandle<Client, Generation> {
+        self.client
+            .get_workflow_handle::<Generation>(workflow.to_string())
+    }
+}
+
+fn identity() -> String {
+    format!("genflow-{}", std::process::id())
+}
+
+/// Temporal refuses keys above 64 bytes: longer ones go as the first 32 hex digits of their SHA-256.
+fn fairness_key(user: &str) -> String {
+    if user.len() <= LONGEST_FAIRNESS_KEY {
+        return user.to_owned();
+    }
+    hex(digest::digest(&digest::SHA256, user.as_bytes()).as_ref())
+        .chars()
+        .take(32)
+        .collect()
+}
+
+fn answered(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    let mut code = Code::Unknown;
+    while let Some(inner) = cause {
+        if let Some(status) = inner.downcast_ref::<tonic::Status>() {
+            code = status.code();
+        }
+        cause = inner.source();
+    }
+    Error::Answered {
+        code,
+        source: error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_user_has_a_short_fairness_key_of_its_own() {
+        assert_eq!(fairness_key("ann"), "ann");
+        let long = "ä".repeat(33);
+        assert_eq!(fairness_key(&long).len(), 32);
+        assert_ne!(fairness_key(&long), fairness_key(&"ö".repeat(33)));
+    }
+}

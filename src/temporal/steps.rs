@@ -1,0 +1,244 @@
+//! What goes between a workflow and its activities: inputs, outputs, the record of a submit.
+//!
+//! These stand in histories that later versions replay: fields are added with a default, never removed or retyped.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Steps;
+use crate::domain::{
+    ErrorCode, Event, EventError, Generated, Identity, Journal, Kind, Notify, Output, Progress,
+    ProviderName, RequestId, Spec, UserId, WorkflowId,
+};
+
+/// The input of `generation.v1`: all that a run needs to know.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Start {
+    /// The request.
+    pub request: RequestId,
+    /// 0 for its first run.
+    #[serde(default)]
+    pub retry: u32,
+    /// The batch it is an item of.
+    #[serde(default)]
+    pub batch: Option<RequestId>,
+    /// The tenant.
+    pub user: UserId,
+    /// What to make; never a batch.
+    pub spec: Spec,
+    /// Given back in every event.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+    /// Whom to notify, sealed.
+    #[serde(default)]
+    pub notify: Option<Notify>,
+    /// Deadline, counted from the workflow's start.
+    pub timeout_ms: u64,
+    /// Bounds and pauses of the steps.
+    pub steps: Steps,
+    /// Task queue of `fetch`.
+    pub fetch_queue: String,
+    /// W3C trace context of the request's record.
+    #[serde(default)]
+    pub traceparent: Option<String>,
+    /// Goes along on continue-as-new.
+    #[serde(default)]
+    pub journal: Journal,
+}
+
+impl Start {
+    /// Returns what all events of the run have in common.
+    pub fn identity(&self, run_id: &str) -> Identity {
+        Identity {
+            request: self.request.clone(),
+            retry: self.retry,
+            batch: self.batch.clone(),
+            user: self.user.clone(),
+            kind: self.spec.kind(),
+            run_id: run_id.to_owned(),
+            notify: self.notify.clone(),
+            metadata: self.metadata.clone(),
+        }
+    }
+}
+
+/// What every activity gets: the events to publish before its own work, and whose they are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Handed {
+    /// The run; names store path, temp folder and the provider's idempotency key.
+    pub workflow: WorkflowId,
+    /// All that is unconfirmed, in order.
+    pub events: Vec<Event>,
+    /// W3C trace context.
+    #[serde(default)]
+    pub traceparent: Option<String>,
+}
+
+/// The input of `submit.v1`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Submit {
+    /// Events to publish first.
+    pub handed: Handed,
+    /// What to make.
+    pub spec: Spec,
+    /// How often a submit that was not accepted is sent.
+    pub attempts: u32,
+    /// When the workflow started, in milliseconds since the epoch.
+    pub started_at: i64,
+}
+
+/// What came of `submit.v1`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Submitted {
+    /// The provider took the job.
+    Accepted {
+        /// The job.
+        job: Job,
+        /// How often it was sent.
+        attempts: u32,
+    },
+    /// The result was in the store already.
+    Adopted(Generated),
+    /// There will be no job.
+    Refused(EventError),
+}
+
+/// The record of an attempt of `submit`, kept at the server (contract, promise 3).
+///
+/// Attempt n may send only if n = 1, or if this record carries n − 1 and says `NotAccepted`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The attempt that wrote it.
+    pub number: u32,
+    /// What is known of its submit.
+    pub state: Sent,
+    /// How often any attempt has sent.
+    pub sends: u32,
+}
+
+/// What is known of a submit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sent {
+    /// No byte was written, or the provider's own complete answer refused it.
+    NotAccepted,
+    /// It may have reached the provider.
+    Maybe,
+}
+
+/// A job at a provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Which outside API has it.
+    pub provider: ProviderName,
+    /// What made it: images or a video; picks the configured endpoint.
+    pub kind: Kind,
+    /// The provider's name for it.
+    pub id: String,
+    /// Where to look.
+    pub status_url: String,
+    /// Where to end it.
+    pub cancel_url: String,
+}
+
+/// The input of `fetch.v1`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Fetch {
+    /// Events to publish first.
+    pub handed: Handed,
+    /// The job.
+    pub job: Job,
+    /// What was told last.
+    #[serde(default)]
+    pub told: Option<Told>,
+    /// Whether another milestone may be told.
+    pub may_tell: bool,
+    /// Shortest time between two milestones.
+    pub progress_every_ms: u64,
+}
+
+/// A milestone that became a PROGRESS event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    /// What it said.
+    pub progress: Progress,
+    /// When, in milliseconds since the epoch.
+    pub at: i64,
+}
+
+/// What came of `fetch.v1`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fetched {
+    /// The job came on; fetch again.
+    Milestone(Progress),
+    /// The outputs are in the store.
+    Stored {
+        /// The files, in the provider's order.
+        outputs: Vec<Output>,
+        /// What the provider said it costs.
+        #[serde(default)]
+        cost_usd: Option<f64>,
+    },
+    /// There is no result.
+    Failed(EventError),
+}
+
+/// The input of `finish.v1`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Finish {
+    /// All events that are unconfirmed; the last is the outcome.
+    pub handed: Handed,
+    /// What may still run at the provider.
+    pub leftover: Leftover,
+    /// What is made.
+    pub spec: Spec,
+    /// When the workflow started, in milliseconds since the epoch.
+    pub started_at: i64,
+}
+
+/// What may still run at the provider when a run ends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leftover {
+    /// Nothing.
+    None,
+    /// This job.
+    Job(Job),
+    /// `submit` did not tell: look it up by our id.
+    Unknown,
+}
+
+/// The answer of the query `status`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The request.
+    pub request_id: String,
+    /// `VIDEO`, `IMAGE` or `BATCH`.
+    pub kind: String,
+    /// `queued`, `submitting`, `generating`, `finishing`, `completed`, `failed` or `cancelled`.
+    pub state: String,
+    /// The provider's word for what it does.
+    pub stage: Option<String>,
+    /// 0 to 100.
+    pub percent: i32,
+    /// The provider's name for the job.
+    pub provider_job_id: Option<String>,
+    /// How often the job was sent to the provider.
+    pub attempts: u32,
+    /// Milliseconds since the epoch.
+    pub started_at: i64,
+    /// Milliseconds since the epoch.
+    pub updated_at: i64,
+    /// Why it did not complete.
+    pub error: Option<EventError>,
+}
+
+impl Submitted {
+    /// Says that there will be no job.
+    pub fn refused(code: ErrorCode, message: &str, retryable: bool) -> Self {
+        Self::Refused(EventError::new(code, message, retryable))
+    }
+}

@@ -1,0 +1,283 @@
+//! `submit.v1`: at most one submit is ever sent for a run (contract, promise 3).
+//!
+//! The server keeps the record of the last attempt, [`Attempt`]. Attempt n may send only if n = 1, or if that record
+//! carries n − 1 and says that nothing was accepted. Right before the send the record becomes "maybe", by a heartbeat
+//! that the server answers: if it says that this is no longer the current attempt, nothing is sent.
+//!
+//! The SDK's own heartbeats are queued and throttled, and one that says less could overtake the fence. So before the
+//! fence only raw calls are made, and after it the SDK is told nothing but "maybe" until the answer is known.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use temporalio_client::tonic::{Code, IntoRequest as _};
+use temporalio_common::error::ApplicationFailure;
+use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads};
+use temporalio_common::protos::temporal::api::workflowservice::v1::RecordActivityTaskHeartbeatRequest;
+use temporalio_sdk::activities::{ActivityContext, ActivityError};
+
+use super::activities::{every, failure};
+use super::steps::{Attempt, Job, Sent, Submit, Submitted};
+use crate::domain::ErrorCode;
+use crate::failpoint;
+use crate::provider::{Provider, Submission};
+use crate::work::{Aborted, Work, call};
+
+/// How often a job is looked for before it counts as not there: a list may lag behind what was accepted.
+const LOOKS: u32 = 5;
+/// Pause between two looks.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+
+pub(super) async fn run(
+    work: &Work,
+    ctx: &ActivityContext,
+    input: Submit,
+) -> Result<Submitted, ActivityError> {
+    let number = ctx.info().attempt;
+    let previous: Option<Attempt> = ctx.heartbeat_details().deserialize()?;
+    let sends = previous.map_or(0, |record| record.sends);
+    if may_send(number, previous) {
+        send(work, ctx, &input, sends).await
+    } else {
+        reconcile(work, ctx, &input, sends).await
+    }
+}
+
+fn may_send(number: u32, previous: Option<Attempt>) -> bool {
+    let cleared =
+        |record: Attempt| record.number == number - 1 && record.state == Sent::NotAccepted;
+    number == 1 || previous.is_some_and(cleared)
+}
+
+async fn send(
+    work: &Work,
+    ctx: &ActivityContext,
+    input: &Submit,
+    sends: u32,
+) -> Result<Submitted, ActivityError> {
+    let number = ctx.info().attempt;
+    let record = |state, sends| Attempt {
+        number,
+        state,
+        sends,
+    };
+    store(ctx, record(Sent::NotAccepted, sends)).await?;
+    if let Some(adopted) = before(work, ctx, input).await? {
+        return Ok(adopted);
+    }
+    failpoint::hit("submit.fencing");
+    store(ctx, record(Sent::Maybe, sends + 1)).await?;
+    failpoint::hit("submit.sending");
+
+    let provider = work.providers.of(input.spec.kind());
+    let submitting = async {
+        let began = std::time::Instant::now();
+        let submission = provider.submit(&input.handed.workflow, &input.spec).await;
+        tally(provider, &submission, began.elapsed());
+        submission
+    };
+    let submission = telling(ctx, record(Sent::Maybe, sends + 1), submitting).await?;
+    failpoint::hit("submit.sent");
+    match submission {
+        Submission::Accepted(job) => Ok(Submitted::Accepted {
+            job,
+            attempts: sends + 1,
+        }),
+        Submission::Refused(error) => Ok(Submitted::Refused(error)),
+        Submission::NotAccepted { error, .. } if sends + 1 >= input.attempts => {
+            Ok(Submitted::Refused(error))
+        }
+        Submission::NotAccepted { error, after } => {
+            // Goes to the server with the failure itself: the next attempt finds it.
+            ctx.record_heartbeat(record(Sent::NotAccepted, sends + 1))
+                .await?;
+            let failure = ApplicationFailure::builder(anyhow!("{}", error.message))
+                .type_name("genflow.NotAccepted".to_owned());
+            Err(ActivityError::application(
+                failure.maybe_next_retry_delay(after).build(),
+            ))
+        }
+        Submission::Unknown(why) => {
+            tracing::warn!(workflow = %input.handed.workflow, why, "submit is ambiguous");
+            let looked = telling(ctx, record(Sent::Maybe, sends + 1), look(work, input)).await??;
+            found(work, ctx, looked, sends + 1).await
+        }
+    }
+}
+
+/// What comes before the fence: the events, and a look whether the result is there already.
+async fn before(
+    work: &Work,
+    ctx: &ActivityContext,
+    input: &Submit,
+) -> Result<Option<Submitted>, ActivityError> {
+    // Shorter than the heartbeat time-out: until the fence nobody tells the server that this attempt lives.
+    let most = every(ctx) * 2;
+    let publishing = tokio::time::timeout(most, work.publish(&input.handed));
+    publishing
+        .await
+        .map_err(|_| failure(Aborted::Again(anyhow!("publishing took too long"))))?
+        .map_err(failure)?;
+    let manifest = work
+        .store
+        .manifest(&input.handed.workflow)
+        .await
+        .context("the store was not read");
+    Ok(manifest
+        .map_err(|error| failure(error.into()))?
+        .map(|manifest| Submitted::Adopted(manifest.result)))
+}
+
+/// An earlier attempt may have sent: looks for its job, and never sends.
+async fn reconcile(
+    work: &Work,
+    ctx: &ActivityContext,
+    input: &Submit,
+    sends: u32,
+) -> Result<Submitted, ActivityError> {
+    let record = Attempt {
+        number: ctx.info().attempt,
+        state: Sent::Maybe,
+        sends,
+    };
+    let looking = async {
+        work.publish(&input.handed).await.map_err(failure)?;
+        look(work, input).await
+    };
+    let looked = telling(ctx, record, looking).await??;
+    found(work, ctx, looked, sends).await
+}
+
+async fn look(work: &Work, input: &Submit) -> Result<Option<Job>, ActivityError> {
+    let provider = work.providers.of(input.spec.kind());
+    for _ in 0..LOOKS {
+        let found = call(
+            provider,
+            "find",
+            provider.find(&input.handed.workflow, input.started_at),
+        )
+        .await;
+        if let Some(job) = found.map_err(|error| failure(Aborted::Again(error.into())))? {
+            return Ok(Some(job));
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+    Ok(None)
+}
+
+/// Says what came of an ambiguous submit: its job, or, by config, another submit, or the end.
+async fn found(
+    work: &Work,
+    ctx: &ActivityContext,
+    job: Option<Job>,
+    sends: u32,
+) -> Result<Submitted, ActivityError> {
+    if let Some(job) = job {
+        return Ok(Submitted::Accepted {
+            job,
+            attempts: sends,
+        });
+    }
+    let why = "it is not known whether the provider took the job";
+    if !work.settings.submit_ambiguous_resubmit {
+        return Ok(Submitted::refused(ErrorCode::SubmitAmbiguous, why, true));
+    }
+    ctx.record_heartbeat(Attempt {
+        number: ctx.info().attempt,
+        state: Sent::NotAccepted,
+        sends,
+    })
+    .await?;
+    Err(failure(Aborted::Again(anyhow!(
+        "{why}: it is sent again, as configured"
+    ))))
+}
+
+/// Works, and tells the server all the while that this attempt lives and may have sent.
+async fn telling<T>(
+    ctx: &ActivityContext,
+    record: Attempt,
+    work: impl Future<Output = T>,
+) -> Result<T, ActivityError> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        ctx.record_heartbeat(record).await?;
+        tokio::select! {
+            done = &mut work => return Ok(done),
+            () = tokio::time::sleep(every(ctx)) => {}
+        }
+    }
+}
+
+/// Stores the record at the server and waits for its answer.
+///
+/// An attempt that is no longer the current one, or whose run shall end, goes no further.
+async fn store(ctx: &ActivityContext, record: Attempt) -> Result<(), ActivityError> {
+    let data = serde_json::to_vec(&record)?;
+    let metadata = [("encoding".to_owned(), b"json/plain".to_vec())].into();
+    let details = Payloads {
+        payloads: vec![Payload {
+            metadata,
+            data,
+            ..Payload::default()
+        }],
+    };
+    let request = RecordActivityTaskHeartbeatRequest {
+        namespace: ctx.info().namespace.clone(),
+        task_token: ctx.info().task_token.clone(),
+        details: Some(details),
+        ..RecordActivityTaskHeartbeatRequest::default()
+    };
+    let answer = ctx
+        .client()
+        .connection()
+        .workflow_service()
+        .record_activity_task_heartbeat(request.into_request())
+        .await;
+    match answer {
+        Ok(answer) if answer.get_ref().cancel_requested => Err(ActivityError::cancelled()),
+        Ok(_) => Ok(()),
+        Err(status) if status.code() == Code::NotFound => Err(ActivityError::cancelled()),
+        Err(status) => Err(failure(Aborted::Again(
+            anyhow!(status).context("the record was not stored"),
+        ))),
+    }
+}
+
+fn tally(provider: &Provider, submission: &Submission, elapsed: Duration) {
+    let outcome = match submission {
+        Submission::Accepted(_) => "ok",
+        Submission::Refused(_) => "refused",
+        Submission::NotAccepted { .. } => "not_accepted",
+        Submission::Unknown(_) => "unknown",
+    };
+    crate::telemetry::events::ProviderCalled {
+        provider: provider.name(),
+        step: "submit",
+        outcome,
+        elapsed,
+    }
+    .emit();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(number: u32, state: Sent) -> Option<Attempt> {
+        Some(Attempt {
+            number,
+            state,
+            sends: 1,
+        })
+    }
+
+    #[test]
+    fn only_a_first_attempt_or_one_whose_predecessor_was_not_accepted_may_send() {
+        assert!(may_send(1, None));
+        assert!(may_send(2, record(1, Sent::NotAccepted)));
+        assert!(!may_send(2, None));
+        assert!(!may_send(2, record(1, Sent::Maybe)));
+        assert!(!may_send(3, record(1, Sent::NotAccepted)));
+    }
+}

@@ -1,0 +1,403 @@
+//! `generation.v1`: carries one request from its start to its one published outcome.
+//!
+//! Section 3 of the contract, in code. The workflow decides events; they ride as the input of the next activity,
+//! which publishes them before its own work. Nothing here may depend on anything but the input and the history.
+
+#![deny(clippy::disallowed_methods)]
+
+use std::cell::Cell;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use temporalio_common::RetryPolicy;
+use temporalio_common::error::ApplicationFailure;
+use temporalio_macros::{workflow, workflow_methods};
+use temporalio_sdk::workflows;
+use temporalio_sdk::{
+    ActivityCancellationType, ActivityExecutionError, ActivityOptions, TimerOptions, TimerResult,
+    WorkflowCancellationToken, WorkflowContext, WorkflowContextView, WorkflowResult,
+    WorkflowTermination,
+};
+
+use crate::domain::{ErrorCode, EventError, Generated, Identity, Journal, Outcome};
+use crate::temporal::activities::Activities;
+use crate::temporal::steps::{
+    Fetch, Fetched, Finish, Handed, Job, Leftover, Start, Status, Submit, Submitted, Told,
+};
+
+/// Longest try of `submit`: publishing, the look into the store, the send, the look-up.
+const SUBMIT_TRY: Duration = Duration::from_secs(300);
+/// Longest try of `finish`; its steps are bounded well below (contract, rule 7).
+const FINISH_TRY: Duration = Duration::from_secs(300);
+/// `fetch` waits for the provider; the deadline ends it, not this.
+const FETCH_TRY: Duration = Duration::from_secs(8 * 24 * 3600);
+/// Pause before `finish` is scheduled again, should it ever fail.
+const FINISH_AGAIN: Duration = Duration::from_secs(5);
+/// The failure type by which the sweep knows that a run ended by itself.
+pub const FAILED: &str = "genflow.Failed";
+
+/// One run of one request.
+#[workflow]
+#[derive(Default)]
+pub struct Generation {
+    status: Status,
+}
+
+#[workflow_methods]
+impl Generation {
+    /// Carries one request to its end.
+    #[run(name = "generation.v1")]
+    pub async fn run(ctx: &mut WorkflowContext<Self>, start: Start) -> WorkflowResult<Generated> {
+        let mut run = Run::open(ctx, start);
+        let ending = drive(ctx, &mut run).await;
+        run.journal.close(&run.identity, now(ctx), ending.outcome);
+        finish(ctx, &run, ending.leftover).await;
+        run.result(ctx)
+    }
+
+    /// Tells how far the run is.
+    #[query]
+    pub fn status(&self, _: &WorkflowContextView) -> Status {
+        self.status.clone()
+    }
+}
+
+type Context = WorkflowContext<Generation>;
+
+/// What a run knows of itself.
+struct Run {
+    start: Start,
+    identity: Identity,
+    journal: Journal,
+    started_at: i64,
+    /// Ends the running activity; the workflow's cancel and the deadline both cancel it.
+    scope: WorkflowCancellationToken,
+    expired: Cell<bool>,
+}
+
+/// How it ends, and what may still run at the provider.
+struct Ending {
+    outcome: Outcome,
+    leftover: Leftover,
+}
+
+impl Run {
+    fn open(ctx: &Context, mut start: Start) -> Self {
+        let info = ctx.info();
+        let identity = start.identity(info.run_id());
+        let mut journal = std::mem::take(&mut start.journal);
+        let started_at = info.start_time().map(millis).unwrap_or_default();
+        journal.open(&identity, started_at);
+        ctx.state_mut(|state| {
+            state.status = Status {
+                request_id: start.request.to_string(),
+                kind: start.spec.kind().as_str().to_owned(),
+                state: "queued".to_owned(),
+                started_at,
+                updated_at: started_at,
+                ..Status::default()
+            };
+        });
+        let scope = ctx.cancellation_token().child_token();
+        Self {
+            start,
+            identity,
+            journal,
+            started_at,
+            scope,
+            expired: Cell::new(false),
+        }
+    }
+
+    fn handed(&self) -> Handed {
+        Handed {
+            workflow: self.start.request.run(self.start.retry),
+            events: self.journal.unconfirmed.clone(),
+            traceparent: self.start.traceparent.clone(),
+        }
+    }
+
+    /// Time until the deadline, which counts from the workflow's start and not from its first task.
+    fn left(&self, ctx: &Context) -> Duration {
+        let gone = u64::try_from(now(ctx) - self.started_at).unwrap_or(0);
+        Duration::from_millis(self.start.timeout_ms.saturating_sub(gone))
+    }
+
+    fn options(&self, try_for: Duration) -> ActivityOptions {
+        let steps = self.start.steps;
+        ActivityOptions::with_start_to_close_timeout(try_for)
+            .heartbeat_timeout(Duration::from_millis(steps.heartbeat_ms))
+            .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
+            .cancellation_token(self.scope.clone())
+            .retry_policy(
+                RetryPolicy::builder()
+                    .initial_interval(Duration::from_millis(steps.backoff_ms))
+                    .backoff_coefficient(2.0)
+                    .maximum_interval(Duration::from_millis(
+                        steps.backoff_max_ms.max(steps.backoff_ms),
+                    ))
+                    .build(),
+            )
+            .build()
+    }
+
+    /// The end that somebody asked for: by the deadline, or by a cancel.
+    fn asked(&self, leftover: Leftover) -> Ending {
+        let outcome = if self.expired.get() {
+            let message = format!("not done within {} ms", self.start.timeout_ms);
+            failed(ErrorCode::DeadlineExceeded, &message, true)
+        } else {
+            Outcome::Cancelled
+        };
+        Ending { outcome, leftover }
+    }
+
+    fn completed(
+        &self,
+        ctx: &Context,
+        fetched: Vec<crate::domain::Output>,
+        job: &Job,
+        cost_usd: Option<f64>,
+    ) -> Ending {
+        let generated = Generated {
+            outputs: fetched,
+            provider: job.provider.as_str().to_owned(),
+            provider_job_id: job.id.clone(),
+            elapsed_ms: now(ctx) - self.started_at,
+            cost_usd,
+        };
+        Ending {
+            outcome: Outcome::Completed(generated),
+            leftover: Leftover::None,
+        }
+    }
+
+    /// Closes the run as its outcome says (contract, rule 7).
+    fn result(self, ctx: &Context) -> WorkflowResult<Generated> {
+        match self.journal.outcome {
+            Some(Outcome::Completed(generated)) => {
+                show(ctx, |status| "completed".clone_into(&mut status.state));
+                Ok(generated)
+            }
+            Some(Outcome::Failed(error)) => {
+                let failure = ApplicationFailure::builder(anyhow::anyhow!(
+                    "{}: {}",
+                    error.code.as_str(),
+                    error.message
+                ))
+                .type_name(FAILED.to_owned())
+                .non_retryable(true)
+                .build();
+                show(ctx, |status| {
+                    "failed".clone_into(&mut status.state);
+                    status.error = Some(error);
+                });
+                Err(failure.into())
+            }
+            Some(Outcome::Cancelled) | None => {
+                show(ctx, |status| "cancelled".clone_into(&mut status.state));
+                Err(WorkflowTermination::cancelled())
+            }
+        }
+    }
+}
+
+/// Submits, then fetches until the result is stored; a cancel or the deadline ends it.
+async fn drive(ctx: &Context, run: &mut Run) -> Ending {
+    let left = run.left(ctx);
+    if left.is_zero() && !run.scope.is_cancelled() {
+        let outcome = failed(
+            ErrorCode::NotStartedInTime,
+            "the deadline was over before the first step",
+            true,
+        );
+        return Ending {
+            outcome,
+            leftover: Leftover::None,
+        };
+    }
+    if run.scope.is_cancelled() {
+        return run.asked(Leftover::None);
+    }
+    let detached = WorkflowCancellationToken::new();
+    let mut deadline = ctx.timer(
+        TimerOptions::builder(left)
+            .cancellation_token(detached)
+            .build(),
+    );
+
+    // The handle of the activity stays: after the cancel its real end is awaited (contract, rule 6).
+    macro_rules! within_deadline {
+        ($activity:expr) => {{
+            let mut activity = $activity;
+            loop {
+                workflows::select! {
+                    result = activity => break result,
+                    timer = deadline => if matches!(timer, TimerResult::Fired) {
+                        run.expired.set(true);
+                        run.scope.cancel_with_reason("deadline");
+                    },
+                }
+            }
+        }};
+    }
+
+    show(ctx, |status| "submitting".clone_into(&mut status.state));
+    let upto = run.journal.next;
+    let submit = ctx.execute_activity(Activities::submit, run.submit(), run.options(SUBMIT_TRY));
+    let job = match within_deadline!(submit) {
+        Ok(Submitted::Accepted { job, attempts }) => {
+            run.journal.confirm(upto);
+            show(ctx, |status| {
+                "generating".clone_into(&mut status.state);
+                status.provider_job_id = Some(job.id.clone());
+                status.attempts = attempts;
+                status.updated_at = now(ctx);
+            });
+            job
+        }
+        Ok(Submitted::Adopted(generated)) => {
+            run.journal.confirm(upto);
+            return Ending {
+                outcome: Outcome::Completed(generated),
+                leftover: Leftover::None,
+            };
+        }
+        Ok(Submitted::Refused(error)) => {
+            run.journal.confirm(upto);
+            return Ending {
+                outcome: Outcome::Failed(error),
+                leftover: Leftover::None,
+            };
+        }
+        Err(error) => return run.without(&error, Leftover::Unknown, ErrorCode::SubmitAmbiguous),
+    };
+
+    let mut told = None;
+    let mut tellings = 0;
+    loop {
+        if run.scope.is_cancelled() {
+            return run.asked(Leftover::Job(job));
+        }
+        let upto = run.journal.next;
+        let input = run.fetch(&job, told.as_ref(), tellings);
+        let mut options = run.options(FETCH_TRY);
+        options.task_queue = Some(run.start.fetch_queue.clone());
+        let fetch = ctx.execute_activity(Activities::fetch, input, options);
+        match within_deadline!(fetch) {
+            Ok(Fetched::Milestone(progress)) => {
+                run.journal.confirm(upto);
+                run.journal.progress(&run.identity, now(ctx), &progress);
+                show(ctx, |status| {
+                    status.stage = Some(progress.stage.clone());
+                    status.percent = progress.percent;
+                    status.updated_at = now(ctx);
+                });
+                told = Some(Told {
+                    progress,
+                    at: now(ctx),
+                });
+                tellings += 1;
+            }
+            Ok(Fetched::Stored { outputs, cost_usd }) => {
+                run.journal.confirm(upto);
+                return run.completed(ctx, outputs, &job, cost_usd);
+            }
+            Ok(Fetched::Failed(error)) => {
+                run.journal.confirm(upto);
+                return Ending {
+                    outcome: Outcome::Failed(error),
+                    leftover: Leftover::None,
+                };
+            }
+            Err(error) => {
+                return run.without(&error, Leftover::Job(job), ErrorCode::ResultUnavailable);
+            }
+        }
+    }
+}
+
+impl Run {
+    fn submit(&self) -> Submit {
+        Submit {
+            handed: self.handed(),
+            spec: self.start.spec.clone(),
+            attempts: self.start.steps.submit_attempts,
+            started_at: self.started_at,
+        }
+    }
+
+    fn fetch(&self, job: &Job, told: Option<&Told>, tellings: u32) -> Fetch {
+        Fetch {
+            handed: self.handed(),
+            job: job.clone(),
+            told: told.cloned(),
+            may_tell: tellings < self.start.steps.progress_most,
+            progress_every_ms: self.start.steps.progress_every_ms,
+        }
+    }
+
+    /// The end when an activity ended without a result: asked for, or a fault that no retry mends.
+    fn without(
+        &self,
+        error: &ActivityExecutionError,
+        leftover: Leftover,
+        code: ErrorCode,
+    ) -> Ending {
+        if self.scope.is_cancelled() {
+            return self.asked(leftover);
+        }
+        Ending {
+            outcome: failed(code, &error.to_string(), true),
+            leftover,
+        }
+    }
+}
+
+/// Publishes the outcome: detached from cancellation, without a last attempt, again should it ever fail.
+async fn finish(ctx: &Context, run: &Run, leftover: Leftover) {
+    show(ctx, |status| {
+        "finishing".clone_into(&mut status.state);
+        status.updated_at = now(ctx);
+    });
+    let input = Finish {
+        handed: run.handed(),
+        leftover,
+        spec: run.start.spec.clone(),
+        started_at: run.started_at,
+    };
+    loop {
+        let detached = Some(WorkflowCancellationToken::new());
+        let mut options = run.options(FINISH_TRY);
+        options.cancellation_token.clone_from(&detached);
+        if ctx
+            .execute_activity(Activities::finish, input.clone(), options)
+            .await
+            .is_ok()
+        {
+            return;
+        }
+        let pause = TimerOptions::builder(FINISH_AGAIN)
+            .maybe_cancellation_token(detached)
+            .build();
+        ctx.timer(pause).await;
+    }
+}
+
+fn failed(code: ErrorCode, message: &str, retryable: bool) -> Outcome {
+    Outcome::Failed(EventError::new(code, message, retryable))
+}
+
+fn show(ctx: &Context, change: impl FnOnce(&mut Status)) {
+    ctx.state_mut(|state| change(&mut state.status));
+}
+
+fn now(ctx: &Context) -> i64 {
+    ctx.workflow_time().map(millis).unwrap_or_default()
+}
+
+fn millis(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|gone| i64::try_from(gone.as_millis()).ok())
+        .unwrap_or_default()
+}

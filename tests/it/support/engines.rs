@@ -1,0 +1,79 @@
+//! The engines of this run: started with the first test that asks, ended with the process.
+//!
+//! Their processes carry a parent-death signal: however this process ends, they end too.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use genflow::dev::engines::{Engines, Existing, Options, Ports, default_cache};
+use genflow::provider_sim::{self, Simulator};
+use tokio_util::sync::CancellationToken;
+
+/// Where the engines are.
+pub struct Running {
+    pub kafka: String,
+    pub registry: String,
+    pub temporal: String,
+    pub simulator: String,
+}
+
+/// Returns the engines, started once.
+pub fn engines() -> &'static Running {
+    static RUNNING: OnceLock<Running> = OnceLock::new();
+    RUNNING.get_or_init(|| {
+        let (told, tells) = std::sync::mpsc::channel();
+        // A thread of its own, that lives as long as the process: it holds the engines and runs the simulator.
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let engines = start().await;
+                let options = provider_sim::Options { listen: ([127, 0, 0, 1], 0).into(), job_time: Duration::from_millis(300) };
+                let simulator = Simulator::bind(options).await.unwrap();
+                let running = Running {
+                    kafka: engines.kafka_brokers.clone(),
+                    registry: engines.schema_registry_url.clone(),
+                    temporal: engines.temporal_host.clone(),
+                    simulator: format!("http://{}", simulator.address()),
+                };
+                told.send(running).unwrap();
+                simulator.run(CancellationToken::new()).await.unwrap();
+                drop(engines);
+            });
+        });
+        tells.recv().expect("the engines start")
+    })
+}
+
+async fn start() -> Engines {
+    let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    sweep(&root);
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let options = Options {
+        cache: default_cache(),
+        data: root.join(format!("engines-{}", std::process::id())),
+        guard: env!("CARGO_BIN_EXE_genflow").into(),
+        ports: Ports::Free,
+        existing: Existing {
+            kafka_brokers: set("KAFKA_BROKERS"),
+            schema_registry_url: set("SCHEMA_REGISTRY_URL"),
+            temporal_host: set("TEMPORAL_HOST"),
+        },
+        progress: Arc::new(|line: &str| eprintln!("engines: {line}")),
+    };
+    match Engines::start(&options).await {
+        Ok(engines) => engines,
+        Err(error) => panic!("the engines did not start: {error}"),
+    }
+}
+
+/// Removes what runs left that are no more.
+fn sweep(root: &Path) {
+    for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.rsplit_once('-').and_then(|(_, pid)| pid.parse::<u32>().ok());
+        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            std::fs::remove_dir_all(entry.path()).ok();
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The real binary as a process of its own: started, signalled, waited for; ended when the test is.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::eventually;
+
+/// A running `genflow`.
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `genflow` with `arguments` and these variables only; its output goes to `log`.
+    ///
+    /// It goes through the guard, so it ends with this thread even if the test is killed.
+    pub fn start(arguments: &[&str], variables: &BTreeMap<String, String>, log: PathBuf) -> Self {
+        let binary = env!("CARGO_BIN_EXE_genflow");
+        let out = File::create(&log).unwrap();
+        let parent = std::process::id().to_string();
+        let child = Command::new(binary)
+            .args(["guard", "--parent", &parent, "--", binary])
+            .args(arguments)
+            .env_clear()
+            .envs(variables)
+            .current_dir(log.parent().unwrap())
+            .stdin(Stdio::null())
+            .stdout(out.try_clone().unwrap())
+            .stderr(out)
+            .spawn()
+            .unwrap();
+        Self { child, log }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Waits for the end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        eventually("the process ends", async || child.try_wait().unwrap()).await
+    }
+
+    /// Waits until the process is stopped by SIGSTOP, as the kernel says.
+    pub async fn stopped(&self) {
+        let status = format!("/proc/{}/status", self.child.id());
+        eventually("the process stops", async || {
+            let text = std::fs::read_to_string(&status).ok()?;
+            text.lines().any(|line| line.starts_with("State:") && line.contains("stopped")).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until `text` stands in its output.
+    pub async fn says(&self, text: &str) {
+        let log = self.log.clone();
+        eventually(text, async || std::fs::read_to_string(&log).ok()?.contains(text).then_some(())).await;
+    }
+
+    /// Asks for the end, waits for it and returns what it came to.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.ended().await
+    }
+
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.child.kill().is_ok() {
+            self.child.wait().ok();
+        }
+        if std::thread::panicking() {
+            let output = self.output();
+            let lines: Vec<_> = output.lines().collect();
+            let tail = lines[lines.len().saturating_sub(40)..].join("\n");
+            eprintln!("--- the end of {}\n{tail}\n---", self.log.display());
+        }
+    }
+}
