@@ -53,7 +53,9 @@ const DEFAULTS: [(&str, &str); 6] = [
 /// An engine that could not be installed or started ([`engines::Error`] is the cause), settings at fault, a role that
 /// ended, or a sample request that did not complete.
 pub async fn run(
-    dev: Dev, lookup: impl Fn(&str) -> Option<String>, stop: CancellationToken,
+    dev: Dev,
+    lookup: impl Fn(&str) -> Option<String>,
+    stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let began = Instant::now();
     say("genflow dev: engines, roles and a provider simulator on this machine; Ctrl-C ends it");
@@ -77,7 +79,11 @@ pub async fn run(
     played
 }
 
-fn options(dev: Dev, data: &Path, lookup: &impl Fn(&str) -> Option<String>) -> anyhow::Result<Options> {
+fn options(
+    dev: Dev,
+    data: &Path,
+    lookup: &impl Fn(&str) -> Option<String>,
+) -> anyhow::Result<Options> {
     let named = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
     Ok(Options {
         cache: default_cache(),
@@ -99,31 +105,56 @@ fn engines_of(engines: &Engines) -> BTreeMap<&'static str, String> {
         ("KAFKA_BROKERS", engines.kafka_brokers.clone()),
         ("SCHEMA_REGISTRY_URL", engines.schema_registry_url.clone()),
         ("TEMPORAL_HOST", engines.temporal_host.clone()),
-        ("TEMPORAL_UI", engines.temporal_ui.clone().unwrap_or_default()),
+        (
+            "TEMPORAL_UI",
+            engines.temporal_ui.clone().unwrap_or_default(),
+        ),
     ])
 }
 
 async fn play(
-    dev: Dev, engines: &BTreeMap<&'static str, String>, data: &Path, lookup: &impl Fn(&str) -> Option<String>,
-    began: Instant, stop: &CancellationToken,
+    dev: Dev,
+    engines: &BTreeMap<&'static str, String>,
+    data: &Path,
+    lookup: &impl Fn(&str) -> Option<String>,
+    began: Instant,
+    stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let temp = data.join("temp").display().to_string();
     let config = Config::load(|name| {
-        let default = || DEFAULTS.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let default = || {
+            DEFAULTS
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
         let here = || (name == "TEMP_DIR").then(|| temp.clone());
-        engines.get(name).cloned().or_else(|| lookup(name)).or_else(here).or_else(default)
+        engines
+            .get(name)
+            .cloned()
+            .or_else(|| lookup(name))
+            .or_else(here)
+            .or_else(default)
     })?;
     let metrics = telemetry::init(&config.log)?;
-    setup::run(&config, false, &mut std::io::sink()).await.context("setup")?;
+    setup::run(&config, false, &mut std::io::sink())
+        .await
+        .context("setup")?;
     let http = match dev.ports {
-        Ports::Fixed => TcpListener::bind(config.http_addr).await.with_context(|| format!("HTTP_ADDR {} is taken", config.http_addr))?,
+        Ports::Fixed => TcpListener::bind(config.http_addr)
+            .await
+            .with_context(|| format!("HTTP_ADDR {} is taken", config.http_addr))?,
         Ports::Free => TcpListener::bind("127.0.0.1:0").await?,
     };
     let receiver = Receiver::bind(&config).await?;
     announce(engines, &config, &http, &receiver, began)?;
 
     let ending = stop.child_token();
-    let roles = Roles { intake: true, worker: true, notifier: true };
+    let roles = Roles {
+        intake: true,
+        worker: true,
+        notifier: true,
+    };
     let serving = app::run(config.clone(), roles, http, metrics, ending.clone());
     let watching = async {
         let _ends_the_roles = ending.clone().drop_guard();
@@ -149,16 +180,26 @@ async fn play(
 }
 
 fn announce(
-    engines: &BTreeMap<&'static str, String>, config: &Config, http: &TcpListener, receiver: &Receiver, began: Instant,
+    engines: &BTreeMap<&'static str, String>,
+    config: &Config,
+    http: &TcpListener,
+    receiver: &Receiver,
+    began: Instant,
 ) -> anyhow::Result<()> {
     let results: PathBuf = std::path::absolute(&config.worker.results_dir)?;
     let at = |name: &str| engines.get(name).cloned().unwrap_or_default();
-    say(&format!("ready after {:.1} s", began.elapsed().as_secs_f64()));
+    say(&format!(
+        "ready after {:.1} s",
+        began.elapsed().as_secs_f64()
+    ));
     say(&format!("  Kafka            {}", at("KAFKA_BROKERS")));
     say(&format!("  schema registry  {}", at("SCHEMA_REGISTRY_URL")));
     say(&format!("  Temporal         {}", at("TEMPORAL_HOST")));
     say(&format!("  Temporal UI      {}", at("TEMPORAL_UI")));
-    say(&format!("  metrics          http://{}/metrics", http.local_addr()?));
+    say(&format!(
+        "  metrics          http://{}/metrics",
+        http.local_addr()?
+    ));
     say(&format!("  webhooks go to   {}", receiver.url()));
     say(&format!("  results          {}\n", results.display()));
     Ok(())

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 static TLS: Once = Once::new();
 
-/// Returns a builder whose clients follow no redirect, use no proxy of the environment and never repeat a request.
-pub(crate) fn client() -> reqwest::ClientBuilder {
+/// Chooses the TLS provider of this process; every client needs it made before it, those of libraries too.
+pub(crate) fn choose_tls() {
     TLS.call_once(|| {
         // Err: another part of the process chose a provider already, which is as good.
         if rustls::crypto::ring::default_provider()
@@ -16,6 +16,11 @@ pub(crate) fn client() -> reqwest::ClientBuilder {
             tracing::debug!("a TLS provider is installed already");
         }
     });
+}
+
+/// Returns a builder whose clients follow no redirect, use no proxy of the environment and never repeat a request.
+pub(crate) fn client() -> reqwest::ClientBuilder {
+    choose_tls();
     reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())

@@ -49,21 +49,51 @@ async fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::ProviderSim { listen, job_time } => {
             stop_at_signal(&stop)?;
-            let simulator = Simulator::bind(Options { listen, job_time }).await.context("--listen")?;
-            writeln!(std::io::stdout(), "provider simulator on http://{}", simulator.address())?;
+            let simulator = Simulator::bind(Options { listen, job_time })
+                .await
+                .context("--listen")?;
+            writeln!(
+                std::io::stdout(),
+                "provider simulator on http://{}",
+                simulator.address()
+            )?;
             simulator.run(stop).await?;
             return Ok(0);
         }
         Command::Status { id, json } => {
-            return Ok(cli::run::show_status(&Config::load(variable)?, &id, json, &mut std::io::stdout()).await?);
+            return Ok(cli::run::show_status(
+                &Config::load(variable)?,
+                &id,
+                json,
+                &mut std::io::stdout(),
+            )
+            .await?);
         }
         Command::Operator(command) => {
-            return Ok(cli::run::operate(&Config::load(variable)?, &command, &mut std::io::stdout()).await?);
+            return Ok(cli::run::operate(
+                &Config::load(variable)?,
+                &command,
+                &mut std::io::stdout(),
+            )
+            .await?);
         }
-        Command::Intake => Roles { intake: true, ..Roles::default() },
-        Command::Worker => Roles { worker: true, ..Roles::default() },
-        Command::Notifier => Roles { notifier: true, ..Roles::default() },
-        Command::All => Roles { intake: true, worker: true, notifier: true },
+        Command::Intake => Roles {
+            intake: true,
+            ..Roles::default()
+        },
+        Command::Worker => Roles {
+            worker: true,
+            ..Roles::default()
+        },
+        Command::Notifier => Roles {
+            notifier: true,
+            ..Roles::default()
+        },
+        Command::All => Roles {
+            intake: true,
+            worker: true,
+            notifier: true,
+        },
     };
     stop_at_signal(&stop)?;
     let config = Config::load(variable)?;
@@ -81,7 +111,10 @@ fn variable(name: &str) -> Option<String> {
 
 /// Cancels `stop` at SIGINT or SIGTERM; a second signal ends the process at once.
 fn stop_at_signal(stop: &CancellationToken) -> anyhow::Result<()> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
     let stop = stop.clone();
     tokio::spawn(async move {
         for first in [true, false] {
@@ -102,7 +135,10 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<Faults>() {
         return USAGE;
     }
-    match (error.downcast_ref::<cli::Error>(), error.downcast_ref::<engines::Error>()) {
+    match (
+        error.downcast_ref::<cli::Error>(),
+        error.downcast_ref::<engines::Error>(),
+    ) {
         (Some(error), _) => error.exit_code(),
         (_, Some(engines::Error::Missing(_))) => UNAVAILABLE,
         (None, Some(_) | None) => 1,

@@ -20,7 +20,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
 
 use self::memory::{Known, Memory};
 use self::plan::{Notification, Target};
@@ -34,6 +33,7 @@ use crate::kafka::producer::{Message, Producer};
 use crate::kafka::{Headers, Record};
 use crate::registry::{self, Registry};
 use crate::seal::{self, Sealer};
+use crate::telemetry::events::NotificationEnded;
 
 /// Tells the world of events.
 pub struct Notifier {
@@ -289,32 +289,14 @@ fn given_up_headers(receipt: &Receipt) -> Headers {
     ]
 }
 
-// telemetry: NotificationEnded { channel, outcome, elapsed, tries }
 fn tell(receipt: &Receipt, elapsed: Duration) {
-    let (channel, outcome) = (receipt.channel.as_str(), receipt.outcome.as_str());
-    let (event, tries) = (&receipt.event_id, receipt.tries);
-    match &receipt.error {
-        Some(error) if receipt.outcome == Outcome::GivenUp => {
-            let reason = &error.code;
-            warn!(
-                channel,
-                outcome,
-                ?elapsed,
-                tries,
-                event,
-                reason,
-                "notification given up"
-            );
-        }
-        Some(_) | None => debug!(
-            channel,
-            outcome,
-            ?elapsed,
-            tries,
-            event,
-            "notification ended"
-        ),
+    NotificationEnded {
+        channel: receipt.channel.as_str(),
+        outcome: receipt.outcome.as_str(),
+        elapsed,
+        tries: u32::try_from(receipt.tries).unwrap_or(0),
     }
+    .emit();
 }
 
 fn now() -> i64 {

@@ -16,6 +16,7 @@ use schema_registry_converter::error::SRCError;
 use schema_registry_converter::schema_registry_common::{RawError, SchemaType, SuppliedSchema};
 
 use crate::avro::{self, Ours};
+use crate::http;
 
 /// Why the registry did not help.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +59,7 @@ impl Registry {
     /// # Errors
     /// When the HTTP client cannot be built.
     pub fn new(base: &str) -> Result<Self, Error> {
+        http::choose_tls();
         let base = base.trim_end_matches('/').to_owned();
         let mut settings = SrSettings::new_builder(base.clone());
         settings.set_timeout(CALL_TIMEOUT);
@@ -125,14 +127,7 @@ impl Registry {
     /// # Errors
     /// [`LevelError`].
     pub async fn set_full_transitive(&self, subject: &str) -> Result<(), LevelError> {
-        // Already installed is what is wanted; the first of several installers counts.
-        rustls::crypto::ring::default_provider()
-            .install_default()
-            .ok();
-        let client = reqwest::Client::builder()
-            .connect_timeout(CALL_TIMEOUT)
-            .timeout(CALL_TIMEOUT)
-            .build()?;
+        let client = http::client().timeout(CALL_TIMEOUT).build()?;
         // Pushed as a path segment, so it is percent-encoded whatever it holds.
         let mut url = url::Url::parse(&self.base).map_err(|_| LevelError::Base)?;
         url.path_segments_mut()

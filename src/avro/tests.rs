@@ -305,4 +305,3 @@ fn every_event_reads_back_as_it_was_written() {
         assert_eq!(read_event(&EVENT.schema, &datum).unwrap(), event);
     }
 }
-

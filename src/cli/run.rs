@@ -69,14 +69,27 @@ pub async fn cancel(config: &Config, cancel: &Cancel, out: &mut dyn Write) -> Re
 ///
 /// # Errors
 /// The id is none, or Temporal does not answer.
-pub async fn show_status(config: &Config, id: &str, json: bool, out: &mut dyn Write) -> Result<u8, Error> {
+pub async fn show_status(
+    config: &Config,
+    id: &str,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<u8, Error> {
     let (request, retry) = id.split_once('~').unwrap_or((id, "0"));
     let request = RequestId::try_from(request.to_owned());
     let request = request.map_err(|error| Error::Usage(format!("request id {error}")))?;
-    let retry = retry.parse().map_err(|_| Error::Usage(format!("{id:?} is no id of a run, want ID or ID~n")))?;
+    let retry = retry
+        .parse()
+        .map_err(|_| Error::Usage(format!("{id:?} is no id of a run, want ID or ID~n")))?;
     let unavailable = |error| Error::Unavailable(anyhow::Error::from(error));
-    let temporal = Temporal::connect(&config.temporal).await.map_err(unavailable)?;
-    match temporal.status(&request.run(retry)).await.map_err(unavailable)? {
+    let temporal = Temporal::connect(&config.temporal)
+        .await
+        .map_err(unavailable)?;
+    match temporal
+        .status(&request.run(retry))
+        .await
+        .map_err(unavailable)?
+    {
         Some(found) => status(&found, json, out).map(|()| 0),
         None => {
             writeln!(out, "nobody knows a request {id}")?;
@@ -247,8 +260,8 @@ impl From<std::io::Error> for cli::Error {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::Secret;
     use super::*;
+    use crate::config::Secret;
 
     #[test]
     fn a_status_is_a_line_a_fact() {
@@ -288,7 +301,10 @@ mod tests {
         let secret = user_secret(&master, "alice");
 
         // From Python: hmac.new(b"genflow-dev-secret-not-for-prod", b"v1:alice", "sha256")
-        assert_eq!(secret.unwrap().expose(), "whsec_mr9e0jkDou7wpYjJ5V7jmba+hnXCRO7lEVk6EwjktR8=");
+        assert_eq!(
+            secret.unwrap().expose(),
+            "whsec_mr9e0jkDou7wpYjJ5V7jmba+hnXCRO7lEVk6EwjktR8="
+        );
         assert_ne!(secret, user_secret(&master, "bob"));
     }
 }

@@ -32,9 +32,17 @@ struct Seen {
 
 impl Receiver {
     pub(super) async fn bind(_: &Config) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.context("no port for webhooks")?;
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .context("no port for webhooks")?;
         let url = format!("http://{}/webhook", listener.local_addr()?);
-        Ok(Self { listener: Mutex::new(Some(listener)), url, seen: Seen { types: Arc::new(watch::Sender::default()) } })
+        Ok(Self {
+            listener: Mutex::new(Some(listener)),
+            url,
+            seen: Seen {
+                types: Arc::new(watch::Sender::default()),
+            },
+        })
     }
 
     pub(super) fn url(&self) -> &str {
@@ -43,25 +51,53 @@ impl Receiver {
 
     /// Waits until `request` was told of its outcome.
     pub(super) async fn told(&self, request: &str) {
-        let is_end = |kind: &String| ["completed", "failed", "cancelled"].iter().any(|end| kind.ends_with(end));
+        let is_end = |kind: &String| {
+            ["completed", "failed", "cancelled"]
+                .iter()
+                .any(|end| kind.ends_with(end))
+        };
         let mut types = self.seen.types.subscribe();
-        if types.wait_for(|types| types.get(request).is_some_and(is_end)).await.is_err() {
+        if types
+            .wait_for(|types| types.get(request).is_some_and(is_end))
+            .await
+            .is_err()
+        {
             tracing::debug!("the receiver is gone");
         }
     }
 
     pub(super) async fn run(&self, stop: CancellationToken) -> anyhow::Result<()> {
-        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let listener = self
+            .listener
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let listener = listener.context("the receiver runs already")?;
-        let router = Router::new().route("/webhook", post(receive)).with_state(self.seen.clone());
-        axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await.context("the receiver of webhooks")
+        let router = Router::new()
+            .route("/webhook", post(receive))
+            .with_state(self.seen.clone());
+        axum::serve(listener, router)
+            .with_graceful_shutdown(stop.cancelled_owned())
+            .await
+            .context("the receiver of webhooks")
     }
 }
 
-async fn receive(State(seen): State<Seen>, headers: HeaderMap, Json(body): Json<Value>) -> StatusCode {
+async fn receive(
+    State(seen): State<Seen>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> StatusCode {
     let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
-    let (kind, request) = (text(body.get("type")), text(body.pointer("/data/request_id")));
-    let signed = if headers.contains_key("webhook-signature") { "signed" } else { "unsigned" };
+    let (kind, request) = (
+        text(body.get("type")),
+        text(body.pointer("/data/request_id")),
+    );
+    let signed = if headers.contains_key("webhook-signature") {
+        "signed"
+    } else {
+        "unsigned"
+    };
     super::say(&format!("  {request:<24} webhook {kind} arrived, {signed}"));
     seen.types.send_modify(|types| {
         types.insert(request, kind);

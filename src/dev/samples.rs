@@ -27,8 +27,12 @@ pub(super) async fn run(config: &Config, receiver: &Receiver) -> anyhow::Result<
     let mut failed = BTreeMap::new();
     let mut last: BTreeMap<String, i32> = BTreeMap::new();
     while !open.is_empty() {
-        let Some(event) = next(&events, &registry).await? else { continue };
-        let repeat = last.get(&event.request_id).is_some_and(|last| event.sequence <= *last);
+        let Some(event) = next(&events, &registry).await? else {
+            continue;
+        };
+        let repeat = last
+            .get(&event.request_id)
+            .is_some_and(|last| event.sequence <= *last);
         if repeat || !open.contains(&event.request_id) {
             continue;
         }
@@ -37,7 +41,10 @@ pub(super) async fn run(config: &Config, receiver: &Receiver) -> anyhow::Result<
         if event.kind_of_event.is_terminal() || event.kind_of_event == EventType::Rejected {
             open.remove(&event.request_id);
             if event.kind_of_event != EventType::Completed {
-                failed.insert(event.request_id.clone(), event.error.map_or_else(String::new, |error| error.message));
+                failed.insert(
+                    event.request_id.clone(),
+                    event.error.map_or_else(String::new, |error| error.message),
+                );
             } else {
                 receiver.told(&event.request_id).await;
             }
@@ -66,8 +73,18 @@ pub(super) async fn show_all(config: &Config, stop: &CancellationToken) -> anyho
 }
 
 fn requests(receiver: &Receiver) -> anyhow::Result<[Request; 2]> {
-    let image = ImageSpec { prompt: "a red fox in the snow".to_owned(), width: 512, height: 512, ..ImageSpec::default() };
-    let video = VideoSpec { prompt: "waves at dusk".to_owned(), duration: 5, resolution: "1280x720".to_owned(), ..VideoSpec::default() };
+    let image = ImageSpec {
+        prompt: "a red fox in the snow".to_owned(),
+        width: 512,
+        height: 512,
+        ..ImageSpec::default()
+    };
+    let video = VideoSpec {
+        prompt: "waves at dusk".to_owned(),
+        duration: 5,
+        resolution: "1280x720".to_owned(),
+        ..VideoSpec::default()
+    };
     Ok([
         request("image", Spec::Image(image), receiver)?,
         request("video", Spec::Video(video), receiver)?,
@@ -84,7 +101,13 @@ fn request(name: &str, spec: Spec, receiver: &Receiver) -> anyhow::Result<Reques
         priority: Priority::Normal,
         timeout: None,
         targets: Targets::parse(Some(receiver.url()), None, None)?,
-        notify_on: vec![EventType::Started, EventType::Completed, EventType::Failed, EventType::Cancelled, EventType::Rejected],
+        notify_on: vec![
+            EventType::Started,
+            EventType::Completed,
+            EventType::Failed,
+            EventType::Cancelled,
+            EventType::Rejected,
+        ],
         metadata: BTreeMap::from([("sent_by".to_owned(), "genflow dev".to_owned())]),
         requested_at: None,
     })
@@ -92,22 +115,43 @@ fn request(name: &str, spec: Spec, receiver: &Receiver) -> anyhow::Result<Reques
 
 async fn send(config: &Config, registry: &Registry, request: &Request) -> anyhow::Result<()> {
     let topic = &config.kafka.topics.requests;
-    let schema = registry.id_of(&format!("{topic}-value"), &avro::REQUEST).await?;
+    let schema = registry
+        .id_of(&format!("{topic}-value"), &avro::REQUEST)
+        .await?;
     let value = avro::frame(schema, &avro::write_request(request)?);
     let producer = Producer::new(&config.kafka, "samples")?;
     let key = Some(request.id.as_str().as_bytes());
-    producer.send(Message { topic, key, value: Some(&value), headers: Vec::new() }).await.context("a sample request")
+    producer
+        .send(Message {
+            topic,
+            key,
+            value: Some(&value),
+            headers: Vec::new(),
+        })
+        .await
+        .context("a sample request")
 }
 
 async fn next(events: &Tail, registry: &Registry) -> anyhow::Result<Option<Event>> {
-    let Next::Record(record) = events.next().await? else { return Ok(None) };
-    let Some(value) = record.value else { return Ok(None) };
+    let Next::Record(record) = events.next().await? else {
+        return Ok(None);
+    };
+    let Some(value) = record.value else {
+        return Ok(None);
+    };
     let (schema, datum) = avro::unframe(&value)?;
-    Ok(Some(avro::read_event(&*registry.schema(schema).await?, datum)?))
+    Ok(Some(avro::read_event(
+        &*registry.schema(schema).await?,
+        datum,
+    )?))
 }
 
 fn show(event: &Event) {
-    let mut line = format!("  {:<24} {}", event.request_id, event.kind_of_event.as_str());
+    let mut line = format!(
+        "  {:<24} {}",
+        event.request_id,
+        event.kind_of_event.as_str()
+    );
     if let Some(progress) = &event.progress {
         line.push_str(&format!(" {} % {}", progress.percent, progress.stage));
     }
@@ -115,7 +159,10 @@ fn show(event: &Event) {
         line.push_str(&format!(" {}: {}", error.code.as_str(), error.message));
     }
     for output in event.result.iter().flat_map(|result| &result.outputs) {
-        line.push_str(&format!("\n  {:<24}   {} ({}, {} bytes)", "", output.uri, output.content_type, output.bytes));
+        line.push_str(&format!(
+            "\n  {:<24}   {} ({}, {} bytes)",
+            "", output.uri, output.content_type, output.bytes
+        ));
     }
     say(&line);
 }

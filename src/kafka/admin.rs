@@ -180,7 +180,11 @@ async fn ensure(
         differences.push(difference("partitions", &partitions, &plan.partitions));
     }
     if replicas < plan.replication {
-        differences.push(difference("replication.factor", &replicas, &plan.replication));
+        differences.push(difference(
+            "replication.factor",
+            &replicas,
+            &plan.replication,
+        ));
     }
     let described = admin
         .describe_configs([&ResourceSpecifier::Topic(&plan.topic)], &patient())

@@ -8,12 +8,12 @@ mod retry;
 
 use std::time::{Duration, SystemTime};
 
+use crate::http;
+use crate::telemetry::events::NotificationRetried;
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
 use url::Url;
 
 pub(super) use self::message::body;
@@ -101,7 +101,6 @@ pub(super) struct Sender {
     backoff: Duration,
 }
 
-const USER_AGENT: &str = concat!("genflow/", env!("CARGO_PKG_VERSION"));
 /// How much of an answer is read, only that its connection can serve again.
 const LONGEST_ANSWER: usize = 16 * 1024;
 /// A `traceparent` has 55 characters; a later version of it may have more.
@@ -110,12 +109,7 @@ const LONGEST_TRACE: usize = 256;
 impl Sender {
     /// Makes a sender; makes no call.
     pub(super) fn new(config: &config::Notifier) -> Result<Self, Unusable> {
-        let mut client = Client::builder()
-            .user_agent(USER_AGENT)
-            .timeout(config.try_timeout)
-            .redirect(Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy();
+        let mut client = http::client().timeout(config.try_timeout);
         if !config.allow_private {
             client = client.dns_resolver(guard::PublicOnly);
         }
@@ -143,8 +137,12 @@ impl Sender {
             let last = self.try_once(call).await;
             let pause = match &last {
                 Err(error) if !error.is_final() && tries < self.attempts => {
-                    // telemetry: NotificationRetried { channel, error, tries }
-                    debug!(channel = "webhook", error = %error, tries, "notification not taken, trying again");
+                    NotificationRetried {
+                        channel: "WEBHOOK",
+                        error,
+                        tries,
+                    }
+                    .emit();
                     let jitter = rand::random_range(retry::JITTER);
                     retry::pause(self.backoff, tries, error.again_in(), jitter)
                 }

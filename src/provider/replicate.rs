@@ -57,7 +57,11 @@ pub(super) async fn submit(provider: &Provider, workflow: &WorkflowId, spec: &Sp
     let (model, input) = match input(provider, workflow, spec) {
         Ok(built) => built,
         Err(message) => {
-            return Submission::Refused(EventError::new(ErrorCode::InvalidRequest, &message, false));
+            return Submission::Refused(EventError::new(
+                ErrorCode::InvalidRequest,
+                &message,
+                false,
+            ));
         }
     };
     let (url, body) = match model.split_once(':') {

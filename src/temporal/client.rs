@@ -282,7 +282,11 @@ impl Temporal {
     /// # Errors
     /// When the server did not answer.
     pub async fn is_closed(&self, workflow: &WorkflowId) -> Result<bool, Error> {
-        match self.handle(workflow).describe(WorkflowDescribeOptions::default()).await {
+        match self
+            .handle(workflow)
+            .describe(WorkflowDescribeOptions::default())
+            .await
+        {
             Ok(described) => Ok(described.close_time().is_some()),
             Err(WorkflowInteractionError::NotFound(_)) => Ok(false),
             Err(error) => Err(answered(error)),

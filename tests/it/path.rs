@@ -6,10 +6,10 @@ use genflow::domain::{Event, EventType, Targets};
 use genflow::notifier::user_secret;
 use serde_json::{Value, json};
 
+use crate::support::Space;
 use crate::support::ledger::types;
 use crate::support::receiver::{Delivery, Receiver};
 use crate::support::space::{image, script, video};
-use crate::support::Space;
 
 #[tokio::test]
 async fn an_image_request_becomes_a_file_a_row_of_events_and_a_signed_webhook() {
@@ -45,7 +45,11 @@ async fn a_video_request_becomes_a_film_that_plays() {
     space.send(&request).await;
 
     let events = space.story(request.id.as_str()).await;
-    assert!(types(&events).contains(&EventType::Progress), "{:?}", types(&events));
+    assert!(
+        types(&events).contains(&EventType::Progress),
+        "{:?}",
+        types(&events)
+    );
     let completed = events.last().unwrap();
     let bytes = check_file(&space, completed, "video/mp4");
     let length = bytes.len() as u64;
@@ -66,7 +70,14 @@ fn check_fields(completed: &Event, request: &str) {
     assert_eq!(completed.kind_of_event, EventType::Completed);
     assert_eq!(completed.request_id, request);
     assert_eq!(completed.workflow_id.as_deref(), Some(request));
-    assert_eq!((completed.user_id.as_str(), completed.kind.as_str(), completed.retry), ("ann", "IMAGE", 0));
+    assert_eq!(
+        (
+            completed.user_id.as_str(),
+            completed.kind.as_str(),
+            completed.retry
+        ),
+        ("ann", "IMAGE", 0)
+    );
     assert!(completed.run_id.as_ref().is_some_and(|run| run.len() == 36));
     assert_eq!(completed.metadata["order"], "7");
     assert_eq!(completed.error, None);
@@ -75,7 +86,10 @@ fn check_fields(completed: &Event, request: &str) {
     assert_eq!(result.provider, "replicate");
     assert!(!result.provider_job_id.is_empty());
     assert!((1..60_000).contains(&result.elapsed_ms));
-    assert_eq!((result.outputs[0].width, result.outputs[0].height), (Some(64), Some(64)));
+    assert_eq!(
+        (result.outputs[0].width, result.outputs[0].height),
+        (Some(64), Some(64))
+    );
     let sealed = &completed.notify.as_ref().unwrap().sealed.0;
     assert!(!sealed.windows(12).any(|part| part == b"secret-token"));
 }
@@ -85,12 +99,19 @@ fn check_file(space: &Space, completed: &Event, content_type: &str) -> Vec<u8> {
     let result = completed.result.as_ref().unwrap();
     let output = &result.outputs[0];
     assert_eq!(output.content_type, content_type);
-    let path = url::Url::parse(&output.uri).unwrap().to_file_path().unwrap();
+    let path = url::Url::parse(&output.uri)
+        .unwrap()
+        .to_file_path()
+        .unwrap();
     assert!(path.starts_with(std::fs::canonicalize(space.results()).unwrap()));
     let bytes = std::fs::read(&path).unwrap();
     assert_eq!(bytes.len() as i64, output.bytes);
     let hash = ring::digest::digest(&ring::digest::SHA256, &bytes);
-    let hex: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = hash
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     assert_eq!(hex, output.sha256);
     let name = path.file_name().unwrap().to_string_lossy().into_owned();
     assert!(name.starts_with(&format!("0-{}.", &hex[..16])), "{name}");
@@ -105,13 +126,22 @@ fn check_file(space: &Space, completed: &Event, content_type: &str) -> Vec<u8> {
 async fn check_headers(space: &Space, request: &str) {
     for record in space.events().await.all().await {
         assert_eq!(record.key.as_deref(), Some(request.as_bytes()));
-        let header = |name: &str| record.header(name).unwrap_or_else(|| panic!("{name}")).to_owned();
+        let header = |name: &str| {
+            record
+                .header(name)
+                .unwrap_or_else(|| panic!("{name}"))
+                .to_owned()
+        };
         assert_eq!(header("ce_specversion"), "1.0");
         assert_eq!(header("ce_subject"), request);
         assert!(header("ce_type").starts_with("genflow.request."));
         assert!(!header("ce_source").is_empty());
         assert_eq!(header("content-type"), "application/avro");
-        assert_eq!(header("traceparent")[..35], TRACE[..35], "the trace id of the request's record");
+        assert_eq!(
+            header("traceparent")[..35],
+            TRACE[..35],
+            "the trace id of the request's record"
+        );
         chrono::DateTime::parse_from_rfc3339(&header("ce_time")).unwrap();
         let (id, datum) = genflow::avro::unframe(record.value.as_deref().unwrap()).unwrap();
         let schema = space.registry.schema(id).await.unwrap();
@@ -125,7 +155,10 @@ async fn check_headers(space: &Space, request: &str) {
 async fn check_result(space: &Space, completed: &Event) {
     let mut results = space.read(&space.config.kafka.topics.results).await;
     let (outcome, record) = results.event().await;
-    assert_eq!(record.key.as_deref(), completed.workflow_id.as_deref().map(str::as_bytes));
+    assert_eq!(
+        record.key.as_deref(),
+        completed.workflow_id.as_deref().map(str::as_bytes)
+    );
     assert_eq!(outcome, completed.public());
 }
 
@@ -135,10 +168,21 @@ fn check_webhook(space: &Space, delivery: &Delivery, completed: &Event) {
     assert_eq!(header("content-type"), "application/json");
     assert_eq!(header("traceparent")[..35], TRACE[..35]);
     let secret = user_secret(&space.config.notifier.signing_secrets[0], "ann").unwrap();
-    let key = BASE64.decode(secret.expose().strip_prefix("whsec_").unwrap()).unwrap();
+    let key = BASE64
+        .decode(secret.expose().strip_prefix("whsec_").unwrap())
+        .unwrap();
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &key);
-    let signed = [header("webhook-id").as_bytes(), b".", header("webhook-timestamp").as_bytes(), b".", &delivery.body].concat();
-    let signature = BASE64.decode(header("webhook-signature").strip_prefix("v1,").unwrap()).unwrap();
+    let signed = [
+        header("webhook-id").as_bytes(),
+        b".",
+        header("webhook-timestamp").as_bytes(),
+        b".",
+        &delivery.body,
+    ]
+    .concat();
+    let signature = BASE64
+        .decode(header("webhook-signature").strip_prefix("v1,").unwrap())
+        .unwrap();
     ring::hmac::verify(&key, &signed, &signature).unwrap();
     let body: Value = serde_json::from_slice(&delivery.body).unwrap();
     assert_eq!(body["type"], "genflow.request.completed");
@@ -150,5 +194,8 @@ async fn check_receipt(space: &Space) {
     let mut receipts = space.read(&space.config.kafka.topics.notifications).await;
     let record = receipts.next().await;
     let text = String::from_utf8_lossy(record.value.as_deref().unwrap()).into_owned();
-    assert!(!text.contains("secret-token"), "the receipt shows the target redacted");
+    assert!(
+        !text.contains("secret-token"),
+        "the receipt shows the target redacted"
+    );
 }

@@ -131,7 +131,10 @@ fn a_file_stands_alone() {
     assert!(alone(&submit).is_ok());
     let submit = submitted(&["--file", "-", "--prompt", "x"]).unwrap();
     let error = alone(&submit).unwrap_err();
-    assert_eq!(error.to_string(), "prompt is given beside --file, want it in the file");
+    assert_eq!(
+        error.to_string(),
+        "prompt is given beside --file, want it in the file"
+    );
 }
 
 #[test]

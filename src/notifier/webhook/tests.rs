@@ -93,7 +93,6 @@ impl Receiver {
 }
 
 fn settings() -> config::Notifier {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     config::Notifier {
         allow_private: true,
         try_timeout: Duration::from_secs(5),

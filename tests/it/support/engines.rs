@@ -25,10 +25,17 @@ pub fn engines() -> &'static Running {
         let (told, tells) = std::sync::mpsc::channel();
         // A thread of its own, that lives as long as the process: it holds the engines and runs the simulator.
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(1)
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async move {
                 let engines = start().await;
-                let options = provider_sim::Options { listen: ([127, 0, 0, 1], 0).into(), job_time: Duration::from_millis(300) };
+                let options = provider_sim::Options {
+                    listen: ([127, 0, 0, 1], 0).into(),
+                    job_time: Duration::from_millis(300),
+                };
                 let simulator = Simulator::bind(options).await.unwrap();
                 let running = Running {
                     kafka: engines.kafka_brokers.clone(),
@@ -71,7 +78,9 @@ async fn start() -> Engines {
 fn sweep(root: &Path) {
     for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let owner = name.rsplit_once('-').and_then(|(_, pid)| pid.parse::<u32>().ok());
+        let owner = name
+            .rsplit_once('-')
+            .and_then(|(_, pid)| pid.parse::<u32>().ok());
         if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
             std::fs::remove_dir_all(entry.path()).ok();
         }

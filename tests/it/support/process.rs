@@ -56,7 +56,9 @@ impl Process {
         let status = format!("/proc/{}/status", self.child.id());
         eventually("the process stops", async || {
             let text = std::fs::read_to_string(&status).ok()?;
-            text.lines().any(|line| line.starts_with("State:") && line.contains("stopped")).then_some(())
+            text.lines()
+                .any(|line| line.starts_with("State:") && line.contains("stopped"))
+                .then_some(())
         })
         .await;
     }
@@ -64,7 +66,13 @@ impl Process {
     /// Waits until `text` stands in its output.
     pub async fn says(&self, text: &str) {
         let log = self.log.clone();
-        eventually(text, async || std::fs::read_to_string(&log).ok()?.contains(text).then_some(())).await;
+        eventually(text, async || {
+            std::fs::read_to_string(&log)
+                .ok()?
+                .contains(text)
+                .then_some(())
+        })
+        .await;
     }
 
     /// Asks for the end, waits for it and returns what it came to.

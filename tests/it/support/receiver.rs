@@ -34,11 +34,23 @@ struct Shared {
 impl Receiver {
     pub async fn start(script: &[u16]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/hook/secret-token", listener.local_addr().unwrap());
-        let state = Arc::new(Shared { got: Mutex::default(), script: Mutex::new(script.to_vec()) });
-        let router = Router::new().route("/hook/{token}", post(receive)).with_state(state.clone());
+        let url = format!(
+            "http://{}/hook/secret-token",
+            listener.local_addr().unwrap()
+        );
+        let state = Arc::new(Shared {
+            got: Mutex::default(),
+            script: Mutex::new(script.to_vec()),
+        });
+        let router = Router::new()
+            .route("/hook/{token}", post(receive))
+            .with_state(state.clone());
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { url, state, serving }
+        Self {
+            url,
+            state,
+            serving,
+        }
     }
 
     pub fn got(&self) -> Vec<Delivery> {
@@ -47,7 +59,10 @@ impl Receiver {
 
     /// Waits until `count` requests came.
     pub async fn wait(&self, count: usize) -> Vec<Delivery> {
-        eventually("webhooks arrive", async || Some(self.got()).filter(|got| got.len() >= count)).await
+        eventually("webhooks arrive", async || {
+            Some(self.got()).filter(|got| got.len() >= count)
+        })
+        .await
     }
 }
 
@@ -60,5 +75,9 @@ impl Drop for Receiver {
 async fn receive(State(state): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> StatusCode {
     state.got.lock().unwrap().push(Delivery { headers, body });
     let mut script = state.script.lock().unwrap();
-    if script.is_empty() { StatusCode::NO_CONTENT } else { StatusCode::from_u16(script.remove(0)).unwrap() }
+    if script.is_empty() {
+        StatusCode::NO_CONTENT
+    } else {
+        StatusCode::from_u16(script.remove(0)).unwrap()
+    }
 }

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use genflow::avro;
 use genflow::config::Config;
-use genflow::domain::{Action, Command, Event, ImageSpec, Priority, Request, Spec, Targets, VideoSpec};
 use genflow::domain::EventType;
+use genflow::domain::{
+    Action, Command, Event, ImageSpec, Priority, Request, Spec, Targets, VideoSpec,
+};
 use genflow::kafka::producer::{Message, Producer};
 use genflow::kafka::tail::{From, Next, Tail};
 use genflow::kafka::{Headers, Record};
@@ -44,17 +46,28 @@ impl Space {
     pub async fn with(settings: &[(&str, &str)]) -> Self {
         let engines = tokio::task::spawn_blocking(engines).await.unwrap();
         let name = format!("t{}", &Uuid::new_v4().simple().to_string()[..12]);
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let mut variables = variables(engines, &name, &folder);
         for (variable, value) in settings {
             variables.insert((*variable).to_owned(), (*value).to_owned());
         }
         let config = Config::load(|name| variables.get(name).cloned()).unwrap();
-        setup::run(&config, false, &mut std::io::sink()).await.unwrap();
+        setup::run(&config, false, &mut std::io::sink())
+            .await
+            .unwrap();
         let registry = Arc::new(Registry::new(&config.schema_registry_url).unwrap());
         let producer = Producer::new(&config.kafka, "test").unwrap();
-        Self { engines, variables, config, registry, folder, producer, processes: AtomicUsize::new(0) }
+        Self {
+            engines,
+            variables,
+            config,
+            registry,
+            folder,
+            producer,
+            processes: AtomicUsize::new(0),
+        }
     }
 
     /// Starts a role, or any other command, as a process.
@@ -83,10 +96,20 @@ impl Space {
 
     /// Names of the temp folders that attempts have left.
     pub fn temp_leftovers(&self) -> Vec<String> {
-        let instances = std::fs::read_dir(self.temp()).into_iter().flatten().flatten();
+        let instances = std::fs::read_dir(self.temp())
+            .into_iter()
+            .flatten()
+            .flatten();
         let folders = instances.filter(|entry| entry.path().is_dir());
-        let inner = folders.flat_map(|entry| std::fs::read_dir(entry.path()).into_iter().flatten().flatten());
-        inner.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+        let inner = folders.flat_map(|entry| {
+            std::fs::read_dir(entry.path())
+                .into_iter()
+                .flatten()
+                .flatten()
+        });
+        inner
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect()
     }
 
     /// Sends a request as any producer would.
@@ -98,16 +121,29 @@ impl Space {
         let topic = &self.config.kafka.topics.requests;
         let datum = avro::write_request(request).unwrap();
         let value = self.framed(topic, &avro::REQUEST, &datum).await;
-        self.produce(topic, request.id.as_str(), Some(&value), headers).await;
+        self.produce(topic, request.id.as_str(), Some(&value), headers)
+            .await;
     }
 
     pub async fn framed(&self, topic: &str, ours: &avro::Ours, datum: &[u8]) -> Vec<u8> {
-        let id = self.registry.id_of(&format!("{topic}-value"), ours).await.unwrap();
+        let id = self
+            .registry
+            .id_of(&format!("{topic}-value"), ours)
+            .await
+            .unwrap();
         avro::frame(id, datum)
     }
 
     pub async fn produce(&self, topic: &str, key: &str, value: Option<&[u8]>, headers: Headers) {
-        self.producer.send(Message { topic, key: Some(key.as_bytes()), value, headers }).await.unwrap();
+        self.producer
+            .send(Message {
+                topic,
+                key: Some(key.as_bytes()),
+                value,
+                headers,
+            })
+            .await
+            .unwrap();
     }
 
     /// Sends a CANCEL.
@@ -120,14 +156,26 @@ impl Space {
             issued_by: None,
         };
         let topic = &self.config.kafka.topics.commands;
-        let value = self.framed(topic, &avro::COMMAND, &avro::write_command(&command, None).unwrap()).await;
-        self.produce(topic, request, Some(&value), Headers::new()).await;
+        let value = self
+            .framed(
+                topic,
+                &avro::COMMAND,
+                &avro::write_command(&command, None).unwrap(),
+            )
+            .await;
+        self.produce(topic, request, Some(&value), Headers::new())
+            .await;
     }
 
     /// Reads a topic from its beginning.
     pub async fn read(&self, topic: &str) -> Reader {
-        let tail = Tail::open(&self.config.kafka, topic, From::Beginning).await.unwrap();
-        Reader { tail, registry: self.registry.clone() }
+        let tail = Tail::open(&self.config.kafka, topic, From::Beginning)
+            .await
+            .unwrap();
+        Reader {
+            tail,
+            registry: self.registry.clone(),
+        }
     }
 
     pub async fn events(&self) -> Reader {
@@ -155,7 +203,11 @@ impl Space {
 
     /// Returns all events of `request` that stand on the topic now, repeats included.
     pub async fn all_events(&self, request: &str) -> Vec<Event> {
-        let records = self.read(&self.config.kafka.topics.events).await.all().await;
+        let records = self
+            .read(&self.config.kafka.topics.events)
+            .await
+            .all()
+            .await;
         let mut events = Vec::new();
         for record in &records {
             let event = decode(&self.registry, record).await;
@@ -173,8 +225,13 @@ impl Space {
     /// Waits until the workflow of `request` has closed.
     pub async fn closed(&self, request: &str) {
         let temporal = self.temporal().await;
-        let workflow = genflow::domain::RequestId::try_from(request.to_owned()).unwrap().run(0);
-        eventually("the workflow closes", async || temporal.is_closed(&workflow).await.unwrap().then_some(())).await;
+        let workflow = genflow::domain::RequestId::try_from(request.to_owned())
+            .unwrap()
+            .run(0);
+        eventually("the workflow closes", async || {
+            temporal.is_closed(&workflow).await.unwrap().then_some(())
+        })
+        .await;
     }
 
     /// What the provider saw under this id: submits seen, jobs accepted, the jobs.
@@ -187,7 +244,10 @@ impl Space {
         Bill {
             submits: entry["submits"].as_u64().unwrap_or(0),
             accepted: entry["accepted"].as_u64().unwrap_or(0),
-            statuses: statuses.iter().map(|job| job["status"].as_str().unwrap_or_default().to_owned()).collect(),
+            statuses: statuses
+                .iter()
+                .map(|job| job["status"].as_str().unwrap_or_default().to_owned())
+                .collect(),
         }
     }
 }
@@ -259,13 +319,23 @@ async fn decode(registry: &Registry, record: &Record) -> Event {
 
 /// A request for one small image, of one's own id.
 pub fn image(name: &str) -> Request {
-    let spec = ImageSpec { prompt: "a red fox".to_owned(), width: 64, height: 64, ..ImageSpec::default() };
+    let spec = ImageSpec {
+        prompt: "a red fox".to_owned(),
+        width: 64,
+        height: 64,
+        ..ImageSpec::default()
+    };
     request(name, Spec::Image(spec))
 }
 
 /// A request for one short video.
 pub fn video(name: &str) -> Request {
-    let spec = VideoSpec { prompt: "waves".to_owned(), duration: 2, resolution: "320x180".to_owned(), ..VideoSpec::default() };
+    let spec = VideoSpec {
+        prompt: "waves".to_owned(),
+        duration: 2,
+        resolution: "320x180".to_owned(),
+        ..VideoSpec::default()
+    };
     request(name, Spec::Video(spec))
 }
 
@@ -278,7 +348,12 @@ fn request(name: &str, spec: Spec) -> Request {
         priority: Priority::Normal,
         timeout: None,
         targets: Targets::default(),
-        notify_on: vec![EventType::Completed, EventType::Failed, EventType::Cancelled, EventType::Rejected],
+        notify_on: vec![
+            EventType::Completed,
+            EventType::Failed,
+            EventType::Cancelled,
+            EventType::Rejected,
+        ],
         metadata: BTreeMap::from([("order".to_owned(), "7".to_owned())]),
         requested_at: None,
     }
@@ -311,7 +386,10 @@ fn variables(engines: &Running, name: &str, folder: &std::path::Path) -> BTreeMa
         ("TOPIC_RESULTS", format!("{name}.results")),
         ("TOPIC_REQUESTS_DLQ", format!("{name}.requests.dlq")),
         ("TOPIC_NOTIFICATIONS", format!("{name}.notifications")),
-        ("TOPIC_NOTIFICATIONS_DLQ", format!("{name}.notifications.dlq")),
+        (
+            "TOPIC_NOTIFICATIONS_DLQ",
+            format!("{name}.notifications.dlq"),
+        ),
         ("VIDEO_API_BASE_URL", engines.simulator.clone()),
         ("IMAGE_API_BASE_URL", engines.simulator.clone()),
         ("VIDEO_API_KEY", "test".to_owned()),
@@ -327,5 +405,8 @@ fn variables(engines: &Running, name: &str, folder: &std::path::Path) -> BTreeMa
         ("NOTIFY_BACKOFF", "100ms".to_owned()),
         ("LOG_LEVEL", "info".to_owned()),
     ];
-    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    pairs
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
