@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 
 use crate::config;
-use crate::domain::{ErrorCode, Event, EventError, EventType, Output, Progress};
+use crate::domain::{ErrorCode, Event, EventError, Output, Progress};
 use crate::events::Publisher;
 use crate::failpoint;
 use crate::provider::{self, Poll, Provider, Providers};
@@ -321,20 +321,15 @@ pub(crate) async fn call<T>(
 }
 
 fn tell(outcome: &Event, started_at: i64) {
-    let name = match outcome.kind_of_event {
-        EventType::Completed => "completed",
-        EventType::Failed => "failed",
-        EventType::Cancelled => "cancelled",
-        EventType::Unknown | EventType::Started | EventType::Progress | EventType::Rejected => {
-            return;
-        }
-    };
+    if !outcome.kind_of_event.is_terminal() {
+        return;
+    }
     let elapsed =
         Duration::from_millis(u64::try_from(outcome.occurred_at - started_at).unwrap_or(0));
     RunEnded {
         request_id: &outcome.request_id,
         kind: outcome.kind,
-        outcome: name,
+        outcome: outcome.kind_of_event,
         elapsed,
     }
     .emit();

@@ -156,8 +156,8 @@ pub struct RunEnded<'a> {
     pub request_id: &'a str,
     /// What was made.
     pub kind: Kind,
-    /// `COMPLETED`, `FAILED` or `CANCELLED`; a label.
-    pub outcome: &'static str,
+    /// The type of its last event; a label.
+    pub outcome: EventType,
     /// Since the run started.
     pub elapsed: Duration,
 }
@@ -410,6 +410,7 @@ impl RunEnded<'_> {
             elapsed,
         } = self;
         let kind = kind.as_str();
+        let outcome = outcome.as_str();
         debug!(%request_id, kind, outcome, ?elapsed, "run ended");
         histogram!(catalogue::RUN_SECONDS, "kind" => kind, "outcome" => outcome).record(elapsed);
     }

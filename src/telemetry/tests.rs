@@ -88,7 +88,7 @@ fn emit_all() {
     RunEnded {
         request_id: request_id.as_str(),
         kind: Kind::Video,
-        outcome: "COMPLETED",
+        outcome: EventType::Completed,
         elapsed,
     }
     .emit();

@@ -48,7 +48,7 @@ fn dashboards() -> Vec<(PathBuf, Value)> {
 
 fn yaml(name: &str) -> Value {
     let text = std::fs::read_to_string(folder().join(name)).unwrap();
-    serde_saphyr::from_str(&text).unwrap()
+    serde_yaml_ng::from_str(&text).unwrap()
 }
 
 /// Collects the strings that stand under `key`, at any depth.

@@ -1,0 +1,39 @@
+# syntax=docker/dockerfile:1
+
+# The program is built against the libraries of the same Debian that it runs on.
+FROM rust:1.95.0-slim-bookworm AS build
+# librdkafka is built from source and links OpenSSL and zlib.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends g++ libssl-dev make perl pkg-config zlib1g-dev \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+# The dependencies first, with an empty program: they are built again only when the lock file changes.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src \
+ && echo 'fn main() {}' > src/main.rs \
+ && touch src/lib.rs \
+ && cargo build --release --locked --bin genflow \
+ && rm -r src
+COPY schemas schemas
+COPY src src
+# A copied file may be older than the empty program that cargo has built.
+RUN find src -name '*.rs' -exec touch {} + \
+ && cargo build --release --locked --bin genflow
+
+FROM debian:bookworm-slim
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates libssl3 zlib1g \
+ && rm -rf /var/lib/apt/lists/* \
+ && useradd --system --uid 10001 --user-group --home-dir /var/lib/genflow genflow \
+ && install -d -o genflow -g genflow /var/lib/genflow /var/lib/genflow/results /var/lib/genflow/tmp
+COPY --from=build /src/target/release/genflow /usr/local/bin/genflow
+USER genflow
+WORKDIR /var/lib/genflow
+# In a container the pages have to be reached from outside of it.
+ENV HTTP_ADDR=0.0.0.0:9464 \
+    RESULTS_DIR=/var/lib/genflow/results \
+    TEMP_DIR=/var/lib/genflow/tmp
+EXPOSE 9464
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["genflow"]
+CMD ["all"]

