@@ -78,7 +78,7 @@ pub async fn run(
         let _ends_the_pages = served.clone().drop_guard();
         drained(
             &config,
-            play(&config, roles, &health, &stop),
+            Box::pin(play(&config, roles, &health, &stop)),
             &health,
             &stop,
         )

@@ -218,10 +218,9 @@ fn request(fields: &Fields<'_>) -> Result<Request, Invalid> {
             // A symbol of a later version reads as UNKNOWN: it must not hold the request up.
             _ => Priority::Normal,
         },
-        timeout: match fields.optional_int("timeout_seconds")? {
-            None => None,
-            Some(seconds) => Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0))),
-        },
+        timeout: fields
+            .optional_int("timeout_seconds")?
+            .map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0))),
         targets: targets(fields)?,
         notify_on: notify_on(fields)?,
         metadata: fields.strings_by_name("metadata")?,

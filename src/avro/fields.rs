@@ -2,6 +2,11 @@
 //!
 //! The value was resolved to our schema, so an error here is a fault of ours or a union with a later branch.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what is not wanted is an error, whatever else a value can be"
+)]
+
 use std::collections::BTreeMap;
 
 use apache_avro::types::Value;

@@ -225,7 +225,7 @@ mod tests {
             (Some("no url"), None, None, "webhook_url"),
             (None, Some("nobody"), None, "notify_email"),
             (None, Some("a@b\r\nBcc: c@d"), None, "notify_email"),
-            (None, None, Some("slack"), "notify_slack"),
+            (None, None, Some("hooks.example"), "notify_slack"),
         ] {
             let error = Targets::parse(webhook, email, slack).unwrap_err();
 

@@ -40,7 +40,9 @@ mod tests {
     #[test]
     fn nothing_behind_an_unfinished_record_is_committed() {
         let mut watermark = Watermark::default();
-        [5, 6, 9, 12].map(|offset| watermark.take(offset));
+        for offset in [5, 6, 9, 12] {
+            watermark.take(offset);
+        }
 
         assert_eq!(watermark.finish(9), None);
         assert_eq!(watermark.finish(6), None);

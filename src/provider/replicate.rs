@@ -150,9 +150,10 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
         }),
         "failed" => {
             let said = text_of(&prediction.error);
-            let code = match refusal(&said) {
-                ErrorCode::ContentPolicy => ErrorCode::ContentPolicy,
-                _ => ErrorCode::ProviderFailed,
+            let code = if is_policy(&said) {
+                ErrorCode::ContentPolicy
+            } else {
+                ErrorCode::ProviderFailed
             };
             Ok(Poll::Failed(EventError::new(code, &said, false)))
         }
@@ -317,25 +318,29 @@ fn text_of(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "the provider gave no reason".to_owned(),
-        other => other.to_string(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    }
+}
+
+fn refusal(said: &str) -> ErrorCode {
+    if is_policy(said) {
+        ErrorCode::ContentPolicy
+    } else {
+        ErrorCode::InvalidRequest
     }
 }
 
 /// Tells a refusal for the content from one for the input by the words that providers use.
-fn refusal(said: &str) -> ErrorCode {
+fn is_policy(said: &str) -> bool {
     let said = said.to_lowercase();
-    let policy = [
+    let words = [
         "nsfw",
         "content policy",
         "flagged as sensitive",
         "safety",
         "moderation",
     ];
-    if policy.iter().any(|word| said.contains(word)) {
-        ErrorCode::ContentPolicy
-    } else {
-        ErrorCode::InvalidRequest
-    }
+    words.iter().any(|word| said.contains(word))
 }
 
 fn detail(body: &[u8]) -> String {

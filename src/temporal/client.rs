@@ -293,6 +293,20 @@ impl Temporal {
         }
     }
 
+    /// Tells whether somebody asked the run of that id to end.
+    ///
+    /// # Errors
+    /// When the server did not answer.
+    pub async fn is_cancel_asked(&self, workflow: &WorkflowId) -> Result<bool, Error> {
+        let described = self
+            .handle(workflow)
+            .describe(WorkflowDescribeOptions::default())
+            .await
+            .map_err(answered)?;
+        let extended = described.raw().workflow_extended_info.as_ref();
+        Ok(extended.is_some_and(|info| info.cancel_requested))
+    }
+
     /// Returns how long the namespace keeps closed runs.
     ///
     /// # Errors

@@ -5,4 +5,7 @@
 
 mod support;
 
+mod compose;
+mod crashes;
+mod endings;
 mod path;

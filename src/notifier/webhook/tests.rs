@@ -140,7 +140,10 @@ async fn the_target_can_verify_the_signature_with_the_secret_of_its_user() {
     assert_eq!(seen.uri, "/hook?q=1");
     assert_eq!(header("webhook-id"), "event-1");
     assert_eq!(header("content-type"), "application/json");
-    assert_eq!(header("user-agent"), USER_AGENT);
+    assert_eq!(
+        header("user-agent"),
+        concat!("genflow/", env!("CARGO_PKG_VERSION"))
+    );
     assert!(header("traceparent").starts_with("00-0af7"));
     let signed = [
         format!("event-1.{}.", header("webhook-timestamp")).as_bytes(),

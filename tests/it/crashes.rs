@@ -1,0 +1,109 @@
+//! A worker that is killed, or stopped and later continued, at each step of a run: one submit, one outcome.
+
+use genflow::domain::EventType;
+use rustix::process::Signal;
+
+use crate::support::ledger::{check, types};
+use crate::support::space::image;
+use crate::support::{Space, eventually};
+
+/// A worker dies at `point`; another goes on.
+async fn killed_at(point: &str) {
+    let space = Space::new().await;
+    let _intake = space.start(&["intake"]);
+    let mut first = space.start_with(
+        &["worker"],
+        &[("GENFLOW_FAILPOINT", &format!("{point}=kill"))],
+    );
+    let request = image("killed");
+    space.send(&request).await;
+    first.ended().await;
+
+    let _second = space.start(&["worker"]);
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&EventType::Completed));
+    assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
+    assert_eq!(
+        space.temp_leftovers(),
+        Vec::<String>::new(),
+        "swept when the second worker started"
+    );
+}
+
+/// A worker stops at `point`; another ends the run; then the first goes on and changes nothing.
+async fn stopped_at(point: &str) {
+    let space = Space::new().await;
+    let _intake = space.start(&["intake"]);
+    let mut first = space.start_with(
+        &["worker"],
+        &[("GENFLOW_FAILPOINT", &format!("{point}=stop"))],
+    );
+    let request = image("stopped");
+    space.send(&request).await;
+    first.stopped().await;
+    let _second = space.start(&["worker"]);
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&EventType::Completed));
+
+    first.signal(Signal::CONT);
+    // It finishes what it held before it ends: whatever a zombie does, it has done by then.
+    assert!(first.terminate().await.success(), "{}", first.output());
+
+    check(&space.all_events(request.id.as_str()).await);
+    assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
+    eventually("no temp folder is left", async || {
+        space.temp_leftovers().is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_worker_killed_before_it_sends_is_followed_by_one_that_does() {
+    killed_at("submit.fencing").await;
+}
+
+#[tokio::test]
+async fn a_worker_killed_after_it_sent_is_followed_by_one_that_finds_the_job() {
+    killed_at("submit.sent").await;
+}
+
+#[tokio::test]
+async fn a_worker_killed_while_it_waits_is_followed_by_one_that_waits_on() {
+    killed_at("fetch.published").await;
+}
+
+#[tokio::test]
+async fn a_worker_killed_while_it_stores_is_followed_by_one_that_stores() {
+    killed_at("fetch.storing").await;
+}
+
+#[tokio::test]
+async fn a_worker_killed_before_it_tells_the_outcome_is_followed_by_one_that_does() {
+    killed_at("finish.began").await;
+}
+
+#[tokio::test]
+async fn a_worker_killed_between_event_and_result_is_followed_by_one_that_repeats_the_same() {
+    killed_at("finish.published").await;
+}
+
+#[tokio::test]
+async fn a_worker_stopped_before_it_sends_wakes_and_sends_nothing() {
+    stopped_at("submit.fencing").await;
+}
+
+#[tokio::test]
+async fn a_worker_stopped_after_it_sent_wakes_and_changes_nothing() {
+    stopped_at("submit.sent").await;
+}
+
+#[tokio::test]
+async fn a_worker_stopped_while_it_waits_wakes_and_changes_nothing() {
+    stopped_at("fetch.published").await;
+}
+
+#[tokio::test]
+async fn a_worker_stopped_before_it_tells_the_outcome_wakes_and_repeats_the_same() {
+    stopped_at("finish.began").await;
+}

@@ -1,0 +1,272 @@
+//! How a run may end: faults of the provider, cancels, the deadline. One outcome each, and nothing left behind.
+
+use std::time::Duration;
+
+use genflow::domain::{ErrorCode, Event, EventType};
+use serde_json::json;
+
+use crate::support::ledger::types;
+use crate::support::space::{image, script};
+use crate::support::{Space, eventually};
+
+use EventType::{Cancelled, Completed, Failed, Started};
+
+fn code(events: &[Event]) -> ErrorCode {
+    events.last().unwrap().error.as_ref().unwrap().code
+}
+
+#[tokio::test]
+async fn a_provider_that_answers_500_twice_is_asked_again_and_paid_once() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let request = script(image("twice"), &json!({"submit": [500, 500]}));
+
+    space.send(&request).await;
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&Completed));
+    let bill = space.bill(request.id.as_str()).await;
+    assert_eq!((bill.submits, bill.accepted), (3, 1));
+}
+
+#[tokio::test]
+async fn what_can_never_succeed_fails_at_once_with_its_code() {
+    let space = Space::with(&[("STORE_MAX_ATTEMPTS", "2"), ("SUBMIT_MAX_ATTEMPTS", "2")]).await;
+    let _all = space.start(&["all"]);
+    let cases = [
+        (json!({"submit": [422]}), ErrorCode::InvalidRequest, 1),
+        (json!({"submit": [401]}), ErrorCode::ProviderAuth, 1),
+        (json!({"submit": [402]}), ErrorCode::ProviderQuota, 1),
+        (json!({"submit": [404]}), ErrorCode::ProviderRefused, 1),
+        (
+            json!({"submit": [503, 503, 503]}),
+            ErrorCode::ProviderFailed,
+            2,
+        ),
+        (
+            json!({"fail": "out of memory"}),
+            ErrorCode::ProviderFailed,
+            1,
+        ),
+        (
+            json!({"fail": "NSFW content detected"}),
+            ErrorCode::ContentPolicy,
+            1,
+        ),
+        (json!({"output": "html"}), ErrorCode::ResultInvalid, 1),
+        (
+            json!({"output": "missing"}),
+            ErrorCode::ResultUnavailable,
+            1,
+        ),
+        (
+            json!({"output": "truncated"}),
+            ErrorCode::ResultUnavailable,
+            1,
+        ),
+    ];
+    let requests: Vec<_> = cases
+        .iter()
+        .map(|(faults, ..)| script(image("fails"), faults))
+        .collect();
+
+    for request in &requests {
+        space.send(request).await;
+    }
+
+    for (request, (faults, wanted, submits)) in requests.iter().zip(&cases) {
+        let events = space.story(request.id.as_str()).await;
+        assert_eq!(types(&events).last(), Some(&Failed), "{faults}");
+        assert_eq!(code(&events), *wanted, "{faults}");
+        assert_eq!(
+            space.bill(request.id.as_str()).await.submits,
+            *submits,
+            "{faults}"
+        );
+    }
+    assert_eq!(space.temp_leftovers(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_submit_whose_answer_was_lost_is_found_by_our_id_and_not_sent_again() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let requests: Vec<_> = ["accept_cut", "accept_garbage"]
+        .map(|fault| script(image("lost"), &json!({"submit": [fault]})))
+        .into();
+
+    for request in &requests {
+        space.send(request).await;
+    }
+
+    for request in &requests {
+        let events = space.story(request.id.as_str()).await;
+        assert_eq!(types(&events).last(), Some(&Completed));
+        let bill = space.bill(request.id.as_str()).await;
+        assert_eq!((bill.submits, bill.accepted), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_submit_that_may_have_arrived_and_is_not_found_fails_rather_than_pays_twice() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let request = script(image("cut"), &json!({"submit": ["cut"]}));
+
+    space.send(&request).await;
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(code(&events), ErrorCode::SubmitAmbiguous);
+    let bill = space.bill(request.id.as_str()).await;
+    assert_eq!((bill.submits, bill.accepted), (1, 0));
+}
+
+#[tokio::test]
+async fn a_cancel_before_any_worker_takes_the_run_submits_nothing() {
+    let space = Space::new().await;
+    let _intake = space.start(&["intake"]);
+    let request = image("queued");
+    space.send(&request).await;
+    let temporal = space.temporal().await;
+    let workflow = request.id.run(0);
+    eventually("the run starts", async || {
+        temporal.status(&workflow).await.unwrap()
+    })
+    .await;
+
+    space.cancel(request.id.as_str()).await;
+    eventually("the cancel is asked", async || {
+        temporal
+            .is_cancel_asked(&workflow)
+            .await
+            .unwrap()
+            .then_some(())
+    })
+    .await;
+    let _worker = space.start(&["worker"]);
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events), [Started, Cancelled]);
+    assert_eq!(space.bill(request.id.as_str()).await.submits, 0);
+}
+
+#[tokio::test]
+async fn a_cancel_midway_ends_the_providers_job_too() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let request = script(image("midway"), &json!({"stuck": true}));
+    space.send(&request).await;
+    eventually("the job runs", async || {
+        (space.bill(request.id.as_str()).await.accepted == 1).then_some(())
+    })
+    .await;
+
+    space.cancel(request.id.as_str()).await;
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&Cancelled));
+    assert_eq!(space.bill(request.id.as_str()).await.statuses, ["canceled"]);
+    assert_eq!(space.temp_leftovers(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_cancel_while_the_run_finishes_changes_nothing() {
+    let space = Space::new().await;
+    let _intake = space.start(&["intake"]);
+    let worker = space.start_with(&["worker"], &[("GENFLOW_FAILPOINT", "finish.began=stop")]);
+    let request = image("finishing");
+    space.send(&request).await;
+    worker.stopped().await;
+
+    space.cancel(request.id.as_str()).await;
+    let (temporal, workflow) = (space.temporal().await, request.id.run(0));
+    eventually("the cancel is asked", async || {
+        temporal
+            .is_cancel_asked(&workflow)
+            .await
+            .unwrap()
+            .then_some(())
+    })
+    .await;
+    worker.signal(rustix::process::Signal::CONT);
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&Completed));
+    assert_eq!(
+        space.bill(request.id.as_str()).await.statuses,
+        ["succeeded"]
+    );
+}
+
+#[tokio::test]
+async fn a_request_that_was_cancelled_before_it_came_is_refused() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let request = image("claimed");
+    space.cancel(request.id.as_str()).await;
+    let (temporal, workflow) = (space.temporal().await, request.id.run(0));
+    eventually("the id is claimed", async || {
+        temporal.status(&workflow).await.unwrap()
+    })
+    .await;
+
+    space.send(&request).await;
+
+    let (event, _) = space.events().await.event().await;
+    assert_eq!(event.kind_of_event, EventType::Rejected);
+    assert_eq!(event.error.unwrap().code, ErrorCode::CancelledBeforeStart);
+    assert_eq!(space.bill(request.id.as_str()).await.submits, 0);
+}
+
+#[tokio::test]
+async fn the_deadline_ends_a_job_that_never_does() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let mut request = script(image("late"), &json!({"stuck": true}));
+    request.timeout = Some(Duration::from_secs(2));
+
+    space.send(&request).await;
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(code(&events), ErrorCode::DeadlineExceeded);
+    assert_eq!(space.bill(request.id.as_str()).await.statuses, ["canceled"]);
+}
+
+#[tokio::test]
+async fn a_deadline_that_is_over_before_anything_began_submits_nothing() {
+    let space = Space::new().await;
+    let _intake = space.start(&["intake"]);
+    let mut request = image("overdue");
+    request.timeout = Some(Duration::from_secs(1));
+    space.send(&request).await;
+    let (temporal, workflow) = (space.temporal().await, request.id.run(0));
+    let started_at = eventually("the run starts", async || {
+        temporal.status(&workflow).await.unwrap()
+    })
+    .await
+    .started_at;
+    let over = || {
+        chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now()).timestamp_millis()
+            > started_at + 1000
+    };
+    eventually("the deadline is over", async || over().then_some(())).await;
+
+    let _worker = space.start(&["worker"]);
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(code(&events), ErrorCode::NotStartedInTime);
+    assert_eq!(space.bill(request.id.as_str()).await.submits, 0);
+}
+
+#[tokio::test]
+async fn without_the_workflow_cache_the_story_is_the_same() {
+    let space = Space::with(&[("WORKER_CACHED_WORKFLOWS", "0")]).await;
+    let _all = space.start(&["all"]);
+    let request = script(image("replayed"), &json!({"seconds": 1.5}));
+
+    space.send(&request).await;
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&Completed));
+    assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
+}
