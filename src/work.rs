@@ -125,8 +125,14 @@ impl Work {
                 Err(error) => {
                     refusals = if is_refusal(&error) { refusals + 1 } else { 0 };
                     if refusals >= REFUSALS {
+                        let code = match error {
+                            provider::Error::Status(401 | 403, _) => ErrorCode::ProviderAuth,
+                            provider::Error::Status(..)
+                            | provider::Error::Unreadable(_)
+                            | provider::Error::Unreachable(_) => ErrorCode::ProviderFailed,
+                        };
                         return Ok(Fetched::Failed(EventError::new(
-                            ErrorCode::ProviderFailed,
+                            code,
                             &error.to_string(),
                             true,
                         )));

@@ -212,7 +212,10 @@ pub(super) async fn find(
             None => return Ok(None),
         }
     }
-    Ok(None)
+    // Neither found nor known to be absent: the caller looks again.
+    Err(Error::Unreadable(format!(
+        "the list goes on beyond {PAGES} pages"
+    )))
 }
 
 async fn ask<T: serde::de::DeserializeOwned>(request: reqwest::RequestBuilder) -> Result<T, Error> {

@@ -100,7 +100,7 @@ async fn send(
         Submission::Unknown(why) => {
             tracing::warn!(workflow = %input.handed.workflow, why, "submit is ambiguous");
             let looked = telling(ctx, record(Sent::Maybe, sends + 1), look(work, input)).await??;
-            found(work, ctx, looked, sends + 1).await
+            found(work, ctx, looked, sends + 1, input.attempts).await
         }
     }
 }
@@ -145,7 +145,7 @@ async fn reconcile(
         look(work, input).await
     };
     let looked = telling(ctx, record, looking).await??;
-    found(work, ctx, looked, sends).await
+    found(work, ctx, looked, sends, input.attempts).await
 }
 
 async fn look(work: &Work, input: &Submit) -> Result<Option<Job>, ActivityError> {
@@ -171,6 +171,7 @@ async fn found(
     ctx: &ActivityContext,
     job: Option<Job>,
     sends: u32,
+    most: u32,
 ) -> Result<Submitted, ActivityError> {
     if let Some(job) = job {
         return Ok(Submitted::Accepted {
@@ -179,7 +180,7 @@ async fn found(
         });
     }
     let why = "it is not known whether the provider took the job";
-    if !work.settings.submit_ambiguous_resubmit {
+    if !work.settings.submit_ambiguous_resubmit || sends >= most {
         return Ok(Submitted::refused(ErrorCode::SubmitAmbiguous, why, true));
     }
     ctx.record_heartbeat(Attempt {

@@ -33,29 +33,42 @@ async fn killed_at(point: &str) {
 
 /// A worker stops at `point`; another ends the run; then the first goes on and changes nothing.
 async fn stopped_at(point: &str) {
+    let story = stopped(point).await;
+
+    assert_eq!(story.outcome, EventType::Completed);
+    assert_eq!(story.accepted, 1);
+}
+
+/// What came of a run whose first worker stopped.
+struct Story {
+    outcome: EventType,
+    accepted: u64,
+}
+
+async fn stopped(point: &str) -> Story {
     let space = Space::new().await;
     let _intake = space.start(&["intake"]);
-    let mut first = space.start_with(
-        &["worker"],
-        &[("GENFLOW_FAILPOINT", &format!("{point}=stop"))],
-    );
+    let failpoint = format!("{point}=stop");
+    let mut first = space.start_with(&["worker"], &[("GENFLOW_FAILPOINT", &failpoint)]);
     let request = image("stopped");
     space.send(&request).await;
     first.stopped().await;
     let _second = space.start(&["worker"]);
     let events = space.story(request.id.as_str()).await;
-    assert_eq!(types(&events).last(), Some(&EventType::Completed));
 
     first.signal(Signal::CONT);
     // It finishes what it held before it ends: whatever a zombie does, it has done by then.
     assert!(first.terminate().await.success(), "{}", first.output());
 
     check(&space.all_events(request.id.as_str()).await);
-    assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
     eventually("no temp folder is left", async || {
         space.temp_leftovers().is_empty().then_some(())
     })
     .await;
+    Story {
+        outcome: *types(&events).last().unwrap(),
+        accepted: space.bill(request.id.as_str()).await.accepted,
+    }
 }
 
 #[tokio::test]
@@ -88,9 +101,18 @@ async fn a_worker_killed_between_event_and_result_is_followed_by_one_that_repeat
     killed_at("finish.published").await;
 }
 
+/// The server hands tasks to the open polls of a stopped worker, so an attempt may be lost there. The next one then
+/// finds a record that is not its predecessor's and may not send (promise 3): the run fails, and nothing is paid.
 #[tokio::test]
 async fn a_worker_stopped_before_it_sends_wakes_and_sends_nothing() {
-    stopped_at("submit.fencing").await;
+    let story = stopped("submit.fencing").await;
+
+    let paid = match story.outcome {
+        EventType::Completed => 1,
+        EventType::Failed => 0,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(story.accepted, paid);
 }
 
 #[tokio::test]

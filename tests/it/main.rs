@@ -3,9 +3,22 @@
 //! One binary: the engines start once a run, on free ports, and end with it (`support::engines`). Each test has topics,
 //! groups, queues and folders of its own (`support::Space`), and runs the real `genflow` binary.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::string_slice,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test says what it expects and fails where it is not so"
+)]
+
 mod support;
 
+mod command_line;
 mod compose;
 mod crashes;
+mod dev;
 mod endings;
 mod path;
+mod records;

@@ -12,7 +12,7 @@ use std::time::Duration;
 pub(crate) use self::space::Space;
 
 /// Longer than anything takes that goes well; what goes well does not wait for it.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(120);
 
 /// Waits for `future`, at most `limit`.
 pub(crate) async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {

@@ -304,9 +304,10 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
             }
             Ok(Fetched::Failed(error)) => {
                 run.journal.confirm(upto);
+                // Lost out of sight is not ended; to end what has ended already does no harm.
                 return Ending {
                     outcome: Outcome::Failed(error),
-                    leftover: Leftover::None,
+                    leftover: Leftover::Job(job),
                 };
             }
             Err(error) => {

@@ -67,18 +67,6 @@ impl Process {
         .await;
     }
 
-    /// Waits until `text` stands in its output.
-    pub(crate) async fn says(&self, text: &str) {
-        let log = self.log.clone();
-        eventually(text, async || {
-            std::fs::read_to_string(&log)
-                .ok()?
-                .contains(text)
-                .then_some(())
-        })
-        .await;
-    }
-
     /// Asks for the end, waits for it and returns what it came to.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);

@@ -320,7 +320,7 @@ impl Reader {
 
 async fn decode(registry: &Registry, record: &Record) -> Event {
     let (id, datum) = avro::unframe(record.value.as_deref().unwrap()).unwrap();
-    avro::read_event(&*registry.schema(id).await.unwrap(), datum).unwrap()
+    avro::read_event(&registry.schema(id).await.unwrap(), datum).unwrap()
 }
 
 /// A request for one small image, of one's own id.

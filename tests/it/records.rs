@@ -1,0 +1,327 @@
+//! What intake makes of records: duplicates, conflicts, poison, and its own death.
+
+use std::collections::BTreeSet;
+
+use genflow::avro;
+use genflow::domain::{ErrorCode, Event, EventType};
+use genflow::kafka::{Headers, Record};
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::ledger::{check, types};
+use crate::support::space::{image, script};
+use crate::support::{SOON, Space, within};
+
+#[tokio::test]
+async fn the_same_request_sent_five_times_runs_once() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let request = image("five");
+
+    for _ in 0..5 {
+        space.send(&request).await;
+    }
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&EventType::Completed));
+    let bill = space.bill(request.id.as_str()).await;
+    assert_eq!((bill.submits, bill.accepted), (1, 1));
+    assert_eq!(
+        space
+            .read(&space.config.kafka.topics.dlq)
+            .await
+            .all()
+            .await
+            .len(),
+        0
+    );
+}
+
+#[tokio::test]
+async fn the_same_id_with_other_content_is_refused_and_disturbs_nothing() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let request = script(image("conflict"), &json!({"seconds": 1.0}));
+    let mut other = request.clone();
+    other
+        .metadata
+        .insert("other".to_owned(), "content".to_owned());
+
+    space.send(&request).await;
+    space.send(&other).await;
+
+    let parked = space
+        .read(&space.config.kafka.topics.dlq)
+        .await
+        .next()
+        .await;
+    assert_eq!(parked.header("dlq.reason"), Some("request_id_conflict"));
+    let events = space.story(request.id.as_str()).await;
+    let runs: Vec<_> = events
+        .iter()
+        .filter(|event| event.kind_of_event != EventType::Rejected)
+        .collect();
+    assert_eq!(runs.last().unwrap().kind_of_event, EventType::Completed);
+    let rejected = events
+        .iter()
+        .find(|event| event.kind_of_event == EventType::Rejected)
+        .unwrap();
+    assert_eq!((rejected.sequence, rejected.retry), (-1, 0));
+    assert_eq!((&rejected.workflow_id, &rejected.run_id), (&None, &None));
+    assert_eq!(
+        rejected.error.as_ref().unwrap().code,
+        ErrorCode::RequestIdConflict
+    );
+    let position = rejected.record.clone().unwrap();
+    assert_eq!(
+        rejected.event_id,
+        Event::rejection_id(&position, ErrorCode::RequestIdConflict)
+    );
+    assert_eq!(
+        parked.header("dlq.original.offset"),
+        Some(position.offset.to_string().as_str())
+    );
+    assert_eq!(space.bill(request.id.as_str()).await.submits, 1);
+}
+
+#[tokio::test]
+async fn a_record_that_does_not_decode_is_parked_byte_for_byte_and_passed_over() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let topic = space.config.kafka.topics.requests.clone();
+    let request = image("next");
+    let own: Headers = vec![
+        ("x-api-key".to_owned(), Some(b"secret".to_vec())),
+        ("mine".to_owned(), Some(b"kept".to_vec())),
+    ];
+    let unknown = avro::frame(999_999, b"datum");
+    let poison: [Option<&[u8]>; 4] = [Some(b"not avro"), Some(b""), None, Some(&unknown)];
+
+    for value in poison {
+        space
+            .produce(&topic, request.id.as_str(), value, own.clone())
+            .await;
+    }
+    space.send(&request).await;
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&EventType::Completed));
+    let mut parked = space.read(&space.config.kafka.topics.dlq).await.all().await;
+    parked.sort_by_key(|record| {
+        record
+            .header("dlq.original.offset")
+            .unwrap()
+            .parse::<i64>()
+            .unwrap()
+    });
+    let values: Vec<_> = parked
+        .iter()
+        .map(|record| record.value.as_deref())
+        .collect();
+    assert_eq!(values, poison);
+    let reasons: Vec<_> = parked
+        .iter()
+        .map(|record| record.header("dlq.reason").unwrap())
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            "undecodable",
+            "undecodable",
+            "undecodable",
+            "unknown_schema"
+        ]
+    );
+    for record in &parked {
+        check_parked(
+            record,
+            &topic,
+            request.id.as_str(),
+            &space.variables["KAFKA_GROUP"],
+        );
+    }
+    assert!(
+        events
+            .iter()
+            .all(|event| event.kind_of_event != EventType::Rejected),
+        "none of them has a name"
+    );
+}
+
+fn check_parked(record: &Record, topic: &str, key: &str, group: &str) {
+    assert_eq!(record.key.as_deref(), Some(key.as_bytes()));
+    assert_eq!(record.header("dlq.original.topic"), Some(topic));
+    assert!(
+        record
+            .header("dlq.original.partition")
+            .unwrap()
+            .parse::<i32>()
+            .is_ok()
+    );
+    assert!(
+        record
+            .header("dlq.original.timestamp")
+            .unwrap()
+            .parse::<i64>()
+            .unwrap()
+            > 0
+    );
+    assert_eq!(record.header("dlq.attempts"), Some("1"));
+    assert_eq!(
+        record.header("dlq.group"),
+        Some(format!("{group}-intake").as_str())
+    );
+    assert!(!record.header("dlq.error").unwrap().is_empty());
+    assert_eq!(record.header("mine"), Some("kept"));
+    assert_eq!(record.header("x-api-key"), None);
+}
+
+#[tokio::test]
+async fn ids_that_could_be_paths_or_runs_are_refused() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let topic = space.config.kafka.topics.requests.clone();
+    let ids = ["..", ".a", "~~", "a/b"];
+
+    for id in ids {
+        // A good id of the same length, so that the bytes of the bad one can stand in its place.
+        let mut request = image("x");
+        request.id = "z".repeat(id.len()).try_into().unwrap();
+        let mut datum = avro::write_request(&request).unwrap();
+        datum[1..=id.len()].copy_from_slice(id.as_bytes());
+        let value = space.framed(&topic, &avro::REQUEST, &datum).await;
+        space
+            .produce(&topic, "key", Some(&value), Headers::new())
+            .await;
+    }
+
+    let mut dlq = space.read(&space.config.kafka.topics.dlq).await;
+    for _ in ids {
+        let parked = dlq.next().await;
+        assert_eq!(parked.header("dlq.reason"), Some("invalid"));
+        assert!(
+            parked.header("dlq.error").unwrap().contains("request_id"),
+            "{:?}",
+            parked.header("dlq.error")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_request_older_than_the_dedup_window_is_parked_and_never_run() {
+    let space = Space::with(&[("DEDUP_WINDOW", "1h")]).await;
+    let _all = space.start(&["all"]);
+    let mut request = image("old");
+    request.requested_at = Some(1_700_000_000_000);
+
+    space.send(&request).await;
+
+    let (event, _) = space.events().await.event().await;
+    assert_eq!(event.kind_of_event, EventType::Rejected);
+    assert_eq!(event.error.unwrap().code, ErrorCode::TooOld);
+    assert_eq!(space.bill(request.id.as_str()).await.submits, 0);
+}
+
+#[tokio::test]
+async fn an_intake_killed_between_start_and_commit_starts_nothing_twice() {
+    let space = Space::new().await;
+    let _worker = space.start(&["worker"]);
+    let mut first = space.start_with(&["intake"], &[("GENFLOW_FAILPOINT", "intake.started=kill")]);
+    let request = image("uncommitted");
+    space.send(&request).await;
+    first.ended().await;
+
+    let _second = space.start(&["intake"]);
+    let next = image("behind");
+    space.send(&next).await;
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&EventType::Completed));
+    space.story(next.id.as_str()).await;
+    assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
+}
+
+#[tokio::test]
+async fn a_stop_with_a_hundred_requests_in_flight_loses_and_repeats_nothing() {
+    let space = Space::new().await;
+    let mut first = space.start(&["all"]);
+    let requests: Vec<_> = (0..100)
+        .map(|_| script(image("drain"), &json!({"seconds": 1.0})))
+        .collect();
+    for request in &requests {
+        space.send(request).await;
+    }
+    space.events().await.event().await;
+
+    let ended = first.terminate().await;
+    assert!(ended.success(), "{ended}: {}", first.output());
+    let _second = space.start(&["all"]);
+
+    let mut open: BTreeSet<_> = requests
+        .iter()
+        .map(|request| request.id.to_string())
+        .collect();
+    let mut reader = space.events().await;
+    let reading = async {
+        while !open.is_empty() {
+            let (event, _) = reader.event().await;
+            if event.kind_of_event.is_terminal() {
+                assert_eq!(event.kind_of_event, EventType::Completed, "{event:?}");
+                open.remove(&event.request_id);
+            }
+        }
+    };
+    within(SOON, "all complete", reading).await;
+    for request in &requests {
+        assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
+    }
+    for request in requests.iter().take(10) {
+        check(&space.all_events(request.id.as_str()).await);
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_that_fails_twice_arrives_with_one_id() {
+    let space = Space::new().await;
+    let receiver = crate::support::receiver::Receiver::start(&[500, 503]).await;
+    let _all = space.start(&["all"]);
+    let mut request = image("hook");
+    request.targets = genflow::domain::Targets::parse(Some(&receiver.url), None, None).unwrap();
+
+    space.send(&request).await;
+
+    let got = receiver.wait(3).await;
+    let ids: BTreeSet<_> = got
+        .iter()
+        .map(|delivery| {
+            delivery.headers["webhook-id"]
+                .clone()
+                .to_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    assert_eq!(ids.len(), 1);
+}
+
+#[tokio::test]
+async fn a_stopped_intake_that_wakes_after_its_session_starts_nothing_twice() {
+    let space = Space::new().await;
+    let _worker = space.start(&["worker"]);
+    let first = space.start_with(&["intake"], &[("GENFLOW_FAILPOINT", "intake.started=stop")]);
+    let request = image("paused");
+    space.send(&request).await;
+    first.stopped().await;
+    let _second = space.start(&["intake"]);
+    let next = image("behind");
+    space.send(&next).await;
+    space.story(next.id.as_str()).await;
+
+    first.signal(Signal::CONT);
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&EventType::Completed));
+    assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
+    let parked = space.read(&space.config.kafka.topics.dlq).await.all().await;
+    assert_eq!(parked.len(), 0);
+}
