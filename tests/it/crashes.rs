@@ -1,6 +1,6 @@
 //! A worker that is killed, or stopped and later continued, at each step of a run: one submit, one outcome.
 
-use genflow::domain::EventType;
+use genflow::domain::{EventError, EventType};
 use rustix::process::Signal;
 
 use crate::support::ledger::{check, types};
@@ -35,13 +35,14 @@ async fn killed_at(point: &str) {
 async fn stopped_at(point: &str) {
     let story = stopped(point).await;
 
-    assert_eq!(story.outcome, EventType::Completed);
+    assert_eq!(story.outcome, EventType::Completed, "{:?}", story.error);
     assert_eq!(story.accepted, 1);
 }
 
 /// What came of a run whose first worker stopped.
 struct Story {
     outcome: EventType,
+    error: Option<EventError>,
     accepted: u64,
 }
 
@@ -67,6 +68,7 @@ async fn stopped(point: &str) -> Story {
     .await;
     Story {
         outcome: *types(&events).last().unwrap(),
+        error: events.iter().find_map(|event| event.error.clone()),
         accepted: space.bill(request.id.as_str()).await.accepted,
     }
 }
@@ -112,7 +114,7 @@ async fn a_worker_stopped_before_it_sends_wakes_and_sends_nothing() {
         EventType::Failed => 0,
         other => panic!("{other:?}"),
     };
-    assert_eq!(story.accepted, paid);
+    assert_eq!(story.accepted, paid, "{:?}", story.error);
 }
 
 #[tokio::test]

@@ -22,3 +22,4 @@ mod dev;
 mod endings;
 mod path;
 mod records;
+mod replay;
