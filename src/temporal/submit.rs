@@ -7,7 +7,7 @@
 //! The SDK's own heartbeats are queued and throttled, and one that says less could overtake the fence. So before the
 //! fence only raw calls are made, and after it the SDK is told nothing but "maybe" until the answer is known.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use temporalio_client::tonic::{Code, IntoRequest as _};
@@ -66,12 +66,11 @@ async fn send(
         return Ok(adopted);
     }
     failpoint::hit("submit.fencing");
-    store(ctx, record(Sent::Maybe, sends + 1)).await?;
-    failpoint::hit("submit.sending");
+    fence(ctx, record(Sent::Maybe, sends + 1)).await?;
 
     let provider = work.providers.of(input.spec.kind());
     let submitting = async {
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         let submission = provider.submit(&input.handed.workflow, &input.spec).await;
         tally(provider, &submission, began.elapsed());
         submission
@@ -101,6 +100,20 @@ async fn send(
             tracing::warn!(workflow = %input.handed.workflow, why, "submit is ambiguous");
             let looked = telling(ctx, record(Sent::Maybe, sends + 1), look(work, input)).await??;
             found(work, ctx, looked, sends + 1, input.attempts).await
+        }
+    }
+}
+
+/// Stores that the submit may reach the provider; what the server answers is good only while it is fresh.
+///
+/// A process that was paused between the answer and the send may have lost its run meanwhile: then it asks again.
+async fn fence(ctx: &ActivityContext, record: Attempt) -> Result<(), ActivityError> {
+    loop {
+        let asked = Instant::now();
+        store(ctx, record).await?;
+        failpoint::hit("submit.sending");
+        if asked.elapsed() < every(ctx) {
+            return Ok(());
         }
     }
 }
@@ -144,7 +157,11 @@ async fn reconcile(
         work.publish(&input.handed).await.map_err(failure)?;
         look(work, input).await
     };
-    let looked = telling(ctx, record, looking).await??;
+    // It sends nothing, so it need not go on to the end when its worker stops or its run is cancelled.
+    let looked = tokio::select! {
+        looked = telling(ctx, record, looking) => looked??,
+        () = ctx.cancelled() => return Err(ActivityError::cancelled()),
+    };
     found(work, ctx, looked, sends, input.attempts).await
 }
 

@@ -105,9 +105,8 @@ async fn a_worker_killed_between_event_and_result_is_followed_by_one_that_repeat
 
 /// The server hands tasks to the open polls of a stopped worker, so an attempt may be lost there. The next one then
 /// finds a record that is not its predecessor's and may not send (promise 3): the run fails, and nothing is paid.
-#[tokio::test]
-async fn a_worker_stopped_before_it_sends_wakes_and_sends_nothing() {
-    let story = stopped("submit.fencing").await;
+async fn stopped_before_sending(point: &str) {
+    let story = stopped(point).await;
 
     let paid = match story.outcome {
         EventType::Completed => 1,
@@ -115,6 +114,16 @@ async fn a_worker_stopped_before_it_sends_wakes_and_sends_nothing() {
         other => panic!("{other:?}"),
     };
     assert_eq!(story.accepted, paid, "{:?}", story.error);
+}
+
+#[tokio::test]
+async fn a_worker_stopped_before_the_fence_wakes_and_sends_nothing() {
+    stopped_before_sending("submit.fencing").await;
+}
+
+#[tokio::test]
+async fn a_worker_stopped_behind_the_fence_asks_again_and_sends_nothing() {
+    stopped_before_sending("submit.sending").await;
 }
 
 #[tokio::test]
