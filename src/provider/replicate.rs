@@ -1,7 +1,7 @@
 //! Replicate's HTTP API, also spoken by Cog servers: predictions are created, looked at, cancelled and listed.
 //!
 //! Replicate knows no idempotency key; our id goes along in the input as `genflow_id`, by which the list of
-//! predictions finds it again (https://replicate.com/docs/reference/http).
+//! predictions finds it again (<https://replicate.com/docs/reference/http>).
 
 use chrono::DateTime;
 use reqwest::Response;
