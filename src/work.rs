@@ -1,7 +1,6 @@
 //! What a run's steps do, free of Temporal: wait for a job, store its outputs, end it, tell the world.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
@@ -347,9 +346,6 @@ pub(crate) fn now() -> i64 {
         .unwrap_or_default();
     i64::try_from(gone.as_millis()).unwrap_or(i64::MAX)
 }
-
-/// What `Activities` share.
-pub type Shared = Arc<Work>;
 
 #[cfg(test)]
 mod tests;

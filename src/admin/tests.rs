@@ -1,3 +1,5 @@
+//! The pages over real HTTP.
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

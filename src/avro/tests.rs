@@ -1,3 +1,5 @@
+//! Round trips of every branch, and what other versions wrote.
+
 mod versions;
 
 use std::collections::BTreeMap;

@@ -1,3 +1,5 @@
+//! Defaults, faults, secrets, and the manual of the variables.
+
 use std::collections::BTreeMap;
 
 use super::*;

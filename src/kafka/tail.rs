@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::Record;
+use super::consumer::detach;
 use crate::config;
-use crate::domain::RecordPosition;
 
 /// Where to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +122,7 @@ impl Tail {
     pub async fn next(&self) -> Result<Next, Error> {
         loop {
             match self.consumer.recv().await {
-                Ok(message) => return Ok(Next::Record(record(&message))),
+                Ok(message) => return Ok(Next::Record(detach(&message))),
                 Err(KafkaError::PartitionEOF(partition)) => return Ok(Next::End(partition)),
                 Err(source) if is_passing(&source) => {}
                 Err(source) => {
@@ -170,26 +169,6 @@ fn assign(consumer: &StreamConsumer, topic: &str, from: From) -> Result<usize, O
     }
     consumer.assign(&list)?;
     Ok(list.count())
-}
-
-fn record(message: &rdkafka::message::BorrowedMessage<'_>) -> Record {
-    let headers = message.headers().map(|headers| {
-        let pair = |header: rdkafka::message::Header<'_, &[u8]>| {
-            (header.key.to_owned(), header.value.map(<[u8]>::to_vec))
-        };
-        headers.iter().map(pair).collect()
-    });
-    Record {
-        position: RecordPosition {
-            topic: message.topic().to_owned(),
-            partition: message.partition(),
-            offset: message.offset(),
-        },
-        key: message.key().map(<[u8]>::to_vec),
-        value: message.payload().map(<[u8]>::to_vec),
-        headers: headers.unwrap_or_default(),
-        timestamp: message.timestamp().to_millis(),
-    }
 }
 
 fn is_passing(error: &KafkaError) -> bool {

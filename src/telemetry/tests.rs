@@ -1,3 +1,5 @@
+//! The catalogue against what events emit.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! What a form of a request may say, and what is told of one that may not.
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Flags and files become the requests they should.
+
 use clap::Parser as _;
 
 use super::*;
