@@ -293,6 +293,19 @@ impl Temporal {
         }
     }
 
+    /// Returns the run id of the newest run of that id.
+    ///
+    /// # Errors
+    /// When the server did not answer, or knows no such run.
+    pub async fn run_id(&self, workflow: &WorkflowId) -> Result<String, Error> {
+        let described = self
+            .handle(workflow)
+            .describe(WorkflowDescribeOptions::default())
+            .await
+            .map_err(answered)?;
+        Ok(described.run_id().to_owned())
+    }
+
     /// Tells whether somebody asked the run of that id to end.
     ///
     /// # Errors

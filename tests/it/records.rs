@@ -34,6 +34,8 @@ async fn the_same_request_sent_five_times_runs_once() {
         .produce(topic, request.id.as_str(), Some(&value), Headers::new())
         .await;
     space.story(marker.id.as_str()).await;
+    let newest = space.temporal().await.run_id(&request.id.run(0)).await;
+    assert_eq!(Some(newest.unwrap()), events[0].run_id, "no second run");
     let bill = space.bill(request.id.as_str()).await;
     assert_eq!((bill.submits, bill.accepted), (1, 1));
     assert_eq!(
