@@ -253,7 +253,7 @@ impl Handler for Intake {
                 ));
             }
         }
-        failpoint::hit("intake.started");
+        failpoint::hit("intake.started").await;
         Ok(())
     }
 

@@ -9,10 +9,11 @@ mod replicate;
 use std::time::Duration;
 
 use reqwest::Client;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use url::Url;
 
 use crate::config;
-use crate::domain::{EventError, Kind, ProviderName, Spec, WorkflowId};
+use crate::domain::{ErrorCode, EventError, Kind, ProviderName, Spec, WorkflowId};
 use crate::http;
 use crate::temporal::steps::Job;
 
@@ -49,6 +50,8 @@ pub enum Submission {
     },
     /// It may have taken the job.
     Unknown(String),
+    /// The body was not written, because the attempt is not known to be the current one.
+    Withheld(NotCurrent),
 }
 
 /// What a job does.
@@ -84,6 +87,32 @@ pub enum Error {
     /// It could not be reached.
     #[error("the provider is unreachable")]
     Unreachable(#[source] reqwest::Error),
+}
+
+/// Why a body was not written: this attempt may not send any more, or the server did not say that it may.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the attempt is not known to be the current one")]
+pub struct NotCurrent;
+
+/// Says what is known of a submit that was not answered.
+fn unanswered(error: &reqwest::Error) -> Submission {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(inner) = cause {
+        if let Some(stale) = inner.downcast_ref::<NotCurrent>() {
+            return Submission::Withheld(*stale);
+        }
+        cause = inner.source();
+    }
+    if error.is_connect() || error.is_builder() {
+        // No byte of the request was written.
+        let error = EventError::new(
+            ErrorCode::ProviderFailed,
+            &format!("not connected: {error}"),
+            true,
+        );
+        return Submission::NotAccepted { error, after: None };
+    }
+    Submission::Unknown(format!("the submit was not answered: {error}"))
 }
 
 /// How long one call may take.
@@ -135,11 +164,32 @@ impl Provider {
         &self.config.base_url
     }
 
-    /// Sends one job, once.
-    pub async fn submit(&self, workflow: &WorkflowId, spec: &Spec) -> Submission {
+    /// Sends one job, once. `go` is awaited when the body is due, and unless it is Ok the body is not written.
+    pub async fn submit(
+        &self,
+        workflow: &WorkflowId,
+        spec: &Spec,
+        go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
+    ) -> Submission {
         match self.config.name {
-            ProviderName::Replicate => replicate::submit(self, workflow, spec).await,
+            ProviderName::Replicate => replicate::submit(self, workflow, spec, go).await,
         }
+    }
+
+    /// Makes a submit of this body: `go` decides when it is due, and a request without its body is none.
+    fn submitting(
+        &self,
+        url: String,
+        body: Vec<u8>,
+        go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
+    ) -> reqwest::RequestBuilder {
+        let length = body.len();
+        // A stream, because that is asked for when the connection stands and the head is on its way.
+        let body = futures::stream::once(async move { go.await.map(|()| body) });
+        self.authorised(self.submitting.post(url))
+            .header(CONTENT_TYPE, "application/json")
+            .header(CONTENT_LENGTH, length)
+            .body(reqwest::Body::wrap_stream(body))
     }
 
     /// Looks at a job.

@@ -86,7 +86,7 @@ impl Work {
         cancelled: impl Future<Output = ()>,
     ) -> Result<Fetched, Aborted> {
         self.publish(&input.handed).await?;
-        failpoint::hit("fetch.published");
+        failpoint::hit("fetch.published").await;
         let provider = self.providers.of(input.job.kind);
         let mut cancelled = std::pin::pin!(cancelled);
         let (mut refusals, mut failed_stores) = (0, 0);
@@ -105,7 +105,7 @@ impl Work {
                 }
                 Ok(Poll::Failed(error)) => return Ok(Fetched::Failed(error)),
                 Ok(Poll::Succeeded { outputs, cost_usd }) => {
-                    failpoint::hit("fetch.storing");
+                    failpoint::hit("fetch.storing").await;
                     let storing = self.store_all(&input.handed, &input.job, &outputs);
                     match in_grace(storing, cancelled.as_mut()).await? {
                         Ok(outputs) => return Ok(Fetched::Stored { outputs, cost_usd }),
@@ -156,7 +156,7 @@ impl Work {
     /// # Errors
     /// [`Aborted::Again`] until all of it is done.
     pub async fn finish(&self, input: Finish) -> Result<(), Aborted> {
-        failpoint::hit("finish.began");
+        failpoint::hit("finish.began").await;
         if tokio::time::timeout(CANCEL_TIME, self.end_job(&input))
             .await
             .is_err()
@@ -179,7 +179,7 @@ impl Work {
                 .context("the manifest was not written")?;
         }
         self.publish(&input.handed).await?;
-        failpoint::hit("finish.published");
+        failpoint::hit("finish.published").await;
         let trace = input.handed.traceparent.as_deref();
         let publishing = self.publisher.publish_result(outcome, trace);
         tokio::time::timeout(PUBLISH_TIME, publishing)

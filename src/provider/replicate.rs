@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::{Error, Poll, Provider, Submission};
+use super::{Error, NotCurrent, Poll, Provider, Submission, unanswered};
 use crate::domain::{ErrorCode, EventError, ProviderName, Spec, WorkflowId};
 use crate::http::retry_after;
 use crate::telemetry::events::ProviderStateUnknown;
@@ -53,7 +53,12 @@ struct Page {
     results: Vec<Prediction>,
 }
 
-pub(super) async fn submit(provider: &Provider, workflow: &WorkflowId, spec: &Spec) -> Submission {
+pub(super) async fn submit(
+    provider: &Provider,
+    workflow: &WorkflowId,
+    spec: &Spec,
+    go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
+) -> Submission {
     let (model, input) = match input(provider, workflow, spec) {
         Ok(built) => built,
         Err(message) => {
@@ -75,23 +80,12 @@ pub(super) async fn submit(provider: &Provider, workflow: &WorkflowId, spec: &Sp
         ),
     };
     let request = provider
-        .authorised(provider.submitting.post(url))
-        .header("idempotency-key", workflow.as_str())
-        .json(&body);
-    let response = match request.send().await {
-        Ok(response) => response,
-        // Not connected: no byte of the request was written.
-        Err(error) if error.is_connect() || error.is_builder() => {
-            let error = EventError::new(
-                ErrorCode::ProviderFailed,
-                &format!("not connected: {error}"),
-                true,
-            );
-            return Submission::NotAccepted { error, after: None };
-        }
-        Err(error) => return Submission::Unknown(format!("the submit was not answered: {error}")),
-    };
-    answer(provider, response).await
+        .submitting(url, body.to_string().into_bytes(), go)
+        .header("idempotency-key", workflow.as_str());
+    match request.send().await {
+        Ok(response) => answer(provider, response).await,
+        Err(error) => unanswered(&error),
+    }
 }
 
 /// Says what the provider's answer to a submit means. Only a complete answer refuses.

@@ -2,7 +2,13 @@
 //!
 //! The server keeps the record of the last attempt, [`Attempt`]. Attempt n may send only if n = 1, or if that record
 //! carries n − 1 and says that nothing was accepted. Right before the send the record becomes "maybe", by a heartbeat
-//! that the server answers: if it says that this is no longer the current attempt, nothing is sent.
+//! that the server answers: if it says that this is no longer the current attempt, nothing is sent. The answer is good
+//! only while it is fresh, so it is held once more against the clock when the connection stands and the body is due:
+//! a process that was paused in between may have lost its run, and then it asks again.
+//!
+//! An attempt that finds another record looks the job up by our id. One that may have been sent and is not found ends
+//! the run as ambiguous. If the record says that no attempt got to its send (an attempt in between was lost on its way
+//! to a worker), this one takes the record over, and the attempt after it may send.
 //!
 //! The SDK's own heartbeats are queued and throttled, and one that says less could overtake the fence. So before the
 //! fence only raw calls are made, and after it the SDK is told nothing but "maybe" until the answer is known.
@@ -20,7 +26,7 @@ use super::activities::{every, failure};
 use super::steps::{Attempt, Job, Sent, Submit, Submitted};
 use crate::domain::ErrorCode;
 use crate::failpoint;
-use crate::provider::{Provider, Submission};
+use crate::provider::{NotCurrent, Provider, Submission};
 use crate::work::{Aborted, Work, call};
 
 /// How often a job is looked for before it counts as not there: a list may lag behind what was accepted.
@@ -35,11 +41,20 @@ pub(super) async fn run(
 ) -> Result<Submitted, ActivityError> {
     let number = ctx.info().attempt;
     let previous: Option<Attempt> = ctx.heartbeat_details().deserialize()?;
-    let sends = previous.map_or(0, |record| record.sends);
+    let mine = take_over(number, previous);
     if may_send(number, previous) {
-        send(work, ctx, &input, sends).await
+        send(work, ctx, &input, mine.sends).await
     } else {
-        reconcile(work, ctx, &input, sends).await
+        reconcile(work, ctx, &input, mine).await
+    }
+}
+
+/// What is known when an attempt begins. No attempt sends before the server has its "maybe": without one, none has sent.
+fn take_over(number: u32, previous: Option<Attempt>) -> Attempt {
+    Attempt {
+        number,
+        state: previous.map_or(Sent::NotAccepted, |record| record.state),
+        sends: previous.map_or(0, |record| record.sends),
     }
 }
 
@@ -65,18 +80,23 @@ async fn send(
     if let Some(adopted) = before(work, ctx, input).await? {
         return Ok(adopted);
     }
-    failpoint::hit("submit.fencing");
-    fence(ctx, record(Sent::Maybe, sends + 1)).await?;
+    failpoint::hit("submit.fencing").await;
+    let fence = record(Sent::Maybe, sends + 1);
+    let asked = Instant::now();
+    store(ctx, fence).await?;
 
     let provider = work.providers.of(input.spec.kind());
     let submitting = async {
         let began = Instant::now();
-        let submission = provider.submit(&input.handed.workflow, &input.spec).await;
+        let go = fresh(ctx.clone(), fence, asked);
+        let submission = provider
+            .submit(&input.handed.workflow, &input.spec, go)
+            .await;
         tally(provider, &submission, began.elapsed());
         submission
     };
-    let submission = telling(ctx, record(Sent::Maybe, sends + 1), submitting).await?;
-    failpoint::hit("submit.sent");
+    let submission = telling(ctx, fence, submitting).await?;
+    failpoint::hit("submit.sent").await;
     match submission {
         Submission::Accepted(job) => Ok(Submitted::Accepted {
             job,
@@ -96,26 +116,23 @@ async fn send(
                 failure.maybe_next_retry_delay(after).build(),
             ))
         }
+        Submission::Withheld(why) => Err(failure(Aborted::Again(why.into()))),
         Submission::Unknown(why) => {
             tracing::warn!(workflow = %input.handed.workflow, why, "submit is ambiguous");
-            let looked = telling(ctx, record(Sent::Maybe, sends + 1), look(work, input)).await??;
-            found(work, ctx, looked, sends + 1, input.attempts).await
+            let looked = telling(ctx, fence, look(work, input)).await??;
+            found(work, ctx, looked, fence, input.attempts).await
         }
     }
 }
 
-/// Stores that the submit may reach the provider; what the server answers is good only while it is fresh.
-///
-/// A process that was paused between the answer and the send may have lost its run meanwhile: then it asks again.
-async fn fence(ctx: &ActivityContext, record: Attempt) -> Result<(), ActivityError> {
-    loop {
-        let asked = Instant::now();
-        store(ctx, record).await?;
-        failpoint::hit("submit.sending");
-        if asked.elapsed() < every(ctx) {
-            return Ok(());
-        }
+/// Returns Ok when the body may be written: the server's answer to the fence is fresh, or is given again.
+async fn fresh(ctx: ActivityContext, fence: Attempt, mut asked: Instant) -> Result<(), NotCurrent> {
+    failpoint::hit("submit.sending").await;
+    while asked.elapsed() >= every(&ctx) {
+        asked = Instant::now();
+        store(&ctx, fence).await.map_err(|_| NotCurrent)?;
     }
+    Ok(())
 }
 
 /// What comes before the fence: the events, and a look whether the result is there already.
@@ -146,13 +163,8 @@ async fn reconcile(
     work: &Work,
     ctx: &ActivityContext,
     input: &Submit,
-    sends: u32,
+    record: Attempt,
 ) -> Result<Submitted, ActivityError> {
-    let record = Attempt {
-        number: ctx.info().attempt,
-        state: Sent::Maybe,
-        sends,
-    };
     let looking = async {
         work.publish(&input.handed).await.map_err(failure)?;
         look(work, input).await
@@ -162,7 +174,7 @@ async fn reconcile(
         looked = telling(ctx, record, looking) => looked??,
         () = ctx.cancelled() => return Err(ActivityError::cancelled()),
     };
-    found(work, ctx, looked, sends, input.attempts).await
+    found(work, ctx, looked, record, input.attempts).await
 }
 
 async fn look(work: &Work, input: &Submit) -> Result<Option<Job>, ActivityError> {
@@ -182,33 +194,37 @@ async fn look(work: &Work, input: &Submit) -> Result<Option<Job>, ActivityError>
     Ok(None)
 }
 
-/// Says what came of an ambiguous submit: its job, or, by config, another submit, or the end.
+/// Says what came of a submit whose end is not known: its job, another attempt, or the end.
 async fn found(
     work: &Work,
     ctx: &ActivityContext,
     job: Option<Job>,
-    sends: u32,
+    record: Attempt,
     most: u32,
 ) -> Result<Submitted, ActivityError> {
     if let Some(job) = job {
         return Ok(Submitted::Accepted {
             job,
-            attempts: sends,
+            attempts: record.sends,
         });
     }
-    let why = "it is not known whether the provider took the job";
-    if !work.settings.submit_ambiguous_resubmit || sends >= most {
-        return Ok(Submitted::refused(ErrorCode::SubmitAmbiguous, why, true));
-    }
-    ctx.record_heartbeat(Attempt {
-        number: ctx.info().attempt,
+    let again = match record.state {
+        Sent::NotAccepted => "no attempt got to its send: the next one may",
+        Sent::Maybe if work.settings.submit_ambiguous_resubmit && record.sends < most => {
+            "the job was not found: it is sent again, as configured"
+        }
+        Sent::Maybe => {
+            let why = "it is not known whether the provider took the job";
+            return Ok(Submitted::refused(ErrorCode::SubmitAmbiguous, why, true));
+        }
+    };
+    // Goes to the server with the failure itself: the next attempt finds it.
+    let cleared = Attempt {
         state: Sent::NotAccepted,
-        sends,
-    })
-    .await?;
-    Err(failure(Aborted::Again(anyhow!(
-        "{why}: it is sent again, as configured"
-    ))))
+        ..record
+    };
+    ctx.record_heartbeat(cleared).await?;
+    Err(failure(Aborted::Again(anyhow!(again))))
 }
 
 /// Works, and tells the server all the while that this attempt lives and may have sent.
@@ -268,6 +284,7 @@ fn tally(provider: &Provider, submission: &Submission, elapsed: Duration) {
         Submission::Refused(_) => "refused",
         Submission::NotAccepted { .. } => "not_accepted",
         Submission::Unknown(_) => "unknown",
+        Submission::Withheld(_) => "withheld",
     };
     crate::telemetry::events::ProviderCalled {
         provider: provider.name(),
@@ -297,5 +314,14 @@ mod tests {
         assert!(!may_send(2, None));
         assert!(!may_send(2, record(1, Sent::Maybe)));
         assert!(!may_send(3, record(1, Sent::NotAccepted)));
+    }
+
+    #[test]
+    fn what_may_have_been_sent_stays_so_whoever_takes_it_over() {
+        assert_eq!(take_over(3, record(1, Sent::Maybe)).state, Sent::Maybe);
+        let cleared = take_over(3, record(1, Sent::NotAccepted));
+        assert_eq!((cleared.number, cleared.state), (3, Sent::NotAccepted));
+        assert!(may_send(4, Some(cleared)));
+        assert_eq!(take_over(2, None).state, Sent::NotAccepted);
     }
 }
