@@ -221,6 +221,7 @@ async fn intake(
         group: format!("{}-intake", config.kafka.group),
         dlq: config.kafka.topics.dlq.clone(),
         concurrency: config.intake.concurrency,
+        fuse: config.kafka.dlq_fuse,
     };
     consumer::run(
         &config.kafka,
@@ -249,6 +250,7 @@ async fn commands(
         group: format!("{}-commands", config.kafka.group),
         dlq: config.kafka.topics.dlq.clone(),
         concurrency: COMMAND_CONCURRENCY,
+        fuse: config.kafka.dlq_fuse,
     };
     let handler = Commands::new(temporal, parts.registry.clone());
     consumer::run(
@@ -296,6 +298,7 @@ async fn notifier(
         group: format!("{}-notifier", config.kafka.group),
         dlq: config.kafka.topics.notifications_dlq.clone(),
         concurrency: config.notifier.concurrency,
+        fuse: config.kafka.dlq_fuse,
     };
     consumer::run(
         &config.kafka,

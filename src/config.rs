@@ -58,6 +58,33 @@ pub struct Kafka {
     pub group: String,
     /// `session.timeout.ms` of the consumers.
     pub session_timeout: Duration,
+    /// How the members of a group agree on their partitions.
+    pub group_protocol: GroupProtocol,
+    /// Makes the members static (KIP-345): a restart within the session time-out moves no partition.
+    pub group_instance: Option<String>,
+    /// Refusals in a row for one systemic reason after which records are held; 0: never.
+    pub dlq_fuse: u32,
+}
+
+/// How the members of a consumer group agree on their partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupProtocol {
+    /// By the members, cooperative-sticky (KIP-429).
+    Classic,
+    /// By the brokers (KIP-848), Kafka 4.0 and later.
+    Consumer,
+}
+
+impl std::str::FromStr for GroupProtocol {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "classic" => Ok(Self::Classic),
+            "consumer" => Ok(Self::Consumer),
+            _ => Err(()),
+        }
+    }
 }
 
 /// The names of the topics (contract, section 4).
@@ -308,6 +335,9 @@ fn kafka(vars: &mut Vars<'_>) -> Kafka {
         },
         group: vars.name("KAFKA_GROUP", "genflow"),
         session_timeout: vars.duration("KAFKA_SESSION_TIMEOUT", "45s"),
+        group_protocol: vars.parsed("KAFKA_GROUP_PROTOCOL", "classic", "classic or consumer"),
+        group_instance: vars.optional("KAFKA_GROUP_INSTANCE_ID"),
+        dlq_fuse: vars.parsed("DLQ_FUSE", "100", "a number of records, 0 for no fuse"),
     }
 }
 

@@ -19,11 +19,11 @@ use crate::domain::{
 use crate::events::Publisher;
 use crate::failpoint;
 use crate::kafka::Record;
-use crate::kafka::consumer::{BoxError, Failure, Handler, Rejection};
+use crate::kafka::consumer::{BoxError, Cause, Failure, Handler, Rejection};
 use crate::registry::{self, Registry};
 use crate::seal::Sealer;
 use crate::telemetry::events::{RequestRepeated, RequestStarted};
-use crate::temporal::client::{self, Started, Temporal};
+use crate::temporal::client::{self, Blame, Started, Temporal};
 use crate::temporal::steps::Start;
 use crate::work::now;
 use crate::worker::fetch_queue;
@@ -87,9 +87,7 @@ impl Intake {
             traceparent: Some(traceparent.map_or_else(trace, str::to_owned)),
             journal: crate::domain::Journal::default(),
         };
-        let size = serde_json::to_vec(&start)
-            .map_err(|error| Failure::Retry(error.into()))?
-            .len();
+        let size = serde_json::to_vec(&start).map_err(internal)?.len();
         if size > LARGEST_INPUT {
             return Err(reject(
                 ErrorCode::Invalid,
@@ -108,10 +106,7 @@ impl Intake {
         if targets.is_empty() || on.is_empty() {
             return Ok(None);
         }
-        let sealed = self
-            .sealer
-            .seal(targets, request)
-            .map_err(|error| Failure::Retry(error.into()))?;
+        let sealed = self.sealer.seal(targets, request).map_err(internal)?;
         Ok(Some(Notify {
             on: on.to_vec(),
             sealed,
@@ -134,7 +129,7 @@ impl Intake {
         let (writer, datum) = match open(&self.registry, record).await {
             Ok(opened) => opened,
             Err(Failure::Reject(_)) => return Ok(None),
-            Err(Failure::Retry(error)) => return Err(error),
+            Err(Failure::Retry(_, error)) => return Err(error),
         };
         Ok(match avro::read_request(&writer, datum) {
             Ok(request) => {
@@ -161,7 +156,7 @@ impl Intake {
     ) -> Result<Event, BoxError> {
         let notify = self.notify(&named.targets, &named.notify_on, named.request.as_str());
         let notify = notify.map_err(|failure| match failure {
-            Failure::Retry(error) => error,
+            Failure::Retry(_, error) => error,
             Failure::Reject(rejection) => rejection.error,
         })?;
         Ok(Event {
@@ -195,7 +190,7 @@ impl Intake {
 impl Handler for Intake {
     async fn handle(&self, record: &Record) -> Result<(), Failure> {
         let request = self.decode(record).await?;
-        let fingerprint = fingerprint(&request).map_err(|error| Failure::Retry(error.into()))?;
+        let fingerprint = fingerprint(&request).map_err(internal)?;
         if self.is_too_old(record, &request) {
             let known = self
                 .temporal
@@ -291,6 +286,10 @@ fn reject(reason: ErrorCode, error: anyhow::Error) -> Failure {
     })
 }
 
+fn internal(error: impl Into<BoxError>) -> Failure {
+    Failure::Retry(Cause::Internal, error.into())
+}
+
 /// Whether the same request may be taken if it is sent again later.
 fn is_retryable(reason: ErrorCode) -> bool {
     matches!(
@@ -333,7 +332,7 @@ impl From<registry::Error> for Failure {
                 error: error.into(),
             }),
             registry::Error::Unavailable(_) | registry::Error::Refused { .. } => {
-                Self::Retry(error.into())
+                Self::Retry(Cause::RegistryUnavailable, error.into())
             }
         }
     }
@@ -341,10 +340,12 @@ impl From<registry::Error> for Failure {
 
 impl From<client::Error> for Failure {
     fn from(error: client::Error) -> Self {
-        match error {
-            client::Error::Unreachable { .. } | client::Error::Answered { .. } => {
-                Self::Retry(error.into())
-            }
-        }
+        let cause = match error.blame() {
+            Blame::Record => return reject(ErrorCode::StartRefused, error.into()),
+            Blame::Connection => Cause::TemporalUnavailable,
+            Blame::Load => Cause::TemporalExhausted,
+            Blame::System => Cause::TemporalRefused,
+        };
+        Self::Retry(cause, error.into())
     }
 }

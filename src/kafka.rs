@@ -4,7 +4,6 @@ pub mod admin;
 pub mod consumer;
 pub mod producer;
 pub mod tail;
-mod watermark;
 
 use rdkafka::ClientConfig;
 

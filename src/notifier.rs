@@ -28,7 +28,7 @@ pub use self::webhook::{InvalidSecret, Unusable, user_secret};
 use crate::avro::{self, RECEIPT};
 use crate::config::{Config, Topics};
 use crate::domain::{ErrorCode, Event};
-use crate::kafka::consumer::{BoxError, Failure, Handler, Rejection};
+use crate::kafka::consumer::{BoxError, Cause, Failure, Handler, Rejection};
 use crate::kafka::producer::{Message, Producer};
 use crate::kafka::{Headers, Record};
 use crate::registry::{self, Registry};
@@ -126,7 +126,7 @@ impl Notifier {
         };
         self.report(record, &receipt)
             .await
-            .map_err(Failure::Retry)?;
+            .map_err(|error| Failure::Retry(Cause::KafkaUnavailable, error))?;
         self.memory.reported(id);
         Ok(())
     }
@@ -163,7 +163,7 @@ impl Notifier {
         let delivered = self.webhooks.deliver(call, &self.stop).await;
         delivered
             .map(End::from)
-            .map_err(|stopped| Failure::Retry(stopped.into()))
+            .map_err(|stopped| Failure::Retry(Cause::Interrupted, stopped.into()))
     }
 
     /// Publishes what is given up and then the receipt; returns when the broker has both.
@@ -262,7 +262,7 @@ fn unread(error: registry::Error) -> Failure {
         registry::Error::Unknown(_) => reject(ErrorCode::UnknownSchema, error.into()),
         registry::Error::Unparsable(..) => reject(ErrorCode::Undecodable, error.into()),
         registry::Error::Unavailable(_) | registry::Error::Refused { .. } => {
-            Failure::Retry(error.into())
+            Failure::Retry(Cause::RegistryUnavailable, error.into())
         }
     }
 }

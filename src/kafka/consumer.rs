@@ -1,32 +1,39 @@
 //! Feeds the records of one topic to a handler, at least once.
 //!
 //! Owns all that is Kafka for a role: the group, bounded concurrency with one record of a key at a time, pauses
-//! between tries, the dead-letter topic, commits behind the watermark, and the drain at the end. An offset is stored
-//! only when its record and all before it are done; librdkafka commits what is stored. A record is done when its
-//! handler said Ok, or when it stands on the dead-letter topic and the handler was told.
+//! between tries, back-pressure, the dead-letter topic and its fuse, commits behind the watermark, and the drain at the
+//! end. An offset is stored only when its record and all before it are done; librdkafka commits what is stored. A
+//! record is done when its handler said Ok, or when it stands on the dead-letter topic and the handler was told.
 
-mod assignment;
+mod brake;
+mod dead_letter;
+mod fuse;
+mod group;
 mod lanes;
+mod schedule;
 mod settle;
+mod watermark;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use self::assignment::{Assignment, Context, Epoch};
-use self::lanes::Lanes;
+use self::group::{Context, Group};
 use self::settle::{Settled, Settler};
 use super::{Headers, Record, producer::Producer};
 use crate::admin::Health;
-use crate::config;
+use crate::config::{self, GroupProtocol};
 use crate::domain::{ErrorCode, RecordPosition};
-use crate::telemetry::events::{ConsumerStumbled, RecordsInFlight};
+use crate::telemetry::events::{
+    ConsumerPaused, ConsumerStumbled, OldestUnfinished, RecordsInFlight,
+};
 
 /// An error of any kind, to be told and not to be matched.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -46,7 +53,52 @@ pub enum Failure {
     /// It can never succeed: park it on the dead-letter topic and move on.
     Reject(Rejection),
     /// It may succeed later: hold its key and try again after a pause, for as long as it takes.
-    Retry(BoxError),
+    Retry(Cause, BoxError),
+}
+
+/// Why a record has to be tried again; a closed set, it is a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Temporal does not answer.
+    TemporalUnavailable,
+    /// Temporal asks for less.
+    TemporalExhausted,
+    /// Temporal would refuse any record: no such namespace or search attribute, no permission.
+    TemporalRefused,
+    /// The registry does not answer, or not as it should.
+    RegistryUnavailable,
+    /// Kafka did not take what we sent.
+    KafkaUnavailable,
+    /// Too many records in a row would be parked for one reason.
+    Fuse,
+    /// Our own code panicked at this record.
+    Panicked,
+    /// Something of ours failed.
+    Internal,
+    /// The record is carried out elsewhere, and that ended too early.
+    Interrupted,
+}
+
+impl Cause {
+    /// Returns its name in metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TemporalUnavailable => "temporal_unavailable",
+            Self::TemporalExhausted => "temporal_exhausted",
+            Self::TemporalRefused => "temporal_refused",
+            Self::RegistryUnavailable => "registry_unavailable",
+            Self::KafkaUnavailable => "kafka_unavailable",
+            Self::Fuse => "fuse",
+            Self::Panicked => "panicked",
+            Self::Internal => "internal",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// Whether other records would fare alike, so that less should run at once.
+    fn is_systemic(self) -> bool {
+        !matches!(self, Self::Panicked | Self::Interrupted)
+    }
 }
 
 /// The work a role does on one record. Called again with the same record, it must do no harm.
@@ -75,6 +127,8 @@ pub struct Options {
     pub dlq: String,
     /// Records handled at once.
     pub concurrency: usize,
+    /// After so many refusals in a row for one reason that may lie in the system, records are held; 0: never.
+    pub fuse: u32,
 }
 
 /// Why the group cannot go on. A bad record never ends the loop.
@@ -103,6 +157,10 @@ pub enum Error {
 /// Records taken and not yet done, for each one that may be handled at once: what waits behind a slow key.
 const TAKEN_PER_SLOT: usize = 64;
 
+/// How often gauges are told.
+const TICK: Duration = Duration::from_secs(1);
+/// How long a partition that goes to another member waits for what runs on it, at most.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the brokers have to tell of a topic.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause before they are asked again.
@@ -120,8 +178,9 @@ pub async fn run<H: Handler>(
     health: Arc<Health>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    let assignment = Arc::new(Assignment::new(&options.topic));
-    let consumer = Arc::new(client(kafka, &options, assignment.clone())?);
+    let patience = PATIENCE.min(kafka.session_timeout / 3);
+    let group = Arc::new(Group::new(&options.topic, patience, stop.clone()));
+    let consumer = Arc::new(client(kafka, &options, group.clone())?);
     if reached(&consumer, &options, &health, &stop).await.is_none() {
         return Ok(());
     }
@@ -131,20 +190,13 @@ pub async fn run<H: Handler>(
             topic: options.topic.clone(),
             source,
         })?;
-    let settler = Arc::new(Settler::new(
-        options.clone(),
-        producer,
-        handler,
-        health,
-        stop.clone(),
-    ));
+    let settler = Arc::new(Settler::new(options.clone(), producer, handler, health));
     let mut flow = Flow {
         consumer,
-        assignment,
-        lanes: Lanes::default(),
+        group,
         running: JoinSet::new(),
         settler,
-        paused: false,
+        paused: None,
         stumbles: 0,
         options,
     };
@@ -153,32 +205,29 @@ pub async fn run<H: Handler>(
     ended
 }
 
-/// A record at work, and the assignment it came by.
-struct Ticket {
-    record: Record,
-    epoch: Epoch,
-}
-
 struct Flow<H> {
     options: Options,
-    consumer: Arc<StreamConsumer<Context>>,
-    assignment: Arc<Assignment>,
-    lanes: Lanes<Ticket>,
-    running: JoinSet<(Ticket, Settled)>,
+    consumer: Arc<StreamConsumer<Context<Record>>>,
+    group: Arc<Group<Record>>,
+    running: JoinSet<()>,
     settler: Arc<Settler<H>>,
-    paused: bool,
+    /// Why the partitions are paused, if they are.
+    paused: Option<&'static str>,
     stumbles: u32,
 }
 
 impl<H: Handler> Flow<H> {
     async fn until(&mut self, stop: &CancellationToken) -> Result<(), Error> {
         let consumer = self.consumer.clone();
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             // All arms are cancel-safe: a message that `recv` has not returned stays in librdkafka's queue.
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                Some(joined) = self.running.join_next() => self.settled(joined),
+                Some(_) = self.running.join_next() => {}
+                _ = ticks.tick() => self.tell(),
                 received = consumer.recv() => match received {
                     Ok(message) => self.take(&message),
                     Err(source) => self.stumble(source)?,
@@ -192,76 +241,109 @@ impl<H: Handler> Flow<H> {
     fn take(&mut self, message: &BorrowedMessage<'_>) {
         self.stumbles = 0;
         let record = detach(message);
-        let RecordPosition {
-            partition, offset, ..
-        } = record.position;
-        // None: the partition was taken away since; its new owner gets the record.
-        if let Some(epoch) = self.assignment.take(partition, offset) {
-            let lane = lanes::of(partition, record.key.as_deref(), offset);
-            self.lanes.push(lane, Ticket { record, epoch });
-        }
+        self.group.schedule().take(
+            message.partition(),
+            message.offset(),
+            message.key(),
+            record.timestamp,
+            record,
+        );
     }
 
     fn start_what_may_run(&mut self) {
-        while self.running.len() < self.options.concurrency {
-            let Some(ticket) = self.lanes.next() else {
-                break;
+        loop {
+            let (running, held) = (self.running.len(), self.settler.held());
+            if running >= self.options.concurrency
+                || running.saturating_sub(held) >= self.settler.brake().limit()
+            {
+                return;
+            }
+            let Some(ticket) = self.group.schedule().next() else {
+                return;
             };
-            let settler = self.settler.clone();
+            let (settler, group, consumer) = (
+                self.settler.clone(),
+                self.group.clone(),
+                self.consumer.clone(),
+            );
             self.running.spawn(async move {
-                let settled = settler.settle(&ticket.record).await;
-                (ticket, settled)
+                let settled = settler.settle(&ticket.item, &ticket.leave).await;
+                let topic = &ticket.item.position.topic;
+                group.finish(&ticket, settled == Settled::Done, |partition, offset| {
+                    if let Err(error) = consumer.store_offset(topic, partition, offset) {
+                        // The partition was taken away a moment ago: its new owner reads the record again.
+                        tracing::debug!(partition, offset, %error, "offset not stored");
+                    }
+                });
             });
         }
-        RecordsInFlight {
+    }
+
+    /// Pauses when enough is taken or the brake is on, and goes on polling: a consumer that does not poll is put out of
+    /// its group.
+    fn pause_or_resume(&mut self) {
+        let most = self.options.concurrency * TAKEN_PER_SLOT;
+        let taken = self.group.schedule().taken();
+        let fresh = self.group.take_note_of_change();
+        let paused = self.paused.is_some();
+        let full = taken >= if paused { most / 2 } else { most };
+        // Nothing at work would ever release the brake.
+        let braked = self.settler.brake().pauses(paused).filter(|_| taken > 0);
+        let why = match braked {
+            Some(cause) => Some(cause.as_str()),
+            None => full.then_some("full"),
+        };
+        if why == self.paused && !(why.is_some() && fresh) {
+            return;
+        }
+        let done = self.consumer.assignment().and_then(|all| match why {
+            Some(_) => self.consumer.pause(&all),
+            None => self.consumer.resume(&all),
+        });
+        if let Err(error) = done {
+            tracing::debug!(%error, why, "partitions not paused or resumed");
+            return;
+        }
+        if let Some(before) = self.paused.filter(|before| why != Some(before)) {
+            self.tell_of_pause(before, false);
+        }
+        if let Some(now) = why.filter(|now| self.paused != Some(now)) {
+            self.tell_of_pause(now, true);
+        }
+        self.paused = why;
+    }
+
+    fn tell_of_pause(&self, cause: &'static str, paused: bool) {
+        ConsumerPaused {
             topic: &self.options.topic,
-            count: self.running.len(),
+            cause,
+            paused,
         }
         .emit();
     }
 
-    fn settled(&mut self, joined: Result<(Ticket, Settled), tokio::task::JoinError>) {
-        let Ok((ticket, settled)) = joined else {
-            // A handler that panicked leaves its record undone: the watermark stays and a restart tries again.
-            return;
+    fn tell(&self) {
+        let topic = &self.options.topic;
+        let (taken, oldest) = {
+            let schedule = self.group.schedule();
+            (schedule.taken(), schedule.oldest())
         };
-        let RecordPosition {
-            partition, offset, ..
-        } = ticket.record.position;
-        self.lanes
-            .done(&lanes::of(partition, ticket.record.key.as_deref(), offset));
-        if settled == Settled::Done
-            && let Some(reached) = self.assignment.finish(ticket.epoch, partition, offset)
-            && let Err(error) = self
-                .consumer
-                .store_offset(&self.options.topic, partition, reached)
-        {
-            // The partition was taken away a moment ago: its new owner reads the record again.
-            tracing::debug!(partition, offset, %error, "offset not stored");
+        RecordsInFlight {
+            topic,
+            count: taken,
         }
-    }
-
-    /// Pauses when enough is taken, and goes on polling: a consumer that does not poll is put out of its group.
-    fn pause_or_resume(&mut self) {
-        let most = self.options.concurrency * TAKEN_PER_SLOT;
-        let taken = self.lanes.len();
-        let fresh = self.assignment.take_note_of_change();
-        let pause = if self.paused {
-            taken > most / 2
-        } else {
-            taken >= most
-        };
-        if pause == self.paused && !(pause && fresh) {
-            return;
-        }
-        let done = self.consumer.assignment().and_then(|all| match pause {
-            true => self.consumer.pause(&all),
-            false => self.consumer.resume(&all),
+        .emit();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let written = oldest.and_then(|millis| u64::try_from(millis).ok());
+        let age = written.and_then(|millis| {
+            now.unwrap_or_default()
+                .checked_sub(Duration::from_millis(millis))
         });
-        match done {
-            Ok(()) => self.paused = pause,
-            Err(error) => tracing::debug!(%error, pause, "partitions not paused or resumed"),
+        OldestUnfinished {
+            topic,
+            age: age.unwrap_or_default(),
         }
+        .emit();
     }
 
     fn stumble(&mut self, source: KafkaError) -> Result<(), Error> {
@@ -284,9 +366,7 @@ impl<H: Handler> Flow<H> {
 
     /// Finishes what runs, commits, leaves the group. What only waited is left for the next owner.
     async fn drain(mut self) {
-        while let Some(joined) = self.running.join_next().await {
-            self.settled(joined);
-        }
+        while self.running.join_next().await.is_some() {}
         let consumer = self.consumer;
         // Committing and closing block on the broker.
         let closed = tokio::task::spawn_blocking(move || {
@@ -303,7 +383,7 @@ impl<H: Handler> Flow<H> {
 
 /// Waits until the brokers tell of the topic; `None` when a stop comes first.
 async fn reached(
-    consumer: &Arc<StreamConsumer<Context>>,
+    consumer: &Arc<StreamConsumer<Context<Record>>>,
     options: &Options,
     health: &Health,
     stop: &CancellationToken,
@@ -341,25 +421,37 @@ async fn reached(
 fn client(
     kafka: &config::Kafka,
     options: &Options,
-    assignment: Arc<Assignment>,
-) -> Result<StreamConsumer<Context>, Error> {
-    let heartbeat = (kafka.session_timeout / 10).min(Duration::from_secs(3));
-    super::client(kafka, options.role)
+    group: Arc<Group<Record>>,
+) -> Result<StreamConsumer<Context<Record>>, Error> {
+    let mut client = super::client(kafka, options.role);
+    client
         .set("group.id", &options.group)
         .set("enable.auto.commit", "true")
         .set("auto.commit.interval.ms", "500")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "earliest")
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        .set(
-            "session.timeout.ms",
-            kafka.session_timeout.as_millis().to_string(),
-        )
-        .set("heartbeat.interval.ms", heartbeat.as_millis().to_string())
         .set("fetch.wait.max.ms", "100")
         .set("queued.max.messages.kbytes", "16384")
-        .set("statistics.interval.ms", "5000")
-        .create_with_context(Context::new(assignment))
+        .set("statistics.interval.ms", "5000");
+    match kafka.group_protocol {
+        GroupProtocol::Classic => {
+            let session = kafka.session_timeout;
+            let heartbeat = (session / 10).min(Duration::from_secs(3));
+            client
+                .set("partition.assignment.strategy", "cooperative-sticky")
+                .set("session.timeout.ms", session.as_millis().to_string())
+                .set("heartbeat.interval.ms", heartbeat.as_millis().to_string());
+        }
+        // The brokers keep the time-outs (KIP-848).
+        GroupProtocol::Consumer => {
+            client.set("group.protocol", "consumer");
+        }
+    }
+    if let Some(instance) = &kafka.group_instance {
+        client.set("group.instance.id", format!("{instance}-{}", options.role));
+    }
+    client
+        .create_with_context(Context(group))
         .map_err(|source| Error::Client {
             topic: options.topic.clone(),
             source,

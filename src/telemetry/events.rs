@@ -4,14 +4,17 @@
 //! INFO: the life of the process; DEBUG: all else, so nothing per record above it while all is well. A warning that
 //! repeats is logged the first time and then at powers of two; it is counted every time.
 
+mod consumer;
+
 use std::error::Error;
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
 use tracing::{debug, info, warn};
 
+pub use self::consumer::*;
 use super::metrics as catalogue;
-use crate::domain::{Action, ErrorCode, EventType, Kind, ProviderName, RecordPosition, RequestId};
+use crate::domain::{Action, EventType, Kind, ProviderName, RecordPosition, RequestId};
 
 /// A request's workflow was started.
 #[derive(Debug)]
@@ -40,84 +43,6 @@ pub struct CommandHandled<'a> {
     pub action: Action,
     /// What came of it; from a closed set, it is a label.
     pub outcome: &'static str,
-}
-
-/// A record that can never succeed was parked on a dead-letter topic.
-#[derive(Debug)]
-pub struct RecordRejected<'a> {
-    /// Where it stands.
-    pub position: &'a RecordPosition,
-    /// As in `dlq.reason`.
-    pub reason: ErrorCode,
-    /// What is wrong.
-    pub error: &'a (dyn Error + 'static),
-}
-
-/// The consumer met an error that it goes on after; librdkafka tries again by itself.
-#[derive(Debug)]
-pub struct ConsumerStumbled<'a> {
-    /// The topic it reads.
-    pub topic: &'a str,
-    /// What librdkafka says.
-    pub error: &'a (dyn Error + 'static),
-    /// How often in a row.
-    pub times: u32,
-}
-
-/// A record did not succeed and is held for another try.
-#[derive(Debug)]
-pub struct RecordHeld<'a> {
-    /// Where it stands.
-    pub position: &'a RecordPosition,
-    /// Why it did not succeed.
-    pub error: &'a (dyn Error + 'static),
-    /// Tries so far, from 1.
-    pub tries: u32,
-}
-
-/// A record is done: handled, known, or parked.
-#[derive(Debug)]
-pub struct RecordHandled<'a> {
-    /// Where it came from.
-    pub topic: &'a str,
-    /// Since it was taken.
-    pub elapsed: Duration,
-}
-
-/// How many records are taken and not done; no log line.
-#[derive(Debug)]
-pub struct RecordsInFlight<'a> {
-    /// Where they came from.
-    pub topic: &'a str,
-    /// How many.
-    pub count: usize,
-}
-
-/// How many records are not committed yet, over the partitions of this process; no log line.
-#[derive(Debug)]
-pub struct ConsumerLag<'a> {
-    /// Where they stand.
-    pub topic: &'a str,
-    /// How many.
-    pub records: u64,
-}
-
-/// How long ago the oldest record that is not done was taken; no log line.
-#[derive(Debug)]
-pub struct OldestUnfinished<'a> {
-    /// Where it came from.
-    pub topic: &'a str,
-    /// Zero when there is none.
-    pub age: Duration,
-}
-
-/// The group gave this process other partitions.
-#[derive(Debug)]
-pub struct Rebalanced<'a> {
-    /// Their topic.
-    pub topic: &'a str,
-    /// How many it has now.
-    pub partitions: usize,
 }
 
 /// Kafka acknowledged an event.
@@ -277,91 +202,6 @@ impl CommandHandled<'_> {
         };
         debug!(%position, action, outcome, "command handled");
         counter!(catalogue::COMMANDS, "action" => action, "outcome" => outcome).increment(1);
-    }
-}
-
-impl RecordRejected<'_> {
-    /// Logs and counts it.
-    pub fn emit(self) {
-        let Self {
-            position,
-            reason,
-            error,
-        } = self;
-        let reason = reason.as_str();
-        warn!(%position, reason, error, "record rejected");
-        counter!(catalogue::RECORDS_REJECTED, "topic" => position.topic.clone(), "reason" => reason).increment(1);
-    }
-}
-
-impl ConsumerStumbled<'_> {
-    /// Logs it.
-    pub fn emit(self) {
-        let Self {
-            topic,
-            error,
-            times,
-        } = self;
-        if worth_a_line(times) {
-            warn!(topic, times, error, "consumer stumbled");
-        }
-    }
-}
-
-impl RecordHeld<'_> {
-    /// Logs and counts it.
-    pub fn emit(self) {
-        let Self {
-            position,
-            error,
-            tries,
-        } = self;
-        if worth_a_line(tries) {
-            warn!(%position, tries, error, "record held");
-        }
-        counter!(catalogue::RECORDS_RETRIED, "topic" => position.topic.clone()).increment(1);
-    }
-}
-
-impl RecordHandled<'_> {
-    /// Logs and counts it.
-    pub fn emit(self) {
-        let Self { topic, elapsed } = self;
-        debug!(topic, ?elapsed, "record handled");
-        histogram!(catalogue::RECORD_SECONDS, "topic" => topic.to_owned()).record(elapsed);
-    }
-}
-
-impl RecordsInFlight<'_> {
-    /// Shows it.
-    pub fn emit(self) {
-        let Self { topic, count } = self;
-        gauge!(catalogue::RECORDS_IN_FLIGHT, "topic" => topic.to_owned()).set(count as f64);
-    }
-}
-
-impl ConsumerLag<'_> {
-    /// Shows it.
-    pub fn emit(self) {
-        let Self { topic, records } = self;
-        gauge!(catalogue::CONSUMER_LAG, "topic" => topic.to_owned()).set(records as f64);
-    }
-}
-
-impl OldestUnfinished<'_> {
-    /// Shows it.
-    pub fn emit(self) {
-        let Self { topic, age } = self;
-        gauge!(catalogue::OLDEST_UNFINISHED, "topic" => topic.to_owned()).set(age);
-    }
-}
-
-impl Rebalanced<'_> {
-    /// Logs and counts it.
-    pub fn emit(self) {
-        let Self { topic, partitions } = self;
-        info!(topic, partitions, "partitions rebalanced");
-        counter!(catalogue::REBALANCES, "topic" => topic.to_owned()).increment(1);
     }
 }
 

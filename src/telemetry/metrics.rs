@@ -67,10 +67,12 @@ pub const RECORDS_RETRIED: &str = "genflow_records_retried_total";
 pub const RECORD_SECONDS: &str = "genflow_record_seconds";
 /// Records taken and not done yet.
 pub const RECORDS_IN_FLIGHT: &str = "genflow_records_in_flight";
-/// Records on the partitions of this process that are not committed yet.
+/// Records that are not committed yet, by partition.
 pub const CONSUMER_LAG: &str = "genflow_consumer_lag_records";
-/// How long ago the oldest record that is not done was taken; 0 when there is none.
+/// Age of the oldest record that was taken and is not done; 0 when there is none.
 pub const OLDEST_UNFINISHED: &str = "genflow_oldest_unfinished_record_seconds";
+/// 1 while the partitions of a topic are paused, by why; else 0.
+pub const CONSUMER_PAUSED: &str = "genflow_consumer_paused";
 /// Changes of the partitions that this process consumes.
 pub const REBALANCES: &str = "genflow_rebalances_total";
 /// Lifecycle events acknowledged by Kafka, repeats included.
@@ -118,7 +120,7 @@ pub const CATALOGUE: &[Metric] = &[
         name: RECORDS_RETRIED,
         kind: Counter,
         help: "Tries at a record that ended in a pause before the next one.",
-        labels: &["topic"],
+        labels: &["topic", "cause"],
     },
     Metric {
         name: RECORD_SECONDS,
@@ -135,14 +137,20 @@ pub const CATALOGUE: &[Metric] = &[
     Metric {
         name: CONSUMER_LAG,
         kind: Gauge,
-        help: "Records on the partitions of this process that are not committed yet.",
-        labels: &["topic"],
+        help: "Records that are not committed yet, by partition.",
+        labels: &["topic", "partition"],
     },
     Metric {
         name: OLDEST_UNFINISHED,
         kind: Gauge,
-        help: "How long ago the oldest record that is not done was taken; 0 when there is none.",
+        help: "Age of the oldest record that was taken and is not done; 0 when there is none.",
         labels: &["topic"],
+    },
+    Metric {
+        name: CONSUMER_PAUSED,
+        kind: Gauge,
+        help: "1 while the partitions of a topic are paused, by why; else 0.",
+        labels: &["topic", "cause"],
     },
     Metric {
         name: REBALANCES,

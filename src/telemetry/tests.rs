@@ -54,13 +54,25 @@ fn emit_all() {
     .emit();
     RecordHeld {
         position,
+        cause: "temporal_unavailable",
         error,
         tries: 1,
     }
     .emit();
     RecordHandled { topic, elapsed }.emit();
     RecordsInFlight { topic, count: 3 }.emit();
-    ConsumerLag { topic, records: 9 }.emit();
+    ConsumerLag {
+        topic,
+        partition: 1,
+        records: 9,
+    }
+    .emit();
+    ConsumerPaused {
+        topic,
+        cause: "full",
+        paused: true,
+    }
+    .emit();
     OldestUnfinished {
         topic,
         age: elapsed,

@@ -68,7 +68,7 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// It answered with an error; none of ours is final, so the caller tries again.
+    /// It answered with an error; [`Error::blame`] says what to make of it.
     #[error("the Temporal server answered {code:?}")]
     Answered {
         /// Its status code.
@@ -77,6 +77,54 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// Where the cause of an error lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The server does not answer, or not now.
+    Connection,
+    /// It asks for less.
+    Load,
+    /// It would refuse any call like this: its namespace, search attributes or permissions are not as they should be.
+    System,
+    /// It refuses what this call carries, and would again.
+    Record,
+}
+
+impl Error {
+    /// Says where the cause lies.
+    pub fn blame(&self) -> Blame {
+        let Self::Answered { code, source } = self else {
+            return Blame::Connection;
+        };
+        match code {
+            Code::ResourceExhausted => Blame::Load,
+            Code::InvalidArgument | Code::OutOfRange => {
+                // The server says so of search attributes that nobody registered, too.
+                let text = format!("{source:?}").to_lowercase();
+                if text.contains("search attribute") || text.contains("namespace") {
+                    Blame::System
+                } else {
+                    Blame::Record
+                }
+            }
+            Code::NotFound
+            | Code::PermissionDenied
+            | Code::Unauthenticated
+            | Code::FailedPrecondition
+            | Code::Unimplemented => Blame::System,
+            Code::Ok
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::AlreadyExists
+            | Code::Aborted
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss => Blame::Connection,
+        }
+    }
 }
 
 /// A run outlives its deadline by so much before the server itself ends it: a backstop (contract, rule 7).
@@ -385,6 +433,18 @@ fn answered(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_laid_at_the_right_door() {
+        let blame = |code, text: &str| answered(tonic::Status::new(code, text)).blame();
+        assert_eq!(blame(Code::ResourceExhausted, "slow down"), Blame::Load);
+        assert_eq!(blame(Code::Unavailable, "gone"), Blame::Connection);
+        assert_eq!(blame(Code::PermissionDenied, "no"), Blame::System);
+        let unmapped = "Namespace default has no mapping defined for search attribute GenUser";
+        assert_eq!(blame(Code::InvalidArgument, unmapped), Blame::System);
+        let large = "Blob data size exceeds limit.";
+        assert_eq!(blame(Code::InvalidArgument, large), Blame::Record);
+    }
 
     #[test]
     fn a_long_user_has_a_short_fairness_key_of_its_own() {

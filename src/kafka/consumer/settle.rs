@@ -1,18 +1,22 @@
 //! Carries one record to its end: handled, or parked on the dead-letter topic, or left alone at a stop.
 
-use std::sync::Arc;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use rand::RngExt as _;
-use ring::digest;
 use tokio_util::sync::CancellationToken;
 
-use super::{BoxError, Failure, Handler, Options, Rejection};
+use super::brake::Brake;
+use super::dead_letter::{chain, park};
+use super::fuse::Fuse;
+use super::{BoxError, Cause, Failure, Handler, Options, Rejection};
 use crate::admin::Health;
-use crate::domain::hex;
-use crate::kafka::producer::{self, Message, Producer};
-use crate::kafka::{Headers, Record};
+use crate::domain::ErrorCode;
+use crate::kafka::Record;
+use crate::kafka::producer::Producer;
 use crate::telemetry::events::{RecordHandled, RecordHeld, RecordRejected};
 
 /// How it went with a record.
@@ -20,15 +24,14 @@ use crate::telemetry::events::{RecordHandled, RecordHeld, RecordRejected};
 pub(super) enum Settled {
     /// Its offset may be committed.
     Done,
-    /// A stop came while it waited for another try: the next owner reads it again.
+    /// A stop came, or its partition went, while it waited for another try: the next owner reads it again.
     Abandoned,
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// Our headers; those that an earlier stay on the dead-letter topic left are replaced.
-const PREFIX: &str = "dlq.";
-const LONGEST_ERROR: usize = 1000;
+/// A record at which our own code panics so often is parked: a fault of ours must not block a partition.
+const PANICS: u32 = 5;
 
 pub(super) struct Settler<H> {
     options: Options,
@@ -36,7 +39,8 @@ pub(super) struct Settler<H> {
     handler: H,
     health: Arc<Health>,
     held: AtomicUsize,
-    stop: CancellationToken,
+    brake: Mutex<Brake>,
+    fuse: Mutex<Fuse>,
 }
 
 impl<H: Handler> Settler<H> {
@@ -45,122 +49,169 @@ impl<H: Handler> Settler<H> {
         producer: Arc<Producer>,
         handler: H,
         health: Arc<Health>,
-        stop: CancellationToken,
     ) -> Self {
         Self {
+            brake: Mutex::new(Brake::new(options.concurrency)),
+            fuse: Mutex::new(Fuse::new(options.fuse)),
             options,
             producer,
             handler,
             health,
             held: AtomicUsize::new(0),
-            stop,
         }
     }
 
-    pub(super) async fn settle(&self, record: &Record) -> Settled {
+    pub(super) fn brake(&self) -> MutexGuard<'_, Brake> {
+        self.brake.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fuse(&self) -> MutexGuard<'_, Fuse> {
+        self.fuse.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns how many records wait for another try.
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Carries the record to its end, or until `leave`.
+    pub(super) async fn settle(&self, record: &Record, leave: &CancellationToken) -> Settled {
         let began = Instant::now();
-        let settled = match self.until_decided(record).await {
-            Some(None) => Settled::Done,
-            Some(Some(rejection)) => self.park(record, &rejection).await,
-            None => Settled::Abandoned,
+        let Some(decided) = self.until_decided(record, leave).await else {
+            return Settled::Abandoned;
         };
+        if let Some(rejection) = decided
+            && self.park(record, &rejection, leave).await.is_none()
+        {
+            return Settled::Abandoned;
+        }
         RecordHandled {
             topic: &self.options.topic,
             elapsed: began.elapsed(),
         }
         .emit();
-        settled
+        Settled::Done
     }
 
-    /// Handles the record until it is decided: done, or rejected. `None`: a stop came first.
-    async fn until_decided(&self, record: &Record) -> Option<Option<Rejection>> {
-        let attempt = || async move {
-            match self.handler.handle(record).await {
-                Ok(()) => Ok(None),
-                Err(Failure::Reject(rejection)) => Ok(Some(rejection)),
-                Err(Failure::Retry(error)) => Err(error),
+    /// Handles the record until it is decided: done, or rejected. `None`: it was left.
+    async fn until_decided(
+        &self,
+        record: &Record,
+        leave: &CancellationToken,
+    ) -> Option<Option<Rejection>> {
+        let attempt = |tries| async move {
+            let handling = AssertUnwindSafe(self.handler.handle(record)).catch_unwind();
+            match handling.await {
+                Ok(Ok(())) => {
+                    self.fuse().reset();
+                    Ok(None)
+                }
+                Ok(Err(Failure::Reject(rejection))) => self.fused(rejection),
+                Ok(Err(Failure::Retry(cause, error))) => Err((cause, error)),
+                Err(_) if tries < PANICS => Err((Cause::Panicked, "the handler panicked".into())),
+                Err(_) => self.fused(Rejection {
+                    reason: ErrorCode::StartRefused,
+                    error: format!("the handler panicked {PANICS} times").into(),
+                }),
             }
         };
-        self.persist(record, attempt).await
+        self.persist(record, leave, attempt).await
     }
 
-    async fn park(&self, record: &Record, rejection: &Rejection) -> Settled {
-        let parked = self
-            .persist(record, || self.publish(record, rejection))
-            .await;
-        if parked.is_none() {
-            return Settled::Abandoned;
+    fn fused(&self, rejection: Rejection) -> Result<Option<Rejection>, (Cause, BoxError)> {
+        if self.fuse().lets_pass(rejection.reason) {
+            return Ok(Some(rejection));
         }
+        let why = format!(
+            "DLQ_FUSE: {} records in a row were refused as {}, which may be the fault of this deploy and not theirs",
+            self.options.fuse,
+            rejection.reason.as_str()
+        );
+        Err((Cause::Fuse, why.into()))
+    }
+
+    async fn park(
+        &self,
+        record: &Record,
+        rejection: &Rejection,
+        leave: &CancellationToken,
+    ) -> Option<()> {
+        let Options { dlq, group, .. } = &self.options;
+        self.persist(record, leave, |_| async {
+            park(&self.producer, dlq, group, record, rejection)
+                .await
+                .map_err(|error| (Cause::KafkaUnavailable, error))
+        })
+        .await?;
         RecordRejected {
             position: &record.position,
             reason: rejection.reason,
             error: rejection.error.as_ref(),
         }
         .emit();
-        match self
-            .persist(record, || self.handler.parked(record, rejection))
-            .await
-        {
-            Some(()) => Settled::Done,
-            None => Settled::Abandoned,
-        }
+        self.persist(record, leave, |_| async {
+            let told = self.handler.parked(record, rejection).await;
+            told.map_err(|error| (Cause::KafkaUnavailable, error))
+        })
+        .await
     }
 
-    async fn publish(&self, record: &Record, rejection: &Rejection) -> Result<(), BoxError> {
-        let headers = headers(record, rejection, &self.options.group);
-        let message = Message {
-            topic: &self.options.dlq,
-            key: record.key.as_deref(),
-            value: record.value.as_deref(),
-            headers,
-        };
-        match self.producer.send(message.clone()).await {
-            Ok(()) => Ok(()),
-            // A partition is never blocked by one record: what is too big even here goes without its value.
-            Err(producer::Error::TooLarge { .. }) => {
-                Ok(self.producer.send(without_value(message)).await?)
-            }
-            Err(error @ (producer::Error::Refused { .. } | producer::Error::Client(_))) => {
-                Err(error.into())
-            }
-        }
-    }
-
-    /// Tries until it works, with growing pauses; `None` when a stop comes during a pause.
-    async fn persist<T, F>(&self, record: &Record, attempt: impl Fn() -> F) -> Option<T>
+    /// Tries until it works, with growing pauses; `None` when told to leave during a pause.
+    async fn persist<T, F>(
+        &self,
+        record: &Record,
+        leave: &CancellationToken,
+        attempt: impl Fn(u32) -> F,
+    ) -> Option<T>
     where
-        F: Future<Output = Result<T, BoxError>>,
+        F: Future<Output = Result<T, (Cause, BoxError)>>,
     {
-        let mut tries = 0;
-        let outcome = loop {
-            match attempt().await {
-                Ok(value) => break Some(value),
-                Err(error) => {
-                    tries += 1;
-                    if tries == 1 {
-                        self.held.fetch_add(1, Ordering::Relaxed);
-                    }
-                    self.health.not_ready(
-                        self.options.role,
-                        &format!("holds records: {}", chain(error.as_ref())),
-                    );
-                    RecordHeld {
-                        position: &record.position,
-                        error: error.as_ref(),
-                        tries,
-                    }
-                    .emit();
+        let mut held = None;
+        for tries in 1.. {
+            let (cause, error) = match attempt(tries).await {
+                Ok(value) => {
+                    self.brake().succeeded();
+                    return Some(value);
                 }
+                Err(failed) => failed,
+            };
+            held.get_or_insert_with(|| Held::new(self));
+            if cause.is_systemic() {
+                self.brake().failed(cause);
+                let why = format!("holds records: {}", chain(error.as_ref()));
+                self.health.not_ready(self.options.role, &why);
             }
+            RecordHeld {
+                position: &record.position,
+                cause: cause.as_str(),
+                error: error.as_ref(),
+                tries,
+            }
+            .emit();
             tokio::select! {
                 () = tokio::time::sleep(pause(tries)) => {}
-                () = self.stop.cancelled() => break None,
+                () = leave.cancelled() => break,
             }
-        };
-        if tries > 0 && self.held.fetch_sub(1, Ordering::Relaxed) == 1 && outcome.is_some() {
-            self.health.ready(self.options.role);
         }
-        outcome
+        None
+    }
+}
+
+/// Counts a record that waits for another try, for as long as it does; after the last of them the role is ready.
+struct Held<'a, H>(&'a Settler<H>);
+
+impl<'a, H> Held<'a, H> {
+    fn new(settler: &'a Settler<H>) -> Self {
+        settler.held.fetch_add(1, Ordering::Relaxed);
+        Self(settler)
+    }
+}
+
+impl<H> Drop for Held<'_, H> {
+    fn drop(&mut self) {
+        if self.0.held.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.health.ready(self.0.options.role);
+        }
     }
 }
 
@@ -172,116 +223,9 @@ fn pause(tries: u32) -> Duration {
         .mul_f64(rand::rng().random_range(0.8..1.2))
 }
 
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
-/// The headers of a parked record: why, from where, and its own, less the key that let it in.
-fn headers(record: &Record, rejection: &Rejection, group: &str) -> Headers {
-    let attempts = record
-        .header("dlq.attempts")
-        .and_then(|text| text.parse::<u32>().ok())
-        .unwrap_or(0);
-    let error: String = chain(rejection.error.as_ref())
-        .chars()
-        .take(LONGEST_ERROR)
-        .collect();
-    let position = &record.position;
-    let ours = [
-        ("dlq.reason", rejection.reason.as_str().to_owned()),
-        ("dlq.error", error),
-        ("dlq.original.topic", position.topic.clone()),
-        ("dlq.original.partition", position.partition.to_string()),
-        ("dlq.original.offset", position.offset.to_string()),
-        (
-            "dlq.original.timestamp",
-            record.timestamp.unwrap_or(-1).to_string(),
-        ),
-        ("dlq.attempts", (attempts + 1).to_string()),
-        ("dlq.group", group.to_owned()),
-    ];
-    let own = record
-        .headers
-        .iter()
-        .filter(|(name, _)| name != "x-api-key" && !name.starts_with(PREFIX))
-        .cloned();
-    ours.into_iter()
-        .map(|(name, text)| (name.to_owned(), Some(text.into_bytes())))
-        .chain(own)
-        .collect()
-}
-
-fn without_value(mut message: Message<'_>) -> Message<'_> {
-    let hash = hex(digest::digest(&digest::SHA256, message.value.unwrap_or_default()).as_ref());
-    message
-        .headers
-        .push(("dlq.truncated".to_owned(), Some(b"true".to_vec())));
-    message
-        .headers
-        .push(("dlq.sha256".to_owned(), Some(hash.into_bytes())));
-    message.value = None;
-    message
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{ErrorCode, RecordPosition};
-
-    fn record(headers: &[(&str, &str)]) -> Record {
-        Record {
-            position: RecordPosition {
-                topic: "t".to_owned(),
-                partition: 1,
-                offset: 2,
-            },
-            key: None,
-            value: None,
-            headers: headers
-                .iter()
-                .map(|(name, text)| ((*name).to_owned(), Some(text.as_bytes().to_vec())))
-                .collect(),
-            timestamp: Some(3),
-        }
-    }
-
-    #[test]
-    fn a_parked_record_keeps_its_headers_but_the_key_that_let_it_in() {
-        let rejection = Rejection {
-            reason: ErrorCode::Invalid,
-            error: "bad".into(),
-        };
-        let came = record(&[
-            ("x-api-key", "secret"),
-            ("traceparent", "00-1"),
-            ("dlq.attempts", "2"),
-            ("dlq.reason", "old"),
-        ]);
-
-        let parked = Record {
-            headers: headers(&came, &rejection, "g"),
-            ..came
-        };
-
-        assert_eq!(parked.header("dlq.reason"), Some("invalid"));
-        assert_eq!(parked.header("dlq.attempts"), Some("3"));
-        assert_eq!(parked.header("traceparent"), Some("00-1"));
-        assert_eq!(parked.header("x-api-key"), None);
-        assert_eq!(
-            parked
-                .headers
-                .iter()
-                .filter(|(name, _)| name == "dlq.reason")
-                .count(),
-            1
-        );
-    }
 
     #[test]
     fn pauses_grow_to_ten_seconds_and_no_further() {

@@ -1,0 +1,98 @@
+//! How much may run while the system behind the records does not keep up; pure.
+//!
+//! Additive increase, multiplicative decrease (Chiu and Jain, 1989): every failure of the system halves what may run
+//! at once, down to a single probe; every success gives one back. Far down, the partitions pause too.
+
+use super::Cause;
+
+#[derive(Debug)]
+pub(super) struct Brake {
+    most: usize,
+    limit: usize,
+    cause: Option<Cause>,
+}
+
+/// Partitions pause when no more than this part of the bound is left, and resume at twice as much.
+const PAUSE_BELOW: usize = 4;
+
+impl Brake {
+    /// `most` may run at once while all is well.
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            most,
+            limit: most,
+            cause: None,
+        }
+    }
+
+    /// Notes that the system failed.
+    pub(super) fn failed(&mut self, cause: Cause) {
+        self.limit = (self.limit / 2).max(1);
+        self.cause = Some(cause);
+    }
+
+    /// Notes that the system did its part.
+    pub(super) fn succeeded(&mut self) {
+        self.limit = (self.limit + 1).min(self.most);
+        if self.limit == self.most {
+            self.cause = None;
+        }
+    }
+
+    /// Returns how many may run at once.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Says why the partitions should pause, if they should.
+    pub(super) fn pauses(&self, paused: bool) -> Option<Cause> {
+        let part = if paused { PAUSE_BELOW / 2 } else { PAUSE_BELOW };
+        self.cause.filter(|_| self.limit * part <= self.most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_halve_what_may_run_and_successes_give_it_back() {
+        let mut brake = Brake::new(16);
+        for left in [8, 4, 2, 1, 1] {
+            brake.failed(Cause::TemporalUnavailable);
+            assert_eq!(brake.limit(), left);
+        }
+        for left in 2..=16 {
+            brake.succeeded();
+            assert_eq!(brake.limit(), left);
+        }
+        brake.succeeded();
+        assert_eq!(brake.limit(), 16);
+        assert_eq!(brake.pauses(false), None);
+    }
+
+    #[test]
+    fn partitions_pause_low_and_resume_higher() {
+        let mut brake = Brake::new(16);
+        brake.failed(Cause::TemporalExhausted);
+        assert_eq!(brake.pauses(false), None, "8 of 16 is not low");
+        brake.failed(Cause::TemporalExhausted);
+        assert_eq!(brake.pauses(false), Some(Cause::TemporalExhausted));
+
+        for _ in 0..4 {
+            brake.succeeded();
+            assert_eq!(brake.pauses(true), Some(Cause::TemporalExhausted));
+        }
+        brake.succeeded();
+        assert_eq!(brake.pauses(true), None, "9 of 16");
+    }
+
+    #[test]
+    fn a_single_slot_is_never_taken_away() {
+        let mut brake = Brake::new(1);
+        brake.failed(Cause::Internal);
+        assert_eq!(brake.limit(), 1);
+        brake.succeeded();
+        assert_eq!(brake.pauses(true), None);
+    }
+}

@@ -1,0 +1,151 @@
+//! What a record looks like on a dead-letter topic (contract, section 4).
+
+use ring::digest;
+
+use super::{BoxError, Rejection};
+use crate::domain::hex;
+use crate::kafka::producer::{self, Message, Producer};
+use crate::kafka::{Headers, Record};
+
+/// Our headers; those that an earlier stay on the dead-letter topic left are replaced.
+const PREFIX: &str = "dlq.";
+const LONGEST_ERROR: usize = 1000;
+/// Opens the door to `gen.requests`; must not lie about on another topic.
+const API_KEY: &str = "x-api-key";
+
+/// Parks a record on `topic`, and returns when the brokers have it.
+pub(super) async fn park(
+    producer: &Producer,
+    topic: &str,
+    group: &str,
+    record: &Record,
+    rejection: &Rejection,
+) -> Result<(), BoxError> {
+    let message = Message {
+        topic,
+        key: record.key.as_deref(),
+        value: record.value.as_deref(),
+        headers: headers(record, rejection, group),
+    };
+    match producer.send(message.clone()).await {
+        Ok(()) => Ok(()),
+        // A partition is never blocked by one record: what is too big even here goes without its value.
+        Err(producer::Error::TooLarge { .. }) => Ok(producer.send(without_value(message)).await?),
+        Err(error @ (producer::Error::Refused { .. } | producer::Error::Client(_))) => {
+            Err(error.into())
+        }
+    }
+}
+
+/// Returns an error and its causes as one line.
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// The headers of a parked record: why, from where, and its own, less the key that let it in.
+fn headers(record: &Record, rejection: &Rejection, group: &str) -> Headers {
+    let attempts = record
+        .header("dlq.attempts")
+        .and_then(|text| text.parse::<u32>().ok())
+        .unwrap_or(0);
+    let error: String = chain(rejection.error.as_ref())
+        .chars()
+        .take(LONGEST_ERROR)
+        .collect();
+    let position = &record.position;
+    let ours = [
+        ("dlq.reason", rejection.reason.as_str().to_owned()),
+        ("dlq.error", error),
+        ("dlq.original.topic", position.topic.clone()),
+        ("dlq.original.partition", position.partition.to_string()),
+        ("dlq.original.offset", position.offset.to_string()),
+        (
+            "dlq.original.timestamp",
+            record.timestamp.unwrap_or(-1).to_string(),
+        ),
+        ("dlq.attempts", (attempts + 1).to_string()),
+        ("dlq.group", group.to_owned()),
+    ];
+    let own = record
+        .headers
+        .iter()
+        .filter(|(name, _)| !name.eq_ignore_ascii_case(API_KEY) && !name.starts_with(PREFIX))
+        .cloned();
+    ours.into_iter()
+        .map(|(name, text)| (name.to_owned(), Some(text.into_bytes())))
+        .chain(own)
+        .collect()
+}
+
+fn without_value(mut message: Message<'_>) -> Message<'_> {
+    let hash = hex(digest::digest(&digest::SHA256, message.value.unwrap_or_default()).as_ref());
+    message
+        .headers
+        .push(("dlq.truncated".to_owned(), Some(b"true".to_vec())));
+    message
+        .headers
+        .push(("dlq.sha256".to_owned(), Some(hash.into_bytes())));
+    message.value = None;
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ErrorCode, RecordPosition};
+
+    fn record(headers: &[(&str, &str)]) -> Record {
+        Record {
+            position: RecordPosition {
+                topic: "t".to_owned(),
+                partition: 1,
+                offset: 2,
+            },
+            key: None,
+            value: None,
+            headers: headers
+                .iter()
+                .map(|(name, text)| ((*name).to_owned(), Some(text.as_bytes().to_vec())))
+                .collect(),
+            timestamp: Some(3),
+        }
+    }
+
+    #[test]
+    fn a_parked_record_keeps_its_headers_but_the_key_that_let_it_in() {
+        let rejection = Rejection {
+            reason: ErrorCode::Invalid,
+            error: "bad".into(),
+        };
+        let came = record(&[
+            ("x-api-key", "secret"),
+            ("traceparent", "00-1"),
+            ("dlq.attempts", "2"),
+            ("dlq.reason", "old"),
+        ]);
+
+        let parked = Record {
+            headers: headers(&came, &rejection, "g"),
+            ..came
+        };
+
+        assert_eq!(parked.header("dlq.reason"), Some("invalid"));
+        assert_eq!(parked.header("dlq.attempts"), Some("3"));
+        assert_eq!(parked.header("traceparent"), Some("00-1"));
+        assert_eq!(parked.header("x-api-key"), None);
+        assert_eq!(
+            parked
+                .headers
+                .iter()
+                .filter(|(name, _)| name == "dlq.reason")
+                .count(),
+            1
+        );
+    }
+}
