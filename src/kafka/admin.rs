@@ -10,8 +10,10 @@ use rdkafka::admin::{
     TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::config;
 
@@ -39,6 +41,51 @@ pub enum Error {
         #[source]
         source: KafkaError,
     },
+}
+
+/// Counts the records of `topic` that `group` has not committed; what it never committed at all counts from the start.
+///
+/// # Errors
+/// [`Error::Topic`] when the brokers do not tell.
+pub async fn lag(kafka: &config::Kafka, group: &str, topic: &str) -> Result<u64, Error> {
+    let consumer: BaseConsumer = super::client(kafka, "lag")
+        .set("group.id", group)
+        .create()
+        .map_err(Error::Client)?;
+    let asked = topic.to_owned();
+    // Blocks on the brokers.
+    let told = tokio::task::spawn_blocking(move || uncommitted(&consumer, &asked)).await;
+    let failed = |source| Error::Topic {
+        topic: topic.to_owned(),
+        source,
+    };
+    told.unwrap_or(Err(KafkaError::Canceled)).map_err(failed)
+}
+
+fn uncommitted(consumer: &BaseConsumer, topic: &str) -> Result<u64, KafkaError> {
+    let metadata = consumer.fetch_metadata(Some(topic), CALL_TIMEOUT)?;
+    let partitions = metadata
+        .topics()
+        .iter()
+        .flat_map(|topic| topic.partitions());
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(topic, partition.id());
+    }
+    let mut lag = 0;
+    for committed in consumer.committed_offsets(list, CALL_TIMEOUT)?.elements() {
+        let (low, high) = consumer.fetch_watermarks(topic, committed.partition(), CALL_TIMEOUT)?;
+        let from = match committed.offset() {
+            Offset::Offset(offset) => offset.max(low),
+            Offset::Beginning
+            | Offset::End
+            | Offset::Stored
+            | Offset::Invalid
+            | Offset::OffsetTail(_) => low,
+        };
+        lag += u64::try_from(high - from).unwrap_or(0);
+    }
+    Ok(lag)
 }
 
 /// What became of one topic.

@@ -21,8 +21,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::group::{Context, Group};
@@ -95,9 +96,14 @@ impl Cause {
         }
     }
 
-    /// Whether other records would fare alike, so that less should run at once.
+    /// Whether it lies beyond the record, so that the role is not ready.
     fn is_systemic(self) -> bool {
         !matches!(self, Self::Panicked | Self::Interrupted)
+    }
+
+    /// Whether less at once would help. Not with a blown fuse: a record that fares well is what mends it.
+    fn is_eased_by_less(self) -> bool {
+        self.is_systemic() && self != Self::Fuse
     }
 }
 
@@ -161,6 +167,8 @@ const TAKEN_PER_SLOT: usize = 64;
 const TICK: Duration = Duration::from_secs(1);
 /// How long a partition that goes to another member waits for what runs on it, at most.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the group has to let a member go that has committed what it did.
+const CLOSE_TIME: Duration = Duration::from_secs(2);
 /// How long the brokers have to tell of a topic.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause before they are asked again.
@@ -368,15 +376,23 @@ impl<H: Handler> Flow<H> {
     async fn drain(mut self) {
         while self.running.join_next().await.is_some() {}
         let consumer = self.consumer;
-        // Committing and closing block on the broker.
-        let closed = tokio::task::spawn_blocking(move || {
+        let (done, closed) = oneshot::channel::<()>();
+        // Blocks on the brokers, and after a peer's crash until its session is over. A thread and not a task: the
+        // runtime would wait for it at its end.
+        std::thread::spawn(move || {
             if let Err(error) = consumer.commit_consumer_state(CommitMode::Sync) {
                 tracing::debug!(%error, "nothing more to commit");
             }
             consumer.unsubscribe();
+            drop(consumer);
+            drop(done);
         });
-        if closed.await.is_err() {
-            tracing::warn!("the consumer did not close");
+        if timeout(CLOSE_TIME, closed).await.is_err() {
+            let topic = self.options.topic;
+            tracing::info!(
+                topic,
+                "left the group without its good-bye: it rebalances, and does not answer"
+            );
         }
     }
 }

@@ -10,7 +10,9 @@ use temporalio_client::{
     WorkflowCancelOptions, WorkflowDescribeOptions, WorkflowHandle, WorkflowIdReusePolicy,
     WorkflowQueryOptions, WorkflowStartOptions,
 };
-use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest;
+use temporalio_common::protos::temporal::api::workflowservice::v1::{
+    CountWorkflowExecutionsRequest, DescribeNamespaceRequest,
+};
 use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributes};
 
 use super::steps::{Start, Status};
@@ -352,6 +354,25 @@ impl Temporal {
             .await
             .map_err(answered)?;
         Ok(described.run_id().to_owned())
+    }
+
+    /// Counts the runs that a visibility query finds.
+    ///
+    /// # Errors
+    /// When the server did not answer.
+    pub async fn count(&self, query: &str) -> Result<u64, Error> {
+        let request = CountWorkflowExecutionsRequest {
+            namespace: self.client.namespace(),
+            query: query.to_owned(),
+        };
+        let answer = self
+            .client
+            .connection()
+            .workflow_service()
+            .count_workflow_executions(request.into_request())
+            .await
+            .map_err(answered)?;
+        Ok(u64::try_from(answer.into_inner().count).unwrap_or(0))
     }
 
     /// Tells whether somebody asked the run of that id to end.

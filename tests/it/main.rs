@@ -20,6 +20,7 @@ mod compose;
 mod crashes;
 mod dev;
 mod endings;
+mod flow;
 mod path;
 mod records;
 mod replay;

@@ -1,6 +1,7 @@
 //! What the stories stand on: engines, a space of one's own, processes, readers, receivers.
 
 pub(crate) mod engines;
+pub(crate) mod gate;
 pub(crate) mod ledger;
 pub(crate) mod process;
 pub(crate) mod receiver;

@@ -176,8 +176,10 @@ impl<H: Handler> Settler<H> {
                 Err(failed) => failed,
             };
             held.get_or_insert_with(|| Held::new(self));
-            if cause.is_systemic() {
+            if cause.is_eased_by_less() {
                 self.brake().failed(cause);
+            }
+            if cause.is_systemic() {
                 let why = format!("holds records: {}", chain(error.as_ref()));
                 self.health.not_ready(self.options.role, &why);
             }

@@ -152,6 +152,21 @@ impl Space {
             .unwrap();
     }
 
+    /// Waits until the group of `role` has committed all of `topic`.
+    pub(crate) async fn caught_up(&self, role: &str, topic: &str) {
+        eventually("the group has caught up", async || {
+            (self.lag(role, topic).await == 0).then_some(())
+        })
+        .await;
+    }
+
+    /// How many records of `topic` the group of `role` has not committed.
+    pub(crate) async fn lag(&self, role: &str, topic: &str) -> u64 {
+        let group = format!("{}-{role}", self.config.kafka.group);
+        let lag = genflow::kafka::admin::lag(&self.config.kafka, &group, topic).await;
+        lag.unwrap()
+    }
+
     /// Sends a CANCEL.
     pub(crate) async fn cancel(&self, request: &str) {
         let command = Command {

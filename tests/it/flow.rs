@@ -1,0 +1,192 @@
+//! The consumer under load and in trouble: members that come, go and die, engines that are away, a wrong deploy.
+
+use std::net::TcpListener;
+
+use futures::stream::{self, StreamExt as _};
+use genflow::domain::{EventType, Request};
+use genflow::kafka::Headers;
+use rustix::process::Signal;
+
+use crate::support::gate::Gate;
+use crate::support::ledger::types;
+use crate::support::process::Process;
+use crate::support::space::image;
+use crate::support::{Space, eventually};
+
+/// A role and its pages.
+struct Watched {
+    process: Process,
+    pages: String,
+}
+
+impl Watched {
+    fn start(space: &Space, role: &str, settings: &[(&str, &str)]) -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap().to_string();
+        drop(free);
+        let mut all = vec![("HTTP_ADDR", address.as_str())];
+        all.extend_from_slice(settings);
+        Self {
+            process: space.start_with(&[role], &all),
+            pages: format!("http://{address}"),
+        }
+    }
+
+    async fn page(&self, name: &str) -> String {
+        match reqwest::get(format!("{}/{name}", self.pages)).await {
+            Ok(page) => page.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+
+    /// Waits until a page says so.
+    async fn says(&self, page: &str, text: &str) {
+        eventually(&format!("{page} says {text}"), async || {
+            self.page(page).await.contains(text).then_some(())
+        })
+        .await;
+    }
+}
+
+async fn parked(space: &Space) -> usize {
+    let mut dlq = space.read(&space.config.kafka.topics.dlq).await;
+    dlq.all().await.len()
+}
+
+#[tokio::test]
+async fn while_temporal_is_away_records_wait_and_nothing_is_parked() {
+    let space = Space::new().await;
+    let gate = Gate::before(&space.engines.temporal).await;
+    let address = gate.address.to_string();
+    let intake = Watched::start(&space, "intake", &[("TEMPORAL_HOST", &address)]);
+    let _worker = space.start(&["worker"]);
+    let first = image("before");
+    space.send(&first).await;
+    space.story(first.id.as_str()).await;
+
+    gate.shut();
+    let requests: Vec<_> = (0..40).map(|_| image("away")).collect();
+    for request in &requests {
+        space.send(request).await;
+    }
+    intake.says("readyz", "holds records").await;
+    let paused = format!(
+        "genflow_consumer_paused{{topic=\"{}\",cause=\"temporal_unavailable\"}}",
+        space.config.kafka.topics.requests
+    );
+    intake.says("metrics", &format!("{paused} 1")).await;
+    assert_eq!(parked(&space).await, 0);
+    gate.open();
+
+    for request in &requests {
+        let events = space.story(request.id.as_str()).await;
+        assert_eq!(types(&events).last(), Some(&EventType::Completed));
+    }
+    intake
+        .says("readyz", "\"role\":\"intake\",\"ready\":true")
+        .await;
+    intake.says("metrics", &format!("{paused} 0")).await;
+    assert_eq!(parked(&space).await, 0);
+    let topic = &space.config.kafka.topics.requests;
+    space.caught_up("intake", topic).await;
+}
+
+#[tokio::test]
+async fn what_temporal_would_refuse_to_anyone_is_held_and_not_parked() {
+    let space = Space::new().await;
+    let wrong = [("TEMPORAL_NAMESPACE", "nowhere"), ("DEDUP_WINDOW", "1h")];
+    let mut intake = Watched::start(&space, "intake", &wrong);
+    let request = image("held");
+    space.send(&request).await;
+
+    intake.says("readyz", "holds records").await;
+    assert!(intake.process.terminate().await.success());
+    assert_eq!(parked(&space).await, 0);
+
+    let _right = space.start(&["all"]);
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&EventType::Completed));
+}
+
+#[tokio::test]
+async fn a_row_of_refusals_for_one_reason_blows_the_fuse_and_a_good_record_mends_it() {
+    let space = Space::new().await;
+    let intake = Watched::start(&space, "intake", &[("DLQ_FUSE", "5")]);
+    let topic = &space.config.kafka.topics.requests;
+    let bad = 8;
+    for number in 0..bad {
+        let key = format!("bad-{number}");
+        space
+            .produce(topic, &key, Some(b"not avro"), Headers::new())
+            .await;
+    }
+
+    intake.says("readyz", "DLQ_FUSE").await;
+    assert_eq!(parked(&space).await, 5);
+
+    space.send(&image("good")).await;
+    eventually("the rest is parked", async || {
+        (parked(&space).await == bad).then_some(())
+    })
+    .await;
+    intake
+        .says("readyz", "\"role\":\"intake\",\"ready\":true")
+        .await;
+    space.caught_up("intake", topic).await;
+}
+
+#[tokio::test]
+async fn intakes_that_come_go_and_die_start_every_request_once() {
+    come_go_and_die("classic", &[1, 2, 4, 5]).await;
+}
+
+/// The brokers give a dead member 45 s, whatever it asks for, so one dies.
+#[tokio::test]
+async fn the_same_under_the_brokers_own_group_protocol() {
+    come_go_and_die("consumer", &[2]).await;
+}
+
+/// Whenever a part of the requests is done, one of three members leaves or, at `deaths`, is killed, and another joins.
+///
+/// `GENFLOW_FLOW_RECORDS=20000` runs it at length.
+async fn come_go_and_die(protocol: &str, deaths: &[usize]) {
+    const STEPS: usize = 6;
+    let count = std::env::var("GENFLOW_FLOW_RECORDS").map_or(600, |text| text.parse().unwrap());
+    let space = Space::new().await;
+    let topic = &space.config.kafka.topics.requests;
+    let requests: Vec<Request> = (0..count).map(|_| image("flow")).collect();
+    stream::iter(&requests)
+        .for_each_concurrent(64, |request| space.send(request))
+        .await;
+    let start = || space.start_with(&["intake"], &[("KAFKA_GROUP_PROTOCOL", protocol)]);
+    let mut members = vec![start(), start(), start()];
+
+    for step in 1..STEPS {
+        let left = u64::try_from(count - count * step / STEPS).unwrap();
+        eventually(&format!("no more than {left} are left"), async || {
+            (space.lag("intake", topic).await <= left).then_some(())
+        })
+        .await;
+        let mut leaves = members.remove(0);
+        if deaths.contains(&step) {
+            leaves.signal(Signal::KILL);
+            leaves.ended().await;
+        } else {
+            assert!(leaves.terminate().await.success(), "{}", leaves.output());
+        }
+        members.push(start());
+    }
+    space.caught_up("intake", topic).await;
+
+    let temporal = space.temporal().await;
+    let ours = format!("TaskQueue = '{}'", space.config.temporal.task_queue);
+    assert_eq!(
+        usize::try_from(temporal.count(&ours).await.unwrap()).unwrap(),
+        count,
+        "workflows for requests"
+    );
+    for request in &requests {
+        temporal.run_id(&request.id.run(0)).await.unwrap();
+    }
+    assert_eq!(parked(&space).await, 0);
+}
