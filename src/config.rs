@@ -6,6 +6,7 @@
 mod vars;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -126,12 +127,25 @@ pub struct Intake {
     pub concurrency: usize,
     /// Age above which a record is `too_old`; `None` takes nine tenths of the namespace's retention.
     pub dedup_window: Option<Duration>,
+    /// How often a user may start, if that is limited.
+    pub rate_limit: Option<RateLimit>,
     /// Deadline of a video whose request names none.
     pub video_timeout: Duration,
     /// Deadline of images whose request names none.
     pub image_timeout: Duration,
     /// Bounds and pauses of a run's steps; they travel with the workflow's input.
     pub steps: Steps,
+}
+
+/// How often a user may start.
+#[derive(Clone, Copy, Debug)]
+pub struct RateLimit {
+    /// Starts a minute, over time.
+    pub per_minute: NonZeroU32,
+    /// Starts at once.
+    pub burst: NonZeroU32,
+    /// How long a record above the limit may wait.
+    pub hold: Duration,
 }
 
 /// Bounds and pauses of a run's steps.
@@ -377,6 +391,7 @@ fn intake(vars: &mut Vars<'_>) -> Intake {
     Intake {
         concurrency: vars.number("INTAKE_CONCURRENCY", 16, 1..=1000) as usize,
         dedup_window: vars.optional_duration("DEDUP_WINDOW"),
+        rate_limit: rate_limit(vars),
         video_timeout: vars.duration("VIDEO_TIMEOUT", "1h"),
         image_timeout: vars.duration("IMAGE_TIMEOUT", "10m"),
         steps: Steps {
@@ -388,6 +403,17 @@ fn intake(vars: &mut Vars<'_>) -> Intake {
             progress_most: vars.number("PROGRESS_MAX", 50, 0..=1000) as u32,
         },
     }
+}
+
+fn rate_limit(vars: &mut Vars<'_>) -> Option<RateLimit> {
+    let limited = vars.flag("ENABLE_RATE_LIMITING", false);
+    let wanted = "a number from 1";
+    let limit = RateLimit {
+        per_minute: vars.parsed("RATE_LIMIT_PER_MINUTE", "60", wanted),
+        burst: vars.parsed("RATE_LIMIT_BURST", "20", wanted),
+        hold: vars.duration("RATE_LIMIT_HOLD", "10s"),
+    };
+    limited.then_some(limit)
 }
 
 fn worker(vars: &mut Vars<'_>, mocked: bool) -> Worker {

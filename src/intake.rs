@@ -4,6 +4,7 @@
 //! Ok means: a durable run of this content exists. Handled again, a record finds that run and is a duplicate.
 
 mod commands;
+mod limits;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -16,7 +16,7 @@ mod watermark;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
 use rdkafka::error::KafkaError;
@@ -165,6 +165,8 @@ const TAKEN_PER_SLOT: usize = 64;
 
 /// How often gauges are told.
 const TICK: Duration = Duration::from_secs(1);
+/// How long as much may be taken as may be until the partitions pause.
+const PAUSE_AFTER: Duration = Duration::from_secs(2);
 /// How long a partition that goes to another member waits for what runs on it, at most.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the group has to let a member go that has committed what it did.
@@ -205,6 +207,7 @@ pub async fn run<H: Handler>(
         running: JoinSet::new(),
         settler,
         paused: None,
+        full_since: None,
         stumbles: 0,
         options,
     };
@@ -221,6 +224,8 @@ struct Flow<H> {
     settler: Arc<Settler<H>>,
     /// Why the partitions are paused, if they are.
     paused: Option<&'static str>,
+    /// Since when as much is taken as may be.
+    full_since: Option<Instant>,
     stumbles: u32,
 }
 
@@ -236,7 +241,7 @@ impl<H: Handler> Flow<H> {
                 () = stop.cancelled() => return Ok(()),
                 Some(_) = self.running.join_next() => {}
                 _ = ticks.tick() => self.tell(),
-                received = consumer.recv() => match received {
+                received = consumer.recv(), if self.may_receive() => match received {
                     Ok(message) => self.take(&message),
                     Err(source) => self.stumble(source)?,
                 },
@@ -287,14 +292,23 @@ impl<H: Handler> Flow<H> {
         }
     }
 
-    /// Pauses when enough is taken or the brake is on, and goes on polling: a consumer that does not poll is put out of
-    /// its group.
+    /// While enough is taken, nothing more is. Paused partitions give nothing, and must be polled.
+    fn may_receive(&self) -> bool {
+        self.full_since.is_none() || self.paused.is_some()
+    }
+
+    /// Pauses when there is enough to do for a while, or the brake is on, and then goes on polling: a consumer that does
+    /// not poll is put out of its group. Not at once, for a pause throws away what librdkafka has fetched.
     fn pause_or_resume(&mut self) {
         let most = self.options.concurrency * TAKEN_PER_SLOT;
         let taken = self.group.schedule().taken();
         let fresh = self.group.take_note_of_change();
         let paused = self.paused.is_some();
-        let full = taken >= if paused { most / 2 } else { most };
+        self.full_since = (taken >= if paused { most / 2 } else { most })
+            .then(|| self.full_since.unwrap_or_else(Instant::now));
+        let full = self
+            .full_since
+            .is_some_and(|since| paused || since.elapsed() > PAUSE_AFTER);
         // Nothing at work would ever release the brake.
         let braked = self.settler.brake().pauses(paused).filter(|_| taken > 0);
         let why = match braked {
