@@ -214,6 +214,7 @@ async fn intake(
         parts.publisher.clone(),
         sealer,
         window,
+        stop.clone(),
     );
     let options = Options {
         role: INTAKE,

@@ -7,11 +7,13 @@ mod commands;
 mod limits;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
+use tokio_util::sync::CancellationToken;
 
 pub use self::commands::Commands;
+use self::limits::{Limits, Refused};
 use crate::avro::{self, Named};
 use crate::config::{self, Config};
 use crate::domain::{
@@ -23,7 +25,7 @@ use crate::kafka::Record;
 use crate::kafka::consumer::{BoxError, Cause, Failure, Handler, Rejection};
 use crate::registry::{self, Registry};
 use crate::seal::Sealer;
-use crate::telemetry::events::{RequestRepeated, RequestStarted};
+use crate::telemetry::events::{RequestDecoded, RequestRepeated, RequestStarted};
 use crate::temporal::client::{self, Blame, Started, Temporal};
 use crate::temporal::steps::Start;
 use crate::work::now;
@@ -38,6 +40,7 @@ pub struct Intake {
     settings: config::Intake,
     fetch_queue: String,
     window: Duration,
+    limits: Option<Limits>,
 }
 
 /// A run's input above this would not pass the server (2 MB a payload) once it rides in history beside its events.
@@ -52,8 +55,13 @@ impl Intake {
         publisher: Publisher,
         sealer: Sealer,
         window: Duration,
+        stop: CancellationToken,
     ) -> Self {
+        // A quarter of what may run at once: the rest is for users within their limits.
+        let waiting = (config.intake.concurrency / 4).max(1);
+        let limits = config.intake.rate_limit;
         Self {
+            limits: limits.map(|limit| Limits::new(limit, waiting, stop)),
             temporal,
             registry,
             publisher,
@@ -66,7 +74,13 @@ impl Intake {
 
     async fn decode(&self, record: &Record) -> Result<Request, Failure> {
         let (writer, datum) = open(&self.registry, record).await?;
-        Ok(avro::read_request(&writer, datum)?)
+        let began = Instant::now();
+        let request = avro::read_request(&writer, datum)?;
+        RequestDecoded {
+            elapsed: began.elapsed(),
+        }
+        .emit();
+        Ok(request)
     }
 
     fn start(&self, request: &Request, traceparent: Option<&str>) -> Result<Start, Failure> {
@@ -114,15 +128,57 @@ impl Intake {
         }))
     }
 
-    /// A record is as old as the older of its own time and `requested_at`.
-    fn is_too_old(&self, record: &Record, request: &Request) -> bool {
-        let oldest = record
-            .timestamp
-            .into_iter()
-            .chain(request.requested_at)
-            .min()
-            .unwrap_or(i64::MAX);
-        now().saturating_sub(oldest) > i64::try_from(self.window.as_millis()).unwrap_or(i64::MAX)
+    /// Says why a record may not start anything, unless its request runs already.
+    fn refused(&self, record: &Record, request: &Request) -> Option<Failure> {
+        // A record is as old as the older of its own time and `requested_at`.
+        let times = record.timestamp.into_iter().chain(request.requested_at);
+        let age = now().saturating_sub(times.min()?);
+        let window = self.window.as_secs();
+        (u128::try_from(age).is_ok_and(|age| age > self.window.as_millis())).then(|| {
+            reject(
+                ErrorCode::TooOld,
+                anyhow!("the request is older than the dedup window of {window} s"),
+            )
+        })
+    }
+
+    /// Waits until its user may start one more.
+    async fn wait_for_token(&self, request: &Request) -> Result<(), Failure> {
+        let Some(limits) = &self.limits else {
+            return Ok(());
+        };
+        match limits.admit(request.user.as_str()).await {
+            Ok(()) => Ok(()),
+            Err(Refused::After(pause)) => Err(reject(
+                ErrorCode::RateLimited,
+                anyhow!("{limits}; retry_after: {} s", pause.as_secs_f64().ceil()),
+            )),
+            Err(stopped @ Refused::Stopped) => Err(Failure::Retry(Cause::Interrupted, stopped.into())),
+        }
+    }
+
+    /// Says what a request comes to whose id is taken.
+    fn known(&self, record: &Record, request: &Request, by: Started) -> Result<(), Failure> {
+        let id = &request.id;
+        match by {
+            Started::New | Started::Duplicate => {
+                RequestRepeated {
+                    position: &record.position,
+                    request_id: id,
+                    kind: request.spec.kind(),
+                }
+                .emit();
+                Ok(())
+            }
+            Started::Conflict => Err(reject(
+                ErrorCode::RequestIdConflict,
+                anyhow!("request_id {id} is taken by a request with other content"),
+            )),
+            Started::Claimed => Err(reject(
+                ErrorCode::CancelledBeforeStart,
+                anyhow!("request_id {id} was cancelled before it came"),
+            )),
+        }
     }
 
     /// Returns what can be said of the request of a refused record, if it can be named.
@@ -192,24 +248,16 @@ impl Handler for Intake {
     async fn handle(&self, record: &Record) -> Result<(), Failure> {
         let request = self.decode(record).await?;
         let fingerprint = fingerprint(&request).map_err(internal)?;
-        if self.is_too_old(record, &request) {
-            let known = self
-                .temporal
-                .known(&request.id.run(0), &fingerprint)
-                .await?;
-            if known != Some(Started::Duplicate) {
-                let window = self.window.as_secs();
-                return Err(reject(
-                    ErrorCode::TooOld,
-                    anyhow!("the request is older than the dedup window of {window} s"),
-                ));
+        let refused = self.refused(record, &request);
+        // A duplicate is one, whatever else is wrong with the record by now; and it takes no token.
+        if refused.is_some() || self.limits.is_some() {
+            let known = self.temporal.known(&request.id.run(0), &fingerprint).await?;
+            match (known, refused) {
+                (Some(Started::Duplicate), _) => return self.known(record, &request, Started::Duplicate),
+                (_, Some(refused)) => return Err(refused),
+                (Some(known), None) => return self.known(record, &request, known),
+                (None, None) => self.wait_for_token(&request).await?,
             }
-            RequestRepeated {
-                position: &record.position,
-                request_id: &request.id,
-            }
-            .emit();
-            return Ok(());
         }
         if let Spec::Batch(_) = request.spec {
             return Err(reject(
@@ -218,36 +266,16 @@ impl Handler for Intake {
             ));
         }
         let start = self.start(&request, record.header("traceparent"))?;
-        match self
-            .temporal
-            .start(&start, request.priority, &fingerprint)
-            .await?
-        {
+        let began = Instant::now();
+        match self.temporal.start(&start, request.priority, &fingerprint).await? {
             Started::New => RequestStarted {
                 position: &record.position,
                 request_id: &request.id,
+                kind: request.spec.kind(),
+                elapsed: began.elapsed(),
             }
             .emit(),
-            Started::Duplicate => RequestRepeated {
-                position: &record.position,
-                request_id: &request.id,
-            }
-            .emit(),
-            Started::Conflict => {
-                return Err(reject(
-                    ErrorCode::RequestIdConflict,
-                    anyhow!(
-                        "request_id {} is taken by a request with other content",
-                        request.id
-                    ),
-                ));
-            }
-            Started::Claimed => {
-                return Err(reject(
-                    ErrorCode::CancelledBeforeStart,
-                    anyhow!("request_id {} was cancelled before it came", request.id),
-                ));
-            }
+            known => self.known(record, &request, known)?,
         }
         failpoint::hit("intake.started").await;
         Ok(())

@@ -4,6 +4,7 @@
 //! one user's flood leaves room for all others. The buckets are the GCRA of `governor`; partitions are shared out by
 //! request, so with n intakes a user has up to n buckets.
 
+use std::fmt;
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
@@ -15,11 +16,13 @@ use tokio_util::sync::CancellationToken;
 use crate::config::RateLimit;
 
 /// Why a record was not let in.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refused {
     /// It would have to wait for longer than it may, or too many wait.
+    #[error("above the limit")]
     After(Duration),
     /// A stop came while it waited.
+    #[error("a stop came while it waited for its turn")]
     Stopped,
 }
 
@@ -29,6 +32,15 @@ pub(super) struct Limits {
     settings: RateLimit,
     waiting: Semaphore,
     stop: CancellationToken,
+}
+
+impl fmt::Display for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RateLimit {
+            per_minute, burst, ..
+        } = self.settings;
+        write!(f, "a user may start {per_minute} a minute, {burst} at once")
+    }
 }
 
 /// Buckets that are full again are forgotten when there are more than this.

@@ -23,6 +23,17 @@ pub struct RequestStarted<'a> {
     pub position: &'a RecordPosition,
     /// The request.
     pub request_id: &'a RequestId,
+    /// What it asks for; a label.
+    pub kind: Kind,
+    /// How long Temporal took.
+    pub elapsed: Duration,
+}
+
+/// A request's datum was read and held against the bounds; no log line.
+#[derive(Debug)]
+pub struct RequestDecoded {
+    /// How long that took.
+    pub elapsed: Duration,
 }
 
 /// A request came again whose workflow was started before.
@@ -32,6 +43,8 @@ pub struct RequestRepeated<'a> {
     pub position: &'a RecordPosition,
     /// The request.
     pub request_id: &'a RequestId,
+    /// What it asks for; a label.
+    pub kind: Kind,
 }
 
 /// A command was carried out, or found to have nothing to do.
@@ -170,9 +183,19 @@ impl RequestStarted<'_> {
         let Self {
             position,
             request_id,
+            kind,
+            elapsed,
         } = self;
-        debug!(%position, %request_id, "request started");
-        counter!(catalogue::REQUESTS, "outcome" => "started").increment(1);
+        debug!(%position, %request_id, ?elapsed, "request started");
+        counter!(catalogue::REQUESTS, "outcome" => "started", "kind" => kind.as_str()).increment(1);
+        histogram!(catalogue::START_SECONDS).record(elapsed);
+    }
+}
+
+impl RequestDecoded {
+    /// Counts it.
+    pub fn emit(self) {
+        histogram!(catalogue::DECODE_SECONDS).record(self.elapsed);
     }
 }
 
@@ -182,9 +205,10 @@ impl RequestRepeated<'_> {
         let Self {
             position,
             request_id,
+            kind,
         } = self;
         debug!(%position, %request_id, "request repeated");
-        counter!(catalogue::REQUESTS, "outcome" => "duplicate").increment(1);
+        counter!(catalogue::REQUESTS, "outcome" => "duplicate", "kind" => kind.as_str()).increment(1);
     }
 }
 

@@ -32,6 +32,10 @@ pub enum MetricKind {
 
 use MetricKind::{Counter, Gauge, Histogram};
 
+/// Bounds for work that takes microseconds.
+const TINY: &[f64] = &[
+    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.01, 0.1,
+];
 /// Bounds for work that takes milliseconds when all is well.
 const FAST: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
@@ -55,8 +59,12 @@ const DOLLARS: &[f64] = &[
     0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
-/// Requests taken from Kafka, by what came of them: started or duplicate.
+/// Requests taken from Kafka, by what they ask for and what came of them: started or duplicate.
 pub const REQUESTS: &str = "genflow_requests_total";
+/// Time from the bytes of a request to its validated form.
+pub const DECODE_SECONDS: &str = "genflow_decode_seconds";
+/// Time that Temporal takes to start a workflow.
+pub const START_SECONDS: &str = "genflow_start_seconds";
 /// Commands taken from Kafka, by action and what came of them.
 pub const COMMANDS: &str = "genflow_commands_total";
 /// Records parked on a dead-letter topic, by the topic they came from.
@@ -101,8 +109,20 @@ pub const CATALOGUE: &[Metric] = &[
     Metric {
         name: REQUESTS,
         kind: Counter,
-        help: "Requests taken from Kafka, by what came of them: started or duplicate.",
-        labels: &["outcome"],
+        help: "Requests taken from Kafka, by what they ask for and what came of them: started or duplicate.",
+        labels: &["outcome", "kind"],
+    },
+    Metric {
+        name: DECODE_SECONDS,
+        kind: Histogram(TINY),
+        help: "Time from the bytes of a request to its validated form.",
+        labels: &[],
+    },
+    Metric {
+        name: START_SECONDS,
+        kind: Histogram(FAST),
+        help: "Time that Temporal takes to start a workflow.",
+        labels: &[],
     },
     Metric {
         name: COMMANDS,

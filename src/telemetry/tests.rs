@@ -33,11 +33,15 @@ fn emit_all() {
     RequestStarted {
         position,
         request_id,
+        kind: Kind::Image,
+        elapsed,
     }
     .emit();
+    RequestDecoded { elapsed }.emit();
     RequestRepeated {
         position,
         request_id,
+        kind: Kind::Image,
     }
     .emit();
     CommandHandled {

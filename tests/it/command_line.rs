@@ -149,7 +149,7 @@ async fn the_pages_tell_of_health_and_numbers() {
 
     let metrics = page("metrics").await.unwrap().text().await.unwrap();
     for wanted in [
-        "genflow_requests_total{outcome=\"started\"} 1",
+        "genflow_requests_total{outcome=\"started\",kind=\"IMAGE\"} 1",
         "genflow_events_published_total",
         "genflow_run_seconds",
     ] {

@@ -190,3 +190,46 @@ async fn come_go_and_die(protocol: &str, deaths: &[usize]) {
     }
     assert_eq!(parked(&space).await, 0);
 }
+
+#[tokio::test]
+async fn a_user_above_the_limit_waits_then_is_refused_and_holds_nobody_up() {
+    let space = Space::with(&[
+        ("ENABLE_RATE_LIMITING", "true"),
+        ("RATE_LIMIT_PER_MINUTE", "1"),
+        ("RATE_LIMIT_BURST", "2"),
+        ("RATE_LIMIT_HOLD", "1s"),
+    ])
+    .await;
+    let topic = &space.config.kafka.topics.requests;
+    let _all = space.start(&["all"]);
+    let of = |user: &str| {
+        let mut request = image(user);
+        request.user = user.to_owned().try_into().unwrap();
+        request
+    };
+    let first = of("ann");
+    space.send(&first).await;
+    space.story(first.id.as_str()).await;
+
+    for _ in 0..4 {
+        space.send(&of("ann")).await;
+    }
+    let other = of("bob");
+    space.send(&other).await;
+    space.story(other.id.as_str()).await;
+
+    let mut dlq = space.read(&space.config.kafka.topics.dlq).await;
+    for _ in 0..3 {
+        let refused = dlq.next().await;
+        assert_eq!(refused.header("dlq.reason"), Some("rate_limited"));
+        let error = refused.header("dlq.error").unwrap();
+        assert!(error.contains("retry_after"), "{error}");
+    }
+    // Only new starts count: what runs or ran already is a duplicate.
+    space.send(&first).await;
+    space.caught_up("intake", topic).await;
+    assert_eq!(parked(&space).await, 3);
+    let temporal = space.temporal().await;
+    let ours = format!("TaskQueue = '{}'", space.config.temporal.task_queue);
+    assert_eq!(temporal.count(&ours).await.unwrap(), 3, "two of ann, one of bob");
+}
