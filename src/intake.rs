@@ -39,6 +39,16 @@ pub struct Intake {
     window: Duration,
 }
 
+/// Header of a record that is taken however old it is: `true`, set by `genflow dlq redrive --accept-old`.
+///
+/// Whoever can write it can write to `gen.requests`, and could as well send the same request anew, with today's time
+/// and an id of their own: it opens no door that is shut. It spends money twice only where an operator says so of an
+/// id that ran before and that Temporal has forgotten.
+pub const ACCEPT_OLD: &str = "genflow-accept-old";
+/// Header of a redriven record: when it first came, in milliseconds since the epoch. Without it a record would be
+/// young again each time it is sent, and its id could run a second time. It makes a record older, never younger.
+pub const FIRST_SEEN: &str = "genflow-first-seen";
+
 /// A run's input above this would not pass the server (2 MB a payload) once it rides in history beside its events.
 const LARGEST_INPUT: usize = 1_000_000;
 
@@ -118,12 +128,17 @@ impl Intake {
         }))
     }
 
-    /// A record is as old as the older of its own time and `requested_at`.
+    /// A record is as old as the oldest of its own time, `requested_at`, and when it came before it was redriven.
     fn is_too_old(&self, record: &Record, request: &Request) -> bool {
+        if record.header(ACCEPT_OLD) == Some("true") {
+            return false;
+        }
+        let first_seen = record.header(FIRST_SEEN).and_then(|text| text.parse().ok());
         let oldest = record
             .timestamp
             .into_iter()
             .chain(request.requested_at)
+            .chain(first_seen)
             .min()
             .unwrap_or(i64::MAX);
         now().saturating_sub(oldest) > i64::try_from(self.window.as_millis()).unwrap_or(i64::MAX)

@@ -4,12 +4,15 @@
 //! INFO: the life of the process; DEBUG: all else, so nothing per record above it while all is well. A warning that
 //! repeats is logged the first time and then at powers of two; it is counted every time.
 
+mod redriven;
+
 use std::error::Error;
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
 use tracing::{debug, info, warn};
 
+pub use self::redriven::DeadLetterRedriven;
 use super::metrics as catalogue;
 use crate::domain::{Action, ErrorCode, EventType, Kind, ProviderName, RecordPosition, RequestId};
 
