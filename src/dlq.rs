@@ -13,6 +13,7 @@ mod progress;
 mod redact;
 mod redrive;
 mod renew;
+mod rules;
 
 pub use self::contents::{Contents, Opened, Opener};
 pub use self::done::Done;
@@ -20,8 +21,9 @@ pub use self::filter::{Filter, Moment, NoMoment, REASONS};
 pub use self::letter::{Letter, NoPosition, Position};
 pub use self::progress::{Progress, group};
 pub use self::redact::{masked, redacted, redacted_json};
-pub use self::redrive::{Order, Redriven, Rules, Selection, Skip, Summary, redrive};
+pub use self::redrive::{Order, Redriven, Selection, Summary, Tell, redrive};
 pub use self::renew::renewed;
+pub use self::rules::{Rules, Skip};
 
 use crate::kafka::{offsets, producer, tail};
 use crate::registry;

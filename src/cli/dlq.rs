@@ -88,7 +88,8 @@ pub async fn run(
             ended = show::show(config, show, out) => ended,
             () = stop.cancelled() => Ok(INTERRUPTED),
         },
-        Dlq::Redrive(redrive) => redrive::redrive(config, redrive, stop, out).await,
+        // A redrive that nobody reads ends as a fault: it did not come to its end.
+        Dlq::Redrive(redrive) => return redrive::redrive(config, redrive, stop, out).await,
     };
     match ended {
         Err(Error::Failed(error)) if super::run::is_closed_pipe(&error) => Ok(0),
@@ -108,19 +109,7 @@ async fn list(config: &Config, list: &List, out: &mut dyn Write) -> Result<u8, E
     let topic = &config.kafka.topics.dlq;
     let extent = filter.since.map_or(Extent::All, Extent::Since);
     let mut snapshot = Snapshot::open(&config.kafka, topic, extent).await?;
-    let opener = Opener::new(&config.schema_registry_url, &config.kafka.topics)?;
-    // Both only add to what the headers tell: without them the list is shorter, and still a list.
-    let mut notes = BTreeMap::new();
-    let progress = match Progress::open(&config.kafka, snapshot.bounds()).await {
-        Ok(progress) => Some(progress),
-        Err(error) => {
-            notes.insert(
-                "what was redriven is not shown",
-                super::causes(&error.into()),
-            );
-            None
-        }
-    };
+    let mut more = More::open(config, &snapshot).await?;
     let mut rows = Vec::new();
     let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
     while let Some(record) = snapshot.next().await? {
@@ -128,32 +117,17 @@ async fn list(config: &Config, list: &List, out: &mut dyn Write) -> Result<u8, E
         if !filter.takes(&letter) {
             continue;
         }
-        let opened = match opener.open(&letter).await {
-            Ok(opened) => Some(opened),
-            Err(error) if filter.user.is_some() => return Err(error.into()),
-            Err(error) => {
-                notes.insert("users are not shown", super::causes(&error.into()));
-                None
-            }
-        };
-        let user = opened.as_ref().and_then(|opened| opened.user.as_deref());
-        if !filter.takes_user(user) {
+        let (id, user) = more.of(&letter, filter.user.is_some()).await?;
+        if !filter.takes_user(user.as_deref()) {
             continue;
         }
-        let id = opened
-            .as_ref()
-            .and_then(|opened| opened.request_id.as_deref());
-        let sent = progress
-            .as_ref()
-            .map(|progress| progress.has(letter.position()));
+        let sent = more.sent(&letter);
         *reasons.entry(letter.reason().to_owned()).or_default() += 1;
+        let line = if list.json { json_line } else { line };
         rows.push(Row {
             parked: letter.record.timestamp.unwrap_or_default(),
             position: letter.position(),
-            line: match list.json {
-                true => json_line(&letter, id, user, sent),
-                false => line(&letter, id, user, sent),
-            },
+            line: line(&letter, id.as_deref(), user.as_deref(), sent),
         });
     }
     rows.sort_unstable_by_key(|row| (row.parked, row.position));
@@ -163,11 +137,62 @@ async fn list(config: &Config, list: &List, out: &mut dyn Write) -> Result<u8, E
     out.flush()?;
     // Not among the lines of JSON, and not in the way of a pipe.
     let mut told = std::io::stderr().lock();
-    for (what, why) in notes {
-        writeln!(told, "{what}: {why}")?;
+    for problem in more.problems {
+        writeln!(told, "{problem}")?;
     }
     histogram(&mut told, &format!("dead letters on {topic}"), &reasons)?;
     Ok(0)
+}
+
+/// What is told of dead letters beside their headers. Without it the list is shorter, and still a list.
+struct More {
+    opener: Option<Opener>,
+    progress: Option<Progress>,
+    problems: Vec<String>,
+}
+
+impl More {
+    async fn open(config: &Config, snapshot: &Snapshot) -> Result<Self, Error> {
+        let opener = Opener::new(&config.schema_registry_url, &config.kafka.topics)?;
+        let mut problems = Vec::new();
+        let progress = Progress::open(&config.kafka, snapshot.bounds()).await;
+        let progress = progress.map_err(|error| {
+            let why = super::causes(&error.into());
+            problems.push(format!("what was redriven is not shown: {why}"));
+        });
+        Ok(Self {
+            opener: Some(opener),
+            progress: progress.ok(),
+            problems,
+        })
+    }
+
+    /// Returns request id and user, as far as the value tells; where they are `needed` it must be asked.
+    async fn of(
+        &mut self,
+        letter: &Letter,
+        needed: bool,
+    ) -> Result<(Option<String>, Option<String>), Error> {
+        let Some(opener) = &self.opener else {
+            return Ok((None, None));
+        };
+        match opener.open(letter).await {
+            Ok(opened) => Ok((opened.request_id, opened.user)),
+            Err(error) if needed => Err(error.into()),
+            Err(error) => {
+                let why = super::causes(&error.into());
+                self.problems.push(format!("users are not shown: {why}"));
+                // A registry that hangs once would hang at each.
+                self.opener = None;
+                Ok((None, None))
+            }
+        }
+    }
+
+    fn sent(&self, letter: &Letter) -> Option<bool> {
+        let progress = self.progress.as_ref()?;
+        Some(progress.has(letter.position()))
+    }
 }
 
 /// Returns a dead letter in one line.

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 /// The fields of a request or an item whose whole value is a target.
 const TARGETS: [&str; 3] = ["webhook_url", "notify_email", "notify_slack"];
@@ -44,20 +44,15 @@ pub fn redacted_json(value: Json) -> Json {
         Json::Array(items) => items.into_iter().map(redacted_json).collect(),
         Json::Object(fields) => fields
             .into_iter()
-            .map(|(name, value)| match value {
-                Json::String(text) if TARGETS.contains(&name.as_str()) => {
-                    let shown = redacted_text(&text);
-                    let shown = if shown == text {
-                        GONE.to_owned()
-                    } else {
-                        shown
-                    };
-                    (name, Json::String(shown))
-                }
-                other => (redacted_text(&name), redacted_json(other)),
+            .map(|(name, value)| {
+                let is_target = TARGETS.contains(&name.as_str()) && value.is_string();
+                let shown = redacted_json(value.clone());
+                let unlike = is_target && shown == value;
+                let shown = if unlike { json!(GONE) } else { shown };
+                (redacted_text(&name), shown)
             })
             .collect(),
-        Json::Null | Json::Bool(_) | Json::Number(_) => value,
+        plain @ (Json::Null | Json::Bool(_) | Json::Number(_)) => plain,
     }
 }
 
@@ -148,8 +143,6 @@ fn address(bytes: &[u8], at: usize) -> Option<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -6,11 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{Contents, Error, Filter, Letter, Opener, Position, Progress, renewed};
+use super::{Contents, Error, Filter, Letter, Opener, Position, Progress, Rules, Skip, renewed};
 use crate::config::{Config, Topics};
-use crate::domain::{ErrorCode, RecordPosition};
-use crate::intake::{ACCEPT_OLD, FIRST_SEEN};
-use crate::kafka::Headers;
+use crate::domain::RecordPosition;
 use crate::kafka::producer::{self, Message, Producer};
 use crate::kafka::snapshot::{Extent, Snapshot};
 use crate::telemetry::events::DeadLetterRedriven;
@@ -39,40 +37,6 @@ pub enum Selection {
     At(BTreeSet<Position>),
 }
 
-/// Which dead letters may go, and as what.
-#[derive(Clone, Debug, Default)]
-pub struct Rules {
-    /// One that was parked so often, or more often, stays.
-    pub max_attempts: u32,
-    /// Send requests under a fresh id.
-    pub new_id: bool,
-    /// Send what is too old, and have intake take it.
-    pub accept_old: bool,
-    /// Send also what was sent before.
-    pub again: bool,
-    /// Sent as the header `x-api-key`.
-    pub api_key: Option<String>,
-}
-
-/// Why a dead letter that is meant was not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Skip {
-    /// It was sent by an earlier run.
-    Redriven,
-    /// Its value was left out when it was parked.
-    Truncated,
-    /// It was parked too often.
-    Attempts,
-    /// It was too old, and is not to be taken all the same.
-    TooOld,
-    /// It does not say that it comes from one of our topics.
-    Foreign,
-    /// It is no valid request, so it can have no new id.
-    NoRequest,
-    /// With its headers it is too large for its topic.
-    TooLarge,
-}
-
 /// A dead letter that was sent again.
 #[derive(Debug)]
 pub struct Redriven<'a> {
@@ -85,6 +49,9 @@ pub struct Redriven<'a> {
     /// When, in milliseconds since the epoch.
     pub at: i64,
 }
+
+/// Is told of each that was sent.
+pub type Tell<'t> = dyn FnMut(&Redriven<'_>) -> std::io::Result<()> + Send + 't;
 
 /// What came of a redrive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,7 +76,7 @@ pub async fn redrive(
     config: &Config,
     order: &Order,
     stop: &CancellationToken,
-    tell: &mut (dyn FnMut(&Redriven<'_>) -> std::io::Result<()> + Send),
+    tell: &mut Tell<'_>,
 ) -> Result<Summary, Error> {
     let kafka = &config.kafka;
     let extent = order.selection.extent();
@@ -165,7 +132,7 @@ impl Run<'_> {
         &mut self,
         letter: &Letter,
         stop: &CancellationToken,
-        tell: &mut (dyn FnMut(&Redriven<'_>) -> std::io::Result<()> + Send),
+        tell: &mut Tell<'_>,
     ) -> Result<bool, Error> {
         if !self.is_meant(letter).await? {
             return Ok(true);
@@ -192,7 +159,18 @@ impl Run<'_> {
             () = stop.cancelled() => return Ok(false),
             _ = self.pace.tick() => {}
         }
-        // From here to the end nothing gives way to a stop: what is sent is noted.
+        self.send(letter, topic, renewed, tell).await?;
+        Ok(true)
+    }
+
+    /// Sends one dead letter, notes it and tells of it. Nothing here gives way to a stop: what is sent is noted.
+    async fn send(
+        &mut self,
+        letter: &Letter,
+        topic: &str,
+        renewed: Option<(String, Vec<u8>)>,
+        tell: &mut Tell<'_>,
+    ) -> Result<(), Error> {
         let (key, value) = match &renewed {
             Some((id, value)) => (Some(id.as_bytes()), Some(value.as_slice())),
             None => (letter.record.key.as_deref(), letter.record.value.as_deref()),
@@ -201,21 +179,19 @@ impl Run<'_> {
             topic,
             key,
             value,
-            headers: rules.headers(letter),
+            headers: self.order.rules.headers(letter),
         };
         let to = match self.producer.place(message).await {
             Ok(to) => to,
-            Err(producer::Error::TooLarge { .. }) => return Ok(self.skip(Skip::TooLarge)),
+            Err(producer::Error::TooLarge { .. }) => {
+                self.skip(Skip::TooLarge);
+                return Ok(());
+            }
             Err(error @ (producer::Error::Refused { .. } | producer::Error::Client(_))) => {
                 return Err(error.into());
             }
         };
-        let redriven = Redriven {
-            letter,
-            to: &to,
-            new_id: renewed.as_ref().map(|(id, _)| id.as_str()),
-            at: now(),
-        };
+        let at = now();
         DeadLetterRedriven {
             position: &letter.record.position,
             to: &to,
@@ -226,8 +202,13 @@ impl Run<'_> {
         .emit();
         self.progress.note(letter.position()).await?;
         self.count(letter);
-        tell(&redriven)?;
-        Ok(true)
+        tell(&Redriven {
+            letter,
+            to: &to,
+            new_id: renewed.as_ref().map(|(id, _)| id.as_str()),
+            at,
+        })?;
+        Ok(())
     }
 
     async fn is_meant(&self, letter: &Letter) -> Result<bool, Error> {
@@ -281,72 +262,6 @@ impl Selection {
     }
 }
 
-impl Rules {
-    /// Returns the topic a dead letter goes to, or why it stays.
-    fn judge<'t>(
-        &self,
-        letter: &Letter,
-        sent_before: bool,
-        topics: &'t Topics,
-    ) -> Result<&'t str, Skip> {
-        let origin = letter.record.header("dlq.original.topic");
-        let ours = [topics.requests.as_str(), topics.commands.as_str()];
-        // Whoever can write to the dead-letter topic must not steer an operator's hand to any other.
-        let topic = ours.into_iter().find(|topic| origin == Some(topic));
-        let too_old = letter.reason() == ErrorCode::TooOld.as_str();
-        match topic {
-            _ if sent_before && !self.again => Err(Skip::Redriven),
-            None => Err(Skip::Foreign),
-            Some(_) if letter.is_truncated() => Err(Skip::Truncated),
-            Some(_) if letter.attempts() >= self.max_attempts => Err(Skip::Attempts),
-            Some(_) if too_old && !self.accept_old => Err(Skip::TooOld),
-            Some(topic) => Ok(topic),
-        }
-    }
-
-    /// The headers of the record as it goes out: its own, how often it was parked, and since when it is on its way.
-    fn headers(&self, letter: &Letter) -> Headers {
-        let text = |name: &str, text: String| (name.to_owned(), Some(text.into_bytes()));
-        let own = letter.record.headers.iter().filter(|(name, _)| {
-            !name.starts_with("dlq.") && ![ACCEPT_OLD, FIRST_SEEN, "x-api-key"].contains(&&**name)
-        });
-        let mut headers: Headers = own.cloned().collect();
-        headers.push(text("dlq.attempts", letter.attempts().to_string()));
-        let first_seen = letter
-            .record
-            .header(FIRST_SEEN)
-            .and_then(|millis| millis.parse().ok())
-            .or(letter.original_timestamp());
-        if let Some(millis) = first_seen {
-            headers.push(text(FIRST_SEEN, i64::to_string(&millis)));
-        }
-        if self.accept_old {
-            headers.push(text(ACCEPT_OLD, "true".to_owned()));
-        }
-        if let Some(key) = &self.api_key {
-            headers.push(text("x-api-key", key.clone()));
-        }
-        headers
-    }
-}
-
-impl Skip {
-    /// Says why it was not sent, and what to do about it.
-    pub fn explained(self) -> &'static str {
-        match self {
-            Self::Redriven => "sent before; --again sends them once more",
-            Self::Truncated => {
-                "parked without their value (dlq.truncated): the producer has to send them anew"
-            }
-            Self::Attempts => "parked too often: look for the cause, then raise --max-attempts",
-            Self::TooOld => "too old: if they never ran, --accept-old has them taken",
-            Self::Foreign => "from a topic that is neither TOPIC_REQUESTS nor TOPIC_COMMANDS",
-            Self::NoRequest => "no valid request, so --new-id cannot be given one",
-            Self::TooLarge => "too large for their topic with the headers that are added",
-        }
-    }
-}
-
 fn pace(rate: u32) -> Interval {
     let mut pace = interval(Duration::from_secs(1) / rate.max(1));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -356,101 +271,4 @@ fn pace(rate: u32) -> Interval {
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::letter::tests::letter;
-    use super::*;
-
-    fn rules() -> Rules {
-        Rules {
-            max_attempts: 3,
-            ..Rules::default()
-        }
-    }
-
-    fn judge(rules: &Rules, headers: &[(&str, &str)], sent_before: bool) -> Result<String, Skip> {
-        let topics = Config::load(|_| None).unwrap().kafka.topics;
-        let judged = rules.judge(&letter(headers), sent_before, &topics);
-        judged.map(str::to_owned)
-    }
-
-    #[test]
-    fn what_must_not_go_stays_and_says_why() {
-        let too_old = ("dlq.reason", "too_old");
-        let accept = Rules {
-            accept_old: true,
-            ..rules()
-        };
-        let again = Rules {
-            again: true,
-            ..rules()
-        };
-
-        assert_eq!(judge(&rules(), &[], false).unwrap(), "gen.requests");
-        let commands = [("dlq.original.topic", "gen.commands")];
-        assert_eq!(judge(&rules(), &commands, false).unwrap(), "gen.commands");
-        for (headers, skip) in [
-            (&[("dlq.attempts", "3")][..], Skip::Attempts),
-            (&[("dlq.truncated", "true")], Skip::Truncated),
-            (&[("dlq.original.topic", "gen.events")], Skip::Foreign),
-            (&[too_old], Skip::TooOld),
-        ] {
-            assert_eq!(judge(&rules(), headers, false), Err(skip));
-        }
-        assert!(judge(&accept, &[too_old], false).is_ok());
-        assert_eq!(judge(&rules(), &[], true), Err(Skip::Redriven));
-        assert!(judge(&again, &[], true).is_ok());
-    }
-
-    #[test]
-    fn a_record_goes_with_its_own_headers_its_attempts_and_its_first_time() {
-        let came = [
-            ("traceparent", "00-1"),
-            ("x-api-key", "stolen"),
-            (ACCEPT_OLD, "true"),
-            ("dlq.attempts", "2"),
-        ];
-        let with_key = Rules {
-            api_key: Some("key".to_owned()),
-            ..rules()
-        };
-
-        let headers = with_key.headers(&letter(&came));
-
-        let shown: Vec<_> = headers
-            .iter()
-            .map(|(name, value)| {
-                let value = value.as_deref().unwrap_or_default();
-                (name.as_str(), std::str::from_utf8(value).unwrap())
-            })
-            .collect();
-        assert_eq!(
-            shown,
-            [
-                ("traceparent", "00-1"),
-                ("dlq.attempts", "2"),
-                (FIRST_SEEN, "1700000000000"),
-                ("x-api-key", "key"),
-            ]
-        );
-    }
-
-    #[test]
-    fn the_first_time_is_kept_over_many_redrives() {
-        let accept = Rules {
-            accept_old: true,
-            ..rules()
-        };
-
-        let headers = accept.headers(&letter(&[(FIRST_SEEN, "5")]));
-
-        let value = |name: &str| {
-            let found = headers.iter().find(|(header, _)| header == name);
-            found.and_then(|(_, value)| value.clone())
-        };
-        assert_eq!(value(FIRST_SEEN), Some(b"5".to_vec()));
-        assert_eq!(value(ACCEPT_OLD), Some(b"true".to_vec()));
-    }
 }

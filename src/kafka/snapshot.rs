@@ -64,6 +64,7 @@ impl Snapshot {
             .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
             .set("fetch.wait.max.ms", "100")
+            .set("queued.max.messages.kbytes", "16384")
             .set("allow.auto.create.topics", "false")
             .set("auto.offset.reset", "earliest");
         let broken = |source| Error::Broken {
