@@ -71,11 +71,10 @@ impl Rules {
         });
         let mut headers: Headers = own.cloned().collect();
         headers.push(text("dlq.attempts", letter.attempts().to_string()));
-        let first_seen = letter
-            .record
-            .header(FIRST_SEEN)
-            .and_then(|millis| millis.parse().ok())
-            .or(letter.original_timestamp());
+        // The older of both: whoever sent the record may have written the header.
+        let claimed = letter.record.header(FIRST_SEEN);
+        let claimed = claimed.and_then(|millis| millis.parse().ok());
+        let first_seen = claimed.into_iter().chain(letter.original_timestamp()).min();
         if let Some(millis) = first_seen {
             headers.push(text(FIRST_SEEN, i64::to_string(&millis)));
         }
@@ -187,19 +186,25 @@ mod tests {
     }
 
     #[test]
-    fn the_first_time_is_kept_over_many_redrives() {
+    fn the_first_time_is_kept_over_many_redrives_and_never_moves_on() {
         let accept = Rules {
             accept_old: true,
             ..rules()
         };
+        // What the record says of itself, and what goes out; it was parked with the time 1700000000000.
+        for (claimed, kept) in [
+            ("5", "5"),
+            ("9999999999999", "1700000000000"),
+            ("soon", "1700000000000"),
+        ] {
+            let headers = accept.headers(&letter(&[(FIRST_SEEN, claimed)]));
 
-        let headers = accept.headers(&letter(&[(FIRST_SEEN, "5")]));
-
-        let value = |name: &str| {
-            let found = headers.iter().find(|(header, _)| header == name);
-            found.and_then(|(_, value)| value.clone())
-        };
-        assert_eq!(value(FIRST_SEEN), Some(b"5".to_vec()));
-        assert_eq!(value(ACCEPT_OLD), Some(b"true".to_vec()));
+            let value = |name: &str| {
+                let found = headers.iter().find(|(header, _)| header == name);
+                found.and_then(|(_, value)| value.clone())
+            };
+            assert_eq!(value(FIRST_SEEN), Some(kept.into()), "{claimed}");
+            assert_eq!(value(ACCEPT_OLD), Some(b"true".to_vec()));
+        }
     }
 }
