@@ -158,6 +158,16 @@ pub fn read_event(writer: &Schema, datum: &[u8]) -> Result<Event, Error> {
     from_value(&value).map_err(|error| Error::Datum(Box::new(error)))
 }
 
+/// Reads whatever `writer` wrote, and returns it as JSON: for a person to look at, with no rule held against it.
+///
+/// # Errors
+/// [`Error::Datum`].
+pub fn to_json(writer: &Schema, datum: &[u8]) -> Result<serde_json::Value, Error> {
+    read_written(writer, datum)?
+        .try_into()
+        .map_err(|error| Error::Datum(Box::new(error)))
+}
+
 /// Writes an event, a receipt: anything whose serde shape is that of `ours`.
 ///
 /// # Errors
@@ -172,12 +182,16 @@ pub fn write<T: Serialize>(ours: &Ours, value: &T) -> Result<Vec<u8>, Error> {
 }
 
 fn read(writer: &Schema, datum: &[u8], ours: &Ours) -> Result<Value, Error> {
+    let value = read_written(writer, datum)?;
+    resolve::resolve(value, writer, &ours.schema).map_err(|error| Error::Datum(Box::new(error)))
+}
+
+fn read_written(writer: &Schema, datum: &[u8]) -> Result<Value, Error> {
     apache_avro::util::max_allocation_bytes(MAX_ALLOCATION);
     let mut rest = datum;
     let value = GenericDatumReader::builder(writer)
         .build()
         .and_then(|reader| reader.read_value(&mut rest))
-        .and_then(|value| resolve::resolve(value, writer, &ours.schema))
         .map_err(|error| Error::Datum(Box::new(error)))?;
     if !rest.is_empty() {
         return Err(Error::Unframed("bytes are left over behind the message"));

@@ -1,5 +1,6 @@
 //! The command line: roles and the operator's commands. It parses, and tells faults in one line; it does nothing.
 
+pub mod dlq;
 mod follow;
 mod form;
 pub mod run;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub use self::dlq::Dlq;
 pub use self::submit::Submit;
 
 /// Turns generation requests on Kafka into Temporal workflows, and tells what becomes of them.
@@ -62,6 +64,9 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look at the dead letters of requests and commands, and send them again
+    #[command(subcommand)]
+    Dlq(Dlq),
     /// Run a command that ends when the parent process does
     #[command(hide = true)]
     Guard {

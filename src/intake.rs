@@ -43,6 +43,16 @@ pub struct Intake {
     limits: Option<Limits>,
 }
 
+/// Header of a record that is taken however old it is: `true`, set by `genflow dlq redrive --accept-old`.
+///
+/// Whoever can write it can write to `gen.requests`, and could as well send the same request anew, with today's time
+/// and an id of their own: it opens no door that is shut. It spends money twice only where an operator says so of an
+/// id that ran before and that Temporal has forgotten.
+pub const ACCEPT_OLD: &str = "genflow-accept-old";
+/// Header of a redriven record: when it first came, in milliseconds since the epoch. Without it a record would be
+/// young again each time it is sent, and its id could run a second time. It makes a record older, never younger.
+pub const FIRST_SEEN: &str = "genflow-first-seen";
+
 /// A run's input above this would not pass the server (2 MB a payload) once it rides in history beside its events.
 const LARGEST_INPUT: usize = 1_000_000;
 
@@ -130,9 +140,13 @@ impl Intake {
 
     /// Says why a record may not start anything, unless its request runs already.
     fn refused(&self, record: &Record, request: &Request) -> Option<Failure> {
-        // A record is as old as the older of its own time and `requested_at`.
+        if record.header(ACCEPT_OLD) == Some("true") {
+            return None;
+        }
+        // A record is as old as the oldest of its own time, `requested_at`, and when it came before it was redriven.
+        let first_seen = record.header(FIRST_SEEN).and_then(|text| text.parse().ok());
         let times = record.timestamp.into_iter().chain(request.requested_at);
-        let age = now().saturating_sub(times.min()?);
+        let age = now().saturating_sub(times.chain(first_seen).min()?);
         let window = self.window.as_secs();
         (u128::try_from(age).is_ok_and(|age| age > self.window.as_millis())).then(|| {
             reject(
@@ -153,7 +167,9 @@ impl Intake {
                 ErrorCode::RateLimited,
                 anyhow!("{limits}; retry_after: {} s", pause.as_secs_f64().ceil()),
             )),
-            Err(stopped @ Refused::Stopped) => Err(Failure::Retry(Cause::Interrupted, stopped.into())),
+            Err(stopped @ Refused::Stopped) => {
+                Err(Failure::Retry(Cause::Interrupted, stopped.into()))
+            }
         }
     }
 
@@ -251,9 +267,14 @@ impl Handler for Intake {
         let refused = self.refused(record, &request);
         // A duplicate is one, whatever else is wrong with the record by now; and it takes no token.
         if refused.is_some() || self.limits.is_some() {
-            let known = self.temporal.known(&request.id.run(0), &fingerprint).await?;
+            let known = self
+                .temporal
+                .known(&request.id.run(0), &fingerprint)
+                .await?;
             match (known, refused) {
-                (Some(Started::Duplicate), _) => return self.known(record, &request, Started::Duplicate),
+                (Some(Started::Duplicate), _) => {
+                    return self.known(record, &request, Started::Duplicate);
+                }
                 (_, Some(refused)) => return Err(refused),
                 (Some(known), None) => return self.known(record, &request, known),
                 (None, None) => self.wait_for_token(&request).await?,
@@ -267,7 +288,11 @@ impl Handler for Intake {
         }
         let start = self.start(&request, record.header("traceparent"))?;
         let began = Instant::now();
-        match self.temporal.start(&start, request.priority, &fingerprint).await? {
+        match self
+            .temporal
+            .start(&start, request.priority, &fingerprint)
+            .await?
+        {
             Started::New => RequestStarted {
                 position: &record.position,
                 request_id: &request.id,
@@ -275,7 +300,9 @@ impl Handler for Intake {
                 elapsed: began.elapsed(),
             }
             .emit(),
-            known => self.known(record, &request, known)?,
+            known @ (Started::Duplicate | Started::Conflict | Started::Claimed) => {
+                self.known(record, &request, known)?
+            }
         }
         failpoint::hit("intake.started").await;
         Ok(())

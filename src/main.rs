@@ -77,6 +77,11 @@ async fn run(cli: Cli) -> anyhow::Result<u8> {
             )
             .await?);
         }
+        Command::Dlq(command) => {
+            stop_at_signal(&stop)?;
+            let config = Config::load(variable)?;
+            return Ok(cli::dlq::run(&config, &command, &stop, &mut std::io::stdout()).await?);
+        }
         Command::Intake => Roles {
             intake: true,
             ..Roles::default()

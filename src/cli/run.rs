@@ -48,7 +48,7 @@ async fn carry_out(config: &Config, command: &Operator, out: &mut dyn Write) -> 
     Ok(0)
 }
 
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
+pub(super) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let closed = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
     error.downcast_ref().is_some_and(closed)
 }

@@ -13,6 +13,7 @@ use rdkafka::util::Timeout;
 
 use super::Headers;
 use crate::config;
+use crate::domain::RecordPosition;
 
 /// Why a record is not on its topic.
 #[derive(Debug, thiserror::Error)]
@@ -90,13 +91,28 @@ impl Producer {
     /// # Errors
     /// [`Error::TooLarge`] is final, [`Error::Refused`] may pass.
     pub async fn send(&self, message: Message<'_>) -> Result<(), Error> {
+        self.place(message).await.map(drop)
+    }
+
+    /// The same, and tells where the record stands.
+    ///
+    /// # Errors
+    /// As [`Producer::send`].
+    pub async fn place(&self, message: Message<'_>) -> Result<RecordPosition, Error> {
         let client = self.client()?;
         let topic = message.topic;
         let mut record = FutureRecord::<[u8], [u8]>::to(topic).headers(owned(&message.headers));
         record.key = message.key;
         record.payload = message.value;
-        let Err((source, _)) = client.send(record, Timeout::Never).await else {
-            return Ok(());
+        let source = match client.send(record, Timeout::Never).await {
+            Ok(placed) => {
+                return Ok(RecordPosition {
+                    topic: topic.to_owned(),
+                    partition: placed.partition,
+                    offset: placed.offset,
+                });
+            }
+            Err((source, _)) => source,
         };
         if client.client().fatal_error().is_some() {
             self.drop_client(&client);

@@ -171,7 +171,7 @@ fn assign(consumer: &StreamConsumer, topic: &str, from: From) -> Result<usize, O
     Ok(list.count())
 }
 
-fn is_passing(error: &KafkaError) -> bool {
+pub(super) fn is_passing(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(

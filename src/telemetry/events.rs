@@ -5,6 +5,7 @@
 //! repeats is logged the first time and then at powers of two; it is counted every time.
 
 mod consumer;
+mod redriven;
 
 use std::error::Error;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use metrics::{counter, gauge, histogram};
 use tracing::{debug, info, warn};
 
 pub use self::consumer::*;
+pub use self::redriven::DeadLetterRedriven;
 use super::metrics as catalogue;
 use crate::domain::{Action, EventType, Kind, ProviderName, RecordPosition, RequestId};
 
@@ -208,7 +210,8 @@ impl RequestRepeated<'_> {
             kind,
         } = self;
         debug!(%position, %request_id, "request repeated");
-        counter!(catalogue::REQUESTS, "outcome" => "duplicate", "kind" => kind.as_str()).increment(1);
+        counter!(catalogue::REQUESTS, "outcome" => "duplicate", "kind" => kind.as_str())
+            .increment(1);
     }
 }
 

@@ -231,5 +231,9 @@ async fn a_user_above_the_limit_waits_then_is_refused_and_holds_nobody_up() {
     assert_eq!(parked(&space).await, 3);
     let temporal = space.temporal().await;
     let ours = format!("TaskQueue = '{}'", space.config.temporal.task_queue);
-    assert_eq!(temporal.count(&ours).await.unwrap(), 3, "two of ann, one of bob");
+    assert_eq!(
+        temporal.count(&ours).await.unwrap(),
+        3,
+        "two of ann, one of bob"
+    );
 }

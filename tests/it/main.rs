@@ -19,6 +19,7 @@ mod command_line;
 mod compose;
 mod crashes;
 mod dev;
+mod dlq;
 mod endings;
 mod flow;
 mod path;

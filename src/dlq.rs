@@ -1,0 +1,52 @@
+//! The dead letters of `gen.requests.dlq`: found, opened, and sent again to where they came from.
+//!
+//! A dead letter is never changed or removed: it stays until the topic's retention. What was sent again is remembered
+//! as committed offsets of the group `{KAFKA_GROUP}-redrive` ([`Done`]), so that a second redrive passes it over, and
+//! what a filter left out stays redrivable. The memory errs on one side only: a record may be sent twice, which
+//! intake finds to be a duplicate by its request id, but none is ever taken for sent that was not.
+
+mod contents;
+mod done;
+mod filter;
+mod letter;
+mod progress;
+mod redact;
+mod redrive;
+mod renew;
+mod rules;
+
+pub use self::contents::{Contents, Opened, Opener};
+pub use self::done::Done;
+pub use self::filter::{Filter, Moment, NoMoment, REASONS};
+pub use self::letter::{Letter, NoPosition, Position};
+pub use self::progress::{Progress, group};
+pub use self::redact::{masked, redacted, redacted_json};
+pub use self::redrive::{Order, Redriven, Selection, Summary, Tell, redrive};
+pub use self::renew::renewed;
+pub use self::rules::{Rules, Skip};
+
+use crate::kafka::{offsets, producer, tail};
+use crate::registry;
+
+/// Why dead letters cannot be shown or sent.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The topic cannot be read.
+    #[error(transparent)]
+    Read(#[from] tail::Error),
+    /// What was sent before cannot be looked up, or what was sent now cannot be noted.
+    #[error(transparent)]
+    Progress(#[from] offsets::Error),
+    /// The registry did not help, and what was asked for needs it.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    /// A record was not taken by its topic.
+    #[error(transparent)]
+    Send(#[from] producer::Error),
+    /// A request of ours does not fit our schema.
+    #[error(transparent)]
+    Encode(#[from] crate::avro::Error),
+    /// What was done cannot be told.
+    #[error(transparent)]
+    Output(#[from] std::io::Error),
+}

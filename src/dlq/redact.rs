@@ -1,0 +1,214 @@
+//! Takes secrets out of what is shown: what stands in a URL behind its host, and the name of an e-mail address.
+//!
+//! Dead letters hold whatever was sent, so nothing is known of where a target stands: every URL and address is taken.
+
+use std::ops::Range;
+
+use serde_json::{Value as Json, json};
+
+/// The fields of a request or an item whose whole value is a target.
+const TARGETS: [&str; 3] = ["webhook_url", "notify_email", "notify_slack"];
+const GONE: &str = "…";
+
+/// Returns `text` with secrets as `…` and control characters as escapes, on one line.
+pub fn redacted(text: &str) -> String {
+    let mut shown = String::new();
+    let mut at = 0;
+    for secret in secrets(text.as_bytes()) {
+        // A secret begins and ends beside ASCII, so never within a character.
+        escape(text.get(at..secret.start).unwrap_or(GONE), &mut shown);
+        shown.push_str(GONE);
+        at = secret.end;
+    }
+    escape(text.get(at..).unwrap_or(GONE), &mut shown);
+    shown
+}
+
+/// Returns which bytes may be shown; `None` stands for one of a secret.
+pub fn masked(bytes: &[u8]) -> Vec<Option<u8>> {
+    let mut shown: Vec<_> = bytes.iter().copied().map(Some).collect();
+    for secret in secrets(bytes) {
+        shown
+            .iter_mut()
+            .take(secret.end)
+            .skip(secret.start)
+            .for_each(|byte| *byte = None);
+    }
+    shown
+}
+
+/// Returns JSON with the secrets of its strings as `…`; a target that does not look like one is left out as a whole.
+pub fn redacted_json(value: Json) -> Json {
+    match value {
+        Json::String(text) => Json::String(redacted_text(&text)),
+        Json::Array(items) => items.into_iter().map(redacted_json).collect(),
+        Json::Object(fields) => fields
+            .into_iter()
+            .map(|(name, value)| {
+                let is_target = TARGETS.contains(&name.as_str()) && value.is_string();
+                let shown = redacted_json(value.clone());
+                let unlike = is_target && shown == value;
+                let shown = if unlike { json!(GONE) } else { shown };
+                (redacted_text(&name), shown)
+            })
+            .collect(),
+        plain @ (Json::Null | Json::Bool(_) | Json::Number(_)) => plain,
+    }
+}
+
+/// As [`redacted`], but control characters are left to the JSON.
+fn redacted_text(text: &str) -> String {
+    let mut shown = String::new();
+    let mut at = 0;
+    for secret in secrets(text.as_bytes()) {
+        shown.push_str(text.get(at..secret.start).unwrap_or(GONE));
+        shown.push_str(GONE);
+        at = secret.end;
+    }
+    shown.push_str(text.get(at..).unwrap_or(GONE));
+    shown
+}
+
+/// A dead letter may hold anything: what could move the cursor or end the line is shown as an escape.
+fn escape(text: &str, shown: &mut String) {
+    for c in text.chars() {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+}
+
+/// Finds what must not be shown, in order, none touching another.
+fn secrets(bytes: &[u8]) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut url_ends = 0;
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            // What stands within a URL is behind its host; and no bytes are gone over twice.
+            b':' if at >= url_ends => {
+                let parts = url(bytes, at);
+                url_ends = parts[1].end;
+                found.extend(parts);
+            }
+            b'@' => found.extend(address(bytes, at)),
+            _ => {}
+        }
+    }
+    found.retain(|secret| !secret.is_empty());
+    found.sort_unstable_by_key(|secret| secret.start);
+    let mut merged: Vec<Range<usize>> = Vec::new();
+    for secret in found {
+        match merged.last_mut() {
+            Some(last) if secret.start <= last.end => last.end = last.end.max(secret.end),
+            Some(_) | None => merged.push(secret),
+        }
+    }
+    merged
+}
+
+/// Finds user and password, and all behind the host, of the http or https URL whose colon is at `colon`.
+fn url(bytes: &[u8], colon: usize) -> [Range<usize>; 2] {
+    let none = [0..0, 0..0];
+    let (before, rest) = bytes.split_at(colon);
+    let (_, scheme) = before.split_at(colon.saturating_sub("https".len()));
+    let scheme = scheme.to_ascii_lowercase();
+    if !scheme.ends_with(b"http") && !scheme.ends_with(b"https") {
+        return none;
+    }
+    // Slashes may be escaped, as some writers of JSON do.
+    let slash = |byte: &u8| matches!(byte, b'/' | b'\\');
+    let slashes = rest.iter().skip(1).take_while(|byte| slash(byte)).count();
+    if slashes < 2 {
+        return none;
+    }
+    let (_, url) = rest.split_at(1 + slashes);
+    let (url, _) = url.split_at(url.iter().take_while(|byte| in_url(**byte)).count());
+    let ends = |byte: &u8| slash(byte) || matches!(byte, b'?' | b'#');
+    let (authority, path) = url.split_at(url.iter().position(ends).unwrap_or(url.len()));
+    let from = colon + 1 + slashes;
+    let user = authority.iter().rposition(|byte| *byte == b'@');
+    // What ends the host is shown.
+    let behind = from + authority.len() + path.len().min(1);
+    [from..from + user.unwrap_or(0), behind..from + url.len()]
+}
+
+fn in_url(byte: u8) -> bool {
+    !byte.is_ascii_control() && !b" \"'<>`{}|^".contains(&byte)
+}
+
+/// Finds what stands before the `@` of an address.
+fn address(bytes: &[u8], at: usize) -> Option<Range<usize>> {
+    let local =
+        |byte: &u8| byte.is_ascii_alphanumeric() || !byte.is_ascii() || b"._%+-".contains(byte);
+    let (before, behind) = bytes.split_at(at);
+    let length = before.iter().rev().take_while(|byte| local(byte)).count();
+    let domain = behind.get(1)?;
+    (domain.is_ascii_alphanumeric() || !domain.is_ascii()).then(|| at - length..at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_and_addresses_are_shown_without_their_secrets() {
+        for (text, shown) in [
+            ("nothing here", "nothing here"),
+            (
+                "to https://hooks.slack.com/services/T0/B0/x, then",
+                "to https://hooks.slack.com/… then",
+            ),
+            ("<https://a.example:8443?t=1>", "<https://a.example:8443?…>"),
+            ("HTTP://user:pw@a.example/", "HTTP://…@a.example/"),
+            ("at:http://a.b/x:http://c.d/y", "at:http://a.b/…"),
+            ("https://a.example", "https://a.example"),
+            (
+                "https://a.example/x https://b.example/y",
+                "https://a.example/… https://b.example/…",
+            ),
+            (r"https:\/\/a.example\/secret", r"https:\/\/a.example\…"),
+            ("mail ann.lee+x@example.org now", "mail …@example.org now"),
+            ("ä@example.org", "…@example.org"),
+            ("a @ b, @c, d@", "a @ b, @c, d@"),
+            ("\u{1b}[2Jcleared\n", "\\u{1b}[2Jcleared\\n"),
+        ] {
+            assert_eq!(redacted(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_value_made_to_be_slow_is_not() {
+        let long = b"http://:@".repeat(400_000);
+        let began = std::time::Instant::now();
+
+        masked(&long);
+
+        assert!(began.elapsed() < std::time::Duration::from_secs(10));
+    }
+
+    #[test]
+    fn bytes_of_a_secret_are_masked_where_they_stand() {
+        let bytes = b"\x00\xff\x22https://a.example/tok\x00ann@b.c";
+
+        let shown = masked(bytes);
+
+        let text: Vec<_> = shown.iter().map(|byte| byte.unwrap_or(b'*')).collect();
+        assert_eq!(text, b"\x00\xff\x22https://a.example/***\x00***@b.c");
+    }
+
+    #[test]
+    fn targets_in_json_are_redacted_wherever_they_stand() {
+        let value = json!({"request_id": "a", "webhook_url": "https://a.example/tok", "notify_email": "nobody",
+            "notify_slack": null, "spec": {"items": [{"webhook_url": "https://b.example/tok", "fps": 30}]},
+            "metadata": {"mail": "ann@example.org"}});
+
+        assert_eq!(
+            redacted_json(value),
+            json!({"request_id": "a", "webhook_url": "https://a.example/…", "notify_email": "…",
+                "notify_slack": null, "spec": {"items": [{"webhook_url": "https://b.example/…", "fps": 30}]},
+                "metadata": {"mail": "…@example.org"}})
+        );
+    }
+}

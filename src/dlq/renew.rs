@@ -1,0 +1,67 @@
+//! A fresh id for a request whose own is taken. Pure.
+
+use super::Position;
+use crate::domain::{InvalidId, RequestId};
+
+const LONGEST: usize = 128;
+
+/// Returns the id under which a dead letter is sent as a new request: `order-7` at 1:33 becomes `order-7.r1-33`.
+///
+/// It follows from the dead letter alone, so sending it again makes no second request, and two dead letters of one id
+/// become two requests. A former mark of this kind is replaced, and an id too long for the mark is cut.
+///
+/// # Errors
+/// None: what is made of an id is one.
+pub fn renewed(id: &RequestId, position: Position) -> Result<RequestId, InvalidId> {
+    let mark = format!(".r{}-{}", position.partition, position.offset);
+    let base = unmarked(id.as_str());
+    let base = base.chars().take(LONGEST.saturating_sub(mark.len()));
+    RequestId::try_from(base.collect::<String>() + &mark)
+}
+
+/// Returns an id without the mark of an earlier renewal.
+fn unmarked(id: &str) -> &str {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
+    match id.rsplit_once(".r") {
+        Some((base, mark))
+            if !base.is_empty()
+                && mark
+                    .split_once('-')
+                    .is_some_and(|(partition, offset)| number(partition) && number(offset)) =>
+        {
+            base
+        }
+        Some(_) | None => id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn renew(id: &str, partition: i32, offset: i64) -> String {
+        let id = RequestId::try_from(id.to_owned()).unwrap();
+        let renewed = renewed(&id, Position { partition, offset }).unwrap();
+        renewed.to_string()
+    }
+
+    #[test]
+    fn a_new_id_follows_from_the_dead_letter() {
+        assert_eq!(renew("order-7", 1, 33), "order-7.r1-33");
+        assert_ne!(renew("order-7", 1, 33), renew("order-7", 1, 34));
+        assert_eq!(renew("order-7.r1-33", 0, 5), "order-7.r0-5");
+        for own in ["a.rest", "a.r1", "a.r-1", "a.r1-x"] {
+            assert_eq!(renew(own, 0, 5), format!("{own}.r0-5"));
+        }
+    }
+
+    #[test]
+    fn a_long_id_is_cut_for_the_mark() {
+        let long = "a".repeat(128);
+
+        let renewed = renew(&long, i32::MAX, i64::MAX);
+
+        assert_eq!(renewed.len(), 128);
+        assert!(renewed.ends_with("a.r2147483647-9223372036854775807"));
+    }
+}

@@ -1,0 +1,376 @@
+//! Dead letters, as an operator meets them: listed, shown, sent again.
+
+mod resume;
+
+use std::collections::BTreeMap;
+
+use genflow::avro;
+use genflow::domain::{EventType, Request, Targets};
+use genflow::kafka::{Headers, Record};
+use serde_json::{Value, json};
+
+use crate::support::ledger::types;
+use crate::support::space::image;
+use crate::support::{Space, eventually};
+
+/// Runs a command to its end; returns its exit code and what it printed.
+async fn run(space: &Space, arguments: &[&str]) -> (i32, String) {
+    let mut process = space.start(arguments);
+    let status = process.ended().await;
+    (status.code().unwrap(), process.output())
+}
+
+/// The dead letters that `dlq list` shows, and all that it printed.
+async fn list(space: &Space, filters: &[&str]) -> (Vec<Value>, String) {
+    let (code, printed) = run(space, &[&["dlq", "list", "--json"], filters].concat()).await;
+    assert_eq!(code, 0, "{printed}");
+    let lines = printed.lines().filter(|line| line.starts_with('{'));
+    let rows = lines.map(|line| serde_json::from_str(line).unwrap());
+    (rows.collect(), printed)
+}
+
+fn position(row: &Value) -> String {
+    format!("{}:{}", row["partition"], row["offset"])
+}
+
+async fn parked(space: &Space) -> Vec<Record> {
+    let topic = &space.config.kafka.topics.dlq;
+    space.read(topic).await.all().await
+}
+
+async fn requests(space: &Space) -> Vec<Record> {
+    let topic = &space.config.kafka.topics.requests;
+    space.read(topic).await.all().await
+}
+
+/// Waits until so many dead letters stand there.
+async fn wait_parked(space: &Space, count: usize) {
+    eventually("records are parked", async || {
+        (parked(space).await.len() >= count).then_some(())
+    })
+    .await;
+}
+
+/// Parks a request as intake would; no role has to run.
+async fn park(space: &Space, request: &Request, reason: &str, more: &[(&str, &str)]) {
+    park_as(space, request.id.as_str(), request, reason, more).await;
+}
+
+/// The same with a key of one's own; what has the same key stands in the same partition.
+async fn park_as(space: &Space, key: &str, request: &Request, reason: &str, more: &[(&str, &str)]) {
+    let topics = &space.config.kafka.topics;
+    let datum = avro::write_request(request).unwrap();
+    let value = space.framed(&topics.requests, &avro::REQUEST, &datum).await;
+    let headers = [
+        ("dlq.reason", reason),
+        ("dlq.error", "the test says so"),
+        ("dlq.original.topic", &topics.requests),
+        ("dlq.original.partition", "0"),
+        ("dlq.original.offset", "0"),
+        ("dlq.attempts", "1"),
+    ];
+    let headers: Headers = headers
+        .iter()
+        .chain(more)
+        .map(|(name, text)| ((*name).to_owned(), Some(text.as_bytes().to_vec())))
+        .collect();
+    space.produce(&topics.dlq, key, Some(&value), headers).await;
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_by_filter_and_shown_without_their_secrets() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let topic = space.config.kafka.topics.requests.clone();
+    let secret = b"POST https://hooks.example/services/T0K3N by ann@example.org";
+    let own = vec![("x-api-key".to_owned(), Some(b"k3y".to_vec()))];
+    space.produce(&topic, "poison", Some(secret), own).await;
+    // Readable, but out of bounds.
+    let mut invalid = image("invalid");
+    let hook = "https://hooks.example/services/T0K3N";
+    invalid.targets = Targets::parse(Some(hook), Some("ann@example.org"), None).unwrap();
+    invalid.metadata = BTreeMap::from([("big".to_owned(), "x".repeat(9000))]);
+    space.send(&invalid).await;
+    wait_parked(&space, 2).await;
+
+    let (rows, printed) = list(&space, &[]).await;
+    assert_eq!(rows.len(), 2, "{printed}");
+    for line in ["2 dead letters on", "1  invalid", "1  undecodable"] {
+        assert!(printed.contains(line), "{line} in\n{printed}");
+    }
+    let (of_user, _) = list(&space, &["--user", "ann"]).await;
+    assert_eq!(of_user.len(), 1);
+    assert_eq!(of_user[0]["request_id"], invalid.id.as_str());
+    assert_eq!(of_user[0]["user_id"], "ann");
+    assert_eq!(of_user[0]["attempts"], 1);
+    assert_eq!(of_user[0]["original"]["topic"], topic.as_str());
+    assert_eq!(of_user[0]["redriven"], false);
+    let (by_key, _) = list(&space, &["--key", "poison", "--since", "1h"]).await;
+    assert_eq!(by_key[0]["reason"], "undecodable");
+    assert_eq!(list(&space, &["--until", "1h"]).await.0.len(), 0);
+    assert_eq!(list(&space, &["--reason", "too_old"]).await.0.len(), 0);
+
+    let (code, shown) = run(&space, &["dlq", "show", &position(&by_key[0])]).await;
+    assert_eq!(code, 0, "{shown}");
+    for part in [
+        "dlq.reason: undecodable",
+        "60 bytes, sha256 ",
+        "unreadable",
+        "00000000  50 4f",
+    ] {
+        assert!(shown.contains(part), "{part} in\n{shown}");
+    }
+    let (code, json) = run(&space, &["dlq", "show", &position(&of_user[0])]).await;
+    assert_eq!(code, 0, "{json}");
+    for part in [
+        "dlq.reason: invalid",
+        r#""webhook_url": "https://hooks.example/…""#,
+        r#""notify_email": "…@example.org""#,
+        r#""width": 64"#,
+    ] {
+        assert!(json.contains(part), "{part} in\n{json}");
+    }
+    for secret in ["T0K3N", "ann@", "k3y"] {
+        assert!(
+            !format!("{printed}{shown}{json}").contains(secret),
+            "{secret}"
+        );
+    }
+    let (code, printed) = run(&space, &["dlq", "show", "0:999999"]).await;
+    assert_eq!(code, 1, "{printed}");
+}
+
+#[tokio::test]
+async fn a_redrive_leaves_bytes_as_they_are_and_what_a_filter_left_out_for_later() {
+    let space = Space::new().await;
+    let (first, second, cut) = (image("first"), image("second"), image("cut"));
+    // In one partition, and what is left out first stands between others.
+    let own = [("traceparent", "00-1"), ("mine", "kept")];
+    park_as(
+        &space,
+        "one",
+        &cut,
+        "start_refused",
+        &[("dlq.truncated", "true")],
+    )
+    .await;
+    park_as(&space, "one", &second, "undecodable", &[]).await;
+    park_as(&space, "one", &first, "start_refused", &own).await;
+    let before = parked(&space).await;
+
+    let (code, printed) = run(&space, &["dlq", "redrive", "--dry-run"]).await;
+    assert_eq!(code, 0, "{printed}");
+    for line in [
+        "2 would be redriven",
+        "1  start_refused",
+        "1  undecodable",
+        "1 left where",
+    ] {
+        assert!(printed.contains(line), "{line} in\n{printed}");
+    }
+    assert_eq!(requests(&space).await.len(), 0);
+
+    let some = [
+        "dlq",
+        "redrive",
+        "--reason",
+        "start_refused",
+        "--api-key",
+        "k3y",
+        "--by",
+        "eve",
+    ];
+    let (code, printed) = run(&space, &some).await;
+    assert_eq!(code, 0, "{printed}");
+    assert!(
+        printed.contains("by eve") && printed.contains("dead letter redriven"),
+        "{printed}"
+    );
+    assert!(!printed.contains("k3y"));
+    let sent = requests(&space).await;
+    assert_eq!(sent.len(), 1, "{printed}");
+    assert_eq!(sent[0].key, before[2].key);
+    assert_eq!(sent[0].value, before[2].value);
+    let headers: Vec<_> = sent[0]
+        .headers
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(
+        headers,
+        ["traceparent", "mine", "dlq.attempts", "x-api-key"]
+    );
+    assert_eq!(sent[0].header("dlq.attempts"), Some("1"));
+
+    let (_, printed) = run(&space, &["dlq", "redrive"]).await;
+    assert!(
+        printed.contains("1  undecodable") && printed.contains("1  sent before"),
+        "{printed}"
+    );
+    let (_, printed) = run(&space, &["dlq", "redrive"]).await;
+    assert!(printed.contains("0 redriven"), "{printed}");
+    assert_eq!(requests(&space).await.len(), 2);
+    assert_eq!(parked(&space).await.len(), 3, "dead letters stay");
+    let (rows, _) = list(&space, &[]).await;
+    let marks: Vec<_> = rows.iter().map(|row| row["redriven"].clone()).collect();
+    assert_eq!(marks, [json!(false), json!(true), json!(true)]);
+
+    let again = ["dlq", "redrive", "--again", &position(&rows[2])];
+    let (_, printed) = run(&space, &again).await;
+    assert!(printed.contains("1 redriven"), "{printed}");
+    assert_eq!(requests(&space).await.len(), 3);
+    let (code, printed) = run(&space, &["dlq", "redrive", "0:999999"]).await;
+    assert_eq!(code, 1, "{printed}");
+}
+
+#[tokio::test]
+async fn a_request_that_was_too_old_runs_once_an_operator_says_so() {
+    let space = Space::with(&[("DEDUP_WINDOW", "1h")]).await;
+    let _all = space.start(&["all"]);
+    let mut request = image("old");
+    request.requested_at = Some(1_700_000_000_000);
+    space.send(&request).await;
+    wait_parked(&space, 1).await;
+
+    let (code, printed) = run(&space, &["dlq", "redrive"]).await;
+    assert_eq!(code, 0, "{printed}");
+    assert!(
+        printed.contains("0 redriven") && printed.contains("--accept-old"),
+        "{printed}"
+    );
+
+    let accept = ["dlq", "redrive", "--reason", "too_old", "--accept-old"];
+    let (code, printed) = run(&space, &accept).await;
+    assert_eq!(code, 0, "{printed}");
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&EventType::Completed));
+
+    let (_, printed) = run(&space, &accept).await;
+    assert!(printed.contains("0 redriven"), "{printed}");
+    assert_eq!(requests(&space).await.len(), 2);
+    let bill = space.bill(request.id.as_str()).await;
+    assert_eq!((bill.submits, bill.accepted), (1, 1));
+}
+
+#[tokio::test]
+async fn a_redriven_record_is_as_old_as_it_was() {
+    let space = Space::with(&[("DEDUP_WINDOW", "1h")]).await;
+    let _all = space.start(&["all"]);
+    let request = image("aged");
+    // Two hours ago, by the clock of the record that was parked.
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap();
+    let stamp = (now.as_millis() - 7_200_000).to_string();
+    park(
+        &space,
+        &request,
+        "start_refused",
+        &[("dlq.original.timestamp", &stamp)],
+    )
+    .await;
+
+    let (code, printed) = run(&space, &["dlq", "redrive"]).await;
+
+    assert_eq!(code, 0, "{printed}");
+    assert!(printed.contains("1 redriven"), "{printed}");
+    wait_parked(&space, 2).await;
+    let (rows, _) = list(&space, &["--reason", "too_old"]).await;
+    assert_eq!(rows[0]["key"], request.id.as_str());
+    assert_eq!(rows[0]["attempts"], 2);
+    assert_eq!(space.bill(request.id.as_str()).await.submits, 0);
+}
+
+#[tokio::test]
+async fn what_is_parked_again_and_again_is_left() {
+    let space = Space::new().await;
+    let _intake = space.start(&["intake"]);
+    let topic = space.config.kafka.topics.requests.clone();
+    space
+        .produce(&topic, "poison", Some(b"not avro"), Headers::new())
+        .await;
+
+    for times in 1..=2 {
+        wait_parked(&space, times).await;
+        let (code, printed) = run(&space, &["dlq", "redrive"]).await;
+        assert_eq!(code, 0, "{printed}");
+        assert!(printed.contains("1 redriven"), "{printed}");
+    }
+    wait_parked(&space, 3).await;
+    let (code, printed) = run(&space, &["dlq", "redrive"]).await;
+
+    assert_eq!(code, 0, "{printed}");
+    assert!(
+        printed.contains("0 redriven") && printed.contains("1  parked too often"),
+        "{printed}"
+    );
+    let attempts: Vec<_> = list(&space, &[])
+        .await
+        .0
+        .iter()
+        .map(|row| row["attempts"].clone())
+        .collect();
+    assert_eq!(attempts, [json!(1), json!(2), json!(3)]);
+    let (_, printed) = run(
+        &space,
+        &["dlq", "redrive", "--max-attempts", "4", "--dry-run"],
+    )
+    .await;
+    assert!(printed.contains("1 would be redriven"), "{printed}");
+}
+
+#[tokio::test]
+async fn a_request_whose_id_is_taken_runs_under_a_new_one() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let request = image("taken");
+    let mut other = request.clone();
+    other
+        .metadata
+        .insert("other".to_owned(), "content".to_owned());
+    space.send(&request).await;
+    space.send(&other).await;
+    space
+        .produce(
+            &space.config.kafka.topics.requests,
+            "poison",
+            Some(b"not avro"),
+            Headers::new(),
+        )
+        .await;
+    wait_parked(&space, 2).await;
+    let (rows, _) = list(&space, &["--reason", "request_id_conflict"]).await;
+    let id = format!(
+        "{}.r{}-{}",
+        request.id, rows[0]["partition"], rows[0]["offset"]
+    );
+
+    let (code, printed) = run(&space, &["dlq", "redrive", "--new-id"]).await;
+
+    assert_eq!(code, 0, "{printed}");
+    assert!(printed.contains(&format!("as {id}")), "{printed}");
+    assert!(
+        printed.contains("1 redriven") && printed.contains("1  no valid request"),
+        "{printed}"
+    );
+    let events = space.story(&id).await;
+    assert_eq!(types(&events).last(), Some(&EventType::Completed));
+    assert_eq!(events[0].metadata, other.metadata);
+    let (_, printed) = run(&space, &["dlq", "redrive", "--new-id", "--again"]).await;
+    assert!(printed.contains("1 redriven"), "{printed}");
+    // What has the same key is handled behind it.
+    let marker = image("marker");
+    let topic = &space.config.kafka.topics.requests;
+    let datum = avro::write_request(&marker).unwrap();
+    let value = space.framed(topic, &avro::REQUEST, &datum).await;
+    space
+        .produce(topic, &id, Some(&value), Headers::new())
+        .await;
+    space.story(marker.id.as_str()).await;
+    let bill = space.bill(&id).await;
+    assert_eq!((bill.submits, bill.accepted), (1, 1));
+    let keys: Vec<_> = requests(&space)
+        .await
+        .into_iter()
+        .filter_map(|record| record.key)
+        .collect();
+    assert_eq!(keys.iter().filter(|key| **key == id.as_bytes()).count(), 3);
+}
