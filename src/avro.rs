@@ -22,7 +22,7 @@ use self::fields::Fields;
 pub use self::write::{write_command, write_request};
 use crate::domain::{
     Action, BatchItem, BatchSpec, Command, Event, EventType, ImageSpec, Invalid, Kind, OnFailure,
-    Priority, ProviderName, Request, Spec, Strategy, Targets, VideoSpec,
+    Priority, ProviderName, Request, Spec, Strategy, Targets, UserId, VideoSpec,
 };
 
 /// One of our schemas: its text as registered, and parsed.
@@ -60,7 +60,7 @@ pub enum Error {
 pub struct Named {
     /// The id, itself valid.
     pub request: crate::domain::RequestId,
-    /// As it came.
+    /// The tenant; empty if what came is no user id.
     pub user: String,
     /// What was asked for.
     pub kind: Kind,
@@ -202,7 +202,9 @@ fn read_written(writer: &Schema, datum: &[u8]) -> Result<Value, Error> {
 fn named(fields: &Fields<'_>) -> Result<Named, Invalid> {
     Ok(Named {
         request: fields.string("request_id")?.to_owned().try_into()?,
-        user: fields.string("user_id")?.to_owned(),
+        // What is no user id names no tenant, and may be as long as the record.
+        user: UserId::try_from(fields.string("user_id")?.to_owned())
+            .map_or_else(|_| String::new(), |user| user.as_str().to_owned()),
         kind: match fields.branch("spec")? {
             (0, _) => Kind::Video,
             (1, _) => Kind::Image,
@@ -252,11 +254,14 @@ fn targets(fields: &Fields<'_>) -> Result<Targets, Invalid> {
 
 fn notify_on(fields: &Fields<'_>) -> Result<Vec<EventType>, Invalid> {
     let names = fields.symbols("notify_on")?;
-    let known = names
-        .into_iter()
-        .map(EventType::parse)
-        .filter(|kind| *kind != EventType::Unknown);
-    Ok(known.collect())
+    let mut known = Vec::new();
+    for kind in names.into_iter().map(EventType::parse) {
+        // Each once: it goes along in every event, and a record has room for a million repeats.
+        if kind != EventType::Unknown && !known.contains(&kind) {
+            known.push(kind);
+        }
+    }
+    Ok(known)
 }
 
 fn video_spec(fields: &Fields<'_>) -> Result<VideoSpec, Invalid> {

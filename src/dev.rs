@@ -16,13 +16,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use futures::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::engines::{Engines, Existing, Options, Ports, default_cache};
 use self::receiver::Receiver;
 use crate::app::{self, Roles};
-use crate::config::Config;
+use crate::config::{Config, Faults};
 use crate::{setup, telemetry};
 
 /// How to run.
@@ -61,15 +62,23 @@ pub async fn run(
     say("genflow dev: engines, roles and a provider simulator on this machine; Ctrl-C ends it");
     let data = std::env::temp_dir().join(format!("genflow-dev-{}", std::process::id()));
     let options = options(dev, &data, &lookup)?;
+    // Before the engines are up, or installed: what is wrong here is told at once.
+    let http = listen(dev, &settings(&BTreeMap::new(), &data, &lookup)?).await?;
     let started = tokio::select! {
         started = Engines::start(&options) => started,
         () = stop.cancelled() => return Ok(()),
     };
     let mut engines = started?;
     let places = engines_of(&engines);
+    let config = settings(&places, &data, &lookup)?;
     let played = tokio::select! {
-        played = play(dev, &places, &data, &lookup, began, &stop) => played,
+        played = play(dev, &places, config, http, began, &stop) => played,
         error = engines.failed() => Err(error.into()),
+    };
+    let played = match (played, engines.failed().now_or_never()) {
+        // Whatever else went wrong, it is why.
+        (Err(_), Some(ended)) => Err(ended.into()),
+        (played, _) => played,
     };
     engines.stop().await;
     if played.is_ok() {
@@ -112,16 +121,14 @@ fn engines_of(engines: &Engines) -> BTreeMap<&'static str, String> {
     ])
 }
 
-async fn play(
-    dev: Dev,
+/// Reads the settings: where the engines are, what the environment says, what suits development.
+fn settings(
     engines: &BTreeMap<&'static str, String>,
     data: &Path,
     lookup: &impl Fn(&str) -> Option<String>,
-    began: Instant,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
+) -> Result<Config, Faults> {
     let temp = data.join("temp").display().to_string();
-    let config = Config::load(|name| {
+    Config::load(|name| {
         let default = || {
             DEFAULTS
                 .iter()
@@ -135,17 +142,32 @@ async fn play(
             .or_else(|| lookup(name))
             .or_else(here)
             .or_else(default)
-    })?;
+    })
+}
+
+/// Takes the port of health and metrics.
+async fn listen(dev: Dev, config: &Config) -> anyhow::Result<TcpListener> {
+    let address = config.http_addr;
+    match dev.ports {
+        Ports::Fixed => TcpListener::bind(address).await.with_context(|| {
+            format!("HTTP_ADDR {address} is taken; stop what runs there, set another, or take --ports free")
+        }),
+        Ports::Free => Ok(TcpListener::bind("127.0.0.1:0").await?),
+    }
+}
+
+async fn play(
+    dev: Dev,
+    engines: &BTreeMap<&'static str, String>,
+    config: Config,
+    http: TcpListener,
+    began: Instant,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
     let metrics = telemetry::init(&config.log)?;
     setup::run(&config, false, &mut std::io::sink())
         .await
         .context("setup")?;
-    let http = match dev.ports {
-        Ports::Fixed => TcpListener::bind(config.http_addr)
-            .await
-            .with_context(|| format!("HTTP_ADDR {} is taken", config.http_addr))?,
-        Ports::Free => TcpListener::bind("127.0.0.1:0").await?,
-    };
     let receiver = Receiver::bind(&config).await?;
     announce(engines, &config, &http, &receiver, began)?;
 

@@ -8,6 +8,7 @@ mod fingerprint;
 mod ids;
 mod journal;
 mod request;
+mod size;
 mod spec;
 
 pub use event::{
@@ -19,6 +20,8 @@ pub(crate) use fingerprint::hex;
 pub use ids::{CommandId, InvalidId, RequestId, UserId, WorkflowId};
 pub use journal::{Identity, Journal, Outcome};
 pub use request::{Action, Command, Invalid, Priority, Request, Targets};
+#[cfg(test)]
+pub(crate) use size::LARGEST_EVENT;
 pub use spec::{
     BatchItem, BatchSpec, ImageSpec, OnFailure, ProviderName, Spec, Strategy, VideoSpec,
 };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 
 use crate::config;
-use crate::domain::{ErrorCode, Event, EventError, Output, Progress};
+use crate::domain::{ErrorCode, Event, EventError, Generated, Output, Progress};
 use crate::events::Publisher;
 use crate::failpoint;
 use crate::provider::{self, Poll, Provider, Providers};
@@ -246,6 +246,12 @@ impl Work {
             }
             .emit();
             outputs.push(output);
+            if !Generated::fits(&outputs) {
+                return Err(DownloadError::Invalid(format!(
+                    "the provider named {} outputs, more than one event can carry",
+                    urls.len()
+                )));
+            }
         }
         Ok(outputs)
     }

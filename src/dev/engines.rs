@@ -16,6 +16,7 @@ mod ports;
 mod process;
 mod registry;
 mod temporal;
+mod whole;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -108,6 +109,7 @@ impl Engines {
         let options = &options.absolute()?;
         let plan = Plan::of(options);
         plan.require_ports(options.ports)?;
+        plan.tell_broken(options);
         plan.require_programs(options).await?;
         let data_lock = lock(&options.data)?;
         plan.install(options).await?;
@@ -206,6 +208,21 @@ impl Plan {
             .iter()
             .filter(|fixed| starts(fixed.engine))
             .try_for_each(Fixed::require_free)
+    }
+
+    /// Tells of folders in the cache that are not whole, which are passed over and installed again.
+    fn tell_broken(&self, options: &Options) {
+        let kafka = self.kafka.iter().flat_map(Kafka::folders);
+        let registry = self.registry.iter().flat_map(Registry::folders);
+        let temporal = self.temporal.iter().map(Temporal::folder);
+        for folder in kafka.chain(registry).chain(temporal) {
+            if let whole::State::Broken(file) = whole::check(&folder) {
+                let (folder, file) = (folder.display(), file.display());
+                (options.progress)(&format!(
+                    "{folder} is not whole and is not used: {file} is missing or cut"
+                ));
+            }
+        }
     }
 
     async fn require_programs(&self, options: &Options) -> Result<(), Error> {

@@ -64,7 +64,7 @@ impl Journal {
         }
     }
 
-    /// Decides a PROGRESS; its texts are cut so that no event grows beyond 256 kB (rule 5).
+    /// Decides a PROGRESS; its texts are cut, and its percent is from 0 to 100.
     pub fn progress(&mut self, identity: &Identity, at: i64, progress: &Progress) {
         let cut = |text: &str, longest: usize| text.chars().take(longest).collect::<String>();
         let bounded = Progress {
@@ -135,6 +135,7 @@ impl Journal {
             metadata: identity.metadata.clone(),
         };
         fill(&mut event);
+        event.cut_to_size();
         self.unconfirmed.push(event);
         self.next += 1;
     }

