@@ -172,3 +172,34 @@ fn an_event_type_that_is_repeated_is_notified_of_once() {
     let read = read_request(&REQUEST.schema, &datum).unwrap();
     assert_eq!(read.notify_on, [EventType::Failed, EventType::Completed]);
 }
+
+#[test]
+fn a_user_that_is_no_user_id_does_not_go_along_in_the_answer() {
+    let name = "u".repeat(1_000_000);
+    let mut value = GenericDatumReader::builder(&REQUEST.schema)
+        .build()
+        .unwrap()
+        .read_value(
+            &mut write_request(&bare(Spec::Image(bare_image())))
+                .unwrap()
+                .as_slice(),
+        )
+        .unwrap();
+    if let Value::Record(fields) = &mut value {
+        let user = fields.iter_mut().find(|(field, _)| field == "user_id");
+        user.unwrap().1 = Value::String(name);
+    }
+    let datum = GenericDatumWriter::builder(&REQUEST.schema)
+        .build()
+        .unwrap()
+        .write_value_to_vec(value)
+        .unwrap();
+
+    let error = read_request(&REQUEST.schema, &datum).unwrap_err();
+
+    let Error::Invalid { error, named } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(error.field, "user_id");
+    assert_eq!(named.unwrap().user, "");
+}

@@ -188,7 +188,7 @@ async fn check(archive: PathBuf) -> Result<(), Error> {
         return Ok(());
     }
     Err(failed(&format!(
-        "its archive has the SHA-256 {digest}, want {}",
+        "its archive has the SHA-256 {digest}, want {}; if it stays so, remove io/apicurio from Maven's repository (~/.m2/repository)",
         pins::APICURIO_SHA256
     )))
 }
