@@ -253,7 +253,11 @@ async fn commands(
         concurrency: COMMAND_CONCURRENCY,
         fuse: config.kafka.dlq_fuse,
     };
-    let handler = Commands::new(temporal, parts.registry.clone());
+    let handler = Commands::new(
+        temporal,
+        parts.registry.clone(),
+        config.intake.api_keys.clone(),
+    );
     consumer::run(
         &config.kafka,
         options,

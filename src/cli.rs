@@ -113,7 +113,12 @@ pub struct Cancel {
     #[arg(long)]
     pub reason: Option<String>,
     /// Sent as the header x-api-key
-    #[arg(long, value_name = "KEY")]
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "GENFLOW_API_KEY",
+        hide_env_values = true
+    )]
     pub api_key: Option<String>,
 }
 

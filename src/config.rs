@@ -17,6 +17,7 @@ use url::Url;
 use self::vars::Vars;
 pub(crate) use self::vars::duration;
 pub use self::vars::{Fault, Faults, Secret};
+use crate::access::ApiKeys;
 use crate::domain::ProviderName;
 
 /// All settings.
@@ -127,6 +128,8 @@ pub struct Intake {
     pub concurrency: usize,
     /// Age above which a record is `too_old`; `None` takes nine tenths of the namespace's retention.
     pub dedup_window: Option<Duration>,
+    /// Who may ask.
+    pub api_keys: ApiKeys,
     /// How often a user may start, if that is limited.
     pub rate_limit: Option<RateLimit>,
     /// Deadline of a video whose request names none.
@@ -391,6 +394,7 @@ fn intake(vars: &mut Vars<'_>) -> Intake {
     Intake {
         concurrency: vars.number("INTAKE_CONCURRENCY", 16, 1..=1000) as usize,
         dedup_window: vars.optional_duration("DEDUP_WINDOW"),
+        api_keys: api_keys(vars),
         rate_limit: rate_limit(vars),
         video_timeout: vars.duration("VIDEO_TIMEOUT", "1h"),
         image_timeout: vars.duration("IMAGE_TIMEOUT", "10m"),
@@ -403,6 +407,15 @@ fn intake(vars: &mut Vars<'_>) -> Intake {
             progress_most: vars.number("PROGRESS_MAX", 50, 0..=1000) as u32,
         },
     }
+}
+
+fn api_keys(vars: &mut Vars<'_>) -> ApiKeys {
+    let required = vars.flag("REQUIRE_API_KEY", false);
+    let keys = vars.string("API_KEYS", "");
+    ApiKeys::parse(required, &keys).unwrap_or_else(|problem| {
+        vars.fault("API_KEYS", &problem);
+        ApiKeys::default()
+    })
 }
 
 fn rate_limit(vars: &mut Vars<'_>) -> Option<RateLimit> {

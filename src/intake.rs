@@ -140,6 +140,10 @@ impl Intake {
 
     /// Says why a record may not start anything, unless its request runs already.
     fn refused(&self, record: &Record, request: &Request) -> Option<Failure> {
+        let pass = self.settings.api_keys.check(record);
+        if let Err(denied) = pass.and_then(|pass| pass.admit(request.user.as_str())) {
+            return Some(reject(ErrorCode::Unauthorized, denied.into()));
+        }
         if record.header(ACCEPT_OLD) == Some("true") {
             return None;
         }

@@ -37,6 +37,7 @@
 //! - [`dlq`] finds dead letters and sends them again, for the operator.
 //! - [`provider_sim`] serves the outside APIs' protocols with faults on demand; [`dev`] starts engines and all roles.
 
+pub mod access;
 pub mod admin;
 pub mod app;
 pub mod avro;

@@ -90,7 +90,12 @@ pub struct Submit {
     #[arg(long, value_name = "NAME=TEXT", value_parser = pair)]
     pub metadata: Vec<(String, String)>,
     /// Sent as the header x-api-key
-    #[arg(long, value_name = "KEY")]
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "GENFLOW_API_KEY",
+        hide_env_values = true
+    )]
     pub api_key: Option<String>,
     /// Follow the events; exit code 0 completed, 1 failed, 2 cancelled or rejected
     #[arg(long)]

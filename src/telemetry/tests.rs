@@ -227,7 +227,7 @@ fn values_are_in_base_units() {
         "genflow_provider_cost_usd_sum{provider=\"replicate\"} 0.25",
         "genflow_stored_bytes_total 1024",
         "genflow_oldest_unfinished_record_seconds{topic=\"gen.requests\"} 1.5",
-        "genflow_requests_total{outcome=\"duplicate\"} 1",
+        "genflow_requests_total{outcome=\"duplicate\",kind=\"IMAGE\"} 1",
     ] {
         assert!(
             page.lines().any(|found| found == line),

@@ -356,6 +356,24 @@ impl Temporal {
         Ok(described.run_id().to_owned())
     }
 
+    /// Returns the tenant of the run of that id, if there is one; a claim has none.
+    ///
+    /// # Errors
+    /// When the server did not answer.
+    pub async fn user(&self, workflow: &WorkflowId) -> Result<Option<String>, Error> {
+        match self
+            .handle(workflow)
+            .describe(WorkflowDescribeOptions::default())
+            .await
+        {
+            Ok(described) => Ok(described
+                .search_attributes()
+                .get(&SearchAttributeKey::keyword(GEN_USER))),
+            Err(WorkflowInteractionError::NotFound(_)) => Ok(None),
+            Err(error) => Err(answered(error)),
+        }
+    }
+
     /// Counts the runs that a visibility query finds.
     ///
     /// # Errors

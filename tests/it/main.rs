@@ -15,6 +15,7 @@
 
 mod support;
 
+mod access;
 mod command_line;
 mod compose;
 mod crashes;

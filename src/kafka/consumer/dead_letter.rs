@@ -3,6 +3,7 @@
 use ring::digest;
 
 use super::{BoxError, Rejection};
+use crate::access;
 use crate::domain::hex;
 use crate::kafka::producer::{self, Message, Producer};
 use crate::kafka::{Headers, Record};
@@ -10,8 +11,6 @@ use crate::kafka::{Headers, Record};
 /// Our headers; those that an earlier stay on the dead-letter topic left are replaced.
 const PREFIX: &str = "dlq.";
 const LONGEST_ERROR: usize = 1000;
-/// Opens the door to `gen.requests`; must not lie about on another topic.
-const API_KEY: &str = "x-api-key";
 
 /// Parks a record on `topic`, and returns when the brokers have it.
 pub(super) async fn park(
@@ -75,7 +74,7 @@ fn headers(record: &Record, rejection: &Rejection, group: &str) -> Headers {
     let own = record
         .headers
         .iter()
-        .filter(|(name, _)| !name.eq_ignore_ascii_case(API_KEY) && !name.starts_with(PREFIX))
+        .filter(|(name, _)| !name.eq_ignore_ascii_case(access::HEADER) && !name.starts_with(PREFIX))
         .cloned();
     ours.into_iter()
         .map(|(name, text)| (name.to_owned(), Some(text.into_bytes())))
@@ -124,7 +123,7 @@ mod tests {
             error: "bad".into(),
         };
         let came = record(&[
-            ("x-api-key", "secret"),
+            ("X-Api-Key", "secret"),
             ("traceparent", "00-1"),
             ("dlq.attempts", "2"),
             ("dlq.reason", "old"),
@@ -138,7 +137,7 @@ mod tests {
         assert_eq!(parked.header("dlq.reason"), Some("invalid"));
         assert_eq!(parked.header("dlq.attempts"), Some("3"));
         assert_eq!(parked.header("traceparent"), Some("00-1"));
-        assert_eq!(parked.header("x-api-key"), None);
+        assert_eq!(parked.header("X-Api-Key"), None);
         assert_eq!(
             parked
                 .headers

@@ -287,8 +287,8 @@ fn what_the_catalogue_lacks_is_found() {
     for (expression, legend) in [
         ("genflow_unheard_total", ""),
         ("genflow_requests_total{topic=\"t\"}", ""),
-        ("sum by (kind) (genflow_requests_total)", ""),
-        ("genflow_requests_total", "{{ $labels.kind }}"),
+        ("sum by (user) (genflow_requests_total)", ""),
+        ("genflow_requests_total", "{{ $labels.user }}"),
         ("genflow_requests_total_bucket", ""),
     ] {
         assert_eq!(

@@ -169,6 +169,10 @@ impl Space {
 
     /// Sends a CANCEL.
     pub(crate) async fn cancel(&self, request: &str) {
+        self.cancel_with(request, Headers::new()).await;
+    }
+
+    pub(crate) async fn cancel_with(&self, request: &str, headers: Headers) {
         let command = Command {
             id: Uuid::new_v4().to_string().try_into().unwrap(),
             request: request.to_owned().try_into().unwrap(),
@@ -184,8 +188,7 @@ impl Space {
                 &avro::write_command(&command, None).unwrap(),
             )
             .await;
-        self.produce(topic, request, Some(&value), Headers::new())
-            .await;
+        self.produce(topic, request, Some(&value), headers).await;
     }
 
     /// Reads a topic from its beginning.
