@@ -7,6 +7,8 @@ use genflow::domain::{EventType, Request};
 use genflow::kafka::Headers;
 use rustix::process::Signal;
 
+use crate::support::broker::Broker;
+use crate::support::engines::engines;
 use crate::support::gate::Gate;
 use crate::support::ledger::types;
 use crate::support::process::Process;
@@ -236,4 +238,58 @@ async fn a_user_above_the_limit_waits_then_is_refused_and_holds_nobody_up() {
         (temporal.count(&ours).await.unwrap() == 3).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_broker_that_dies_and_comes_back_midway_loses_and_repeats_nothing() {
+    let mut broker = Broker::beside(engines()).await;
+    let space = Space::with(&[("KAFKA_BROKERS", &broker.address)]).await;
+    let intake = Watched::start(&space, "intake", &[]);
+    let _worker = space.start(&["worker"]);
+    let requests: Vec<_> = (0..60).map(|_| image("broker")).collect();
+    for request in &requests {
+        space.send(request).await;
+    }
+    intake
+        .says("metrics", "genflow_requests_total{outcome=\"started\"")
+        .await;
+
+    broker.dies().await;
+    broker.comes_back(&space.config.kafka).await;
+
+    for request in &requests {
+        let events = space.story(request.id.as_str()).await;
+        assert_eq!(types(&events).last(), Some(&EventType::Completed));
+        assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
+    }
+    let topic = &space.config.kafka.topics.requests;
+    space.caught_up("intake", topic).await;
+    assert_eq!(parked(&space).await, 0);
+}
+
+#[tokio::test]
+async fn while_the_registry_is_away_records_wait_and_nothing_is_parked() {
+    let space = Space::new().await;
+    let registry = url::Url::parse(&space.engines.registry).unwrap();
+    let address = format!("127.0.0.1:{}", registry.port().unwrap());
+    let gate = Gate::before(&address).await;
+    let through = space
+        .engines
+        .registry
+        .replace(&address, &gate.address.to_string());
+    gate.shut();
+    let intake = Watched::start(&space, "intake", &[("SCHEMA_REGISTRY_URL", &through)]);
+    let _worker = space.start(&["worker"]);
+    let request = image("unread");
+    space.send(&request).await;
+
+    intake.says("readyz", "holds records").await;
+    assert_eq!(parked(&space).await, 0);
+    gate.open();
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&EventType::Completed));
+    intake
+        .says("readyz", "\"role\":\"intake\",\"ready\":true")
+        .await;
 }

@@ -235,6 +235,34 @@ async fn a_request_older_than_the_dedup_window_is_parked_and_never_run() {
 }
 
 #[tokio::test]
+async fn after_the_window_what_ran_is_a_duplicate_and_other_content_a_conflict() {
+    let space = Space::new().await;
+    let _worker = space.start(&["worker"]);
+    let mut intake = space.start_with(&["intake"], &[("DEDUP_WINDOW", "1d")]);
+    let mut request = image("again");
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
+    request.requested_at = Some(i64::try_from(now).unwrap() - 2 * 3_600_000);
+    space.send(&request).await;
+    space.story(request.id.as_str()).await;
+    assert!(intake.terminate().await.success());
+
+    let _intake = space.start_with(&["intake"], &[("DEDUP_WINDOW", "1h")]);
+    space.send(&request).await;
+    let topics = &space.config.kafka.topics;
+    space.caught_up("intake", &topics.requests).await;
+    assert_eq!(space.read(&topics.dlq).await.all().await.len(), 0);
+    assert_eq!(space.bill(request.id.as_str()).await.submits, 1);
+
+    let mut other = request.clone();
+    other.requested_at = None;
+    other.user = "bob".to_owned().try_into().unwrap();
+    space.send(&other).await;
+    let parked = space.read(&topics.dlq).await.next().await;
+    assert_eq!(parked.header("dlq.reason"), Some("request_id_conflict"));
+    assert_eq!(space.bill(request.id.as_str()).await.submits, 1);
+}
+
+#[tokio::test]
 async fn an_intake_killed_between_start_and_commit_starts_nothing_twice() {
     let space = Space::new().await;
     let _worker = space.start(&["worker"]);

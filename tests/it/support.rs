@@ -1,5 +1,6 @@
 //! What the stories stand on: engines, a space of one's own, processes, readers, receivers.
 
+pub(crate) mod broker;
 pub(crate) mod engines;
 pub(crate) mod gate;
 pub(crate) mod ledger;

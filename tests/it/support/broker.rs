@@ -1,0 +1,141 @@
+//! A broker of a test's own, that can die and come back with what it had.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use genflow::config;
+use genflow::dev::engines::{Engines, Existing, Options, Ports, default_cache};
+use genflow::kafka::admin::wait_ready;
+use rustix::process::{Pid, Signal, kill_process};
+use uuid::Uuid;
+
+use super::engines::Running;
+use super::{SOON, eventually};
+
+/// A Kafka beside the engines of the run.
+pub(crate) struct Broker {
+    /// `host:port`, also after a restart.
+    pub(crate) address: String,
+    process: Pid,
+    command: Vec<OsString>,
+    folder: PathBuf,
+    data: PathBuf,
+    again: Option<Child>,
+    /// Ends the first broker with the test.
+    _engines: Engines,
+}
+
+impl Broker {
+    /// Starts one.
+    pub(crate) async fn beside(engines: &Running) -> Self {
+        let mark = Uuid::new_v4().simple().to_string();
+        let data = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("broker-{mark}-{}", std::process::id()));
+        let options = Options {
+            cache: default_cache(),
+            data: data.clone(),
+            guard: env!("CARGO_BIN_EXE_genflow").into(),
+            ports: Ports::Free,
+            existing: Existing {
+                kafka_brokers: None,
+                schema_registry_url: Some(engines.registry.clone()),
+                temporal_host: Some(engines.temporal.clone()),
+            },
+            progress: Arc::new(|line: &str| eprintln!("engines: {line}")),
+        };
+        let engines = match Engines::start(&options).await {
+            Ok(engines) => engines,
+            Err(error) => panic!("the broker did not start: {error}"),
+        };
+        let (process, command) = find(&data);
+        // It was given any port; it shall come back to the one it took.
+        let address = engines.kafka_brokers.clone();
+        let properties = PathBuf::from(command.last().unwrap());
+        let text = std::fs::read_to_string(&properties).unwrap();
+        let any = "listeners=PLAINTEXT://127.0.0.1:0,";
+        assert!(text.contains(any), "{text}");
+        let text = text.replace(any, &format!("listeners=PLAINTEXT://{address},"));
+        std::fs::write(&properties, text).unwrap();
+        Self {
+            address,
+            process,
+            command,
+            folder: properties.parent().unwrap().to_owned(),
+            data,
+            again: None,
+            _engines: engines,
+        }
+    }
+
+    /// Kills it, -9.
+    pub(crate) async fn dies(&mut self) {
+        kill_process(self.process, Signal::KILL).unwrap();
+        let status = format!("/proc/{}/status", self.process.as_raw_nonzero());
+        eventually("the broker is gone", async || {
+            let text = std::fs::read_to_string(&status).unwrap_or_default();
+            let gone = text.is_empty() || text.contains("State:\tZ");
+            gone.then_some(())
+        })
+        .await;
+    }
+
+    /// Starts it again, with its data and its port, and waits until it answers.
+    pub(crate) async fn comes_back(&mut self, kafka: &config::Kafka) {
+        let parent = std::process::id().to_string();
+        let log = std::fs::File::create(self.data.join("kafka-again.log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_genflow"))
+            .args(["guard", "--parent", &parent, "--"])
+            .args(&self.command)
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.process = Pid::from_child(&child);
+        self.again = Some(child);
+        wait_ready(kafka, SOON).await.unwrap();
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.again.take() {
+            child.kill().ok();
+            child.wait().ok();
+        }
+        if !std::thread::panicking() {
+            std::fs::remove_dir_all(&self.data).ok();
+        }
+    }
+}
+
+/// Finds the broker whose files lie in `data`, and how it was started.
+fn find(data: &Path) -> (Pid, Vec<OsString>) {
+    let mark = data.display().to_string();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let words: Vec<_> = line
+            .split(|byte| *byte == 0)
+            .filter(|word| !word.is_empty())
+            .map(|word| OsString::from_vec(word.to_vec()))
+            .collect();
+        let ours = words
+            .last()
+            .is_some_and(|last| last.to_string_lossy().starts_with(&mark));
+        if ours && words.iter().any(|word| word == "kafka.Kafka") {
+            return (Pid::from_raw(pid).unwrap(), words);
+        }
+    }
+    panic!("no broker of {mark}");
+}
