@@ -62,16 +62,21 @@ async fn a_request_needs_a_key_of_its_user_and_the_key_is_seen_nowhere() {
 }
 
 #[tokio::test]
-async fn a_request_that_runs_is_a_duplicate_also_after_its_key_was_taken_away() {
+async fn a_request_that_runs_is_a_duplicate_also_after_its_keys_were_changed() {
     let space = Space::new().await;
     let _worker = space.start(&["worker"]);
     let mut intake = space.start_with(&["intake"], &keys("old-key-of-ours"));
-    let request = image("rotated");
+    let mut request = image("rotated");
+    request.targets.webhook = Some("http://127.0.0.1:9/hook".parse().unwrap());
     space.send_with(&request, with("old-key-of-ours")).await;
     space.story(request.id.as_str()).await;
     assert!(intake.terminate().await.success());
 
-    let _intake = space.start_with(&["intake"], &keys("new-key-of-ours"));
+    // Another key seals its targets now, too.
+    let sealer = format!("new:{}=", "A".repeat(43));
+    let mut changed = keys("new-key-of-ours").to_vec();
+    changed.push(("NOTIFY_KEYS", &sealer));
+    let _intake = space.start_with(&["intake"], &changed);
     space.send_with(&request, with("old-key-of-ours")).await;
     let topics = &space.config.kafka.topics;
     space.caught_up("intake", &topics.requests).await;

@@ -119,6 +119,24 @@ async fn what_temporal_would_refuse_to_anyone_is_held_and_not_parked() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_parked_now_waits_and_is_not_lost() {
+    let space = Space::new().await;
+    let nowhere = [("TOPIC_REQUESTS_DLQ", "no-such-topic")];
+    let mut intake = Watched::start(&space, "intake", &nowhere);
+    let topic = &space.config.kafka.topics.requests;
+    space
+        .produce(topic, "key", Some(b"not avro"), Headers::new())
+        .await;
+    intake.says("readyz", "holds records").await;
+    assert!(intake.process.terminate().await.success());
+    assert_eq!(space.lag("intake", topic).await, 1);
+
+    let _right = space.start(&["intake"]);
+    space.caught_up("intake", topic).await;
+    assert_eq!(parked(&space).await, 1);
+}
+
+#[tokio::test]
 async fn a_row_of_refusals_for_one_reason_blows_the_fuse_and_a_good_record_mends_it() {
     let space = Space::new().await;
     let intake = Watched::start(&space, "intake", &[("DLQ_FUSE", "5")]);
@@ -278,6 +296,20 @@ async fn a_broker_that_dies_and_comes_back_midway_loses_and_repeats_nothing() {
     let topic = &space.config.kafka.topics.requests;
     space.caught_up("intake", topic).await;
     assert_eq!(parked(&space).await, 0);
+}
+
+#[tokio::test]
+async fn a_static_member_that_dies_takes_up_its_partitions_again() {
+    let space = Space::with(&[("KAFKA_GROUP_INSTANCE_ID", "pod-1")]).await;
+    let _worker = space.start(&["worker"]);
+    for _ in 0..2 {
+        let mut intake = space.start(&["intake"]);
+        let request = image("static");
+        space.send(&request).await;
+        space.story(request.id.as_str()).await;
+        intake.signal(Signal::KILL);
+        intake.ended().await;
+    }
 }
 
 #[tokio::test]

@@ -228,6 +228,64 @@ fn pause(tries: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+    use crate::domain::RecordPosition;
+
+    /// Panics so often, and then does its work.
+    struct Panics(AtomicUsize);
+
+    impl Handler for Panics {
+        async fn handle(&self, _: &Record) -> Result<(), Failure> {
+            let left = self.0.load(Ordering::Relaxed);
+            self.0.store(left.saturating_sub(1), Ordering::Relaxed);
+            assert_eq!(left, 0, "as the test wants it");
+            Ok(())
+        }
+
+        async fn parked(&self, _: &Record, _: &Rejection) -> Result<(), BoxError> {
+            Ok(())
+        }
+    }
+
+    async fn decided(panics: u32) -> Option<Option<Rejection>> {
+        let config = Config::load(|_| None).unwrap();
+        let options = Options {
+            role: "test",
+            topic: "t".to_owned(),
+            group: "g".to_owned(),
+            dlq: "d".to_owned(),
+            concurrency: 1,
+            fuse: 0,
+        };
+        let producer = Arc::new(Producer::new(&config.kafka, "test").unwrap());
+        let handler = Panics(AtomicUsize::new(panics as usize));
+        let settler = Settler::new(options, producer, handler, Arc::default());
+        let record = Record {
+            position: RecordPosition {
+                topic: "t".to_owned(),
+                partition: 0,
+                offset: 0,
+            },
+            key: None,
+            value: None,
+            headers: Vec::new(),
+            timestamp: None,
+        };
+        let decided = settler
+            .until_decided(&record, &CancellationToken::new())
+            .await;
+        assert_eq!(settler.held(), 0);
+        decided
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_tried_again_and_one_that_stays_is_parked() {
+        assert!(decided(PANICS - 1).await.unwrap().is_none());
+
+        let rejection = decided(PANICS).await.unwrap().unwrap();
+        assert_eq!(rejection.reason, ErrorCode::StartRefused);
+        assert!(rejection.error.to_string().contains("panicked"));
+    }
 
     #[test]
     fn pauses_grow_to_ten_seconds_and_no_further() {
