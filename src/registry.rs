@@ -127,14 +127,14 @@ impl Registry {
         Ok(registered.id)
     }
 
-    /// Sets how far the schemas of `subject` may change: they can be read both ways, back to the first.
+    /// Sets how far the schemas of `subject` may change.
     ///
     /// # Errors
     /// [`LevelError`].
-    pub async fn set_full_transitive(&self, subject: &str) -> Result<(), LevelError> {
+    pub async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), LevelError> {
         let client = http::client().timeout(CALL_TIMEOUT).build()?;
         let url = self.url(&["config", subject]).ok_or(LevelError::Base)?;
-        let level = serde_json::json!({ "compatibility": "FULL_TRANSITIVE" });
+        let level = serde_json::json!({ "compatibility": level });
         let answer = client.put(url).json(&level).send().await?;
         // Bodies of errors differ by vendor, and may be empty: the status is what counts.
         match answer.status() {

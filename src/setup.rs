@@ -14,6 +14,9 @@ use crate::temporal::admin::{self as temporal, Attribute, Change};
 /// How long engines may take to answer: setup is often run beside their start.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How far the schemas of a subject may change: they can be read both ways, back to the first.
+pub const COMPATIBILITY: &str = "FULL_TRANSITIVE";
+
 /// Sets everything up and tells what was done, a line each.
 ///
 /// # Errors
@@ -105,7 +108,7 @@ async fn register(config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
     for (subject, ours) in subjects(&config.kafka.topics) {
         let id = registry.id_of(&subject, ours).await;
         let id = id.with_context(|| registry.base().to_owned())?;
-        registry.set_full_transitive(&subject).await?;
+        registry.set_compatibility(&subject, COMPATIBILITY).await?;
         writeln!(out, "schema {subject}: {}, id {id}", ours.name)?;
     }
     Ok(())

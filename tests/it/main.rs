@@ -20,6 +20,7 @@ mod compose;
 mod crashes;
 mod dev;
 mod dlq;
+mod doctor;
 mod endings;
 mod flow;
 mod path;
