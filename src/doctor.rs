@@ -12,6 +12,7 @@ mod temporal;
 use std::fmt;
 
 use serde::Serialize;
+use url::Url;
 
 use crate::config::Config;
 
@@ -132,6 +133,17 @@ fn causes(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     told.replace(['\n', '\r'], " ")
+}
+
+/// Returns what may be shown of a URL: a user and a password may stand in it, and a token in its query.
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // Err: a URL that can have no password has none.
+    url.set_username("")
+        .and_then(|()| url.set_password(None))
+        .ok();
+    url.set_query(None);
+    url.to_string()
 }
 
 /// Returns "1 record", "2 records".

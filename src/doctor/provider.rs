@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use url::Url;
 
-use super::{Finding, causes};
+use super::{Finding, causes, shown};
 use crate::config::{Config, Provider};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -72,11 +72,6 @@ async fn connect(url: &Url) -> Result<(), String> {
     }
 }
 
-/// Returns what may be shown of a URL: a user and a password may stand in it.
-fn shown(url: &Url) -> String {
-    url.origin().ascii_serialization()
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::Verdict;
@@ -108,7 +103,7 @@ mod tests {
 
         assert_eq!(found[0].verdict, Verdict::Fail);
         assert!(
-            found[0].found.starts_with("http://127.0.0.1:1 cannot"),
+            found[0].found.starts_with("http://127.0.0.1:1/ cannot"),
             "{found:?}"
         );
     }

@@ -1,17 +1,19 @@
 //! The schema registry: does it answer, has it our schemas, does it hold them compatible?
 
-use super::{Finding, causes};
+use super::{Finding, causes, shown};
 use crate::avro::Ours;
 use crate::config::Config;
 use crate::registry::{InspectError, Registry, Subject};
 use crate::setup::{COMPATIBILITY, subjects};
 
 pub(super) async fn examine(config: &Config) -> Vec<Finding> {
+    let at = url::Url::parse(&config.schema_registry_url)
+        .map_or_else(|_| String::new(), |url| shown(&url));
     let away = |why: String| {
         vec![
             Finding::fail(
                 "schema registry",
-                format!("{why}; its subjects were not looked at"),
+                format!("{why}, at {at}; its subjects were not looked at"),
             )
             .advise("start it, or set SCHEMA_REGISTRY_URL"),
         ]
@@ -25,17 +27,17 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
         let name = format!("schema {subject}");
         match registry.inspect(&subject, ours).await {
             Ok(seen) => findings.push(judge(name, ours, &seen)),
-            Err(error @ InspectError::Unavailable { .. }) => return away(causes(&error)),
+            Err(error @ InspectError::Unavailable(_)) => return away(causes(&error)),
             // Of a path that is not a registry's, every subject would say the same.
-            Err(error @ InspectError::Answered { .. }) if findings.is_empty() => {
+            Err(error @ InspectError::Answered(_)) if findings.is_empty() => {
                 return away(causes(&error));
             }
-            Err(error @ InspectError::Answered { .. }) => {
+            Err(error @ InspectError::Answered(_)) => {
                 findings.push(Finding::fail(name, causes(&error)));
             }
         }
     }
-    let found = format!("answers at {}", registry.base());
+    let found = format!("answers at {at}");
     findings.insert(0, Finding::ok("schema registry", found));
     findings
 }

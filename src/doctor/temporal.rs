@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Finding, causes, count};
+use super::{Finding, causes, count, shown};
 use crate::config::Config;
 use crate::setup::{self, Fit, dedup_window, span};
 use crate::temporal::admin::{Error, Registered, Server, Tasks};
@@ -42,7 +42,7 @@ pub(super) async fn examine(config: &Config) -> (Vec<Finding>, Option<Duration>)
 }
 
 async fn reached(config: &Config, server: &Server) -> Finding {
-    let url = &config.temporal.url;
+    let url = shown(&config.temporal.url);
     match server.version().await {
         Ok(version) => Finding::ok("Temporal", format!("answers at {url}, version {version}")),
         Err(error) => Finding::warn(

@@ -29,22 +29,11 @@ pub enum Subject {
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
     /// The registry does not answer.
-    #[error("no schema registry answers at {base}")]
-    Unavailable {
-        /// As configured.
-        base: String,
-        /// What the HTTP client says.
-        #[source]
-        source: reqwest::Error,
-    },
+    #[error("the schema registry does not answer")]
+    Unavailable(#[source] reqwest::Error),
     /// It answered otherwise than a registry does.
-    #[error("the schema registry at {base} answers with status {status}")]
-    Answered {
-        /// As configured.
-        base: String,
-        /// HTTP status.
-        status: StatusCode,
-    },
+    #[error("the schema registry answers with status {0}")]
+    Answered(StatusCode),
 }
 
 /// "No such subject", in Confluent's dialect.
@@ -64,12 +53,12 @@ impl Registry {
             return match (status, found["error_code"].as_i64()) {
                 (StatusCode::NOT_FOUND, Some(NO_SUBJECT)) => Ok(Subject::Missing),
                 (StatusCode::NOT_FOUND, Some(NO_SCHEMA)) => Ok(Subject::Other),
-                _ => Err(self.answered(status)),
+                _ => Err(InspectError::Answered(status)),
             };
         }
         let number = |name: &str| found[name].as_u64().and_then(|n| u32::try_from(n).ok());
         let (Some(id), Some(version)) = (number("id"), number("version")) else {
-            return Err(self.answered(status));
+            return Err(InspectError::Answered(status));
         };
         Ok(Subject::Known {
             id,
@@ -96,14 +85,12 @@ impl Registry {
         parts: &[&str],
         body: Option<&Json>,
     ) -> Result<(StatusCode, Json), InspectError> {
-        let unavailable = |source| InspectError::Unavailable {
-            base: self.base.clone(),
-            source,
-        };
+        // A password may stand in the URL.
+        let unavailable = |source: reqwest::Error| InspectError::Unavailable(source.without_url());
         let client = http::client().timeout(CALL_TIMEOUT).build();
         let client = client.map_err(unavailable)?;
         let Some(url) = self.url(parts) else {
-            return Err(self.answered(StatusCode::NOT_FOUND));
+            return Err(InspectError::Answered(StatusCode::NOT_FOUND));
         };
         let asked = match body {
             Some(body) => client.post(url).json(body),
@@ -114,12 +101,5 @@ impl Registry {
         // What is no JSON is no registry's answer; the status then tells more than the parser would.
         let body = answer.bytes().await.map_err(unavailable)?;
         Ok((status, serde_json::from_slice(&body).unwrap_or(Json::Null)))
-    }
-
-    fn answered(&self, status: StatusCode) -> InspectError {
-        InspectError::Answered {
-            base: self.base.clone(),
-            status,
-        }
     }
 }
