@@ -1,6 +1,7 @@
 //! The command line: roles and the operator's commands. It parses, and tells faults in one line; it does nothing.
 
 pub mod dlq;
+pub mod doctor;
 mod follow;
 mod form;
 pub mod run;
@@ -90,6 +91,12 @@ pub enum Operator {
         /// Give existing topics more partitions; the order of records by key is lost across the change
         #[arg(long)]
         grow: bool,
+    },
+    /// Look at all that genflow needs, change nothing, and say what to do
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Send requests
     Submit(Box<Submit>),

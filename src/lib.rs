@@ -34,7 +34,7 @@
 //! - [`domain`] is pure: no I/O, no clock, no randomness. Who holds a parsed type need not check it again.
 //! - Only [`config`] reads settings, only [`temporal`] and [`worker`] name Temporal's crates; records go by [`kafka`].
 //! - [`app`] composes roles and their stop, and has no logic; [`telemetry`] has every metric and log event in one place.
-//! - [`dlq`] finds dead letters and sends them again, for the operator.
+//! - For the operator, [`dlq`] finds dead letters and sends them again, and [`doctor`] looks at all that genflow needs.
 //! - [`provider_sim`] serves the outside APIs' protocols with faults on demand; [`dev`] starts engines and all roles.
 
 pub mod access;
@@ -45,6 +45,7 @@ pub mod cli;
 pub mod config;
 pub mod dev;
 pub mod dlq;
+pub mod doctor;
 pub mod domain;
 pub mod events;
 mod failpoint;

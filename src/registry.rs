@@ -3,6 +3,8 @@
 //! Only what the registry said for good is kept: a schema by its id, the id of one of ours by subject. A failure is
 //! never kept, so a registry that comes back is used at once. "No such id" counts only when the registry itself says so.
 
+mod inspect;
+
 use std::collections::HashMap;
 use std::error::Error as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +17,7 @@ use schema_registry_converter::async_impl::schema_registry::{
 use schema_registry_converter::error::SRCError;
 use schema_registry_converter::schema_registry_common::{RawError, SchemaType, SuppliedSchema};
 
+pub use self::inspect::{InspectError, Subject};
 use crate::avro::{self, Ours};
 use crate::http;
 
@@ -124,18 +127,14 @@ impl Registry {
         Ok(registered.id)
     }
 
-    /// Sets how far the schemas of `subject` may change: they can be read both ways, back to the first.
+    /// Sets how far the schemas of `subject` may change.
     ///
     /// # Errors
     /// [`LevelError`].
-    pub async fn set_full_transitive(&self, subject: &str) -> Result<(), LevelError> {
+    pub async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), LevelError> {
         let client = http::client().timeout(CALL_TIMEOUT).build()?;
-        // Pushed as a path segment, so it is percent-encoded whatever it holds.
-        let mut url = url::Url::parse(&self.base).map_err(|_| LevelError::Base)?;
-        url.path_segments_mut()
-            .map_err(|()| LevelError::Base)?
-            .extend(["config", subject]);
-        let level = serde_json::json!({ "compatibility": "FULL_TRANSITIVE" });
+        let url = self.url(&["config", subject]).ok_or(LevelError::Base)?;
+        let level = serde_json::json!({ "compatibility": level });
         let answer = client.put(url).json(&level).send().await?;
         // Bodies of errors differ by vendor, and may be empty: the status is what counts.
         match answer.status() {
@@ -164,6 +163,13 @@ impl Registry {
     /// Returns where a reader finds the schema of that id: the CloudEvents attribute `dataschema`.
     pub fn schema_url(&self, id: u32) -> String {
         format!("{}/schemas/ids/{id}", self.base)
+    }
+
+    /// Returns the URL of a resource; its parts are percent-encoded, whatever they hold.
+    fn url(&self, parts: &[&str]) -> Option<url::Url> {
+        let mut url = url::Url::parse(&self.base).ok()?;
+        url.path_segments_mut().ok()?.extend(parts);
+        Some(url)
     }
 
     /// Returns the base URL, without a trailing slash.

@@ -14,6 +14,9 @@ use crate::temporal::admin::{self as temporal, Attribute, Change};
 /// How long engines may take to answer: setup is often run beside their start.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How far the schemas of a subject may change: they can be read both ways, back to the first.
+pub const COMPATIBILITY: &str = "FULL_TRANSITIVE";
+
 /// Sets everything up and tells what was done, a line each.
 ///
 /// # Errors
@@ -23,7 +26,7 @@ pub async fn run(config: &Config, grow: bool, out: &mut dyn Write) -> anyhow::Re
     let report = temporal::ensure(&config.temporal, PATIENCE).await?;
     tell_temporal(config, &report, out)?;
     let window = dedup_window(config.intake.dedup_window, report.retention);
-    if window > bound(report.retention) {
+    if fit(window, report.retention) != Fit::Within {
         writeln!(
             out,
             "warning: DEDUP_WINDOW is {}, more than nine tenths of Temporal's retention of {}: an old record may run twice",
@@ -41,6 +44,28 @@ pub async fn run(config: &Config, grow: bool, out: &mut dyn Write) -> anyhow::Re
 /// Returns the age above which a record is `too_old`: as configured, else nine tenths of the retention.
 pub fn dedup_window(configured: Option<Duration>, retention: Duration) -> Duration {
     configured.unwrap_or_else(|| bound(retention))
+}
+
+/// How a dedup window stands to the retention of the Temporal namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// At most nine tenths of it.
+    Within,
+    /// More than nine tenths: a run may be forgotten while its record waits to be taken.
+    Tight,
+    /// More than all of it: a run may be forgotten before its record is too old, which then runs twice.
+    Beyond,
+}
+
+/// Says how a dedup window stands to the retention.
+pub fn fit(window: Duration, retention: Duration) -> Fit {
+    if window <= bound(retention) {
+        Fit::Within
+    } else if window <= retention {
+        Fit::Tight
+    } else {
+        Fit::Beyond
+    }
 }
 
 fn bound(retention: Duration) -> Duration {
@@ -80,29 +105,30 @@ fn tell_temporal(
 /// Registers each schema under its topics' subjects, then fixes the subjects' compatibility.
 async fn register(config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
     let registry = Registry::new(&config.schema_registry_url)?;
-    for (topic, ours) in subjects(&config.kafka.topics) {
-        let subject = format!("{topic}-value");
+    for (subject, ours) in subjects(&config.kafka.topics) {
         let id = registry.id_of(&subject, ours).await;
         let id = id.with_context(|| registry.base().to_owned())?;
-        registry.set_full_transitive(&subject).await?;
+        registry.set_compatibility(&subject, COMPATIBILITY).await?;
         writeln!(out, "schema {subject}: {}, id {id}", ours.name)?;
     }
     Ok(())
 }
 
-fn subjects(topics: &config::Topics) -> [(&str, &'static Ours); 6] {
+/// Returns the subject of each topic that has a schema.
+pub(crate) fn subjects(topics: &config::Topics) -> [(String, &'static Ours); 6] {
+    let subject = |topic: &str| format!("{topic}-value");
     [
-        (&topics.requests, &avro::REQUEST),
-        (&topics.commands, &avro::COMMAND),
-        (&topics.events, &avro::EVENT),
-        (&topics.results, &avro::EVENT),
-        (&topics.notifications, &avro::RECEIPT),
-        (&topics.notifications_dlq, &avro::EVENT),
+        (subject(&topics.requests), &avro::REQUEST),
+        (subject(&topics.commands), &avro::COMMAND),
+        (subject(&topics.events), &avro::EVENT),
+        (subject(&topics.results), &avro::EVENT),
+        (subject(&topics.notifications), &avro::RECEIPT),
+        (subject(&topics.notifications_dlq), &avro::EVENT),
     ]
 }
 
 /// Returns a span of time in its largest whole unit.
-fn span(time: Duration) -> String {
+pub(crate) fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     for (unit, name) in [(86_400, "d"), (3600, "h"), (60, "m")] {
         if seconds >= unit && seconds.is_multiple_of(unit) {
@@ -122,6 +148,16 @@ mod tests {
 
         assert_eq!(dedup_window(None, day * 30), day * 27);
         assert_eq!(dedup_window(Some(day), day * 30), day);
+    }
+
+    #[test]
+    fn a_window_within_nine_tenths_fits_and_one_beyond_the_retention_does_not() {
+        let day = Duration::from_secs(86_400);
+
+        assert_eq!(fit(day * 27, day * 30), Fit::Within);
+        assert_eq!(fit(day * 28, day * 30), Fit::Tight);
+        assert_eq!(fit(day * 30, day * 30), Fit::Tight);
+        assert_eq!(fit(day * 31, day * 30), Fit::Beyond);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::{Cancel, Error, Operator, submit, watch};
+use super::{Cancel, Error, Operator, doctor, submit, watch};
 use crate::avro::{self, Ours};
 use crate::config::Config;
 use crate::domain::{Action, Command, CommandId, RequestId};
@@ -40,6 +40,7 @@ pub async fn operate(
 async fn carry_out(config: &Config, command: &Operator, out: &mut dyn Write) -> Result<u8, Error> {
     match command {
         Operator::Setup { grow } => setup::run(config, *grow, out).await?,
+        Operator::Doctor { json } => return doctor::run(config, *json, out).await,
         Operator::Submit(submit) => return submit::submit(config, submit, out).await,
         Operator::Cancel(cancel) => self::cancel(config, cancel, out).await?,
         Operator::Watch(watch) => watch::watch(config, watch, out).await?,

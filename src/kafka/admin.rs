@@ -3,18 +3,19 @@
 //! What exists is left alone: settings that differ are told, partitions grow only when asked, for a key then moves to
 //! another partition and its records lose their order.
 
+mod inspect;
+mod plan;
+
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{
-    AdminClient, AdminOptions, ConfigResource, NewPartitions, NewTopic, ResourceSpecifier,
-    TopicReplication,
-};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+pub use self::inspect::{Cluster, Members, Topic, inspect, lag, members};
+pub use self::plan::Difference;
+use self::plan::{Plan, plans};
 use crate::config;
 
 /// Why topics could not be set up.
@@ -41,51 +42,6 @@ pub enum Error {
         #[source]
         source: KafkaError,
     },
-}
-
-/// Counts the records of `topic` that `group` has not committed; what it never committed at all counts from the start.
-///
-/// # Errors
-/// [`Error::Topic`] when the brokers do not tell.
-pub async fn lag(kafka: &config::Kafka, group: &str, topic: &str) -> Result<u64, Error> {
-    let consumer: BaseConsumer = super::client(kafka, "lag")
-        .set("group.id", group)
-        .create()
-        .map_err(Error::Client)?;
-    let asked = topic.to_owned();
-    // Blocks on the brokers.
-    let told = tokio::task::spawn_blocking(move || uncommitted(&consumer, &asked)).await;
-    let failed = |source| Error::Topic {
-        topic: topic.to_owned(),
-        source,
-    };
-    told.unwrap_or(Err(KafkaError::Canceled)).map_err(failed)
-}
-
-fn uncommitted(consumer: &BaseConsumer, topic: &str) -> Result<u64, KafkaError> {
-    let metadata = consumer.fetch_metadata(Some(topic), CALL_TIMEOUT)?;
-    let partitions = metadata
-        .topics()
-        .iter()
-        .flat_map(|topic| topic.partitions());
-    let mut list = TopicPartitionList::new();
-    for partition in partitions {
-        list.add_partition(topic, partition.id());
-    }
-    let mut lag = 0;
-    for committed in consumer.committed_offsets(list, CALL_TIMEOUT)?.elements() {
-        let (low, high) = consumer.fetch_watermarks(topic, committed.partition(), CALL_TIMEOUT)?;
-        let from = match committed.offset() {
-            Offset::Offset(offset) => offset.max(low),
-            Offset::Beginning
-            | Offset::End
-            | Offset::Stored
-            | Offset::Invalid
-            | Offset::OffsetTail(_) => low,
-        };
-        lag += u64::try_from(high - from).unwrap_or(0);
-    }
-    Ok(lag)
 }
 
 /// What became of one topic.
@@ -121,29 +77,15 @@ pub enum Outcome {
     },
 }
 
-/// A setting that is not as wanted.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// Its name; `partitions` and `replication.factor` count as settings.
-    pub setting: String,
-    /// What it is.
-    pub is: String,
-    /// What the contract wants.
-    pub want: String,
+impl Outcome {
+    fn partitions(self) -> usize {
+        match self {
+            Self::Created { partitions } | Self::Exists { partitions } => partitions,
+            Self::Grown { to, .. } => to,
+        }
+    }
 }
 
-/// A topic as the contract wants it.
-#[derive(Debug)]
-struct Plan {
-    topic: String,
-    partitions: usize,
-    replication: usize,
-    settings: Vec<(&'static str, String)>,
-}
-
-const MIB: usize = 1024 * 1024;
-const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
-const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -209,7 +151,6 @@ async fn ensure(
         Some(Err((_, code))) => return Err(plan.error(KafkaError::AdminOp(code))),
     }
     let (partitions, replicas) = shape(kafka, plan).await?;
-    let mut differences = Vec::new();
     let mut outcome = Outcome::Exists { partitions };
     if partitions < plan.partitions && grow {
         let to = plan.partitions;
@@ -223,26 +164,30 @@ async fn ensure(
             from: partitions,
             to,
         };
-    } else if partitions < plan.partitions {
-        differences.push(difference("partitions", &partitions, &plan.partitions));
     }
-    if replicas < plan.replication {
-        differences.push(difference(
-            "replication.factor",
-            &replicas,
-            &plan.replication,
-        ));
-    }
+    let partitions = outcome.partitions();
+    let differences = differences(admin, plan, partitions, replicas).await?;
+    Ok(plan.report(outcome, differences))
+}
+
+/// Returns what is not as wanted of a topic that is there.
+async fn differences(
+    admin: &AdminClient<DefaultClientContext>,
+    plan: &Plan,
+    partitions: usize,
+    replicas: usize,
+) -> Result<Vec<Difference>, Error> {
     let described = admin
         .describe_configs([&ResourceSpecifier::Topic(&plan.topic)], &patient())
         .await
         .map_err(|source| plan.error(source))?;
+    let mut found = plan.shape_differences(partitions, replicas);
     match described.into_iter().next() {
-        Some(Ok(resource)) => differences.extend(plan.differences(&resource)),
+        Some(Ok(resource)) => found.extend(plan.differences(&resource)),
         Some(Err(code)) => return Err(plan.error(KafkaError::AdminOp(code))),
         None => {}
     }
-    Ok(plan.report(outcome, differences))
+    Ok(found)
 }
 
 /// Returns the number of partitions and of replicas of a topic that is there.
@@ -252,105 +197,6 @@ async fn shape(kafka: &config::Kafka, plan: &Plan) -> Result<(usize, usize), Err
     let partitions = topic.map_or(&[] as &[_], |topic| topic.partitions());
     let replicas = partitions.iter().map(|p| p.replicas().len()).min();
     Ok((partitions.len(), replicas.unwrap_or(0)))
-}
-
-fn plans(topics: &config::Topics, brokers: usize, dedup_window: Duration) -> Vec<Plan> {
-    let (replication, in_sync) = if brokers >= 3 { (3, 2) } else { (1, 1) };
-    let plan = |topic: &str, partitions: usize, settings: &[(&'static str, String)]| Plan {
-        topic: topic.to_owned(),
-        partitions,
-        replication,
-        settings: [("min.insync.replicas", format!("{in_sync}"))]
-            .into_iter()
-            .chain(settings.iter().cloned())
-            .collect(),
-    };
-    let retention = |age: Duration| ("retention.ms", age.as_millis().to_string());
-    let largest = |bytes: usize| ("max.message.bytes", bytes.to_string());
-    let cleanup = |policy: &str| ("cleanup.policy", policy.to_owned());
-    vec![
-        plan(
-            &topics.requests,
-            6,
-            &[
-                cleanup("delete"),
-                retention(WEEK.min(dedup_window)),
-                largest(MIB),
-                ("message.timestamp.type", "LogAppendTime".to_owned()),
-            ],
-        ),
-        plan(
-            &topics.commands,
-            3,
-            &[cleanup("delete"), retention(WEEK), largest(MIB)],
-        ),
-        plan(&topics.events, 6, &[cleanup("delete"), retention(WEEK)]),
-        plan(&topics.results, 6, &[cleanup("compact")]),
-        plan(
-            &topics.dlq,
-            3,
-            &[cleanup("delete"), retention(MONTH), largest(4 * MIB)],
-        ),
-        plan(
-            &topics.notifications,
-            6,
-            &[cleanup("delete"), retention(WEEK)],
-        ),
-        plan(
-            &topics.notifications_dlq,
-            3,
-            &[cleanup("delete"), retention(MONTH), largest(2 * MIB)],
-        ),
-    ]
-}
-
-impl Plan {
-    fn new_topic(&self) -> NewTopic<'_> {
-        let partitions = i32::try_from(self.partitions).unwrap_or(1);
-        let replication = i32::try_from(self.replication).unwrap_or(1);
-        let topic = NewTopic::new(
-            &self.topic,
-            partitions,
-            TopicReplication::Fixed(replication),
-        );
-        self.settings
-            .iter()
-            .fold(topic, |topic, (name, value)| topic.set(name, value))
-    }
-
-    fn differences(&self, resource: &ConfigResource) -> Vec<Difference> {
-        let mut found = Vec::new();
-        for (name, want) in &self.settings {
-            let is = resource.get(name).and_then(|entry| entry.value.as_deref());
-            if is.is_some_and(|is| is != want) {
-                found.push(difference(name, &is.unwrap_or_default(), want));
-            }
-        }
-        found
-    }
-
-    fn report(&self, outcome: Outcome, differences: Vec<Difference>) -> TopicReport {
-        TopicReport {
-            topic: self.topic.clone(),
-            outcome,
-            differences,
-        }
-    }
-
-    fn error(&self, source: KafkaError) -> Error {
-        Error::Topic {
-            topic: self.topic.clone(),
-            source,
-        }
-    }
-}
-
-fn difference(setting: &str, is: &dyn ToString, want: &dyn ToString) -> Difference {
-    Difference {
-        setting: setting.to_owned(),
-        is: is.to_string(),
-        want: want.to_string(),
-    }
 }
 
 fn admin(kafka: &config::Kafka) -> Result<AdminClient<DefaultClientContext>, Error> {
@@ -406,36 +252,6 @@ impl std::fmt::Display for TopicReport {
 mod tests {
     use super::*;
     use crate::config::Config;
-
-    fn topics() -> config::Topics {
-        Config::load(|_| None).unwrap().kafka.topics
-    }
-
-    fn setting<'p>(plan: &'p Plan, name: &str) -> Option<&'p str> {
-        let found = plan.settings.iter().find(|(other, _)| *other == name)?;
-        Some(&found.1)
-    }
-
-    #[test]
-    fn three_brokers_get_three_replicas_and_fewer_get_one() {
-        for (brokers, replication, in_sync) in [(1, 1, "1"), (2, 1, "1"), (3, 3, "2"), (9, 3, "2")]
-        {
-            for plan in plans(&topics(), brokers, WEEK) {
-                assert_eq!(plan.replication, replication);
-                assert_eq!(setting(&plan, "min.insync.replicas"), Some(in_sync));
-            }
-        }
-    }
-
-    #[test]
-    fn requests_are_not_kept_longer_than_the_dedup_window() {
-        for (window, kept) in [(MONTH, "604800000"), (Duration::from_secs(60), "60000")] {
-            let plans = plans(&topics(), 1, window);
-
-            assert_eq!(setting(&plans[0], "retention.ms"), Some(kept));
-            assert_eq!(setting(&plans[2], "retention.ms"), Some("604800000"));
-        }
-    }
 
     #[tokio::test]
     async fn brokers_that_do_not_answer_are_named() {

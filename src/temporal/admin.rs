@@ -2,6 +2,8 @@
 //!
 //! Hosted servers refuse both to an ordinary key; what is there already is then enough, and what is refused is told.
 
+mod inspect;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -18,6 +20,7 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
     DescribeNamespaceRequest, UpdateNamespaceRequest,
 };
 
+pub use self::inspect::{Registered, Server, Tasks};
 use crate::config;
 
 /// Search attributes that runs are started with, all of type Keyword.

@@ -22,6 +22,7 @@ mod crashes;
 mod dev;
 mod dev_faults;
 mod dlq;
+mod doctor;
 mod endings;
 mod flow;
 mod path;

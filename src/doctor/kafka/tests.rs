@@ -1,0 +1,115 @@
+use super::super::Verdict;
+use super::*;
+
+const REQUESTS: Kind = Kind::Requests {
+    window: Duration::from_secs(2),
+};
+
+fn topic(differences: &[(&str, &str, &str)]) -> Topic {
+    let differences = differences.iter().map(|(setting, is, want)| Difference {
+        setting: (*setting).to_owned(),
+        is: (*is).to_owned(),
+        want: (*want).to_owned(),
+    });
+    Topic::Exists {
+        partitions: 6,
+        leaderless: 0,
+        under_replicated: 0,
+        differences: differences.collect(),
+    }
+}
+
+#[test]
+fn what_breaks_a_promise_fails_and_the_rest_warns() {
+    use Verdict::{Fail, Ok, Warn};
+    for (setting, is, want, requests, other) in [
+        ("cleanup.policy", "compact", "delete", Fail, Fail),
+        (
+            "message.timestamp.type",
+            "CreateTime",
+            "LogAppendTime",
+            Fail,
+            Warn,
+        ),
+        ("retention.ms", "-1", "1000", Fail, Ok),
+        ("retention.ms", "2001", "1000", Fail, Ok),
+        ("retention.ms", "2000", "1000", Ok, Ok),
+        ("retention.ms", "999", "1000", Warn, Warn),
+        ("max.message.bytes", "2048", "1024", Ok, Ok),
+        ("max.message.bytes", "512", "1024", Warn, Warn),
+        ("min.insync.replicas", "1", "2", Warn, Warn),
+        ("replication.factor", "1", "3", Warn, Warn),
+        ("partitions", "1", "6", Warn, Warn),
+    ] {
+        let seen = topic(&[(setting, is, want)]);
+
+        for (kind, verdict) in [(REQUESTS, requests), (Kind::Other, other)] {
+            let found = judge("topic x".to_owned(), kind, &seen);
+
+            assert_eq!(found.verdict, verdict, "{setting} {is}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn the_worst_of_a_topic_counts_and_all_of_it_is_told() {
+    let seen = topic(&[
+        ("partitions", "3", "6"),
+        ("cleanup.policy", "compact", "delete"),
+    ]);
+
+    let found = judge("topic x".to_owned(), Kind::Other, &seen);
+
+    assert_eq!(found.verdict, Verdict::Fail);
+    for part in [
+        "partitions is 3, want 6",
+        "cleanup.policy is compact, want delete",
+    ] {
+        assert!(found.found.contains(part), "{found:?}");
+    }
+    let advice = found.advice.unwrap();
+    assert!(
+        advice.contains("--grow") && advice.contains("--alter for cleanup.policy"),
+        "{advice}"
+    );
+}
+
+#[test]
+fn a_partition_without_a_leader_fails_and_one_that_is_behind_warns() {
+    for (leaderless, under_replicated, verdict) in [
+        (0, 0, Verdict::Ok),
+        (0, 1, Verdict::Warn),
+        (1, 1, Verdict::Fail),
+    ] {
+        let seen = Topic::Exists {
+            partitions: 6,
+            leaderless,
+            under_replicated,
+            differences: Vec::new(),
+        };
+
+        assert_eq!(
+            judge("topic x".to_owned(), Kind::Other, &seen).verdict,
+            verdict
+        );
+    }
+    let missing = judge("topic x".to_owned(), Kind::Other, &Topic::Missing);
+    assert_eq!(missing.verdict, Verdict::Fail);
+}
+
+#[test]
+fn a_group_without_members_warns() {
+    for (members, verdict) in [
+        (Members::Known(0), Verdict::Warn),
+        (Members::Known(2), Verdict::Ok),
+        (Members::Unknown, Verdict::Ok),
+    ] {
+        let found = judge_group("group g".to_owned(), "intake", "gen.requests", 3, members);
+
+        assert_eq!(found.verdict, verdict, "{found:?}");
+        assert!(
+            found.found.starts_with("lag 3 on gen.requests"),
+            "{found:?}"
+        );
+    }
+}

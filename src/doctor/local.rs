@@ -1,0 +1,176 @@
+//! This machine: secrets that are no secrets, and folders that results go to.
+
+use std::fs::{File, remove_file};
+use std::io;
+use std::path::Path;
+
+use rustix::fs::{Access, access, statvfs};
+
+use super::{Finding, causes};
+use crate::config::{Config, dev};
+
+const GIB: u64 = 1024 * 1024 * 1024;
+
+pub(super) fn examine(config: &Config) -> Vec<Finding> {
+    let room = config.worker.max_output_bytes;
+    vec![
+        notify_keys(config),
+        signing_secret(config),
+        folder("RESULTS_DIR", &config.worker.results_dir, room),
+        folder("TEMP_DIR", &config.worker.temp_dir, room),
+    ]
+}
+
+fn notify_keys(config: &Config) -> Finding {
+    let public = |key: &str| {
+        dev::NOTIFY_KEYS
+            .split_once(':')
+            .is_some_and(|(_, dev)| dev == key)
+    };
+    let keys: Vec<_> = config
+        .notify_keys
+        .iter()
+        .map(|key| key.key.expose())
+        .collect();
+    judge_secret("NOTIFY_KEYS", &keys, public, "id:base64 of 32 random bytes")
+}
+
+fn signing_secret(config: &Config) -> Finding {
+    let secrets = &config.notifier.signing_secrets;
+    let secrets: Vec<_> = secrets.iter().map(|secret| secret.expose()).collect();
+    let public = |secret: &str| secret == dev::WEBHOOK_SIGNING_SECRET;
+    let want = "whsec_ and the base64 of 24 to 64 random bytes";
+    judge_secret("WEBHOOK_SIGNING_SECRET", &secrets, public, want)
+}
+
+fn judge_secret(
+    variable: &str,
+    values: &[&str],
+    is_public: impl Fn(&str) -> bool,
+    want: &str,
+) -> Finding {
+    if values.iter().any(|value| is_public(value)) {
+        Finding::warn(variable, "holds the public value of development")
+            .advise(format!("set your own: {want}"))
+    } else {
+        Finding::ok(variable, "is your own")
+    }
+}
+
+fn folder(variable: &str, path: &Path, room: u64) -> Finding {
+    let shown = path.display();
+    let (there, writable) = writable(path);
+    let state = if there {
+        ""
+    } else {
+        ", not there yet (the worker makes it)"
+    };
+    if let Err(error) = writable {
+        return Finding::fail(
+            variable,
+            format!("{shown} cannot be written to: {}", causes(&error)),
+        )
+        .advise("give the worker's user a folder to write to");
+    }
+    match free(path) {
+        Ok(free) if free < room => Finding::warn(
+            variable,
+            format!(
+                "{shown} is writable{state}, {} free: less than one output of MAX_OUTPUT_BYTES",
+                size(free)
+            ),
+        )
+        .advise("make room, or take another disk"),
+        Ok(free) => Finding::ok(
+            variable,
+            format!("{shown} is writable{state}, {} free", size(free)),
+        ),
+        Err(error) => Finding::unknown(
+            variable,
+            format!(
+                "{shown} is writable{state}; its free space is not told: {}",
+                causes(&error)
+            ),
+        ),
+    }
+}
+
+/// Tells whether the folder is there, and whether it can be written to, or made.
+fn writable(path: &Path) -> (bool, io::Result<()>) {
+    let near = nearest(path);
+    if near != path {
+        let made = access(near, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from);
+        return (false, made);
+    }
+    // Rights alone do not tell of a disk that is full or mounted read-only: write.
+    let probe = path.join(format!(".genflow-doctor-{}", std::process::id()));
+    let written = File::create_new(&probe).and_then(|file| file.set_len(1));
+    let removed = remove_file(&probe);
+    (true, written.and(removed))
+}
+
+/// Returns the folder itself, or of those above it the nearest that is there.
+fn nearest(path: &Path) -> &Path {
+    path.ancestors()
+        .find(|path| path.exists())
+        .unwrap_or(Path::new("."))
+}
+
+fn free(path: &Path) -> io::Result<u64> {
+    let told = statvfs(nearest(path))?;
+    Ok(told.f_bavail.saturating_mul(told.f_frsize))
+}
+
+fn size(bytes: u64) -> String {
+    let tenths = bytes.saturating_mul(10) / GIB;
+    format!("{}.{} GiB", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::*;
+
+    #[test]
+    fn the_public_defaults_warn_and_ones_own_do_not() {
+        let defaults = Config::load(|_| None).unwrap();
+        assert_eq!(notify_keys(&defaults).verdict, Verdict::Warn);
+        assert_eq!(signing_secret(&defaults).verdict, Verdict::Warn);
+
+        let own = Config::load(|name| match name {
+            "NOTIFY_KEYS" => Some(format!("a:{}=", "A".repeat(43))),
+            "WEBHOOK_SIGNING_SECRET" => Some(format!("whsec_{}", "A".repeat(32))),
+            _ => None,
+        });
+        let own = own.unwrap();
+        assert_eq!(notify_keys(&own).verdict, Verdict::Ok);
+        assert_eq!(signing_secret(&own).verdict, Verdict::Ok);
+    }
+
+    #[test]
+    fn a_folder_is_written_to_and_left_as_it_was() {
+        let folder = std::env::temp_dir().join(format!("genflow-doctor-{}", uuid::Uuid::new_v4()));
+        let judge = |room| super::folder("TEMP_DIR", &folder, room);
+
+        assert!(judge(0).found.contains("not there yet"));
+        assert!(!folder.exists());
+        std::fs::create_dir(&folder).unwrap();
+        assert_eq!(judge(0).verdict, Verdict::Ok);
+        assert_eq!(judge(u64::MAX).verdict, Verdict::Warn);
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+        std::fs::remove_dir(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_a_folder_fails() {
+        let file = std::env::temp_dir().join(format!("genflow-doctor-{}", uuid::Uuid::new_v4()));
+        std::fs::write(&file, "").unwrap();
+
+        assert_eq!(folder("TEMP_DIR", &file, 0).verdict, Verdict::Fail);
+        assert_eq!(
+            folder("TEMP_DIR", &file.join("below"), 0).verdict,
+            Verdict::Fail
+        );
+        std::fs::remove_file(&file).unwrap();
+    }
+}

@@ -1,0 +1,178 @@
+//! Temporal: the server, the namespace and how long it remembers, search attributes, and whether a worker is there.
+
+use std::time::Duration;
+
+use super::{Finding, causes, count, shown};
+use crate::config::Config;
+use crate::setup::{self, Fit, dedup_window, span};
+use crate::temporal::admin::{Error, Registered, Server, Tasks};
+use crate::worker::fetch_queue;
+
+const FAIRNESS: &str = "fairness";
+
+/// Returns the findings, and the dedup window as far as it is known.
+pub(super) async fn examine(config: &Config) -> (Vec<Finding>, Option<Duration>) {
+    let configured = config.intake.dedup_window;
+    let server = match Server::reach(&config.temporal).await {
+        Ok(server) => server,
+        Err(error) => {
+            let found = format!(
+                "{}; namespace, search attributes and task queues were not looked at",
+                causes(&error)
+            );
+            let advice = "start it, or set TEMPORAL_HOST (TEMPORAL_API_KEY for a hosted one)";
+            return (
+                vec![Finding::fail("Temporal", found).advise(advice)],
+                configured,
+            );
+        }
+    };
+    let mut findings = vec![reached(config, &server).await];
+    let retention = server.retention().await;
+    findings.push(namespace(config, &retention));
+    let Ok(retention) = retention else {
+        return (findings, configured);
+    };
+    let window = dedup_window(configured, retention);
+    findings.push(judge_window(window, retention));
+    findings.extend(search_attributes(&server).await);
+    findings.extend(workers(config, &server).await);
+    findings.push(fairness(config, &server).await);
+    (findings, Some(window))
+}
+
+async fn reached(config: &Config, server: &Server) -> Finding {
+    let url = shown(&config.temporal.url);
+    match server.version().await {
+        Ok(version) => Finding::ok("Temporal", format!("answers at {url}, version {version}")),
+        Err(error) => Finding::warn(
+            "Temporal",
+            format!(
+                "answers at {url}, and does not tell its version: {}",
+                causes(&error)
+            ),
+        ),
+    }
+}
+
+fn namespace(config: &Config, retention: &Result<Duration, Error>) -> Finding {
+    let name = format!("namespace {}", config.temporal.namespace);
+    match retention {
+        Ok(retention) => Finding::ok(name, format!("exists, retention is {}", span(*retention))),
+        Err(Error::NoNamespace(_)) => {
+            Finding::fail(name, "is missing; what is in it was not looked at")
+                .advise("create it, or set TEMPORAL_NAMESPACE")
+        }
+        Err(error) => {
+            let found = format!("{}; what is in it was not looked at", causes(error));
+            Finding::fail(name, found).advise("has TEMPORAL_API_KEY access to it?")
+        }
+    }
+}
+
+fn judge_window(window: Duration, retention: Duration) -> Finding {
+    const NAME: &str = "dedup window";
+    let (is, kept) = (span(window), span(retention));
+    match setup::fit(window, retention) {
+        Fit::Within => Finding::ok(NAME, format!("is {is}, within nine tenths of the retention of {kept}")),
+        Fit::Tight => Finding::warn(
+            NAME,
+            format!("is {is}, more than nine tenths of the retention of {kept}: an old record may run twice"),
+        )
+        .advise("shorten DEDUP_WINDOW, or raise the retention of the namespace"),
+        Fit::Beyond => Finding::fail(
+            NAME,
+            format!("is {is}, more than the retention of {kept}: an id is forgotten while its record still counts as new, and runs and costs twice"),
+        )
+        .advise("shorten DEDUP_WINDOW, or raise the retention of the namespace"),
+    }
+}
+
+async fn search_attributes(server: &Server) -> Vec<Finding> {
+    match server.search_attributes().await {
+        Ok(seen) => seen.into_iter().map(judge_attribute).collect(),
+        Err(error) => vec![
+            Finding::unknown("search attributes", causes(&error))
+                .advise("hosted servers list them on their page: GenUser, GenKind, GenBatch, each a Keyword"),
+        ],
+    }
+}
+
+fn judge_attribute((name, seen): (&'static str, Registered)) -> Finding {
+    let check = format!("search attribute {name}");
+    match seen {
+        Registered::Keyword => Finding::ok(check, "exists, Keyword"),
+        Registered::Missing => Finding::fail(check, "is missing: no run can be started")
+            .advise("genflow setup, or add it as a Keyword by hand"),
+        Registered::Other(kind) => Finding::fail(check, format!("is {kind}, want Keyword"))
+            .advise("remove it and run genflow setup, or take another namespace"),
+    }
+}
+
+async fn workers(config: &Config, server: &Server) -> Vec<Finding> {
+    let main = config.temporal.task_queue.clone();
+    let fetch = fetch_queue(&main);
+    let mut findings = Vec::new();
+    for (queue, tasks, noun) in [
+        (&main, Tasks::Workflow, "workflows"),
+        (&main, Tasks::Activity, "activities"),
+        (&fetch, Tasks::Activity, "activities"),
+    ] {
+        let check = format!("task queue {queue}, {noun}");
+        findings.push(match server.pollers(queue, tasks).await {
+            Ok(0) => Finding::warn(check, "nobody polls it: nothing gets on")
+                .advise("start genflow worker"),
+            Ok(pollers) => Finding::ok(check, count(pollers as u64, "poller")),
+            Err(error) => Finding::unknown(check, causes(&error)),
+        });
+    }
+    findings
+}
+
+/// No call of the public API tells whether fairness is on: with it and without, GetSystemInfo, DescribeNamespace and
+/// DescribeTaskQueue (its stats and config too) answer the same (server 1.32). What can be told is the partitions.
+async fn fairness(config: &Config, server: &Server) -> Finding {
+    let queue = &config.temporal.task_queue;
+    let advice = "look at the server's dynamic config: matching.enableFairness";
+    let silent = "no API of the server tells whether it is on";
+    match server.partitions(queue).await {
+        Ok(1) => Finding::unknown(FAIRNESS, format!("{silent}; task queue {queue} has 1 partition, as it should"))
+            .advise(advice),
+        Ok(partitions) => Finding::warn(
+            FAIRNESS,
+            format!("{silent}; task queue {queue} has {partitions} partitions, and priority and fairness hold only within one"),
+        )
+        .advise(format!("{advice}, and matching.numTaskqueueReadPartitions and …WritePartitions of 1 for this queue")),
+        Err(_) => Finding::unknown(FAIRNESS, silent).advise(advice),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    #[test]
+    fn a_window_that_outlasts_the_retention_fails_and_a_tight_one_warns() {
+        for (window, verdict) in [
+            (DAY * 27, Verdict::Ok),
+            (DAY * 28, Verdict::Warn),
+            (DAY * 31, Verdict::Fail),
+        ] {
+            let found = judge_window(window, DAY * 30);
+
+            assert_eq!(found.verdict, verdict, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_search_attribute_is_to_be_a_keyword() {
+        let judge = |seen| judge_attribute(("GenUser", seen)).verdict;
+
+        assert_eq!(judge(Registered::Keyword), Verdict::Ok);
+        assert_eq!(judge(Registered::Missing), Verdict::Fail);
+        assert_eq!(judge(Registered::Other("Text".to_owned())), Verdict::Fail);
+    }
+}

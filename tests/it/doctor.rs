@@ -1,0 +1,252 @@
+//! `genflow doctor`: what it says of engines that are well, and of those that are not.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+
+use genflow::setup;
+use serde_json::Value;
+
+use crate::support::{Space, eventually};
+
+/// What doctor said: exit code and each check by its name.
+struct Told {
+    code: i32,
+    checks: BTreeMap<String, (String, String)>,
+}
+
+impl Told {
+    fn verdict(&self, check: &str) -> &str {
+        let found = self.checks.get(check);
+        &found
+            .unwrap_or_else(|| panic!("no {check} in {:?}", self.checks))
+            .0
+    }
+
+    fn found(&self, check: &str) -> &str {
+        &self.checks[check].1
+    }
+
+    fn failing(&self) -> Vec<&str> {
+        let failing = self
+            .checks
+            .iter()
+            .filter(|(_, (verdict, _))| verdict == "FAIL");
+        failing.map(|(check, _)| check.as_str()).collect()
+    }
+}
+
+async fn doctor(space: &Space, settings: &[(&str, &str)]) -> Told {
+    let mut process = space.start_with(&["doctor", "--json"], settings);
+    let code = process.ended().await.code().unwrap();
+    let output = process.output();
+    let report: Value = serde_json::from_str(output.trim()).unwrap();
+    assert_eq!(report["ok"], code == 0, "{output}");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let checks = report["checks"].as_array().unwrap().iter();
+    let checks = checks.map(|check| {
+        (
+            text(&check["check"]),
+            (text(&check["verdict"]), text(&check["found"])),
+        )
+    });
+    Told {
+        code,
+        checks: checks.collect(),
+    }
+}
+
+#[tokio::test]
+async fn a_fresh_setup_with_all_roles_running_is_well() {
+    let space = Space::new().await;
+    let queue = &space.config.temporal.task_queue;
+    let polled = [
+        format!("task queue {queue}, workflows"),
+        format!("task queue {queue}, activities"),
+        format!("task queue {queue}-fetch, activities"),
+    ];
+    let groups = ["intake", "commands", "notifier"].map(|role| format!("group {queue}-{role}"));
+
+    let before = doctor(&space, &[]).await;
+
+    assert_eq!((before.code, before.failing()), (0, vec![]));
+    for check in polled.iter().chain(&groups) {
+        assert_eq!(before.verdict(check), "warn", "{check}");
+    }
+    for check in ["Kafka", "schema registry", "Temporal", "dedup window"] {
+        assert_eq!(before.verdict(check), "ok", "{check}");
+    }
+    for topic in ["requests", "commands", "events", "results", "requests.dlq"] {
+        assert_eq!(before.verdict(&format!("topic {queue}.{topic}")), "ok");
+    }
+    let schema = format!("schema {queue}.requests-value");
+    assert_eq!(before.verdict(&schema), "ok", "{}", before.found(&schema));
+    assert_eq!(before.verdict("search attribute GenUser"), "ok");
+    assert_eq!(
+        before.verdict("fairness"),
+        "unknown",
+        "{}",
+        before.found("fairness")
+    );
+    assert_eq!(before.verdict("NOTIFY_KEYS"), "warn");
+
+    let _all = space.start(&["all"]);
+
+    eventually("doctor finds the roles", async || {
+        let told = doctor(&space, &[]).await;
+        assert_eq!(told.failing(), Vec::<&str>::new());
+        let mut wanted = polled.iter().chain(&groups);
+        wanted
+            .all(|check| told.verdict(check) == "ok")
+            .then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn it_prints_a_line_a_check_for_people() {
+    let space = Space::new().await;
+
+    let mut process = space.start(&["doctor"]);
+
+    assert_eq!(process.ended().await.code(), Some(0));
+    let output = process.output();
+    assert!(output.lines().count() > 20, "{output}");
+    for line in output.lines() {
+        let verdict = line.split_whitespace().next().unwrap();
+        assert!(["ok", "warn", "unknown"].contains(&verdict), "{line}");
+    }
+    assert!(
+        output.contains("fairness: no API of the server tells"),
+        "{output}"
+    );
+}
+
+#[tokio::test]
+async fn a_topic_that_is_missing_fails_and_is_not_made_by_looking() {
+    let space = Space::new().await;
+    let name = format!("{}.elsewhere", space.config.kafka.group);
+
+    for _ in 0..2 {
+        let told = doctor(&space, &[("TOPIC_REQUESTS", &name)]).await;
+
+        assert_eq!(told.code, 1);
+        let failing = [format!("schema {name}-value"), format!("topic {name}")];
+        assert_eq!(told.failing(), failing);
+        // Of a topic that is missing there is no lag to tell.
+        let group = format!("group {}-intake", space.config.kafka.group);
+        assert!(!told.checks.contains_key(&group), "{:?}", told.checks);
+    }
+}
+
+#[tokio::test]
+async fn a_window_beyond_the_retention_fails_and_a_tight_one_warns() {
+    let space = Space::new().await;
+
+    let beyond = doctor(&space, &[("DEDUP_WINDOW", "31d")]).await;
+    let tight = doctor(&space, &[("DEDUP_WINDOW", "28d")]).await;
+
+    assert_eq!((beyond.code, beyond.failing()), (1, vec!["dedup window"]));
+    assert!(beyond.found("dedup window").contains("retention of 30d"));
+    assert_eq!((tight.code, tight.verdict("dedup window")), (0, "warn"));
+}
+
+#[tokio::test]
+async fn requests_that_are_kept_longer_than_the_window_fail() {
+    let space = Space::new().await;
+
+    let told = doctor(&space, &[("DEDUP_WINDOW", "1d")]).await;
+
+    let topic = format!("topic {}", space.config.kafka.topics.requests);
+    assert_eq!((told.code, told.failing()), (1, vec![topic.as_str()]));
+    assert!(
+        told.found(&topic)
+            .contains("retention.ms is 604800000, want 86400000"),
+        "{}",
+        told.found(&topic)
+    );
+}
+
+#[tokio::test]
+async fn an_engine_that_is_away_is_told_once_and_the_others_are_looked_at() {
+    let space = Space::new().await;
+    // Bound and dropped: nobody listens there.
+    let nowhere = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let (host, url) = (nowhere.to_string(), format!("http://{nowhere}"));
+
+    for (check, prefix, variable, value) in [
+        ("schema registry", "schema ", "SCHEMA_REGISTRY_URL", &url),
+        ("Kafka", "topic ", "KAFKA_BROKERS", &host),
+        ("Temporal", "task queue ", "TEMPORAL_HOST", &host),
+        ("video API", "VIDEO_API_BASE", "VIDEO_API_BASE_URL", &url),
+    ] {
+        let told = doctor(&space, &[(variable, value)]).await;
+
+        assert_eq!((told.code, told.failing()), (1, vec![check]), "{variable}");
+        let mut asked = told.checks.keys().filter(|other| *other != check);
+        assert!(
+            !asked.any(|other| other.starts_with(prefix)),
+            "{:?}",
+            told.checks
+        );
+        let engines = ["schema registry", "Kafka", "Temporal"];
+        for other in engines.into_iter().filter(|other| *other != check) {
+            assert_eq!(told.verdict(other), "ok", "{other} without {check}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_missing_fails() {
+    let space = Space::new().await;
+
+    let told = doctor(&space, &[("TEMPORAL_NAMESPACE", "nobodys")]).await;
+
+    assert_eq!((told.code, told.failing()), (1, vec!["namespace nobodys"]));
+}
+
+#[tokio::test]
+async fn lag_is_told() {
+    let space = Space::new().await;
+    let request = crate::support::space::image("waits");
+    space.send(&request).await;
+
+    let told = doctor(&space, &[]).await;
+
+    let group = format!("group {}-intake", space.config.kafka.group);
+    assert!(
+        told.found(&group).starts_with("lag 1 on "),
+        "{}",
+        told.found(&group)
+    );
+}
+
+#[tokio::test]
+async fn a_topic_that_others_made_is_held_against_the_contract() {
+    let space = Space::new().await;
+    // A topic as it is for results, in the place of requests: compacted, stamped by producers, of another schema.
+    let odd = format!("{}.odd", space.config.kafka.group);
+    let mut config = space.config.clone();
+    config.kafka.topics.results = odd.clone();
+    setup::run(&config, false, &mut std::io::sink())
+        .await
+        .unwrap();
+
+    let told = doctor(&space, &[("TOPIC_REQUESTS", &odd)]).await;
+
+    let (schema, topic) = (format!("schema {odd}-value"), format!("topic {odd}"));
+    assert_eq!(
+        (told.code, told.failing()),
+        (1, vec![schema.as_str(), &topic])
+    );
+    let found = told.found(&topic);
+    for part in [
+        "cleanup.policy is compact, want delete",
+        "message.timestamp.type is CreateTime, want LogAppendTime",
+    ] {
+        assert!(found.contains(part), "{found}");
+    }
+    assert!(told.found(&schema).contains("has not this version's"));
+}
