@@ -3,6 +3,7 @@
 pub mod activities;
 pub mod admin;
 pub mod client;
+pub mod retries;
 pub mod steps;
 mod submit;
 pub mod workflows;
