@@ -25,3 +25,4 @@ mod flow;
 mod path;
 mod records;
 mod replay;
+mod retry;
