@@ -12,7 +12,8 @@ use crate::kafka::consumer::{BoxError, Failure, Handler, Rejection};
 use crate::registry::Registry;
 use crate::telemetry::events::CommandHandled;
 use crate::temporal::client::Temporal;
-use crate::temporal::retries::{Cancelled, Retried, Retry, Unretryable};
+use crate::temporal::retries::{Retried, Retry, Unretryable};
+use crate::temporal::slots::Cancelled;
 use crate::worker::fetch_queue;
 
 /// Carries out commands.

@@ -1,15 +1,10 @@
-//! The runs of one request: its first under `id`, its retries under `id~1`, `id~2` and so on, each id a slot.
+//! Runs a request again: the walk to the free slot that a retry may fill, and what it takes over from the first run.
 //!
-//! Slots fill in order and none is ever used twice, so the newest run is the last before the first free slot. A retry
-//! may fill that one, if every run before it ended without a result.
+//! Decides by what the server holds and by nothing else, so a command may come as often as it likes.
 
-use temporalio_client::errors::{WorkflowInteractionError, WorkflowStartError};
+use temporalio_client::errors::WorkflowStartError;
 use temporalio_client::tonic::{Code, IntoRequest as _};
-use temporalio_client::{
-    NamespacedClient as _, Priority, WorkflowCancelOptions, WorkflowDescribeOptions,
-    WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowIdReusePolicy,
-    WorkflowStartOptions,
-};
+use temporalio_client::{NamespacedClient as _, Priority, WorkflowExecutionDescription};
 use temporalio_common::MemoValues;
 use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
 use temporalio_common::protos::temporal::api::history::v1::{
@@ -18,6 +13,7 @@ use temporalio_common::protos::temporal::api::history::v1::{
 use temporalio_common::protos::temporal::api::workflowservice::v1::GetWorkflowExecutionHistoryRequest;
 
 use super::client::{Error, STARTS, Temporal, answered};
+use super::slots::{Standing, comes_and_goes, standing};
 use super::steps::Start;
 use super::workflows::claimed;
 use super::workflows::generation::{self, Generation};
@@ -78,26 +74,6 @@ pub enum Unretryable {
     /// The input of its first run is not what this version reads.
     #[error("the content of request_id {0} cannot be read back")]
     Unreadable(RequestId, #[source] Option<serde_json::Error>),
-}
-
-/// What a cancel came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cancelled {
-    /// The newest run was asked to end.
-    Asked,
-    /// It has ended already.
-    Over,
-    /// No run has the id yet; now a claim has it.
-    Claimed,
-}
-
-/// Where a run stands, as far as a retry minds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    Running,
-    Completed,
-    /// Failed, cancelled, terminated or timed out.
-    Failed,
 }
 
 /// What a retry takes over from the first run.
@@ -243,81 +219,8 @@ impl Temporal {
         let first = events.into_iter().next().and_then(|event| event.attributes);
         Ok(match first {
             Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => Some(started),
-            _ => None,
+            Some(_) | None => None,
         })
-    }
-
-    /// Asks a request's newest run to end; an id that nobody has yet is claimed, so that its request never starts.
-    ///
-    /// # Errors
-    /// When the server did not decide.
-    pub async fn cancel(&self, request: &RequestId, reason: &str) -> Result<Cancelled, Error> {
-        for _ in 0..STARTS {
-            match self.last(request).await? {
-                // Temporal answers Ok to the cancel of a closed run, so look first.
-                Some((_, Standing::Completed | Standing::Failed)) => return Ok(Cancelled::Over),
-                Some((newest, Standing::Running)) => {
-                    let options = WorkflowCancelOptions::builder()
-                        .reason(reason.to_owned())
-                        .build();
-                    let handle = self.handle(&newest);
-                    handle.cancel(options).await.map_err(answered)?;
-                    return Ok(Cancelled::Asked);
-                }
-                None => {}
-            }
-            let workflow = request.run(0).to_string();
-            let options = WorkflowStartOptions::new(self.task_queue(), workflow)
-                .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
-                .build();
-            match self
-                .client()
-                .start_workflow(claimed::Claimed::run, reason.to_owned(), options)
-                .await
-            {
-                Ok(_) => return Ok(Cancelled::Claimed),
-                Err(WorkflowStartError::AlreadyStarted { .. }) => {}
-                Err(error) => return Err(answered(error)),
-            }
-        }
-        Err(comes_and_goes())
-    }
-
-    /// Returns the newest run of a request, if it has any.
-    ///
-    /// # Errors
-    /// When the server did not answer.
-    pub async fn newest(&self, request: &RequestId) -> Result<Option<WorkflowId>, Error> {
-        Ok(self.last(request).await?.map(|(workflow, _)| workflow))
-    }
-
-    /// Walks to the newest run: there is none behind one that runs or has completed.
-    async fn last(&self, request: &RequestId) -> Result<Option<(WorkflowId, Standing)>, Error> {
-        let mut last = None;
-        for number in 0.. {
-            let workflow = request.run(number);
-            let Some(described) = self.describe(&workflow).await? else {
-                break;
-            };
-            let standing = standing(described.status());
-            last = Some((workflow, standing));
-            if standing != Standing::Failed {
-                break;
-            }
-        }
-        Ok(last)
-    }
-
-    async fn describe(
-        &self,
-        workflow: &WorkflowId,
-    ) -> Result<Option<WorkflowExecutionDescription>, Error> {
-        let handle = self.handle(workflow);
-        match handle.describe(WorkflowDescribeOptions::default()).await {
-            Ok(described) => Ok(Some(described)),
-            Err(WorkflowInteractionError::NotFound(_)) => Ok(None),
-            Err(error) => Err(answered(error)),
-        }
     }
 }
 
@@ -338,52 +241,9 @@ fn nothing_to_retry(described: &WorkflowExecutionDescription) -> Option<Standing
     Some(standing(described.status())).filter(|standing| *standing != Standing::Failed)
 }
 
-/// What is not known to be closed is taken to run: it is not retried, and may be cancelled.
-fn standing(status: WorkflowExecutionStatus) -> Standing {
-    match status {
-        WorkflowExecutionStatus::Completed => Standing::Completed,
-        WorkflowExecutionStatus::Failed
-        | WorkflowExecutionStatus::Canceled
-        | WorkflowExecutionStatus::Terminated
-        | WorkflowExecutionStatus::TimedOut => Standing::Failed,
-        _ => Standing::Running,
-    }
-}
-
-fn comes_and_goes() -> Error {
-    Error::Answered {
-        code: Code::Aborted,
-        source: "the id comes and goes".into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_a_run_that_ended_without_a_result_is_retried() {
-        use WorkflowExecutionStatus as Status;
-
-        for failed in [
-            Status::Failed,
-            Status::Canceled,
-            Status::Terminated,
-            Status::TimedOut,
-        ] {
-            assert_eq!(standing(failed), Standing::Failed, "{failed:?}");
-        }
-        for open in [
-            Status::Running,
-            Status::Paused,
-            Status::ContinuedAsNew,
-            Status::Unspecified,
-            Status::Unknown,
-        ] {
-            assert_eq!(standing(open), Standing::Running, "{open:?}");
-        }
-        assert_eq!(standing(Status::Completed), Standing::Completed);
-    }
 
     #[test]
     fn only_a_generation_is_retried() {

@@ -1,10 +1,12 @@
 //! RETRY: a failed or cancelled request runs again, once a command, under an id of its own; and a cancel finds it.
 
+use std::collections::BTreeMap;
+
 use genflow::avro;
 use genflow::domain::{
     Action, Command, Event, EventType, Priority, Request, RequestId, Targets, fingerprint,
 };
-use genflow::kafka::Headers;
+use genflow::kafka::{Headers, Record};
 use genflow::temporal::client::Started;
 use genflow::temporal::workflows::generation::Generation;
 use serde_json::{Value, json};
@@ -67,6 +69,18 @@ async fn outcome(space: &Space, request: &RequestId, retry: u32) -> EventType {
     *types(&run(space, request, retry).await).last().unwrap()
 }
 
+/// Reads two outcomes off `gen.results`, by key: they may stand on two partitions.
+async fn results(space: &Space) -> BTreeMap<String, (Event, Record)> {
+    let mut reader = space.read(&space.config.kafka.topics.results).await;
+    let mut results = BTreeMap::new();
+    while results.len() < 2 {
+        let (event, record) = reader.event().await;
+        let key = String::from_utf8(record.key.clone().unwrap()).unwrap();
+        results.insert(key, (event, record));
+    }
+    results
+}
+
 async fn exists(space: &Space, request: &RequestId, retry: u32) -> bool {
     let temporal = space.temporal().await;
     temporal
@@ -127,11 +141,9 @@ async fn a_failed_request_is_run_again_and_completes() {
     assert_eq!(events[0].metadata, request.metadata);
     assert_eq!(accepted(&space, &request.id, 0).await, 1);
     assert_eq!(accepted(&space, &request.id, 1).await, 1);
-    let mut results = space.read(&space.config.kafka.topics.results).await;
+    let results = results(&space).await;
     for (retry, outcome) in [(0, EventType::Failed), (1, EventType::Completed)] {
-        let (event, record) = results.event().await;
-        let key = record.key.as_deref().unwrap();
-        assert_eq!(key, request.id.run(retry).as_str().as_bytes());
+        let (event, _) = &results[request.id.run(retry).as_str()];
         assert_eq!(event.kind_of_event, outcome);
     }
     let told = receiver.wait(2).await;
@@ -174,11 +186,13 @@ async fn a_retry_is_started_as_its_first_run_was() {
     let temporal = space.temporal().await;
     let known = temporal.known(&request.id.run(1), &fingerprint).await;
     assert_eq!(known.unwrap(), Some(Started::Duplicate));
-    let mut results = space.read(&space.config.kafka.topics.results).await;
-    let traces = [results.event().await.1, results.event().await.1]
-        .map(|record| record.header("traceparent").unwrap()[..35].to_owned());
-    assert_ne!(traces[0], TRACE[..35]);
-    assert_eq!(traces[1], TRACE[..35], "the command's own");
+    let results = results(&space).await;
+    let trace = |retry| {
+        let (_, record) = &results[request.id.run(retry).as_str()];
+        record.header("traceparent").unwrap()[..35].to_owned()
+    };
+    assert_ne!(trace(0), TRACE[..35]);
+    assert_eq!(trace(1), TRACE[..35], "the command's own");
 }
 
 #[tokio::test]
