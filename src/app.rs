@@ -257,11 +257,7 @@ async fn commands(
         concurrency: COMMAND_CONCURRENCY,
         fuse: config.kafka.dlq_fuse,
     };
-    let handler = Commands::new(
-        temporal,
-        parts.registry.clone(),
-        config.intake.api_keys.clone(),
-    );
+    let handler = Commands::new(config, temporal, parts.registry.clone());
     consumer::run(
         &config.kafka,
         options,

@@ -59,7 +59,7 @@ pub enum Command {
     },
     /// Show where a request stands
     Status {
-        /// Request id
+        /// Request id, for its newest run; ID~n for its n-th retry, ID~0 for its first run
         id: String,
         /// Print JSON
         #[arg(long)]
@@ -101,7 +101,9 @@ pub enum Operator {
     /// Send requests
     Submit(Box<Submit>),
     /// Ask for the end of a request, by a command on Kafka
-    Cancel(Cancel),
+    Cancel(Ask),
+    /// Ask for another run of a request that failed or was cancelled, by a command on Kafka
+    Retry(Ask),
     /// Follow events as they come; of one request from its beginning to its end
     Watch(Watch),
     /// Print the secrets that a user's webhooks are signed with, the current one first
@@ -111,12 +113,12 @@ pub enum Operator {
     },
 }
 
-/// `genflow cancel`.
+/// `genflow cancel` and `genflow retry`.
 #[derive(Debug, clap::Args)]
-pub struct Cancel {
+pub struct Ask {
     /// Request id
     pub id: String,
-    /// Why; stands in the event
+    /// Why; kept with the run in Temporal
     #[arg(long)]
     pub reason: Option<String>,
     /// Sent as the header x-api-key

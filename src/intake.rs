@@ -1,5 +1,5 @@
-//! Role: record → request → workflow started; command → run cancelled. A record that cannot be used is parked, and
-//! answered with REJECTED where its request can be named.
+//! Role: record → request → workflow started; command → run cancelled or retried. A record that cannot be used is
+//! parked, and answered with REJECTED where its request can be named.
 //!
 //! Ok means: a durable run of this content exists. Handled again, a record finds that run and is a duplicate.
 

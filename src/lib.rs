@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! gen.requests ─> kafka::consumer ─> intake ─start─> Temporal ─> temporal::workflows ─> temporal::activities ─> work
-//! gen.commands ─>                    intake::commands ─cancel/claim─>                                            │
+//! gen.commands ─>                    intake::commands ─cancel/claim/retry─>                                      │
 //!                                                                   provider (HTTP), storage (disk), events <────┘
 //! gen.events ──> kafka::consumer ─> notifier ─> webhooks, receipts on gen.notifications
 //! ```

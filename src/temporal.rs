@@ -3,6 +3,8 @@
 pub mod activities;
 pub mod admin;
 pub mod client;
+pub mod retries;
+pub mod slots;
 pub mod steps;
 mod submit;
 pub mod workflows;

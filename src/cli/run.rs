@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::{Cancel, Error, Operator, doctor, submit, watch};
+use super::{Ask, Error, Operator, doctor, submit, watch};
 use crate::avro::{self, Ours};
 use crate::config::Config;
 use crate::domain::{Action, Command, CommandId, RequestId};
@@ -42,7 +42,8 @@ async fn carry_out(config: &Config, command: &Operator, out: &mut dyn Write) -> 
         Operator::Setup { grow } => setup::run(config, *grow, out).await?,
         Operator::Doctor { json } => return doctor::run(config, *json, out).await,
         Operator::Submit(submit) => return submit::submit(config, submit, out).await,
-        Operator::Cancel(cancel) => self::cancel(config, cancel, out).await?,
+        Operator::Cancel(asked) => ask(config, Action::Cancel, asked, out).await?,
+        Operator::Retry(asked) => ask(config, Action::Retry, asked, out).await?,
         Operator::Watch(watch) => watch::watch(config, watch, out).await?,
         Operator::WebhookSecret { user } => webhook_secret(config, user, out)?,
     }
@@ -54,22 +55,31 @@ pub(super) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref().is_some_and(closed)
 }
 
-/// Asks for the end of a request and prints the command's id. Needs Kafka and the registry, not Temporal.
+/// Sends a command about a request and prints the command's id. Needs Kafka and the registry, not Temporal.
 ///
 /// # Errors
 /// The id is none, or an engine does not answer.
-pub async fn cancel(config: &Config, cancel: &Cancel, out: &mut dyn Write) -> Result<(), Error> {
-    let request = RequestId::try_from(cancel.id.clone());
+pub async fn ask(
+    config: &Config,
+    action: Action,
+    asked: &Ask,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let issued_by = match action {
+        Action::Cancel => "genflow cancel",
+        Action::Retry => "genflow retry",
+    };
+    let request = RequestId::try_from(asked.id.clone());
     let request = request.map_err(|error| Error::Usage(format!("request id {error}")))?;
     let id = CommandId::try_from(Uuid::new_v4().to_string());
     let command = Command {
         id: id.map_err(|error| Error::Usage(format!("command id {error}")))?,
         request,
-        action: Action::Cancel,
-        reason: cancel.reason.clone(),
-        issued_by: Some("genflow cancel".to_owned()),
+        action,
+        reason: asked.reason.clone(),
+        issued_by: Some(issued_by.to_owned()),
     };
-    let sender = Sender::open(config, cancel.api_key.as_deref()).await?;
+    let sender = Sender::open(config, asked.api_key.as_deref()).await?;
     let datum = avro::write_command(&command, Some(now())).map_err(anyhow::Error::from)?;
     let topic = &config.kafka.topics.commands;
     let value = sender.frame(topic, &avro::COMMAND, &datum).await?;
@@ -80,6 +90,8 @@ pub async fn cancel(config: &Config, cancel: &Cancel, out: &mut dyn Write) -> Re
 
 /// Asks Temporal where a request stands and prints it; exit code 1 if nobody knows it.
 ///
+/// `ID` is its newest run, `ID~n` its n-th retry, `ID~0` its first run.
+///
 /// # Errors
 /// The id is none, or Temporal does not answer.
 pub async fn show_status(
@@ -88,21 +100,28 @@ pub async fn show_status(
     json: bool,
     out: &mut dyn Write,
 ) -> Result<u8, Error> {
-    let (request, retry) = id.split_once('~').unwrap_or((id, "0"));
+    let (request, retry) = match id.split_once('~') {
+        None => (id, None),
+        Some((request, retry)) => (request, Some(retry)),
+    };
     let request = RequestId::try_from(request.to_owned());
     let request = request.map_err(|error| Error::Usage(format!("request id {error}")))?;
-    let retry = retry
-        .parse()
-        .map_err(|_| Error::Usage(format!("{id:?} is no id of a run, want ID or ID~n")))?;
+    let retry = retry.map(str::parse).transpose();
+    let retry =
+        retry.map_err(|_| Error::Usage(format!("{id:?} is no id of a run, want ID or ID~n")))?;
     let unavailable = |error| Error::Unavailable(anyhow::Error::from(error));
     let temporal = Temporal::connect(&config.temporal)
         .await
         .map_err(unavailable)?;
-    match temporal
-        .status(&request.run(retry))
-        .await
-        .map_err(unavailable)?
-    {
+    let run = match retry {
+        Some(retry) => Some(request.run(retry)),
+        None => temporal.newest(&request).await.map_err(unavailable)?,
+    };
+    let found = match run {
+        Some(run) => temporal.status(&run).await.map_err(unavailable)?,
+        None => None,
+    };
+    match found {
         Some(found) => status(&found, json, out).map(|()| 0),
         None => {
             writeln!(out, "nobody knows a request {id}")?;

@@ -125,7 +125,7 @@ async fn submit(
 ) -> Response {
     let key = client_id(headers, &body);
     let earlier = shared.ledger().arrive(&key);
-    let order = match Order::try_from(body["input"].take()) {
+    let mut order = match Order::try_from(body["input"].take()) {
         Ok(order) => order,
         Err(error) => return invalid(&error.to_string()),
     };
@@ -133,6 +133,7 @@ async fn submit(
         return invalid("version: is missing, want a string");
     };
 
+    order.script = order.script.of_run(&key);
     tokio::time::sleep(Duration::from_millis(order.script.delay_submit_ms.into())).await;
     let fault = order.script.submit.get(earlier).copied();
     let accept = || shared.accept(key, target, order, &base(shared, headers));

@@ -12,6 +12,8 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Script {
+    /// For how many runs of a request this holds, the first and its retries; then all is well. All, if left out.
+    pub(super) runs: Option<u32>,
     /// How long the job runs, instead of the simulator's default.
     pub(super) seconds: Option<Seconds>,
     /// One line for each submit of the same client id, in order; then submits work.
@@ -30,6 +32,19 @@ pub(super) struct Script {
     pub(super) cancel: Vec<Refusal>,
     /// What is wrong with the files.
     pub(super) output: Option<OutputFault>,
+}
+
+impl Script {
+    /// Returns what is left of it for the run of that client id: `id`, or `id~n` for the n-th retry.
+    pub(super) fn of_run(self, key: &str) -> Self {
+        let retry = key
+            .rsplit_once('~')
+            .and_then(|(_, number)| number.parse().ok());
+        match self.runs {
+            Some(runs) if retry.unwrap_or(0) >= runs => Self::default(),
+            Some(_) | None => self,
+        }
+    }
 }
 
 /// What happens to one submit.
@@ -99,5 +114,27 @@ impl TryFrom<f64> for Seconds {
         Duration::try_from_secs_f64(raw)
             .map(Self)
             .map_err(|_| format!("{raw} is not a span of seconds"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_may_hold_for_the_first_runs_only() {
+        let of = |runs, key| {
+            let stuck = true;
+            let script = Script {
+                runs,
+                stuck,
+                ..Script::default()
+            };
+            script.of_run(key).stuck
+        };
+
+        assert!(of(None, "order-7") && of(None, "order-7~9"));
+        assert!(of(Some(1), "order-7") && !of(Some(1), "order-7~1"));
+        assert!(of(Some(2), "order-7~1") && !of(Some(2), "order-7~2"));
     }
 }

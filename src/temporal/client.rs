@@ -1,4 +1,4 @@
-//! Starts, finds, cancels and asks runs, and says plainly what the server's answer means.
+//! Starts, finds and asks runs, and says plainly what the server's answer means.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use temporalio_client::errors::{WorkflowInteractionError, WorkflowStartError};
 use temporalio_client::tonic::{self, Code, IntoRequest as _};
 use temporalio_client::{
     Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient as _, Priority,
-    WorkflowCancelOptions, WorkflowDescribeOptions, WorkflowHandle, WorkflowIdReusePolicy,
-    WorkflowQueryOptions, WorkflowStartOptions,
+    WorkflowDescribeOptions, WorkflowHandle, WorkflowIdReusePolicy, WorkflowQueryOptions,
+    WorkflowStartOptions,
 };
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
     CountWorkflowExecutionsRequest, DescribeNamespaceRequest,
@@ -18,7 +18,7 @@ use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributes}
 use super::steps::{Start, Status};
 use super::workflows::{claimed, generation::Generation};
 use crate::config;
-use crate::domain::{Priority as Order, RequestId, WorkflowId, hex};
+use crate::domain::{Priority as Order, WorkflowId, hex};
 
 /// The tenant of a run.
 pub const GEN_USER: &str = "GenUser";
@@ -44,17 +44,6 @@ pub enum Started {
     /// A run with other content, or of something else, has the id.
     Conflict,
     /// The id was cancelled before the request came.
-    Claimed,
-}
-
-/// What a cancel came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cancelled {
-    /// The run was asked to end.
-    Asked,
-    /// It has ended already.
-    Over,
-    /// No run has the id yet; now a claim has it.
     Claimed,
 }
 
@@ -135,7 +124,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a status query may wait for a worker.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a start is tried whose id comes and goes: retention may end it between two calls.
-const STARTS: u32 = 3;
+pub(super) const STARTS: u32 = 3;
 /// Temporal refuses longer fairness keys.
 const LONGEST_FAIRNESS_KEY: usize = 64;
 
@@ -170,6 +159,10 @@ impl Temporal {
         self.client.clone()
     }
 
+    pub(super) fn task_queue(&self) -> String {
+        self.task_queue.clone()
+    }
+
     /// Starts a run, unless its id is taken; then says by whom.
     ///
     /// # Errors
@@ -181,31 +174,17 @@ impl Temporal {
         fingerprint: &str,
     ) -> Result<Started, Error> {
         let workflow = start.request.run(start.retry);
-        let options = || {
-            let mut attributes = vec![
-                SearchAttributeKey::keyword(GEN_USER).value_set(start.user.as_str().to_owned()),
-                SearchAttributeKey::keyword(GEN_KIND)
-                    .value_set(start.spec.kind().as_str().to_owned()),
-            ];
-            if let Some(batch) = &start.batch {
-                attributes
-                    .push(SearchAttributeKey::keyword(GEN_BATCH).value_set(batch.to_string()));
-            }
-            let mut fair = Priority::default();
-            fair.priority_key = Some(priority.key());
-            fair.fairness_key = Some(fairness_key(start.user.as_str()));
-            WorkflowStartOptions::new(self.task_queue.clone(), workflow.to_string())
-                .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
-                .execution_timeout(Duration::from_millis(start.timeout_ms) + BACKSTOP)
-                .search_attributes(SearchAttributes::new(attributes))
-                .priority(fair)
-                .static_details(fingerprint.to_owned())
-                .build()
-        };
+        let mut fair = Priority::default();
+        fair.priority_key = Some(priority.key());
+        fair.fairness_key = Some(fairness_key(start.user.as_str()));
         for _ in 0..STARTS {
             match self
                 .client
-                .start_workflow(Generation::run, start.clone(), options())
+                .start_workflow(
+                    Generation::run,
+                    start.clone(),
+                    self.options(start, fair.clone(), fingerprint),
+                )
                 .await
             {
                 Ok(_) => return Ok(Started::New),
@@ -220,6 +199,31 @@ impl Temporal {
             code: Code::Aborted,
             source: "the id comes and goes".into(),
         })
+    }
+
+    /// What a run is started with: each run of a request alike, the first and its retries.
+    pub(super) fn options(
+        &self,
+        start: &Start,
+        priority: Priority,
+        fingerprint: &str,
+    ) -> WorkflowStartOptions {
+        let kind = start.spec.kind().as_str();
+        let mut attributes = vec![
+            SearchAttributeKey::keyword(GEN_USER).value_set(start.user.as_str().to_owned()),
+            SearchAttributeKey::keyword(GEN_KIND).value_set(kind.to_owned()),
+        ];
+        if let Some(batch) = &start.batch {
+            attributes.push(SearchAttributeKey::keyword(GEN_BATCH).value_set(batch.to_string()));
+        }
+        let workflow = start.request.run(start.retry).to_string();
+        WorkflowStartOptions::new(self.task_queue.clone(), workflow)
+            .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
+            .execution_timeout(Duration::from_millis(start.timeout_ms) + BACKSTOP)
+            .search_attributes(SearchAttributes::new(attributes))
+            .priority(priority)
+            .static_details(fingerprint.to_owned())
+            .build()
     }
 
     /// Says who has an id; `None` if nobody has.
@@ -249,46 +253,6 @@ impl Temporal {
         } else {
             Started::Conflict
         }))
-    }
-
-    /// Asks a request's run to end; an id that nobody has yet is claimed, so that its request never starts.
-    ///
-    /// # Errors
-    /// When the server did not decide.
-    pub async fn cancel(&self, request: &RequestId, reason: &str) -> Result<Cancelled, Error> {
-        let workflow = request.run(0);
-        for _ in 0..STARTS {
-            let handle = self.handle(&workflow);
-            match handle.describe(WorkflowDescribeOptions::default()).await {
-                // Temporal answers Ok to the cancel of a closed run, so look first.
-                Ok(described) if described.close_time().is_some() => return Ok(Cancelled::Over),
-                Ok(_) => {
-                    let options = WorkflowCancelOptions::builder()
-                        .reason(reason.to_owned())
-                        .build();
-                    handle.cancel(options).await.map_err(answered)?;
-                    return Ok(Cancelled::Asked);
-                }
-                Err(WorkflowInteractionError::NotFound(_)) => {}
-                Err(error) => return Err(answered(error)),
-            }
-            let options = WorkflowStartOptions::new(self.task_queue.clone(), workflow.to_string())
-                .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
-                .build();
-            match self
-                .client
-                .start_workflow(claimed::Claimed::run, reason.to_owned(), options)
-                .await
-            {
-                Ok(_) => return Ok(Cancelled::Claimed),
-                Err(WorkflowStartError::AlreadyStarted { .. }) => {}
-                Err(error) => return Err(answered(error)),
-            }
-        }
-        Err(Error::Answered {
-            code: Code::Aborted,
-            source: "the id comes and goes".into(),
-        })
     }
 
     /// Asks a run how far it is; without a worker that answers, the server says what it knows.
@@ -433,7 +397,7 @@ impl Temporal {
         Ok(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
     }
 
-    fn handle(&self, workflow: &WorkflowId) -> WorkflowHandle<Client, Generation> {
+    pub(super) fn handle(&self, workflow: &WorkflowId) -> WorkflowHandle<Client, Generation> {
         self.client
             .get_workflow_handle::<Generation>(workflow.to_string())
     }
@@ -454,7 +418,7 @@ fn fairness_key(user: &str) -> String {
         .collect()
 }
 
-fn answered(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+pub(super) fn answered(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     let mut code = Code::Unknown;
     while let Some(inner) = cause {

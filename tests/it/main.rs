@@ -28,3 +28,4 @@ mod flow;
 mod path;
 mod records;
 mod replay;
+mod retry;

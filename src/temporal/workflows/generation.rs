@@ -24,6 +24,8 @@ use crate::temporal::steps::{
     Fetch, Fetched, Finish, Handed, Job, Leftover, Start, Status, Submit, Submitted, Told,
 };
 
+/// The type by which a run is known.
+pub const NAME: &str = "generation.v1";
 /// Longest try of `submit`: publishing, the look into the store, the send, the look-up.
 const SUBMIT_TRY: Duration = Duration::from_secs(300);
 /// Longest try of `finish`; its steps are bounded well below (contract, rule 7).

@@ -1,0 +1,257 @@
+//! Runs a request again: the walk to the free slot that a retry may fill, and what it takes over from the first run.
+//!
+//! Decides by what the server holds and by nothing else, so a command may come as often as it likes.
+
+use temporalio_client::errors::WorkflowStartError;
+use temporalio_client::tonic::{Code, IntoRequest as _};
+use temporalio_client::{NamespacedClient as _, Priority, WorkflowExecutionDescription};
+use temporalio_common::MemoValues;
+use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
+use temporalio_common::protos::temporal::api::history::v1::{
+    WorkflowExecutionStartedEventAttributes, history_event::Attributes,
+};
+use temporalio_common::protos::temporal::api::workflowservice::v1::GetWorkflowExecutionHistoryRequest;
+
+use super::client::{Error, STARTS, Temporal, answered};
+use super::slots::{Standing, comes_and_goes, standing};
+use super::steps::Start;
+use super::workflows::claimed;
+use super::workflows::generation::{self, Generation};
+use crate::config::Steps;
+use crate::domain::{CommandId, Journal, RequestId, WorkflowId};
+
+/// The memo field of a retry that holds the id of the command it was started by.
+pub const COMMAND_ID: &str = "command_id";
+/// The memo field of a retry that says why it was asked for.
+pub const REASON: &str = "reason";
+/// A reason is cut to so many characters.
+const LONGEST_REASON: usize = 1_000;
+
+/// A request to run a request again.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry<'a> {
+    /// The request.
+    pub request: &'a RequestId,
+    /// The command; it starts one run, however often it comes.
+    pub command: &'a CommandId,
+    /// Why.
+    pub reason: Option<&'a str>,
+    /// W3C trace context of the command; the first run's if it has none.
+    pub traceparent: Option<&'a str>,
+    /// Bounds and pauses of the steps, as they are set now.
+    pub steps: Steps,
+    /// Task queue of `fetch`, as it is set now.
+    pub fetch_queue: &'a str,
+}
+
+/// What a retry came to.
+#[derive(Debug)]
+pub enum Retried {
+    /// A new run, durable.
+    Started,
+    /// This command has started its run before, whatever became of it.
+    Repeated,
+    /// A run of the request is not over: there is nothing to retry yet.
+    Running,
+    /// A run of the request has its result: there is nothing to retry.
+    Completed,
+    /// There is nothing that can be run again.
+    Refused(Unretryable),
+}
+
+/// Why a request cannot be run again.
+#[derive(Debug, thiserror::Error)]
+pub enum Unretryable {
+    /// It never came, or Temporal's retention has ended since.
+    #[error("nobody knows request_id {0}, or it was forgotten")]
+    Unknown(RequestId),
+    /// A CANCEL came first, so it has never run and never will.
+    #[error("request_id {0} was cancelled before it came")]
+    Claimed(RequestId),
+    /// The id belongs to a batch, or to a workflow of somebody else.
+    #[error("request_id {0} is of a {1}, want a single generation: retry the items of a batch")]
+    Other(RequestId, String),
+    /// The input of its first run is not what this version reads.
+    #[error("the content of request_id {0} cannot be read back")]
+    Unreadable(RequestId, #[source] Option<serde_json::Error>),
+}
+
+/// What a retry takes over from the first run.
+struct First {
+    start: Start,
+    priority: Priority,
+    fingerprint: String,
+}
+
+impl Temporal {
+    /// Runs a failed or cancelled request again, once a command.
+    ///
+    /// A command that comes again must find its own run even where that has failed meanwhile; so it looks at every
+    /// slot up to the first free one before it decides.
+    ///
+    /// # Errors
+    /// When the server did not decide.
+    pub async fn retry(&self, retry: &Retry<'_>) -> Result<Retried, Error> {
+        let request = retry.request;
+        let Some(described) = self.describe(&request.run(0)).await? else {
+            return Ok(Retried::Refused(Unretryable::Unknown(request.clone())));
+        };
+        if let Some(refused) = unretryable(request, described.workflow_type()) {
+            return Ok(Retried::Refused(refused));
+        }
+        let mut unfinished = nothing_to_retry(&described);
+        let mut free = 1;
+        for _ in 0..STARTS {
+            while let Some(described) = self.describe(&request.run(free)).await? {
+                if command_of(&described).as_deref() == Some(retry.command.as_str()) {
+                    return Ok(Retried::Repeated);
+                }
+                unfinished = unfinished.or(nothing_to_retry(&described));
+                free += 1;
+            }
+            match unfinished {
+                Some(Standing::Running) => return Ok(Retried::Running),
+                Some(Standing::Completed) => return Ok(Retried::Completed),
+                Some(Standing::Failed) | None => {}
+            }
+            let fingerprint = described.static_details().unwrap_or_default();
+            let first = match self.first(request, described.run_id(), fingerprint).await? {
+                Ok(first) => first,
+                Err(refused) => return Ok(Retried::Refused(refused)),
+            };
+            if self.start_retry(retry, free, first).await? {
+                return Ok(Retried::Started);
+            }
+            // Somebody was faster: look at that slot, and those behind it, by the same rules.
+        }
+        Err(comes_and_goes())
+    }
+
+    /// Starts the run of a free slot; `false` if it is free no more.
+    async fn start_retry(
+        &self,
+        retry: &Retry<'_>,
+        number: u32,
+        first: First,
+    ) -> Result<bool, Error> {
+        let mut start = first.start;
+        start.retry = number;
+        start.journal = Journal::default();
+        start.steps = retry.steps;
+        retry.fetch_queue.clone_into(&mut start.fetch_queue);
+        if let Some(traceparent) = retry.traceparent {
+            start.traceparent = Some(traceparent.to_owned());
+        }
+        let mut memo = MemoValues::new();
+        memo.insert(COMMAND_ID, retry.command.as_str().to_owned());
+        if let Some(reason) = retry.reason {
+            let cut: String = reason.chars().take(LONGEST_REASON).collect();
+            memo.insert(REASON, cut);
+        }
+        let mut options = self.options(&start, first.priority, &first.fingerprint);
+        options.memo = Some(memo);
+        match self
+            .client()
+            .start_workflow(Generation::run, start, options)
+            .await
+        {
+            Ok(_) => Ok(true),
+            Err(WorkflowStartError::AlreadyStarted { .. }) => Ok(false),
+            Err(error) => Err(answered(error)),
+        }
+    }
+
+    /// Reads what a retry takes over from the beginning of the first run's history.
+    async fn first(
+        &self,
+        request: &RequestId,
+        run_id: &str,
+        fingerprint: &str,
+    ) -> Result<Result<First, Unretryable>, Error> {
+        let started = match self.started(&request.run(0), run_id).await {
+            Ok(started) => started,
+            Err(Error::Answered {
+                code: Code::NotFound,
+                ..
+            }) => return Ok(Err(Unretryable::Unknown(request.clone()))),
+            Err(error) => return Err(error),
+        };
+        let unreadable = |cause| Ok(Err(Unretryable::Unreadable(request.clone(), cause)));
+        let Some(started) = started else {
+            return unreadable(None);
+        };
+        let payloads = started.input.unwrap_or_default().payloads;
+        let Some(input) = payloads.first() else {
+            return unreadable(None);
+        };
+        match serde_json::from_slice(&input.data) {
+            Ok(start) => Ok(Ok(First {
+                start,
+                priority: started.priority.map(Priority::from).unwrap_or_default(),
+                fingerprint: fingerprint.to_owned(),
+            })),
+            Err(error) => unreadable(Some(error)),
+        }
+    }
+
+    async fn started(
+        &self,
+        workflow: &WorkflowId,
+        run_id: &str,
+    ) -> Result<Option<WorkflowExecutionStartedEventAttributes>, Error> {
+        let client = self.client();
+        let request = GetWorkflowExecutionHistoryRequest {
+            namespace: client.namespace(),
+            execution: Some(WorkflowExecution {
+                workflow_id: workflow.to_string(),
+                run_id: run_id.to_owned(),
+            }),
+            maximum_page_size: 1,
+            ..GetWorkflowExecutionHistoryRequest::default()
+        };
+        let answer = client
+            .connection()
+            .workflow_service()
+            .get_workflow_execution_history(request.into_request())
+            .await
+            .map_err(answered)?;
+        let events = answer.into_inner().history.unwrap_or_default().events;
+        let first = events.into_iter().next().and_then(|event| event.attributes);
+        Ok(match first {
+            Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => Some(started),
+            Some(_) | None => None,
+        })
+    }
+}
+
+/// Says why a workflow of that type cannot be run again, if so.
+fn unretryable(request: &RequestId, workflow_type: &str) -> Option<Unretryable> {
+    match workflow_type {
+        generation::NAME => None,
+        claimed::NAME => Some(Unretryable::Claimed(request.clone())),
+        other => Some(Unretryable::Other(request.clone(), other.to_owned())),
+    }
+}
+
+fn command_of(described: &WorkflowExecutionDescription) -> Option<String> {
+    described.memo().get(COMMAND_ID).ok().flatten()
+}
+
+fn nothing_to_retry(described: &WorkflowExecutionDescription) -> Option<Standing> {
+    Some(standing(described.status())).filter(|standing| *standing != Standing::Failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_generation_is_retried() {
+        let id = RequestId::try_from("order-7".to_owned()).unwrap();
+        let told = |kind| unretryable(&id, kind).map(|refused| refused.to_string());
+
+        assert_eq!(told("generation.v1"), None);
+        assert!(told("cancelled.v1").unwrap().contains("cancelled before"));
+        assert!(told("batch.v1").unwrap().contains("batch.v1"));
+    }
+}
