@@ -1,13 +1,17 @@
 //! RETRY: a failed or cancelled request runs again, once a command, under an id of its own; and a cancel finds it.
 
+mod operator;
+
 use std::collections::BTreeMap;
 
+use futures::future::join_all;
 use genflow::avro;
 use genflow::domain::{
     Action, Command, Event, EventType, Priority, Request, RequestId, Targets, fingerprint,
 };
 use genflow::kafka::{Headers, Record};
 use genflow::temporal::client::Started;
+use genflow::temporal::retries::{Retried, Retry};
 use genflow::temporal::workflows::generation::Generation;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -348,6 +352,41 @@ async fn a_command_whose_intake_was_killed_after_the_start_starts_nothing_twice(
     assert_eq!(accepted(&space, &request.id, 1).await, 1);
 }
 
+/// Two members of the group may hold one command for a while, and two commands may come at once.
+#[tokio::test]
+async fn of_many_at_once_one_starts_the_run() {
+    let space = Space::new().await;
+    let all = space.start(&["all"]);
+    let request = failing("race", 1);
+    space.send(&request).await;
+    run(&space, &request.id, 0).await;
+    drop(all); // Nobody ends the retry while the others are on their way.
+    let temporal = space.temporal().await;
+    let again = async |command: &str| {
+        let command = command.to_owned().try_into().unwrap();
+        let retry = Retry {
+            request: &request.id,
+            command: &command,
+            reason: None,
+            traceparent: None,
+            steps: space.config.intake.steps,
+            fetch_queue: "nobody",
+        };
+        temporal.retry(&retry).await.unwrap()
+    };
+
+    let same = join_all((0..8).map(|_| again("c1"))).await;
+    let others = join_all(["c2", "c3"].map(again)).await;
+
+    let started = |came: &&Retried| matches!(came, Retried::Started);
+    assert_eq!(same.iter().filter(started).count(), 1, "{same:?}");
+    let repeated = |came: &&Retried| matches!(came, Retried::Repeated);
+    assert_eq!(same.iter().filter(repeated).count(), 7, "{same:?}");
+    let running = |came: &Retried| matches!(came, Retried::Running);
+    assert!(others.iter().all(running), "{others:?}");
+    assert!(!exists(&space, &request.id, 2).await);
+}
+
 #[tokio::test]
 async fn a_cancelled_run_is_retried() {
     let space = Space::new().await;
@@ -419,42 +458,4 @@ async fn what_cannot_be_run_again_is_parked() {
         let events = space.all_events(id.as_str()).await;
         assert_eq!(events.len(), 0, "a command is not answered by an event");
     }
-}
-
-#[tokio::test]
-async fn an_operator_retries_and_sees_the_newest_run() {
-    let space = Space::new().await;
-    let _all = space.start(&["all"]);
-    let request = failing("operated", 1);
-    space.send(&request).await;
-    run(&space, &request.id, 0).await;
-    let id = request.id.as_str();
-
-    let (code, printed) = command(&space, &["retry", id, "--reason", "was unlucky"]).await;
-
-    assert_eq!(code, 0, "{printed}");
-    assert_eq!(outcome(&space, &request.id, 1).await, EventType::Completed);
-    let second = described(&space, request.id.run(1).as_str()).await;
-    let memo = |field| second.memo().get::<String>(field).unwrap();
-    assert_eq!(memo("command_id").as_deref(), Some(printed.trim()));
-    assert_eq!(memo("reason").as_deref(), Some("was unlucky"));
-    for (run, state) in [
-        (id.to_owned(), "completed"),
-        (format!("{id}~0"), "failed"),
-        (format!("{id}~1"), "completed"),
-    ] {
-        let (code, printed) = command(&space, &["status", &run, "--json"]).await;
-        assert_eq!(code, 0, "{printed}");
-        let status: Value = serde_json::from_str(printed.trim()).unwrap();
-        assert_eq!(status["state"], state, "{run}");
-    }
-    let (code, _) = command(&space, &["status", &format!("{id}~2")]).await;
-    assert_eq!(code, 1);
-}
-
-/// Runs a command to its end; returns its exit code and what it printed.
-async fn command(space: &Space, arguments: &[&str]) -> (i32, String) {
-    let mut process = space.start_with(arguments, &[]);
-    let status = process.ended().await;
-    (status.code().unwrap(), process.output())
 }

@@ -1,0 +1,45 @@
+//! A retry as an operator asks for it and sees it.
+
+use genflow::domain::EventType;
+use serde_json::Value;
+
+use super::{described, failing, outcome, run};
+use crate::support::Space;
+
+#[tokio::test]
+async fn an_operator_retries_and_sees_the_newest_run() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let request = failing("operated", 1);
+    space.send(&request).await;
+    run(&space, &request.id, 0).await;
+    let id = request.id.as_str();
+
+    let (code, printed) = command(&space, &["retry", id, "--reason", "was unlucky"]).await;
+
+    assert_eq!(code, 0, "{printed}");
+    assert_eq!(outcome(&space, &request.id, 1).await, EventType::Completed);
+    let second = described(&space, request.id.run(1).as_str()).await;
+    let memo = |field| second.memo().get::<String>(field).unwrap();
+    assert_eq!(memo("command_id").as_deref(), Some(printed.trim()));
+    assert_eq!(memo("reason").as_deref(), Some("was unlucky"));
+    for (run, state) in [
+        (id.to_owned(), "completed"),
+        (format!("{id}~0"), "failed"),
+        (format!("{id}~1"), "completed"),
+    ] {
+        let (code, printed) = command(&space, &["status", &run, "--json"]).await;
+        assert_eq!(code, 0, "{printed}");
+        let status: Value = serde_json::from_str(printed.trim()).unwrap();
+        assert_eq!(status["state"], state, "{run}");
+    }
+    let (code, _) = command(&space, &["status", &format!("{id}~2")]).await;
+    assert_eq!(code, 1);
+}
+
+/// Runs a command to its end; returns its exit code and what it printed.
+async fn command(space: &Space, arguments: &[&str]) -> (i32, String) {
+    let mut process = space.start_with(arguments, &[]);
+    let status = process.ended().await;
+    (status.code().unwrap(), process.output())
+}
