@@ -121,6 +121,9 @@ pub struct Ask {
     /// Why; kept with the run in Temporal
     #[arg(long)]
     pub reason: Option<String>,
+    /// Who asks; stands in the command
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
     /// Sent as the header x-api-key
     #[arg(
         long,

@@ -3,6 +3,7 @@
 pub mod activities;
 pub mod admin;
 pub mod client;
+mod outcome;
 pub mod retries;
 pub mod slots;
 pub mod steps;

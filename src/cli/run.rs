@@ -77,7 +77,7 @@ pub async fn ask(
         request,
         action,
         reason: asked.reason.clone(),
-        issued_by: Some(issued_by.to_owned()),
+        issued_by: Some(asked.by.clone().unwrap_or_else(|| issued_by.to_owned())),
     };
     let sender = Sender::open(config, asked.api_key.as_deref()).await?;
     let datum = avro::write_command(&command, Some(now())).map_err(anyhow::Error::from)?;

@@ -13,6 +13,9 @@ use super::steps::{Fetch, Fetched, Finish, Submit, Submitted};
 use super::submit;
 use crate::work::{Aborted, Work};
 
+/// The name of `finish`: once it is scheduled, the outcome stands.
+pub(super) const FINISH: &str = "finish.v1";
+
 /// The activities of all workflows.
 pub struct Activities {
     /// What they work with.

@@ -13,7 +13,7 @@ use temporalio_common::protos::temporal::api::history::v1::{
 use temporalio_common::protos::temporal::api::workflowservice::v1::GetWorkflowExecutionHistoryRequest;
 
 use super::client::{Error, STARTS, Temporal, answered};
-use super::slots::{Standing, comes_and_goes, standing};
+use super::slots::{Standing, comes_and_goes};
 use super::steps::Start;
 use super::workflows::claimed;
 use super::workflows::generation::{self, Generation};
@@ -93,21 +93,25 @@ impl Temporal {
     /// When the server did not decide.
     pub async fn retry(&self, retry: &Retry<'_>) -> Result<Retried, Error> {
         let request = retry.request;
-        let Some(described) = self.describe(&request.run(0)).await? else {
+        let first = request.run(0);
+        let Some(described) = self.describe(&first).await? else {
             return Ok(Retried::Refused(Unretryable::Unknown(request.clone())));
         };
         if let Some(refused) = unretryable(request, described.workflow_type()) {
             return Ok(Retried::Refused(refused));
         }
-        let mut unfinished = nothing_to_retry(&described);
+        let mut unfinished = self.nothing_to_retry(&first, &described).await?;
         let mut free = 1;
         for _ in 0..STARTS {
-            while let Some(described) = self.describe(&request.run(free)).await? {
+            let mut slot = request.run(free);
+            while let Some(described) = self.describe(&slot).await? {
                 if command_of(&described).as_deref() == Some(retry.command.as_str()) {
                     return Ok(Retried::Repeated);
                 }
-                unfinished = unfinished.or(nothing_to_retry(&described));
+                let here = self.nothing_to_retry(&slot, &described).await?;
+                unfinished = unfinished.or(here);
                 free += 1;
+                slot = request.run(free);
             }
             match unfinished {
                 Some(Standing::Running) => return Ok(Retried::Running),
@@ -125,6 +129,15 @@ impl Temporal {
             // Somebody was faster: look at that slot, and those behind it, by the same rules.
         }
         Err(comes_and_goes())
+    }
+
+    async fn nothing_to_retry(
+        &self,
+        workflow: &WorkflowId,
+        described: &WorkflowExecutionDescription,
+    ) -> Result<Option<Standing>, Error> {
+        let standing = self.standing(workflow, described).await?;
+        Ok(Some(standing).filter(|standing| *standing != Standing::Failed))
     }
 
     /// Starts the run of a free slot; `false` if it is free no more.
@@ -235,10 +248,6 @@ fn unretryable(request: &RequestId, workflow_type: &str) -> Option<Unretryable> 
 
 fn command_of(described: &WorkflowExecutionDescription) -> Option<String> {
     described.memo().get(COMMAND_ID).ok().flatten()
-}
-
-fn nothing_to_retry(described: &WorkflowExecutionDescription) -> Option<Standing> {
-    Some(standing(described.status())).filter(|standing| *standing != Standing::Failed)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The runs of one request: its first under `id`, its retries under `id~1`, `id~2` and so on, each id a slot.
 //!
-//! Slots fill in order and none is ever used twice, so the newest run is the last before the first free slot; behind
-//! one that runs or has completed all are free.
+//! Slots fill in order and none is ever used twice, so the newest run is the last before the first free slot. Behind one
+//! that has completed all are free; behind one that is open there may be another, once its failure is told.
 
 use temporalio_client::errors::{WorkflowInteractionError, WorkflowStartError};
 use temporalio_client::tonic::Code;
@@ -12,7 +12,7 @@ use temporalio_client::{
 
 use super::client::{Error, STARTS, Temporal, answered};
 use super::workflows::claimed;
-use crate::domain::{RequestId, WorkflowId};
+use crate::domain::{EventType, RequestId, WorkflowId};
 
 /// What a cancel came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Temporal {
         Ok(self.last(request).await?.map(|(workflow, _)| workflow))
     }
 
-    /// Walks to the newest run: there is none behind one that runs or has completed.
+    /// Walks to the newest run: there is none behind one that has completed.
     async fn last(&self, request: &RequestId) -> Result<Option<(WorkflowId, Standing)>, Error> {
         let mut last = None;
         for number in 0.. {
@@ -89,11 +89,31 @@ impl Temporal {
             };
             let standing = standing(described.status());
             last = Some((workflow, standing));
-            if standing != Standing::Failed {
+            if standing == Standing::Completed {
                 break;
             }
         }
         Ok(last)
+    }
+
+    /// Says where a run stands: an open one that has decided its outcome stands as if it were closed.
+    pub(super) async fn standing(
+        &self,
+        workflow: &WorkflowId,
+        described: &WorkflowExecutionDescription,
+    ) -> Result<Standing, Error> {
+        let standing = standing(described.status());
+        if standing != Standing::Running {
+            return Ok(standing);
+        }
+        Ok(match self.decided(workflow, described.run_id()).await? {
+            Some(EventType::Completed) => Standing::Completed,
+            Some(EventType::Failed | EventType::Cancelled) => Standing::Failed,
+            Some(
+                EventType::Unknown | EventType::Started | EventType::Progress | EventType::Rejected,
+            )
+            | None => Standing::Running,
+        })
     }
 
     pub(super) async fn describe(
@@ -110,7 +130,7 @@ impl Temporal {
 }
 
 /// What is not known to be closed is taken to run: it is not retried, and may be cancelled.
-pub(super) fn standing(status: WorkflowExecutionStatus) -> Standing {
+fn standing(status: WorkflowExecutionStatus) -> Standing {
     match status {
         WorkflowExecutionStatus::Completed => Standing::Completed,
         WorkflowExecutionStatus::Failed

@@ -1,6 +1,7 @@
 //! RETRY: a failed or cancelled request runs again, once a command, under an id of its own; and a cancel finds it.
 
 mod operator;
+mod told;
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,6 @@
 //! A retry as an operator asks for it and sees it.
 
+use genflow::avro;
 use genflow::domain::EventType;
 use serde_json::Value;
 
@@ -15,7 +16,11 @@ async fn an_operator_retries_and_sees_the_newest_run() {
     run(&space, &request.id, 0).await;
     let id = request.id.as_str();
 
-    let (code, printed) = command(&space, &["retry", id, "--reason", "was unlucky"]).await;
+    let (code, printed) = command(
+        &space,
+        &["retry", id, "--reason", "was unlucky", "--by", "ann"],
+    )
+    .await;
 
     assert_eq!(code, 0, "{printed}");
     assert_eq!(outcome(&space, &request.id, 1).await, EventType::Completed);
@@ -23,6 +28,12 @@ async fn an_operator_retries_and_sees_the_newest_run() {
     let memo = |field| second.memo().get::<String>(field).unwrap();
     assert_eq!(memo("command_id").as_deref(), Some(printed.trim()));
     assert_eq!(memo("reason").as_deref(), Some("was unlucky"));
+    let topic = &space.config.kafka.topics.commands;
+    let sent = space.read(topic).await.next().await;
+    let (schema, datum) = avro::unframe(sent.value.as_deref().unwrap()).unwrap();
+    let schema = space.registry.schema(schema).await.unwrap();
+    let sent = avro::read_command(&schema, datum).unwrap();
+    assert_eq!(sent.issued_by.as_deref(), Some("ann"));
     for (run, state) in [
         (id.to_owned(), "completed"),
         (format!("{id}~0"), "failed"),

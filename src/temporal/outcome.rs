@@ -1,0 +1,140 @@
+//! What an open run has decided: its outcome is told before its workflow closes.
+//!
+//! Who reads FAILED and asks for a retry at once finds the workflow still open. The outcome is fixed when `finish` is
+//! scheduled, and stands in its input (contract, section 3, rules 2 and 7); so the history tells it, with no worker.
+
+use temporalio_client::NamespacedClient as _;
+use temporalio_client::tonic::{Code, IntoRequest as _};
+use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
+use temporalio_common::protos::temporal::api::history::v1::{
+    ActivityTaskScheduledEventAttributes, HistoryEvent, history_event::Attributes,
+};
+use temporalio_common::protos::temporal::api::workflowservice::v1::GetWorkflowExecutionHistoryReverseRequest;
+
+use super::activities::FINISH;
+use super::client::{Error, Temporal, answered};
+use super::steps::Finish;
+use crate::domain::{EventType, WorkflowId};
+
+/// Events at the end of a history that are looked at. Behind `finish` there are its end, a step of the workflow and a
+/// cancel; where it had to be scheduled again, it stands there again.
+const LAST: i32 = 32;
+
+impl Temporal {
+    /// Returns the outcome that an open run has decided; `None` while it has none.
+    pub(super) async fn decided(
+        &self,
+        workflow: &WorkflowId,
+        run_id: &str,
+    ) -> Result<Option<EventType>, Error> {
+        let client = self.client();
+        let request = GetWorkflowExecutionHistoryReverseRequest {
+            namespace: client.namespace(),
+            execution: Some(WorkflowExecution {
+                workflow_id: workflow.to_string(),
+                run_id: run_id.to_owned(),
+            }),
+            maximum_page_size: LAST,
+            ..GetWorkflowExecutionHistoryReverseRequest::default()
+        };
+        let answer = client
+            .connection()
+            .workflow_service()
+            .get_workflow_execution_history_reverse(request.into_request())
+            .await;
+        match answer {
+            Ok(answer) => {
+                let events = answer.into_inner().history.unwrap_or_default().events;
+                Ok(outcome(&events))
+            }
+            Err(status) if status.code() == Code::NotFound => Ok(None),
+            Err(status) => Err(answered(status)),
+        }
+    }
+}
+
+/// Finds the outcome in the newest events of a history, the last one first.
+fn outcome(events: &[HistoryEvent]) -> Option<EventType> {
+    let finish = events.iter().find_map(finishing)?;
+    let payload = finish.input.as_ref()?.payloads.first()?;
+    let input: Finish = serde_json::from_slice(&payload.data).ok()?;
+    let last = input.handed.events.last()?.kind_of_event;
+    last.is_terminal().then_some(last)
+}
+
+fn finishing(event: &HistoryEvent) -> Option<&ActivityTaskScheduledEventAttributes> {
+    let Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) = &event.attributes
+    else {
+        return None;
+    };
+    let kind = scheduled.activity_type.as_ref()?;
+    (kind.name == FINISH).then_some(scheduled)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use temporalio_common::protos::temporal::api::common::v1::{ActivityType, Payload, Payloads};
+
+    use super::*;
+
+    fn scheduled(name: &str, input: &serde_json::Value) -> HistoryEvent {
+        let payload = Payload {
+            data: input.to_string().into_bytes(),
+            ..Payload::default()
+        };
+        let scheduled = ActivityTaskScheduledEventAttributes {
+            activity_type: Some(ActivityType {
+                name: name.to_owned(),
+            }),
+            input: Some(Payloads {
+                payloads: vec![payload],
+            }),
+            ..ActivityTaskScheduledEventAttributes::default()
+        };
+        HistoryEvent {
+            attributes: Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)),
+            ..HistoryEvent::default()
+        }
+    }
+
+    /// The input of `finish`, with events of these types.
+    fn input(types: &[&str]) -> serde_json::Value {
+        let events = types.iter().map(|kind| {
+            json!({"event_id": "e", "request_id": "a", "retry": 0, "sequence": 0, "user_id": "u",
+                "kind": "IMAGE", "type": kind, "occurred_at": 1})
+        });
+        json!({"handed": {"workflow": "a", "events": events.collect::<Vec<_>>()}, "leftover": "none",
+            "spec": crate::domain::Spec::Image(Default::default()), "started_at": 1})
+    }
+
+    #[test]
+    fn the_outcome_stands_in_the_input_of_finish() {
+        for (told, wanted) in [
+            (&["STARTED", "FAILED"][..], Some(EventType::Failed)),
+            (&["CANCELLED"], Some(EventType::Cancelled)),
+            (&["COMPLETED"], Some(EventType::Completed)),
+            (&["STARTED"], None),
+            (&[], None),
+        ] {
+            let events = [
+                HistoryEvent::default(),
+                scheduled("finish.v1", &input(told)),
+                scheduled("submit.v1", &json!({})),
+            ];
+
+            assert_eq!(outcome(&events), wanted, "{told:?}");
+        }
+    }
+
+    #[test]
+    fn without_finish_or_with_one_that_cannot_be_read_there_is_none() {
+        for events in [
+            vec![],
+            vec![scheduled("fetch.v1", &input(&["FAILED"]))],
+            vec![scheduled("finish.v1", &json!({"handed": 7}))],
+        ] {
+            assert_eq!(outcome(&events), None);
+        }
+    }
+}
