@@ -20,6 +20,7 @@ use crate::notifier::Notifier;
 use crate::provider_sim::{self, Simulator};
 use crate::registry::Registry;
 use crate::seal::Sealer;
+use crate::setup;
 use crate::telemetry;
 use crate::telemetry::events::{RoleStarted, RoleStopped};
 use crate::temporal::client::Temporal;
@@ -48,8 +49,6 @@ const RECONNECT: Duration = Duration::from_secs(1);
 /// How often a worker looks whether its server is there, and how long it waits for the answer.
 const LOOK: Duration = Duration::from_secs(5);
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
-/// Nine tenths of the retention: an id is remembered for as long as the namespace keeps closed runs.
-const WINDOW_OF_RETENTION: f64 = 0.9;
 
 /// Runs `roles` until `stop`, serving health and metrics on `listener`, or until one of them ends; then the others stop too.
 ///
@@ -354,7 +353,7 @@ async fn window(
         return Some(window);
     }
     let retention = persist(INTAKE, health, stop, || temporal.retention()).await?;
-    Some(retention.mul_f64(WINDOW_OF_RETENTION))
+    Some(setup::bound(retention))
 }
 
 async fn persist<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(

@@ -68,7 +68,8 @@ pub fn fit(window: Duration, retention: Duration) -> Fit {
     }
 }
 
-fn bound(retention: Duration) -> Duration {
+/// Returns the longest dedup window that a retention allows: nine tenths of it (contract, promise 2).
+pub fn bound(retention: Duration) -> Duration {
     retention * 9 / 10
 }
 
