@@ -1,5 +1,6 @@
 //! Round trips of every branch, and what other versions wrote.
 
+mod decode;
 mod versions;
 
 use std::collections::BTreeMap;
