@@ -95,9 +95,10 @@ impl Registry {
                 }
             })?;
         // A JSON schema may parse as Avro.
-        let schema = match found.schema_type {
-            SchemaType::Avro => avro::parse_writer(&found.schema),
-            other => Err(SchemaError::Kind(format!("{other:?}"))),
+        let schema = if found.schema_type == SchemaType::Avro {
+            avro::parse_writer(&found.schema)
+        } else {
+            Err(SchemaError::Kind(format!("{:?}", found.schema_type)))
         };
         let schema = Arc::new(schema.map_err(|error| Error::Unparsable(id, error))?);
         locked(&self.schemas).insert(id, schema.clone());
