@@ -81,7 +81,7 @@ impl Registry {
         if let Some(schema) = locked(&self.schemas).get(&id) {
             return Ok(schema.clone());
         }
-        // Ids are positive ints of 32 bits: of another the registry says in words of its own that it makes no sense.
+        // Ids are positive ints of 32 bits. Not every registry says of another number that there is no such schema.
         if i32::try_from(id).is_err() {
             return Err(Error::Unknown(id));
         }
