@@ -26,6 +26,7 @@ mod doctor;
 mod endings;
 mod flow;
 mod path;
+mod poison;
 mod records;
 mod replay;
 mod retry;
