@@ -171,6 +171,8 @@ pub struct Steps {
 /// What the worker needs.
 #[derive(Clone, Debug)]
 pub struct Worker {
+    /// How often each worker looks for runs that were closed from outside.
+    pub sweep_interval: Duration,
     /// Where downloads go before they are stored.
     pub temp_dir: PathBuf,
     /// Where results are stored.
@@ -432,6 +434,7 @@ fn rate_limit(vars: &mut Vars<'_>) -> Option<RateLimit> {
 fn worker(vars: &mut Vars<'_>, mocked: bool) -> Worker {
     let temp_dir = std::env::temp_dir().join("genflow");
     Worker {
+        sweep_interval: vars.duration("SWEEP_INTERVAL", "1m"),
         temp_dir: vars.path("TEMP_DIR", &temp_dir),
         results_dir: vars.path("RESULTS_DIR", "results".as_ref()),
         video: Provider {

@@ -19,7 +19,9 @@ use crate::storage::temp::TempFolders;
 use crate::storage::{Downloader, Store};
 use crate::temporal::activities::Activities;
 use crate::temporal::client::Temporal;
+use crate::temporal::sweep;
 use crate::temporal::workflows::claimed::Claimed;
+use crate::temporal::workflows::end::End;
 use crate::temporal::workflows::generation::Generation;
 use crate::work::Work;
 
@@ -64,6 +66,7 @@ pub async fn run(
         .register_activities(Activities { work: work.clone() })
         .register_workflow::<Generation>()?
         .register_workflow::<Claimed>()?
+        .register_workflow::<End>()?
         .build();
     let fetch = WorkerOptions::new(fetch_queue(queue))
         .tuner(tuner(settings.fetch_slots))
@@ -85,7 +88,8 @@ pub async fn run(
         stop.cancel();
         both
     };
-    let (both, ()) = tokio::join!(ended, stopping);
+    let sweeping = sweep::run(temporal, settings.sweep_interval, &stop);
+    let (both, (), ()) = tokio::join!(ended, stopping, sweeping);
     both.context("a worker ended")?;
     Ok(())
 }

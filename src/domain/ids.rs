@@ -128,6 +128,16 @@ impl CommandId {
 }
 
 impl WorkflowId {
+    /// Reads the id of a run back: a request id, for a retry with `~` and its number.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (request, retry) = match text.split_once('~') {
+            Some((request, number)) => (request, number.parse().ok()?),
+            None => (text, 0),
+        };
+        let read = RequestId::try_from(request.to_owned()).ok()?.run(retry);
+        (read.0 == text).then_some(read)
+    }
+
     /// Returns the id as it stands.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -149,6 +159,16 @@ impl fmt::Display for WorkflowId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_id_of_a_run_is_read_back_and_nothing_else() {
+        for good in ["a", "a~1", "a.b~12"] {
+            assert_eq!(WorkflowId::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "end/a/b", "a~0", "a~01", "a~", "~1", "a~b"] {
+            assert_eq!(WorkflowId::parse(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn request_ids_are_letters_digits_and_inner_marks() {

@@ -102,6 +102,15 @@ pub struct RunEnded<'a> {
     pub elapsed: Duration,
 }
 
+/// A run that was closed from outside gets its outcome.
+#[derive(Debug)]
+pub struct RunSwept<'a> {
+    /// Its workflow id.
+    pub workflow: &'a str,
+    /// By a time-out of the server, and not by somebody.
+    pub timed_out: bool,
+}
+
 /// An output was stored.
 #[derive(Debug)]
 pub struct OutputStored {
@@ -280,6 +289,22 @@ impl RunEnded<'_> {
         let outcome = outcome.as_str();
         debug!(%request_id, kind, outcome, ?elapsed, "run ended");
         histogram!(catalogue::RUN_SECONDS, "kind" => kind, "outcome" => outcome).record(elapsed);
+    }
+}
+
+impl RunSwept<'_> {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        let Self {
+            workflow,
+            timed_out,
+        } = self;
+        let cause = if timed_out { "timed_out" } else { "terminated" };
+        warn!(
+            workflow,
+            cause, "a run was closed from outside and is ended"
+        );
+        counter!(catalogue::RUNS_SWEPT, "cause" => cause).increment(1);
     }
 }
 

@@ -93,6 +93,8 @@ pub const PROVIDER_UNKNOWN_STATES: &str = "genflow_provider_unknown_states_total
 pub const PROVIDER_COST: &str = "genflow_provider_cost_usd";
 /// Time from the start of a run to its outcome.
 pub const RUN_SECONDS: &str = "genflow_run_seconds";
+/// Runs that were closed from outside, and were given their outcome.
+pub const RUNS_SWEPT: &str = "genflow_runs_swept_total";
 /// Bytes of outputs stored.
 pub const STORED_BYTES: &str = "genflow_stored_bytes_total";
 /// Temp folders that a crash left and a start removed.
@@ -207,6 +209,12 @@ pub const CATALOGUE: &[Metric] = &[
         kind: Histogram(RUN),
         help: "Time from the start of a run to its outcome.",
         labels: &["kind", "outcome"],
+    },
+    Metric {
+        name: RUNS_SWEPT,
+        kind: Counter,
+        help: "Runs that were closed from outside, and were given their outcome.",
+        labels: &["cause"],
     },
     Metric {
         name: STORED_BYTES,

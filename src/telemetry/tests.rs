@@ -110,6 +110,11 @@ fn emit_all() {
         elapsed,
     }
     .emit();
+    RunSwept {
+        workflow: "order-7",
+        timed_out: false,
+    }
+    .emit();
     OutputStored { bytes: 1024 }.emit();
     ProviderCost {
         provider,

@@ -9,11 +9,14 @@ use temporalio_common::error::ApplicationFailure;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
-use super::steps::{Fetch, Fetched, Finish, Submit, Submitted};
-use super::submit;
+use super::steps::{Closed, Fetch, Fetched, Finish, Remains, Submit, Submitted};
+use super::{remains, submit};
 use crate::work::{Aborted, Work};
 
-/// The name of `finish`: once it is scheduled, the outcome stands.
+/// The names under which the activities stand in a history.
+pub(super) const SUBMIT: &str = "submit.v1";
+pub(super) const FETCH: &str = "fetch.v1";
+/// Once it is scheduled, the outcome stands.
 pub(super) const FINISH: &str = "finish.v1";
 
 /// The activities of all workflows.
@@ -53,6 +56,18 @@ impl Activities {
         input: Finish,
     ) -> Result<(), ActivityError> {
         alive(&ctx, self.work.finish(input)).await
+    }
+
+    /// Reads what a run has decided that was closed from outside.
+    #[activity(name = "remains.v1")]
+    pub async fn remains(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: Closed,
+    ) -> Result<Remains, ActivityError> {
+        let client = ctx.client();
+        let reading = async { Ok(remains::read(&client, &input).await?) };
+        alive(&ctx, reading).await
     }
 }
 

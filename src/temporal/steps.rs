@@ -199,6 +199,32 @@ pub struct Finish {
     pub started_at: i64,
 }
 
+/// The input of `end.v1`: a run that was closed from outside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    /// The run's workflow id.
+    pub workflow: WorkflowId,
+    /// Its run id.
+    pub run_id: String,
+    /// When it was closed, in milliseconds since the epoch.
+    pub at: i64,
+    /// By a time-out of the server, and not by somebody.
+    pub timed_out: bool,
+}
+
+/// What came of `remains.v1`: all that a closed run leaves.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Remains {
+    /// Its input.
+    pub start: Start,
+    /// When it started, in milliseconds since the epoch.
+    pub started_at: i64,
+    /// The events that it handed to anybody, in order.
+    pub events: Vec<Event>,
+    /// What may still run at the provider.
+    pub leftover: Leftover,
+}
+
 /// What may still run at the provider when a run ends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -16,6 +16,7 @@
 mod support;
 
 mod access;
+mod closed;
 mod command_line;
 mod compose;
 mod crashes;

@@ -25,6 +25,7 @@ use ring::digest;
 use self::corpus::corpus;
 use crate::support::Space;
 use crate::support::ledger::types;
+use crate::support::process::Process;
 use crate::support::space::image;
 
 /// Bytes that do not compress, and are always the same.
@@ -168,9 +169,31 @@ async fn a_record_too_large_even_for_the_dead_letter_topic_is_parked_without_its
 #[tokio::test]
 async fn a_record_that_grows_when_it_is_unpacked_is_parked_without_its_value() {
     let space = Space::new().await;
-    let topics = &space.config.kafka.topics;
-    let _all = space.start(&["all"]);
     let value = vec![0xff; 20 * 1024 * 1024];
+
+    let _all = grow(&space, b"large", &value).await;
+
+    check_truncated(&space, &value).await;
+}
+
+#[tokio::test]
+async fn a_key_that_grows_when_it_is_unpacked_is_left_out_too() {
+    let space = Space::new().await;
+
+    let _all = grow(&space, &vec![b'k'; 20 * 1024 * 1024], b"not avro").await;
+
+    let topics = &space.config.kafka.topics;
+    let left = space.read(&topics.dlq).await.next().await;
+    assert_eq!((left.key.as_ref(), left.value.as_ref()), (None, None));
+    assert_eq!(left.header("dlq.truncated"), Some("true"));
+    assert_eq!(left.header("dlq.key.sha256").unwrap().len(), 64);
+    space.caught_up("intake", &topics.requests).await;
+}
+
+/// Sends a record that is small on its way and large at its end, and a good one behind it.
+async fn grow(space: &Space, key: &[u8], value: &[u8]) -> Process {
+    let topics = &space.config.kafka.topics;
+    let all = space.start(&["all"]);
     let producer: FutureProducer = ClientConfig::new()
         .set("bootstrap.servers", &space.config.kafka.brokers)
         .set("compression.type", "zstd")
@@ -178,15 +201,13 @@ async fn a_record_that_grows_when_it_is_unpacked_is_parked_without_its_value() {
         .create()
         .unwrap();
 
-    let record = FutureRecord::to(&topics.requests)
-        .key("large")
-        .payload(&value);
+    let record = FutureRecord::to(&topics.requests).key(key).payload(value);
     producer.send(record, Timeout::Never).await.unwrap();
 
-    check_truncated(&space, &value).await;
     let next = image("next");
     space.send(&next).await;
     space.story(next.id.as_str()).await;
+    all
 }
 
 async fn check_truncated(space: &Space, value: &[u8]) {

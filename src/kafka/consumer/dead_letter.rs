@@ -11,6 +11,7 @@ use crate::kafka::{Headers, Record};
 /// Our headers; those that an earlier stay on the dead-letter topic left are replaced.
 const PREFIX: &str = "dlq.";
 const LONGEST_ERROR: usize = 1000;
+const TRUNCATED: &str = "dlq.truncated";
 
 /// Parks a record on `topic`, and returns when the brokers have it.
 pub(super) async fn park(
@@ -26,14 +27,16 @@ pub(super) async fn park(
         value: record.value.as_deref(),
         headers: headers(record, rejection, group),
     };
-    match producer.send(message.clone()).await {
-        Ok(()) => Ok(()),
-        // A partition is never blocked by one record: what is too big even here goes without its value.
-        Err(producer::Error::TooLarge { .. }) => Ok(producer.send(without_value(message)).await?),
-        Err(error @ (producer::Error::Refused { .. } | producer::Error::Client(_))) => {
-            Err(error.into())
+    // A partition is never blocked by one record: what is too big even here goes without its value, and if that is not
+    // enough without its key and its own headers.
+    let whole = message.clone();
+    for message in [message, without_value(&whole), bare(&whole)] {
+        match producer.send(message).await {
+            Err(producer::Error::TooLarge { .. }) => {}
+            sent => return Ok(sent?),
         }
     }
+    Err("the dead-letter topic takes not even a record without key and value".into())
 }
 
 /// Returns an error and its causes as one line.
@@ -82,16 +85,31 @@ fn headers(record: &Record, rejection: &Rejection, group: &str) -> Headers {
         .collect()
 }
 
-fn without_value(mut message: Message<'_>) -> Message<'_> {
-    let hash = hex(digest::digest(&digest::SHA256, message.value.unwrap_or_default()).as_ref());
+fn without_value<'a>(whole: &Message<'a>) -> Message<'a> {
+    let mut message = Message {
+        value: None,
+        ..whole.clone()
+    };
+    message.headers.extend([
+        (TRUNCATED.to_owned(), Some(b"true".to_vec())),
+        ("dlq.sha256".to_owned(), hash(whole.value)),
+    ]);
+    message
+}
+
+fn bare<'a>(whole: &Message<'a>) -> Message<'a> {
+    let mut message = without_value(whole);
+    message.key = None;
+    message.headers.retain(|(name, _)| name.starts_with(PREFIX));
     message
         .headers
-        .push(("dlq.truncated".to_owned(), Some(b"true".to_vec())));
+        .push(("dlq.key.sha256".to_owned(), hash(whole.key)));
     message
-        .headers
-        .push(("dlq.sha256".to_owned(), Some(hash.into_bytes())));
-    message.value = None;
-    message
+}
+
+fn hash(bytes: Option<&[u8]>) -> Option<Vec<u8>> {
+    let hash = digest::digest(&digest::SHA256, bytes.unwrap_or_default());
+    Some(hex(hash.as_ref()).into_bytes())
 }
 
 #[cfg(test)]

@@ -149,9 +149,14 @@ impl<H: Handler> Settler<H> {
             error: rejection.error.as_ref(),
         }
         .emit();
-        self.persist(record, leave, |_| async {
-            let told = self.handler.parked(record, rejection).await;
-            told.map_err(|error| (Cause::KafkaUnavailable, error))
+        self.persist(record, leave, |tries| async move {
+            let telling = AssertUnwindSafe(self.handler.parked(record, rejection)).catch_unwind();
+            match telling.await {
+                Ok(told) => told.map_err(|error| (Cause::KafkaUnavailable, error)),
+                Err(_) if tries < PANICS => Err((Cause::Panicked, "the handler panicked".into())),
+                // The record is parked; that nobody is told is the lesser evil.
+                Err(_) => Ok(()),
+            }
         })
         .await
     }

@@ -1,0 +1,118 @@
+//! `remains.v1`: what a run has decided that was closed from outside (contract, section 3, rule 9).
+//!
+//! An event is on a topic only if it stands in the input of a scheduled activity, or in the input that a run goes on
+//! from. So all that anybody may have seen is in the closed history, and nothing that follows from it can differ.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, anyhow};
+use serde::de::DeserializeOwned;
+use temporalio_client::tonic::IntoRequest as _;
+use temporalio_client::{Client, NamespacedClient as _};
+use temporalio_common::protos::temporal::api::common::v1::{Payloads, WorkflowExecution};
+use temporalio_common::protos::temporal::api::history::v1::{
+    HistoryEvent, history_event::Attributes,
+};
+use temporalio_common::protos::temporal::api::workflowservice::v1::GetWorkflowExecutionHistoryRequest;
+
+use super::activities::{FETCH, FINISH, SUBMIT};
+use super::steps::{Closed, Fetch, Finish, Leftover, Remains, Start, Submit};
+use crate::domain::Event;
+
+/// Reads what is left of a closed run.
+pub(super) async fn read(client: &Client, closed: &Closed) -> Result<Remains, anyhow::Error> {
+    let mut remains = Collected::default();
+    let mut page = Vec::new();
+    loop {
+        let request = GetWorkflowExecutionHistoryRequest {
+            namespace: client.namespace(),
+            execution: Some(WorkflowExecution {
+                workflow_id: closed.workflow.to_string(),
+                run_id: closed.run_id.clone(),
+            }),
+            next_page_token: page,
+            ..GetWorkflowExecutionHistoryRequest::default()
+        };
+        let answer = client
+            .connection()
+            .workflow_service()
+            .get_workflow_execution_history(request.into_request())
+            .await
+            .context("the history was not read")?
+            .into_inner();
+        for event in answer.history.unwrap_or_default().events {
+            remains.add(event)?;
+        }
+        page = answer.next_page_token;
+        if page.is_empty() {
+            return remains.done();
+        }
+    }
+}
+
+#[derive(Default)]
+struct Collected {
+    start: Option<(Start, i64)>,
+    events: BTreeMap<i32, Event>,
+    leftover: Option<Leftover>,
+}
+
+impl Collected {
+    fn add(&mut self, event: HistoryEvent) -> Result<(), anyhow::Error> {
+        match event.attributes {
+            Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => {
+                let start: Start = input(started.input)?;
+                let at = event.event_time.unwrap_or_default();
+                let millis = at.seconds * 1000 + i64::from(at.nanos) / 1_000_000;
+                self.keep(&start.journal.unconfirmed);
+                self.start = Some((start, millis));
+            }
+            Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => {
+                let name = scheduled.activity_type.unwrap_or_default().name;
+                match name.as_str() {
+                    SUBMIT => {
+                        let submit: Submit = input(scheduled.input)?;
+                        self.keep(&submit.handed.events);
+                        self.leftover = Some(Leftover::Unknown);
+                    }
+                    FETCH => {
+                        let fetch: Fetch = input(scheduled.input)?;
+                        self.keep(&fetch.handed.events);
+                        self.leftover = Some(Leftover::Job(fetch.job));
+                    }
+                    FINISH => {
+                        let finish: Finish = input(scheduled.input)?;
+                        self.keep(&finish.handed.events);
+                        self.leftover = Some(finish.leftover);
+                    }
+                    other => return Err(anyhow!("an activity {other} of another version")),
+                }
+            }
+            Some(_) | None => {}
+        }
+        Ok(())
+    }
+
+    /// Copies of an event are alike, whoever was handed them.
+    fn keep(&mut self, events: &[Event]) {
+        for event in events {
+            self.events.insert(event.sequence, event.clone());
+        }
+    }
+
+    fn done(self) -> Result<Remains, anyhow::Error> {
+        let (start, started_at) = self.start.context("a history without a beginning")?;
+        Ok(Remains {
+            start,
+            started_at,
+            events: self.events.into_values().collect(),
+            leftover: self.leftover.unwrap_or(Leftover::None),
+        })
+    }
+}
+
+fn input<T: DeserializeOwned>(payloads: Option<Payloads>) -> Result<T, anyhow::Error> {
+    let payloads = payloads.unwrap_or_default().payloads;
+    let payload = payloads.first().context("an input is missing")?;
+    serde_json::from_slice(&payload.data).context("an input is not what this version reads")
+}

@@ -1,0 +1,172 @@
+//! Finds runs that were closed from outside, and has each of them ended (contract, section 3, rule 8).
+//!
+//! Every worker looks; of all that find a run, one starts its end. A new worker looks back over the whole retention
+//! once, so that what was closed while none ran is found too.
+
+use std::collections::HashSet;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use chrono::{DateTime, Utc};
+use futures::StreamExt as _;
+use temporalio_client::errors::WorkflowStartError;
+use temporalio_client::tonic::{Code, IntoRequest as _};
+use temporalio_client::{
+    NamespacedClient as _, WorkflowExecutionStatus, WorkflowIdReusePolicy, WorkflowListOptions,
+    WorkflowStartOptions,
+};
+use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
+use temporalio_common::protos::temporal::api::enums::v1::HistoryEventFilterType;
+use temporalio_common::protos::temporal::api::failure::v1::failure::FailureInfo;
+use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
+use temporalio_common::protos::temporal::api::workflowservice::v1::GetWorkflowExecutionHistoryRequest;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::client::{Error, Temporal, answered};
+use super::steps::Closed;
+use super::workflows::end::End;
+use super::workflows::generation;
+use crate::domain::WorkflowId;
+use crate::telemetry::events::RunSwept;
+
+/// Visibility may be late by so much.
+const OVERLAP: Duration = Duration::from_secs(600);
+
+/// Looks every `pause` until `stop`.
+pub(crate) async fn run(temporal: &Temporal, pause: Duration, stop: &CancellationToken) {
+    let mut since = UNIX_EPOCH;
+    let mut ended = HashSet::new();
+    let mut failures = 0_u32;
+    while !stop.is_cancelled() {
+        let began = SystemTime::now();
+        match look(temporal, since, &mut ended).await {
+            Ok(()) => {
+                since = began - OVERLAP;
+                failures = 0;
+            }
+            Err(error) => {
+                failures += 1;
+                if failures.is_power_of_two() {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        failures,
+                        "closed runs were not looked for"
+                    );
+                }
+            }
+        }
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+/// Has every run ended that was closed from outside since then; `ended` are those that need no second look.
+async fn look(
+    temporal: &Temporal,
+    since: SystemTime,
+    ended: &mut HashSet<String>,
+) -> Result<(), Error> {
+    let since = DateTime::<Utc>::from(since).to_rfc3339();
+    let query = format!(
+        "WorkflowType = '{}' AND TaskQueue = '{}' AND CloseTime >= '{since}' \
+         AND ExecutionStatus IN ('Terminated', 'TimedOut', 'Failed')",
+        generation::NAME,
+        temporal.task_queue(),
+    );
+    let mut found = temporal
+        .client()
+        .list_workflows(query, WorkflowListOptions::default());
+    let mut seen = HashSet::new();
+    while let Some(run) = found.next().await {
+        let run = run.map_err(answered)?;
+        seen.insert(run.run_id().to_owned());
+        if !ended.contains(run.run_id()) {
+            // An id that is none of ours was not started by us.
+            if let Some(workflow) = WorkflowId::parse(run.id()) {
+                end(temporal, &workflow, run.run_id()).await?;
+            }
+            ended.insert(run.run_id().to_owned());
+        }
+    }
+    // What is not listed any more is behind the time that is looked at.
+    ended.retain(|run| seen.contains(run));
+    Ok(())
+}
+
+/// Starts the end of a run, unless it has ended by itself or its id has a newer run.
+async fn end(temporal: &Temporal, workflow: &WorkflowId, run_id: &str) -> Result<(), Error> {
+    let Some(described) = temporal.describe(workflow).await? else {
+        return Ok(());
+    };
+    if described.run_id() != run_id || is_finished(temporal, workflow, run_id).await? {
+        return Ok(());
+    }
+    let closed = Closed {
+        workflow: workflow.clone(),
+        run_id: run_id.to_owned(),
+        at: millis(described.close_time()),
+        timed_out: described.status() == WorkflowExecutionStatus::TimedOut,
+    };
+    let swept = RunSwept {
+        workflow: workflow.as_str(),
+        timed_out: closed.timed_out,
+    };
+    let options =
+        WorkflowStartOptions::new(temporal.task_queue(), format!("end/{workflow}/{run_id}"))
+            .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
+            .build();
+    match temporal
+        .client()
+        .start_workflow(End::run, closed.clone(), options)
+        .await
+    {
+        Ok(_) => swept.emit(),
+        // Another worker was faster, or this one before its restart.
+        Err(WorkflowStartError::AlreadyStarted { .. }) => {}
+        Err(error) => return Err(answered(error)),
+    }
+    Ok(())
+}
+
+/// Tells whether a run closed as `finish` lets it: its close event has the failure type of our own end.
+async fn is_finished(
+    temporal: &Temporal,
+    workflow: &WorkflowId,
+    run_id: &str,
+) -> Result<bool, Error> {
+    let client = temporal.client();
+    let request = GetWorkflowExecutionHistoryRequest {
+        namespace: client.namespace(),
+        execution: Some(WorkflowExecution {
+            workflow_id: workflow.to_string(),
+            run_id: run_id.to_owned(),
+        }),
+        history_event_filter_type: HistoryEventFilterType::CloseEvent.into(),
+        ..GetWorkflowExecutionHistoryRequest::default()
+    };
+    let answer = client
+        .connection()
+        .workflow_service()
+        .get_workflow_execution_history(request.into_request())
+        .await;
+    let events = match answer {
+        Ok(answer) => answer.into_inner().history.unwrap_or_default().events,
+        // Its retention ended between two looks.
+        Err(status) if status.code() == Code::NotFound => return Ok(true),
+        Err(status) => return Err(answered(status)),
+    };
+    Ok(events.iter().any(|event| match &event.attributes {
+        Some(Attributes::WorkflowExecutionFailedEventAttributes(failed)) => {
+            let info = failed.failure.as_ref().and_then(|failure| failure.failure_info.as_ref());
+            matches!(info, Some(FailureInfo::ApplicationFailureInfo(info)) if info.r#type == generation::FAILED)
+        }
+        Some(_) | None => false,
+    }))
+}
+
+fn millis(time: Option<SystemTime>) -> i64 {
+    let gone = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    i64::try_from(gone.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,203 @@
+//! `end.v1`: gives a run its outcome that was closed from outside (contract, section 3, rule 9).
+
+#![deny(clippy::disallowed_methods)]
+
+use std::time::Duration;
+
+use temporalio_common::RetryPolicy;
+use temporalio_macros::{workflow, workflow_methods};
+use temporalio_sdk::{ActivityOptions, TimerOptions, WorkflowContext, WorkflowResult};
+
+use crate::domain::{ErrorCode, EventError, EventType, Journal, Outcome};
+use crate::temporal::activities::Activities;
+use crate::temporal::steps::{Closed, Finish, Handed, Remains};
+
+/// The type by which an end is known.
+pub const NAME: &str = "end.v1";
+/// Longest read of a history.
+const READ_TRY: Duration = Duration::from_secs(60);
+/// As in `generation.v1`.
+const FINISH_TRY: Duration = Duration::from_secs(300);
+const HEARTBEAT: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Pause before an activity is scheduled again, should it ever fail for good.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// The end of one closed run.
+#[workflow]
+#[derive(Default)]
+pub struct End;
+
+#[workflow_methods]
+impl End {
+    /// Reads what the run had decided, decides what is missing, and publishes all of it.
+    #[run(name = "end.v1")]
+    pub async fn run(ctx: &mut WorkflowContext<Self>, closed: Closed) -> WorkflowResult<EventType> {
+        let remains = loop {
+            let options = options(READ_TRY);
+            if let Ok(remains) = ctx
+                .execute_activity(Activities::remains, closed.clone(), options)
+                .await
+            {
+                break remains;
+            }
+            ctx.timer(TimerOptions::builder(AGAIN).build()).await;
+        };
+        let finish = decide(&closed, remains);
+        let outcome = finish.handed.events.last().map(|event| event.kind_of_event);
+        while ctx
+            .execute_activity(Activities::finish, finish.clone(), options(FINISH_TRY))
+            .await
+            .is_err()
+        {
+            ctx.timer(TimerOptions::builder(AGAIN).build()).await;
+        }
+        Ok(outcome.unwrap_or(EventType::Failed))
+    }
+}
+
+/// Adds what the run did not come to decide: its beginning and its end. A terminal event that is there stands.
+fn decide(closed: &Closed, remains: Remains) -> Finish {
+    let identity = remains.start.identity(&closed.run_id);
+    let next = remains.events.last().map_or(0, |event| event.sequence + 1);
+    let over = remains
+        .events
+        .last()
+        .is_some_and(|event| event.kind_of_event.is_terminal());
+    let mut journal = Journal {
+        next: next.max(remains.start.journal.next),
+        unconfirmed: remains.events,
+        outcome: None,
+    };
+    if !over {
+        journal.open(&identity, remains.started_at);
+        let (code, why) = if closed.timed_out {
+            (
+                ErrorCode::TimedOut,
+                "Temporal's own time-out came before the outcome",
+            )
+        } else {
+            (ErrorCode::Terminated, "the workflow was ended from outside")
+        };
+        let failed = Outcome::Failed(EventError::new(code, why, true));
+        journal.close(&identity, closed.at, failed);
+    }
+    Finish {
+        handed: Handed {
+            workflow: closed.workflow.clone(),
+            events: journal.unconfirmed,
+            traceparent: remains.start.traceparent,
+        },
+        leftover: remains.leftover,
+        spec: remains.start.spec,
+        started_at: remains.started_at,
+    }
+}
+
+fn options(try_for: Duration) -> ActivityOptions {
+    ActivityOptions::with_start_to_close_timeout(try_for)
+        .heartbeat_timeout(HEARTBEAT)
+        .retry_policy(
+            RetryPolicy::builder()
+                .initial_interval(Duration::from_secs(1))
+                .backoff_coefficient(2.0)
+                .maximum_interval(LONGEST_PAUSE)
+                .build(),
+        )
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::domain::{Event, Progress, Spec, VideoSpec};
+    use crate::temporal::steps::{Leftover, Start};
+
+    fn closed(timed_out: bool) -> Closed {
+        Closed {
+            workflow: Start::clone(&start()).request.run(0),
+            run_id: "run".to_owned(),
+            at: 90,
+            timed_out,
+        }
+    }
+
+    fn start() -> Start {
+        Start {
+            request: "r".to_owned().try_into().unwrap(),
+            retry: 0,
+            batch: None,
+            user: "u".to_owned().try_into().unwrap(),
+            spec: Spec::Video(VideoSpec::default()),
+            metadata: BTreeMap::new(),
+            notify: None,
+            timeout_ms: 1000,
+            steps: Config::load(|_| None).unwrap().intake.steps,
+            fetch_queue: "f".to_owned(),
+            traceparent: None,
+            journal: Journal::default(),
+        }
+    }
+
+    fn ended(events: Vec<Event>, timed_out: bool) -> Vec<Event> {
+        let remains = Remains {
+            start: start(),
+            started_at: 10,
+            events,
+            leftover: Leftover::None,
+        };
+        decide(&closed(timed_out), remains).handed.events
+    }
+
+    fn decided(run: impl FnOnce(&mut Journal)) -> Vec<Event> {
+        let mut journal = Journal::default();
+        journal.open(&start().identity("run"), 10);
+        run(&mut journal);
+        journal.unconfirmed
+    }
+
+    #[test]
+    fn a_run_that_decided_nothing_gets_a_beginning_and_an_end() {
+        let events = ended(Vec::new(), false);
+
+        let told: Vec<_> = events
+            .iter()
+            .map(|event| (event.sequence, event.kind_of_event, event.occurred_at))
+            .collect();
+        assert_eq!(
+            told,
+            [(0, EventType::Started, 10), (1, EventType::Failed, 90)]
+        );
+        assert_eq!(events, [decided(|_| {}), vec![events[1].clone()]].concat());
+        let code = |events: &[Event]| events.last().unwrap().error.clone().unwrap().code;
+        assert_eq!(code(&events), ErrorCode::Terminated);
+        assert_eq!(code(&ended(Vec::new(), true)), ErrorCode::TimedOut);
+    }
+
+    #[test]
+    fn the_end_comes_behind_what_was_decided() {
+        let progress = Progress {
+            percent: 10,
+            stage: "s".to_owned(),
+            message: None,
+        };
+        let before = decided(|journal| journal.progress(&start().identity("run"), 20, &progress));
+
+        let events = ended(before.clone(), false);
+
+        assert_eq!(events[..2], before);
+        assert_eq!(events[2].sequence, 2);
+        assert_eq!(events[2].kind_of_event, EventType::Failed);
+    }
+
+    #[test]
+    fn an_outcome_that_was_decided_stands() {
+        let before =
+            decided(|journal| journal.close(&start().identity("run"), 20, Outcome::Cancelled));
+
+        assert_eq!(ended(before.clone(), false), before);
+    }
+}

@@ -1,0 +1,175 @@
+//! Runs that are closed from outside: terminated at any moment, or timed out by the server.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use genflow::domain::{ErrorCode, EventType, Request};
+use genflow::temporal::steps::Start;
+use genflow::temporal::workflows::generation::Generation;
+use genflow::worker::fetch_queue;
+use serde_json::json;
+use temporalio_client::{
+    Client, ClientOptions, Connection, ConnectionOptions, WorkflowDescribeOptions,
+    WorkflowStartOptions, WorkflowTerminateOptions,
+};
+
+use crate::support::broker::Broker;
+use crate::support::engines::engines;
+use crate::support::ledger::types;
+use crate::support::space::{image, script};
+use crate::support::{Space, eventually};
+
+const OFTEN: (&str, &str) = ("SWEEP_INTERVAL", "300ms");
+
+async fn client(space: &Space) -> Client {
+    let options = ConnectionOptions::new(space.config.temporal.url.clone())
+        .identity("test".to_owned())
+        .build();
+    let connection = Connection::connect(options).await.unwrap();
+    Client::new(connection, ClientOptions::new("default").build()).unwrap()
+}
+
+async fn terminate(client: &Client, request: &Request) {
+    let handle = client.get_workflow_handle::<Generation>(request.id.to_string());
+    handle
+        .terminate(WorkflowTerminateOptions::builder().build())
+        .await
+        .ok();
+}
+
+/// Terminates the run when its history has that length; it may be over by then.
+async fn terminate_at(client: &Client, request: &Request, length: usize) {
+    let handle = client.get_workflow_handle::<Generation>(request.id.to_string());
+    eventually("the history grows", async || {
+        let described = handle
+            .describe(WorkflowDescribeOptions::default())
+            .await
+            .ok()?;
+        (described.history_length() >= length || described.close_time().is_some()).then_some(())
+    })
+    .await;
+    terminate(client, request).await;
+}
+
+#[tokio::test]
+async fn a_run_that_is_terminated_at_any_moment_has_one_outcome() {
+    let space = Space::with(&[OFTEN]).await;
+    let _all = space.start(&["all"]);
+    let client = client(&space).await;
+    // A happy run has some twenty events in its history.
+    let requests: Vec<_> = (1..=24).map(|_| image("terminated")).collect();
+    for request in &requests {
+        space.send(request).await;
+    }
+    let moments = requests.iter().zip(1..);
+    join_all(moments.map(|(request, at)| terminate_at(&client, request, at))).await;
+
+    let mut outcomes = Vec::new();
+    for request in &requests {
+        let events = space.story(request.id.as_str()).await;
+        let last = events.last().unwrap();
+        if let Some(error) = &last.error {
+            assert_eq!(error.code, ErrorCode::Terminated);
+        }
+        outcomes.push(*types(&events).last().unwrap());
+        assert!(space.bill(request.id.as_str()).await.accepted <= 1);
+    }
+    assert!(outcomes.contains(&EventType::Failed), "{outcomes:?}");
+    let results = space
+        .read(&space.config.kafka.topics.results)
+        .await
+        .all()
+        .await;
+    let keys: std::collections::BTreeSet<_> =
+        results.iter().map(|record| record.key.clone()).collect();
+    assert_eq!(keys.len(), requests.len());
+}
+
+#[tokio::test]
+async fn the_job_of_a_terminated_run_is_ended_also_when_no_worker_was_there() {
+    let space = Space::with(&[OFTEN]).await;
+    let _intake = space.start(&["intake"]);
+    let mut worker = space.start(&["worker"]);
+    let request = script(image("orphan"), &json!({"stuck": true}));
+    space.send(&request).await;
+    eventually("the job runs", async || {
+        (space.bill(request.id.as_str()).await.accepted == 1).then_some(())
+    })
+    .await;
+    worker.signal(rustix::process::Signal::KILL);
+    worker.ended().await;
+    terminate(&client(&space).await, &request).await;
+
+    let _next = space.start(&["worker"]);
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&EventType::Failed));
+    assert_eq!(space.bill(request.id.as_str()).await.statuses, ["canceled"]);
+}
+
+#[tokio::test]
+async fn an_outcome_that_was_decided_while_kafka_was_away_stands_after_a_termination() {
+    let mut broker = Broker::beside(engines()).await;
+    let space = Space::with(&[OFTEN, ("KAFKA_BROKERS", &broker.address)]).await;
+    let _all = space.start(&["all"]);
+    let request = script(image("finishing"), &json!({"seconds": 2.0}));
+    space.send(&request).await;
+    eventually("the job runs", async || {
+        (space.bill(request.id.as_str()).await.accepted == 1).then_some(())
+    })
+    .await;
+    broker.dies().await;
+    let temporal = space.temporal().await;
+    let workflow = request.id.run(0);
+    eventually("the run finishes", async || {
+        let status = temporal.status(&workflow).await.unwrap().unwrap();
+        (status.state == "finishing").then_some(())
+    })
+    .await;
+    terminate(&client(&space).await, &request).await;
+    broker.comes_back(&space.config.kafka).await;
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&EventType::Completed));
+    assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
+}
+
+#[tokio::test]
+async fn a_run_that_the_server_timed_out_fails_and_its_job_is_ended() {
+    let space = Space::with(&[OFTEN]).await;
+    let _worker = space.start(&["worker"]);
+    let request = script(image("timed-out"), &json!({"stuck": true}));
+    let start = Start {
+        request: request.id.clone(),
+        retry: 0,
+        batch: None,
+        user: request.user.clone(),
+        spec: request.spec.clone(),
+        metadata: request.metadata.clone(),
+        notify: None,
+        timeout_ms: 600_000,
+        steps: space.config.intake.steps,
+        fetch_queue: fetch_queue(&space.config.temporal.task_queue),
+        traceparent: None,
+        journal: genflow::domain::Journal::default(),
+    };
+    let queue = space.config.temporal.task_queue.clone();
+    let options = WorkflowStartOptions::new(queue, request.id.to_string())
+        .execution_timeout(Duration::from_secs(3))
+        .build();
+    let client = client(&space).await;
+    client
+        .start_workflow(Generation::run, start, options)
+        .await
+        .unwrap();
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&EventType::Failed));
+    let error = events.last().unwrap().error.clone().unwrap();
+    assert_eq!(error.code, ErrorCode::TimedOut);
+    eventually("the job is ended", async || {
+        let bill = space.bill(request.id.as_str()).await;
+        (bill.statuses == ["canceled"]).then_some(())
+    })
+    .await;
+}
