@@ -50,7 +50,7 @@ const WINDOW_OF_RETENTION: f64 = 0.9;
 /// Runs `roles` until `stop`, serving health and metrics on `listener`, or until one of them ends; then the others stop too.
 ///
 /// # Errors
-/// The first role that failed; or the drain took longer than the grace period.
+/// Settings that intake cannot do with; the first role that failed; or the drain took longer than the grace period.
 pub async fn run(
     config: Config,
     roles: Roles,
@@ -58,6 +58,9 @@ pub async fn run(
     metrics: telemetry::Handle,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    if roles.intake {
+        config.intake.check_access()?;
+    }
     let simulator = simulate(&config, roles).await?;
     let config = Arc::new(
         simulator

@@ -7,8 +7,8 @@ use temporalio_client::errors::{WorkflowInteractionError, WorkflowStartError};
 use temporalio_client::tonic::{self, Code, IntoRequest as _};
 use temporalio_client::{
     Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient as _, Priority,
-    WorkflowCancelOptions, WorkflowDescribeOptions, WorkflowHandle, WorkflowIdReusePolicy,
-    WorkflowQueryOptions, WorkflowStartOptions,
+    WorkflowCancelOptions, WorkflowDescribeOptions, WorkflowExecutionDescription, WorkflowHandle,
+    WorkflowIdReusePolicy, WorkflowQueryOptions, WorkflowStartOptions,
 };
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
     CountWorkflowExecutionsRequest, DescribeNamespaceRequest,
@@ -56,6 +56,8 @@ pub enum Cancelled {
     Over,
     /// No run has the id yet; now a claim has it.
     Claimed,
+    /// It is not a run of the user who may ask; nothing was done.
+    OthersRun,
 }
 
 /// Why the server did not do it.
@@ -253,13 +255,25 @@ impl Temporal {
 
     /// Asks a request's run to end; an id that nobody has yet is claimed, so that its request never starts.
     ///
+    /// With `only`, what is not a run of that user is left alone. A free id may be claimed on anyone's behalf: whose it
+    /// will be nobody can say yet, just as anyone may take it by a request of their own.
+    ///
     /// # Errors
     /// When the server did not decide.
-    pub async fn cancel(&self, request: &RequestId, reason: &str) -> Result<Cancelled, Error> {
+    pub async fn cancel(
+        &self,
+        request: &RequestId,
+        reason: &str,
+        only: Option<&str>,
+    ) -> Result<Cancelled, Error> {
         let workflow = request.run(0);
         for _ in 0..STARTS {
             let handle = self.handle(&workflow);
             match handle.describe(WorkflowDescribeOptions::default()).await {
+                // Not beforehand: a run may have started since.
+                Ok(described) if only.is_some_and(|user| is_others(&described, user)) => {
+                    return Ok(Cancelled::OthersRun);
+                }
                 // Temporal answers Ok to the cancel of a closed run, so look first.
                 Ok(described) if described.close_time().is_some() => return Ok(Cancelled::Over),
                 Ok(_) => {
@@ -356,24 +370,6 @@ impl Temporal {
         Ok(described.run_id().to_owned())
     }
 
-    /// Returns the tenant of the run of that id, if there is one; a claim has none.
-    ///
-    /// # Errors
-    /// When the server did not answer.
-    pub async fn user(&self, workflow: &WorkflowId) -> Result<Option<String>, Error> {
-        match self
-            .handle(workflow)
-            .describe(WorkflowDescribeOptions::default())
-            .await
-        {
-            Ok(described) => Ok(described
-                .search_attributes()
-                .get(&SearchAttributeKey::keyword(GEN_USER))),
-            Err(WorkflowInteractionError::NotFound(_)) => Ok(None),
-            Err(error) => Err(answered(error)),
-        }
-    }
-
     /// Counts the runs that a visibility query finds.
     ///
     /// # Errors
@@ -437,6 +433,15 @@ impl Temporal {
         self.client
             .get_workflow_handle::<Generation>(workflow.to_string())
     }
+}
+
+/// Tells whether a run is not `user`'s. A claim is nobody's, and there is nothing to be done to it.
+fn is_others(described: &WorkflowExecutionDescription, user: &str) -> bool {
+    if described.workflow_type() == claimed::NAME {
+        return false;
+    }
+    let key = SearchAttributeKey::<String>::keyword(GEN_USER);
+    described.search_attributes().get(&key).as_deref() != Some(user)
 }
 
 fn identity() -> String {
