@@ -1,12 +1,13 @@
 //! Composition: which roles run, how they stop, who waits for whom. No logic.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Health};
@@ -44,6 +45,9 @@ const NOTIFIER: &str = "notifier";
 const COMMAND_CONCURRENCY: usize = 8;
 /// Pauses between tries to connect, while a server is not there yet.
 const RECONNECT: Duration = Duration::from_secs(1);
+/// How often a worker looks whether its server is there, and how long it waits for the answer.
+const LOOK: Duration = Duration::from_secs(5);
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Nine tenths of the retention: an id is remembered for as long as the namespace keeps closed runs.
 const WINDOW_OF_RETENTION: f64 = 0.9;
 
@@ -282,8 +286,23 @@ async fn work(
     let Some(temporal) = connected(config, WORKER, health, stop).await else {
         return Ok(());
     };
-    health.ready(WORKER);
-    worker::run(config, &temporal, parts.publisher.clone(), stop.clone()).await
+    let working = worker::run(config, &temporal, parts.publisher.clone(), stop.clone());
+    tokio::select! {
+        ended = working => ended,
+        never = watch(&temporal, health) => match never {},
+    }
+}
+
+/// Says for ever whether the worker's server answers: its polls tell nobody when it does not.
+async fn watch(temporal: &Temporal, health: &Health) -> Infallible {
+    loop {
+        match timeout(LOOK_TIMEOUT, temporal.retention()).await {
+            Ok(Ok(_)) => health.ready(WORKER),
+            Ok(Err(error)) => health.not_ready(WORKER, &error.to_string()),
+            Err(_) => health.not_ready(WORKER, "the Temporal server does not answer"),
+        }
+        sleep(LOOK).await;
+    }
 }
 
 async fn notifier(
@@ -368,7 +387,7 @@ async fn persist<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
             () = stop.cancelled() => return None,
         }
         tokio::select! {
-            () = tokio::time::sleep(RECONNECT) => {}
+            () = sleep(RECONNECT) => {}
             () = stop.cancelled() => return None,
         }
     }

@@ -1,6 +1,7 @@
 //! The consumer under load and in trouble: members that come, go and die, engines that are away, a wrong deploy.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
 use genflow::domain::{EventType, Request};
@@ -13,7 +14,7 @@ use crate::support::gate::Gate;
 use crate::support::ledger::types;
 use crate::support::process::Process;
 use crate::support::space::image;
-use crate::support::{Space, eventually};
+use crate::support::{SOON, Space, eventually, eventually_within};
 
 /// A role and its pages.
 struct Watched {
@@ -60,8 +61,9 @@ async fn while_temporal_is_away_records_wait_and_nothing_is_parked() {
     let space = Space::new().await;
     let gate = Gate::before(&space.engines.temporal).await;
     let address = gate.address.to_string();
-    let intake = Watched::start(&space, "intake", &[("TEMPORAL_HOST", &address)]);
-    let _worker = space.start(&["worker"]);
+    let away = [("TEMPORAL_HOST", address.as_str())];
+    let intake = Watched::start(&space, "intake", &away);
+    let worker = Watched::start(&space, "worker", &away);
     let first = image("before");
     space.send(&first).await;
     space.story(first.id.as_str()).await;
@@ -77,6 +79,9 @@ async fn while_temporal_is_away_records_wait_and_nothing_is_parked() {
         space.config.kafka.topics.requests
     );
     intake.says("metrics", &format!("{paused} 1")).await;
+    worker
+        .says("readyz", "\"role\":\"worker\",\"ready\":false")
+        .await;
     assert_eq!(parked(&space).await, 0);
     gate.open();
 
@@ -84,6 +89,9 @@ async fn while_temporal_is_away_records_wait_and_nothing_is_parked() {
         let events = space.story(request.id.as_str()).await;
         assert_eq!(types(&events).last(), Some(&EventType::Completed));
     }
+    worker
+        .says("readyz", "\"role\":\"worker\",\"ready\":true")
+        .await;
     intake
         .says("readyz", "\"role\":\"intake\",\"ready\":true")
         .await;
@@ -160,12 +168,14 @@ async fn come_go_and_die(protocol: &str, deaths: &[usize]) {
     stream::iter(&requests)
         .for_each_concurrent(64, |request| space.send(request))
         .await;
+    let limit = SOON + Duration::from_millis(50) * u32::try_from(count).unwrap();
     let start = || space.start_with(&["intake"], &[("KAFKA_GROUP_PROTOCOL", protocol)]);
     let mut members = vec![start(), start(), start()];
 
     for step in 1..STEPS {
         let left = u64::try_from(count - count * step / STEPS).unwrap();
-        eventually(&format!("no more than {left} are left"), async || {
+        let what = format!("no more than {left} are left");
+        eventually_within(limit, &what, async || {
             (space.lag("intake", topic).await <= left).then_some(())
         })
         .await;
@@ -178,7 +188,10 @@ async fn come_go_and_die(protocol: &str, deaths: &[usize]) {
         }
         members.push(start());
     }
-    space.caught_up("intake", topic).await;
+    eventually_within(limit, "none is left", async || {
+        (space.lag("intake", topic).await == 0).then_some(())
+    })
+    .await;
 
     let temporal = space.temporal().await;
     let ours = format!("TaskQueue = '{}'", space.config.temporal.task_queue);

@@ -26,7 +26,16 @@ pub(crate) async fn within<T>(limit: Duration, what: &str, future: impl Future<O
 }
 
 /// Waits until `check` gives a value, at most [`SOON`].
-pub(crate) async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, check: impl AsyncFnMut() -> Option<T>) -> T {
+    eventually_within(SOON, what, check).await
+}
+
+/// The same with another limit, for what is long by nature.
+pub(crate) async fn eventually_within<T>(
+    limit: Duration,
+    what: &str,
+    mut check: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let polling = async {
         loop {
             if let Some(value) = check().await {
@@ -35,5 +44,5 @@ pub(crate) async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Op
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    within(SOON, what, polling).await
+    within(limit, what, polling).await
 }

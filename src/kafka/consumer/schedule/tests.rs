@@ -1,3 +1,5 @@
+//! The schedule by example, and as a random member of a random group.
+
 use super::*;
 
 fn schedule(partitions: std::ops::Range<i32>) -> Schedule<u32> {

@@ -1,0 +1,243 @@
+//! The loop of a consumer: takes records, starts what may run, pauses and resumes, drains.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Message as _};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::group::{Context, Group};
+use super::settle::{Settled, Settler};
+use super::{Error, Handler, Options, detach};
+use crate::kafka::Record;
+use crate::telemetry::events::{
+    ConsumerPaused, ConsumerStumbled, OldestUnfinished, RecordsInFlight,
+};
+
+/// Records taken and not yet done, for each one that may be handled at once: what waits behind a slow key.
+const TAKEN_PER_SLOT: usize = 64;
+/// How often gauges are told.
+const TICK: Duration = Duration::from_secs(1);
+/// How long as much may be taken as may be until the partitions pause.
+const PAUSE_AFTER: Duration = Duration::from_secs(2);
+/// How long the group has to let a member go that has committed what it did.
+const CLOSE_TIME: Duration = Duration::from_secs(2);
+
+pub(super) struct Flow<H> {
+    options: Options,
+    consumer: Arc<StreamConsumer<Context<Record>>>,
+    group: Arc<Group<Record>>,
+    running: JoinSet<()>,
+    settler: Arc<Settler<H>>,
+    /// Why the partitions are paused, if they are.
+    paused: Option<&'static str>,
+    /// Since when as much is taken as may be.
+    full_since: Option<Instant>,
+    stumbles: u32,
+}
+
+impl<H: Handler> Flow<H> {
+    pub(super) fn new(
+        options: Options,
+        consumer: Arc<StreamConsumer<Context<Record>>>,
+        group: Arc<Group<Record>>,
+        settler: Arc<Settler<H>>,
+    ) -> Self {
+        Self {
+            options,
+            consumer,
+            group,
+            running: JoinSet::new(),
+            settler,
+            paused: None,
+            full_since: None,
+            stumbles: 0,
+        }
+    }
+
+    /// Works until `stop`, or until the group cannot go on.
+    pub(super) async fn until(&mut self, stop: &CancellationToken) -> Result<(), Error> {
+        let consumer = self.consumer.clone();
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            // All arms are cancel-safe: a message that `recv` has not returned stays in librdkafka's queue.
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                Some(_) = self.running.join_next() => {}
+                _ = ticks.tick() => self.tell(),
+                received = consumer.recv(), if self.may_receive() => match received {
+                    Ok(message) => self.take(&message),
+                    Err(source) => self.stumble(source)?,
+                },
+            }
+            self.start_what_may_run();
+            self.pause_or_resume();
+        }
+    }
+
+    fn take(&mut self, message: &BorrowedMessage<'_>) {
+        self.stumbles = 0;
+        let record = detach(message);
+        self.group.schedule().take(
+            message.partition(),
+            message.offset(),
+            message.key(),
+            record.timestamp,
+            record,
+        );
+    }
+
+    fn start_what_may_run(&mut self) {
+        loop {
+            let (running, held) = (self.running.len(), self.settler.held());
+            if running >= self.options.concurrency
+                || running.saturating_sub(held) >= self.settler.brake().limit()
+            {
+                return;
+            }
+            let Some(ticket) = self.group.schedule().next() else {
+                return;
+            };
+            let (settler, group, consumer) = (
+                self.settler.clone(),
+                self.group.clone(),
+                self.consumer.clone(),
+            );
+            self.running.spawn(async move {
+                let settled = settler.settle(&ticket.item, &ticket.leave).await;
+                let topic = &ticket.item.position.topic;
+                group.finish(&ticket, settled == Settled::Done, |partition, offset| {
+                    if let Err(error) = consumer.store_offset(topic, partition, offset) {
+                        // The partition was taken away a moment ago: its new owner reads the record again.
+                        tracing::debug!(partition, offset, %error, "offset not stored");
+                    }
+                });
+            });
+        }
+    }
+
+    /// While enough is taken, nothing more is. Paused partitions give nothing, and must be polled.
+    fn may_receive(&self) -> bool {
+        self.full_since.is_none() || self.paused.is_some()
+    }
+
+    /// Pauses when there is enough to do for a while, or the brake is on, and then goes on polling: a consumer that does
+    /// not poll is put out of its group. Not at once, for a pause throws away what librdkafka has fetched.
+    fn pause_or_resume(&mut self) {
+        let most = self.options.concurrency * TAKEN_PER_SLOT;
+        let taken = self.group.schedule().taken();
+        let fresh = self.group.take_note_of_change();
+        let paused = self.paused.is_some();
+        self.full_since = (taken >= if paused { most / 2 } else { most })
+            .then(|| self.full_since.unwrap_or_else(Instant::now));
+        let full = self
+            .full_since
+            .is_some_and(|since| paused || since.elapsed() > PAUSE_AFTER);
+        // Nothing at work would ever release the brake.
+        let braked = self.settler.brake().pauses(paused).filter(|_| taken > 0);
+        let why = match braked {
+            Some(cause) => Some(cause.as_str()),
+            None => full.then_some("full"),
+        };
+        if why == self.paused && !(why.is_some() && fresh) {
+            return;
+        }
+        let done = self.consumer.assignment().and_then(|all| match why {
+            Some(_) => self.consumer.pause(&all),
+            None => self.consumer.resume(&all),
+        });
+        if let Err(error) = done {
+            tracing::debug!(%error, why, "partitions not paused or resumed");
+            return;
+        }
+        if let Some(before) = self.paused.filter(|before| why != Some(before)) {
+            self.tell_of_pause(before, false);
+        }
+        if let Some(now) = why.filter(|now| self.paused != Some(now)) {
+            self.tell_of_pause(now, true);
+        }
+        self.paused = why;
+    }
+
+    fn tell_of_pause(&self, cause: &'static str, paused: bool) {
+        ConsumerPaused {
+            topic: &self.options.topic,
+            cause,
+            paused,
+        }
+        .emit();
+    }
+
+    fn tell(&self) {
+        let topic = &self.options.topic;
+        let (taken, oldest) = {
+            let schedule = self.group.schedule();
+            (schedule.taken(), schedule.oldest())
+        };
+        RecordsInFlight {
+            topic,
+            count: taken,
+        }
+        .emit();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let written = oldest.and_then(|millis| u64::try_from(millis).ok());
+        let age = written.and_then(|millis| {
+            now.unwrap_or_default()
+                .checked_sub(Duration::from_millis(millis))
+        });
+        OldestUnfinished {
+            topic,
+            age: age.unwrap_or_default(),
+        }
+        .emit();
+    }
+
+    fn stumble(&mut self, source: KafkaError) -> Result<(), Error> {
+        if let Some((_, reason)) = self.consumer.client().fatal_error() {
+            tracing::error!(reason, "the consumer cannot go on");
+            return Err(Error::Fatal {
+                topic: self.options.topic.clone(),
+                source,
+            });
+        }
+        self.stumbles += 1;
+        ConsumerStumbled {
+            topic: &self.options.topic,
+            error: &source,
+            times: self.stumbles,
+        }
+        .emit();
+        Ok(())
+    }
+
+    /// Finishes what runs, commits, leaves the group. What only waited is left for the next owner.
+    pub(super) async fn drain(mut self) {
+        while self.running.join_next().await.is_some() {}
+        let consumer = self.consumer;
+        let (done, closed) = oneshot::channel::<()>();
+        // Blocks on the brokers, and after a peer's crash until its session is over. A thread and not a task: the
+        // runtime would wait for it at its end.
+        std::thread::spawn(move || {
+            if let Err(error) = consumer.commit_consumer_state(CommitMode::Sync) {
+                tracing::debug!(%error, "nothing more to commit");
+            }
+            consumer.unsubscribe();
+            drop(consumer);
+            drop(done);
+        });
+        if timeout(CLOSE_TIME, closed).await.is_err() {
+            let topic = self.options.topic;
+            tracing::info!(
+                topic,
+                "left the group without its good-bye: it rebalances, and does not answer"
+            );
+        }
+    }
+}
