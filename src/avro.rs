@@ -5,6 +5,7 @@
 //! events and receipts are written and read through serde, whose shape is the schema's.
 //! Knows nothing of the registry: it is given the writer's schema.
 
+mod datum;
 mod fields;
 mod resolve;
 mod write;
@@ -12,12 +13,12 @@ mod write;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 use apache_avro::{Schema, from_value};
 use serde::Serialize;
 
+pub use self::datum::{SchemaError, parse_writer};
 use self::fields::Fields;
 pub use self::write::{write_command, write_request};
 use crate::domain::{
@@ -99,9 +100,6 @@ impl Ours {
     }
 }
 
-/// The longest datum we allocate for in one step; a record is at most 4 MiB (the dead-letter topic's bound).
-const MAX_ALLOCATION: usize = 16 * 1024 * 1024;
-
 /// Splits Confluent-framed bytes into schema id and datum.
 ///
 /// # Errors
@@ -163,7 +161,7 @@ pub fn read_event(writer: &Schema, datum: &[u8]) -> Result<Event, Error> {
 /// # Errors
 /// [`Error::Datum`].
 pub fn to_json(writer: &Schema, datum: &[u8]) -> Result<serde_json::Value, Error> {
-    read_written(writer, datum)?
+    datum::read(writer, datum)?
         .try_into()
         .map_err(|error| Error::Datum(Box::new(error)))
 }
@@ -182,21 +180,8 @@ pub fn write<T: Serialize>(ours: &Ours, value: &T) -> Result<Vec<u8>, Error> {
 }
 
 fn read(writer: &Schema, datum: &[u8], ours: &Ours) -> Result<Value, Error> {
-    let value = read_written(writer, datum)?;
+    let value = datum::read(writer, datum)?;
     resolve::resolve(value, writer, &ours.schema).map_err(|error| Error::Datum(Box::new(error)))
-}
-
-fn read_written(writer: &Schema, datum: &[u8]) -> Result<Value, Error> {
-    apache_avro::util::max_allocation_bytes(MAX_ALLOCATION);
-    let mut rest = datum;
-    let value = GenericDatumReader::builder(writer)
-        .build()
-        .and_then(|reader| reader.read_value(&mut rest))
-        .map_err(|error| Error::Datum(Box::new(error)))?;
-    if !rest.is_empty() {
-        return Err(Error::Unframed("bytes are left over behind the message"));
-    }
-    Ok(value)
 }
 
 fn named(fields: &Fields<'_>) -> Result<Named, Invalid> {

@@ -15,7 +15,7 @@ use schema_registry_converter::async_impl::schema_registry::{
 use schema_registry_converter::error::SRCError;
 use schema_registry_converter::schema_registry_common::{RawError, SchemaType, SuppliedSchema};
 
-use crate::avro::{self, Ours};
+use crate::avro::{self, Ours, SchemaError};
 use crate::http;
 
 /// Why the registry did not help.
@@ -24,9 +24,9 @@ pub enum Error {
     /// It knows no schema of that id.
     #[error("the registry knows no schema {0}")]
     Unknown(u32),
-    /// It knows one that this version cannot parse.
-    #[error("schema {0} of the registry is not Avro that can be read")]
-    Unparsable(u32, #[source] Box<apache_avro::Error>),
+    /// It knows one that this version does not read.
+    #[error("schema {0} of the registry is not one that is read")]
+    Unparsable(u32, #[source] SchemaError),
     /// It did not answer as it should; it may later.
     #[error("the schema registry is unavailable")]
     Unavailable(#[source] SRCError),
@@ -76,10 +76,14 @@ impl Registry {
     /// Returns the schema of that id.
     ///
     /// # Errors
-    /// [`Error::Unknown`] only when the registry said so.
+    /// [`Error::Unknown`] only when the registry said so, or the id is none.
     pub async fn schema(&self, id: u32) -> Result<Arc<Schema>, Error> {
         if let Some(schema) = locked(&self.schemas).get(&id) {
             return Ok(schema.clone());
+        }
+        // Ids are positive ints of 32 bits: of another the registry says in words of its own that it makes no sense.
+        if i32::try_from(id).is_err() {
+            return Err(Error::Unknown(id));
         }
         let found = get_schema_by_id(id, &self.settings)
             .await
@@ -90,9 +94,13 @@ impl Registry {
                     Error::Unavailable(error)
                 }
             })?;
-        let schema = Schema::parse_str(&found.schema)
-            .map_err(|error| Error::Unparsable(id, Box::new(error)))?;
-        let schema = Arc::new(schema);
+        // A JSON schema may parse as Avro.
+        let schema = if found.schema_type == SchemaType::Avro {
+            avro::parse_writer(&found.schema)
+        } else {
+            Err(SchemaError::Kind(format!("{:?}", found.schema_type)))
+        };
+        let schema = Arc::new(schema.map_err(|error| Error::Unparsable(id, error))?);
         locked(&self.schemas).insert(id, schema.clone());
         Ok(schema)
     }
@@ -219,3 +227,6 @@ fn code(error: &SRCError) -> Option<i64> {
 fn is_not_found(error: &SRCError) -> bool {
     matches!(code(error), Some(40401..=40403))
 }
+
+#[cfg(test)]
+mod tests;

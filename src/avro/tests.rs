@@ -1,6 +1,7 @@
 //! Round trips of every branch, and what other versions wrote.
 
 mod bounds;
+mod decode;
 mod versions;
 
 use std::collections::BTreeMap;

@@ -17,13 +17,13 @@ use crate::support::space::image;
 use crate::support::{SOON, Space, eventually, eventually_within};
 
 /// A role and its pages.
-struct Watched {
-    process: Process,
+pub(crate) struct Watched {
+    pub(crate) process: Process,
     pages: String,
 }
 
 impl Watched {
-    fn start(space: &Space, role: &str, settings: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(space: &Space, role: &str, settings: &[(&str, &str)]) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap().to_string();
         drop(free);
@@ -42,8 +42,13 @@ impl Watched {
         }
     }
 
+    pub(crate) async fn status(&self, page: &str) -> u16 {
+        let answer = reqwest::get(format!("{}/{page}", self.pages)).await;
+        answer.unwrap().status().as_u16()
+    }
+
     /// Waits until a page says so.
-    async fn says(&self, page: &str, text: &str) {
+    pub(crate) async fn says(&self, page: &str, text: &str) {
         eventually(&format!("{page} says {text}"), async || {
             self.page(page).await.contains(text).then_some(())
         })
@@ -51,7 +56,7 @@ impl Watched {
     }
 }
 
-async fn parked(space: &Space) -> usize {
+pub(crate) async fn parked(space: &Space) -> usize {
     let mut dlq = space.read(&space.config.kafka.topics.dlq).await;
     dlq.all().await.len()
 }

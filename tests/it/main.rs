@@ -25,5 +25,6 @@ mod dlq;
 mod endings;
 mod flow;
 mod path;
+mod poison;
 mod records;
 mod replay;

@@ -5,6 +5,7 @@ pub(crate) mod engines;
 pub(crate) mod gate;
 pub(crate) mod ledger;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod receiver;
 pub(crate) mod space;
 pub(crate) mod trial;

@@ -176,15 +176,8 @@ fn an_event_type_that_is_repeated_is_notified_of_once() {
 #[test]
 fn a_user_that_is_no_user_id_does_not_go_along_in_the_answer() {
     let name = "u".repeat(1_000_000);
-    let mut value = GenericDatumReader::builder(&REQUEST.schema)
-        .build()
-        .unwrap()
-        .read_value(
-            &mut write_request(&bare(Spec::Image(bare_image())))
-                .unwrap()
-                .as_slice(),
-        )
-        .unwrap();
+    let request = write_request(&bare(Spec::Image(bare_image()))).unwrap();
+    let mut value = datum::read(&REQUEST.schema, &request).unwrap();
     if let Value::Record(fields) = &mut value {
         let user = fields.iter_mut().find(|(field, _)| field == "user_id");
         user.unwrap().1 = Value::String(name);

@@ -89,11 +89,7 @@ fn without(node: &mut Json, fields: &[&str]) {
 /// Writes `request` with another schema: as a producer of another version would.
 fn written_with(writer: &Schema, request: &Request) -> Vec<u8> {
     let datum = write_request(request).unwrap();
-    let mut rest = datum.as_slice();
-    let reader = GenericDatumReader::builder(&REQUEST.schema)
-        .build()
-        .unwrap();
-    let value = reader.read_value(&mut rest).unwrap();
+    let value = datum::read(&REQUEST.schema, &datum).unwrap();
     let value = resolve::resolve(value, &REQUEST.schema, writer).unwrap();
     GenericDatumWriter::builder(writer)
         .build()
@@ -247,8 +243,7 @@ fn a_spec_of_a_later_version_is_not_taken_for_another() {
     push(&mut text["fields"][2], "type", audio);
     let writer = Schema::parse_str(&text.to_string()).unwrap();
     let ours = write_request(&bare(Spec::Image(bare_image()))).unwrap();
-    let reader = GenericDatumReader::builder(&writer).build().unwrap();
-    let Value::Record(mut fields) = reader.read_value(&mut ours.as_slice()).unwrap() else {
+    let Value::Record(mut fields) = datum::read(&writer, &ours).unwrap() else {
         panic!("not a record");
     };
     let prompt = vec![("prompt".to_owned(), Value::String("x".to_owned()))];

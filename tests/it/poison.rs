@@ -1,0 +1,283 @@
+//! Records that can never succeed: each is parked as it came, and what stands behind it is handled.
+//!
+//! Every `dlq.reason` that this version gives is provoked: `undecodable`, `unknown_schema` and `invalid` by the corpus,
+//! `start_refused` and `cancelled_before_start` below, `too_old` and `request_id_conflict` in `records`,
+//! `rate_limited` in `flow`. Nothing gives `unauthorized` yet.
+
+mod corpus;
+mod registry;
+
+use std::collections::BTreeMap;
+
+use genflow::avro;
+use genflow::domain::{
+    Action, BatchItem, BatchSpec, Command, EventType, OnFailure, Spec, Strategy,
+};
+use genflow::kafka::producer::{Message, Producer};
+use genflow::kafka::{Headers, Record};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::util::Timeout;
+use ring::digest;
+
+use self::corpus::corpus;
+use crate::support::Space;
+use crate::support::ledger::types;
+use crate::support::space::image;
+
+/// Bytes that do not compress, and are always the same.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let next = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    let mut bytes: Vec<u8> = (0..length).map(next).collect();
+    bytes[0] = 0xff;
+    bytes
+}
+
+#[tokio::test]
+async fn a_corpus_of_poison_is_parked_as_it_came_and_the_last_good_record_is_handled() {
+    let space = Space::with(&[("DLQ_FUSE", "0")]).await;
+    let topic = &space.config.kafka.topics.requests;
+    let corpus = corpus(&space).await;
+    assert!(corpus.len() >= 60, "{}", corpus.len());
+    let mut all = space.start(&["all"]);
+
+    for (number, (value, _)) in corpus.iter().enumerate() {
+        let key = format!("poison-{number}");
+        space
+            .produce(topic, &key, value.as_deref(), Headers::new())
+            .await;
+    }
+    let last = image("last");
+    space.send(&last).await;
+
+    let events = space.story(last.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&EventType::Completed));
+    space.caught_up("intake", topic).await;
+    let parked = parked(&space).await;
+    assert_eq!(parked.len(), corpus.len());
+    for (number, (value, reason)) in corpus.iter().enumerate() {
+        let key = format!("poison-{number}");
+        let found: Vec<_> = parked
+            .iter()
+            .filter(|record| record.key.as_deref() == Some(key.as_bytes()))
+            .collect();
+        assert_eq!(found.len(), 1, "{key}");
+        assert_eq!(&found[0].value, value, "{key}");
+        let error = found[0].header("dlq.error");
+        assert_eq!(
+            found[0].header("dlq.reason"),
+            Some(*reason),
+            "{key}: {error:?}"
+        );
+    }
+    assert!(
+        all.terminate().await.success(),
+        "it lived through all of it"
+    );
+}
+
+async fn parked(space: &Space) -> Vec<Record> {
+    let mut dlq = space.read(&space.config.kafka.topics.dlq).await;
+    dlq.all().await
+}
+
+#[tokio::test]
+async fn a_record_without_a_key_is_handled_or_parked_like_any() {
+    let space = Space::new().await;
+    let topic = &space.config.kafka.topics.requests;
+    let _all = space.start(&["all"]);
+    let producer = Producer::new(&space.config.kafka, "test").unwrap();
+    let request = image("keyless");
+    let datum = avro::write_request(&request).unwrap();
+    let good = space.framed(topic, &avro::REQUEST, &datum).await;
+
+    for value in [Some(&b"poison"[..]), None, Some(&good)] {
+        let message = Message {
+            topic,
+            value,
+            ..Message::default()
+        };
+        producer.send(message).await.unwrap();
+    }
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&EventType::Completed));
+    space.caught_up("intake", topic).await;
+    let mut left = parked(&space).await;
+    left.sort_by_key(|record| record.value.clone());
+    let left: Vec<_> = left
+        .iter()
+        .map(|record| (record.key.as_deref(), record.value.as_deref()))
+        .collect();
+    assert_eq!(left, [(None, None), (None, Some(&b"poison"[..]))]);
+}
+
+#[tokio::test]
+async fn a_poison_record_as_large_as_can_be_is_parked_with_all_its_bytes() {
+    let space = Space::new().await;
+    let topic = &space.config.kafka.topics.requests;
+    let _all = space.start(&["all"]);
+    // What is left of 1 MiB is for the batch, the key and their lengths.
+    let value = noise(1024 * 1024 - 120);
+
+    space
+        .produce(topic, "large", Some(&value), Headers::new())
+        .await;
+
+    let mut dlq = space.read(&space.config.kafka.topics.dlq).await;
+    let left = dlq.next().await;
+    assert_eq!(left.key.as_deref(), Some(&b"large"[..]));
+    assert!(left.value == Some(value), "the bytes are others");
+    assert_eq!(left.header("dlq.truncated"), None);
+}
+
+#[tokio::test]
+async fn a_record_too_large_even_for_the_dead_letter_topic_is_parked_without_its_value() {
+    let space = Space::new().await;
+    let topics = &space.config.kafka.topics;
+    bound(&space, &topics.dlq, 64 * 1024).await;
+    let _all = space.start(&["all"]);
+    let value = noise(200_000);
+
+    space
+        .produce(&topics.requests, "large", Some(&value), Headers::new())
+        .await;
+
+    check_truncated(&space, &value).await;
+    // One key, one partition: it stood behind the large one.
+    space
+        .produce(&topics.requests, "large", Some(b"small"), Headers::new())
+        .await;
+    space.caught_up("intake", &topics.requests).await;
+    let left = parked(&space).await;
+    assert!(
+        left.iter()
+            .any(|record| record.value.as_deref() == Some(b"small"))
+    );
+    assert_eq!(left.len(), 2);
+}
+
+#[tokio::test]
+async fn a_record_that_grows_when_it_is_unpacked_is_parked_without_its_value() {
+    let space = Space::new().await;
+    let topics = &space.config.kafka.topics;
+    let _all = space.start(&["all"]);
+    let value = vec![0xff; 20 * 1024 * 1024];
+    let producer: FutureProducer = ClientConfig::new()
+        .set("bootstrap.servers", &space.config.kafka.brokers)
+        .set("compression.type", "zstd")
+        .set("message.max.bytes", "33554432")
+        .create()
+        .unwrap();
+
+    let record = FutureRecord::to(&topics.requests)
+        .key("large")
+        .payload(&value);
+    producer.send(record, Timeout::Never).await.unwrap();
+
+    check_truncated(&space, &value).await;
+    let next = image("next");
+    space.send(&next).await;
+    space.story(next.id.as_str()).await;
+}
+
+async fn check_truncated(space: &Space, value: &[u8]) {
+    let mut dlq = space.read(&space.config.kafka.topics.dlq).await;
+    let left = dlq.next().await;
+    let hash = digest::digest(&digest::SHA256, value);
+    let hash: String = hash
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(left.key.as_deref(), Some(&b"large"[..]));
+    assert_eq!(left.value, None);
+    assert_eq!(left.header("dlq.truncated"), Some("true"));
+    assert_eq!(left.header("dlq.sha256"), Some(hash.as_str()));
+    assert_eq!(left.header("dlq.reason"), Some("undecodable"));
+}
+
+/// Sets the largest record that a topic takes.
+async fn bound(space: &Space, topic: &str, bytes: usize) {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", &space.config.kafka.brokers)
+        .create()
+        .unwrap();
+    let bytes = bytes.to_string();
+    let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", &bytes);
+    let changed = admin
+        .alter_configs([&change], &AdminOptions::new())
+        .await
+        .unwrap();
+    assert!(changed.iter().all(Result::is_ok), "{changed:?}");
+}
+
+#[tokio::test]
+async fn what_this_version_does_not_serve_is_refused() {
+    let space = Space::new().await;
+    let topics = &space.config.kafka.topics;
+    let _all = space.start(&["all"]);
+    let mut batch = image("batch");
+    let item = BatchItem {
+        request_id: image("item").id,
+        spec: batch.spec.clone(),
+        webhook_url: None,
+        notify_on: Vec::new(),
+        metadata: BTreeMap::new(),
+    };
+    batch.spec = Spec::Batch(BatchSpec {
+        strategy: Strategy::Parallel,
+        max_concurrent: 1,
+        on_failure: OnFailure::Stop,
+        items: vec![item],
+    });
+    let retry = Command {
+        id: "c-1".to_owned().try_into().unwrap(),
+        request: batch.id.clone(),
+        action: Action::Retry,
+        reason: None,
+        issued_by: None,
+    };
+    let datum = avro::write_command(&retry, None).unwrap();
+    let retry = space.framed(&topics.commands, &avro::COMMAND, &datum).await;
+
+    space.send(&batch).await;
+    space
+        .produce(&topics.commands, "retry", Some(&retry), Headers::new())
+        .await;
+
+    let mut dlq = space.read(&topics.dlq).await;
+    let mut from = Vec::new();
+    for _ in 0..2 {
+        let left = dlq.next().await;
+        assert_eq!(left.header("dlq.reason"), Some("start_refused"));
+        from.push(left.header("dlq.original.topic").unwrap().to_owned());
+    }
+    from.sort();
+    assert_eq!(from, [topics.commands.clone(), topics.requests.clone()]);
+}
+
+#[tokio::test]
+async fn a_request_that_was_cancelled_before_it_came_is_refused() {
+    let space = Space::new().await;
+    let topics = &space.config.kafka.topics;
+    let _all = space.start(&["all"]);
+    let request = image("early");
+    space.cancel(request.id.as_str()).await;
+    space.caught_up("commands", &topics.commands).await;
+
+    space.send(&request).await;
+
+    let mut dlq = space.read(&topics.dlq).await;
+    let left = dlq.next().await;
+    assert_eq!(left.header("dlq.reason"), Some("cancelled_before_start"));
+    assert_eq!(space.bill(request.id.as_str()).await.submits, 0);
+}
