@@ -6,10 +6,13 @@
 use ring::digest::{SHA256, digest};
 use subtle::ConstantTimeEq as _;
 
+use crate::domain::UserId;
 use crate::kafka::Record;
 
 /// Name of the header, in any case of its letters.
 pub const HEADER: &str = "x-api-key";
+/// Begins a key that is given by its digest.
+const HASHED: &str = "sha256:";
 
 /// The keys that open the door.
 #[derive(Clone, Default)]
@@ -68,6 +71,14 @@ impl Pass {
             Self::Anyone | Self::Only(_) => Ok(()),
         }
     }
+
+    /// Returns the user whose records it lets in, if it is one alone.
+    pub fn only(&self) -> Option<&str> {
+        match self {
+            Self::Anyone => None,
+            Self::Only(user) => Some(user),
+        }
+    }
 }
 
 impl ApiKeys {
@@ -76,22 +87,27 @@ impl ApiKeys {
     /// # Errors
     /// What is wanted where an entry is not so; shows no entry, only its place.
     pub fn parse(required: bool, text: &str) -> Result<Self, String> {
-        let entries = text.split(',').map(str::trim).filter(|it| !it.is_empty());
-        let keys = entries
-            .enumerate()
-            .map(|(at, entry)| {
-                Key::parse(entry).ok_or_else(|| {
-                    format!(
-                        "entry {}: want key[:user] or sha256:64-hex-digits[:user]",
-                        at + 1
-                    )
-                })
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        if required && keys.is_empty() {
-            return Err("is empty, want a key at least, or REQUIRE_API_KEY=false".to_owned());
+        let mut keys: Vec<Key> = Vec::new();
+        for (at, entry) in text.split(',').map(str::trim).enumerate() {
+            if entry.is_empty() {
+                continue;
+            }
+            let at = at + 1;
+            let key = Key::parse(entry).ok_or_else(|| {
+                format!("entry {at}: want key[:user] or sha256:64-hex-digits[:user]")
+            })?;
+            // Which of two users would it be for?
+            if keys.iter().any(|other| other.digest == key.digest) {
+                return Err(format!("entry {at}: repeats a key, want each once"));
+            }
+            keys.push(key);
         }
         Ok(Self { required, keys })
+    }
+
+    /// Tells whether there is a record that would be let in.
+    pub fn let_in_anybody(&self) -> bool {
+        !self.required || !self.keys.is_empty()
     }
 
     /// Says what the key of a record lets in; anything while no key is required.
@@ -120,34 +136,39 @@ impl ApiKeys {
 }
 
 impl Key {
+    /// A plain key ends at the last colon; a digest has no colon, so what is behind it is the user whatever it holds.
     fn parse(entry: &str) -> Option<Self> {
-        let (digest, rest) = match entry.strip_prefix("sha256:") {
-            Some(rest) => {
-                let (hex, rest) = rest.split_at_checked(64)?;
-                (unhex(hex)?, rest)
-            }
-            None => {
-                let end = entry.find(':').unwrap_or(entry.len());
-                let (key, rest) = entry
-                    .split_at_checked(end)
-                    .filter(|(key, _)| !key.is_empty())?;
-                (
-                    digest(&SHA256, key.as_bytes()).as_ref().try_into().ok()?,
-                    rest,
-                )
-            }
+        // In any case of its letters: else `SHA256:…` would be a key "SHA256" of a user "…".
+        let hashed = entry
+            .split_at_checked(HASHED.len())
+            .filter(|(start, _)| start.eq_ignore_ascii_case(HASHED));
+        let (key, user) = match hashed {
+            Some((_, rest)) => split(rest.split_once(':'), rest),
+            None => split(entry.rsplit_once(':'), entry),
         };
-        let user = match rest.strip_prefix(':') {
-            Some("") => return None,
-            Some(user) => Some(user.to_owned()),
-            None if rest.is_empty() => None,
-            None => return None,
+        let digest = match hashed {
+            Some(_) => unhex(key)?,
+            None if key.is_empty() => return None,
+            None => digest(&SHA256, key.as_bytes()).as_ref().try_into().ok()?,
         };
-        Some(Self { digest, user })
+        let user = user.map(|user| UserId::try_from(user.to_owned()));
+        let user = user.transpose().ok()?;
+        Some(Self {
+            digest,
+            user: user.map(String::from),
+        })
     }
 }
 
+fn split<'t>(parts: Option<(&'t str, &'t str)>, whole: &'t str) -> (&'t str, Option<&'t str>) {
+    parts.map_or((whole, None), |(key, user)| (key, Some(user)))
+}
+
 fn unhex(text: &str) -> Option<[u8; 32]> {
+    // Else a sign would pass for a digit.
+    if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
     let mut bytes = [0; 32];
     for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
         *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
@@ -197,6 +218,19 @@ mod tests {
     }
 
     #[test]
+    fn a_plain_key_ends_at_its_last_colon_and_a_digest_at_its_first() {
+        let hashed = hex(digest(&SHA256, b"a:b,c").as_ref()).to_uppercase();
+        let keys = ApiKeys::parse(true, &format!("a:b:ann,SHA256:{hashed}:team:bob")).unwrap();
+        let pass = |key| keys.check(&record(&[("x-api-key", key)]));
+
+        assert_eq!(pass("a:b"), Ok(Pass::Only("ann".to_owned())));
+        assert_eq!(pass("a:b,c"), Ok(Pass::Only("team:bob".to_owned())));
+        for wrong in ["a", "a:b:ann", "SHA256", hashed.as_str(), "A:B", "a:b "] {
+            assert_eq!(pass(wrong), Err(Denied::Unknown), "{wrong}");
+        }
+    }
+
+    #[test]
     fn the_header_counts_in_any_case_and_the_last_one_wins() {
         let pass = keys().check(&record(&[("X-Api-Key", "wrong"), ("X-API-KEY", "plain")]));
         assert_eq!(pass, Ok(Pass::Anyone));
@@ -224,21 +258,27 @@ mod tests {
 
     #[test]
     fn a_bad_entry_is_told_by_its_place_and_not_shown() {
+        let hashed = hex(digest(&SHA256, b"secret").as_ref());
+        let long = format!("secret:{}", "u".repeat(129));
         for bad in [
-            "ok,secret:",
-            "ok,:user",
-            "ok,sha256:12",
-            "ok,sha256:12:user",
+            "secret:",
+            ":user",
+            "sha256:12",
+            "sha256:12:user",
+            "SHA256:secret",
+            &format!("sha256:{hashed}0"),
+            &format!("sha256:{hashed}:"),
+            &format!("sha256:+{}", hashed.chars().skip(1).collect::<String>()),
+            &long,
         ] {
-            let error = ApiKeys::parse(true, bad).unwrap_err();
+            let error = ApiKeys::parse(true, &format!("ok,{bad}")).unwrap_err();
             assert!(error.starts_with("entry 2: want key[:user]"), "{error}");
             assert!(!error.contains("secret"), "{error}");
         }
-        assert!(
-            ApiKeys::parse(true, " ")
-                .unwrap_err()
-                .contains("want a key")
-        );
+        for again in ["secret", "secret:ann", &format!("sha256:{hashed}:bob")] {
+            let error = ApiKeys::parse(true, &format!("ok,,secret,{again}")).unwrap_err();
+            assert_eq!(error, "entry 4: repeats a key, want each once");
+        }
         assert_eq!(
             format!("{:?}", keys()),
             "ApiKeys { required: true, keys: 4 }"

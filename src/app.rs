@@ -53,7 +53,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Runs `roles` until `stop`, serving health and metrics on `listener`, or until one of them ends; then the others stop too.
 ///
 /// # Errors
-/// The first role that failed; or the drain took longer than the grace period.
+/// Settings that intake cannot do with; the first role that failed; or the drain took longer than the grace period.
 pub async fn run(
     config: Config,
     roles: Roles,
@@ -61,6 +61,9 @@ pub async fn run(
     metrics: telemetry::Handle,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    if roles.intake {
+        config.intake.check_access()?;
+    }
     let simulator = simulate(&config, roles).await?;
     let config = Arc::new(
         simulator

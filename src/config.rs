@@ -515,5 +515,21 @@ fn notify_keys(vars: &mut Vars<'_>) -> Vec<NotifyKey> {
     keys
 }
 
+impl Intake {
+    /// Checks that somebody is let in. Only intake needs the keys: other roles may do without them.
+    ///
+    /// # Errors
+    /// A key is required and there is none.
+    pub fn check_access(&self) -> Result<(), Faults> {
+        if self.api_keys.let_in_anybody() {
+            return Ok(());
+        }
+        Err(Faults(vec![Fault {
+            variable: "API_KEYS",
+            problem: "is empty, want a key at least, or REQUIRE_API_KEY=false".to_owned(),
+        }]))
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use std::io::{self, Read};
 
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
-use apache_avro::schema::{Name, ResolvedSchema};
+use apache_avro::schema::{FixedSchema, InnerDecimalSchema, Name, ResolvedSchema, UuidSchema};
 use apache_avro::types::Value;
 
 use super::Error;
@@ -42,8 +42,11 @@ pub enum SchemaError {
     #[error("makes more than {WIDEST} values of one datum")]
     Wide,
     /// A few bytes could ask for any number of them.
-    #[error("has an array of items that take no bytes")]
+    #[error("has a field or item that takes no bytes")]
     Empty,
+    /// The library takes the memory before it looks whether the datum is so long.
+    #[error("has a fixed of more than {MAX_ALLOCATION} bytes")]
+    Large,
 }
 
 /// Parses a writer's schema, and holds it against what a datum of it may cost.
@@ -143,9 +146,10 @@ impl<'s> Measure<'s> {
         }
         let size = match schema {
             Schema::Null => Size::around([]),
-            Schema::Fixed(fixed) => Size {
-                empty: fixed.size == 0,
-                ..Size::LEAF
+            Schema::Fixed(fixed) | Schema::Uuid(UuidSchema::Fixed(fixed)) => Self::fixed(fixed)?,
+            Schema::Decimal(decimal) => match &decimal.inner {
+                InnerDecimalSchema::Fixed(fixed) => Self::fixed(fixed)?,
+                InnerDecimalSchema::Bytes => Size::LEAF,
             },
             Schema::Ref { name } => match self.names.get(name).copied() {
                 Some(named) => self.size(named, level)?,
@@ -175,7 +179,12 @@ impl<'s> Measure<'s> {
                     self.known.insert(&record.name, None);
                     let mut fields = Vec::with_capacity(record.fields.len());
                     for field in &record.fields {
-                        fields.push(self.size(&field.schema, level + 1)?);
+                        let field = self.size(&field.schema, level + 1)?;
+                        // Thousands of them beside one byte would make as many values of each item.
+                        if field.empty {
+                            return Err(SchemaError::Empty);
+                        }
+                        fields.push(field);
                     }
                     let size = Size::around(fields);
                     self.known.insert(&record.name, Some(size));
@@ -191,6 +200,16 @@ impl<'s> Measure<'s> {
             return Err(SchemaError::Wide);
         }
         Ok(size)
+    }
+
+    fn fixed(fixed: &FixedSchema) -> Result<Size, SchemaError> {
+        if fixed.size > MAX_ALLOCATION {
+            return Err(SchemaError::Large);
+        }
+        Ok(Size {
+            empty: fixed.size == 0,
+            ..Size::LEAF
+        })
     }
 
     /// A count or a branch takes a byte, whatever is in it.

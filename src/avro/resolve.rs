@@ -21,7 +21,27 @@ pub(super) fn resolve(value: Value, writer: &Schema, reader: &Schema) -> AvroRes
         writers: writers.get_names(),
         readers: readers.get_names(),
     };
-    resolver.value(value, writer, reader)
+    resolver
+        .value(value, writer, reader)
+        .map_err(without_values)
+}
+
+/// The library's errors show the value that does not fit, up to the whole record, and errors go to logs and headers.
+fn without_values(error: Error) -> Error {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "whatever is not known to tell names alone may tell values"
+    )]
+    let told = match error.details() {
+        Details::GetField(_) | Details::SchemaResolutionError(_) => return error,
+        Details::FindUnionVariant { value, .. } => {
+            let kind = SchemaKind::from(value);
+            format!("no branch of the union takes a value of kind {kind:?}")
+        }
+        Details::GetEnumDefault { .. } => "a symbol is not known".to_owned(),
+        _ => "a value is of another type, or out of its range".to_owned(),
+    };
+    serde::de::Error::custom(told)
 }
 
 type Names<'s> = HashMap<Name, &'s Schema>;

@@ -185,7 +185,8 @@ impl Sender {
         Ok(Self {
             producer: Producer::new(&config.kafka, "cli")?,
             registry: Registry::new(&config.schema_registry_url)?,
-            api_key: api_key.map(str::to_owned),
+            // A variable that is set to nothing is not set.
+            api_key: api_key.filter(|key| !key.is_empty()).map(str::to_owned),
         })
     }
 

@@ -78,6 +78,19 @@ fn secrets_are_not_shown() {
 }
 
 #[test]
+fn only_intake_asks_for_keys_where_one_is_required() {
+    let required = ("REQUIRE_API_KEY", "true");
+
+    let without = load(&[required]).unwrap();
+    let with = load(&[required, ("API_KEYS", "topsecret")]).unwrap();
+
+    let faults = without.intake.check_access().unwrap_err();
+    assert_eq!(faults.0[0].variable, "API_KEYS");
+    assert_eq!(with.intake.check_access(), Ok(()));
+    assert!(!format!("{with:?}").contains("topsecret"));
+}
+
+#[test]
 fn the_example_names_the_variables_that_are_read_and_no_others() {
     let manual = include_str!("../../.env.example");
     let assigned = |line: &str| {

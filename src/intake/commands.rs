@@ -38,31 +38,18 @@ impl Commands {
         }
     }
 
-    /// Whether the key of a command may speak for the user of its request.
-    ///
-    /// The user of a request that nobody knows yet is not known either: any good key may claim its id, which costs its
-    /// owner a refusal at worst, while a claim that is lost costs money.
-    async fn authorise(&self, record: &Record, command: &Command) -> Result<(), Failure> {
-        let denied = |denied: Denied| reject(ErrorCode::Unauthorized, denied.into());
-        let pass = self.api_keys.check(record).map_err(denied)?;
-        if pass == Pass::Anyone {
-            return Ok(());
-        }
-        match self.temporal.user(&command.request.run(0)).await? {
-            Some(user) => pass.admit(&user).map_err(denied),
-            None => Ok(()),
-        }
-    }
-
-    async fn cancel(&self, command: &Command) -> Result<&'static str, Failure> {
+    async fn cancel(&self, command: &Command, pass: &Pass) -> Result<&'static str, Failure> {
         let reason = command.reason.as_deref().unwrap_or("cancelled by command");
-        Ok(
-            match self.temporal.cancel(&command.request, reason).await? {
-                Cancelled::Asked => "asked",
-                Cancelled::Over => "over",
-                Cancelled::Claimed => "claimed",
-            },
-        )
+        let cancelled = self
+            .temporal
+            .cancel(&command.request, reason, pass.only())
+            .await?;
+        match cancelled {
+            Cancelled::Asked => Ok("asked"),
+            Cancelled::Over => Ok("over"),
+            Cancelled::Claimed => Ok("claimed"),
+            Cancelled::OthersRun => Err(denied(Denied::OtherUser)),
+        }
     }
 
     /// Runs a request again, or finds that there is nothing to do.
@@ -73,8 +60,16 @@ impl Commands {
     async fn retry(
         &self,
         command: &Command,
+        pass: &Pass,
         traceparent: Option<&str>,
     ) -> Result<&'static str, Failure> {
+        // An id that nobody has is refused anyway.
+        if let Some(only) = pass.only()
+            && let Some(user) = self.temporal.user(&command.request.run(0)).await?
+            && user != only
+        {
+            return Err(denied(Denied::OtherUser));
+        }
         let retry = Retry {
             request: &command.request,
             command: &command.id,
@@ -105,10 +100,13 @@ impl Handler for Commands {
     async fn handle(&self, record: &Record) -> Result<(), Failure> {
         let (writer, datum) = open(&self.registry, record).await?;
         let command = avro::read_command(&writer, datum)?;
-        self.authorise(record, &command).await?;
+        let pass = self.api_keys.check(record).map_err(denied)?;
         let outcome = match command.action {
-            Action::Cancel => self.cancel(&command).await?,
-            Action::Retry => self.retry(&command, record.header("traceparent")).await?,
+            Action::Cancel => self.cancel(&command, &pass).await?,
+            Action::Retry => {
+                let traceparent = record.header("traceparent");
+                self.retry(&command, &pass, traceparent).await?
+            }
         };
         failpoint::hit("commands.started").await;
         CommandHandled {
@@ -123,4 +121,8 @@ impl Handler for Commands {
     async fn parked(&self, _: &Record, _: &Rejection) -> Result<(), BoxError> {
         Ok(())
     }
+}
+
+fn denied(denied: Denied) -> Failure {
+    reject(ErrorCode::Unauthorized, denied.into())
 }

@@ -325,17 +325,11 @@ impl Temporal {
     /// # Errors
     /// When the server did not answer.
     pub async fn user(&self, workflow: &WorkflowId) -> Result<Option<String>, Error> {
-        match self
-            .handle(workflow)
-            .describe(WorkflowDescribeOptions::default())
-            .await
-        {
-            Ok(described) => Ok(described
-                .search_attributes()
-                .get(&SearchAttributeKey::keyword(GEN_USER))),
-            Err(WorkflowInteractionError::NotFound(_)) => Ok(None),
-            Err(error) => Err(answered(error)),
-        }
+        let described = self.describe(workflow).await?;
+        Ok(described.and_then(|run| {
+            run.search_attributes()
+                .get(&SearchAttributeKey::keyword(GEN_USER))
+        }))
     }
 
     /// Counts the runs that a visibility query finds.

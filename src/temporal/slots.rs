@@ -23,6 +23,8 @@ pub enum Cancelled {
     Over,
     /// No run has the id yet; now a claim has it.
     Claimed,
+    /// It is not a run of the user who may ask; nothing was done.
+    OthersRun,
 }
 
 /// Where a run stands, as far as a retry or a cancel minds.
@@ -37,10 +39,25 @@ pub(super) enum Standing {
 impl Temporal {
     /// Asks a request's newest run to end; an id that nobody has yet is claimed, so that its request never starts.
     ///
+    /// With `only`, what is not a run of that user is left alone. A free id may be claimed on anyone's behalf: whose it
+    /// will be nobody can say yet, just as anyone may take it by a request of their own.
+    ///
     /// # Errors
     /// When the server did not decide.
-    pub async fn cancel(&self, request: &RequestId, reason: &str) -> Result<Cancelled, Error> {
+    pub async fn cancel(
+        &self,
+        request: &RequestId,
+        reason: &str,
+        only: Option<&str>,
+    ) -> Result<Cancelled, Error> {
         for _ in 0..STARTS {
+            // At each turn: a run may have started since.
+            if let Some(only) = only
+                && let Some(user) = self.user(&request.run(0)).await?
+                && user != only
+            {
+                return Ok(Cancelled::OthersRun);
+            }
             match self.last(request).await? {
                 // Temporal answers Ok to the cancel of a closed run, so look first.
                 Some((_, Standing::Completed | Standing::Failed)) => return Ok(Cancelled::Over),

@@ -1,112 +1,255 @@
-//! Who may ask: keys of requests and commands.
+//! Who may ask: records with a key, with another's, with none; and where keys do not show.
 
-use genflow::domain::EventType;
-use genflow::kafka::Headers;
+use std::collections::BTreeSet;
+
+use genflow::domain::{ErrorCode, EventType, Request, Targets};
+use genflow::kafka::{Headers, Record};
 use serde_json::json;
 
-use crate::support::Space;
 use crate::support::ledger::types;
+use crate::support::process::Process;
+use crate::support::receiver::Receiver;
 use crate::support::space::{image, script};
+use crate::support::{Space, eventually};
 
-const OPEN: &str = "open-sesame";
-const ANNS: &str = "anns-own-key";
-const BOBS: &str = "bobs-own-key";
+const OPEN: &str = "open-topsecret";
+const HASHED: &str = "hashed-topsecret";
+const ANNS: &str = "anns-topsecret";
+const BOBS: &str = "bobs-topsecret";
+/// From: printf hashed-topsecret | sha256sum
+const DIGEST: &str = "ee625aeef9dc7eef889a0ae90cba152f72575c36948825fd12c1281e36316622";
 
-fn keys(list: &str) -> [(&str, &str); 2] {
-    [("REQUIRE_API_KEY", "true"), ("API_KEYS", list)]
+async fn guarded() -> Space {
+    let keys = format!("{OPEN}, sha256:{DIGEST}, {ANNS}:ann, {BOBS}:bob");
+    let settings = [
+        ("REQUIRE_API_KEY", "true"),
+        ("API_KEYS", &keys),
+        // What is shown is shown here.
+        ("LOG_LEVEL", "info,genflow=trace"),
+    ];
+    Space::with(&settings).await
 }
 
-fn with(key: &str) -> Headers {
-    vec![("X-Api-Key".to_owned(), Some(key.as_bytes().to_vec()))]
+fn key(name: &str, key: &str) -> Headers {
+    vec![(name.to_owned(), Some(key.as_bytes().to_vec()))]
+}
+
+fn bobs(name: &str) -> Request {
+    let mut request = image(name);
+    request.user = "bob".to_owned().try_into().unwrap();
+    request
+}
+
+/// Waits for so many dead letters; checks that each is unauthorized and holds nothing of a key.
+async fn unauthorized(space: &Space, count: usize) -> Vec<Record> {
+    let mut dlq = space.read(&space.config.kafka.topics.dlq).await;
+    let mut parked = Vec::new();
+    for _ in 0..count {
+        parked.push(dlq.next().await);
+    }
+    let all = space.read(&space.config.kafka.topics.dlq).await.all().await;
+    assert_eq!(all.len(), count, "no further");
+    for record in &parked {
+        assert_eq!(record.header("dlq.reason"), Some("unauthorized"));
+        let is_key = |(name, _): &(String, _)| name.eq_ignore_ascii_case("x-api-key");
+        assert!(!record.headers.iter().any(is_key));
+        let shown = format!("{:?}", record.headers.iter().map(text).collect::<Vec<_>>());
+        assert!(!shown.contains("topsecret"), "{shown}");
+    }
+    parked
+}
+
+fn text((name, value): &(String, Option<Vec<u8>>)) -> (String, String) {
+    let value = value.as_deref().unwrap_or_default();
+    (name.clone(), String::from_utf8_lossy(value).into_owned())
+}
+
+fn shows_no_key(process: &Process) {
+    let output = process.output();
+    assert!(output.contains("record rejected"), "it logs:\n{output}");
+    assert!(!output.contains("topsecret"), "{output}");
 }
 
 #[tokio::test]
-async fn a_request_needs_a_key_of_its_user_and_the_key_is_seen_nowhere() {
-    let space = Space::with(&keys(&format!("{OPEN},{ANNS}:ann,{BOBS}:bob"))).await;
-    let all = space.start_with(&["all"], &[("LOG_LEVEL", "debug")]);
-    let (open, anns) = (image("open"), image("anns"));
-    space.send(&image("none")).await;
-    space.send_with(&image("wrong"), with("guessed-key")).await;
-    space.send_with(&image("bobs"), with(BOBS)).await;
-    space.send_with(&open, with(OPEN)).await;
-    space.send_with(&anns, with(ANNS)).await;
+async fn a_request_needs_a_key_that_may_ask_for_its_user() {
+    let space = guarded().await;
+    let receiver = Receiver::start(&[]).await;
+    let all = space.start(&["all"]);
+    let told = |mut request: Request| {
+        request.targets = Targets::parse(Some(&receiver.url), None, None).unwrap();
+        request
+    };
+    let refused = [
+        (told(image("none")), Headers::new()),
+        (told(image("empty")), key("x-api-key", "")),
+        (told(image("wrong")), key("x-api-key", "wrong-topsecret")),
+        (told(image("others")), key("X-Api-Key", BOBS)),
+        (told(bobs("others")), key("x-api-key", ANNS)),
+        (told(image("digest")), key("x-api-key", DIGEST)),
+    ];
+    let taken = [
+        (told(image("plain")), key("x-api-key", OPEN)),
+        (told(bobs("plain")), key("X-API-Key", OPEN)),
+        (told(image("hashed")), key("x-api-key", HASHED)),
+        (told(image("bound")), key("X-Api-Key", ANNS)),
+        (told(bobs("bound")), key("x-api-key", BOBS)),
+    ];
 
-    for good in [&open, &anns] {
-        let events = space.story(good.id.as_str()).await;
+    for (request, headers) in refused.iter().chain(&taken) {
+        space.send_with(request, headers.clone()).await;
+    }
+
+    for (request, _) in &taken {
+        let events = space.story(request.id.as_str()).await;
         assert_eq!(types(&events).last(), Some(&EventType::Completed));
     }
+    let parked = unauthorized(&space, refused.len()).await;
+    let errors: BTreeSet<_> = parked
+        .iter()
+        .map(|record| record.header("dlq.error").unwrap())
+        .collect();
+    assert_eq!(errors.len(), 3, "missing, unknown, another's: {errors:?}");
     let topics = &space.config.kafka.topics;
-    let mut dlq = space.read(&topics.dlq).await;
-    let mut errors = Vec::new();
-    for _ in 0..3 {
-        let parked = dlq.next().await;
-        assert_eq!(parked.header("dlq.reason"), Some("unauthorized"));
-        assert!(
-            !parked
-                .headers
-                .iter()
-                .any(|(name, _)| name.eq_ignore_ascii_case("x-api-key"))
-        );
-        errors.push(parked.header("dlq.error").unwrap().to_owned());
-    }
-    for part in ["is missing", "is none of", "bound to another user"] {
-        assert!(
-            errors.iter().any(|error| error.contains(part)),
-            "{errors:?}"
-        );
-    }
     space.caught_up("intake", &topics.requests).await;
-    for key in [OPEN, ANNS, BOBS, "guessed-key"] {
-        assert!(!all.output().contains(key), "{key} in the log");
+    space.caught_up("notifier", &topics.events).await;
+    for (request, _) in &refused {
+        let events = space.all_events(request.id.as_str()).await;
+        assert_eq!(types(&events), [EventType::Rejected]);
+        let error = events[0].error.clone().unwrap();
+        assert_eq!(error.code, ErrorCode::Unauthorized);
+        assert_eq!(space.bill(request.id.as_str()).await.submits, 0);
     }
+    // Whoever sent those did not prove to be the tenant: nobody is told.
+    assert_eq!(receiver.got().len(), taken.len());
+    shows_no_key(&all);
 }
 
 #[tokio::test]
-async fn a_request_that_runs_is_a_duplicate_also_after_its_keys_were_changed() {
-    let space = Space::new().await;
-    let _worker = space.start(&["worker"]);
-    let mut intake = space.start_with(&["intake"], &keys("old-key-of-ours"));
-    let mut request = image("rotated");
-    request.targets.webhook = Some("http://127.0.0.1:9/hook".parse().unwrap());
-    space.send_with(&request, with("old-key-of-ours")).await;
-    space.story(request.id.as_str()).await;
-    assert!(intake.terminate().await.success());
-
-    // Another key seals its targets now, too.
-    let sealer = format!("new:{}=", "A".repeat(43));
-    let mut changed = keys("new-key-of-ours").to_vec();
-    changed.push(("NOTIFY_KEYS", &sealer));
-    let _intake = space.start_with(&["intake"], &changed);
-    space.send_with(&request, with("old-key-of-ours")).await;
-    let topics = &space.config.kafka.topics;
-    space.caught_up("intake", &topics.requests).await;
-
-    assert_eq!(space.read(&topics.dlq).await.all().await.len(), 0);
-    assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
-}
-
-#[tokio::test]
-async fn a_command_needs_a_key_of_the_user_of_its_request() {
-    let space = Space::with(&keys(&format!("{ANNS}:ann,{BOBS}:bob"))).await;
-    let _all = space.start(&["all"]);
-    let request = script(image("guarded"), &json!({"stuck": true}));
+async fn a_cancel_needs_a_key_that_may_ask_for_the_user_of_the_run() {
+    let space = guarded().await;
+    let all = space.start(&["all"]);
+    let request = script(image("runs"), &json!({"stuck": true}));
     let id = request.id.as_str();
-    space.send_with(&request, with(ANNS)).await;
-    space.events().await.event().await;
+    space.send_with(&request, key("x-api-key", OPEN)).await;
+    eventually("the job runs", async || {
+        (space.bill(id).await.accepted == 1).then_some(())
+    })
+    .await;
 
-    let topics = &space.config.kafka.topics;
-    let mut dlq = space.read(&topics.dlq).await;
-    for refused in [Headers::new(), with("guessed-key"), with(BOBS)] {
-        space.cancel_with(id, refused).await;
-        let parked = dlq.next().await;
-        assert_eq!(parked.header("dlq.reason"), Some("unauthorized"));
-        assert_eq!(
-            parked.header("dlq.original.topic"),
-            Some(topics.commands.as_str())
-        );
+    for headers in [
+        Headers::new(),
+        key("x-api-key", "wrong-topsecret"),
+        key("x-api-key", BOBS),
+    ] {
+        space.cancel_with(id, headers).await;
     }
-    space.cancel_with(id, with(ANNS)).await;
+    let parked = unauthorized(&space, 3).await;
+    let commands = space.config.kafka.topics.commands.as_str();
+    for record in &parked {
+        assert_eq!(record.header("dlq.original.topic"), Some(commands));
+    }
+    let run = request.id.run(0);
+    assert!(!space.temporal().await.is_cancel_asked(&run).await.unwrap());
 
+    space.cancel_with(id, key("X-Api-Key", ANNS)).await;
     let events = space.story(id).await;
     assert_eq!(types(&events).last(), Some(&EventType::Cancelled));
+    unauthorized(&space, 3).await;
+    shows_no_key(&all);
+}
+
+#[tokio::test]
+async fn a_free_id_is_claimed_by_whoever_asks_first() {
+    let space = guarded().await;
+    let _all = space.start(&["all"]);
+    let request = image("claimed");
+
+    let id = request.id.as_str();
+    space.cancel_with(id, key("x-api-key", BOBS)).await;
+    let commands = space.config.kafka.topics.commands.clone();
+    space.caught_up("commands", &commands).await;
+    space.send_with(&request, key("x-api-key", ANNS)).await;
+
+    let mut dlq = space.read(&space.config.kafka.topics.dlq).await;
+    let reason = dlq.next().await;
+    assert_eq!(reason.header("dlq.reason"), Some("cancelled_before_start"));
+    assert_eq!(space.bill(id).await.submits, 0);
+}
+
+#[tokio::test]
+async fn a_request_that_runs_is_a_duplicate_when_its_key_is_no_longer_good() {
+    let space = Space::with(&[("REQUIRE_API_KEY", "true")]).await;
+    let _worker = space.start(&["worker"]);
+    let old = [
+        ("API_KEYS", "old-topsecret"),
+        ("GENFLOW_FAILPOINT", "intake.started=kill"),
+    ];
+    let mut first = space.start_with(&["intake"], &old);
+    let request = image("rotated");
+    let headers = key("x-api-key", "old-topsecret");
+    space.send_with(&request, headers.clone()).await;
+    first.ended().await; // started, and not committed: the record comes again
+
+    let second = space.start_with(&["intake"], &[("API_KEYS", "new-topsecret")]);
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&EventType::Completed));
+    space.send_with(&request, headers.clone()).await; // and once more after the end
+    let topic = &space.config.kafka.topics.requests;
+    space.caught_up("intake", topic).await;
+    unauthorized(&space, 0).await;
+
+    let late = image("late");
+    space.send_with(&late, headers).await;
+    let parked = unauthorized(&space, 1).await.remove(0);
+    assert_eq!(parked.key.as_deref(), Some(late.id.as_str().as_bytes()));
+    assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
+    shows_no_key(&second);
+}
+
+#[tokio::test]
+async fn the_command_line_sends_the_key_of_the_shell() {
+    let space = guarded().await;
+    let _all = space.start(&["all"]);
+    let submit = [
+        "submit", "image", "--prompt", "a fox", "--width", "64", "--height", "64", "--watch",
+    ];
+    let run = async |arguments: &[&str], settings: &[(&str, &str)]| {
+        let mut process = space.start_with(arguments, settings);
+        let code = process.ended().await.code();
+        (code, process.output())
+    };
+
+    let (code, printed) = run(&submit, &[]).await;
+    assert_eq!(code, Some(2), "{printed}");
+    assert!(printed.contains("unauthorized"), "{printed}");
+    let (code, printed) = run(&submit, &[("GENFLOW_API_KEY", OPEN)]).await;
+    assert_eq!(code, Some(0), "{printed}");
+    let (code, printed) = run(&[&submit[..], &["--api-key", HASHED]].concat(), &[]).await;
+    assert_eq!(code, Some(0), "{printed}");
+
+    let stuck = script(image("stuck"), &json!({"stuck": true}));
+    space.send_with(&stuck, key("x-api-key", ANNS)).await;
+    eventually("the job runs", async || {
+        (space.bill(stuck.id.as_str()).await.accepted == 1).then_some(())
+    })
+    .await;
+    let cancel = ["cancel", stuck.id.as_str()];
+    let (code, printed) = run(&cancel, &[("GENFLOW_API_KEY", ANNS)]).await;
+    assert_eq!(code, Some(0), "{printed}");
+    let events = space.story(stuck.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&EventType::Cancelled));
+}
+
+#[tokio::test]
+async fn an_intake_that_would_let_nobody_in_does_not_start() {
+    let space = Space::with(&[("REQUIRE_API_KEY", "true")]).await;
+
+    let mut intake = space.start(&["intake"]);
+
+    assert_eq!(intake.ended().await.code(), Some(64));
+    let printed = intake.output();
+    assert!(
+        printed.contains("API_KEYS: is empty, want a key at least, or REQUIRE_API_KEY=false"),
+        "{printed}"
+    );
 }

@@ -259,3 +259,47 @@ fn a_spec_of_a_later_version_is_not_taken_for_another() {
         Err(Error::Datum(_))
     ));
 }
+
+#[test]
+fn an_error_shows_nothing_of_the_record() {
+    let secret = || Value::String("topsecret".to_owned());
+    let spec = Value::Record(vec![("prompt".to_owned(), secret())]);
+    for (field, kind, value) in [
+        ("priority", json!("string"), secret()),
+        ("timeout_seconds", json!("string"), secret()),
+        ("metadata", json!("string"), secret()),
+        (
+            "requested_at",
+            json!(["null", "string"]),
+            Value::Union(1, Box::new(secret())),
+        ),
+        (
+            "spec",
+            json!({"type": "record", "name": "AudioSpec", "fields": [{"name": "prompt", "type": "string"}]}),
+            spec,
+        ),
+    ] {
+        let writer = json!({"type": "record", "name": "GenerationRequest", "namespace": "genflow.v1", "fields": [
+            {"name": "request_id", "type": "string"},
+            {"name": "user_id", "type": "string"},
+            {"name": field, "type": kind},
+        ]});
+        let writer = Schema::parse_str(&writer.to_string()).unwrap();
+        let fields = [
+            ("request_id", secret()),
+            ("user_id", secret()),
+            (field, value),
+        ];
+        let fields = fields.map(|(name, value)| (name.to_owned(), value));
+        let datum = GenericDatumWriter::builder(&writer)
+            .build()
+            .unwrap()
+            .write_value_to_vec(Value::Record(fields.to_vec()))
+            .unwrap();
+
+        let error = anyhow::Error::from(read_request(&writer, &datum).unwrap_err());
+
+        let shown = format!("{error:#} {error:?}");
+        assert!(!shown.contains("topsecret"), "{field}: {shown}");
+    }
+}

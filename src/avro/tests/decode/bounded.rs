@@ -147,7 +147,7 @@ fn a_schema_whose_datum_nests_without_end_is_refused() {
 
 #[test]
 fn a_schema_that_makes_much_of_little_is_refused() {
-    let mut fields = vec![record("R0", &[json!("null")])];
+    let mut fields = vec![record("R0", &[json!("boolean")])];
     for level in 1..40 {
         let twice = json!(format!("R{}", level - 1));
         fields.push(record(&format!("R{level}"), &[twice.clone(), twice]));
@@ -158,5 +158,27 @@ fn a_schema_that_makes_much_of_little_is_refused() {
     );
     let nothing = record("Nothing", &[json!("null"), json!("null")]);
     let array = json!({"type": "array", "items": nothing});
-    assert_eq!(refused(&array), "has an array of items that take no bytes");
+    assert_eq!(refused(&array), "has a field or item that takes no bytes");
+    let mut wide = vec![json!("null"); 4000];
+    wide.push(json!("boolean"));
+    let array = json!({"type": "array", "items": record("Wide", &wide)});
+    assert_eq!(refused(&array), "has a field or item that takes no bytes");
+}
+
+#[test]
+fn a_schema_that_asks_for_memory_by_itself_is_refused() {
+    for logical in [None, Some("decimal")] {
+        let mut large = json!({"type": "fixed", "name": "Large", "size": 1_u64 << 40});
+        if let Some(logical) = logical {
+            large["logicalType"] = json!(logical);
+            large["precision"] = json!(9);
+        }
+        let told = refused(&record("R", &[large]));
+        assert_eq!(
+            told, "has a fixed of more than 4194304 bytes",
+            "{logical:?}"
+        );
+    }
+    let small = json!({"type": "fixed", "name": "Small", "size": 1024});
+    assert!(parse_writer(&record("R", &[small]).to_string()).is_ok());
 }
