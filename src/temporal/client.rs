@@ -7,8 +7,8 @@ use temporalio_client::errors::{WorkflowInteractionError, WorkflowStartError};
 use temporalio_client::tonic::{self, Code, IntoRequest as _};
 use temporalio_client::{
     Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient as _, Priority,
-    WorkflowDescribeOptions, WorkflowHandle, WorkflowIdReusePolicy, WorkflowQueryOptions,
-    WorkflowStartOptions,
+    WorkflowDescribeOptions, WorkflowExecutionDescription, WorkflowHandle, WorkflowIdReusePolicy,
+    WorkflowQueryOptions, WorkflowStartOptions,
 };
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
     CountWorkflowExecutionsRequest, DescribeNamespaceRequest,
@@ -325,11 +325,7 @@ impl Temporal {
     /// # Errors
     /// When the server did not answer.
     pub async fn user(&self, workflow: &WorkflowId) -> Result<Option<String>, Error> {
-        let described = self.describe(workflow).await?;
-        Ok(described.and_then(|run| {
-            run.search_attributes()
-                .get(&SearchAttributeKey::keyword(GEN_USER))
-        }))
+        Ok(self.describe(workflow).await?.as_ref().and_then(user))
     }
 
     /// Counts the runs that a visibility query finds.
@@ -395,6 +391,12 @@ impl Temporal {
         self.client
             .get_workflow_handle::<Generation>(workflow.to_string())
     }
+}
+
+/// Returns the tenant of a run.
+pub(super) fn user(described: &WorkflowExecutionDescription) -> Option<String> {
+    let key = SearchAttributeKey::keyword(GEN_USER);
+    described.search_attributes().get(&key)
 }
 
 fn identity() -> String {

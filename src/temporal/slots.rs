@@ -10,7 +10,7 @@ use temporalio_client::{
     WorkflowExecutionStatus, WorkflowIdReusePolicy, WorkflowStartOptions,
 };
 
-use super::client::{Error, STARTS, Temporal, answered};
+use super::client::{Error, STARTS, Temporal, answered, user};
 use super::workflows::claimed;
 use crate::domain::{EventType, RequestId, WorkflowId};
 
@@ -36,6 +36,21 @@ pub(super) enum Standing {
     Failed,
 }
 
+/// The newest run of a request.
+struct Newest {
+    workflow: WorkflowId,
+    standing: Standing,
+    user: Option<String>,
+    is_claim: bool,
+}
+
+impl Newest {
+    /// A claim is nobody's, and there is nothing to be done to it.
+    fn is_others(&self, user: &str) -> bool {
+        !self.is_claim && self.user.as_deref() != Some(user)
+    }
+}
+
 impl Temporal {
     /// Asks a request's newest run to end; an id that nobody has yet is claimed, so that its request never starts.
     ///
@@ -51,21 +66,20 @@ impl Temporal {
         only: Option<&str>,
     ) -> Result<Cancelled, Error> {
         for _ in 0..STARTS {
-            // At each turn: a run may have started since.
-            if let Some(only) = only
-                && let Some(user) = self.user(&request.run(0)).await?
-                && user != only
-            {
-                return Ok(Cancelled::OthersRun);
-            }
             match self.last(request).await? {
+                // By the description of the run that is to end, and not of one seen before.
+                Some(newest) if only.is_some_and(|user| newest.is_others(user)) => {
+                    return Ok(Cancelled::OthersRun);
+                }
                 // Temporal answers Ok to the cancel of a closed run, so look first.
-                Some((_, Standing::Completed | Standing::Failed)) => return Ok(Cancelled::Over),
-                Some((newest, Standing::Running)) => {
+                Some(newest) if newest.standing != Standing::Running => {
+                    return Ok(Cancelled::Over);
+                }
+                Some(newest) => {
                     let options = WorkflowCancelOptions::builder()
                         .reason(reason.to_owned())
                         .build();
-                    let handle = self.handle(&newest);
+                    let handle = self.handle(&newest.workflow);
                     handle.cancel(options).await.map_err(answered)?;
                     return Ok(Cancelled::Asked);
                 }
@@ -93,11 +107,11 @@ impl Temporal {
     /// # Errors
     /// When the server did not answer.
     pub async fn newest(&self, request: &RequestId) -> Result<Option<WorkflowId>, Error> {
-        Ok(self.last(request).await?.map(|(workflow, _)| workflow))
+        Ok(self.last(request).await?.map(|newest| newest.workflow))
     }
 
     /// Walks to the newest run: there is none behind one that has completed.
-    async fn last(&self, request: &RequestId) -> Result<Option<(WorkflowId, Standing)>, Error> {
+    async fn last(&self, request: &RequestId) -> Result<Option<Newest>, Error> {
         let mut last = None;
         for number in 0.. {
             let workflow = request.run(number);
@@ -105,7 +119,12 @@ impl Temporal {
                 break;
             };
             let standing = standing(described.status());
-            last = Some((workflow, standing));
+            last = Some(Newest {
+                workflow,
+                standing,
+                user: user(&described),
+                is_claim: described.workflow_type() == claimed::NAME,
+            });
             if standing == Standing::Completed {
                 break;
             }

@@ -7,6 +7,7 @@ use genflow::domain::{ErrorCode, EventType, Request};
 use genflow::temporal::steps::Start;
 use genflow::temporal::workflows::generation::Generation;
 use genflow::worker::fetch_queue;
+use rustix::process::Signal;
 use serde_json::json;
 use temporalio_client::{
     Client, ClientOptions, Connection, ConnectionOptions, WorkflowDescribeOptions,
@@ -86,6 +87,29 @@ async fn a_run_that_is_terminated_at_any_moment_has_one_outcome() {
 }
 
 #[tokio::test]
+async fn a_run_that_failed_by_itself_is_left_alone() {
+    let space = Space::with(&[OFTEN]).await;
+    let _all = space.start(&["all"]);
+    let failed = script(image("failed"), &json!({"fail": "no"}));
+    space.send(&failed).await;
+    space.story(failed.id.as_str()).await;
+    // Whoever ends this one has looked at the other too.
+    let terminated = script(image("terminated"), &json!({"stuck": true}));
+    space.send(&terminated).await;
+    terminate_at(&client(&space).await, &terminated, 5).await;
+    space.story(terminated.id.as_str()).await;
+
+    let temporal = space.temporal().await;
+    let queue = &space.config.temporal.task_queue;
+    let ends = format!("WorkflowType = 'end.v1' AND TaskQueue = '{queue}'");
+    eventually("one end is seen", async || {
+        (temporal.count(&ends).await.unwrap() > 0).then_some(())
+    })
+    .await;
+    assert_eq!(temporal.count(&ends).await.unwrap(), 1);
+}
+
+#[tokio::test]
 async fn the_job_of_a_terminated_run_is_ended_also_when_no_worker_was_there() {
     let space = Space::with(&[OFTEN]).await;
     let _intake = space.start(&["intake"]);
@@ -96,7 +120,7 @@ async fn the_job_of_a_terminated_run_is_ended_also_when_no_worker_was_there() {
         (space.bill(request.id.as_str()).await.accepted == 1).then_some(())
     })
     .await;
-    worker.signal(rustix::process::Signal::KILL);
+    worker.signal(Signal::KILL);
     worker.ended().await;
     terminate(&client(&space).await, &request).await;
 
@@ -110,15 +134,21 @@ async fn the_job_of_a_terminated_run_is_ended_also_when_no_worker_was_there() {
 #[tokio::test]
 async fn an_outcome_that_was_decided_while_kafka_was_away_stands_after_a_termination() {
     let mut broker = Broker::beside(engines()).await;
-    let space = Space::with(&[OFTEN, ("KAFKA_BROKERS", &broker.address)]).await;
-    let _all = space.start(&["all"]);
-    let request = script(image("finishing"), &json!({"seconds": 2.0}));
+    let settings = [
+        OFTEN,
+        ("KAFKA_BROKERS", broker.address.as_str()),
+        ("HEARTBEAT_TIMEOUT", "60s"),
+    ];
+    let space = Space::with(&settings).await;
+    let _intake = space.start(&["intake"]);
+    // All events but the last are told when it begins to store.
+    let failpoint = [("GENFLOW_FAILPOINT", "fetch.storing=stop")];
+    let worker = space.start_with(&["worker"], &failpoint);
+    let request = image("finishing");
     space.send(&request).await;
-    eventually("the job runs", async || {
-        (space.bill(request.id.as_str()).await.accepted == 1).then_some(())
-    })
-    .await;
+    worker.stopped().await;
     broker.dies().await;
+    worker.signal(Signal::CONT);
     let temporal = space.temporal().await;
     let workflow = request.id.run(0);
     eventually("the run finishes", async || {
