@@ -277,6 +277,34 @@ async fn a_user_above_the_limit_waits_then_is_refused_and_holds_nobody_up() {
 }
 
 #[tokio::test]
+async fn a_request_that_runs_is_a_duplicate_also_after_the_limit_was_lowered() {
+    let space = Space::new().await;
+    let _worker = space.start(&["worker"]);
+    let mut intake = space.start(&["intake"]);
+    let request = image("lowered");
+    space.send(&request).await;
+    space.story(request.id.as_str()).await;
+    assert!(intake.terminate().await.success());
+
+    let lowered = [
+        ("ENABLE_RATE_LIMITING", "true"),
+        ("RATE_LIMIT_PER_MINUTE", "1"),
+        ("RATE_LIMIT_BURST", "1"),
+        ("RATE_LIMIT_HOLD", "1s"),
+    ];
+    let _intake = space.start_with(&["intake"], &lowered);
+    let takes_the_token = image("next");
+    space.send(&takes_the_token).await;
+    space.story(takes_the_token.id.as_str()).await;
+    space.send(&request).await;
+    let topic = &space.config.kafka.topics.requests;
+    space.caught_up("intake", topic).await;
+
+    assert_eq!(parked(&space).await, 0);
+    assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
+}
+
+#[tokio::test]
 async fn a_broker_that_dies_and_comes_back_midway_loses_and_repeats_nothing() {
     let mut broker = Broker::beside(engines()).await;
     let space = Space::with(&[("KAFKA_BROKERS", &broker.address)]).await;
