@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use genflow::domain::{EventType, Request};
 use genflow::temporal::workflows::claimed::Claimed;
+use genflow::temporal::workflows::end::End;
 use genflow::temporal::workflows::generation::Generation;
 use serde_json::json;
 use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions, WorkflowHistory};
@@ -24,6 +25,8 @@ async fn replay(name: &str, history: &[u8]) {
         .register_workflow::<Generation>()
         .unwrap()
         .register_workflow::<Claimed>()
+        .unwrap()
+        .register_workflow::<End>()
         .unwrap()
         .build();
     let replayer = WorkflowReplayer::new(options).unwrap();
@@ -48,6 +51,7 @@ async fn every_recorded_history_replays() {
         "claimed",
         "completed",
         "deadline",
+        "ended",
         "failed",
         "progress",
         "refused",
@@ -57,7 +61,7 @@ async fn every_recorded_history_replays() {
 
 #[tokio::test]
 async fn a_run_of_every_ending_replays() {
-    let space = Space::new().await;
+    let space = Space::with(&[("SWEEP_INTERVAL", "300ms")]).await;
     let _all = space.start(&["all"]);
     let mut late = script(image("deadline"), &json!({"stuck": true}));
     late.timeout = Some(Duration::from_secs(2));
@@ -103,6 +107,29 @@ async fn a_run_of_every_ending_replays() {
     }
     space.closed(claimed.id.as_str()).await;
     check(&client, "claimed", claimed.id.as_str()).await;
+    check_end(&space, &client).await;
+}
+
+/// The end of a run that was terminated.
+async fn check_end(space: &Space, client: &Client) {
+    let request = script(image("ended"), &json!({"stuck": true}));
+    space.send(&request).await;
+    let accepted = async || (space.bill(request.id.as_str()).await.accepted == 1).then_some(());
+    eventually("the job runs", accepted).await;
+    let handle = client.get_workflow_handle::<Generation>(request.id.to_string());
+    handle.terminate(Default::default()).await.unwrap();
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(events.last().unwrap().kind_of_event, EventType::Failed);
+    let workflow = request.id.run(0);
+    let run_id = space.temporal().await.run_id(&workflow).await.unwrap();
+    let end = format!("end/{workflow}/{run_id}");
+    let handle = client.get_workflow_handle::<Generation>(end.clone());
+    eventually("the end closes", async || {
+        let described = handle.describe(Default::default()).await.unwrap();
+        described.close_time().map(|_| ())
+    })
+    .await;
+    check(client, "ended", &end).await;
 }
 
 async fn check(client: &Client, name: &str, workflow: &str) {
