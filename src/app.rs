@@ -14,7 +14,7 @@ use crate::admin::{self, Health};
 use crate::config::Config;
 use crate::events::Publisher;
 use crate::intake::{Commands, Intake};
-use crate::kafka::consumer::{self, Options};
+use crate::kafka::consumer::{self, Handler, Options};
 use crate::kafka::producer::Producer;
 use crate::notifier::Notifier;
 use crate::provider_sim::{self, Simulator};
@@ -123,49 +123,32 @@ async fn play(
     health: &Arc<Health>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let parts = Arc::new(Parts::new(config)?);
+    let process = &Process::new(config, health, stop)?;
     let (intake, commands, worker, notifier) = tokio::join!(
-        role(
-            INTAKE,
-            roles.intake,
-            health,
-            stop,
-            intake(config, &parts, health, stop)
-        ),
-        role(
-            COMMANDS,
-            roles.intake,
-            health,
-            stop,
-            commands(config, &parts, health, stop)
-        ),
-        role(
-            WORKER,
-            roles.worker,
-            health,
-            stop,
-            work(config, &parts, health, stop)
-        ),
-        role(
-            NOTIFIER,
-            roles.notifier,
-            health,
-            stop,
-            notifier(config, &parts, health, stop)
-        ),
+        process.role(INTAKE, roles.intake, intake(process)),
+        process.role(COMMANDS, roles.intake, commands(process)),
+        process.role(WORKER, roles.worker, work(process)),
+        process.role(NOTIFIER, roles.notifier, notifier(process)),
     );
     intake.and(commands).and(worker).and(notifier)
 }
 
 /// What the roles of a process share.
-struct Parts {
+struct Process {
+    config: Arc<Config>,
+    health: Arc<Health>,
+    stop: CancellationToken,
     registry: Arc<Registry>,
     producer: Arc<Producer>,
     publisher: Publisher,
 }
 
-impl Parts {
-    fn new(config: &Config) -> anyhow::Result<Self> {
+impl Process {
+    fn new(
+        config: &Arc<Config>,
+        health: &Arc<Health>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
         let registry = Arc::new(Registry::new(&config.schema_registry_url)?);
         let producer = Arc::new(Producer::new(&config.kafka, "producer")?);
         let publisher = Publisher::new(
@@ -174,117 +157,104 @@ impl Parts {
             config.kafka.topics.clone(),
         );
         Ok(Self {
+            config: config.clone(),
+            health: health.clone(),
+            stop: stop.clone(),
             registry,
             producer,
             publisher,
         })
     }
-}
 
-/// Runs one role, if chosen; however it ends, the others are told to stop.
-async fn role(
-    name: &'static str,
-    chosen: bool,
-    health: &Health,
-    stop: &CancellationToken,
-    run: impl Future<Output = anyhow::Result<()>>,
-) -> anyhow::Result<()> {
-    if !chosen {
-        return Ok(());
+    /// Runs one role, if chosen; however it ends, the others are told to stop.
+    async fn role(
+        &self,
+        name: &'static str,
+        chosen: bool,
+        run: impl Future<Output = anyhow::Result<()>>,
+    ) -> anyhow::Result<()> {
+        if !chosen {
+            return Ok(());
+        }
+        let _stops_the_rest = self.stop.clone().drop_guard();
+        self.health.register(name);
+        RoleStarted { role: name }.emit();
+        let ended = run.await.with_context(|| format!("{name} failed"));
+        RoleStopped { role: name }.emit();
+        ended
     }
-    let _stops_the_rest = stop.clone().drop_guard();
-    health.register(name);
-    RoleStarted { role: name }.emit();
-    let ended = run.await.with_context(|| format!("{name} failed"));
-    RoleStopped { role: name }.emit();
-    ended
+
+    /// Feeds `topic` to a role's handler until the stop.
+    async fn consume(
+        &self,
+        role: &'static str,
+        topic: &str,
+        dlq: &str,
+        concurrency: usize,
+        handler: impl Handler,
+    ) -> anyhow::Result<()> {
+        let kafka = &self.config.kafka;
+        let options = Options {
+            role,
+            topic: topic.to_owned(),
+            group: format!("{}-{role}", kafka.group),
+            dlq: dlq.to_owned(),
+            concurrency,
+            fuse: kafka.dlq_fuse,
+        };
+        let (producer, health) = (self.producer.clone(), self.health.clone());
+        consumer::run(kafka, options, producer, handler, health, self.stop.clone()).await?;
+        Ok(())
+    }
 }
 
-async fn intake(
-    config: &Arc<Config>,
-    parts: &Arc<Parts>,
-    health: &Arc<Health>,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let Some(temporal) = connected(config, INTAKE, health, stop).await else {
+async fn intake(process: &Process) -> anyhow::Result<()> {
+    let config = &process.config;
+    let Some(temporal) = connected(process, INTAKE).await else {
         return Ok(());
     };
-    let Some(window) = window(config, &temporal, health, stop).await else {
+    let Some(window) = window(process, &temporal).await else {
         return Ok(());
     };
-    let sealer = Sealer::new(&config.notify_keys)?;
     let handler = Intake::new(
         config,
         temporal,
-        parts.registry.clone(),
-        parts.publisher.clone(),
-        sealer,
+        process.registry.clone(),
+        process.publisher.clone(),
+        Sealer::new(&config.notify_keys)?,
         window,
-        stop.clone(),
+        process.stop.clone(),
     );
-    let options = Options {
-        role: INTAKE,
-        topic: config.kafka.topics.requests.clone(),
-        group: format!("{}-intake", config.kafka.group),
-        dlq: config.kafka.topics.dlq.clone(),
-        concurrency: config.intake.concurrency,
-        fuse: config.kafka.dlq_fuse,
-    };
-    consumer::run(
-        &config.kafka,
-        options,
-        parts.producer.clone(),
-        handler,
-        health.clone(),
-        stop.clone(),
-    )
-    .await?;
-    Ok(())
+    let (topics, concurrency) = (&config.kafka.topics, config.intake.concurrency);
+    let consuming = process.consume(INTAKE, &topics.requests, &topics.dlq, concurrency, handler);
+    consuming.await
 }
 
-async fn commands(
-    config: &Arc<Config>,
-    parts: &Arc<Parts>,
-    health: &Arc<Health>,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let Some(temporal) = connected(config, COMMANDS, health, stop).await else {
+async fn commands(process: &Process) -> anyhow::Result<()> {
+    let Some(temporal) = connected(process, COMMANDS).await else {
         return Ok(());
     };
-    let options = Options {
-        role: COMMANDS,
-        topic: config.kafka.topics.commands.clone(),
-        group: format!("{}-commands", config.kafka.group),
-        dlq: config.kafka.topics.dlq.clone(),
-        concurrency: COMMAND_CONCURRENCY,
-        fuse: config.kafka.dlq_fuse,
-    };
-    let handler = Commands::new(config, temporal, parts.registry.clone());
-    consumer::run(
-        &config.kafka,
-        options,
-        parts.producer.clone(),
-        handler,
-        health.clone(),
-        stop.clone(),
-    )
-    .await?;
-    Ok(())
+    let handler = Commands::new(&process.config, temporal, process.registry.clone());
+    let topics = &process.config.kafka.topics;
+    let (topic, dlq) = (&topics.commands, &topics.dlq);
+    process
+        .consume(COMMANDS, topic, dlq, COMMAND_CONCURRENCY, handler)
+        .await
 }
 
-async fn work(
-    config: &Arc<Config>,
-    parts: &Arc<Parts>,
-    health: &Arc<Health>,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let Some(temporal) = connected(config, WORKER, health, stop).await else {
+async fn work(process: &Process) -> anyhow::Result<()> {
+    let Some(temporal) = connected(process, WORKER).await else {
         return Ok(());
     };
-    let working = worker::run(config, &temporal, parts.publisher.clone(), stop.clone());
+    let working = worker::run(
+        &process.config,
+        &temporal,
+        process.publisher.clone(),
+        process.stop.clone(),
+    );
     tokio::select! {
         ended = working => ended,
-        never = watch(&temporal, health) => match never {},
+        never = watch(&temporal, &process.health) => match never {},
     }
 }
 
@@ -300,71 +270,44 @@ async fn watch(temporal: &Temporal, health: &Health) -> Infallible {
     }
 }
 
-async fn notifier(
-    config: &Arc<Config>,
-    parts: &Arc<Parts>,
-    health: &Arc<Health>,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let sealer = Sealer::new(&config.notify_keys)?;
+async fn notifier(process: &Process) -> anyhow::Result<()> {
+    let config = &process.config;
     let handler = Notifier::new(
         config,
-        parts.registry.clone(),
-        parts.producer.clone(),
-        sealer,
-        stop.clone(),
+        process.registry.clone(),
+        process.producer.clone(),
+        Sealer::new(&config.notify_keys)?,
+        process.stop.clone(),
     )?;
-    let options = Options {
-        role: NOTIFIER,
-        topic: config.kafka.topics.events.clone(),
-        group: format!("{}-notifier", config.kafka.group),
-        dlq: config.kafka.topics.notifications_dlq.clone(),
-        concurrency: config.notifier.concurrency,
-        fuse: config.kafka.dlq_fuse,
-    };
-    consumer::run(
-        &config.kafka,
-        options,
-        parts.producer.clone(),
-        handler,
-        health.clone(),
-        stop.clone(),
-    )
-    .await?;
-    Ok(())
+    let topics = &config.kafka.topics;
+    let (topic, dlq) = (&topics.events, &topics.notifications_dlq);
+    let concurrency = config.notifier.concurrency;
+    process
+        .consume(NOTIFIER, topic, dlq, concurrency, handler)
+        .await
 }
 
 /// Connects to Temporal, for as long as it takes; `None` when a stop comes first.
-async fn connected(
-    config: &Config,
-    role: &'static str,
-    health: &Health,
-    stop: &CancellationToken,
-) -> Option<Temporal> {
-    let connect = || Temporal::connect(&config.temporal);
-    persist(role, health, stop, connect).await
+async fn connected(process: &Process, role: &'static str) -> Option<Temporal> {
+    let connect = || Temporal::connect(&process.config.temporal);
+    persist(process, role, connect).await
 }
 
 /// The age above which a record is too old: as configured, or nine tenths of the namespace's retention.
-async fn window(
-    config: &Config,
-    temporal: &Temporal,
-    health: &Health,
-    stop: &CancellationToken,
-) -> Option<Duration> {
-    if let Some(window) = config.intake.dedup_window {
+async fn window(process: &Process, temporal: &Temporal) -> Option<Duration> {
+    if let Some(window) = process.config.intake.dedup_window {
         return Some(window);
     }
-    let retention = persist(INTAKE, health, stop, || temporal.retention()).await?;
+    let retention = persist(process, INTAKE, || temporal.retention()).await?;
     Some(setup::bound(retention))
 }
 
 async fn persist<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
+    process: &Process,
     role: &'static str,
-    health: &Health,
-    stop: &CancellationToken,
     attempt: impl Fn() -> F,
 ) -> Option<T> {
+    let Process { health, stop, .. } = process;
     let mut tries = 0_u32;
     loop {
         tokio::select! {
