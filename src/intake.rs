@@ -167,10 +167,7 @@ impl Intake {
         };
         match limits.admit(request.user.as_str()).await {
             Ok(()) => Ok(()),
-            Err(Refused::After(pause)) => Err(reject(
-                ErrorCode::RateLimited,
-                anyhow!("{limits}; retry_after: {} s", pause.as_secs_f64().ceil()),
-            )),
+            Err(Refused::After(_)) => Err(reject(ErrorCode::RateLimited, anyhow!("{limits}"))),
             Err(stopped @ Refused::Stopped) => {
                 Err(Failure::Retry(Cause::Interrupted, stopped.into()))
             }
@@ -290,7 +287,7 @@ impl Handler for Intake {
                 anyhow!("batches are not served yet, want VideoSpec or ImageSpec"),
             ));
         }
-        let start = self.start(&request, record.header("traceparent"))?;
+        let start = self.start(&request, record.traceparent())?;
         let began = Instant::now();
         match self
             .temporal
@@ -319,7 +316,7 @@ impl Handler for Intake {
         let event = self.rejected(record, rejection, named, request)?;
         Ok(self
             .publisher
-            .publish(&[event], record.header("traceparent"))
+            .publish(&[event], record.traceparent())
             .await?)
     }
 }

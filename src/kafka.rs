@@ -42,6 +42,19 @@ impl Record {
     }
 }
 
+impl Record {
+    /// Returns the W3C trace context of the record, if it has one that may go along: it rides on every event.
+    pub fn traceparent(&self) -> Option<&str> {
+        let good = |text: &&str| {
+            text.len() <= LONGEST_TRACEPARENT && text.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        self.header("traceparent").filter(good)
+    }
+}
+
+/// Version 00 of the recommendation has 55 characters; later ones may have more.
+const LONGEST_TRACEPARENT: usize = 256;
+
 /// What all clients have in common.
 fn client(kafka: &config::Kafka, name: &str) -> ClientConfig {
     let mut client = ClientConfig::new();
@@ -54,4 +67,32 @@ fn client(kafka: &config::Kafka, name: &str) -> ClientConfig {
         client.set(option, value);
     }
     client
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_short_and_plain_trace_context_goes_along() {
+        let of = |value: &str| {
+            let record = Record {
+                position: RecordPosition {
+                    topic: "t".to_owned(),
+                    partition: 0,
+                    offset: 0,
+                },
+                key: None,
+                value: None,
+                headers: vec![("traceparent".to_owned(), Some(value.as_bytes().to_vec()))],
+                timestamp: None,
+            };
+            record.traceparent().map(str::to_owned)
+        };
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(of(good).as_deref(), Some(good));
+        assert_eq!(of(&"0".repeat(257)), None);
+        assert_eq!(of("00-\n"), None);
+        assert_eq!(of("00-é"), None);
+    }
 }

@@ -158,7 +158,7 @@ impl Notifier {
             user: &event.user_id,
             target,
             body: &body,
-            traceparent: record.header("traceparent"),
+            traceparent: record.traceparent(),
         };
         let delivered = self.webhooks.deliver(call, &self.stop).await;
         delivered

@@ -103,10 +103,7 @@ impl Handler for Commands {
         let pass = self.api_keys.check(record).map_err(denied)?;
         let outcome = match command.action {
             Action::Cancel => self.cancel(&command, &pass).await?,
-            Action::Retry => {
-                let traceparent = record.header("traceparent");
-                self.retry(&command, &pass, traceparent).await?
-            }
+            Action::Retry => self.retry(&command, &pass, record.traceparent()).await?,
         };
         failpoint::hit("commands.started").await;
         CommandHandled {

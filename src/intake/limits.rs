@@ -39,7 +39,12 @@ impl fmt::Display for Limits {
         let RateLimit {
             per_minute, burst, ..
         } = self.settings;
-        write!(f, "a user may start {per_minute} a minute, {burst} at once")
+        // The same at each redelivery: what an answer says must not change.
+        let next = 60_u32.div_ceil(per_minute.get());
+        write!(
+            f,
+            "a user may start {per_minute} a minute, {burst} at once; retry_after: {next} s"
+        )
     }
 }
 

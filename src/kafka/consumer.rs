@@ -172,6 +172,8 @@ pub async fn run<H: Handler>(
     health: Arc<Health>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
+    // Ends what waits for another try also where it is not the stop that ends the loop.
+    let stop = stop.child_token();
     let patience = PATIENCE.min(kafka.session_timeout / 3);
     let group = Arc::new(Group::new(&options.topic, patience, stop.clone()));
     let consumer = Arc::new(connect::client(kafka, &options, group.clone())?);
@@ -190,6 +192,7 @@ pub async fn run<H: Handler>(
     let settler = Arc::new(Settler::new(options.clone(), producer, handler, health));
     let mut flow = Flow::new(options, consumer, group, settler);
     let ended = flow.until(&stop).await;
+    stop.cancel();
     flow.drain().await;
     ended
 }

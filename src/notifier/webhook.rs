@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use crate::http;
 use crate::telemetry::events::NotificationRetried;
 use bytes::Bytes;
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Response};
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -103,8 +103,6 @@ pub(super) struct Sender {
 
 /// How much of an answer is read, only that its connection can serve again.
 const LONGEST_ANSWER: usize = 16 * 1024;
-/// A `traceparent` has 55 characters; a later version of it may have more.
-const LONGEST_TRACE: usize = 256;
 
 impl Sender {
     /// Makes a sender; makes no call.
@@ -174,11 +172,7 @@ impl Sender {
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", signatures)
             .body(call.body.clone());
-        let trace = call
-            .traceparent
-            .filter(|trace| trace.len() <= LONGEST_TRACE)
-            .and_then(|trace| HeaderValue::from_str(trace).ok());
-        if let Some(trace) = trace {
+        if let Some(trace) = call.traceparent {
             request = request.header("traceparent", trace);
         }
         let response = request.send().await.map_err(Error::of)?;

@@ -139,7 +139,14 @@ impl Temporal {
         described: &WorkflowExecutionDescription,
     ) -> Result<Standing, Error> {
         let standing = standing(described.status());
-        if standing != Standing::Running {
+        // What was closed from outside keeps the outcome that it had decided (contract, rule 9).
+        let by_itself = matches!(
+            described.status(),
+            WorkflowExecutionStatus::Completed
+                | WorkflowExecutionStatus::Failed
+                | WorkflowExecutionStatus::Canceled
+        );
+        if by_itself {
             return Ok(standing);
         }
         Ok(match self.decided(workflow, described.run_id()).await? {
@@ -148,7 +155,7 @@ impl Temporal {
             Some(
                 EventType::Unknown | EventType::Started | EventType::Progress | EventType::Rejected,
             )
-            | None => Standing::Running,
+            | None => standing,
         })
     }
 

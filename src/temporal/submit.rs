@@ -61,7 +61,11 @@ fn take_over(number: u32, previous: Option<Attempt>) -> Attempt {
 fn may_send(number: u32, previous: Option<Attempt>) -> bool {
     let cleared =
         |record: Attempt| record.number == number - 1 && record.state == Sent::NotAccepted;
-    number == 1 || previous.is_some_and(cleared)
+    // An operator's reset of the activity counts anew and leaves the record.
+    match previous {
+        None => number == 1,
+        Some(record) => cleared(record),
+    }
 }
 
 async fn send(
@@ -314,6 +318,10 @@ mod tests {
         assert!(!may_send(2, None));
         assert!(!may_send(2, record(1, Sent::Maybe)));
         assert!(!may_send(3, record(1, Sent::NotAccepted)));
+        assert!(
+            !may_send(1, record(3, Sent::Maybe)),
+            "the activity was reset by hand"
+        );
     }
 
     #[test]

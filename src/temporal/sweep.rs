@@ -39,7 +39,11 @@ pub(crate) async fn run(temporal: &Temporal, pause: Duration, stop: &Cancellatio
     let mut failures = 0_u32;
     while !stop.is_cancelled() {
         let began = SystemTime::now();
-        match look(temporal, since, &mut ended).await {
+        let looked = tokio::select! {
+            looked = look(temporal, since, &mut ended) => looked,
+            () = stop.cancelled() => break,
+        };
+        match looked {
             Ok(()) => {
                 since = began - OVERLAP;
                 failures = 0;
@@ -78,21 +82,28 @@ async fn look(
     let mut found = temporal
         .client()
         .list_workflows(query, WorkflowListOptions::default());
-    let mut seen = HashSet::new();
+    let (mut seen, mut failed) = (HashSet::new(), None);
     while let Some(run) = found.next().await {
         let run = run.map_err(answered)?;
         seen.insert(run.run_id().to_owned());
         if !ended.contains(run.run_id()) {
             // An id that is none of ours was not started by us.
-            if let Some(workflow) = WorkflowId::parse(run.id()) {
-                end(temporal, &workflow, run.run_id()).await?;
+            let ending = match WorkflowId::parse(run.id()) {
+                Some(workflow) => end(temporal, &workflow, run.run_id()).await,
+                None => Ok(()),
+            };
+            // One that cannot be ended now does not keep the others from it.
+            match ending {
+                Ok(()) => {
+                    ended.insert(run.run_id().to_owned());
+                }
+                Err(error) => failed = Some(error),
             }
-            ended.insert(run.run_id().to_owned());
         }
     }
     // What is not listed any more is behind the time that is looked at.
     ended.retain(|run| seen.contains(run));
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 /// Starts the end of a run, unless it has ended by itself or its id has a newer run.

@@ -124,6 +124,46 @@ async fn what_temporal_would_refuse_to_anyone_is_held_and_not_parked() {
 }
 
 #[tokio::test]
+async fn partitions_that_went_while_they_were_paused_are_read_when_they_come_back() {
+    let space = Space::new().await;
+    let gate = Gate::before(&space.engines.temporal).await;
+    let address = gate.address.to_string();
+    let first = Watched::start(&space, "intake", &[("TEMPORAL_HOST", &address)]);
+    let topic = &space.config.kafka.topics.requests;
+    gate.shut();
+    let send = async |count: usize| {
+        for _ in 0..count {
+            space.send(&image("moved")).await;
+        }
+    };
+    send(40).await;
+    let paused =
+        format!("genflow_consumer_paused{{topic=\"{topic}\",cause=\"temporal_unavailable\"}} 1");
+    first.says("metrics", &paused).await;
+
+    // Half of what is paused goes to another member, and comes back when that has left.
+    let mut second = space.start(&["intake"]);
+    first
+        .says(
+            "metrics",
+            &format!("genflow_rebalances_total{{topic=\"{topic}\"}} 2"),
+        )
+        .await;
+    gate.open();
+    space.caught_up("intake", topic).await;
+    assert!(second.terminate().await.success());
+    first
+        .says(
+            "metrics",
+            &format!("genflow_rebalances_total{{topic=\"{topic}\"}} 3"),
+        )
+        .await;
+    send(40).await;
+
+    space.caught_up("intake", topic).await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_parked_now_waits_and_is_not_lost() {
     let space = Space::new().await;
     let nowhere = [("TOPIC_REQUESTS_DLQ", "no-such-topic")];
@@ -144,7 +184,9 @@ async fn what_cannot_be_parked_now_waits_and_is_not_lost() {
 #[tokio::test]
 async fn a_row_of_refusals_for_one_reason_blows_the_fuse_and_a_good_record_mends_it() {
     let space = Space::new().await;
-    let intake = Watched::start(&space, "intake", &[("DLQ_FUSE", "5")]);
+    // More of them than places: what the fuse holds leaves room for the record that mends it.
+    let settings = [("DLQ_FUSE", "5"), ("INTAKE_CONCURRENCY", "2")];
+    let intake = Watched::start(&space, "intake", &settings);
     let topic = &space.config.kafka.topics.requests;
     let bad = 8;
     for number in 0..bad {

@@ -7,7 +7,7 @@ use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -70,7 +70,7 @@ impl<H: Handler> Flow<H> {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                Some(_) = self.running.join_next() => {}
+                Some(ran) = self.running.join_next() => went_on(ran),
                 _ = ticks.tick() => self.tell(),
                 received = consumer.recv(), if self.may_receive() => match received {
                     Ok(message) => self.take(&message),
@@ -96,9 +96,10 @@ impl<H: Handler> Flow<H> {
 
     fn start_what_may_run(&mut self) {
         loop {
-            let (running, held) = (self.running.len(), self.settler.held());
-            if running >= self.options.concurrency
-                || running.saturating_sub(held) >= self.settler.brake().limit()
+            let (running, waiting) = (self.running.len(), self.settler.waiting());
+            // What a blown fuse holds takes no place: a good record behind it is what mends the fuse.
+            if running.saturating_sub(waiting.fused) >= self.options.concurrency
+                || running.saturating_sub(waiting.held) >= self.settler.brake().limit()
             {
                 return;
             }
@@ -146,7 +147,8 @@ impl<H: Handler> Flow<H> {
             Some(cause) => Some(cause.as_str()),
             None => full.then_some("full"),
         };
-        if why == self.paused && !(why.is_some() && fresh) {
+        // What was paused when it went comes back paused, and what was not comes back as it was: say it anew.
+        if why == self.paused && !fresh {
             return;
         }
         let done = self.consumer.assignment().and_then(|all| match why {
@@ -219,7 +221,9 @@ impl<H: Handler> Flow<H> {
 
     /// Finishes what runs, commits, leaves the group. What only waited is left for the next owner.
     pub(super) async fn drain(mut self) {
-        while self.running.join_next().await.is_some() {}
+        while let Some(ran) = self.running.join_next().await {
+            went_on(ran);
+        }
         let consumer = self.consumer;
         let (done, closed) = oneshot::channel::<()>();
         // Blocks on the brokers, and after a peer's crash until its session is over. A thread and not a task: the
@@ -239,5 +243,14 @@ impl<H: Handler> Flow<H> {
                 "left the group without its good-bye: it rebalances, and does not answer"
             );
         }
+    }
+}
+
+/// A panic of ours beyond the handler's would leave a record that never ends: better that the process does.
+fn went_on(ran: Result<(), JoinError>) {
+    if let Err(error) = ran
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Group<T> {
     /// How long partitions that go wait for what runs.
     patience: Duration,
     schedule: Mutex<Schedule<T>>,
-    /// Partitions come un-paused.
+    /// Partitions came: librdkafka leaves them paused or not, as they were when they went.
     changed: AtomicBool,
     finished: Condvar,
 }

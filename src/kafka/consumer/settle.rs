@@ -1,7 +1,6 @@
 //! Carries one record to its end: handled, or parked on the dead-letter topic, or left alone at a stop.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +27,14 @@ pub(super) enum Settled {
     Abandoned,
 }
 
+/// How many records wait for another try.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Waiting {
+    pub(super) held: usize,
+    /// Of these, by a blown fuse.
+    pub(super) fused: usize,
+}
+
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A record at which our own code panics so often is parked: a fault of ours must not block a partition.
@@ -38,7 +45,7 @@ pub(super) struct Settler<H> {
     producer: Arc<Producer>,
     handler: H,
     health: Arc<Health>,
-    held: AtomicUsize,
+    waiting: Mutex<Waiting>,
     brake: Mutex<Brake>,
     fuse: Mutex<Fuse>,
 }
@@ -57,7 +64,7 @@ impl<H: Handler> Settler<H> {
             producer,
             handler,
             health,
-            held: AtomicUsize::new(0),
+            waiting: Mutex::default(),
         }
     }
 
@@ -70,8 +77,12 @@ impl<H: Handler> Settler<H> {
     }
 
     /// Returns how many records wait for another try.
-    pub(super) fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+    pub(super) fn waiting(&self) -> Waiting {
+        *self.locked()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Carries the record to its end, or until `leave`.
@@ -180,14 +191,12 @@ impl<H: Handler> Settler<H> {
                 }
                 Err(failed) => failed,
             };
-            held.get_or_insert_with(|| Held::new(self));
             if cause.is_eased_by_less() {
                 self.brake().failed(cause);
             }
-            if cause.is_systemic() {
-                let why = format!("holds records: {}", chain(error.as_ref()));
-                self.health.not_ready(self.options.role, &why);
-            }
+            let why = format!("holds records: {}", chain(error.as_ref()));
+            held.get_or_insert_with(|| Held::new(self))
+                .tell(cause, &why);
             RecordHeld {
                 position: &record.position,
                 cause: cause.as_str(),
@@ -205,19 +214,46 @@ impl<H: Handler> Settler<H> {
 }
 
 /// Counts a record that waits for another try, for as long as it does; after the last of them the role is ready.
-struct Held<'a, H>(&'a Settler<H>);
+struct Held<'a, H> {
+    settler: &'a Settler<H>,
+    fused: bool,
+}
 
-impl<'a, H> Held<'a, H> {
+impl<'a, H: Handler> Held<'a, H> {
     fn new(settler: &'a Settler<H>) -> Self {
-        settler.held.fetch_add(1, Ordering::Relaxed);
-        Self(settler)
+        settler.locked().held += 1;
+        Self {
+            settler,
+            fused: false,
+        }
+    }
+
+    fn tell(&mut self, cause: Cause, why: &str) {
+        let mut waiting = self.settler.locked();
+        waiting.fused -= usize::from(self.fused);
+        self.fused = cause == Cause::Fuse;
+        waiting.fused += usize::from(self.fused);
+        // Under the lock, so that the end of another one's wait does not speak last.
+        if cause.is_systemic() {
+            let Settler {
+                health, options, ..
+            } = self.settler;
+            health.not_ready(options.role, why);
+        }
     }
 }
 
 impl<H> Drop for Held<'_, H> {
     fn drop(&mut self) {
-        if self.0.held.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.health.ready(self.0.options.role);
+        let settler = self.settler;
+        let mut waiting = settler
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        waiting.held -= 1;
+        waiting.fused -= usize::from(self.fused);
+        if waiting.held == 0 {
+            settler.health.ready(settler.options.role);
         }
     }
 }
@@ -232,6 +268,8 @@ fn pause(tries: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::config::Config;
     use crate::domain::RecordPosition;
@@ -279,7 +317,7 @@ mod tests {
         let decided = settler
             .until_decided(&record, &CancellationToken::new())
             .await;
-        assert_eq!(settler.held(), 0);
+        assert_eq!(settler.waiting().held, 0);
         decided
     }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use temporalio_common::RetryPolicy;
 use temporalio_macros::{workflow, workflow_methods};
-use temporalio_sdk::{ActivityOptions, TimerOptions, WorkflowContext, WorkflowResult};
+use temporalio_sdk::{
+    ActivityOptions, TimerOptions, WorkflowCancellationToken, WorkflowContext, WorkflowResult,
+};
 
 use crate::domain::{ErrorCode, EventError, EventType, Journal, Outcome};
 use crate::temporal::activities::Activities;
@@ -17,7 +19,7 @@ pub const NAME: &str = "end.v1";
 /// Longest read of a history.
 const READ_TRY: Duration = Duration::from_secs(60);
 /// As in `generation.v1`.
-const FINISH_TRY: Duration = Duration::from_secs(300);
+const FINISH_TRY: Duration = Duration::from_secs(420);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Pause before an activity is scheduled again, should it ever fail for good.
@@ -41,7 +43,7 @@ impl End {
             {
                 break remains;
             }
-            ctx.timer(TimerOptions::builder(AGAIN).build()).await;
+            ctx.timer(again()).await;
         };
         let finish = decide(&closed, remains);
         let outcome = finish.handed.events.last().map(|event| event.kind_of_event);
@@ -50,7 +52,7 @@ impl End {
             .await
             .is_err()
         {
-            ctx.timer(TimerOptions::builder(AGAIN).build()).await;
+            ctx.timer(again()).await;
         }
         Ok(outcome.unwrap_or(EventType::Failed))
     }
@@ -94,8 +96,16 @@ fn decide(closed: &Closed, remains: Remains) -> Finish {
     }
 }
 
+/// Nobody can call off an end: whoever cancels it has to wait for it.
+fn again() -> TimerOptions {
+    TimerOptions::builder(AGAIN)
+        .cancellation_token(WorkflowCancellationToken::new())
+        .build()
+}
+
 fn options(try_for: Duration) -> ActivityOptions {
     ActivityOptions::with_start_to_close_timeout(try_for)
+        .cancellation_token(WorkflowCancellationToken::new())
         .heartbeat_timeout(HEARTBEAT)
         .retry_policy(
             RetryPolicy::builder()

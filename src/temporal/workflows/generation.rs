@@ -29,7 +29,7 @@ pub const NAME: &str = "generation.v1";
 /// Longest try of `submit`: publishing, the look into the store, the send, the look-up.
 const SUBMIT_TRY: Duration = Duration::from_secs(300);
 /// Longest try of `finish`; its steps are bounded well below (contract, rule 7).
-const FINISH_TRY: Duration = Duration::from_secs(300);
+const FINISH_TRY: Duration = Duration::from_secs(420);
 /// `fetch` waits for the provider; the deadline ends it, not this.
 const FETCH_TRY: Duration = Duration::from_secs(8 * 24 * 3600);
 /// Pause before `finish` is scheduled again, should it ever fail.
