@@ -130,6 +130,9 @@ async fn partitions_that_went_while_they_were_paused_are_read_when_they_come_bac
     let address = gate.address.to_string();
     let first = Watched::start(&space, "intake", &[("TEMPORAL_HOST", &address)]);
     let topic = &space.config.kafka.topics.requests;
+    first
+        .says("readyz", "\"role\":\"intake\",\"ready\":true")
+        .await;
     gate.shut();
     let send = async |count: usize| {
         for _ in 0..count {
