@@ -248,3 +248,29 @@ async fn the_status_of_a_batch_tells_how_its_items_stand() {
     space.cancel(request.id.as_str()).await;
     space.story(request.id.as_str()).await;
 }
+
+#[tokio::test]
+async fn a_batch_from_a_file_is_submitted_and_watched_to_its_end() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let form = json!({"max_concurrent": 2, "items": [
+        {"type": "image", "prompt": "an owl", "width": 64, "height": 64},
+        {"type": "image", "prompt": "a lynx", "width": 64, "height": 64},
+    ]});
+    let file = space.results().with_file_name("batch.json");
+    std::fs::write(&file, form.to_string()).unwrap();
+    let file = file.display().to_string();
+
+    let mut submit = space.start(&["submit", "batch", "--file", &file, "--watch"]);
+
+    let status = submit.ended().await;
+    let told = submit.output();
+    assert!(status.success(), "{told}");
+    assert!(
+        told.lines()
+            .filter(|line| line.contains("COMPLETED"))
+            .count()
+            == 3,
+        "{told}"
+    );
+}
