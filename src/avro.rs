@@ -86,6 +86,12 @@ pub static EVENT: LazyLock<Ours> = ours!("GenerationEvent");
 /// The value of `gen.notifications`.
 pub static RECEIPT: LazyLock<Ours> = ours!("NotificationReceipt");
 
+/// The schema of requests in the inputs of workflows: that of `compact`'s format 1, whatever is registered today.
+static STORED: LazyLock<Schema> = LazyLock::new(|| {
+    let text = include_str!("../schemas/history/1/GenerationRequest.avsc");
+    Ours::parse("GenerationRequest", text).schema
+});
+
 impl Ours {
     #[expect(
         clippy::expect_used,
@@ -135,6 +141,13 @@ pub fn read_request(writer: &Schema, datum: &[u8]) -> Result<Request, Error> {
             error,
             named: named(&fields).ok().map(Box::new),
         })
+}
+
+/// Reads a request that a workflow's input holds, written with schema version 1: its bounds were checked when it came.
+pub(crate) fn read_stored(datum: &[u8]) -> Result<Request, Error> {
+    let value = read(&STORED, datum, &REQUEST)?;
+    let read = Fields::of(&value).and_then(|fields| request(&fields));
+    read.map_err(|error| Error::Invalid { error, named: None })
 }
 
 /// Reads a command, written with `writer`.

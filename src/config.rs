@@ -136,6 +136,12 @@ pub struct Intake {
     pub video_timeout: Duration,
     /// Deadline of images whose request names none.
     pub image_timeout: Duration,
+    /// Deadline of a batch whose request names none.
+    pub batch_timeout: Duration,
+    /// Items after which a batch continues as new.
+    pub batch_segment: u32,
+    /// Shortest time between two PROGRESS events of a batch.
+    pub batch_progress_interval: Duration,
     /// Bounds and pauses of a run's steps; they travel with the workflow's input.
     pub steps: Steps,
 }
@@ -400,6 +406,9 @@ fn intake(vars: &mut Vars<'_>) -> Intake {
         rate_limit: rate_limit(vars),
         video_timeout: vars.duration("VIDEO_TIMEOUT", "1h"),
         image_timeout: vars.duration("IMAGE_TIMEOUT", "10m"),
+        batch_timeout: vars.duration("BATCH_TIMEOUT", "24h"),
+        batch_segment: vars.number("BATCH_SEGMENT", 500, 1..=1000) as u32,
+        batch_progress_interval: vars.duration("BATCH_PROGRESS_INTERVAL", "5s"),
         steps: Steps {
             heartbeat_ms: vars.millis("HEARTBEAT_TIMEOUT", "10s"),
             submit_attempts: vars.number("SUBMIT_MAX_ATTEMPTS", 5, 1..=100) as u32,

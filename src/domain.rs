@@ -10,13 +10,14 @@ mod journal;
 mod request;
 mod size;
 mod spec;
+mod tally;
 
 pub use event::{
     BatchSummary, ErrorCode, Event, EventError, EventType, Generated, Kind, Notify, Output,
     Progress, RecordPosition, Sealed,
 };
 pub use fingerprint::fingerprint;
-pub(crate) use fingerprint::hex;
+pub(crate) use fingerprint::{content_hash, hex, spelled};
 pub use ids::{CommandId, InvalidId, RequestId, UserId, WorkflowId};
 pub use journal::{Identity, Journal, Outcome};
 pub use request::{Action, Command, Invalid, Priority, Request, Targets};
@@ -25,3 +26,4 @@ pub(crate) use size::LARGEST_EVENT;
 pub use spec::{
     BatchItem, BatchSpec, ImageSpec, OnFailure, ProviderName, Spec, Strategy, VideoSpec,
 };
+pub use tally::{ItemEnding, Tally};

@@ -4,6 +4,7 @@
 //! Ok means: a durable run of this content exists. Handled again, a record finds that run and is a duplicate.
 
 mod commands;
+mod inputs;
 mod limits;
 
 use std::sync::Arc;
@@ -13,12 +14,11 @@ use anyhow::anyhow;
 use tokio_util::sync::CancellationToken;
 
 pub use self::commands::Commands;
+use self::inputs::Input;
 use self::limits::{Limits, Refused};
 use crate::avro::{self, Named};
 use crate::config::{self, Config};
-use crate::domain::{
-    ErrorCode, Event, EventError, EventType, Kind, Notify, Request, Spec, Targets, fingerprint,
-};
+use crate::domain::{ErrorCode, Event, EventError, EventType, Request, fingerprint};
 use crate::events::Publisher;
 use crate::failpoint;
 use crate::kafka::Record;
@@ -27,7 +27,6 @@ use crate::registry::{self, Registry};
 use crate::seal::Sealer;
 use crate::telemetry::events::{RequestDecoded, RequestRepeated, RequestStarted};
 use crate::temporal::client::{self, Blame, Started, Temporal};
-use crate::temporal::steps::Start;
 use crate::work::now;
 use crate::worker::fetch_queue;
 
@@ -52,9 +51,6 @@ pub const ACCEPT_OLD: &str = "genflow-accept-old";
 /// Header of a redriven record: when it first came, in milliseconds since the epoch. Without it a record would be
 /// young again each time it is sent, and its id could run a second time. It makes a record older, never younger.
 pub const FIRST_SEEN: &str = "genflow-first-seen";
-
-/// A run's input above this would not pass the server (2 MB a payload) once it rides in history beside its events.
-const LARGEST_INPUT: usize = 1_000_000;
 
 impl Intake {
     /// Makes the handler of `gen.requests`; `window` is the age above which a record is too old.
@@ -91,51 +87,6 @@ impl Intake {
         }
         .emit();
         Ok(request)
-    }
-
-    fn start(&self, request: &Request, traceparent: Option<&str>) -> Result<Start, Failure> {
-        let timeout = request.timeout.unwrap_or(match request.spec.kind() {
-            Kind::Image => self.settings.image_timeout,
-            Kind::Video | Kind::Batch | Kind::Unknown => self.settings.video_timeout,
-        });
-        let start = Start {
-            request: request.id.clone(),
-            retry: 0,
-            batch: None,
-            user: request.user.clone(),
-            spec: request.spec.clone(),
-            metadata: request.metadata.clone(),
-            notify: self.notify(&request.targets, &request.notify_on, request.id.as_str())?,
-            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
-            steps: self.settings.steps,
-            fetch_queue: self.fetch_queue.clone(),
-            traceparent: Some(traceparent.map_or_else(trace, str::to_owned)),
-            journal: crate::domain::Journal::default(),
-        };
-        let size = serde_json::to_vec(&start).map_err(internal)?.len();
-        if size > LARGEST_INPUT {
-            return Err(reject(
-                ErrorCode::Invalid,
-                anyhow!("the request is {size} bytes as JSON, want at most {LARGEST_INPUT}"),
-            ));
-        }
-        Ok(start)
-    }
-
-    fn notify(
-        &self,
-        targets: &Targets,
-        on: &[EventType],
-        request: &str,
-    ) -> Result<Option<Notify>, Failure> {
-        if targets.is_empty() || on.is_empty() {
-            return Ok(None);
-        }
-        let sealed = self.sealer.seal(targets, request).map_err(internal)?;
-        Ok(Some(Notify {
-            on: on.to_vec(),
-            sealed,
-        }))
     }
 
     /// Says why a record may not start anything, unless its request runs already.
@@ -281,19 +232,17 @@ impl Handler for Intake {
                 (None, None) => self.wait_for_token(&request).await?,
             }
         }
-        if let Spec::Batch(_) = request.spec {
-            return Err(reject(
-                ErrorCode::StartRefused,
-                anyhow!("batches are not served yet, want VideoSpec or ImageSpec"),
-            ));
-        }
-        let start = self.start(&request, record.traceparent())?;
+        let input = self.input(&request, record.traceparent())?;
         let began = Instant::now();
-        match self
-            .temporal
-            .start(&start, request.priority, &fingerprint)
-            .await?
-        {
+        let (temporal, priority) = (&self.temporal, request.priority);
+        let started = match &input {
+            Input::Run(start) => temporal.start(start, priority, &fingerprint).await?,
+            Input::Batch(start, items) => {
+                let starting = temporal.start_batch(start, items, priority, &fingerprint);
+                starting.await?
+            }
+        };
+        match started {
             Started::New => RequestStarted {
                 position: &record.position,
                 request_id: &request.id,
@@ -353,15 +302,6 @@ fn is_retryable(reason: ErrorCode) -> bool {
         reason,
         ErrorCode::RateLimited | ErrorCode::StartRefused | ErrorCode::UnknownSchema
     )
-}
-
-/// Returns a fresh W3C trace context, for a record that came without one.
-fn trace() -> String {
-    let (trace, span) = (
-        uuid::Uuid::new_v4().simple(),
-        uuid::Uuid::new_v4().simple().to_string(),
-    );
-    format!("00-{trace}-{}-01", span.get(..16).unwrap_or_default())
 }
 
 impl From<avro::Error> for Failure {

@@ -2,7 +2,10 @@
 
 pub mod activities;
 pub mod admin;
+mod batches;
 pub mod client;
+pub mod compact;
+pub mod labels;
 mod outcome;
 mod remains;
 pub mod retries;

@@ -191,7 +191,8 @@ impl Work {
     }
 
     async fn end_job(&self, input: &Finish) {
-        let provider = self.providers.of(input.spec.kind());
+        let Some(spec) = &input.spec else { return };
+        let provider = self.providers.of(spec.kind());
         for attempt in 1..=CANCEL_TRIES {
             let ended = match &input.leftover {
                 Leftover::None => return,

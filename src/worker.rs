@@ -20,6 +20,7 @@ use crate::storage::{Downloader, Store};
 use crate::temporal::activities::Activities;
 use crate::temporal::client::Temporal;
 use crate::temporal::sweep;
+use crate::temporal::workflows::batch::Batch;
 use crate::temporal::workflows::claimed::Claimed;
 use crate::temporal::workflows::end::End;
 use crate::temporal::workflows::generation::Generation;
@@ -65,6 +66,7 @@ pub async fn run(
         .max_cached_workflows(settings.cached_workflows)
         .register_activities(Activities { work: work.clone() })
         .register_workflow::<Generation>()?
+        .register_workflow::<Batch>()?
         .register_workflow::<Claimed>()?
         .register_workflow::<End>()?
         .build();

@@ -10,7 +10,10 @@ use super::receiver::Receiver;
 use super::say;
 use crate::avro;
 use crate::config::Config;
-use crate::domain::{Event, EventType, ImageSpec, Priority, Request, Spec, Targets, VideoSpec};
+use crate::domain::{
+    BatchItem, BatchSpec, Event, EventType, ImageSpec, OnFailure, Priority, Request, Spec,
+    Strategy, Targets, VideoSpec,
+};
 use crate::kafka::producer::{Message, Producer};
 use crate::kafka::tail::{From, Next, Tail};
 use crate::registry::Registry;
@@ -33,11 +36,16 @@ pub(super) async fn run(config: &Config, receiver: &Receiver) -> anyhow::Result<
         let repeat = last
             .get(&event.request_id)
             .is_some_and(|last| event.sequence <= *last);
-        if repeat || !open.contains(&event.request_id) {
+        let item = event.batch_id.as_ref();
+        let ours = |id: &String| open.contains(id);
+        if repeat || !(ours(&event.request_id) || item.is_some_and(ours)) {
             continue;
         }
         last.insert(event.request_id.clone(), event.sequence);
         show(&event);
+        if item.is_some() {
+            continue;
+        }
         if event.kind_of_event.is_terminal() || event.kind_of_event == EventType::Rejected {
             open.remove(&event.request_id);
             if event.kind_of_event != EventType::Completed {
@@ -72,7 +80,7 @@ pub(super) async fn show_all(config: &Config, stop: &CancellationToken) -> anyho
     }
 }
 
-fn requests(receiver: &Receiver) -> anyhow::Result<[Request; 2]> {
+fn requests(receiver: &Receiver) -> anyhow::Result<[Request; 3]> {
     let image = ImageSpec {
         prompt: "a red fox in the snow".to_owned(),
         width: 512,
@@ -88,7 +96,35 @@ fn requests(receiver: &Receiver) -> anyhow::Result<[Request; 2]> {
     Ok([
         request("image", Spec::Image(image), receiver)?,
         request("video", Spec::Video(video), receiver)?,
+        batch(receiver)?,
     ])
+}
+
+fn batch(receiver: &Receiver) -> anyhow::Result<Request> {
+    let spec = BatchSpec {
+        strategy: Strategy::Parallel,
+        max_concurrent: 2,
+        on_failure: OnFailure::Continue,
+        items: Vec::new(),
+    };
+    let mut request = request("batch", Spec::Batch(spec), receiver)?;
+    if let Spec::Batch(spec) = &mut request.spec {
+        for (number, prompt) in (1..).zip(["an owl", "a lynx", "a hare"]) {
+            spec.items.push(BatchItem {
+                request_id: format!("{}-{number}", request.id).try_into()?,
+                spec: Spec::Image(ImageSpec {
+                    prompt: prompt.to_owned(),
+                    width: 256,
+                    height: 256,
+                    ..ImageSpec::default()
+                }),
+                webhook_url: None,
+                notify_on: Vec::new(),
+                metadata: BTreeMap::new(),
+            });
+        }
+    }
+    Ok(request)
 }
 
 fn request(name: &str, spec: Spec, receiver: &Receiver) -> anyhow::Result<Request> {
@@ -154,6 +190,9 @@ fn show(event: &Event) {
     );
     if let Some(progress) = &event.progress {
         line.push_str(&format!(" {} % {}", progress.percent, progress.stage));
+    }
+    if let Some(batch) = &event.batch {
+        line.push_str(&format!(" {} of {} items", batch.completed, batch.total));
     }
     if let Some(error) = &event.error {
         line.push_str(&format!(" {}: {}", error.code.as_str(), error.message));

@@ -18,9 +18,21 @@ use super::{ImageSpec, Invalid, Request, Spec, VideoSpec};
 /// # Errors
 /// When a part cannot be written as JSON, which no parsed request does.
 pub fn fingerprint(request: &Request) -> Result<String, Invalid> {
+    Ok(spelled(&content_hash(request)?))
+}
+
+/// Returns the SHA-256 in a request's fingerprint.
+pub(crate) fn content_hash(request: &Request) -> Result<[u8; 32], Invalid> {
     let json = canonical(request).map_err(|error| Invalid::new("request", error.to_string()))?;
     let hash = digest::digest(&digest::SHA256, json.as_bytes());
-    Ok(format!("f1:{}", hex(hash.as_ref())))
+    hash.as_ref()
+        .try_into()
+        .map_err(|_| Invalid::new("request", "has a hash of another length"))
+}
+
+/// Spells a fingerprint.
+pub(crate) fn spelled(hash: &[u8]) -> String {
+    format!("f1:{}", hex(hash))
 }
 
 /// Returns `bytes` as lower-case hex digits.

@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, EventError, EventType, Generated, Kind, Notify, Progress, RequestId, UserId};
+use super::{
+    BatchSummary, Event, EventError, EventType, Generated, Kind, Notify, Progress, RequestId,
+    UserId,
+};
 
 /// What all events of a run have in common.
 #[derive(Clone, Debug)]
@@ -36,6 +39,8 @@ pub struct Identity {
 pub enum Outcome {
     /// The result is stored.
     Completed(Generated),
+    /// Every item of the batch was tried.
+    BatchCompleted,
     /// There is none, and why.
     Failed(EventError),
     /// Somebody asked for the end.
@@ -84,20 +89,44 @@ impl Journal {
 
     /// Decides the outcome, unless it is decided already.
     pub fn close(&mut self, identity: &Identity, at: i64, outcome: Outcome) {
+        self.end(identity, at, outcome, None);
+    }
+
+    /// Decides the outcome of a batch, unless it is decided already; it says how the items ended.
+    pub fn close_batch(
+        &mut self,
+        identity: &Identity,
+        at: i64,
+        outcome: Outcome,
+        items: BatchSummary,
+    ) {
+        self.end(identity, at, outcome, Some(items));
+    }
+
+    fn end(&mut self, identity: &Identity, at: i64, outcome: Outcome, items: Option<BatchSummary>) {
         if self.outcome.is_some() {
             return;
         }
-        match &outcome {
-            Outcome::Completed(generated) => {
-                self.append(identity, EventType::Completed, at, |event| {
-                    event.result = Some(generated.clone());
-                })
+        let kind = match &outcome {
+            Outcome::Completed(_) | Outcome::BatchCompleted => EventType::Completed,
+            Outcome::Failed(_) => EventType::Failed,
+            Outcome::Cancelled => EventType::Cancelled,
+        };
+        self.append(identity, kind, at, |event| {
+            event.batch = items;
+            match &outcome {
+                Outcome::Completed(generated) => event.result = Some(generated.clone()),
+                Outcome::Failed(error) => {
+                    let EventError {
+                        code,
+                        message,
+                        retryable,
+                    } = error;
+                    event.error = Some(EventError::new(*code, message, *retryable));
+                }
+                Outcome::BatchCompleted | Outcome::Cancelled => {}
             }
-            Outcome::Failed(error) => self.append(identity, EventType::Failed, at, |event| {
-                event.error = Some(EventError::new(error.code, &error.message, error.retryable));
-            }),
-            Outcome::Cancelled => self.append(identity, EventType::Cancelled, at, |_| {}),
-        }
+        });
         self.outcome = Some(outcome);
     }
 

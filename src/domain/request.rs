@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{CommandId, EventType, RequestId, Spec, UserId};
+use super::spec::check_metadata;
+use super::{BatchItem, CommandId, EventType, RequestId, Spec, UserId};
 
 /// One request for one generation.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,19 +121,38 @@ impl Request {
                 format!("is {}, want 1 to 604800", timeout.as_secs()),
             ));
         }
-        let bytes: usize = self
-            .metadata
-            .iter()
-            .map(|(key, value)| key.len() + value.len())
-            .sum();
-        if self.metadata.len() > 32 || bytes > 8 * 1024 {
-            let entries = self.metadata.len();
+        check_metadata(&self.metadata)?;
+        if let Spec::Batch(batch) = &self.spec
+            && batch.items.iter().any(|item| item.request_id == self.id)
+        {
             return Err(Invalid::new(
-                "metadata",
-                format!("has {entries} entries of {bytes} bytes, want at most 32 of 8192"),
+                "spec.items",
+                format!("names {}, which is the batch", self.id),
             ));
         }
         Ok(self)
+    }
+
+    /// Returns an item of this batch as the request of its own that it becomes.
+    pub fn item(&self, item: &BatchItem) -> Self {
+        let notify_on = match item.notify_on.is_empty() {
+            true => &self.notify_on,
+            false => &item.notify_on,
+        };
+        Self {
+            id: item.request_id.clone(),
+            user: self.user.clone(),
+            spec: item.spec.clone(),
+            priority: self.priority,
+            timeout: None,
+            targets: Targets {
+                webhook: item.webhook_url.clone(),
+                ..Targets::default()
+            },
+            notify_on: notify_on.clone(),
+            metadata: item.metadata.clone(),
+            requested_at: self.requested_at,
+        }
     }
 }
 

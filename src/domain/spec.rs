@@ -259,17 +259,48 @@ impl BatchSpec {
             ));
         }
         let mut seen = std::collections::BTreeSet::new();
-        for item in &self.items {
+        for (index, item) in self.items.iter().enumerate() {
             if !seen.insert(&item.request_id) {
                 return Err(Invalid::new(
                     "spec.items",
                     format!("names {} twice", item.request_id),
                 ));
             }
-            item.spec.check()?;
+            item.check().map_err(|error| {
+                Invalid::new(
+                    format!("spec.items[{index}].{}", error.field),
+                    error.problem,
+                )
+            })?;
         }
         Ok(())
     }
+}
+
+impl BatchItem {
+    fn check(&self) -> Result<(), Invalid> {
+        if self.spec.kind() == Kind::Batch {
+            return Err(Invalid::new("spec", "is a batch, want a video or images"));
+        }
+        self.spec.check()?;
+        check_metadata(&self.metadata)
+    }
+}
+
+/// Holds the metadata of a request or an item against the contract's bounds.
+pub(super) fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), Invalid> {
+    let bytes: usize = metadata
+        .iter()
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
+    if metadata.len() > 32 || bytes > 8 * 1024 {
+        let entries = metadata.len();
+        return Err(Invalid::new(
+            "metadata",
+            format!("has {entries} entries of {bytes} bytes, want at most 32 of 8192"),
+        ));
+    }
+    Ok(())
 }
 
 fn check_prompt(prompt: &str) -> Result<(), Invalid> {

@@ -9,13 +9,16 @@ use temporalio_common::error::ApplicationFailure;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
-use super::steps::{Closed, Fetch, Fetched, Finish, Remains, Submit, Submitted};
+use super::steps::{
+    BatchRemains, Closed, Fetch, Fetched, Finish, Handed, Remains, Submit, Submitted,
+};
 use super::{remains, submit};
 use crate::work::{Aborted, Work};
 
 /// The names under which the activities stand in a history.
 pub(super) const SUBMIT: &str = "submit.v1";
 pub(super) const FETCH: &str = "fetch.v1";
+pub(super) const PUBLISH: &str = "publish.v1";
 /// Once it is scheduled, the outcome stands.
 pub(super) const FINISH: &str = "finish.v1";
 
@@ -48,6 +51,16 @@ impl Activities {
         alive(&ctx, self.work.fetch(input, cancelled)).await
     }
 
+    /// Publishes events of a batch and does nothing else.
+    #[activity(name = "publish.v1")]
+    pub async fn publish(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: Handed,
+    ) -> Result<(), ActivityError> {
+        alive(&ctx, self.work.publish(&input)).await
+    }
+
     /// Ends the run: provider job, manifest, outcome.
     #[activity(name = "finish.v1")]
     pub async fn finish(
@@ -67,6 +80,18 @@ impl Activities {
     ) -> Result<Remains, ActivityError> {
         let client = ctx.client();
         let reading = async { Ok(remains::read(&client, &input).await?) };
+        alive(&ctx, reading).await
+    }
+
+    /// The same of a batch; waits until the items that ran when it was closed are over.
+    #[activity(name = "batch-remains.v1")]
+    pub async fn batch_remains(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: Closed,
+    ) -> Result<BatchRemains, ActivityError> {
+        let client = ctx.client();
+        let reading = async { Ok(remains::batch::read(&client, &input).await?) };
         alive(&ctx, reading).await
     }
 }

@@ -13,19 +13,14 @@ use temporalio_client::{
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
     CountWorkflowExecutionsRequest, DescribeNamespaceRequest,
 };
-use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributes};
+use temporalio_common::search_attributes::SearchAttributeKey;
 
+use super::batches::FINGERPRINT;
+use super::labels::{BACKSTOP, GEN_USER, attributes};
 use super::steps::{Start, Status};
 use super::workflows::{claimed, generation::Generation};
 use crate::config;
-use crate::domain::{Priority as Order, WorkflowId, hex};
-
-/// The tenant of a run.
-pub const GEN_USER: &str = "GenUser";
-/// What a run makes.
-pub const GEN_KIND: &str = "GenKind";
-/// The batch a run belongs to.
-pub const GEN_BATCH: &str = "GenBatch";
+use crate::domain::{Priority as Order, UserId, WorkflowId, hex};
 
 /// A connection to the Temporal server.
 #[derive(Clone)]
@@ -118,8 +113,6 @@ impl Error {
     }
 }
 
-/// A run outlives its deadline by so much before the server itself ends it: a backstop (contract, rule 7).
-const BACKSTOP: Duration = Duration::from_secs(7 * 24 * 3600);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a status query may wait for a worker.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -174,9 +167,7 @@ impl Temporal {
         fingerprint: &str,
     ) -> Result<Started, Error> {
         let workflow = start.request.run(start.retry);
-        let mut fair = Priority::default();
-        fair.priority_key = Some(priority.key());
-        fair.fairness_key = Some(fairness_key(start.user.as_str()));
+        let fair = order(priority, &start.user);
         for _ in 0..STARTS {
             match self
                 .client
@@ -208,19 +199,12 @@ impl Temporal {
         priority: Priority,
         fingerprint: &str,
     ) -> WorkflowStartOptions {
-        let kind = start.spec.kind().as_str();
-        let mut attributes = vec![
-            SearchAttributeKey::keyword(GEN_USER).value_set(start.user.as_str().to_owned()),
-            SearchAttributeKey::keyword(GEN_KIND).value_set(kind.to_owned()),
-        ];
-        if let Some(batch) = &start.batch {
-            attributes.push(SearchAttributeKey::keyword(GEN_BATCH).value_set(batch.to_string()));
-        }
+        let (user, kind, batch) = (&start.user, start.spec.kind(), start.batch.as_ref());
         let workflow = start.request.run(start.retry).to_string();
         WorkflowStartOptions::new(self.task_queue.clone(), workflow)
             .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
             .execution_timeout(Duration::from_millis(start.timeout_ms) + BACKSTOP)
-            .search_attributes(SearchAttributes::new(attributes))
+            .search_attributes(attributes(user, kind, batch))
             .priority(priority)
             .static_details(fingerprint.to_owned())
             .build()
@@ -247,7 +231,9 @@ impl Temporal {
         if described.workflow_type() == claimed::NAME {
             return Ok(Some(Started::Claimed));
         }
-        let same = described.static_details() == Some(fingerprint);
+        let memo: Option<String> = described.memo().get(FINGERPRINT).ok().flatten();
+        let same =
+            described.static_details() == Some(fingerprint) || memo.as_deref() == Some(fingerprint);
         Ok(Some(if same {
             Started::Duplicate
         } else {
@@ -401,6 +387,14 @@ pub(super) fn user(described: &WorkflowExecutionDescription) -> Option<String> {
 
 fn identity() -> String {
     format!("genflow-{}", std::process::id())
+}
+
+/// Returns a run's place among those that wait.
+pub(super) fn order(priority: Order, user: &UserId) -> Priority {
+    let mut order = Priority::default();
+    order.priority_key = Some(priority.key());
+    order.fairness_key = Some(fairness_key(user.as_str()));
+    order
 }
 
 /// Temporal refuses keys above 64 bytes: longer ones go as the first 32 hex digits of their SHA-256.

@@ -3,6 +3,8 @@
 //! An event is on a topic only if it stands in the input of a scheduled activity, or in the input that a run goes on
 //! from. So all that anybody may have seen is in the closed history, and nothing that follows from it can differ.
 
+pub(super) mod batch;
+
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, anyhow};
@@ -22,6 +24,16 @@ use crate::domain::Event;
 /// Reads what is left of a closed run.
 pub(super) async fn read(client: &Client, closed: &Closed) -> Result<Remains, anyhow::Error> {
     let mut remains = Collected::default();
+    pages(client, closed, |event| remains.add(event)).await?;
+    remains.done()
+}
+
+/// Goes through the history of a closed run.
+async fn pages(
+    client: &Client,
+    closed: &Closed,
+    mut add: impl FnMut(HistoryEvent) -> Result<(), anyhow::Error>,
+) -> Result<(), anyhow::Error> {
     let mut page = Vec::new();
     loop {
         let request = GetWorkflowExecutionHistoryRequest {
@@ -41,11 +53,11 @@ pub(super) async fn read(client: &Client, closed: &Closed) -> Result<Remains, an
             .context("the history was not read")?
             .into_inner();
         for event in answer.history.unwrap_or_default().events {
-            remains.add(event)?;
+            add(event)?;
         }
         page = answer.next_page_token;
         if page.is_empty() {
-            return remains.done();
+            return Ok(());
         }
     }
 }
@@ -59,13 +71,12 @@ struct Collected {
 
 impl Collected {
     fn add(&mut self, event: HistoryEvent) -> Result<(), anyhow::Error> {
+        let at = millis(&event);
         match event.attributes {
             Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => {
                 let start: Start = input(started.input)?;
-                let at = event.event_time.unwrap_or_default();
-                let millis = at.seconds * 1000 + i64::from(at.nanos) / 1_000_000;
                 self.keep(&start.journal.unconfirmed);
-                self.start = Some((start, millis));
+                self.start = Some((start, at));
             }
             Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => {
                 let name = scheduled.activity_type.unwrap_or_default().name;
@@ -115,4 +126,10 @@ fn input<T: DeserializeOwned>(payloads: Option<Payloads>) -> Result<T, anyhow::E
     let payloads = payloads.unwrap_or_default().payloads;
     let payload = payloads.first().context("an input is missing")?;
     serde_json::from_slice(&payload.data).context("an input is not what this version reads")
+}
+
+/// When an event happened, in milliseconds since the epoch.
+fn millis(event: &HistoryEvent) -> i64 {
+    let at = event.event_time.unwrap_or_default();
+    at.seconds * 1000 + i64::from(at.nanos) / 1_000_000
 }

@@ -25,7 +25,8 @@ use tokio_util::sync::CancellationToken;
 use super::client::{Error, Temporal, answered};
 use super::steps::Closed;
 use super::workflows::end::End;
-use super::workflows::generation;
+use super::workflows::ending::FAILED;
+use super::workflows::{batch, generation};
 use crate::domain::WorkflowId;
 use crate::telemetry::events::RunSwept;
 
@@ -74,9 +75,10 @@ async fn look(
 ) -> Result<(), Error> {
     let since = DateTime::<Utc>::from(since).to_rfc3339();
     let query = format!(
-        "WorkflowType = '{}' AND TaskQueue = '{}' AND CloseTime >= '{since}' \
+        "WorkflowType IN ('{}', '{}') AND TaskQueue = '{}' AND CloseTime >= '{since}' \
          AND ExecutionStatus IN ('Terminated', 'TimedOut', 'Failed')",
         generation::NAME,
+        batch::NAME,
         temporal.task_queue(),
     );
     let mut found = temporal
@@ -119,6 +121,7 @@ async fn end(temporal: &Temporal, workflow: &WorkflowId, run_id: &str) -> Result
         run_id: run_id.to_owned(),
         at: millis(described.close_time()),
         timed_out: described.status() == WorkflowExecutionStatus::TimedOut,
+        batch: described.workflow_type() == batch::NAME,
     };
     let swept = RunSwept {
         workflow: workflow.as_str(),
@@ -170,8 +173,11 @@ async fn is_finished(
     };
     Ok(events.iter().any(|event| match &event.attributes {
         Some(Attributes::WorkflowExecutionFailedEventAttributes(failed)) => {
-            let info = failed.failure.as_ref().and_then(|failure| failure.failure_info.as_ref());
-            matches!(info, Some(FailureInfo::ApplicationFailureInfo(info)) if info.r#type == generation::FAILED)
+            let info = failed
+                .failure
+                .as_ref()
+                .and_then(|failure| failure.failure_info.as_ref());
+            matches!(info, Some(FailureInfo::ApplicationFailureInfo(info)) if info.r#type == FAILED)
         }
         Some(_) | None => false,
     }))

@@ -21,9 +21,9 @@ use crate::support::ledger::types;
 use crate::support::space::{image, script};
 use crate::support::{Space, eventually};
 
-const OFTEN: (&str, &str) = ("SWEEP_INTERVAL", "300ms");
+pub(crate) const OFTEN: (&str, &str) = ("SWEEP_INTERVAL", "300ms");
 
-async fn client(space: &Space) -> Client {
+pub(crate) async fn client(space: &Space) -> Client {
     let options = ConnectionOptions::new(space.config.temporal.url.clone())
         .identity("test".to_owned())
         .build();

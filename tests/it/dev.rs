@@ -18,6 +18,11 @@ async fn dev_once_completes_the_samples_and_leaves_nothing_running() {
         "{}",
         dev.output()
     );
+    assert!(
+        dev.output().contains("COMPLETED 3 of 3 items"),
+        "{}",
+        dev.output()
+    );
     trial.nothing_is_left().await;
 }
 

@@ -16,6 +16,7 @@
 mod support;
 
 mod access;
+mod batch;
 mod closed;
 mod command_line;
 mod compose;

@@ -1,16 +1,14 @@
 //! Records that can never succeed: each is parked as it came, and what stands behind it is handled.
 //!
 //! Every `dlq.reason` that this version gives is provoked: `undecodable`, `unknown_schema` and `invalid` by the corpus,
-//! `start_refused` and `cancelled_before_start` below, `too_old` and `request_id_conflict` in `records`,
-//! `rate_limited` in `flow`. Nothing gives `unauthorized` yet.
+//! `cancelled_before_start` below, `start_refused` by unit tests (`kafka::consumer`, `temporal::client`), `too_old` and `request_id_conflict` in `records`,
+//! `rate_limited` in `flow`, `unauthorized` in `access`.
 
 mod corpus;
 mod registry;
 
-use std::collections::BTreeMap;
-
 use genflow::avro;
-use genflow::domain::{BatchItem, BatchSpec, EventType, OnFailure, Spec, Strategy};
+use genflow::domain::EventType;
 use genflow::kafka::producer::{Message, Producer};
 use genflow::kafka::{Headers, Record};
 use rdkafka::ClientConfig;
@@ -237,31 +235,6 @@ async fn bound(space: &Space, topic: &str, bytes: usize) {
         .await
         .unwrap();
     assert!(changed.iter().all(Result::is_ok), "{changed:?}");
-}
-
-#[tokio::test]
-async fn what_this_version_does_not_serve_is_refused() {
-    let space = Space::new().await;
-    let topics = &space.config.kafka.topics;
-    let _all = space.start(&["all"]);
-    let mut batch = image("batch");
-    let item = BatchItem {
-        request_id: image("item").id,
-        spec: batch.spec.clone(),
-        webhook_url: None,
-        notify_on: Vec::new(),
-        metadata: BTreeMap::new(),
-    };
-    batch.spec = Spec::Batch(BatchSpec {
-        strategy: Strategy::Parallel,
-        max_concurrent: 1,
-        on_failure: OnFailure::Stop,
-        items: vec![item],
-    });
-    space.send(&batch).await;
-    let left = space.read(&topics.dlq).await.next().await;
-    assert_eq!(left.header("dlq.reason"), Some("start_refused"));
-    assert_eq!(left.key.as_deref(), Some(batch.id.as_str().as_bytes()));
 }
 
 #[tokio::test]

@@ -5,14 +5,19 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use genflow::domain::{EventType, Request};
+use genflow::domain::{EventType, OnFailure, Request};
+use genflow::temporal::workflows::batch::Batch;
 use genflow::temporal::workflows::claimed::Claimed;
 use genflow::temporal::workflows::end::End;
 use genflow::temporal::workflows::generation::Generation;
 use serde_json::json;
-use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions, WorkflowHistory};
+use temporalio_client::{
+    Client, NamespacedClient as _, WorkflowExecutionInfo, WorkflowHandle, WorkflowHistory,
+};
 use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
 
+use crate::batch::{batch, ids, spec};
+use crate::closed::client;
 use crate::support::space::{image, script, video};
 use crate::support::{Space, eventually};
 
@@ -27,6 +32,8 @@ async fn replay(name: &str, history: &[u8]) {
         .register_workflow::<Claimed>()
         .unwrap()
         .register_workflow::<End>()
+        .unwrap()
+        .register_workflow::<Batch>()
         .unwrap()
         .build();
     let replayer = WorkflowReplayer::new(options).unwrap();
@@ -47,6 +54,11 @@ async fn every_recorded_history_replays() {
     }
     names.sort();
     let endings = [
+        "batch-cancelled",
+        "batch-completed",
+        "batch-continued",
+        "batch-first",
+        "batch-stopped",
         "cancelled",
         "claimed",
         "completed",
@@ -95,11 +107,7 @@ async fn a_run_of_every_ending_replays() {
     eventually("the job runs", accepted).await;
     space.cancel(stuck.id.as_str()).await;
 
-    let options = ConnectionOptions::new(space.config.temporal.url.clone())
-        .identity("test".to_owned())
-        .build();
-    let connection = Connection::connect(options).await.unwrap();
-    let client = Client::new(connection, ClientOptions::new("default").build()).unwrap();
+    let client = client(&space).await;
     for (name, request, ending) in &endings {
         let events = space.story(request.id.as_str()).await;
         assert_eq!(events.last().unwrap().kind_of_event, *ending, "{name}");
@@ -132,6 +140,62 @@ async fn check_end(space: &Space, client: &Client) {
     check(client, "ended", &end).await;
 }
 
+#[tokio::test]
+async fn a_batch_of_every_ending_replays() {
+    let settings = [("BATCH_SEGMENT", "3"), ("BATCH_PROGRESS_INTERVAL", "1ms")];
+    let space = Space::with(&settings).await;
+    let _all = space.start(&["all"]);
+    let fails = json!({"fail": "no"});
+    let taken = batch("completed", &[json!({}), fails.clone(), json!({})]);
+    let mut stopped = batch("stopped", &[fails, json!({"seconds": 1.0}), json!({})]);
+    spec(&mut stopped).max_concurrent = 2;
+    spec(&mut stopped).on_failure = OnFailure::Stop;
+    let mut stuck = batch("cancelled", &vec![json!({"stuck": true}); 3]);
+    spec(&mut stuck).max_concurrent = 2;
+    let endings = [
+        ("batch-completed", taken.clone(), EventType::Completed),
+        ("batch-stopped", stopped, EventType::Failed),
+        ("batch-cancelled", stuck.clone(), EventType::Cancelled),
+        (
+            "batch-continued",
+            batch("continued", &vec![json!({}); 5]),
+            EventType::Completed,
+        ),
+    ];
+    let mut first = image("taken");
+    first.id = ids(&taken)[2].clone().try_into().unwrap();
+    space.send(&first).await;
+    space.story(first.id.as_str()).await;
+    for (_, request, _) in &endings {
+        space.send(request).await;
+    }
+    let accepted = async || (space.bill(&ids(&stuck)[1]).await.accepted == 1).then_some(());
+    eventually("the job runs", accepted).await;
+    space.cancel(stuck.id.as_str()).await;
+
+    let client = client(&space).await;
+    for (name, request, ending) in &endings {
+        let events = space.story(request.id.as_str()).await;
+        assert_eq!(events.last().unwrap().kind_of_event, *ending, "{name}");
+        check(&client, name, request.id.as_str()).await;
+    }
+    // The run that it went on from.
+    let continued = &endings[3].1;
+    let events = space.story(continued.id.as_str()).await;
+    let first = WorkflowExecutionInfo::builder()
+        .namespace(client.namespace())
+        .workflow_id(continued.id.to_string())
+        .maybe_run_id(events[0].run_id.clone())
+        .build();
+    let first = WorkflowHandle::<Client, Batch>::new(client.clone(), first);
+    let history = first
+        .fetch_history(Default::default())
+        .to_json()
+        .await
+        .unwrap();
+    keep("batch-first", &history).await;
+}
+
 async fn check(client: &Client, name: &str, workflow: &str) {
     let handle = client.get_workflow_handle::<Generation>(workflow.to_owned());
     let history = handle
@@ -139,8 +203,12 @@ async fn check(client: &Client, name: &str, workflow: &str) {
         .to_json()
         .await
         .unwrap();
+    keep(name, &history).await;
+}
+
+async fn keep(name: &str, history: &[u8]) {
     if std::env::var_os("GENFLOW_RECORD").is_some() {
-        std::fs::write(folder().join(format!("{name}.json")), &history).unwrap();
+        std::fs::write(folder().join(format!("{name}.json")), history).unwrap();
     }
-    replay(name, &history).await;
+    replay(name, history).await;
 }

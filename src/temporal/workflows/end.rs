@@ -4,15 +4,19 @@
 
 use std::time::Duration;
 
+use temporalio_common::ActivityDefinition;
 use temporalio_common::RetryPolicy;
+use temporalio_common::data_converters::TemporalDeserializable;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::{
     ActivityOptions, TimerOptions, WorkflowCancellationToken, WorkflowContext, WorkflowResult,
 };
 
-use crate::domain::{ErrorCode, EventError, EventType, Journal, Outcome};
+use crate::domain::{
+    BatchSummary, ErrorCode, Event, EventError, EventType, Identity, Journal, Outcome,
+};
 use crate::temporal::activities::Activities;
-use crate::temporal::steps::{Closed, Finish, Handed, Remains};
+use crate::temporal::steps::{BatchRemains, Closed, Finish, Handed, Leftover, Remains};
 
 /// The type by which an end is known.
 pub const NAME: &str = "end.v1";
@@ -35,17 +39,13 @@ impl End {
     /// Reads what the run had decided, decides what is missing, and publishes all of it.
     #[run(name = "end.v1")]
     pub async fn run(ctx: &mut WorkflowContext<Self>, closed: Closed) -> WorkflowResult<EventType> {
-        let remains = loop {
-            let options = options(READ_TRY);
-            if let Ok(remains) = ctx
-                .execute_activity(Activities::remains, closed.clone(), options)
-                .await
-            {
-                break remains;
-            }
-            ctx.timer(again()).await;
+        let finish = match closed.batch {
+            false => decide(&closed, read(ctx, || Activities::remains, &closed).await),
+            true => decide_batch(
+                &closed,
+                read(ctx, || Activities::batch_remains, &closed).await,
+            ),
         };
-        let finish = decide(&closed, remains);
         let outcome = finish.handed.events.last().map(|event| event.kind_of_event);
         while ctx
             .execute_activity(Activities::finish, finish.clone(), options(FINISH_TRY))
@@ -58,21 +58,97 @@ impl End {
     }
 }
 
+/// Reads what is left of the run, again until it can be read.
+async fn read<A>(ctx: &WorkflowContext<End>, activity: impl Fn() -> A, closed: &Closed) -> A::Output
+where
+    A: ActivityDefinition<Input = Closed>,
+    A::Output: TemporalDeserializable,
+{
+    loop {
+        let reading = ctx.execute_activity(activity(), closed.clone(), options(READ_TRY));
+        if let Ok(remains) = reading.await {
+            return remains;
+        }
+        ctx.timer(again()).await;
+    }
+}
+
 /// Adds what the run did not come to decide: its beginning and its end. A terminal event that is there stands.
 fn decide(closed: &Closed, remains: Remains) -> Finish {
-    let identity = remains.start.identity(&closed.run_id);
-    let next = remains.events.last().map_or(0, |event| event.sequence + 1);
-    let over = remains
-        .events
-        .last()
-        .is_some_and(|event| event.kind_of_event.is_terminal());
+    let events = complete(
+        closed,
+        Decided {
+            identity: remains.start.identity(&closed.run_id),
+            started_at: remains.started_at,
+            events: remains.events,
+            next: remains.start.journal.next,
+            items: None,
+        },
+    );
+    Finish {
+        handed: Handed {
+            workflow: closed.workflow.clone(),
+            events,
+            traceparent: remains.start.traceparent,
+        },
+        leftover: remains.leftover,
+        spec: Some(remains.start.spec),
+        started_at: remains.started_at,
+    }
+}
+
+/// The same of a batch, whose end tells how its items ended.
+fn decide_batch(closed: &Closed, remains: BatchRemains) -> Finish {
+    let events = complete(
+        closed,
+        Decided {
+            identity: remains.start.identity(&closed.run_id),
+            started_at: remains.started_at,
+            events: remains.events,
+            next: remains.start.journal.next,
+            items: Some(remains.start.tally.summary()),
+        },
+    );
+    Finish {
+        handed: Handed {
+            workflow: closed.workflow.clone(),
+            events,
+            traceparent: remains.start.traceparent,
+        },
+        leftover: Leftover::None,
+        spec: None,
+        started_at: remains.started_at,
+    }
+}
+
+/// What a closed run had decided.
+struct Decided {
+    identity: Identity,
+    started_at: i64,
+    events: Vec<Event>,
+    /// As its input said.
+    next: i32,
+    /// How the items of a batch ended.
+    items: Option<BatchSummary>,
+}
+
+fn complete(closed: &Closed, decided: Decided) -> Vec<Event> {
+    let Decided {
+        identity,
+        started_at,
+        events,
+        next,
+        items,
+    } = decided;
+    let last = events.last();
+    let over = last.is_some_and(|event| event.kind_of_event.is_terminal());
     let mut journal = Journal {
-        next: next.max(remains.start.journal.next),
-        unconfirmed: remains.events,
+        next: last.map_or(0, |event| event.sequence + 1).max(next),
+        unconfirmed: events,
         outcome: None,
     };
     if !over {
-        journal.open(&identity, remains.started_at);
+        journal.open(&identity, started_at);
         let (code, why) = if closed.timed_out {
             (
                 ErrorCode::TimedOut,
@@ -82,18 +158,12 @@ fn decide(closed: &Closed, remains: Remains) -> Finish {
             (ErrorCode::Terminated, "the workflow was ended from outside")
         };
         let failed = Outcome::Failed(EventError::new(code, why, true));
-        journal.close(&identity, closed.at, failed);
+        match items {
+            None => journal.close(&identity, closed.at, failed),
+            Some(items) => journal.close_batch(&identity, closed.at, failed, items),
+        }
     }
-    Finish {
-        handed: Handed {
-            workflow: closed.workflow.clone(),
-            events: journal.unconfirmed,
-            traceparent: remains.start.traceparent,
-        },
-        leftover: remains.leftover,
-        spec: remains.start.spec,
-        started_at: remains.started_at,
-    }
+    journal.unconfirmed
 }
 
 /// Nobody can call off an end: whoever cancels it has to wait for it.
@@ -123,8 +193,8 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::domain::{Event, Progress, Spec, VideoSpec};
-    use crate::temporal::steps::{Leftover, Start};
+    use crate::domain::{Progress, Spec, VideoSpec};
+    use crate::temporal::steps::Start;
 
     fn closed(timed_out: bool) -> Closed {
         Closed {
@@ -132,6 +202,7 @@ mod tests {
             run_id: "run".to_owned(),
             at: 90,
             timed_out,
+            batch: false,
         }
     }
 

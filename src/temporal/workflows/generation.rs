@@ -6,19 +6,17 @@
 #![deny(clippy::disallowed_methods)]
 
 use std::cell::Cell;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use temporalio_common::RetryPolicy;
-use temporalio_common::error::ApplicationFailure;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::workflows;
 use temporalio_sdk::{
-    ActivityCancellationType, ActivityExecutionError, ActivityOptions, TimerOptions, TimerResult,
-    WorkflowCancellationToken, WorkflowContext, WorkflowContextView, WorkflowResult,
-    WorkflowTermination,
+    ActivityExecutionError, ActivityOptions, TimerOptions, TimerResult, WorkflowCancellationToken,
+    WorkflowContext, WorkflowContextView, WorkflowResult,
 };
 
-use crate::domain::{ErrorCode, EventError, Generated, Identity, Journal, Outcome};
+use super::ending::{failed, finish, millis, now, options, without_result};
+use crate::domain::{ErrorCode, Generated, Identity, Journal, Outcome};
 use crate::temporal::activities::Activities;
 use crate::temporal::steps::{
     Fetch, Fetched, Finish, Handed, Job, Leftover, Start, Status, Submit, Submitted, Told,
@@ -28,14 +26,8 @@ use crate::temporal::steps::{
 pub const NAME: &str = "generation.v1";
 /// Longest try of `submit`: publishing, the look into the store, the send, the look-up.
 const SUBMIT_TRY: Duration = Duration::from_secs(300);
-/// Longest try of `finish`; its steps are bounded well below (contract, rule 7).
-const FINISH_TRY: Duration = Duration::from_secs(420);
 /// `fetch` waits for the provider; the deadline ends it, not this.
 const FETCH_TRY: Duration = Duration::from_secs(8 * 24 * 3600);
-/// Pause before `finish` is scheduled again, should it ever fail.
-const FINISH_AGAIN: Duration = Duration::from_secs(5);
-/// The failure type by which the sweep knows that a run ended by itself.
-pub const FAILED: &str = "genflow.Failed";
 
 /// One run of one request.
 #[workflow]
@@ -52,7 +44,7 @@ impl Generation {
         let mut run = Run::open(ctx, start);
         let ending = drive(ctx, &mut run).await;
         run.journal.close(&run.identity, now(ctx), ending.outcome);
-        finish(ctx, &run, ending.leftover).await;
+        conclude(ctx, &run, ending.leftover).await;
         run.result(ctx)
     }
 
@@ -125,21 +117,7 @@ impl Run {
     }
 
     fn options(&self, try_for: Duration) -> ActivityOptions {
-        let steps = self.start.steps;
-        ActivityOptions::with_start_to_close_timeout(try_for)
-            .heartbeat_timeout(Duration::from_millis(steps.heartbeat_ms))
-            .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
-            .cancellation_token(self.scope.clone())
-            .retry_policy(
-                RetryPolicy::builder()
-                    .initial_interval(Duration::from_millis(steps.backoff_ms))
-                    .backoff_coefficient(2.0)
-                    .maximum_interval(Duration::from_millis(
-                        steps.backoff_max_ms.max(steps.backoff_ms),
-                    ))
-                    .build(),
-            )
-            .build()
+        options(&self.start.steps, self.scope.clone(), try_for)
     }
 
     /// The end that somebody asked for: by the deadline, or by a cancel.
@@ -181,23 +159,16 @@ impl Run {
                 Ok(generated)
             }
             Some(Outcome::Failed(error)) => {
-                let failure = ApplicationFailure::builder(anyhow::anyhow!(
-                    "{}: {}",
-                    error.code.as_str(),
-                    error.message
-                ))
-                .type_name(FAILED.to_owned())
-                .non_retryable(true)
-                .build();
+                let ended = without_result(Some(&error));
                 show(ctx, |status| {
                     "failed".clone_into(&mut status.state);
                     status.error = Some(error);
                 });
-                Err(failure.into())
+                Err(ended)
             }
-            Some(Outcome::Cancelled) | None => {
+            Some(Outcome::Cancelled | Outcome::BatchCompleted) | None => {
                 show(ctx, |status| "cancelled".clone_into(&mut status.state));
-                Err(WorkflowTermination::cancelled())
+                Err(without_result(None))
             }
         }
     }
@@ -356,8 +327,8 @@ impl Run {
     }
 }
 
-/// Publishes the outcome: detached from cancellation, without a last attempt, again should it ever fail.
-async fn finish(ctx: &Context, run: &Run, leftover: Leftover) {
+/// Hands all that is left to `finish`.
+async fn conclude(ctx: &Context, run: &Run, leftover: Leftover) {
     show(ctx, |status| {
         "finishing".clone_into(&mut status.state);
         status.updated_at = now(ctx);
@@ -365,42 +336,12 @@ async fn finish(ctx: &Context, run: &Run, leftover: Leftover) {
     let input = Finish {
         handed: run.handed(),
         leftover,
-        spec: run.start.spec.clone(),
+        spec: Some(run.start.spec.clone()),
         started_at: run.started_at,
     };
-    loop {
-        let detached = Some(WorkflowCancellationToken::new());
-        let mut options = run.options(FINISH_TRY);
-        options.cancellation_token.clone_from(&detached);
-        if ctx
-            .execute_activity(Activities::finish, input.clone(), options)
-            .await
-            .is_ok()
-        {
-            return;
-        }
-        let pause = TimerOptions::builder(FINISH_AGAIN)
-            .maybe_cancellation_token(detached)
-            .build();
-        ctx.timer(pause).await;
-    }
-}
-
-fn failed(code: ErrorCode, message: &str, retryable: bool) -> Outcome {
-    Outcome::Failed(EventError::new(code, message, retryable))
+    finish(ctx, &run.start.steps, input).await;
 }
 
 fn show(ctx: &Context, change: impl FnOnce(&mut Status)) {
     ctx.state_mut(|state| change(&mut state.status));
-}
-
-fn now(ctx: &Context) -> i64 {
-    ctx.workflow_time().map(millis).unwrap_or_default()
-}
-
-fn millis(time: SystemTime) -> i64 {
-    time.duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|gone| i64::try_from(gone.as_millis()).ok())
-        .unwrap_or_default()
 }

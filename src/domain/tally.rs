@@ -1,0 +1,242 @@
+//! How the items of a batch ended, and what follows from it: when to tell, and the batch's outcome. Pure.
+
+use serde::{Deserialize, Serialize};
+
+use super::{BatchSummary, ErrorCode, EventError, OnFailure, Outcome, Progress};
+
+/// The count of a batch's items. Goes along on continue-as-new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tally {
+    /// All items.
+    pub total: u32,
+    /// Ended well.
+    pub completed: u32,
+    /// Ended without a result.
+    pub failed: u32,
+    /// Ended because somebody asked.
+    pub cancelled: u32,
+    /// Could not start: the id is taken.
+    pub taken: u32,
+    /// Percent of the last PROGRESS.
+    pub told_percent: i32,
+    /// When that was, or the start, in milliseconds since the epoch.
+    pub told_at: i64,
+    /// PROGRESS events so far.
+    pub tellings: u32,
+}
+
+/// How one item ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ItemEnding {
+    /// With its result.
+    Completed,
+    /// Without a result.
+    Failed,
+    /// Because somebody asked.
+    Cancelled,
+    /// It did not begin: its id is taken.
+    Taken,
+}
+
+/// Most PROGRESS events of a batch (contract, section 3, rule 3).
+const MOST_TELLINGS: u32 = 100;
+
+impl Tally {
+    /// Counts the end of an item.
+    pub fn count(&mut self, ending: ItemEnding) {
+        match ending {
+            ItemEnding::Completed => self.completed += 1,
+            ItemEnding::Failed => self.failed += 1,
+            ItemEnding::Cancelled => self.cancelled += 1,
+            ItemEnding::Taken => self.taken += 1,
+        }
+    }
+
+    /// Returns how many items were tried and are over.
+    pub fn tried(&self) -> u32 {
+        self.completed + self.failed + self.cancelled + self.taken
+    }
+
+    /// Returns the PROGRESS that is due: a percent more, `every` milliseconds after the last, and not at the end.
+    pub fn progress(&mut self, now: i64, every: u64) -> Option<Progress> {
+        let tried = self.tried();
+        let percent = self.percent();
+        let waited = now.saturating_sub(self.told_at) >= i64::try_from(every).unwrap_or(i64::MAX);
+        let over = tried >= self.total;
+        if percent <= self.told_percent || !waited || over || self.tellings >= MOST_TELLINGS {
+            return None;
+        }
+        self.told_percent = percent;
+        self.told_at = now;
+        self.tellings += 1;
+        Some(Progress {
+            percent,
+            stage: "items".to_owned(),
+            message: Some(format!("{tried} of {} items are over", self.total)),
+        })
+    }
+
+    /// Returns how many percent of the items are over.
+    pub fn percent(&self) -> i32 {
+        let percent = u64::from(self.tried()) * 100 / u64::from(self.total.max(1));
+        i32::try_from(percent).unwrap_or(100)
+    }
+
+    /// Returns what a terminal event says of the items: those that did not begin are the rest.
+    pub fn summary(&self) -> BatchSummary {
+        let count = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+        let begun = self.completed + self.failed + self.cancelled;
+        BatchSummary {
+            total: count(self.total),
+            completed: count(self.completed),
+            failed: count(self.failed),
+            cancelled: count(self.cancelled),
+            not_started: count(self.total.saturating_sub(begun)),
+        }
+    }
+
+    /// Tells whether no further item may start because one failed.
+    pub fn is_stopped(&self, on_failure: OnFailure) -> bool {
+        on_failure == OnFailure::Stop && self.failed > 0
+    }
+
+    /// Decides the outcome; `asked` is the end that somebody asked for, by a cancel or the deadline.
+    ///
+    /// It counts only where it cut something short: a batch whose items were all through when it came has its own
+    /// outcome, as a run has (contract, section 3, rule 3).
+    pub fn outcome(&self, on_failure: OnFailure, asked: Option<Outcome>) -> Outcome {
+        let cut_short = self.tried() < self.total || self.cancelled > 0;
+        if let Some(asked) = asked.filter(|_| cut_short) {
+            return asked;
+        }
+        let total = self.total;
+        let failed =
+            |code, message: String| Outcome::Failed(EventError::new(code, &message, false));
+        if self.is_stopped(on_failure) {
+            let rest = self.summary().not_started;
+            let message = format!(
+                "{} of {total} items failed; {rest} were not started",
+                self.failed
+            );
+            return failed(ErrorCode::BatchStopped, message);
+        }
+        if self.completed == 0 {
+            return failed(
+                ErrorCode::BatchFailed,
+                format!("none of {total} items completed"),
+            );
+        }
+        Outcome::BatchCompleted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(total: u32, endings: &[(ItemEnding, u32)]) -> Tally {
+        let mut tally = Tally {
+            total,
+            ..Tally::default()
+        };
+        for (ending, times) in endings {
+            (0..*times).for_each(|_| tally.count(*ending));
+        }
+        tally
+    }
+
+    fn code(outcome: &Outcome) -> Option<ErrorCode> {
+        match outcome {
+            Outcome::Failed(error) => Some(error.code),
+            Outcome::Completed(_) | Outcome::BatchCompleted | Outcome::Cancelled => None,
+        }
+    }
+
+    #[test]
+    fn the_counts_of_a_summary_add_up_to_the_total() {
+        use ItemEnding::{Cancelled, Completed, Failed, Taken};
+
+        let tally = tally(
+            20,
+            &[(Completed, 4), (Failed, 3), (Cancelled, 2), (Taken, 1)],
+        );
+
+        let summary = tally.summary();
+        assert_eq!(tally.tried(), 10);
+        assert_eq!(
+            (
+                summary.completed,
+                summary.failed,
+                summary.cancelled,
+                summary.not_started
+            ),
+            (4, 3, 2, 11)
+        );
+        assert_eq!(summary.total, 20);
+    }
+
+    #[test]
+    fn the_outcome_follows_from_the_counts_and_from_what_was_asked() {
+        use ItemEnding::{Cancelled, Completed, Failed, Taken};
+        let (go_on, stop) = (OnFailure::Continue, OnFailure::Stop);
+        let asked = || Some(Outcome::Cancelled);
+
+        let all = tally(2, &[(Completed, 2)]);
+        assert_eq!(all.outcome(go_on, None), Outcome::BatchCompleted);
+        assert_eq!(all.outcome(stop, None), Outcome::BatchCompleted);
+        assert_eq!(all.outcome(go_on, asked()), Outcome::BatchCompleted);
+
+        let some = tally(3, &[(Completed, 1), (Failed, 1), (Taken, 1)]);
+        assert_eq!(some.outcome(go_on, None), Outcome::BatchCompleted);
+        assert_eq!(
+            code(&some.outcome(stop, None)),
+            Some(ErrorCode::BatchStopped)
+        );
+
+        for none in [
+            tally(2, &[(Failed, 2)]),
+            tally(2, &[(Taken, 2)]),
+            tally(2, &[(Cancelled, 2)]),
+        ] {
+            assert_eq!(
+                code(&none.outcome(go_on, None)),
+                Some(ErrorCode::BatchFailed)
+            );
+        }
+
+        let cut = tally(3, &[(Completed, 1), (Cancelled, 1)]);
+        assert_eq!(cut.outcome(stop, asked()), Outcome::Cancelled);
+        assert_eq!(tally(3, &[]).outcome(go_on, asked()), Outcome::Cancelled);
+    }
+
+    #[test]
+    fn progress_comes_by_a_percent_and_after_a_pause_and_not_at_the_end() {
+        let mut tally = tally(200, &[]);
+        assert_eq!(tally.progress(9_000, 5_000), None);
+        tally.count(ItemEnding::Completed);
+        assert_eq!(tally.progress(9_000, 5_000), None, "half a percent");
+        tally.count(ItemEnding::Failed);
+        assert_eq!(tally.progress(4_999, 5_000), None, "too early");
+
+        let progress = tally.progress(5_000, 5_000).unwrap();
+
+        assert_eq!(progress.percent, 1);
+        assert_eq!(tally.progress(20_000, 5_000), None, "told already");
+        (0..198).for_each(|_| tally.count(ItemEnding::Completed));
+        assert_eq!(tally.progress(30_000, 5_000), None, "over");
+    }
+
+    #[test]
+    fn progress_is_told_a_hundred_times_at_most() {
+        let mut tally = tally(100_000, &[]);
+        let mut told = 0;
+
+        for now in 0..100_000 {
+            tally.count(ItemEnding::Completed);
+            told += u32::from(tally.progress(now, 0).is_some());
+        }
+
+        assert!(told <= MOST_TELLINGS, "{told}");
+    }
+}

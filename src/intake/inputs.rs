@@ -1,0 +1,143 @@
+//! What a request's workflow starts with: notification targets sealed, deadlines filled in, nothing larger than the
+//! server takes.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+
+use super::{Intake, internal, reject};
+use crate::domain::{
+    BatchSpec, ErrorCode, EventType, Journal, Kind, Notify, Request, Spec, Tally, Targets,
+};
+use crate::kafka::consumer::Failure;
+use crate::temporal::compact::{self, Items};
+use crate::temporal::steps::{BatchStart, Start};
+
+/// The input of a request's workflow.
+pub(super) enum Input {
+    /// Of a single generation.
+    Run(Start),
+    /// Of a batch, and its items.
+    Batch(BatchStart, Vec<u8>),
+}
+
+/// A run's input above this would not pass the server (2 MB a payload) once it rides in history beside its events.
+const LARGEST_INPUT: usize = 1_000_000;
+/// The same of a batch, whose events ride apart from its items.
+const LARGEST_BATCH: usize = 2_000_000;
+
+impl Intake {
+    pub(super) fn input(
+        &self,
+        request: &Request,
+        traceparent: Option<&str>,
+    ) -> Result<Input, Failure> {
+        if let Spec::Batch(spec) = &request.spec {
+            return self.batch(request, spec, traceparent);
+        }
+        let (image, video) = (self.settings.image_timeout, self.settings.video_timeout);
+        let timeout = request.timeout.unwrap_or(match request.spec.kind() {
+            Kind::Image => image,
+            Kind::Video | Kind::Batch | Kind::Unknown => video,
+        });
+        let start = Start {
+            request: request.id.clone(),
+            retry: 0,
+            batch: None,
+            user: request.user.clone(),
+            spec: request.spec.clone(),
+            metadata: request.metadata.clone(),
+            notify: self.notify(&request.targets, &request.notify_on, request.id.as_str())?,
+            timeout_ms: millis(timeout),
+            steps: self.settings.steps,
+            fetch_queue: self.fetch_queue.clone(),
+            traceparent: Some(traceparent.map_or_else(trace, str::to_owned)),
+            journal: Journal::default(),
+        };
+        bounded("the request", start.weight(), LARGEST_INPUT)?;
+        Ok(Input::Run(start))
+    }
+
+    fn batch(
+        &self,
+        request: &Request,
+        spec: &BatchSpec,
+        traceparent: Option<&str>,
+    ) -> Result<Input, Failure> {
+        let start = BatchStart {
+            request: request.id.clone(),
+            user: request.user.clone(),
+            metadata: request.metadata.clone(),
+            notify: self.notify(&request.targets, &request.notify_on, request.id.as_str())?,
+            notify_on: request.notify_on.clone(),
+            timeout_ms: millis(request.timeout.unwrap_or(self.settings.batch_timeout)),
+            image_timeout_ms: millis(self.settings.image_timeout),
+            video_timeout_ms: millis(self.settings.video_timeout),
+            progress_every_ms: millis(self.settings.batch_progress_interval),
+            segment: self.settings.batch_segment,
+            steps: self.settings.steps,
+            fetch_queue: self.fetch_queue.clone(),
+            traceparent: Some(traceparent.map_or_else(trace, str::to_owned)),
+            tally: Tally {
+                total: u32::try_from(spec.items.len()).unwrap_or(u32::MAX),
+                ..Tally::default()
+            },
+            started_at: None,
+            journal: Journal::default(),
+        };
+        let items = compact::write(request, spec, &self.sealer).map_err(internal)?;
+        let size = items.len() + serde_json::to_vec(&start).map_err(internal)?.len();
+        bounded("the batch", size, LARGEST_BATCH)?;
+        // Each as its run will get it: before any money, and not when its turn comes.
+        let read = Items::read(&items).map_err(internal)?;
+        for (index, _) in (0..).zip(&spec.items) {
+            let (item, _) = read
+                .start(&start, index)
+                .ok_or_else(|| internal(anyhow!("item {index} is lost")))?;
+            bounded(
+                &format!("item {}", item.request),
+                item.weight(),
+                LARGEST_INPUT,
+            )?;
+        }
+        Ok(Input::Batch(start, items))
+    }
+
+    pub(super) fn notify(
+        &self,
+        targets: &Targets,
+        on: &[EventType],
+        request: &str,
+    ) -> Result<Option<Notify>, Failure> {
+        if targets.is_empty() || on.is_empty() {
+            return Ok(None);
+        }
+        let sealed = self.sealer.seal(targets, request).map_err(internal)?;
+        Ok(Some(Notify {
+            on: on.to_vec(),
+            sealed,
+        }))
+    }
+}
+
+fn bounded(what: &str, size: usize, largest: usize) -> Result<(), Failure> {
+    if size <= largest {
+        return Ok(());
+    }
+    let problem =
+        anyhow!("{what} is {size} bytes as the input of a workflow, want at most {largest}");
+    Err(reject(ErrorCode::Invalid, problem))
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Returns a fresh W3C trace context, for a record that came without one.
+fn trace() -> String {
+    let (trace, span) = (
+        uuid::Uuid::new_v4().simple(),
+        uuid::Uuid::new_v4().simple().to_string(),
+    );
+    format!("00-{trace}-{}-01", span.get(..16).unwrap_or_default())
+}

@@ -1,0 +1,152 @@
+//! `batch-remains.v1`: what a batch has decided that was closed from outside, and how its items ended.
+//!
+//! The server asks the items that still ran to end. Their ends are awaited: what is told of them is what came of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, anyhow};
+use temporalio_client::errors::WorkflowInteractionError;
+use temporalio_client::{Client, WorkflowDescribeOptions, WorkflowExecutionStatus};
+use temporalio_common::protos::temporal::api::history::v1::{
+    HistoryEvent, history_event::Attributes,
+};
+
+use super::{input, millis, pages};
+use crate::domain::{Event, ItemEnding};
+use crate::temporal::activities::{FINISH, PUBLISH};
+use crate::temporal::steps::{BatchRemains, BatchStart, Closed, Finish, Handed};
+use crate::temporal::workflows::generation::Generation;
+
+/// Reads what is left of a closed batch; fails while an item still runs.
+pub(in crate::temporal) async fn read(
+    client: &Client,
+    closed: &Closed,
+) -> Result<BatchRemains, anyhow::Error> {
+    let mut collected = Collected::default();
+    pages(client, closed, |event| collected.add(event)).await?;
+    let (mut start, at) = collected.start.context("a history without a beginning")?;
+    for item in collected.open {
+        if let Some(ending) = ending(client, closed, &item).await? {
+            start.tally.count(ending);
+        }
+    }
+    for ending in collected.endings {
+        start.tally.count(ending);
+    }
+    Ok(BatchRemains {
+        started_at: start.started_at.unwrap_or(at),
+        start,
+        events: collected.events.into_values().collect(),
+    })
+}
+
+/// Says how an item ended that ran when its batch was closed; `None` if it never began.
+async fn ending(
+    client: &Client,
+    closed: &Closed,
+    item: &str,
+) -> Result<Option<ItemEnding>, anyhow::Error> {
+    let handle = client.get_workflow_handle::<Generation>(item.to_owned());
+    let described = match handle.describe(WorkflowDescribeOptions::default()).await {
+        Ok(described) => described,
+        Err(WorkflowInteractionError::NotFound(_)) => return Ok(None),
+        Err(error) => return Err(error).context("an item was not described"),
+    };
+    if described.parent_run_id() != Some(closed.run_id.as_str()) {
+        return Ok(Some(ItemEnding::Taken));
+    }
+    if described.close_time().is_none() {
+        return Err(anyhow!("item {item} still runs"));
+    }
+    Ok(Some(match described.status() {
+        WorkflowExecutionStatus::Completed => ItemEnding::Completed,
+        WorkflowExecutionStatus::Canceled => ItemEnding::Cancelled,
+        WorkflowExecutionStatus::Failed
+        | WorkflowExecutionStatus::Terminated
+        | WorkflowExecutionStatus::TimedOut
+        | _ => ItemEnding::Failed,
+    }))
+}
+
+#[derive(Default)]
+struct Collected {
+    start: Option<(BatchStart, i64)>,
+    events: BTreeMap<i32, Event>,
+    /// Items that were to start, and of which no end is known.
+    open: BTreeSet<String>,
+    endings: Vec<ItemEnding>,
+}
+
+impl Collected {
+    fn add(&mut self, event: HistoryEvent) -> Result<(), anyhow::Error> {
+        let at = millis(&event);
+        match event.attributes {
+            Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => {
+                let start: BatchStart = input(started.input)?;
+                self.keep(&start.journal.unconfirmed);
+                self.start = Some((start, at));
+            }
+            Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => {
+                let name = scheduled.activity_type.unwrap_or_default().name;
+                let handed: Handed = match name.as_str() {
+                    PUBLISH => input(scheduled.input)?,
+                    FINISH => input::<Finish>(scheduled.input)?.handed,
+                    other => return Err(anyhow!("an activity {other} of another version")),
+                };
+                self.keep(&handed.events);
+            }
+            Some(Attributes::StartChildWorkflowExecutionInitiatedEventAttributes(child)) => {
+                self.open.insert(child.workflow_id);
+            }
+            Some(Attributes::StartChildWorkflowExecutionFailedEventAttributes(child)) => {
+                self.over(Some(child.workflow_id), ItemEnding::Taken);
+            }
+            Some(Attributes::ChildWorkflowExecutionCompletedEventAttributes(child)) => {
+                self.over(
+                    child.workflow_execution.map(|it| it.workflow_id),
+                    ItemEnding::Completed,
+                );
+            }
+            Some(Attributes::ChildWorkflowExecutionCanceledEventAttributes(child)) => {
+                self.over(
+                    child.workflow_execution.map(|it| it.workflow_id),
+                    ItemEnding::Cancelled,
+                );
+            }
+            Some(Attributes::ChildWorkflowExecutionFailedEventAttributes(child)) => {
+                self.over(
+                    child.workflow_execution.map(|it| it.workflow_id),
+                    ItemEnding::Failed,
+                );
+            }
+            Some(Attributes::ChildWorkflowExecutionTimedOutEventAttributes(child)) => {
+                self.over(
+                    child.workflow_execution.map(|it| it.workflow_id),
+                    ItemEnding::Failed,
+                );
+            }
+            Some(Attributes::ChildWorkflowExecutionTerminatedEventAttributes(child)) => {
+                self.over(
+                    child.workflow_execution.map(|it| it.workflow_id),
+                    ItemEnding::Failed,
+                );
+            }
+            Some(_) | None => {}
+        }
+        Ok(())
+    }
+
+    fn over(&mut self, item: Option<String>, ending: ItemEnding) {
+        if let Some(item) = item {
+            self.open.remove(&item);
+            self.endings.push(ending);
+        }
+    }
+
+    /// Copies of an event are alike, whoever was handed them.
+    fn keep(&mut self, events: &[Event]) {
+        for event in events {
+            self.events.insert(event.sequence, event.clone());
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Batches: the window of items, their counts, and how a batch may end.
+
+mod endings;
+mod trouble;
+
+use std::collections::BTreeMap;
+
+use genflow::domain::{
+    BatchItem, BatchSpec, BatchSummary, Event, EventType, OnFailure, Request, Spec, Strategy,
+    Targets,
+};
+use serde_json::{Value, json};
+
+use crate::support::ledger::types;
+use crate::support::receiver::Receiver;
+use crate::support::space::{image, script};
+use crate::support::{Space, eventually};
+
+use EventType::{Completed, Progress, Started};
+
+/// Jobs that are over at once.
+const INSTANT: &str = "0.05";
+
+/// A batch of small images, an item for each script.
+pub(crate) fn batch(name: &str, scripts: &[Value]) -> Request {
+    let mut request = image(name);
+    let items = scripts.iter().enumerate().map(|(index, faults)| {
+        let item = script(image(name), faults);
+        BatchItem {
+            request_id: format!("{}-{index}", request.id).try_into().unwrap(),
+            spec: item.spec,
+            webhook_url: None,
+            notify_on: Vec::new(),
+            metadata: BTreeMap::from([("item".to_owned(), index.to_string())]),
+        }
+    });
+    request.spec = Spec::Batch(BatchSpec {
+        strategy: Strategy::Parallel,
+        max_concurrent: 3,
+        on_failure: OnFailure::Continue,
+        items: items.collect(),
+    });
+    request
+}
+
+pub(crate) fn spec(request: &mut Request) -> &mut BatchSpec {
+    match &mut request.spec {
+        Spec::Batch(batch) => batch,
+        Spec::Video(_) | Spec::Image(_) => panic!("no batch"),
+    }
+}
+
+pub(crate) fn ids(request: &Request) -> Vec<String> {
+    match &request.spec {
+        Spec::Batch(batch) => batch.items.iter().map(|it| it.request_id.to_string()),
+        Spec::Video(_) | Spec::Image(_) => panic!("no batch"),
+    }
+    .collect()
+}
+
+/// The counts of the terminal event, in the contract's order.
+fn counts(events: &[Event]) -> [i32; 5] {
+    let BatchSummary {
+        total,
+        completed,
+        failed,
+        cancelled,
+        not_started,
+    } = events.last().unwrap().batch.unwrap();
+    [total, completed, failed, cancelled, not_started]
+}
+
+/// The stories of all items that began, each held against rule 11.
+async fn stories(space: &Space, request: &Request) -> Vec<Vec<Event>> {
+    let mut stories = Vec::new();
+    for id in ids(request) {
+        if !space.all_events(&id).await.is_empty() {
+            stories.push(space.story(&id).await);
+        }
+    }
+    stories
+}
+
+/// How many items ran at once, at most: from the start of their workflows to the decision of their outcome.
+fn peak(stories: &[Vec<Event>]) -> i32 {
+    let begins = stories.iter().map(|story| (story[0].occurred_at, 1));
+    let ends = stories
+        .iter()
+        .map(|story| (story.last().unwrap().occurred_at, -1));
+    let mut steps: Vec<_> = begins.chain(ends).collect();
+    steps.sort_unstable();
+    let running = steps.iter().scan(0, |running, (_, step)| {
+        *running += step;
+        Some(*running)
+    });
+    running.max().unwrap_or(0)
+}
+
+#[tokio::test]
+async fn a_batch_runs_its_items_side_by_side_and_tells_of_each_and_of_all() {
+    let space = Space::with(&[("BATCH_PROGRESS_INTERVAL", "100ms")]).await;
+    let receiver = Receiver::start(&[]).await;
+    let _all = space.start(&["all"]);
+    let mut request = batch("parallel", &vec![json!({"seconds": 0.4}); 8]);
+    request.targets = Targets::parse(Some(&receiver.url), None, None).unwrap();
+    spec(&mut request).items[2].webhook_url = Some(receiver.url.parse().unwrap());
+
+    space.send(&request).await;
+
+    let events = space.story(request.id.as_str()).await;
+    let types = types(&events);
+    assert_eq!(
+        (types.first(), types.last()),
+        (Some(&Started), Some(&Completed))
+    );
+    assert!(types.contains(&Progress), "{types:?}");
+    assert_eq!(counts(&events), [8, 8, 0, 0, 0]);
+    assert!(events.iter().all(|event| event.batch_id.is_none()));
+    let items = stories(&space, &request).await;
+    assert_eq!(items.len(), 8);
+    for (index, item) in items.iter().enumerate() {
+        let of_batch = |event: &Event| event.batch_id.as_deref() == Some(request.id.as_str());
+        assert!(item.iter().all(of_batch));
+        assert_eq!(item.last().unwrap().kind_of_event, Completed);
+        assert_eq!(item[0].metadata["item"], index.to_string());
+        assert_eq!(item[0].user_id, "ann");
+    }
+    assert_eq!(peak(&items), 3);
+    // The batch and one item have somebody to tell.
+    let got = receiver.wait(2).await;
+    let told: Vec<Value> = got
+        .iter()
+        .map(|delivery| serde_json::from_slice(&delivery.body).unwrap())
+        .collect();
+    let mut whom: Vec<_> = told
+        .iter()
+        .map(|body| body["data"]["request_id"].as_str().unwrap())
+        .collect();
+    whom.sort_unstable();
+    assert_eq!(whom, [request.id.as_str(), &ids(&request)[2]]);
+}
+
+#[tokio::test]
+async fn a_sequential_batch_runs_one_item_after_the_other_in_their_order() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let mut request = batch("sequential", &vec![json!({}); 4]);
+    spec(&mut request).strategy = Strategy::Sequential;
+
+    space.send(&request).await;
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(counts(&events), [4, 4, 0, 0, 0]);
+    let items = stories(&space, &request).await;
+    let times: Vec<_> = items
+        .iter()
+        .flat_map(|item| [item[0].occurred_at, item.last().unwrap().occurred_at])
+        .collect();
+    assert!(times.is_sorted(), "{times:?}");
+    assert_eq!(peak(&items), 1);
+}
+
+#[tokio::test]
+async fn a_long_batch_goes_on_in_new_runs_and_stays_one_story() {
+    let settings = [("BATCH_SEGMENT", "3"), ("BATCH_PROGRESS_INTERVAL", "1ms")];
+    let space = Space::with(&settings).await;
+    let _all = space.start(&["all"]);
+    let instant: f64 = INSTANT.parse().unwrap();
+    let mut scripts = vec![json!({"seconds": instant}); 10];
+    scripts[4] = json!({"fail": "no"});
+    let request = batch("long", &scripts);
+
+    space.send(&request).await;
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&Completed));
+    assert_eq!(counts(&events), [10, 9, 1, 0, 0]);
+    let runs: std::collections::BTreeSet<_> = events.iter().map(|it| it.run_id.clone()).collect();
+    assert!(runs.len() >= 2, "{runs:?}");
+    let items = stories(&space, &request).await;
+    assert_eq!((items.len(), peak(&items)), (10, 3));
+
+    // Also after it went on, the same record is a duplicate.
+    space.send(&request).await;
+    let requests = &space.config.kafka.topics.requests;
+    space.caught_up("intake", requests).await;
+    assert_eq!(
+        space.all_events(request.id.as_str()).await.len(),
+        events.len()
+    );
+}
+
+/// `GENFLOW_BATCH_ITEMS=10000` takes its time.
+#[tokio::test]
+async fn many_items_are_all_tried_and_counted() {
+    let asked = std::env::var("GENFLOW_BATCH_ITEMS").ok();
+    let count: usize = asked.map_or(45, |count| count.parse().unwrap());
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let mut request = batch("many", &vec![json!({}); count]);
+    for item in &mut spec(&mut request).items {
+        item.metadata.clear();
+        if let Spec::Image(image) = &mut item.spec {
+            image.params.clear();
+        }
+    }
+    // More lanes than the library polls in a plain loop.
+    spec(&mut request).max_concurrent = 40;
+
+    space.send(&request).await;
+
+    let mut reader = space.events().await;
+    let limit = std::time::Duration::from_secs(120 + count as u64);
+    let end = crate::support::eventually_within(limit, "the batch ends", async || {
+        let (event, _) = reader.event().await;
+        let own = event.request_id == request.id.as_str();
+        (own && event.kind_of_event.is_terminal()).then_some(event)
+    })
+    .await;
+    let all = i32::try_from(count).unwrap();
+    assert_eq!(counts(&[end]), [all, all, 0, 0, 0]);
+    let events = space.story(request.id.as_str()).await;
+    assert!(events.len() <= 102, "{}", events.len());
+}
+
+#[tokio::test]
+async fn the_status_of_a_batch_tells_how_its_items_stand() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let request = batch(
+        "status",
+        &[json!({"stuck": true}), json!({"seconds": 0.05})],
+    );
+    space.send(&request).await;
+    let (temporal, workflow) = (space.temporal().await, request.id.run(0));
+
+    let status = eventually("an item is over", async || {
+        let status = temporal.status(&workflow).await.unwrap()?;
+        (status.percent == 50).then_some(status)
+    })
+    .await;
+
+    assert_eq!(
+        (status.kind.as_str(), status.state.as_str()),
+        ("BATCH", "generating")
+    );
+    assert_eq!(status.batch.unwrap().completed, 1);
+    space.cancel(request.id.as_str()).await;
+    space.story(request.id.as_str()).await;
+}
+
+#[tokio::test]
+async fn a_batch_from_a_file_is_submitted_and_watched_to_its_end() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let form = json!({"max_concurrent": 2, "items": [
+        {"type": "image", "prompt": "an owl", "width": 64, "height": 64},
+        {"type": "image", "prompt": "a lynx", "width": 64, "height": 64},
+    ]});
+    let file = space.results().with_file_name("batch.json");
+    std::fs::write(&file, form.to_string()).unwrap();
+    let file = file.display().to_string();
+
+    let mut submit = space.start(&["submit", "batch", "--file", &file, "--watch"]);
+
+    let status = submit.ended().await;
+    let told = submit.output();
+    assert!(status.success(), "{told}");
+    assert!(
+        told.lines()
+            .filter(|line| line.contains("COMPLETED"))
+            .count()
+            == 3,
+        "{told}"
+    );
+}

@@ -1,0 +1,195 @@
+//! Batches in trouble: ids that are taken, invalid items, repeats, dead workers, a termination.
+
+use genflow::domain::{ErrorCode, EventType, Request, Spec};
+use serde_json::json;
+use temporalio_client::WorkflowTerminateOptions;
+
+use super::{batch, counts, ids, spec, stories};
+use crate::closed::{OFTEN, client};
+use crate::support::ledger::types;
+use crate::support::space::image;
+use crate::support::{Space, eventually};
+use genflow::temporal::workflows::batch::Batch;
+
+use EventType::{Cancelled, Completed, Failed, Rejected};
+
+/// An item as a request of its own.
+fn alone(request: &Request, index: usize) -> Request {
+    let Spec::Batch(batch) = &request.spec else {
+        panic!("no batch")
+    };
+    request.item(&batch.items[index])
+}
+
+#[tokio::test]
+async fn an_item_whose_id_is_taken_is_not_started_and_who_has_it_goes_on() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let first = image("taken");
+    space.send(&first).await;
+    space.story(first.id.as_str()).await;
+    let mut request = batch("taken", &[json!({}), json!({}), json!({})]);
+    spec(&mut request).items[1].request_id = first.id.clone();
+
+    space.send(&request).await;
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&Completed));
+    assert_eq!(counts(&events), [3, 2, 0, 0, 1]);
+    let others = space.story(first.id.as_str()).await;
+    assert!(others.iter().all(|event| event.batch_id.is_none()));
+    assert_eq!(space.bill(first.id.as_str()).await.submits, 1);
+}
+
+#[tokio::test]
+async fn a_single_request_of_an_items_id_is_judged_by_its_content() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let mut request = batch("judged", &[json!({}), json!({})]);
+    spec(&mut request).items[0].webhook_url = Some("http://127.0.0.1:1/hook".parse().unwrap());
+    space.send(&request).await;
+    space.story(request.id.as_str()).await;
+    let (same, mut other) = (alone(&request, 0), alone(&request, 1));
+    other.metadata.insert("other".to_owned(), "yes".to_owned());
+
+    space.send(&same).await;
+    space.send(&other).await;
+
+    let mut reader = space.events().await;
+    let rejected = eventually("the other one is refused", async || {
+        let (event, _) = reader.event().await;
+        (event.kind_of_event == Rejected).then_some(event)
+    })
+    .await;
+    assert_eq!(rejected.request_id, other.id.as_str());
+    assert_eq!(rejected.error.unwrap().code, ErrorCode::RequestIdConflict);
+    let requests = &space.config.kafka.topics.requests;
+    space.caught_up("intake", requests).await;
+    let events = space.all_events(same.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&Completed));
+    assert_eq!(space.bill(same.id.as_str()).await.submits, 1);
+}
+
+#[tokio::test]
+async fn an_invalid_or_repeated_item_makes_the_batch_invalid_and_starts_nothing() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let mut invalid = batch("invalid", &[json!({}), json!({})]);
+    if let Spec::Image(image) = &mut spec(&mut invalid).items[1].spec {
+        image.num_images = 17;
+    }
+    let mut repeated = batch("invalid", &[json!({}), json!({})]);
+    let first = spec(&mut repeated).items[0].request_id.clone();
+    spec(&mut repeated).items[1].request_id = first;
+    let mut itself = batch("invalid", &[json!({}), json!({})]);
+    let own = itself.id.clone();
+    spec(&mut itself).items[1].request_id = own;
+    let cases = [
+        (&invalid, "spec.items[1].spec.num_images"),
+        (&repeated, "twice"),
+        (&itself, "which is the batch"),
+    ];
+
+    for (request, _) in &cases {
+        space.send(request).await;
+    }
+
+    let mut reader = space.events().await;
+    let mut told = std::collections::BTreeMap::new();
+    while told.len() < cases.len() {
+        let (event, _) = reader.event().await;
+        assert_eq!(event.kind_of_event, Rejected);
+        told.insert(event.request_id, event.error.unwrap());
+    }
+    for (request, words) in cases {
+        let error = &told[request.id.as_str()];
+        assert_eq!(error.code, ErrorCode::Invalid);
+        assert!(error.message.contains(words), "{}", error.message);
+        assert_eq!(space.bill(&ids(request)[0]).await.submits, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_is_sent_twice_runs_once() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let request = batch("twice", &vec![json!({"seconds": 1.0}); 3]);
+
+    space.send(&request).await;
+    space.send(&request).await;
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(counts(&events), [3, 3, 0, 0, 0]);
+    let requests = &space.config.kafka.topics.requests;
+    space.caught_up("intake", requests).await;
+    let all = space.all_events(request.id.as_str()).await;
+    assert_eq!(all.len(), events.len());
+    for id in ids(&request) {
+        assert_eq!(space.bill(&id).await.submits, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_outlives_a_worker_that_is_killed_midway() {
+    let space = Space::new().await;
+    let _intake = space.start(&["intake"]);
+    let mut worker = space.start(&["worker"]);
+    let request = batch("killed", &vec![json!({"seconds": 0.5}); 8]);
+    space.send(&request).await;
+    eventually("an item is over", async || {
+        let events = space.all_events(&ids(&request)[0]).await;
+        events
+            .iter()
+            .any(|event| event.kind_of_event.is_terminal())
+            .then_some(())
+    })
+    .await;
+    worker.signal(rustix::process::Signal::KILL);
+    worker.ended().await;
+
+    let _next = space.start(&["worker"]);
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&Completed));
+    assert_eq!(counts(&events), [8, 8, 0, 0, 0]);
+    for id in ids(&request) {
+        space.story(&id).await;
+        assert_eq!(space.bill(&id).await.accepted, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_terminated_batch_fails_and_its_items_end_by_themselves() {
+    let space = Space::with(&[OFTEN]).await;
+    let _all = space.start(&["all"]);
+    let stuck = json!({"stuck": true});
+    let mut request = batch("terminated", &[json!({}), stuck.clone(), stuck, json!({})]);
+    spec(&mut request).max_concurrent = 2;
+    space.send(&request).await;
+    for id in &ids(&request)[1..3] {
+        eventually("the job runs", async || {
+            (space.bill(id).await.accepted == 1).then_some(())
+        })
+        .await;
+    }
+
+    let handle = client(&space)
+        .await
+        .get_workflow_handle::<Batch>(request.id.to_string());
+    let terminate = WorkflowTerminateOptions::builder().build();
+    handle.terminate(terminate).await.unwrap();
+
+    let events = space.story(request.id.as_str()).await;
+    let error = events.last().unwrap().error.as_ref().unwrap();
+    assert_eq!(
+        (types(&events).last(), error.code),
+        (Some(&Failed), ErrorCode::Terminated)
+    );
+    assert_eq!(counts(&events), [4, 1, 0, 2, 1]);
+    let items = stories(&space, &request).await;
+    let ends: Vec<_> = items
+        .iter()
+        .map(|item| item.last().unwrap().kind_of_event)
+        .collect();
+    assert_eq!(ends, [Completed, Cancelled, Cancelled]);
+}
