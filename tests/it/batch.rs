@@ -6,20 +6,19 @@ mod trouble;
 use std::collections::BTreeMap;
 
 use genflow::domain::{
-    BatchItem, BatchSpec, BatchSummary, Event, EventType, OnFailure, Request, Spec, Strategy,
-    Targets,
+    BatchItem, BatchSpec, BatchSummary, Event, EventType, OnFailure, Priority, Request, Spec,
+    Strategy, Targets,
 };
+use genflow::temporal::workflows::generation::Generation;
 use serde_json::{Value, json};
 
+use crate::closed::client;
 use crate::support::ledger::types;
 use crate::support::receiver::Receiver;
 use crate::support::space::{image, script};
-use crate::support::{Space, eventually};
+use crate::support::{Space, eventually, within};
 
 use EventType::{Completed, Progress, Started};
-
-/// Jobs that are over at once.
-const INSTANT: &str = "0.05";
 
 /// A batch of small images, an item for each script.
 pub(crate) fn batch(name: &str, scripts: &[Value]) -> Request {
@@ -102,6 +101,7 @@ async fn a_batch_runs_its_items_side_by_side_and_tells_of_each_and_of_all() {
     let receiver = Receiver::start(&[]).await;
     let _all = space.start(&["all"]);
     let mut request = batch("parallel", &vec![json!({"seconds": 0.4}); 8]);
+    request.priority = Priority::High;
     request.targets = Targets::parse(Some(&receiver.url), None, None).unwrap();
     spec(&mut request).items[2].webhook_url = Some(receiver.url.parse().unwrap());
 
@@ -126,6 +126,21 @@ async fn a_batch_runs_its_items_side_by_side_and_tells_of_each_and_of_all() {
         assert_eq!(item[0].user_id, "ann");
     }
     assert_eq!(peak(&items), 3);
+    let temporal = space.temporal().await;
+    let of_batch = format!("GenBatch = '{}' AND GenUser = 'ann'", request.id);
+    eventually("the items are listed", async || {
+        (temporal.count(&of_batch).await.unwrap() == 8).then_some(())
+    })
+    .await;
+    let client = client(&space).await;
+    let item = client.get_workflow_handle::<Generation>(ids(&request)[0].clone());
+    let described = item.describe(Default::default()).await.unwrap();
+    let raw = described.raw().workflow_execution_info.clone().unwrap();
+    let priority = raw.priority.unwrap();
+    assert_eq!(
+        (priority.priority_key, priority.fairness_key.as_str()),
+        (1, "ann")
+    );
     // The batch and one item have somebody to tell.
     let got = receiver.wait(2).await;
     let told: Vec<Value> = got
@@ -165,8 +180,7 @@ async fn a_long_batch_goes_on_in_new_runs_and_stays_one_story() {
     let settings = [("BATCH_SEGMENT", "3"), ("BATCH_PROGRESS_INTERVAL", "1ms")];
     let space = Space::with(&settings).await;
     let _all = space.start(&["all"]);
-    let instant: f64 = INSTANT.parse().unwrap();
-    let mut scripts = vec![json!({"seconds": instant}); 10];
+    let mut scripts = vec![json!({"seconds": 0.05}); 10];
     scripts[4] = json!({"fail": "no"});
     let request = batch("long", &scripts);
 
@@ -190,6 +204,25 @@ async fn a_long_batch_goes_on_in_new_runs_and_stays_one_story() {
     );
 }
 
+#[tokio::test]
+async fn items_that_are_too_large_for_one_step_together_start_in_several() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let mut request = batch("large", &vec![json!({"seconds": 0.05}); 90]);
+    for item in &mut spec(&mut request).items {
+        if let Spec::Image(image) = &mut item.spec {
+            // Six bytes each in the input of a workflow: five megabytes in all.
+            image.prompt = "\u{1}".repeat(9_500);
+        }
+    }
+    spec(&mut request).max_concurrent = 90;
+
+    space.send(&request).await;
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(counts(&events), [90, 90, 0, 0, 0]);
+}
+
 /// `GENFLOW_BATCH_ITEMS=10000` takes its time.
 #[tokio::test]
 async fn many_items_are_all_tried_and_counted() {
@@ -211,12 +244,16 @@ async fn many_items_are_all_tried_and_counted() {
 
     let mut reader = space.events().await;
     let limit = std::time::Duration::from_secs(120 + count as u64);
-    let end = crate::support::eventually_within(limit, "the batch ends", async || {
-        let (event, _) = reader.event().await;
-        let own = event.request_id == request.id.as_str();
-        (own && event.kind_of_event.is_terminal()).then_some(event)
-    })
-    .await;
+    let reading = async {
+        loop {
+            let (event, _) = reader.event().await;
+            let own = event.request_id == request.id.as_str();
+            if own && event.kind_of_event.is_terminal() {
+                return event;
+            }
+        }
+    };
+    let end = within(limit, "the batch ends", reading).await;
     let all = i32::try_from(count).unwrap();
     assert_eq!(counts(&[end]), [all, all, 0, 0, 0]);
     let events = space.story(request.id.as_str()).await;
