@@ -139,6 +139,9 @@ pub struct Job {
     pub id: String,
     /// Where to look.
     pub status_url: String,
+    /// Where its result is, with a provider that keeps it apart.
+    #[serde(default)]
+    pub result_url: String,
     /// Where to end it.
     pub cancel_url: String,
 }

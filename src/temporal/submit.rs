@@ -85,7 +85,7 @@ async fn send(
     let asked = Instant::now();
     store(ctx, fence).await?;
 
-    let provider = work.providers.of(input.spec.kind());
+    let provider = work.providers.of(&input.spec);
     let submitting = async {
         let began = Instant::now();
         let go = fresh(ctx.clone(), fence, asked);
@@ -178,7 +178,10 @@ async fn reconcile(
 }
 
 async fn look(work: &Work, input: &Submit) -> Result<Option<Job>, ActivityError> {
-    let provider = work.providers.of(input.spec.kind());
+    let provider = work.providers.of(&input.spec);
+    if !provider.can_find() {
+        return Ok(None);
+    }
     for _ in 0..LOOKS {
         let found = call(
             provider,
