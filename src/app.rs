@@ -417,7 +417,7 @@ fn mocked(config: &Config, simulator: &Simulator) -> Config {
 /// Returns where the simulator at `address` speaks the protocol of that provider.
 fn simulator_url(address: std::net::SocketAddr, name: ProviderName) -> String {
     match name {
-        ProviderName::Replicate => format!("http://{address}"),
+        ProviderName::Replicate | ProviderName::OpenAi => format!("http://{address}"),
         ProviderName::Fal => format!("http://{address}/fal"),
     }
 }

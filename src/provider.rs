@@ -7,6 +7,7 @@
 mod answer;
 mod fal;
 mod input;
+mod openai;
 mod replicate;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ struct Served {
     /// Which one serves a spec that names none.
     configured: ProviderName,
     replicate: Provider,
+    openai: Provider,
     fal: Provider,
 }
 
@@ -59,6 +61,8 @@ struct Clients {
 pub enum Submission {
     /// The provider took the job.
     Accepted(Job),
+    /// It made the outputs at once, and gave them with its answer.
+    Made(Made),
     /// It refused, in a complete answer, and would again.
     Refused(EventError),
     /// It did not take the job, and may later.
@@ -72,6 +76,17 @@ pub enum Submission {
     Unknown(String),
     /// The body was not written, because the attempt is not known to be the current one.
     Withheld(NotCurrent),
+}
+
+/// Outputs that came with the answer to a submit.
+#[derive(Debug)]
+pub struct Made {
+    /// The provider's name for what it did.
+    pub id: String,
+    /// Where the files are, or the files themselves.
+    pub outputs: Vec<Source>,
+    /// What it says it costs.
+    pub cost_usd: Option<f64>,
 }
 
 /// What a job does.
@@ -164,6 +179,7 @@ impl Providers {
             Served {
                 configured: configured.name,
                 replicate: provider(ProviderName::Replicate),
+                openai: provider(ProviderName::OpenAi),
                 fal: provider(ProviderName::Fal),
             }
         };
@@ -196,6 +212,7 @@ impl Served {
     fn of(&self, name: ProviderName) -> &Provider {
         match name {
             ProviderName::Replicate => &self.replicate,
+            ProviderName::OpenAi => &self.openai,
             ProviderName::Fal => &self.fal,
         }
     }
@@ -211,7 +228,7 @@ impl Provider {
     pub fn can_find(&self) -> bool {
         match self.config.name {
             ProviderName::Replicate => true,
-            ProviderName::Fal => false,
+            ProviderName::OpenAi | ProviderName::Fal => false,
         }
     }
 
@@ -231,6 +248,7 @@ impl Provider {
         }
         match self.config.name {
             ProviderName::Replicate => replicate::submit(self, workflow, spec, go).await,
+            ProviderName::OpenAi => openai::submit(self, workflow, spec, go).await,
             ProviderName::Fal => fal::submit(self, workflow, spec, go).await,
         }
     }
@@ -261,6 +279,7 @@ impl Provider {
     pub async fn poll(&self, job: &Job) -> Result<Poll, Error> {
         match job.provider {
             ProviderName::Replicate => replicate::poll(self, job).await,
+            ProviderName::OpenAi => openai::poll(self, job).await,
             ProviderName::Fal => fal::poll(self, job).await,
         }
     }
@@ -272,6 +291,8 @@ impl Provider {
     pub async fn cancel(&self, job: &Job) -> Result<(), Error> {
         match job.provider {
             ProviderName::Replicate => replicate::cancel(self, job).await,
+            // Its API has no such call: the job runs on.
+            ProviderName::OpenAi => Ok(()),
             ProviderName::Fal => fal::cancel(self, job).await,
         }
     }
@@ -283,7 +304,7 @@ impl Provider {
     pub async fn find(&self, workflow: &WorkflowId, since: i64) -> Result<Option<Job>, Error> {
         match self.config.name {
             ProviderName::Replicate => replicate::find(self, workflow, since).await,
-            ProviderName::Fal => Ok(None),
+            ProviderName::OpenAi | ProviderName::Fal => Ok(None),
         }
     }
 
@@ -297,7 +318,7 @@ impl Provider {
     fn authorization(&self) -> Option<HeaderValue> {
         let key = self.config.api_key.as_ref()?.expose();
         let scheme = match self.config.name {
-            ProviderName::Replicate => "Bearer",
+            ProviderName::Replicate | ProviderName::OpenAi => "Bearer",
             ProviderName::Fal => "Key",
         };
         let mut value = HeaderValue::from_str(&format!("{scheme} {key}")).ok()?;

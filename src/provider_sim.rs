@@ -1,6 +1,6 @@
 //! The provider simulator: stands in for the paid outside API, over real HTTP.
 //!
-//! Speaks the protocols of Replicate and fal, makes real, decodable files, and fails on demand: a request carries its own
+//! Speaks the protocols of Replicate, OpenAI and fal, makes real, decodable files, and fails on demand: a request carries its own
 //! faults in the input `sim` (see `script`), so tests that share one simulator do not disturb each other.
 //! `GET /_sim/ledger` tells what was submitted and accepted, which is how a test counts what would have been paid.
 //! Nothing of it is durable, and nothing else in the crate depends on it.
@@ -38,6 +38,7 @@ mod job;
 mod ledger;
 mod line;
 mod media;
+mod openai;
 mod order;
 mod play;
 mod replicate;
@@ -54,7 +55,7 @@ const LARGEST_BODY: usize = 1024 * 1024;
 const HUGE_PIECES: usize = 256;
 
 const ABOUT: &str = "genflow provider simulator\n\n\
-    Speaks Replicate's HTTP API under /v1 and fal's queue API under /fal; any key but \"bad\" will do.\n\
+    Speaks Replicate's and OpenAI's HTTP APIs under /v1 and fal's queue API under /fal; any key but \"bad\" will do.\n\
     /_sim/ledger[?key=...]  what was submitted and accepted\n\
     /_sim/health            200 while it runs\n";
 
@@ -139,6 +140,7 @@ fn routes(shared: Arc<Shared>) -> Router {
         .route("/_sim/ledger", get(ledger))
         .route("/files/{id}/{name}", get(file))
         .merge(replicate::routes())
+        .merge(openai::routes())
         .merge(fal::routes())
         .fallback(async || replicate::not_found())
         .layer(DefaultBodyLimit::max(LARGEST_BODY))

@@ -36,6 +36,8 @@ pub struct Own {
 pub struct Named {
     /// Set by `REPLICATE_API_…`.
     pub replicate: Own,
+    /// Set by `OPENAI_API_…`.
+    pub openai: Own,
     /// Set by `FAL_API_…`.
     pub fal: Own,
 }
@@ -45,6 +47,7 @@ impl Named {
     pub fn of(&self, name: ProviderName) -> &Own {
         match name {
             ProviderName::Replicate => &self.replicate,
+            ProviderName::OpenAi => &self.openai,
             ProviderName::Fal => &self.fal,
         }
     }
@@ -72,11 +75,16 @@ impl Worker {
 
     /// Puts every provider where `place` says it is.
     pub(crate) fn relocate(&mut self, place: impl Fn(ProviderName) -> Option<Url>) {
-        let Named { replicate, fal } = &mut self.named;
+        let Named {
+            replicate,
+            openai,
+            fal,
+        } = &mut self.named;
         let places = [
             (self.video.name, &mut self.video.base_url),
             (self.image.name, &mut self.image.base_url),
             (ProviderName::Replicate, &mut replicate.base_url),
+            (ProviderName::OpenAi, &mut openai.base_url),
             (ProviderName::Fal, &mut fal.base_url),
         ];
         for (name, url) in places {
@@ -121,6 +129,11 @@ pub(super) fn named(vars: &mut Vars<'_>, mocked: bool) -> Named {
             "REPLICATE_API_KEY",
             ProviderName::Replicate,
         ),
+        openai: own(
+            "OPENAI_API_BASE_URL",
+            "OPENAI_API_KEY",
+            ProviderName::OpenAi,
+        ),
         fal: own("FAL_API_BASE_URL", "FAL_API_KEY", ProviderName::Fal),
     }
 }
@@ -135,13 +148,14 @@ fn key(vars: &mut Vars<'_>, variable: &'static str, mocked: bool) -> Option<Secr
 fn needs_key(name: ProviderName) -> bool {
     match name {
         ProviderName::Replicate => false,
-        ProviderName::Fal => true,
+        ProviderName::OpenAi | ProviderName::Fal => true,
     }
 }
 
 fn base_url(name: ProviderName) -> &'static str {
     match name {
         ProviderName::Replicate => "https://api.replicate.com",
+        ProviderName::OpenAi => "https://api.openai.com",
         ProviderName::Fal => "https://queue.fal.run",
     }
 }
@@ -150,6 +164,8 @@ fn model(name: ProviderName, kind: Kind) -> &'static str {
     match (name, kind) {
         (ProviderName::Replicate, Kind::Video) => "minimax/video-01",
         (ProviderName::Replicate, _) => "black-forest-labs/flux-schnell",
+        (ProviderName::OpenAi, Kind::Video) => "sora-2",
+        (ProviderName::OpenAi, _) => "gpt-image-1",
         (ProviderName::Fal, Kind::Video) => "fal-ai/minimax/video-01",
         (ProviderName::Fal, _) => "fal-ai/flux/schnell",
     }

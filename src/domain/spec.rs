@@ -121,18 +121,21 @@ pub enum OnFailure {
 pub enum ProviderName {
     /// Replicate's HTTP API, also spoken by Cog servers.
     Replicate,
+    /// OpenAI's HTTP API for images and videos.
+    OpenAi,
     /// fal's queue API.
     Fal,
 }
 
 impl ProviderName {
     /// All there are.
-    pub const ALL: [Self; 2] = [Self::Replicate, Self::Fal];
+    pub const ALL: [Self; 3] = [Self::Replicate, Self::OpenAi, Self::Fal];
 
     /// Returns the name as users write it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Replicate => "replicate",
+            Self::OpenAi => "openai",
             Self::Fal => "fal",
         }
     }

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use reqwest::header::HeaderMap;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
@@ -19,6 +20,7 @@ const LONGEST: usize = 256 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
     /// What `Retry-After` asks for.
     pub(super) after: Option<Duration>,
     pub(super) body: Vec<u8>,
@@ -54,7 +56,8 @@ impl From<Broken> for Error {
 /// Reads an answer to its end.
 pub(super) async fn whole(response: Response) -> Result<Answer, Broken> {
     let status = response.status();
-    let after = retry_after(response.headers());
+    let headers = response.headers().clone();
+    let after = retry_after(&headers);
     let mut body = Vec::new();
     let mut pieces = response.bytes_stream();
     while let Some(piece) = pieces.next().await {
@@ -66,6 +69,7 @@ pub(super) async fn whole(response: Response) -> Result<Answer, Broken> {
     }
     Ok(Answer {
         status,
+        headers,
         after,
         body,
     })
@@ -162,7 +166,9 @@ mod tests {
             Submission::Refused(error) => ("refused", Some(error.code)),
             Submission::NotAccepted { error, .. } => ("again", Some(error.code)),
             Submission::Unknown(_) => ("unknown", None),
-            taken @ (Submission::Accepted(_) | Submission::Withheld(_)) => panic!("{taken:?}"),
+            taken @ (Submission::Accepted(_) | Submission::Made(_) | Submission::Withheld(_)) => {
+                panic!("{taken:?}")
+            }
         }
     }
 

@@ -9,10 +9,13 @@ use crate::domain::{ImageSpec, RequestId};
 
 fn providers(base: &str) -> Providers {
     let config = Config::load(|name| match name {
-        "FAL_API_BASE_URL" | "REPLICATE_API_BASE_URL" | "IMAGE_API_BASE_URL" => {
-            Some(base.to_owned())
+        "OPENAI_API_BASE_URL"
+        | "FAL_API_BASE_URL"
+        | "REPLICATE_API_BASE_URL"
+        | "IMAGE_API_BASE_URL" => Some(base.to_owned()),
+        "OPENAI_API_KEY" | "FAL_API_KEY" | "REPLICATE_API_KEY" | "IMAGE_API_KEY" => {
+            Some("k".to_owned())
         }
-        "FAL_API_KEY" | "REPLICATE_API_KEY" | "IMAGE_API_KEY" => Some("k".to_owned()),
         _ => None,
     });
     Providers::new(&config.unwrap().worker).unwrap()

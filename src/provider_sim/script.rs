@@ -131,7 +131,7 @@ impl TryFrom<u16> for Refusal {
 }
 
 /// A span given as a JSON number of seconds.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(try_from = "f64")]
 pub(super) struct Seconds(pub(super) Duration);
 

@@ -99,6 +99,14 @@ pub enum Submitted {
         /// How often it was sent.
         attempts: u32,
     },
+    /// The provider gave the outputs with its answer, and they are in the store.
+    Stored {
+        /// The result.
+        result: Generated,
+        /// How often it was sent.
+        #[serde(default)]
+        attempts: u32,
+    },
     /// The result was in the store already.
     Adopted(Generated),
     /// There will be no job.

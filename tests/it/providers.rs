@@ -12,7 +12,7 @@ use ErrorCode::{
     ContentPolicy, InvalidRequest, ProviderAuth, ProviderFailed, ProviderQuota, ProviderRefused,
     ResultInvalid, ResultUnavailable, SubmitAmbiguous,
 };
-use ProviderName::{Fal, Replicate};
+use ProviderName::{Fal, OpenAi, Replicate};
 
 /// How a request is expected to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +116,50 @@ impl Case {
     }
 }
 
+/// A request for an image whose address comes with the answer, and not its bytes.
+fn by_address(name: &str) -> Request {
+    let mut request = image(name);
+    if let Spec::Image(image) = &mut request.spec {
+        let format = ("response_format".to_owned(), "\"url\"".to_owned());
+        image.params.extend([format]);
+    }
+    request
+}
+
+/// The faults of an answer that holds the outputs.
+fn answered() -> Vec<Case> {
+    let case = |make: fn(&str) -> Request, faults, end| case(OpenAi, make, faults, end);
+    let failed = End::Failed;
+    vec![
+        case(image, json!({"submit": [429, 500, 503]}), End::Completed),
+        case(image, json!({"seconds": 1.0}), End::Completed),
+        case(by_address, json!({}), End::Completed),
+        case(image, json!({"submit": [400]}), failed(InvalidRequest)),
+        case(image, json!({"submit": [401]}), failed(ProviderAuth)),
+        case(image, json!({"submit": [402]}), failed(ProviderQuota)),
+        case(image, json!({"submit": [404]}), failed(ProviderRefused)),
+        case(image, json!({"submit": [502]}), failed(SubmitAmbiguous)),
+        case(image, json!({"submit": [504]}), failed(SubmitAmbiguous)),
+        case(image, json!({"submit": ["cut"]}), failed(SubmitAmbiguous)),
+        case(image, json!({"fail": "flagged"}), failed(ContentPolicy)),
+        case(image, json!({"output": "html"}), failed(ResultInvalid)),
+        case(image, json!({"output": "empty"}), failed(ResultInvalid)),
+        case(image, json!({"output": "huge"}), failed(ResultInvalid)),
+        case(by_address, json!({"output": "html"}), failed(ResultInvalid)),
+        case(
+            by_address,
+            json!({"output": "truncated"}),
+            failed(ResultUnavailable),
+        ),
+        // There is no second look that gives a fresh one.
+        case(
+            by_address,
+            json!({"output": "expired"}),
+            failed(ResultUnavailable),
+        ),
+    ]
+}
+
 /// An answer that was lost on its way, in every manner.
 fn lost(provider: ProviderName, make: fn(&str) -> Request, end: End) -> Vec<Case> {
     [
@@ -209,6 +253,57 @@ async fn fal_ends_every_fault_as_it_should() {
 }
 
 #[tokio::test]
+async fn openai_ends_every_fault_of_a_video_as_it_should() {
+    let space = faulty().await;
+    let _all = space.start(&["all"]);
+    let mut cases = polled(OpenAi, video);
+    cases.extend(lost(OpenAi, video, End::Failed(SubmitAmbiguous)));
+
+    hold(&space, &cases).await;
+}
+
+#[tokio::test]
+async fn openai_ends_every_fault_of_images_as_it_should() {
+    let space = faulty().await;
+    let _all = space.start(&["all"]);
+    let mut cases = answered();
+    cases.extend(lost(OpenAi, image, End::Failed(SubmitAmbiguous)));
+
+    hold(&space, &cases).await;
+}
+
+/// Lets a worker die at `point` of an image at OpenAI and another go on; returns the end and the bill.
+async fn killed_at(point: &str) -> (Option<ErrorCode>, u64, u64) {
+    let space = Space::new().await;
+    let _intake = space.start(&["intake"]);
+    let failpoint = format!("{point}=kill");
+    let mut first = space.start_with(&["worker"], &[("GENFLOW_FAILPOINT", &failpoint)]);
+    let request = at(OpenAi, image("killed"));
+    space.send(&request).await;
+    first.ended().await;
+
+    let _second = space.start(&["worker"]);
+
+    let events = space.story(request.id.as_str()).await;
+    let bill = space.bill(request.id.as_str()).await;
+    assert_eq!(space.temp_leftovers(), Vec::<String>::new());
+    let error = events.last().unwrap().error.as_ref();
+    (error.map(|error| error.code), bill.submits, bill.accepted)
+}
+
+#[tokio::test]
+async fn images_that_were_stored_are_adopted_when_the_worker_dies_before_it_tells() {
+    assert_eq!(killed_at("submit.stored").await, (None, 1, 1));
+}
+
+#[tokio::test]
+async fn images_that_were_not_stored_when_the_worker_died_are_not_asked_for_again() {
+    let end = killed_at("submit.sent").await;
+
+    assert_eq!(end, (Some(SubmitAmbiguous), 1, 1));
+}
+
+#[tokio::test]
 async fn replicate_ends_every_fault_as_it_should() {
     let space = faulty().await;
     let _all = space.start(&["all"]);
@@ -240,13 +335,13 @@ async fn a_cancel_ends_the_job_at_fal() {
 async fn an_ambiguous_submit_is_sent_again_where_that_is_chosen() {
     let space = Space::with(&[("SUBMIT_AMBIGUOUS", "resubmit")]).await;
     let _all = space.start(&["all"]);
-    let cases = [case(
-        Fal,
-        video,
-        json!({"submit": ["accept_cut"]}),
-        End::Completed,
-    )
-    .accepting(2)];
+    let lost = json!({"submit": ["accept_cut"]});
+    let cases = [
+        (Fal, video as fn(&str) -> Request),
+        (OpenAi, video),
+        (OpenAi, image),
+    ]
+    .map(|(provider, make)| case(provider, make, lost.clone(), End::Completed).accepting(2));
 
     hold(&space, &cases).await;
 }
@@ -275,15 +370,29 @@ async fn a_spec_names_another_provider_than_the_configured_one() {
 
 #[tokio::test]
 async fn without_a_key_nothing_is_sent() {
-    let space = Space::with(&[("FAL_API_KEY", "")]).await;
+    let space = Space::with(&[
+        ("FAL_API_KEY", ""),
+        ("OPENAI_API_KEY", ""),
+        ("IMAGE_PROVIDER", "fal"),
+        ("IMAGE_API_KEY", ""),
+    ])
+    .await;
     let _all = space.start(&["all"]);
-    let request = at(Fal, image("keyless"));
+    let requests = [
+        (at(Fal, video("keyless")), "FAL_API_KEY"),
+        (at(OpenAi, image("keyless")), "OPENAI_API_KEY"),
+        (image("keyless"), "IMAGE_API_KEY"),
+    ];
 
-    space.send(&request).await;
+    for (request, _) in &requests {
+        space.send(request).await;
+    }
 
-    let events = space.story(request.id.as_str()).await;
-    let error = events.last().unwrap().error.as_ref().unwrap();
-    assert_eq!(error.code, ProviderAuth);
-    assert!(error.message.contains("FAL_API_KEY"), "{}", error.message);
-    assert_eq!(space.bill(request.id.as_str()).await.submits, 0);
+    for (request, variable) in &requests {
+        let events = space.story(request.id.as_str()).await;
+        let error = events.last().unwrap().error.as_ref().unwrap();
+        assert_eq!(error.code, ProviderAuth);
+        assert!(error.message.contains(variable), "{}", error.message);
+        assert_eq!(space.bill(request.id.as_str()).await.submits, 0);
+    }
 }
