@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Health};
 use crate::config::Config;
+use crate::domain::ProviderName;
 use crate::events::Publisher;
 use crate::intake::{Commands, Intake};
 use crate::kafka::consumer::{self, Handler, Options};
@@ -349,11 +350,17 @@ async fn simulate(config: &Config, roles: Roles) -> anyhow::Result<Option<Simula
 
 fn mocked(config: &Config, simulator: &Simulator) -> Config {
     let mut mocked = config.clone();
-    let base = format!("http://{}", simulator.address());
-    for provider in [&mut mocked.worker.video, &mut mocked.worker.image] {
-        if let Ok(base) = base.parse() {
-            provider.base_url = base;
-        }
-    }
+    let address = simulator.address();
     mocked
+        .worker
+        .relocate(|name| simulator_url(address, name).parse().ok());
+    mocked
+}
+
+/// Returns where the simulator at `address` speaks the protocol of that provider.
+fn simulator_url(address: std::net::SocketAddr, name: ProviderName) -> String {
+    match name {
+        ProviderName::Replicate | ProviderName::OpenAi => format!("http://{address}"),
+        ProviderName::Fal => format!("http://{address}/fal"),
+    }
 }

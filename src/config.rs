@@ -3,6 +3,7 @@
 //! `.env.example` is the manual of these variables; a test holds it and this file together. Later code trusts the
 //! values. A role that was not chosen does not ask for what only it needs.
 
+mod provider;
 mod vars;
 
 use std::net::SocketAddr;
@@ -14,11 +15,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use url::Url;
 
+pub use self::provider::{Named, Own, Provider};
 use self::vars::Vars;
 pub(crate) use self::vars::duration;
 pub use self::vars::{Fault, Faults, Secret};
 use crate::access::ApiKeys;
-use crate::domain::ProviderName;
 
 /// All settings.
 #[derive(Clone, Debug)]
@@ -187,6 +188,8 @@ pub struct Worker {
     pub video: Provider,
     /// Who makes images.
     pub image: Provider,
+    /// Who makes either where a spec names another provider than these two.
+    pub named: Named,
     /// Pay twice rather than fail when it is unknown whether a submit was accepted.
     pub submit_ambiguous_resubmit: bool,
     /// Pause between two looks at a provider's job.
@@ -201,19 +204,6 @@ pub struct Worker {
     pub fetch_slots: usize,
     /// Workflows kept in memory; 0 replays each from its history at every step.
     pub cached_workflows: usize,
-}
-
-/// One outside API.
-#[derive(Clone, Debug)]
-pub struct Provider {
-    /// Which protocol it speaks.
-    pub name: ProviderName,
-    /// Where it is.
-    pub base_url: Url,
-    /// Bearer token.
-    pub api_key: Option<Secret>,
-    /// Model of a request that names none.
-    pub model: String,
 }
 
 /// What the notifier needs.
@@ -446,24 +436,9 @@ fn worker(vars: &mut Vars<'_>, mocked: bool) -> Worker {
         sweep_interval: vars.duration("SWEEP_INTERVAL", "1m"),
         temp_dir: vars.path("TEMP_DIR", &temp_dir),
         results_dir: vars.path("RESULTS_DIR", "results".as_ref()),
-        video: Provider {
-            name: vars.provider("VIDEO_PROVIDER"),
-            base_url: vars.url("VIDEO_API_BASE_URL", "https://api.replicate.com"),
-            api_key: vars
-                .optional("VIDEO_API_KEY")
-                .or_else(|| mocked.then(|| "simulated".to_owned()))
-                .map(Secret::new),
-            model: vars.string("VIDEO_MODEL", "minimax/video-01"),
-        },
-        image: Provider {
-            name: vars.provider("IMAGE_PROVIDER"),
-            base_url: vars.url("IMAGE_API_BASE_URL", "https://api.replicate.com"),
-            api_key: vars
-                .optional("IMAGE_API_KEY")
-                .or_else(|| mocked.then(|| "simulated".to_owned()))
-                .map(Secret::new),
-            model: vars.string("IMAGE_MODEL", "black-forest-labs/flux-schnell"),
-        },
+        video: provider::video(vars, mocked),
+        image: provider::image(vars, mocked),
+        named: provider::named(vars, mocked),
         submit_ambiguous_resubmit: vars.one_of("SUBMIT_AMBIGUOUS", &["fail", "resubmit"])
             == "resubmit",
         poll_interval: vars.duration("FETCH_POLL_INTERVAL", "2s"),

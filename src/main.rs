@@ -25,7 +25,7 @@ async fn main() -> ExitCode {
         Err(error) if !error.not_found() => return fault(USAGE, &format!(".env: {error}")),
         Ok(_) | Err(_) => {}
     }
-    match run(cli).await {
+    match Box::pin(run(cli)).await {
         Ok(code) => code.into(),
         Err(error) => fault(exit_code(&error), &format!("{error:#}")),
     }

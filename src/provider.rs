@@ -4,24 +4,41 @@
 //! [`Submission::NotAccepted`] and [`Submission::Refused`] promise that nobody will pay, anything less is
 //! [`Submission::Unknown`] (contract, promise 3).
 
+mod answer;
+mod fal;
+mod input;
+mod openai;
 mod replicate;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use reqwest::Client;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use url::Url;
 
 use crate::config;
 use crate::domain::{ErrorCode, EventError, Kind, ProviderName, Spec, WorkflowId};
 use crate::http;
+use crate::storage::Source;
 use crate::temporal::steps::Job;
 
 /// The configured providers.
 #[derive(Debug)]
 pub struct Providers {
-    video: Provider,
-    image: Provider,
+    video: Served,
+    image: Served,
+}
+
+/// The providers of one kind of output.
+#[derive(Debug)]
+struct Served {
+    /// Which one serves a spec that names none.
+    configured: ProviderName,
+    replicate: Provider,
+    openai: Provider,
+    fal: Provider,
 }
 
 /// One outside API, as configured.
@@ -29,6 +46,11 @@ pub struct Providers {
 pub struct Provider {
     config: config::Provider,
     kind: Kind,
+    clients: Clients,
+}
+
+#[derive(Clone, Debug)]
+struct Clients {
     /// Opens a new connection each time: a connection that was closed meanwhile cannot blur what was sent.
     submitting: Client,
     asking: Client,
@@ -39,6 +61,8 @@ pub struct Provider {
 pub enum Submission {
     /// The provider took the job.
     Accepted(Job),
+    /// It made the outputs at once, and gave them with its answer.
+    Made(Made),
     /// It refused, in a complete answer, and would again.
     Refused(EventError),
     /// It did not take the job, and may later.
@@ -54,6 +78,17 @@ pub enum Submission {
     Withheld(NotCurrent),
 }
 
+/// Outputs that came with the answer to a submit.
+#[derive(Debug)]
+pub struct Made {
+    /// The provider's name for what it did.
+    pub id: String,
+    /// Where the files are, or the files themselves.
+    pub outputs: Vec<Source>,
+    /// What it says it costs.
+    pub cost_usd: Option<f64>,
+}
+
 /// What a job does.
 #[derive(Debug)]
 pub enum Poll {
@@ -63,11 +98,13 @@ pub enum Poll {
         stage: String,
         /// 0 to 100, if it tells.
         percent: Option<i32>,
+        /// Whether this version knows the word; one that it does not know is no end.
+        known: bool,
     },
     /// Done.
     Succeeded {
         /// Where its files are.
-        outputs: Vec<Url>,
+        outputs: Vec<Source>,
         /// What it says it costs.
         cost_usd: Option<f64>,
     },
@@ -126,14 +163,44 @@ impl Providers {
     /// # Errors
     /// When an HTTP client cannot be built.
     pub fn new(config: &config::Worker) -> Result<Self, reqwest::Error> {
+        let clients = Clients {
+            submitting: http::client()
+                .pool_max_idle_per_host(0)
+                .timeout(SUBMIT_TIMEOUT)
+                .build()?,
+            asking: http::client().timeout(CALL_TIMEOUT).build()?,
+        };
+        let served = |kind, configured: &config::Provider| {
+            let provider = |name| Provider {
+                config: config.provider(kind, name),
+                kind,
+                clients: clients.clone(),
+            };
+            Served {
+                configured: configured.name,
+                replicate: provider(ProviderName::Replicate),
+                openai: provider(ProviderName::OpenAi),
+                fal: provider(ProviderName::Fal),
+            }
+        };
         Ok(Self {
-            video: Provider::new(&config.video, Kind::Video)?,
-            image: Provider::new(&config.image, Kind::Image)?,
+            video: served(Kind::Video, &config.video),
+            image: served(Kind::Image, &config.image),
         })
     }
 
-    /// Returns the provider that serves `kind`.
-    pub fn of(&self, kind: Kind) -> &Provider {
+    /// Returns the provider that serves `spec`: the one it names, else the configured one.
+    pub fn of(&self, spec: &Spec) -> &Provider {
+        let served = self.served(spec.kind());
+        served.of(spec.provider().unwrap_or(served.configured))
+    }
+
+    /// Returns the provider that has `job`, whichever serves now.
+    pub fn that_has(&self, job: &Job) -> &Provider {
+        self.served(job.kind).of(job.provider)
+    }
+
+    fn served(&self, kind: Kind) -> &Served {
         match kind {
             Kind::Video => &self.video,
             Kind::Image | Kind::Batch | Kind::Unknown => &self.image,
@@ -141,27 +208,28 @@ impl Providers {
     }
 }
 
-impl Provider {
-    fn new(config: &config::Provider, kind: Kind) -> Result<Self, reqwest::Error> {
-        Ok(Self {
-            config: config.clone(),
-            kind,
-            submitting: http::client()
-                .pool_max_idle_per_host(0)
-                .timeout(SUBMIT_TIMEOUT)
-                .build()?,
-            asking: http::client().timeout(CALL_TIMEOUT).build()?,
-        })
+impl Served {
+    fn of(&self, name: ProviderName) -> &Provider {
+        match name {
+            ProviderName::Replicate => &self.replicate,
+            ProviderName::OpenAi => &self.openai,
+            ProviderName::Fal => &self.fal,
+        }
     }
+}
 
+impl Provider {
     /// Returns which API it is.
     pub fn name(&self) -> ProviderName {
         self.config.name
     }
 
-    /// Returns where it is; its host may serve results.
-    pub fn base_url(&self) -> &Url {
-        &self.config.base_url
+    /// Returns whether it can be asked for a job by our id.
+    pub fn can_find(&self) -> bool {
+        match self.config.name {
+            ProviderName::Replicate => true,
+            ProviderName::OpenAi | ProviderName::Fal => false,
+        }
     }
 
     /// Sends one job, once. `go` is awaited when the body is due, and unless it is Ok the body is not written.
@@ -171,14 +239,24 @@ impl Provider {
         spec: &Spec,
         go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
     ) -> Submission {
+        if let (Some(variable), None) = (self.config.wants_key, &self.config.api_key) {
+            let message = format!(
+                "there is no key for {}: {variable} is not set",
+                self.config.name.as_str()
+            );
+            return Submission::Refused(EventError::new(ErrorCode::ProviderAuth, &message, true));
+        }
         match self.config.name {
             ProviderName::Replicate => replicate::submit(self, workflow, spec, go).await,
+            ProviderName::OpenAi => openai::submit(self, workflow, spec, go).await,
+            ProviderName::Fal => fal::submit(self, workflow, spec, go).await,
         }
     }
 
     /// Makes a submit of this body: `go` decides when it is due, and a request without its body is none.
     fn submitting(
         &self,
+        workflow: &WorkflowId,
         url: String,
         body: Vec<u8>,
         go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
@@ -186,8 +264,10 @@ impl Provider {
         let length = body.len();
         // A stream, because that is asked for when the connection stands and the head is on its way.
         let body = futures::stream::once(async move { go.await.map(|()| body) });
-        self.authorised(self.submitting.post(url))
+        self.authorised(self.clients.submitting.post(url))
             .header(CONTENT_TYPE, "application/json")
+            // No API promises to honour it; a proxy in between may.
+            .header("idempotency-key", workflow.as_str())
             .header(CONTENT_LENGTH, length)
             .body(reqwest::Body::wrap_stream(body))
     }
@@ -199,6 +279,8 @@ impl Provider {
     pub async fn poll(&self, job: &Job) -> Result<Poll, Error> {
         match job.provider {
             ProviderName::Replicate => replicate::poll(self, job).await,
+            ProviderName::OpenAi => openai::poll(self, job).await,
+            ProviderName::Fal => fal::poll(self, job).await,
         }
     }
 
@@ -209,6 +291,9 @@ impl Provider {
     pub async fn cancel(&self, job: &Job) -> Result<(), Error> {
         match job.provider {
             ProviderName::Replicate => replicate::cancel(self, job).await,
+            // Its API has no such call: the job runs on.
+            ProviderName::OpenAi => Ok(()),
+            ProviderName::Fal => fal::cancel(self, job).await,
         }
     }
 
@@ -219,14 +304,30 @@ impl Provider {
     pub async fn find(&self, workflow: &WorkflowId, since: i64) -> Result<Option<Job>, Error> {
         match self.config.name {
             ProviderName::Replicate => replicate::find(self, workflow, since).await,
+            ProviderName::OpenAi | ProviderName::Fal => Ok(None),
         }
     }
 
     fn authorised(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
-        match &self.config.api_key {
-            Some(key) => request.bearer_auth(key.expose()),
+        match self.authorization() {
+            Some(value) => request.header(AUTHORIZATION, value),
             None => request,
         }
+    }
+
+    fn authorization(&self) -> Option<HeaderValue> {
+        let key = self.config.api_key.as_ref()?.expose();
+        let scheme = match self.config.name {
+            ProviderName::Replicate | ProviderName::OpenAi => "Bearer",
+            ProviderName::Fal => "Key",
+        };
+        let mut value = HeaderValue::from_str(&format!("{scheme} {key}")).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    fn get(&self, url: impl reqwest::IntoUrl) -> reqwest::RequestBuilder {
+        self.authorised(self.clients.asking.get(url))
     }
 
     /// Returns `path` below the base URL.

@@ -1,7 +1,7 @@
 //! The provider simulator: stands in for the paid outside API, over real HTTP.
 //!
-//! Speaks Replicate's protocol, makes real, decodable files, and fails on demand: a request carries its own
-//! faults in `input.sim` (see `script`), so tests that share one simulator do not disturb each other.
+//! Speaks the protocols of Replicate, OpenAI and fal, makes real, decodable files, and fails on demand: a request carries its own
+//! faults in the input `sim` (see `script`), so tests that share one simulator do not disturb each other.
 //! `GET /_sim/ledger` tells what was submitted and accepted, which is how a test counts what would have been paid.
 //! Nothing of it is durable, and nothing else in the crate depends on it.
 
@@ -33,11 +33,14 @@ use self::{
     script::OutputFault,
 };
 
+mod fal;
 mod job;
 mod ledger;
 mod line;
 mod media;
+mod openai;
 mod order;
+mod play;
 mod replicate;
 mod script;
 #[cfg(test)]
@@ -48,8 +51,11 @@ const REMEMBERED: usize = 100_000;
 /// The largest request body; a prompt is far smaller, an image sent as a data URL may not be.
 const LARGEST_BODY: usize = 1024 * 1024;
 
+/// Pieces of 64 KiB that a huge file has more than it should.
+const HUGE_PIECES: usize = 256;
+
 const ABOUT: &str = "genflow provider simulator\n\n\
-    Speaks Replicate's HTTP API under /v1; any bearer token but \"bad\" will do.\n\
+    Speaks Replicate's and OpenAI's HTTP APIs under /v1 and fal's queue API under /fal; any key but \"bad\" will do.\n\
     /_sim/ledger[?key=...]  what was submitted and accepted\n\
     /_sim/health            200 while it runs\n";
 
@@ -134,6 +140,8 @@ fn routes(shared: Arc<Shared>) -> Router {
         .route("/_sim/ledger", get(ledger))
         .route("/files/{id}/{name}", get(file))
         .merge(replicate::routes())
+        .merge(openai::routes())
+        .merge(fal::routes())
         .fallback(async || replicate::not_found())
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(shared)
@@ -153,10 +161,18 @@ async fn ledger(State(shared): State<Arc<Shared>>, Query(wanted): Query<Wanted>)
     )
 }
 
+/// Which of the addresses that were given for a file is meant.
+#[derive(Deserialize)]
+struct Given {
+    #[serde(default)]
+    given: usize,
+}
+
 /// Serves a file of a job that succeeded, or what its script has in its place.
 async fn file(
     State(shared): State<Arc<Shared>>,
     Path((id, name)): Path<(String, String)>,
+    Query(Given { given }): Query<Given>,
 ) -> Response {
     let succeeded = |job: &&mut job::Job| job.phase(Instant::now()) == Phase::Succeeded;
     let order = shared
@@ -167,6 +183,11 @@ async fn file(
     let Some(order) = order else {
         return replicate::not_found();
     };
+    serve(order, name, given).await
+}
+
+/// Serves a file; `given` counts its addresses from 1.
+async fn serve(order: order::Order, name: String, given: usize) -> Response {
     let fault = order.script.output;
     let made = tokio::task::spawn_blocking(move || media::file(&order, &name)).await;
     let (kind, bytes) = match made {
@@ -181,6 +202,13 @@ async fn file(
     };
     match fault {
         None => ([(header::CONTENT_TYPE, kind)], bytes).into_response(),
+        Some(OutputFault::Expired) if given > 1 => {
+            ([(header::CONTENT_TYPE, kind)], bytes).into_response()
+        }
+        Some(OutputFault::Expired) => {
+            (StatusCode::FORBIDDEN, "Request has expired\n").into_response()
+        }
+        Some(OutputFault::Huge) => huge(kind, bytes),
         Some(OutputFault::Missing) => replicate::not_found(),
         Some(OutputFault::Empty) => ([(header::CONTENT_TYPE, kind)], "").into_response(),
         Some(OutputFault::Html) => {
@@ -189,6 +217,13 @@ async fn file(
         }
         Some(OutputFault::Truncated) => truncated(kind, bytes),
     }
+}
+
+/// Sends `bytes` and, in pieces, far more than belongs to them.
+fn huge(kind: &'static str, bytes: Vec<u8>) -> Response {
+    let more = stream::iter((0..HUGE_PIECES).map(|_| Ok::<_, io::Error>(vec![0; 64 * 1024])));
+    let all = stream::iter([Ok(bytes)]).chain(more);
+    ([(header::CONTENT_TYPE, kind)], Body::from_stream(all)).into_response()
 }
 
 /// Promises all of `bytes`, sends the first half and cuts the connection.

@@ -15,7 +15,7 @@ use tokio::fs;
 use url::Url;
 use uuid::Uuid;
 
-pub use self::download::{Downloader, Error as DownloadError};
+pub use self::download::{Downloader, Error as DownloadError, Source};
 use crate::domain::{Generated, Output, WorkflowId};
 
 /// What was stored for one run.

@@ -1,19 +1,22 @@
 //! What a run's steps do, free of Temporal: wait for a job, store its outputs, end it, tell the world.
 
+mod outputs;
+
 use std::future::Future;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 
 use crate::config;
-use crate::domain::{ErrorCode, Event, EventError, Generated, Output, Progress};
+use crate::domain::{ErrorCode, Event, EventError, Progress};
 use crate::events::Publisher;
 use crate::failpoint;
 use crate::provider::{self, Poll, Provider, Providers};
 use crate::storage::temp::TempFolders;
 use crate::storage::{DownloadError, Downloader, Manifest, Store};
-use crate::telemetry::events::{OutputStored, ProviderCalled, RunEnded};
-use crate::temporal::steps::{Fetch, Fetched, Finish, Handed, Job, Leftover, Told};
+use crate::telemetry::events::{ProviderCalled, ProviderStateUnknown, RunEnded};
+use crate::temporal::steps::{Fetch, Fetched, Finish, Handed, Leftover, Told};
+use crate::work::outputs::verdict;
 
 /// What the steps work with.
 #[derive(Debug)]
@@ -87,17 +90,30 @@ impl Work {
     ) -> Result<Fetched, Aborted> {
         self.publish(&input.handed).await?;
         failpoint::hit("fetch.published").await;
-        let provider = self.providers.of(input.job.kind);
+        let provider = self.providers.that_has(&input.job);
         let mut cancelled = std::pin::pin!(cancelled);
         let (mut refusals, mut failed_stores) = (0, 0);
+        // What was told last was counted by the attempt that told it.
+        let told = input.told.as_ref();
+        let mut counted = told.map(|told| told.progress.stage.clone());
         loop {
             let looked = tokio::select! {
                 looked = call(provider, "poll", provider.poll(&input.job)) => looked,
                 () = &mut cancelled => return Err(Aborted::Cancelled),
             };
             let pause = match looked {
-                Ok(Poll::Running { stage, percent }) => {
+                Ok(Poll::Running {
+                    stage,
+                    percent,
+                    known,
+                }) => {
                     refusals = 0;
+                    if !known && counted.as_ref() != Some(&stage) {
+                        let provider = provider.name();
+                        let state = &stage;
+                        ProviderStateUnknown { provider, state }.emit();
+                        counted = Some(stage.clone());
+                    }
                     if let Some(progress) = milestone(&input, stage, percent, now()) {
                         return Ok(Fetched::Milestone(progress));
                     }
@@ -106,7 +122,7 @@ impl Work {
                 Ok(Poll::Failed(error)) => return Ok(Fetched::Failed(error)),
                 Ok(Poll::Succeeded { outputs, cost_usd }) => {
                     failpoint::hit("fetch.storing").await;
-                    let storing = self.store_all(&input.handed, &input.job, &outputs);
+                    let storing = self.store_all(&input.handed, input.job.kind, &outputs);
                     match in_grace(storing, cancelled.as_mut()).await? {
                         Ok(outputs) => return Ok(Fetched::Stored { outputs, cost_usd }),
                         Err(error) => {
@@ -191,13 +207,14 @@ impl Work {
     }
 
     async fn end_job(&self, input: &Finish) {
-        let Some(spec) = &input.spec else { return };
-        let provider = self.providers.of(spec.kind());
         for attempt in 1..=CANCEL_TRIES {
             let ended = match &input.leftover {
                 Leftover::None => return,
-                Leftover::Job(job) => call(provider, "cancel", provider.cancel(job)).await,
-                Leftover::Unknown => self.find_and_end(provider, input).await,
+                Leftover::Job(job) => {
+                    let provider = self.providers.that_has(job);
+                    call(provider, "cancel", provider.cancel(job)).await
+                }
+                Leftover::Unknown => self.find_and_end(input).await,
             };
             let Err(error) = ended else { return };
             tracing::warn!(workflow = %input.handed.workflow, %error, attempt, "the provider's job was not ended");
@@ -205,11 +222,15 @@ impl Work {
         }
     }
 
-    async fn find_and_end(
-        &self,
-        provider: &Provider,
-        input: &Finish,
-    ) -> Result<(), provider::Error> {
+    async fn find_and_end(&self, input: &Finish) -> Result<(), provider::Error> {
+        // A batch has no job of its own.
+        let Some(spec) = &input.spec else {
+            return Ok(());
+        };
+        let provider = self.providers.of(spec);
+        if !provider.can_find() {
+            return Ok(());
+        }
         let found = call(
             provider,
             "find",
@@ -220,41 +241,6 @@ impl Work {
             Some(job) => call(provider, "cancel", provider.cancel(&job)).await,
             None => Ok(()),
         }
-    }
-
-    /// Downloads and stores all outputs; the temp folder is gone when this returns, however it returns.
-    async fn store_all(
-        &self,
-        handed: &Handed,
-        job: &Job,
-        urls: &[url::Url],
-    ) -> Result<Vec<Output>, DownloadError> {
-        if urls.is_empty() {
-            return Err(DownloadError::Invalid(
-                "the provider named no output".to_owned(),
-            ));
-        }
-        let folder = self.temp.attempt(&handed.workflow)?;
-        let mut outputs = Vec::with_capacity(urls.len());
-        for (index, url) in urls.iter().enumerate() {
-            let checked = self
-                .downloader
-                .fetch(url, folder.path(), index, job.kind)
-                .await?;
-            let output = self.store.put(&handed.workflow, index, checked).await?;
-            OutputStored {
-                bytes: u64::try_from(output.bytes).unwrap_or(0),
-            }
-            .emit();
-            outputs.push(output);
-            if !Generated::fits(&outputs) {
-                return Err(DownloadError::Invalid(format!(
-                    "the provider named {} outputs, more than one event can carry",
-                    urls.len()
-                )));
-            }
-        }
-        Ok(outputs)
     }
 }
 
@@ -297,15 +283,6 @@ fn milestone(input: &Fetch, stage: String, percent: Option<i32>, now: i64) -> Op
 
 fn is_refusal(error: &provider::Error) -> bool {
     matches!(error, provider::Error::Status(status, _) if (400..500).contains(status) && !matches!(status, 408 | 429))
-}
-
-fn verdict(error: &DownloadError) -> EventError {
-    let (code, retryable) = match error {
-        DownloadError::Unavailable(_) => (ErrorCode::ResultUnavailable, true),
-        DownloadError::Invalid(_) => (ErrorCode::ResultInvalid, false),
-        DownloadError::Disk(_) => (ErrorCode::StoreFailed, true),
-    };
-    EventError::new(code, &error.to_string(), retryable)
 }
 
 /// Makes a call of a provider and counts it.

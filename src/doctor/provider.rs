@@ -8,6 +8,7 @@ use url::Url;
 
 use super::{Finding, causes, shown};
 use crate::config::{Config, Provider};
+use crate::domain::{Kind, ProviderName};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -21,7 +22,18 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
         look("video", "VIDEO", &worker.video),
         look("image", "IMAGE", &worker.image)
     );
-    [video, image].concat()
+    let mut found = [video, image].concat();
+    // What only a spec may name is looked at where it has a key: without one, no spec is meant to name it.
+    for name in ProviderName::ALL {
+        let own = worker.named.of(name);
+        let configured = [worker.video.name, worker.image.name].contains(&name);
+        if own.api_key.is_some() && !configured {
+            let prefix = own.key_variable.trim_end_matches("_API_KEY");
+            let provider = worker.provider(Kind::Image, name);
+            found.extend(look(name.as_str(), prefix, &provider).await);
+        }
+    }
+    found
 }
 
 async fn look(kind: &str, prefix: &str, provider: &Provider) -> Vec<Finding> {
@@ -42,10 +54,11 @@ async fn look(kind: &str, prefix: &str, provider: &Provider) -> Vec<Finding> {
 }
 
 fn judge_key(variable: &str, provider: &Provider) -> Finding {
-    let hosted = provider
-        .base_url
-        .host_str()
-        .is_some_and(|host| host == "replicate.com" || host.ends_with(".replicate.com"));
+    let hosted = provider.wants_key.is_some()
+        || provider
+            .base_url
+            .host_str()
+            .is_some_and(|host| host == "replicate.com" || host.ends_with(".replicate.com"));
     match (&provider.api_key, hosted) {
         (Some(_), _) => Finding::ok(variable, "is set"),
         (None, true) => Finding::fail(variable, "is not set: every request ends as provider_auth")
@@ -78,7 +91,12 @@ mod tests {
     use super::*;
 
     fn provider(url: &str, key: Option<&str>) -> Provider {
+        provider_of("replicate", url, key)
+    }
+
+    fn provider_of(provider: &str, url: &str, key: Option<&str>) -> Provider {
         let config = Config::load(|name| match name {
+            "VIDEO_PROVIDER" => Some(provider.to_owned()),
             "VIDEO_API_BASE_URL" => Some(url.to_owned()),
             "VIDEO_API_KEY" => key.map(str::to_owned),
             _ => None,
@@ -93,6 +111,8 @@ mod tests {
         assert_eq!(judge("https://api.replicate.com", None), Verdict::Fail);
         assert_eq!(judge("http://cog.internal:5000", None), Verdict::Warn);
         assert_eq!(judge("https://api.replicate.com", Some("k")), Verdict::Ok);
+        let proxied = provider_of("openai", "http://proxy.internal", None);
+        assert_eq!(judge_key("VIDEO_API_KEY", &proxied).verdict, Verdict::Fail);
     }
 
     #[tokio::test]

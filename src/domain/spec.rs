@@ -121,13 +121,22 @@ pub enum OnFailure {
 pub enum ProviderName {
     /// Replicate's HTTP API, also spoken by Cog servers.
     Replicate,
+    /// OpenAI's HTTP API for images and videos.
+    OpenAi,
+    /// fal's queue API.
+    Fal,
 }
 
 impl ProviderName {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::Replicate, Self::OpenAi, Self::Fal];
+
     /// Returns the name as users write it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Replicate => "replicate",
+            Self::OpenAi => "openai",
+            Self::Fal => "fal",
         }
     }
 
@@ -136,13 +145,11 @@ impl ProviderName {
     /// # Errors
     /// [`Invalid`] with the names there are.
     pub fn parse(field: &'static str, raw: &str) -> Result<Self, Invalid> {
-        match raw {
-            "replicate" => Ok(Self::Replicate),
-            other => Err(Invalid::new(
-                field,
-                format!("is {other:?}, want one of: replicate"),
-            )),
-        }
+        let known = Self::ALL.into_iter().find(|name| name.as_str() == raw);
+        known.ok_or_else(|| {
+            let names = Self::ALL.map(Self::as_str).join(", ");
+            Invalid::new(field, format!("is {raw:?}, want one of: {names}"))
+        })
     }
 }
 

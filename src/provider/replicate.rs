@@ -4,15 +4,15 @@
 //! predictions finds it again (<https://replicate.com/docs/reference/http>).
 
 use chrono::DateTime;
-use reqwest::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
+use super::answer::{Answer, Said, ask, beginning, is_policy, judge};
+use super::input::{merge, model};
 use super::{Error, NotCurrent, Poll, Provider, Submission, unanswered};
 use crate::domain::{ErrorCode, EventError, ProviderName, Spec, WorkflowId};
-use crate::http::retry_after;
-use crate::telemetry::events::ProviderStateUnknown;
+use crate::storage::Source;
 use crate::temporal::steps::Job;
 
 /// Pages of the list that a look-up reads at most; a page has 100 predictions.
@@ -79,55 +79,16 @@ pub(super) async fn submit(
             json!({"input": input}),
         ),
     };
-    let request = provider
-        .submitting(url, body.to_string().into_bytes(), go)
-        .header("idempotency-key", workflow.as_str());
+    let request = provider.submitting(workflow, url, body.to_string().into_bytes(), go);
     match request.send().await {
-        Ok(response) => answer(provider, response).await,
-        Err(error) => unanswered(&error),
-    }
-}
-
-/// Says what the provider's answer to a submit means. Only a complete answer refuses.
-async fn answer(provider: &Provider, response: Response) -> Submission {
-    let status = response.status();
-    let after = retry_after(response.headers());
-    let body = match response.bytes().await {
-        Ok(body) => body,
-        Err(error) => {
-            return Submission::Unknown(format!(
-                "the answer with status {status} broke off: {error}"
-            ));
+        Ok(response) => {
+            let taken = |answer: &Answer| {
+                let prediction = serde_json::from_slice(&answer.body)?;
+                Ok(Submission::Accepted(job(provider, &prediction)))
+            };
+            judge(response, taken, said).await
         }
-    };
-    let detail = detail(&body);
-    let error = |code, retryable| {
-        EventError::new(
-            code,
-            &format!("status {}: {detail}", status.as_u16()),
-            retryable,
-        )
-    };
-    match status.as_u16() {
-        200..=299 => match serde_json::from_slice::<Prediction>(&body) {
-            Ok(prediction) => Submission::Accepted(job(provider, &prediction)),
-            Err(error) => Submission::Unknown(format!(
-                "the answer with status {status} is not readable: {error}"
-            )),
-        },
-        401 | 403 => Submission::Refused(error(ErrorCode::ProviderAuth, false)),
-        402 => Submission::Refused(error(ErrorCode::ProviderQuota, true)),
-        408 | 429 => Submission::NotAccepted {
-            error: error(ErrorCode::ProviderQuota, true),
-            after,
-        },
-        400 | 422 => Submission::Refused(error(refusal(&detail), false)),
-        400..=499 => Submission::Refused(error(ErrorCode::ProviderRefused, false)),
-        500 | 501 | 503 => Submission::NotAccepted {
-            error: error(ErrorCode::ProviderFailed, true),
-            after,
-        },
-        _ => Submission::Unknown(format!("answered with status {status}: {detail}")),
+        Err(error) => unanswered(&error),
     }
 }
 
@@ -135,11 +96,14 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
     let url = provider
         .own(&job.status_url)
         .unwrap_or_else(|| provider.at(&format!("v1/predictions/{}", job.id)));
-    let prediction: Prediction = ask(provider.authorised(provider.asking.get(url))).await?;
+    let prediction: Prediction = ask(provider.get(url)).await?;
     match prediction.status.as_str() {
-        "starting" | "processing" | "queued" => Ok(running(&prediction)),
+        "starting" | "processing" | "queued" => Ok(running(&prediction, true)),
         "succeeded" => Ok(Poll::Succeeded {
-            outputs: outputs(&prediction.output),
+            outputs: outputs(&prediction.output)
+                .into_iter()
+                .map(Source::Open)
+                .collect(),
             cost_usd: None,
         }),
         "failed" => {
@@ -157,14 +121,7 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
             true,
         ))),
         // A state of a later version of the API: go on looking rather than lose what was paid for.
-        unknown => {
-            ProviderStateUnknown {
-                provider: ProviderName::Replicate,
-                state: unknown,
-            }
-            .emit();
-            Ok(running(&prediction))
-        }
+        _ => Ok(running(&prediction, false)),
     }
 }
 
@@ -172,7 +129,7 @@ pub(super) async fn cancel(provider: &Provider, job: &Job) -> Result<(), Error> 
     let url = provider
         .own(&job.cancel_url)
         .unwrap_or_else(|| provider.at(&format!("v1/predictions/{}/cancel", job.id)));
-    match ask::<Value>(provider.authorised(provider.asking.post(url))).await {
+    match ask::<Value>(provider.authorised(provider.clients.asking.post(url))).await {
         // Gone: there is nothing to end.
         Ok(_) | Err(Error::Status(404 | 410, _)) => Ok(()),
         Err(error) => Err(error),
@@ -186,7 +143,7 @@ pub(super) async fn find(
 ) -> Result<Option<Job>, Error> {
     let mut url = provider.at("v1/predictions");
     for _ in 0..PAGES {
-        let page: Page = ask(provider.authorised(provider.asking.get(&url))).await?;
+        let page: Page = ask(provider.get(&url)).await?;
         let ours = |prediction: &&Prediction| {
             prediction.input.get("genflow_id").and_then(Value::as_str) == Some(workflow.as_str())
         };
@@ -212,28 +169,14 @@ pub(super) async fn find(
     )))
 }
 
-async fn ask<T: serde::de::DeserializeOwned>(request: reqwest::RequestBuilder) -> Result<T, Error> {
-    let response = request.send().await.map_err(Error::Unreachable)?;
-    let status = response.status();
-    if !status.is_success() {
-        return Err(Error::Status(
-            status.as_u16(),
-            retry_after(response.headers()),
-        ));
-    }
-    let body = response.bytes().await.map_err(Error::Unreachable)?;
-    serde_json::from_slice(&body).map_err(|error| Error::Unreadable(error.to_string()))
-}
-
 /// Returns the model and the prediction's input: ours, with the request's `params` merged over.
 fn input(
     provider: &Provider,
     workflow: &WorkflowId,
     spec: &Spec,
 ) -> Result<(String, Map<String, Value>), String> {
-    let (model, mut input, params, urls) = match spec {
+    let (mut input, params, urls) = match spec {
         Spec::Image(image) => (
-            &image.model,
             json!({
                 "prompt": image.prompt, "style": image.style,
                 "width": image.width, "height": image.height, "num_outputs": image.num_images,
@@ -242,7 +185,6 @@ fn input(
             &image.input_urls,
         ),
         Spec::Video(video) => (
-            &video.model,
             json!({
                 "prompt": video.prompt, "style": video.style,
                 "duration": video.duration, "resolution": video.resolution, "fps": video.fps,
@@ -255,20 +197,12 @@ fn input(
     if !urls.is_empty() {
         input["input_urls"] = json!(urls);
     }
-    for (name, text) in params {
-        input[name] = serde_json::from_str(text)
-            .map_err(|error| format!("params.{name} is not JSON text: {error}"))?;
-    }
-    input["genflow_id"] = json!(workflow.as_str());
     let Value::Object(input) = input else {
         return Err("the input is no object".to_owned());
     };
-    Ok((
-        model
-            .clone()
-            .unwrap_or_else(|| provider.config.model.clone()),
-        input,
-    ))
+    let mut input = merge(input, params)?;
+    input.insert("genflow_id".to_owned(), json!(workflow.as_str()));
+    Ok((model(spec, &provider.config.model), input))
 }
 
 fn job(provider: &Provider, prediction: &Prediction) -> Job {
@@ -277,14 +211,16 @@ fn job(provider: &Provider, prediction: &Prediction) -> Job {
         kind: provider.kind,
         id: prediction.id.chars().take(256).collect(),
         status_url: prediction.urls.get.clone(),
+        result_url: String::new(),
         cancel_url: prediction.urls.cancel.clone(),
     }
 }
 
-fn running(prediction: &Prediction) -> Poll {
+fn running(prediction: &Prediction, known: bool) -> Poll {
     Poll::Running {
         stage: prediction.status.clone(),
         percent: percent(prediction.logs.as_deref().unwrap_or_default()),
+        known,
     }
 }
 
@@ -319,36 +255,14 @@ fn text_of(value: &Value) -> String {
     }
 }
 
-fn refusal(said: &str) -> ErrorCode {
-    if is_policy(said) {
-        ErrorCode::ContentPolicy
-    } else {
-        ErrorCode::InvalidRequest
-    }
-}
-
-/// Tells a refusal for the content from one for the input by the words that providers use.
-fn is_policy(said: &str) -> bool {
-    let said = said.to_lowercase();
-    let words = [
-        "nsfw",
-        "content policy",
-        "flagged as sensitive",
-        "safety",
-        "moderation",
-    ];
-    words.iter().any(|word| said.contains(word))
-}
-
-fn detail(body: &[u8]) -> String {
+fn said(body: &[u8]) -> Said {
     let parsed: Option<Value> = serde_json::from_slice(body).ok();
     let named = parsed
         .as_ref()
         .and_then(|value| value.get("detail").or_else(|| value.get("error")));
-    named.map_or_else(
-        || String::from_utf8_lossy(body).chars().take(200).collect(),
-        text_of,
-    )
+    let detail = named.map_or_else(|| beginning(body), text_of);
+    let code = is_policy(&detail).then_some(ErrorCode::ContentPolicy);
+    Said { detail, code }
 }
 
 #[cfg(test)]
@@ -372,15 +286,6 @@ mod tests {
         assert_eq!(
             [one, many, named].map(|output| outputs(&output).len()),
             [1, 2, 1]
-        );
-    }
-
-    #[test]
-    fn words_about_content_tell_a_policy_refusal_from_a_bad_input() {
-        assert_eq!(refusal("NSFW content detected"), ErrorCode::ContentPolicy);
-        assert_eq!(
-            refusal("width must be a multiple of 8"),
-            ErrorCode::InvalidRequest
         );
     }
 }

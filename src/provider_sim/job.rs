@@ -5,7 +5,11 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{order::Order, script::Refusal};
+use super::{
+    media,
+    order::Order,
+    script::{PollFault, Refusal},
+};
 
 /// No job is starting for longer than this.
 const LONGEST_START: Duration = Duration::from_millis(200);
@@ -33,6 +37,8 @@ pub(super) struct Progress {
     canceled: Option<Duration>,
     pub(super) cancel_requests: usize,
     reads: usize,
+    /// How often the addresses of its files were given, or its file was asked for where there is no other address.
+    pub(super) issues: usize,
 }
 
 /// Where a job stands.
@@ -97,8 +103,8 @@ impl Job {
             .then(|| self.progress.canceled.unwrap_or(self.run_time))
     }
 
-    /// Notes that the job was read; returns the refusal its script has for this read.
-    pub(super) fn read(&mut self) -> Option<Refusal> {
+    /// Notes that the job was read; returns what its script has for this read.
+    pub(super) fn read(&mut self) -> Option<PollFault> {
         self.progress.reads += 1;
         self.order.script.poll.get(self.progress.reads - 1).copied()
     }
@@ -116,6 +122,23 @@ impl Job {
             self.progress.canceled = Some(self.age(now));
         }
         refusal
+    }
+
+    /// Notes that the addresses of its files are given, if it has any at `now`.
+    pub(super) fn issue(&mut self, now: Instant) {
+        if self.phase(now) == Phase::Succeeded {
+            self.progress.issues += 1;
+        }
+    }
+
+    /// Returns the addresses of its files, as they are given now.
+    pub(super) fn files(&self, base: &str) -> Vec<String> {
+        let given = self.progress.issues;
+        let address = |name: String| format!("{base}/files/{}/{name}?given={given}", self.id);
+        media::names(&self.order.media)
+            .into_iter()
+            .map(address)
+            .collect()
     }
 
     fn age(&self, now: Instant) -> Duration {

@@ -1,13 +1,17 @@
 //! The wire: TCP connections that can be cut.
 //!
 //! A cut connection ends at once and sends nothing more, whatever hyper still wants to say; this is how the
-//! simulator loses an answer on demand, and how it stops without waiting for hung requests.
+//! simulator loses an answer, or a part of it, on demand, and how it stops without waiting for hung requests.
 //! Invariant: after [`Line::cut`] no byte is written.
 
 use std::{
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -40,7 +44,10 @@ impl Listener for Lines {
         (
             Wire {
                 stream,
-                line: Line(cut),
+                line: Line {
+                    cut,
+                    left: Arc::new(AtomicUsize::new(usize::MAX)),
+                },
                 ended,
             },
             peer,
@@ -54,18 +61,27 @@ impl Listener for Lines {
 
 /// A handler's hold on the connection its request came by.
 #[derive(Clone, Debug)]
-pub(super) struct Line(CancellationToken);
+pub(super) struct Line {
+    cut: CancellationToken,
+    /// How many bytes may be written before it is cut.
+    left: Arc<AtomicUsize>,
+}
 
 impl Line {
     /// Cuts the connection; the response returned is for the type only and is never sent.
     pub(super) fn cut(&self) -> Response {
-        self.0.cancel();
+        self.cut.cancel();
         StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    }
+
+    /// Cuts the connection when so many more bytes are written.
+    pub(super) fn cut_after(&self, bytes: usize) {
+        self.left.store(bytes, Ordering::Relaxed);
     }
 
     /// Says nothing until the caller hangs up (hyper then drops this future) or the simulator stops.
     pub(super) async fn hang(&self) -> Response {
-        self.0.cancelled().await;
+        self.cut.cancelled().await;
         self.cut()
     }
 }
@@ -111,20 +127,17 @@ impl AsyncWrite for Wire {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check(context)?;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.check(context)?;
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        let left = self.line.left.load(Ordering::Relaxed);
+        if left == 0 {
+            self.line.cut.cancel();
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        let some = bytes.get(..left).unwrap_or(bytes);
+        let written = std::task::ready!(Pin::new(&mut self.stream).poll_write(context, some))?;
+        if left != usize::MAX {
+            self.line.cut_after(left - written);
+        }
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -243,7 +243,7 @@ mod tests {
                 "did not match",
             ),
             (
-                json!({"prompt": "", "sim": {"poll": [200]}}),
+                json!({"prompt": "", "sim": {"cancel": [200]}}),
                 "want 300 to 599",
             ),
             (

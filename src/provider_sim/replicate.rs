@@ -22,16 +22,15 @@ use axum::{
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::{
     Shared,
-    job::{Job, Phase, Progress},
+    job::{Job, Phase},
     ledger::status,
     line::Line,
-    media,
     order::{Media, Order},
-    script::{NamedFault, Refusal, SubmitFault},
+    play::{self, Arrival, Words, base, client_id, misread, with_pause},
+    script::Refusal,
 };
 
 const PAGE: usize = 100;
@@ -52,16 +51,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
 /// Returns an error as Replicate words it.
 pub(super) fn problem(status: StatusCode, title: &str, detail: &str) -> Response {
     let body = json!({"title": title, "detail": detail, "status": status.as_u16()});
-    let mut response = (status, Json(body)).into_response();
-    if matches!(
-        status,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-    ) {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
-    }
-    response
+    with_pause(status, (status, Json(body)).into_response())
 }
 
 async fn authorize(request: Request, next: Next) -> Response {
@@ -123,9 +113,9 @@ async fn submit(
     mut body: Value,
     target: Option<(String, String)>,
 ) -> Response {
-    let key = client_id(headers, &body);
+    let key = client_id(headers, &body["input"]);
     let earlier = shared.ledger().arrive(&key);
-    let mut order = match Order::try_from(body["input"].take()) {
+    let order = match Order::try_from(body["input"].take()) {
         Ok(order) => order,
         Err(error) => return invalid(&error.to_string()),
     };
@@ -133,43 +123,25 @@ async fn submit(
         return invalid("version: is missing, want a string");
     };
 
-    order.script = order.script.of_run(&key);
-    tokio::time::sleep(Duration::from_millis(order.script.delay_submit_ms.into())).await;
-    let fault = order.script.submit.get(earlier).copied();
-    let accept = || shared.accept(key, target, order, &base(shared, headers));
-    match fault {
-        None => (StatusCode::CREATED, Json(accept())).into_response(),
-        Some(SubmitFault::Refuse(refusal)) => refuse(refusal),
-        Some(SubmitFault::Named(NamedFault::Cut)) => line.cut(),
-        Some(SubmitFault::Named(NamedFault::AcceptCut)) => {
-            accept();
-            line.cut()
-        }
-        Some(SubmitFault::Named(NamedFault::AcceptHang)) => {
-            accept();
-            line.hang().await
-        }
-        Some(SubmitFault::Named(NamedFault::AcceptGarbage)) => {
-            accept();
-            let json = [(header::CONTENT_TYPE, "application/json")];
-            (StatusCode::CREATED, json, "{\"id\": <html>").into_response()
-        }
-    }
-}
-
-/// Returns the id by which the client knows its request: header first, then input.
-fn client_id(headers: &HeaderMap, body: &Value) -> String {
-    let header = headers
-        .get("idempotency-key")
-        .and_then(|value| value.to_str().ok());
-    header
-        .or_else(|| body["input"]["genflow_id"].as_str())
-        .unwrap_or_default()
-        .to_owned()
+    let (model, version) = target;
+    let arrival = Arrival {
+        key,
+        earlier,
+        model,
+        version,
+        order,
+    };
+    let base = base(shared, headers);
+    let show = |job: &Job| {
+        let shown = shown(job, Phase::Starting, job.created.1, &base);
+        (StatusCode::CREATED, Json(shown)).into_response()
+    };
+    play::submit(shared, line, arrival, Words { refuse, show }).await
 }
 
 async fn read(
     State(shared): State<Arc<Shared>>,
+    ConnectInfo(line): ConnectInfo<Line>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Response {
@@ -178,8 +150,11 @@ async fn read(
         return not_found();
     };
     match job.read() {
-        Some(refusal) => refuse(refusal),
-        None => Json(prediction(job, Instant::now(), &base(&shared, &headers))).into_response(),
+        Some(fault) => misread(&line, fault, refuse),
+        None => {
+            job.issue(Instant::now());
+            Json(prediction(job, Instant::now(), &base(&shared, &headers))).into_response()
+        }
     }
 }
 
@@ -230,38 +205,6 @@ async fn list(
     }))
 }
 
-impl Shared {
-    /// Takes a job on; returns it as the answer to its submit shows it.
-    fn accept(
-        &self,
-        key: String,
-        (model, version): (String, String),
-        order: Order,
-        base: &str,
-    ) -> Value {
-        let mut id = Uuid::new_v4().simple().to_string();
-        id.truncate(26); // the length of Replicate's own ids
-        let run_time = order
-            .script
-            .seconds
-            .map_or(self.job_time, |seconds| seconds.0);
-        let created = (SystemTime::now(), Instant::now());
-        let job = Job {
-            id,
-            key,
-            model,
-            version,
-            order,
-            created,
-            run_time,
-            progress: Progress::default(),
-        };
-        let shown = shown(&job, Phase::Starting, created.1, base);
-        self.ledger().accept(job);
-        shown
-    }
-}
-
 /// Returns `job` as it stands at `now`.
 fn prediction(job: &Job, now: Instant, base: &str) -> Value {
     let phase = job.phase(now);
@@ -307,9 +250,7 @@ fn shown(job: &Job, phase: Phase, now: Instant, base: &str) -> Value {
 
 /// Returns a list of URLs for pictures and a bare URL for a film: models on Replicate do both.
 fn output(job: &Job, base: &str) -> Value {
-    let mut urls = media::names(&job.order.media)
-        .into_iter()
-        .map(|name| format!("{base}/files/{}/{name}", job.id));
+    let mut urls = job.files(base).into_iter();
     match job.order.media {
         Media::Images { .. } => urls.collect(),
         Media::Video { .. } => urls.next().into(),
@@ -337,17 +278,6 @@ fn logs(job: &Job, phase: Phase, now: Instant) -> String {
         .ok();
     }
     logs
-}
-
-/// Returns the address the caller reached us by; URLs in answers start with it.
-fn base(shared: &Shared, headers: &HeaderMap) -> String {
-    match headers
-        .get(header::HOST)
-        .and_then(|value| value.to_str().ok())
-    {
-        Some(host) => format!("http://{host}"),
-        None => format!("http://{}", shared.address),
-    }
 }
 
 fn timestamp(at: SystemTime) -> String {

@@ -26,9 +26,9 @@ pub(super) struct Script {
     pub(super) stuck: bool,
     /// The status reported while the job runs.
     pub(super) state: Option<String>,
-    /// One refusal for each read of the prediction, in order; then reads work.
-    pub(super) poll: Vec<Refusal>,
-    /// One refusal for each cancel of the prediction, in order; then cancels work.
+    /// One line for each read of the job, in order; then reads work.
+    pub(super) poll: Vec<PollFault>,
+    /// One refusal for each cancel of the job, in order; then cancels work.
     pub(super) cancel: Vec<Refusal>,
     /// What is wrong with the files.
     pub(super) output: Option<OutputFault>,
@@ -67,8 +67,32 @@ pub(super) enum NamedFault {
     AcceptCut,
     /// Accepted, and never answered.
     AcceptHang,
-    /// Accepted, and answered 201 with a body that is not JSON.
+    /// Accepted, and answered with a body that is not JSON.
     AcceptGarbage,
+    /// Accepted; the connection is cut amidst the head of the answer.
+    AcceptCutHead,
+    /// Accepted; the connection is cut amidst the body of the answer.
+    AcceptCutBody,
+}
+
+/// What happens to one read of a job.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum PollFault {
+    /// Answered with this status.
+    Refuse(Refusal),
+    /// A fault that has a name.
+    Named(NamedPollFault),
+}
+
+/// The faults of a read that are more than a status.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum NamedPollFault {
+    /// 200 with a body that is not JSON.
+    Garbage,
+    /// The connection is cut without a byte.
+    Cut,
 }
 
 /// What is wrong with the files of a job that succeeded.
@@ -83,6 +107,10 @@ pub(super) enum OutputFault {
     Truncated,
     /// 200 with no bytes.
     Empty,
+    /// The first address that is given does not work any more, or the first download where there is but one.
+    Expired,
+    /// Much longer than it should be.
+    Huge,
 }
 
 /// A status that turns a request down: 300 to 599.
@@ -103,7 +131,7 @@ impl TryFrom<u16> for Refusal {
 }
 
 /// A span given as a JSON number of seconds.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(try_from = "f64")]
 pub(super) struct Seconds(pub(super) Duration);
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::StreamExt as _;
-use reqwest::Client;
+use reqwest::header::AUTHORIZATION;
+use reqwest::{Client, header::HeaderValue};
 use ring::digest;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
@@ -28,6 +29,17 @@ pub enum Error {
     /// The disk did not take it.
     #[error("the output could not be written")]
     Disk(#[from] std::io::Error),
+}
+
+/// Where an output is to be had.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Anybody may fetch it; a `data:` URL is the output itself.
+    Open(Url),
+    /// The provider's own address, and the key that opens it.
+    Keyed(Url, Option<HeaderValue>),
+    /// The bytes themselves, as base64.
+    Inline(String),
 }
 
 /// Downloads outputs.
@@ -52,22 +64,26 @@ impl Downloader {
         })
     }
 
-    /// Downloads `url` into `folder` and checks that it is of `kind`.
+    /// Brings an output into `folder` and checks that it is of `kind`.
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn fetch(
         &self,
-        url: &Url,
+        source: &Source,
         folder: &Path,
         index: usize,
         kind: Kind,
     ) -> Result<Checked, Error> {
         let path = folder.join(index.to_string());
-        let (bytes, sha256) = match url.scheme() {
-            "http" | "https" => self.download(url, &path).await?,
-            "data" => inline(url, &path).await?,
-            other => return Err(Error::Invalid(format!("its address is {other}:"))),
+        let (bytes, sha256) = match source {
+            Source::Open(url) => match url.scheme() {
+                "http" | "https" => self.download(url, None, &path).await?,
+                "data" => self.inline(encoded(url)?, &path).await?,
+                other => return Err(Error::Invalid(format!("its address is {other}:"))),
+            },
+            Source::Keyed(url, key) => self.download(url, key.as_ref(), &path).await?,
+            Source::Inline(text) => self.inline(text, &path).await?,
         };
         if bytes == 0 {
             return Err(Error::Invalid("it is empty".to_owned()));
@@ -90,13 +106,17 @@ impl Downloader {
         })
     }
 
-    async fn download(&self, url: &Url, path: &PathBuf) -> Result<(u64, String), Error> {
-        let response = self
-            .client
-            .get(url.clone())
-            .send()
-            .await
-            .map_err(unavailable)?;
+    async fn download(
+        &self,
+        url: &Url,
+        key: Option<&HeaderValue>,
+        path: &PathBuf,
+    ) -> Result<(u64, String), Error> {
+        let mut request = self.client.get(url.clone());
+        if let Some(key) = key {
+            request = request.header(AUTHORIZATION, key);
+        }
+        let response = request.send().await.map_err(unavailable)?;
         if !response.status().is_success() {
             return Err(Error::Unavailable(format!(
                 "status {}",
@@ -110,34 +130,40 @@ impl Downloader {
         while let Some(piece) = stream.next().await {
             let piece = piece.map_err(unavailable)?;
             bytes += piece.len() as u64;
-            if bytes > self.most {
-                return Err(Error::Invalid(format!(
-                    "it is larger than {} bytes",
-                    self.most
-                )));
-            }
+            self.check_size(bytes)?;
             hash.update(&piece);
             file.write_all(&piece).await?;
         }
         file.flush().await?;
         Ok((bytes, hex(hash.finish().as_ref())))
     }
+
+    async fn inline(&self, text: &str, path: &Path) -> Result<(u64, String), Error> {
+        let bytes = BASE64
+            .decode(text)
+            .map_err(|error| Error::Invalid(format!("it is not base64: {error}")))?;
+        self.check_size(bytes.len() as u64)?;
+        tokio::fs::write(path, &bytes).await?;
+        Ok((
+            bytes.len() as u64,
+            hex(digest::digest(&digest::SHA256, &bytes).as_ref()),
+        ))
+    }
+
+    fn check_size(&self, bytes: u64) -> Result<(), Error> {
+        if bytes > self.most {
+            let most = self.most;
+            return Err(Error::Invalid(format!("it is larger than {most} bytes")));
+        }
+        Ok(())
+    }
 }
 
 /// Models with small outputs answer with the bytes themselves, in a `data:` URL.
-async fn inline(url: &Url, path: &Path) -> Result<(u64, String), Error> {
-    let encoded = url
-        .path()
-        .split_once(";base64,")
-        .map(|(_, encoded)| encoded);
-    let bytes = encoded.and_then(|encoded| BASE64.decode(encoded).ok());
-    let bytes =
-        bytes.ok_or_else(|| Error::Invalid("its data: address is not base64".to_owned()))?;
-    tokio::fs::write(path, &bytes).await?;
-    Ok((
-        bytes.len() as u64,
-        hex(digest::digest(&digest::SHA256, &bytes).as_ref()),
-    ))
+fn encoded(url: &Url) -> Result<&str, Error> {
+    let split = url.path().split_once(";base64,");
+    let encoded = split.map(|(_, encoded)| encoded);
+    encoded.ok_or_else(|| Error::Invalid("its data: address is not base64".to_owned()))
 }
 
 /// Says what went wrong without the address, which may carry a signature.

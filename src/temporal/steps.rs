@@ -158,6 +158,14 @@ pub enum Submitted {
         /// How often it was sent.
         attempts: u32,
     },
+    /// The provider gave the outputs with its answer, and they are in the store.
+    Stored {
+        /// The result.
+        result: Generated,
+        /// How often it was sent.
+        #[serde(default)]
+        attempts: u32,
+    },
     /// The result was in the store already.
     Adopted(Generated),
     /// There will be no job.
@@ -198,6 +206,9 @@ pub struct Job {
     pub id: String,
     /// Where to look.
     pub status_url: String,
+    /// Where its result is, with a provider that keeps it apart.
+    #[serde(default)]
+    pub result_url: String,
     /// Where to end it.
     pub cancel_url: String,
 }

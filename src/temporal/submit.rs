@@ -89,7 +89,7 @@ async fn send(
     let asked = Instant::now();
     store(ctx, fence).await?;
 
-    let provider = work.providers.of(input.spec.kind());
+    let provider = work.providers.of(&input.spec);
     let submitting = async {
         let began = Instant::now();
         let go = fresh(ctx.clone(), fence, asked);
@@ -106,6 +106,18 @@ async fn send(
             job,
             attempts: sends + 1,
         }),
+        Submission::Made(made) => {
+            let keeping = work.keep(&input.handed, &input.spec, made, input.started_at);
+            let kept = telling(ctx, fence, keeping).await?;
+            failpoint::hit("submit.stored").await;
+            Ok(match kept {
+                Ok(result) => Submitted::Stored {
+                    result,
+                    attempts: sends + 1,
+                },
+                Err(error) => Submitted::Refused(error),
+            })
+        }
         Submission::Refused(error) => Ok(Submitted::Refused(error)),
         Submission::NotAccepted { error, .. } if sends + 1 >= input.attempts => {
             Ok(Submitted::Refused(error))
@@ -152,6 +164,11 @@ async fn before(
         .await
         .map_err(|_| failure(Aborted::Again(anyhow!("publishing took too long"))))?
         .map_err(failure)?;
+    adopt(work, input).await
+}
+
+/// Takes the result that an earlier attempt or run has stored.
+async fn adopt(work: &Work, input: &Submit) -> Result<Option<Submitted>, ActivityError> {
     let manifest = work
         .store
         .manifest(&input.handed.workflow)
@@ -162,7 +179,7 @@ async fn before(
         .map(|manifest| Submitted::Adopted(manifest.result)))
 }
 
-/// An earlier attempt may have sent: looks for its job, and never sends.
+/// An earlier attempt may have sent: looks for its result and its job, and never sends.
 async fn reconcile(
     work: &Work,
     ctx: &ActivityContext,
@@ -171,18 +188,27 @@ async fn reconcile(
 ) -> Result<Submitted, ActivityError> {
     let looking = async {
         work.publish(&input.handed).await.map_err(failure)?;
-        look(work, input).await
+        match adopt(work, input).await? {
+            Some(adopted) => Ok(Err(adopted)),
+            None => look(work, input).await.map(Ok),
+        }
     };
     // It sends nothing, so it need not go on to the end when its worker stops or its run is cancelled.
     let looked = tokio::select! {
         looked = telling(ctx, record, looking) => looked??,
         () = ctx.cancelled() => return Err(ActivityError::cancelled()),
     };
-    found(work, ctx, looked, record, input.attempts).await
+    match looked {
+        Ok(job) => found(work, ctx, job, record, input.attempts).await,
+        Err(adopted) => Ok(adopted),
+    }
 }
 
 async fn look(work: &Work, input: &Submit) -> Result<Option<Job>, ActivityError> {
-    let provider = work.providers.of(input.spec.kind());
+    let provider = work.providers.of(&input.spec);
+    if !provider.can_find() {
+        return Ok(None);
+    }
     for _ in 0..LOOKS {
         let found = call(
             provider,
@@ -284,7 +310,7 @@ async fn store(ctx: &ActivityContext, record: Attempt) -> Result<(), ActivityErr
 
 fn tally(provider: &Provider, submission: &Submission, elapsed: Duration) {
     let outcome = match submission {
-        Submission::Accepted(_) => "ok",
+        Submission::Accepted(_) | Submission::Made(_) => "ok",
         Submission::Refused(_) => "refused",
         Submission::NotAccepted { .. } => "not_accepted",
         Submission::Unknown(_) => "unknown",

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::{Kind, ProviderName, RequestId};
+use crate::temporal::steps::Job;
 
 fn input(told: Option<(i32, &str)>, may_tell: bool) -> Fetch {
     let progress = |(percent, stage): (i32, &str)| Progress {
@@ -20,6 +21,7 @@ fn input(told: Option<(i32, &str)>, may_tell: bool) -> Fetch {
             kind: Kind::Image,
             id: "j".to_owned(),
             status_url: String::new(),
+            result_url: String::new(),
             cancel_url: String::new(),
         },
         told: told.map(|told| Told {

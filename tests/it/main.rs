@@ -29,6 +29,7 @@ mod endings;
 mod flow;
 mod path;
 mod poison;
+mod providers;
 mod records;
 mod replay;
 mod retry;

@@ -228,6 +228,18 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
             });
             job
         }
+        Ok(Submitted::Stored { result, attempts }) => {
+            run.journal.confirm(upto);
+            show(ctx, |status| {
+                status.provider_job_id = Some(result.provider_job_id.clone());
+                status.attempts = attempts;
+                status.updated_at = now(ctx);
+            });
+            return Ending {
+                outcome: Outcome::Completed(result),
+                leftover: Leftover::None,
+            };
+        }
         Ok(Submitted::Adopted(generated)) => {
             run.journal.confirm(upto);
             return Ending {

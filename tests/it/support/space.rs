@@ -29,7 +29,8 @@ use super::{SOON, eventually, within};
 pub(crate) struct Space {
     pub(crate) engines: &'static Running,
     pub(crate) variables: BTreeMap<String, String>,
-    pub(crate) config: Config,
+    /// Boxed: the futures of the stories hold it.
+    pub(crate) config: Box<Config>,
     pub(crate) registry: Arc<Registry>,
     folder: PathBuf,
     producer: Producer,
@@ -53,7 +54,7 @@ impl Space {
         for (variable, value) in settings {
             variables.insert((*variable).to_owned(), (*value).to_owned());
         }
-        let config = Config::load(|name| variables.get(name).cloned()).unwrap();
+        let config = Box::new(Config::load(|name| variables.get(name).cloned()).unwrap());
         setup::run(&config, false, &mut std::io::sink())
             .await
             .unwrap();
@@ -416,7 +417,13 @@ fn variables(engines: &Running, name: &str, folder: &std::path::Path) -> BTreeMa
         ),
         ("VIDEO_API_BASE_URL", engines.simulator.clone()),
         ("IMAGE_API_BASE_URL", engines.simulator.clone()),
+        ("REPLICATE_API_BASE_URL", engines.simulator.clone()),
+        ("OPENAI_API_BASE_URL", engines.simulator.clone()),
+        ("FAL_API_BASE_URL", format!("{}/fal", engines.simulator)),
         ("VIDEO_API_KEY", "test".to_owned()),
+        ("REPLICATE_API_KEY", "test".to_owned()),
+        ("OPENAI_API_KEY", "test".to_owned()),
+        ("FAL_API_KEY", "test".to_owned()),
         ("IMAGE_API_KEY", "test".to_owned()),
         ("RESULTS_DIR", at("results")),
         ("TEMP_DIR", at("temp")),

@@ -1,0 +1,172 @@
+//! The outside APIs as they are set: one for videos, one for images, and those that a spec may name beside them.
+
+use url::Url;
+
+use super::{Secret, Worker, vars::Vars};
+use crate::domain::{Kind, ProviderName};
+
+/// One outside API.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// Which protocol it speaks.
+    pub name: ProviderName,
+    /// Where it is.
+    pub base_url: Url,
+    /// Its key.
+    pub api_key: Option<Secret>,
+    /// The variable that holds the key, where nothing is sent without one.
+    pub wants_key: Option<&'static str>,
+    /// Model of a request that names none.
+    pub model: String,
+}
+
+/// Where a provider is that a spec names, and its key.
+#[derive(Clone, Debug)]
+pub struct Own {
+    /// Where it is.
+    pub base_url: Url,
+    /// Its key.
+    pub api_key: Option<Secret>,
+    /// The variable that holds the key.
+    pub key_variable: &'static str,
+}
+
+/// The providers that a spec may name, whichever are the configured ones.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// Set by `REPLICATE_API_…`.
+    pub replicate: Own,
+    /// Set by `OPENAI_API_…`.
+    pub openai: Own,
+    /// Set by `FAL_API_…`.
+    pub fal: Own,
+}
+
+impl Named {
+    /// Returns the one of that name.
+    pub fn of(&self, name: ProviderName) -> &Own {
+        match name {
+            ProviderName::Replicate => &self.replicate,
+            ProviderName::OpenAi => &self.openai,
+            ProviderName::Fal => &self.fal,
+        }
+    }
+}
+
+impl Worker {
+    /// Returns the provider of that name for `kind`: the configured one if it is that, else as a spec names it.
+    pub fn provider(&self, kind: Kind, name: ProviderName) -> Provider {
+        let configured = match kind {
+            Kind::Video => &self.video,
+            Kind::Image | Kind::Batch | Kind::Unknown => &self.image,
+        };
+        if configured.name == name {
+            return configured.clone();
+        }
+        let own = self.named.of(name);
+        Provider {
+            name,
+            base_url: own.base_url.clone(),
+            api_key: own.api_key.clone(),
+            wants_key: Some(own.key_variable),
+            model: model(name, kind).to_owned(),
+        }
+    }
+
+    /// Puts every provider where `place` says it is.
+    pub(crate) fn relocate(&mut self, place: impl Fn(ProviderName) -> Option<Url>) {
+        let Named {
+            replicate,
+            openai,
+            fal,
+        } = &mut self.named;
+        let places = [
+            (self.video.name, &mut self.video.base_url),
+            (self.image.name, &mut self.image.base_url),
+            (ProviderName::Replicate, &mut replicate.base_url),
+            (ProviderName::OpenAi, &mut openai.base_url),
+            (ProviderName::Fal, &mut fal.base_url),
+        ];
+        for (name, url) in places {
+            if let Some(there) = place(name) {
+                *url = there;
+            }
+        }
+    }
+}
+
+pub(super) fn video(vars: &mut Vars<'_>, mocked: bool) -> Provider {
+    let name = vars.provider("VIDEO_PROVIDER");
+    Provider {
+        name,
+        base_url: vars.url("VIDEO_API_BASE_URL", base_url(name)),
+        api_key: key(vars, "VIDEO_API_KEY", mocked),
+        wants_key: needs_key(name).then_some("VIDEO_API_KEY"),
+        model: vars.string("VIDEO_MODEL", model(name, Kind::Video)),
+    }
+}
+
+pub(super) fn image(vars: &mut Vars<'_>, mocked: bool) -> Provider {
+    let name = vars.provider("IMAGE_PROVIDER");
+    Provider {
+        name,
+        base_url: vars.url("IMAGE_API_BASE_URL", base_url(name)),
+        api_key: key(vars, "IMAGE_API_KEY", mocked),
+        wants_key: needs_key(name).then_some("IMAGE_API_KEY"),
+        model: vars.string("IMAGE_MODEL", model(name, Kind::Image)),
+    }
+}
+
+pub(super) fn named(vars: &mut Vars<'_>, mocked: bool) -> Named {
+    let mut own = |url, key_variable, name| Own {
+        base_url: vars.url(url, base_url(name)),
+        api_key: key(vars, key_variable, mocked),
+        key_variable,
+    };
+    Named {
+        replicate: own(
+            "REPLICATE_API_BASE_URL",
+            "REPLICATE_API_KEY",
+            ProviderName::Replicate,
+        ),
+        openai: own(
+            "OPENAI_API_BASE_URL",
+            "OPENAI_API_KEY",
+            ProviderName::OpenAi,
+        ),
+        fal: own("FAL_API_BASE_URL", "FAL_API_KEY", ProviderName::Fal),
+    }
+}
+
+fn key(vars: &mut Vars<'_>, variable: &'static str, mocked: bool) -> Option<Secret> {
+    vars.optional(variable)
+        .or_else(|| mocked.then(|| "simulated".to_owned()))
+        .map(Secret::new)
+}
+
+/// A server of one's own that speaks Replicate's API may ask for none.
+fn needs_key(name: ProviderName) -> bool {
+    match name {
+        ProviderName::Replicate => false,
+        ProviderName::OpenAi | ProviderName::Fal => true,
+    }
+}
+
+fn base_url(name: ProviderName) -> &'static str {
+    match name {
+        ProviderName::Replicate => "https://api.replicate.com",
+        ProviderName::OpenAi => "https://api.openai.com",
+        ProviderName::Fal => "https://queue.fal.run",
+    }
+}
+
+fn model(name: ProviderName, kind: Kind) -> &'static str {
+    match (name, kind) {
+        (ProviderName::Replicate, Kind::Video) => "minimax/video-01",
+        (ProviderName::Replicate, _) => "black-forest-labs/flux-schnell",
+        (ProviderName::OpenAi, Kind::Video) => "sora-2",
+        (ProviderName::OpenAi, _) => "gpt-image-1",
+        (ProviderName::Fal, Kind::Video) => "fal-ai/minimax/video-01",
+        (ProviderName::Fal, _) => "fal-ai/flux/schnell",
+    }
+}

@@ -1,0 +1,280 @@
+//! fal's queue API: a request is queued, its status polled, its result had from another address.
+//!
+//! The answer to a submit names all further addresses; they leave out what stands behind the app in a model's id
+//! (<https://fal.ai/docs/documentation/model-apis/inference/queue>). fal knows no id of ours and lists no requests, so
+//! an interrupted submit cannot be looked up. A request that failed is `COMPLETED` too: its result's address then
+//! answers with the failure.
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use super::answer::{Answer, Said, ask, beginning, is_policy, judge, whole};
+use super::input::{merge, model, ratio, sides, styled};
+use super::{Error, NotCurrent, Poll, Provider, Submission, unanswered};
+use crate::domain::{ErrorCode, EventError, ProviderName, Spec, WorkflowId};
+use crate::storage::Source;
+use crate::temporal::steps::Job;
+
+/// First parts of a model's id that stand before its owner.
+const NAMESPACES: [&str; 2] = ["workflows", "comfy"];
+
+#[derive(Deserialize)]
+struct Queued {
+    request_id: String,
+    #[serde(default)]
+    status_url: String,
+    #[serde(default)]
+    response_url: String,
+    #[serde(default)]
+    cancel_url: String,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    status: String,
+    /// Says that a completed request failed.
+    #[serde(default)]
+    error: Option<Value>,
+    #[serde(default)]
+    error_type: Option<String>,
+}
+
+pub(super) async fn submit(
+    provider: &Provider,
+    workflow: &WorkflowId,
+    spec: &Spec,
+    go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
+) -> Submission {
+    let model = model(spec, &provider.config.model);
+    let input = match check(&model).and_then(|()| input(spec)) {
+        Ok(input) => input,
+        Err(message) => {
+            let error = EventError::new(ErrorCode::InvalidRequest, &message, false);
+            return Submission::Refused(error);
+        }
+    };
+    let body = Value::Object(input).to_string().into_bytes();
+    let request = provider.submitting(workflow, provider.at(&model), body, go);
+    match request.send().await {
+        Ok(response) => {
+            let taken = |answer: &Answer| {
+                let queued = serde_json::from_slice(&answer.body)?;
+                Ok(Submission::Accepted(job(provider, &model, &queued)))
+            };
+            judge(response, taken, said).await
+        }
+        Err(error) => unanswered(&error),
+    }
+}
+
+pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> {
+    let status: Status = ask(provider.get(own(provider, &job.status_url)?)).await?;
+    match status.status.as_str() {
+        "COMPLETED" => match status.error {
+            Some(error) if !error.is_null() => {
+                Ok(Poll::Failed(failure(&error, status.error_type.as_deref())))
+            }
+            Some(_) | None => result(provider, job).await,
+        },
+        stage => Ok(Poll::Running {
+            stage: stage.to_lowercase(),
+            percent: None,
+            known: matches!(stage, "IN_QUEUE" | "IN_PROGRESS"),
+        }),
+    }
+}
+
+/// Asks for the result of a completed request; what failed is told here, by the status that its model gave.
+async fn result(provider: &Provider, job: &Job) -> Result<Poll, Error> {
+    let response = provider.get(own(provider, &job.result_url)?).send().await;
+    let answer = whole(response.map_err(Error::Unreachable)?).await?;
+    let status = answer.status.as_u16();
+    if answer.status.is_success() {
+        let output: Value = serde_json::from_slice(&answer.body)
+            .map_err(|error| Error::Unreadable(error.to_string()))?;
+        let mut outputs = Vec::new();
+        collect(&output, &mut outputs);
+        return Ok(Poll::Succeeded {
+            outputs: outputs.into_iter().map(Source::Open).collect(),
+            cost_usd: None,
+        });
+    }
+    match serde_json::from_slice::<Value>(&answer.body) {
+        Ok(body) if is_failure(status, &body) => {
+            let kind = body.get("error_type").and_then(Value::as_str);
+            Ok(Poll::Failed(failure(&body["detail"], kind)))
+        }
+        Ok(_) | Err(_) => Err(Error::Status(status, answer.after)),
+    }
+}
+
+/// Tells the failure of a request from a fault of the call that asked for it.
+fn is_failure(status: u16, body: &Value) -> bool {
+    let typed = body["detail"].is_array() || body["error_type"].is_string();
+    matches!(status, 400 | 422) || typed && !matches!(status, 401 | 403 | 404 | 408 | 429)
+}
+
+fn failure(detail: &Value, kind: Option<&str>) -> EventError {
+    let message = match kind {
+        Some(kind) => format!("{kind}: {}", words(detail)),
+        None => words(detail),
+    };
+    if is_policy(&message) {
+        return EventError::new(ErrorCode::ContentPolicy, &message, false);
+    }
+    // A list of located errors is the model's word on its input; a bare text is the platform's on its own trouble.
+    let located = detail.as_array().and_then(|errors| errors.first());
+    let about_input =
+        located.is_some_and(|error| error["loc"].as_array().is_some_and(|loc| loc.len() > 1));
+    if about_input {
+        return EventError::new(ErrorCode::InvalidRequest, &message, false);
+    }
+    EventError::new(ErrorCode::ProviderFailed, &message, kind.is_some())
+}
+
+pub(super) async fn cancel(provider: &Provider, job: &Job) -> Result<(), Error> {
+    let url = own(provider, &job.cancel_url)?;
+    let request = provider.authorised(provider.clients.asking.put(url));
+    match ask::<Value>(request).await {
+        // Completed, or gone: there is nothing to end.
+        Ok(_) | Err(Error::Status(400 | 404 | 410, _)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns a job's address if it is still the provider's, whose base URL may have been set anew.
+fn own(provider: &Provider, url: &str) -> Result<String, Error> {
+    let elsewhere = || Error::Unreadable("the job's address is not the provider's".to_owned());
+    provider.own(url).ok_or_else(elsewhere)
+}
+
+/// Holds a model's id against what it may be: it becomes part of an address.
+fn check(model: &str) -> Result<(), String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let part = |part: &str| !part.is_empty() && part.chars().all(good) && !part.starts_with('.');
+    if model.contains('/') && model.split('/').all(part) {
+        return Ok(());
+    }
+    Err(format!("model is {model:?}, want owner/app[/path]"))
+}
+
+/// Returns the model's input. Models differ: `params` win, and null takes away.
+fn input(spec: &Spec) -> Result<Map<String, Value>, String> {
+    let (input, params, urls) = match spec {
+        Spec::Image(image) => (
+            json!({
+                "prompt": styled(&image.prompt, &image.style, &image.params),
+                "image_size": {"width": image.width, "height": image.height},
+                "num_images": image.num_images,
+            }),
+            &image.params,
+            &image.input_urls,
+        ),
+        Spec::Video(video) => {
+            let sides = sides(&video.resolution)
+                .ok_or_else(|| format!("resolution is {:?}", video.resolution))?;
+            let input = json!({
+                "prompt": styled(&video.prompt, &video.style, &video.params),
+                "duration": video.duration,
+                "resolution": format!("{}p", sides.0.min(sides.1)),
+                "aspect_ratio": ratio(sides),
+                "fps": video.fps,
+            });
+            (input, &video.params, &video.input_urls)
+        }
+        Spec::Batch(_) => return Err("a batch is no single job".to_owned()),
+    };
+    let Value::Object(mut input) = input else {
+        return Err("the input is no object".to_owned());
+    };
+    match urls.as_slice() {
+        [] => {}
+        [one] => {
+            input.insert("image_url".to_owned(), json!(one));
+        }
+        many => {
+            input.insert("image_urls".to_owned(), json!(many));
+        }
+    }
+    merge(input, params)
+}
+
+fn job(provider: &Provider, model: &str, queued: &Queued) -> Job {
+    let id: String = queued.request_id.chars().take(256).collect();
+    let below = |url: &str, end: &str| {
+        let built = || provider.at(&format!("{}/requests/{id}{end}", app(model)));
+        provider.own(url).unwrap_or_else(built)
+    };
+    Job {
+        provider: ProviderName::Fal,
+        kind: provider.kind,
+        status_url: below(&queued.status_url, "/status"),
+        result_url: below(&queued.response_url, ""),
+        cancel_url: below(&queued.cancel_url, "/cancel"),
+        id,
+    }
+}
+
+/// Returns what of a model's id stands in the addresses of its requests: owner and app.
+fn app(model: &str) -> String {
+    let parts: Vec<&str> = model.split('/').collect();
+    let kept = match parts.first() {
+        Some(first) if NAMESPACES.contains(first) => 3,
+        Some(_) | None => 2,
+    };
+    let kept: Vec<&str> = parts.into_iter().take(kept).collect();
+    kept.join("/")
+}
+
+/// Collects the files of an output: each is an object with a `url`, under `images`, `video` or another name.
+fn collect(output: &Value, found: &mut Vec<Url>) {
+    match output {
+        Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
+        Value::Object(fields) => match fields.get("url").and_then(Value::as_str).map(Url::parse) {
+            Some(Ok(url)) => found.push(url),
+            Some(Err(_)) | None => fields.values().for_each(|field| collect(field, found)),
+        },
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn said(body: &[u8]) -> Said {
+    let parsed: Option<Value> = serde_json::from_slice(body).ok();
+    let detail = parsed
+        .as_ref()
+        .and_then(|value| value.get("detail"))
+        .map_or_else(|| beginning(body), words);
+    let lower = detail.to_lowercase();
+    let code = if is_policy(&detail) {
+        Some(ErrorCode::ContentPolicy)
+    } else if lower.contains("exhausted balance") || lower.contains("top_up") {
+        Some(ErrorCode::ProviderQuota)
+    } else {
+        None
+    };
+    Said { detail, code }
+}
+
+/// Returns an error in words: a text, or a list of `{loc, msg, type}`.
+fn words(detail: &Value) -> String {
+    match detail {
+        Value::String(text) => text.clone(),
+        Value::Array(errors) => errors.iter().map(one).collect::<Vec<_>>().join("; "),
+        Value::Null => "the provider gave no reason".to_owned(),
+        Value::Object(_) => one(detail),
+        Value::Bool(_) | Value::Number(_) => detail.to_string(),
+    }
+}
+
+fn one(error: &Value) -> String {
+    let text = |name: &str| error.get(name).and_then(Value::as_str);
+    match (text("type"), text("msg")) {
+        (Some(kind), Some(message)) => format!("{kind}: {message}"),
+        (Some(text), None) | (None, Some(text)) => text.to_owned(),
+        (None, None) => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

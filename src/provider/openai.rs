@@ -1,0 +1,246 @@
+//! OpenAI's HTTP API: images come with the answer, videos are jobs.
+//!
+//! Held against the types of OpenAI's own client, made from its OpenAPI description: `images/generations`, and
+//! `videos` with a JSON body (`CreateVideoJsonBody`). No call ends a job or looks one up by our id; our id goes along
+//! as `X-Client-Request-Id`, by which OpenAI's support finds a request.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use super::answer::{Answer, Said, ask, beginning, is_policy, judge};
+use super::input::{merge, model, styled};
+use super::{Error, Made, NotCurrent, Poll, Provider, Submission, unanswered};
+use crate::domain::{ErrorCode, EventError, ImageSpec, ProviderName, Spec, VideoSpec, WorkflowId};
+use crate::storage::Source;
+use crate::temporal::steps::Job;
+
+/// How long images may take: they come with the answer, and OpenAI speaks of up to two minutes.
+const IMAGES_TIMEOUT: Duration = Duration::from_secs(200);
+/// Error codes of an account that has nothing left to spend.
+const NO_MONEY: [&str; 2] = ["insufficient_quota", "billing_hard_limit_reached"];
+
+#[derive(Deserialize)]
+struct Images {
+    #[serde(default)]
+    created: i64,
+    data: Vec<Image>,
+}
+
+#[derive(Deserialize)]
+struct Image {
+    #[serde(default)]
+    b64_json: Option<String>,
+    #[serde(default)]
+    url: Option<Url>,
+}
+
+#[derive(Deserialize)]
+struct Video {
+    id: String,
+    status: String,
+    #[serde(default)]
+    progress: Option<f64>,
+    #[serde(default)]
+    error: Option<Fault>,
+}
+
+#[derive(Default, Deserialize)]
+struct Fault {
+    #[serde(default)]
+    message: Option<String>,
+    #[serde(default)]
+    code: Option<String>,
+}
+
+pub(super) async fn submit(
+    provider: &Provider,
+    workflow: &WorkflowId,
+    spec: &Spec,
+    go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
+) -> Submission {
+    let model = model(spec, &provider.config.model);
+    let built = match spec {
+        Spec::Image(image) => images(image, &model).map(|body| ("images/generations", body)),
+        Spec::Video(video) => videos(video, &model).map(|body| ("videos", body)),
+        Spec::Batch(_) => Err("a batch is no single job".to_owned()),
+    };
+    let (path, body) = match built {
+        Ok(built) => built,
+        Err(message) => {
+            let error = EventError::new(ErrorCode::InvalidRequest, &message, false);
+            return Submission::Refused(error);
+        }
+    };
+    let body = Value::Object(body).to_string().into_bytes();
+    let mut request = provider
+        .submitting(workflow, at(provider, path), body, go)
+        .header("x-client-request-id", workflow.as_str());
+    if let Spec::Image(_) = spec {
+        request = request.timeout(IMAGES_TIMEOUT);
+    }
+    match request.send().await {
+        Ok(response) => {
+            let taken = |answer: &Answer| match spec {
+                Spec::Image(_) => Ok(Submission::Made(made(answer)?)),
+                Spec::Video(_) | Spec::Batch(_) => {
+                    let video: Video = serde_json::from_slice(&answer.body)?;
+                    Ok(Submission::Accepted(job(provider, &video.id)))
+                }
+            };
+            judge(response, taken, said).await
+        }
+        Err(error) => unanswered(&error),
+    }
+}
+
+pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> {
+    let url = provider
+        .own(&job.status_url)
+        .unwrap_or_else(|| at(provider, &format!("videos/{}", job.id)));
+    let video: Video = ask(provider.get(&url)).await?;
+    match video.status.as_str() {
+        "completed" => {
+            let content = Url::parse(&format!("{url}/content"))
+                .map_err(|error| Error::Unreadable(error.to_string()))?;
+            Ok(Poll::Succeeded {
+                outputs: vec![Source::Keyed(content, provider.authorization())],
+                cost_usd: None,
+            })
+        }
+        "failed" => Ok(Poll::Failed(failure(&video.error.unwrap_or_default()))),
+        stage => Ok(Poll::Running {
+            stage: stage.to_owned(),
+            percent: video
+                .progress
+                .filter(|percent| (0.0..=100.0).contains(percent))
+                .map(|percent| percent as i32),
+            known: matches!(stage, "queued" | "in_progress"),
+        }),
+    }
+}
+
+/// Returns the body of `images/generations`.
+fn images(spec: &ImageSpec, model: &str) -> Result<Map<String, Value>, String> {
+    if !spec.input_urls.is_empty() {
+        return Err("openai's images/generations takes no input_urls".to_owned());
+    }
+    let mut body = Map::new();
+    let has_style = model.starts_with("dall-e-3") && matches!(&*spec.style, "vivid" | "natural");
+    let prompt = if has_style {
+        body.insert("style".to_owned(), json!(spec.style));
+        spec.prompt.clone()
+    } else {
+        styled(&spec.prompt, &spec.style, &spec.params)
+    };
+    body.insert("model".to_owned(), json!(model));
+    body.insert("prompt".to_owned(), json!(prompt));
+    body.insert("n".to_owned(), json!(spec.num_images));
+    let size = format!("{}x{}", spec.width, spec.height);
+    body.insert("size".to_owned(), json!(size));
+    merge(body, &spec.params)
+}
+
+/// Returns the body of `videos`; it has no place for `fps`.
+fn videos(spec: &VideoSpec, model: &str) -> Result<Map<String, Value>, String> {
+    let mut body = Map::new();
+    match spec.input_urls.as_slice() {
+        [] => {}
+        [one] => {
+            body.insert("input_reference".to_owned(), json!({"image_url": one}));
+        }
+        _ => return Err("openai's videos takes one of input_urls".to_owned()),
+    }
+    let prompt = styled(&spec.prompt, &spec.style, &spec.params);
+    body.insert("model".to_owned(), json!(model));
+    body.insert("prompt".to_owned(), json!(prompt));
+    // Text, though it is a number.
+    body.insert("seconds".to_owned(), json!(spec.duration.to_string()));
+    body.insert("size".to_owned(), json!(spec.resolution));
+    merge(body, &spec.params)
+}
+
+fn made(answer: &Answer) -> Result<Made, serde_json::Error> {
+    let images: Images = serde_json::from_slice(&answer.body)?;
+    let id = answer
+        .headers
+        .get("x-request-id")
+        .and_then(|id| id.to_str().ok())
+        .map_or_else(|| format!("images-{}", images.created), str::to_owned);
+    let source = |image: Image| match (image.b64_json, image.url) {
+        (Some(text), _) => Some(Source::Inline(text)),
+        (None, Some(url)) => Some(Source::Open(url)),
+        (None, None) => None,
+    };
+    Ok(Made {
+        id: id.chars().take(256).collect(),
+        outputs: images.data.into_iter().filter_map(source).collect(),
+        cost_usd: None,
+    })
+}
+
+fn job(provider: &Provider, id: &str) -> Job {
+    let id: String = id.chars().take(256).collect();
+    Job {
+        provider: ProviderName::OpenAi,
+        kind: provider.kind,
+        status_url: at(provider, &format!("videos/{id}")),
+        result_url: String::new(),
+        cancel_url: String::new(),
+        id,
+    }
+}
+
+/// Returns `path` below version 1 of the API, whether the base URL ends with that or not.
+fn at(provider: &Provider, path: &str) -> String {
+    let base = provider.config.base_url.as_str().trim_end_matches('/');
+    let base = base.strip_suffix("/v1").unwrap_or(base);
+    format!("{base}/v1/{path}")
+}
+
+fn failure(fault: &Fault) -> EventError {
+    let said = words(fault);
+    match code(fault, &said) {
+        Some(code) => EventError::new(code, &said, code == ErrorCode::ProviderQuota),
+        None => EventError::new(ErrorCode::ProviderFailed, &said, false),
+    }
+}
+
+fn said(body: &[u8]) -> Said {
+    #[derive(Deserialize)]
+    struct Body {
+        error: Fault,
+    }
+    match serde_json::from_slice::<Body>(body) {
+        Ok(Body { error }) => {
+            let detail = words(&error);
+            let code = code(&error, &detail);
+            Said { detail, code }
+        }
+        Err(_) => Said {
+            detail: beginning(body),
+            code: None,
+        },
+    }
+}
+
+fn code(fault: &Fault, said: &str) -> Option<ErrorCode> {
+    let named = fault.code.as_deref().unwrap_or_default();
+    if NO_MONEY.contains(&named) {
+        return Some(ErrorCode::ProviderQuota);
+    }
+    is_policy(said).then_some(ErrorCode::ContentPolicy)
+}
+
+fn words(fault: &Fault) -> String {
+    match (&fault.code, &fault.message) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(text), None) | (None, Some(text)) => text.clone(),
+        (None, None) => "the provider gave no reason".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

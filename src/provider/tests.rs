@@ -1,0 +1,143 @@
+//! What is known of a submit whose connection breaks, and where a key goes: seen by a server made of bare sockets.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::config::Config;
+use crate::domain::{ImageSpec, RequestId};
+
+fn providers(base: &str) -> Providers {
+    let config = Config::load(|name| match name {
+        "OPENAI_API_BASE_URL"
+        | "FAL_API_BASE_URL"
+        | "REPLICATE_API_BASE_URL"
+        | "IMAGE_API_BASE_URL" => Some(base.to_owned()),
+        "OPENAI_API_KEY" | "FAL_API_KEY" | "REPLICATE_API_KEY" | "IMAGE_API_KEY" => {
+            Some("k".to_owned())
+        }
+        _ => None,
+    });
+    Providers::new(&config.unwrap().worker).unwrap()
+}
+
+fn spec(name: ProviderName) -> Spec {
+    Spec::Image(ImageSpec {
+        prompt: "a fox".to_owned(),
+        provider: Some(name),
+        ..ImageSpec::default()
+    })
+}
+
+fn workflow() -> WorkflowId {
+    RequestId::try_from("r-1".to_owned()).unwrap().run(0)
+}
+
+/// Submits to a server that treats its one connection so; returns what is known, and what the server read.
+async fn submit<F: Future<Output = ()> + Send>(
+    name: ProviderName,
+    go: Result<(), NotCurrent>,
+    server: impl FnOnce(TcpStream) -> F + Send + 'static,
+) -> Submission {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let providers = providers(&base);
+    let spec = spec(name);
+    let serving = async {
+        let (socket, _) = listener.accept().await.unwrap();
+        server(socket).await;
+    };
+    let workflow = workflow();
+    let submitting = providers
+        .of(&spec)
+        .submit(&workflow, &spec, async move { go });
+    let (submission, ()) = tokio::join!(submitting, serving);
+    submission
+}
+
+/// Reads until `end` has come.
+async fn read_until(socket: &mut TcpStream, end: &[u8]) -> Vec<u8> {
+    let mut read = Vec::new();
+    while !read.windows(end.len()).any(|window| window == end) {
+        let mut piece = [0; 4096];
+        match socket.read(&mut piece).await {
+            Ok(0) | Err(_) => break,
+            Ok(count) => read.extend_from_slice(&piece[..count]),
+        }
+    }
+    read
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_leaves_open_what_was_taken() {
+    for name in ProviderName::ALL {
+        let before_any = submit(name, Ok(()), async |socket| drop(socket)).await;
+        let amidst_head = submit(name, Ok(()), async |mut socket| {
+            socket.read_exact(&mut [0; 10]).await.unwrap();
+        })
+        .await;
+        let after_body = submit(name, Ok(()), async |mut socket| {
+            read_until(&mut socket, b"a fox").await;
+        })
+        .await;
+        let amidst_answer = submit(name, Ok(()), async |mut socket| {
+            read_until(&mut socket, b"a fox").await;
+            let answer = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 100\r\n\r\n{\"de";
+            socket.write_all(answer).await.unwrap();
+        })
+        .await;
+
+        for known in [before_any, amidst_head, after_body, amidst_answer] {
+            assert!(matches!(known, Submission::Unknown(_)), "{known:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_server_nothing_was_taken() {
+    for name in ProviderName::ALL {
+        let providers = providers("http://127.0.0.1:1");
+        let spec = spec(name);
+
+        let known = providers
+            .of(&spec)
+            .submit(&workflow(), &spec, async { Ok(()) })
+            .await;
+
+        assert!(matches!(known, Submission::NotAccepted { .. }), "{known:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_body_is_not_written_unless_it_may_be() {
+    for name in ProviderName::ALL {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let known = submit(name, Err(NotCurrent), async move |mut socket| {
+            tell.send(read_until(&mut socket, b"a fox").await).unwrap();
+        })
+        .await;
+
+        assert!(matches!(known, Submission::Withheld(_)), "{known:?}");
+        let read = told.await.unwrap();
+        assert!(!read.windows(5).any(|window| window == b"a fox"));
+    }
+}
+
+#[tokio::test]
+async fn a_job_goes_to_the_provider_that_has_it_and_its_key_goes_nowhere_else() {
+    let providers = providers("http://127.0.0.1:1");
+    let job = Job {
+        provider: ProviderName::Fal,
+        kind: Kind::Image,
+        id: "j".to_owned(),
+        status_url: "http://elsewhere.example/status".to_owned(),
+        result_url: String::new(),
+        cancel_url: String::new(),
+    };
+
+    let fal = providers.that_has(&job);
+
+    assert_eq!(fal.name(), ProviderName::Fal);
+    assert!(matches!(fal.poll(&job).await, Err(Error::Unreadable(_))));
+    assert!(!format!("{:?}", fal.authorization()).contains('k'));
+}

@@ -1,0 +1,228 @@
+//! fal's queue API: a request in, its status, its result from another address.
+//!
+//! Owns the paths, the shapes and the words of that protocol
+//! (<https://fal.ai/docs/documentation/model-apis/inference/queue>), under `/fal`. Like the real one it leaves out of
+//! the addresses what stands behind the app in a model's id, and a request that failed is `COMPLETED` too.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{ConnectInfo, Path, Request, State},
+    http::{HeaderMap, Method, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::any,
+};
+use serde_json::{Value, json};
+
+use super::{
+    Shared,
+    job::{Job, Phase},
+    line::Line,
+    order::{Media, Order},
+    play::{self, Arrival, Words, base, client_id, misread, with_pause},
+    script::Refusal,
+};
+
+/// Returns the routes under `/fal`; each wants a key.
+pub(super) fn routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/fal/{*path}", any(route))
+        .route_layer(middleware::from_fn(authorize))
+}
+
+async fn authorize(request: Request, next: Next) -> Response {
+    let value = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    match value.and_then(|value| value.strip_prefix("Key ")) {
+        None | Some("" | "bad") => problem(StatusCode::UNAUTHORIZED, "Authentication is required"),
+        Some(_) => next.run(request).await,
+    }
+}
+
+/// A model's id has parts without number, so the paths are taken apart here.
+async fn route(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(line): ConnectInfo<Line>,
+    Path(path): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let base = base(&shared, &headers);
+    match (method, path.split_once("/requests/")) {
+        (Method::POST, None) => submit(&shared, &line, &path, &headers, &body).await,
+        (Method::GET, Some((app, rest))) => match rest.strip_suffix("/status") {
+            Some(id) => status(&shared, &line, app, id, &base),
+            None => result(&shared, rest, &base),
+        },
+        (Method::PUT, Some((_, rest))) => match rest.strip_suffix("/cancel") {
+            Some(id) => cancel(&shared, id),
+            None => not_found(),
+        },
+        _ => not_found(),
+    }
+}
+
+async fn submit(
+    shared: &Shared,
+    line: &Line,
+    model: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Response {
+    let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+    let key = client_id(headers, &body);
+    let earlier = shared.ledger().arrive(&key);
+    let order = match Order::try_from(plain(body)) {
+        Ok(order) => order,
+        Err(error) => return invalid(&error.to_string()),
+    };
+    let arrival = Arrival {
+        key,
+        earlier,
+        model: model.to_owned(),
+        version: String::new(),
+        order,
+    };
+    let app: Vec<&str> = model.split('/').take(2).collect();
+    let (app, base) = (app.join("/"), base(shared, headers));
+    let show = |job: &Job| {
+        let mut shown = addresses(job, &app, &base);
+        shown["status"] = json!("IN_QUEUE");
+        shown["queue_position"] = json!(0);
+        Json(shown).into_response()
+    };
+    play::submit(shared, line, arrival, Words { refuse, show }).await
+}
+
+/// Returns an input in the words of an order.
+fn plain(mut input: Value) -> Value {
+    if !input.is_object() {
+        return input;
+    }
+    let (size, count) = (input["image_size"].take(), input["num_images"].take());
+    if let Value::Object(fields) = &mut input {
+        fields.retain(|_, value| !value.is_null());
+        let given = [
+            ("width", size["width"].clone()),
+            ("height", size["height"].clone()),
+            ("num_outputs", count),
+        ];
+        let given = given.into_iter().filter(|(_, value)| !value.is_null());
+        fields.extend(given.map(|(name, value)| (name.to_owned(), value)));
+    }
+    input
+}
+
+fn status(shared: &Shared, line: &Line, app: &str, id: &str, base: &str) -> Response {
+    let now = Instant::now();
+    let mut ledger = shared.ledger();
+    let Some(job) = ledger.job(id) else {
+        return not_found();
+    };
+    if let Some(fault) = job.read() {
+        return misread(line, fault, refuse);
+    }
+    let (code, word) = match job.phase(now) {
+        Phase::Starting => (StatusCode::ACCEPTED, "IN_QUEUE"),
+        Phase::Processing => (StatusCode::ACCEPTED, "IN_PROGRESS"),
+        Phase::Succeeded | Phase::Failed | Phase::Canceled => (StatusCode::OK, "COMPLETED"),
+    };
+    let other = job.order.script.state.as_deref();
+    let word = other.filter(|_| code != StatusCode::OK).unwrap_or(word);
+    let mut shown = addresses(job, app, base);
+    shown["status"] = json!(word);
+    (code, Json(shown)).into_response()
+}
+
+fn result(shared: &Shared, id: &str, base: &str) -> Response {
+    let now = Instant::now();
+    let mut ledger = shared.ledger();
+    let Some(job) = ledger.job(id) else {
+        return not_found();
+    };
+    match job.phase(now) {
+        Phase::Starting | Phase::Processing => {
+            problem(StatusCode::BAD_REQUEST, "Request is still in progress")
+        }
+        Phase::Canceled => problem(StatusCode::BAD_REQUEST, "Request was cancelled"),
+        Phase::Failed => {
+            let message = job.order.script.fail.as_deref().unwrap_or_default();
+            let body = json!([{"loc": ["body"], "msg": message, "type": "generation_failed"}]);
+            (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                Json(json!({"detail": body})),
+            )
+                .into_response()
+        }
+        Phase::Succeeded => {
+            job.issue(now);
+            let files: Vec<Value> = job
+                .files(base)
+                .into_iter()
+                .map(|url| json!({"url": url}))
+                .collect();
+            let output = match job.order.media {
+                Media::Images { .. } => json!({"images": files, "prompt": job.order.prompt}),
+                Media::Video { .. } => json!({"video": files.first()}),
+            };
+            Json(output).into_response()
+        }
+    }
+}
+
+fn cancel(shared: &Shared, id: &str) -> Response {
+    let now = Instant::now();
+    let mut ledger = shared.ledger();
+    let Some(job) = ledger.job(id) else {
+        return not_found();
+    };
+    let over = job.phase(now).ended();
+    match job.cancel(now) {
+        Some(refusal) => refuse(refusal),
+        None if over => {
+            let body = json!({"status": "ALREADY_COMPLETED"});
+            (StatusCode::BAD_REQUEST, Json(body)).into_response()
+        }
+        None => {
+            let body = json!({"status": "CANCELLATION_REQUESTED"});
+            (StatusCode::ACCEPTED, Json(body)).into_response()
+        }
+    }
+}
+
+fn addresses(job: &Job, app: &str, base: &str) -> Value {
+    let below = format!("{base}/fal/{app}/requests/{}", job.id);
+    json!({
+        "request_id": job.id,
+        "status_url": format!("{below}/status"),
+        "response_url": below,
+        "cancel_url": format!("{below}/cancel"),
+    })
+}
+
+fn refuse(Refusal(status): Refusal) -> Response {
+    problem(status, "The simulator was told to refuse this request.")
+}
+
+fn problem(status: StatusCode, detail: &str) -> Response {
+    with_pause(
+        status,
+        (status, Json(json!({"detail": detail}))).into_response(),
+    )
+}
+
+fn invalid(detail: &str) -> Response {
+    let error = json!([{"loc": ["body", "input"], "msg": detail, "type": "value_error"}]);
+    let body = Json(json!({"detail": error}));
+    (StatusCode::UNPROCESSABLE_ENTITY, body).into_response()
+}
+
+fn not_found() -> Response {
+    problem(StatusCode::NOT_FOUND, "Request not found")
+}

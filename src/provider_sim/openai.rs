@@ -1,0 +1,304 @@
+//! OpenAI's API for images, which come with the answer, and videos, which are jobs.
+//!
+//! Owns the paths, the shapes and the words of that protocol under `/v1/images` and `/v1/videos`. Like the real one it
+//! refuses a parameter that it does not know, and `seconds` that is not text. It knows no cancel.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{ConnectInfo, Path, Request, State},
+    http::{HeaderMap, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Shared,
+    job::{Job, Phase},
+    line::Line,
+    media,
+    order::{Media, Order},
+    play::{self, Arrival, Words, base, client_id, misread, with_pause},
+    script::{OutputFault, Refusal, Seconds},
+    serve,
+};
+
+/// What `images/generations` knows.
+const OF_IMAGES: [&str; 13] = [
+    "model",
+    "prompt",
+    "n",
+    "size",
+    "quality",
+    "background",
+    "moderation",
+    "output_format",
+    "output_compression",
+    "response_format",
+    "style",
+    "user",
+    "sim",
+];
+/// What `videos` knows.
+const OF_VIDEOS: [&str; 6] = [
+    "model",
+    "prompt",
+    "seconds",
+    "size",
+    "input_reference",
+    "sim",
+];
+/// Bytes that a huge image has more than it should.
+const HUGE: usize = 8 * 1024 * 1024;
+
+/// Returns the routes under `/v1`; each wants a bearer token.
+pub(super) fn routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/v1/images/generations", post(images))
+        .route("/v1/videos", post(videos))
+        .route("/v1/videos/{id}", get(read))
+        .route("/v1/videos/{id}/content", get(content))
+        .route_layer(middleware::from_fn(authorize))
+}
+
+async fn authorize(request: Request, next: Next) -> Response {
+    let value = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    match value.and_then(|value| value.strip_prefix("Bearer ")) {
+        None | Some("" | "bad") => {
+            let message = "Incorrect API key provided";
+            problem(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
+        }
+        Some(_) => next.run(request).await,
+    }
+}
+
+async fn images(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(line): ConnectInfo<Line>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let (mut arrival, as_urls) = match arrive(&shared, &headers, &body, &OF_IMAGES) {
+        Ok(arrived) => arrived,
+        Err(refused) => return *refused,
+    };
+    let script = &mut arrival.order.script;
+    if let Some(seconds) = script.seconds.replace(Seconds::default()) {
+        tokio::time::sleep(seconds.0).await;
+    }
+    if let Some(message) = &script.fail {
+        return problem(StatusCode::BAD_REQUEST, "moderation_blocked", message);
+    }
+    let files = match files(&arrival.order).await {
+        Ok(files) => files,
+        Err(error) => {
+            return problem(StatusCode::INTERNAL_SERVER_ERROR, "server_error", &error);
+        }
+    };
+    let base = base(&shared, &headers);
+    let show = |job: &Job| {
+        let data: Vec<Value> = if as_urls {
+            job.files(&base)
+                .into_iter()
+                .map(|url| json!({"url": url}))
+                .collect()
+        } else {
+            files.iter().map(|text| json!({"b64_json": text})).collect()
+        };
+        let created = chrono::DateTime::<chrono::Utc>::from(job.created.0).timestamp();
+        let answer = Json(json!({"created": created, "data": data}));
+        ([("x-request-id", format!("req_{}", job.id))], answer).into_response()
+    };
+    play::submit(&shared, &line, arrival, Words { refuse, show }).await
+}
+
+/// Returns the pictures as base64, or what the script has in their place.
+async fn files(order: &Order) -> Result<Vec<String>, String> {
+    let order = order.clone();
+    let making = tokio::task::spawn_blocking(move || {
+        let mut files = Vec::new();
+        for name in media::names(&order.media) {
+            let Some(made) = media::file(&order, &name) else {
+                continue;
+            };
+            let (_, mut bytes) = made.map_err(|error| error.to_string())?;
+            match order.script.output {
+                Some(OutputFault::Html) => bytes = b"<html>Something went wrong</html>".to_vec(),
+                Some(OutputFault::Empty) => bytes.clear(),
+                Some(OutputFault::Huge) => bytes.resize(bytes.len() + HUGE, 0),
+                Some(OutputFault::Missing | OutputFault::Truncated | OutputFault::Expired)
+                | None => {}
+            }
+            files.push(BASE64.encode(bytes));
+        }
+        Ok(files)
+    });
+    making.await.map_err(|error| error.to_string())?
+}
+
+async fn videos(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(line): ConnectInfo<Line>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let arrival = match arrive(&shared, &headers, &body, &OF_VIDEOS) {
+        Ok((arrival, _)) => arrival,
+        Err(refused) => return *refused,
+    };
+    let show = |job: &Job| Json(shown(job, job.created.1)).into_response();
+    play::submit(&shared, &line, arrival, Words { refuse, show }).await
+}
+
+/// Notes a submit and reads it; tells too whether addresses are wanted instead of bytes.
+fn arrive(
+    shared: &Shared,
+    headers: &HeaderMap,
+    body: &[u8],
+    known: &[&str],
+) -> Result<(Arrival, bool), Box<Response>> {
+    let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+    let key = client_id(headers, &body);
+    let earlier = shared.ledger().arrive(&key);
+    let invalid =
+        |code: &str, message: &str| Box::new(problem(StatusCode::BAD_REQUEST, code, message));
+    let Value::Object(body) = body else {
+        return Err(invalid("invalid_json", "We could not parse the JSON body"));
+    };
+    if let Some(name) = body.keys().find(|name| !known.contains(&name.as_str())) {
+        let message = format!("Unknown parameter: '{name}'.");
+        return Err(invalid("unknown_parameter", &message));
+    }
+    let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
+    let as_urls = text("response_format").as_deref() == Some("url");
+    let model = text("model").unwrap_or_default();
+    let order = plain(body, known.contains(&"seconds"))
+        .and_then(|input| Order::try_from(input).map_err(|error| error.to_string()))
+        .map_err(|message| invalid("invalid_value", &message))?;
+    let arrival = Arrival {
+        key,
+        earlier,
+        model,
+        version: String::new(),
+        order,
+    };
+    Ok((arrival, as_urls))
+}
+
+/// Returns a body in the words of an order.
+fn plain(mut body: Map<String, Value>, film: bool) -> Result<Value, String> {
+    let size = body.remove("size");
+    let size = size.as_ref().and_then(Value::as_str);
+    if film {
+        let seconds = match body.remove("seconds") {
+            Some(Value::String(text)) => text,
+            Some(_) => return Err("seconds: want a string".to_owned()),
+            None => "4".to_owned(),
+        };
+        let seconds: f64 = seconds
+            .parse()
+            .map_err(|_| format!("seconds: is {seconds:?}"))?;
+        body.insert("duration".to_owned(), json!(seconds));
+        body.insert("resolution".to_owned(), json!(size.unwrap_or("720x1280")));
+    } else {
+        if let Some((width, height)) = size.and_then(|size| size.split_once('x')) {
+            body.insert("width".to_owned(), json!(width.parse::<u32>().ok()));
+            body.insert("height".to_owned(), json!(height.parse::<u32>().ok()));
+        }
+        if let Some(count) = body.remove("n") {
+            body.insert("num_outputs".to_owned(), count);
+        }
+    }
+    Ok(Value::Object(body))
+}
+
+async fn read(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(line): ConnectInfo<Line>,
+    Path(id): Path<String>,
+) -> Response {
+    let mut ledger = shared.ledger();
+    let Some(job) = ledger.job(&id) else {
+        return not_found();
+    };
+    match job.read() {
+        Some(fault) => misread(&line, fault, refuse),
+        None => Json(shown(job, Instant::now())).into_response(),
+    }
+}
+
+async fn content(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
+    let asked = {
+        let mut ledger = shared.ledger();
+        ledger.job(&id).and_then(|job| {
+            let now = Instant::now();
+            job.issue(now);
+            let name = media::names(&job.order.media).into_iter().next()?;
+            (job.phase(now) == Phase::Succeeded)
+                .then(|| (job.order.clone(), name, job.progress.issues))
+        })
+    };
+    match asked {
+        Some((order, name, given)) => serve(order, name, given).await,
+        None => not_found(),
+    }
+}
+
+fn shown(job: &Job, now: Instant) -> Value {
+    let phase = job.phase(now);
+    let word = match phase {
+        Phase::Starting => "queued",
+        Phase::Processing => "in_progress",
+        Phase::Succeeded => "completed",
+        Phase::Failed | Phase::Canceled => "failed",
+    };
+    let other = job.order.script.state.as_deref();
+    let word = other.filter(|_| !phase.ended()).unwrap_or(word);
+    let error = job.order.script.fail.as_ref();
+    let error = error.filter(|_| phase == Phase::Failed);
+    let (size, seconds) = match job.order.media {
+        Media::Video {
+            width,
+            height,
+            seconds,
+            ..
+        } => (format!("{width}x{height}"), seconds.to_string()),
+        Media::Images { width, height, .. } => (format!("{width}x{height}"), String::new()),
+    };
+    json!({
+        "id": job.id,
+        "object": "video",
+        "created_at": chrono::DateTime::<chrono::Utc>::from(job.created.0).timestamp(),
+        "status": word,
+        "model": job.model,
+        "progress": job.percent(now),
+        "seconds": seconds,
+        "size": size,
+        "error": error.map(|text| json!({"code": "video_generation_failed", "message": text})),
+    })
+}
+
+fn refuse(Refusal(status): Refusal) -> Response {
+    let message = "The simulator was told to refuse this request.";
+    problem(status, "simulated", message)
+}
+
+fn problem(status: StatusCode, code: &str, message: &str) -> Response {
+    let error = json!({"message": message, "type": "simulated_error", "param": null, "code": code});
+    with_pause(
+        status,
+        (status, Json(json!({"error": error}))).into_response(),
+    )
+}
+
+fn not_found() -> Response {
+    problem(StatusCode::NOT_FOUND, "not_found", "No such video")
+}

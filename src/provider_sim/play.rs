@@ -1,0 +1,169 @@
+//! What all protocols share: a submit played as its script has it, and what goes wrong with a read.
+//!
+//! Each protocol brings its words: how it refuses, and how it shows an accepted job.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::{
+    body::{Body, to_bytes},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{
+    Shared,
+    job::{Job, Progress},
+    line::Line,
+    order::Order,
+    script::{NamedFault, NamedPollFault, PollFault, Refusal, SubmitFault},
+    truncated,
+};
+
+/// Into the first line and the headers of an answer.
+const INTO_THE_HEAD: usize = 30;
+
+/// A submit that arrived.
+pub(super) struct Arrival {
+    /// The client id.
+    pub(super) key: String,
+    /// How many submits of that id came before it.
+    pub(super) earlier: usize,
+    pub(super) model: String,
+    pub(super) version: String,
+    pub(super) order: Order,
+}
+
+/// How one protocol says it.
+pub(super) struct Words<S> {
+    pub(super) refuse: fn(Refusal) -> Response,
+    /// Answers an accepted submit.
+    pub(super) show: S,
+}
+
+/// Plays one submit as its script has it.
+pub(super) async fn submit(
+    shared: &Shared,
+    line: &Line,
+    mut arrival: Arrival,
+    words: Words<impl FnOnce(&Job) -> Response>,
+) -> Response {
+    arrival.order.script = arrival.order.script.of_run(&arrival.key);
+    let script = &arrival.order.script;
+    let fault = script.submit.get(arrival.earlier).copied();
+    tokio::time::sleep(Duration::from_millis(script.delay_submit_ms.into())).await;
+    let accept = || {
+        let job = shared.job(arrival);
+        let answer = (words.show)(&job);
+        shared.ledger().accept(job);
+        answer
+    };
+    match fault {
+        None => accept(),
+        Some(SubmitFault::Refuse(refusal)) => (words.refuse)(refusal),
+        Some(SubmitFault::Named(NamedFault::Cut)) => line.cut(),
+        Some(SubmitFault::Named(NamedFault::AcceptCut)) => {
+            accept();
+            line.cut()
+        }
+        Some(SubmitFault::Named(NamedFault::AcceptHang)) => {
+            accept();
+            line.hang().await
+        }
+        Some(SubmitFault::Named(NamedFault::AcceptGarbage)) => {
+            let status = accept().status();
+            (status, garbage()).into_response()
+        }
+        Some(SubmitFault::Named(NamedFault::AcceptCutHead)) => {
+            line.cut_after(INTO_THE_HEAD);
+            accept()
+        }
+        Some(SubmitFault::Named(NamedFault::AcceptCutBody)) => halved(accept()).await,
+    }
+}
+
+/// Returns what goes wrong with one read.
+pub(super) fn misread(line: &Line, fault: PollFault, refuse: fn(Refusal) -> Response) -> Response {
+    match fault {
+        PollFault::Refuse(refusal) => refuse(refusal),
+        PollFault::Named(NamedPollFault::Garbage) => garbage().into_response(),
+        PollFault::Named(NamedPollFault::Cut) => line.cut(),
+    }
+}
+
+/// Returns the id by which the client knows its request: header first, then input.
+pub(super) fn client_id(headers: &HeaderMap, input: &Value) -> String {
+    let header = headers
+        .get("idempotency-key")
+        .and_then(|value| value.to_str().ok());
+    header
+        .or_else(|| input["genflow_id"].as_str())
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// Returns the address the caller reached us by; URLs in answers start with it.
+pub(super) fn base(shared: &Shared, headers: &HeaderMap) -> String {
+    match headers
+        .get(header::HOST)
+        .and_then(|value| value.to_str().ok())
+    {
+        Some(host) => format!("http://{host}"),
+        None => format!("http://{}", shared.address),
+    }
+}
+
+/// Adds the pause that an answer with that status asks for.
+pub(super) fn with_pause(status: StatusCode, mut answer: Response) -> Response {
+    if matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    ) {
+        let pause = header::HeaderValue::from_static("1");
+        answer.headers_mut().insert(header::RETRY_AFTER, pause);
+    }
+    answer
+}
+
+fn garbage() -> impl IntoResponse {
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        "{\"id\": <html>",
+    )
+}
+
+/// Cuts an answer amidst its body.
+async fn halved(answer: Response) -> Response {
+    let (head, body) = answer.into_parts();
+    let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let mut cut = truncated("application/json", bytes.to_vec());
+    *cut.status_mut() = head.status;
+    cut.map(Body::new)
+}
+
+impl Shared {
+    /// Makes a job of what arrived.
+    fn job(&self, arrival: Arrival) -> Job {
+        let Arrival {
+            key,
+            earlier: _,
+            model,
+            version,
+            order,
+        } = arrival;
+        let mut id = Uuid::new_v4().simple().to_string();
+        id.truncate(26); // the length of Replicate's own ids
+        let seconds = order.script.seconds;
+        Job {
+            id,
+            key,
+            model,
+            version,
+            order,
+            created: (SystemTime::now(), Instant::now()),
+            run_time: seconds.map_or(self.job_time, |seconds| seconds.0),
+            progress: Progress::default(),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Outputs on their way into the store: brought to a temp folder, checked, put where they stay.
+
+use std::time::Duration;
+
+use super::{Work, now};
+use crate::domain::{ErrorCode, EventError, Generated, Kind, Output, Spec};
+use crate::provider::Made;
+use crate::storage::{DownloadError, Manifest, Source};
+use crate::telemetry::events::OutputStored;
+use crate::temporal::steps::Handed;
+
+/// How long it may take to store what came with the answer to a submit: its step has an end.
+const KEEP_TIME: Duration = Duration::from_secs(60);
+
+impl Work {
+    /// Stores what came with the answer to a submit, and the manifest by which another attempt finds it.
+    ///
+    /// # Errors
+    /// Why there is no result; it was paid for nevertheless.
+    pub(crate) async fn keep(
+        &self,
+        handed: &Handed,
+        spec: &Spec,
+        made: Made,
+        started_at: i64,
+    ) -> Result<Generated, EventError> {
+        let storing = self.store_patiently(handed, spec.kind(), &made.outputs);
+        let outputs = match tokio::time::timeout(KEEP_TIME, storing).await {
+            Ok(stored) => stored.map_err(|error| verdict(&error))?,
+            Err(_) => {
+                let message = format!("not stored within {} s", KEEP_TIME.as_secs());
+                return Err(EventError::new(ErrorCode::StoreFailed, &message, true));
+            }
+        };
+        let result = Generated {
+            outputs,
+            provider: self.providers.of(spec).name().as_str().to_owned(),
+            provider_job_id: made.id,
+            elapsed_ms: now() - started_at,
+            cost_usd: made.cost_usd,
+        };
+        let manifest = Manifest {
+            workflow_id: handed.workflow.clone(),
+            result,
+        };
+        // `finish` writes it too, and that one must succeed.
+        if let Err(error) = self.store.write_manifest(&manifest).await {
+            tracing::warn!(workflow = %handed.workflow, %error, "manifest not written yet");
+        }
+        Ok(manifest.result)
+    }
+
+    async fn store_patiently(
+        &self,
+        handed: &Handed,
+        kind: Kind,
+        sources: &[Source],
+    ) -> Result<Vec<Output>, DownloadError> {
+        let mut tries = 1;
+        loop {
+            match self.store_all(handed, kind, sources).await {
+                Err(DownloadError::Unavailable(_) | DownloadError::Disk(_))
+                    if tries < self.settings.store_attempts => {}
+                ended => return ended,
+            }
+            tries += 1;
+            tokio::time::sleep(self.settings.poll_interval).await;
+        }
+    }
+
+    /// Downloads and stores all outputs; the temp folder is gone when this returns, however it returns.
+    pub(super) async fn store_all(
+        &self,
+        handed: &Handed,
+        kind: Kind,
+        sources: &[Source],
+    ) -> Result<Vec<Output>, DownloadError> {
+        if sources.is_empty() {
+            return Err(DownloadError::Invalid(
+                "the provider named no output".to_owned(),
+            ));
+        }
+        let folder = self.temp.attempt(&handed.workflow)?;
+        let mut outputs = Vec::with_capacity(sources.len());
+        for (index, source) in sources.iter().enumerate() {
+            let checked = self
+                .downloader
+                .fetch(source, folder.path(), index, kind)
+                .await?;
+            let output = self.store.put(&handed.workflow, index, checked).await?;
+            OutputStored {
+                bytes: u64::try_from(output.bytes).unwrap_or(0),
+            }
+            .emit();
+            outputs.push(output);
+            if !Generated::fits(&outputs) {
+                return Err(DownloadError::Invalid(format!(
+                    "the provider named {} outputs, more than one event can carry",
+                    sources.len()
+                )));
+            }
+        }
+        Ok(outputs)
+    }
+}
+
+/// Says what an output that is not stored means for its run.
+pub(super) fn verdict(error: &DownloadError) -> EventError {
+    let (code, retryable) = match error {
+        DownloadError::Unavailable(_) => (ErrorCode::ResultUnavailable, true),
+        DownloadError::Invalid(_) => (ErrorCode::ResultInvalid, false),
+        DownloadError::Disk(_) => (ErrorCode::StoreFailed, true),
+    };
+    EventError::new(code, &error.to_string(), retryable)
+}
