@@ -108,11 +108,10 @@ impl Work {
                     known,
                 }) => {
                     refusals = 0;
-                    if !known && counted.as_ref() != Some(&stage) {
+                    if !known && is_news(&mut counted, &stage) {
                         let provider = provider.name();
                         let state = &stage;
                         ProviderStateUnknown { provider, state }.emit();
-                        counted = Some(stage.clone());
                     }
                     if let Some(progress) = milestone(&input, stage, percent, now()) {
                         return Ok(Fetched::Milestone(progress));
@@ -258,6 +257,15 @@ async fn in_grace<T>(
         Ok(Ok(stored)) => Ok(Ok(stored)),
         Ok(Err(_)) | Err(_) => Err(Aborted::Cancelled),
     }
+}
+
+/// Says whether a state that is not known differs from the last one that was counted; then it is the last.
+fn is_news(counted: &mut Option<String>, state: &str) -> bool {
+    let news = counted.as_deref() != Some(state);
+    if news {
+        *counted = Some(state.to_owned());
+    }
+    news
 }
 
 /// Decides whether what a job tells is worth a PROGRESS: a new stage or ten points more, and some time after the last.

@@ -12,6 +12,7 @@ use tokio_util::sync::DropGuard;
 use super::*;
 
 mod faults;
+mod protocols;
 
 const MODEL: &str = "/v1/models/black-forest-labs/flux-schnell/predictions";
 const SOON: Duration = Duration::from_secs(20);

@@ -363,3 +363,23 @@ impl Submitted {
         Self::Refused(EventError::new(code, message, retryable))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_version_wrote_is_read() {
+        let accepted = r#"{"accepted": {"job": {"provider": "replicate", "kind": "IMAGE", "id": "j",
+            "status_url": "s", "cancel_url": "c"}, "attempts": 1}}"#;
+
+        let Submitted::Accepted { job, .. } = serde_json::from_str(accepted).unwrap() else {
+            panic!("accepted");
+        };
+
+        assert_eq!(
+            (job.provider, job.result_url.as_str()),
+            (ProviderName::Replicate, "")
+        );
+    }
+}

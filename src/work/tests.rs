@@ -64,3 +64,11 @@ fn the_percent_never_falls() {
 
     assert_eq!(percent(&told, "b", 10, 2_000), Some(40));
 }
+
+#[test]
+fn a_state_that_is_not_known_is_counted_when_it_comes_and_not_at_each_look() {
+    let mut counted = None;
+    let looks = ["a", "a", "b", "b", "a"].map(|state| is_news(&mut counted, state));
+
+    assert_eq!(looks, [true, false, true, false, true]);
+}

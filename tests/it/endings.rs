@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use genflow::domain::{ErrorCode, Event, EventType};
+use genflow::domain::{ErrorCode, Event, EventType, ProviderName, Spec};
 use serde_json::json;
 
 use crate::support::ledger::types;
@@ -167,6 +167,28 @@ async fn a_cancel_midway_ends_the_providers_job_too() {
     assert_eq!(types(&events).last(), Some(&Cancelled));
     assert_eq!(space.bill(request.id.as_str()).await.statuses, ["canceled"]);
     assert_eq!(space.temp_leftovers(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_cancel_while_images_are_made_that_come_with_the_answer_changes_nothing() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let mut request = script(image("answered"), &json!({"seconds": 3.0}));
+    if let Spec::Image(image) = &mut request.spec {
+        image.provider = Some(ProviderName::OpenAi);
+    }
+    space.send(&request).await;
+    eventually("they are being made", async || {
+        (space.bill(request.id.as_str()).await.submits == 1).then_some(())
+    })
+    .await;
+
+    space.cancel(request.id.as_str()).await;
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events), [Started, Completed]);
+    let (temporal, workflow) = (space.temporal().await, request.id.run(0));
+    assert!(temporal.is_cancel_asked(&workflow).await.unwrap());
 }
 
 #[tokio::test]

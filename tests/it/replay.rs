@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use genflow::domain::{EventType, OnFailure, Request};
+use genflow::domain::{EventType, OnFailure, ProviderName, Request, Spec};
 use genflow::temporal::workflows::batch::Batch;
 use genflow::temporal::workflows::claimed::Claimed;
 use genflow::temporal::workflows::end::End;
@@ -67,6 +67,7 @@ async fn every_recorded_history_replays() {
         "failed",
         "progress",
         "refused",
+        "stored",
     ];
     assert_eq!(names, endings);
 }
@@ -79,7 +80,11 @@ async fn a_run_of_every_ending_replays() {
     late.timeout = Some(Duration::from_secs(2));
     let stuck = script(image("cancelled"), &json!({"stuck": true}));
     let claimed = image("claimed");
-    let endings: [(&str, Request, EventType); 6] = [
+    let mut stored = image("stored");
+    if let Spec::Image(image) = &mut stored.spec {
+        image.provider = Some(ProviderName::OpenAi);
+    }
+    let endings: [(&str, Request, EventType); 7] = [
         ("completed", image("completed"), EventType::Completed),
         (
             "progress",
@@ -96,6 +101,7 @@ async fn a_run_of_every_ending_replays() {
             script(image("failed"), &json!({"fail": "no"})),
             EventType::Failed,
         ),
+        ("stored", stored, EventType::Completed),
         ("deadline", late, EventType::Failed),
         ("cancelled", stuck.clone(), EventType::Cancelled),
     ];
