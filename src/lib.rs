@@ -20,7 +20,10 @@
 //!    What is not known is looked up by our id ([`provider`]).
 //! 5. `fetch` waits, downloads to a temp folder, checks and stores ([`work`], [`storage`]). `finish` ends what still
 //!    runs at the provider, writes the manifest, and publishes the outcome: to the events, then to the results.
-//! 6. [`notifier`] opens the targets of an event, delivers, and writes a receipt for every end.
+//! 6. A batch is a workflow of its own, `batch.v1`: it keeps a window of items running as children, each a
+//!    `generation.v1` under the item's id, and publishes its own events. Items travel in it as bytes
+//!    ([`temporal::compact`]).
+//! 7. [`notifier`] opens the targets of an event, delivers, and writes a receipt for every end.
 //!
 //! # What holds it together
 //!

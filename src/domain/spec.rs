@@ -373,3 +373,6 @@ impl From<InvalidId> for Invalid {
         Self::new("request_id", error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,7 @@ use crate::support::{Space, eventually};
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 /// Sends a RETRY.
-async fn retry(space: &Space, request: &RequestId, command: &str) {
+pub(crate) async fn retry(space: &Space, request: &RequestId, command: &str) {
     retry_with(space, request, command, Headers::new()).await;
 }
 
@@ -49,7 +49,7 @@ async fn retry_with(space: &Space, request: &RequestId, command: &str, headers: 
 }
 
 /// Waits until all commands are handled and committed.
-async fn commands_done(space: &Space) {
+pub(crate) async fn commands_done(space: &Space) {
     let topic = &space.config.kafka.topics.commands;
     space.caught_up("commands", topic).await;
 }

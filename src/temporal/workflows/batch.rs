@@ -6,6 +6,7 @@
 #![deny(clippy::disallowed_methods)]
 
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -169,11 +170,14 @@ impl Run {
         what(&mut self.journal.borrow_mut());
     }
 
-    /// Takes the next item of this segment, while any may start.
-    fn take(&self, items: &Items, end: u32) -> Option<u32> {
+    /// Takes the next item of this segment, while any may start. The server may ask for a shorter one: its history
+    /// has a size, too.
+    fn take(&self, ctx: &Context, items: &Items, segment: &Range<u32>) -> Option<u32> {
         let index = self.next.get();
         let stopped = self.tally.get().is_stopped(items.on_failure());
-        if index >= end || stopped || self.scope.is_cancelled() {
+        let over =
+            !segment.contains(&index) || index > segment.start && ctx.continue_as_new_suggested();
+        if over || stopped || self.scope.is_cancelled() {
             return None;
         }
         self.next.set(index + 1);
@@ -280,10 +284,11 @@ async fn drive(ctx: &Context, run: &Run, items: &Items) -> Option<Outcome> {
 async fn window(ctx: &Context, run: &Run, items: &Items) {
     run.publish(ctx).await;
     run.show(ctx, "generating");
-    let segment = run.next.get().saturating_add(run.start.segment.max(1));
-    let end = segment.min(items.total());
+    let first = run.next.get();
+    let end = first.saturating_add(run.start.segment.max(1));
+    let segment = &(first..end.min(items.total()));
     let lanes = (0..items.window()).map(|_| async move {
-        while let Some(index) = run.take(items, end) {
+        while let Some(index) = run.take(ctx, items, segment) {
             if let Some(ending) = item(ctx, run, items, index).await {
                 run.count(ctx, ending).await;
             }

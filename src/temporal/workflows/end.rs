@@ -275,6 +275,33 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_batch_tells_how_its_items_ended_and_goes_on_from_its_runs_number() {
+        let intake = Config::load(|_| None).unwrap().intake;
+        let json = serde_json::json!({"request": "b", "user": "u", "timeout_ms": 1, "image_timeout_ms": 1,
+            "video_timeout_ms": 1, "progress_every_ms": 1, "segment": 5, "steps": intake.steps,
+            "fetch_queue": "f", "tally": {"total": 9, "completed": 2, "failed": 1},
+            "journal": {"next": 4, "unconfirmed": [], "outcome": null}});
+        let remains = BatchRemains {
+            start: serde_json::from_value(json).unwrap(),
+            started_at: 10,
+            events: Vec::new(),
+        };
+
+        let finish = decide_batch(&closed(false), remains);
+
+        let [end] = &finish.handed.events[..] else {
+            panic!("one event, got {:?}", finish.handed.events)
+        };
+        let items = end.batch.unwrap();
+        assert_eq!((end.sequence, end.kind_of_event), (4, EventType::Failed));
+        assert_eq!(
+            (items.completed, items.failed, items.not_started),
+            (2, 1, 6)
+        );
+        assert_eq!(finish.spec, None);
+    }
+
+    #[test]
     fn an_outcome_that_was_decided_stands() {
         let before =
             decided(|journal| journal.close(&start().identity("run"), 20, Outcome::Cancelled));

@@ -6,6 +6,7 @@ use temporalio_client::WorkflowTerminateOptions;
 
 use super::{batch, counts, ids, spec, stories};
 use crate::closed::{OFTEN, client};
+use crate::retry::{commands_done, retry};
 use crate::support::ledger::types;
 use crate::support::space::image;
 use crate::support::{Space, eventually};
@@ -192,4 +193,64 @@ async fn a_terminated_batch_fails_and_its_items_end_by_themselves() {
         .map(|item| item.last().unwrap().kind_of_event)
         .collect();
     assert_eq!(ends, [Completed, Cancelled, Cancelled]);
+}
+
+#[tokio::test]
+async fn a_batch_that_is_terminated_in_a_later_run_keeps_its_counts() {
+    let space = Space::with(&[OFTEN, ("BATCH_SEGMENT", "1")]).await;
+    let _all = space.start(&["all"]);
+    let scripts = [
+        json!({}),
+        json!({"fail": "no"}),
+        json!({"stuck": true}),
+        json!({}),
+    ];
+    let mut request = batch("later", &scripts);
+    spec(&mut request).max_concurrent = 1;
+    space.send(&request).await;
+    let stuck = ids(&request)[2].clone();
+    eventually("the job runs", async || {
+        (space.bill(&stuck).await.accepted == 1).then_some(())
+    })
+    .await;
+
+    let handle = client(&space)
+        .await
+        .get_workflow_handle::<Batch>(request.id.to_string());
+    let terminate = WorkflowTerminateOptions::builder().build();
+    handle.terminate(terminate).await.unwrap();
+
+    let events = space.story(request.id.as_str()).await;
+    let error = events.last().unwrap().error.as_ref().unwrap();
+    assert_eq!(error.code, ErrorCode::Terminated);
+    assert_eq!(counts(&events), [4, 1, 1, 1, 1]);
+}
+
+#[tokio::test]
+async fn a_failed_item_is_retried_by_itself_and_its_batch_is_not() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let request = batch("retried", &[json!({"fail": "no", "runs": 1}), json!({})]);
+    space.send(&request).await;
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(counts(&events), [2, 1, 1, 0, 0]);
+    let item = alone(&request, 0).id;
+
+    retry(&space, &request.id, "of-the-batch").await;
+    retry(&space, &item, "of-the-item").await;
+
+    let mut reader = space.events().await;
+    let end = eventually("the retry ends", async || {
+        let (event, _) = reader.event().await;
+        (event.retry == 1 && event.kind_of_event.is_terminal()).then_some(event)
+    })
+    .await;
+    assert_eq!(
+        (end.request_id.as_str(), end.kind_of_event),
+        (item.as_str(), Completed)
+    );
+    assert_eq!(end.batch_id.as_deref(), Some(request.id.as_str()));
+    commands_done(&space).await;
+    let again = space.all_events(request.id.as_str()).await;
+    assert_eq!(again.len(), events.len());
 }
