@@ -97,6 +97,9 @@ pub enum Operator {
         /// Print JSON
         #[arg(long)]
         json: bool,
+        /// Try whether Temporal shares out fairly: starts some workflows on a queue of their own, and ends them
+        #[arg(long)]
+        try_fairness: bool,
     },
     /// Send requests
     Submit(Box<Submit>),

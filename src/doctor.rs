@@ -99,11 +99,11 @@ pub struct Report {
     pub checks: Vec<Finding>,
 }
 
-/// Makes all checks.
-pub async fn examine(config: &Config) -> Report {
+/// Makes all checks. To try fairness starts a few workflows on a queue of their own, and ends them.
+pub async fn examine(config: &Config, try_fairness: bool) -> Report {
     let engines = async {
         // Temporal first: its retention bounds the dedup window, and that the retention of requests.
-        let (temporal, window) = temporal::examine(config).await;
+        let (temporal, window) = temporal::examine(config, try_fairness).await;
         let kafka = kafka::examine(&config.kafka, window).await;
         (kafka, temporal)
     };

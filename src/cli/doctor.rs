@@ -10,8 +10,13 @@ use crate::doctor::{self, Finding, Report};
 ///
 /// # Errors
 /// The output is closed.
-pub async fn run(config: &Config, json: bool, out: &mut dyn Write) -> Result<u8, Error> {
-    let report = doctor::examine(config).await;
+pub async fn run(
+    config: &Config,
+    json: bool,
+    try_fairness: bool,
+    out: &mut dyn Write,
+) -> Result<u8, Error> {
+    let report = doctor::examine(config, try_fairness).await;
     if json {
         let text = serde_json::to_string(&report).map_err(anyhow::Error::from)?;
         writeln!(out, "{text}")?;

@@ -40,7 +40,9 @@ pub async fn operate(
 async fn carry_out(config: &Config, command: &Operator, out: &mut dyn Write) -> Result<u8, Error> {
     match command {
         Operator::Setup { grow } => setup::run(config, *grow, out).await?,
-        Operator::Doctor { json } => return doctor::run(config, *json, out).await,
+        Operator::Doctor { json, try_fairness } => {
+            return doctor::run(config, *json, *try_fairness, out).await;
+        }
         Operator::Submit(submit) => return submit::submit(config, submit, out).await,
         Operator::Cancel(asked) => ask(config, Action::Cancel, asked, out).await?,
         Operator::Retry(asked) => ask(config, Action::Retry, asked, out).await?,

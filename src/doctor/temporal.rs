@@ -11,7 +11,7 @@ use crate::worker::fetch_queue;
 const FAIRNESS: &str = "fairness";
 
 /// Returns the findings, and the dedup window as far as it is known.
-pub(super) async fn examine(config: &Config) -> (Vec<Finding>, Option<Duration>) {
+pub(super) async fn examine(config: &Config, may_try: bool) -> (Vec<Finding>, Option<Duration>) {
     let configured = config.intake.dedup_window;
     let server = match Server::reach(&config.temporal).await {
         Ok(server) => server,
@@ -37,7 +37,7 @@ pub(super) async fn examine(config: &Config) -> (Vec<Finding>, Option<Duration>)
     findings.push(judge_window(window, retention));
     findings.extend(search_attributes(&server).await);
     findings.extend(workers(config, &server).await);
-    findings.push(fairness(config, &server).await);
+    findings.push(fairness(config, &server, may_try).await);
     (findings, Some(window))
 }
 
@@ -130,20 +130,34 @@ async fn workers(config: &Config, server: &Server) -> Vec<Finding> {
 }
 
 /// No call of the public API tells whether fairness is on: with it and without, GetSystemInfo, DescribeNamespace and
-/// DescribeTaskQueue (its stats and config too) answer the same (server 1.32). What can be told is the partitions.
-async fn fairness(config: &Config, server: &Server) -> Finding {
+/// DescribeTaskQueue (its stats and config too) answer the same (server 1.32). A trial tells, if it is allowed.
+async fn fairness(config: &Config, server: &Server, may_try: bool) -> Finding {
     let queue = &config.temporal.task_queue;
-    let advice = "look at the server's dynamic config: matching.enableFairness";
-    let silent = "no API of the server tells whether it is on";
-    match server.partitions(queue).await {
-        Ok(1) => Finding::unknown(FAIRNESS, format!("{silent}; task queue {queue} has 1 partition, as it should"))
-            .advise(advice),
-        Ok(partitions) => Finding::warn(
-            FAIRNESS,
-            format!("{silent}; task queue {queue} has {partitions} partitions, and priority and fairness hold only within one"),
-        )
-        .advise(format!("{advice}, and matching.numTaskqueueReadPartitions and …WritePartitions of 1 for this queue")),
-        Err(_) => Finding::unknown(FAIRNESS, silent).advise(advice),
+    let switch = "matching.enableFairness in the server's dynamic config";
+    let partitions = server.partitions(queue).await.unwrap_or(1);
+    if partitions > 1 {
+        let found =
+            format!("task queue {queue} has {partitions} partitions, and it holds within one");
+        let advice = "matching.numTaskqueueReadPartitions and …WritePartitions of 1";
+        return Finding::warn(FAIRNESS, found).advise(format!("{advice}; look at {switch}"));
+    }
+    if !may_try {
+        let silent = "no API of the server tells whether it is on";
+        let advice = format!("genflow doctor --try-fairness, or look at {switch}");
+        return Finding::unknown(FAIRNESS, silent).advise(advice);
+    }
+    match server.is_fair().await {
+        Ok(Some(true)) => Finding::ok(FAIRNESS, "is on, and the task queue has 1 partition"),
+        Ok(Some(false)) => {
+            Finding::warn(FAIRNESS, "is off: a user's flood delays all others").advise(switch)
+        }
+        Ok(None) => {
+            let found = "a new queue has several partitions, on which it cannot be tried";
+            Finding::unknown(FAIRNESS, found).advise(format!("look at {switch}"))
+        }
+        Err(error) => {
+            Finding::unknown(FAIRNESS, causes(&error)).advise(format!("look at {switch}"))
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Hosted servers refuse both to an ordinary key; what is there already is then enough, and what is refused is told.
 
+mod fairness;
 mod inspect;
 
 use std::collections::HashMap;

@@ -102,6 +102,24 @@ async fn a_fresh_setup_with_all_roles_running_is_well() {
     .await;
 }
 
+/// The engines are started with fairness on, as `genflow dev` does.
+#[tokio::test]
+async fn fairness_is_found_out_by_a_trial_that_leaves_nothing_running() {
+    let space = Space::new().await;
+
+    let mut process = space.start(&["doctor", "--try-fairness"]);
+
+    assert_eq!(process.ended().await.code(), Some(0));
+    let output = process.output();
+    assert!(output.contains("fairness: is on"), "{output}");
+    let temporal = space.temporal().await;
+    let running = "WorkflowType = 'genflow.doctor.v1' AND ExecutionStatus = 'Running'";
+    eventually("the trial is over", async || {
+        (temporal.count(running).await.unwrap() == 0).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn it_prints_a_line_a_check_for_people() {
     let space = Space::new().await;

@@ -1,3 +1,5 @@
+//! What is held against the contract of topics and groups.
+
 use super::super::Verdict;
 use super::*;
 

@@ -1,3 +1,5 @@
+//! The bounds of specs, and how faults of items are named.
+
 use super::*;
 
 fn batch(item: BatchItem) -> Result<(), String> {

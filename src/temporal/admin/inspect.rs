@@ -38,8 +38,8 @@ pub enum Registered {
 
 /// A server that answered.
 pub struct Server {
-    connection: Connection,
-    namespace: String,
+    pub(super) connection: Connection,
+    pub(super) namespace: String,
 }
 
 impl Server {
@@ -118,7 +118,7 @@ impl Server {
     }
 }
 
-fn named(queue: &str) -> TaskQueue {
+pub(super) fn named(queue: &str) -> TaskQueue {
     TaskQueue {
         name: queue.to_owned(),
         ..Default::default()

@@ -1,3 +1,5 @@
+//! What goes into the compact form comes out of it, and how large it gets.
+
 use std::time::Duration;
 
 use super::*;
