@@ -69,6 +69,21 @@ fn client(kafka: &config::Kafka, name: &str) -> ClientConfig {
     client
 }
 
+/// What clients have in common that read a topic to its end and commit nothing.
+fn reader(kafka: &config::Kafka, name: &str) -> ClientConfig {
+    let mut client = client(kafka, name);
+    // No group is joined; librdkafka wants a name all the same.
+    client
+        .set("group.id", format!("genflow-{name}"))
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "true")
+        .set("fetch.wait.max.ms", "100")
+        .set("allow.auto.create.topics", "false")
+        .set("auto.offset.reset", "earliest");
+    client
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -56,17 +56,8 @@ impl Snapshot {
     /// # Errors
     /// No broker answers, or the topic is not there.
     pub async fn open(kafka: &config::Kafka, topic: &str, extent: Extent) -> Result<Self, Error> {
-        let mut client = super::client(kafka, "snapshot");
-        // No group is joined; librdkafka wants a name all the same.
-        client
-            .set("group.id", "genflow-snapshot")
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("enable.partition.eof", "true")
-            .set("fetch.wait.max.ms", "100")
-            .set("queued.max.messages.kbytes", "16384")
-            .set("allow.auto.create.topics", "false")
-            .set("auto.offset.reset", "earliest");
+        let mut client = super::reader(kafka, "snapshot");
+        client.set("queued.max.messages.kbytes", "16384");
         let broken = |source| Error::Broken {
             topic: topic.to_owned(),
             source,

@@ -78,16 +78,7 @@ impl Tail {
     /// # Errors
     /// No broker answers, or the topic is not there.
     pub async fn open(kafka: &config::Kafka, topic: &str, from: From) -> Result<Self, Error> {
-        let mut client = super::client(kafka, "watch");
-        // No group is joined; librdkafka wants a name all the same.
-        client
-            .set("group.id", "genflow-watch")
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("enable.partition.eof", "true")
-            .set("fetch.wait.max.ms", "100")
-            .set("allow.auto.create.topics", "false")
-            .set("auto.offset.reset", "earliest");
+        let client = super::reader(kafka, "watch");
         let broken = |source| Error::Broken {
             topic: topic.to_owned(),
             source,
