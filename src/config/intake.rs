@@ -1,0 +1,118 @@
+//! Intake: who may ask, how often, and what a run takes along when it starts.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::vars::{Fault, Faults, Vars};
+use crate::access::ApiKeys;
+
+/// What intake needs.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    /// Records in flight at once.
+    pub concurrency: usize,
+    /// Age above which a record is `too_old`; `None` takes nine tenths of the namespace's retention.
+    pub dedup_window: Option<Duration>,
+    /// Who may ask.
+    pub api_keys: ApiKeys,
+    /// How often a user may start, if that is limited.
+    pub rate_limit: Option<RateLimit>,
+    /// Deadline of a video whose request names none.
+    pub video_timeout: Duration,
+    /// Deadline of images whose request names none.
+    pub image_timeout: Duration,
+    /// Deadline of a batch whose request names none.
+    pub batch_timeout: Duration,
+    /// Items after which a batch continues as new.
+    pub batch_segment: u32,
+    /// Shortest time between two PROGRESS events of a batch.
+    pub batch_progress_interval: Duration,
+    /// Bounds and pauses of a run's steps; they travel with the workflow's input.
+    pub steps: Steps,
+}
+
+/// How often a user may start.
+#[derive(Clone, Copy, Debug)]
+pub struct RateLimit {
+    /// Starts a minute, over time.
+    pub per_minute: NonZeroU32,
+    /// Starts at once.
+    pub burst: NonZeroU32,
+    /// How long a record above the limit may wait.
+    pub hold: Duration,
+}
+
+/// Bounds and pauses of a run's steps.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Steps {
+    /// A worker that is silent for so long has lost its activity.
+    pub heartbeat_ms: u64,
+    /// How often a submit that was not accepted is sent.
+    pub submit_attempts: u32,
+    /// First pause between tries of an activity; it doubles.
+    pub backoff_ms: u64,
+    /// Longest pause between tries.
+    pub backoff_max_ms: u64,
+    /// Shortest time between two PROGRESS events.
+    pub progress_every_ms: u64,
+    /// Most PROGRESS events of a run.
+    pub progress_most: u32,
+}
+
+impl Intake {
+    /// Checks that somebody is let in. Only intake needs the keys: other roles may do without them.
+    ///
+    /// # Errors
+    /// A key is required and there is none.
+    pub fn check_access(&self) -> Result<(), Faults> {
+        if self.api_keys.let_in_anybody() {
+            return Ok(());
+        }
+        Err(Faults(vec![Fault {
+            variable: "API_KEYS",
+            problem: "is empty, want a key at least, or REQUIRE_API_KEY=false".to_owned(),
+        }]))
+    }
+}
+
+pub(super) fn read(vars: &mut Vars<'_>) -> Intake {
+    Intake {
+        concurrency: vars.number("INTAKE_CONCURRENCY", 16, 1..=1000) as usize,
+        dedup_window: vars.optional_duration("DEDUP_WINDOW"),
+        api_keys: api_keys(vars),
+        rate_limit: rate_limit(vars),
+        video_timeout: vars.duration("VIDEO_TIMEOUT", "1h"),
+        image_timeout: vars.duration("IMAGE_TIMEOUT", "10m"),
+        batch_timeout: vars.duration("BATCH_TIMEOUT", "24h"),
+        batch_segment: vars.number("BATCH_SEGMENT", 500, 1..=1000) as u32,
+        batch_progress_interval: vars.duration("BATCH_PROGRESS_INTERVAL", "5s"),
+        steps: Steps {
+            heartbeat_ms: vars.millis("HEARTBEAT_TIMEOUT", "10s"),
+            submit_attempts: vars.number("SUBMIT_MAX_ATTEMPTS", 5, 1..=100) as u32,
+            backoff_ms: vars.millis("RETRY_BACKOFF", "1s"),
+            backoff_max_ms: vars.millis("RETRY_BACKOFF_MAX", "1m"),
+            progress_every_ms: vars.millis("PROGRESS_INTERVAL", "10s"),
+            progress_most: vars.number("PROGRESS_MAX", 50, 0..=1000) as u32,
+        },
+    }
+}
+
+fn api_keys(vars: &mut Vars<'_>) -> ApiKeys {
+    let required = vars.flag("REQUIRE_API_KEY", false);
+    let keys = vars.string("API_KEYS", "");
+    ApiKeys::parse(required, &keys).unwrap_or_else(|problem| {
+        vars.fault("API_KEYS", &problem);
+        ApiKeys::default()
+    })
+}
+
+fn rate_limit(vars: &mut Vars<'_>) -> Option<RateLimit> {
+    let limited = vars.flag("ENABLE_RATE_LIMITING", false);
+    let wanted = "a number from 1";
+    let limit = RateLimit {
+        per_minute: vars.parsed("RATE_LIMIT_PER_MINUTE", "60", wanted),
+        burst: vars.parsed("RATE_LIMIT_BURST", "20", wanted),
+        hold: vars.duration("RATE_LIMIT_HOLD", "10s"),
+    };
+    limited.then_some(limit)
+}

@@ -1,0 +1,115 @@
+//! Kafka: where it is, its topics, the consumer groups.
+
+use std::time::Duration;
+
+use super::vars::Vars;
+
+/// Kafka: where it is, and the names of the topics.
+#[derive(Clone, Debug)]
+pub struct Kafka {
+    /// `host:port[,host:port]`.
+    pub brokers: String,
+    /// Further librdkafka settings, as `security.protocol=SASL_SSL`.
+    pub options: Vec<(String, String)>,
+    /// Topic names.
+    pub topics: Topics,
+    /// Prefix of the consumer groups.
+    pub group: String,
+    /// `session.timeout.ms` of the consumers.
+    pub session_timeout: Duration,
+    /// How the members of a group agree on their partitions.
+    pub group_protocol: GroupProtocol,
+    /// Makes the members static (KIP-345): a restart within the session time-out moves no partition.
+    pub group_instance: Option<String>,
+    /// Refusals in a row for one systemic reason after which records are held; 0: never.
+    pub dlq_fuse: u32,
+}
+
+/// How the members of a consumer group agree on their partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupProtocol {
+    /// By the members, cooperative-sticky (KIP-429).
+    Classic,
+    /// By the brokers (KIP-848), Kafka 4.0 and later.
+    Consumer,
+}
+
+impl std::str::FromStr for GroupProtocol {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "classic" => Ok(Self::Classic),
+            "consumer" => Ok(Self::Consumer),
+            _ => Err(()),
+        }
+    }
+}
+
+/// The names of the topics (contract, section 4).
+#[derive(Clone, Debug)]
+pub struct Topics {
+    /// Generation requests, in.
+    pub requests: String,
+    /// Commands, in.
+    pub commands: String,
+    /// The whole lifecycle, out.
+    pub events: String,
+    /// The outcome of every run, out; compacted.
+    pub results: String,
+    /// Records that cannot be used.
+    pub dlq: String,
+    /// Receipts of notifications.
+    pub notifications: String,
+    /// Notifications given up.
+    pub notifications_dlq: String,
+}
+
+pub(super) fn read(vars: &mut Vars<'_>) -> Kafka {
+    let brokers = vars.string("KAFKA_BROKERS", "127.0.0.1:9092");
+    let good = |broker: &str| {
+        broker
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    };
+    if !brokers.split(',').all(good) {
+        vars.fault(
+            "KAFKA_BROKERS",
+            &format!("is {brokers:?}, want host:port[,host:port]"),
+        );
+    }
+    let options = vars.string("KAFKA_OPTIONS", "");
+    let mut pairs = Vec::new();
+    for option in options
+        .split(',')
+        .map(str::trim)
+        .filter(|option| !option.is_empty())
+    {
+        match option.split_once('=') {
+            Some((name, value)) => pairs.push((name.to_owned(), value.to_owned())),
+            None => vars.fault(
+                "KAFKA_OPTIONS",
+                "want name=value[,name=value] of librdkafka",
+            ),
+        }
+    }
+    let topic = |vars: &mut Vars<'_>, name, default| vars.name(name, default);
+    Kafka {
+        brokers,
+        options: pairs,
+        topics: Topics {
+            requests: topic(vars, "TOPIC_REQUESTS", "gen.requests"),
+            commands: topic(vars, "TOPIC_COMMANDS", "gen.commands"),
+            events: topic(vars, "TOPIC_EVENTS", "gen.events"),
+            results: topic(vars, "TOPIC_RESULTS", "gen.results"),
+            dlq: topic(vars, "TOPIC_REQUESTS_DLQ", "gen.requests.dlq"),
+            notifications: topic(vars, "TOPIC_NOTIFICATIONS", "gen.notifications"),
+            notifications_dlq: topic(vars, "TOPIC_NOTIFICATIONS_DLQ", "gen.notifications.dlq"),
+        },
+        group: vars.name("KAFKA_GROUP", "genflow"),
+        session_timeout: vars.duration("KAFKA_SESSION_TIMEOUT", "45s"),
+        group_protocol: vars.parsed("KAFKA_GROUP_PROTOCOL", "classic", "classic or consumer"),
+        group_instance: vars.optional("KAFKA_GROUP_INSTANCE_ID"),
+        dlq_fuse: vars.parsed("DLQ_FUSE", "100", "a number of records, 0 for no fuse"),
+    }
+}
