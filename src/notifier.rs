@@ -11,10 +11,10 @@ mod guard;
 mod memory;
 mod plan;
 mod receipt;
-#[expect(dead_code, reason = "the channels that use it land next")]
-mod tried;
 #[cfg(test)]
 mod testing;
+#[expect(dead_code, reason = "the channels that use it land next")]
+mod tried;
 mod webhook;
 
 use std::sync::Arc;
