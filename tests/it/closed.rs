@@ -6,13 +6,14 @@ use futures::future::join_all;
 use genflow::domain::{ErrorCode, EventType, Request};
 use genflow::temporal::retries::{Retried, Retry};
 use genflow::temporal::steps::Start;
+use genflow::temporal::workflows::end::End;
 use genflow::temporal::workflows::generation::Generation;
 use genflow::worker::fetch_queue;
 use rustix::process::Signal;
 use serde_json::json;
 use temporalio_client::{
-    Client, ClientOptions, Connection, ConnectionOptions, WorkflowDescribeOptions,
-    WorkflowStartOptions, WorkflowTerminateOptions,
+    Client, ClientOptions, Connection, ConnectionOptions, WorkflowCancelOptions,
+    WorkflowDescribeOptions, WorkflowStartOptions, WorkflowTerminateOptions,
 };
 
 use crate::support::broker::Broker;
@@ -132,6 +133,19 @@ async fn the_job_of_a_terminated_run_is_ended_also_when_no_worker_was_there() {
     assert_eq!(space.bill(request.id.as_str()).await.statuses, ["canceled"]);
 }
 
+/// Waits until somebody gives the terminated run its end, and asks that one to cancel: nobody can call off an end.
+async fn cancel_end(client: &Client, request: &Request) {
+    let run = client.get_workflow_handle::<Generation>(request.id.to_string());
+    let described = run.describe(WorkflowDescribeOptions::default()).await;
+    let id = format!("end/{}/{}", request.id, described.unwrap().run_id());
+    let end = client.get_workflow_handle::<End>(id);
+    eventually("the end is under way", async || {
+        let cancelled = end.cancel(WorkflowCancelOptions::default()).await;
+        cancelled.is_ok().then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn an_outcome_that_was_decided_while_kafka_was_away_stands_after_a_termination() {
     let mut broker = Broker::beside(engines()).await;
@@ -157,7 +171,9 @@ async fn an_outcome_that_was_decided_while_kafka_was_away_stands_after_a_termina
         (status.state == "finishing").then_some(())
     })
     .await;
-    terminate(&client(&space).await, &request).await;
+    let client = client(&space).await;
+    terminate(&client, &request).await;
+    cancel_end(&client, &request).await;
     broker.comes_back(&space.config.kafka).await;
 
     let events = space.story(request.id.as_str()).await;
