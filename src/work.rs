@@ -123,7 +123,10 @@ impl Work {
                     failpoint::hit("fetch.storing").await;
                     let storing = self.store_all(&input.handed, input.job.kind, &outputs);
                     match in_grace(storing, cancelled.as_mut()).await? {
-                        Ok(outputs) => return Ok(Fetched::Stored { outputs, cost_usd }),
+                        Ok(outputs) => {
+                            failpoint::hit("fetch.stored").await;
+                            return Ok(Fetched::Stored { outputs, cost_usd });
+                        }
                         Err(error) => {
                             failed_stores += 1;
                             if failed_stores >= self.settings.store_attempts
