@@ -224,7 +224,7 @@ fn announce(
         http.local_addr()?
     ));
     say(&format!("  webhooks go to   {}", receiver.url()));
-    say(&format!("  results          {}\n", results));
+    say(&format!("  results          {results}\n"));
     Ok(())
 }
 

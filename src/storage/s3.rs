@@ -39,6 +39,8 @@ pub(super) fn client(settings: &S3) -> io::Result<AmazonS3> {
         .with_region(&settings.region)
         .with_client_options(options)
         .with_retry(retry)
+        // Few servers but S3 itself know how to delete many at once.
+        .with_disable_bulk_delete(true)
         .with_virtual_hosted_style_request(in_host(settings));
     if let Some(endpoint) = &settings.endpoint {
         builder = builder.with_endpoint(endpoint.as_str().trim_end_matches('/'));

@@ -53,7 +53,7 @@ impl Store {
             && trial.step("write", bucket.write(&location).await)
         {
             let read = self.read(&location).await;
-            if trial.step("read", read.and_then(same)) {
+            if trial.step("read", read.and_then(|bytes| same(&bytes))) {
                 trial.create_only = bucket.refuses(&location).await.ok();
                 trial.signed = bucket.fetch_signed(&location).await;
                 trial.step(
@@ -69,7 +69,7 @@ impl Store {
 
 const CONTENT: &[u8] = b"genflow doctor was here";
 
-fn same(bytes: Vec<u8>) -> io::Result<()> {
+fn same(bytes: &[u8]) -> io::Result<()> {
     if bytes == CONTENT {
         Ok(())
     } else {
@@ -148,11 +148,7 @@ impl Bucket {
                 return Err(io::Error::other(format!("it is answered with {status}")));
             }
             let bytes = answer.bytes().await;
-            same(
-                bytes
-                    .map_err(|error| io::Error::other(error.without_url()))?
-                    .to_vec(),
-            )
+            same(&bytes.map_err(|error| io::Error::other(error.without_url()))?)
         };
         Some(fault::within(ASK_TIME, fetching).await)
     }

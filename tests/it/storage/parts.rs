@@ -46,6 +46,11 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Self {
+        Self::of(LENGTH).await
+    }
+
+    /// The same with a film of another length.
+    async fn of(length: usize) -> Self {
         let s3 = S3::start(folder()).await;
         let settings = S3::settings(&s3.address);
         let config = Config::load(|name| {
@@ -54,7 +59,7 @@ impl Bench {
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let film = format!("http://{}/film.mp4", listener.local_addr().unwrap());
-        let router = Router::new().route("/film.mp4", get(async || self::film(LENGTH)));
+        let router = Router::new().route("/film.mp4", get(async move || self::film(length)));
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self {
             s3,
@@ -162,4 +167,28 @@ async fn many_uploads_at_once_all_end() {
     }
     assert_eq!(bench.s3.keys().len(), 6);
     assert_eq!(bench.s3.loose_parts(), 0);
+}
+
+/// As when two attempts come together: each saw that nothing was there.
+#[tokio::test]
+async fn a_name_that_is_taken_after_the_look_keeps_what_it_has() {
+    let bench = Bench::of(MIB).await;
+    let first = bench
+        .store
+        .put(&workflow(), 0, bench.checked(0).await)
+        .await;
+    let first = first.unwrap();
+    let key = first.uri.strip_prefix("s3://media/").unwrap();
+    std::fs::write(bench.s3.object(key), b"what another attempt has put").unwrap();
+    bench.s3.fault("HeadObject", Some(Fault::Missing));
+
+    let second = bench
+        .store
+        .put(&workflow(), 0, bench.checked(0).await)
+        .await;
+
+    assert_eq!(second.unwrap_err().to_string(), "the name is taken");
+    assert_eq!(bench.s3.seen("PutObject"), 2);
+    let kept = std::fs::read(bench.s3.object(key)).unwrap();
+    assert_eq!(kept, b"what another attempt has put");
 }

@@ -25,6 +25,8 @@ const SECRET: &str = "test-secret";
 pub(crate) enum Fault {
     /// Says that the keys do not allow it.
     Deny,
+    /// Says that there is no such object.
+    Missing,
     /// Takes it and never answers.
     Silence,
 }
@@ -159,6 +161,7 @@ impl S3Access for Check {
             let fault = self.0.faults.lock().unwrap().get(&operation).copied();
             match fault {
                 Some(Fault::Deny) => Err(denied()),
+                Some(Fault::Missing) => Err(S3Error::new(S3ErrorCode::NoSuchKey)),
                 Some(Fault::Silence) => std::future::pending().await,
                 None => Ok(()),
             }
