@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, Said, ask, beginning, is_policy, judge};
+use super::answer::{Answer, Said, ask, ask_priced, beginning, is_policy, judge};
 use super::input::{merge, model};
-use super::{Error, NotCurrent, Poll, Provider, Submission, unanswered};
+use super::{Error, NotCurrent, Poll, Provider, Submission};
 use crate::domain::{ErrorCode, EventError, ProviderName, Spec, WorkflowId};
 use crate::storage::Source;
 use crate::temporal::steps::Job;
@@ -79,8 +79,8 @@ pub(super) async fn submit(
             json!({"input": input}),
         ),
     };
-    let request = provider.submitting(workflow, url, body.to_string().into_bytes(), go);
-    match request.send().await {
+    let sending = provider.submitting(workflow, url, body.to_string().into_bytes(), go);
+    match sending.send().await {
         Ok(response) => {
             let taken = |answer: &Answer| {
                 let prediction = serde_json::from_slice(&answer.body)?;
@@ -88,7 +88,7 @@ pub(super) async fn submit(
             };
             judge(response, taken, said).await
         }
-        Err(error) => unanswered(&error),
+        Err(known) => known,
     }
 }
 
@@ -96,7 +96,7 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
     let url = provider
         .own(&job.status_url)
         .unwrap_or_else(|| provider.at(&format!("v1/predictions/{}", job.id)));
-    let prediction: Prediction = ask(provider.get(url)).await?;
+    let (prediction, cost_usd): (Prediction, _) = ask_priced(provider.get(url)).await?;
     match prediction.status.as_str() {
         "starting" | "processing" | "queued" => Ok(running(&prediction, true)),
         "succeeded" => Ok(Poll::Succeeded {
@@ -104,7 +104,7 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
                 .into_iter()
                 .map(Source::Open)
                 .collect(),
-            cost_usd: None,
+            cost_usd,
         }),
         "failed" => {
             let said = text_of(&prediction.error);

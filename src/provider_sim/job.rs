@@ -131,6 +131,11 @@ impl Job {
         }
     }
 
+    /// Returns the price that its answers tell.
+    pub(super) fn price(&self) -> Option<&str> {
+        self.order.script.price.as_deref()
+    }
+
     /// Returns the addresses of its files, as they are given now.
     pub(super) fn files(&self, base: &str) -> Vec<String> {
         let given = self.progress.issues;

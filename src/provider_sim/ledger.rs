@@ -31,9 +31,20 @@ pub(super) struct Ledger {
 /// What one client id did.
 #[derive(Debug, Default)]
 struct Entry {
-    submits: usize,
+    /// When each submit came.
+    submits: Vec<Instant>,
     accepted: usize,
     jobs: BTreeSet<u64>,
+}
+
+impl Entry {
+    /// How long it was from each submit to the next.
+    fn pauses_ms(&self) -> Vec<u128> {
+        let pairs = self.submits.windows(2);
+        pairs
+            .filter_map(|pair| Some(pair.last()?.duration_since(*pair.first()?).as_millis()))
+            .collect()
+    }
 }
 
 /// Some jobs, newest first, and the cursors of the pages on either side.
@@ -61,8 +72,8 @@ impl Ledger {
     /// Notes a submit under `key`; returns how many there were before it.
     pub(super) fn arrive(&mut self, key: &str) -> usize {
         let entry = self.entry(key);
-        entry.submits += 1;
-        entry.submits - 1
+        entry.submits.push(Instant::now());
+        entry.submits.len() - 1
     }
 
     /// Takes `job` on.
@@ -120,11 +131,18 @@ impl Ledger {
                             "id": job.id,
                             "status": status(job.phase(now)),
                             "cancel_requests": job.progress.cancel_requests,
+                            "issues": job.progress.issues,
                             "kind": job.order.media.kind(),
                         })
                     })
                     .collect();
-                json!({"key": name, "submits": entry.submits, "accepted": entry.accepted, "jobs": jobs})
+                json!({
+                    "key": name,
+                    "submits": entry.submits.len(),
+                    "pauses_ms": entry.pauses_ms(),
+                    "accepted": entry.accepted,
+                    "jobs": jobs,
+                })
             })
             .collect();
         json!({ "entries": entries })

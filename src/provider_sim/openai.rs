@@ -23,7 +23,7 @@ use super::{
     line::Line,
     media,
     order::{Media, Order},
-    play::{self, Arrival, Words, base, client_id, misread, with_pause},
+    play::{self, Arrival, Words, base, client_id, misread, with_pause, with_price},
     script::{OutputFault, Refusal, Seconds},
     serve,
 };
@@ -115,7 +115,8 @@ async fn images(
         };
         let created = chrono::DateTime::<chrono::Utc>::from(job.created.0).timestamp();
         let answer = Json(json!({"created": created, "data": data}));
-        ([("x-request-id", format!("req_{}", job.id))], answer).into_response()
+        let id = [("x-request-id", format!("req_{}", job.id))];
+        with_price(job.price(), (id, answer).into_response())
     };
     play::submit(&shared, &line, arrival, Words { refuse, show }).await
 }
@@ -231,7 +232,10 @@ async fn read(
     };
     match job.read() {
         Some(fault) => misread(&line, fault, refuse),
-        None => Json(shown(job, Instant::now())).into_response(),
+        None => {
+            let answer = Json(shown(job, Instant::now())).into_response();
+            with_price(job.price(), answer)
+        }
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Script {
     pub(super) cancel: Vec<Refusal>,
     /// What is wrong with the files.
     pub(super) output: Option<OutputFault>,
+    /// The price that its answers tell, as a gateway before the real API would, word for word.
+    pub(super) price: Option<String>,
 }
 
 impl Script {
