@@ -30,7 +30,8 @@ struct Case {
     accepted: u64,
 }
 
-fn at(provider: ProviderName, mut request: Request) -> Request {
+/// The same request at that provider.
+pub(crate) fn at(provider: ProviderName, mut request: Request) -> Request {
     match &mut request.spec {
         Spec::Image(image) => image.provider = Some(provider),
         Spec::Video(video) => video.provider = Some(provider),
