@@ -37,14 +37,12 @@ struct Entry {
     jobs: BTreeSet<u64>,
 }
 
-impl Entry {
-    /// How long it was from each submit to the next.
-    fn pauses_ms(&self) -> Vec<u128> {
-        let pairs = self.submits.windows(2);
-        pairs
-            .filter_map(|pair| Some(pair.last()?.duration_since(*pair.first()?).as_millis()))
-            .collect()
-    }
+/// Returns how long it was from each time to the next.
+fn pauses_ms(times: &[Instant]) -> Vec<u128> {
+    let pairs = times.iter().zip(times.iter().skip(1));
+    pairs
+        .map(|(one, next)| next.duration_since(*one).as_millis())
+        .collect()
 }
 
 /// Some jobs, newest first, and the cursors of the pages on either side.
@@ -132,6 +130,7 @@ impl Ledger {
                             "status": status(job.phase(now)),
                             "cancel_requests": job.progress.cancel_requests,
                             "issues": job.progress.issues,
+                            "read_pauses_ms": pauses_ms(&job.progress.read_at),
                             "kind": job.order.media.kind(),
                         })
                     })
@@ -139,7 +138,7 @@ impl Ledger {
                 json!({
                     "key": name,
                     "submits": entry.submits.len(),
-                    "pauses_ms": entry.pauses_ms(),
+                    "pauses_ms": pauses_ms(&entry.submits),
                     "accepted": entry.accepted,
                     "jobs": jobs,
                 })

@@ -127,7 +127,7 @@ async fn files(order: &Order) -> Result<Vec<String>, String> {
     let making = tokio::task::spawn_blocking(move || {
         let mut files = Vec::new();
         for name in media::names(&order.media) {
-            let Some(made) = media::file(&order, &name) else {
+            let Some(made) = media::file_or_other(&order, &name) else {
                 continue;
             };
             let (_, mut bytes) = made.map_err(|error| error.to_string())?;
@@ -135,7 +135,13 @@ async fn files(order: &Order) -> Result<Vec<String>, String> {
                 Some(OutputFault::Html) => bytes = b"<html>Something went wrong</html>".to_vec(),
                 Some(OutputFault::Empty) => bytes.clear(),
                 Some(OutputFault::Huge) => bytes.resize(bytes.len() + HUGE, 0),
-                Some(OutputFault::Missing | OutputFault::Truncated | OutputFault::Expired)
+                Some(
+                    OutputFault::Missing
+                    | OutputFault::Truncated
+                    | OutputFault::Expired
+                    | OutputFault::OtherKind
+                    | OutputFault::Mislabelled,
+                )
                 | None => {}
             }
             files.push(BASE64.encode(bytes));

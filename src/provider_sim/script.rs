@@ -113,6 +113,10 @@ pub(super) enum OutputFault {
     Expired,
     /// Much longer than it should be.
     Huge,
+    /// A film where a picture was asked for, a picture where a film was.
+    OtherKind,
+    /// Good bytes, called plain text.
+    Mislabelled,
 }
 
 /// A status that turns a request down: 300 to 599.
