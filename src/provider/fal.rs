@@ -137,8 +137,8 @@ pub(super) async fn cancel(provider: &Provider, job: &Job) -> Result<(), Error> 
     let url = own(provider, &job.cancel_url)?;
     let request = provider.authorised(provider.clients.asking.put(url));
     match ask::<Value>(request).await {
-        // Completed, or gone: there is nothing to end.
-        Ok(_) | Err(Error::Status(400 | 404 | 410, _)) => Ok(()),
+        // Completed, or gone: there is nothing to end. What a yes says beside that is not needed.
+        Ok(_) | Err(Error::Unreadable(_) | Error::Status(400 | 404 | 410, _)) => Ok(()),
         Err(error) => Err(error),
     }
 }

@@ -30,6 +30,9 @@ struct Prediction {
     output: Value,
     #[serde(default)]
     error: Value,
+    /// Whether input and output were deleted, as they are after an hour.
+    #[serde(default)]
+    data_removed: bool,
     #[serde(default)]
     logs: Option<String>,
     #[serde(default)]
@@ -99,6 +102,11 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
     let (prediction, cost_usd): (Prediction, _) = ask_priced(provider.get(url)).await?;
     match prediction.status.as_str() {
         "starting" | "processing" | "queued" => Ok(running(&prediction, true)),
+        "succeeded" if prediction.data_removed => Ok(Poll::Failed(EventError::new(
+            ErrorCode::ResultUnavailable,
+            "the provider has deleted the outputs",
+            true,
+        ))),
         "succeeded" => Ok(Poll::Succeeded {
             outputs: outputs(&prediction.output)
                 .into_iter()
@@ -130,8 +138,8 @@ pub(super) async fn cancel(provider: &Provider, job: &Job) -> Result<(), Error> 
         .own(&job.cancel_url)
         .unwrap_or_else(|| provider.at(&format!("v1/predictions/{}/cancel", job.id)));
     match ask::<Value>(provider.authorised(provider.clients.asking.post(url))).await {
-        // Gone: there is nothing to end.
-        Ok(_) | Err(Error::Status(404 | 410, _)) => Ok(()),
+        // Gone: there is nothing to end. What a yes says beside that is not needed.
+        Ok(_) | Err(Error::Unreadable(_) | Error::Status(404 | 410, _)) => Ok(()),
         Err(error) => Err(error),
     }
 }

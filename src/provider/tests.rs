@@ -191,3 +191,60 @@ async fn a_job_goes_to_the_provider_that_has_it_and_its_key_goes_nowhere_else() 
     assert!(matches!(fal.poll(&job).await, Err(Error::Unreadable(_))));
     assert!(!format!("{:?}", fal.authorization()).contains('k'));
 }
+
+/// Answers one request with `answer`, and asks the provider of this name about its job there.
+async fn asked<T>(
+    name: ProviderName,
+    answer: &'static str,
+    ask: impl AsyncFnOnce(&Provider, &Job) -> T,
+) -> T {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let providers = providers(&base);
+    let job = Job {
+        provider: name,
+        kind: Kind::Image,
+        id: "j".to_owned(),
+        status_url: format!("{base}/status"),
+        result_url: format!("{base}/result"),
+        cancel_url: format!("{base}/cancel"),
+    };
+    let answering = async {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        read_until(&mut socket, b"\r\n\r\n").await;
+        let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length:";
+        let answer = format!("{head} {}\r\n\r\n{answer}", answer.len());
+        socket.write_all(answer.as_bytes()).await.unwrap();
+    };
+    let (told, ()) = tokio::join!(ask(providers.that_has(&job), &job), answering);
+    told
+}
+
+#[tokio::test]
+async fn a_cancel_is_done_whatever_its_answer_says() {
+    for name in [ProviderName::Replicate, ProviderName::Fal] {
+        for answer in ["", "gone"] {
+            let done = asked(name, answer, async |provider, job| {
+                provider.cancel(job).await
+            })
+            .await;
+
+            assert!(done.is_ok(), "{done:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn outputs_that_replicate_has_deleted_are_not_available() {
+    let answer = r#"{"id": "j", "status": "succeeded", "data_removed": true, "output": null}"#;
+
+    let told = asked(ProviderName::Replicate, answer, async |provider, job| {
+        provider.poll(job).await
+    })
+    .await;
+
+    let Ok(Poll::Failed(error)) = told else {
+        panic!("{told:?}")
+    };
+    assert_eq!(error.code, ErrorCode::ResultUnavailable);
+}
