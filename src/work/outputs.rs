@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Work, now};
+use super::{Work, now, priced};
 use crate::domain::{ErrorCode, EventError, Generated, Kind, Output, Spec};
 use crate::provider::Made;
 use crate::storage::{DownloadError, Manifest, Source, temp_failed};
@@ -24,6 +24,8 @@ impl Work {
         made: Made,
         started_at: i64,
     ) -> Result<Generated, EventError> {
+        let provider = self.providers.of(spec);
+        priced(provider, made.cost_usd);
         let storing = self.store_patiently(handed, spec.kind(), &made.outputs);
         let outputs = match tokio::time::timeout(KEEP_TIME, storing).await {
             Ok(stored) => stored.map_err(|error| verdict(&error))?,
@@ -34,7 +36,7 @@ impl Work {
         };
         let result = Generated {
             outputs,
-            provider: self.providers.of(spec).name().as_str().to_owned(),
+            provider: provider.name().as_str().to_owned(),
             provider_job_id: made.id,
             elapsed_ms: now() - started_at,
             cost_usd: made.cost_usd,

@@ -27,6 +27,7 @@ mod dlq;
 mod doctor;
 mod endings;
 mod flow;
+mod money;
 mod path;
 mod poison;
 mod providers;

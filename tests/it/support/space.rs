@@ -347,7 +347,7 @@ impl Reader {
     }
 }
 
-async fn decode(registry: &Registry, record: &Record) -> Event {
+pub(crate) async fn decode(registry: &Registry, record: &Record) -> Event {
     let (id, datum) = avro::unframe(record.value.as_deref().unwrap()).unwrap();
     avro::read_event(&registry.schema(id).await.unwrap(), datum).unwrap()
 }
