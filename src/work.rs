@@ -124,6 +124,7 @@ impl Work {
                     let storing = self.store_all(&input.handed, input.job.kind, &outputs);
                     match in_grace(storing, cancelled.as_mut()).await? {
                         Ok(outputs) => {
+                            failpoint::hit("fetch.stored").await;
                             priced(provider, cost_usd);
                             return Ok(Fetched::Stored { outputs, cost_usd });
                         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Work, now, priced};
 use crate::domain::{ErrorCode, EventError, Generated, Kind, Output, Spec};
 use crate::provider::Made;
-use crate::storage::{DownloadError, Manifest, Source};
+use crate::storage::{DownloadError, Manifest, Source, temp_failed};
 use crate::telemetry::events::OutputStored;
 use crate::temporal::steps::Handed;
 
@@ -82,13 +82,21 @@ impl Work {
                 "the provider named no output".to_owned(),
             ));
         }
-        let folder = self.temp.attempt(&handed.workflow)?;
+        let folder = self
+            .temp
+            .attempt(&handed.workflow)
+            .inspect_err(temp_failed)?;
         let mut outputs = Vec::with_capacity(sources.len());
         for (index, source) in sources.iter().enumerate() {
             let checked = self
                 .downloader
                 .fetch(source, folder.path(), index, kind)
-                .await?;
+                .await
+                .inspect_err(|error| {
+                    if let DownloadError::Disk(error) = error {
+                        temp_failed(error);
+                    }
+                })?;
             let output = self.store.put(&handed.workflow, index, checked).await?;
             OutputStored {
                 bytes: u64::try_from(output.bytes).unwrap_or(0),
@@ -113,5 +121,9 @@ pub(super) fn verdict(error: &DownloadError) -> EventError {
         DownloadError::Invalid(_) => (ErrorCode::ResultInvalid, false),
         DownloadError::Disk(_) => (ErrorCode::StoreFailed, true),
     };
-    EventError::new(code, &error.to_string(), retryable)
+    let message = match error {
+        DownloadError::Disk(cause) => format!("{error}: {cause}"),
+        DownloadError::Unavailable(_) | DownloadError::Invalid(_) => error.to_string(),
+    };
+    EventError::new(code, &message, retryable)
 }

@@ -34,3 +34,4 @@ mod providers;
 mod records;
 mod replay;
 mod retry;
+mod storage;

@@ -8,6 +8,7 @@ pub(crate) mod ledger;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod receiver;
+pub(crate) mod s3;
 pub(crate) mod space;
 pub(crate) mod stories;
 pub(crate) mod trial;
