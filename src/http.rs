@@ -29,9 +29,40 @@ pub(crate) fn client() -> reqwest::ClientBuilder {
         .user_agent(concat!("genflow/", env!("CARGO_PKG_VERSION")))
 }
 
-/// Returns the pause that `Retry-After` asks for in seconds, at most ten minutes.
+/// No server's wish for a pause is kept for longer.
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+
+/// Returns the pause that `Retry-After` asks for, in seconds or by a date, at most ten minutes.
 pub(crate) fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
     let text = headers.get(reqwest::header::RETRY_AFTER)?.to_str().ok()?;
-    let seconds: u64 = text.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds.min(600)))
+    pause(text.trim(), std::time::SystemTime::now())
+}
+
+fn pause(text: &str, now: std::time::SystemTime) -> Option<Duration> {
+    let asked = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let date = chrono::DateTime::parse_from_rfc2822(text).ok()?;
+            let date = std::time::SystemTime::from(date);
+            date.duration_since(now).unwrap_or_default()
+        }
+    };
+    Some(asked.min(LONGEST_PAUSE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_asked_for_in_seconds_or_by_a_date() {
+        let now = std::time::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let seconds = |text| pause(text, now).map(|pause| pause.as_secs());
+
+        assert_eq!(seconds("7"), Some(7));
+        assert_eq!(seconds("86400"), Some(600));
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:50:37 GMT"), Some(60));
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0));
+        assert_eq!(seconds("later"), None);
+    }
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, Said, ask, beginning, is_policy, judge};
+use super::answer::{Answer, Said, beginning, is_policy, judge, look};
 use super::input::{merge, model, styled};
 use super::{Error, Made, NotCurrent, Poll, Provider, Submission, unanswered};
 use crate::domain::{ErrorCode, EventError, ImageSpec, ProviderName, Spec, VideoSpec, WorkflowId};
@@ -100,7 +100,7 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
     let url = provider
         .own(&job.status_url)
         .unwrap_or_else(|| at(provider, &format!("videos/{}", job.id)));
-    let video: Video = ask(provider.get(&url)).await?;
+    let (video, after): (Video, _) = look(provider.get(&url)).await?;
     match video.status.as_str() {
         "completed" => {
             let content = Url::parse(&format!("{url}/content"))
@@ -118,6 +118,7 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
                 .filter(|percent| (0.0..=100.0).contains(percent))
                 .map(|percent| percent as i32),
             known: matches!(stage, "queued" | "in_progress"),
+            after,
         }),
     }
 }

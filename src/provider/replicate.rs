@@ -3,12 +3,14 @@
 //! Replicate knows no idempotency key; our id goes along in the input as `genflow_id`, by which the list of
 //! predictions finds it again (<https://replicate.com/docs/reference/http>).
 
+use std::time::Duration;
+
 use chrono::DateTime;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, Said, ask, beginning, is_policy, judge};
+use super::answer::{Answer, Said, ask, beginning, is_policy, judge, look};
 use super::input::{merge, model};
 use super::{Error, NotCurrent, Poll, Provider, Submission, unanswered};
 use crate::domain::{ErrorCode, EventError, ProviderName, Spec, WorkflowId};
@@ -96,9 +98,9 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
     let url = provider
         .own(&job.status_url)
         .unwrap_or_else(|| provider.at(&format!("v1/predictions/{}", job.id)));
-    let prediction: Prediction = ask(provider.get(url)).await?;
+    let (prediction, after): (Prediction, _) = look(provider.get(url)).await?;
     match prediction.status.as_str() {
-        "starting" | "processing" | "queued" => Ok(running(&prediction, true)),
+        "starting" | "processing" | "queued" => Ok(running(&prediction, true, after)),
         "succeeded" => Ok(Poll::Succeeded {
             outputs: outputs(&prediction.output)
                 .into_iter()
@@ -121,7 +123,7 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
             true,
         ))),
         // A state of a later version of the API: go on looking rather than lose what was paid for.
-        _ => Ok(running(&prediction, false)),
+        _ => Ok(running(&prediction, false, after)),
     }
 }
 
@@ -216,11 +218,12 @@ fn job(provider: &Provider, prediction: &Prediction) -> Job {
     }
 }
 
-fn running(prediction: &Prediction, known: bool) -> Poll {
+fn running(prediction: &Prediction, known: bool, after: Option<Duration>) -> Poll {
     Poll::Running {
         stage: prediction.status.clone(),
         percent: percent(prediction.logs.as_deref().unwrap_or_default()),
         known,
+        after,
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    time::Instant,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::{Value, json};
@@ -120,6 +120,8 @@ impl Ledger {
                             "id": job.id,
                             "status": status(job.phase(now)),
                             "cancel_requests": job.progress.cancel_requests,
+                            "reads": job.progress.reads,
+                            "accepted_at": millis(job.created.0),
                             "kind": job.order.media.kind(),
                         })
                     })
@@ -163,6 +165,12 @@ impl Ledger {
     }
 }
 
+/// Returns a moment in milliseconds since the epoch.
+fn millis(at: SystemTime) -> u64 {
+    let gone = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(gone.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Returns the word for `phase`.
 pub(super) fn status(phase: Phase) -> &'static str {
     match phase {
@@ -176,7 +184,7 @@ pub(super) fn status(phase: Phase) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
 
     use super::{
         super::{job::Progress, order::Order},

@@ -23,8 +23,8 @@ use super::{
     line::Line,
     media,
     order::{Media, Order},
-    play::{self, Arrival, Words, base, client_id, misread, with_pause},
-    script::{OutputFault, Refusal, Seconds},
+    play::{self, Arrival, Words, base, client_id, hinted, misread, with_pause},
+    script::{OutputFault, Reason, Refusal, Seconds},
     serve,
 };
 
@@ -117,7 +117,17 @@ async fn images(
         let answer = Json(json!({"created": created, "data": data}));
         ([("x-request-id", format!("req_{}", job.id))], answer).into_response()
     };
-    play::submit(&shared, &line, arrival, Words { refuse, show }).await
+    play::submit(
+        &shared,
+        &line,
+        arrival,
+        Words {
+            refuse,
+            explain,
+            show,
+        },
+    )
+    .await
 }
 
 /// Returns the pictures as base64, or what the script has in their place.
@@ -155,7 +165,17 @@ async fn videos(
         Err(refused) => return *refused,
     };
     let show = |job: &Job| Json(shown(job, job.created.1)).into_response();
-    play::submit(&shared, &line, arrival, Words { refuse, show }).await
+    play::submit(
+        &shared,
+        &line,
+        arrival,
+        Words {
+            refuse,
+            explain,
+            show,
+        },
+    )
+    .await
 }
 
 /// Notes a submit and reads it; tells too whether addresses are wanted instead of bytes.
@@ -231,7 +251,10 @@ async fn read(
     };
     match job.read() {
         Some(fault) => misread(&line, fault, refuse),
-        None => Json(shown(job, Instant::now())).into_response(),
+        None => {
+            let now = Instant::now();
+            hinted(job, now, Json(shown(job, now)).into_response())
+        }
     }
 }
 
@@ -284,6 +307,10 @@ fn shown(job: &Job, now: Instant) -> Value {
         "size": size,
         "error": error.map(|text| json!({"code": "video_generation_failed", "message": text})),
     })
+}
+
+fn explain(reason: &Reason) -> Response {
+    problem(reason.status.0, &reason.code, &reason.text)
 }
 
 fn refuse(Refusal(status): Refusal) -> Response {

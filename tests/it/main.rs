@@ -29,6 +29,7 @@ mod endings;
 mod flow;
 mod path;
 mod poison;
+mod policies;
 mod providers;
 mod records;
 mod replay;
