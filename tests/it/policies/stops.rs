@@ -14,9 +14,9 @@ async fn attempts(space: &Space, request: &Request) -> u64 {
     let history = history.to_json().await.unwrap();
     let history: Value = serde_json::from_slice(history.as_ref()).unwrap();
     let events = history["events"].as_array().unwrap();
-    let numbers = events
-        .iter()
-        .filter_map(|event| event["activityTaskStartedEventAttributes"]["attempt"].as_u64());
+    let numbers = events.iter().filter_map(|event| {
+        event["attributes"]["ActivityTaskStartedEventAttributes"]["attempt"].as_u64()
+    });
     numbers.max().unwrap()
 }
 
