@@ -204,7 +204,7 @@ async fn serve(order: order::Order, name: String, given: usize) -> Response {
     };
     match fault {
         None => match slow {
-            Some(time) => slowly(kind, bytes, time.0),
+            Some(time) => slowly(kind, &bytes, time.0),
             None => ([(header::CONTENT_TYPE, kind)], bytes).into_response(),
         },
         Some(OutputFault::Expired) if given > 1 => {
@@ -225,7 +225,7 @@ async fn serve(order: order::Order, name: String, given: usize) -> Response {
 }
 
 /// Sends `bytes` in pieces that come over that time.
-fn slowly(kind: &'static str, bytes: Vec<u8>, time: Duration) -> Response {
+fn slowly(kind: &'static str, bytes: &[u8], time: Duration) -> Response {
     let pieces: Vec<_> = bytes
         .chunks(bytes.len().div_ceil(PIECES).max(1))
         .map(<[u8]>::to_vec)

@@ -98,17 +98,17 @@ impl Activities {
         input: Closed,
     ) -> Result<BatchRemains, ActivityError> {
         let client = ctx.client();
-        let reading = async { Ok(remains::batch::read(&client, &input).await?) };
+        let reading = Box::pin(async { Ok(remains::batch::read(&client, &input).await?) });
         alive(&ctx, reading).await
     }
 }
 
 /// Does the work and lets the server know all the while that this worker lives.
-pub(super) async fn alive<T>(
+pub(super) fn alive<T>(
     ctx: &ActivityContext,
     work: impl Future<Output = Result<T, Aborted>>,
-) -> Result<T, ActivityError> {
-    telling(ctx, || (), work).await
+) -> impl Future<Output = Result<T, ActivityError>> {
+    telling(ctx, || (), work)
 }
 
 /// The same, and what the next attempt shall find, should there be one.
