@@ -17,6 +17,9 @@ use crate::support::{Space, eventually};
 use ErrorCode::{ContentPolicy, InvalidRequest, ProviderAuth, ProviderQuota};
 use ProviderName::{Fal, OpenAi, Replicate};
 
+/// Makes a request of that name.
+type Make = fn(&str) -> Request;
+
 fn code(events: &[Event]) -> ErrorCode {
     events.last().unwrap().error.as_ref().unwrap().code
 }
@@ -52,7 +55,7 @@ async fn what_cannot_succeed_is_sent_once_whoever_is_asked() {
     let _all = space.start(&["all"]);
     let refusal = |status: u16, code: &str, text: &str| json!({"submit": [{"status": status, "code": code, "text": text}]});
     let bad_key = json!({"submit": [401]});
-    let making: [(ProviderName, fn(&str) -> Request); 5] = [
+    let making: [(ProviderName, Make); 5] = [
         (Replicate, image),
         (Replicate, video),
         (OpenAi, image),
@@ -256,7 +259,6 @@ async fn the_time_before_the_first_send_is_told_apart_from_the_time_after() {
     .await;
     assert!(sent.submitted_at.unwrap() >= sent.started_at);
     space.cancel(request.id.as_str()).await;
-    space.start(&["intake"]);
     space.story(request.id.as_str()).await;
     drop(worker);
 }
