@@ -5,6 +5,9 @@ use std::time::Duration;
 
 static TLS: Once = Once::new();
 
+/// No pause that is asked for is kept longer.
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+
 /// Chooses the TLS provider of this process; every client needs it made before it, those of libraries too.
 pub(crate) fn choose_tls() {
     TLS.call_once(|| {
@@ -29,40 +32,49 @@ pub(crate) fn client() -> reqwest::ClientBuilder {
         .user_agent(concat!("genflow/", env!("CARGO_PKG_VERSION")))
 }
 
-/// No server's wish for a pause is kept for longer.
-pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(600);
-
-/// Returns the pause that `Retry-After` asks for, in seconds or by a date, at most ten minutes.
+/// Returns the pause that `Retry-After` asks for, in seconds or until a date, at most ten minutes.
 pub(crate) fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
-    let text = headers.get(reqwest::header::RETRY_AFTER)?.to_str().ok()?;
-    pause(text.trim(), std::time::SystemTime::now())
+    let text = headers
+        .get(reqwest::header::RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim();
+    let pause = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => until(text)?,
+    };
+    Some(pause.min(LONGEST_PAUSE))
 }
 
-fn pause(text: &str, now: std::time::SystemTime) -> Option<Duration> {
-    let asked = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let date = chrono::DateTime::parse_from_rfc2822(text).ok()?;
-            let date = std::time::SystemTime::from(date);
-            date.duration_since(now).unwrap_or_default()
-        }
-    };
-    Some(asked.min(LONGEST_PAUSE))
+fn until(date: &str) -> Option<Duration> {
+    let at = chrono::DateTime::parse_from_rfc2822(date).ok()?;
+    let left = at.signed_duration_since(chrono::Utc::now());
+    Some(left.to_std().unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::{HeaderMap, RETRY_AFTER};
+
     use super::*;
 
-    #[test]
-    fn a_pause_is_asked_for_in_seconds_or_by_a_date() {
-        let now = std::time::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        let seconds = |text| pause(text, now).map(|pause| pause.as_secs());
+    fn asked(text: &str) -> Option<Duration> {
+        retry_after(&HeaderMap::from_iter([(
+            RETRY_AFTER,
+            text.parse().unwrap(),
+        )]))
+    }
 
-        assert_eq!(seconds("7"), Some(7));
-        assert_eq!(seconds("86400"), Some(600));
-        assert_eq!(seconds("Sun, 06 Nov 1994 08:50:37 GMT"), Some(60));
-        assert_eq!(seconds("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0));
-        assert_eq!(seconds("later"), None);
+    #[test]
+    fn a_pause_is_asked_for_in_seconds_or_until_a_date_and_has_an_end() {
+        let minute = (chrono::Utc::now() + Duration::from_secs(60)).to_rfc2822();
+
+        assert_eq!(asked("7"), Some(Duration::from_secs(7)));
+        assert_eq!(asked("86400"), Some(LONGEST_PAUSE));
+        let left = asked(&minute).unwrap();
+        assert!(left > Duration::from_secs(30) && left <= Duration::from_secs(60));
+        let past = "Sun, 06 Nov 1994 08:49:37 GMT";
+        assert_eq!(asked(past), Some(Duration::ZERO));
+        assert_eq!(asked("soon"), None);
     }
 }

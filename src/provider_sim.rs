@@ -191,7 +191,7 @@ async fn file(
 /// Serves a file; `given` counts its addresses from 1.
 async fn serve(order: order::Order, name: String, given: usize) -> Response {
     let (fault, slow) = (order.script.output, order.script.download);
-    let made = tokio::task::spawn_blocking(move || media::file(&order, &name)).await;
+    let made = tokio::task::spawn_blocking(move || media::file_or_other(&order, &name)).await;
     let (kind, bytes) = match made {
         Ok(Some(Ok(file))) => file,
         Ok(None) => return replicate::not_found(),
@@ -203,10 +203,13 @@ async fn serve(order: order::Order, name: String, given: usize) -> Response {
         }
     };
     match fault {
-        None => match slow {
+        None | Some(OutputFault::OtherKind) => match slow {
             Some(time) => slowly(kind, &bytes, time.0),
             None => ([(header::CONTENT_TYPE, kind)], bytes).into_response(),
         },
+        Some(OutputFault::Mislabelled) => {
+            ([(header::CONTENT_TYPE, "text/plain")], bytes).into_response()
+        }
         Some(OutputFault::Expired) if given > 1 => {
             ([(header::CONTENT_TYPE, kind)], bytes).into_response()
         }

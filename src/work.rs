@@ -18,7 +18,7 @@ use crate::failpoint;
 use crate::provider::{self, Provider, Providers};
 use crate::storage::temp::TempFolders;
 use crate::storage::{Downloader, Manifest, Store};
-use crate::telemetry::events::{ProviderCalled, RunEnded};
+use crate::telemetry::events::{ProviderCalled, ProviderCost, RunEnded};
 use crate::temporal::steps::{Finish, Handed, Leftover};
 
 /// What the steps work with.
@@ -199,6 +199,14 @@ pub(crate) async fn call<T>(
     }
     .emit();
     result
+}
+
+/// Counts what a generation costs, once for all looks at it, whether its outputs could be stored or not.
+fn priced(provider: &Provider, cost_usd: Option<f64>) {
+    if let Some(usd) = cost_usd {
+        let provider = provider.name();
+        ProviderCost { provider, usd }.emit();
+    }
 }
 
 fn tell(outcome: &Event, input: &Finish) {

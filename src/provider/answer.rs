@@ -26,6 +26,16 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
+/// What a look at a job brought.
+#[derive(Debug)]
+pub(super) struct Looked<T> {
+    pub(super) read: T,
+    /// How long the provider asks us to wait before the next one.
+    pub(super) after: Option<Duration>,
+    /// The price that it tells, in US dollars.
+    pub(super) cost_usd: Option<f64>,
+}
+
 /// What the body of an answer other than 2xx says.
 #[derive(Debug)]
 pub(super) struct Said {
@@ -77,20 +87,22 @@ pub(super) async fn whole(response: Response) -> Result<Answer, Broken> {
 
 /// Sends a request that may be sent again, and reads what its answer holds.
 pub(super) async fn ask<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Error> {
-    Ok(look(request).await?.0)
+    Ok(look(request).await?.read)
 }
 
-/// The same, and how long the provider asks us to wait before the next one.
-pub(super) async fn look<T: DeserializeOwned>(
-    request: RequestBuilder,
-) -> Result<(T, Option<Duration>), Error> {
+/// The same, and what stands beside it.
+pub(super) async fn look<T: DeserializeOwned>(request: RequestBuilder) -> Result<Looked<T>, Error> {
     let answer = whole(request.send().await.map_err(Error::Unreachable)?).await?;
     if !answer.status.is_success() {
         return Err(Error::Status(answer.status.as_u16(), answer.after));
     }
-    let read = serde_json::from_slice(&answer.body);
-    let read = read.map_err(|error| Error::Unreadable(error.to_string()))?;
-    Ok((read, answer.after.or_else(|| poll_after(&answer.headers))))
+    let read = serde_json::from_slice(&answer.body)
+        .map_err(|error| Error::Unreadable(error.to_string()))?;
+    Ok(Looked {
+        read,
+        after: answer.after.or_else(|| poll_after(&answer.headers)),
+        cost_usd: price(&answer.headers),
+    })
 }
 
 /// Returns the pause between polls that OpenAI's API gives in milliseconds, as its own client keeps it.
@@ -98,6 +110,16 @@ fn poll_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("openai-poll-after-ms")?.to_str().ok()?;
     let pause = Duration::from_millis(text.trim().parse().ok()?);
     Some(pause.min(LONGEST_PAUSE))
+}
+
+/// Returns what an answer says that its job costs, in US dollars.
+///
+/// None of the providers tells that; a gateway between us and them may, by the header that LiteLLM made known
+/// (<https://docs.litellm.ai/docs/proxy/response_headers>).
+pub(super) fn price(headers: &HeaderMap) -> Option<f64> {
+    let text = headers.get("x-litellm-response-cost")?.to_str().ok()?;
+    let usd: f64 = text.trim().parse().ok()?;
+    (usd.is_finite() && usd >= 0.0).then_some(usd)
 }
 
 /// Says what a submit's answer means: `taken` reads a 2xx, `said` the words of any other.
@@ -211,6 +233,24 @@ mod tests {
         ] {
             assert_eq!(judged(status, None), (outcome, code), "{status}");
         }
+    }
+
+    #[test]
+    fn a_price_is_a_number_of_dollars_or_none() {
+        let told = |text: &'static str| {
+            let value = reqwest::header::HeaderValue::from_static(text);
+            price(&HeaderMap::from_iter([(
+                reqwest::header::HeaderName::from_static("x-litellm-response-cost"),
+                value,
+            )]))
+        };
+
+        assert_eq!(told("0.0425"), Some(0.0425));
+        assert_eq!(told("1e-05"), Some(0.00001));
+        for none in ["None", "", "-1", "NaN", "inf"] {
+            assert_eq!(told(none), None, "{none}");
+        }
+        assert_eq!(price(&HeaderMap::new()), None);
     }
 
     #[test]

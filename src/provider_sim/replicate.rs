@@ -29,7 +29,7 @@ use super::{
     ledger::status,
     line::Line,
     order::{Media, Order},
-    play::{self, Arrival, Words, base, client_id, hinted, misread, with_pause},
+    play::{self, Arrival, Words, base, client_id, hinted, misread, with_pause, with_price},
     script::{Reason, Refusal},
 };
 
@@ -164,8 +164,9 @@ async fn read(
         None => {
             let now = Instant::now();
             job.issue(now);
-            let shown = Json(prediction(job, now, &base(&shared, &headers)));
-            hinted(job, now, shown.into_response())
+            let shown = prediction(job, now, &base(&shared, &headers));
+            let answer = hinted(job, now, Json(shown).into_response());
+            with_price(job.price(), answer)
         }
     }
 }

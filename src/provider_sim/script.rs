@@ -36,6 +36,8 @@ pub(super) struct Script {
     pub(super) download: Option<Seconds>,
     /// The pause in seconds that a read of the running job asks for, by `Retry-After`.
     pub(super) hint: Option<u32>,
+    /// The price that its answers tell, as a gateway before the real API would, word for word.
+    pub(super) price: Option<String>,
 }
 
 impl Script {
@@ -128,6 +130,10 @@ pub(super) enum OutputFault {
     Expired,
     /// Much longer than it should be.
     Huge,
+    /// A film where a picture was asked for, a picture where a film was.
+    OtherKind,
+    /// Good bytes, called plain text.
+    Mislabelled,
 }
 
 /// A status that turns a request down: 300 to 599.

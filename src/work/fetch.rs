@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::outputs::verdict;
-use super::{Aborted, Work, call, now};
+use super::{Aborted, Work, call, now, priced};
 use crate::domain::{ErrorCode, EventError, Progress};
 use crate::failpoint;
 use crate::provider::{self, Poll};
@@ -91,12 +91,17 @@ impl Work {
                     failpoint::hit("fetch.storing").await;
                     let storing = self.store_all(&input.handed, input.job.kind, &outputs);
                     match self.in_grace(storing, cancelled.as_mut()).await? {
-                        Ok(outputs) => return Ok(Fetched::Stored { outputs, cost_usd }),
+                        Ok(outputs) => {
+                            failpoint::hit("fetch.stored").await;
+                            priced(provider, cost_usd);
+                            return Ok(Fetched::Stored { outputs, cost_usd });
+                        }
                         Err(error) => {
                             let failed = tally.count(|failures| failures.stores += 1).stores;
                             if failed >= self.settings.stores.most
                                 || matches!(error, DownloadError::Invalid(_))
                             {
+                                priced(provider, cost_usd);
                                 return Ok(Fetched::Failed(verdict(&error)));
                             }
                             tracing::warn!(workflow = %input.handed.workflow, %error, failed, "output not stored");
