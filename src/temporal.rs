@@ -7,6 +7,7 @@ pub mod client;
 pub mod compact;
 pub mod labels;
 mod outcome;
+pub mod queues;
 mod remains;
 pub mod retries;
 pub mod slots;

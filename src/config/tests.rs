@@ -36,6 +36,8 @@ fn all_faults_are_told_at_once_a_line_each() {
         ("USE_JSON_LOGGING", "maybe"),
         ("TOPIC_EVENTS", "a b"),
         ("SUBMIT_AMBIGUOUS", "hope"),
+        ("FAL_RATE_LIMIT", "0"),
+        ("STORE_GRACE", "2m"),
     ])
     .unwrap_err();
 
@@ -44,12 +46,14 @@ fn all_faults_are_told_at_once_a_line_each() {
     assert_eq!(
         named,
         [
+            "FAL_RATE_LIMIT",
             "HTTP_ADDR",
             "INTAKE_CONCURRENCY",
             "KAFKA_BROKERS",
             "NOTIFY_KEYS",
             "RETRY_BACKOFF",
             "SHUTDOWN_GRACE",
+            "STORE_GRACE",
             "SUBMIT_AMBIGUOUS",
             "TEMPORAL_HOST",
             "TOPIC_EVENTS",
@@ -64,6 +68,29 @@ fn all_faults_are_told_at_once_a_line_each() {
             .to_string()
             .contains("KAFKA_BROKERS: is \"nowhere\", want host:port[,host:port]")
     );
+}
+
+#[test]
+fn a_step_without_pauses_of_its_own_has_those_of_all() {
+    let config = load(&[
+        ("RETRY_BACKOFF", "3s"),
+        ("RETRY_BACKOFF_MAX", "30s"),
+        ("STORE_BACKOFF", "5s"),
+        ("SUBMIT_BACKOFF_MAX", "9s"),
+        ("FETCH_MAX_ATTEMPTS", "7"),
+    ])
+    .unwrap();
+
+    let (worker, steps) = (&config.worker, config.intake.steps);
+    let pauses = |first, most| Pauses {
+        first: Duration::from_secs(first),
+        most: Duration::from_secs(most),
+    };
+    assert_eq!(worker.stores.pauses, pauses(5, 30));
+    assert_eq!((worker.looks.most, worker.looks.pauses), (7, pauses(3, 30)));
+    assert_eq!(steps.submit, Some(pauses(3, 9).into()));
+    assert_eq!(steps.fetch, Some(pauses(3, 30).into()));
+    assert_eq!(steps.backoff(), pauses(3, 30).into());
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub(super) struct Progress {
     /// The job's age when it was canceled.
     canceled: Option<Duration>,
     pub(super) cancel_requests: usize,
-    reads: usize,
+    pub(super) reads: usize,
     /// When the first reads came.
     pub(super) read_at: Vec<Instant>,
     /// How often the addresses of its files were given, or its file was asked for where there is no other address.

@@ -91,6 +91,15 @@ pub struct ProviderStateUnknown<'a> {
     pub state: &'a str,
 }
 
+/// A run's job was sent to its provider for the first time.
+#[derive(Debug)]
+pub struct RunBegan {
+    /// What is made; a label.
+    pub kind: Kind,
+    /// Since the run started: the time it waited for a worker, and for its turn at the provider.
+    pub waited: Duration,
+}
+
 /// A run has its outcome, and the world was told.
 #[derive(Debug)]
 pub struct RunEnded<'a> {
@@ -102,6 +111,8 @@ pub struct RunEnded<'a> {
     pub outcome: EventType,
     /// Since the run started.
     pub elapsed: Duration,
+    /// Since its job was first sent to the provider, if it was taken.
+    pub worked: Option<Duration>,
 }
 
 /// A run that was closed from outside gets its outcome.
@@ -264,6 +275,16 @@ impl ProviderStateUnknown<'_> {
     }
 }
 
+impl RunBegan {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        let Self { kind, waited } = self;
+        let kind = kind.as_str();
+        debug!(kind, ?waited, "run began");
+        histogram!(catalogue::RUN_WAIT_SECONDS, "kind" => kind).record(waited);
+    }
+}
+
 impl RunEnded<'_> {
     /// Logs and counts it.
     pub fn emit(self) {
@@ -272,11 +293,16 @@ impl RunEnded<'_> {
             kind,
             outcome,
             elapsed,
+            worked,
         } = self;
         let kind = kind.as_str();
         let outcome = outcome.as_str();
         debug!(%request_id, kind, outcome, ?elapsed, "run ended");
         histogram!(catalogue::RUN_SECONDS, "kind" => kind, "outcome" => outcome).record(elapsed);
+        if let Some(worked) = worked {
+            histogram!(catalogue::RUN_WORK_SECONDS, "kind" => kind, "outcome" => outcome)
+                .record(worked);
+        }
     }
 }
 

@@ -62,11 +62,12 @@ impl Work {
         loop {
             match self.store_all(handed, kind, sources).await {
                 Err(DownloadError::Unavailable(_) | DownloadError::Disk(_))
-                    if tries < self.settings.store_attempts => {}
+                    if tries < self.settings.stores.most => {}
                 ended => return ended,
             }
+            let pause = self.settings.stores.pauses.after(tries, rand::random());
             tries += 1;
-            tokio::time::sleep(self.settings.poll_interval).await;
+            tokio::time::sleep(pause).await;
         }
     }
 

@@ -30,6 +30,7 @@ mod flow;
 mod money;
 mod path;
 mod poison;
+mod policies;
 mod providers;
 mod records;
 mod replay;
