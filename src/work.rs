@@ -127,7 +127,10 @@ impl Work {
                         Err(error) => {
                             failed_stores += 1;
                             if failed_stores >= self.settings.store_attempts
-                                || matches!(error, DownloadError::Invalid(_))
+                                || matches!(
+                                    error,
+                                    DownloadError::Invalid(_) | DownloadError::Refused(_)
+                                )
                             {
                                 return Ok(Fetched::Failed(verdict(&error)));
                             }

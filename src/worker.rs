@@ -49,8 +49,7 @@ pub async fn run(
             .await
             .context("RESULTS_DIR cannot be used")?,
         temp: TempFolders::open(&settings.temp_dir).context("TEMP_DIR cannot be used")?,
-        downloader: Downloader::new(settings.max_output_bytes)
-            .context("no HTTP client for downloads")?,
+        downloader: Downloader::new(settings).context("downloads")?,
         settings: settings.clone(),
     });
     let runtime =

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::egress::{self, Egress, Names};
 use super::provider::{self, Named, Provider};
 use super::vars::Vars;
 
@@ -27,6 +28,8 @@ pub struct Worker {
     pub poll_interval: Duration,
     /// Largest output that is stored, in bytes.
     pub max_output_bytes: u64,
+    /// What an output's address may be; the providers' own are always allowed.
+    pub egress: Egress,
     /// How often an output is downloaded and stored before the run fails.
     pub store_attempts: u32,
     /// Activities of `submit` and `finish` at once.
@@ -50,6 +53,14 @@ pub(super) fn read(vars: &mut Vars<'_>, mocked: bool) -> Worker {
             == "resubmit",
         poll_interval: vars.duration("FETCH_POLL_INTERVAL", "2s"),
         max_output_bytes: vars.number("MAX_OUTPUT_BYTES", 2 * 1024 * 1024 * 1024, 1..=u64::MAX),
+        egress: egress::read(
+            vars,
+            &Names {
+                allow_private: "DOWNLOAD_ALLOW_PRIVATE",
+                allow_http: "DOWNLOAD_ALLOW_HTTP",
+                ports: "DOWNLOAD_PORTS",
+            },
+        ),
         store_attempts: vars.number("STORE_MAX_ATTEMPTS", 5, 1..=100) as u32,
         activity_slots: vars.number("WORKER_ACTIVITY_SLOTS", 100, 1..=100_000) as usize,
         fetch_slots: vars.number("WORKER_FETCH_SLOTS", 2000, 1..=100_000) as usize,
