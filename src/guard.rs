@@ -132,7 +132,7 @@ impl Guard {
         if self.rules.allow_private {
             return Ok(&self.open);
         }
-        address::check(url.host())?;
+        address::check(url)?;
         Ok(&self.guarded)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use url::Host;
+use url::{Host, Url};
 
 use super::Refused;
 
@@ -10,8 +10,8 @@ use super::Refused;
 const LOCAL: [&str; 4] = [".localhost", ".local", ".internal", ".home.arpa"];
 
 /// Checks the host of a URL as far as it can be without asking a name server.
-pub(super) fn check(host: Option<Host<&str>>) -> Result<(), Refused> {
-    match host {
+pub(super) fn check(url: &Url) -> Result<(), Refused> {
+    match url.host() {
         None => Err(Refused::Name),
         Some(Host::Domain(name)) if is_local(name) => Err(Refused::Name),
         Some(Host::Domain(_)) => Ok(()),

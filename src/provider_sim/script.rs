@@ -32,6 +32,8 @@ pub(super) struct Script {
     pub(super) cancel: Vec<Refusal>,
     /// What is wrong with the files.
     pub(super) output: Option<OutputFault>,
+    /// The address that is given for each of its files, instead of the simulator's own.
+    pub(super) output_at: Option<String>,
 }
 
 impl Script {

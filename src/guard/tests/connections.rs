@@ -29,7 +29,7 @@ impl Target {
                 let (mut client, _) = listener.accept().await.unwrap();
                 count.fetch_add(1, Ordering::SeqCst);
                 let mut request = [0; 4096];
-                client.read(&mut request).await.unwrap();
+                assert!(client.read(&mut request).await.unwrap() > 0);
                 let answer = b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
                 client.write_all(answer).await.unwrap();
             }

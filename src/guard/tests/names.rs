@@ -64,12 +64,11 @@ async fn serve(socket: UdpSocket, script: Vec<Answer>, asked: Arc<Mutex<Vec<Stri
         let (length, client) = socket.recv_from(&mut buffer).await.unwrap();
         let request = Message::from_vec(&buffer[..length]).unwrap();
         let query = request.queries[0].clone();
-        let nth = match query.query_type() {
-            RecordType::AAAA => &mut v6,
-            _ => {
-                asked.lock().unwrap().push(query.name().to_string());
-                &mut v4
-            }
+        let nth = if query.query_type() == RecordType::AAAA {
+            &mut v6
+        } else {
+            asked.lock().unwrap().push(query.name().to_string());
+            &mut v4
         };
         let answer = &script[(*nth).min(script.len() - 1)];
         *nth += 1;
