@@ -70,3 +70,67 @@ fn ports(vars: &mut Vars<'_>, name: &'static str, text: &str) -> Ports {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Config, Faults};
+    use super::*;
+
+    fn load(pairs: &[(&str, &str)]) -> Result<Config, Faults> {
+        let value = |name: &str| pairs.iter().find(|(key, _)| *key == name);
+        Config::load(|name| value(name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn what_is_not_set_follows_from_what_is() {
+        let only = |ports: &[u16]| Ports::Only(ports.to_vec());
+        for (set, private, http, ports) in [
+            (&[][..], false, false, only(&[443])),
+            (&[("ALLOW_HTTP", "true")], false, true, only(&[443, 80])),
+            (&[("PORTS", "443, 8443")], false, false, only(&[443, 8443])),
+            (&[("PORTS", "any")], false, false, Ports::Any),
+            (&[("ALLOW_PRIVATE", "true")], true, true, Ports::Any),
+            (
+                &[("ALLOW_PRIVATE", "true"), ("ALLOW_HTTP", "false")],
+                true,
+                false,
+                Ports::Any,
+            ),
+            (
+                &[("ALLOW_PRIVATE", "true"), ("PORTS", "9000")],
+                true,
+                true,
+                only(&[9000]),
+            ),
+        ] {
+            let expected = Egress {
+                allow_private: private,
+                allow_http: http,
+                ports,
+            };
+            let with = |prefix: &str| {
+                let full: Vec<_> = set
+                    .iter()
+                    .map(|(name, value)| (format!("{prefix}_{name}"), *value))
+                    .collect();
+                let pairs: Vec<_> = full.iter().map(|(name, value)| (&**name, *value)).collect();
+                load(&pairs).unwrap()
+            };
+
+            assert_eq!(with("WEBHOOK").notifier.egress, expected, "{set:?}");
+            assert_eq!(with("DOWNLOAD").worker.egress, expected, "{set:?}");
+            // One does not let the other.
+            let by_default = load(&[]).unwrap().worker.egress;
+            assert_eq!(with("WEBHOOK").worker.egress, by_default);
+        }
+    }
+
+    #[test]
+    fn ports_that_are_none_are_a_fault() {
+        for ports in ["0", "443,", "70000", "all", "443 80", "-1"] {
+            let faults = load(&[("WEBHOOK_PORTS", ports)]).unwrap_err();
+
+            assert_eq!(faults.0[0].variable, "WEBHOOK_PORTS", "{ports}");
+        }
+    }
+}
