@@ -34,6 +34,8 @@ pub(super) struct Script {
     pub(super) output: Option<OutputFault>,
     /// The address that is given for each of its files, instead of the simulator's own.
     pub(super) output_at: Option<String>,
+    /// The price that its answers tell, as a gateway before the real API would, word for word.
+    pub(super) price: Option<String>,
 }
 
 impl Script {
@@ -113,6 +115,10 @@ pub(super) enum OutputFault {
     Expired,
     /// Much longer than it should be.
     Huge,
+    /// A film where a picture was asked for, a picture where a film was.
+    OtherKind,
+    /// Good bytes, called plain text.
+    Mislabelled,
 }
 
 /// A status that turns a request down: 300 to 599.
