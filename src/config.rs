@@ -3,6 +3,7 @@
 //! `.env.example` is the manual of these variables; a test holds it and this file together. Later code trusts the
 //! values. A role that was not chosen does not ask for what only it needs.
 
+mod egress;
 mod intake;
 mod kafka;
 mod notifier;
@@ -17,6 +18,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::egress::{Egress, Ports};
 pub use self::intake::{Backoff, Intake, RateLimit, Steps};
 pub use self::kafka::{GroupProtocol, Kafka, Topics};
 pub use self::notifier::{Notifier, NotifyKey};

@@ -57,8 +57,7 @@ pub async fn run(
         providers: Providers::new(settings).context("no HTTP client for the providers")?,
         store: store.clone(),
         temp: TempFolders::open(&settings.temp_dir).context("TEMP_DIR cannot be used")?,
-        downloader: Downloader::new(settings.max_output_bytes)
-            .context("no HTTP client for downloads")?,
+        downloader: Downloader::new(settings).context("downloads")?,
         settings: settings.clone(),
         drain: Drain {
             stop: stop.clone(),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::egress::{self, Egress, Names};
 use super::provider::{self, Named, Provider, Rates};
 use super::retries::{Retries, Tries};
 use super::store::{self, S3};
@@ -35,6 +36,8 @@ pub struct Worker {
     pub max_output_bytes: u64,
     /// How often in a row a look at a job may fail.
     pub looks: Tries,
+    /// What an output's address may be; the providers' own are always allowed.
+    pub egress: Egress,
     /// How often an output is downloaded and stored before the run fails.
     pub stores: Tries,
     /// How long outputs that are being stored when the deadline falls, or a cancel comes, may take to be finished.
@@ -65,6 +68,14 @@ pub(super) fn read(vars: &mut Vars<'_>, mocked: bool, retries: &Retries) -> Work
         looks: retries.fetch,
         stores: retries.store,
         store_grace: store_grace(vars),
+        egress: egress::read(
+            vars,
+            &Names {
+                allow_private: "DOWNLOAD_ALLOW_PRIVATE",
+                allow_http: "DOWNLOAD_ALLOW_HTTP",
+                ports: "DOWNLOAD_PORTS",
+            },
+        ),
         activity_slots: vars.number("WORKER_ACTIVITY_SLOTS", 100, 1..=100_000) as usize,
         fetch_slots: vars.number("WORKER_FETCH_SLOTS", 2000, 1..=100_000) as usize,
         cached_workflows: vars.number("WORKER_CACHED_WORKFLOWS", 1000, 0..=1_000_000) as usize,

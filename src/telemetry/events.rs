@@ -157,6 +157,15 @@ pub struct NotificationRetried<'a> {
     pub tries: u32,
 }
 
+/// An address that somebody else gave was not called.
+#[derive(Debug)]
+pub struct CallRefused {
+    /// Who would have called it: `webhook`, `slack` or `download`; a label.
+    pub caller: &'static str,
+    /// What about it is not allowed; a label.
+    pub reason: &'static str,
+}
+
 /// A role began.
 #[derive(Debug)]
 pub struct RoleStarted {
@@ -364,6 +373,15 @@ impl NotificationRetried<'_> {
             warn!(channel, tries, error, "notification held");
         }
         counter!(catalogue::NOTIFICATION_RETRIES, "channel" => channel).increment(1);
+    }
+}
+
+impl CallRefused {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        let Self { caller, reason } = self;
+        debug!(caller, reason, "call refused");
+        counter!(catalogue::CALLS_REFUSED, "caller" => caller, "reason" => reason).increment(1);
     }
 }
 

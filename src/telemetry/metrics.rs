@@ -113,6 +113,8 @@ pub const TEMP_FOLDERS_SWEPT: &str = "genflow_temp_folders_swept_total";
 pub const NOTIFICATION_SECONDS: &str = "genflow_notification_seconds";
 /// Tries at a notification that ended in a pause before the next one.
 pub const NOTIFICATION_RETRIES: &str = "genflow_notification_retries_total";
+/// Addresses given by users or providers that were not called, by who would have and what is not allowed.
+pub const CALLS_REFUSED: &str = "genflow_calls_refused_total";
 /// 1 while a role is ready, else 0.
 pub const READY: &str = "genflow_ready";
 
@@ -267,6 +269,12 @@ pub const CATALOGUE: &[Metric] = &[
         kind: Counter,
         help: "Tries at a notification that ended in a pause before the next one.",
         labels: &["channel"],
+    },
+    Metric {
+        name: CALLS_REFUSED,
+        kind: Counter,
+        help: "Addresses given by users or providers that were not called, by who would have and what is not allowed.",
+        labels: &["caller", "reason"],
     },
     Metric {
         name: READY,

@@ -146,6 +146,11 @@ fn emit_all() {
         tries: 1,
     }
     .emit();
+    CallRefused {
+        caller: "webhook",
+        reason: "address",
+    }
+    .emit();
     RoleStarted { role: "intake" }.emit();
     RoleStopped { role: "intake" }.emit();
     ReadinessChanged {

@@ -25,6 +25,7 @@ mod dev;
 mod dev_faults;
 mod dlq;
 mod doctor;
+mod egress;
 mod endings;
 mod flow;
 mod money;
