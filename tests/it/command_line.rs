@@ -7,7 +7,11 @@ use serde_json::Value;
 use crate::support::{Space, eventually};
 
 /// Runs a command to its end; returns its exit code and what it printed.
-async fn run(space: &Space, arguments: &[&str], settings: &[(&str, &str)]) -> (i32, String) {
+pub(crate) async fn run(
+    space: &Space,
+    arguments: &[&str],
+    settings: &[(&str, &str)],
+) -> (i32, String) {
     let mut process = space.start_with(arguments, settings);
     let status = process.ended().await;
     (status.code().unwrap(), process.output())
