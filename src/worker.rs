@@ -3,15 +3,18 @@
 //! Two SDK workers in one process: workflows, `submit` and `finish` on the main queue, `fetch` on its own, so that
 //! thousands of long waits never hold up an ending. `Worker::run` is not `Send`: both run on the caller's task.
 
+mod memory;
+mod sizing;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use temporalio_sdk::runtime::RuntimeOptions;
-use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder};
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use tokio_util::sync::CancellationToken;
 
+use self::sizing::{Busy, Sizing, build, polled};
 use crate::config::Config;
 use crate::events::Publisher;
 use crate::provider::Providers;
@@ -26,8 +29,6 @@ use crate::temporal::workflows::end::End;
 use crate::temporal::workflows::generation::Generation;
 use crate::work::Work;
 
-/// A step of a workflow takes milliseconds; few at once are plenty.
-const WORKFLOW_SLOTS: usize = 100;
 /// A dead worker's workflows go to another after so long (contract, rule 6).
 const STICKY: Duration = Duration::from_secs(2);
 
@@ -57,10 +58,16 @@ pub async fn run(
         Runtime::from_current_tokio(RuntimeOptions::default()).context("the Temporal runtime")?;
     // Activities are told to stop somewhat before the process must be gone.
     let grace = config.grace.mul_f64(0.8);
+    let sizing = Sizing::new(settings)?;
+    let build = build(settings.build_id.as_deref());
 
     let queue = &config.temporal.task_queue;
     let main = WorkerOptions::new(queue.clone())
-        .tuner(tuner(settings.activity_slots))
+        .deployment_options(build.clone())
+        .tuner(sizing.tuner(settings.activity_slots))
+        .workflow_task_poller_behavior(polled(settings.workflow_pollers))
+        .activity_task_poller_behavior(polled(settings.activity_pollers))
+        .activity_inbound_interceptor(Busy("main"))
         .graceful_shutdown_period(grace)
         .sticky_queue_schedule_to_start_timeout(STICKY)
         .max_cached_workflows(settings.cached_workflows)
@@ -71,7 +78,10 @@ pub async fn run(
         .register_workflow::<End>()?
         .build();
     let fetch = WorkerOptions::new(fetch_queue(queue))
-        .tuner(tuner(settings.fetch_slots))
+        .deployment_options(build)
+        .tuner(sizing.tuner(settings.fetch_slots))
+        .activity_task_poller_behavior(polled(settings.fetch_pollers))
+        .activity_inbound_interceptor(Busy("fetch"))
         .graceful_shutdown_period(grace)
         .register_activities(Activities { work })
         .build();
@@ -91,18 +101,10 @@ pub async fn run(
         both
     };
     let sweeping = sweep::run(temporal, settings.sweep_interval, &stop);
-    let (both, (), ()) = tokio::join!(ended, stopping, sweeping);
+    let watching = memory::watch(&stop);
+    let (both, (), (), ()) = tokio::join!(ended, stopping, sweeping, watching);
     both.context("a worker ended")?;
     Ok(())
-}
-
-fn tuner(activities: usize) -> TunerHolder {
-    TunerHolder::builder()
-        .workflow_task_slot_supplier(FixedSizeSlotSupplier::new(WORKFLOW_SLOTS))
-        .activity_task_slot_supplier(FixedSizeSlotSupplier::new(activities))
-        .local_activity_task_slot_supplier(FixedSizeSlotSupplier::new(1))
-        .nexus_task_slot_supplier(FixedSizeSlotSupplier::new(1))
-        .build()
 }
 
 /// Returns the task queue of `fetch` that goes with a main queue.

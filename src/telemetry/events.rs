@@ -6,6 +6,7 @@
 
 mod consumer;
 mod redriven;
+mod worker;
 
 use std::error::Error;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tracing::{debug, info, warn};
 
 pub use self::consumer::*;
 pub use self::redriven::DeadLetterRedriven;
+pub use self::worker::*;
 use super::metrics as catalogue;
 use crate::domain::{Action, EventType, Kind, ProviderName, RecordPosition, RequestId};
 

@@ -97,6 +97,12 @@ pub const RUN_SECONDS: &str = "genflow_run_seconds";
 pub const RUNS_SWEPT: &str = "genflow_runs_swept_total";
 /// Bytes of outputs stored.
 pub const STORED_BYTES: &str = "genflow_stored_bytes_total";
+/// Activities that a worker runs, by task queue: main or fetch.
+pub const SLOTS_USED: &str = "genflow_worker_slots_used";
+/// Resident memory of a worker's process.
+pub const PROCESS_MEMORY: &str = "genflow_worker_process_memory_bytes";
+/// Memory in use by a worker's container, or by its machine; what MEMORY_LIMIT_BYTES is held against.
+pub const MEASURED_MEMORY: &str = "genflow_worker_measured_memory_bytes";
 /// Temp folders that a crash left and a start removed.
 pub const TEMP_FOLDERS_SWEPT: &str = "genflow_temp_folders_swept_total";
 /// Time from an event to the end of a notification of it, by channel and what came of it.
@@ -220,6 +226,24 @@ pub const CATALOGUE: &[Metric] = &[
         name: STORED_BYTES,
         kind: Counter,
         help: "Bytes of outputs stored.",
+        labels: &[],
+    },
+    Metric {
+        name: SLOTS_USED,
+        kind: Gauge,
+        help: "Activities that a worker runs, by task queue: main or fetch.",
+        labels: &["queue"],
+    },
+    Metric {
+        name: PROCESS_MEMORY,
+        kind: Gauge,
+        help: "Resident memory of a worker's process.",
+        labels: &[],
+    },
+    Metric {
+        name: MEASURED_MEMORY,
+        kind: Gauge,
+        help: "Memory in use by a worker's container, or by its machine; what MEMORY_LIMIT_BYTES is held against.",
         labels: &[],
     },
     Metric {

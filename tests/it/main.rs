@@ -34,4 +34,5 @@ mod providers;
 mod records;
 mod replay;
 mod retry;
+mod sizing;
 mod status;
