@@ -25,7 +25,7 @@ const NO_WORKER: &str = "no worker answered: this is what the server knows";
 /// The id is none, or Temporal does not answer.
 pub async fn show(config: &Config, id: &str, json: bool, out: &mut dyn Write) -> Result<u8, Error> {
     let (request, retry) = run_of(id)?;
-    let found = within(PATIENCE, &config.temporal, async {
+    let asked = Box::pin(async {
         let temporal = Temporal::connect(&config.temporal).await?;
         let run = match retry {
             Some(retry) => Some(request.run(retry)),
@@ -35,8 +35,8 @@ pub async fn show(config: &Config, id: &str, json: bool, out: &mut dyn Write) ->
             Some(run) => temporal.status(&run).await,
             None => Ok(None),
         }
-    })
-    .await?;
+    });
+    let found = within(PATIENCE, &config.temporal, asked).await?;
     match found {
         Some(found) => tell(&found, json, out).map(|()| 0),
         None => {

@@ -78,7 +78,8 @@ impl Temporal {
     /// # Errors
     /// When the server did not answer.
     pub async fn status(&self, workflow: &WorkflowId) -> Result<Option<RunStatus>, Error> {
-        let Some(described) = self.describe(workflow).await? else {
+        // The client's futures are large, and callers ask again and again.
+        let Some(described) = Box::pin(self.describe(workflow)).await? else {
             return Ok(None);
         };
         let found = RunStatus::described(workflow, &described);
@@ -86,12 +87,12 @@ impl Temporal {
             return Ok(Some(found.claimed()));
         }
         if described.close_time().is_some() {
-            let decided = self.decided(workflow, described.run_id()).await?;
+            let decided = Box::pin(self.decided(workflow, described.run_id())).await?;
             return Ok(Some(found.closed(described.status(), decided)));
         }
         // Batches answer the same query.
         let handle = self.handle(workflow);
-        let query = handle.query(Generation::status, (), WorkflowQueryOptions::default());
+        let query = Box::pin(handle.query(Generation::status, (), WorkflowQueryOptions::default()));
         Ok(Some(
             match tokio::time::timeout(QUERY_TIMEOUT, query).await {
                 Ok(Ok(status)) => found.told(status),

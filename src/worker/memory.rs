@@ -177,6 +177,15 @@ mod tests {
     }
 
     #[test]
+    fn the_target_is_the_limits_share_of_all_memory_and_the_tuners_margin() {
+        let (total, used) = (2_000_000_000, 0);
+
+        let target = Memory { total, used }.target(500_000_000);
+
+        assert!((target - 0.30).abs() < 1e-9, "{target}");
+    }
+
+    #[test]
     fn this_machine_and_this_process_tell_their_memory() {
         let measured = Memory::measure().unwrap();
 

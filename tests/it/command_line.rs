@@ -156,6 +156,10 @@ async fn the_pages_tell_of_health_and_numbers() {
         "genflow_requests_total{outcome=\"started\",kind=\"IMAGE\"} 1",
         "genflow_events_published_total",
         "genflow_run_seconds",
+        "genflow_worker_slots_used{queue=\"main\"}",
+        "genflow_worker_slots_used{queue=\"fetch\"}",
+        "genflow_worker_process_memory_bytes",
+        "genflow_worker_measured_memory_bytes",
     ] {
         assert!(metrics.contains(wanted), "{wanted} in\n{metrics}");
     }
