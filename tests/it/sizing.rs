@@ -148,3 +148,29 @@ async fn the_build_of_a_worker_is_known_to_the_server() {
         assert_eq!(builds[1], "blue-7");
     }
 }
+
+#[tokio::test]
+async fn a_worker_told_to_stop_hands_its_fetches_back_within_the_grace_period() {
+    let space = Space::new().await;
+    let _intake = space.start(&["intake"]);
+    let mut first = space.start(&["worker"]);
+    let client = client(&space).await;
+    let requests = stuck(&space, 3).await;
+    fetches(&client, &requests, 3).await;
+
+    let ended = first.terminate().await;
+
+    assert!(ended.success(), "{}", first.output());
+    let second = space.start(&["worker"]);
+    let counts = eventually("another worker has them", async || {
+        let counts = fetches(&client, &requests, 3).await;
+        counts.contains_key(&name(&second)).then_some(counts)
+    })
+    .await;
+    assert_eq!(counts, BTreeMap::from([(name(&second), 3)]));
+    for request in &requests {
+        space.cancel(request.id.as_str()).await;
+        space.story(request.id.as_str()).await;
+        assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
+    }
+}
