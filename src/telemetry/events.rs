@@ -7,6 +7,7 @@
 mod consumer;
 mod redriven;
 mod stored;
+mod worker;
 
 use std::error::Error;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tracing::{debug, info, warn};
 pub use self::consumer::*;
 pub use self::redriven::DeadLetterRedriven;
 pub use self::stored::{OutputStored, StoreFailed, TempSwept};
+pub use self::worker::*;
 use super::metrics as catalogue;
 use crate::domain::{Action, EventType, Kind, ProviderName, RecordPosition, RequestId};
 
