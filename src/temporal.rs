@@ -8,6 +8,7 @@ pub mod compact;
 pub mod labels;
 pub mod list;
 mod outcome;
+pub mod queues;
 mod remains;
 pub mod retries;
 pub mod slots;

@@ -112,6 +112,7 @@ fn facts(status: &RunStatus) -> Vec<(&'static str, String)> {
         ("provider job id", status.provider_job_id.clone()),
         ("attempts", status.attempts.map(|sent| sent.to_string())),
         ("started at", Some(watch::time(status.started_at))),
+        ("submitted at", status.submitted_at.map(watch::time)),
         ("updated at", status.updated_at.map(watch::time)),
         (
             "error",
@@ -153,6 +154,7 @@ mod tests {
             provider_job_id: None,
             attempts: None,
             started_at: 1_700_000_000_123,
+            submitted_at: None,
             updated_at: None,
             error: Some(EventError::new(ErrorCode::ProviderFailed, "boom", true)),
             batch: None,

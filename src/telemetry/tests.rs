@@ -103,11 +103,17 @@ fn emit_all() {
         state: "pondering",
     }
     .emit();
+    RunBegan {
+        kind: Kind::Video,
+        waited: elapsed,
+    }
+    .emit();
     RunEnded {
         request_id: request_id.as_str(),
         kind: Kind::Video,
         outcome: EventType::Completed,
         elapsed,
+        worked: Some(elapsed),
     }
     .emit();
     RunSwept {
@@ -116,6 +122,11 @@ fn emit_all() {
     }
     .emit();
     OutputStored { bytes: 1024 }.emit();
+    StoreFailed {
+        place: "disk",
+        error,
+    }
+    .emit();
     ProviderCost {
         provider,
         usd: 0.25,

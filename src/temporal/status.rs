@@ -47,6 +47,8 @@ pub struct RunStatus {
     pub attempts: Option<u32>,
     /// Milliseconds since the epoch.
     pub started_at: i64,
+    /// When the job was first sent to the provider that took it, in milliseconds since the epoch.
+    pub submitted_at: Option<i64>,
     /// Milliseconds since the epoch; of a closed run, when it closed.
     pub updated_at: Option<i64>,
     /// Why it did not complete.
@@ -123,6 +125,7 @@ impl RunStatus {
             provider_job_id: None,
             attempts: None,
             started_at: described.start_time().map_or(0, millis),
+            submitted_at: None,
             updated_at: described.close_time().map(millis),
             error: None,
             batch: None,
@@ -140,6 +143,7 @@ impl RunStatus {
             provider_job_id: status.provider_job_id,
             attempts: Some(status.attempts),
             started_at: status.started_at,
+            submitted_at: status.submitted_at,
             updated_at: Some(status.updated_at),
             error: status.error,
             batch: status.batch,
