@@ -47,7 +47,7 @@ pub struct RunStatus {
     pub attempts: Option<u32>,
     /// Milliseconds since the epoch.
     pub started_at: i64,
-    /// When the provider had taken the job, in milliseconds since the epoch.
+    /// When the job was first sent to the provider that took it, in milliseconds since the epoch.
     pub submitted_at: Option<i64>,
     /// Milliseconds since the epoch; of a closed run, when it closed.
     pub updated_at: Option<i64>,
