@@ -11,6 +11,8 @@ mod guard;
 mod memory;
 mod plan;
 mod receipt;
+#[cfg_attr(not(test), expect(dead_code, reason = "the notifier calls it next"))]
+mod slack;
 #[cfg(test)]
 mod testing;
 #[expect(dead_code, reason = "the channels that use it land next")]

@@ -25,6 +25,8 @@ pub struct Notifier {
     pub backoff: Duration,
     /// Age above which an event is not notified of any more.
     pub max_age: Duration,
+    /// Hosts that Slack targets may name.
+    pub slack_hosts: Vec<String>,
 }
 
 /// A key that seals notification targets.
@@ -61,7 +63,20 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Notifier {
         attempts: vars.number("NOTIFY_MAX_ATTEMPTS", 5, 1..=100) as u32,
         backoff: vars.duration("NOTIFY_BACKOFF", "1s"),
         max_age: vars.duration("NOTIFY_MAX_AGE", "76h"),
+        slack_hosts: hosts(vars),
     }
+}
+
+fn hosts(vars: &mut Vars<'_>) -> Vec<String> {
+    let text = vars.string("SLACK_ALLOWED_HOSTS", "hooks.slack.com");
+    let mut hosts = Vec::new();
+    for host in text.split(',').map(str::trim) {
+        match url::Host::parse(host) {
+            Ok(host) => hosts.push(host.to_string()),
+            Err(_) => vars.fault("SLACK_ALLOWED_HOSTS", "want hosts without port, by comma"),
+        }
+    }
+    hosts
 }
 
 pub(super) fn notify_keys(vars: &mut Vars<'_>) -> Vec<NotifyKey> {
