@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use self::memory::{Known, Memory};
 use self::plan::{Notification, Target};
 pub use self::receipt::{Channel, DeliveryError, Outcome, Receipt};
-pub use self::webhook::{InvalidSecret, Unusable, user_secret};
+pub use self::webhook::{InvalidKey, InvalidSecret, Key, Unusable, user_secret};
 use crate::avro::{self, RECEIPT};
 use crate::config::{Config, Topics};
 use crate::domain::{ErrorCode, Event};

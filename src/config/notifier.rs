@@ -13,6 +13,8 @@ use super::vars::{Secret, Vars};
 pub struct Notifier {
     /// Master secrets of webhook signatures; the first signs first.
     pub signing_secrets: Vec<Secret>,
+    /// Private keys of signatures that anybody can check; none by default.
+    pub signing_keys: Vec<Secret>,
     /// Call private, loopback and link-local addresses too.
     pub allow_private: bool,
     /// Events handled at once.
@@ -57,6 +59,7 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Notifier {
     }
     Notifier {
         signing_secrets,
+        signing_keys: signing_keys(vars),
         allow_private: vars.flag("WEBHOOK_ALLOW_PRIVATE", false),
         concurrency: vars.number("NOTIFY_CONCURRENCY", 64, 1..=10_000) as usize,
         try_timeout: vars.duration("NOTIFY_TRY_TIMEOUT", "5s"),
@@ -65,6 +68,25 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Notifier {
         max_age: vars.duration("NOTIFY_MAX_AGE", "76h"),
         slack_hosts: hosts(vars),
     }
+}
+
+fn signing_keys(vars: &mut Vars<'_>) -> Vec<Secret> {
+    let text = vars.optional("WEBHOOK_SIGNING_KEY").unwrap_or_default();
+    let mut keys = Vec::new();
+    for key in text.split(',').map(str::trim).filter(|key| !key.is_empty()) {
+        let bytes = key
+            .strip_prefix("whsk_")
+            .and_then(|text| BASE64.decode(text).ok());
+        if bytes.is_some_and(|bytes| matches!(bytes.len(), 32 | 64)) {
+            keys.push(Secret::new(key.to_owned()));
+        } else {
+            vars.fault(
+                "WEBHOOK_SIGNING_KEY",
+                "want whsk_ and the base64 of 32 or 64 bytes, several by comma",
+            );
+        }
+    }
+    keys
 }
 
 fn hosts(vars: &mut Vars<'_>) -> Vec<String> {

@@ -29,6 +29,8 @@ fn all_faults_are_told_at_once_a_line_each() {
         ("INTAKE_CONCURRENCY", "0"),
         ("NOTIFY_KEYS", "k:short"),
         ("WEBHOOK_SIGNING_SECRET", "plain"),
+        ("WEBHOOK_SIGNING_KEY", "whsk_c2hvcnQ="),
+        ("SLACK_ALLOWED_HOSTS", "https://hooks.slack.com"),
         ("SHUTDOWN_GRACE", "2m"),
         ("VIDEO_PROVIDER", "acme"),
         ("HTTP_ADDR", "here"),
@@ -50,11 +52,13 @@ fn all_faults_are_told_at_once_a_line_each() {
             "NOTIFY_KEYS",
             "RETRY_BACKOFF",
             "SHUTDOWN_GRACE",
+            "SLACK_ALLOWED_HOSTS",
             "SUBMIT_AMBIGUOUS",
             "TEMPORAL_HOST",
             "TOPIC_EVENTS",
             "USE_JSON_LOGGING",
             "VIDEO_PROVIDER",
+            "WEBHOOK_SIGNING_KEY",
             "WEBHOOK_SIGNING_SECRET",
         ]
     );

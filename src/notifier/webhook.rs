@@ -3,6 +3,7 @@
 //! Every try has the same `webhook-id` and body, and its own timestamp and signature. What the target answers is
 //! read no further than its status and `Retry-After`: its text is shown nowhere, for it is the target's to write.
 
+mod asymmetric;
 mod message;
 mod retry;
 
@@ -16,6 +17,7 @@ use reqwest::{Client, Response};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+pub use self::asymmetric::{InvalidKey, Key};
 pub(super) use self::message::body;
 pub use self::message::{InvalidSecret, user_secret};
 use super::guard;
@@ -58,6 +60,9 @@ pub enum Unusable {
     /// A master secret is malformed.
     #[error(transparent)]
     Secret(#[from] InvalidSecret),
+    /// A signing key is malformed.
+    #[error(transparent)]
+    Key(#[from] InvalidKey),
     /// No HTTP client can be built.
     #[error("no HTTP client can be built")]
     Client(#[source] reqwest::Error),
@@ -113,7 +118,7 @@ impl Sender {
         }
         Ok(Self {
             client: client.build().map_err(Unusable::Client)?,
-            signer: message::Signer::new(&config.signing_secrets)?,
+            signer: signer(config)?,
             allow_private: config.allow_private,
             attempts: config.attempts,
             backoff: config.backoff,
@@ -181,6 +186,12 @@ impl Sender {
         drain(response).await;
         judge(status, again_in)
     }
+}
+
+/// Signs with the secrets of users and, where there are any, with the keys of all.
+fn signer(config: &config::Notifier) -> Result<message::Signer, Unusable> {
+    let keys: Result<Vec<_>, _> = config.signing_keys.iter().map(Key::parse).collect();
+    Ok(message::Signer::new(&config.signing_secrets)?.with_keys(keys?))
 }
 
 /// Says what a status means to a delivery.
