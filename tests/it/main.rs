@@ -33,3 +33,4 @@ mod providers;
 mod records;
 mod replay;
 mod retry;
+mod signatures;
