@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod claimed;
+pub mod delivery;
 pub mod end;
 pub(crate) mod ending;
 pub mod generation;

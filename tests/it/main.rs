@@ -27,6 +27,7 @@ mod dlq;
 mod doctor;
 mod endings;
 mod flow;
+mod notify;
 mod path;
 mod poison;
 mod providers;
