@@ -3,6 +3,8 @@
 //! Two SDK workers in one process: workflows, `submit` and `finish` on the main queue, `fetch` on its own, so that
 //! thousands of long waits never hold up an ending. `Worker::run` is not `Send`: both run on the caller's task.
 
+pub mod deliveries;
+
 use std::sync::Arc;
 use std::time::Duration;
 

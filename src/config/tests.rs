@@ -22,6 +22,21 @@ fn the_defaults_are_good() {
 }
 
 #[test]
+fn deliveries_have_a_queue_of_their_own_and_may_have_a_namespace() {
+    let place = |pairs: &[(&str, &str)]| {
+        let place = load(pairs).unwrap().temporal.for_deliveries();
+        (place.namespace, place.task_queue)
+    };
+    let names = |namespace: &str, queue: &str| (namespace.to_owned(), queue.to_owned());
+
+    let (ours, queue) = (("TEMPORAL_NAMESPACE", "ours"), ("TEMPORAL_TASK_QUEUE", "q"));
+    assert_eq!(place(&[]), names("default", "genflow-notify"));
+    assert_eq!(place(&[ours, queue]), names("ours", "q-notify"));
+    let apart = [ours, ("NOTIFY_NAMESPACE", "apart")];
+    assert_eq!(place(&apart), names("apart", "genflow-notify"));
+}
+
+#[test]
 fn all_faults_are_told_at_once_a_line_each() {
     let faults = load(&[
         ("KAFKA_BROKERS", "nowhere"),
@@ -38,6 +53,9 @@ fn all_faults_are_told_at_once_a_line_each() {
         ("USE_JSON_LOGGING", "maybe"),
         ("TOPIC_EVENTS", "a b"),
         ("SUBMIT_AMBIGUOUS", "hope"),
+        ("NOTIFY_SCHEDULE", "5s,,later"),
+        ("NOTIFY_TRY_TIMEOUT", "2m"),
+        ("SLACK_WEBHOOK_URL", "topsecret"),
     ])
     .unwrap_err();
 
@@ -50,9 +68,12 @@ fn all_faults_are_told_at_once_a_line_each() {
             "INTAKE_CONCURRENCY",
             "KAFKA_BROKERS",
             "NOTIFY_KEYS",
+            "NOTIFY_SCHEDULE",
+            "NOTIFY_TRY_TIMEOUT",
             "RETRY_BACKOFF",
             "SHUTDOWN_GRACE",
             "SLACK_ALLOWED_HOSTS",
+            "SLACK_WEBHOOK_URL",
             "SUBMIT_AMBIGUOUS",
             "TEMPORAL_HOST",
             "TOPIC_EVENTS",
@@ -68,11 +89,13 @@ fn all_faults_are_told_at_once_a_line_each() {
             .to_string()
             .contains("KAFKA_BROKERS: is \"nowhere\", want host:port[,host:port]")
     );
+    assert!(!faults.to_string().contains("topsecret"));
 }
 
 #[test]
 fn secrets_are_not_shown() {
-    let config = load(&[("VIDEO_API_KEY", "r8_topsecret")]).unwrap();
+    let slack = ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/topsecret");
+    let config = load(&[("VIDEO_API_KEY", "r8_topsecret"), slack]).unwrap();
 
     assert!(!format!("{config:?}").contains("topsecret"));
     assert_eq!(

@@ -3,6 +3,7 @@
 //! The target is a secret that a tenant gave us, so it is called only on hosts of `SLACK_ALLOWED_HOSTS`. Of an answer
 //! no more is kept than its status, `Retry-After` and which of Slack's known words it is.
 
+mod digest;
 mod message;
 mod pace;
 mod text;
@@ -14,11 +15,12 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 use url::Url;
 
+pub(super) use self::digest::digest;
 use self::message::{message, without_images};
 use self::pace::Pace;
 use super::guard;
 use super::receipt::DeliveryError;
-use super::tried::{Letter, Tried};
+use super::tried::{Held, Letter, Tried};
 use super::webhook::Unusable;
 use crate::config;
 use crate::http;
@@ -44,6 +46,8 @@ enum Answer {
 
 /// How many targets have a place at once, each for a second or as long as it asked for.
 const TARGETS: usize = 10_000;
+/// How long a message waits for its second: it holds a place at Slack meanwhile, which all tenants share.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How much of an answer is read: Slack's are one word.
 const LONGEST_ANSWER: usize = 1024;
 /// Slack's words for what is wrong (docs.slack.dev/messaging/sending-messages-using-incoming-webhooks).
@@ -86,15 +90,15 @@ impl Sender {
     }
 
     /// Tries once to tell `to` of an event, within the time of a try.
-    pub(super) async fn send(&self, letter: &Letter<'_>, to: &Url) -> Tried {
+    pub(super) async fn send(&self, letter: &Letter<'_>, to: &Url) -> Result<Tried, Held> {
         self.post(message(letter.event), to).await
     }
 
     /// Tries once to post a message. One that is refused for its images is posted without them.
-    pub(super) async fn post(&self, mut message: Value, to: &Url) -> Tried {
+    pub(super) async fn post(&self, mut message: Value, to: &Url) -> Result<Tried, Held> {
         if let Err(error) = self.check(to) {
             let status = None;
-            return Tried::Refused { status, error };
+            return Ok(Tried::Refused { status, error });
         }
         let ends = Instant::now() + self.try_time;
         let first = self.call(&message, to, ends).await;
@@ -104,7 +108,7 @@ impl Sender {
         } else {
             first
         };
-        answered.map_or_else(|held| held, judge)
+        answered.map(judge)
     }
 
     /// Refuses a target that is not Slack's, or not called in secret.
@@ -112,29 +116,25 @@ impl Sender {
         let host = to.host_str().unwrap_or_default();
         if !self.hosts.iter().any(|allowed| allowed == host) {
             let message = "the host is not one of SLACK_ALLOWED_HOSTS";
-            return Err(failed("host_refused", message));
+            return Err(DeliveryError::new("host_refused", message));
         }
         if self.allow_private {
             return Ok(());
         }
         if to.scheme() != "https" {
-            return Err(failed("address_refused", "the target is not https"));
+            return Err(DeliveryError::new(
+                "address_refused",
+                "the target is not https",
+            ));
         }
-        guard::check_literal(to).map_err(|refused| failed("address_refused", &refused.to_string()))
+        guard::check_literal(to)
+            .map_err(|refused| DeliveryError::new("address_refused", &refused.to_string()))
     }
 
-    /// Waits for a place of the target and posts; half of what is left before `ends` may go by waiting.
-    async fn call(&self, message: &Value, to: &Url, ends: Instant) -> Result<Answer, Tried> {
+    /// Waits for a place of the target, if there is one soon, and posts.
+    async fn call(&self, message: &Value, to: &Url, ends: Instant) -> Result<Answer, Held> {
         let now = Instant::now();
-        let patience = ends.saturating_duration_since(now) / 2;
-        let place = self
-            .pace
-            .place(to.as_str(), now, patience)
-            .map_err(|wait| Tried::Later {
-                status: None,
-                error: failed("held", "the target has had its message of this second"),
-                again_in: Some(wait),
-            })?;
+        let place = self.pace.place(to.as_str(), now, PATIENCE).map_err(Held)?;
         sleep_until(place).await;
         let left = ends.saturating_duration_since(Instant::now());
         let posting = self.client.post(to.clone()).json(message).timeout(left);
@@ -168,7 +168,8 @@ fn judge(answer: Answer) -> Tried {
         } => (status, word, again_in),
     };
     let said = word.map_or_else(String::new, |word| format!(" ({word})"));
-    let error = |code, what| failed(code, &format!("Slack {what} status {status}{said}"));
+    let error =
+        |code, what| DeliveryError::new(code, &format!("Slack {what} status {status}{said}"));
     let refused = |code, what| Tried::Refused {
         status: Some(status),
         error: error(code, what),
@@ -196,15 +197,15 @@ fn unanswered(error: &reqwest::Error) -> Tried {
         if let Some(refused) = cause.downcast_ref::<guard::Refused>() {
             return Tried::Refused {
                 status: None,
-                error: failed("address_refused", &refused.to_string()),
+                error: DeliveryError::new("address_refused", &refused.to_string()),
             };
         }
         source = cause.source();
     }
     let error = if error.is_timeout() {
-        failed("timed_out", "Slack did not answer in time")
+        DeliveryError::new("timed_out", "Slack did not answer in time")
     } else {
-        failed("unreachable", "Slack cannot be reached")
+        DeliveryError::new("unreachable", "Slack cannot be reached")
     };
     Tried::Later {
         status: None,
@@ -223,13 +224,6 @@ async fn word(mut response: Response) -> Option<&'static str> {
     }
     let text = std::str::from_utf8(&read).ok()?.trim();
     WORDS.into_iter().find(|word| *word == text)
-}
-
-fn failed(code: &str, message: &str) -> DeliveryError {
-    DeliveryError {
-        code: code.to_owned(),
-        message: message.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -5,15 +5,16 @@
 //! repeats is logged the first time and then at powers of two; it is counted every time.
 
 mod consumer;
+mod notifications;
 mod redriven;
 
-use std::error::Error;
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
 use tracing::{debug, info, warn};
 
 pub use self::consumer::*;
+pub use self::notifications::*;
 pub use self::redriven::DeadLetterRedriven;
 use super::metrics as catalogue;
 use crate::domain::{Action, EventType, Kind, ProviderName, RecordPosition, RequestId};
@@ -132,30 +133,6 @@ pub struct ProviderCost {
 pub struct TempSwept {
     /// How many.
     pub folders: usize,
-}
-
-/// A notification ended, well or not.
-#[derive(Debug)]
-pub struct NotificationEnded {
-    /// `WEBHOOK`, `EMAIL` or `SLACK`; a label.
-    pub channel: &'static str,
-    /// `DELIVERED`, `GIVEN_UP`, `EXPIRED` or `SKIPPED`; a label.
-    pub outcome: &'static str,
-    /// Since the event occurred.
-    pub elapsed: Duration,
-    /// How often it was tried.
-    pub tries: u32,
-}
-
-/// A notification did not succeed and will be tried again.
-#[derive(Debug)]
-pub struct NotificationRetried<'a> {
-    /// `WEBHOOK`, `EMAIL` or `SLACK`; a label.
-    pub channel: &'static str,
-    /// Why it did not succeed; says no address.
-    pub error: &'a (dyn Error + 'static),
-    /// Tries so far, from 1.
-    pub tries: u32,
 }
 
 /// A role began.
@@ -334,40 +311,6 @@ impl TempSwept {
         let Self { folders } = self;
         info!(folders, "temp folders swept");
         counter!(catalogue::TEMP_FOLDERS_SWEPT).increment(folders as u64);
-    }
-}
-
-impl NotificationEnded {
-    /// Logs and counts it.
-    pub fn emit(self) {
-        let Self {
-            channel,
-            outcome,
-            elapsed,
-            tries,
-        } = self;
-        if outcome == "GIVEN_UP" {
-            warn!(channel, outcome, ?elapsed, tries, "notification ended");
-        } else {
-            debug!(channel, outcome, ?elapsed, tries, "notification ended");
-        }
-        histogram!(catalogue::NOTIFICATION_SECONDS, "channel" => channel, "outcome" => outcome)
-            .record(elapsed);
-    }
-}
-
-impl NotificationRetried<'_> {
-    /// Logs and counts it.
-    pub fn emit(self) {
-        let Self {
-            channel,
-            error,
-            tries,
-        } = self;
-        if worth_a_line(tries) {
-            warn!(channel, tries, error, "notification held");
-        }
-        counter!(catalogue::NOTIFICATION_RETRIES, "channel" => channel).increment(1);
     }
 }
 

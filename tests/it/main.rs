@@ -27,6 +27,8 @@ mod dlq;
 mod doctor;
 mod endings;
 mod flow;
+mod notify;
+mod operators;
 mod path;
 mod poison;
 mod providers;

@@ -281,4 +281,4 @@ fn context(event: &Event) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
