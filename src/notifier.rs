@@ -7,7 +7,8 @@
 //! away what would be handed over waits. Repeats have the same ids: `webhook-id` is the event's, `receipt_id` that of
 //! event, channel and target.
 //!
-//! Email and Slack targets end as [`Outcome::Skipped`] with `channel_not_served` where their channel is not served.
+//! Failures are told to the operators too, many in one message (`ops`). Targets of a channel that is not served end as
+//! [`Outcome::Skipped`] with `channel_not_served`.
 
 mod channels;
 mod deliver;

@@ -35,6 +35,8 @@ const MANY: u32 = 2_000;
 /// The failures of which one target is to be told.
 #[workflow]
 pub struct Digest {
+    /// The input, less what is gathered and seen: these two grow.
+    start: Start,
     gathered: Gathered,
     seen: Seen,
     signals: u32,
@@ -44,17 +46,19 @@ pub struct Digest {
 impl Digest {
     /// Takes over what an earlier run had gathered, before any signal comes.
     #[init]
-    fn new(_: &WorkflowContextView, start: Start) -> Self {
+    fn new(_: &WorkflowContextView, mut start: Start) -> Self {
         Self {
-            gathered: start.gathered,
-            seen: start.seen,
+            gathered: std::mem::take(&mut start.gathered),
+            seen: std::mem::take(&mut start.seen),
+            start,
             signals: 0,
         }
     }
 
     /// Has failures told of until none has come for a while.
     #[run(name = "digest.v1")]
-    pub async fn run(ctx: &mut WorkflowContext<Self>, start: Start) -> WorkflowResult<()> {
+    pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<()> {
+        let start = ctx.state(|digest| digest.start.clone());
         let mut pause = start.pause_ms;
         let mut tries = start.tries;
         loop {
