@@ -209,7 +209,11 @@ pub(super) mod tests {
         since.behind(gathered(3));
 
         assert_eq!((since.total, since.codes.len()), (4, 3));
-        let order: Vec<_> = since.first.iter().map(|one| &one.request_id[..]).collect();
+        let order: Vec<_> = since
+            .first
+            .iter()
+            .map(|one| one.request_id.as_str())
+            .collect();
         assert_eq!(order, ["order-0", "order-1", "order-2", "order-7"]);
     }
 

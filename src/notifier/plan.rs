@@ -8,7 +8,9 @@ use url::Url;
 
 use super::endpoints::Endpoint;
 use super::receipt::Channel;
+use crate::config::NotifyKey;
 use crate::domain::{ErrorCode, Event, EventType, Notify, Targets, hex};
+use crate::seal::{self, Sealer};
 
 /// One event to one target.
 #[derive(Clone, PartialEq)]
@@ -88,6 +90,19 @@ pub(super) fn plan(event: &Event, targets: Option<&Targets>, rules: &Rules) -> V
         }
     }
     planned
+}
+
+/// Returns the target of that hash as [`Notification::shown`] does, if the event's seal opens and it is named there.
+pub fn shown(event: &Event, channel: Channel, hash: &str, keys: &[NotifyKey]) -> Option<String> {
+    let sealed = &wanted(event)?.sealed;
+    let targets = Sealer::new(keys)
+        .ok()?
+        .open(sealed, seal::context(event))
+        .ok()?;
+    let planned = plan(event, Some(&targets), &Rules::default());
+    let mut planned = planned.into_iter();
+    let found = planned.find(|found| found.channel() == channel && found.hash == hash)?;
+    Some(found.shown())
 }
 
 /// The items of a batch are not told of by default: there may be thousands, and the batch tells of itself.

@@ -42,7 +42,7 @@ pub struct Receipt {
 }
 
 /// By which way a notification goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Channel {
     /// Not known to this version.
@@ -152,6 +152,12 @@ impl Receipt {
 }
 
 impl Channel {
+    /// Reads the word of a channel that is known to this version.
+    pub fn parse(text: &str) -> Option<Self> {
+        let known = [Self::Webhook, Self::Email, Self::Slack];
+        known.into_iter().find(|channel| channel.as_str() == text)
+    }
+
     /// Returns the word as it stands in receipts, headers, ids, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -76,6 +76,8 @@ pub(super) struct Sender {
     allow_private: bool,
 }
 
+/// The code of a target that wants no more: 410.
+pub const GONE: &str = "gone";
 /// How much of an answer is read, only that its connection can serve again.
 const LONGEST_ANSWER: usize = 16 * 1024;
 
@@ -183,7 +185,7 @@ impl Error {
     fn code(&self) -> &'static str {
         match self {
             Self::Forbidden(_) => "address_refused",
-            Self::Gone => "gone",
+            Self::Gone => GONE,
             Self::Refused(_) => "refused",
             Self::Redirected(_) => "redirected",
             Self::Failed { status: 429, .. } => "throttled",

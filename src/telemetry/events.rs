@@ -308,7 +308,7 @@ impl StoreFailed<'_> {
     pub fn emit(self) {
         let Self { place, error } = self;
         let cause = crate::storage::fault::cause(error);
-        let error = error as &dyn Error;
+        let error = error as &dyn std::error::Error;
         warn!(place, cause, error, "store failed");
         counter!(catalogue::STORE_FAILURES, "place" => place, "cause" => cause).increment(1);
     }

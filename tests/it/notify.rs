@@ -2,6 +2,7 @@
 
 mod crashes;
 mod isolation;
+mod operator;
 mod repeats;
 
 use std::time::Duration;
@@ -258,7 +259,7 @@ async fn a_delivery_that_is_cancelled_is_given_up() {
     let event = tell(&space, &receiver.url).await;
     caught_up(&space).await;
 
-    let id = list(&space, &event).await;
+    let id = delivery_of(&space, &event).await;
     let handle = client(&space)
         .await
         .get_workflow_handle::<UntypedWorkflow>(id);
@@ -275,7 +276,7 @@ async fn a_delivery_that_is_cancelled_is_given_up() {
 }
 
 /// The id of the one delivery of an event.
-async fn list(space: &Space, event: &Event) -> String {
+pub(crate) async fn delivery_of(space: &Space, event: &Event) -> String {
     use futures::StreamExt as _;
 
     let client = client(space).await;

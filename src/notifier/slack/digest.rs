@@ -33,7 +33,7 @@ pub(in crate::notifier) fn digest(gathered: &Gathered) -> Value {
             "elements": [mrkdwn("`genflow status ID` tells more of a request")],
         }),
     ];
-    whole(&title, blocks)
+    whole(&title, &blocks)
 }
 
 fn line(failed: &Failed) -> String {

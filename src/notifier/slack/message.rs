@@ -50,11 +50,11 @@ pub(super) fn message(event: &Event) -> Value {
         blocks.push(list("*Metadata*", lines));
     }
     blocks.push(json!({"type": "context", "elements": [mrkdwn(&context(event))]}));
-    whole(&title, blocks)
+    whole(&title, &blocks)
 }
 
 /// Puts a message together. Slack shows `title` where blocks are not shown: in notifications and to screen readers.
-pub(super) fn whole(title: &str, blocks: Vec<Value>) -> Value {
+pub(super) fn whole(title: &str, blocks: &[Value]) -> Value {
     json!({
         "text": plain(title, SECTION),
         "blocks": blocks,

@@ -23,8 +23,8 @@ pub(super) fn code(text: &str, limit: usize) -> String {
 
 /// Returns the address of a link with a label of ours.
 pub(super) fn link(url: &url::Url, label: &str) -> String {
-    // A bar ends the address, and a URL may hold one.
-    let address = url.as_str().replace('|', "%7C");
+    // A bar ends the address and a backtick begins code, and a URL may hold both.
+    let address = url.as_str().replace('|', "%7C").replace('`', "%60");
     format!("<{}|{label}>", plain(&address, usize::MAX))
 }
 
@@ -117,11 +117,11 @@ mod tests {
 
     #[test]
     fn a_link_holds_one_address_and_our_label() {
-        let url = "https://store.test/a?x=1&y=<!here>|z".parse().unwrap();
+        let url = "https://store.test/a?x=1&y=<!here>|`z".parse().unwrap();
 
         assert_eq!(
             link(&url, "open"),
-            "<https://store.test/a?x=1&amp;y=%3C!here%3E%7Cz|open>"
+            "<https://store.test/a?x=1&amp;y=%3C!here%3E%7C%60z|open>"
         );
     }
 
