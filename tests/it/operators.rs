@@ -1,13 +1,17 @@
 //! Slack for tenants, and for operators: what failed, in few messages, whatever dies meanwhile.
 
+use futures::StreamExt as _;
 use genflow::domain::{ErrorCode, Event, EventError, EventType, Notify, Targets};
-use genflow::notifier::{Channel, Outcome};
+use genflow::notifier::{Channel, Failed, Outcome};
 use genflow::seal::{self, Sealer};
+use genflow::temporal::client::Temporal;
+use genflow::temporal::digests::Addressee;
 use serde_json::Value;
 use temporalio_client::UntypedWorkflow;
 
 use crate::closed::client;
 use crate::notify::{event, publish, receipts};
+use crate::replay::keep;
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::{Space, eventually};
 
@@ -103,14 +107,21 @@ async fn operators_hear_of_the_first_failure_at_once_and_of_the_others_together(
     assert!(all.len() < 10, "{} messages", all.len());
     let text = all[0].to_string();
     assert!(text.contains("content_policy") && text.contains("no &lt;such&gt; thing"));
-    // One that comes last shows that none was counted twice.
-    publish(&space, &[failed(&space)]).await;
-    let all = eventually("the last failure is told of", async || {
-        let messages = messages(&receiver);
-        (messages.iter().map(told).sum::<usize>() >= 42).then_some(messages)
+    assert_eq!(told_in_all(&space, &receiver).await, 42);
+}
+
+/// Returns how many failures are told of once one more is, which comes last.
+async fn told_in_all(space: &Space, receiver: &Receiver) -> usize {
+    let last = failed(space);
+    publish(space, std::slice::from_ref(&last)).await;
+    eventually("the last failure is told of", async || {
+        let messages = messages(receiver);
+        let named = messages
+            .iter()
+            .any(|message| message.to_string().contains(&last.request_id));
+        named.then(|| messages.iter().map(told).sum())
     })
-    .await;
-    assert_eq!(all.iter().map(told).sum::<usize>(), 42);
+    .await
 }
 
 #[tokio::test]
@@ -135,24 +146,68 @@ async fn a_failure_is_told_of_though_the_notifier_was_killed_and_slack_away() {
         (messages.iter().skip(1).map(told).sum::<usize>() >= 2).then_some(())
     })
     .await;
-    check_history(&space).await;
+    let history = history(&space).await;
+    assert!(history.contains("failed.v1") && history.contains("tell.v1"));
+    // Neither the target nor what is left of it stands there.
+    for plain in ["secret-token", "127.0.0.1", "hook"] {
+        assert!(!history.contains(plain), "{plain}");
+    }
+    keep("digest", history.as_bytes()).await;
 }
 
-/// The target stands in no history, nor does what is left of it.
-async fn check_history(space: &Space) {
+#[tokio::test]
+async fn more_signals_than_a_history_should_hold_lose_no_failure_and_count_none_twice() {
+    let receiver = Receiver::start(&[]).await;
+    let space = watched(&receiver, "2s").await;
+    let _notifier = space.start(&["notifier"]);
+    let temporal = Temporal::connect(&space.config.temporal.for_deliveries())
+        .await
+        .unwrap();
+    let to = Addressee {
+        channel: Channel::Slack,
+        target_hash: hash(&space),
+    };
+    let one = Failed::of(&failed(&space)).unwrap();
+    let numbered = |at: usize| Failed {
+        event_id: format!("event-{at}"),
+        ..one.clone()
+    };
+    // Each comes twice, the second time with the next, which may find another run.
+    let signals = futures::stream::iter(0..2100_usize).for_each_concurrent(20, async |at| {
+        let failed = vec![numbered(at), numbered(at.saturating_sub(1))];
+        temporal.gather(to.clone(), 2000, failed).await.unwrap();
+    });
+    signals.await;
+
+    eventually("all are told of", async || {
+        let sum = messages(&receiver).iter().map(told).sum::<usize>();
+        (sum >= 2100).then_some(())
+    })
+    .await;
+    assert_eq!(told_in_all(&space, &receiver).await, 2101);
+    let history: Value = serde_json::from_str(&history(&space).await).unwrap();
+    let started = &history["events"][0]["workflowExecutionStartedEventAttributes"];
+    assert!(
+        started["continuedExecutionRunId"]
+            .as_str()
+            .is_some_and(|run| !run.is_empty())
+    );
+}
+
+/// Returns the hash that names the operators' target.
+fn hash(space: &Space) -> String {
     let url = space.config.notifier.ops_slack.as_ref().unwrap().expose();
     let hash = ring::digest::digest(&ring::digest::SHA256, url.as_bytes());
-    let hash: String = hash.as_ref()[..8]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let first = hash.as_ref()[..8].iter();
+    first.map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns the history of the operators' digest, as JSON.
+async fn history(space: &Space) -> String {
+    let hash = hash(space);
     let handle = client(space)
         .await
         .get_workflow_handle::<UntypedWorkflow>(format!("digest/SLACK/{hash}"));
     let history = handle.fetch_history(Default::default()).to_json().await;
-    let history = String::from_utf8(history.unwrap()).unwrap();
-    assert!(history.contains("failed.v1") && history.contains("tell.v1"));
-    for plain in ["secret-token", "127.0.0.1", "hook"] {
-        assert!(!history.contains(plain), "{plain}");
-    }
+    String::from_utf8(history.unwrap()).unwrap()
 }

@@ -10,6 +10,7 @@ use genflow::notifier::{Outcome, Receipt};
 use genflow::temporal::workflows::batch::Batch;
 use genflow::temporal::workflows::claimed::Claimed;
 use genflow::temporal::workflows::delivery::Delivery;
+use genflow::temporal::workflows::digest::Digest;
 use genflow::temporal::workflows::end::End;
 use genflow::temporal::workflows::generation::Generation;
 use serde_json::json;
@@ -40,6 +41,8 @@ async fn replay(name: &str, history: &[u8]) {
         .register_workflow::<Batch>()
         .unwrap()
         .register_workflow::<Delivery>()
+        .unwrap()
+        .register_workflow::<Digest>()
         .unwrap()
         .build();
     let replayer = WorkflowReplayer::new(options).unwrap();
@@ -72,6 +75,7 @@ async fn every_recorded_history_replays() {
         "delivery-cancelled",
         "delivery-delivered",
         "delivery-given-up",
+        "digest",
         "ended",
         "failed",
         "progress",
@@ -257,7 +261,8 @@ async fn check(client: &Client, name: &str, workflow: &str) {
     keep(name, &history).await;
 }
 
-async fn keep(name: &str, history: &[u8]) {
+/// Replays a fresh history, and records it if that is asked for.
+pub(crate) async fn keep(name: &str, history: &[u8]) {
     if std::env::var_os("GENFLOW_RECORD").is_some() {
         std::fs::write(folder().join(format!("{name}.json")), history).unwrap();
     }
