@@ -90,7 +90,7 @@ async fn hand_overs_keep_to_their_rate() {
 #[tokio::test]
 async fn without_temporal_first_tries_go_on_and_what_they_leave_waits_for_it() {
     let space = Space::new().await;
-    let gate = Gate::before(&space.config.temporal.url.authority().to_owned()).await;
+    let gate = Gate::before(space.config.temporal.url.authority()).await;
     gate.shut();
     let host = ("TEMPORAL_HOST", &*gate.address.to_string());
     let _notifier = space.start_with(&["notifier"], &[host]);
