@@ -10,12 +10,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use temporalio_client::errors::WorkflowStartError;
-use temporalio_client::{WorkflowIdReusePolicy, WorkflowStartOptions};
+use temporalio_client::{Priority, WorkflowIdReusePolicy, WorkflowStartOptions};
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use super::activities::alive;
-use super::client::{Error, Temporal, answered, fair};
+use super::client::{Error, Temporal, answered, fairness_key};
 use super::workflows::delivery;
 use crate::notifier::{Channel, Deliverer, DeliveryError, End};
 
@@ -178,6 +178,13 @@ impl Temporal {
             Err(error) => Err(answered(error)),
         }
     }
+}
+
+/// Returns the place of a user's delivery among those that wait.
+fn fair(user: &str) -> Priority {
+    let mut order = Priority::default();
+    order.fairness_key = Some(fairness_key(user));
+    order
 }
 
 /// The activities of `delivery.v1`.
