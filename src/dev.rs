@@ -11,7 +11,7 @@ mod samples;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,7 @@ use self::engines::{Engines, Existing, Options, Ports, default_cache};
 use self::receiver::Receiver;
 use crate::app::{self, Roles};
 use crate::config::{Config, Faults};
+use crate::storage::Store;
 use crate::{setup, telemetry};
 
 /// How to run.
@@ -208,7 +209,7 @@ fn announce(
     receiver: &Receiver,
     began: Instant,
 ) -> anyhow::Result<()> {
-    let results: PathBuf = std::path::absolute(&config.worker.results_dir)?;
+    let results = Store::open(&config.worker)?.shown();
     let at = |name: &str| engines.get(name).cloned().unwrap_or_default();
     say(&format!(
         "ready after {:.1} s",
@@ -223,7 +224,7 @@ fn announce(
         http.local_addr()?
     ));
     say(&format!("  webhooks go to   {}", receiver.url()));
-    say(&format!("  results          {}\n", results.display()));
+    say(&format!("  results          {results}\n"));
     Ok(())
 }
 

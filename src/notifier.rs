@@ -13,7 +13,6 @@ mod channels;
 mod deliver;
 mod durable;
 mod endpoints;
-mod guard;
 mod handover;
 mod memory;
 mod plan;

@@ -8,6 +8,7 @@ pub mod compact;
 pub mod deliveries;
 pub mod labels;
 mod outcome;
+pub mod queues;
 mod remains;
 pub mod retries;
 pub mod slots;

@@ -54,6 +54,8 @@ fn all_faults_are_told_at_once_a_line_each() {
         ("NOTIFY_SCHEDULE", "5s,,later"),
         ("NOTIFY_TRY_TIMEOUT", "2m"),
         ("SLACK_WEBHOOK_URL", "topsecret"),
+        ("FAL_RATE_LIMIT", "0"),
+        ("STORE_GRACE", "2m"),
     ])
     .unwrap_err();
 
@@ -62,6 +64,7 @@ fn all_faults_are_told_at_once_a_line_each() {
     assert_eq!(
         named,
         [
+            "FAL_RATE_LIMIT",
             "HTTP_ADDR",
             "INTAKE_CONCURRENCY",
             "KAFKA_BROKERS",
@@ -71,6 +74,7 @@ fn all_faults_are_told_at_once_a_line_each() {
             "RETRY_BACKOFF",
             "SHUTDOWN_GRACE",
             "SLACK_WEBHOOK_URL",
+            "STORE_GRACE",
             "SUBMIT_AMBIGUOUS",
             "TEMPORAL_HOST",
             "TOPIC_EVENTS",
@@ -89,6 +93,29 @@ fn all_faults_are_told_at_once_a_line_each() {
 }
 
 #[test]
+fn a_step_without_pauses_of_its_own_has_those_of_all() {
+    let config = load(&[
+        ("RETRY_BACKOFF", "3s"),
+        ("RETRY_BACKOFF_MAX", "30s"),
+        ("STORE_BACKOFF", "5s"),
+        ("SUBMIT_BACKOFF_MAX", "9s"),
+        ("FETCH_MAX_ATTEMPTS", "7"),
+    ])
+    .unwrap();
+
+    let (worker, steps) = (&config.worker, config.intake.steps);
+    let pauses = |first, most| Pauses {
+        first: Duration::from_secs(first),
+        most: Duration::from_secs(most),
+    };
+    assert_eq!(worker.stores.pauses, pauses(5, 30));
+    assert_eq!((worker.looks.most, worker.looks.pauses), (7, pauses(3, 30)));
+    assert_eq!(steps.submit, Some(pauses(3, 9).into()));
+    assert_eq!(steps.fetch, Some(pauses(3, 30).into()));
+    assert_eq!(steps.backoff(), pauses(3, 30).into());
+}
+
+#[test]
 fn secrets_are_not_shown() {
     let slack = ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/topsecret");
     let config = load(&[("VIDEO_API_KEY", "r8_topsecret"), slack]).unwrap();
@@ -98,6 +125,45 @@ fn secrets_are_not_shown() {
         config.worker.video.api_key.unwrap().expose(),
         "r8_topsecret"
     );
+}
+
+#[test]
+fn a_bucket_brings_its_settings_and_hides_its_secrets() {
+    let config = load(&[
+        ("S3_BUCKET", "media"),
+        ("S3_PREFIX", "/prod/genflow/"),
+        ("S3_ENDPOINT", "http://127.0.0.1:9000"),
+        ("AWS_REGION", "eu-west-1"),
+        ("AWS_ACCESS_KEY_ID", "AKID"),
+        ("AWS_SECRET_ACCESS_KEY", "topsecret"),
+        ("AWS_SESSION_TOKEN", "topsecrettoken"),
+        ("RESULT_URL_TTL", "7d"),
+    ]);
+
+    let s3 = config.unwrap().worker.s3.unwrap();
+
+    assert_eq!((&*s3.bucket, &*s3.prefix), ("media", "prod/genflow"));
+    assert_eq!(s3.region, "eu-west-1");
+    assert!(!format!("{s3:?}").contains("topsecret"), "{s3:?}");
+    assert!(load(&[]).unwrap().worker.s3.is_none());
+}
+
+#[test]
+fn what_a_bucket_cannot_be_reached_by_is_a_fault() {
+    for (variable, value, faulty) in [
+        ("S3_BUCKET", "s3://media", "S3_BUCKET"),
+        ("S3_PREFIX", "a/../b", "S3_PREFIX"),
+        ("S3_ENDPOINT", "minio:9000", "S3_ENDPOINT"),
+        ("RESULT_URL_TTL", "8d", "RESULT_URL_TTL"),
+        ("AWS_ACCESS_KEY_ID", "AKID", "AWS_SECRET_ACCESS_KEY"),
+        ("AWS_SECRET_ACCESS_KEY", "s", "AWS_ACCESS_KEY_ID"),
+    ] {
+        let faults = load(&[("S3_BUCKET", "media"), (variable, value)]).unwrap_err();
+        let named: Vec<_> = faults.0.iter().map(|fault| fault.variable).collect();
+        assert_eq!(named, [faulty], "{variable}={value}");
+    }
+    let alone = load(&[("RESULT_URL_TTL", "1d")]).unwrap_err();
+    assert_eq!(alone.0[0].variable, "RESULT_URL_TTL");
 }
 
 #[test]
@@ -122,7 +188,10 @@ fn the_example_names_the_variables_that_are_read_and_no_others() {
             .map(|(name, _)| name.to_owned())
     };
     let is_name = |name: &String| {
-        !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+        !name.is_empty()
+            && name
+                .chars()
+                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
     };
     let mut named: Vec<_> = manual
         .lines()

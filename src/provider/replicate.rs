@@ -3,14 +3,16 @@
 //! Replicate knows no idempotency key; our id goes along in the input as `genflow_id`, by which the list of
 //! predictions finds it again (<https://replicate.com/docs/reference/http>).
 
+use std::time::Duration;
+
 use chrono::DateTime;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, Said, ask, beginning, is_policy, judge};
+use super::answer::{Answer, Looked, Said, ask, beginning, is_policy, judge, look};
 use super::input::{merge, model};
-use super::{Error, NotCurrent, Poll, Provider, Submission, unanswered};
+use super::{Error, NotCurrent, Poll, Provider, Submission};
 use crate::domain::{ErrorCode, EventError, ProviderName, Spec, WorkflowId};
 use crate::storage::Source;
 use crate::temporal::steps::Job;
@@ -30,6 +32,9 @@ struct Prediction {
     output: Value,
     #[serde(default)]
     error: Value,
+    /// Whether input and output were deleted, as they are after an hour.
+    #[serde(default)]
+    data_removed: bool,
     #[serde(default)]
     logs: Option<String>,
     #[serde(default)]
@@ -79,8 +84,8 @@ pub(super) async fn submit(
             json!({"input": input}),
         ),
     };
-    let request = provider.submitting(workflow, url, body.to_string().into_bytes(), go);
-    match request.send().await {
+    let sending = provider.submitting(workflow, url, body.to_string().into_bytes(), go);
+    match sending.send().await {
         Ok(response) => {
             let taken = |answer: &Answer| {
                 let prediction = serde_json::from_slice(&answer.body)?;
@@ -88,7 +93,7 @@ pub(super) async fn submit(
             };
             judge(response, taken, said).await
         }
-        Err(error) => unanswered(&error),
+        Err(known) => known,
     }
 }
 
@@ -96,15 +101,24 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
     let url = provider
         .own(&job.status_url)
         .unwrap_or_else(|| provider.at(&format!("v1/predictions/{}", job.id)));
-    let prediction: Prediction = ask(provider.get(url)).await?;
+    let Looked::<Prediction> {
+        read: prediction,
+        after,
+        cost_usd,
+    } = look(provider.get(url)).await?;
     match prediction.status.as_str() {
-        "starting" | "processing" | "queued" => Ok(running(&prediction, true)),
+        "starting" | "processing" | "queued" => Ok(running(&prediction, true, after)),
+        "succeeded" if prediction.data_removed => Ok(Poll::Failed(EventError::new(
+            ErrorCode::ResultUnavailable,
+            "the provider has deleted the outputs",
+            true,
+        ))),
         "succeeded" => Ok(Poll::Succeeded {
             outputs: outputs(&prediction.output)
                 .into_iter()
                 .map(Source::Open)
                 .collect(),
-            cost_usd: None,
+            cost_usd,
         }),
         "failed" => {
             let said = text_of(&prediction.error);
@@ -121,7 +135,7 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
             true,
         ))),
         // A state of a later version of the API: go on looking rather than lose what was paid for.
-        _ => Ok(running(&prediction, false)),
+        _ => Ok(running(&prediction, false, after)),
     }
 }
 
@@ -130,8 +144,8 @@ pub(super) async fn cancel(provider: &Provider, job: &Job) -> Result<(), Error> 
         .own(&job.cancel_url)
         .unwrap_or_else(|| provider.at(&format!("v1/predictions/{}/cancel", job.id)));
     match ask::<Value>(provider.authorised(provider.clients.asking.post(url))).await {
-        // Gone: there is nothing to end.
-        Ok(_) | Err(Error::Status(404 | 410, _)) => Ok(()),
+        // Gone: there is nothing to end. What a yes says beside that is not needed.
+        Ok(_) | Err(Error::Unreadable(_) | Error::Status(404 | 410, _)) => Ok(()),
         Err(error) => Err(error),
     }
 }
@@ -216,11 +230,12 @@ fn job(provider: &Provider, prediction: &Prediction) -> Job {
     }
 }
 
-fn running(prediction: &Prediction, known: bool) -> Poll {
+fn running(prediction: &Prediction, known: bool, after: Option<Duration>) -> Poll {
     Poll::Running {
         stage: prediction.status.clone(),
         percent: percent(prediction.logs.as_deref().unwrap_or_default()),
         known,
+        after,
     }
 }
 

@@ -23,8 +23,8 @@ use super::{
     line::Line,
     media,
     order::{Media, Order},
-    play::{self, Arrival, Words, base, client_id, misread, with_pause},
-    script::{OutputFault, Refusal, Seconds},
+    play::{self, Arrival, Words, base, client_id, hinted, misread, with_pause, with_price},
+    script::{OutputFault, Reason, Refusal, Seconds},
     serve,
 };
 
@@ -115,9 +115,20 @@ async fn images(
         };
         let created = chrono::DateTime::<chrono::Utc>::from(job.created.0).timestamp();
         let answer = Json(json!({"created": created, "data": data}));
-        ([("x-request-id", format!("req_{}", job.id))], answer).into_response()
+        let id = [("x-request-id", format!("req_{}", job.id))];
+        with_price(job.price(), (id, answer).into_response())
     };
-    play::submit(&shared, &line, arrival, Words { refuse, show }).await
+    play::submit(
+        &shared,
+        &line,
+        arrival,
+        Words {
+            refuse,
+            explain,
+            show,
+        },
+    )
+    .await
 }
 
 /// Returns the pictures as base64, or what the script has in their place.
@@ -126,7 +137,7 @@ async fn files(order: &Order) -> Result<Vec<String>, String> {
     let making = tokio::task::spawn_blocking(move || {
         let mut files = Vec::new();
         for name in media::names(&order.media) {
-            let Some(made) = media::file(&order, &name) else {
+            let Some(made) = media::file_or_other(&order, &name) else {
                 continue;
             };
             let (_, mut bytes) = made.map_err(|error| error.to_string())?;
@@ -134,7 +145,13 @@ async fn files(order: &Order) -> Result<Vec<String>, String> {
                 Some(OutputFault::Html) => bytes = b"<html>Something went wrong</html>".to_vec(),
                 Some(OutputFault::Empty) => bytes.clear(),
                 Some(OutputFault::Huge) => bytes.resize(bytes.len() + HUGE, 0),
-                Some(OutputFault::Missing | OutputFault::Truncated | OutputFault::Expired)
+                Some(
+                    OutputFault::Missing
+                    | OutputFault::Truncated
+                    | OutputFault::Expired
+                    | OutputFault::OtherKind
+                    | OutputFault::Mislabelled,
+                )
                 | None => {}
             }
             files.push(BASE64.encode(bytes));
@@ -155,7 +172,17 @@ async fn videos(
         Err(refused) => return *refused,
     };
     let show = |job: &Job| Json(shown(job, job.created.1)).into_response();
-    play::submit(&shared, &line, arrival, Words { refuse, show }).await
+    play::submit(
+        &shared,
+        &line,
+        arrival,
+        Words {
+            refuse,
+            explain,
+            show,
+        },
+    )
+    .await
 }
 
 /// Notes a submit and reads it; tells too whether addresses are wanted instead of bytes.
@@ -231,7 +258,11 @@ async fn read(
     };
     match job.read() {
         Some(fault) => misread(&line, fault, refuse),
-        None => Json(shown(job, Instant::now())).into_response(),
+        None => {
+            let now = Instant::now();
+            let answer = hinted(job, now, Json(shown(job, now)).into_response());
+            with_price(job.price(), answer)
+        }
     }
 }
 
@@ -284,6 +315,10 @@ fn shown(job: &Job, now: Instant) -> Value {
         "size": size,
         "error": error.map(|text| json!({"code": "video_generation_failed", "message": text})),
     })
+}
+
+fn explain(reason: &Reason) -> Response {
+    problem(reason.status.0, &reason.code, &reason.text)
 }
 
 fn refuse(Refusal(status): Refusal) -> Response {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Work, now};
+use super::{Work, now, priced};
 use crate::domain::{ErrorCode, EventError, Generated, Kind, Output, Spec};
 use crate::provider::Made;
-use crate::storage::{DownloadError, Manifest, Source};
+use crate::storage::{DownloadError, Manifest, Source, temp_failed};
 use crate::telemetry::events::OutputStored;
 use crate::temporal::steps::Handed;
 
@@ -24,6 +24,8 @@ impl Work {
         made: Made,
         started_at: i64,
     ) -> Result<Generated, EventError> {
+        let provider = self.providers.of(spec);
+        priced(provider, made.cost_usd);
         let storing = self.store_patiently(handed, spec.kind(), &made.outputs);
         let outputs = match tokio::time::timeout(KEEP_TIME, storing).await {
             Ok(stored) => stored.map_err(|error| verdict(&error))?,
@@ -34,7 +36,7 @@ impl Work {
         };
         let result = Generated {
             outputs,
-            provider: self.providers.of(spec).name().as_str().to_owned(),
+            provider: provider.name().as_str().to_owned(),
             provider_job_id: made.id,
             elapsed_ms: now() - started_at,
             cost_usd: made.cost_usd,
@@ -60,11 +62,12 @@ impl Work {
         loop {
             match self.store_all(handed, kind, sources).await {
                 Err(DownloadError::Unavailable(_) | DownloadError::Disk(_))
-                    if tries < self.settings.store_attempts => {}
+                    if tries < self.settings.stores.most => {}
                 ended => return ended,
             }
+            let pause = self.settings.stores.pauses.after(tries, rand::random());
             tries += 1;
-            tokio::time::sleep(self.settings.poll_interval).await;
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -80,13 +83,21 @@ impl Work {
                 "the provider named no output".to_owned(),
             ));
         }
-        let folder = self.temp.attempt(&handed.workflow)?;
+        let folder = self
+            .temp
+            .attempt(&handed.workflow)
+            .inspect_err(temp_failed)?;
         let mut outputs = Vec::with_capacity(sources.len());
         for (index, source) in sources.iter().enumerate() {
             let checked = self
                 .downloader
                 .fetch(source, folder.path(), index, kind)
-                .await?;
+                .await
+                .inspect_err(|error| {
+                    if let DownloadError::Disk(error) = error {
+                        temp_failed(error);
+                    }
+                })?;
             let output = self.store.put(&handed.workflow, index, checked).await?;
             OutputStored {
                 bytes: u64::try_from(output.bytes).unwrap_or(0),
@@ -108,8 +119,16 @@ impl Work {
 pub(super) fn verdict(error: &DownloadError) -> EventError {
     let (code, retryable) = match error {
         DownloadError::Unavailable(_) => (ErrorCode::ResultUnavailable, true),
+        // It may be there, but at an address that is the provider's to mend, or the operator's to allow.
+        DownloadError::Refused(_) => (ErrorCode::ResultUnavailable, false),
         DownloadError::Invalid(_) => (ErrorCode::ResultInvalid, false),
         DownloadError::Disk(_) => (ErrorCode::StoreFailed, true),
     };
-    EventError::new(code, &error.to_string(), retryable)
+    let message = match error {
+        DownloadError::Disk(cause) => format!("{error}: {cause}"),
+        DownloadError::Unavailable(_) | DownloadError::Invalid(_) | DownloadError::Refused(_) => {
+            error.to_string()
+        }
+    };
+    EventError::new(code, &message, retryable)
 }

@@ -78,13 +78,23 @@ impl Space {
 
     /// The same with further settings.
     pub(crate) fn start_with(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Process {
+        self.start_through(&[], arguments, settings)
+    }
+
+    /// The same by a command that becomes `genflow`.
+    pub(crate) fn start_through(
+        &self,
+        through: &[&str],
+        arguments: &[&str],
+        settings: &[(&str, &str)],
+    ) -> Process {
         let mut variables = self.variables.clone();
         for (variable, value) in settings {
             variables.insert((*variable).to_owned(), (*value).to_owned());
         }
         let number = self.processes.fetch_add(1, Ordering::Relaxed);
         let log = self.folder.join(format!("{number}-{}.log", arguments[0]));
-        Process::start(arguments, &variables, log)
+        Process::start_through(through, arguments, &variables, log)
     }
 
     pub(crate) fn results(&self) -> PathBuf {
@@ -259,12 +269,22 @@ impl Space {
         .await;
     }
 
-    /// What the provider saw under this id: submits seen, jobs accepted, the jobs.
-    pub(crate) async fn bill(&self, workflow: &str) -> Bill {
+    /// The jobs that the provider has under this id, as its ledger shows them.
+    pub(crate) async fn jobs(&self, workflow: &str) -> Vec<Value> {
+        let entry = self.ledger(workflow).await;
+        entry["jobs"].as_array().cloned().unwrap_or_default()
+    }
+
+    async fn ledger(&self, workflow: &str) -> Value {
         let url = format!("{}/_sim/ledger?key={workflow}", self.engines.simulator);
         let body = reqwest::get(url).await.unwrap().bytes().await.unwrap();
         let value: Value = serde_json::from_slice(&body).unwrap();
-        let entry = &value["entries"][0];
+        value["entries"][0].clone()
+    }
+
+    /// What the provider saw under this id: submits seen, jobs accepted, the jobs.
+    pub(crate) async fn bill(&self, workflow: &str) -> Bill {
+        let entry = self.ledger(workflow).await;
         let statuses = entry["jobs"].as_array().cloned().unwrap_or_default();
         Bill {
             submits: entry["submits"].as_u64().unwrap_or(0),
@@ -337,7 +357,7 @@ impl Reader {
     }
 }
 
-async fn decode(registry: &Registry, record: &Record) -> Event {
+pub(crate) async fn decode(registry: &Registry, record: &Record) -> Event {
     let (id, datum) = avro::unframe(record.value.as_deref().unwrap()).unwrap();
     avro::read_event(&registry.schema(id).await.unwrap(), datum).unwrap()
 }
