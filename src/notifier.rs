@@ -15,7 +15,6 @@ mod deliver;
 mod digest;
 mod durable;
 mod endpoints;
-mod guard;
 mod handover;
 mod memory;
 mod ops;
@@ -75,8 +74,39 @@ const REMEMBERED: usize = 300_000;
 /// What its first try came to.
 enum First {
     Ended(End),
-    /// It is a workflow's to deliver: why, and what the target asked for.
-    Left(&'static str, Option<Duration>),
+    /// It is a workflow's to deliver.
+    Left(Left),
+}
+
+/// Why its first try did not end it.
+enum Left {
+    /// It failed; the target may have asked for a pause.
+    Failed(Option<Duration>),
+    /// Others have just found out that it would fail.
+    CircuitOpen,
+    /// There was no place for it yet.
+    EndpointFull,
+}
+
+impl Left {
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::Failed(_) => "not_delivered",
+            Self::CircuitOpen => "circuit_open",
+            Self::EndpointFull => "endpoint_full",
+        }
+    }
+
+    /// Returns the step of the next try, and the pause before it: without a place the first try is yet to come.
+    fn next(&self, schedule: &[Duration]) -> (u32, Duration) {
+        let jitter = schedule::jitter();
+        let pause = |asked| schedule::pause(schedule, 0, asked, jitter).unwrap_or_default();
+        match self {
+            Self::Failed(asked) => (1, pause(*asked)),
+            Self::CircuitOpen => (1, pause(None)),
+            Self::EndpointFull => (0, schedule::wait(0, jitter)),
+        }
+    }
 }
 
 impl Notifier {
@@ -121,16 +151,14 @@ impl Notifier {
         self.memory.note(id, Known::Tried(tries));
         let end = match first {
             First::Ended(end) => end,
-            First::Left(why, asked) => {
-                match self.hand_over(parcel(), event, tries, why, asked).await? {
-                    None => {
-                        self.memory.note(id, Known::Done);
-                        failpoint::hit("notify.handed").await;
-                        return Ok(());
-                    }
-                    Some(end) => end,
+            First::Left(left) => match self.hand_over(parcel(), event, tries, &left).await? {
+                None => {
+                    self.memory.note(id, Known::Done);
+                    failpoint::hit("notify.handed").await;
+                    return Ok(());
                 }
-            }
+                Some(end) => end,
+            },
         };
         let parcel = parcel();
         let (shown, at) = (notification.shown(), now());
@@ -156,8 +184,8 @@ impl Notifier {
         };
         let tried = match self.deliverer.first(&letter, notification).await {
             Attempt::Sent(tried) => tried,
-            Attempt::Kept(Closed::Circuit) => return First::Left("circuit_open", None),
-            Attempt::Kept(Closed::Full) => return First::Left("endpoint_full", None),
+            Attempt::Kept(Closed::Circuit) => return First::Left(Left::CircuitOpen),
+            Attempt::Kept(Closed::Full) => return First::Left(Left::EndpointFull),
             Attempt::Unserved => return First::Ended(durable::unserved()),
         };
         tries.count = tries.count.saturating_add(1);
@@ -169,7 +197,7 @@ impl Notifier {
                 status, again_in, ..
             } => {
                 tries.status = status;
-                First::Left("not_delivered", again_in)
+                First::Left(Left::Failed(again_in))
             }
         }
     }
@@ -180,23 +208,23 @@ impl Notifier {
         parcel: Parcel,
         event: &Event,
         tries: Tries,
-        why: &'static str,
-        asked: Option<Duration>,
+        left: &Left,
     ) -> Result<Option<End>, Failure> {
         let channel = parcel.channel.as_str();
-        let pause = schedule::pause(&self.deliverer.schedule, 1, asked, schedule::jitter());
+        let (step, pause) = left.next(&self.deliverer.schedule);
         let delivery = Delivery {
             parcel,
             tries: tries.count,
             first_try_at: tries.first_at,
             status: tries.status,
-            pause_ms: pause.map_or(0, millis),
+            step,
+            pause_ms: millis(pause),
         };
         match self.handover.give(delivery, &event.user_id).await {
             Ok(given) => {
                 NotificationHandedOver {
                     channel,
-                    why,
+                    why: left.as_str(),
                     given,
                 }
                 .emit();

@@ -9,6 +9,7 @@ pub mod deliveries;
 pub mod digests;
 pub mod labels;
 mod outcome;
+pub mod queues;
 mod remains;
 pub mod retries;
 pub mod slots;

@@ -148,7 +148,7 @@ pub fn status(status: &impl Serialize, json: bool, out: &mut dyn Write) -> Resul
     for (name, value) in status.as_object().into_iter().flatten() {
         let text = match (name.as_str(), value) {
             (_, Json::Null) => continue,
-            ("started_at" | "updated_at", Json::Number(millis)) => {
+            ("started_at" | "submitted_at" | "updated_at", Json::Number(millis)) => {
                 millis.as_i64().map_or_else(String::new, watch::time)
             }
             ("percent", Json::Number(percent)) => format!("{percent}%"),

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use url::Url;
 
 use super::dev;
+use super::egress::{self, Egress, Names};
 use super::vars::{Secret, Vars, duration};
 
 /// What the notifier needs.
@@ -17,8 +18,8 @@ pub struct Notifier {
     pub signing_secrets: Vec<Secret>,
     /// Private keys of signatures that anybody can check; none by default.
     pub signing_keys: Vec<Secret>,
-    /// Call private, loopback and link-local addresses too.
-    pub allow_private: bool,
+    /// What a webhook's address may be.
+    pub egress: Egress,
     /// Events handled at once, and tries of the delivery workflows at once.
     pub concurrency: usize,
     /// How long one try may take.
@@ -74,7 +75,14 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Notifier {
     Notifier {
         signing_secrets,
         signing_keys: signing_keys(vars),
-        allow_private: vars.flag("WEBHOOK_ALLOW_PRIVATE", false),
+        egress: egress::read(
+            vars,
+            &Names {
+                allow_private: "WEBHOOK_ALLOW_PRIVATE",
+                allow_http: "WEBHOOK_ALLOW_HTTP",
+                ports: "WEBHOOK_PORTS",
+            },
+        ),
         concurrency: vars.number("NOTIFY_CONCURRENCY", 128, 1..=10_000) as usize,
         try_timeout: try_timeout(vars),
         schedule: schedule(vars),

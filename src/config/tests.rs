@@ -56,6 +56,8 @@ fn all_faults_are_told_at_once_a_line_each() {
         ("NOTIFY_SCHEDULE", "5s,,later"),
         ("NOTIFY_TRY_TIMEOUT", "2m"),
         ("SLACK_WEBHOOK_URL", "topsecret"),
+        ("FAL_RATE_LIMIT", "0"),
+        ("STORE_GRACE", "2m"),
     ])
     .unwrap_err();
 
@@ -64,6 +66,7 @@ fn all_faults_are_told_at_once_a_line_each() {
     assert_eq!(
         named,
         [
+            "FAL_RATE_LIMIT",
             "HTTP_ADDR",
             "INTAKE_CONCURRENCY",
             "KAFKA_BROKERS",
@@ -74,6 +77,7 @@ fn all_faults_are_told_at_once_a_line_each() {
             "SHUTDOWN_GRACE",
             "SLACK_ALLOWED_HOSTS",
             "SLACK_WEBHOOK_URL",
+            "STORE_GRACE",
             "SUBMIT_AMBIGUOUS",
             "TEMPORAL_HOST",
             "TOPIC_EVENTS",
@@ -90,6 +94,29 @@ fn all_faults_are_told_at_once_a_line_each() {
             .contains("KAFKA_BROKERS: is \"nowhere\", want host:port[,host:port]")
     );
     assert!(!faults.to_string().contains("topsecret"));
+}
+
+#[test]
+fn a_step_without_pauses_of_its_own_has_those_of_all() {
+    let config = load(&[
+        ("RETRY_BACKOFF", "3s"),
+        ("RETRY_BACKOFF_MAX", "30s"),
+        ("STORE_BACKOFF", "5s"),
+        ("SUBMIT_BACKOFF_MAX", "9s"),
+        ("FETCH_MAX_ATTEMPTS", "7"),
+    ])
+    .unwrap();
+
+    let (worker, steps) = (&config.worker, config.intake.steps);
+    let pauses = |first, most| Pauses {
+        first: Duration::from_secs(first),
+        most: Duration::from_secs(most),
+    };
+    assert_eq!(worker.stores.pauses, pauses(5, 30));
+    assert_eq!((worker.looks.most, worker.looks.pauses), (7, pauses(3, 30)));
+    assert_eq!(steps.submit, Some(pauses(3, 9).into()));
+    assert_eq!(steps.fetch, Some(pauses(3, 30).into()));
+    assert_eq!(steps.backoff(), pauses(3, 30).into());
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::provider::{self, Named, Provider};
+use super::egress::{self, Egress, Names};
+use super::provider::{self, Named, Provider, Rates};
+use super::retries::{Retries, Tries};
 use super::store::{self, S3};
 use super::vars::Vars;
 
@@ -24,14 +26,22 @@ pub struct Worker {
     pub image: Provider,
     /// Who makes either where a spec names another provider than these two.
     pub named: Named,
+    /// How often a job may be submitted to each of them.
+    pub rates: Rates,
     /// Pay twice rather than fail when it is unknown whether a submit was accepted.
     pub submit_ambiguous_resubmit: bool,
     /// Pause between two looks at a provider's job.
     pub poll_interval: Duration,
     /// Largest output that is stored, in bytes.
     pub max_output_bytes: u64,
+    /// How often in a row a look at a job may fail.
+    pub looks: Tries,
+    /// What an output's address may be; the providers' own are always allowed.
+    pub egress: Egress,
     /// How often an output is downloaded and stored before the run fails.
-    pub store_attempts: u32,
+    pub stores: Tries,
+    /// How long outputs that are being stored when the deadline falls, or a cancel comes, may take to be finished.
+    pub store_grace: Duration,
     /// Activities of `submit` and `finish` at once.
     pub activity_slots: usize,
     /// Activities of `fetch` at once.
@@ -40,7 +50,7 @@ pub struct Worker {
     pub cached_workflows: usize,
 }
 
-pub(super) fn read(vars: &mut Vars<'_>, mocked: bool) -> Worker {
+pub(super) fn read(vars: &mut Vars<'_>, mocked: bool, retries: &Retries) -> Worker {
     let temp_dir = std::env::temp_dir().join("genflow");
     Worker {
         sweep_interval: vars.duration("SWEEP_INTERVAL", "1m"),
@@ -50,13 +60,35 @@ pub(super) fn read(vars: &mut Vars<'_>, mocked: bool) -> Worker {
         video: provider::video(vars, mocked),
         image: provider::image(vars, mocked),
         named: provider::named(vars, mocked),
+        rates: provider::rates(vars),
         submit_ambiguous_resubmit: vars.one_of("SUBMIT_AMBIGUOUS", &["fail", "resubmit"])
             == "resubmit",
         poll_interval: vars.duration("FETCH_POLL_INTERVAL", "2s"),
         max_output_bytes: vars.number("MAX_OUTPUT_BYTES", 2 * 1024 * 1024 * 1024, 1..=u64::MAX),
-        store_attempts: vars.number("STORE_MAX_ATTEMPTS", 5, 1..=100) as u32,
+        looks: retries.fetch,
+        stores: retries.store,
+        store_grace: store_grace(vars),
+        egress: egress::read(
+            vars,
+            &Names {
+                allow_private: "DOWNLOAD_ALLOW_PRIVATE",
+                allow_http: "DOWNLOAD_ALLOW_HTTP",
+                ports: "DOWNLOAD_PORTS",
+            },
+        ),
         activity_slots: vars.number("WORKER_ACTIVITY_SLOTS", 100, 1..=100_000) as usize,
         fetch_slots: vars.number("WORKER_FETCH_SLOTS", 2000, 1..=100_000) as usize,
         cached_workflows: vars.number("WORKER_CACHED_WORKFLOWS", 1000, 0..=1_000_000) as usize,
     }
+}
+
+/// The workflow's own bounds allow for a minute.
+const LONGEST_GRACE: Duration = Duration::from_secs(60);
+
+fn store_grace(vars: &mut Vars<'_>) -> Duration {
+    let grace = vars.duration("STORE_GRACE", "60s");
+    if grace > LONGEST_GRACE {
+        vars.fault("STORE_GRACE", "is longer than 60s, want at most that");
+    }
+    grace
 }

@@ -35,6 +35,7 @@ impl Deliveries {
             tries: 0,
             first_try_at: None,
             status: None,
+            step: 0,
             pause_ms: 0,
         };
         // The one that gave it up has its id: this one comes behind it.

@@ -115,9 +115,7 @@ impl Deliverer {
         sent: bool,
         asked: Option<std::time::Duration>,
     ) -> Delivered {
-        // The first try has no step, so the pause behind step n is the one behind n + 1 tries.
-        let tries = step as usize + 1;
-        let pause = schedule::pause(&self.schedule, tries, asked, schedule::jitter());
+        let pause = schedule::pause(&self.schedule, step, asked, schedule::jitter());
         if pause.is_some() {
             NotificationRetried {
                 channel: parcel.channel.as_str(),

@@ -15,14 +15,15 @@ pub(super) fn jitter() -> f64 {
     rand::random_range(JITTER)
 }
 
-/// Returns the pause behind the `tries`-th try of `schedule`, at least what was asked for; `None` behind the last.
+/// Returns the pause of `schedule` behind the try of `step` (0: the first), at least what was asked for; `None` behind
+/// the last.
 pub(super) fn pause(
     schedule: &[Duration],
-    tries: usize,
+    step: u32,
     asked: Option<Duration>,
     jitter: f64,
 ) -> Option<Duration> {
-    let own = schedule.get(tries.checked_sub(1)?)?.mul_f64(jitter);
+    let own = schedule.get(step as usize)?.mul_f64(jitter);
     Some(own.max(asked.unwrap_or_default().min(LONGEST_ASKED)))
 }
 
@@ -43,8 +44,8 @@ mod tests {
     fn the_default_is_the_schedule_of_standard_webhooks() {
         let schedule = Config::load(|_| None).unwrap().notifier.schedule;
 
-        let pauses: Vec<_> = (1..=10)
-            .map(|tries| pause(&schedule, tries, None, 1.0).map(|pause| pause.as_secs()))
+        let pauses: Vec<_> = (0..10)
+            .map(|step| pause(&schedule, step, None, 1.0).map(|pause| pause.as_secs()))
             .collect();
 
         let hours = |hours: u64| Some(hours * 3600);
@@ -62,7 +63,7 @@ mod tests {
 
     #[test]
     fn pauses_vary_by_a_fifth() {
-        let pauses = |jitter| pause(&[SECOND], 1, None, jitter).unwrap().as_millis();
+        let pauses = |jitter| pause(&[SECOND], 0, None, jitter).unwrap().as_millis();
 
         assert_eq!((pauses(0.8), pauses(1.2)), (800, 1200));
         assert!((0..1000).all(|_| JITTER.contains(&jitter())));
@@ -72,10 +73,10 @@ mod tests {
     fn what_is_asked_for_is_kept_up_to_a_day_and_never_shortens_a_pause() {
         for (asked, expected) in [(0, 10), (9, 10), (30, 30), (1_000_000, 86_400)] {
             let asked = Some(SECOND * asked);
-            let pause = pause(&[SECOND * 10], 1, asked, 1.0);
+            let pause = pause(&[SECOND * 10], 0, asked, 1.0);
             assert_eq!(pause, Some(SECOND * expected));
         }
-        let behind_the_last = pause(&[SECOND], 2, Some(SECOND), 1.0);
+        let behind_the_last = pause(&[SECOND], 1, Some(SECOND), 1.0);
         assert_eq!(behind_the_last, None);
     }
 

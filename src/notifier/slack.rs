@@ -18,18 +18,17 @@ use url::Url;
 pub(super) use self::digest::digest;
 use self::message::{message, without_images};
 use self::pace::Pace;
-use super::guard;
 use super::receipt::DeliveryError;
 use super::tried::{Held, Letter, Tried};
 use super::webhook::Unusable;
 use crate::config;
+use crate::guard::{Guard, Refused};
 use crate::http;
 
 /// Delivers Slack messages.
 pub(super) struct Sender {
-    client: Client,
+    guard: Guard,
     hosts: Vec<String>,
-    allow_private: bool,
     try_time: Duration,
     pace: Pace,
 }
@@ -76,14 +75,9 @@ impl Sender {
     /// # Errors
     /// [`Unusable`] when no HTTP client can be built.
     pub(super) fn new(config: &config::Notifier) -> Result<Self, Unusable> {
-        let mut client = http::client();
-        if !config.allow_private {
-            client = client.dns_resolver(guard::PublicOnly);
-        }
         Ok(Self {
-            client: client.build().map_err(Unusable::Client)?,
+            guard: Guard::new("slack", &config.egress, [], |client| client)?,
             hosts: config.slack_hosts.clone(),
-            allow_private: config.allow_private,
             try_time: config.try_timeout,
             pace: Pace::new(TARGETS),
         })
@@ -96,48 +90,47 @@ impl Sender {
 
     /// Tries once to post a message. One that is refused for its images is posted without them.
     pub(super) async fn post(&self, mut message: Value, to: &Url) -> Result<Tried, Held> {
-        if let Err(error) = self.check(to) {
-            let status = None;
-            return Ok(Tried::Refused { status, error });
-        }
+        let client = match self.client(to) {
+            Ok(client) => client,
+            Err(error) => {
+                let status = None;
+                return Ok(Tried::Refused { status, error });
+            }
+        };
         let ends = Instant::now() + self.try_time;
-        let first = self.call(&message, to, ends).await;
+        let first = self.call(client, &message, to, ends).await;
         let refused = matches!(first, Ok(Answer::Status { status: 400, .. }));
         let answered = if refused && without_images(&mut message) {
-            self.call(&message, to, ends).await
+            self.call(client, &message, to, ends).await
         } else {
             first
         };
         answered.map(judge)
     }
 
-    /// Refuses a target that is not Slack's, or not called in secret.
-    fn check(&self, to: &Url) -> Result<(), DeliveryError> {
+    /// Returns the client for a target, if that is Slack's and may be called.
+    fn client(&self, to: &Url) -> Result<&Client, DeliveryError> {
         let host = to.host_str().unwrap_or_default();
         if !self.hosts.iter().any(|allowed| allowed == host) {
             let message = "the host is not one of SLACK_ALLOWED_HOSTS";
             return Err(DeliveryError::new("host_refused", message));
         }
-        if self.allow_private {
-            return Ok(());
-        }
-        if to.scheme() != "https" {
-            return Err(DeliveryError::new(
-                "address_refused",
-                "the target is not https",
-            ));
-        }
-        guard::check_literal(to)
-            .map_err(|refused| DeliveryError::new("address_refused", &refused.to_string()))
+        self.guard.client(to).map_err(refused)
     }
 
     /// Waits for a place of the target, if there is one soon, and posts.
-    async fn call(&self, message: &Value, to: &Url, ends: Instant) -> Result<Answer, Held> {
+    async fn call(
+        &self,
+        client: &Client,
+        message: &Value,
+        to: &Url,
+        ends: Instant,
+    ) -> Result<Answer, Held> {
         let now = Instant::now();
         let place = self.pace.place(to.as_str(), now, PATIENCE).map_err(Held)?;
         sleep_until(place).await;
         let left = ends.saturating_duration_since(Instant::now());
-        let posting = self.client.post(to.clone()).json(message).timeout(left);
+        let posting = client.post(to.clone()).json(message).timeout(left);
         let response = match posting.send().await {
             Ok(response) => response,
             Err(error) => return Ok(Answer::None(error.without_url())),
@@ -192,15 +185,11 @@ fn judge(answer: Answer) -> Tried {
 
 /// Says what it means that there was no answer.
 fn unanswered(error: &reqwest::Error) -> Tried {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(cause) = source {
-        if let Some(refused) = cause.downcast_ref::<guard::Refused>() {
-            return Tried::Refused {
-                status: None,
-                error: DeliveryError::new("address_refused", &refused.to_string()),
-            };
-        }
-        source = cause.source();
+    if let Some(why) = Refused::of(error) {
+        return Tried::Refused {
+            status: None,
+            error: refused(why),
+        };
     }
     let error = if error.is_timeout() {
         DeliveryError::new("timed_out", "Slack did not answer in time")
@@ -212,6 +201,10 @@ fn unanswered(error: &reqwest::Error) -> Tried {
         error,
         again_in: None,
     }
+}
+
+fn refused(why: Refused) -> DeliveryError {
+    DeliveryError::new("address_refused", &why.to_string())
 }
 
 /// Returns which of Slack's words the answer is, if it is one: what else stands there is not ours to show.

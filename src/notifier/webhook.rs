@@ -9,24 +9,23 @@ mod retry_after;
 
 use std::time::{Duration, SystemTime};
 
+use reqwest::Response;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Client, Response};
 use url::Url;
 
 pub use self::asymmetric::{InvalidKey, Key};
 pub use self::message::{InvalidSecret, user_secret};
-use super::guard;
 use super::receipt::DeliveryError;
 use super::tried::{Letter, Tried};
 use crate::config;
-use crate::http;
+use crate::guard::{self, Guard, Refused};
 
 /// Why a try did not deliver.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     /// The target may not be called.
     #[error(transparent)]
-    Forbidden(#[from] guard::Refused),
+    Forbidden(#[from] Refused),
     /// It wants no more.
     #[error("the target is gone")]
     Gone,
@@ -64,16 +63,15 @@ pub enum Unusable {
     /// A signing key is malformed.
     #[error(transparent)]
     Key(#[from] InvalidKey),
-    /// No HTTP client can be built.
-    #[error("no HTTP client can be built")]
-    Client(#[source] reqwest::Error),
+    /// There is no guard of its calls.
+    #[error(transparent)]
+    Guard(#[from] guard::Unusable),
 }
 
 /// Delivers webhooks.
 pub(super) struct Sender {
-    client: Client,
+    guard: Guard,
     signer: message::Signer,
-    allow_private: bool,
 }
 
 /// The code of a target that wants no more: 410.
@@ -84,14 +82,11 @@ const LONGEST_ANSWER: usize = 16 * 1024;
 impl Sender {
     /// Makes a sender; makes no call.
     pub(super) fn new(config: &config::Notifier) -> Result<Self, Unusable> {
-        let mut client = http::client().timeout(config.try_timeout);
-        if !config.allow_private {
-            client = client.dns_resolver(guard::PublicOnly);
-        }
         Ok(Self {
-            client: client.build().map_err(Unusable::Client)?,
+            guard: Guard::new("webhook", &config.egress, [], |client| {
+                client.timeout(config.try_timeout)
+            })?,
             signer: signer(config)?,
-            allow_private: config.allow_private,
         })
     }
 
@@ -107,17 +102,14 @@ impl Sender {
     async fn post(&self, letter: &Letter<'_>, target: &Url) -> Result<u16, Error> {
         let event = letter.event;
         let body = message::body(event).map_err(|_| Error::Unwritable)?;
-        if !self.allow_private {
-            guard::check_literal(target)?;
-        }
+        let client = self.guard.client(target)?;
         let timestamp = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
         let signatures = self
             .signer
             .signatures(&event.user_id, &event.event_id, timestamp, &body);
-        let mut request = self
-            .client
+        let mut request = client
             .post(target.clone())
             .header(CONTENT_TYPE, "application/json")
             .header("webhook-id", &event.event_id)
@@ -168,12 +160,8 @@ async fn drain(mut response: Response) {
 
 impl Error {
     fn of(error: reqwest::Error) -> Self {
-        let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-        while let Some(cause) = source {
-            if let Some(refused) = cause.downcast_ref::<guard::Refused>() {
-                return Self::Forbidden(*refused);
-            }
-            source = cause.source();
+        if let Some(refused) = Refused::of(&error) {
+            return Self::Forbidden(refused);
         }
         if error.is_timeout() {
             return Self::TimedOut;

@@ -7,6 +7,7 @@
 mod consumer;
 mod notifications;
 mod redriven;
+mod stored;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tracing::{debug, info, warn};
 pub use self::consumer::*;
 pub use self::notifications::*;
 pub use self::redriven::DeadLetterRedriven;
+pub use self::stored::{OutputStored, StoreFailed, TempSwept};
 use super::metrics as catalogue;
 use crate::domain::{Action, EventType, Kind, ProviderName, RecordPosition, RequestId};
 
@@ -90,6 +92,15 @@ pub struct ProviderStateUnknown<'a> {
     pub state: &'a str,
 }
 
+/// A run's job was sent to its provider for the first time.
+#[derive(Debug)]
+pub struct RunBegan {
+    /// What is made; a label.
+    pub kind: Kind,
+    /// Since the run started: the time it waited for a worker, and for its turn at the provider.
+    pub waited: Duration,
+}
+
 /// A run has its outcome, and the world was told.
 #[derive(Debug)]
 pub struct RunEnded<'a> {
@@ -101,6 +112,8 @@ pub struct RunEnded<'a> {
     pub outcome: EventType,
     /// Since the run started.
     pub elapsed: Duration,
+    /// Since its job was first sent to the provider, if it was taken.
+    pub worked: Option<Duration>,
 }
 
 /// A run that was closed from outside gets its outcome.
@@ -112,22 +125,6 @@ pub struct RunSwept<'a> {
     pub timed_out: bool,
 }
 
-/// An output was stored.
-#[derive(Debug)]
-pub struct OutputStored {
-    /// Its length.
-    pub bytes: u64,
-}
-
-/// The store or the temp folder did not do what was asked.
-#[derive(Debug)]
-pub struct StoreFailed<'a> {
-    /// `disk`, `bucket` or `temp`; a label.
-    pub place: &'static str,
-    /// Why; of what kind it is becomes a label.
-    pub error: &'a std::io::Error,
-}
-
 /// A provider said what a generation costs.
 #[derive(Debug)]
 pub struct ProviderCost {
@@ -137,11 +134,13 @@ pub struct ProviderCost {
     pub usd: f64,
 }
 
-/// Temp folders that a crash left were removed.
+/// An address that somebody else gave was not called.
 #[derive(Debug)]
-pub struct TempSwept {
-    /// How many.
-    pub folders: usize,
+pub struct CallRefused {
+    /// Who would have called it: `webhook`, `slack` or `download`; a label.
+    pub caller: &'static str,
+    /// What about it is not allowed; a label.
+    pub reason: &'static str,
 }
 
 /// A role began.
@@ -262,6 +261,16 @@ impl ProviderStateUnknown<'_> {
     }
 }
 
+impl RunBegan {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        let Self { kind, waited } = self;
+        let kind = kind.as_str();
+        debug!(kind, ?waited, "run began");
+        histogram!(catalogue::RUN_WAIT_SECONDS, "kind" => kind).record(waited);
+    }
+}
+
 impl RunEnded<'_> {
     /// Logs and counts it.
     pub fn emit(self) {
@@ -270,11 +279,16 @@ impl RunEnded<'_> {
             kind,
             outcome,
             elapsed,
+            worked,
         } = self;
         let kind = kind.as_str();
         let outcome = outcome.as_str();
         debug!(%request_id, kind, outcome, ?elapsed, "run ended");
         histogram!(catalogue::RUN_SECONDS, "kind" => kind, "outcome" => outcome).record(elapsed);
+        if let Some(worked) = worked {
+            histogram!(catalogue::RUN_WORK_SECONDS, "kind" => kind, "outcome" => outcome)
+                .record(worked);
+        }
     }
 }
 
@@ -294,26 +308,6 @@ impl RunSwept<'_> {
     }
 }
 
-impl OutputStored {
-    /// Logs and counts it.
-    pub fn emit(self) {
-        let Self { bytes } = self;
-        debug!(bytes, "output stored");
-        counter!(catalogue::STORED_BYTES).increment(bytes);
-    }
-}
-
-impl StoreFailed<'_> {
-    /// Logs and counts it.
-    pub fn emit(self) {
-        let Self { place, error } = self;
-        let cause = crate::storage::fault::cause(error);
-        let error = error as &dyn std::error::Error;
-        warn!(place, cause, error, "store failed");
-        counter!(catalogue::STORE_FAILURES, "place" => place, "cause" => cause).increment(1);
-    }
-}
-
 impl ProviderCost {
     /// Logs and counts it.
     pub fn emit(self) {
@@ -325,12 +319,12 @@ impl ProviderCost {
     }
 }
 
-impl TempSwept {
+impl CallRefused {
     /// Logs and counts it.
     pub fn emit(self) {
-        let Self { folders } = self;
-        info!(folders, "temp folders swept");
-        counter!(catalogue::TEMP_FOLDERS_SWEPT).increment(folders as u64);
+        let Self { caller, reason } = self;
+        debug!(caller, reason, "call refused");
+        counter!(catalogue::CALLS_REFUSED, "caller" => caller, "reason" => reason).increment(1);
     }
 }
 

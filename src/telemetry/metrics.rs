@@ -49,6 +49,10 @@ const RUN: &[f64] = &[
     1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0,
     21_600.0, 86_400.0,
 ];
+/// Bounds for the wait of a run: milliseconds when all is well, hours behind a backlog.
+const WAIT: &[f64] = &[
+    0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21_600.0,
+];
 /// Bounds for notifications: the first try takes milliseconds, the last is days later.
 const NOTIFICATION: &[f64] = &[
     0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 21_600.0, 86_400.0,
@@ -93,6 +97,10 @@ pub const PROVIDER_UNKNOWN_STATES: &str = "genflow_provider_unknown_states_total
 pub const PROVIDER_COST: &str = "genflow_provider_cost_usd";
 /// Time from the start of a run to its outcome.
 pub const RUN_SECONDS: &str = "genflow_run_seconds";
+/// Time from the start of a run to the first send of its job: waiting for a worker, and for its turn at the provider.
+pub const RUN_WAIT_SECONDS: &str = "genflow_run_wait_seconds";
+/// Time from the first send of a job that was taken to the outcome of its run.
+pub const RUN_WORK_SECONDS: &str = "genflow_run_work_seconds";
 /// Runs that were closed from outside, and were given their outcome.
 pub const RUNS_SWEPT: &str = "genflow_runs_swept_total";
 /// Bytes of outputs stored.
@@ -115,6 +123,8 @@ pub const NOTIFICATIONS_HANDED_OVER: &str = "genflow_notifications_handed_over_t
 pub const NOTIFICATION_CIRCUITS_OPEN: &str = "genflow_notification_circuits_open";
 /// Messages to the operators about failures, by channel and what came of it.
 pub const OPS_MESSAGES: &str = "genflow_ops_messages_total";
+/// Addresses given by users or providers that were not called, by who would have and what is not allowed.
+pub const CALLS_REFUSED: &str = "genflow_calls_refused_total";
 /// 1 while a role is ready, else 0.
 pub const READY: &str = "genflow_ready";
 
@@ -223,6 +233,18 @@ pub const CATALOGUE: &[Metric] = &[
         labels: &["kind", "outcome"],
     },
     Metric {
+        name: RUN_WAIT_SECONDS,
+        kind: Histogram(WAIT),
+        help: "Time from the start of a run to the first send of its job: waiting for a worker, and for its turn at the provider.",
+        labels: &["kind"],
+    },
+    Metric {
+        name: RUN_WORK_SECONDS,
+        kind: Histogram(RUN),
+        help: "Time from the first send of a job that was taken to the outcome of its run.",
+        labels: &["kind", "outcome"],
+    },
+    Metric {
         name: RUNS_SWEPT,
         kind: Counter,
         help: "Runs that were closed from outside, and were given their outcome.",
@@ -287,6 +309,12 @@ pub const CATALOGUE: &[Metric] = &[
         kind: Counter,
         help: "Messages to the operators about failures, by channel and what came of it.",
         labels: &["channel", "outcome"],
+    },
+    Metric {
+        name: CALLS_REFUSED,
+        kind: Counter,
+        help: "Addresses given by users or providers that were not called, by who would have and what is not allowed.",
+        labels: &["caller", "reason"],
     },
     Metric {
         name: READY,

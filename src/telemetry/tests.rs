@@ -105,11 +105,17 @@ fn emit_all() {
         state: "pondering",
     }
     .emit();
+    RunBegan {
+        kind: Kind::Video,
+        waited: elapsed,
+    }
+    .emit();
     RunEnded {
         request_id: request_id.as_str(),
         kind: Kind::Video,
         outcome: EventType::Completed,
         elapsed,
+        worked: Some(elapsed),
     }
     .emit();
     RunSwept {
@@ -163,6 +169,11 @@ fn emit_all() {
     }
     .emit();
     CircuitsOpen { count: 1 }.emit();
+    CallRefused {
+        caller: "webhook",
+        reason: "address",
+    }
+    .emit();
     RoleStarted { role: "intake" }.emit();
     RoleStopped { role: "intake" }.emit();
     ReadinessChanged {

@@ -397,15 +397,8 @@ pub(super) fn order(priority: Order, user: &UserId) -> Priority {
     order
 }
 
-/// Returns the place of a user's delivery among those that wait.
-pub(super) fn fair(user: &str) -> Priority {
-    let mut order = Priority::default();
-    order.fairness_key = Some(fairness_key(user));
-    order
-}
-
 /// Temporal refuses keys above 64 bytes: longer ones go as the first 32 hex digits of their SHA-256.
-fn fairness_key(user: &str) -> String {
+pub(super) fn fairness_key(user: &str) -> String {
     if user.len() <= LONGEST_FAIRNESS_KEY {
         return user.to_owned();
     }

@@ -10,12 +10,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use temporalio_client::errors::WorkflowStartError;
-use temporalio_client::{WorkflowIdReusePolicy, WorkflowStartOptions};
+use temporalio_client::{Priority, WorkflowIdReusePolicy, WorkflowStartOptions};
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use super::activities::alive;
-use super::client::{Error, Temporal, answered, fair};
+use super::client::{Error, Temporal, answered, fairness_key};
 use super::workflows::delivery;
 use crate::notifier::{Channel, Deliverer, DeliveryError, End};
 
@@ -33,6 +33,9 @@ pub struct Delivery {
     /// What the target answered last, if it did.
     #[serde(default)]
     pub status: Option<u16>,
+    /// Behind which pause of the schedule the next try comes, from 1; 0 where there was no first try.
+    #[serde(default)]
+    pub step: u32,
     /// Pause before the next try.
     pub pause_ms: u64,
 }
@@ -66,7 +69,7 @@ pub struct Raw(pub Vec<u8>);
 pub struct Deliver {
     /// What goes where.
     pub parcel: Parcel,
-    /// Which pause of the schedule this try comes behind, from 1.
+    /// Behind which pause of the schedule it comes, from 1; 0 is the first try.
     pub step: u32,
     /// How often this step found no place at its endpoint.
     #[serde(default)]
@@ -177,6 +180,13 @@ impl Temporal {
     }
 }
 
+/// Returns the place of a user's delivery among those that wait.
+fn fair(user: &str) -> Priority {
+    let mut order = Priority::default();
+    order.fairness_key = Some(fairness_key(user));
+    order
+}
+
 /// The activities of `delivery.v1`.
 pub struct DeliveryActivities {
     /// Who delivers.
@@ -257,6 +267,7 @@ mod tests {
             tries: 1,
             first_try_at: Some(2),
             status: Some(500),
+            step: 1,
             pause_ms: 3,
         };
         let mut written = serde_json::to_value(&delivery).unwrap();

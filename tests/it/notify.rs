@@ -144,6 +144,7 @@ async fn what_the_first_try_did_not_deliver_its_workflow_does_under_one_id() {
     assert_eq!(receipt.outcome, Outcome::Delivered);
     assert_eq!((receipt.tries, receipt.status), (4, Some(204)));
     assert_eq!(receipt.event_id, event.event_id);
+    assert_eq!(receipt.target, "http://127.0.0.1/…");
     assert!((event.occurred_at..receipt.ended_at).contains(&receipt.first_try_at));
     caught_up(&space).await;
 

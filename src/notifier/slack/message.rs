@@ -12,7 +12,7 @@ use super::text::{code, length, link, plain};
 use crate::domain::{
     BatchSummary, Event, EventError, EventType, Generated, Kind, Output, Progress,
 };
-use crate::notifier::guard;
+use crate::guard;
 
 // Slack's limits (docs.slack.dev/reference/block-kit), and how much of them we use.
 const HEADER: usize = 150;
@@ -251,7 +251,7 @@ fn images<'e>(event: &'e Event, outputs: &'e [Output]) -> impl Iterator<Item = V
 fn public(output: &Output) -> Option<Url> {
     let url = Url::parse(output.url.as_deref()?).ok()?;
     let open = url.username().is_empty() && url.password().is_none();
-    (url.scheme() == "https" && open && guard::check_literal(&url).is_ok()).then_some(url)
+    (url.scheme() == "https" && open && guard::is_public(&url)).then_some(url)
 }
 
 fn size(bytes: i64) -> String {

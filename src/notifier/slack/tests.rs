@@ -73,9 +73,17 @@ async fn answer(State(slack): State<Arc<Shared>>, request: Request) -> Answered 
     }
 }
 
+fn open() -> config::Egress {
+    config::Egress {
+        allow_private: true,
+        allow_http: true,
+        ports: config::Ports::Any,
+    }
+}
+
 fn settings() -> config::Notifier {
     config::Notifier {
-        allow_private: true,
+        egress: open(),
         slack_hosts: vec!["127.0.0.1".to_owned()],
         try_timeout: Duration::from_secs(20),
         ..Config::load(|_| None).unwrap().notifier
@@ -306,7 +314,7 @@ async fn only_hosts_of_slack_are_called_and_only_in_secret() {
     let port = slack.url.port().unwrap();
     let own = settings();
     let public = config::Notifier {
-        allow_private: false,
+        egress: Config::load(|_| None).unwrap().notifier.egress,
         slack_hosts: ["hooks.slack.com", "127.0.0.1", "localhost"]
             .map(str::to_owned)
             .to_vec(),

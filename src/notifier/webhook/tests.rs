@@ -13,7 +13,7 @@ use ring::hmac;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::config::{Config, Secret};
+use crate::config::{Config, Egress, Ports, Secret};
 use crate::notifier::testing::event;
 
 /// A target on a port of its own that answers with given statuses, the last one for ever.
@@ -86,9 +86,18 @@ impl Receiver {
     }
 }
 
+/// Anything may be called.
+fn anywhere() -> Egress {
+    Egress {
+        allow_private: true,
+        allow_http: true,
+        ports: Ports::Any,
+    }
+}
+
 fn settings() -> config::Notifier {
     config::Notifier {
-        allow_private: true,
+        egress: anywhere(),
         try_timeout: Duration::from_secs(5),
         ..Config::load(|_| None).unwrap().notifier
     }
@@ -257,7 +266,10 @@ async fn a_pause_the_target_asks_for_is_told_with_429_and_503_only() {
 async fn a_private_address_is_not_called_by_number_or_by_name() {
     let receiver = Receiver::start(&[Given::Status(200)]).await;
     let settings = config::Notifier {
-        allow_private: false,
+        egress: Egress {
+            allow_private: false,
+            ..anywhere()
+        },
         ..settings()
     };
     let mut by_name = receiver.url.clone();

@@ -82,7 +82,7 @@ impl Tally {
 /// Tries, step by step of the schedule.
 async fn drive(ctx: &Context, start: &Start, tally: &mut Tally) -> End {
     let mut pause = start.pause_ms;
-    let mut step = 1;
+    let mut step = start.step;
     let mut waited = 0;
     let mut last = start.status;
     loop {
