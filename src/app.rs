@@ -17,7 +17,7 @@ use crate::events::Publisher;
 use crate::intake::{Commands, Intake};
 use crate::kafka::consumer::{self, Handler, Options};
 use crate::kafka::producer::Producer;
-use crate::notifier::Notifier;
+use crate::notifier::{Deliverer, Handover, Notifier};
 use crate::provider_sim::{self, Simulator};
 use crate::registry::Registry;
 use crate::seal::Sealer;
@@ -42,6 +42,7 @@ const INTAKE: &str = "intake";
 const COMMANDS: &str = "commands";
 const WORKER: &str = "worker";
 const NOTIFIER: &str = "notifier";
+const DELIVERIES: &str = "deliveries";
 
 /// Commands are few, and each is a call or two.
 const COMMAND_CONCURRENCY: usize = 8;
@@ -255,17 +256,17 @@ async fn work(process: &Process) -> anyhow::Result<()> {
     );
     tokio::select! {
         ended = working => ended,
-        never = watch(&temporal, &process.health) => match never {},
+        never = watch(WORKER, &temporal, &process.health) => match never {},
     }
 }
 
-/// Says for ever whether the worker's server answers: its polls tell nobody when it does not.
-async fn watch(temporal: &Temporal, health: &Health) -> Infallible {
+/// Says for ever whether a worker's server answers: its polls tell nobody when it does not.
+async fn watch(role: &'static str, temporal: &Temporal, health: &Health) -> Infallible {
     loop {
         match timeout(LOOK_TIMEOUT, temporal.retention()).await {
-            Ok(Ok(_)) => health.ready(WORKER),
-            Ok(Err(error)) => health.not_ready(WORKER, &error.to_string()),
-            Err(_) => health.not_ready(WORKER, "the Temporal server does not answer"),
+            Ok(Ok(_)) => health.ready(role),
+            Ok(Err(error)) => health.not_ready(role, &error.to_string()),
+            Err(_) => health.not_ready(role, "the Temporal server does not answer"),
         }
         sleep(LOOK).await;
     }
@@ -273,19 +274,52 @@ async fn watch(temporal: &Temporal, health: &Health) -> Infallible {
 
 async fn notifier(process: &Process) -> anyhow::Result<()> {
     let config = &process.config;
-    let handler = Notifier::new(
+    let deliverer = Arc::new(Deliverer::new(
         config,
         process.registry.clone(),
         process.producer.clone(),
         Sealer::new(&config.notify_keys)?,
-        process.stop.clone(),
-    )?;
+    )?);
+    let handover = Arc::new(Handover::new(config));
+    let stop = process.stop.clone();
+    let handler = Notifier::new(config, deliverer.clone(), handover.clone(), stop);
     let topics = &config.kafka.topics;
     let (topic, dlq) = (&topics.events, &topics.notifications_dlq);
     let concurrency = config.notifier.concurrency;
-    process
-        .consume(NOTIFIER, topic, dlq, concurrency, handler)
-        .await
+    // First tries need no Temporal: they begin while the other half still waits for it.
+    let consuming = async {
+        // Its end is that of the other half too.
+        let _stops_the_rest = process.stop.clone().drop_guard();
+        process
+            .consume(NOTIFIER, topic, dlq, concurrency, handler)
+            .await
+    };
+    let (consumed, delivered) = tokio::join!(
+        consuming,
+        process.role(DELIVERIES, true, deliveries(process, deliverer, &handover)),
+    );
+    consumed.and(delivered)
+}
+
+/// Carries on what was handed over, once Temporal is there.
+async fn deliveries(
+    process: &Process,
+    deliverer: Arc<Deliverer>,
+    handover: &Handover,
+) -> anyhow::Result<()> {
+    let Some(temporal) = persist(process, DELIVERIES, || handover.temporal()).await else {
+        return Ok(());
+    };
+    // A worker ends at once where its namespace is not there yet.
+    let reached = persist(process, DELIVERIES, || temporal.retention()).await;
+    if reached.is_none() {
+        return Ok(());
+    }
+    let working = worker::deliveries::run(&process.config, temporal, deliverer, &process.stop);
+    tokio::select! {
+        ended = working => ended,
+        never = watch(DELIVERIES, temporal, &process.health) => match never {},
+    }
 }
 
 /// Connects to Temporal, for as long as it takes; `None` when a stop comes first.

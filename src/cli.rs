@@ -114,10 +114,14 @@ pub enum Operator {
     Retry(Ask),
     /// Follow events as they come; of one request from its beginning to its end
     Watch(Watch),
-    /// Print the secrets that a user's webhooks are signed with, the current one first
+    /// Print what checks the signatures of webhooks, the current one first
     WebhookSecret {
-        /// User id
-        user: String,
+        /// User id: prints the secrets of this user
+        #[arg(required_unless_present = "public", conflicts_with = "public")]
+        user: Option<String>,
+        /// Print the public keys of v1a signatures, the same for all users
+        #[arg(long)]
+        public: bool,
     },
 }
 

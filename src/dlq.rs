@@ -1,4 +1,5 @@
-//! The dead letters of `gen.requests.dlq`: found, opened, and sent again to where they came from.
+//! The dead letters of `gen.requests.dlq`: found, opened, and sent again to where they came from. Those of
+//! `gen.notifications.dlq` too; there a letter is a notification, and is put into a workflow's hands again.
 //!
 //! A dead letter is never changed or removed: it stays until the topic's retention. What was sent again is remembered
 //! as committed offsets of the group `{KAFKA_GROUP}-redrive` ([`Done`]), so that a second redrive passes it over, and
@@ -6,6 +7,7 @@
 //! intake finds to be a duplicate by its request id, but none is ever taken for sent that was not.
 
 mod contents;
+mod deliver;
 mod done;
 mod filter;
 mod letter;
@@ -14,6 +16,7 @@ mod redact;
 mod redrive;
 mod renew;
 mod rules;
+mod shelf;
 
 pub use self::contents::{Contents, Opened, Opener};
 pub use self::done::Done;
@@ -21,12 +24,14 @@ pub use self::filter::{Filter, Moment, NoMoment, REASONS};
 pub use self::letter::{Letter, NoPosition, Position};
 pub use self::progress::{Progress, group};
 pub use self::redact::{masked, redacted, redacted_json};
-pub use self::redrive::{Order, Redriven, Selection, Summary, Tell, redrive};
+pub use self::redrive::{Destination, Order, Redriven, Selection, Summary, Tell, redrive};
 pub use self::renew::renewed;
 pub use self::rules::{Rules, Skip};
+pub use self::shelf::Shelf;
 
 use crate::kafka::{offsets, producer, tail};
 use crate::registry;
+use crate::temporal::client;
 
 /// Why dead letters cannot be shown or sent.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +48,9 @@ pub enum Error {
     /// A record was not taken by its topic.
     #[error(transparent)]
     Send(#[from] producer::Error),
+    /// A notification was not taken by Temporal.
+    #[error(transparent)]
+    Temporal(#[from] client::Error),
     /// A request of ours does not fit our schema.
     #[error(transparent)]
     Encode(#[from] crate::avro::Error),

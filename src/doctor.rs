@@ -3,6 +3,7 @@
 //! Each check is independent. What an engine that is away cannot tell is one line, not twenty. The rules are those of
 //! `setup`: topics by [`crate::kafka::admin`], subjects and the dedup window by [`crate::setup`].
 
+mod endpoints;
 mod kafka;
 mod local;
 mod provider;
@@ -105,7 +106,13 @@ pub async fn examine(config: &Config, try_fairness: bool) -> Report {
     let engines = async {
         // Temporal first: its retention bounds the dedup window, and that the retention of requests.
         let (temporal, window) = temporal::examine(config, try_fairness).await;
-        let kafka = kafka::examine(&config.kafka, window).await;
+        let mut kafka = kafka::examine(&config.kafka, window).await;
+        if kafka
+            .iter()
+            .all(|finding| finding.check != "Kafka" || finding.verdict == Verdict::Ok)
+        {
+            kafka.extend(endpoints::examine(config).await);
+        }
         (kafka, temporal)
     };
     let ((kafka, temporal), registry, provider, store) = tokio::join!(

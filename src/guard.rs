@@ -137,6 +137,11 @@ impl Guard {
     }
 }
 
+/// Tells whether anybody can reach the host of `url`, as far as the URL says.
+pub(crate) fn is_public(url: &Url) -> bool {
+    address::check(url).is_ok()
+}
+
 impl Refused {
     /// Returns why a call was refused when it was to connect, if that is why it went wrong.
     pub fn of(error: &reqwest::Error) -> Option<Self> {

@@ -1,193 +1,270 @@
 //! The role that tells the world: an event becomes notifications, each is delivered, and each end is a receipt.
 //!
-//! At least once: a record is done when every notification of it has ended and Kafka has its receipt, and, where
-//! it was given up, the event on the dead-letter topic before. Repeats have the same ids (`webhook-id` is the event's,
-//! `receipt_id` that of event, channel and target).
+//! At least once. Each notification has one first try here, short and within the bounds of its endpoint; what that does
+//! not end is handed over to a workflow (`delivery.v1`), which tries for days. A record is done when each of its
+//! notifications has ended and Kafka has its receipt (and, where it was given up, the event on the dead-letter topic
+//! before), or has its workflow. So a dead endpoint costs the partition a hand-over, and nobody a wait. While Temporal is
+//! away what would be handed over waits. Repeats have the same ids: `webhook-id` is the event's, `receipt_id` that of
+//! event, channel and target.
 //!
-//! Served is the webhook. Email and Slack come next: until then their notifications end at once as
-//! [`Outcome::Skipped`] with the code `channel_not_served`, so that nobody waits for them unknowingly.
+//! Failures are told to the operators too, many in one message (`ops`). Targets of a channel that is not served end as
+//! [`Outcome::Skipped`] with `channel_not_served`.
 
+mod channels;
+mod deliver;
+mod digest;
+mod durable;
+mod endpoints;
+mod handover;
 mod memory;
+mod ops;
 mod plan;
 mod receipt;
+mod schedule;
+mod slack;
 #[cfg(test)]
 mod testing;
-#[expect(dead_code, reason = "the channels that use it land next")]
 mod tried;
 mod webhook;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use self::memory::{Known, Memory};
-use self::plan::{Notification, Target};
-pub use self::receipt::{Channel, DeliveryError, Outcome, Receipt};
-pub use self::webhook::{InvalidSecret, Unusable, user_secret};
-use crate::avro::{self, RECEIPT};
-use crate::config::{Config, Topics};
+pub use self::deliver::Deliverer;
+use self::deliver::{Attempt, Unread, now, receipt};
+pub use self::digest::{Failed, Gathered, Seen};
+use self::endpoints::Closed;
+pub use self::handover::Handover;
+use self::handover::Refused;
+use self::memory::{Known, Memory, Tries};
+use self::ops::Desk;
+use self::plan::Notification;
+pub use self::plan::shown;
+pub use self::receipt::{Channel, DeliveryError, End, Outcome, Receipt};
+use self::tried::{Letter, Tried};
+pub use self::webhook::{GONE, InvalidKey, InvalidSecret, Key, Unusable, user_secret};
+use crate::config::Config;
 use crate::domain::{ErrorCode, Event};
+use crate::failpoint;
+use crate::kafka::Record;
 use crate::kafka::consumer::{BoxError, Cause, Failure, Handler, Rejection};
-use crate::kafka::producer::{Message, Producer};
-use crate::kafka::{Headers, Record};
-use crate::registry::{self, Registry};
-use crate::seal::{self, Sealer};
-use crate::telemetry::events::NotificationEnded;
+use crate::telemetry::events::NotificationHandedOver;
+use crate::temporal::deliveries::{Delivery, Parcel, Raw, millis};
 
 /// Tells the world of events.
+#[derive(Debug)]
 pub struct Notifier {
-    registry: Arc<Registry>,
-    producer: Arc<Producer>,
-    sealer: Sealer,
-    webhooks: webhook::Sender,
+    deliverer: Arc<Deliverer>,
+    handover: Arc<Handover>,
+    ops: Desk,
     memory: Memory,
-    topics: Topics,
     max_age: Duration,
+    /// What is under way at a stop has so long.
+    grace: Duration,
     stop: CancellationToken,
 }
 
-/// What one notification came to, before it is told.
-struct End {
-    outcome: Outcome,
-    status: Option<u16>,
-    tries: u32,
-    error: Option<DeliveryError>,
+/// How many notifications are remembered: three of each of the last 100,000 events.
+const REMEMBERED: usize = 300_000;
+
+/// What its first try came to.
+enum First {
+    Ended(End),
+    /// It is a workflow's to deliver.
+    Left(Left),
 }
 
-/// How many notifications are remembered.
-const REMEMBERED: usize = 100_000;
+/// Why its first try did not end it.
+enum Left {
+    /// It failed; the target may have asked for a pause.
+    Failed(Option<Duration>),
+    /// Others have just found out that it would fail.
+    CircuitOpen,
+    /// There was no place for it yet.
+    EndpointFull,
+}
+
+impl Left {
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::Failed(_) => "not_delivered",
+            Self::CircuitOpen => "circuit_open",
+            Self::EndpointFull => "endpoint_full",
+        }
+    }
+
+    /// Returns the step of the next try, and the pause before it: without a place the first try is yet to come.
+    fn next(&self, schedule: &[Duration]) -> (u32, Duration) {
+        let jitter = schedule::jitter();
+        let pause = |asked| schedule::pause(schedule, 0, asked, jitter).unwrap_or_default();
+        match self {
+            Self::Failed(asked) => (1, pause(*asked)),
+            Self::CircuitOpen => (1, pause(None)),
+            Self::EndpointFull => (0, schedule::wait(0, jitter)),
+        }
+    }
+}
 
 impl Notifier {
     /// Makes the handler of `gen.events`; makes no call.
     ///
-    /// A pause between two tries ends when `stop` fires, and the record is then not done.
-    ///
-    /// # Errors
-    /// [`Unusable`] when the signing secrets are malformed or no HTTP client can be built.
+    /// What is under way when `stop` fires is given a third of the grace period, and is then not done.
     pub fn new(
         config: &Config,
-        registry: Arc<Registry>,
-        producer: Arc<Producer>,
-        sealer: Sealer,
+        deliverer: Arc<Deliverer>,
+        handover: Arc<Handover>,
         stop: CancellationToken,
-    ) -> Result<Self, Unusable> {
-        Ok(Self {
-            registry,
-            producer,
-            sealer,
-            webhooks: webhook::Sender::new(&config.notifier)?,
+    ) -> Self {
+        Self {
+            deliverer,
+            ops: Desk::new(&config.notifier, handover.clone()),
+            handover,
             memory: Memory::new(REMEMBERED),
-            topics: config.kafka.topics.clone(),
             max_age: config.notifier.max_age,
+            grace: config.grace / 3,
             stop,
-        })
+        }
     }
 
-    async fn read(&self, value: &[u8]) -> Result<Event, Failure> {
-        let undecodable = |error: BoxError| reject(ErrorCode::Undecodable, error);
-        let (id, datum) = avro::unframe(value).map_err(|error| undecodable(error.into()))?;
-        let writer = self.registry.schema(id).await.map_err(unread)?;
-        avro::read_event(&writer, datum).map_err(|error| undecodable(error.into()))
-    }
-
-    /// Brings one notification to its end and tells Kafka.
+    /// Brings one notification to its end or into its workflow's hands.
     async fn notify(
         &self,
         record: &Record,
+        value: &[u8],
         event: &Event,
         notification: &Notification,
     ) -> Result<(), Failure> {
         let id = Receipt::id(&event.event_id, notification.channel(), &notification.hash);
-        let receipt = match self.memory.recall(id) {
-            Known::Delivered => return Ok(()),
-            Known::Unreported(receipt) => *receipt,
-            Known::Open => {
-                let (began, first_try_at) = (Instant::now(), now());
-                let end = self.end(record, event, notification).await?;
-                let receipt = Receipt {
-                    receipt_id: id.to_string(),
-                    event_id: event.event_id.clone(),
-                    request_id: event.request_id.clone(),
-                    channel: notification.channel(),
-                    target: notification.shown(),
-                    target_hash: notification.hash.clone(),
-                    outcome: end.outcome,
-                    status: end.status.map(i32::from),
-                    tries: i32::try_from(end.tries).unwrap_or(i32::MAX),
-                    first_try_at,
-                    ended_at: now(),
-                    error: end.error,
-                };
-                tell(&receipt, began.elapsed());
-                self.memory.ended(id, receipt.clone());
-                receipt
-            }
+        let parcel = || parcel(record, value, event, notification);
+        let mut tries = match self.memory.recall(id) {
+            Some(Known::Done) => return Ok(()),
+            Some(Known::Unreported(receipt)) => return self.tell(id, &parcel(), *receipt).await,
+            Some(Known::Tried(tries)) => tries,
+            None => Tries::default(),
         };
-        self.report(record, &receipt)
-            .await
-            .map_err(|error| Failure::Retry(Cause::KafkaUnavailable, error))?;
-        self.memory.reported(id);
-        Ok(())
+        let first = self.first(record, event, notification, &mut tries).await;
+        failpoint::hit("notify.tried").await;
+        self.memory.note(id, Known::Tried(tries));
+        let end = match first {
+            First::Ended(end) => end,
+            First::Left(left) => match self.hand_over(parcel(), event, tries, &left).await? {
+                None => {
+                    self.memory.note(id, Known::Done);
+                    failpoint::hit("notify.handed").await;
+                    return Ok(());
+                }
+                Some(end) => end,
+            },
+        };
+        let parcel = parcel();
+        let (shown, at) = (notification.shown(), now());
+        let receipt = receipt(&parcel, shown, end, tries.count, tries.first_at, at);
+        self.tell(id, &parcel, receipt).await
     }
 
-    /// Tries to deliver one notification, unless that cannot be or is too late.
-    async fn end(
+    /// Tries once, unless it is too late or its endpoint is not to be asked.
+    async fn first(
         &self,
         record: &Record,
         event: &Event,
         notification: &Notification,
-    ) -> Result<End, Failure> {
-        let age = now().saturating_sub(event.occurred_at);
-        if u128::try_from(age).is_ok_and(|age| age > self.max_age.as_millis()) {
-            let error = failed("expired", "the event was older than NOTIFY_MAX_AGE");
-            return Ok(End::untried(Outcome::Expired, error));
+        tries: &mut Tries,
+    ) -> First {
+        let began = now();
+        if self.is_past(event, began) {
+            return First::Ended(End::expired());
         }
-        let target = match &notification.target {
-            Target::Webhook(target) => target,
-            Target::Email(_) | Target::Slack(_) => {
-                let error = failed("channel_not_served", "this version serves webhooks only");
-                return Ok(End::untried(Outcome::Skipped, error));
-            }
-        };
-        let body = webhook::body(event)
-            .map_err(|error| reject(ErrorCode::Undecodable, error.into()))?
-            .into();
-        let call = webhook::Call {
-            id: &event.event_id,
-            user: &event.user_id,
-            target,
-            body: &body,
+        let letter = Letter {
+            event,
             traceparent: record.traceparent(),
         };
-        let delivered = self.webhooks.deliver(call, &self.stop).await;
-        delivered
-            .map(End::from)
-            .map_err(|stopped| Failure::Retry(Cause::Interrupted, stopped.into()))
+        let tried = match self.deliverer.first(&letter, notification).await {
+            Attempt::Sent(tried) => tried,
+            Attempt::Kept(Closed::Circuit) => return First::Left(Left::CircuitOpen),
+            Attempt::Kept(Closed::Full) => return First::Left(Left::EndpointFull),
+            Attempt::Unserved => return First::Ended(durable::unserved()),
+        };
+        tries.count = tries.count.saturating_add(1);
+        tries.first_at.get_or_insert(began);
+        match tried {
+            Tried::Delivered(status) => First::Ended(End::delivered(status)),
+            Tried::Refused { status, error } => First::Ended(End::given_up(status, error)),
+            Tried::Later {
+                status, again_in, ..
+            } => {
+                tries.status = status;
+                First::Left(Left::Failed(again_in))
+            }
+        }
     }
 
-    /// Publishes what is given up and then the receipt; returns when the broker has both.
-    async fn report(&self, record: &Record, receipt: &Receipt) -> Result<(), BoxError> {
-        let key = Some(receipt.request_id.as_bytes());
-        if receipt.outcome == Outcome::GivenUp {
-            let given_up = Message {
-                topic: &self.topics.notifications_dlq,
-                key,
-                value: record.value.as_deref(),
-                headers: given_up_headers(receipt),
-            };
-            self.producer.send(given_up).await?;
-        }
-        let topic = &self.topics.notifications;
-        let value = self.registry.encode(topic, &RECEIPT, receipt).await?;
-        let message = Message {
-            topic,
-            key,
-            value: Some(&value),
-            headers: Headers::new(),
+    /// Hands a notification over; returns its end if no workflow will ever take it.
+    async fn hand_over(
+        &self,
+        parcel: Parcel,
+        event: &Event,
+        tries: Tries,
+        left: &Left,
+    ) -> Result<Option<End>, Failure> {
+        let channel = parcel.channel.as_str();
+        let (step, pause) = left.next(&self.deliverer.schedule);
+        let delivery = Delivery {
+            parcel,
+            tries: tries.count,
+            first_try_at: tries.first_at,
+            status: tries.status,
+            step,
+            pause_ms: millis(pause),
         };
-        Ok(self.producer.send(message).await?)
+        match self.handover.give(delivery, &event.user_id).await {
+            Ok(given) => {
+                NotificationHandedOver {
+                    channel,
+                    why: left.as_str(),
+                    given,
+                }
+                .emit();
+                Ok(None)
+            }
+            Err(Refused::Now(failure)) => Err(failure),
+            Err(Refused::Ever(error)) => {
+                let error = DeliveryError::new("hand_over_refused", &error.to_string());
+                Ok(Some(End::given_up(None, error)))
+            }
+        }
+    }
+
+    /// Tells Kafka of an end, and remembers it until that is done.
+    async fn tell(&self, id: Uuid, parcel: &Parcel, receipt: Receipt) -> Result<(), Failure> {
+        let unreported = Known::Unreported(Box::new(receipt.clone()));
+        self.memory.note(id, unreported);
+        let reported = self.deliverer.report(parcel, &receipt).await;
+        reported.map_err(|error| Failure::Retry(Cause::KafkaUnavailable, error))?;
+        self.memory.note(id, Known::Done);
+        Ok(())
+    }
+
+    /// Has operators told of a failure, unless that is long past.
+    async fn note(&self, event: &Event) -> Result<(), Failure> {
+        if self.is_past(event, now()) {
+            return Ok(());
+        }
+        self.ops.note(event).await
+    }
+
+    fn is_past(&self, event: &Event, now: i64) -> bool {
+        let age = now.saturating_sub(event.occurred_at);
+        u128::try_from(age).is_ok_and(|age| age > self.max_age.as_millis())
+    }
+
+    /// Lasts until the part of the grace period is over that what is under way may take.
+    async fn patience(&self) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(self.grace).await;
     }
 }
 
@@ -196,23 +273,21 @@ impl Handler for Notifier {
         let Some(value) = record.value.as_deref() else {
             return Ok(());
         };
-        let event = self.read(value).await?;
-        let Some(notify) = plan::wanted(&event) else {
-            return Ok(());
-        };
-        let targets = self
-            .sealer
-            .open(&notify.sealed, seal::context(&event))
-            .map_err(|error| reject(ErrorCode::Undecodable, error.into()))?;
-        let notifications = plan::plan(&targets);
+        let event = self.deliverer.read(value).await?;
+        let planned = self.deliverer.plan(&event)?;
         // All at once: one that waits does not hold up the others.
-        let ends = join_all(
-            notifications
+        let notifying = join_all(
+            planned
                 .iter()
-                .map(|notification| self.notify(record, &event, notification)),
-        )
-        .await;
-        ends.into_iter().collect()
+                .map(|notification| self.notify(record, value, &event, notification)),
+        );
+        let all = async { tokio::join!(notifying, self.note(&event)) };
+        tokio::select! {
+            (ends, noted) = all => ends.into_iter().chain([noted]).collect(),
+            () = self.patience() => {
+                Err(Failure::Retry(Cause::Interrupted, "stopped before it was delivered".into()))
+            }
+        }
     }
 
     async fn parked(&self, _: &Record, _: &Rejection) -> Result<(), BoxError> {
@@ -220,89 +295,26 @@ impl Handler for Notifier {
     }
 }
 
-impl std::fmt::Debug for Notifier {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Notifier").finish_non_exhaustive()
+fn parcel(record: &Record, value: &[u8], event: &Event, notification: &Notification) -> Parcel {
+    Parcel {
+        event: Raw(value.to_owned()),
+        event_id: event.event_id.clone(),
+        request_id: event.request_id.clone(),
+        occurred_at: event.occurred_at,
+        traceparent: record.traceparent().map(str::to_owned),
+        channel: notification.channel(),
+        target_hash: notification.hash.clone(),
     }
 }
 
-impl End {
-    fn untried(outcome: Outcome, error: DeliveryError) -> Self {
-        Self {
-            outcome,
-            status: None,
-            tries: 0,
-            error: Some(error),
+impl From<Unread> for Failure {
+    fn from(error: Unread) -> Self {
+        match error {
+            Unread::Schema(error) => error.into(),
+            Unread::Event(_) | Unread::Seal(_) => Self::Reject(Rejection {
+                reason: ErrorCode::Undecodable,
+                error: error.into(),
+            }),
         }
     }
-}
-
-impl From<webhook::Delivery> for End {
-    fn from(delivery: webhook::Delivery) -> Self {
-        let tries = delivery.tries;
-        match delivery.last {
-            Ok(status) => Self {
-                outcome: Outcome::Delivered,
-                status: Some(status),
-                tries,
-                error: None,
-            },
-            Err(error) => Self {
-                outcome: Outcome::GivenUp,
-                status: error.status(),
-                tries,
-                error: Some(failed(error.code(), &error.to_string())),
-            },
-        }
-    }
-}
-
-/// Says what an unread schema means to a record.
-fn unread(error: registry::Error) -> Failure {
-    match error {
-        registry::Error::Unknown(_) => reject(ErrorCode::UnknownSchema, error.into()),
-        registry::Error::Unparsable(..) => reject(ErrorCode::Undecodable, error.into()),
-        registry::Error::Unavailable(_) | registry::Error::Refused { .. } => {
-            Failure::Retry(Cause::RegistryUnavailable, error.into())
-        }
-    }
-}
-
-fn reject(reason: ErrorCode, error: BoxError) -> Failure {
-    Failure::Reject(Rejection { reason, error })
-}
-
-fn failed(code: &str, message: &str) -> DeliveryError {
-    DeliveryError {
-        code: code.to_owned(),
-        message: message.to_owned(),
-    }
-}
-
-fn given_up_headers(receipt: &Receipt) -> Headers {
-    let reason = receipt.error.as_ref().map_or("", |error| &error.code);
-    let header = |name: &str, value: String| (name.to_owned(), Some(value.into_bytes()));
-    vec![
-        header("dlq.channel", receipt.channel.as_str().to_owned()),
-        header("dlq.target_hash", receipt.target_hash.clone()),
-        header("dlq.reason", reason.to_owned()),
-        header("dlq.attempts", receipt.tries.to_string()),
-    ]
-}
-
-fn tell(receipt: &Receipt, elapsed: Duration) {
-    NotificationEnded {
-        channel: receipt.channel.as_str(),
-        outcome: receipt.outcome.as_str(),
-        elapsed,
-        tries: u32::try_from(receipt.tries).unwrap_or(0),
-    }
-    .emit();
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-    })
 }

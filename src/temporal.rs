@@ -5,6 +5,8 @@ pub mod admin;
 mod batches;
 pub mod client;
 pub mod compact;
+pub mod deliveries;
+pub mod digests;
 pub mod labels;
 pub mod list;
 mod outcome;

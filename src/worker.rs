@@ -4,6 +4,7 @@
 //! thousands of long waits never hold up an ending; and one for each provider, whose queue has submits only while
 //! their rate is limited. `Worker::run` is not `Send`: all run on the caller's task.
 
+pub mod deliveries;
 mod memory;
 mod sizing;
 

@@ -15,7 +15,7 @@ use super::run::now;
 use super::{Error, watch};
 use crate::config::Config;
 use crate::dlq::{
-    self, Filter, Letter, Moment, NoMoment, Opener, Position, Progress, REASONS, redacted,
+    self, Filter, Letter, Moment, NoMoment, Opener, Position, Progress, REASONS, Shelf, redacted,
 };
 use crate::domain::ErrorCode;
 use crate::kafka::snapshot::{Extent, Snapshot};
@@ -46,8 +46,11 @@ pub struct List {
 /// Which dead letters; what is not given takes all.
 #[derive(Debug, Default, clap::Args)]
 pub struct Which {
+    /// Those of TOPIC_NOTIFICATIONS_DLQ: notifications that were given up, and events that the notifier could not read
+    #[arg(long)]
+    pub notifications: bool,
     /// Parked for this reason; several by comma
-    #[arg(long, value_name = "REASON", value_delimiter = ',', value_parser = reason)]
+    #[arg(long, value_name = "REASON", value_delimiter = ',', value_parser = reason, conflicts_with = "notifications")]
     pub reason: Vec<ErrorCode>,
     /// Parked at that time or later: RFC 3339, or how long ago as 2h
     #[arg(long, value_name = "TIME", value_parser = moment)]
@@ -106,10 +109,10 @@ struct Row {
 
 async fn list(config: &Config, list: &List, out: &mut dyn Write) -> Result<u8, Error> {
     let filter = list.which.filter(now())?;
-    let topic = &config.kafka.topics.dlq;
+    let topic = shelf(list.which.notifications).topic(&config.kafka.topics);
     let extent = filter.since.map_or(Extent::All, Extent::Since);
     let mut snapshot = Snapshot::open(&config.kafka, topic, extent).await?;
-    let mut more = More::open(config, &snapshot).await?;
+    let mut more = More::open(config, topic, &snapshot).await?;
     let mut rows = Vec::new();
     let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
     while let Some(record) = snapshot.next().await? {
@@ -152,10 +155,10 @@ struct More {
 }
 
 impl More {
-    async fn open(config: &Config, snapshot: &Snapshot) -> Result<Self, Error> {
+    async fn open(config: &Config, topic: &str, snapshot: &Snapshot) -> Result<Self, Error> {
         let opener = Opener::new(&config.schema_registry_url, &config.kafka.topics)?;
         let mut problems = Vec::new();
-        let progress = Progress::open(&config.kafka, snapshot.bounds()).await;
+        let progress = Progress::open(&config.kafka, topic, snapshot.bounds()).await;
         let progress = progress.map_err(|error| {
             let why = super::causes(&error.into());
             problems.push(format!("what was redriven is not shown: {why}"));
@@ -212,6 +215,9 @@ fn line(letter: &Letter, id: Option<&str>, user: Option<&str>, sent: Option<bool
     if sent == Some(true) {
         line.push_str("  redriven");
     }
+    if let Some((channel, hash)) = letter.notification() {
+        line = format!("{line}  {} {}", channel.as_str(), redacted(hash));
+    }
     if letter.is_truncated() {
         line.push_str("  truncated");
     }
@@ -237,6 +243,8 @@ fn json_line(letter: &Letter, id: Option<&str>, user: Option<&str>, sent: Option
         "original_at": letter.original_timestamp().map(watch::time),
         "group": letter.record.header("dlq.group"),
         "redriven": sent,
+        "channel": letter.notification().map(|(channel, _)| channel.as_str()),
+        "target_hash": letter.notification().map(|(_, hash)| hash),
         "truncated": letter.is_truncated(),
         "error": redacted(letter.error()),
     })
@@ -281,6 +289,13 @@ impl Which {
     }
 }
 
+fn shelf(notifications: bool) -> Shelf {
+    match notifications {
+        true => Shelf::Notifications,
+        false => Shelf::Requests,
+    }
+}
+
 fn moment(text: &str) -> Result<Moment, NoMoment> {
     text.parse()
 }
@@ -297,6 +312,7 @@ impl From<dlq::Error> for Error {
             dlq::Error::Progress(error) => Self::Unavailable(error.into()),
             dlq::Error::Registry(error) => error.into(),
             dlq::Error::Send(error) => error.into(),
+            dlq::Error::Temporal(error) => Self::Unavailable(error.into()),
             dlq::Error::Encode(error) => Self::Failed(error.into()),
             dlq::Error::Output(error) => error.into(),
         }

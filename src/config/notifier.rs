@@ -1,31 +1,43 @@
 //! The notifier: channels, schedule, whom it may call; and the keys that seal targets.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use url::Url;
 
 use super::dev;
 use super::egress::{self, Egress, Names};
-use super::vars::{Secret, Vars};
+use super::vars::{Secret, Vars, duration};
 
 /// What the notifier needs.
 #[derive(Clone, Debug)]
 pub struct Notifier {
     /// Master secrets of webhook signatures; the first signs first.
     pub signing_secrets: Vec<Secret>,
+    /// Private keys of signatures that anybody can check; none by default.
+    pub signing_keys: Vec<Secret>,
     /// What a webhook's address may be.
     pub egress: Egress,
-    /// Events handled at once.
+    /// Events handled at once, and tries of the delivery workflows at once.
     pub concurrency: usize,
     /// How long one try may take.
     pub try_timeout: Duration,
-    /// How often a webhook is tried.
-    pub attempts: u32,
-    /// First pause between tries; it doubles.
-    pub backoff: Duration,
+    /// Pauses before the second try, the third and so on; behind the last the notification is given up.
+    pub schedule: Vec<Duration>,
+    /// Notifications handed over to their workflows, at most so many a second.
+    pub handovers_per_second: NonZeroU32,
+    /// Slack incoming webhook for requests that name none.
+    pub default_slack: Option<Secret>,
+    /// Slack incoming webhook that operators are told of failures by.
+    pub ops_slack: Option<Secret>,
+    /// Time between two messages to the operators.
+    pub ops_every: Duration,
     /// Age above which an event is not notified of any more.
     pub max_age: Duration,
+    /// Hosts that Slack targets may name.
+    pub slack_hosts: Vec<String>,
 }
 
 /// A key that seals notification targets.
@@ -36,6 +48,12 @@ pub struct NotifyKey {
     /// 32 bytes, base64.
     pub key: Secret,
 }
+
+/// The schedule of Standard Webhooks, less its first try.
+const SCHEDULE: &str = "5s,5m,30m,2h,5h,10h,14h,20h,24h";
+const MOST_PAUSES: usize = 50;
+/// An activity that tries has two minutes.
+const LONGEST_TRY: Duration = Duration::from_secs(60);
 
 pub(super) fn read(vars: &mut Vars<'_>) -> Notifier {
     let secrets = vars.string("WEBHOOK_SIGNING_SECRET", dev::WEBHOOK_SIGNING_SECRET);
@@ -56,6 +74,7 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Notifier {
     }
     Notifier {
         signing_secrets,
+        signing_keys: signing_keys(vars),
         egress: egress::read(
             vars,
             &Names {
@@ -64,12 +83,88 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Notifier {
                 ports: "WEBHOOK_PORTS",
             },
         ),
-        concurrency: vars.number("NOTIFY_CONCURRENCY", 64, 1..=10_000) as usize,
-        try_timeout: vars.duration("NOTIFY_TRY_TIMEOUT", "5s"),
-        attempts: vars.number("NOTIFY_MAX_ATTEMPTS", 5, 1..=100) as u32,
-        backoff: vars.duration("NOTIFY_BACKOFF", "1s"),
+        concurrency: vars.number("NOTIFY_CONCURRENCY", 128, 1..=10_000) as usize,
+        try_timeout: try_timeout(vars),
+        schedule: schedule(vars),
+        handovers_per_second: NonZeroU32::new(vars.number(
+            "NOTIFY_HANDOVERS_PER_SECOND",
+            200,
+            1..=100_000,
+        ) as u32)
+        .unwrap_or(NonZeroU32::MIN),
+        default_slack: slack(vars, "SLACK_WEBHOOK_URL"),
+        ops_slack: slack(vars, "OPS_SLACK_WEBHOOK_URL"),
+        ops_every: vars.duration("OPS_DIGEST_EVERY", "1m"),
         max_age: vars.duration("NOTIFY_MAX_AGE", "76h"),
+        slack_hosts: hosts(vars),
     }
+}
+
+fn signing_keys(vars: &mut Vars<'_>) -> Vec<Secret> {
+    let text = vars.optional("WEBHOOK_SIGNING_KEY").unwrap_or_default();
+    let mut keys = Vec::new();
+    for key in text.split(',').map(str::trim).filter(|key| !key.is_empty()) {
+        let bytes = key
+            .strip_prefix("whsk_")
+            .and_then(|text| BASE64.decode(text).ok());
+        if bytes.is_some_and(|bytes| matches!(bytes.len(), 32 | 64)) {
+            keys.push(Secret::new(key.to_owned()));
+        } else {
+            vars.fault(
+                "WEBHOOK_SIGNING_KEY",
+                "want whsk_ and the base64 of 32 or 64 bytes, several by comma",
+            );
+        }
+    }
+    keys
+}
+
+fn hosts(vars: &mut Vars<'_>) -> Vec<String> {
+    let text = vars.string("SLACK_ALLOWED_HOSTS", "hooks.slack.com");
+    let mut hosts = Vec::new();
+    for host in text.split(',').map(str::trim) {
+        match url::Host::parse(host) {
+            Ok(host) => hosts.push(host.to_string()),
+            Err(_) => vars.fault("SLACK_ALLOWED_HOSTS", "want hosts without port, by comma"),
+        }
+    }
+    hosts
+}
+
+fn try_timeout(vars: &mut Vars<'_>) -> Duration {
+    const NAME: &str = "NOTIFY_TRY_TIMEOUT";
+    let timeout = vars.duration(NAME, "15s");
+    if timeout > LONGEST_TRY {
+        vars.fault(NAME, "is above a minute, want less");
+    }
+    timeout
+}
+
+fn schedule(vars: &mut Vars<'_>) -> Vec<Duration> {
+    const NAME: &str = "NOTIFY_SCHEDULE";
+    let text = vars.string(NAME, SCHEDULE);
+    let pauses: Vec<_> = text.split(',').map(|part| duration(part.trim())).collect();
+    let pauses: Option<Vec<_>> = pauses.into_iter().collect();
+    match pauses.filter(|pauses| (1..=MOST_PAUSES).contains(&pauses.len())) {
+        Some(pauses) => pauses,
+        None => {
+            let wanted = format!("is {text:?}, want 1 to {MOST_PAUSES} times as 5s,5m,2h");
+            vars.fault(NAME, &wanted);
+            Vec::new()
+        }
+    }
+}
+
+fn slack(vars: &mut Vars<'_>, name: &'static str) -> Option<Secret> {
+    let text = vars.optional(name)?;
+    let is_url = |text: &str| {
+        Url::parse(text).is_ok_and(|url| url.has_host() && matches!(url.scheme(), "http" | "https"))
+    };
+    if !is_url(&text) {
+        // The value is not told: it is a secret.
+        vars.fault(name, "want an http or https URL");
+    }
+    Some(Secret::new(text))
 }
 
 pub(super) fn notify_keys(vars: &mut Vars<'_>) -> Vec<NotifyKey> {

@@ -11,10 +11,23 @@ pub struct Temporal {
     pub url: Url,
     /// Namespace.
     pub namespace: String,
-    /// Queue of workflows, `submit` and `finish`; `fetch` has the same name with `-fetch` behind it.
+    /// Queue of workflows, `submit` and `finish`; that of `fetch` has `-fetch` behind it, that of deliveries `-notify`.
     pub task_queue: String,
+    /// Namespace of the delivery workflows.
+    pub notify_namespace: String,
     /// API key of a hosted server.
     pub api_key: Option<Secret>,
+}
+
+impl Temporal {
+    /// Returns the place of the delivery workflows: their namespace, and their queue, `-notify` behind the main one's name.
+    pub fn for_deliveries(&self) -> Self {
+        Self {
+            namespace: self.notify_namespace.clone(),
+            task_queue: format!("{}-notify", self.task_queue),
+            ..self.clone()
+        }
+    }
 }
 
 pub(super) fn read(vars: &mut Vars<'_>) -> Temporal {
@@ -33,9 +46,11 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Temporal {
             &format!("is {host:?}, want host:port or a URL"),
         );
     }
+    let namespace = vars.name("TEMPORAL_NAMESPACE", "default");
     Temporal {
         url: url.unwrap_or_else(vars::no_url),
-        namespace: vars.name("TEMPORAL_NAMESPACE", "default"),
+        notify_namespace: vars.name("NOTIFY_NAMESPACE", &namespace),
+        namespace,
         task_queue: vars.name("TEMPORAL_TASK_QUEUE", "genflow"),
         api_key: vars.optional("TEMPORAL_API_KEY").map(Secret::new),
     }

@@ -45,6 +45,21 @@ fn a_worker_has_five_pollers_for_each_or_as_many_as_it_is_told() {
 }
 
 #[test]
+fn deliveries_have_a_queue_of_their_own_and_may_have_a_namespace() {
+    let place = |pairs: &[(&str, &str)]| {
+        let place = load(pairs).unwrap().temporal.for_deliveries();
+        (place.namespace, place.task_queue)
+    };
+    let names = |namespace: &str, queue: &str| (namespace.to_owned(), queue.to_owned());
+
+    let (ours, queue) = (("TEMPORAL_NAMESPACE", "ours"), ("TEMPORAL_TASK_QUEUE", "q"));
+    assert_eq!(place(&[]), names("default", "genflow-notify"));
+    assert_eq!(place(&[ours, queue]), names("ours", "q-notify"));
+    let apart = [ours, ("NOTIFY_NAMESPACE", "apart")];
+    assert_eq!(place(&apart), names("apart", "genflow-notify"));
+}
+
+#[test]
 fn all_faults_are_told_at_once_a_line_each() {
     let faults = load(&[
         ("KAFKA_BROKERS", "nowhere"),
@@ -52,6 +67,8 @@ fn all_faults_are_told_at_once_a_line_each() {
         ("INTAKE_CONCURRENCY", "0"),
         ("NOTIFY_KEYS", "k:short"),
         ("WEBHOOK_SIGNING_SECRET", "plain"),
+        ("WEBHOOK_SIGNING_KEY", "whsk_c2hvcnQ="),
+        ("SLACK_ALLOWED_HOSTS", "https://hooks.slack.com"),
         ("SHUTDOWN_GRACE", "2m"),
         ("VIDEO_PROVIDER", "acme"),
         ("HTTP_ADDR", "here"),
@@ -59,6 +76,9 @@ fn all_faults_are_told_at_once_a_line_each() {
         ("USE_JSON_LOGGING", "maybe"),
         ("TOPIC_EVENTS", "a b"),
         ("SUBMIT_AMBIGUOUS", "hope"),
+        ("NOTIFY_SCHEDULE", "5s,,later"),
+        ("NOTIFY_TRY_TIMEOUT", "2m"),
+        ("SLACK_WEBHOOK_URL", "topsecret"),
         ("FAL_RATE_LIMIT", "0"),
         ("STORE_GRACE", "2m"),
         ("MEMORY_LIMIT_BYTES", "2GiB"),
@@ -78,14 +98,19 @@ fn all_faults_are_told_at_once_a_line_each() {
             "KAFKA_BROKERS",
             "MEMORY_LIMIT_BYTES",
             "NOTIFY_KEYS",
+            "NOTIFY_SCHEDULE",
+            "NOTIFY_TRY_TIMEOUT",
             "RETRY_BACKOFF",
             "SHUTDOWN_GRACE",
+            "SLACK_ALLOWED_HOSTS",
+            "SLACK_WEBHOOK_URL",
             "STORE_GRACE",
             "SUBMIT_AMBIGUOUS",
             "TEMPORAL_HOST",
             "TOPIC_EVENTS",
             "USE_JSON_LOGGING",
             "VIDEO_PROVIDER",
+            "WEBHOOK_SIGNING_KEY",
             "WEBHOOK_SIGNING_SECRET",
             "WORKER_FETCH_POLLERS",
             "WORKER_WORKFLOW_POLLERS",
@@ -97,6 +122,7 @@ fn all_faults_are_told_at_once_a_line_each() {
             .to_string()
             .contains("KAFKA_BROKERS: is \"nowhere\", want host:port[,host:port]")
     );
+    assert!(!faults.to_string().contains("topsecret"));
 }
 
 #[test]
@@ -124,7 +150,8 @@ fn a_step_without_pauses_of_its_own_has_those_of_all() {
 
 #[test]
 fn secrets_are_not_shown() {
-    let config = load(&[("VIDEO_API_KEY", "r8_topsecret")]).unwrap();
+    let slack = ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/topsecret");
+    let config = load(&[("VIDEO_API_KEY", "r8_topsecret"), slack]).unwrap();
 
     assert!(!format!("{config:?}").contains("topsecret"));
     assert_eq!(

@@ -14,6 +14,7 @@ mod kafka;
 mod pins;
 mod ports;
 mod process;
+mod python;
 mod registry;
 mod temporal;
 mod whole;
@@ -31,6 +32,7 @@ use kafka::Kafka;
 use ports::Fixed;
 pub use ports::Ports;
 use process::Process;
+pub use python::standard_webhooks;
 use registry::Registry;
 use temporal::Temporal;
 

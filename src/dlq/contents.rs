@@ -3,14 +3,14 @@
 use super::Letter;
 use crate::avro;
 use crate::config::Topics;
-use crate::domain::Request;
+use crate::domain::{Event, Request};
 use crate::registry::{self, Registry};
 
 /// Opens the values of dead letters.
 #[derive(Debug)]
 pub struct Opener {
     registry: Registry,
-    commands: String,
+    topics: Topics,
 }
 
 /// What a dead letter's value tells.
@@ -29,6 +29,8 @@ pub struct Opened {
 pub enum Contents {
     /// A request that intake can read.
     Request(Box<Request>),
+    /// An event.
+    Event(Box<Event>),
     /// Readable, but no valid request: one with a field out of bounds, or a command.
     Other,
     /// Not readable; tells why.
@@ -43,7 +45,7 @@ impl Opener {
     pub fn new(registry: &str, topics: &Topics) -> Result<Self, registry::Error> {
         Ok(Self {
             registry: Registry::new(registry)?,
-            commands: topics.commands.clone(),
+            topics: topics.clone(),
         })
     }
 
@@ -56,7 +58,17 @@ impl Opener {
             Ok(found) => found,
             Err(problem) => return Ok(Opened::unreadable(problem)),
         };
-        if letter.record.header("dlq.original.topic") == Some(self.commands.as_str()) {
+        if letter.is_event(&self.topics) {
+            return Ok(match avro::read_event(&writer, datum) {
+                Ok(event) => Opened {
+                    request_id: Some(event.request_id.clone()),
+                    user: Some(event.user_id.clone()),
+                    contents: Contents::Event(Box::new(event)),
+                },
+                Err(error) => Opened::unreadable(error.to_string()),
+            });
+        }
+        if letter.record.header("dlq.original.topic") == Some(self.topics.commands.as_str()) {
             return Ok(match avro::read_command(&writer, datum) {
                 Ok(command) => Opened {
                     request_id: Some(command.request.to_string()),

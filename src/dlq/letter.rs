@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::config::Topics;
 use crate::domain::RecordPosition;
 use crate::kafka::Record;
+use crate::notifier::Channel;
 
 /// Where a dead letter stands on its topic: `partition:offset`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +67,18 @@ impl Letter {
     pub fn original_timestamp(&self) -> Option<i64> {
         self.number("dlq.original.timestamp")
             .filter(|millis| *millis >= 0)
+    }
+
+    /// Returns the notification that was given up, by channel and hash of the target.
+    pub fn notification(&self) -> Option<(Channel, &str)> {
+        let channel = Channel::parse(self.record.header("dlq.channel")?)?;
+        Some((channel, self.record.header("dlq.target_hash")?))
+    }
+
+    /// Tells whether its value is an event.
+    pub fn is_event(&self, topics: &Topics) -> bool {
+        let origin = self.record.header("dlq.original.topic");
+        self.notification().is_some() || origin == Some(&topics.events)
     }
 
     /// Tells whether its value was left out because it was too large.

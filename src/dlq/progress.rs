@@ -20,15 +20,16 @@ pub fn group(kafka: &config::Kafka) -> String {
 }
 
 impl Progress {
-    /// Looks up what was sent of a topic whose partitions hold `bounds`.
+    /// Looks up what was sent of a dead-letter topic whose partitions hold `bounds`.
     ///
     /// # Errors
     /// Kafka does not answer, or does not let us.
     pub async fn open(
         kafka: &config::Kafka,
+        topic: &str,
         bounds: &BTreeMap<i32, Range<i64>>,
     ) -> Result<Self, Error> {
-        let offsets = Offsets::open(kafka, group(kafka), &kafka.topics.dlq)?;
+        let offsets = Offsets::open(kafka, group(kafka), topic)?;
         let committed = offsets.read(bounds.keys().copied()).await?;
         let mut done = BTreeMap::new();
         for (partition, held) in bounds {

@@ -1,17 +1,21 @@
 //! Sends dead letters again to where they came from, one after the other, each acknowledged and noted before the next.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::deliver::{self, Deliveries};
+use super::rules::Way;
 use super::{Contents, Error, Filter, Letter, Opener, Position, Progress, Rules, Skip, renewed};
 use crate::config::{Config, Topics};
 use crate::domain::RecordPosition;
 use crate::kafka::producer::{self, Message, Producer};
 use crate::kafka::snapshot::{Extent, Snapshot};
 use crate::telemetry::events::DeadLetterRedriven;
+use crate::temporal::deliveries::Parcel;
 
 /// What to send again, and how.
 #[derive(Clone, Debug)]
@@ -37,13 +41,31 @@ pub enum Selection {
     At(BTreeSet<Position>),
 }
 
+/// Where a dead letter was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// There it stands on the topic it came from.
+    Record(RecordPosition),
+    /// To the workflow of that id.
+    Workflow(String),
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Record(position) => position.fmt(f),
+            Self::Workflow(id) => f.write_str(id),
+        }
+    }
+}
+
 /// A dead letter that was sent again.
 #[derive(Debug)]
 pub struct Redriven<'a> {
     /// The dead letter.
     pub letter: &'a Letter,
-    /// Where it stands now.
-    pub to: &'a RecordPosition,
+    /// Where it is now.
+    pub to: &'a Destination,
     /// Under which fresh id, if it was given one.
     pub new_id: Option<&'a str>,
     /// When, in milliseconds since the epoch.
@@ -80,12 +102,14 @@ pub async fn redrive(
 ) -> Result<Summary, Error> {
     let kafka = &config.kafka;
     let extent = order.selection.extent();
-    let mut snapshot = Snapshot::open(kafka, &kafka.topics.dlq, extent).await?;
+    let shelf = order.rules.shelf.topic(&kafka.topics);
+    let mut snapshot = Snapshot::open(kafka, shelf, extent).await?;
     let mut run = Run {
         topics: &kafka.topics,
         order,
         opener: Opener::new(&config.schema_registry_url, &kafka.topics)?,
-        progress: Progress::open(kafka, snapshot.bounds()).await?,
+        progress: Progress::open(kafka, shelf, snapshot.bounds()).await?,
+        deliveries: Deliveries::new(&config.temporal),
         producer: Producer::new(kafka, "redrive")?,
         pace: pace(order.rate),
         summary: Summary::default(),
@@ -115,12 +139,21 @@ pub async fn redrive(
     Ok(run.summary)
 }
 
+/// What is sent, and how.
+enum Sending<'t> {
+    /// A record to a topic, perhaps under another id.
+    Record(&'t str, Option<(String, Vec<u8>)>),
+    /// A notification of a user to its workflow.
+    Parcel(Parcel, String),
+}
+
 /// One redrive under way.
 struct Run<'a> {
     topics: &'a Topics,
     order: &'a Order,
     opener: Opener,
     progress: Progress,
+    deliveries: Deliveries,
     producer: Producer,
     pace: Interval,
     summary: Summary,
@@ -139,16 +172,17 @@ impl Run<'_> {
         }
         let rules = &self.order.rules;
         let sent_before = self.progress.has(letter.position());
-        let topic = match rules.judge(letter, sent_before, self.topics) {
-            Ok(topic) => topic,
+        let sending = match rules.judge(letter, sent_before, self.topics) {
             Err(skip) => return Ok(self.skip(skip)),
-        };
-        let renewed = match rules.new_id {
-            true => match self.renew(letter, topic).await? {
-                Some(renewed) => Some(renewed),
+            Ok(Way::Topic(topic)) if rules.new_id => match self.renew(letter, topic).await? {
+                Some(renewed) => Sending::Record(topic, Some(renewed)),
                 None => return Ok(self.skip(Skip::NoRequest)),
             },
-            false => None,
+            Ok(Way::Topic(topic)) => Sending::Record(topic, None),
+            Ok(Way::Workflow) => match deliver::parcel(&self.opener, letter).await? {
+                Ok((parcel, user)) => Sending::Parcel(parcel, user),
+                Err(skip) => return Ok(self.skip(skip)),
+            },
         };
         if self.order.dry_run {
             self.count(letter);
@@ -159,19 +193,31 @@ impl Run<'_> {
             () = stop.cancelled() => return Ok(false),
             _ = self.pace.tick() => {}
         }
-        self.send(letter, topic, renewed, tell).await?;
+        let (to, new_id) = match sending {
+            Sending::Record(topic, renewed) => {
+                let sent = self.send(letter, topic, renewed.as_ref()).await?;
+                (sent.map(Destination::Record), renewed.map(|(id, _)| id))
+            }
+            Sending::Parcel(parcel, user) => {
+                let started = self.deliveries.start(parcel, &user).await?;
+                (started.map(Destination::Workflow), None)
+            }
+        };
+        match to {
+            Ok(to) => self.note(letter, &to, new_id.as_deref(), tell).await?,
+            Err(skip) => drop(self.skip(skip)),
+        }
         Ok(true)
     }
 
-    /// Sends one dead letter, notes it and tells of it. Nothing here gives way to a stop: what is sent is noted.
+    /// Sends one dead letter to its topic.
     async fn send(
-        &mut self,
+        &self,
         letter: &Letter,
         topic: &str,
-        renewed: Option<(String, Vec<u8>)>,
-        tell: &mut Tell<'_>,
-    ) -> Result<(), Error> {
-        let (key, value) = match &renewed {
+        renewed: Option<&(String, Vec<u8>)>,
+    ) -> Result<Result<RecordPosition, Skip>, Error> {
+        let (key, value) = match renewed {
             Some((id, value)) => (Some(id.as_bytes()), Some(value.as_slice())),
             None => (letter.record.key.as_deref(), letter.record.value.as_deref()),
         };
@@ -181,20 +227,27 @@ impl Run<'_> {
             value,
             headers: self.order.rules.headers(letter),
         };
-        let to = match self.producer.place(message).await {
-            Ok(to) => to,
-            Err(producer::Error::TooLarge { .. }) => {
-                self.skip(Skip::TooLarge);
-                return Ok(());
-            }
+        match self.producer.place(message).await {
+            Ok(to) => Ok(Ok(to)),
+            Err(producer::Error::TooLarge { .. }) => Ok(Err(Skip::TooLarge)),
             Err(error @ (producer::Error::Refused { .. } | producer::Error::Client(_))) => {
-                return Err(error.into());
+                Err(error.into())
             }
-        };
+        }
+    }
+
+    /// Notes what was sent and tells of it. Nothing from the send to here gives way to a stop: what is sent is noted.
+    async fn note(
+        &mut self,
+        letter: &Letter,
+        to: &Destination,
+        new_id: Option<&str>,
+        tell: &mut Tell<'_>,
+    ) -> Result<(), Error> {
         let at = now();
         DeadLetterRedriven {
             position: &letter.record.position,
-            to: &to,
+            to,
             reason: letter.reason(),
             attempts: letter.attempts(),
             by: &self.order.by,
@@ -204,8 +257,8 @@ impl Run<'_> {
         self.count(letter);
         tell(&Redriven {
             letter,
-            to: &to,
-            new_id: renewed.as_ref().map(|(id, _)| id.as_str()),
+            to,
+            new_id,
             at,
         })?;
         Ok(())

@@ -1,6 +1,6 @@
 //! Which dead letters may go, and what goes along. Pure.
 
-use super::Letter;
+use super::{Letter, Shelf};
 use crate::config::Topics;
 use crate::domain::ErrorCode;
 use crate::intake::{ACCEPT_OLD, FIRST_SEEN};
@@ -9,6 +9,8 @@ use crate::kafka::Headers;
 /// Which dead letters may go, and as what.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
+    /// Where the dead letters stand.
+    pub shelf: Shelf,
     /// One that was parked so often, or more often, stays.
     pub max_attempts: u32,
     /// Send requests under a fresh id.
@@ -19,6 +21,15 @@ pub struct Rules {
     pub again: bool,
     /// Sent as the header `x-api-key`.
     pub api_key: Option<String>,
+}
+
+/// Where a dead letter goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way<'t> {
+    /// To the topic it came from.
+    Topic(&'t str),
+    /// Into the hands of the workflow of its notification.
+    Workflow,
 }
 
 /// Why a dead letter that is meant was not sent.
@@ -36,30 +47,41 @@ pub enum Skip {
     Foreign,
     /// It is no valid request, so it can have no new id.
     NoRequest,
+    /// It is no event that tells whose notification it is.
+    NoEvent,
+    /// Its notification is being delivered.
+    UnderWay,
     /// With its headers it is too large for its topic.
     TooLarge,
 }
 
 impl Rules {
-    /// Returns the topic a dead letter goes to, or why it stays.
+    /// Returns where a dead letter goes, or why it stays.
     pub(super) fn judge<'t>(
         &self,
         letter: &Letter,
         sent_before: bool,
         topics: &'t Topics,
-    ) -> Result<&'t str, Skip> {
+    ) -> Result<Way<'t>, Skip> {
         let origin = letter.record.header("dlq.original.topic");
-        let ours = [topics.requests.as_str(), topics.commands.as_str()];
+        let ours: &[&str] = match self.shelf {
+            Shelf::Requests => &[&topics.requests, &topics.commands],
+            Shelf::Notifications => &[&topics.events],
+        };
         // Whoever can write to the dead-letter topic must not steer an operator's hand to any other.
-        let topic = ours.into_iter().find(|topic| origin == Some(topic));
+        let topic = ours.iter().copied().find(|topic| origin == Some(topic));
         let too_old = letter.reason() == ErrorCode::TooOld.as_str();
         match topic {
             _ if sent_before && !self.again => Err(Skip::Redriven),
+            // It goes to no topic, and its attempts are those of one delivery.
+            None if self.shelf == Shelf::Notifications && letter.notification().is_some() => {
+                Ok(Way::Workflow)
+            }
             None => Err(Skip::Foreign),
             Some(_) if letter.is_truncated() => Err(Skip::Truncated),
             Some(_) if letter.attempts() >= self.max_attempts => Err(Skip::Attempts),
             Some(_) if too_old && !self.accept_old => Err(Skip::TooOld),
-            Some(topic) => Ok(topic),
+            Some(topic) => Ok(Way::Topic(topic)),
         }
     }
 
@@ -98,8 +120,12 @@ impl Skip {
             }
             Self::Attempts => "parked too often: look for the cause, then raise --max-attempts",
             Self::TooOld => "too old: if they never ran, --accept-old has them taken",
-            Self::Foreign => "from a topic that is neither TOPIC_REQUESTS nor TOPIC_COMMANDS",
+            Self::Foreign => {
+                "from a topic that is not ours: neither TOPIC_REQUESTS nor TOPIC_COMMANDS, or with --notifications not TOPIC_EVENTS"
+            }
             Self::NoRequest => "no valid request, so --new-id cannot be given one",
+            Self::NoEvent => "no event that can be read, so nobody can be told of it",
+            Self::UnderWay => "being delivered by an earlier redrive",
             Self::TooLarge => "too large for their topic with the headers that are added",
         }
     }
@@ -121,7 +147,10 @@ mod tests {
     fn judge(rules: &Rules, headers: &[(&str, &str)], sent_before: bool) -> Result<String, Skip> {
         let topics = Config::load(|_| None).unwrap().kafka.topics;
         let judged = rules.judge(&letter(headers), sent_before, &topics);
-        judged.map(str::to_owned)
+        judged.map(|way| match way {
+            Way::Topic(topic) => topic.to_owned(),
+            Way::Workflow => "workflow".to_owned(),
+        })
     }
 
     #[test]
@@ -150,6 +179,31 @@ mod tests {
         assert!(judge(&accept, &[too_old], false).is_ok());
         assert_eq!(judge(&rules(), &[], true), Err(Skip::Redriven));
         assert!(judge(&again, &[], true).is_ok());
+    }
+
+    #[test]
+    fn a_notification_goes_to_its_workflow_and_an_event_that_was_not_read_to_its_topic() {
+        let notifications = Rules {
+            shelf: Shelf::Notifications,
+            ..rules()
+        };
+        let foreign = ("dlq.original.topic", "");
+        let given_up = [
+            foreign,
+            ("dlq.channel", "WEBHOOK"),
+            ("dlq.target_hash", "19f1352238b91533"),
+            ("dlq.attempts", "10"),
+        ];
+        let event = [("dlq.original.topic", "gen.events")];
+
+        assert_eq!(judge(&notifications, &given_up, false).unwrap(), "workflow");
+        let sent = judge(&notifications, &given_up, true);
+        assert_eq!(sent, Err(Skip::Redriven));
+        assert_eq!(judge(&notifications, &event, false).unwrap(), "gen.events");
+        assert_eq!(judge(&notifications, &[], false), Err(Skip::Foreign));
+        let unknown = [foreign, ("dlq.channel", "PIGEON"), given_up[2]];
+        assert_eq!(judge(&notifications, &unknown, false), Err(Skip::Foreign));
+        assert_eq!(judge(&rules(), &given_up, false), Err(Skip::Foreign));
     }
 
     #[test]

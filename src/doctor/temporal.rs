@@ -138,6 +138,49 @@ async fn workers(config: &Config, server: &Server) -> Vec<Finding> {
             Err(error) => Finding::unknown(check, causes(&error)),
         });
     }
+    findings.extend(deliveries(config).await);
+    findings
+}
+
+/// The same of the deliveries of notifications, in their own namespace.
+async fn deliveries(config: &Config) -> Vec<Finding> {
+    let place = config.temporal.for_deliveries();
+    let queue = &place.task_queue;
+    let server = match Server::reach(&place).await {
+        Ok(server) => server,
+        Err(error) => {
+            return vec![Finding::unknown(
+                format!("task queue {queue}"),
+                causes(&error),
+            )];
+        }
+    };
+    let mut findings = Vec::new();
+    if place.namespace != config.temporal.namespace
+        && let Err(error) = server.retention().await
+    {
+        let found = format!(
+            "{}; what a first try does not deliver waits",
+            causes(&error)
+        );
+        let name = format!("namespace {}", place.namespace);
+        return vec![Finding::fail(name, found).advise("create it, or set NOTIFY_NAMESPACE")];
+    }
+    for (tasks, noun) in [
+        (Tasks::Workflow, "workflows"),
+        (Tasks::Activity, "activities"),
+    ] {
+        let check = format!("task queue {queue}, {noun}");
+        findings.push(match server.pollers(queue, tasks).await {
+            Ok(0) => Finding::warn(
+                check,
+                "nobody polls it: what a first try does not deliver waits",
+            )
+            .advise("start genflow notifier"),
+            Ok(pollers) => Finding::ok(check, count(pollers as u64, "poller")),
+            Err(error) => Finding::unknown(check, causes(&error)),
+        });
+    }
     findings
 }
 

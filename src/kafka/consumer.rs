@@ -63,6 +63,8 @@ pub enum Cause {
     TemporalExhausted,
     /// Temporal would refuse any record: no such namespace or search attribute, no permission.
     TemporalRefused,
+    /// What the handler did not end cannot be handed over now; other records need that not.
+    HandoverUnavailable,
     /// The registry does not answer, or not as it should.
     RegistryUnavailable,
     /// Kafka did not take what we sent.
@@ -84,6 +86,7 @@ impl Cause {
             Self::TemporalUnavailable => "temporal_unavailable",
             Self::TemporalExhausted => "temporal_exhausted",
             Self::TemporalRefused => "temporal_refused",
+            Self::HandoverUnavailable => "handover_unavailable",
             Self::RegistryUnavailable => "registry_unavailable",
             Self::KafkaUnavailable => "kafka_unavailable",
             Self::Fuse => "fuse",
@@ -98,9 +101,10 @@ impl Cause {
         !matches!(self, Self::Panicked | Self::Interrupted)
     }
 
-    /// Whether less at once would help. Not with a blown fuse: a record that fares well is what mends it.
+    /// Whether less at once would help. Not with a blown fuse: a record that fares well is what mends it. Nor where the
+    /// others fare well without what is away.
     fn is_eased_by_less(self) -> bool {
-        self.is_systemic() && self != Self::Fuse
+        self.is_systemic() && !matches!(self, Self::Fuse | Self::HandoverUnavailable)
     }
 }
 

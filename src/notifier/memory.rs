@@ -7,17 +7,28 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use super::receipt::{Outcome, Receipt};
+use super::receipt::Receipt;
 
 /// What is known of one notification.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Known {
+    /// It was tried, and is not in its workflow's hands yet.
+    Tried(Tries),
     /// It ended, but Kafka does not have its receipt yet.
     Unreported(Box<Receipt>),
-    /// It was delivered and reported.
-    Delivered,
-    /// It ended otherwise: should its record come again, it is tried again.
-    Open,
+    /// It ended and is reported, or a workflow has it.
+    Done,
+}
+
+/// The tries of a notification that is still the consumer's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tries {
+    /// How many there were.
+    pub(super) count: u32,
+    /// Milliseconds since the epoch.
+    pub(super) first_at: Option<i64>,
+    /// What the last was answered.
+    pub(super) status: Option<u16>,
 }
 
 /// The last notifications, by receipt id.
@@ -43,16 +54,14 @@ impl Memory {
     }
 
     /// Returns what is known of a notification.
-    pub(super) fn recall(&self, id: Uuid) -> Known {
-        let kept = self.kept();
-        kept.known.get(&id).cloned().unwrap_or(Known::Open)
+    pub(super) fn recall(&self, id: Uuid) -> Option<Known> {
+        self.kept().known.get(&id).cloned()
     }
 
-    /// Notes that a notification ended, before that is reported.
-    pub(super) fn ended(&self, id: Uuid, receipt: Receipt) {
+    /// Notes how far a notification is.
+    pub(super) fn note(&self, id: Uuid, known: Known) {
         let mut kept = self.kept();
-        let state = Known::Unreported(Box::new(receipt));
-        if kept.known.insert(id, state).is_some() {
+        if kept.known.insert(id, known).is_some() {
             return;
         }
         kept.order.push_back(id);
@@ -60,21 +69,6 @@ impl Memory {
             && let Some(oldest) = kept.order.pop_front()
         {
             kept.known.remove(&oldest);
-        }
-    }
-
-    /// Notes that Kafka has the receipt.
-    pub(super) fn reported(&self, id: Uuid) {
-        let mut kept = self.kept();
-        if let Some(known) = kept.known.get_mut(&id)
-            && let Known::Unreported(receipt) = known
-        {
-            *known = match receipt.outcome {
-                Outcome::Delivered => Known::Delivered,
-                Outcome::Unknown | Outcome::GivenUp | Outcome::Expired | Outcome::Skipped => {
-                    Known::Open
-                }
-            };
         }
     }
 
@@ -86,24 +80,24 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notifier::testing::receipt;
 
     #[test]
-    fn what_ended_is_known_until_it_is_reported_and_what_was_delivered_after_it() {
+    fn the_last_that_was_noted_is_known() {
         let memory = Memory::new(10);
-        let [delivered, given_up] = [Uuid::from_u128(1), Uuid::from_u128(2)];
+        let id = Uuid::from_u128(1);
+        assert_eq!(memory.recall(id), None);
 
-        memory.ended(delivered, receipt(Outcome::Delivered));
-        memory.ended(given_up, receipt(Outcome::GivenUp));
+        let tried = Known::Tried(Tries {
+            count: 2,
+            first_at: Some(7),
+            status: None,
+        });
+        memory.note(id, tried.clone());
+        assert_eq!(memory.recall(id), Some(tried));
 
-        let unreported = Known::Unreported(Box::new(receipt(Outcome::GivenUp)));
-        assert_eq!(memory.recall(given_up), unreported);
-
-        memory.reported(delivered);
-        memory.reported(given_up);
-
-        assert_eq!(memory.recall(delivered), Known::Delivered);
-        assert_eq!(memory.recall(given_up), Known::Open);
+        memory.note(id, Known::Done);
+        assert_eq!(memory.recall(id), Some(Known::Done));
+        assert_eq!(memory.kept().order.len(), 1);
     }
 
     #[test]
@@ -111,12 +105,11 @@ mod tests {
         let memory = Memory::new(2);
 
         for n in 1..=3 {
-            memory.ended(Uuid::from_u128(n), receipt(Outcome::Delivered));
-            memory.reported(Uuid::from_u128(n));
+            memory.note(Uuid::from_u128(n), Known::Done);
         }
 
         let known = [1, 2, 3].map(|n| memory.recall(Uuid::from_u128(n)));
-        assert_eq!(known, [Known::Open, Known::Delivered, Known::Delivered]);
+        assert_eq!(known, [None, Some(Known::Done), Some(Known::Done)]);
         assert_eq!(memory.kept().known.len(), 2);
     }
 }

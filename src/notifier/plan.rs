@@ -1,4 +1,4 @@
-//! Whom an event is told to; pure.
+//! Whom an event is told to: a pure function of the event, its targets opened, and the settings.
 //!
 //! A notification is one event on one channel to one target. Its target goes nowhere but into the request that
 //! delivers it: what logs and receipts show is [`Notification::shown`] and [`Notification::hash`].
@@ -6,8 +6,11 @@
 use ring::digest::{SHA256, digest};
 use url::Url;
 
+use super::endpoints::Endpoint;
 use super::receipt::Channel;
+use crate::config::NotifyKey;
 use crate::domain::{ErrorCode, Event, EventType, Notify, Targets, hex};
+use crate::seal::{self, Sealer};
 
 /// One event to one target.
 #[derive(Clone, PartialEq)]
@@ -29,9 +32,32 @@ pub(super) enum Target {
     Slack(Url),
 }
 
-/// Returns what the event says of whom to notify, if anybody is to hear of it.
+/// Whom we tell ourselves.
+#[derive(Clone, Default)]
+pub(super) struct Rules {
+    /// Told of requests that name no Slack target of their own.
+    pub(super) default_slack: Option<Url>,
+}
+
+/// Of what a default target is told where the request says nothing of it.
+const DEFAULT_ON: [EventType; 4] = [
+    EventType::Completed,
+    EventType::Failed,
+    EventType::Cancelled,
+    EventType::Rejected,
+];
+
+/// Returns what the event says of whom to notify, if the request wants it told.
 pub(super) fn wanted(event: &Event) -> Option<&Notify> {
-    let told = match event.kind_of_event {
+    event
+        .notify
+        .as_ref()
+        .filter(|notify| is_told(event) && notify.on.contains(&event.kind_of_event))
+}
+
+/// Tells whether anybody may hear of an event.
+fn is_told(event: &Event) -> bool {
+    match event.kind_of_event {
         // A later version's type: `on` names it as unknown too, which does not make the two the same.
         EventType::Unknown => false,
         EventType::Rejected => event
@@ -43,23 +69,50 @@ pub(super) fn wanted(event: &Event) -> Option<&Notify> {
         | EventType::Completed
         | EventType::Failed
         | EventType::Cancelled => true,
-    };
-    event
-        .notify
-        .as_ref()
-        .filter(|notify| told && notify.on.contains(&event.kind_of_event))
+    }
 }
 
-/// Returns a notification for each target.
-pub(super) fn plan(targets: &Targets) -> Vec<Notification> {
-    let webhook = targets.webhook.clone().map(Target::Webhook);
-    let email = targets.email.clone().map(Target::Email);
-    let slack = targets.slack.clone().map(Target::Slack);
-    [webhook, email, slack]
-        .into_iter()
-        .flatten()
-        .map(Notification::new)
-        .collect()
+/// Returns a notification for each target; `targets` are those of [`wanted`], opened.
+pub(super) fn plan(event: &Event, targets: Option<&Targets>, rules: &Rules) -> Vec<Notification> {
+    let of = |target: fn(&Targets) -> Option<Target>| targets.and_then(target);
+    let slack = of(|targets| targets.slack.clone().map(Target::Slack));
+    let slack = slack.or_else(|| default_slack(event, rules).map(Target::Slack));
+    let all = [
+        of(|targets| targets.webhook.clone().map(Target::Webhook)),
+        of(|targets| targets.email.clone().map(Target::Email)),
+        slack,
+    ];
+    let mut planned: Vec<Notification> = Vec::new();
+    for notification in all.into_iter().flatten().map(Notification::new) {
+        // One target that is named twice hears once; two of one channel both do.
+        if !planned.contains(&notification) {
+            planned.push(notification);
+        }
+    }
+    planned
+}
+
+/// Returns the target of that hash as [`Notification::shown`] does, if the event's seal opens and it is named there.
+pub fn shown(event: &Event, channel: Channel, hash: &str, keys: &[NotifyKey]) -> Option<String> {
+    let sealed = &wanted(event)?.sealed;
+    let targets = Sealer::new(keys)
+        .ok()?
+        .open(sealed, seal::context(event))
+        .ok()?;
+    let planned = plan(event, Some(&targets), &Rules::default());
+    let mut planned = planned.into_iter();
+    let found = planned.find(|found| found.channel() == channel && found.hash == hash)?;
+    Some(found.shown())
+}
+
+/// The items of a batch are not told of by default: there may be thousands, and the batch tells of itself.
+fn default_slack(event: &Event, rules: &Rules) -> Option<Url> {
+    let on = event
+        .notify
+        .as_ref()
+        .map_or(&DEFAULT_ON[..], |notify| &notify.on);
+    let told = is_told(event) && event.batch_id.is_none() && on.contains(&event.kind_of_event);
+    rules.default_slack.clone().filter(|_| told)
 }
 
 /// Tells whether whoever sent a refused record hears of it: not when nobody proved to be the tenant, and not of
@@ -72,7 +125,8 @@ fn answered(code: ErrorCode) -> bool {
 }
 
 impl Notification {
-    fn new(target: Target) -> Self {
+    /// Names a target by its hash.
+    pub(super) fn new(target: Target) -> Self {
         let text = match &target {
             Target::Webhook(url) | Target::Slack(url) => url.as_str(),
             Target::Email(address) => address,
@@ -80,6 +134,18 @@ impl Notification {
         let mut hash = hex(digest(&SHA256, text.as_bytes()).as_ref());
         hash.truncate(16);
         Self { target, hash }
+    }
+
+    /// Returns who is asked to take it; all mail goes by one server.
+    pub(super) fn endpoint(&self) -> Endpoint {
+        let origin = match &self.target {
+            Target::Webhook(url) | Target::Slack(url) => url.origin().ascii_serialization(),
+            Target::Email(_) => "mail".to_owned(),
+        };
+        Endpoint {
+            origin,
+            target: self.hash.clone(),
+        }
     }
 
     /// Returns the way it goes.
@@ -168,7 +234,7 @@ mod tests {
         )
         .unwrap();
 
-        let shown: Vec<_> = plan(&targets)
+        let shown: Vec<_> = plan(&event(), Some(&targets), &Rules::default())
             .iter()
             .map(|notification| (notification.channel(), notification.shown()))
             .collect();
@@ -188,6 +254,67 @@ mod tests {
         let targets = Targets::parse(Some("https://example.com/hook"), None, None).unwrap();
 
         // From: printf https://example.com/hook | sha256sum
-        assert_eq!(plan(&targets)[0].hash, "19f1352238b91533");
+        let planned = plan(&event(), Some(&targets), &Rules::default());
+        assert_eq!(planned[0].hash, "19f1352238b91533");
+    }
+
+    const OURS: &str = "https://hooks.slack.com/services/ours";
+
+    /// The Slack targets that are told of an event when there is a default.
+    fn slacks(event: &Event, own: Option<&str>) -> Vec<String> {
+        let targets = Targets::parse(Some("https://example.com/hook"), None, own).unwrap();
+        let rules = Rules {
+            default_slack: Some(OURS.parse().unwrap()),
+        };
+        let targets = wanted(event).map(|_| &targets);
+        let planned = plan(event, targets, &rules).into_iter();
+        let slacks = planned.filter_map(|notification| match notification.target {
+            Target::Slack(url) => Some(url.to_string()),
+            Target::Webhook(_) | Target::Email(_) => None,
+        });
+        slacks.collect()
+    }
+
+    #[test]
+    fn the_default_slack_is_told_where_the_request_names_none() {
+        let own = "https://hooks.slack.com/services/own";
+        let asking = |on: &[EventType]| Event {
+            notify: Some(Notify {
+                on: on.to_vec(),
+                sealed: Sealed(Vec::new()),
+            }),
+            ..event()
+        };
+        let completed = asking(&[EventType::Completed]);
+
+        assert_eq!(slacks(&completed, Some(own)), [own]);
+        assert_eq!(slacks(&completed, None), [OURS]);
+        assert_eq!(slacks(&event(), None), [OURS], "nobody else is to be told");
+        assert_eq!(slacks(&asking(&[EventType::Failed]), None), [""; 0]);
+        let started = Event {
+            kind_of_event: EventType::Started,
+            ..event()
+        };
+        assert_eq!(slacks(&started, None), [""; 0]);
+        let item = Event {
+            batch_id: Some("batch".to_owned()),
+            ..event()
+        };
+        assert_eq!(slacks(&item, None), [""; 0]);
+    }
+
+    #[test]
+    fn targets_of_one_host_share_its_places_and_have_circuits_of_their_own() {
+        let endpoint =
+            |url: &str| Notification::new(Target::Webhook(url.parse().unwrap())).endpoint();
+
+        let [one, other] = ["https://a.example/x?t=1", "https://a.example:443/y"].map(endpoint);
+
+        assert_eq!(
+            (&*one.origin, &*other.origin),
+            ("https://a.example", "https://a.example")
+        );
+        assert_ne!(one.target, other.target);
+        assert_ne!(endpoint("https://a.example:8443/x").origin, one.origin);
     }
 }

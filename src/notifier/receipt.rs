@@ -42,7 +42,7 @@ pub struct Receipt {
 }
 
 /// By which way a notification goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Channel {
     /// Not known to this version.
@@ -72,12 +72,75 @@ pub enum Outcome {
 }
 
 /// Why a notification was not delivered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{code}: {message}")]
 pub struct DeliveryError {
     /// A word of a closed list.
     pub code: String,
     /// For a person; says nothing of the target.
     pub message: String,
+}
+
+/// What a notification came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Last status the target answered.
+    #[serde(default)]
+    pub status: Option<u16>,
+    /// Why it was not delivered.
+    #[serde(default)]
+    pub error: Option<DeliveryError>,
+}
+
+impl End {
+    /// It was taken.
+    pub(super) fn delivered(status: u16) -> Self {
+        Self {
+            outcome: Outcome::Delivered,
+            status: Some(status),
+            error: None,
+        }
+    }
+
+    /// It never will be.
+    pub(crate) fn given_up(status: Option<u16>, error: DeliveryError) -> Self {
+        Self {
+            outcome: Outcome::GivenUp,
+            status,
+            error: Some(error),
+        }
+    }
+
+    /// It cannot be tried.
+    pub(super) fn skipped(code: &str, message: &str) -> Self {
+        Self {
+            outcome: Outcome::Skipped,
+            status: None,
+            error: Some(DeliveryError::new(code, message)),
+        }
+    }
+
+    /// It is too old.
+    pub(super) fn expired() -> Self {
+        let error = DeliveryError::new("expired", "the event was older than NOTIFY_MAX_AGE");
+        Self {
+            outcome: Outcome::Expired,
+            status: None,
+            error: Some(error),
+        }
+    }
+}
+
+impl DeliveryError {
+    /// Names an error by a word of the closed list.
+    pub(crate) fn new(code: &str, message: &str) -> Self {
+        Self {
+            code: code.to_owned(),
+            message: message.to_owned(),
+        }
+    }
 }
 
 impl Receipt {
@@ -89,26 +152,32 @@ impl Receipt {
 }
 
 impl Channel {
-    /// Returns the word as it stands in headers, logs and metrics.
+    /// Reads the word of a channel that is known to this version.
+    pub fn parse(text: &str) -> Option<Self> {
+        let known = [Self::Webhook, Self::Email, Self::Slack];
+        known.into_iter().find(|channel| channel.as_str() == text)
+    }
+
+    /// Returns the word as it stands in receipts, headers, ids, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Unknown => "unknown",
-            Self::Webhook => "webhook",
-            Self::Email => "email",
-            Self::Slack => "slack",
+            Self::Unknown => "UNKNOWN",
+            Self::Webhook => "WEBHOOK",
+            Self::Email => "EMAIL",
+            Self::Slack => "SLACK",
         }
     }
 }
 
 impl Outcome {
-    /// Returns the word as it stands in logs and metrics.
+    /// Returns the word as it stands in receipts, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Unknown => "unknown",
-            Self::Delivered => "delivered",
-            Self::GivenUp => "given_up",
-            Self::Expired => "expired",
-            Self::Skipped => "skipped",
+            Self::Unknown => "UNKNOWN",
+            Self::Delivered => "DELIVERED",
+            Self::GivenUp => "GIVEN_UP",
+            Self::Expired => "EXPIRED",
+            Self::Skipped => "SKIPPED",
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::receipt::{Channel, Outcome, Receipt};
 use crate::domain::{Event, EventType, Kind};
 
 /// An event that completed and tells nobody.
@@ -26,23 +25,5 @@ pub(super) fn event() -> Event {
         record: None,
         notify: None,
         metadata: BTreeMap::new(),
-    }
-}
-
-/// A receipt of that outcome.
-pub(super) fn receipt(outcome: Outcome) -> Receipt {
-    Receipt {
-        receipt_id: String::new(),
-        event_id: event().event_id,
-        request_id: event().request_id,
-        channel: Channel::Webhook,
-        target: "https://example.com/…".to_owned(),
-        target_hash: "0123456789abcdef".to_owned(),
-        outcome,
-        status: None,
-        tries: 1,
-        first_try_at: 1,
-        ended_at: 2,
-        error: None,
     }
 }

@@ -14,6 +14,10 @@ pub(super) struct Letter<'l> {
     pub(super) traceparent: Option<&'l str>,
 }
 
+/// Nothing was sent: the target has had what it takes in this second. Says how long to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Held(pub(super) Duration);
+
 /// What one try came to. A status is that of HTTP, or the reply code of SMTP.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Tried {

@@ -1,22 +1,22 @@
-//! Delivers webhooks: a signed POST, tried a few times.
+//! Delivers webhooks: a signed POST, one try at a time.
 //!
 //! Every try has the same `webhook-id` and body, and its own timestamp and signature. What the target answers is
 //! read no further than its status and `Retry-After`: its text is shown nowhere, for it is the target's to write.
 
+mod asymmetric;
 mod message;
-mod retry;
+mod retry_after;
 
 use std::time::{Duration, SystemTime};
 
-use crate::telemetry::events::NotificationRetried;
-use bytes::Bytes;
 use reqwest::Response;
 use reqwest::header::CONTENT_TYPE;
-use tokio_util::sync::CancellationToken;
 use url::Url;
 
-pub(super) use self::message::body;
+pub use self::asymmetric::{InvalidKey, Key};
 pub use self::message::{InvalidSecret, user_secret};
+use super::receipt::DeliveryError;
+use super::tried::{Letter, Tried};
 use crate::config;
 use crate::guard::{self, Guard, Refused};
 
@@ -49,6 +49,9 @@ pub(super) enum Error {
     /// There was no connection to it, or none that held until the answer.
     #[error("the target cannot be reached")]
     Unreachable(#[source] reqwest::Error),
+    /// The event has no JSON.
+    #[error("the event cannot be written as JSON")]
+    Unwritable,
 }
 
 /// Why no sender can be made.
@@ -57,48 +60,22 @@ pub enum Unusable {
     /// A master secret is malformed.
     #[error(transparent)]
     Secret(#[from] InvalidSecret),
+    /// A signing key is malformed.
+    #[error(transparent)]
+    Key(#[from] InvalidKey),
     /// There is no guard of its calls.
     #[error(transparent)]
     Guard(#[from] guard::Unusable),
 }
 
-/// One webhook to deliver.
-#[derive(Clone, Copy)]
-pub(super) struct Call<'c> {
-    /// The same on all tries: the event's id.
-    pub(super) id: &'c str,
-    /// Whose secret signs.
-    pub(super) user: &'c str,
-    /// Where it goes.
-    pub(super) target: &'c Url,
-    /// What it says.
-    pub(super) body: &'c Bytes,
-    /// The trace it belongs to.
-    pub(super) traceparent: Option<&'c str>,
-}
-
-/// How a delivery ended.
-#[derive(Debug)]
-pub(super) struct Delivery {
-    /// The last try: the status that took it, or why it was not taken.
-    pub(super) last: Result<u16, Error>,
-    /// How many there were.
-    pub(super) tries: u32,
-}
-
-/// The process is stopping, between two tries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("stopped before the notification was delivered")]
-pub(super) struct Stopped;
-
 /// Delivers webhooks.
 pub(super) struct Sender {
     guard: Guard,
     signer: message::Signer,
-    attempts: u32,
-    backoff: Duration,
 }
 
+/// The code of a target that wants no more: 410.
+pub const GONE: &str = "gone";
 /// How much of an answer is read, only that its connection can serve again.
 const LONGEST_ANSWER: usize = 16 * 1024;
 
@@ -109,70 +86,51 @@ impl Sender {
             guard: Guard::new("webhook", &config.egress, [], |client| {
                 client.timeout(config.try_timeout)
             })?,
-            signer: message::Signer::new(&config.signing_secrets)?,
-            attempts: config.attempts,
-            backoff: config.backoff,
+            signer: signer(config)?,
         })
     }
 
-    /// Tries until it is taken, refused for good, or was tried often enough.
-    ///
-    /// # Errors
-    /// [`Stopped`] when `stop` fires during a pause.
-    pub(super) async fn deliver(
-        &self,
-        call: Call<'_>,
-        stop: &CancellationToken,
-    ) -> Result<Delivery, Stopped> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let last = self.try_once(call).await;
-            let pause = match &last {
-                Err(error) if !error.is_final() && tries < self.attempts => {
-                    NotificationRetried {
-                        channel: "WEBHOOK",
-                        error,
-                        tries,
-                    }
-                    .emit();
-                    let jitter = rand::random_range(retry::JITTER);
-                    retry::pause(self.backoff, tries, error.again_in(), jitter)
-                }
-                Ok(_) | Err(_) => return Ok(Delivery { last, tries }),
-            };
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = stop.cancelled() => return Err(Stopped),
-            }
+    /// Tries once.
+    pub(super) async fn send(&self, letter: &Letter<'_>, target: &Url) -> Tried {
+        match self.post(letter, target).await {
+            Ok(status) => Tried::Delivered(status),
+            Err(error) => error.into(),
         }
     }
 
     /// Returns the status of a target that took it.
-    async fn try_once(&self, call: Call<'_>) -> Result<u16, Error> {
-        let client = self.guard.client(call.target)?;
+    async fn post(&self, letter: &Letter<'_>, target: &Url) -> Result<u16, Error> {
+        let event = letter.event;
+        let body = message::body(event).map_err(|_| Error::Unwritable)?;
+        let client = self.guard.client(target)?;
         let timestamp = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
         let signatures = self
             .signer
-            .signatures(call.user, call.id, timestamp, call.body);
+            .signatures(&event.user_id, &event.event_id, timestamp, &body);
         let mut request = client
-            .post(call.target.clone())
+            .post(target.clone())
             .header(CONTENT_TYPE, "application/json")
-            .header("webhook-id", call.id)
+            .header("webhook-id", &event.event_id)
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", signatures)
-            .body(call.body.clone());
-        if let Some(trace) = call.traceparent {
+            .body(body);
+        if let Some(trace) = letter.traceparent {
             request = request.header("traceparent", trace);
         }
         let response = request.send().await.map_err(Error::of)?;
         let status = response.status().as_u16();
-        let again_in = retry::asked(response.headers(), SystemTime::now());
+        let again_in = retry_after::asked(response.headers(), SystemTime::now());
         drain(response).await;
         judge(status, again_in)
     }
+}
+
+/// Signs with the secrets of users and, where there are any, with the keys of all.
+fn signer(config: &config::Notifier) -> Result<message::Signer, Unusable> {
+    let keys: Result<Vec<_>, _> = config.signing_keys.iter().map(Key::parse).collect();
+    Ok(message::Signer::new(&config.signing_secrets)?.with_keys(keys?))
 }
 
 /// Says what a status means to a delivery.
@@ -211,50 +169,54 @@ impl Error {
         Self::Unreachable(error.without_url())
     }
 
-    /// Tells whether no further try can help.
-    fn is_final(&self) -> bool {
-        match self {
-            Self::Forbidden(_) | Self::Gone | Self::Refused(_) => true,
-            Self::Redirected(_) | Self::Failed { .. } | Self::TimedOut | Self::Unreachable(_) => {
-                false
-            }
-        }
-    }
-
-    fn again_in(&self) -> Option<Duration> {
-        match self {
-            Self::Failed { again_in, .. } => *again_in,
-            Self::Forbidden(_)
-            | Self::Gone
-            | Self::Refused(_)
-            | Self::Redirected(_)
-            | Self::TimedOut
-            | Self::Unreachable(_) => None,
-        }
-    }
-
     /// Returns the word of receipts and `dlq.reason`; a closed list.
-    pub(super) fn code(&self) -> &'static str {
+    fn code(&self) -> &'static str {
         match self {
             Self::Forbidden(_) => "address_refused",
-            Self::Gone => "gone",
+            Self::Gone => GONE,
             Self::Refused(_) => "refused",
             Self::Redirected(_) => "redirected",
             Self::Failed { status: 429, .. } => "throttled",
             Self::Failed { .. } => "target_failed",
             Self::TimedOut => "timed_out",
             Self::Unreachable(_) => "unreachable",
+            Self::Unwritable => "unwritable",
         }
     }
 
     /// Returns the status the target answered, if it did.
-    pub(super) fn status(&self) -> Option<u16> {
+    fn status(&self) -> Option<u16> {
         match self {
             Self::Gone => Some(410),
             Self::Refused(status) | Self::Redirected(status) | Self::Failed { status, .. } => {
                 Some(*status)
             }
-            Self::Forbidden(_) | Self::TimedOut | Self::Unreachable(_) => None,
+            Self::Forbidden(_) | Self::TimedOut | Self::Unreachable(_) | Self::Unwritable => None,
+        }
+    }
+}
+
+impl From<Error> for Tried {
+    fn from(error: Error) -> Self {
+        let status = error.status();
+        let told = DeliveryError {
+            code: error.code().to_owned(),
+            message: error.to_string(),
+        };
+        let later = |again_in| Self::Later {
+            status,
+            error: told.clone(),
+            again_in,
+        };
+        match error {
+            Error::Redirected(_) | Error::TimedOut | Error::Unreachable(_) => later(None),
+            Error::Failed { again_in, .. } => later(again_in),
+            Error::Forbidden(_) | Error::Gone | Error::Refused(_) | Error::Unwritable => {
+                Self::Refused {
+                    status,
+                    error: told,
+                }
+            }
         }
     }
 }

@@ -5,17 +5,18 @@
 //! repeats is logged the first time and then at powers of two; it is counted every time.
 
 mod consumer;
+mod notifications;
 mod redriven;
 mod stored;
 mod worker;
 
-use std::error::Error;
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
 use tracing::{debug, info, warn};
 
 pub use self::consumer::*;
+pub use self::notifications::*;
 pub use self::redriven::DeadLetterRedriven;
 pub use self::stored::{OutputStored, StoreFailed, TempSwept};
 pub use self::worker::*;
@@ -133,30 +134,6 @@ pub struct ProviderCost {
     pub provider: ProviderName,
     /// US dollars.
     pub usd: f64,
-}
-
-/// A notification ended, well or not.
-#[derive(Debug)]
-pub struct NotificationEnded {
-    /// `WEBHOOK`, `EMAIL` or `SLACK`; a label.
-    pub channel: &'static str,
-    /// `DELIVERED`, `GIVEN_UP`, `EXPIRED` or `SKIPPED`; a label.
-    pub outcome: &'static str,
-    /// Since the event occurred.
-    pub elapsed: Duration,
-    /// How often it was tried.
-    pub tries: u32,
-}
-
-/// A notification did not succeed and will be tried again.
-#[derive(Debug)]
-pub struct NotificationRetried<'a> {
-    /// `WEBHOOK`, `EMAIL` or `SLACK`; a label.
-    pub channel: &'static str,
-    /// Why it did not succeed; says no address.
-    pub error: &'a (dyn Error + 'static),
-    /// Tries so far, from 1.
-    pub tries: u32,
 }
 
 /// An address that somebody else gave was not called.
@@ -341,40 +318,6 @@ impl ProviderCost {
         debug!(provider, usd, "generation priced");
         // Counters of this library hold whole numbers only; the sum of a histogram holds cents.
         histogram!(catalogue::PROVIDER_COST, "provider" => provider).record(usd);
-    }
-}
-
-impl NotificationEnded {
-    /// Logs and counts it.
-    pub fn emit(self) {
-        let Self {
-            channel,
-            outcome,
-            elapsed,
-            tries,
-        } = self;
-        if outcome == "GIVEN_UP" {
-            warn!(channel, outcome, ?elapsed, tries, "notification ended");
-        } else {
-            debug!(channel, outcome, ?elapsed, tries, "notification ended");
-        }
-        histogram!(catalogue::NOTIFICATION_SECONDS, "channel" => channel, "outcome" => outcome)
-            .record(elapsed);
-    }
-}
-
-impl NotificationRetried<'_> {
-    /// Logs and counts it.
-    pub fn emit(self) {
-        let Self {
-            channel,
-            error,
-            tries,
-        } = self;
-        if worth_a_line(tries) {
-            warn!(channel, tries, error, "notification held");
-        }
-        counter!(catalogue::NOTIFICATION_RETRIES, "channel" => channel).increment(1);
     }
 }
 

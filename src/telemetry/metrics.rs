@@ -119,6 +119,16 @@ pub const TEMP_FOLDERS_SWEPT: &str = "genflow_temp_folders_swept_total";
 pub const NOTIFICATION_SECONDS: &str = "genflow_notification_seconds";
 /// Tries at a notification that ended in a pause before the next one.
 pub const NOTIFICATION_RETRIES: &str = "genflow_notification_retries_total";
+/// Time of one try at a notification, by channel and what came of it.
+pub const NOTIFICATION_TRY_SECONDS: &str = "genflow_notification_try_seconds";
+/// Tries at notifications under way.
+pub const NOTIFICATION_TRIES_IN_FLIGHT: &str = "genflow_notification_tries_in_flight";
+/// Notifications that became a workflow's to deliver, by why.
+pub const NOTIFICATIONS_HANDED_OVER: &str = "genflow_notifications_handed_over_total";
+/// Endpoints and targets that are not asked for a while, because they did not answer.
+pub const NOTIFICATION_CIRCUITS_OPEN: &str = "genflow_notification_circuits_open";
+/// Messages to the operators about failures, by channel and what came of it.
+pub const OPS_MESSAGES: &str = "genflow_ops_messages_total";
 /// Addresses given by users or providers that were not called, by who would have and what is not allowed.
 pub const CALLS_REFUSED: &str = "genflow_calls_refused_total";
 /// 1 while a role is ready, else 0.
@@ -293,6 +303,36 @@ pub const CATALOGUE: &[Metric] = &[
         kind: Counter,
         help: "Tries at a notification that ended in a pause before the next one.",
         labels: &["channel"],
+    },
+    Metric {
+        name: NOTIFICATION_TRY_SECONDS,
+        kind: Histogram(CALL),
+        help: "Time of one try at a notification, by channel and what came of it.",
+        labels: &["channel", "outcome"],
+    },
+    Metric {
+        name: NOTIFICATION_TRIES_IN_FLIGHT,
+        kind: Gauge,
+        help: "Tries at notifications under way.",
+        labels: &[],
+    },
+    Metric {
+        name: NOTIFICATIONS_HANDED_OVER,
+        kind: Counter,
+        help: "Notifications that became a workflow's to deliver, by why.",
+        labels: &["channel", "why"],
+    },
+    Metric {
+        name: NOTIFICATION_CIRCUITS_OPEN,
+        kind: Gauge,
+        help: "Endpoints and targets that are not asked for a while, because they did not answer.",
+        labels: &[],
+    },
+    Metric {
+        name: OPS_MESSAGES,
+        kind: Counter,
+        help: "Messages to the operators about failures, by channel and what came of it.",
+        labels: &["channel", "outcome"],
     },
     Metric {
         name: CALLS_REFUSED,

@@ -8,6 +8,8 @@ use super::metrics::{CATALOGUE, MetricKind};
 use super::*;
 use crate::domain::{Action, ErrorCode, EventType, Kind, ProviderName, RecordPosition, RequestId};
 
+use crate::temporal::deliveries::Given;
+
 mod grafana;
 
 /// Emits every event once and returns the metrics page.
@@ -160,6 +162,27 @@ fn emit_all() {
         tries: 1,
     }
     .emit();
+    OpsTold {
+        channel: "SLACK",
+        failures: 1,
+        outcome: "delivered",
+        error: None,
+    }
+    .emit();
+    NotificationTried {
+        channel: "WEBHOOK",
+        outcome: "later",
+        elapsed,
+    }
+    .emit();
+    TriesInFlight { count: 3 }.emit();
+    NotificationHandedOver {
+        channel: "WEBHOOK",
+        why: "not_delivered",
+        given: Given::New,
+    }
+    .emit();
+    CircuitsOpen { count: 1 }.emit();
     CallRefused {
         caller: "webhook",
         reason: "address",

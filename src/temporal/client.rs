@@ -360,7 +360,7 @@ pub(super) fn order(priority: Order, user: &UserId) -> Priority {
 }
 
 /// Temporal refuses keys above 64 bytes: longer ones go as the first 32 hex digits of their SHA-256.
-fn fairness_key(user: &str) -> String {
+pub(super) fn fairness_key(user: &str) -> String {
     if user.len() <= LONGEST_FAIRNESS_KEY {
         return user.to_owned();
     }

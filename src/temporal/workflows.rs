@@ -2,6 +2,8 @@
 
 pub mod batch;
 pub mod claimed;
+pub mod delivery;
+pub mod digest;
 pub mod end;
 pub(crate) mod ending;
 pub mod generation;

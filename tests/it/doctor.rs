@@ -10,20 +10,20 @@ use crate::support::s3::{Fault, S3};
 use crate::support::{Space, eventually};
 
 /// What doctor said: exit code and each check by its name.
-struct Told {
+pub(crate) struct Told {
     code: i32,
-    checks: BTreeMap<String, (String, String)>,
+    pub(crate) checks: BTreeMap<String, (String, String)>,
 }
 
 impl Told {
-    fn verdict(&self, check: &str) -> &str {
+    pub(crate) fn verdict(&self, check: &str) -> &str {
         let found = self.checks.get(check);
         &found
             .unwrap_or_else(|| panic!("no {check} in {:?}", self.checks))
             .0
     }
 
-    fn found(&self, check: &str) -> &str {
+    pub(crate) fn found(&self, check: &str) -> &str {
         &self.checks[check].1
     }
 
@@ -36,7 +36,7 @@ impl Told {
     }
 }
 
-async fn doctor(space: &Space, settings: &[(&str, &str)]) -> Told {
+pub(crate) async fn doctor(space: &Space, settings: &[(&str, &str)]) -> Told {
     let mut process = space.start_with(&["doctor", "--json"], settings);
     let code = process.ended().await.code().unwrap();
     let output = process.output();
@@ -64,6 +64,8 @@ async fn a_fresh_setup_with_all_roles_running_is_well() {
         format!("task queue {queue}, workflows"),
         format!("task queue {queue}, activities"),
         format!("task queue {queue}-fetch, activities"),
+        format!("task queue {queue}-notify, workflows"),
+        format!("task queue {queue}-notify, activities"),
     ];
     let groups = ["intake", "commands", "notifier"].map(|role| format!("group {queue}-{role}"));
 
@@ -89,6 +91,7 @@ async fn a_fresh_setup_with_all_roles_running_is_well() {
         before.found("fairness")
     );
     assert_eq!(before.verdict("NOTIFY_KEYS"), "warn");
+    assert_eq!(before.verdict("endpoints"), "ok");
 
     let _all = space.start(&["all"]);
 

@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use genflow::domain::{EventType, OnFailure, ProviderName, Request, Spec};
+use genflow::notifier::{Outcome, Receipt};
 use genflow::temporal::workflows::batch::Batch;
 use genflow::temporal::workflows::claimed::Claimed;
+use genflow::temporal::workflows::delivery::Delivery;
+use genflow::temporal::workflows::digest::Digest;
 use genflow::temporal::workflows::end::End;
 use genflow::temporal::workflows::generation::Generation;
 use serde_json::json;
@@ -18,6 +21,8 @@ use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOption
 
 use crate::batch::{batch, ids, spec};
 use crate::closed::client;
+use crate::notify;
+use crate::support::receiver::Receiver;
 use crate::support::space::{image, script, video};
 use crate::support::{Space, eventually};
 
@@ -34,6 +39,10 @@ async fn replay(name: &str, history: &[u8]) {
         .register_workflow::<End>()
         .unwrap()
         .register_workflow::<Batch>()
+        .unwrap()
+        .register_workflow::<Delivery>()
+        .unwrap()
+        .register_workflow::<Digest>()
         .unwrap()
         .build();
     let replayer = WorkflowReplayer::new(options).unwrap();
@@ -63,6 +72,10 @@ async fn every_recorded_history_replays() {
         "claimed",
         "completed",
         "deadline",
+        "delivery-cancelled",
+        "delivery-delivered",
+        "delivery-given-up",
+        "digest",
         "ended",
         "failed",
         "progress",
@@ -202,6 +215,42 @@ async fn a_batch_of_every_ending_replays() {
     keep("batch-first", &history).await;
 }
 
+#[tokio::test]
+async fn a_delivery_of_every_ending_replays() {
+    let space = Space::with(&[("NOTIFY_SCHEDULE", "100ms,2s")]).await;
+    let _notifier = space.start(&["notifier"]);
+    let client = client(&space).await;
+    let endings: [(&str, &[u16], Outcome); 3] = [
+        ("delivery-delivered", &[500, 500], Outcome::Delivered),
+        ("delivery-given-up", &[500; 3], Outcome::GivenUp),
+        ("delivery-cancelled", &[500; 2], Outcome::GivenUp),
+    ];
+    for (name, answers, ending) in endings {
+        let receiver = Receiver::start(answers).await;
+        let event = notify::tell(&space, &receiver.url).await;
+        if name == "delivery-cancelled" {
+            receiver.wait(2).await;
+            let id = notify::delivery_of(&space, &event).await;
+            let handle = client.get_workflow_handle::<Generation>(id);
+            handle.cancel(Default::default()).await.unwrap();
+        }
+        let of_event = |one: &Receipt| one.event_id == event.event_id;
+        let receipt = eventually("it ends", async || {
+            notify::receipts(&space, 1).await.into_iter().find(of_event)
+        })
+        .await;
+        assert_eq!(receipt.outcome, ending, "{name}");
+        let id = notify::delivery_of(&space, &event).await;
+        let handle = client.get_workflow_handle::<Generation>(id.clone());
+        eventually("the delivery closes", async || {
+            let described = handle.describe(Default::default()).await.unwrap();
+            described.close_time().map(|_| ())
+        })
+        .await;
+        check(&client, name, &id).await;
+    }
+}
+
 async fn check(client: &Client, name: &str, workflow: &str) {
     let handle = client.get_workflow_handle::<Generation>(workflow.to_owned());
     let history = handle
@@ -212,7 +261,8 @@ async fn check(client: &Client, name: &str, workflow: &str) {
     keep(name, &history).await;
 }
 
-async fn keep(name: &str, history: &[u8]) {
+/// Replays a fresh history, and records it if that is asked for.
+pub(crate) async fn keep(name: &str, history: &[u8]) {
     if std::env::var_os("GENFLOW_RECORD").is_some() {
         std::fs::write(folder().join(format!("{name}.json")), history).unwrap();
     }

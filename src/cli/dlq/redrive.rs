@@ -30,10 +30,10 @@ pub struct Redrive {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_attempts: u32,
     /// Send each request under a fresh id, {id}.r{partition}-{offset} of its dead letter
-    #[arg(long)]
+    #[arg(long, conflicts_with = "notifications")]
     pub new_id: bool,
     /// Send those that were too_old, and have them taken all the same; make sure that they never ran
-    #[arg(long)]
+    #[arg(long, conflicts_with = "notifications")]
     pub accept_old: bool,
     /// Send also what was redriven before
     #[arg(long)]
@@ -62,6 +62,10 @@ Send dead letters again to the topic they came from, once their cause is gone
 
 Key and value go unchanged, with their own headers and dlq.attempts. Each is acknowledged by all in-sync replicas and \
 noted before the next is sent. The dead letter itself stays where it is.
+
+With --notifications those of TOPIC_NOTIFICATIONS_DLQ: each notification that was given up is put into the hands of a \
+workflow again, which tries it at once and then by NOTIFY_SCHEDULE, for its target alone; an event that the notifier could \
+not read is sent to TOPIC_EVENTS again.
 
 What was sent is remembered as committed offsets of the group {KAFKA_GROUP}-redrive, so the same command can be run \
 again after Ctrl-C or a fault and goes on where it was; what a filter left out can be sent later. Kafka forgets this \
@@ -107,6 +111,7 @@ impl Redrive {
         Ok(Order {
             selection,
             rules: Rules {
+                shelf: super::shelf(self.which.notifications),
                 max_attempts: self.max_attempts,
                 new_id: self.new_id,
                 accept_old: self.accept_old,

@@ -17,6 +17,9 @@ pub struct Show {
     /// Where it stands on the dead-letter topic, as dlq list shows it
     #[arg(value_name = "PARTITION:OFFSET")]
     pub position: Position,
+    /// On TOPIC_NOTIFICATIONS_DLQ: notifications that were given up
+    #[arg(long)]
+    pub notifications: bool,
 }
 
 /// Headers whose values let somebody in.
@@ -32,7 +35,7 @@ const BYTES_A_LINE: usize = 16;
 
 pub(super) async fn show(config: &Config, show: &Show, out: &mut dyn Write) -> Result<u8, Error> {
     let Position { partition, offset } = show.position;
-    let topic = &config.kafka.topics.dlq;
+    let topic = super::shelf(show.notifications).topic(&config.kafka.topics);
     let extent = Extent::At(BTreeSet::from([(partition, offset)]));
     let mut snapshot = Snapshot::open(&config.kafka, topic, extent).await?;
     let Some(record) = snapshot.next().await? else {
@@ -51,7 +54,7 @@ pub(super) async fn show(config: &Config, show: &Show, out: &mut dyn Write) -> R
         return Ok(1);
     };
     let letter = Letter { record };
-    let progress = Progress::open(&config.kafka, snapshot.bounds()).await;
+    let progress = Progress::open(&config.kafka, topic, snapshot.bounds()).await;
     let redriven = match progress {
         Ok(progress) if progress.has(letter.position()) => "yes",
         Ok(_) => "no",

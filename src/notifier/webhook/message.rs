@@ -7,6 +7,7 @@ use ring::hmac;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::asymmetric;
 use crate::config::Secret;
 use crate::domain::Event;
 
@@ -18,6 +19,7 @@ pub struct InvalidSecret;
 /// Signs in the name of all masters, so that a receiver may hold the secret of any.
 pub(super) struct Signer {
     masters: Vec<hmac::Key>,
+    keys: Vec<asymmetric::Key>,
 }
 
 #[derive(Serialize)]
@@ -94,16 +96,23 @@ impl Signer {
     /// Takes the master secrets; the first signs first.
     pub(super) fn new(masters: &[Secret]) -> Result<Self, InvalidSecret> {
         let masters = masters.iter().map(master_key).collect::<Result<_, _>>()?;
-        Ok(Self { masters })
+        let keys = Vec::new();
+        Ok(Self { masters, keys })
+    }
+
+    /// Signs with these keys too, after the secrets.
+    pub(super) fn with_keys(self, keys: Vec<asymmetric::Key>) -> Self {
+        Self { keys, ..self }
     }
 
     /// Returns the value of `webhook-signature`, for the eyes of `user`.
     pub(super) fn signatures(&self, user: &str, id: &str, timestamp: u64, body: &[u8]) -> String {
-        let signatures: Vec<_> = self
+        let symmetric = self
             .masters
             .iter()
-            .map(|master| sign(&user_key(master, user), id, timestamp, body))
-            .collect();
+            .map(|master| sign(&user_key(master, user), id, timestamp, body));
+        let asymmetric = self.keys.iter().map(|key| key.sign(id, timestamp, body));
+        let signatures: Vec<_> = symmetric.chain(asymmetric).collect();
         signatures.join(" ")
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response as Answer};
@@ -10,19 +11,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::hmac;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
 
 use super::*;
 use crate::config::{Config, Egress, Ports, Secret};
-
-const HOUR: Duration = Duration::from_secs(3600);
+use crate::notifier::testing::event;
 
 /// A target on a port of its own that answers with given statuses, the last one for ever.
 #[derive(Clone)]
 struct Receiver {
     answers: Arc<Vec<Given>>,
     seen: Arc<Mutex<Vec<Seen>>>,
-    came: Arc<Notify>,
     url: Url,
 }
 
@@ -40,7 +38,6 @@ struct Seen {
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
-    at: std::time::Instant,
 }
 
 impl Receiver {
@@ -50,7 +47,6 @@ impl Receiver {
         let receiver = Self {
             answers: Arc::new(answers.to_vec()),
             seen: Arc::default(),
-            came: Arc::default(),
             url: url.parse().unwrap(),
         };
         let router = Router::new()
@@ -66,14 +62,12 @@ impl Receiver {
             uri: parts.uri,
             headers: parts.headers,
             body: axum::body::to_bytes(body, usize::MAX).await.unwrap(),
-            at: std::time::Instant::now(),
         };
         let nth = {
             let mut all = receiver.seen.lock().unwrap();
             all.push(seen);
             all.len() - 1
         };
-        receiver.came.notify_one();
         let last = receiver.answers.len() - 1;
         let status = |status| StatusCode::from_u16(status).unwrap();
         match receiver.answers[nth.min(last)] {
@@ -105,30 +99,26 @@ fn settings() -> config::Notifier {
     config::Notifier {
         egress: anywhere(),
         try_timeout: Duration::from_secs(5),
-        attempts: 3,
-        backoff: Duration::from_millis(1),
         ..Config::load(|_| None).unwrap().notifier
     }
 }
 
-async fn deliver(settings: &config::Notifier, target: &Url) -> Delivery {
-    let stop = CancellationToken::new();
-    call(settings, target, &stop).await.unwrap()
-}
-
-async fn call(
-    settings: &config::Notifier,
-    target: &Url,
-    stop: &CancellationToken,
-) -> Result<Delivery, Stopped> {
-    let call = Call {
-        id: "event-1",
-        user: "alice",
-        target,
-        body: &Bytes::from_static(b"{\"type\":\"x\"}"),
+async fn send(settings: &config::Notifier, target: &Url) -> Tried {
+    let letter = Letter {
+        event: &event(),
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     };
-    Sender::new(settings).unwrap().deliver(call, stop).await
+    let sender = Sender::new(settings).unwrap();
+    sender.send(&letter, target).await
+}
+
+/// What a try came to: whether it is final, the code or that it was delivered, the status.
+fn told(tried: Tried) -> (bool, String, Option<u16>) {
+    match tried {
+        Tried::Delivered(status) => (true, "delivered".to_owned(), Some(status)),
+        Tried::Refused { status, error } => (true, error.code, status),
+        Tried::Later { status, error, .. } => (false, error.code, status),
+    }
 }
 
 #[tokio::test]
@@ -141,13 +131,13 @@ async fn the_target_can_verify_the_signature_with_the_secret_of_its_user() {
     };
     let receiver = Receiver::start(&[Given::Status(204)]).await;
 
-    let delivery = deliver(&settings, &receiver.url).await;
+    let tried = send(&settings, &receiver.url).await;
 
-    assert_eq!(delivery.last.unwrap(), 204);
+    assert_eq!(tried, Tried::Delivered(204));
     let seen = receiver.seen().remove(0);
     let header = |name: &str| seen.headers[name].to_str().unwrap().to_owned();
     assert_eq!(seen.uri, "/hook?q=1");
-    assert_eq!(header("webhook-id"), "event-1");
+    assert_eq!(header("webhook-id"), event().event_id);
     assert_eq!(header("content-type"), "application/json");
     assert_eq!(
         header("user-agent"),
@@ -155,7 +145,7 @@ async fn the_target_can_verify_the_signature_with_the_secret_of_its_user() {
     );
     assert!(header("traceparent").starts_with("00-0af7"));
     let signed = [
-        format!("event-1.{}.", header("webhook-timestamp")).as_bytes(),
+        format!("{}.{}.", event().event_id, header("webhook-timestamp")).as_bytes(),
         &seen.body,
     ]
     .concat();
@@ -175,46 +165,52 @@ async fn the_target_can_verify_the_signature_with_the_secret_of_its_user() {
 }
 
 #[tokio::test]
-async fn what_may_pass_is_tried_again_under_the_same_id_and_what_is_final_is_not() {
-    use Given::Status;
-    for (answers, tries, ended) in [
-        (vec![Status(200)], 1, Ok(200)),
-        (vec![Status(299)], 1, Ok(299)),
-        (vec![Status(500), Status(408), Status(202)], 3, Ok(202)),
-        (vec![Status(502), Status(429), Status(201)], 3, Ok(201)),
-        (vec![Status(503)], 3, Err("target_failed")),
-        (vec![Status(429)], 3, Err("throttled")),
-        (vec![Status(500), Status(400)], 2, Err("refused")),
-        (vec![Status(404)], 1, Err("refused")),
-        (vec![Status(410)], 1, Err("gone")),
-        (vec![Status(500), Status(410)], 2, Err("gone")),
+async fn what_may_pass_is_for_later_and_what_is_final_is_not() {
+    for (answer, is_final, code) in [
+        (200, true, "delivered"),
+        (299, true, "delivered"),
+        (400, true, "refused"),
+        (404, true, "refused"),
+        (410, true, "gone"),
+        (408, false, "target_failed"),
+        (500, false, "target_failed"),
+        (502, false, "target_failed"),
+        (503, false, "target_failed"),
+        (429, false, "throttled"),
     ] {
-        let receiver = Receiver::start(&answers).await;
+        let receiver = Receiver::start(&[Given::Status(answer)]).await;
 
-        let delivery = deliver(&settings(), &receiver.url).await;
+        let tried = told(send(&settings(), &receiver.url).await);
 
-        assert_eq!(delivery.last.map_err(|error| error.code()), ended);
-        assert_eq!(delivery.tries, tries);
-        let seen = receiver.seen();
-        assert_eq!(seen.len(), tries as usize);
-        assert!(
-            seen.iter()
-                .all(|one| one.headers["webhook-id"] == "event-1")
-        );
-        assert!(seen.iter().all(|one| one.body == seen[0].body));
+        assert_eq!(tried, (is_final, code.to_owned(), Some(answer)));
+        assert_eq!(receiver.seen().len(), 1);
     }
+}
+
+#[tokio::test]
+async fn each_try_has_the_same_id_and_body_and_a_signature_of_its_own_time() {
+    let receiver = Receiver::start(&[Given::Status(500)]).await;
+
+    send(&settings(), &receiver.url).await;
+    tokio::time::sleep(Duration::from_millis(1100)).await; // the time stamp is in seconds
+    send(&settings(), &receiver.url).await;
+
+    let [one, two] = &receiver.seen()[..] else {
+        panic!("two tries");
+    };
+    let same = |name: &str| one.headers[name] == two.headers[name];
+    assert!(same("webhook-id") && one.body == two.body);
+    assert!(!same("webhook-timestamp") && !same("webhook-signature"));
 }
 
 #[tokio::test]
 async fn a_redirect_is_a_failure_and_not_followed() {
     let receiver = Receiver::start(&[Given::Redirect]).await;
 
-    let delivery = deliver(&settings(), &receiver.url).await;
+    let tried = told(send(&settings(), &receiver.url).await);
 
-    let error = delivery.last.unwrap_err();
-    assert_eq!((error.code(), error.status()), ("redirected", Some(307)));
-    assert_eq!(delivery.tries, 3);
-    assert!(receiver.seen().iter().all(|seen| seen.uri == "/hook?q=1"));
+    assert_eq!(tried, (false, "redirected".to_owned(), Some(307)));
+    assert_eq!(receiver.seen().len(), 1);
 }
 
 #[tokio::test]
@@ -222,15 +218,14 @@ async fn a_target_that_says_nothing_is_left_after_the_time_of_a_try() {
     let receiver = Receiver::start(&[Given::Silence, Given::Status(200)]).await;
     let settings = config::Notifier {
         try_timeout: Duration::from_millis(200),
-        attempts: 1,
         ..settings()
     };
 
-    let silent = deliver(&settings, &receiver.url).await;
-    let again = deliver(&settings, &receiver.url).await;
+    let silent = told(send(&settings, &receiver.url).await);
+    let again = send(&settings, &receiver.url).await;
 
-    assert!(matches!(silent.last, Err(Error::TimedOut)));
-    assert_eq!(again.last.unwrap(), 200);
+    assert_eq!(silent, (false, "timed_out".to_owned(), None));
+    assert_eq!(again, Tried::Delivered(200));
 }
 
 #[tokio::test]
@@ -239,57 +234,32 @@ async fn a_target_that_is_not_there_is_unreachable() {
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
 
-    let delivery = deliver(&settings(), &url.parse().unwrap()).await;
+    let tried = told(send(&settings(), &url.parse().unwrap()).await);
 
-    assert!(matches!(delivery.last, Err(Error::Unreachable(_))));
-    assert_eq!(delivery.tries, 3);
+    assert_eq!(tried, (false, "unreachable".to_owned(), None));
 }
 
 #[tokio::test]
 async fn an_answer_without_end_does_not_hold_the_delivery() {
     let receiver = Receiver::start(&[Given::LongBody]).await;
 
-    let delivery = deliver(&settings(), &receiver.url).await;
+    let tried = send(&settings(), &receiver.url).await;
 
-    assert_eq!(delivery.last.unwrap(), 200);
+    assert_eq!(tried, Tried::Delivered(200));
 }
 
 #[tokio::test]
-async fn a_pause_the_target_asks_for_is_kept() {
-    for status in [429, 503] {
-        let answers = [Given::RetryAfter(status, "1"), Given::Status(200)];
-        let receiver = Receiver::start(&answers).await;
+async fn a_pause_the_target_asks_for_is_told_with_429_and_503_only() {
+    for (status, expected) in [(429, Some(7)), (503, Some(7)), (500, None)] {
+        let receiver = Receiver::start(&[Given::RetryAfter(status, "7")]).await;
 
-        let delivery = deliver(&settings(), &receiver.url).await;
+        let tried = send(&settings(), &receiver.url).await;
 
-        assert_eq!(delivery.last.unwrap(), 200);
-        let seen = receiver.seen();
-        let waited = seen[1].at - seen[0].at;
-        assert!(waited >= Duration::from_millis(900), "{waited:?}");
-        assert_ne!(
-            seen[0].headers["webhook-timestamp"],
-            seen[1].headers["webhook-timestamp"]
-        );
+        let Tried::Later { again_in, .. } = tried else {
+            panic!("{tried:?}");
+        };
+        assert_eq!(again_in, expected.map(Duration::from_secs), "{status}");
     }
-}
-
-#[tokio::test]
-async fn a_stop_ends_a_pause() {
-    let receiver = Receiver::start(&[Given::Status(500)]).await;
-    let settings = config::Notifier {
-        backoff: HOUR,
-        ..settings()
-    };
-    let stop = CancellationToken::new();
-
-    let stopping = async {
-        receiver.came.notified().await;
-        stop.cancel();
-    };
-    let (delivered, ()) = tokio::join!(call(&settings, &receiver.url, &stop), stopping);
-
-    assert_eq!(delivered.unwrap_err(), Stopped);
-    assert_eq!(receiver.seen().len(), 1);
 }
 
 #[tokio::test]
@@ -306,10 +276,9 @@ async fn a_private_address_is_not_called_by_number_or_by_name() {
     by_name.set_host(Some("localhost")).unwrap();
 
     for target in [&receiver.url, &by_name] {
-        let delivery = deliver(&settings, target).await;
+        let tried = told(send(&settings, target).await);
 
-        let error = delivery.last.unwrap_err();
-        assert_eq!((error.code(), delivery.tries), ("address_refused", 1));
+        assert_eq!(tried, (true, "address_refused".to_owned(), None));
     }
     assert!(receiver.seen().is_empty());
 }

@@ -52,13 +52,28 @@ pub(crate) fn engines() -> &'static Running {
     })
 }
 
+/// Returns the folder of the reference library of Standard Webhooks for Python.
+pub(crate) async fn standard_webhooks() -> PathBuf {
+    genflow::dev::engines::standard_webhooks(&options("python"))
+        .await
+        .unwrap_or_else(|error| panic!("no library to check by: {error}"))
+}
+
 async fn start() -> Engines {
+    sweep(Path::new(env!("CARGO_TARGET_TMPDIR")));
+    match Engines::start(&options("engines")).await {
+        Ok(engines) => engines,
+        Err(error) => panic!("the engines did not start: {error}"),
+    }
+}
+
+/// Returns how engines are installed and started, with a folder of this run that is named for its `use_`.
+fn options(use_: &str) -> Options {
     let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    sweep(&root);
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let options = Options {
+    Options {
         cache: default_cache(),
-        data: root.join(format!("engines-{}", std::process::id())),
+        data: root.join(format!("{use_}-{}", std::process::id())),
         guard: env!("CARGO_BIN_EXE_genflow").into(),
         ports: Ports::Free,
         existing: Existing {
@@ -67,10 +82,6 @@ async fn start() -> Engines {
             temporal_host: set("TEMPORAL_HOST"),
         },
         progress: Arc::new(|line: &str| eprintln!("engines: {line}")),
-    };
-    match Engines::start(&options).await {
-        Ok(engines) => engines,
-        Err(error) => panic!("the engines did not start: {error}"),
     }
 }
 

@@ -1,11 +1,15 @@
 //! A real HTTP receiver of webhooks.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
+use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use tokio::net::TcpListener;
 
@@ -16,6 +20,25 @@ use super::eventually;
 pub(crate) struct Delivery {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    pub(crate) at: Instant,
+}
+
+impl Delivery {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers[name].to_str().unwrap()
+    }
+}
+
+/// What a receiver answers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Answer {
+    Status(u16),
+    /// A status, and in how many seconds to come again.
+    RetryAfter(u16, u64),
+    /// It takes the request and never answers.
+    Silence,
+    /// 200, and a body without end.
+    Endless,
 }
 
 /// Receives webhooks until dropped.
@@ -27,12 +50,19 @@ pub(crate) struct Receiver {
 
 struct Shared {
     got: Mutex<Vec<Delivery>>,
-    /// Statuses to answer with, then 204.
-    script: Mutex<Vec<u16>>,
+    /// Answers, one a request; then the last for ever.
+    script: Mutex<Vec<Answer>>,
 }
 
 impl Receiver {
+    /// Answers with these statuses, then 204.
     pub(crate) async fn start(script: &[u16]) -> Self {
+        let script = script.iter().copied().chain([204]).map(Answer::Status);
+        Self::answering(&script.collect::<Vec<_>>()).await
+    }
+
+    /// Gives these answers, and the last of them for ever.
+    pub(crate) async fn answering(script: &[Answer]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!(
             "http://{}/hook/secret-token",
@@ -51,6 +81,11 @@ impl Receiver {
             state,
             serving,
         }
+    }
+
+    /// Answers so from now on.
+    pub(crate) fn answer(&self, answer: Answer) {
+        *self.state.script.lock().unwrap() = vec![answer];
     }
 
     pub(crate) fn got(&self) -> Vec<Delivery> {
@@ -72,12 +107,31 @@ impl Drop for Receiver {
     }
 }
 
-async fn receive(State(state): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    state.got.lock().unwrap().push(Delivery { headers, body });
-    let mut script = state.script.lock().unwrap();
-    if script.is_empty() {
-        StatusCode::NO_CONTENT
-    } else {
-        StatusCode::from_u16(script.remove(0)).unwrap()
+async fn receive(State(state): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
+    let at = Instant::now();
+    state
+        .got
+        .lock()
+        .unwrap()
+        .push(Delivery { headers, body, at });
+    let answer = {
+        let mut script = state.script.lock().unwrap();
+        match script.len() {
+            1 => script[0],
+            _ => script.remove(0),
+        }
+    };
+    let status = |status| StatusCode::from_u16(status).unwrap();
+    match answer {
+        Answer::Status(code) => status(code).into_response(),
+        Answer::RetryAfter(code, after) => {
+            (status(code), [(RETRY_AFTER, after.to_string())]).into_response()
+        }
+        Answer::Silence => std::future::pending().await,
+        Answer::Endless => {
+            let chunk = Bytes::from_static(&[b'x'; 65_536]);
+            let chunks = futures::stream::repeat_with(move || Ok::<_, Infallible>(chunk.clone()));
+            Body::from_stream(chunks).into_response()
+        }
     }
 }

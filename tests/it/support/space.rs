@@ -453,7 +453,7 @@ fn variables(engines: &Running, name: &str, folder: &std::path::Path) -> BTreeMa
         ("HEARTBEAT_TIMEOUT", "3s".to_owned()),
         ("RETRY_BACKOFF", "200ms".to_owned()),
         ("PROGRESS_INTERVAL", "200ms".to_owned()),
-        ("NOTIFY_BACKOFF", "100ms".to_owned()),
+        ("NOTIFY_SCHEDULE", "100ms,200ms,400ms,800ms".to_owned()),
         ("LOG_LEVEL", "info".to_owned()),
     ];
     pairs

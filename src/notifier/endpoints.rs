@@ -1,0 +1,272 @@
+//! How much of the notifier one endpoint may take, and when it is not asked at all: limits and circuit breakers.
+//!
+//! Places are counted by origin (scheme, host, port): a dead host with a URL for each request must not fill the pool.
+//! A circuit opens at [`FAILURES`] failures in a row, for [`OPEN_FOR`], and then lets one try through. What gets no
+//! answer counts against the origin, what is answered badly against the target alone: on a host that tenants share, one
+//! tenant's broken path does not stop the others. All in the memory of this process; nothing is lost by it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::telemetry::events::{CircuitsOpen, TriesInFlight};
+
+/// Tries in flight at one origin, at most (contract, section 7).
+const MOST: usize = 8;
+/// The part of the pool that one origin may take, what waits for a place included.
+const PART: usize = 10;
+/// How many failures in a row open a circuit.
+const FAILURES: u32 = 5;
+/// For how long.
+const OPEN_FOR: Duration = Duration::from_secs(30);
+/// Circuits that nobody has used for so long are forgotten, and once there are [`MANY`] all that are closed.
+const FORGOTTEN: Duration = Duration::from_secs(600);
+const MANY: usize = 10_000;
+
+/// Who is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Endpoint {
+    /// Where: what stands before the path of a URL.
+    pub(super) origin: String,
+    /// Hash of the target.
+    pub(super) target: String,
+}
+
+/// Why an endpoint is not asked now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// Its circuit is open.
+    Circuit,
+    /// It has as many tries in flight as it may.
+    Full,
+}
+
+/// What a try tells of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// It answered as it should, or as it pleases.
+    Well,
+    /// It answered that it cannot.
+    Unwell,
+    /// It did not answer.
+    Silent,
+}
+
+/// The endpoints of this process.
+#[derive(Debug)]
+pub(super) struct Endpoints {
+    most: usize,
+    share: usize,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    origins: HashMap<String, Origin>,
+    circuits: HashMap<String, Circuit>,
+    in_flight: usize,
+}
+
+#[derive(Debug)]
+struct Origin {
+    places: Arc<Semaphore>,
+    /// In flight or waiting for a place.
+    users: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Circuit {
+    failures: u32,
+    open_until: Option<Instant>,
+    used: Instant,
+}
+
+/// A place at an endpoint, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Place<'e> {
+    endpoints: &'e Endpoints,
+    endpoint: Endpoint,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Endpoints {
+    /// `pool` is how many tries there may be at once, at all endpoints.
+    pub(super) fn new(pool: usize) -> Self {
+        let share = (pool / PART).max(1);
+        Self {
+            most: MOST.min(share),
+            share,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Returns a place at `endpoint`; waits for one for at most `patience`, if few enough wait.
+    pub(super) async fn enter(
+        &self,
+        endpoint: &Endpoint,
+        patience: Duration,
+    ) -> Result<Place<'_>, Closed> {
+        let (mut place, places) = self.line_up(endpoint, Instant::now())?;
+        // Nobody is asked to wait no time at all: a free place is taken at once.
+        let permit = match places.clone().try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) if patience.is_zero() => return Err(Closed::Full),
+            Err(_) => match tokio::time::timeout(patience, places.acquire_owned()).await {
+                Ok(Ok(permit)) => permit,
+                Ok(Err(_)) | Err(_) => return Err(Closed::Full),
+            },
+        };
+        // It may have opened meanwhile.
+        self.known().admit(endpoint, Instant::now())?;
+        place.permit = Some(permit);
+        self.count(1);
+        Ok(place)
+    }
+
+    fn line_up(
+        &self,
+        endpoint: &Endpoint,
+        now: Instant,
+    ) -> Result<(Place<'_>, Arc<Semaphore>), Closed> {
+        let mut known = self.known();
+        known.is_closed(endpoint, now)?;
+        let origin = known
+            .origins
+            .entry(endpoint.origin.clone())
+            .or_insert_with(|| Origin {
+                places: Arc::new(Semaphore::new(self.most)),
+                users: 0,
+            });
+        if origin.users >= self.share {
+            return Err(Closed::Full);
+        }
+        origin.users += 1;
+        let place = Place {
+            endpoints: self,
+            endpoint: endpoint.clone(),
+            permit: None,
+        };
+        Ok((place, origin.places.clone()))
+    }
+
+    fn count(&self, change: isize) {
+        let mut known = self.known();
+        known.in_flight = known.in_flight.saturating_add_signed(change);
+        let count = known.in_flight;
+        TriesInFlight { count }.emit();
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place<'_> {
+    /// Notes what the try told, and gives the place back.
+    pub(super) fn seen(self, seen: Seen) {
+        self.seen_at(seen, Instant::now());
+    }
+
+    fn seen_at(self, seen: Seen, now: Instant) {
+        let mut known = self.endpoints.known();
+        let [origin, target] = keys(&self.endpoint);
+        let (origin_failed, target_failed) = match seen {
+            Seen::Well => (Some(false), Some(false)),
+            Seen::Unwell => (Some(false), Some(true)),
+            Seen::Silent => (Some(true), None),
+        };
+        for (key, failed) in [(origin, origin_failed), (target, target_failed)] {
+            match failed {
+                Some(true) => known.failed(key, now),
+                Some(false) => drop(known.circuits.remove(&key)),
+                None => {}
+            }
+        }
+        let count = known.open(now);
+        drop(known);
+        CircuitsOpen { count }.emit();
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut known = self.endpoints.known();
+        if let Some(origin) = known.origins.get_mut(&self.endpoint.origin) {
+            origin.users -= 1;
+            if origin.users == 0 {
+                known.origins.remove(&self.endpoint.origin);
+            }
+        }
+        drop(known);
+        if self.permit.take().is_some() {
+            self.endpoints.count(-1);
+        }
+    }
+}
+
+impl Known {
+    fn is_closed(&self, endpoint: &Endpoint, now: Instant) -> Result<(), Closed> {
+        let open = |key: &String| {
+            let circuit = self.circuits.get(key);
+            circuit.is_some_and(|circuit| circuit.open_until.is_some_and(|until| now < until))
+        };
+        if keys(endpoint).iter().any(open) {
+            return Err(Closed::Circuit);
+        }
+        Ok(())
+    }
+
+    /// Lets a try through; where the circuit was open, it is the only one until it is known what came of it.
+    fn admit(&mut self, endpoint: &Endpoint, now: Instant) -> Result<(), Closed> {
+        self.is_closed(endpoint, now)?;
+        for key in keys(endpoint) {
+            if let Some(circuit) = self.circuits.get_mut(&key) {
+                circuit.used = now;
+                if circuit.open_until.is_some() {
+                    circuit.open_until = Some(now + OPEN_FOR);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self, key: String, now: Instant) {
+        self.forget(now);
+        let circuit = self.circuits.entry(key).or_insert(Circuit {
+            failures: 0,
+            open_until: None,
+            used: now,
+        });
+        circuit.used = now;
+        circuit.failures += 1;
+        if circuit.failures >= FAILURES {
+            circuit.open_until = Some(now + OPEN_FOR);
+        }
+    }
+
+    fn forget(&mut self, now: Instant) {
+        self.circuits
+            .retain(|_, circuit| now.saturating_duration_since(circuit.used) < FORGOTTEN);
+        if self.circuits.len() >= MANY {
+            self.circuits
+                .retain(|_, circuit| circuit.open_until.is_some());
+        }
+    }
+
+    fn open(&self, now: Instant) -> usize {
+        let circuits = self.circuits.values();
+        circuits
+            .filter(|circuit| circuit.open_until.is_some_and(|until| now < until))
+            .count()
+    }
+}
+
+fn keys(endpoint: &Endpoint) -> [String; 2] {
+    let Endpoint { origin, target } = endpoint;
+    [format!("origin {origin}"), format!("target {target}")]
+}
+
+#[cfg(test)]
+mod tests;

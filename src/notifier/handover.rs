@@ -1,0 +1,81 @@
+//! Hands a notification over to its workflow, which keeps it from then on.
+//!
+//! Connects with the first one: the notifier delivers first tries also while Temporal is away.
+
+use std::time::Duration;
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+
+use crate::config;
+use crate::kafka::consumer::{Cause, Failure};
+use crate::temporal::client::{self, Blame, Temporal};
+use crate::temporal::deliveries::{Delivery, Given, Once};
+
+/// Hands notifications over.
+pub struct Handover {
+    place: config::Temporal,
+    temporal: OnceCell<Temporal>,
+    pace: DefaultDirectRateLimiter,
+}
+
+/// Why a notification was not handed over.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// Not now.
+    Now(Failure),
+    /// Never: the server does not take what it carries.
+    Ever(client::Error),
+}
+
+/// Notifications that need no hand-over go on meanwhile, as long as those that wait leave a place.
+const WAITS: Cause = Cause::HandoverUnavailable;
+/// How long one hand-over may take, connecting included.
+const LIMIT: Duration = Duration::from_secs(10);
+
+impl Handover {
+    /// Makes no call.
+    pub fn new(config: &config::Config) -> Self {
+        let quota = Quota::per_second(config.notifier.handovers_per_second);
+        Self {
+            place: config.temporal.for_deliveries(),
+            temporal: OnceCell::new(),
+            pace: RateLimiter::direct(quota),
+        }
+    }
+
+    /// Returns the connection, made with the first call.
+    ///
+    /// # Errors
+    /// There is none yet.
+    pub async fn temporal(&self) -> Result<&Temporal, client::Error> {
+        let connect = || Temporal::connect(&self.place);
+        self.temporal.get_or_try_init(connect).await
+    }
+
+    /// Returns when a workflow has it, or had it before.
+    pub(super) async fn give(&self, delivery: Delivery, user: &str) -> Result<Given, Refused> {
+        self.pace.until_ready().await;
+        let giving = async {
+            let temporal = self.temporal().await?;
+            temporal.hand_over(delivery, user, Once::Ever).await
+        };
+        match timeout(LIMIT, giving).await {
+            Ok(Ok(given)) => Ok(given),
+            Ok(Err(error)) if error.blame() == Blame::Record => Err(Refused::Ever(error)),
+            Ok(Err(error)) if error.blame() == Blame::Load => Err(Refused::Now(error.into())),
+            Ok(Err(error)) => Err(Refused::Now(Failure::Retry(WAITS, error.into()))),
+            Err(_) => {
+                let error = format!("no answer within {LIMIT:?}").into();
+                Err(Refused::Now(Failure::Retry(WAITS, error)))
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Handover {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handover").finish_non_exhaustive()
+    }
+}

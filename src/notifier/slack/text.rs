@@ -1,0 +1,138 @@
+//! Text for Slack: what others wrote can neither format nor mention, and nothing is longer than Slack takes. Pure.
+//!
+//! In mrkdwn `<…>` is what pings people and hides links, so `&`, `<` and `>` are written as entities everywhere. What
+//! formats (`*`, `_`, `~`) has no escape: text of others stands in code, where only the backtick means something.
+//! Lengths are counted in UTF-16 units, the most that Slack may mean by characters.
+
+/// What ends a text that was cut.
+const CUT: char = '…';
+
+/// Returns text of others for where nothing formats: headers, fallbacks, alternatives of images.
+pub(super) fn plain(text: &str, limit: usize) -> String {
+    written(text, limit, &[])
+}
+
+/// Returns text of others as code on one line, the marks counted in.
+pub(super) fn code(text: &str, limit: usize) -> String {
+    match written(text.trim(), limit.saturating_sub(2), &['`']) {
+        // Two backticks with nothing between them are shown as such.
+        empty if empty.trim().is_empty() => "–".to_owned(),
+        text => format!("`{text}`"),
+    }
+}
+
+/// Returns the address of a link with a label of ours.
+pub(super) fn link(url: &url::Url, label: &str) -> String {
+    // A bar ends the address and a backtick begins code, and a URL may hold both.
+    let address = url.as_str().replace('|', "%7C").replace('`', "%60");
+    format!("<{}|{label}>", plain(&address, usize::MAX))
+}
+
+/// Returns how much of a limit a text takes.
+pub(super) fn length(text: &str) -> usize {
+    text.encode_utf16().count()
+}
+
+/// Escapes, replaces `marks`, puts a space for what would break or turn the line, and cuts between characters.
+fn written(text: &str, limit: usize, marks: &[char]) -> String {
+    let mut out = String::new();
+    let (mut used, mut fits) = (0, 0);
+    for character in text.chars() {
+        let mut buffer = [0; 4];
+        let piece: &str = match character {
+            '&' => "&amp;",
+            '<' => "&lt;",
+            '>' => "&gt;",
+            mark if marks.contains(&mark) => "'",
+            odd if odd.is_control() || turns(odd) => " ",
+            other => other.encode_utf8(&mut buffer),
+        };
+        let units = length(piece);
+        if units > limit - used {
+            out.truncate(fits);
+            if limit > 0 {
+                out.push(CUT);
+            }
+            return out;
+        }
+        out.push_str(piece);
+        used += units;
+        if used < limit {
+            fits = out.len();
+        }
+    }
+    out
+}
+
+/// Tells whether a character breaks a line or changes the direction of what follows, our words included.
+fn turns(character: char) -> bool {
+    matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn text_of_others_mentions_nobody_and_links_nowhere() {
+        for (given, expected) in [
+            ("<!channel> hello", "&lt;!channel&gt; hello"),
+            ("<@U012AB3CD>", "&lt;@U012AB3CD&gt;"),
+            (
+                "<https://evil.example|bank>",
+                "&lt;https://evil.example|bank&gt;",
+            ),
+            ("a & b &lt; c", "a &amp; b &amp;lt; c"),
+            ("line\none\r\ttwo", "line one  two"),
+            ("\u{202e}txt.exe", " txt.exe"),
+        ] {
+            assert_eq!(plain(given, 100), expected);
+            assert_eq!(code(given, 100), format!("`{expected}`"));
+        }
+    }
+
+    #[test]
+    fn text_of_others_does_not_end_its_code() {
+        assert_eq!(code("a` *b* `<!here>", 100), "`a' *b* '&lt;!here&gt;`");
+        assert_eq!(code("```", 100), "`'''`");
+        assert_eq!(code(" \n", 100), "–");
+    }
+
+    #[test]
+    fn a_cut_is_shown_and_splits_no_entity_and_no_character() {
+        for (given, limit, expected) in [
+            ("abcdef", 6, "abcdef"),
+            ("abcdefg", 6, "abcde…"),
+            ("abc&def", 6, "abc…"),
+            ("abcde&", 6, "abcde…"),
+            ("ab🦉🦉", 6, "ab🦉🦉"),
+            ("ab🦉🦉c", 6, "ab🦉…"),
+            ("abc", 0, ""),
+        ] {
+            assert_eq!(plain(given, limit), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn a_link_holds_one_address_and_our_label() {
+        let url = "https://store.test/a?x=1&y=<!here>|`z".parse().unwrap();
+
+        assert_eq!(
+            link(&url, "open"),
+            "<https://store.test/a?x=1&amp;y=%3C!here%3E%7C%60z|open>"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_fits_and_means_nothing(given in any::<String>(), limit in 3_usize..60) {
+            let (plain, code) = (plain(&given, limit), code(&given, limit));
+
+            prop_assert!(length(&plain) <= limit && length(&code) <= limit);
+            prop_assert!(!plain.contains(['<', '>', '\n']) && !code.contains(['<', '>', '\n']));
+            prop_assert!(matches!(code.matches('`').count(), 0 | 2));
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! `delivery.v1`: carries one notification through its schedule to its one end, over days if need be.
+//!
+//! Only time and order are here. What a try came to, and how long the pause behind it is (the schedule, its jitter, what
+//! the target asked for), is the activity's to say: so a changed schedule holds for what is under way, and replay is exact.
+
+#![deny(clippy::disallowed_methods)]
+
+use std::time::Duration;
+
+use temporalio_common::RetryPolicy;
+use temporalio_macros::{workflow, workflow_methods};
+use temporalio_sdk::{
+    ActivityOptions, TimerOptions, TimerResult, WorkflowCancellationToken, WorkflowContext,
+    WorkflowResult,
+};
+
+use super::ending::now;
+use crate::notifier::{DeliveryError, End, Outcome};
+use crate::temporal::deliveries::{
+    Conclude, Deliver, Delivered, Delivery as Start, DeliveryActivities,
+};
+
+/// The type by which a delivery is known.
+pub const NAME: &str = "delivery.v1";
+/// Longest try, and longest publishing of the end.
+const TRY: Duration = Duration::from_secs(120);
+const HEARTBEAT: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Pause before an activity is scheduled again, should it ever fail for good.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// One notification.
+#[workflow]
+#[derive(Default)]
+pub struct Delivery;
+
+#[workflow_methods]
+impl Delivery {
+    /// Tries until the notification ends, then has that told. A cancel gives it up.
+    #[run(name = "delivery.v1")]
+    pub async fn run(ctx: &mut WorkflowContext<Self>, start: Start) -> WorkflowResult<Outcome> {
+        let mut tally = Tally {
+            tries: start.tries,
+            first_try_at: start.first_try_at,
+        };
+        let end = drive(ctx, &start, &mut tally).await;
+        let outcome = end.outcome;
+        let conclude = Conclude {
+            parcel: start.parcel,
+            end,
+            tries: tally.tries,
+            first_try_at: tally.first_try_at,
+            ended_at: now(ctx),
+        };
+        while ctx
+            .execute_activity(DeliveryActivities::conclude, conclude.clone(), options())
+            .await
+            .is_err()
+        {
+            ctx.timer(detached(AGAIN)).await;
+        }
+        Ok(outcome)
+    }
+}
+
+type Context = WorkflowContext<Delivery>;
+
+struct Tally {
+    tries: u32,
+    first_try_at: Option<i64>,
+}
+
+impl Tally {
+    fn note(&mut self, sent: bool, at: i64) {
+        if sent {
+            self.tries = self.tries.saturating_add(1);
+            self.first_try_at.get_or_insert(at);
+        }
+    }
+}
+
+/// Tries, step by step of the schedule.
+async fn drive(ctx: &Context, start: &Start, tally: &mut Tally) -> End {
+    let mut pause = start.pause_ms;
+    let mut step = start.step;
+    let mut waited = 0;
+    let mut last = start.status;
+    loop {
+        let paused = ctx.timer(Duration::from_millis(pause)).await;
+        if !matches!(paused, TimerResult::Fired) || ctx.cancellation_token().is_cancelled() {
+            let why = DeliveryError::new("cancelled", "somebody cancelled the delivery");
+            return End::given_up(last, why);
+        }
+        let at = now(ctx);
+        let input = Deliver {
+            parcel: start.parcel.clone(),
+            step,
+            waited,
+        };
+        match ctx
+            .execute_activity(DeliveryActivities::deliver, input, options())
+            .await
+        {
+            Ok(Delivered::Ended { end, sent }) => {
+                tally.note(sent, at);
+                return end;
+            }
+            Ok(Delivered::Later {
+                status,
+                error,
+                sent,
+                pause_ms,
+            }) => {
+                tally.note(sent, at);
+                let Some(pause_ms) = pause_ms else {
+                    return End::given_up(status, error);
+                };
+                last = status;
+                pause = pause_ms;
+                step += 1;
+                waited = 0;
+            }
+            Ok(Delivered::Wait { pause_ms }) => {
+                pause = pause_ms;
+                waited += 1;
+            }
+            Err(_) => pause = AGAIN.as_millis() as u64,
+        }
+    }
+}
+
+fn detached(pause: Duration) -> TimerOptions {
+    TimerOptions::builder(pause)
+        .cancellation_token(WorkflowCancellationToken::new())
+        .build()
+}
+
+/// No last attempt, and no cancel: what is under way has its real end.
+fn options() -> ActivityOptions {
+    ActivityOptions::with_start_to_close_timeout(TRY)
+        .cancellation_token(WorkflowCancellationToken::new())
+        .heartbeat_timeout(HEARTBEAT)
+        .retry_policy(
+            RetryPolicy::builder()
+                .initial_interval(Duration::from_secs(1))
+                .backoff_coefficient(2.0)
+                .maximum_interval(LONGEST_PAUSE)
+                .build(),
+        )
+        .build()
+}

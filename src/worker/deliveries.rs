@@ -1,0 +1,59 @@
+//! Hosts the delivery workflows, on a queue of their own: part of the role `notifier`, which alone opens targets.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use temporalio_sdk::runtime::RuntimeOptions;
+use temporalio_sdk::{Runtime, Worker, WorkerOptions};
+use tokio_util::sync::CancellationToken;
+
+use super::{STICKY, tuner};
+use crate::config::Config;
+use crate::notifier::Deliverer;
+use crate::temporal::client::Temporal;
+use crate::temporal::deliveries::DeliveryActivities;
+use crate::temporal::digests::DigestActivities;
+use crate::temporal::workflows::delivery::Delivery;
+use crate::temporal::workflows::digest::Digest;
+
+/// Carries deliveries on until `stop`, then finishes or hands back what it has taken.
+///
+/// # Errors
+/// When the worker cannot be made, or ends by itself.
+pub async fn run(
+    config: &Config,
+    temporal: &Temporal,
+    deliverer: Arc<Deliverer>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let runtime =
+        Runtime::from_current_tokio(RuntimeOptions::default()).context("the Temporal runtime")?;
+    let queue = config.temporal.for_deliveries().task_queue;
+    let options = WorkerOptions::new(queue)
+        .tuner(tuner(config.notifier.concurrency))
+        .graceful_shutdown_period(config.grace.mul_f64(0.8))
+        .sticky_queue_schedule_to_start_timeout(STICKY)
+        .max_cached_workflows(config.worker.cached_workflows)
+        .register_activities(DigestActivities {
+            deliverer: deliverer.clone(),
+        })
+        .register_activities(DeliveryActivities { deliverer })
+        .register_workflow::<Delivery>()?
+        .register_workflow::<Digest>()?
+        .build();
+    let mut worker =
+        Worker::new(&runtime, temporal.client(), options).context("the delivery worker")?;
+    let stop_worker = worker.shutdown_handle();
+    let stopping = async {
+        stop.cancelled().await;
+        stop_worker();
+    };
+    let ended = async {
+        let ended = worker.run().await;
+        stop.cancel();
+        ended
+    };
+    let (ended, ()) = tokio::join!(ended, stopping);
+    ended.context("the delivery worker ended")?;
+    Ok(())
+}

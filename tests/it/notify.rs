@@ -1,0 +1,291 @@
+//! Notifications on real receivers: one first try, then the workflow's, then the end that is told.
+
+mod crashes;
+mod isolation;
+mod operator;
+mod repeats;
+
+use std::time::Duration;
+
+use apache_avro::reader::datum::GenericDatumReader;
+use genflow::avro::{self, RECEIPT};
+use genflow::domain::{Event, EventType, Kind, Notify, Targets};
+use genflow::events::Publisher;
+use genflow::kafka::Record;
+use genflow::kafka::producer::Producer;
+use genflow::notifier::{Outcome, Receipt};
+use genflow::seal::{self, Sealer};
+use genflow::temporal::workflows::delivery;
+use temporalio_client::{UntypedWorkflow, WorkflowHandle};
+use uuid::Uuid;
+
+use crate::closed::client;
+use crate::support::receiver::{Answer, Receiver};
+use crate::support::{Space, eventually};
+
+/// An event that is told to `webhook`, and stands on no topic yet.
+pub(crate) fn event(space: &Space, webhook: &str) -> Event {
+    let mut event = Event {
+        event_id: Uuid::new_v4().to_string(),
+        request_id: format!("told-{}", &Uuid::new_v4().simple().to_string()[..8]),
+        retry: 0,
+        sequence: 1,
+        batch_id: None,
+        user_id: "ann".to_owned(),
+        kind: Kind::Image,
+        kind_of_event: EventType::Completed,
+        occurred_at: now(),
+        workflow_id: None,
+        run_id: None,
+        progress: None,
+        result: None,
+        batch: None,
+        error: None,
+        record: None,
+        notify: None,
+        metadata: Default::default(),
+    };
+    let targets = Targets::parse(Some(webhook), None, None).unwrap();
+    let sealer = Sealer::new(&space.config.notify_keys).unwrap();
+    event.notify = Some(Notify {
+        on: vec![EventType::Completed],
+        sealed: sealer.seal(&targets, seal::context(&event)).unwrap(),
+    });
+    event
+}
+
+fn now() -> i64 {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap();
+    i64::try_from(since.as_millis()).unwrap()
+}
+
+/// Puts events on their topic.
+pub(crate) async fn publish(space: &Space, events: &[Event]) {
+    let kafka = &space.config.kafka;
+    let producer = Producer::new(kafka, "test").unwrap().into();
+    let publisher = Publisher::new(producer, space.registry.clone(), kafka.topics.clone());
+    publisher.publish(events, None).await.unwrap();
+}
+
+/// Has `webhook` told of a new event.
+pub(crate) async fn tell(space: &Space, webhook: &str) -> Event {
+    let event = event(space, webhook);
+    publish(space, std::slice::from_ref(&event)).await;
+    event
+}
+
+/// Waits until there are `count` receipts, and returns all.
+pub(crate) async fn receipts(space: &Space, count: usize) -> Vec<Receipt> {
+    let topic = &space.config.kafka.topics.notifications;
+    eventually("receipts come", async || {
+        let records = space.read(topic).await.all().await;
+        (records.len() >= count).then(|| records.iter().map(receipt).collect())
+    })
+    .await
+}
+
+fn receipt(record: &Record) -> Receipt {
+    let (_, mut datum) = avro::unframe(record.value.as_deref().unwrap()).unwrap();
+    let reader = GenericDatumReader::builder(&RECEIPT.schema)
+        .build()
+        .unwrap();
+    apache_avro::from_value(&reader.read_value(&mut datum).unwrap()).unwrap()
+}
+
+/// Waits until `count` notifications are given up, and returns all.
+pub(crate) async fn given_up(space: &Space, count: usize) -> Vec<Record> {
+    let topic = &space.config.kafka.topics.notifications_dlq;
+    eventually("notifications are given up", async || {
+        let records = space.read(topic).await.all().await;
+        (records.len() >= count).then_some(records)
+    })
+    .await
+}
+
+/// The workflow that delivers a notification.
+pub(crate) async fn workflow(
+    space: &Space,
+    receipt: &Receipt,
+) -> WorkflowHandle<temporalio_client::Client, UntypedWorkflow> {
+    let Receipt {
+        event_id,
+        target_hash,
+        ..
+    } = receipt;
+    let id = format!("deliver/{event_id}/WEBHOOK/{target_hash}");
+    client(space)
+        .await
+        .get_workflow_handle::<UntypedWorkflow>(id)
+}
+
+/// Waits until the notifier has committed all events.
+pub(crate) async fn caught_up(space: &Space) {
+    let topic = &space.config.kafka.topics.events;
+    space.caught_up("notifier", topic).await;
+}
+
+#[tokio::test]
+async fn what_the_first_try_did_not_deliver_its_workflow_does_under_one_id() {
+    let space = Space::new().await;
+    let _notifier = space.start(&["notifier"]);
+    let receiver = Receiver::start(&[500, 502, 408]).await;
+
+    let event = tell(&space, &receiver.url).await;
+
+    let got = receiver.wait(4).await;
+    assert!(
+        got.iter()
+            .all(|one| one.header("webhook-id") == event.event_id)
+    );
+    let receipts = receipts(&space, 1).await;
+    let [receipt] = &receipts[..] else {
+        panic!("{receipts:?}");
+    };
+    assert_eq!(receipt.outcome, Outcome::Delivered);
+    assert_eq!((receipt.tries, receipt.status), (4, Some(204)));
+    assert_eq!(receipt.event_id, event.event_id);
+    assert_eq!(receipt.target, "http://127.0.0.1/…");
+    assert!((event.occurred_at..receipt.ended_at).contains(&receipt.first_try_at));
+    caught_up(&space).await;
+
+    // Neither the target nor what is left of it stands in the history.
+    let handle = workflow(&space, receipt).await;
+    let described = handle.describe(Default::default()).await.unwrap();
+    assert_eq!(described.workflow_type(), delivery::NAME);
+    let history = handle
+        .fetch_history(Default::default())
+        .to_json()
+        .await
+        .unwrap();
+    let history = String::from_utf8(history).unwrap();
+    assert!(history.contains("deliver.v1") && history.contains("conclude.v1"));
+    for plain in ["secret-token", "127.0.0.1", "hook"] {
+        assert!(!history.contains(plain), "{plain}");
+    }
+}
+
+#[tokio::test]
+async fn what_its_first_try_delivers_needs_no_workflow() {
+    let space = Space::new().await;
+    let _notifier = space.start(&["notifier"]);
+    let receiver = Receiver::start(&[]).await;
+
+    tell(&space, &receiver.url).await;
+
+    let receipt = receipts(&space, 1).await.remove(0);
+    assert_eq!((receipt.outcome, receipt.tries), (Outcome::Delivered, 1));
+    let described = workflow(&space, &receipt)
+        .await
+        .describe(Default::default())
+        .await;
+    assert!(described.is_err());
+}
+
+#[tokio::test]
+async fn a_final_answer_ends_the_tries_whoever_makes_them() {
+    let space = Space::new().await;
+    let _notifier = space.start(&["notifier"]);
+    for (answers, tries, code) in [
+        (&[410][..], 1, "gone"),
+        (&[404], 1, "refused"),
+        (&[500, 410], 2, "gone"),
+    ] {
+        let receiver = Receiver::start(answers).await;
+
+        let event = tell(&space, &receiver.url).await;
+
+        let of_event = |receipt: &Receipt| receipt.event_id == event.event_id;
+        let receipt = eventually("its receipt comes", async || {
+            receipts(&space, 1).await.into_iter().find(of_event)
+        })
+        .await;
+        assert_eq!((receipt.outcome, receipt.tries), (Outcome::GivenUp, tries));
+        assert_eq!(receipt.error.unwrap().code, code);
+        assert_eq!(receiver.got().len(), tries as usize);
+    }
+    caught_up(&space).await;
+}
+
+#[tokio::test]
+async fn what_no_try_delivers_stands_on_the_dead_letter_topic_as_it_came() {
+    let space = Space::with(&[("NOTIFY_SCHEDULE", "100ms,100ms")]).await;
+    let _notifier = space.start(&["notifier"]);
+    let receiver = Receiver::answering(&[Answer::Status(500)]).await;
+
+    let event = tell(&space, &receiver.url).await;
+
+    let letter = given_up(&space, 1).await.remove(0);
+    let events = &space.config.kafka.topics.events;
+    let record = space.read(events).await.all().await.remove(0);
+    assert_eq!(letter.value, record.value);
+    assert_eq!(letter.key.as_deref(), Some(event.request_id.as_bytes()));
+    let receipt = receipts(&space, 1).await.remove(0);
+    for (name, value) in [
+        ("dlq.channel", "WEBHOOK"),
+        ("dlq.target_hash", &receipt.target_hash),
+        ("dlq.reason", "target_failed"),
+        ("dlq.attempts", "3"),
+    ] {
+        assert_eq!(letter.header(name), Some(value));
+    }
+    assert_eq!((receipt.outcome, receipt.tries), (Outcome::GivenUp, 3));
+    assert_eq!(receiver.got().len(), 3);
+}
+
+#[tokio::test]
+async fn a_pause_that_the_target_asks_for_is_kept_by_the_first_try_and_by_the_workflow() {
+    let space = Space::new().await;
+    let _notifier = space.start(&["notifier"]);
+    let asking = [
+        Answer::RetryAfter(503, 2),
+        Answer::RetryAfter(429, 2),
+        Answer::Status(204),
+    ];
+    let receiver = Receiver::answering(&asking).await;
+
+    tell(&space, &receiver.url).await;
+
+    let got = receiver.wait(3).await;
+    for pair in got.windows(2) {
+        let pause = pair[1].at - pair[0].at;
+        assert!(pause >= Duration::from_millis(1900), "{pause:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_cancelled_is_given_up() {
+    let space = Space::with(&[("NOTIFY_SCHEDULE", "1h")]).await;
+    let _notifier = space.start(&["notifier"]);
+    let receiver = Receiver::answering(&[Answer::Status(500)]).await;
+    let event = tell(&space, &receiver.url).await;
+    caught_up(&space).await;
+
+    let id = delivery_of(&space, &event).await;
+    let handle = client(&space)
+        .await
+        .get_workflow_handle::<UntypedWorkflow>(id);
+    handle.cancel(Default::default()).await.unwrap();
+
+    let letter = given_up(&space, 1).await.remove(0);
+    assert_eq!(letter.header("dlq.reason"), Some("cancelled"));
+    assert_eq!(letter.header("dlq.attempts"), Some("1"));
+    let receipt = receipts(&space, 1).await.remove(0);
+    assert_eq!(
+        (receipt.outcome, receipt.status),
+        (Outcome::GivenUp, Some(500))
+    );
+}
+
+/// The id of the one delivery of an event.
+pub(crate) async fn delivery_of(space: &Space, event: &Event) -> String {
+    use futures::StreamExt as _;
+
+    let client = client(space).await;
+    let query = format!("WorkflowId STARTS_WITH 'deliver/{}/'", event.event_id);
+    eventually("the delivery is listed", async || {
+        let mut found = client.list_workflows(query.clone(), Default::default());
+        let found = found.next().await?;
+        Some(found.unwrap().id().to_owned())
+    })
+    .await
+}

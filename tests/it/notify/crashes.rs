@@ -1,0 +1,128 @@
+//! A notifier that is killed at each step: every notification arrives, under one id, and what is sent twice is counted.
+
+use std::collections::BTreeSet;
+
+use genflow::notifier::{Outcome, Receipt};
+
+use super::{caught_up, event, given_up, publish, receipts};
+use crate::support::Space;
+use crate::support::receiver::{Answer, Receiver};
+
+const EVENTS: usize = 5;
+
+/// What came of five events whose first notifier was killed at `point`.
+struct Story {
+    space: Space,
+    receiver: Receiver,
+    receipts: Vec<Receipt>,
+    ids: BTreeSet<String>,
+}
+
+async fn killed_at(point: &str, receiver: Receiver) -> Story {
+    let space = Space::new().await;
+    let events: Vec<_> = (0..EVENTS).map(|_| event(&space, &receiver.url)).collect();
+    let failpoint = format!("{point}=kill");
+    let mut first = space.start_with(&["notifier"], &[("GENFLOW_FAILPOINT", &failpoint)]);
+    publish(&space, &events).await;
+    first.ended().await;
+
+    let _second = space.start(&["notifier"]);
+
+    caught_up(&space).await;
+    let ids: BTreeSet<_> = events.into_iter().map(|event| event.event_id).collect();
+    let told = async || {
+        let receipts = receipts(&space, EVENTS).await;
+        let told: BTreeSet<_> = receipts.iter().map(|one| one.event_id.clone()).collect();
+        (told == ids).then_some(receipts)
+    };
+    let receipts = crate::support::eventually("each has a receipt", told).await;
+    Story {
+        space,
+        receiver,
+        receipts,
+        ids,
+    }
+}
+
+impl Story {
+    /// Each event arrived; beside the tries that were to fail, at most one a notification was sent twice.
+    fn check(&self, failures: usize) {
+        let got = self.receiver.got();
+        let arrived: BTreeSet<_> = got
+            .iter()
+            .map(|one| one.header("webhook-id").to_owned())
+            .collect();
+        assert_eq!(arrived, self.ids);
+        let twice = got.len() - failures - EVENTS;
+        assert!(twice <= EVENTS, "{twice} were sent twice");
+        let delivered = |one: &Receipt| one.outcome == Outcome::Delivered;
+        assert!(self.receipts.iter().all(delivered), "{:?}", self.receipts);
+        let receipts: BTreeSet<_> = self.receipts.iter().map(|one| &one.receipt_id).collect();
+        assert_eq!(receipts.len(), EVENTS, "one id each");
+    }
+}
+
+#[tokio::test]
+async fn a_notifier_killed_after_its_first_try_tries_again() {
+    let story = killed_at("notify.tried", Receiver::start(&[]).await).await;
+
+    story.check(0);
+}
+
+#[tokio::test]
+async fn a_notifier_killed_between_receipt_and_commit_repeats_the_same() {
+    let story = killed_at("notify.reported", Receiver::start(&[]).await).await;
+
+    story.check(0);
+}
+
+#[tokio::test]
+async fn a_notifier_killed_after_a_hand_over_finds_the_workflow() {
+    let failing = Receiver::start(&[500; EVENTS]).await;
+
+    let story = killed_at("notify.handed", failing).await;
+
+    story.check(EVENTS);
+}
+
+#[tokio::test]
+async fn a_notifier_killed_in_a_workflows_try_tries_again() {
+    let failing = Receiver::start(&[500; EVENTS]).await;
+
+    let story = killed_at("deliver.tried", failing).await;
+
+    story.check(EVENTS);
+}
+
+#[tokio::test]
+async fn a_notifier_killed_between_dead_letter_and_receipt_tells_both_again() {
+    let refusing = Receiver::answering(&[Answer::Status(404)]).await;
+
+    let story = killed_at("notify.parked", refusing).await;
+
+    let letters = given_up(&story.space, EVENTS + 1).await;
+    assert!(letters.len() <= 2 * EVENTS, "{}", letters.len());
+    let outcomes = |one: &Receipt| one.outcome == Outcome::GivenUp;
+    assert!(story.receipts.iter().all(outcomes));
+}
+
+#[tokio::test]
+async fn a_notifier_killed_while_a_workflow_tells_of_its_end_tells_it_again() {
+    // The first try fails, the workflow's is refused for good.
+    let answers: Vec<_> = [Answer::Status(500); EVENTS]
+        .into_iter()
+        .chain([Answer::Status(410)])
+        .collect();
+    let refusing = Receiver::answering(&answers).await;
+
+    let story = killed_at("notify.parked", refusing).await;
+
+    let letters = given_up(&story.space, EVENTS + 1).await;
+    assert!(
+        letters
+            .iter()
+            .all(|one| one.header("dlq.reason") == Some("gone"))
+    );
+    let told = |one: &Receipt| one.outcome == Outcome::GivenUp && one.status == Some(410);
+    assert!(story.receipts.iter().all(told), "{:?}", story.receipts);
+}

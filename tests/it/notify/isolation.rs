@@ -1,0 +1,141 @@
+//! Endpoints that are down or slow, and Temporal away: who waits, and who does not.
+
+use std::time::Instant;
+
+use genflow::notifier::{Outcome, Receipt};
+
+use super::{caught_up, event, publish, receipts, tell};
+use crate::support::gate::Gate;
+use crate::support::receiver::{Answer, Receiver};
+use crate::support::{Space, eventually};
+
+/// What the first tries leave stays with the workflows for the time of a test.
+const LONG: (&str, &str) = ("NOTIFY_SCHEDULE", "1h");
+
+#[tokio::test]
+async fn an_endpoint_that_never_answers_takes_its_share_and_delays_nobody() {
+    // A tenth of the pool is two places.
+    let space = Space::with(&[LONG, ("NOTIFY_CONCURRENCY", "20")]).await;
+    let silent = Receiver::answering(&[Answer::Silence]).await;
+    let well = Receiver::start(&[]).await;
+    let events = |webhook: &str, count| {
+        let of = |_| event(&space, webhook);
+        (0..count).map(of).collect::<Vec<_>>()
+    };
+    publish(&space, &events(&silent.url, 60)).await;
+    publish(&space, &events(&well.url, 20)).await;
+
+    let _notifier = space.start(&["notifier"]);
+
+    well.wait(20).await;
+    let asked = silent.got().len();
+    assert!(
+        asked <= 10,
+        "two at a time until the circuit opened, and not {asked}"
+    );
+    caught_up(&space).await;
+    let asked = silent.got().len();
+    assert!(
+        (1..=12).contains(&asked),
+        "the rest was handed over untried, and not {asked}"
+    );
+}
+
+#[tokio::test]
+async fn a_body_without_end_is_not_read_to_its_end() {
+    let space = Space::new().await;
+    let _notifier = space.start(&["notifier"]);
+    let endless = Receiver::answering(&[Answer::Endless]).await;
+
+    for _ in 0..3 {
+        tell(&space, &endless.url).await;
+    }
+
+    let receipts = receipts(&space, 3).await;
+    let once = |receipt: &Receipt| receipt.outcome == Outcome::Delivered && receipt.tries == 1;
+    assert!(receipts.iter().all(once), "{receipts:?}");
+}
+
+#[tokio::test]
+async fn a_target_that_fails_again_and_again_is_not_asked_for_a_while() {
+    let space = Space::with(&[LONG]).await;
+    let failing = Receiver::answering(&[Answer::Status(500)]).await;
+    let events: Vec<_> = (0..40).map(|_| event(&space, &failing.url)).collect();
+    publish(&space, &events).await;
+
+    let _notifier = space.start(&["notifier"]);
+
+    caught_up(&space).await;
+    let asked = failing.got().len();
+    // Five open the circuit; seven more may have been on their way by then.
+    assert!((5..=12).contains(&asked), "{asked}");
+}
+
+#[tokio::test]
+async fn hand_overs_keep_to_their_rate() {
+    let space = Space::with(&[LONG, ("NOTIFY_HANDOVERS_PER_SECOND", "2")]).await;
+    let failing = Receiver::answering(&[Answer::Status(500)]).await;
+    let events: Vec<_> = (0..10).map(|_| event(&space, &failing.url)).collect();
+    publish(&space, &events).await;
+    let _notifier = space.start(&["notifier"]);
+    failing.wait(1).await;
+    let began = Instant::now();
+
+    caught_up(&space).await;
+
+    // Two at once, then two a second.
+    assert!(began.elapsed().as_millis() >= 3500, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn without_temporal_first_tries_go_on_and_what_they_leave_waits_for_it() {
+    let space = Space::new().await;
+    let gate = Gate::before(space.config.temporal.url.authority()).await;
+    gate.shut();
+    let host = ("TEMPORAL_HOST", &*gate.address.to_string());
+    let _notifier = space.start_with(&["notifier"], &[host]);
+    let (well, failing) = (
+        Receiver::start(&[]).await,
+        Receiver::answering(&[Answer::Status(500)]).await,
+    );
+    let topic = space.config.kafka.topics.events.clone();
+
+    let held = tell(&space, &failing.url).await;
+    // Held again and again, which would slow a consumer down whose every record needs what is away.
+    failing.wait(4).await;
+    tell(&space, &well.url).await;
+
+    well.wait(1).await;
+    receipts(&space, 1).await;
+    assert_eq!(space.lag("notifier", &topic).await, 1);
+
+    gate.open();
+    caught_up(&space).await;
+    failing.answer(Answer::Status(204));
+
+    let receipts = receipts(&space, 2).await;
+    let receipt = receipts.iter().find(|one| one.event_id == held.event_id);
+    let receipt = receipt.unwrap();
+    assert_eq!(receipt.outcome, Outcome::Delivered);
+    assert!(receipt.tries >= 4, "{receipt:?}");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_comes_back_before_temporal_does_is_told_at_once() {
+    let space = Space::new().await;
+    let nowhere = ("TEMPORAL_HOST", "127.0.0.1:1");
+    let _notifier = space.start_with(&["notifier"], &[nowhere]);
+    let failing = Receiver::answering(&[Answer::Status(500)]).await;
+    tell(&space, &failing.url).await;
+    failing.wait(2).await;
+
+    failing.answer(Answer::Status(204));
+
+    let receipt = receipts(&space, 1).await.remove(0);
+    assert_eq!(receipt.outcome, Outcome::Delivered);
+    eventually("the record is done", async || {
+        let topic = &space.config.kafka.topics.events;
+        (space.lag("notifier", topic).await == 0).then_some(())
+    })
+    .await;
+}

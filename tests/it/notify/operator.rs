@@ -1,0 +1,103 @@
+//! What an operator does about notifications that were given up, and how endpoints that are gone are told of.
+
+use genflow::notifier::Outcome;
+use serde_json::Value;
+
+use super::{given_up, receipts, tell};
+use crate::doctor::doctor;
+use crate::support::Space;
+use crate::support::receiver::{Answer, Receiver};
+
+async fn run(space: &Space, arguments: &[&str]) -> String {
+    let mut process = space.start(arguments);
+    let status = process.ended().await;
+    assert!(status.success(), "{}", process.output());
+    process.output()
+}
+
+#[tokio::test]
+async fn what_was_given_up_is_listed_and_a_redrive_delivers_it_under_the_same_id() {
+    let space = Space::with(&[("NOTIFY_SCHEDULE", "100ms")]).await;
+    let _notifier = space.start(&["notifier"]);
+    let receiver = Receiver::answering(&[Answer::Status(500)]).await;
+    let event = tell(&space, &receiver.url).await;
+    let first = receipts(&space, 1).await.remove(0);
+    assert_eq!(first.outcome, Outcome::GivenUp);
+
+    let listed = run(&space, &["dlq", "list", "--notifications", "--json"]).await;
+    let row: Value = serde_json::from_str(listed.lines().next().unwrap()).unwrap();
+    assert_eq!(row["request_id"], event.request_id.as_str());
+    assert_eq!(
+        (&row["user_id"], &row["channel"]),
+        (&"ann".into(), &"WEBHOOK".into())
+    );
+    assert_eq!(row["target_hash"], first.target_hash.as_str());
+    assert_eq!(row["reason"], "target_failed");
+    let position = format!("{}:{}", row["partition"], row["offset"]);
+    let shown = run(&space, &["dlq", "show", &position, "--notifications"]).await;
+    assert!(
+        shown.contains(&event.event_id) && shown.contains("dlq.target_hash"),
+        "{shown}"
+    );
+    let redrive = ["dlq", "redrive", "--notifications"];
+    let dry = run(&space, &[&redrive[..], &["--dry-run"]].concat()).await;
+    assert!(dry.contains("1 would be redriven"), "{dry}");
+
+    receiver.answer(Answer::Status(204));
+    let redriven = run(&space, &redrive).await;
+    assert!(
+        redriven.contains(&format!("to deliver/{}/WEBHOOK/", event.event_id)),
+        "{redriven}"
+    );
+
+    let receipts = receipts(&space, 2).await;
+    let second = receipts
+        .iter()
+        .find(|one| one.outcome == Outcome::Delivered)
+        .unwrap();
+    assert_eq!(second.receipt_id, first.receipt_id);
+    let got = receiver.got();
+    assert_eq!(
+        got.len(),
+        3,
+        "two that failed, and the one that was redriven"
+    );
+    assert!(
+        got.iter()
+            .all(|one| one.header("webhook-id") == event.event_id)
+    );
+    let again = run(&space, &redrive).await;
+    assert!(again.contains("sent before"), "{again}");
+}
+
+#[tokio::test]
+async fn doctor_lists_endpoints_that_are_gone() {
+    let space = Space::new().await;
+    let _notifier = space.start(&["notifier"]);
+    let gone = Receiver::answering(&[Answer::Status(410)]).await;
+    let refusing = Receiver::answering(&[Answer::Status(404)]).await;
+
+    for receiver in [&gone, &gone, &refusing] {
+        tell(&space, &receiver.url).await;
+    }
+    let letters = given_up(&space, 3).await;
+
+    let told = doctor(&space, &[]).await;
+    let letter = letters
+        .iter()
+        .find(|one| one.header("dlq.reason") == Some("gone"));
+    let hash = letter.unwrap().header("dlq.target_hash").unwrap();
+    let check = format!("endpoint WEBHOOK {hash}");
+    assert_eq!(told.verdict(&check), "warn");
+    let found = told.found(&check);
+    assert!(
+        found.starts_with("http://127.0.0.1/… of ann answered 410 Gone to 2"),
+        "{found}"
+    );
+    assert!(!found.contains("secret-token"));
+    let endpoints = told
+        .checks
+        .keys()
+        .filter(|check| check.starts_with("endpoint"));
+    assert_eq!(endpoints.count(), 1);
+}

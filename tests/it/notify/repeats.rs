@@ -1,0 +1,106 @@
+//! Events that come again, late, or sealed by a key that is not ours.
+
+use genflow::notifier::{Outcome, Receipt};
+
+use super::{caught_up, event, given_up, publish, receipts, tell};
+use crate::support::receiver::Receiver;
+use crate::support::{Space, eventually};
+
+const HOUR: i64 = 3_600_000;
+
+#[tokio::test]
+async fn an_event_that_comes_again_is_told_once() {
+    let space = Space::new().await;
+    let _notifier = space.start(&["notifier"]);
+    let receiver = Receiver::start(&[]).await;
+
+    let event = tell(&space, &receiver.url).await;
+    receipts(&space, 1).await;
+    publish(&space, &[event.clone(), event]).await;
+
+    caught_up(&space).await;
+    assert_eq!(receiver.got().len(), 1);
+    assert_eq!(receipts(&space, 1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_event_whose_delivery_is_under_way_is_not_handed_over_twice() {
+    let space = Space::with(&[("NOTIFY_SCHEDULE", "1s,1s")]).await;
+    let receiver = Receiver::start(&[500, 500]).await;
+    let event = event(&space, &receiver.url);
+    publish(&space, std::slice::from_ref(&event)).await;
+    let mut first = space.start(&["notifier"]);
+    caught_up(&space).await;
+    assert!(first.terminate().await.success(), "{}", first.output());
+
+    // It remembers nothing: it tries once more, and finds the workflow.
+    publish(&space, std::slice::from_ref(&event)).await;
+    let _second = space.start(&["notifier"]);
+
+    caught_up(&space).await;
+    let receipts = receipts(&space, 1).await;
+    let got = receiver.wait(3).await;
+    assert!(
+        got.iter()
+            .all(|one| one.header("webhook-id") == event.event_id)
+    );
+    assert_eq!(receipts[0].outcome, Outcome::Delivered);
+}
+
+#[tokio::test]
+async fn lost_offsets_send_again_under_the_same_id_and_nothing_that_is_too_old() {
+    let space = Space::with(&[("NOTIFY_MAX_AGE", "1h")]).await;
+    let receiver = Receiver::start(&[]).await;
+    let mut old = event(&space, &receiver.url);
+    old.occurred_at -= 2 * HOUR;
+    let mut notifier = space.start(&["notifier"]);
+    let young = tell(&space, &receiver.url).await;
+    receipts(&space, 1).await;
+    assert!(notifier.terminate().await.success());
+    publish(&space, std::slice::from_ref(&old)).await;
+
+    let other = format!("{}-other", space.config.kafka.group);
+    let _notifier = space.start_with(&["notifier"], &[("KAFKA_GROUP", &other)]);
+
+    let receipts = receipts(&space, 3).await;
+    let of = |id: &str| -> Vec<_> { receipts.iter().filter(|one| one.event_id == id).collect() };
+    let again = of(&young.event_id);
+    assert_eq!(again.len(), 2);
+    assert_eq!(again[0].receipt_id, again[1].receipt_id);
+    let expired = of(&old.event_id)[0];
+    assert_eq!((expired.outcome, expired.tries), (Outcome::Expired, 0));
+    let got = receiver.wait(2).await;
+    let told = |id: &str| {
+        got.iter()
+            .filter(|one| one.header("webhook-id") == id)
+            .count()
+    };
+    assert_eq!((told(&young.event_id), told(&old.event_id)), (2, 0));
+}
+
+#[tokio::test]
+async fn a_seal_that_does_not_open_is_parked_and_redriven_once_its_key_is_there() {
+    let space = Space::new().await;
+    let receiver = Receiver::start(&[]).await;
+    let other = "other:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let mut notifier = space.start_with(&["notifier"], &[("NOTIFY_KEYS", other)]);
+    let event = tell(&space, &receiver.url).await;
+    let parked = given_up(&space, 1).await.remove(0);
+    assert_eq!(parked.header("dlq.reason"), Some("undecodable"));
+    caught_up(&space).await;
+    assert!(notifier.terminate().await.success());
+
+    let _notifier = space.start(&["notifier"]);
+    let mut redrive = space.start(&["dlq", "redrive", "--notifications"]);
+
+    assert!(redrive.ended().await.success(), "{}", redrive.output());
+    let got = receiver.wait(1).await;
+    assert_eq!(got[0].header("webhook-id"), event.event_id);
+    let delivered = |one: &Receipt| one.outcome == Outcome::Delivered;
+    assert!(receipts(&space, 1).await.iter().all(delivered));
+    eventually("the record is done", async || {
+        let topic = &space.config.kafka.topics.events;
+        (space.lag("notifier", topic).await == 0).then_some(())
+    })
+    .await;
+}

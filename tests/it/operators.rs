@@ -1,0 +1,213 @@
+//! Slack for tenants, and for operators: what failed, in few messages, whatever dies meanwhile.
+
+use futures::StreamExt as _;
+use genflow::domain::{ErrorCode, Event, EventError, EventType, Notify, Targets};
+use genflow::notifier::{Channel, Failed, Outcome};
+use genflow::seal::{self, Sealer};
+use genflow::temporal::client::Temporal;
+use genflow::temporal::digests::Addressee;
+use serde_json::Value;
+use temporalio_client::UntypedWorkflow;
+
+use crate::closed::client;
+use crate::notify::{event, publish, receipts};
+use crate::replay::keep;
+use crate::support::receiver::{Answer, Receiver};
+use crate::support::{Space, eventually};
+
+/// A space whose operators hear of failures at `receiver`.
+async fn watched(receiver: &Receiver, every: &str) -> Space {
+    Space::with(&[
+        ("SLACK_ALLOWED_HOSTS", "127.0.0.1"),
+        ("OPS_SLACK_WEBHOOK_URL", &receiver.url),
+        ("OPS_DIGEST_EVERY", every),
+    ])
+    .await
+}
+
+/// An event of a request that failed, and that tells no tenant.
+fn failed(space: &Space) -> Event {
+    Event {
+        kind_of_event: EventType::Failed,
+        error: Some(EventError::new(
+            ErrorCode::ContentPolicy,
+            "no <such> thing",
+            false,
+        )),
+        notify: None,
+        ..event(space, "http://127.0.0.1:9/")
+    }
+}
+
+fn messages(receiver: &Receiver) -> Vec<Value> {
+    let got = receiver.got().into_iter();
+    got.map(|one| serde_json::from_slice(&one.body).unwrap())
+        .collect()
+}
+
+/// How many failures a message tells of.
+fn told(message: &Value) -> usize {
+    let counts = message["blocks"][1]["text"]["text"].as_str().unwrap();
+    let lines = counts.lines().skip(1);
+    lines
+        .map(|line| line.rsplit_once(' ').unwrap().1.parse::<usize>().unwrap())
+        .sum()
+}
+
+#[tokio::test]
+async fn a_tenants_slack_is_told_by_block_kit_and_the_receipt_says_so() {
+    let space = Space::with(&[("SLACK_ALLOWED_HOSTS", "127.0.0.1")]).await;
+    let _notifier = space.start(&["notifier"]);
+    let receiver = Receiver::answering(&[Answer::Status(500), Answer::Status(200)]).await;
+    let mut event = event(&space, "http://127.0.0.1:9/");
+    let targets = Targets::parse(None, None, Some(&receiver.url)).unwrap();
+    let sealer = Sealer::new(&space.config.notify_keys).unwrap();
+    event.notify = Some(Notify {
+        on: vec![EventType::Completed],
+        sealed: sealer.seal(&targets, seal::context(&event)).unwrap(),
+    });
+
+    publish(&space, std::slice::from_ref(&event)).await;
+
+    let receipts = receipts(&space, 1).await;
+    let receipt = &receipts[0];
+    assert_eq!(
+        (receipt.channel, receipt.outcome, receipt.tries),
+        (Channel::Slack, Outcome::Delivered, 2)
+    );
+    let messages = messages(&receiver);
+    assert_eq!(messages.len(), 2);
+    assert_eq!(messages[0], messages[1]);
+    let title = format!("Image completed: {}", event.request_id);
+    assert_eq!(messages[1]["blocks"][0]["text"]["text"], title);
+}
+
+#[tokio::test]
+async fn operators_hear_of_the_first_failure_at_once_and_of_the_others_together() {
+    let receiver = Receiver::start(&[]).await;
+    let space = watched(&receiver, "4s").await;
+    let _notifier = space.start(&["notifier"]);
+    let first = failed(&space);
+
+    publish(&space, std::slice::from_ref(&first)).await;
+    receiver.wait(1).await;
+    let mut others: Vec<_> = (0..40).map(|_| failed(&space)).collect();
+    others.push(first.clone());
+    publish(&space, &others).await;
+
+    let all = eventually("all failures are told of", async || {
+        let messages = messages(&receiver);
+        (messages.iter().map(told).sum::<usize>() >= 41).then_some(messages)
+    })
+    .await;
+    assert_eq!(
+        all[0]["text"],
+        format!("Request failed: {}", first.request_id)
+    );
+    assert!(all.len() < 10, "{} messages", all.len());
+    let text = all[0].to_string();
+    assert!(text.contains("content_policy") && text.contains("no &lt;such&gt; thing"));
+    assert_eq!(told_in_all(&space, &receiver).await, 42);
+}
+
+/// Returns how many failures are told of once one more is, which comes last.
+async fn told_in_all(space: &Space, receiver: &Receiver) -> usize {
+    let last = failed(space);
+    publish(space, std::slice::from_ref(&last)).await;
+    eventually("the last failure is told of", async || {
+        let messages = messages(receiver);
+        let named = messages
+            .iter()
+            .any(|message| message.to_string().contains(&last.request_id));
+        named.then(|| messages.iter().map(told).sum())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_failure_is_told_of_though_the_notifier_was_killed_and_slack_away() {
+    let receiver = Receiver::answering(&[Answer::Status(503)]).await;
+    let space = watched(&receiver, "1s").await;
+    let notifier = space.start(&["notifier"]);
+    let (first, second) = (failed(&space), failed(&space));
+
+    publish(&space, std::slice::from_ref(&first)).await;
+    receiver.wait(1).await;
+    let topic = &space.config.kafka.topics.events;
+    space.caught_up("notifier", topic).await;
+    drop(notifier);
+    publish(&space, &[second]).await;
+    receiver.answer(Answer::Status(200));
+    let _notifier = space.start(&["notifier"]);
+
+    eventually("both failures are told of", async || {
+        let messages = messages(&receiver);
+        // The first message was refused, so it does not count.
+        (messages.iter().skip(1).map(told).sum::<usize>() >= 2).then_some(())
+    })
+    .await;
+    let history = history(&space).await;
+    assert!(history.contains("failed.v1") && history.contains("tell.v1"));
+    // Neither the target nor what is left of it stands there.
+    for plain in ["secret-token", "127.0.0.1", "hook"] {
+        assert!(!history.contains(plain), "{plain}");
+    }
+    keep("digest", history.as_bytes()).await;
+}
+
+#[tokio::test]
+async fn more_signals_than_a_history_should_hold_lose_no_failure_and_count_none_twice() {
+    let receiver = Receiver::start(&[]).await;
+    let space = watched(&receiver, "2s").await;
+    let _notifier = space.start(&["notifier"]);
+    let temporal = Temporal::connect(&space.config.temporal.for_deliveries())
+        .await
+        .unwrap();
+    let to = Addressee {
+        channel: Channel::Slack,
+        target_hash: hash(&space),
+    };
+    let one = Failed::of(&failed(&space)).unwrap();
+    let numbered = |at: usize| Failed {
+        event_id: format!("event-{at}"),
+        ..one.clone()
+    };
+    // Each comes twice, the second time with the next, which may find another run.
+    let signals = futures::stream::iter(0..2100_usize).for_each_concurrent(20, async |at| {
+        let failed = vec![numbered(at), numbered(at.saturating_sub(1))];
+        temporal.gather(to.clone(), 2000, failed).await.unwrap();
+    });
+    signals.await;
+
+    eventually("all are told of", async || {
+        let sum = messages(&receiver).iter().map(told).sum::<usize>();
+        (sum >= 2100).then_some(())
+    })
+    .await;
+    assert_eq!(told_in_all(&space, &receiver).await, 2101);
+    let history: Value = serde_json::from_str(&history(&space).await).unwrap();
+    let started = &history["events"][0]["workflowExecutionStartedEventAttributes"];
+    assert!(
+        started["continuedExecutionRunId"]
+            .as_str()
+            .is_some_and(|run| !run.is_empty())
+    );
+}
+
+/// Returns the hash that names the operators' target.
+fn hash(space: &Space) -> String {
+    let url = space.config.notifier.ops_slack.as_ref().unwrap().expose();
+    let hash = ring::digest::digest(&ring::digest::SHA256, url.as_bytes());
+    let first = hash.as_ref()[..8].iter();
+    first.map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns the history of the operators' digest, as JSON.
+async fn history(space: &Space) -> String {
+    let hash = hash(space);
+    let handle = client(space)
+        .await
+        .get_workflow_handle::<UntypedWorkflow>(format!("digest/SLACK/{hash}"));
+    let history = handle.fetch_history(Default::default()).to_json().await;
+    String::from_utf8(history.unwrap()).unwrap()
+}

@@ -1,0 +1,116 @@
+//! Signatures of webhooks, checked by code that is not ours: the reference library of Standard Webhooks for Python.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use genflow::domain::Targets;
+use ring::signature::{ED25519, UnparsedPublicKey};
+use serde_json::{Value, json};
+
+use crate::support::Space;
+use crate::support::engines::standard_webhooks;
+use crate::support::receiver::{Delivery, Receiver};
+use crate::support::space::image;
+
+#[tokio::test]
+async fn the_reference_library_takes_our_webhooks_and_not_those_that_were_changed() {
+    let library = standard_webhooks().await;
+    let masters = [[1; 32], [2; 32]].map(|key| format!("whsec_{}", BASE64.encode(key)));
+    let key = format!("whsk_{}", BASE64.encode([3; 32]));
+    // The first is new, the second is on its way out: a receiver may hold the secret of either.
+    let space = Space::with(&[
+        ("WEBHOOK_SIGNING_SECRET", &masters.join(",")),
+        ("WEBHOOK_SIGNING_KEY", &key),
+    ])
+    .await;
+    let receiver = Receiver::start(&[500]).await;
+    let _all = space.start(&["all"]);
+    let mut request = image("signed");
+    request.targets = Targets::parse(Some(&receiver.url), None, None).unwrap();
+
+    space.send(&request).await;
+
+    let deliveries = receiver.wait(2).await;
+    let secrets = printed(&space, &["webhook-secret", request.user.as_str()]).await;
+    let others = printed(&space, &["webhook-secret", "somebody-else"]).await;
+    let public = printed(&space, &["webhook-secret", "--public"]).await;
+    assert_eq!((secrets.len(), public.len()), (2, 1));
+    let ids: Vec<_> = deliveries
+        .iter()
+        .map(|one| &one.headers["webhook-id"])
+        .collect();
+    assert_eq!(ids[0], ids[1], "a second try has the id of the first");
+    for delivery in &deliveries {
+        let said = check(
+            &library,
+            delivery,
+            &[&secrets[..], &others].concat(),
+            &public,
+        );
+        assert_eq!(said["secrets"], json!([true, true, false, false]));
+        assert_ne!(said["public"], json!([false]));
+        assert!(by_ring(delivery, &public[0]));
+
+        let mut changed = delivery.clone();
+        let mut body = changed.body.to_vec();
+        *body.last_mut().unwrap() = b' ';
+        changed.body = body.into();
+        let said = check(&library, &changed, &secrets, &public);
+        assert_eq!(said["secrets"], json!([false, false]));
+        assert_ne!(said["public"], json!([true]));
+        assert!(!by_ring(&changed, &public[0]));
+    }
+}
+
+/// Returns the lines that a command prints.
+async fn printed(space: &Space, arguments: &[&str]) -> Vec<String> {
+    let mut process = space.start(arguments);
+    let status = process.ended().await;
+    let output = process.output();
+    assert!(status.success(), "{output}");
+    output.lines().map(str::to_owned).collect()
+}
+
+/// Returns what Python says of a webhook: for each secret and each public key whether it fits.
+fn check(library: &Path, delivery: &Delivery, secrets: &[String], public: &[String]) -> Value {
+    let header = |name: &str| delivery.headers[name].to_str().unwrap().to_owned();
+    let names = ["webhook-id", "webhook-timestamp", "webhook-signature"];
+    let headers: serde_json::Map<_, _> = names
+        .iter()
+        .map(|name| ((*name).to_owned(), header(name).into()))
+        .collect();
+    let given = json!({
+        "secrets": secrets,
+        "public": public,
+        "headers": headers,
+        "body": BASE64.encode(&delivery.body),
+    });
+    let mut python = Command::new("python3")
+        .args(["-c", include_str!("signatures.py")])
+        .env("PYTHONPATH", library)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = python.stdin.take().unwrap();
+    stdin.write_all(given.to_string().as_bytes()).unwrap();
+    drop(stdin);
+    let ended = python.wait_with_output().unwrap();
+    assert!(ended.status.success());
+    serde_json::from_slice(&ended.stdout).unwrap()
+}
+
+/// Tells whether the last signature, the asymmetric one, is that of a public key.
+fn by_ring(delivery: &Delivery, public: &str) -> bool {
+    let header = |name: &str| delivery.headers[name].to_str().unwrap();
+    let bytes = |text: &str| BASE64.decode(text).unwrap();
+    let (_, last) = header("webhook-signature").rsplit_once(' ').unwrap();
+    let start = format!("{}.{}.", header("webhook-id"), header("webhook-timestamp"));
+    let text = [start.as_bytes(), &delivery.body].concat();
+    UnparsedPublicKey::new(&ED25519, bytes(public.strip_prefix("whpk_").unwrap()))
+        .verify(&text, &bytes(last.strip_prefix("v1a,").unwrap()))
+        .is_ok()
+}
