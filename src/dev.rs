@@ -103,6 +103,7 @@ fn options(
             kafka_brokers: named("KAFKA_BROKERS"),
             schema_registry_url: named("SCHEMA_REGISTRY_URL"),
             temporal_host: named("TEMPORAL_HOST"),
+            smtp_url: named("SMTP_URL"),
         },
         progress: Arc::new(|line: &str| say(&format!("  {line}"))),
     })
@@ -114,6 +115,7 @@ fn engines_of(engines: &Engines) -> BTreeMap<&'static str, String> {
         ("KAFKA_BROKERS", engines.kafka_brokers.clone()),
         ("SCHEMA_REGISTRY_URL", engines.schema_registry_url.clone()),
         ("TEMPORAL_HOST", engines.temporal_host.clone()),
+        ("SMTP_URL", engines.smtp_url.clone()),
         (
             "TEMPORAL_UI",
             engines.temporal_ui.clone().unwrap_or_default(),

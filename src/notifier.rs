@@ -4,16 +4,16 @@
 //! it was given up, the event on the dead-letter topic before. Repeats have the same ids (`webhook-id` is the event's,
 //! `receipt_id` that of event, channel and target).
 //!
-//! Served is the webhook. Email and Slack come next: until then their notifications end at once as
-//! [`Outcome::Skipped`] with the code `channel_not_served`, so that nobody waits for them unknowingly.
+//! Served are the webhook and, where there is a mail server, email. Slack comes next: until then its notifications end
+//! at once as [`Outcome::Skipped`] with the code `channel_not_served`, so that nobody waits for them unknowingly.
 
+pub mod email;
 mod guard;
 mod memory;
 mod plan;
 mod receipt;
 #[cfg(test)]
 mod testing;
-#[expect(dead_code, reason = "the channels that use it land next")]
 mod tried;
 mod webhook;
 
@@ -26,7 +26,8 @@ use tokio_util::sync::CancellationToken;
 use self::memory::{Known, Memory};
 use self::plan::{Notification, Target};
 pub use self::receipt::{Channel, DeliveryError, Outcome, Receipt};
-pub use self::webhook::{InvalidSecret, Unusable, user_secret};
+use self::tried::{Letter, Tried};
+pub use self::webhook::{InvalidSecret, user_secret};
 use crate::avro::{self, RECEIPT};
 use crate::config::{Config, Topics};
 use crate::domain::{ErrorCode, Event};
@@ -35,7 +36,7 @@ use crate::kafka::producer::{Message, Producer};
 use crate::kafka::{Headers, Record};
 use crate::registry::{self, Registry};
 use crate::seal::{self, Sealer};
-use crate::telemetry::events::NotificationEnded;
+use crate::telemetry::events::{NotificationEnded, NotificationRetried};
 
 /// Tells the world of events.
 pub struct Notifier {
@@ -43,10 +44,24 @@ pub struct Notifier {
     producer: Arc<Producer>,
     sealer: Sealer,
     webhooks: webhook::Sender,
+    mails: Option<email::Sender>,
+    attempts: u32,
+    backoff: Duration,
     memory: Memory,
     topics: Topics,
     max_age: Duration,
     stop: CancellationToken,
+}
+
+/// Why a channel cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// Webhooks cannot be sent.
+    #[error(transparent)]
+    Webhook(#[from] webhook::Unusable),
+    /// Mails cannot be sent.
+    #[error(transparent)]
+    Email(#[from] email::Unusable),
 }
 
 /// What one notification came to, before it is told.
@@ -59,6 +74,8 @@ struct End {
 
 /// How many notifications are remembered.
 const REMEMBERED: usize = 100_000;
+/// The longest pause between two tries of a mail.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 impl Notifier {
     /// Makes the handler of `gen.events`; makes no call.
@@ -66,7 +83,7 @@ impl Notifier {
     /// A pause between two tries ends when `stop` fires, and the record is then not done.
     ///
     /// # Errors
-    /// [`Unusable`] when the signing secrets are malformed or no HTTP client can be built.
+    /// [`Unusable`] when the signing secrets or the templates are faulty, or no client can be built.
     pub fn new(
         config: &Config,
         registry: Arc<Registry>,
@@ -79,6 +96,9 @@ impl Notifier {
             producer,
             sealer,
             webhooks: webhook::Sender::new(&config.notifier)?,
+            mails: email::Sender::new(&config.notifier)?,
+            attempts: config.notifier.attempts,
+            backoff: config.notifier.backoff,
             memory: Memory::new(REMEMBERED),
             topics: config.kafka.topics.clone(),
             max_age: config.notifier.max_age,
@@ -147,8 +167,9 @@ impl Notifier {
         }
         let target = match &notification.target {
             Target::Webhook(target) => target,
-            Target::Email(_) | Target::Slack(_) => {
-                let error = failed("channel_not_served", "this version serves webhooks only");
+            Target::Email(address) => return self.mail(record, event, address).await,
+            Target::Slack(_) => {
+                let error = failed("channel_not_served", "this version serves no Slack");
                 return Ok(End::untried(Outcome::Skipped, error));
             }
         };
@@ -166,6 +187,50 @@ impl Notifier {
         delivered
             .map(End::from)
             .map_err(|stopped| Failure::Retry(Cause::Interrupted, stopped.into()))
+    }
+
+    /// Tries to deliver a mail until it is taken, refused for good, or was tried often enough.
+    async fn mail(&self, record: &Record, event: &Event, to: &str) -> Result<End, Failure> {
+        let Some(mails) = &self.mails else {
+            let error = failed("channel_not_served", "SMTP_URL names no mail server");
+            return Ok(End::untried(Outcome::Skipped, error));
+        };
+        let letter = Letter {
+            event,
+            traceparent: record.traceparent(),
+        };
+        let (mut tries, mut pause) = (0, self.backoff);
+        loop {
+            tries += 1;
+            let (outcome, status, error) = match mails.send(&letter, to).await {
+                Tried::Delivered(status) => (Outcome::Delivered, Some(status), None),
+                Tried::Refused { status, error } => (Outcome::GivenUp, status, Some(error)),
+                Tried::Later { error, .. } if tries < self.attempts => {
+                    let error = BoxError::from(error.message);
+                    NotificationRetried {
+                        channel: "EMAIL",
+                        error: &*error,
+                        tries,
+                    }
+                    .emit();
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = self.stop.cancelled() => {
+                            return Err(Failure::Retry(Cause::Interrupted, error));
+                        }
+                    }
+                    pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+                    continue;
+                }
+                Tried::Later { status, error, .. } => (Outcome::GivenUp, status, Some(error)),
+            };
+            return Ok(End {
+                outcome,
+                status,
+                tries,
+                error,
+            });
+        }
     }
 
     /// Publishes what is given up and then the receipt; returns when the broker has both.

