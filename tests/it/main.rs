@@ -25,6 +25,7 @@ mod dev;
 mod dev_faults;
 mod dlq;
 mod doctor;
+mod email;
 mod endings;
 mod flow;
 mod path;
