@@ -4,8 +4,7 @@
 //! from. So all that anybody may have seen is in the closed history, and nothing that follows from it can differ.
 
 pub(super) mod batch;
-
-use std::collections::BTreeMap;
+mod handed;
 
 use anyhow::{Context as _, anyhow};
 use serde::de::DeserializeOwned;
@@ -17,9 +16,9 @@ use temporalio_common::protos::temporal::api::history::v1::{
 };
 use temporalio_common::protos::temporal::api::workflowservice::v1::GetWorkflowExecutionHistoryRequest;
 
+use self::handed::HandedEvents;
 use super::activities::{FETCH, FINISH, SUBMIT};
 use super::steps::{Closed, Fetch, Finish, Leftover, Remains, Start, Submit};
-use crate::domain::Event;
 
 /// Reads what is left of a closed run.
 pub(super) async fn read(client: &Client, closed: &Closed) -> Result<Remains, anyhow::Error> {
@@ -65,7 +64,7 @@ async fn pages(
 #[derive(Default)]
 struct Collected {
     start: Option<(Start, i64)>,
-    events: BTreeMap<i32, Event>,
+    events: HandedEvents,
     leftover: Option<Leftover>,
 }
 
@@ -75,7 +74,7 @@ impl Collected {
         match event.attributes {
             Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => {
                 let start: Start = input(started.input)?;
-                self.keep(&start.journal.unconfirmed);
+                self.events.keep(&start.journal.unconfirmed);
                 self.start = Some((start, at));
             }
             Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => {
@@ -83,32 +82,28 @@ impl Collected {
                 match name.as_str() {
                     SUBMIT => {
                         let submit: Submit = input(scheduled.input)?;
-                        self.keep(&submit.handed.events);
+                        self.events.hand(event.event_id, &submit.handed.events);
                         self.leftover = Some(Leftover::Unknown);
                     }
                     FETCH => {
                         let fetch: Fetch = input(scheduled.input)?;
-                        self.keep(&fetch.handed.events);
+                        self.events.hand(event.event_id, &fetch.handed.events);
                         self.leftover = Some(Leftover::Job(fetch.job));
                     }
                     FINISH => {
                         let finish: Finish = input(scheduled.input)?;
-                        self.keep(&finish.handed.events);
+                        self.events.hand(event.event_id, &finish.handed.events);
                         self.leftover = Some(finish.leftover);
                     }
                     other => return Err(anyhow!("an activity {other} of another version")),
                 }
             }
+            Some(Attributes::ActivityTaskCompletedEventAttributes(completed)) => {
+                self.events.returned(completed.scheduled_event_id);
+            }
             Some(_) | None => {}
         }
         Ok(())
-    }
-
-    /// Copies of an event are alike, whoever was handed them.
-    fn keep(&mut self, events: &[Event]) {
-        for event in events {
-            self.events.insert(event.sequence, event.clone());
-        }
     }
 
     fn done(self) -> Result<Remains, anyhow::Error> {
@@ -116,7 +111,7 @@ impl Collected {
         Ok(Remains {
             start,
             started_at,
-            events: self.events.into_values().collect(),
+            events: self.events.into_events(),
             leftover: self.leftover.unwrap_or(Leftover::None),
         })
     }

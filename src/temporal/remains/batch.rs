@@ -2,7 +2,7 @@
 //!
 //! The server asks the items that still ran to end. Their ends are awaited: what is told of them is what came of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use anyhow::{Context as _, anyhow};
 use temporalio_client::errors::WorkflowInteractionError;
@@ -11,8 +11,9 @@ use temporalio_common::protos::temporal::api::history::v1::{
     HistoryEvent, history_event::Attributes,
 };
 
+use super::handed::HandedEvents;
 use super::{input, millis, pages};
-use crate::domain::{Event, ItemEnding};
+use crate::domain::ItemEnding;
 use crate::temporal::activities::{FINISH, PUBLISH};
 use crate::temporal::steps::{BatchRemains, BatchStart, Closed, Finish, Handed};
 use crate::temporal::workflows::generation::Generation;
@@ -36,7 +37,7 @@ pub(in crate::temporal) async fn read(
     Ok(BatchRemains {
         started_at: start.started_at.unwrap_or(at),
         start,
-        events: collected.events.into_values().collect(),
+        events: collected.events.into_events(),
     })
 }
 
@@ -71,7 +72,7 @@ async fn ending(
 #[derive(Default)]
 struct Collected {
     start: Option<(BatchStart, i64)>,
-    events: BTreeMap<i32, Event>,
+    events: HandedEvents,
     /// Items that were to start, and of which no end is known.
     open: BTreeSet<String>,
     endings: Vec<ItemEnding>,
@@ -83,7 +84,7 @@ impl Collected {
         match event.attributes {
             Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => {
                 let start: BatchStart = input(started.input)?;
-                self.keep(&start.journal.unconfirmed);
+                self.events.keep(&start.journal.unconfirmed);
                 self.start = Some((start, at));
             }
             Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => {
@@ -93,7 +94,10 @@ impl Collected {
                     FINISH => input::<Finish>(scheduled.input)?.handed,
                     other => return Err(anyhow!("an activity {other} of another version")),
                 };
-                self.keep(&handed.events);
+                self.events.hand(event.event_id, &handed.events);
+            }
+            Some(Attributes::ActivityTaskCompletedEventAttributes(completed)) => {
+                self.events.returned(completed.scheduled_event_id);
             }
             Some(Attributes::StartChildWorkflowExecutionInitiatedEventAttributes(child)) => {
                 self.open.insert(child.workflow_id);
@@ -140,13 +144,6 @@ impl Collected {
         if let Some(item) = item {
             self.open.remove(&item);
             self.endings.push(ending);
-        }
-    }
-
-    /// Copies of an event are alike, whoever was handed them.
-    fn keep(&mut self, events: &[Event]) {
-        for event in events {
-            self.events.insert(event.sequence, event.clone());
         }
     }
 }
