@@ -167,7 +167,13 @@ mod tests {
         X-Genflow-Request: r-1\r\nX-Genflow-Event: genflow.request.completed\r\nContent-Type: text/html\r\n\r\n<p onclick=x>hello</p>\r\n";
 
     async fn get(address: &str, path: &str) -> (u16, String, String) {
-        let response = reqwest::get(format!("{address}{path}")).await.unwrap();
+        let response = crate::http::client()
+            .build()
+            .unwrap()
+            .get(format!("{address}{path}"))
+            .send()
+            .await
+            .unwrap();
         let status = response.status().as_u16();
         let policy = response.headers().get("content-security-policy");
         let policy = policy.map(|value| value.to_str().unwrap().to_owned());

@@ -187,7 +187,7 @@ async fn mail_goes_to_allowed_domains_and_to_addresses_only() {
     for (request, to) in [
         ("elsewhere", "a@example.org"),
         ("number", "a@[127.0.0.1]"),
-        ("two", "\"a b@example.com"),
+        ("dots", "a..b@example.com"),
         ("good", "a@eu.example.com"),
     ] {
         tell(&space, request, to).await;
@@ -196,7 +196,7 @@ async fn mail_goes_to_allowed_domains_and_to_addresses_only() {
     for (request, ended) in [
         ("elsewhere", ("given_up", None, 1, "address_refused")),
         ("number", ("given_up", None, 1, "invalid_address")),
-        ("two", ("given_up", None, 1, "invalid_address")),
+        ("dots", ("given_up", None, 1, "invalid_address")),
         ("good", ("delivered", Some(250), 1, "")),
     ] {
         let receipt = receipt(&space, request).await;

@@ -99,3 +99,71 @@ fn refused(error: smtp::Error) -> Error {
         None => Error::Unreachable(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lettre::Message;
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// Answers as a mail server does, but for the end of a message, which it tells of and then keeps to itself.
+    async fn takes_and_is_silent(stream: TcpStream, taken: mpsc::Sender<()>) {
+        let mut stream = BufReader::new(stream);
+        let (mut line, mut in_message) = (String::new(), false);
+        stream.write_all(b"220 hello\r\n").await.unwrap();
+        while stream.read_line(&mut line).await.unwrap() > 0 {
+            let answer = match line.trim_end() {
+                "." => {
+                    taken.send(()).await.unwrap();
+                    in_message = false;
+                    ""
+                }
+                _ if in_message => "",
+                "DATA" => {
+                    in_message = true;
+                    "354 go on\r\n"
+                }
+                _ => "250 OK\r\n",
+            };
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            line.clear();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_abandoned_takes_its_connection_along() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = Server::parse(&format!("smtp://{address}?tls=none")).unwrap();
+        let connection = Connection::new(&server).unwrap();
+        let mail = Message::builder()
+            .from("a@b.test".parse().unwrap())
+            .to("c@d.test".parse().unwrap())
+            .body("hello".to_owned())
+            .unwrap();
+        let (taken, mut takes) = mpsc::channel(9);
+        let (connected, mut connections) = mpsc::channel(9);
+        let serving = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                connected.send(()).await.unwrap();
+                tokio::spawn(takes_and_is_silent(stream, taken.clone()));
+            }
+        });
+
+        for _ in 0..2 {
+            tokio::select! {
+                _ = connection.send(&mail) => panic!("nobody answered"),
+                taken = takes.recv() => taken.unwrap(),
+            }
+        }
+
+        // The late answer to the first would have been on the first connection, where the second looked for its own.
+        connections.recv().await.unwrap();
+        connections.recv().await.unwrap();
+        serving.abort();
+    }
+}

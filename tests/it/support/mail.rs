@@ -69,6 +69,7 @@ impl Catcher {
             .env("PYTHONPATH", packages())
             .stdin(Stdio::null())
             .stdout(std::fs::File::create(&log).unwrap())
+            .stderr(std::fs::File::create(folder.join("errors")).unwrap())
             .spawn()
             .unwrap();
         let port = eventually("the catcher listens", async || {

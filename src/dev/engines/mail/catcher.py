@@ -41,7 +41,8 @@ class Keep:
         name = f"{uuid.uuid4().hex}.eml"
         lines = [f"Return-Path: <{envelope.mail_from}>"]
         lines += [f"Delivered-To: {address}" for address in envelope.rcpt_tos]
-        lines += [f"X-Catcher-Connection: {session.number}", f"X-Catcher-Tls: {'yes' if session.ssl else 'no'}"]
+        encrypted = "yes" if server.transport.get_extra_info("ssl_object") else "no"
+        lines += [f"X-Catcher-Connection: {session.number}", f"X-Catcher-Tls: {encrypted}"]
         path = os.path.join(self.maildir, "tmp", name)
         with open(path, "wb") as file:
             file.write("".join(line + "\r\n" for line in lines).encode() + envelope.content)
@@ -50,7 +51,8 @@ class Keep:
 
 
 def login(server, session, envelope, mechanism, data):
-    return AuthResult(success=getattr(data, "password", b"") != b"wrong")
+    # handled: whether we have answered already.
+    return AuthResult(success=getattr(data, "password", b"") != b"wrong", handled=False)
 
 
 async def main():
