@@ -12,7 +12,7 @@ mod samples;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ use self::mailbox::Mailbox;
 use self::receiver::Receiver;
 use crate::app::{self, Roles};
 use crate::config::{Config, Faults};
+use crate::storage::Store;
 use crate::{setup, telemetry};
 
 /// How to run.
@@ -234,7 +235,7 @@ fn announce(
     http: &TcpListener,
     receiver: &Receiver,
 ) -> anyhow::Result<()> {
-    let results: PathBuf = std::path::absolute(&config.worker.results_dir)?;
+    let results = Store::open(&config.worker)?.shown();
     let at = |name: &str| world.engines.get(name).cloned().unwrap_or_default();
     say(&format!(
         "ready after {:.1} s",
@@ -253,7 +254,7 @@ fn announce(
         Some(mailbox) => say(&format!("  mail is shown at {}", mailbox.url())),
         None => say("  mail goes to     the server of SMTP_URL"),
     }
-    say(&format!("  results          {}\n", results.display()));
+    say(&format!("  results          {results}\n"));
     Ok(())
 }
 

@@ -7,6 +7,7 @@ mod kafka;
 mod local;
 mod provider;
 mod registry;
+mod store;
 mod temporal;
 
 use std::fmt;
@@ -107,13 +108,14 @@ pub async fn examine(config: &Config, try_fairness: bool) -> Report {
         let kafka = kafka::examine(&config.kafka, window).await;
         (kafka, temporal)
     };
-    let ((kafka, temporal), registry, provider) = tokio::join!(
+    let ((kafka, temporal), registry, provider, store) = tokio::join!(
         Box::pin(engines),
         Box::pin(registry::examine(config)),
         Box::pin(provider::examine(config)),
+        Box::pin(store::examine(config)),
     );
     let local = local::examine(config);
-    let checks = [kafka, registry, temporal, provider, local].concat();
+    let checks = [kafka, registry, temporal, provider, store, local].concat();
     Report {
         ok: checks.iter().all(|check| check.verdict != Verdict::Fail),
         checks,

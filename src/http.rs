@@ -5,6 +5,9 @@ use std::time::Duration;
 
 static TLS: Once = Once::new();
 
+/// No pause that is asked for is kept longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+
 /// Chooses the TLS provider of this process; every client needs it made before it, those of libraries too.
 pub(crate) fn choose_tls() {
     TLS.call_once(|| {
@@ -29,9 +32,49 @@ pub(crate) fn client() -> reqwest::ClientBuilder {
         .user_agent(concat!("genflow/", env!("CARGO_PKG_VERSION")))
 }
 
-/// Returns the pause that `Retry-After` asks for in seconds, at most ten minutes.
+/// Returns the pause that `Retry-After` asks for, in seconds or until a date, at most ten minutes.
 pub(crate) fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
-    let text = headers.get(reqwest::header::RETRY_AFTER)?.to_str().ok()?;
-    let seconds: u64 = text.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds.min(600)))
+    let text = headers
+        .get(reqwest::header::RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim();
+    let pause = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => until(text)?,
+    };
+    Some(pause.min(LONGEST_PAUSE))
+}
+
+fn until(date: &str) -> Option<Duration> {
+    let at = chrono::DateTime::parse_from_rfc2822(date).ok()?;
+    let left = at.signed_duration_since(chrono::Utc::now());
+    Some(left.to_std().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::{HeaderMap, RETRY_AFTER};
+
+    use super::*;
+
+    fn asked(text: &str) -> Option<Duration> {
+        retry_after(&HeaderMap::from_iter([(
+            RETRY_AFTER,
+            text.parse().unwrap(),
+        )]))
+    }
+
+    #[test]
+    fn a_pause_is_asked_for_in_seconds_or_until_a_date_and_has_an_end() {
+        let minute = (chrono::Utc::now() + Duration::from_secs(60)).to_rfc2822();
+
+        assert_eq!(asked("7"), Some(Duration::from_secs(7)));
+        assert_eq!(asked("86400"), Some(LONGEST_PAUSE));
+        let left = asked(&minute).unwrap();
+        assert!(left > Duration::from_secs(30) && left <= Duration::from_secs(60));
+        let past = "Sun, 06 Nov 1994 08:49:37 GMT";
+        assert_eq!(asked(past), Some(Duration::ZERO));
+        assert_eq!(asked("soon"), None);
+    }
 }

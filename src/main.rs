@@ -44,7 +44,7 @@ async fn run(cli: Cli) -> anyhow::Result<u8> {
                 Ports::Fixed => engines::Ports::Fixed,
                 Ports::Free => engines::Ports::Free,
             };
-            dev::run(Dev { once, ports }, variable, stop).await?;
+            Box::pin(dev::run(Dev { once, ports }, variable, stop)).await?;
             return Ok(0);
         }
         Command::ProviderSim { listen, job_time } => {

@@ -12,6 +12,8 @@ mod replicate;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::Client;
@@ -131,8 +133,25 @@ pub enum Error {
 #[error("the attempt is not known to be the current one")]
 pub struct NotCurrent;
 
-/// Says what is known of a submit that was not answered.
-fn unanswered(error: &reqwest::Error) -> Submission {
+/// A submit that is ready to be sent, once.
+struct Sending {
+    request: reqwest::RequestBuilder,
+    /// Whether its body was asked for. hyper does so before it writes the first byte of a request, so until then none
+    /// was written.
+    begun: Arc<AtomicBool>,
+}
+
+impl Sending {
+    /// Sends it and waits for the head of the answer, or says what is known without one.
+    async fn send(self) -> Result<reqwest::Response, Submission> {
+        let Self { request, begun } = self;
+        let sent = request.send().await;
+        sent.map_err(|error| unanswered(&error, begun.load(Ordering::Acquire)))
+    }
+}
+
+/// Says what is known of a submit that was not answered; `begun` unless no byte of it was written.
+fn unanswered(error: &reqwest::Error, begun: bool) -> Submission {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(inner) = cause {
         if let Some(stale) = inner.downcast_ref::<NotCurrent>() {
@@ -140,13 +159,9 @@ fn unanswered(error: &reqwest::Error) -> Submission {
         }
         cause = inner.source();
     }
-    if error.is_connect() || error.is_builder() {
-        // No byte of the request was written.
-        let error = EventError::new(
-            ErrorCode::ProviderFailed,
-            &format!("not connected: {error}"),
-            true,
-        );
+    if !begun {
+        let message = format!("nothing was sent: {error}");
+        let error = EventError::new(ErrorCode::ProviderFailed, &message, true);
         return Submission::NotAccepted { error, after: None };
     }
     Submission::Unknown(format!("the submit was not answered: {error}"))
@@ -260,16 +275,23 @@ impl Provider {
         url: String,
         body: Vec<u8>,
         go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
-    ) -> reqwest::RequestBuilder {
+    ) -> Sending {
         let length = body.len();
-        // A stream, because that is asked for when the connection stands and the head is on its way.
-        let body = futures::stream::once(async move { go.await.map(|()| body) });
-        self.authorised(self.clients.submitting.post(url))
+        let begun = Arc::new(AtomicBool::new(false));
+        let asked = begun.clone();
+        // A stream, because that is asked for when the connection stands and the head is about to be written.
+        let body = futures::stream::once(async move {
+            asked.store(true, Ordering::Release);
+            go.await.map(|()| body)
+        });
+        let request = self
+            .authorised(self.clients.submitting.post(url))
             .header(CONTENT_TYPE, "application/json")
             // No API promises to honour it; a proxy in between may.
             .header("idempotency-key", workflow.as_str())
             .header(CONTENT_LENGTH, length)
-            .body(reqwest::Body::wrap_stream(body))
+            .body(reqwest::Body::wrap_stream(body));
+        Sending { request, begun }
     }
 
     /// Looks at a job.

@@ -189,7 +189,7 @@ async fn file(
 /// Serves a file; `given` counts its addresses from 1.
 async fn serve(order: order::Order, name: String, given: usize) -> Response {
     let fault = order.script.output;
-    let made = tokio::task::spawn_blocking(move || media::file(&order, &name)).await;
+    let made = tokio::task::spawn_blocking(move || media::file_or_other(&order, &name)).await;
     let (kind, bytes) = match made {
         Ok(Some(Ok(file))) => file,
         Ok(None) => return replicate::not_found(),
@@ -201,7 +201,12 @@ async fn serve(order: order::Order, name: String, given: usize) -> Response {
         }
     };
     match fault {
-        None => ([(header::CONTENT_TYPE, kind)], bytes).into_response(),
+        None | Some(OutputFault::OtherKind) => {
+            ([(header::CONTENT_TYPE, kind)], bytes).into_response()
+        }
+        Some(OutputFault::Mislabelled) => {
+            ([(header::CONTENT_TYPE, "text/plain")], bytes).into_response()
+        }
         Some(OutputFault::Expired) if given > 1 => {
             ([(header::CONTENT_TYPE, kind)], bytes).into_response()
         }

@@ -1,22 +1,37 @@
-//! Results on disk: downloaded to a temp folder, checked, put into the store, listed in a manifest.
+//! Results: downloaded to a temp folder, checked, put into the store, listed in a manifest.
 //!
-//! Names are content-addressed below the workflow id, so a second attempt puts the same bytes under the same name and
-//! no attempt can spoil another's. A file appears under its name only when it is whole.
+//! The store is a folder or a bucket, by the `object_store` crate. Names are content-addressed below the workflow id,
+//! so a second attempt puts the same bytes under the same name and no attempt can spoil another's. A file appears
+//! under its name only when it is whole, and what stands there is never replaced.
 
+mod disk;
 mod download;
+pub(crate) mod fault;
 mod media;
+mod s3;
 pub mod temp;
+mod trial;
+mod upload;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
+use object_store::aws::AmazonS3;
+use object_store::path::Path as Location;
+use object_store::signer::{Method, Signer as _};
+use object_store::{Attribute, Attributes, ObjectStore, ObjectStoreExt as _, PutOptions};
 use serde::{Deserialize, Serialize};
 use tokio::fs;
 use url::Url;
-use uuid::Uuid;
 
 pub use self::download::{Downloader, Error as DownloadError, Source};
+pub use self::trial::Trial;
+use self::upload::Uploads;
+use crate::config;
 use crate::domain::{Generated, Output, WorkflowId};
+use crate::telemetry::events::StoreFailed;
 
 /// What was stored for one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,10 +42,27 @@ pub struct Manifest {
     pub result: Generated,
 }
 
-/// The folder of all results.
+/// Where all results are.
 #[derive(Clone, Debug)]
 pub struct Store {
-    root: PathBuf,
+    place: Place,
+    objects: Arc<dyn ObjectStore>,
+    uploads: Uploads,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Disk(PathBuf),
+    Bucket(Arc<Bucket>),
+}
+
+#[derive(Debug)]
+struct Bucket {
+    client: AmazonS3,
+    name: String,
+    /// What stands before each key, with a slash behind it; or nothing.
+    prefix: String,
+    url_ttl: Option<Duration>,
 }
 
 /// A downloaded and checked file, ready to be stored.
@@ -43,68 +75,186 @@ pub struct Checked {
 }
 
 const MANIFEST: &str = "manifest.json";
+/// How long all that is not the bytes of an output may take.
+const ASK_TIME: Duration = Duration::from_secs(30);
 
 impl Store {
-    /// Opens the store at `root` and makes the folder.
+    /// Opens the store that is configured: makes the folder, or the client of the bucket, which asks nobody yet.
     ///
     /// # Errors
-    /// When the folder cannot be made.
-    pub async fn open(root: &Path) -> io::Result<Self> {
-        fs::create_dir_all(root).await?;
+    /// When the folder or the client cannot be made.
+    pub fn open(settings: &config::Worker) -> io::Result<Self> {
+        let (place, objects): (_, Arc<dyn ObjectStore>) = match &settings.s3 {
+            None => {
+                let (root, objects) = disk::open(&settings.results_dir)?;
+                (Place::Disk(root), Arc::new(objects))
+            }
+            Some(s3) => {
+                let client = s3::client(s3)?;
+                let bucket = Bucket {
+                    client: client.clone(),
+                    name: s3.bucket.clone(),
+                    prefix: match &*s3.prefix {
+                        "" => String::new(),
+                        prefix => format!("{prefix}/"),
+                    },
+                    url_ttl: s3.url_ttl,
+                };
+                (Place::Bucket(Arc::new(bucket)), Arc::new(client))
+            }
+        };
         Ok(Self {
-            root: fs::canonicalize(root).await?,
+            place,
+            objects,
+            uploads: Uploads::new(),
         })
+    }
+
+    /// Waits until uploads that were given up have taken back what they had sent.
+    pub async fn close(&self) {
+        self.uploads.close().await;
     }
 
     /// Puts the `index`-th output of a run into the store; done twice, it does no harm.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// When the store does not take it; its kind and [`fault::cause`] say why.
     pub async fn put(
         &self,
         workflow: &WorkflowId,
         index: usize,
         file: Checked,
     ) -> io::Result<Output> {
-        let Checked {
-            path,
-            bytes,
-            sha256,
-            media,
-        } = file;
-        let short: String = sha256.chars().take(16).collect();
-        let target = self
-            .folder(workflow)
-            .join(format!("{index}-{short}.{}", media.extension));
-        fs::create_dir_all(self.folder(workflow)).await?;
-        if fs::metadata(&target)
-            .await
-            .is_ok_and(|there| there.len() == bytes)
-        {
-            fs::remove_file(&path).await?;
-        } else {
-            self.move_to(&path, &target).await?;
-        }
-        let uri = Url::from_file_path(&target)
-            .map_err(|()| io::Error::other("the store's path is not absolute"))?;
-        Ok(Output {
-            uri: uri.to_string(),
-            url: None,
-            content_type: media.content_type.to_owned(),
-            bytes: i64::try_from(bytes).unwrap_or(i64::MAX),
-            sha256,
-            width: media.width,
-            height: media.height,
-            duration_seconds: media.duration_seconds,
-        })
+        let put = self.put_file(workflow, index, file).await;
+        self.tell(put)
     }
 
     /// Returns the manifest of a run, if one stands there and all its files do.
     ///
     /// # Errors
-    /// When the disk cannot be read; a manifest that is no JSON counts as absent.
+    /// When the store cannot be read; a manifest that is no JSON counts as absent.
     pub async fn manifest(&self, workflow: &WorkflowId) -> io::Result<Option<Manifest>> {
-        let text = match fs::read(self.folder(workflow).join(MANIFEST)).await {
+        let read = self.read_manifest(workflow).await;
+        self.tell(read)
+    }
+
+    /// Writes the manifest of a run.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn write_manifest(&self, manifest: &Manifest) -> io::Result<()> {
+        let location = self.location(&manifest.workflow_id, MANIFEST)?;
+        let text = serde_json::to_vec_pretty(manifest).map_err(io::Error::other)?;
+        let options = PutOptions {
+            attributes: self.typed("application/json"),
+            ..PutOptions::default()
+        };
+        let writing = async {
+            let put = self.objects.put_opts(&location, text.into(), options).await;
+            put.map(drop).map_err(fault::of_store)
+        };
+        self.tell(fault::within(ASK_TIME, writing).await)
+    }
+
+    async fn put_file(
+        &self,
+        workflow: &WorkflowId,
+        index: usize,
+        file: Checked,
+    ) -> io::Result<Output> {
+        let short: String = file.sha256.chars().take(16).collect();
+        let name = format!("{index}-{short}.{}", file.media.extension);
+        let location = self.location(workflow, &name)?;
+        if !self.has(&location, file.bytes).await? {
+            self.bring(&file, &location).await?;
+        }
+        // A rename has taken it along; the rest goes with the attempt's folder, but a disk has room for few outputs.
+        match fs::remove_file(&file.path).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        Ok(Output {
+            uri: self.uri(&location)?,
+            url: self.url(&location).await?,
+            content_type: file.media.content_type.to_owned(),
+            bytes: i64::try_from(file.bytes).unwrap_or(i64::MAX),
+            sha256: file.sha256,
+            width: file.media.width,
+            height: file.media.height,
+            duration_seconds: file.media.duration_seconds,
+        })
+    }
+
+    /// Brings a file to where nothing was.
+    async fn bring(&self, file: &Checked, location: &Location) -> io::Result<()> {
+        let attributes = self.typed(file.media.content_type);
+        let in_parts = || {
+            let (store, to) = (self.objects.clone(), location.clone());
+            let uploads = &self.uploads;
+            uploads.put_in_parts(store, to, &file.path, file.bytes, attributes.clone())
+        };
+        match &self.place {
+            Place::Disk(root) => {
+                let target = root.join(location.as_ref());
+                if !disk::rename(file.path.clone(), target.clone()).await? {
+                    in_parts().await?;
+                    disk::tidy(target).await?;
+                }
+                Ok(())
+            }
+            Place::Bucket(_) if file.bytes > upload::PART => in_parts().await,
+            Place::Bucket(_) => {
+                let objects = self.objects.as_ref();
+                let put = self
+                    .uploads
+                    .put_whole(objects, location, &file.path, attributes.clone())
+                    .await;
+                match put {
+                    // Another attempt was faster, or the first answer to this one was lost.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        let there = self.has(location, file.bytes).await?;
+                        if there { Ok(()) } else { Err(error) }
+                    }
+                    put => put,
+                }
+            }
+        }
+    }
+
+    /// Says whether a file stands there; one of another length is an error, for its name tells its content.
+    async fn has(&self, location: &Location, bytes: u64) -> io::Result<bool> {
+        match self.length(location).await? {
+            None => Ok(false),
+            Some(length) if length == bytes => Ok(true),
+            Some(_) => Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "a file of another length has the output's name",
+            )),
+        }
+    }
+
+    async fn length(&self, location: &Location) -> io::Result<Option<u64>> {
+        let looking = async {
+            match self.objects.head(location).await {
+                Ok(there) => Ok(Some(there.size)),
+                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(fault::of_store(error)),
+            }
+        };
+        fault::within(ASK_TIME, looking).await
+    }
+
+    async fn read(&self, location: &Location) -> io::Result<Vec<u8>> {
+        let reading = async {
+            let got = self.objects.get(location).await.map_err(fault::of_store)?;
+            let bytes = got.bytes().await.map_err(fault::of_store)?;
+            Ok(bytes.to_vec())
+        };
+        fault::within(ASK_TIME, reading).await
+    }
+
+    async fn read_manifest(&self, workflow: &WorkflowId) -> io::Result<Option<Manifest>> {
+        let text = match self.read(&self.location(workflow, MANIFEST)?).await {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -113,148 +263,80 @@ impl Store {
             return Ok(None);
         };
         for output in &manifest.result.outputs {
-            let path = Url::parse(&output.uri)
-                .ok()
-                .and_then(|uri| uri.to_file_path().ok());
-            let length = match path {
-                Some(path) => fs::metadata(path)
-                    .await
-                    .map(|there| i64::try_from(there.len()).unwrap_or(-1))
-                    .ok(),
-                None => None,
+            let name = output.uri.rsplit('/').next().unwrap_or_default();
+            let Ok(location) = self.location(workflow, name) else {
+                return Ok(None);
             };
-            if length != Some(output.bytes) {
+            // What stands elsewhere, in a former folder or bucket, is not in this store.
+            if self.uri(&location)? != output.uri {
+                return Ok(None);
+            }
+            let length = self.length(&location).await?;
+            if length.and_then(|length| i64::try_from(length).ok()) != Some(output.bytes) {
                 return Ok(None);
             }
         }
         Ok(Some(manifest))
     }
 
-    /// Writes the manifest of a run.
-    ///
-    /// # Errors
-    /// When the disk does not take it.
-    pub async fn write_manifest(&self, manifest: &Manifest) -> io::Result<()> {
-        let folder = self.folder(&manifest.workflow_id);
-        fs::create_dir_all(&folder).await?;
-        let partial = folder.join(partial_name());
-        let text = serde_json::to_vec_pretty(manifest).map_err(io::Error::other)?;
-        let written = async {
-            fs::write(&partial, text).await?;
-            fs::File::open(&partial).await?.sync_all().await?;
-            fs::rename(&partial, folder.join(MANIFEST)).await
+    /// Not by the crate's own joining, which would write the `~` of a retry as `%7E`.
+    fn location(&self, workflow: &WorkflowId, name: &str) -> io::Result<Location> {
+        let prefix = match &self.place {
+            Place::Disk(_) => "",
+            Place::Bucket(bucket) => &bucket.prefix,
         };
-        discard_unless_done(&partial, written.await).await
+        Location::parse(format!("{prefix}{workflow}/{name}")).map_err(io::Error::other)
     }
 
-    fn folder(&self, workflow: &WorkflowId) -> PathBuf {
-        self.root.join(workflow.as_str())
-    }
-
-    /// Renames within one file system, else copies; in both cases the name appears with the whole file behind it.
-    async fn move_to(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::File::open(from).await?.sync_all().await?;
-        match fs::rename(from, to).await {
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
-            renamed => return renamed,
+    fn uri(&self, location: &Location) -> io::Result<String> {
+        match &self.place {
+            Place::Disk(root) => Url::from_file_path(root.join(location.as_ref()))
+                .map(String::from)
+                .map_err(|()| io::Error::other("the store's path is not absolute")),
+            Place::Bucket(bucket) => Ok(format!("s3://{}/{location}", bucket.name)),
         }
-        let partial = to.with_file_name(partial_name());
-        let copied = async {
-            fs::copy(from, &partial).await?;
-            fs::File::open(&partial).await?.sync_all().await?;
-            fs::rename(&partial, to).await?;
-            fs::remove_file(from).await
+    }
+
+    /// Signs an address by which anybody can fetch the file for a while, if that is wanted.
+    async fn url(&self, location: &Location) -> io::Result<Option<String>> {
+        let Place::Bucket(bucket) = &self.place else {
+            return Ok(None);
         };
-        discard_unless_done(&partial, copied.await).await
+        let Some(ttl) = bucket.url_ttl else {
+            return Ok(None);
+        };
+        let signing = async {
+            let signed = bucket.client.signed_url(Method::GET, location, ttl).await;
+            signed.map_err(fault::of_store)
+        };
+        let url = fault::within(ASK_TIME, signing).await?;
+        Ok(Some(url.into()))
+    }
+
+    /// A bucket keeps the content type; a folder has no place for it.
+    fn typed(&self, content_type: &'static str) -> Attributes {
+        match &self.place {
+            Place::Disk(_) => Attributes::new(),
+            Place::Bucket(_) => Attributes::from_iter([(Attribute::ContentType, content_type)]),
+        }
+    }
+
+    fn tell<T>(&self, done: io::Result<T>) -> io::Result<T> {
+        done.inspect_err(|error| {
+            let place = match &self.place {
+                Place::Disk(_) => "disk",
+                Place::Bucket(_) => "bucket",
+            };
+            StoreFailed { place, error }.emit();
+        })
     }
 }
 
-fn partial_name() -> String {
-    format!(".{}.part", Uuid::new_v4().simple())
-}
-
-async fn discard_unless_done(partial: &Path, done: io::Result<()>) -> io::Result<()> {
-    if done.is_err() && fs::remove_file(partial).await.is_err() {
-        tracing::debug!("there was no partial file to remove");
-    }
-    done
+/// Counts what the temp folder did not take.
+pub(crate) fn temp_failed(error: &io::Error) {
+    let place = "temp";
+    StoreFailed { place, error }.emit();
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::RequestId;
-
-    fn workflow() -> WorkflowId {
-        RequestId::try_from("r-1".to_owned()).unwrap().run(0)
-    }
-
-    async fn checked(folder: &Path) -> Checked {
-        let path = folder.join(Uuid::new_v4().to_string());
-        fs::write(&path, b"bytes").await.unwrap();
-        let media = media::Media {
-            content_type: "image/png",
-            extension: "png",
-            width: None,
-            height: None,
-            duration_seconds: None,
-        };
-        Checked {
-            path,
-            bytes: 5,
-            sha256: "ab".repeat(32),
-            media,
-        }
-    }
-
-    #[tokio::test]
-    async fn the_same_output_twice_is_stored_once_and_leaves_no_other_file() {
-        let folder = crate::storage::temp::tests::folder();
-        let store = Store::open(&folder.join("store")).await.unwrap();
-
-        let first = store
-            .put(&workflow(), 0, checked(&folder).await)
-            .await
-            .unwrap();
-        let again = store
-            .put(&workflow(), 0, checked(&folder).await)
-            .await
-            .unwrap();
-
-        assert_eq!(first, again);
-        assert!(first.uri.ends_with("/r-1/0-abababababababab.png"));
-        let names: Vec<_> = std::fs::read_dir(folder.join("store/r-1"))
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
-        assert_eq!(names.len(), 1);
-        std::fs::remove_dir_all(folder).unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_manifest_counts_only_while_its_files_are_there() {
-        let folder = crate::storage::temp::tests::folder();
-        let store = Store::open(&folder.join("store")).await.unwrap();
-        let output = store
-            .put(&workflow(), 0, checked(&folder).await)
-            .await
-            .unwrap();
-        let result = Generated {
-            outputs: vec![output.clone()],
-            provider: "replicate".to_owned(),
-            provider_job_id: "j".to_owned(),
-            elapsed_ms: 1,
-            cost_usd: None,
-        };
-        let manifest = Manifest {
-            workflow_id: workflow(),
-            result,
-        };
-        store.write_manifest(&manifest).await.unwrap();
-
-        assert_eq!(store.manifest(&workflow()).await.unwrap(), Some(manifest));
-        std::fs::remove_file(Url::parse(&output.uri).unwrap().to_file_path().unwrap()).unwrap();
-        assert_eq!(store.manifest(&workflow()).await.unwrap(), None);
-        std::fs::remove_dir_all(folder).unwrap();
-    }
-}
+mod tests;

@@ -14,7 +14,7 @@ use crate::failpoint;
 use crate::provider::{self, Poll, Provider, Providers};
 use crate::storage::temp::TempFolders;
 use crate::storage::{DownloadError, Downloader, Manifest, Store};
-use crate::telemetry::events::{ProviderCalled, ProviderStateUnknown, RunEnded};
+use crate::telemetry::events::{ProviderCalled, ProviderCost, ProviderStateUnknown, RunEnded};
 use crate::temporal::steps::{Fetch, Fetched, Finish, Handed, Leftover, Told};
 use crate::work::outputs::verdict;
 
@@ -123,12 +123,17 @@ impl Work {
                     failpoint::hit("fetch.storing").await;
                     let storing = self.store_all(&input.handed, input.job.kind, &outputs);
                     match in_grace(storing, cancelled.as_mut()).await? {
-                        Ok(outputs) => return Ok(Fetched::Stored { outputs, cost_usd }),
+                        Ok(outputs) => {
+                            failpoint::hit("fetch.stored").await;
+                            priced(provider, cost_usd);
+                            return Ok(Fetched::Stored { outputs, cost_usd });
+                        }
                         Err(error) => {
                             failed_stores += 1;
                             if failed_stores >= self.settings.store_attempts
                                 || matches!(error, DownloadError::Invalid(_))
                             {
+                                priced(provider, cost_usd);
                                 return Ok(Fetched::Failed(verdict(&error)));
                             }
                             tracing::warn!(workflow = %input.handed.workflow, %error, failed_stores, "output not stored");
@@ -315,6 +320,14 @@ pub(crate) async fn call<T>(
     }
     .emit();
     result
+}
+
+/// Counts what a generation costs, once for all looks at it, whether its outputs could be stored or not.
+fn priced(provider: &Provider, cost_usd: Option<f64>) {
+    if let Some(usd) = cost_usd {
+        let provider = provider.name();
+        ProviderCost { provider, usd }.emit();
+    }
 }
 
 fn tell(outcome: &Event, started_at: i64) {

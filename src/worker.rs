@@ -42,12 +42,11 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let settings = &config.worker;
+    let store = Store::open(settings).context("the store of results cannot be opened")?;
     let work = Arc::new(Work {
         publisher,
         providers: Providers::new(settings).context("no HTTP client for the providers")?,
-        store: Store::open(&settings.results_dir)
-            .await
-            .context("RESULTS_DIR cannot be used")?,
+        store: store.clone(),
         temp: TempFolders::open(&settings.temp_dir).context("TEMP_DIR cannot be used")?,
         downloader: Downloader::new(settings.max_output_bytes)
             .context("no HTTP client for downloads")?,
@@ -92,6 +91,7 @@ pub async fn run(
     };
     let sweeping = sweep::run(temporal, settings.sweep_interval, &stop);
     let (both, (), ()) = tokio::join!(ended, stopping, sweeping);
+    store.close().await;
     both.context("a worker ended")?;
     Ok(())
 }

@@ -78,6 +78,45 @@ fn secrets_are_not_shown() {
 }
 
 #[test]
+fn a_bucket_brings_its_settings_and_hides_its_secrets() {
+    let config = load(&[
+        ("S3_BUCKET", "media"),
+        ("S3_PREFIX", "/prod/genflow/"),
+        ("S3_ENDPOINT", "http://127.0.0.1:9000"),
+        ("AWS_REGION", "eu-west-1"),
+        ("AWS_ACCESS_KEY_ID", "AKID"),
+        ("AWS_SECRET_ACCESS_KEY", "topsecret"),
+        ("AWS_SESSION_TOKEN", "topsecrettoken"),
+        ("RESULT_URL_TTL", "7d"),
+    ]);
+
+    let s3 = config.unwrap().worker.s3.unwrap();
+
+    assert_eq!((&*s3.bucket, &*s3.prefix), ("media", "prod/genflow"));
+    assert_eq!(s3.region, "eu-west-1");
+    assert!(!format!("{s3:?}").contains("topsecret"), "{s3:?}");
+    assert!(load(&[]).unwrap().worker.s3.is_none());
+}
+
+#[test]
+fn what_a_bucket_cannot_be_reached_by_is_a_fault() {
+    for (variable, value, faulty) in [
+        ("S3_BUCKET", "s3://media", "S3_BUCKET"),
+        ("S3_PREFIX", "a/../b", "S3_PREFIX"),
+        ("S3_ENDPOINT", "minio:9000", "S3_ENDPOINT"),
+        ("RESULT_URL_TTL", "8d", "RESULT_URL_TTL"),
+        ("AWS_ACCESS_KEY_ID", "AKID", "AWS_SECRET_ACCESS_KEY"),
+        ("AWS_SECRET_ACCESS_KEY", "s", "AWS_ACCESS_KEY_ID"),
+    ] {
+        let faults = load(&[("S3_BUCKET", "media"), (variable, value)]).unwrap_err();
+        let named: Vec<_> = faults.0.iter().map(|fault| fault.variable).collect();
+        assert_eq!(named, [faulty], "{variable}={value}");
+    }
+    let alone = load(&[("RESULT_URL_TTL", "1d")]).unwrap_err();
+    assert_eq!(alone.0[0].variable, "RESULT_URL_TTL");
+}
+
+#[test]
 fn only_intake_asks_for_keys_where_one_is_required() {
     let required = ("REQUIRE_API_KEY", "true");
 
@@ -99,7 +138,10 @@ fn the_example_names_the_variables_that_are_read_and_no_others() {
             .map(|(name, _)| name.to_owned())
     };
     let is_name = |name: &String| {
-        !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+        !name.is_empty()
+            && name
+                .chars()
+                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
     };
     let mut named: Vec<_> = manual
         .lines()

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::provider::{self, Named, Provider};
+use super::store::{self, S3};
 use super::vars::Vars;
 
 /// What the worker needs.
@@ -13,8 +14,10 @@ pub struct Worker {
     pub sweep_interval: Duration,
     /// Where downloads go before they are stored.
     pub temp_dir: PathBuf,
-    /// Where results are stored.
+    /// Where results are stored, unless in a bucket.
     pub results_dir: PathBuf,
+    /// The bucket where results are stored.
+    pub s3: Option<S3>,
     /// Who makes videos.
     pub video: Provider,
     /// Who makes images.
@@ -43,6 +46,7 @@ pub(super) fn read(vars: &mut Vars<'_>, mocked: bool) -> Worker {
         sweep_interval: vars.duration("SWEEP_INTERVAL", "1m"),
         temp_dir: vars.path("TEMP_DIR", &temp_dir),
         results_dir: vars.path("RESULTS_DIR", "results".as_ref()),
+        s3: store::read(vars),
         video: provider::video(vars, mocked),
         image: provider::image(vars, mocked),
         named: provider::named(vars, mocked),

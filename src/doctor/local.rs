@@ -1,7 +1,7 @@
 //! This machine: secrets that are no secrets, and folders that results go to.
 
-use std::fs::{File, remove_file};
-use std::io;
+use std::fs::{File, read, remove_file};
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use rustix::fs::{Access, access, statvfs};
@@ -11,17 +11,21 @@ use crate::config::{Config, dev};
 use crate::notifier::email::{FromAddress, check_templates};
 
 const GIB: u64 = 1024 * 1024 * 1024;
+const PROBE: &[u8] = b"genflow doctor was here";
 
 pub(super) fn examine(config: &Config) -> Vec<Finding> {
     let room = config.worker.max_output_bytes;
-    vec![
+    let mut findings = vec![
         notify_keys(config),
         signing_secret(config),
         mail(config),
         templates(config),
-        folder("RESULTS_DIR", &config.worker.results_dir, room),
-        folder("TEMP_DIR", &config.worker.temp_dir, room),
-    ]
+    ];
+    if config.worker.s3.is_none() {
+        findings.push(folder("RESULTS_DIR", &config.worker.results_dir, room));
+    }
+    findings.push(folder("TEMP_DIR", &config.worker.temp_dir, room));
+    findings
 }
 
 fn notify_keys(config: &Config) -> Finding {
@@ -134,11 +138,18 @@ fn writable(path: &Path) -> (bool, io::Result<()>) {
         let made = access(near, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from);
         return (false, made);
     }
-    // Rights alone do not tell of a disk that is full or mounted read-only: write.
+    // Rights alone do not tell of a disk that is full or mounted read-only: write, and see that it was.
     let probe = path.join(format!(".genflow-doctor-{}", std::process::id()));
-    let written = File::create_new(&probe).and_then(|file| file.set_len(1));
+    let written = File::create_new(&probe).and_then(|mut file| {
+        file.write_all(PROBE)?;
+        file.sync_all()
+    });
+    let whole = written.and_then(|()| match read(&probe)? {
+        bytes if bytes == PROBE => Ok(()),
+        _ => Err(io::Error::other("other bytes came back than were written")),
+    });
     let removed = remove_file(&probe);
-    (true, written.and(removed))
+    (true, whole.and(removed))
 }
 
 /// Returns the folder itself, or of those above it the nearest that is there.

@@ -77,11 +77,30 @@ pub(super) async fn whole(response: Response) -> Result<Answer, Broken> {
 
 /// Sends a request that may be sent again, and reads what its answer holds.
 pub(super) async fn ask<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Error> {
+    Ok(ask_priced(request).await?.0)
+}
+
+/// The same, and the price that the answer tells.
+pub(super) async fn ask_priced<T: DeserializeOwned>(
+    request: RequestBuilder,
+) -> Result<(T, Option<f64>), Error> {
     let answer = whole(request.send().await.map_err(Error::Unreachable)?).await?;
     if !answer.status.is_success() {
         return Err(Error::Status(answer.status.as_u16(), answer.after));
     }
-    serde_json::from_slice(&answer.body).map_err(|error| Error::Unreadable(error.to_string()))
+    let read = serde_json::from_slice(&answer.body)
+        .map_err(|error| Error::Unreadable(error.to_string()))?;
+    Ok((read, price(&answer.headers)))
+}
+
+/// Returns what an answer says that its job costs, in US dollars.
+///
+/// None of the providers tells that; a gateway between us and them may, by the header that LiteLLM made known
+/// (<https://docs.litellm.ai/docs/proxy/response_headers>).
+pub(super) fn price(headers: &HeaderMap) -> Option<f64> {
+    let text = headers.get("x-litellm-response-cost")?.to_str().ok()?;
+    let usd: f64 = text.trim().parse().ok()?;
+    (usd.is_finite() && usd >= 0.0).then_some(usd)
 }
 
 /// Says what a submit's answer means: `taken` reads a 2xx, `said` the words of any other.
@@ -195,6 +214,24 @@ mod tests {
         ] {
             assert_eq!(judged(status, None), (outcome, code), "{status}");
         }
+    }
+
+    #[test]
+    fn a_price_is_a_number_of_dollars_or_none() {
+        let told = |text: &'static str| {
+            let value = reqwest::header::HeaderValue::from_static(text);
+            price(&HeaderMap::from_iter([(
+                reqwest::header::HeaderName::from_static("x-litellm-response-cost"),
+                value,
+            )]))
+        };
+
+        assert_eq!(told("0.0425"), Some(0.0425));
+        assert_eq!(told("1e-05"), Some(0.00001));
+        for none in ["None", "", "-1", "NaN", "inf"] {
+            assert_eq!(told(none), None, "{none}");
+        }
+        assert_eq!(price(&HeaderMap::new()), None);
     }
 
     #[test]

@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, Said, ask, beginning, is_policy, judge, whole};
+use super::answer::{Answer, Said, ask, beginning, is_policy, judge, price, whole};
 use super::input::{merge, model, ratio, sides, styled};
-use super::{Error, NotCurrent, Poll, Provider, Submission, unanswered};
+use super::{Error, NotCurrent, Poll, Provider, Submission};
 use crate::domain::{ErrorCode, EventError, ProviderName, Spec, WorkflowId};
 use crate::storage::Source;
 use crate::temporal::steps::Job;
@@ -55,8 +55,8 @@ pub(super) async fn submit(
         }
     };
     let body = Value::Object(input).to_string().into_bytes();
-    let request = provider.submitting(workflow, provider.at(&model), body, go);
-    match request.send().await {
+    let sending = provider.submitting(workflow, provider.at(&model), body, go);
+    match sending.send().await {
         Ok(response) => {
             let taken = |answer: &Answer| {
                 let queued = serde_json::from_slice(&answer.body)?;
@@ -64,7 +64,7 @@ pub(super) async fn submit(
             };
             judge(response, taken, said).await
         }
-        Err(error) => unanswered(&error),
+        Err(known) => known,
     }
 }
 
@@ -97,7 +97,7 @@ async fn result(provider: &Provider, job: &Job) -> Result<Poll, Error> {
         collect(&output, &mut outputs);
         return Ok(Poll::Succeeded {
             outputs: outputs.into_iter().map(Source::Open).collect(),
-            cost_usd: None,
+            cost_usd: price(&answer.headers),
         });
     }
     match serde_json::from_slice::<Value>(&answer.body) {
@@ -137,8 +137,8 @@ pub(super) async fn cancel(provider: &Provider, job: &Job) -> Result<(), Error> 
     let url = own(provider, &job.cancel_url)?;
     let request = provider.authorised(provider.clients.asking.put(url));
     match ask::<Value>(request).await {
-        // Completed, or gone: there is nothing to end.
-        Ok(_) | Err(Error::Status(400 | 404 | 410, _)) => Ok(()),
+        // Completed, or gone: there is nothing to end. What a yes says beside that is not needed.
+        Ok(_) | Err(Error::Unreadable(_) | Error::Status(400 | 404 | 410, _)) => Ok(()),
         Err(error) => Err(error),
     }
 }

@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, Said, ask, beginning, is_policy, judge};
+use super::answer::{Answer, Said, ask_priced, beginning, is_policy, judge, price};
 use super::input::{merge, model, styled};
-use super::{Error, Made, NotCurrent, Poll, Provider, Submission, unanswered};
+use super::{Error, Made, NotCurrent, Poll, Provider, Submission};
 use crate::domain::{ErrorCode, EventError, ImageSpec, ProviderName, Spec, VideoSpec, WorkflowId};
 use crate::storage::Source;
 use crate::temporal::steps::Job;
@@ -75,13 +75,13 @@ pub(super) async fn submit(
         }
     };
     let body = Value::Object(body).to_string().into_bytes();
-    let mut request = provider
-        .submitting(workflow, at(provider, path), body, go)
-        .header("x-client-request-id", workflow.as_str());
+    let mut sending = provider.submitting(workflow, at(provider, path), body, go);
+    let id = workflow.as_str();
+    sending.request = sending.request.header("x-client-request-id", id);
     if let Spec::Image(_) = spec {
-        request = request.timeout(IMAGES_TIMEOUT);
+        sending.request = sending.request.timeout(IMAGES_TIMEOUT);
     }
-    match request.send().await {
+    match sending.send().await {
         Ok(response) => {
             let taken = |answer: &Answer| match spec {
                 Spec::Image(_) => Ok(Submission::Made(made(answer)?)),
@@ -92,7 +92,7 @@ pub(super) async fn submit(
             };
             judge(response, taken, said).await
         }
-        Err(error) => unanswered(&error),
+        Err(known) => known,
     }
 }
 
@@ -100,14 +100,14 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
     let url = provider
         .own(&job.status_url)
         .unwrap_or_else(|| at(provider, &format!("videos/{}", job.id)));
-    let video: Video = ask(provider.get(&url)).await?;
+    let (video, cost_usd): (Video, _) = ask_priced(provider.get(&url)).await?;
     match video.status.as_str() {
         "completed" => {
             let content = Url::parse(&format!("{url}/content"))
                 .map_err(|error| Error::Unreadable(error.to_string()))?;
             Ok(Poll::Succeeded {
                 outputs: vec![Source::Keyed(content, provider.authorization())],
-                cost_usd: None,
+                cost_usd,
             })
         }
         "failed" => Ok(Poll::Failed(failure(&video.error.unwrap_or_default()))),
@@ -177,7 +177,7 @@ fn made(answer: &Answer) -> Result<Made, serde_json::Error> {
     Ok(Made {
         id: id.chars().take(256).collect(),
         outputs: images.data.into_iter().filter_map(source).collect(),
-        cost_usd: None,
+        cost_usd: price(&answer.headers),
     })
 }
 

@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, Said, ask, beginning, is_policy, judge};
+use super::answer::{Answer, Said, ask, ask_priced, beginning, is_policy, judge};
 use super::input::{merge, model};
-use super::{Error, NotCurrent, Poll, Provider, Submission, unanswered};
+use super::{Error, NotCurrent, Poll, Provider, Submission};
 use crate::domain::{ErrorCode, EventError, ProviderName, Spec, WorkflowId};
 use crate::storage::Source;
 use crate::temporal::steps::Job;
@@ -30,6 +30,9 @@ struct Prediction {
     output: Value,
     #[serde(default)]
     error: Value,
+    /// Whether input and output were deleted, as they are after an hour.
+    #[serde(default)]
+    data_removed: bool,
     #[serde(default)]
     logs: Option<String>,
     #[serde(default)]
@@ -79,8 +82,8 @@ pub(super) async fn submit(
             json!({"input": input}),
         ),
     };
-    let request = provider.submitting(workflow, url, body.to_string().into_bytes(), go);
-    match request.send().await {
+    let sending = provider.submitting(workflow, url, body.to_string().into_bytes(), go);
+    match sending.send().await {
         Ok(response) => {
             let taken = |answer: &Answer| {
                 let prediction = serde_json::from_slice(&answer.body)?;
@@ -88,7 +91,7 @@ pub(super) async fn submit(
             };
             judge(response, taken, said).await
         }
-        Err(error) => unanswered(&error),
+        Err(known) => known,
     }
 }
 
@@ -96,15 +99,20 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
     let url = provider
         .own(&job.status_url)
         .unwrap_or_else(|| provider.at(&format!("v1/predictions/{}", job.id)));
-    let prediction: Prediction = ask(provider.get(url)).await?;
+    let (prediction, cost_usd): (Prediction, _) = ask_priced(provider.get(url)).await?;
     match prediction.status.as_str() {
         "starting" | "processing" | "queued" => Ok(running(&prediction, true)),
+        "succeeded" if prediction.data_removed => Ok(Poll::Failed(EventError::new(
+            ErrorCode::ResultUnavailable,
+            "the provider has deleted the outputs",
+            true,
+        ))),
         "succeeded" => Ok(Poll::Succeeded {
             outputs: outputs(&prediction.output)
                 .into_iter()
                 .map(Source::Open)
                 .collect(),
-            cost_usd: None,
+            cost_usd,
         }),
         "failed" => {
             let said = text_of(&prediction.error);
@@ -130,8 +138,8 @@ pub(super) async fn cancel(provider: &Provider, job: &Job) -> Result<(), Error> 
         .own(&job.cancel_url)
         .unwrap_or_else(|| provider.at(&format!("v1/predictions/{}/cancel", job.id)));
     match ask::<Value>(provider.authorised(provider.clients.asking.post(url))).await {
-        // Gone: there is nothing to end.
-        Ok(_) | Err(Error::Status(404 | 410, _)) => Ok(()),
+        // Gone: there is nothing to end. What a yes says beside that is not needed.
+        Ok(_) | Err(Error::Unreadable(_) | Error::Status(404 | 410, _)) => Ok(()),
         Err(error) => Err(error),
     }
 }

@@ -71,7 +71,6 @@ async fn read_until(socket: &mut TcpStream, end: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn a_connection_that_breaks_leaves_open_what_was_taken() {
     for name in ProviderName::ALL {
-        let before_any = submit(name, Ok(()), async |socket| drop(socket)).await;
         let amidst_head = submit(name, Ok(()), async |mut socket| {
             socket.read_exact(&mut [0; 10]).await.unwrap();
         })
@@ -87,9 +86,60 @@ async fn a_connection_that_breaks_leaves_open_what_was_taken() {
         })
         .await;
 
-        for known in [before_any, amidst_head, after_body, amidst_answer] {
+        for known in [amidst_head, after_body, amidst_answer] {
             assert!(matches!(known, Submission::Unknown(_)), "{known:?}");
         }
+    }
+}
+
+/// Whether the client sees the end before it writes is a race; what it says must fit how that went.
+#[tokio::test]
+async fn a_connection_that_breaks_before_a_byte_was_written_leaves_nothing_open() {
+    for round in 0..30 {
+        let name = ProviderName::ALL[round % ProviderName::ALL.len()];
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let providers = providers(&base);
+        let spec = spec(name);
+        let begun = Arc::new(AtomicBool::new(false));
+        let asked = begun.clone();
+        let go = async move {
+            asked.store(true, Ordering::Release);
+            Ok(())
+        };
+
+        let ending = async { drop(listener.accept().await.unwrap()) };
+        let workflow = workflow();
+        let submitting = providers.of(&spec).submit(&workflow, &spec, go);
+        let (known, ()) = tokio::join!(submitting, ending);
+
+        let nothing_open = matches!(known, Submission::NotAccepted { .. });
+        let open = matches!(known, Submission::Unknown(_));
+        assert!(nothing_open || open, "{known:?}");
+        assert_eq!(begun.load(Ordering::Acquire), open, "{known:?}");
+    }
+}
+
+/// With TLS the bytes of a request follow a handshake.
+#[tokio::test]
+async fn a_connection_that_breaks_in_the_handshake_leaves_nothing_open() {
+    for name in ProviderName::ALL {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("https://{}", listener.local_addr().unwrap());
+        let providers = providers(&base);
+        let spec = spec(name);
+
+        let breaking = async {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            socket.read_exact(&mut [0; 10]).await.unwrap();
+        };
+        let workflow = workflow();
+        let submitting = providers
+            .of(&spec)
+            .submit(&workflow, &spec, async { Ok(()) });
+        let (known, ()) = tokio::join!(submitting, breaking);
+
+        assert!(matches!(known, Submission::NotAccepted { .. }), "{known:?}");
     }
 }
 
@@ -140,4 +190,61 @@ async fn a_job_goes_to_the_provider_that_has_it_and_its_key_goes_nowhere_else() 
     assert_eq!(fal.name(), ProviderName::Fal);
     assert!(matches!(fal.poll(&job).await, Err(Error::Unreadable(_))));
     assert!(!format!("{:?}", fal.authorization()).contains('k'));
+}
+
+/// Answers one request with `answer`, and asks the provider of this name about its job there.
+async fn asked<T>(
+    name: ProviderName,
+    answer: &'static str,
+    ask: impl AsyncFnOnce(&Provider, &Job) -> T,
+) -> T {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let providers = providers(&base);
+    let job = Job {
+        provider: name,
+        kind: Kind::Image,
+        id: "j".to_owned(),
+        status_url: format!("{base}/status"),
+        result_url: format!("{base}/result"),
+        cancel_url: format!("{base}/cancel"),
+    };
+    let answering = async {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        read_until(&mut socket, b"\r\n\r\n").await;
+        let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length:";
+        let answer = format!("{head} {}\r\n\r\n{answer}", answer.len());
+        socket.write_all(answer.as_bytes()).await.unwrap();
+    };
+    let (told, ()) = tokio::join!(ask(providers.that_has(&job), &job), answering);
+    told
+}
+
+#[tokio::test]
+async fn a_cancel_is_done_whatever_its_answer_says() {
+    for name in [ProviderName::Replicate, ProviderName::Fal] {
+        for answer in ["", "gone"] {
+            let done = asked(name, answer, async |provider, job| {
+                provider.cancel(job).await
+            })
+            .await;
+
+            assert!(done.is_ok(), "{done:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn outputs_that_replicate_has_deleted_are_not_available() {
+    let answer = r#"{"id": "j", "status": "succeeded", "data_removed": true, "output": null}"#;
+
+    let told = asked(ProviderName::Replicate, answer, async |provider, job| {
+        provider.poll(job).await
+    })
+    .await;
+
+    let Ok(Poll::Failed(error)) = told else {
+        panic!("{told:?}")
+    };
+    assert_eq!(error.code, ErrorCode::ResultUnavailable);
 }

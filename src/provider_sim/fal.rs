@@ -22,7 +22,7 @@ use super::{
     job::{Job, Phase},
     line::Line,
     order::{Media, Order},
-    play::{self, Arrival, Words, base, client_id, misread, with_pause},
+    play::{self, Arrival, Words, base, client_id, misread, with_pause, with_price},
     script::Refusal,
 };
 
@@ -171,7 +171,7 @@ fn result(shared: &Shared, id: &str, base: &str) -> Response {
                 Media::Images { .. } => json!({"images": files, "prompt": job.order.prompt}),
                 Media::Video { .. } => json!({"video": files.first()}),
             };
-            Json(output).into_response()
+            with_price(job.price(), Json(output).into_response())
         }
     }
 }

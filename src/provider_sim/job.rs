@@ -14,6 +14,9 @@ use super::{
 /// No job is starting for longer than this.
 const LONGEST_START: Duration = Duration::from_millis(200);
 
+/// Of how many reads the time is kept.
+const KNOWN_READS: usize = 16;
+
 /// A job that was accepted, and would be paid for.
 #[derive(Debug)]
 pub(super) struct Job {
@@ -37,6 +40,8 @@ pub(super) struct Progress {
     canceled: Option<Duration>,
     pub(super) cancel_requests: usize,
     reads: usize,
+    /// When the first reads came.
+    pub(super) read_at: Vec<Instant>,
     /// How often the addresses of its files were given, or its file was asked for where there is no other address.
     pub(super) issues: usize,
 }
@@ -106,6 +111,9 @@ impl Job {
     /// Notes that the job was read; returns what its script has for this read.
     pub(super) fn read(&mut self) -> Option<PollFault> {
         self.progress.reads += 1;
+        if self.progress.read_at.len() < KNOWN_READS {
+            self.progress.read_at.push(Instant::now());
+        }
         self.order.script.poll.get(self.progress.reads - 1).copied()
     }
 
@@ -129,6 +137,11 @@ impl Job {
         if self.phase(now) == Phase::Succeeded {
             self.progress.issues += 1;
         }
+    }
+
+    /// Returns the price that its answers tell.
+    pub(super) fn price(&self) -> Option<&str> {
+        self.order.script.price.as_deref()
     }
 
     /// Returns the addresses of its files, as they are given now.

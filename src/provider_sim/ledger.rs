@@ -31,9 +31,18 @@ pub(super) struct Ledger {
 /// What one client id did.
 #[derive(Debug, Default)]
 struct Entry {
-    submits: usize,
+    /// When each submit came.
+    submits: Vec<Instant>,
     accepted: usize,
     jobs: BTreeSet<u64>,
+}
+
+/// Returns how long it was from each time to the next.
+fn pauses_ms(times: &[Instant]) -> Vec<u128> {
+    let pairs = times.iter().zip(times.iter().skip(1));
+    pairs
+        .map(|(one, next)| next.duration_since(*one).as_millis())
+        .collect()
 }
 
 /// Some jobs, newest first, and the cursors of the pages on either side.
@@ -61,8 +70,8 @@ impl Ledger {
     /// Notes a submit under `key`; returns how many there were before it.
     pub(super) fn arrive(&mut self, key: &str) -> usize {
         let entry = self.entry(key);
-        entry.submits += 1;
-        entry.submits - 1
+        entry.submits.push(Instant::now());
+        entry.submits.len() - 1
     }
 
     /// Takes `job` on.
@@ -120,11 +129,19 @@ impl Ledger {
                             "id": job.id,
                             "status": status(job.phase(now)),
                             "cancel_requests": job.progress.cancel_requests,
+                            "issues": job.progress.issues,
+                            "read_pauses_ms": pauses_ms(&job.progress.read_at),
                             "kind": job.order.media.kind(),
                         })
                     })
                     .collect();
-                json!({"key": name, "submits": entry.submits, "accepted": entry.accepted, "jobs": jobs})
+                json!({
+                    "key": name,
+                    "submits": entry.submits.len(),
+                    "pauses_ms": pauses_ms(&entry.submits),
+                    "accepted": entry.accepted,
+                    "jobs": jobs,
+                })
             })
             .collect();
         json!({ "entries": entries })

@@ -13,6 +13,7 @@ use mp4::{AvcConfig, MediaConfig, Mp4Config, Mp4Sample, Mp4Writer, TrackConfig, 
 use ring::digest;
 
 use super::order::{Media, Order};
+use super::script::OutputFault;
 
 /// The longer side of a film's picture.
 const FILM_SIDE: u32 = 160;
@@ -64,6 +65,25 @@ pub(super) fn file(order: &Order, name: &str) -> Option<Result<(&'static str, Ve
             Some(film(&colours, width, height, seconds, fps).map(|bytes| ("video/mp4", bytes)))
         }
         _ => None,
+    }
+}
+
+/// Returns the file, or one of the other kind in its place if the script says so.
+pub(super) fn file_or_other(
+    order: &Order,
+    name: &str,
+) -> Option<Result<(&'static str, Vec<u8>), Error>> {
+    match order.script.output {
+        Some(OutputFault::OtherKind) => {
+            let colours = Colours::new(&order.prompt, 0);
+            Some(match order.media {
+                Media::Images { .. } => {
+                    film(&colours, 64, 64, 1.0, 8).map(|bytes| ("video/mp4", bytes))
+                }
+                Media::Video { .. } => picture(&colours, 64, 64).map(|bytes| ("image/png", bytes)),
+            })
+        }
+        Some(_) | None => file(order, name),
     }
 }
 

@@ -23,7 +23,7 @@ use super::{
     line::Line,
     media,
     order::{Media, Order},
-    play::{self, Arrival, Words, base, client_id, misread, with_pause},
+    play::{self, Arrival, Words, base, client_id, misread, with_pause, with_price},
     script::{OutputFault, Refusal, Seconds},
     serve,
 };
@@ -115,7 +115,8 @@ async fn images(
         };
         let created = chrono::DateTime::<chrono::Utc>::from(job.created.0).timestamp();
         let answer = Json(json!({"created": created, "data": data}));
-        ([("x-request-id", format!("req_{}", job.id))], answer).into_response()
+        let id = [("x-request-id", format!("req_{}", job.id))];
+        with_price(job.price(), (id, answer).into_response())
     };
     play::submit(&shared, &line, arrival, Words { refuse, show }).await
 }
@@ -126,7 +127,7 @@ async fn files(order: &Order) -> Result<Vec<String>, String> {
     let making = tokio::task::spawn_blocking(move || {
         let mut files = Vec::new();
         for name in media::names(&order.media) {
-            let Some(made) = media::file(&order, &name) else {
+            let Some(made) = media::file_or_other(&order, &name) else {
                 continue;
             };
             let (_, mut bytes) = made.map_err(|error| error.to_string())?;
@@ -134,7 +135,13 @@ async fn files(order: &Order) -> Result<Vec<String>, String> {
                 Some(OutputFault::Html) => bytes = b"<html>Something went wrong</html>".to_vec(),
                 Some(OutputFault::Empty) => bytes.clear(),
                 Some(OutputFault::Huge) => bytes.resize(bytes.len() + HUGE, 0),
-                Some(OutputFault::Missing | OutputFault::Truncated | OutputFault::Expired)
+                Some(
+                    OutputFault::Missing
+                    | OutputFault::Truncated
+                    | OutputFault::Expired
+                    | OutputFault::OtherKind
+                    | OutputFault::Mislabelled,
+                )
                 | None => {}
             }
             files.push(BASE64.encode(bytes));
@@ -231,7 +238,10 @@ async fn read(
     };
     match job.read() {
         Some(fault) => misread(&line, fault, refuse),
-        None => Json(shown(job, Instant::now())).into_response(),
+        None => {
+            let answer = Json(shown(job, Instant::now())).into_response();
+            with_price(job.price(), answer)
+        }
     }
 }
 

@@ -126,6 +126,16 @@ pub(super) fn with_pause(status: StatusCode, mut answer: Response) -> Response {
     answer
 }
 
+/// Adds the price of a job that is done, if its script has one.
+pub(super) fn with_price(price: Option<&str>, mut answer: Response) -> Response {
+    if let Some(price) = price.and_then(|price| header::HeaderValue::from_str(price).ok()) {
+        answer
+            .headers_mut()
+            .insert("x-litellm-response-cost", price);
+    }
+    answer
+}
+
 fn garbage() -> impl IntoResponse {
     (
         [(header::CONTENT_TYPE, "application/json")],

@@ -29,7 +29,7 @@ use super::{
     ledger::status,
     line::Line,
     order::{Media, Order},
-    play::{self, Arrival, Words, base, client_id, misread, with_pause},
+    play::{self, Arrival, Words, base, client_id, misread, with_pause, with_price},
     script::Refusal,
 };
 
@@ -153,7 +153,8 @@ async fn read(
         Some(fault) => misread(&line, fault, refuse),
         None => {
             job.issue(Instant::now());
-            Json(prediction(job, Instant::now(), &base(&shared, &headers))).into_response()
+            let shown = prediction(job, Instant::now(), &base(&shared, &headers));
+            with_price(job.price(), Json(shown).into_response())
         }
     }
 }

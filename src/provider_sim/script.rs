@@ -32,6 +32,8 @@ pub(super) struct Script {
     pub(super) cancel: Vec<Refusal>,
     /// What is wrong with the files.
     pub(super) output: Option<OutputFault>,
+    /// The price that its answers tell, as a gateway before the real API would, word for word.
+    pub(super) price: Option<String>,
 }
 
 impl Script {
@@ -111,6 +113,10 @@ pub(super) enum OutputFault {
     Expired,
     /// Much longer than it should be.
     Huge,
+    /// A film where a picture was asked for, a picture where a film was.
+    OtherKind,
+    /// Good bytes, called plain text.
+    Mislabelled,
 }
 
 /// A status that turns a request down: 300 to 599.

@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -33,6 +34,9 @@ struct Instance {
 pub struct Attempt {
     path: PathBuf,
 }
+
+/// A lock that is not taken so long after it was made never will be.
+const STALE: Duration = Duration::from_secs(3600);
 
 impl TempFolders {
     /// Removes what dead workers left under `root` and makes a folder for this one.
@@ -98,12 +102,28 @@ impl Drop for Instance {
     }
 }
 
+/// A write that was given up may still be on its way in another thread, and make its file amidst this: once more, then.
 fn remove(folder: &Path) {
-    if let Err(error) = fs::remove_dir_all(folder)
+    let removed = fs::remove_dir_all(folder).or_else(|error| {
+        if error.kind() == io::ErrorKind::DirectoryNotEmpty {
+            fs::remove_dir_all(folder)
+        } else {
+            Err(error)
+        }
+    });
+    if let Err(error) = removed
         && error.kind() != io::ErrorKind::NotFound
     {
         tracing::warn!(%error, "temp folder not removed");
     }
+}
+
+/// A start that died before it had its lock leaves an empty file, which one that goes on renames at once.
+fn is_stale(path: &Path) -> bool {
+    let made = fs::metadata(path).and_then(|file| file.modified());
+    let age = made.ok().and_then(|made| made.elapsed().ok());
+    path.extension().is_some_and(|extension| extension == "new")
+        && age.is_some_and(|age| age > STALE)
 }
 
 /// Removes the folders whose lock nobody holds; returns how many.
@@ -111,6 +131,9 @@ fn sweep(root: &Path) -> io::Result<usize> {
     let mut swept = 0;
     for entry in fs::read_dir(root)? {
         let lock_path = entry?.path();
+        if is_stale(&lock_path) && fs::remove_file(&lock_path).is_ok() {
+            continue;
+        }
         if lock_path
             .extension()
             .is_none_or(|extension| extension != "lock")
@@ -134,6 +157,8 @@ fn sweep(root: &Path) -> io::Result<usize> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::time::SystemTime;
+
     use super::*;
     use crate::domain::RequestId;
 
@@ -171,10 +196,16 @@ pub(crate) mod tests {
         fs::create_dir(root.join("worker-dead")).unwrap();
         fs::write(root.join("worker-dead/left"), b"x").unwrap();
         fs::write(root.join("worker-dead.lock"), b"").unwrap();
+        fs::write(root.join("worker-young.new"), b"").unwrap();
+        let unborn = File::create(root.join("worker-unborn.new")).unwrap();
+        let long_ago = SystemTime::now() - 2 * STALE;
+        unborn.set_modified(long_ago).unwrap();
 
         let started = TempFolders::open(&root).unwrap();
 
         assert!(!root.join("worker-dead").exists());
+        assert!(!root.join("worker-unborn.new").exists());
+        assert!(root.join("worker-young.new").exists(), "about to be locked");
         assert!(living.instance.folder.exists());
         drop((living, started));
         fs::remove_dir_all(root).unwrap();

@@ -118,6 +118,15 @@ pub struct OutputStored {
     pub bytes: u64,
 }
 
+/// The store or the temp folder did not do what was asked.
+#[derive(Debug)]
+pub struct StoreFailed<'a> {
+    /// `disk`, `bucket` or `temp`; a label.
+    pub place: &'static str,
+    /// Why; of what kind it is becomes a label.
+    pub error: &'a std::io::Error,
+}
+
 /// A provider said what a generation costs.
 #[derive(Debug)]
 pub struct ProviderCost {
@@ -314,6 +323,17 @@ impl OutputStored {
         let Self { bytes } = self;
         debug!(bytes, "output stored");
         counter!(catalogue::STORED_BYTES).increment(bytes);
+    }
+}
+
+impl StoreFailed<'_> {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        let Self { place, error } = self;
+        let cause = crate::storage::fault::cause(error);
+        let error = error as &dyn Error;
+        warn!(place, cause, error, "store failed");
+        counter!(catalogue::STORE_FAILURES, "place" => place, "cause" => cause).increment(1);
     }
 }
 

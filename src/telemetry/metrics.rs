@@ -97,6 +97,8 @@ pub const RUN_SECONDS: &str = "genflow_run_seconds";
 pub const RUNS_SWEPT: &str = "genflow_runs_swept_total";
 /// Bytes of outputs stored.
 pub const STORED_BYTES: &str = "genflow_stored_bytes_total";
+/// Tries at the store or the temp folder that failed, by where and why.
+pub const STORE_FAILURES: &str = "genflow_store_failures_total";
 /// Temp folders that a crash left and a start removed.
 pub const TEMP_FOLDERS_SWEPT: &str = "genflow_temp_folders_swept_total";
 /// Time from an event to the end of a notification of it, by channel and what came of it.
@@ -221,6 +223,12 @@ pub const CATALOGUE: &[Metric] = &[
         kind: Counter,
         help: "Bytes of outputs stored.",
         labels: &[],
+    },
+    Metric {
+        name: STORE_FAILURES,
+        kind: Counter,
+        help: "Tries at the store or the temp folder that failed, by where and why.",
+        labels: &["place", "cause"],
     },
     Metric {
         name: TEMP_FOLDERS_SWEPT,

@@ -116,6 +116,11 @@ fn emit_all() {
     }
     .emit();
     OutputStored { bytes: 1024 }.emit();
+    StoreFailed {
+        place: "disk",
+        error,
+    }
+    .emit();
     ProviderCost {
         provider,
         usd: 0.25,

@@ -159,12 +159,12 @@ async fn before(
 ) -> Result<Option<Submitted>, ActivityError> {
     // Shorter than the heartbeat time-out: until the fence nobody tells the server that this attempt lives.
     let most = every(ctx) * 2;
-    let publishing = tokio::time::timeout(most, work.publish(&input.handed));
-    publishing
-        .await
-        .map_err(|_| failure(Aborted::Again(anyhow!("publishing took too long"))))?
-        .map_err(failure)?;
-    adopt(work, input).await
+    let before = async {
+        work.publish(&input.handed).await.map_err(failure)?;
+        adopt(work, input).await
+    };
+    let too_long = |_| failure(Aborted::Again(anyhow!("Kafka or the store took too long")));
+    tokio::time::timeout(most, before).await.map_err(too_long)?
 }
 
 /// Takes the result that an earlier attempt or run has stored.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Work, now};
+use super::{Work, now, priced};
 use crate::domain::{ErrorCode, EventError, Generated, Kind, Output, Spec};
 use crate::provider::Made;
-use crate::storage::{DownloadError, Manifest, Source};
+use crate::storage::{DownloadError, Manifest, Source, temp_failed};
 use crate::telemetry::events::OutputStored;
 use crate::temporal::steps::Handed;
 
@@ -24,6 +24,8 @@ impl Work {
         made: Made,
         started_at: i64,
     ) -> Result<Generated, EventError> {
+        let provider = self.providers.of(spec);
+        priced(provider, made.cost_usd);
         let storing = self.store_patiently(handed, spec.kind(), &made.outputs);
         let outputs = match tokio::time::timeout(KEEP_TIME, storing).await {
             Ok(stored) => stored.map_err(|error| verdict(&error))?,
@@ -34,7 +36,7 @@ impl Work {
         };
         let result = Generated {
             outputs,
-            provider: self.providers.of(spec).name().as_str().to_owned(),
+            provider: provider.name().as_str().to_owned(),
             provider_job_id: made.id,
             elapsed_ms: now() - started_at,
             cost_usd: made.cost_usd,
@@ -80,13 +82,21 @@ impl Work {
                 "the provider named no output".to_owned(),
             ));
         }
-        let folder = self.temp.attempt(&handed.workflow)?;
+        let folder = self
+            .temp
+            .attempt(&handed.workflow)
+            .inspect_err(temp_failed)?;
         let mut outputs = Vec::with_capacity(sources.len());
         for (index, source) in sources.iter().enumerate() {
             let checked = self
                 .downloader
                 .fetch(source, folder.path(), index, kind)
-                .await?;
+                .await
+                .inspect_err(|error| {
+                    if let DownloadError::Disk(error) = error {
+                        temp_failed(error);
+                    }
+                })?;
             let output = self.store.put(&handed.workflow, index, checked).await?;
             OutputStored {
                 bytes: u64::try_from(output.bytes).unwrap_or(0),
@@ -111,5 +121,9 @@ pub(super) fn verdict(error: &DownloadError) -> EventError {
         DownloadError::Invalid(_) => (ErrorCode::ResultInvalid, false),
         DownloadError::Disk(_) => (ErrorCode::StoreFailed, true),
     };
-    EventError::new(code, &error.to_string(), retryable)
+    let message = match error {
+        DownloadError::Disk(cause) => format!("{error}: {cause}"),
+        DownloadError::Unavailable(_) | DownloadError::Invalid(_) => error.to_string(),
+    };
+    EventError::new(code, &message, retryable)
 }

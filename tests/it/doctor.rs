@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use genflow::setup;
 use serde_json::Value;
 
+use crate::support::s3::{Fault, S3};
 use crate::support::{Space, eventually};
 
 /// What doctor said: exit code and each check by its name.
@@ -267,4 +268,59 @@ async fn a_topic_that_others_made_is_held_against_the_contract() {
         assert!(found.contains(part), "{found}");
     }
     assert!(told.found(&schema).contains("has not this version's"));
+}
+
+#[tokio::test]
+async fn a_bucket_is_tried_out_and_left_as_it_was() {
+    let space = Space::new().await;
+    let s3 = S3::start(space.results()).await;
+    let settings = S3::settings(&s3.address);
+    let mut settings: Vec<_> = settings
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    settings.push(("RESULT_URL_TTL", "1d"));
+
+    let well = doctor(&space, &settings).await;
+
+    assert_eq!((well.code, well.failing()), (0, vec![]));
+    assert_eq!(well.verdict("S3_BUCKET"), "ok");
+    assert_eq!(well.verdict("RESULT_URL_TTL"), "ok");
+    assert!(!well.checks.contains_key("RESULTS_DIR"));
+    assert_eq!(s3.keys(), Vec::<String>::new());
+
+    for (operation, step) in [
+        ("HeadObject", "look for"),
+        ("PutObject", "write"),
+        ("GetObject", "read"),
+        ("CreateMultipartUpload", "parts"),
+        ("AbortMultipartUpload", "parts"),
+        ("DeleteObject", "delete"),
+    ] {
+        s3.fault(operation, Some(Fault::Deny));
+        let told = doctor(&space, &settings).await;
+        assert!(told.failing().contains(&"S3_BUCKET"), "{operation}");
+        let found = told.found("S3_BUCKET");
+        assert!(found.contains(step), "{operation}: {found}");
+        s3.fault(operation, None);
+    }
+
+    settings.push(("AWS_SECRET_ACCESS_KEY", "another"));
+    let forged = doctor(&space, &settings).await;
+    assert_eq!((forged.code, forged.verdict("S3_BUCKET")), (1, "FAIL"));
+    assert!(!forged.found("S3_BUCKET").contains("another"));
+}
+
+#[tokio::test]
+async fn a_bucket_that_cannot_be_reached_fails() {
+    let space = Space::new().await;
+    let settings = S3::settings("127.0.0.1:1");
+    let settings: Vec<_> = settings
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+
+    let told = doctor(&space, &settings).await;
+
+    assert_eq!((told.code, told.failing()), (1, vec!["S3_BUCKET"]));
 }

@@ -153,7 +153,7 @@ async fn a_mail_is_tried_again_after_4xx_and_given_up_after_5xx() {
 }
 
 #[tokio::test]
-async fn mails_share_one_connection_which_an_address_refused_does_not_spoil() {
+async fn mails_share_one_connection() {
     let space = Space::new().await;
     let _notifier = notifier(&space, &space.engines.smtp, &[]);
     let to = format!("many@{}.test", space.name());

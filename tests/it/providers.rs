@@ -1,212 +1,27 @@
-//! Each provider's protocol, well and with faults: one outcome each, never two jobs for one request.
+//! Each provider's protocol: the files it makes, who serves a spec, what a worker's death leaves.
+
+mod faults;
+mod told;
 
 use genflow::domain::{ErrorCode, EventType, ProviderName, Request, Spec};
-use serde_json::{Value, json};
+use serde_json::json;
 use url::Url;
 
 use crate::support::ledger::types;
 use crate::support::space::{image, script, video};
 use crate::support::{Space, eventually};
 
-use ErrorCode::{
-    ContentPolicy, InvalidRequest, ProviderAuth, ProviderFailed, ProviderQuota, ProviderRefused,
-    ResultInvalid, ResultUnavailable, SubmitAmbiguous,
-};
+use ErrorCode::{ProviderAuth, SubmitAmbiguous};
 use ProviderName::{Fal, OpenAi, Replicate};
 
-/// How a request is expected to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    Completed,
-    Failed(ErrorCode),
-}
-
-/// A fault, for whom it is played, how the request ends, how many jobs the provider then has.
-struct Case {
-    provider: ProviderName,
-    make: fn(&str) -> Request,
-    faults: Value,
-    end: End,
-    accepted: u64,
-}
-
-fn at(provider: ProviderName, mut request: Request) -> Request {
+/// The same request at that provider.
+pub(crate) fn at(provider: ProviderName, mut request: Request) -> Request {
     match &mut request.spec {
         Spec::Image(image) => image.provider = Some(provider),
         Spec::Video(video) => video.provider = Some(provider),
         Spec::Batch(_) => panic!("a batch has no provider"),
     }
     request
-}
-
-fn case(provider: ProviderName, make: fn(&str) -> Request, faults: Value, end: End) -> Case {
-    let accepted = match end {
-        End::Completed => 1,
-        End::Failed(ErrorCode::ProviderFailed | ResultInvalid | ResultUnavailable) => 1,
-        End::Failed(_) => 0,
-    };
-    Case {
-        provider,
-        make,
-        faults,
-        end,
-        accepted,
-    }
-}
-
-/// The faults that mean the same with every provider whose jobs are polled.
-fn polled(provider: ProviderName, make: fn(&str) -> Request) -> Vec<Case> {
-    let case = |faults, end| case(provider, make, faults, end);
-    let none = |case: Case| Case {
-        accepted: 0,
-        ..case
-    };
-    vec![
-        case(json!({"submit": [429, 500, 503]}), End::Completed),
-        case(json!({"submit": [400]}), End::Failed(InvalidRequest)),
-        case(json!({"submit": [401]}), End::Failed(ProviderAuth)),
-        case(json!({"submit": [402]}), End::Failed(ProviderQuota)),
-        case(json!({"submit": [404]}), End::Failed(ProviderRefused)),
-        case(
-            json!({"submit": [429, 429, 429, 429, 429]}),
-            End::Failed(ProviderQuota),
-        ),
-        none(case(
-            json!({"submit": [503, 503, 503, 503, 503]}),
-            End::Failed(ProviderFailed),
-        )),
-        case(json!({"submit": [502]}), End::Failed(SubmitAmbiguous)),
-        case(json!({"submit": [504]}), End::Failed(SubmitAmbiguous)),
-        case(json!({"submit": ["cut"]}), End::Failed(SubmitAmbiguous)),
-        case(json!({"delay_submit_ms": 800}), End::Completed),
-        case(json!({"state": "dreaming"}), End::Completed),
-        case(
-            json!({"poll": [500, 429, "garbage", "cut", 503]}),
-            End::Completed,
-        ),
-        case(
-            json!({"poll": [401, 401, 401, 401, 401]}),
-            End::Failed(ProviderAuth),
-        )
-        .accepting(1),
-        case(
-            json!({"fail": "out of memory"}),
-            End::Failed(ProviderFailed),
-        ),
-        case(
-            json!({"fail": "flagged by content moderation"}),
-            End::Failed(ContentPolicy),
-        )
-        .accepting(1),
-        case(json!({"output": "expired"}), End::Completed),
-        case(json!({"output": "html"}), End::Failed(ResultInvalid)),
-        case(json!({"output": "huge"}), End::Failed(ResultInvalid)),
-        case(json!({"output": "empty"}), End::Failed(ResultInvalid)),
-        case(
-            json!({"output": "truncated"}),
-            End::Failed(ResultUnavailable),
-        ),
-        case(json!({"output": "missing"}), End::Failed(ResultUnavailable)),
-    ]
-}
-
-impl Case {
-    fn accepting(self, accepted: u64) -> Self {
-        Self { accepted, ..self }
-    }
-}
-
-/// A request for an image whose address comes with the answer, and not its bytes.
-fn by_address(name: &str) -> Request {
-    let mut request = image(name);
-    if let Spec::Image(image) = &mut request.spec {
-        let format = ("response_format".to_owned(), "\"url\"".to_owned());
-        image.params.extend([format]);
-    }
-    request
-}
-
-/// The faults of an answer that holds the outputs.
-fn answered() -> Vec<Case> {
-    let case = |make: fn(&str) -> Request, faults, end| case(OpenAi, make, faults, end);
-    let failed = End::Failed;
-    vec![
-        case(image, json!({"submit": [429, 500, 503]}), End::Completed),
-        case(image, json!({"seconds": 1.0}), End::Completed),
-        case(by_address, json!({}), End::Completed),
-        case(image, json!({"submit": [400]}), failed(InvalidRequest)),
-        case(image, json!({"submit": [401]}), failed(ProviderAuth)),
-        case(image, json!({"submit": [402]}), failed(ProviderQuota)),
-        case(image, json!({"submit": [404]}), failed(ProviderRefused)),
-        case(image, json!({"submit": [502]}), failed(SubmitAmbiguous)),
-        case(image, json!({"submit": [504]}), failed(SubmitAmbiguous)),
-        case(image, json!({"submit": ["cut"]}), failed(SubmitAmbiguous)),
-        case(image, json!({"fail": "flagged"}), failed(ContentPolicy)),
-        case(image, json!({"output": "html"}), failed(ResultInvalid)),
-        case(image, json!({"output": "empty"}), failed(ResultInvalid)),
-        case(image, json!({"output": "huge"}), failed(ResultInvalid)),
-        case(by_address, json!({"output": "html"}), failed(ResultInvalid)),
-        case(
-            by_address,
-            json!({"output": "truncated"}),
-            failed(ResultUnavailable),
-        ),
-        // There is no second look that gives a fresh one.
-        case(
-            by_address,
-            json!({"output": "expired"}),
-            failed(ResultUnavailable),
-        ),
-    ]
-}
-
-/// An answer that was lost on its way, in every manner.
-fn lost(provider: ProviderName, make: fn(&str) -> Request, end: End) -> Vec<Case> {
-    [
-        "accept_cut",
-        "accept_garbage",
-        "accept_cut_head",
-        "accept_cut_body",
-    ]
-    .map(|fault| case(provider, make, json!({"submit": [fault]}), end).accepting(1))
-    .into()
-}
-
-async fn hold(space: &Space, cases: &[Case]) {
-    let requests: Vec<_> = cases
-        .iter()
-        .map(|case| {
-            at(
-                case.provider,
-                script((case.make)(case.provider.as_str()), &case.faults),
-            )
-        })
-        .collect();
-    for request in &requests {
-        space.send(request).await;
-    }
-    for (request, case) in requests.iter().zip(cases) {
-        let told = format!("{} {}", case.provider.as_str(), case.faults);
-        let events = space.story(request.id.as_str()).await;
-        let last = events.last().unwrap();
-        let end = match &last.error {
-            Some(error) => End::Failed(error.code),
-            None => End::Completed,
-        };
-        assert_eq!(end, case.end, "{told}: {:?}", last.error);
-        let bill = space.bill(request.id.as_str()).await;
-        assert_eq!(bill.accepted, case.accepted, "{told}: {bill:?}");
-    }
-    assert_eq!(space.temp_leftovers(), Vec::<String>::new());
-}
-
-async fn faulty() -> Space {
-    Space::with(&[
-        ("STORE_MAX_ATTEMPTS", "2"),
-        ("MAX_OUTPUT_BYTES", "4194304"),
-        ("RETRY_BACKOFF", "50ms"),
-    ])
-    .await
 }
 
 #[tokio::test]
@@ -242,36 +57,6 @@ async fn every_provider_makes_real_files_of_both_kinds() {
     assert_eq!(space.temp_leftovers(), Vec::<String>::new());
 }
 
-#[tokio::test]
-async fn fal_ends_every_fault_as_it_should() {
-    let space = faulty().await;
-    let _all = space.start(&["all"]);
-    let mut cases = polled(Fal, image);
-    cases.extend(lost(Fal, image, End::Failed(SubmitAmbiguous)));
-
-    hold(&space, &cases).await;
-}
-
-#[tokio::test]
-async fn openai_ends_every_fault_of_a_video_as_it_should() {
-    let space = faulty().await;
-    let _all = space.start(&["all"]);
-    let mut cases = polled(OpenAi, video);
-    cases.extend(lost(OpenAi, video, End::Failed(SubmitAmbiguous)));
-
-    hold(&space, &cases).await;
-}
-
-#[tokio::test]
-async fn openai_ends_every_fault_of_images_as_it_should() {
-    let space = faulty().await;
-    let _all = space.start(&["all"]);
-    let mut cases = answered();
-    cases.extend(lost(OpenAi, image, End::Failed(SubmitAmbiguous)));
-
-    hold(&space, &cases).await;
-}
-
 /// Lets a worker die at `point` of an image at OpenAI and another go on; returns the end and the bill.
 async fn killed_at(point: &str) -> (Option<ErrorCode>, u64, u64) {
     let space = Space::new().await;
@@ -304,16 +89,6 @@ async fn images_that_were_not_stored_when_the_worker_died_are_not_asked_for_agai
 }
 
 #[tokio::test]
-async fn replicate_ends_every_fault_as_it_should() {
-    let space = faulty().await;
-    let _all = space.start(&["all"]);
-    let mut cases = polled(Replicate, image);
-    cases.extend(lost(Replicate, image, End::Completed));
-
-    hold(&space, &cases).await;
-}
-
-#[tokio::test]
 async fn a_cancel_ends_the_job_at_fal() {
     let space = Space::new().await;
     let _all = space.start(&["all"]);
@@ -329,21 +104,6 @@ async fn a_cancel_ends_the_job_at_fal() {
     let events = space.story(request.id.as_str()).await;
     assert_eq!(types(&events).last(), Some(&EventType::Cancelled));
     assert_eq!(space.bill(request.id.as_str()).await.statuses, ["canceled"]);
-}
-
-#[tokio::test]
-async fn an_ambiguous_submit_is_sent_again_where_that_is_chosen() {
-    let space = Space::with(&[("SUBMIT_AMBIGUOUS", "resubmit")]).await;
-    let _all = space.start(&["all"]);
-    let lost = json!({"submit": ["accept_cut"]});
-    let cases = [
-        (Fal, video as fn(&str) -> Request),
-        (OpenAi, video),
-        (OpenAi, image),
-    ]
-    .map(|(provider, make)| case(provider, make, lost.clone(), End::Completed).accepting(2));
-
-    hold(&space, &cases).await;
 }
 
 #[tokio::test]

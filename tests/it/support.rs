@@ -1,6 +1,7 @@
 //! What the stories stand on: engines, a space of one's own, processes, readers, receivers.
 
 pub(crate) mod broker;
+pub(crate) mod cutter;
 pub(crate) mod engines;
 pub(crate) mod gate;
 pub(crate) mod ledger;
@@ -8,7 +9,9 @@ pub(crate) mod mail;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod receiver;
+pub(crate) mod s3;
 pub(crate) mod space;
+pub(crate) mod stories;
 pub(crate) mod trial;
 
 use std::future::Future;

@@ -24,11 +24,23 @@ impl Process {
         variables: &BTreeMap<String, String>,
         log: PathBuf,
     ) -> Self {
+        Self::start_through(&[], arguments, variables, log)
+    }
+
+    /// The same by a command that in the end becomes what stands behind it, as `unshare` does.
+    pub(crate) fn start_through(
+        through: &[&str],
+        arguments: &[&str],
+        variables: &BTreeMap<String, String>,
+        log: PathBuf,
+    ) -> Self {
         let binary = env!("CARGO_BIN_EXE_genflow");
         let out = File::create(&log).unwrap();
         let parent = std::process::id().to_string();
         let child = Command::new(binary)
-            .args(["guard", "--parent", &parent, "--", binary])
+            .args(["guard", "--parent", &parent, "--"])
+            .args(through)
+            .arg(binary)
             .args(arguments)
             .env_clear()
             .envs(variables)
@@ -47,6 +59,11 @@ impl Process {
 
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
+    }
+
+    /// Returns how it ended, if it has.
+    pub(crate) fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     /// Waits for the end.

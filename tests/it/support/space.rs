@@ -78,13 +78,23 @@ impl Space {
 
     /// The same with further settings.
     pub(crate) fn start_with(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Process {
+        self.start_through(&[], arguments, settings)
+    }
+
+    /// The same by a command that becomes `genflow`.
+    pub(crate) fn start_through(
+        &self,
+        through: &[&str],
+        arguments: &[&str],
+        settings: &[(&str, &str)],
+    ) -> Process {
         let mut variables = self.variables.clone();
         for (variable, value) in settings {
             variables.insert((*variable).to_owned(), (*value).to_owned());
         }
         let number = self.processes.fetch_add(1, Ordering::Relaxed);
         let log = self.folder.join(format!("{number}-{}.log", arguments[0]));
-        Process::start(arguments, &variables, log)
+        Process::start_through(through, arguments, &variables, log)
     }
 
     /// Returns the folder of this space, which goes with it.
@@ -347,7 +357,7 @@ impl Reader {
     }
 }
 
-async fn decode(registry: &Registry, record: &Record) -> Event {
+pub(crate) async fn decode(registry: &Registry, record: &Record) -> Event {
     let (id, datum) = avro::unframe(record.value.as_deref().unwrap()).unwrap();
     avro::read_event(&registry.schema(id).await.unwrap(), datum).unwrap()
 }

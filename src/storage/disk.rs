@@ -1,0 +1,63 @@
+//! What a disk can do that an object store cannot: a finished file is renamed, and is where it shall be.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use object_store::local::LocalFileSystem;
+
+use super::fault;
+
+/// Opens the store below a folder, and makes the folder; what it says is stored is on the disk.
+pub(super) fn open(root: &Path) -> io::Result<(PathBuf, LocalFileSystem)> {
+    fs::create_dir_all(root)?;
+    let root = fs::canonicalize(root)?;
+    let store = LocalFileSystem::new_with_prefix(&root).map_err(fault::of_store)?;
+    Ok((root, store.with_fsync(true)))
+}
+
+/// Renames a file within one file system; `false` where the two names are not on one.
+///
+/// The bytes are on the disk before the name appears, and the name before this returns.
+pub(super) async fn rename(from: PathBuf, to: PathBuf) -> io::Result<bool> {
+    blocking(move || {
+        let folder = to.parent().unwrap_or(Path::new("/"));
+        File::open(&from)?.sync_all()?;
+        fs::create_dir_all(folder)?;
+        match fs::rename(&from, &to) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        for folder in to.ancestors().skip(1).take(2) {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(true)
+    })
+    .await
+}
+
+/// Removes what uploads to `name` that were killed have left beside it: the crate stages them as `name#1` and so on.
+pub(super) async fn tidy(name: PathBuf) -> io::Result<()> {
+    blocking(move || {
+        let (Some(folder), Some(name)) = (name.parent(), name.file_name()) else {
+            return Ok(());
+        };
+        let staged = format!("{}#", name.to_string_lossy());
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(&staged) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(io::Error::other)?
+}

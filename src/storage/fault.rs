@@ -1,0 +1,129 @@
+//! What went wrong with the store, as an [`io::Error`]: its kind is what callers branch on, its text names no address.
+
+use std::error::Error;
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+/// What went wrong; why stands in its source.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+struct Fault {
+    what: &'static str,
+    source: object_store::Error,
+}
+
+/// Translates what the crate says.
+pub(super) fn of_store(source: object_store::Error) -> io::Error {
+    use object_store::Error as E;
+
+    let kind = match &source {
+        E::NotFound { .. } => ErrorKind::NotFound,
+        E::AlreadyExists { .. } => ErrorKind::AlreadyExists,
+        E::PermissionDenied { .. } | E::Unauthenticated { .. } => ErrorKind::PermissionDenied,
+        E::Generic { .. }
+        | E::InvalidPath { .. }
+        | E::JoinError { .. }
+        | E::NotSupported { .. }
+        | E::Precondition { .. }
+        | E::NotModified { .. }
+        | E::NotImplemented { .. }
+        | E::UnknownConfigurationKey { .. }
+        | _ => inner_kind(&source).unwrap_or(ErrorKind::Other),
+    };
+    let what = match cause_of(kind) {
+        "full" => "the disk is full",
+        "denied" => "access to the store is denied",
+        "missing" => "it is not there",
+        "taken" => "the name is taken",
+        _ => "the store does not answer as it should",
+    };
+    io::Error::new(kind, Fault { what, source })
+}
+
+/// Finds the error of the disk below the crate's own layers.
+fn inner_kind(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if let Some(error) = inner.downcast_ref::<io::Error>()
+            && error.kind() != ErrorKind::Other
+        {
+            return Some(error.kind());
+        }
+        cause = inner.source();
+    }
+    None
+}
+
+/// Bounds what is not worth a long wait; the crate itself bounds single requests and repeats them.
+pub(super) async fn within<T>(
+    limit: Duration,
+    asking: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    match tokio::time::timeout(limit, asking).await {
+        Ok(done) => done,
+        Err(_) => Err(io::Error::new(
+            ErrorKind::TimedOut,
+            "the store does not answer in time",
+        )),
+    }
+}
+
+/// Names the cause of a failure, from a closed set; it is a label.
+pub(crate) fn cause(error: &io::Error) -> &'static str {
+    cause_of(error.kind())
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the standard library's list is long and open"
+)]
+fn cause_of(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "full",
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "denied",
+        ErrorKind::NotFound => "missing",
+        ErrorKind::AlreadyExists => "taken",
+        _ => "unavailable",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_any_depth() {
+        let full = io::Error::from(ErrorKind::StorageFull);
+        let wrapped = io::Error::other(Fault {
+            what: "layer",
+            source: object_store::Error::Generic {
+                store: "LocalFileSystem",
+                source: Box::new(full),
+            },
+        });
+        let error = of_store(object_store::Error::Generic {
+            store: "LocalFileSystem",
+            source: Box::new(Layer(wrapped)),
+        });
+
+        assert_eq!(cause(&error), "full");
+        assert_eq!(error.to_string(), "the disk is full");
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("a layer")]
+    struct Layer(#[source] io::Error);
+
+    #[test]
+    fn what_a_server_says_stands_in_the_source_and_not_in_the_text() {
+        let error = of_store(object_store::Error::Generic {
+            store: "S3",
+            source: "http://10.0.0.7/media/key: 500".into(),
+        });
+
+        assert!(!error.to_string().contains("10.0.0.7"), "{error}");
+        let source = error.get_ref().unwrap().source().unwrap();
+        assert!(source.to_string().contains("10.0.0.7"), "{source}");
+        assert_eq!(cause(&error), "unavailable");
+    }
+}

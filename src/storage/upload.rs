@@ -1,0 +1,168 @@
+//! Carries a file into an object store in parts: few in memory at once, and none left behind by an upload that fails.
+//!
+//! An upload is a task of its own, so that one whose caller gives up still takes back what it has sent. Its parts are
+//! tasks too: they go on while it waits for room, else two uploads could wait for each other for ever.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::path::Path as Location;
+use object_store::{
+    Attributes, MultipartUpload, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload,
+};
+use tokio::fs::File;
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::fault;
+
+/// Size of a part; a file of no more goes in one piece.
+pub(super) const PART: u64 = 8 * 1024 * 1024;
+/// Parts in memory at once, of all uploads together, and of one.
+const PARTS: usize = 8;
+const PARTS_OF_ONE: usize = 4;
+/// S3 takes no more parts of one file.
+const MOST_PARTS: u64 = 10_000;
+/// How long an upload that failed tries to take its parts back.
+const ABORT_TIME: Duration = Duration::from_secs(15);
+
+/// All uploads of this process.
+#[derive(Clone, Debug)]
+pub(super) struct Uploads {
+    room: Arc<Semaphore>,
+    running: TaskTracker,
+}
+
+impl Uploads {
+    pub(super) fn new() -> Self {
+        Self {
+            room: Arc::new(Semaphore::new(PARTS)),
+            running: TaskTracker::new(),
+        }
+    }
+
+    /// Waits until uploads that were given up have taken their parts back.
+    pub(super) async fn close(&self) {
+        self.running.close();
+        if tokio::time::timeout(ABORT_TIME, self.running.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("unfinished uploads are left behind");
+        }
+    }
+
+    /// Puts a small file in one piece, under a name that nobody has.
+    pub(super) async fn put_whole(
+        &self,
+        store: &dyn ObjectStore,
+        location: &Location,
+        from: &Path,
+        attributes: Attributes,
+    ) -> io::Result<()> {
+        let _room = room(&self.room).await?;
+        let payload = tokio::fs::read(from).await?;
+        let options = PutOptions {
+            mode: PutMode::Create,
+            attributes,
+            ..PutOptions::default()
+        };
+        let putting = store.put_opts(location, payload.into(), options);
+        putting.await.map_err(fault::of_store)?;
+        Ok(())
+    }
+
+    /// Puts a file of `bytes` in parts; it appears when all are there. Dropped, it takes back what it has sent.
+    pub(super) async fn put_in_parts(
+        &self,
+        store: Arc<dyn ObjectStore>,
+        location: Location,
+        from: &Path,
+        bytes: u64,
+        attributes: Attributes,
+    ) -> io::Result<()> {
+        let file = File::open(from).await?;
+        let given_up = CancellationToken::new();
+        let _gives_up = given_up.clone().drop_guard();
+        let room = self.room.clone();
+        let uploading = self.running.spawn(async move {
+            let options = PutMultipartOptions::from(attributes);
+            let beginning = store.put_multipart_opts(&location, options);
+            let mut upload = beginning.await.map_err(fault::of_store)?;
+            let sent = tokio::select! {
+                sent = send(upload.as_mut(), file, bytes, &room) => sent,
+                () = given_up.cancelled() => Err(io::ErrorKind::Interrupted.into()),
+            };
+            if sent.is_err() {
+                take_back(upload.as_mut()).await;
+            }
+            sent
+        });
+        uploading.await.map_err(io::Error::other)?
+    }
+}
+
+async fn room(room: &Arc<Semaphore>) -> io::Result<OwnedSemaphorePermit> {
+    room.clone().acquire_owned().await.map_err(io::Error::other)
+}
+
+async fn send(
+    upload: &mut dyn MultipartUpload,
+    mut file: File,
+    bytes: u64,
+    room_for: &Arc<Semaphore>,
+) -> io::Result<()> {
+    let size = PART.max(bytes.div_ceil(MOST_PARTS));
+    let mut parts = JoinSet::new();
+    let mut left = bytes;
+    while left > 0 {
+        while parts.len() >= PARTS_OF_ONE {
+            next(&mut parts).await?;
+        }
+        let room = room(room_for).await?;
+        let length = left.min(size);
+        let mut part = Vec::with_capacity(usize::try_from(length).map_err(io::Error::other)?);
+        let read = (&mut file).take(length).read_to_end(&mut part).await?;
+        if read as u64 != length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        left -= length;
+        let putting = upload.put_part(PutPayload::from(part));
+        parts.spawn(async move {
+            let put = putting.await;
+            drop(room);
+            put
+        });
+    }
+    while !parts.is_empty() {
+        next(&mut parts).await?;
+    }
+    upload.complete().await.map_err(fault::of_store)?;
+    Ok(())
+}
+
+async fn next(parts: &mut JoinSet<object_store::Result<()>>) -> io::Result<()> {
+    match parts.join_next().await {
+        None => Ok(()),
+        Some(put) => put.map_err(io::Error::other)?.map_err(fault::of_store),
+    }
+}
+
+/// Best effort: what it cannot take back, a lifecycle rule of the bucket does.
+async fn take_back(upload: &mut dyn MultipartUpload) {
+    match tokio::time::timeout(ABORT_TIME, upload.abort()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "parts of an upload are left behind"
+            );
+        }
+        Err(_) => tracing::warn!("parts of an upload are left behind: no answer"),
+    }
+}

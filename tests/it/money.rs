@@ -1,0 +1,242 @@
+//! One request, one payment (contract, promise 3): each cut of a submit's connection, whatever the worker does then,
+//! with every provider.
+//!
+//! All submits of a test are held at their points at once; then the worker meets its fate, and the connections are cut.
+
+mod unconnected;
+
+use genflow::domain::{ErrorCode, Event, ProviderName, Request};
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::flow::Watched;
+use crate::providers::at;
+use crate::support::Space;
+use crate::support::cutter::{Cut, Cutter};
+use crate::support::ledger::check;
+use crate::support::space::{image, script, video};
+use crate::support::stories::{stories, told};
+
+use ProviderName::{Fal, OpenAi, Replicate};
+
+/// Who takes the submits, and what they ask for.
+const TAKERS: [(ProviderName, fn(&str) -> Request); 4] = [
+    (Replicate, image),
+    (Fal, image),
+    (OpenAi, image),
+    (OpenAi, video),
+];
+
+/// What becomes of the worker whose submits are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    GoesOn,
+    /// By SIGKILL; another goes on.
+    Killed,
+    /// By SIGTERM; it is cut while it drains, and another goes on.
+    Terminated,
+    /// By SIGSTOP; another ends the runs, and then it wakes.
+    Paused,
+}
+
+/// How a request ended (`None`: completed), how many submits the provider saw, how many jobs it took.
+type Bill = (Option<ErrorCode>, u64, u64);
+
+const COMPLETED: Option<ErrorCode> = None;
+const AMBIGUOUS: Option<ErrorCode> = Some(ErrorCode::SubmitAmbiguous);
+
+/// One submit that is cut.
+struct Cell {
+    provider: ProviderName,
+    cut: Cut,
+    request: Request,
+}
+
+fn cells() -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for (provider, make) in TAKERS {
+        for cut in Cut::ALL {
+            let request = at(provider, make("cut"));
+            cells.push(Cell {
+                provider,
+                cut,
+                request,
+            });
+        }
+    }
+    cells
+}
+
+/// What the README's table says of a submit that was interrupted.
+fn expected(cell: &Cell) -> Bill {
+    match (cell.cut.arrives(), cell.provider) {
+        (true, Replicate) => (COMPLETED, 1, 1),
+        (true, OpenAi | Fal) => (AMBIGUOUS, 1, 1),
+        (false, _) => (AMBIGUOUS, 0, 0),
+    }
+}
+
+/// What it says where paying twice was chosen: what cannot be looked up is sent again.
+fn expected_of_resubmit(cell: &Cell) -> Bill {
+    match (cell.cut.arrives(), cell.provider) {
+        (true, OpenAi | Fal) => (COMPLETED, 2, 2),
+        (true, Replicate) | (false, _) => (COMPLETED, 1, 1),
+    }
+}
+
+/// Settings of a worker whose providers are all at `base`.
+fn served_at(base: &str) -> Vec<(&'static str, String)> {
+    let mut settings: Vec<_> = [
+        "VIDEO_API_BASE_URL",
+        "IMAGE_API_BASE_URL",
+        "REPLICATE_API_BASE_URL",
+        "OPENAI_API_BASE_URL",
+    ]
+    .map(|name| (name, base.to_owned()))
+    .into();
+    settings.push(("FAL_API_BASE_URL", format!("{base}/fal")));
+    settings
+}
+
+fn borrowed<'a>(settings: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+    settings
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect()
+}
+
+fn end(events: &[Event]) -> Option<ErrorCode> {
+    let error = events.last().unwrap().error.as_ref();
+    error.map(|error| error.code)
+}
+
+async fn bill(space: &Space, request: &Request, end: Option<ErrorCode>) -> Bill {
+    let bill = space.bill(request.id.as_str()).await;
+    (end, bill.submits, bill.accepted)
+}
+
+/// Cuts each submit at its point; returns the cells whose bill is another than `expected`.
+async fn matrix(fate: Fate, ambiguous: &str, expected: fn(&Cell) -> Bill) {
+    let space = Space::with(&[("SUBMIT_AMBIGUOUS", ambiguous)]).await;
+    let cutter = Cutter::before(&space.engines.simulator).await;
+    let mut settings = served_at(&cutter.url);
+    if fate == Fate::Paused {
+        // Awake again, it looks for jobs in vain, and takes its time; a drain waits for that.
+        settings.push(("SHUTDOWN_GRACE", "15s".to_owned()));
+        settings.push(("KAFKA_SESSION_TIMEOUT", "20s".to_owned()));
+    }
+    let settings = borrowed(&settings);
+    let _intake = space.start(&["intake"]);
+    let mut first = Watched::start(&space, "worker", &settings);
+    let cells = cells();
+    for Cell { cut, request, .. } in &cells {
+        cutter.plan(request.id.as_str(), *cut);
+        space.send(request).await;
+    }
+    cutter.held(cells.len()).await;
+
+    match fate {
+        Fate::GoesOn => cutter.cut(),
+        Fate::Killed => {
+            first.process.signal(Signal::KILL);
+            first.process.ended().await;
+        }
+        Fate::Terminated => {
+            first.process.signal(Signal::TERM);
+            first.says("readyz", "draining").await;
+            cutter.cut();
+        }
+        Fate::Paused => {
+            first.process.signal(Signal::STOP);
+            first.process.stopped().await;
+        }
+    }
+    let _second = (fate != Fate::GoesOn).then(|| space.start_with(&["worker"], &settings));
+    let requests: Vec<&Request> = cells.iter().map(|cell| &cell.request).collect();
+    let stories = stories(&space, &requests).await;
+    if fate == Fate::Paused {
+        first.process.signal(Signal::CONT);
+        cutter.cut();
+        // It ends what it held before it ends: whatever it does after its sleep, it has done by then.
+        assert!(first.process.terminate().await.success());
+    }
+
+    for events in told(&space, &requests).await {
+        check(&events);
+    }
+    let mut wrong = Vec::new();
+    for (cell, events) in cells.iter().zip(&stories) {
+        let Cell {
+            provider,
+            cut,
+            request,
+        } = cell;
+        let bill = bill(&space, request, end(events)).await;
+        if bill != expected(cell) {
+            let expected = expected(cell);
+            let kind = request.spec.kind();
+            wrong.push(format!(
+                "{} {kind:?}, {cut:?}: {bill:?}, not {expected:?}",
+                provider.as_str()
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{fate:?}:\n{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn a_cut_submit_is_found_or_ambiguous_and_never_paid_twice() {
+    matrix(Fate::GoesOn, "fail", expected).await;
+}
+
+#[tokio::test]
+async fn a_submit_whose_worker_is_killed_is_found_or_ambiguous_and_never_paid_twice() {
+    matrix(Fate::Killed, "fail", expected).await;
+}
+
+#[tokio::test]
+async fn a_submit_that_is_cut_while_its_worker_drains_is_found_or_ambiguous_and_never_paid_twice() {
+    matrix(Fate::Terminated, "fail", expected).await;
+}
+
+#[tokio::test]
+async fn a_submit_whose_worker_wakes_after_the_end_is_never_paid_twice() {
+    matrix(Fate::Paused, "fail", expected).await;
+}
+
+#[tokio::test]
+async fn where_resubmit_is_chosen_only_what_cannot_be_looked_up_is_paid_twice() {
+    matrix(Fate::GoesOn, "resubmit", expected_of_resubmit).await;
+}
+
+#[tokio::test]
+async fn where_resubmit_is_chosen_a_killed_workers_submit_is_paid_twice_at_most() {
+    matrix(Fate::Killed, "resubmit", expected_of_resubmit).await;
+}
+
+/// What the provider itself refused is known, so the choice changes nothing.
+#[tokio::test]
+async fn where_resubmit_is_chosen_what_was_refused_is_not_paid_twice() {
+    let space = Space::with(&[("SUBMIT_AMBIGUOUS", "resubmit")]).await;
+    let _all = space.start(&["all"]);
+    let mut cases = Vec::new();
+    for (provider, make) in TAKERS {
+        for (faults, expected) in [
+            (json!([429, 500]), (COMPLETED, 3, 1)),
+            (json!([400]), (Some(ErrorCode::InvalidRequest), 1, 0)),
+        ] {
+            let request = script(make("refused"), &json!({"submit": faults}));
+            cases.push((at(provider, request), expected));
+        }
+    }
+
+    for (request, _) in &cases {
+        space.send(request).await;
+    }
+
+    let requests: Vec<&Request> = cases.iter().map(|(request, _)| request).collect();
+    let stories = stories(&space, &requests).await;
+    for ((request, expected), events) in cases.iter().zip(&stories) {
+        assert_eq!(bill(&space, request, end(events)).await, *expected);
+    }
+}

@@ -1,0 +1,155 @@
+//! A disk that is full: a real file system of some hundred kilobytes, of the worker alone.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use genflow::domain::ErrorCode;
+
+use super::{outputs, sha256};
+use crate::support::process::Process;
+use crate::support::space::image;
+use crate::support::{Space, eventually};
+
+/// Mounts a small file system in a namespace of its own, where the command then runs; it goes with the last process.
+const MOUNT: &str = r#"mount -t tmpfs -o size=512k,mode=700 none "$SMALL_DISK" && exec "$0" "$@""#;
+
+/// A worker, and a folder that is a small disk for it alone.
+struct Small {
+    worker: Process,
+    /// Where this process sees that disk.
+    folder: PathBuf,
+    metrics: String,
+}
+
+impl Small {
+    /// # Panics
+    /// When this machine allows no mount in a namespace: then nothing is shown, and nobody shall believe it was.
+    async fn start(space: &Space, folder: &Path) -> Self {
+        std::fs::create_dir_all(folder).unwrap();
+        let disk = folder.display().to_string();
+        let address = free_address();
+        let settings = [("SMALL_DISK", &*disk), ("HTTP_ADDR", &address)];
+        let mut through = vec!["unshare", "--mount"];
+        if !rustix::process::geteuid().is_root() {
+            through.extend(["--user", "--map-root-user"]);
+        }
+        through.extend(["--", "sh", "-c", MOUNT]);
+        let mut worker = space.start_through(&through, &["worker"], &settings);
+        let pid = worker.pid().as_raw_nonzero();
+        eventually("the small disk is mounted", async || {
+            if let Some(status) = worker.has_ended() {
+                let said = worker.output();
+                panic!("this machine cannot mount a tmpfs in a namespace ({status}): {said}");
+            }
+            let mounts = std::fs::read_to_string(format!("/proc/{pid}/mounts")).ok()?;
+            mounts.contains(&format!(" {disk} tmpfs ")).then_some(())
+        })
+        .await;
+        Self {
+            worker,
+            folder: PathBuf::from(format!("/proc/{pid}/root{disk}")),
+            metrics: format!("http://{address}/metrics"),
+        }
+    }
+
+    /// Takes all the room there is.
+    fn fill(&self) {
+        let mut filler = File::create(self.folder.join("filler")).unwrap();
+        while filler.write_all(&[7; 4096]).is_ok() {}
+    }
+
+    fn make_room(&self) {
+        std::fs::remove_file(self.folder.join("filler")).unwrap();
+    }
+
+    /// Waits until the worker has counted that this place is full.
+    async fn told(&self, place: &str) {
+        let counted = format!("genflow_store_failures_total{{place=\"{place}\",cause=\"full\"}} ");
+        eventually("the full disk is counted", async || {
+            let page = reqwest::get(&self.metrics).await.ok()?.text().await.ok()?;
+            let mut lines = page.lines();
+            lines.any(|line| line.starts_with(&counted)).then_some(())
+        })
+        .await;
+    }
+
+    /// Names of all files at any depth.
+    fn files(&self) -> Vec<String> {
+        let (mut names, mut folders) = (Vec::new(), vec![self.folder.clone()]);
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().flatten() {
+                if entry.path().is_dir() {
+                    folders.push(entry.path());
+                } else {
+                    names.push(entry.file_name().to_string_lossy().into_owned());
+                }
+            }
+        }
+        names.sort();
+        names
+    }
+}
+
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+#[tokio::test]
+async fn a_full_temp_folder_fails_the_run_as_retryable_and_is_left_as_it_was() {
+    let space = Space::with(&[("STORE_MAX_ATTEMPTS", "3")]).await;
+    let _intake = space.start(&["intake"]);
+    let small = Small::start(&space, &space.temp()).await;
+    let lock = eventually("the worker has its folder", async || {
+        let mut names = small.files().into_iter();
+        names.find(|name| name.ends_with(".lock"))
+    })
+    .await;
+    small.fill();
+    let request = image("full");
+    space.send(&request).await;
+
+    let events = space.story(request.id.as_str()).await;
+
+    let error = events.last().unwrap().error.clone().unwrap();
+    assert_eq!(
+        (error.code, error.retryable),
+        (ErrorCode::StoreFailed, true)
+    );
+    assert!(error.message.contains("No space left"), "{}", error.message);
+    small.told("temp").await;
+    assert_eq!(small.files(), ["filler", &lock]);
+    let instance = small.folder.join(lock.trim_end_matches(".lock"));
+    assert_eq!(std::fs::read_dir(instance).unwrap().count(), 0);
+
+    small.make_room();
+    let next = image("room");
+    space.send(&next).await;
+    let events = space.story(next.id.as_str()).await;
+    assert_eq!(outputs(&events).len(), 1);
+}
+
+#[tokio::test]
+async fn a_full_store_is_tried_again_and_the_run_completes_when_there_is_room() {
+    let space = Space::with(&[("STORE_MAX_ATTEMPTS", "100")]).await;
+    let _intake = space.start(&["intake"]);
+    let small = Small::start(&space, &space.results()).await;
+    small.fill();
+    let request = image("later");
+    space.send(&request).await;
+
+    small.told("disk").await;
+    small.make_room();
+
+    let events = space.story(request.id.as_str()).await;
+    let output = &outputs(&events)[0];
+    let name = output.uri.rsplit('/').next().unwrap();
+    let files = small.files();
+    assert_eq!(files, [name, "manifest.json"], "and no part of a file");
+    let stored = small.folder.join(request.id.as_str()).join(name);
+    assert_eq!(sha256(&std::fs::read(stored).unwrap()), output.sha256);
+    assert_eq!(space.temp_leftovers(), Vec::<String>::new());
+    let log = small.worker.output();
+    assert!(log.contains("the disk is full"), "{log}");
+}

@@ -1,0 +1,47 @@
+//! The stories of many requests, for the price of one: the topic is read once for all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use genflow::domain::{Event, Request};
+
+use super::eventually;
+use super::ledger::check;
+use super::space::{Space, decode};
+
+/// Waits until the runs of all `requests` have closed, then returns their events, each held against rule 11.
+pub(crate) async fn stories(space: &Space, requests: &[&Request]) -> Vec<Vec<Event>> {
+    let mut open: BTreeSet<&str> = requests.iter().map(|request| request.id.as_str()).collect();
+    let mut reader = space.events().await;
+    while !open.is_empty() {
+        let (event, _) = reader.event().await;
+        if event.kind_of_event.is_terminal() {
+            open.remove(event.request_id.as_str());
+        }
+    }
+    let temporal = space.temporal().await;
+    for request in requests {
+        let run = request.id.run(0);
+        eventually("the workflow closes", async || {
+            temporal.is_closed(&run).await.unwrap().then_some(())
+        })
+        .await;
+    }
+    let all = told(space, requests).await;
+    for events in &all {
+        check(events);
+    }
+    all
+}
+
+/// Returns the events of each request that stand on the topic now, repeats included.
+pub(crate) async fn told(space: &Space, requests: &[&Request]) -> Vec<Vec<Event>> {
+    let mut all: BTreeMap<String, Vec<Event>> = BTreeMap::new();
+    for record in space.events().await.all().await {
+        let event = decode(&space.registry, &record).await;
+        all.entry(event.request_id.clone()).or_default().push(event);
+    }
+    requests
+        .iter()
+        .map(|request| all.remove(request.id.as_str()).unwrap_or_default())
+        .collect()
+}
