@@ -3,10 +3,12 @@
 //! `.env.example` is the manual of these variables; a test holds it and this file together. Later code trusts the
 //! values. A role that was not chosen does not ask for what only it needs.
 
+mod egress;
 mod intake;
 mod kafka;
 mod notifier;
 mod provider;
+mod retries;
 mod store;
 mod temporal;
 mod vars;
@@ -16,16 +18,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use self::intake::{Intake, RateLimit, Steps};
+pub use self::egress::{Egress, Ports};
+pub use self::intake::{Backoff, Intake, RateLimit, Steps};
 pub use self::kafka::{GroupProtocol, Kafka, Topics};
 pub use self::notifier::{Email, Notifier, NotifyKey};
-pub use self::provider::{Named, Own, Provider};
+pub use self::provider::{Named, Own, Provider, Rates};
+pub use self::retries::{Pauses, Tries};
 pub use self::store::{Keys, S3};
 pub use self::temporal::Temporal;
 use self::vars::Vars;
 pub(crate) use self::vars::duration;
 pub use self::vars::{Fault, Faults, Secret};
-pub use self::worker::Worker;
+pub use self::worker::{Pollers, Worker};
 
 /// All settings.
 #[derive(Clone, Debug)]
@@ -99,6 +103,7 @@ fn read(vars: &mut Vars<'_>) -> Config {
     let debug = vars.flag("DEBUG", false);
     let mock_external_apis = vars.flag("MOCK_EXTERNAL_APIS", false);
     let kafka = kafka::read(vars);
+    let retries = retries::read(vars);
     let grace = vars.duration("SHUTDOWN_GRACE", "25s");
     if grace >= kafka.session_timeout {
         vars.fault(
@@ -109,8 +114,8 @@ fn read(vars: &mut Vars<'_>) -> Config {
     Config {
         schema_registry_url: registry_url(vars),
         temporal: temporal::read(vars),
-        intake: intake::read(vars),
-        worker: worker::read(vars, mock_external_apis),
+        intake: intake::read(vars, &retries),
+        worker: worker::read(vars, mock_external_apis, &retries),
         notifier: notifier::read(vars),
         notify_keys: notifier::notify_keys(vars),
         log: Log {

@@ -27,8 +27,8 @@ use crate::registry::{self, Registry};
 use crate::seal::Sealer;
 use crate::telemetry::events::{RequestDecoded, RequestRepeated, RequestStarted};
 use crate::temporal::client::{self, Blame, Started, Temporal};
+use crate::temporal::queues::{SubmitQueues, fetch_queue};
 use crate::work::now;
-use crate::worker::fetch_queue;
 
 /// Starts a workflow for each request.
 pub struct Intake {
@@ -38,6 +38,7 @@ pub struct Intake {
     sealer: Sealer,
     settings: config::Intake,
     fetch_queue: String,
+    submit_queues: SubmitQueues,
     window: Duration,
     limits: Option<Limits>,
 }
@@ -74,6 +75,7 @@ impl Intake {
             sealer,
             settings: config.intake.clone(),
             fetch_queue: fetch_queue(&config.temporal.task_queue),
+            submit_queues: SubmitQueues::new(config),
             window,
         }
     }

@@ -8,7 +8,6 @@
 //! at once as [`Outcome::Skipped`] with the code `channel_not_served`, so that nobody waits for them unknowingly.
 
 pub mod email;
-mod guard;
 mod memory;
 mod plan;
 mod receipt;

@@ -102,6 +102,8 @@ pub enum Poll {
         percent: Option<i32>,
         /// Whether this version knows the word; one that it does not know is no end.
         known: bool,
+        /// How long it asks us to wait before the next look.
+        after: Option<Duration>,
     },
     /// Done.
     Succeeded {

@@ -51,6 +51,8 @@ const REMEMBERED: usize = 100_000;
 /// The largest request body; a prompt is far smaller, an image sent as a data URL may not be.
 const LARGEST_BODY: usize = 1024 * 1024;
 
+/// Pieces of a file that comes slowly.
+const PIECES: usize = 20;
 /// Pieces of 64 KiB that a huge file has more than it should.
 const HUGE_PIECES: usize = 256;
 
@@ -188,7 +190,7 @@ async fn file(
 
 /// Serves a file; `given` counts its addresses from 1.
 async fn serve(order: order::Order, name: String, given: usize) -> Response {
-    let fault = order.script.output;
+    let (fault, slow) = (order.script.output, order.script.download);
     let made = tokio::task::spawn_blocking(move || media::file_or_other(&order, &name)).await;
     let (kind, bytes) = match made {
         Ok(Some(Ok(file))) => file,
@@ -201,9 +203,10 @@ async fn serve(order: order::Order, name: String, given: usize) -> Response {
         }
     };
     match fault {
-        None | Some(OutputFault::OtherKind) => {
-            ([(header::CONTENT_TYPE, kind)], bytes).into_response()
-        }
+        None | Some(OutputFault::OtherKind) => match slow {
+            Some(time) => slowly(kind, &bytes, time.0),
+            None => ([(header::CONTENT_TYPE, kind)], bytes).into_response(),
+        },
         Some(OutputFault::Mislabelled) => {
             ([(header::CONTENT_TYPE, "text/plain")], bytes).into_response()
         }
@@ -222,6 +225,20 @@ async fn serve(order: order::Order, name: String, given: usize) -> Response {
         }
         Some(OutputFault::Truncated) => truncated(kind, bytes),
     }
+}
+
+/// Sends `bytes` in pieces that come over that time.
+fn slowly(kind: &'static str, bytes: &[u8], time: Duration) -> Response {
+    let pieces: Vec<_> = bytes
+        .chunks(bytes.len().div_ceil(PIECES).max(1))
+        .map(<[u8]>::to_vec)
+        .collect();
+    let pause = time / u32::try_from(pieces.len()).unwrap_or(1).max(1);
+    let stream = stream::iter(pieces).then(move |piece| async move {
+        tokio::time::sleep(pause).await;
+        Ok::<_, io::Error>(piece)
+    });
+    ([(header::CONTENT_TYPE, kind)], Body::from_stream(stream)).into_response()
 }
 
 /// Sends `bytes` and, in pieces, far more than belongs to them.

@@ -1,35 +1,43 @@
 //! Role: hosts workflows and activities until told to stop.
 //!
-//! Two SDK workers in one process: workflows, `submit` and `finish` on the main queue, `fetch` on its own, so that
-//! thousands of long waits never hold up an ending. `Worker::run` is not `Send`: both run on the caller's task.
+//! Several SDK workers in one process: workflows, `submit` and `finish` on the main queue; `fetch` on its own, so that
+//! thousands of long waits never hold up an ending; and one for each provider, whose queue has submits only while
+//! their rate is limited. `Worker::run` is not `Send`: all run on the caller's task.
+
+mod memory;
+mod sizing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use temporalio_sdk::runtime::RuntimeOptions;
-use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder};
+use temporalio_sdk::runtime::{PollerBehavior, RuntimeOptions};
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use tokio_util::sync::CancellationToken;
 
+use self::sizing::{Busy, Sizing, build, polled};
 use crate::config::Config;
+use crate::domain::ProviderName;
 use crate::events::Publisher;
 use crate::provider::Providers;
 use crate::storage::temp::TempFolders;
 use crate::storage::{Downloader, Store};
 use crate::temporal::activities::Activities;
 use crate::temporal::client::Temporal;
+use crate::temporal::queues::{fetch_queue, submit_queue};
 use crate::temporal::sweep;
 use crate::temporal::workflows::batch::Batch;
 use crate::temporal::workflows::claimed::Claimed;
 use crate::temporal::workflows::end::End;
 use crate::temporal::workflows::generation::Generation;
-use crate::work::Work;
+use crate::work::{Drain, Work};
 
-/// A step of a workflow takes milliseconds; few at once are plenty.
-const WORKFLOW_SLOTS: usize = 100;
 /// A dead worker's workflows go to another after so long (contract, rule 6).
 const STICKY: Duration = Duration::from_secs(2);
+/// Polls at once for submits to a provider.
+const POLLERS: usize = 5;
+/// The same where this worker knows of no limit, and few or none will come.
+const IDLE_POLLERS: usize = 1;
 
 /// Runs workflows and activities until `stop`, then finishes or hands back what it has taken.
 ///
@@ -42,24 +50,33 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let settings = &config.worker;
+    // Activities are told to stop somewhat before the process must be gone.
+    let grace = config.grace.mul_f64(0.8);
     let store = Store::open(settings).context("the store of results cannot be opened")?;
     let work = Arc::new(Work {
         publisher,
         providers: Providers::new(settings).context("no HTTP client for the providers")?,
         store: store.clone(),
         temp: TempFolders::open(&settings.temp_dir).context("TEMP_DIR cannot be used")?,
-        downloader: Downloader::new(settings.max_output_bytes)
-            .context("no HTTP client for downloads")?,
+        downloader: Downloader::new(settings).context("downloads")?,
         settings: settings.clone(),
+        drain: Drain {
+            stop: stop.clone(),
+            grace,
+        },
     });
     let runtime =
         Runtime::from_current_tokio(RuntimeOptions::default()).context("the Temporal runtime")?;
-    // Activities are told to stop somewhat before the process must be gone.
-    let grace = config.grace.mul_f64(0.8);
+    let sizing = Sizing::new(settings)?;
+    let build = build(settings.build_id.as_deref());
 
     let queue = &config.temporal.task_queue;
     let main = WorkerOptions::new(queue.clone())
-        .tuner(tuner(settings.activity_slots))
+        .deployment_options(build.clone())
+        .tuner(sizing.tuner(settings.activity_slots))
+        .workflow_task_poller_behavior(polled(settings.workflow_pollers))
+        .activity_task_poller_behavior(polled(settings.activity_pollers))
+        .activity_inbound_interceptor(Busy("main"))
         .graceful_shutdown_period(grace)
         .sticky_queue_schedule_to_start_timeout(STICKY)
         .max_cached_workflows(settings.cached_workflows)
@@ -70,42 +87,55 @@ pub async fn run(
         .register_workflow::<End>()?
         .build();
     let fetch = WorkerOptions::new(fetch_queue(queue))
-        .tuner(tuner(settings.fetch_slots))
+        .deployment_options(build.clone())
+        .tuner(sizing.tuner(settings.fetch_slots))
+        .activity_task_poller_behavior(polled(settings.fetch_pollers))
+        .activity_inbound_interceptor(Busy("fetch"))
         .graceful_shutdown_period(grace)
-        .register_activities(Activities { work })
+        .register_activities(Activities { work: work.clone() })
         .build();
 
     let mut main = Worker::new(&runtime, temporal.client(), main).context("the main worker")?;
     let mut fetch = Worker::new(&runtime, temporal.client(), fetch).context("the fetch worker")?;
+    let mut submits = Vec::new();
+    for name in ProviderName::ALL {
+        let mut options = WorkerOptions::new(submit_queue(queue, name))
+            .deployment_options(build.clone())
+            .tuner(sizing.tuner(settings.activity_slots))
+            .activity_task_poller_behavior(submits_polled(settings.rates.of(name)))
+            .activity_inbound_interceptor(Busy("submit"))
+            .graceful_shutdown_period(grace)
+            .register_activities(Activities { work: work.clone() })
+            .build();
+        // The server keeps it, over all workers together.
+        options.max_task_queue_activities_per_second = settings.rates.of(name);
+        let worker = Worker::new(&runtime, temporal.client(), options).context("a submit worker");
+        submits.push(worker?);
+    }
     let (stop_main, stop_fetch) = (main.shutdown_handle(), fetch.shutdown_handle());
+    let stop_submits: Vec<_> = submits.iter().map(Worker::shutdown_handle).collect();
     let stopping = async {
         stop.cancelled().await;
         stop_main();
         stop_fetch();
+        stop_submits.iter().for_each(|stop| stop());
     };
     let ended = async {
-        let both = tokio::try_join!(main.run(), fetch.run());
-        // One that ended by itself takes the other along.
+        let submitting = futures::future::try_join_all(submits.iter_mut().map(Worker::run));
+        let all = tokio::try_join!(main.run(), fetch.run(), submitting);
+        // One that ended by itself takes the others along.
         stop.cancel();
-        both
+        all
     };
     let sweeping = sweep::run(temporal, settings.sweep_interval, &stop);
-    let (both, (), ()) = tokio::join!(ended, stopping, sweeping);
+    let watching = memory::watch(&stop);
+    let (all, (), (), ()) = tokio::join!(ended, stopping, sweeping, watching);
     store.close().await;
-    both.context("a worker ended")?;
+    all.context("a worker ended")?;
     Ok(())
 }
 
-fn tuner(activities: usize) -> TunerHolder {
-    TunerHolder::builder()
-        .workflow_task_slot_supplier(FixedSizeSlotSupplier::new(WORKFLOW_SLOTS))
-        .activity_task_slot_supplier(FixedSizeSlotSupplier::new(activities))
-        .local_activity_task_slot_supplier(FixedSizeSlotSupplier::new(1))
-        .nexus_task_slot_supplier(FixedSizeSlotSupplier::new(1))
-        .build()
-}
-
-/// Returns the task queue of `fetch` that goes with a main queue.
-pub fn fetch_queue(queue: &str) -> String {
-    format!("{queue}-fetch")
+/// A queue of submits is there without a limit too: intake may have one, or have had one.
+fn submits_polled(rate: Option<f64>) -> PollerBehavior {
+    PollerBehavior::SimpleMaximum(rate.map_or(IDLE_POLLERS, |_| POLLERS))
 }

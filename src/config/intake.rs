@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::retries::{Pauses, Retries};
 use super::vars::{Fault, Faults, Vars};
 use crate::access::ApiKeys;
 
@@ -49,14 +50,48 @@ pub struct Steps {
     pub heartbeat_ms: u64,
     /// How often a submit that was not accepted is sent.
     pub submit_attempts: u32,
-    /// First pause between tries of an activity; it doubles.
+    /// First pause between tries of an activity that has no pauses of its own; it doubles.
     pub backoff_ms: u64,
-    /// Longest pause between tries.
+    /// Longest pause between them.
     pub backoff_max_ms: u64,
+    /// Pauses between tries of `submit`.
+    #[serde(default)]
+    pub submit: Option<Backoff>,
+    /// Pauses between tries of `fetch`.
+    #[serde(default)]
+    pub fetch: Option<Backoff>,
     /// Shortest time between two PROGRESS events.
     pub progress_every_ms: u64,
     /// Most PROGRESS events of a run.
     pub progress_most: u32,
+}
+
+/// Pauses between tries of an activity, as they travel with a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Backoff {
+    /// The first; it doubles.
+    pub first_ms: u64,
+    /// The longest.
+    pub most_ms: u64,
+}
+
+impl Steps {
+    /// Returns the pauses of an activity that has none of its own.
+    pub fn backoff(&self) -> Backoff {
+        Backoff {
+            first_ms: self.backoff_ms,
+            most_ms: self.backoff_max_ms,
+        }
+    }
+}
+
+impl From<Pauses> for Backoff {
+    fn from(pauses: Pauses) -> Self {
+        Self {
+            first_ms: millis(pauses.first),
+            most_ms: millis(pauses.most),
+        }
+    }
 }
 
 impl Intake {
@@ -75,7 +110,7 @@ impl Intake {
     }
 }
 
-pub(super) fn read(vars: &mut Vars<'_>) -> Intake {
+pub(super) fn read(vars: &mut Vars<'_>, retries: &Retries) -> Intake {
     Intake {
         concurrency: vars.number("INTAKE_CONCURRENCY", 16, 1..=1000) as usize,
         dedup_window: vars.optional_duration("DEDUP_WINDOW"),
@@ -88,13 +123,19 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Intake {
         batch_progress_interval: vars.duration("BATCH_PROGRESS_INTERVAL", "5s"),
         steps: Steps {
             heartbeat_ms: vars.millis("HEARTBEAT_TIMEOUT", "10s"),
-            submit_attempts: vars.number("SUBMIT_MAX_ATTEMPTS", 5, 1..=100) as u32,
-            backoff_ms: vars.millis("RETRY_BACKOFF", "1s"),
-            backoff_max_ms: vars.millis("RETRY_BACKOFF_MAX", "1m"),
+            submit_attempts: retries.submit.most,
+            backoff_ms: millis(retries.other.first),
+            backoff_max_ms: millis(retries.other.most),
+            submit: Some(retries.submit.pauses.into()),
+            fetch: Some(retries.fetch.pauses.into()),
             progress_every_ms: vars.millis("PROGRESS_INTERVAL", "10s"),
             progress_most: vars.number("PROGRESS_MAX", 50, 0..=1000) as u32,
         },
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn api_keys(vars: &mut Vars<'_>) -> ApiKeys {

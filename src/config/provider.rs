@@ -42,6 +42,28 @@ pub struct Named {
     pub fal: Own,
 }
 
+/// How often a job may be submitted to each provider, in all workers together; `None`: as often as it comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rates {
+    /// Submits a second to Replicate.
+    pub replicate: Option<f64>,
+    /// Submits a second to OpenAI.
+    pub openai: Option<f64>,
+    /// Submits a second to fal.
+    pub fal: Option<f64>,
+}
+
+impl Rates {
+    /// Returns the one of that provider.
+    pub fn of(&self, name: ProviderName) -> Option<f64> {
+        match name {
+            ProviderName::Replicate => self.replicate,
+            ProviderName::OpenAi => self.openai,
+            ProviderName::Fal => self.fal,
+        }
+    }
+}
+
 impl Named {
     /// Returns the one of that name.
     pub fn of(&self, name: ProviderName) -> &Own {
@@ -71,6 +93,18 @@ impl Worker {
             wants_key: Some(own.key_variable),
             model: model(name, kind).to_owned(),
         }
+    }
+
+    /// Returns where all providers are.
+    pub(crate) fn base_urls(&self) -> [&Url; 5] {
+        let named = &self.named;
+        [
+            &self.video.base_url,
+            &self.image.base_url,
+            &named.replicate.base_url,
+            &named.openai.base_url,
+            &named.fal.base_url,
+        ]
     }
 
     /// Puts every provider where `place` says it is.
@@ -135,6 +169,14 @@ pub(super) fn named(vars: &mut Vars<'_>, mocked: bool) -> Named {
             ProviderName::OpenAi,
         ),
         fal: own("FAL_API_BASE_URL", "FAL_API_KEY", ProviderName::Fal),
+    }
+}
+
+pub(super) fn rates(vars: &mut Vars<'_>) -> Rates {
+    Rates {
+        replicate: vars.rate("REPLICATE_RATE_LIMIT"),
+        openai: vars.rate("OPENAI_RATE_LIMIT"),
+        fal: vars.rate("FAL_RATE_LIMIT"),
     }
 }
 

@@ -22,6 +22,29 @@ fn the_defaults_are_good() {
 }
 
 #[test]
+fn a_worker_has_five_pollers_for_each_or_as_many_as_it_is_told() {
+    let defaults = load(&[]).unwrap().worker;
+    assert_eq!(defaults.fetch_slots, 2000);
+    assert_eq!(defaults.fetch_pollers, Pollers::Exactly(5));
+    assert_eq!((defaults.memory_limit, defaults.build_id), (None, None));
+
+    let told = load(&[
+        ("WORKER_WORKFLOW_SLOTS", "7"),
+        ("WORKER_WORKFLOW_POLLERS", "2"),
+        ("WORKER_ACTIVITY_POLLERS", "auto"),
+        ("MEMORY_LIMIT_BYTES", "1073741824"),
+        ("WORKER_BUILD_ID", "blue-7"),
+    ]);
+    let told = told.unwrap().worker;
+
+    assert_eq!(told.workflow_slots, 7);
+    assert_eq!(told.workflow_pollers, Pollers::Exactly(2));
+    assert_eq!(told.activity_pollers, Pollers::Auto);
+    assert_eq!(told.memory_limit, Some(1 << 30));
+    assert_eq!(told.build_id.as_deref(), Some("blue-7"));
+}
+
+#[test]
 fn all_faults_are_told_at_once_a_line_each() {
     let faults = load(&[
         ("KAFKA_BROKERS", "nowhere"),
@@ -36,6 +59,11 @@ fn all_faults_are_told_at_once_a_line_each() {
         ("USE_JSON_LOGGING", "maybe"),
         ("TOPIC_EVENTS", "a b"),
         ("SUBMIT_AMBIGUOUS", "hope"),
+        ("FAL_RATE_LIMIT", "0"),
+        ("STORE_GRACE", "2m"),
+        ("MEMORY_LIMIT_BYTES", "2GiB"),
+        ("WORKER_WORKFLOW_POLLERS", "1"),
+        ("WORKER_FETCH_POLLERS", "many"),
     ])
     .unwrap_err();
 
@@ -44,18 +72,23 @@ fn all_faults_are_told_at_once_a_line_each() {
     assert_eq!(
         named,
         [
+            "FAL_RATE_LIMIT",
             "HTTP_ADDR",
             "INTAKE_CONCURRENCY",
             "KAFKA_BROKERS",
+            "MEMORY_LIMIT_BYTES",
             "NOTIFY_KEYS",
             "RETRY_BACKOFF",
             "SHUTDOWN_GRACE",
+            "STORE_GRACE",
             "SUBMIT_AMBIGUOUS",
             "TEMPORAL_HOST",
             "TOPIC_EVENTS",
             "USE_JSON_LOGGING",
             "VIDEO_PROVIDER",
             "WEBHOOK_SIGNING_SECRET",
+            "WORKER_FETCH_POLLERS",
+            "WORKER_WORKFLOW_POLLERS",
         ]
     );
     assert_eq!(faults.to_string().lines().count(), named.len());
@@ -64,6 +97,29 @@ fn all_faults_are_told_at_once_a_line_each() {
             .to_string()
             .contains("KAFKA_BROKERS: is \"nowhere\", want host:port[,host:port]")
     );
+}
+
+#[test]
+fn a_step_without_pauses_of_its_own_has_those_of_all() {
+    let config = load(&[
+        ("RETRY_BACKOFF", "3s"),
+        ("RETRY_BACKOFF_MAX", "30s"),
+        ("STORE_BACKOFF", "5s"),
+        ("SUBMIT_BACKOFF_MAX", "9s"),
+        ("FETCH_MAX_ATTEMPTS", "7"),
+    ])
+    .unwrap();
+
+    let (worker, steps) = (&config.worker, config.intake.steps);
+    let pauses = |first, most| Pauses {
+        first: Duration::from_secs(first),
+        most: Duration::from_secs(most),
+    };
+    assert_eq!(worker.stores.pauses, pauses(5, 30));
+    assert_eq!((worker.looks.most, worker.looks.pauses), (7, pauses(3, 30)));
+    assert_eq!(steps.submit, Some(pauses(3, 9).into()));
+    assert_eq!(steps.fetch, Some(pauses(3, 30).into()));
+    assert_eq!(steps.backoff(), pauses(3, 30).into());
 }
 
 #[test]

@@ -151,6 +151,21 @@ impl<'l> Vars<'l> {
         }
     }
 
+    /// How often a second; not set: without limit.
+    pub(super) fn rate(&mut self, name: &'static str) -> Option<f64> {
+        let text = self.optional(name)?;
+        match text.parse::<f64>() {
+            Ok(rate) if (0.001..=100_000.0).contains(&rate) => Some(rate),
+            Ok(_) | Err(_) => {
+                self.fault(
+                    name,
+                    &format!("is {text:?}, want how often a second, from 0.001 to 100000"),
+                );
+                None
+            }
+        }
+    }
+
     pub(super) fn flag(&mut self, name: &'static str, default: bool) -> bool {
         match self
             .optional(name)

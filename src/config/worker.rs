@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::provider::{self, Named, Provider};
+use super::egress::{self, Egress, Names};
+use super::provider::{self, Named, Provider, Rates};
+use super::retries::{Retries, Tries};
 use super::store::{self, S3};
 use super::vars::Vars;
 
@@ -24,23 +26,85 @@ pub struct Worker {
     pub image: Provider,
     /// Who makes either where a spec names another provider than these two.
     pub named: Named,
+    /// How often a job may be submitted to each of them.
+    pub rates: Rates,
     /// Pay twice rather than fail when it is unknown whether a submit was accepted.
     pub submit_ambiguous_resubmit: bool,
     /// Pause between two looks at a provider's job.
     pub poll_interval: Duration,
     /// Largest output that is stored, in bytes.
     pub max_output_bytes: u64,
+    /// How often in a row a look at a job may fail.
+    pub looks: Tries,
+    /// What an output's address may be; the providers' own are always allowed.
+    pub egress: Egress,
     /// How often an output is downloaded and stored before the run fails.
-    pub store_attempts: u32,
+    pub stores: Tries,
+    /// How long outputs that are being stored when the deadline falls, or a cancel comes, may take to be finished.
+    pub store_grace: Duration,
+    /// Steps of workflows at once.
+    pub workflow_slots: usize,
     /// Activities of `submit` and `finish` at once.
     pub activity_slots: usize,
     /// Activities of `fetch` at once.
     pub fetch_slots: usize,
+    /// Calls at once that wait for a step of a workflow.
+    pub workflow_pollers: Pollers,
+    /// Calls at once that wait for a `submit` or `finish`.
+    pub activity_pollers: Pollers,
+    /// Calls at once that wait for a `fetch`.
+    pub fetch_pollers: Pollers,
+    /// New work is only taken while less memory is in use, in bytes.
+    pub memory_limit: Option<u64>,
+    /// The name of the build that the server is told; else made of version and executable.
+    pub build_id: Option<String>,
     /// Workflows kept in memory; 0 replays each from its history at every step.
     pub cached_workflows: usize,
 }
 
-pub(super) fn read(vars: &mut Vars<'_>, mocked: bool) -> Worker {
+/// How many calls wait for work at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pollers {
+    /// As many as the server's answers suggest.
+    Auto,
+    /// So many.
+    Exactly(usize),
+}
+
+/// The fewest calls that wait for steps of workflows: one asks for those that are kept in memory, one for others.
+const WORKFLOW_POLLERS: usize = 2;
+
+/// Reads `auto`, or a number.
+fn pollers(vars: &mut Vars<'_>, name: &'static str, fewest: usize) -> Pollers {
+    let text = vars.string(name, "5");
+    if text == "auto" {
+        return Pollers::Auto;
+    }
+    match text.parse() {
+        Ok(count) if (fewest..=1000).contains(&count) => Pollers::Exactly(count),
+        Ok(_) | Err(_) => {
+            let wanted = format!("is {text:?}, want auto, or {fewest} to 1000");
+            vars.fault(name, &wanted);
+            Pollers::Auto
+        }
+    }
+}
+
+/// Reads a number of bytes above 0, or nothing.
+fn memory_limit(vars: &mut Vars<'_>) -> Option<u64> {
+    let name = "MEMORY_LIMIT_BYTES";
+    let text = vars.optional(name)?;
+    let bytes = text.parse().ok().filter(|bytes| *bytes > 0);
+    if bytes.is_none() {
+        vars.fault(
+            name,
+            &format!("is {text:?}, want a number of bytes above 0"),
+        );
+    }
+    bytes
+}
+
+pub(super) fn read(vars: &mut Vars<'_>, mocked: bool, retries: &Retries) -> Worker {
     let temp_dir = std::env::temp_dir().join("genflow");
     Worker {
         sweep_interval: vars.duration("SWEEP_INTERVAL", "1m"),
@@ -50,13 +114,41 @@ pub(super) fn read(vars: &mut Vars<'_>, mocked: bool) -> Worker {
         video: provider::video(vars, mocked),
         image: provider::image(vars, mocked),
         named: provider::named(vars, mocked),
+        rates: provider::rates(vars),
         submit_ambiguous_resubmit: vars.one_of("SUBMIT_AMBIGUOUS", &["fail", "resubmit"])
             == "resubmit",
         poll_interval: vars.duration("FETCH_POLL_INTERVAL", "2s"),
         max_output_bytes: vars.number("MAX_OUTPUT_BYTES", 2 * 1024 * 1024 * 1024, 1..=u64::MAX),
-        store_attempts: vars.number("STORE_MAX_ATTEMPTS", 5, 1..=100) as u32,
+        looks: retries.fetch,
+        stores: retries.store,
+        store_grace: store_grace(vars),
+        egress: egress::read(
+            vars,
+            &Names {
+                allow_private: "DOWNLOAD_ALLOW_PRIVATE",
+                allow_http: "DOWNLOAD_ALLOW_HTTP",
+                ports: "DOWNLOAD_PORTS",
+            },
+        ),
+        workflow_slots: vars.number("WORKER_WORKFLOW_SLOTS", 100, 2..=100_000) as usize,
         activity_slots: vars.number("WORKER_ACTIVITY_SLOTS", 100, 1..=100_000) as usize,
         fetch_slots: vars.number("WORKER_FETCH_SLOTS", 2000, 1..=100_000) as usize,
+        workflow_pollers: pollers(vars, "WORKER_WORKFLOW_POLLERS", WORKFLOW_POLLERS),
+        activity_pollers: pollers(vars, "WORKER_ACTIVITY_POLLERS", 1),
+        fetch_pollers: pollers(vars, "WORKER_FETCH_POLLERS", 1),
+        memory_limit: memory_limit(vars),
+        build_id: vars.optional("WORKER_BUILD_ID"),
         cached_workflows: vars.number("WORKER_CACHED_WORKFLOWS", 1000, 0..=1_000_000) as usize,
     }
+}
+
+/// The workflow's own bounds allow for a minute.
+const LONGEST_GRACE: Duration = Duration::from_secs(60);
+
+fn store_grace(vars: &mut Vars<'_>) -> Duration {
+    let grace = vars.duration("STORE_GRACE", "60s");
+    if grace > LONGEST_GRACE {
+        vars.fault("STORE_GRACE", "is longer than 60s, want at most that");
+    }
+    grace
 }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::{Finding, causes, count, shown};
 use crate::config::Config;
+use crate::domain::ProviderName;
 use crate::setup::{self, Fit, dedup_window, span};
 use crate::temporal::admin::{Error, Registered, Server, Tasks};
-use crate::worker::fetch_queue;
+use crate::temporal::queues::{fetch_queue, submit_queue};
 
 const FAIRNESS: &str = "fairness";
 
@@ -112,12 +113,23 @@ fn judge_attribute((name, seen): (&'static str, Registered)) -> Finding {
 async fn workers(config: &Config, server: &Server) -> Vec<Finding> {
     let main = config.temporal.task_queue.clone();
     let fetch = fetch_queue(&main);
-    let mut findings = Vec::new();
-    for (queue, tasks, noun) in [
+    let limited = ProviderName::ALL
+        .into_iter()
+        .filter(|name| config.worker.rates.of(*name).is_some())
+        .map(|name| submit_queue(&main, name));
+    let submits: Vec<_> = limited.collect();
+    let mut queues = vec![
         (&main, Tasks::Workflow, "workflows"),
         (&main, Tasks::Activity, "activities"),
         (&fetch, Tasks::Activity, "activities"),
-    ] {
+    ];
+    queues.extend(
+        submits
+            .iter()
+            .map(|queue| (queue, Tasks::Activity, "activities")),
+    );
+    let mut findings = Vec::new();
+    for (queue, tasks, noun) in queues {
         let check = format!("task queue {queue}, {noun}");
         findings.push(match server.pollers(queue, tasks).await {
             Ok(0) => Finding::warn(check, "nobody polls it: nothing gets on")

@@ -13,9 +13,9 @@ use crate::kafka::consumer::{BoxError, Failure, Handler, Rejection};
 use crate::registry::Registry;
 use crate::telemetry::events::CommandHandled;
 use crate::temporal::client::Temporal;
+use crate::temporal::queues::{SubmitQueues, fetch_queue};
 use crate::temporal::retries::{Retried, Retry, Unretryable};
 use crate::temporal::slots::Cancelled;
-use crate::worker::fetch_queue;
 
 /// Carries out commands.
 pub struct Commands {
@@ -24,6 +24,7 @@ pub struct Commands {
     api_keys: ApiKeys,
     steps: Steps,
     fetch_queue: String,
+    submit_queues: SubmitQueues,
 }
 
 impl Commands {
@@ -35,6 +36,7 @@ impl Commands {
             api_keys: config.intake.api_keys.clone(),
             steps: config.intake.steps,
             fetch_queue: fetch_queue(&config.temporal.task_queue),
+            submit_queues: SubmitQueues::new(config),
         }
     }
 
@@ -77,6 +79,7 @@ impl Commands {
             traceparent,
             steps: self.steps,
             fetch_queue: &self.fetch_queue,
+            submit_queues: &self.submit_queues,
         };
         match self.temporal.retry(&retry).await? {
             Retried::Started => Ok("started"),

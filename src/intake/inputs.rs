@@ -51,6 +51,7 @@ impl Intake {
             timeout_ms: millis(timeout),
             steps: self.settings.steps,
             fetch_queue: self.fetch_queue.clone(),
+            submit_queue: self.submit_queues.of(&request.spec),
             traceparent: Some(traceparent.map_or_else(trace, str::to_owned)),
             journal: Journal::default(),
         };
@@ -77,6 +78,7 @@ impl Intake {
             segment: self.settings.batch_segment,
             steps: self.settings.steps,
             fetch_queue: self.fetch_queue.clone(),
+            submit_queues: self.submit_queues.clone(),
             traceparent: Some(traceparent.map_or_else(trace, str::to_owned)),
             tally: Tally {
                 total: u32::try_from(spec.items.len()).unwrap_or(u32::MAX),

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Error, Submission};
 use crate::domain::{ErrorCode, EventError};
-use crate::http::retry_after;
+use crate::http::{LONGEST_PAUSE, retry_after};
 
 /// No answer of a provider is longer: images may stand in it.
 const LONGEST: usize = 256 * 1024 * 1024;
@@ -24,6 +24,16 @@ pub(super) struct Answer {
     /// What `Retry-After` asks for.
     pub(super) after: Option<Duration>,
     pub(super) body: Vec<u8>,
+}
+
+/// What a look at a job brought.
+#[derive(Debug)]
+pub(super) struct Looked<T> {
+    pub(super) read: T,
+    /// How long the provider asks us to wait before the next one.
+    pub(super) after: Option<Duration>,
+    /// The price that it tells, in US dollars.
+    pub(super) cost_usd: Option<f64>,
 }
 
 /// What the body of an answer other than 2xx says.
@@ -77,20 +87,29 @@ pub(super) async fn whole(response: Response) -> Result<Answer, Broken> {
 
 /// Sends a request that may be sent again, and reads what its answer holds.
 pub(super) async fn ask<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Error> {
-    Ok(ask_priced(request).await?.0)
+    Ok(look(request).await?.read)
 }
 
-/// The same, and the price that the answer tells.
-pub(super) async fn ask_priced<T: DeserializeOwned>(
-    request: RequestBuilder,
-) -> Result<(T, Option<f64>), Error> {
+/// The same, and what stands beside it.
+pub(super) async fn look<T: DeserializeOwned>(request: RequestBuilder) -> Result<Looked<T>, Error> {
     let answer = whole(request.send().await.map_err(Error::Unreachable)?).await?;
     if !answer.status.is_success() {
         return Err(Error::Status(answer.status.as_u16(), answer.after));
     }
     let read = serde_json::from_slice(&answer.body)
         .map_err(|error| Error::Unreadable(error.to_string()))?;
-    Ok((read, price(&answer.headers)))
+    Ok(Looked {
+        read,
+        after: answer.after.or_else(|| poll_after(&answer.headers)),
+        cost_usd: price(&answer.headers),
+    })
+}
+
+/// Returns the pause between polls that OpenAI's API gives in milliseconds, as its own client keeps it.
+fn poll_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("openai-poll-after-ms")?.to_str().ok()?;
+    let pause = Duration::from_millis(text.trim().parse().ok()?);
+    Some(pause.min(LONGEST_PAUSE))
 }
 
 /// Returns what an answer says that its job costs, in US dollars.
@@ -243,6 +262,22 @@ mod tests {
         assert_eq!(judged(403, quota), ("refused", quota));
         assert_eq!(judged(429, quota), ("refused", quota));
         assert_eq!(judged(429, policy), ("again", quota));
+    }
+
+    #[test]
+    fn the_pause_that_openai_asks_for_is_in_milliseconds() {
+        let after = |text: &str| {
+            let text = text.parse().unwrap();
+            poll_after(&HeaderMap::from_iter([(
+                "openai-poll-after-ms".parse().unwrap(),
+                text,
+            )]))
+        };
+
+        assert_eq!(after("1500"), Some(Duration::from_millis(1500)));
+        assert_eq!(after("99999999"), Some(LONGEST_PAUSE));
+        assert_eq!(after("soon"), None);
+        assert_eq!(poll_after(&HeaderMap::new()), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, Said, ask, beginning, is_policy, judge, price, whole};
+use super::answer::{Answer, Looked, Said, ask, beginning, is_policy, judge, look, price, whole};
 use super::input::{merge, model, ratio, sides, styled};
 use super::{Error, NotCurrent, Poll, Provider, Submission};
 use crate::domain::{ErrorCode, EventError, ProviderName, Spec, WorkflowId};
@@ -69,7 +69,12 @@ pub(super) async fn submit(
 }
 
 pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> {
-    let status: Status = ask(provider.get(own(provider, &job.status_url)?)).await?;
+    let asked = look(provider.get(own(provider, &job.status_url)?)).await?;
+    let Looked::<Status> {
+        read: status,
+        after,
+        ..
+    } = asked;
     match status.status.as_str() {
         "COMPLETED" => match status.error {
             Some(error) if !error.is_null() => {
@@ -81,6 +86,7 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
             stage: stage.to_lowercase(),
             percent: None,
             known: matches!(stage, "IN_QUEUE" | "IN_PROGRESS"),
+            after,
         }),
     }
 }

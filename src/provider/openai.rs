@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, Said, ask_priced, beginning, is_policy, judge, price};
+use super::answer::{Answer, Looked, Said, beginning, is_policy, judge, look, price};
 use super::input::{merge, model, styled};
 use super::{Error, Made, NotCurrent, Poll, Provider, Submission};
 use crate::domain::{ErrorCode, EventError, ImageSpec, ProviderName, Spec, VideoSpec, WorkflowId};
@@ -100,7 +100,11 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
     let url = provider
         .own(&job.status_url)
         .unwrap_or_else(|| at(provider, &format!("videos/{}", job.id)));
-    let (video, cost_usd): (Video, _) = ask_priced(provider.get(&url)).await?;
+    let Looked::<Video> {
+        read: video,
+        after,
+        cost_usd,
+    } = look(provider.get(&url)).await?;
     match video.status.as_str() {
         "completed" => {
             let content = Url::parse(&format!("{url}/content"))
@@ -118,6 +122,7 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
                 .filter(|percent| (0.0..=100.0).contains(percent))
                 .map(|percent| percent as i32),
             known: matches!(stage, "queued" | "in_progress"),
+            after,
         }),
     }
 }

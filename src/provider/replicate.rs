@@ -3,12 +3,14 @@
 //! Replicate knows no idempotency key; our id goes along in the input as `genflow_id`, by which the list of
 //! predictions finds it again (<https://replicate.com/docs/reference/http>).
 
+use std::time::Duration;
+
 use chrono::DateTime;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, Said, ask, ask_priced, beginning, is_policy, judge};
+use super::answer::{Answer, Looked, Said, ask, beginning, is_policy, judge, look};
 use super::input::{merge, model};
 use super::{Error, NotCurrent, Poll, Provider, Submission};
 use crate::domain::{ErrorCode, EventError, ProviderName, Spec, WorkflowId};
@@ -99,9 +101,13 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
     let url = provider
         .own(&job.status_url)
         .unwrap_or_else(|| provider.at(&format!("v1/predictions/{}", job.id)));
-    let (prediction, cost_usd): (Prediction, _) = ask_priced(provider.get(url)).await?;
+    let Looked::<Prediction> {
+        read: prediction,
+        after,
+        cost_usd,
+    } = look(provider.get(url)).await?;
     match prediction.status.as_str() {
-        "starting" | "processing" | "queued" => Ok(running(&prediction, true)),
+        "starting" | "processing" | "queued" => Ok(running(&prediction, true, after)),
         "succeeded" if prediction.data_removed => Ok(Poll::Failed(EventError::new(
             ErrorCode::ResultUnavailable,
             "the provider has deleted the outputs",
@@ -129,7 +135,7 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
             true,
         ))),
         // A state of a later version of the API: go on looking rather than lose what was paid for.
-        _ => Ok(running(&prediction, false)),
+        _ => Ok(running(&prediction, false, after)),
     }
 }
 
@@ -224,11 +230,12 @@ fn job(provider: &Provider, prediction: &Prediction) -> Job {
     }
 }
 
-fn running(prediction: &Prediction, known: bool) -> Poll {
+fn running(prediction: &Prediction, known: bool, after: Option<Duration>) -> Poll {
     Poll::Running {
         stage: prediction.status.clone(),
         percent: percent(prediction.logs.as_deref().unwrap_or_default()),
         known,
+        after,
     }
 }
 

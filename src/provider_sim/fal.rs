@@ -22,8 +22,8 @@ use super::{
     job::{Job, Phase},
     line::Line,
     order::{Media, Order},
-    play::{self, Arrival, Words, base, client_id, misread, with_pause, with_price},
-    script::Refusal,
+    play::{self, Arrival, Words, base, client_id, hinted, misread, with_pause, with_price},
+    script::{Reason, Refusal},
 };
 
 /// Returns the routes under `/fal`; each wants a key.
@@ -97,7 +97,17 @@ async fn submit(
         shown["queue_position"] = json!(0);
         Json(shown).into_response()
     };
-    play::submit(shared, line, arrival, Words { refuse, show }).await
+    play::submit(
+        shared,
+        line,
+        arrival,
+        Words {
+            refuse,
+            explain,
+            show,
+        },
+    )
+    .await
 }
 
 /// Returns an input in the words of an order.
@@ -137,7 +147,7 @@ fn status(shared: &Shared, line: &Line, app: &str, id: &str, base: &str) -> Resp
     let word = other.filter(|_| code != StatusCode::OK).unwrap_or(word);
     let mut shown = addresses(job, app, base);
     shown["status"] = json!(word);
-    (code, Json(shown)).into_response()
+    hinted(job, now, (code, Json(shown)).into_response())
 }
 
 fn result(shared: &Shared, id: &str, base: &str) -> Response {
@@ -204,6 +214,10 @@ fn addresses(job: &Job, app: &str, base: &str) -> Value {
         "response_url": below,
         "cancel_url": format!("{below}/cancel"),
     })
+}
+
+fn explain(reason: &Reason) -> Response {
+    problem(reason.status.0, &reason.text)
 }
 
 fn refuse(Refusal(status): Refusal) -> Response {

@@ -39,7 +39,7 @@ pub(super) struct Progress {
     /// The job's age when it was canceled.
     canceled: Option<Duration>,
     pub(super) cancel_requests: usize,
-    reads: usize,
+    pub(super) reads: usize,
     /// When the first reads came.
     pub(super) read_at: Vec<Instant>,
     /// How often the addresses of its files were given, or its file was asked for where there is no other address.
@@ -147,7 +147,10 @@ impl Job {
     /// Returns the addresses of its files, as they are given now.
     pub(super) fn files(&self, base: &str) -> Vec<String> {
         let given = self.progress.issues;
-        let address = |name: String| format!("{base}/files/{}/{name}?given={given}", self.id);
+        let address = |name: String| match &self.order.script.output_at {
+            Some(elsewhere) => elsewhere.clone(),
+            None => format!("{base}/files/{}/{name}?given={given}", self.id),
+        };
         media::names(&self.order.media)
             .into_iter()
             .map(address)

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    time::Instant,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::{Value, json};
@@ -129,6 +129,8 @@ impl Ledger {
                             "id": job.id,
                             "status": status(job.phase(now)),
                             "cancel_requests": job.progress.cancel_requests,
+                            "reads": job.progress.reads,
+                            "accepted_at": millis(job.created.0),
                             "issues": job.progress.issues,
                             "read_pauses_ms": pauses_ms(&job.progress.read_at),
                             "kind": job.order.media.kind(),
@@ -180,6 +182,12 @@ impl Ledger {
     }
 }
 
+/// Returns a moment in milliseconds since the epoch.
+fn millis(at: SystemTime) -> u64 {
+    let gone = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(gone.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Returns the word for `phase`.
 pub(super) fn status(phase: Phase) -> &'static str {
     match phase {
@@ -193,7 +201,7 @@ pub(super) fn status(phase: Phase) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
 
     use super::{
         super::{job::Progress, order::Order},

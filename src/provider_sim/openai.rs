@@ -23,8 +23,8 @@ use super::{
     line::Line,
     media,
     order::{Media, Order},
-    play::{self, Arrival, Words, base, client_id, misread, with_pause, with_price},
-    script::{OutputFault, Refusal, Seconds},
+    play::{self, Arrival, Words, base, client_id, hinted, misread, with_pause, with_price},
+    script::{OutputFault, Reason, Refusal, Seconds},
     serve,
 };
 
@@ -118,7 +118,17 @@ async fn images(
         let id = [("x-request-id", format!("req_{}", job.id))];
         with_price(job.price(), (id, answer).into_response())
     };
-    play::submit(&shared, &line, arrival, Words { refuse, show }).await
+    play::submit(
+        &shared,
+        &line,
+        arrival,
+        Words {
+            refuse,
+            explain,
+            show,
+        },
+    )
+    .await
 }
 
 /// Returns the pictures as base64, or what the script has in their place.
@@ -162,7 +172,17 @@ async fn videos(
         Err(refused) => return *refused,
     };
     let show = |job: &Job| Json(shown(job, job.created.1)).into_response();
-    play::submit(&shared, &line, arrival, Words { refuse, show }).await
+    play::submit(
+        &shared,
+        &line,
+        arrival,
+        Words {
+            refuse,
+            explain,
+            show,
+        },
+    )
+    .await
 }
 
 /// Notes a submit and reads it; tells too whether addresses are wanted instead of bytes.
@@ -239,7 +259,8 @@ async fn read(
     match job.read() {
         Some(fault) => misread(&line, fault, refuse),
         None => {
-            let answer = Json(shown(job, Instant::now())).into_response();
+            let now = Instant::now();
+            let answer = hinted(job, now, Json(shown(job, now)).into_response());
             with_price(job.price(), answer)
         }
     }
@@ -294,6 +315,10 @@ fn shown(job: &Job, now: Instant) -> Value {
         "size": size,
         "error": error.map(|text| json!({"code": "video_generation_failed", "message": text})),
     })
+}
+
+fn explain(reason: &Reason) -> Response {
+    problem(reason.status.0, &reason.code, &reason.text)
 }
 
 fn refuse(Refusal(status): Refusal) -> Response {

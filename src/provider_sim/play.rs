@@ -17,7 +17,7 @@ use super::{
     job::{Job, Progress},
     line::Line,
     order::Order,
-    script::{NamedFault, NamedPollFault, PollFault, Refusal, SubmitFault},
+    script::{NamedFault, NamedPollFault, PollFault, Reason, Refusal, SubmitFault},
     truncated,
 };
 
@@ -38,6 +38,8 @@ pub(super) struct Arrival {
 /// How one protocol says it.
 pub(super) struct Words<S> {
     pub(super) refuse: fn(Refusal) -> Response,
+    /// Refuses a submit for a reason.
+    pub(super) explain: fn(&Reason) -> Response,
     /// Answers an accepted submit.
     pub(super) show: S,
 }
@@ -51,7 +53,7 @@ pub(super) async fn submit(
 ) -> Response {
     arrival.order.script = arrival.order.script.of_run(&arrival.key);
     let script = &arrival.order.script;
-    let fault = script.submit.get(arrival.earlier).copied();
+    let fault = script.submit.get(arrival.earlier).cloned();
     tokio::time::sleep(Duration::from_millis(script.delay_submit_ms.into())).await;
     let accept = || {
         let job = shared.job(arrival);
@@ -62,6 +64,7 @@ pub(super) async fn submit(
     match fault {
         None => accept(),
         Some(SubmitFault::Refuse(refusal)) => (words.refuse)(refusal),
+        Some(SubmitFault::Reason(reason)) => (words.explain)(&reason),
         Some(SubmitFault::Named(NamedFault::Cut)) => line.cut(),
         Some(SubmitFault::Named(NamedFault::AcceptCut)) => {
             accept();
@@ -122,6 +125,18 @@ pub(super) fn with_pause(status: StatusCode, mut answer: Response) -> Response {
     ) {
         let pause = header::HeaderValue::from_static("1");
         answer.headers_mut().insert(header::RETRY_AFTER, pause);
+    }
+    answer
+}
+
+/// Adds the pause that the job's script asks for while it runs.
+pub(super) fn hinted(job: &Job, now: Instant, mut answer: Response) -> Response {
+    if let Some(seconds) = job.order.script.hint
+        && !job.phase(now).ended()
+    {
+        answer
+            .headers_mut()
+            .insert(header::RETRY_AFTER, seconds.into());
     }
     answer
 }

@@ -29,8 +29,8 @@ use super::{
     ledger::status,
     line::Line,
     order::{Media, Order},
-    play::{self, Arrival, Words, base, client_id, misread, with_pause, with_price},
-    script::Refusal,
+    play::{self, Arrival, Words, base, client_id, hinted, misread, with_pause, with_price},
+    script::{Reason, Refusal},
 };
 
 const PAGE: usize = 100;
@@ -136,7 +136,17 @@ async fn submit(
         let shown = shown(job, Phase::Starting, job.created.1, &base);
         (StatusCode::CREATED, Json(shown)).into_response()
     };
-    play::submit(shared, line, arrival, Words { refuse, show }).await
+    play::submit(
+        shared,
+        line,
+        arrival,
+        Words {
+            refuse,
+            explain,
+            show,
+        },
+    )
+    .await
 }
 
 async fn read(
@@ -152,9 +162,11 @@ async fn read(
     match job.read() {
         Some(fault) => misread(&line, fault, refuse),
         None => {
-            job.issue(Instant::now());
-            let shown = prediction(job, Instant::now(), &base(&shared, &headers));
-            with_price(job.price(), Json(shown).into_response())
+            let now = Instant::now();
+            job.issue(now);
+            let shown = prediction(job, now, &base(&shared, &headers));
+            let answer = hinted(job, now, Json(shown).into_response());
+            with_price(job.price(), answer)
         }
     }
 }
@@ -283,6 +295,10 @@ fn logs(job: &Job, phase: Phase, now: Instant) -> String {
 
 fn timestamp(at: SystemTime) -> String {
     DateTime::<Utc>::from(at).to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+fn explain(reason: &Reason) -> Response {
+    problem(reason.status.0, "Refused", &reason.text)
 }
 
 fn refuse(Refusal(status): Refusal) -> Response {

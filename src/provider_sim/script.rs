@@ -32,6 +32,12 @@ pub(super) struct Script {
     pub(super) cancel: Vec<Refusal>,
     /// What is wrong with the files.
     pub(super) output: Option<OutputFault>,
+    /// How long each download of a file takes.
+    pub(super) download: Option<Seconds>,
+    /// The pause in seconds that a read of the running job asks for, by `Retry-After`.
+    pub(super) hint: Option<u32>,
+    /// The address that is given for each of its files, instead of the simulator's own.
+    pub(super) output_at: Option<String>,
     /// The price that its answers tell, as a gateway before the real API would, word for word.
     pub(super) price: Option<String>,
 }
@@ -50,13 +56,26 @@ impl Script {
 }
 
 /// What happens to one submit.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum SubmitFault {
     /// Not accepted, answered with this status.
     Refuse(Refusal),
     /// A fault that has a name.
     Named(NamedFault),
+    /// Not accepted, for a reason.
+    Reason(Reason),
+}
+
+/// A status that turns a request down, and why, in a protocol's own shape.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reason {
+    pub(super) status: Refusal,
+    /// The error's code, with a protocol that has codes.
+    #[serde(default)]
+    pub(super) code: String,
+    pub(super) text: String,
 }
 
 /// The faults of a submit that are more than a status.

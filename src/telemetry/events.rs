@@ -6,6 +6,8 @@
 
 mod consumer;
 mod redriven;
+mod stored;
+mod worker;
 
 use std::error::Error;
 use std::time::Duration;
@@ -15,6 +17,8 @@ use tracing::{debug, info, warn};
 
 pub use self::consumer::*;
 pub use self::redriven::DeadLetterRedriven;
+pub use self::stored::{OutputStored, StoreFailed, TempSwept};
+pub use self::worker::*;
 use super::metrics as catalogue;
 use crate::domain::{Action, EventType, Kind, ProviderName, RecordPosition, RequestId};
 
@@ -89,6 +93,15 @@ pub struct ProviderStateUnknown<'a> {
     pub state: &'a str,
 }
 
+/// A run's job was sent to its provider for the first time.
+#[derive(Debug)]
+pub struct RunBegan {
+    /// What is made; a label.
+    pub kind: Kind,
+    /// Since the run started: the time it waited for a worker, and for its turn at the provider.
+    pub waited: Duration,
+}
+
 /// A run has its outcome, and the world was told.
 #[derive(Debug)]
 pub struct RunEnded<'a> {
@@ -100,6 +113,8 @@ pub struct RunEnded<'a> {
     pub outcome: EventType,
     /// Since the run started.
     pub elapsed: Duration,
+    /// Since its job was first sent to the provider, if it was taken.
+    pub worked: Option<Duration>,
 }
 
 /// A run that was closed from outside gets its outcome.
@@ -111,22 +126,6 @@ pub struct RunSwept<'a> {
     pub timed_out: bool,
 }
 
-/// An output was stored.
-#[derive(Debug)]
-pub struct OutputStored {
-    /// Its length.
-    pub bytes: u64,
-}
-
-/// The store or the temp folder did not do what was asked.
-#[derive(Debug)]
-pub struct StoreFailed<'a> {
-    /// `disk`, `bucket` or `temp`; a label.
-    pub place: &'static str,
-    /// Why; of what kind it is becomes a label.
-    pub error: &'a std::io::Error,
-}
-
 /// A provider said what a generation costs.
 #[derive(Debug)]
 pub struct ProviderCost {
@@ -134,13 +133,6 @@ pub struct ProviderCost {
     pub provider: ProviderName,
     /// US dollars.
     pub usd: f64,
-}
-
-/// Temp folders that a crash left were removed.
-#[derive(Debug)]
-pub struct TempSwept {
-    /// How many.
-    pub folders: usize,
 }
 
 /// A notification ended, well or not.
@@ -165,6 +157,15 @@ pub struct NotificationRetried<'a> {
     pub error: &'a (dyn Error + 'static),
     /// Tries so far, from 1.
     pub tries: u32,
+}
+
+/// An address that somebody else gave was not called.
+#[derive(Debug)]
+pub struct CallRefused {
+    /// Who would have called it: `webhook`, `slack` or `download`; a label.
+    pub caller: &'static str,
+    /// What about it is not allowed; a label.
+    pub reason: &'static str,
 }
 
 /// A role began.
@@ -285,6 +286,16 @@ impl ProviderStateUnknown<'_> {
     }
 }
 
+impl RunBegan {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        let Self { kind, waited } = self;
+        let kind = kind.as_str();
+        debug!(kind, ?waited, "run began");
+        histogram!(catalogue::RUN_WAIT_SECONDS, "kind" => kind).record(waited);
+    }
+}
+
 impl RunEnded<'_> {
     /// Logs and counts it.
     pub fn emit(self) {
@@ -293,11 +304,16 @@ impl RunEnded<'_> {
             kind,
             outcome,
             elapsed,
+            worked,
         } = self;
         let kind = kind.as_str();
         let outcome = outcome.as_str();
         debug!(%request_id, kind, outcome, ?elapsed, "run ended");
         histogram!(catalogue::RUN_SECONDS, "kind" => kind, "outcome" => outcome).record(elapsed);
+        if let Some(worked) = worked {
+            histogram!(catalogue::RUN_WORK_SECONDS, "kind" => kind, "outcome" => outcome)
+                .record(worked);
+        }
     }
 }
 
@@ -317,26 +333,6 @@ impl RunSwept<'_> {
     }
 }
 
-impl OutputStored {
-    /// Logs and counts it.
-    pub fn emit(self) {
-        let Self { bytes } = self;
-        debug!(bytes, "output stored");
-        counter!(catalogue::STORED_BYTES).increment(bytes);
-    }
-}
-
-impl StoreFailed<'_> {
-    /// Logs and counts it.
-    pub fn emit(self) {
-        let Self { place, error } = self;
-        let cause = crate::storage::fault::cause(error);
-        let error = error as &dyn Error;
-        warn!(place, cause, error, "store failed");
-        counter!(catalogue::STORE_FAILURES, "place" => place, "cause" => cause).increment(1);
-    }
-}
-
 impl ProviderCost {
     /// Logs and counts it.
     pub fn emit(self) {
@@ -345,15 +341,6 @@ impl ProviderCost {
         debug!(provider, usd, "generation priced");
         // Counters of this library hold whole numbers only; the sum of a histogram holds cents.
         histogram!(catalogue::PROVIDER_COST, "provider" => provider).record(usd);
-    }
-}
-
-impl TempSwept {
-    /// Logs and counts it.
-    pub fn emit(self) {
-        let Self { folders } = self;
-        info!(folders, "temp folders swept");
-        counter!(catalogue::TEMP_FOLDERS_SWEPT).increment(folders as u64);
     }
 }
 
@@ -388,6 +375,15 @@ impl NotificationRetried<'_> {
             warn!(channel, tries, error, "notification held");
         }
         counter!(catalogue::NOTIFICATION_RETRIES, "channel" => channel).increment(1);
+    }
+}
+
+impl CallRefused {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        let Self { caller, reason } = self;
+        debug!(caller, reason, "call refused");
+        counter!(catalogue::CALLS_REFUSED, "caller" => caller, "reason" => reason).increment(1);
     }
 }
 

@@ -49,6 +49,10 @@ const RUN: &[f64] = &[
     1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0,
     21_600.0, 86_400.0,
 ];
+/// Bounds for the wait of a run: milliseconds when all is well, hours behind a backlog.
+const WAIT: &[f64] = &[
+    0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21_600.0,
+];
 /// Bounds for notifications: the first try takes milliseconds, the last is days later.
 const NOTIFICATION: &[f64] = &[
     0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 21_600.0, 86_400.0,
@@ -93,18 +97,30 @@ pub const PROVIDER_UNKNOWN_STATES: &str = "genflow_provider_unknown_states_total
 pub const PROVIDER_COST: &str = "genflow_provider_cost_usd";
 /// Time from the start of a run to its outcome.
 pub const RUN_SECONDS: &str = "genflow_run_seconds";
+/// Time from the start of a run to the first send of its job: waiting for a worker, and for its turn at the provider.
+pub const RUN_WAIT_SECONDS: &str = "genflow_run_wait_seconds";
+/// Time from the first send of a job that was taken to the outcome of its run.
+pub const RUN_WORK_SECONDS: &str = "genflow_run_work_seconds";
 /// Runs that were closed from outside, and were given their outcome.
 pub const RUNS_SWEPT: &str = "genflow_runs_swept_total";
 /// Bytes of outputs stored.
 pub const STORED_BYTES: &str = "genflow_stored_bytes_total";
 /// Tries at the store or the temp folder that failed, by where and why.
 pub const STORE_FAILURES: &str = "genflow_store_failures_total";
+/// Activities that a worker runs, by task queue: main, fetch or submit.
+pub const SLOTS_USED: &str = "genflow_worker_slots_used";
+/// Resident memory of a worker's process.
+pub const PROCESS_MEMORY: &str = "genflow_worker_process_memory_bytes";
+/// Memory in use by a worker's container, or by its machine; what MEMORY_LIMIT_BYTES is held against.
+pub const MEASURED_MEMORY: &str = "genflow_worker_measured_memory_bytes";
 /// Temp folders that a crash left and a start removed.
 pub const TEMP_FOLDERS_SWEPT: &str = "genflow_temp_folders_swept_total";
 /// Time from an event to the end of a notification of it, by channel and what came of it.
 pub const NOTIFICATION_SECONDS: &str = "genflow_notification_seconds";
 /// Tries at a notification that ended in a pause before the next one.
 pub const NOTIFICATION_RETRIES: &str = "genflow_notification_retries_total";
+/// Addresses given by users or providers that were not called, by who would have and what is not allowed.
+pub const CALLS_REFUSED: &str = "genflow_calls_refused_total";
 /// 1 while a role is ready, else 0.
 pub const READY: &str = "genflow_ready";
 
@@ -213,6 +229,18 @@ pub const CATALOGUE: &[Metric] = &[
         labels: &["kind", "outcome"],
     },
     Metric {
+        name: RUN_WAIT_SECONDS,
+        kind: Histogram(WAIT),
+        help: "Time from the start of a run to the first send of its job: waiting for a worker, and for its turn at the provider.",
+        labels: &["kind"],
+    },
+    Metric {
+        name: RUN_WORK_SECONDS,
+        kind: Histogram(RUN),
+        help: "Time from the first send of a job that was taken to the outcome of its run.",
+        labels: &["kind", "outcome"],
+    },
+    Metric {
         name: RUNS_SWEPT,
         kind: Counter,
         help: "Runs that were closed from outside, and were given their outcome.",
@@ -231,6 +259,24 @@ pub const CATALOGUE: &[Metric] = &[
         labels: &["place", "cause"],
     },
     Metric {
+        name: SLOTS_USED,
+        kind: Gauge,
+        help: "Activities that a worker runs, by task queue: main, fetch or submit.",
+        labels: &["queue"],
+    },
+    Metric {
+        name: PROCESS_MEMORY,
+        kind: Gauge,
+        help: "Resident memory of a worker's process.",
+        labels: &[],
+    },
+    Metric {
+        name: MEASURED_MEMORY,
+        kind: Gauge,
+        help: "Memory in use by a worker's container, or by its machine; what MEMORY_LIMIT_BYTES is held against.",
+        labels: &[],
+    },
+    Metric {
         name: TEMP_FOLDERS_SWEPT,
         kind: Counter,
         help: "Temp folders that a crash left and a start removed.",
@@ -247,6 +293,12 @@ pub const CATALOGUE: &[Metric] = &[
         kind: Counter,
         help: "Tries at a notification that ended in a pause before the next one.",
         labels: &["channel"],
+    },
+    Metric {
+        name: CALLS_REFUSED,
+        kind: Counter,
+        help: "Addresses given by users or providers that were not called, by who would have and what is not allowed.",
+        labels: &["caller", "reason"],
     },
     Metric {
         name: READY,

@@ -5,16 +5,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::anyhow;
+use temporalio_common::data_converters::TemporalSerializable;
 use temporalio_common::error::ApplicationFailure;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use super::steps::{
-    BatchRemains, Closed, Fetch, Fetched, Finish, Handed, Remains, Submit, Submitted,
+    BatchRemains, Closed, Failures, Fetch, Fetched, Finish, Handed, Remains, Submit, Submitted,
 };
 use super::{remains, submit};
-use crate::work::{Aborted, Work};
+use crate::work::{Aborted, Tally, Work};
 
+/// Pause before another worker goes on with what one that stops has handed back.
+const BEFORE_THE_NEXT: Duration = Duration::from_millis(500);
 /// The names under which the activities stand in a history.
 pub(super) const SUBMIT: &str = "submit.v1";
 pub(super) const FETCH: &str = "fetch.v1";
@@ -47,8 +51,11 @@ impl Activities {
         ctx: ActivityContext,
         input: Fetch,
     ) -> Result<Fetched, ActivityError> {
-        let cancelled = ctx.cancelled();
-        alive(&ctx, self.work.fetch(input, cancelled)).await
+        // The first attempt has none, and earlier versions told nothing.
+        let earlier: Option<Failures> = ctx.heartbeat_details().deserialize().ok().flatten();
+        let tally = Tally::from(earlier.unwrap_or_default());
+        let fetching = self.work.fetch(input, &tally, ctx.cancelled());
+        telling(&ctx, || tally.failures(), fetching).await
     }
 
     /// Publishes events of a batch and does nothing else.
@@ -91,21 +98,36 @@ impl Activities {
         input: Closed,
     ) -> Result<BatchRemains, ActivityError> {
         let client = ctx.client();
-        let reading = async { Ok(remains::batch::read(&client, &input).await?) };
+        let reading = Box::pin(async { Ok(remains::batch::read(&client, &input).await?) });
         alive(&ctx, reading).await
     }
 }
 
 /// Does the work and lets the server know all the while that this worker lives.
-pub(super) async fn alive<T>(
+pub(super) fn alive<T>(
     ctx: &ActivityContext,
+    work: impl Future<Output = Result<T, Aborted>>,
+) -> impl Future<Output = Result<T, ActivityError>> {
+    telling(ctx, || (), work)
+}
+
+/// The same, and what the next attempt shall find, should there be one.
+async fn telling<T, D: TemporalSerializable + Send + 'static>(
+    ctx: &ActivityContext,
+    details: impl Fn() -> D,
     work: impl Future<Output = Result<T, Aborted>>,
 ) -> Result<T, ActivityError> {
     let mut work = std::pin::pin!(work);
     loop {
-        ctx.record_heartbeat(()).await?;
+        ctx.record_heartbeat(details()).await?;
         tokio::select! {
-            done = &mut work => return done.map_err(failure),
+            done = &mut work => {
+                if done.is_err() {
+                    // Goes to the server with the failure itself.
+                    ctx.record_heartbeat(details()).await?;
+                }
+                return done.map_err(failure);
+            }
             () = tokio::time::sleep(every(ctx)) => {}
         }
     }
@@ -122,6 +144,13 @@ pub(super) fn every(ctx: &ActivityContext) -> Duration {
 pub(super) fn failure(aborted: Aborted) -> ActivityError {
     match aborted {
         Aborted::Cancelled => ActivityError::cancelled(),
+        // With a pause of its own: Temporal's would grow with each stop.
+        Aborted::HandedBack => ActivityError::application(
+            ApplicationFailure::builder(anyhow!("the worker stops"))
+                .type_name("genflow.HandedBack".to_owned())
+                .next_retry_delay(BEFORE_THE_NEXT)
+                .build(),
+        ),
         Aborted::Again(error) => ActivityError::application(
             ApplicationFailure::builder(error)
                 .type_name("genflow.Again".to_owned())

@@ -224,6 +224,7 @@ impl Items {
             },
             steps: batch.steps,
             fetch_queue: batch.fetch_queue.clone(),
+            submit_queue: batch.submit_queues.of(&item.spec),
             traceparent: batch.traceparent.clone(),
             journal: crate::domain::Journal::default(),
         };

@@ -13,6 +13,7 @@ use temporalio_common::protos::temporal::api::history::v1::{
 use temporalio_common::protos::temporal::api::workflowservice::v1::GetWorkflowExecutionHistoryRequest;
 
 use super::client::{Error, STARTS, Temporal, answered};
+use super::queues::SubmitQueues;
 use super::slots::{Standing, comes_and_goes};
 use super::steps::Start;
 use super::workflows::claimed;
@@ -42,6 +43,8 @@ pub struct Retry<'a> {
     pub steps: Steps,
     /// Task queue of `fetch`, as it is set now.
     pub fetch_queue: &'a str,
+    /// Task queues of `submit`, as they are set now.
+    pub submit_queues: &'a SubmitQueues,
 }
 
 /// What a retry came to.
@@ -152,6 +155,7 @@ impl Temporal {
         start.journal = Journal::default();
         start.steps = retry.steps;
         retry.fetch_queue.clone_into(&mut start.fetch_queue);
+        start.submit_queue = retry.submit_queues.of(&start.spec);
         if let Some(traceparent) = retry.traceparent {
             start.traceparent = Some(traceparent.to_owned());
         }

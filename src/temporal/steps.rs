@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::queues::SubmitQueues;
 use crate::config::Steps;
 use crate::domain::{
     BatchSummary, ErrorCode, Event, EventError, EventType, Generated, Identity, Journal, Kind,
@@ -39,6 +40,9 @@ pub struct Start {
     pub steps: Steps,
     /// Task queue of `fetch`.
     pub fetch_queue: String,
+    /// Task queue of `submit`, if it is not the main one.
+    #[serde(default)]
+    pub submit_queue: Option<String>,
     /// W3C trace context of the request's record.
     #[serde(default)]
     pub traceparent: Option<String>,
@@ -93,6 +97,9 @@ pub struct BatchStart {
     pub steps: Steps,
     /// Task queue of `fetch`.
     pub fetch_queue: String,
+    /// Task queues of the items' `submit`.
+    #[serde(default)]
+    pub submit_queues: SubmitQueues,
     /// W3C trace context of the request's record.
     #[serde(default)]
     pub traceparent: Option<String>,
@@ -157,6 +164,9 @@ pub enum Submitted {
         job: Job,
         /// How often it was sent.
         attempts: u32,
+        /// When it was first sent, in milliseconds since the epoch.
+        #[serde(default)]
+        sent_at: Option<i64>,
     },
     /// The provider gave the outputs with its answer, and they are in the store.
     Stored {
@@ -165,6 +175,9 @@ pub enum Submitted {
         /// How often it was sent.
         #[serde(default)]
         attempts: u32,
+        /// When it was first sent, in milliseconds since the epoch.
+        #[serde(default)]
+        sent_at: Option<i64>,
     },
     /// The result was in the store already.
     Adopted(Generated),
@@ -183,6 +196,9 @@ pub struct Attempt {
     pub state: Sent,
     /// How often any attempt has sent.
     pub sends: u32,
+    /// When the first of them did, in milliseconds since the epoch.
+    #[serde(default)]
+    pub first_at: Option<i64>,
 }
 
 /// What is known of a submit.
@@ -229,6 +245,29 @@ pub struct Fetch {
     pub progress_every_ms: u64,
 }
 
+/// What has failed in all attempts of `fetch`: kept at the server as the details of its heartbeat. That an attempt ended
+/// is no failure: its worker may have stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failures {
+    /// Looks at the job in a row, less those whose answer named a pause.
+    #[serde(default)]
+    pub looks: u32,
+    /// Looks in a row that the provider refused.
+    #[serde(default)]
+    pub refusals: u32,
+    /// Tries to store the outputs.
+    #[serde(default)]
+    pub stores: u32,
+}
+
+impl Failures {
+    /// Notes a look that succeeded.
+    pub(crate) fn looked(&mut self) {
+        self.looks = 0;
+        self.refusals = 0;
+    }
+}
+
 /// A milestone that became a PROGRESS event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Told {
@@ -268,6 +307,9 @@ pub struct Finish {
     pub spec: Option<Spec>,
     /// When the workflow started, in milliseconds since the epoch.
     pub started_at: i64,
+    /// When the job was first sent to the provider, if it was taken.
+    #[serde(default)]
+    pub sent_at: Option<i64>,
 }
 
 /// The input of `end.v1`: a run that was closed from outside.
@@ -341,6 +383,9 @@ pub struct Status {
     pub attempts: u32,
     /// Milliseconds since the epoch.
     pub started_at: i64,
+    /// When the job was first sent to the provider that took it; what lies before is waiting.
+    #[serde(default)]
+    pub submitted_at: Option<i64>,
     /// Milliseconds since the epoch.
     pub updated_at: i64,
     /// Why it did not complete.

@@ -27,7 +27,8 @@ use super::steps::{Attempt, Job, Sent, Submit, Submitted};
 use crate::domain::ErrorCode;
 use crate::failpoint;
 use crate::provider::{NotCurrent, Provider, Submission};
-use crate::work::{Aborted, Work, call};
+use crate::telemetry::events::RunBegan;
+use crate::work::{Aborted, Work, call, now, span};
 
 /// How often a job is looked for before it counts as not there: a list may lag behind what was accepted.
 const LOOKS: u32 = 5;
@@ -43,7 +44,7 @@ pub(super) async fn run(
     let previous: Option<Attempt> = ctx.heartbeat_details().deserialize()?;
     let mine = take_over(number, previous);
     if may_send(number, previous) {
-        send(work, ctx, &input, mine.sends).await
+        send(work, ctx, &input, mine).await
     } else {
         reconcile(work, ctx, &input, mine).await
     }
@@ -55,6 +56,7 @@ fn take_over(number: u32, previous: Option<Attempt>) -> Attempt {
         number,
         state: previous.map_or(Sent::NotAccepted, |record| record.state),
         sends: previous.map_or(0, |record| record.sends),
+        first_at: previous.and_then(|record| record.first_at),
     }
 }
 
@@ -72,20 +74,24 @@ async fn send(
     work: &Work,
     ctx: &ActivityContext,
     input: &Submit,
-    sends: u32,
+    mine: Attempt,
 ) -> Result<Submitted, ActivityError> {
-    let number = ctx.info().attempt;
-    let record = |state, sends| Attempt {
-        number,
-        state,
-        sends,
+    let cleared = Attempt {
+        state: Sent::NotAccepted,
+        ..mine
     };
-    store(ctx, record(Sent::NotAccepted, sends)).await?;
+    store(ctx, cleared).await?;
     if let Some(adopted) = before(work, ctx, input).await? {
         return Ok(adopted);
     }
     failpoint::hit("submit.fencing").await;
-    let fence = record(Sent::Maybe, sends + 1);
+    let first_at = mine.first_at.unwrap_or_else(now);
+    let fence = Attempt {
+        state: Sent::Maybe,
+        sends: mine.sends + 1,
+        first_at: Some(first_at),
+        ..mine
+    };
     let asked = Instant::now();
     store(ctx, fence).await?;
 
@@ -101,10 +107,16 @@ async fn send(
     };
     let submission = telling(ctx, fence, submitting).await?;
     failpoint::hit("submit.sent").await;
+    if mine.sends == 0 {
+        let kind = input.spec.kind();
+        let waited = span(input.started_at, first_at);
+        RunBegan { kind, waited }.emit();
+    }
     match submission {
         Submission::Accepted(job) => Ok(Submitted::Accepted {
             job,
-            attempts: sends + 1,
+            attempts: fence.sends,
+            sent_at: fence.first_at,
         }),
         Submission::Made(made) => {
             let keeping = work.keep(&input.handed, &input.spec, made, input.started_at);
@@ -113,19 +125,23 @@ async fn send(
             Ok(match kept {
                 Ok(result) => Submitted::Stored {
                     result,
-                    attempts: sends + 1,
+                    attempts: fence.sends,
+                    sent_at: fence.first_at,
                 },
                 Err(error) => Submitted::Refused(error),
             })
         }
         Submission::Refused(error) => Ok(Submitted::Refused(error)),
-        Submission::NotAccepted { error, .. } if sends + 1 >= input.attempts => {
+        Submission::NotAccepted { error, .. } if fence.sends >= input.attempts => {
             Ok(Submitted::Refused(error))
         }
         Submission::NotAccepted { error, after } => {
             // Goes to the server with the failure itself: the next attempt finds it.
-            ctx.record_heartbeat(record(Sent::NotAccepted, sends + 1))
-                .await?;
+            let cleared = Attempt {
+                state: Sent::NotAccepted,
+                ..fence
+            };
+            ctx.record_heartbeat(cleared).await?;
             let failure = ApplicationFailure::builder(anyhow!("{}", error.message))
                 .type_name("genflow.NotAccepted".to_owned());
             Err(ActivityError::application(
@@ -236,6 +252,7 @@ async fn found(
         return Ok(Submitted::Accepted {
             job,
             attempts: record.sends,
+            sent_at: record.first_at,
         });
     }
     let again = match record.state {
@@ -334,6 +351,7 @@ mod tests {
             number,
             state,
             sends: 1,
+            first_at: Some(7),
         })
     }
 
@@ -356,6 +374,7 @@ mod tests {
         let cleared = take_over(3, record(1, Sent::NotAccepted));
         assert_eq!((cleared.number, cleared.state), (3, Sent::NotAccepted));
         assert!(may_send(4, Some(cleared)));
+        assert_eq!((cleared.sends, cleared.first_at), (1, Some(7)));
         assert_eq!(take_over(2, None).state, Sent::NotAccepted);
     }
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use genflow::domain::{ErrorCode, EventType, Request};
+use genflow::temporal::queues::{SubmitQueues, fetch_queue};
 use genflow::temporal::retries::{Retried, Retry};
 use genflow::temporal::steps::Start;
 use genflow::temporal::workflows::generation::Generation;
-use genflow::worker::fetch_queue;
 use rustix::process::Signal;
 use serde_json::json;
 use temporalio_client::{
@@ -172,6 +172,7 @@ async fn an_outcome_that_was_decided_while_kafka_was_away_stands_after_a_termina
             traceparent: None,
             steps: space.config.intake.steps,
             fetch_queue: &fetch_queue(&space.config.temporal.task_queue),
+            submit_queues: &SubmitQueues::default(),
         })
         .await
         .unwrap();
@@ -194,6 +195,7 @@ async fn a_run_that_the_server_timed_out_fails_and_its_job_is_ended() {
         timeout_ms: 600_000,
         steps: space.config.intake.steps,
         fetch_queue: fetch_queue(&space.config.temporal.task_queue),
+        submit_queue: None,
         traceparent: None,
         journal: genflow::domain::Journal::default(),
     };

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::flow::Watched;
-use crate::providers::at;
+use crate::providers::{Taker, at};
 use crate::support::Space;
 use crate::support::cutter::{Cut, Cutter};
 use crate::support::ledger::check;
@@ -20,7 +20,7 @@ use crate::support::stories::{stories, told};
 use ProviderName::{Fal, OpenAi, Replicate};
 
 /// Who takes the submits, and what they ask for.
-const TAKERS: [(ProviderName, fn(&str) -> Request); 4] = [
+const TAKERS: [Taker; 4] = [
     (Replicate, image),
     (Fal, image),
     (OpenAi, image),

@@ -292,6 +292,7 @@ async fn of_many_at_once_one_starts_the_run() {
             traceparent: None,
             steps: space.config.intake.steps,
             fetch_queue: "nobody",
+            submit_queues: &genflow::temporal::queues::SubmitQueues::default(),
         };
         temporal.retry(&retry).await.unwrap()
     };

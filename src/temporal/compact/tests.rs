@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::{Config, NotifyKey, Secret};
 use crate::domain::{EventType, ImageSpec, Priority, Tally, VideoSpec, fingerprint};
+use crate::temporal::queues::SubmitQueues;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
@@ -66,6 +67,7 @@ fn start(total: u32) -> BatchStart {
         segment: 500,
         steps: intake.steps,
         fetch_queue: "f".to_owned(),
+        submit_queues: SubmitQueues::default(),
         traceparent: None,
         tally: Tally {
             total,

@@ -159,7 +159,8 @@ impl Run {
             return;
         };
         let upto = last.sequence + 1;
-        let options = options(&self.start.steps, self.scope.clone(), PUBLISH_TRY);
+        let steps = &self.start.steps;
+        let options = options(steps, steps.backoff(), self.scope.clone(), PUBLISH_TRY);
         let published = ctx.execute_activity(Activities::publish, handed, options);
         if published.await.is_ok() {
             self.decide(|journal| journal.confirm(upto));
@@ -217,6 +218,7 @@ impl Run {
             leftover: Leftover::None,
             spec: None,
             started_at: self.started_at,
+            sent_at: None,
         };
         finish(ctx, &self.start.steps, input).await;
         match self.journal.take().outcome {

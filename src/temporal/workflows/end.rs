@@ -94,6 +94,7 @@ fn decide(closed: &Closed, remains: Remains) -> Finish {
         leftover: remains.leftover,
         spec: Some(remains.start.spec),
         started_at: remains.started_at,
+        sent_at: None,
     }
 }
 
@@ -118,6 +119,7 @@ fn decide_batch(closed: &Closed, remains: BatchRemains) -> Finish {
         leftover: Leftover::None,
         spec: None,
         started_at: remains.started_at,
+        sent_at: None,
     }
 }
 
@@ -218,6 +220,7 @@ mod tests {
             timeout_ms: 1000,
             steps: Config::load(|_| None).unwrap().intake.steps,
             fetch_queue: "f".to_owned(),
+            submit_queue: None,
             traceparent: None,
             journal: Journal::default(),
         }

@@ -11,7 +11,7 @@ use temporalio_sdk::{
     WorkflowContext, WorkflowTermination,
 };
 
-use crate::config::Steps;
+use crate::config::{Backoff, Steps};
 use crate::domain::{ErrorCode, EventError, Outcome};
 use crate::temporal::activities::Activities;
 use crate::temporal::steps::Finish;
@@ -26,6 +26,7 @@ const FINISH_AGAIN: Duration = Duration::from_secs(5);
 /// Options of an activity that `scope` cancels and whose real end is then awaited (contract, rule 6).
 pub(super) fn options(
     steps: &Steps,
+    backoff: Backoff,
     scope: WorkflowCancellationToken,
     try_for: Duration,
 ) -> ActivityOptions {
@@ -35,11 +36,9 @@ pub(super) fn options(
         .cancellation_token(scope)
         .retry_policy(
             RetryPolicy::builder()
-                .initial_interval(Duration::from_millis(steps.backoff_ms))
+                .initial_interval(Duration::from_millis(backoff.first_ms))
                 .backoff_coefficient(2.0)
-                .maximum_interval(Duration::from_millis(
-                    steps.backoff_max_ms.max(steps.backoff_ms),
-                ))
+                .maximum_interval(Duration::from_millis(backoff.most_ms.max(backoff.first_ms)))
                 .build(),
         )
         .build()
@@ -49,7 +48,7 @@ pub(super) fn options(
 pub(super) async fn finish<W: 'static>(ctx: &WorkflowContext<W>, steps: &Steps, input: Finish) {
     loop {
         let detached = WorkflowCancellationToken::new();
-        let options = options(steps, detached.clone(), FINISH_TRY);
+        let options = options(steps, steps.backoff(), detached.clone(), FINISH_TRY);
         if ctx
             .execute_activity(Activities::finish, input.clone(), options)
             .await

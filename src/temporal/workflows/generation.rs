@@ -63,6 +63,8 @@ struct Run {
     identity: Identity,
     journal: Journal,
     started_at: i64,
+    /// When the provider that took the job was first asked.
+    sent_at: Option<i64>,
     /// Ends the running activity; the workflow's cancel and the deadline both cancel it.
     scope: WorkflowCancellationToken,
     expired: Cell<bool>,
@@ -97,6 +99,7 @@ impl Run {
             identity,
             journal,
             started_at,
+            sent_at: None,
             scope,
             expired: Cell::new(false),
         }
@@ -116,14 +119,34 @@ impl Run {
         Duration::from_millis(self.start.timeout_ms.saturating_sub(gone))
     }
 
-    fn options(&self, try_for: Duration) -> ActivityOptions {
-        options(&self.start.steps, self.scope.clone(), try_for)
+    /// Options of `submit`; where its provider's rate is limited, it waits in a queue of its own.
+    fn submitting(&self) -> ActivityOptions {
+        let steps = &self.start.steps;
+        let backoff = steps.submit.unwrap_or(steps.backoff());
+        let mut options = options(steps, backoff, self.scope.clone(), SUBMIT_TRY);
+        options.task_queue = self.start.submit_queue.clone();
+        options
+    }
+
+    /// Options of `fetch`.
+    fn fetching(&self) -> ActivityOptions {
+        let steps = &self.start.steps;
+        let backoff = steps.fetch.unwrap_or(steps.backoff());
+        let mut options = options(steps, backoff, self.scope.clone(), FETCH_TRY);
+        options.task_queue = Some(self.start.fetch_queue.clone());
+        options
     }
 
     /// The end that somebody asked for: by the deadline, or by a cancel.
     fn asked(&self, leftover: Leftover) -> Ending {
         let outcome = if self.expired.get() {
-            let message = format!("not done within {} ms", self.start.timeout_ms);
+            let time = self.start.timeout_ms;
+            let message = match &leftover {
+                Leftover::None | Leftover::Job(_) => format!("not done within {time} ms"),
+                Leftover::Unknown => {
+                    format!("not known to have been taken by the provider within {time} ms")
+                }
+            };
             failed(ErrorCode::DeadlineExceeded, &message, true)
         } else {
             Outcome::Cancelled
@@ -216,23 +239,35 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
 
     show(ctx, |status| "submitting".clone_into(&mut status.state));
     let upto = run.journal.next;
-    let submit = ctx.execute_activity(Activities::submit, run.submit(), run.options(SUBMIT_TRY));
+    let submit = ctx.execute_activity(Activities::submit, run.submit(), run.submitting());
     let job = match within_deadline!(submit) {
-        Ok(Submitted::Accepted { job, attempts }) => {
+        Ok(Submitted::Accepted {
+            job,
+            attempts,
+            sent_at,
+        }) => {
             run.journal.confirm(upto);
+            run.sent_at = sent_at;
             show(ctx, |status| {
                 "generating".clone_into(&mut status.state);
                 status.provider_job_id = Some(job.id.clone());
                 status.attempts = attempts;
+                status.submitted_at = sent_at;
                 status.updated_at = now(ctx);
             });
             job
         }
-        Ok(Submitted::Stored { result, attempts }) => {
+        Ok(Submitted::Stored {
+            result,
+            attempts,
+            sent_at,
+        }) => {
             run.journal.confirm(upto);
+            run.sent_at = sent_at;
             show(ctx, |status| {
                 status.provider_job_id = Some(result.provider_job_id.clone());
                 status.attempts = attempts;
+                status.submitted_at = sent_at;
                 status.updated_at = now(ctx);
             });
             return Ending {
@@ -265,9 +300,7 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
         }
         let upto = run.journal.next;
         let input = run.fetch(&job, told.as_ref(), tellings);
-        let mut options = run.options(FETCH_TRY);
-        options.task_queue = Some(run.start.fetch_queue.clone());
-        let fetch = ctx.execute_activity(Activities::fetch, input, options);
+        let fetch = ctx.execute_activity(Activities::fetch, input, run.fetching());
         match within_deadline!(fetch) {
             Ok(Fetched::Milestone(progress)) => {
                 run.journal.confirm(upto);
@@ -350,6 +383,7 @@ async fn conclude(ctx: &Context, run: &Run, leftover: Leftover) {
         leftover,
         spec: Some(run.start.spec.clone()),
         started_at: run.started_at,
+        sent_at: run.sent_at,
     };
     finish(ctx, &run.start.steps, input).await;
 }

@@ -279,12 +279,22 @@ impl Space {
         .await;
     }
 
-    /// What the provider saw under this id: submits seen, jobs accepted, the jobs.
-    pub(crate) async fn bill(&self, workflow: &str) -> Bill {
+    /// The jobs that the provider has under this id, as its ledger shows them.
+    pub(crate) async fn jobs(&self, workflow: &str) -> Vec<Value> {
+        let entry = self.ledger(workflow).await;
+        entry["jobs"].as_array().cloned().unwrap_or_default()
+    }
+
+    async fn ledger(&self, workflow: &str) -> Value {
         let url = format!("{}/_sim/ledger?key={workflow}", self.engines.simulator);
         let body = reqwest::get(url).await.unwrap().bytes().await.unwrap();
         let value: Value = serde_json::from_slice(&body).unwrap();
-        let entry = &value["entries"][0];
+        value["entries"][0].clone()
+    }
+
+    /// What the provider saw under this id: submits seen, jobs accepted, the jobs.
+    pub(crate) async fn bill(&self, workflow: &str) -> Bill {
+        let entry = self.ledger(workflow).await;
         let statuses = entry["jobs"].as_array().cloned().unwrap_or_default();
         Bill {
             submits: entry["submits"].as_u64().unwrap_or(0),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::{Kind, ProviderName, RequestId};
-use crate::temporal::steps::Job;
+use crate::temporal::steps::{Handed, Job};
 
 fn input(told: Option<(i32, &str)>, may_tell: bool) -> Fetch {
     let progress = |(percent, stage): (i32, &str)| Progress {

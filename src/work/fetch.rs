@@ -1,0 +1,216 @@
+//! The wait for a job: looks at it, tells milestones, and stores its outputs when it is done.
+//!
+//! What fails is counted here, and not by Temporal's attempts: an attempt also ends because its worker stops or dies,
+//! and that says nothing against the job. The counts go along in the heartbeat, so the next attempt counts on.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::outputs::verdict;
+use super::{Aborted, Work, call, now, priced};
+use crate::domain::{ErrorCode, EventError, Progress};
+use crate::failpoint;
+use crate::provider::{self, Poll};
+use crate::storage::DownloadError;
+use crate::telemetry::events::ProviderStateUnknown;
+use crate::temporal::steps::{Failures, Fetch, Fetched, Told};
+
+/// A provider that answers with another 4xx so often in a row will not tell us more about the job.
+const REFUSALS: u32 = 5;
+/// A milestone is this many points above the last.
+const POINTS: i32 = 10;
+
+/// What has failed so far, shared with who tells it to the server.
+#[derive(Debug, Default)]
+pub(crate) struct Tally(Mutex<Failures>);
+
+impl Tally {
+    /// Counts on from what an earlier attempt has told.
+    pub(crate) fn from(earlier: Failures) -> Self {
+        Self(Mutex::new(earlier))
+    }
+
+    pub(crate) fn failures(&self) -> Failures {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Failures)) -> Failures {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut failures);
+        *failures
+    }
+}
+
+impl Work {
+    /// Waits for a job until it tells a milestone, or is done and stored.
+    ///
+    /// # Errors
+    /// [`Aborted`]; business failures are values.
+    pub(crate) async fn fetch(
+        &self,
+        input: Fetch,
+        tally: &Tally,
+        cancelled: impl Future<Output = ()>,
+    ) -> Result<Fetched, Aborted> {
+        self.publish(&input.handed).await?;
+        failpoint::hit("fetch.published").await;
+        let provider = self.providers.that_has(&input.job);
+        let mut cancelled = std::pin::pin!(cancelled);
+        // What was told last was counted by the attempt that told it.
+        let told = input.told.as_ref();
+        let mut counted = told.map(|told| told.progress.stage.clone());
+        loop {
+            let looked = tokio::select! {
+                looked = call(provider, "poll", provider.poll(&input.job)) => looked,
+                () = &mut cancelled => return Err(Aborted::Cancelled),
+                () = self.drain.begun() => return Err(Aborted::HandedBack),
+            };
+            let pause = match looked {
+                Ok(Poll::Running {
+                    stage,
+                    percent,
+                    known,
+                    after,
+                }) => {
+                    tally.count(Failures::looked);
+                    if !known && is_news(&mut counted, &stage) {
+                        let provider = provider.name();
+                        let state = &stage;
+                        ProviderStateUnknown { provider, state }.emit();
+                    }
+                    if let Some(progress) = milestone(&input, stage, percent, now()) {
+                        return Ok(Fetched::Milestone(progress));
+                    }
+                    after.unwrap_or(self.settings.poll_interval)
+                }
+                Ok(Poll::Failed(error)) => return Ok(Fetched::Failed(error)),
+                Ok(Poll::Succeeded { outputs, cost_usd }) => {
+                    tally.count(Failures::looked);
+                    failpoint::hit("fetch.storing").await;
+                    let storing = self.store_all(&input.handed, input.job.kind, &outputs);
+                    match self.in_grace(storing, cancelled.as_mut()).await? {
+                        Ok(outputs) => {
+                            failpoint::hit("fetch.stored").await;
+                            priced(provider, cost_usd);
+                            return Ok(Fetched::Stored { outputs, cost_usd });
+                        }
+                        Err(error) => {
+                            let failed = tally.count(|failures| failures.stores += 1).stores;
+                            if failed >= self.settings.stores.most
+                                || matches!(
+                                    error,
+                                    DownloadError::Invalid(_) | DownloadError::Refused(_)
+                                )
+                            {
+                                priced(provider, cost_usd);
+                                return Ok(Fetched::Failed(verdict(&error)));
+                            }
+                            tracing::warn!(workflow = %input.handed.workflow, %error, failed, "output not stored");
+                            self.settings.stores.pauses.after(failed, rand::random())
+                        }
+                    }
+                }
+                Err(error) => match self.next_look(&error, tally) {
+                    Ok(pause) => pause,
+                    Err(given_up) => return Ok(Fetched::Failed(given_up)),
+                },
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = &mut cancelled => return Err(Aborted::Cancelled),
+                () = self.drain.begun() => return Err(Aborted::HandedBack),
+            }
+        }
+    }
+
+    /// Says how long to wait after a look that failed, or that there is no use in looking again.
+    fn next_look(&self, error: &provider::Error, tally: &Tally) -> Result<Duration, EventError> {
+        let after = match error {
+            provider::Error::Status(_, after) => *after,
+            provider::Error::Unreadable(_) | provider::Error::Unreachable(_) => None,
+        };
+        let failures = tally.count(|failures| {
+            failures.refusals = if is_refusal(error) {
+                failures.refusals + 1
+            } else {
+                0
+            };
+            // Who says when to come back is busy, and not broken.
+            failures.looks += u32::from(after.is_none());
+        });
+        let looks = self.settings.looks;
+        if failures.refusals < REFUSALS.min(looks.most) && failures.looks < looks.most {
+            let backoff = || looks.pauses.after(failures.looks, rand::random());
+            return Ok(after.unwrap_or_else(backoff));
+        }
+        let code = match error {
+            provider::Error::Status(401 | 403, _) => ErrorCode::ProviderAuth,
+            provider::Error::Status(..)
+            | provider::Error::Unreadable(_)
+            | provider::Error::Unreachable(_) => ErrorCode::ProviderFailed,
+        };
+        Err(EventError::new(code, &error.to_string(), true))
+    }
+
+    /// Lets `storing` go on for a while after a cancel: what is paid for and almost here is not thrown away. A stop of
+    /// the worker leaves it the time of the drain; then another worker stores it.
+    async fn in_grace<T>(
+        &self,
+        storing: impl Future<Output = Result<T, DownloadError>>,
+        cancelled: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Result<T, DownloadError>, Aborted> {
+        let mut storing = std::pin::pin!(storing);
+        let mut drained = std::pin::pin!(self.drain.over());
+        tokio::select! {
+            stored = &mut storing => return Ok(stored),
+            () = &mut drained => return Err(Aborted::HandedBack),
+            () = cancelled => {}
+        }
+        tokio::select! {
+            stored = tokio::time::timeout(self.settings.store_grace, storing) => match stored {
+                Ok(Ok(stored)) => Ok(Ok(stored)),
+                Ok(Err(_)) | Err(_) => Err(Aborted::Cancelled),
+            },
+            () = drained => Err(Aborted::HandedBack),
+        }
+    }
+}
+
+/// Says whether a state that is not known differs from the last one that was counted; then it is the last.
+fn is_news(counted: &mut Option<String>, state: &str) -> bool {
+    let news = counted.as_deref() != Some(state);
+    if news {
+        *counted = Some(state.to_owned());
+    }
+    news
+}
+
+/// Decides whether what a job tells is worth a PROGRESS: a new stage or ten points more, and some time after the last.
+fn milestone(input: &Fetch, stage: String, percent: Option<i32>, now: i64) -> Option<Progress> {
+    if !input.may_tell {
+        return None;
+    }
+    let (last, at) = match &input.told {
+        None => (None, i64::MIN),
+        Some(Told { progress, at }) => (Some(progress), *at),
+    };
+    let reached = last.map_or(0, |last| last.percent);
+    let percent = percent.unwrap_or(0).max(reached);
+    let news = last.is_none_or(|last| last.stage != stage || percent >= last.percent + POINTS);
+    let waited =
+        now.saturating_sub(at) >= i64::try_from(input.progress_every_ms).unwrap_or(i64::MAX);
+    (news && waited).then_some(Progress {
+        percent,
+        stage,
+        message: None,
+    })
+}
+
+fn is_refusal(error: &provider::Error) -> bool {
+    matches!(error, provider::Error::Status(status, _) if (400..500).contains(status) && !matches!(status, 408 | 429))
+}
+
+#[cfg(test)]
+mod tests;
