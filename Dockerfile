@@ -15,6 +15,7 @@ RUN mkdir src \
  && cargo build --release --locked --bin genflow \
  && rm -r src
 COPY schemas schemas
+COPY templates templates
 COPY src src
 # A copied file may be older than the empty program that cargo has built.
 RUN find src -name '*.rs' -exec touch {} + \

@@ -21,7 +21,7 @@ use std::time::Duration;
 pub use self::egress::{Egress, Ports};
 pub use self::intake::{Backoff, Intake, RateLimit, Steps};
 pub use self::kafka::{GroupProtocol, Kafka, Topics};
-pub use self::notifier::{Notifier, NotifyKey};
+pub use self::notifier::{Email, Notifier, NotifyKey};
 pub use self::provider::{Named, Own, Provider, Rates};
 pub use self::retries::{Pauses, Tries};
 pub use self::store::{Keys, S3};
@@ -73,6 +73,8 @@ pub struct Log {
 pub mod dev {
     /// Seals notification targets.
     pub const NOTIFY_KEYS: &str = "dev:Z2VuZmxvdy1kZXYta2V5LW5vdC1mb3ItcHJvZHVjdCE=";
+    /// Whom mail is from; few mail servers take it.
+    pub const EMAIL_FROM: &str = "genflow <genflow@localhost>";
     /// Signs webhooks.
     pub const WEBHOOK_SIGNING_SECRET: &str = "whsec_Z2VuZmxvdy1kZXYtc2VjcmV0LW5vdC1mb3ItcHJvZA==";
 }

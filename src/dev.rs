@@ -6,6 +6,7 @@
 
 pub mod engines;
 pub mod guard;
+mod mailbox;
 mod receiver;
 mod samples;
 
@@ -21,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::engines::{Engines, Existing, Options, Ports, default_cache};
+use self::mailbox::Mailbox;
 use self::receiver::Receiver;
 use crate::app::{self, Roles};
 use crate::config::{Config, Faults};
@@ -34,6 +36,15 @@ pub struct Dev {
     pub once: bool,
     /// Where the engines listen.
     pub ports: Ports,
+}
+
+/// What is around the roles.
+struct World {
+    /// Where the engines are, as the settings name it.
+    engines: BTreeMap<&'static str, String>,
+    /// The page of mails, if we catch them.
+    mailbox: Option<Mailbox>,
+    began: Instant,
 }
 
 /// How long the sample requests may take.
@@ -66,14 +77,23 @@ pub async fn run(
     // Before the engines are up, or installed: what is wrong here is told at once.
     let http = listen(dev, &settings(&BTreeMap::new(), &data, &lookup)?).await?;
     let started = tokio::select! {
-        started = Engines::start(&options) => started,
+        started = Box::pin(Engines::start(&options)) => started,
         () = stop.cancelled() => return Ok(()),
     };
     let mut engines = started?;
     let places = engines_of(&engines);
     let config = settings(&places, &data, &lookup)?;
+    let mailbox = match engines.maildir.clone() {
+        Some(maildir) => Some(Mailbox::bind(dev.ports, maildir).await?),
+        None => None,
+    };
+    let world = World {
+        engines: places,
+        mailbox,
+        began,
+    };
     let played = tokio::select! {
-        played = play(dev, &places, config, http, began, &stop) => played,
+        played = Box::pin(play(dev, &world, config, http, &stop)) => played,
         error = engines.failed() => Err(error.into()),
     };
     let played = match (played, engines.failed().now_or_never()) {
@@ -104,6 +124,7 @@ fn options(
             kafka_brokers: named("KAFKA_BROKERS"),
             schema_registry_url: named("SCHEMA_REGISTRY_URL"),
             temporal_host: named("TEMPORAL_HOST"),
+            smtp_url: named("SMTP_URL"),
         },
         progress: Arc::new(|line: &str| say(&format!("  {line}"))),
     })
@@ -115,6 +136,7 @@ fn engines_of(engines: &Engines) -> BTreeMap<&'static str, String> {
         ("KAFKA_BROKERS", engines.kafka_brokers.clone()),
         ("SCHEMA_REGISTRY_URL", engines.schema_registry_url.clone()),
         ("TEMPORAL_HOST", engines.temporal_host.clone()),
+        ("SMTP_URL", engines.smtp_url.clone()),
         (
             "TEMPORAL_UI",
             engines.temporal_ui.clone().unwrap_or_default(),
@@ -159,10 +181,9 @@ async fn listen(dev: Dev, config: &Config) -> anyhow::Result<TcpListener> {
 
 async fn play(
     dev: Dev,
-    engines: &BTreeMap<&'static str, String>,
+    world: &World,
     config: Config,
     http: TcpListener,
-    began: Instant,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let metrics = telemetry::init(&config.log)?;
@@ -170,7 +191,7 @@ async fn play(
         .await
         .context("setup")?;
     let receiver = Receiver::bind(&config).await?;
-    announce(engines, &config, &http, &receiver, began)?;
+    announce(world, &config, &http, &receiver)?;
 
     let ending = stop.child_token();
     let roles = Roles {
@@ -182,7 +203,7 @@ async fn play(
     let watching = async {
         let _ends_the_roles = ending.clone().drop_guard();
         let sampled = tokio::select! {
-            sampled = tokio::time::timeout(SAMPLES_TIME, samples::run(&config, &receiver)) => match sampled {
+            sampled = tokio::time::timeout(SAMPLES_TIME, samples::run(&config, &receiver, world.mailbox.as_ref())) => match sampled {
                 Ok(sampled) => sampled,
                 Err(_) => bail!("the sample requests did not end within {SAMPLES_TIME:?}"),
             },
@@ -198,22 +219,27 @@ async fn play(
         samples::show_all(&config, &ending).await
     };
     let receiving = receiver.run(ending.clone());
-    let (served, watched, received) = tokio::join!(serving, watching, receiving);
-    watched.and(served).and(received)
+    let showing = async {
+        match &world.mailbox {
+            Some(mailbox) => mailbox.run(ending.clone()).await,
+            None => Ok(()),
+        }
+    };
+    let (served, watched, received, shown) = tokio::join!(serving, watching, receiving, showing);
+    watched.and(served).and(received).and(shown)
 }
 
 fn announce(
-    engines: &BTreeMap<&'static str, String>,
+    world: &World,
     config: &Config,
     http: &TcpListener,
     receiver: &Receiver,
-    began: Instant,
 ) -> anyhow::Result<()> {
     let results = Store::open(&config.worker)?.shown();
-    let at = |name: &str| engines.get(name).cloned().unwrap_or_default();
+    let at = |name: &str| world.engines.get(name).cloned().unwrap_or_default();
     say(&format!(
         "ready after {:.1} s",
-        began.elapsed().as_secs_f64()
+        world.began.elapsed().as_secs_f64()
     ));
     say(&format!("  Kafka            {}", at("KAFKA_BROKERS")));
     say(&format!("  schema registry  {}", at("SCHEMA_REGISTRY_URL")));
@@ -224,6 +250,10 @@ fn announce(
         http.local_addr()?
     ));
     say(&format!("  webhooks go to   {}", receiver.url()));
+    match &world.mailbox {
+        Some(mailbox) => say(&format!("  mail is shown at {}", mailbox.url())),
+        None => say("  mail goes to     the server of SMTP_URL"),
+    }
     say(&format!("  results          {results}\n"));
     Ok(())
 }

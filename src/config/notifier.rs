@@ -1,6 +1,7 @@
 //! The notifier: channels, schedule, whom it may call; and the keys that seal targets.
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -10,6 +11,7 @@ use url::Url;
 use super::dev;
 use super::egress::{self, Egress, Names};
 use super::vars::{Secret, Vars, duration};
+use crate::notifier::email::{Domains, FromAddress, Server};
 
 /// What the notifier needs.
 #[derive(Clone, Debug)]
@@ -38,6 +40,21 @@ pub struct Notifier {
     pub max_age: Duration,
     /// Hosts that Slack targets may name.
     pub slack_hosts: Vec<String>,
+    /// How mail goes out; without it the channel is not served.
+    pub email: Option<Email>,
+    /// A folder of templates that replace ours.
+    pub templates: Option<PathBuf>,
+}
+
+/// How mail goes out.
+#[derive(Clone, Debug)]
+pub struct Email {
+    /// The server that takes it.
+    pub server: Server,
+    /// Whom it is from.
+    pub from: FromAddress,
+    /// Where it may go.
+    pub allowed_domains: Domains,
 }
 
 /// A key that seals notification targets.
@@ -97,6 +114,8 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Notifier {
         ops_every: vars.duration("OPS_DIGEST_EVERY", "1m"),
         max_age: vars.duration("NOTIFY_MAX_AGE", "76h"),
         slack_hosts: hosts(vars),
+        email: email(vars),
+        templates: vars.optional("NOTIFY_TEMPLATES").map(PathBuf::from),
     }
 }
 
@@ -165,6 +184,30 @@ fn slack(vars: &mut Vars<'_>, name: &'static str) -> Option<Secret> {
         vars.fault(name, "want an http or https URL");
     }
     Some(Secret::new(text))
+}
+
+fn email(vars: &mut Vars<'_>) -> Option<Email> {
+    // Its faults show none of it: a password may stand in it.
+    let server = vars.optional("SMTP_URL").and_then(|url| {
+        let parsed = Server::parse(&url);
+        parsed
+            .map_err(|error| vars.fault("SMTP_URL", &error.to_string()))
+            .ok()
+    });
+    let wanted = "local@domain or Name <local@domain>";
+    let from = vars.parsed("EMAIL_FROM", dev::EMAIL_FROM, wanted);
+    let domains = vars.string("EMAIL_ALLOWED_DOMAINS", "");
+    let allowed_domains = Domains::parse(&domains).unwrap_or_else(|part| {
+        let problem =
+            format!("holds {part:?}, want domains by comma, as example.com,*.example.org");
+        vars.fault("EMAIL_ALLOWED_DOMAINS", &problem);
+        Domains::default()
+    });
+    Some(Email {
+        server: server?,
+        from,
+        allowed_domains,
+    })
 }
 
 pub(super) fn notify_keys(vars: &mut Vars<'_>) -> Vec<NotifyKey> {

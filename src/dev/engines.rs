@@ -1,4 +1,4 @@
-//! The real Kafka, schema registry and Temporal, without Docker: installed, started, watched, stopped.
+//! The real Kafka, schema registry, Temporal and a mail catcher, without Docker: installed, started, watched, stopped.
 //!
 //! For `genflow dev` and for the integration tests. All of it is on loopback and goes with the
 //! run: a topic that outlives its registry could not be decoded any more.
@@ -11,6 +11,7 @@ mod error;
 mod install;
 mod java;
 mod kafka;
+mod mail;
 mod pins;
 mod ports;
 mod process;
@@ -29,6 +30,7 @@ pub use error::{Error, LogEnd, Missing};
 use install::{Installer, Needs};
 use java::Java;
 use kafka::Kafka;
+use mail::Mail;
 use ports::Fixed;
 pub use ports::Ports;
 use process::Process;
@@ -79,9 +81,11 @@ pub struct Existing {
     pub schema_registry_url: Option<String>,
     /// `host:port`, as in `TEMPORAL_HOST`.
     pub temporal_host: Option<String>,
+    /// As in `SMTP_URL`.
+    pub smtp_url: Option<String>,
 }
 
-/// Three engines that can be used.
+/// Engines that can be used.
 #[derive(Debug)]
 pub struct Engines {
     /// `host:port[,host:port]`.
@@ -92,6 +96,10 @@ pub struct Engines {
     pub temporal_host: String,
     /// The address of Temporal's page, if we started it.
     pub temporal_ui: Option<String>,
+    /// Where mail goes, as in `SMTP_URL`.
+    pub smtp_url: String,
+    /// The Maildir that mail is kept in, if we started the catcher.
+    pub maildir: Option<PathBuf>,
     processes: Vec<Process>,
     /// Folders that are removed when the engines have stopped.
     files: Vec<PathBuf>,
@@ -167,6 +175,7 @@ struct Plan {
     kafka: Option<Kafka>,
     registry: Option<Registry>,
     temporal: Option<Temporal>,
+    mail: Option<Mail>,
     java_missing: bool,
 }
 
@@ -176,6 +185,7 @@ impl Plan {
             kafka_brokers,
             schema_registry_url,
             temporal_host,
+            smtp_url,
         } = &options.existing;
         let (wants_kafka, wants_registry) =
             (kafka_brokers.is_none(), schema_registry_url.is_none());
@@ -195,6 +205,7 @@ impl Plan {
             kafka,
             registry,
             temporal,
+            mail: smtp_url.is_none().then(|| Mail::new(options)),
             java_missing: wants_java && any.is_none(),
         }
     }
@@ -203,6 +214,7 @@ impl Plan {
         let starts = |engine| match engine {
             kafka::NAME => self.kafka.is_some(),
             registry::NAME => self.registry.is_some(),
+            mail::NAME => self.mail.is_some(),
             _ => self.temporal.is_some(),
         };
         ports
@@ -217,7 +229,8 @@ impl Plan {
         let kafka = self.kafka.iter().flat_map(Kafka::folders);
         let registry = self.registry.iter().flat_map(Registry::folders);
         let temporal = self.temporal.iter().map(Temporal::folder);
-        for folder in kafka.chain(registry).chain(temporal) {
+        let mail = self.mail.iter().map(Mail::folder);
+        for folder in kafka.chain(registry).chain(temporal).chain(mail) {
             if let whole::State::Broken(file) = whole::check(&folder) {
                 let (folder, file) = (folder.display(), file.display());
                 (options.progress)(&format!(
@@ -236,7 +249,9 @@ impl Plan {
                 || self
                     .temporal
                     .as_ref()
-                    .is_some_and(|temporal| !temporal.is_installed()),
+                    .is_some_and(|temporal| !temporal.is_installed())
+                || self.mail.as_ref().is_some_and(|mail| !mail.is_installed()),
+            python_alone: self.mail.is_some(),
         };
         let mut missing = needs.missing(&options.guard).await;
         if self.java_missing {
@@ -260,6 +275,7 @@ impl Plan {
         self.kafka.as_ref().is_none_or(Kafka::is_installed)
             && self.registry.as_ref().is_none_or(Registry::is_installed)
             && self.temporal.as_ref().is_none_or(Temporal::is_installed)
+            && self.mail.as_ref().is_none_or(Mail::is_installed)
     }
 
     async fn install(&self, options: &Options) -> Result<(), Error> {
@@ -275,6 +291,7 @@ impl Plan {
                 .install(&installer)),
             each(self.temporal.as_ref(), |temporal| temporal
                 .install(&installer)),
+            each(self.mail.as_ref(), |mail| mail.install(&installer)),
         )?;
         Ok(())
     }
@@ -293,10 +310,16 @@ impl Plan {
                 options,
                 temporal.start(options)
             )),
+            each(self.mail.as_ref(), |mail| up(options, mail.start(options))),
         );
-        let (kafka, registry, temporal) =
+        let (kafka, registry, temporal, mail) =
             started.map_err(|error| blame_port(error, options.ports))?;
         let temporal_ui = temporal.as_ref().and_then(|running| running.page.clone());
+        let maildir = mail.is_some().then(|| mail::maildir(options));
+        let mail = mail.map(|running| Running {
+            address: format!("smtp://{}?tls=none", running.address),
+            ..running
+        });
         let mut processes = Vec::new();
         let mut address = |running: Option<Running>, existing: &Option<String>| match running {
             Some(running) => {
@@ -314,8 +337,13 @@ impl Plan {
             schema_registry_url: address(registry, &options.existing.schema_registry_url),
             temporal_host: address(temporal, &options.existing.temporal_host),
             temporal_ui,
+            smtp_url: address(mail, &options.existing.smtp_url),
+            maildir: maildir.clone(),
             processes,
-            files: vec![kafka::data(options), registry::data(options)],
+            files: [kafka::data(options), registry::data(options)]
+                .into_iter()
+                .chain(maildir)
+                .collect(),
             _data_lock: data_lock,
         })
     }
@@ -403,6 +431,7 @@ mod tests {
             kafka_brokers: Some("kafka:9092".to_owned()),
             schema_registry_url: Some("http://registry:8081/apis/ccompat/v7/".to_owned()),
             temporal_host: Some("temporal:7233".to_owned()),
+            smtp_url: Some("smtp://mail:25".to_owned()),
         }
     }
 
@@ -421,6 +450,8 @@ mod tests {
         );
         assert_eq!(engines.temporal_host, "temporal:7233");
         assert_eq!(engines.temporal_ui, None);
+        assert_eq!(engines.smtp_url, "smtp://mail:25");
+        assert_eq!(engines.maildir, None);
         assert!(!options.cache.exists(), "nothing was to be installed");
         engines.stop().await;
         std::fs::remove_dir_all(&options.data).unwrap();

@@ -6,24 +6,33 @@ use anyhow::{Context as _, bail};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::mailbox::Mailbox;
 use super::receiver::Receiver;
 use super::say;
 use crate::avro;
 use crate::config::Config;
 use crate::domain::{
-    BatchItem, BatchSpec, Event, EventType, ImageSpec, OnFailure, Priority, Request, Spec,
+    BatchItem, BatchSpec, Event, EventType, ImageSpec, Kind, OnFailure, Priority, Request, Spec,
     Strategy, Targets, VideoSpec,
 };
 use crate::kafka::producer::{Message, Producer};
 use crate::kafka::tail::{From, Next, Tail};
 use crate::registry::Registry;
 
-/// Sends one request of each kind and follows them to their end.
-pub(super) async fn run(config: &Config, receiver: &Receiver) -> anyhow::Result<()> {
+/// Whom the first sample is mailed to; only the catcher ever sees it.
+const MAILED_TO: &str = "demo@example.com";
+
+/// Sends one request of each kind and follows them to their end; the first by mail too, where we catch it.
+pub(super) async fn run(
+    config: &Config,
+    receiver: &Receiver,
+    mailbox: Option<&Mailbox>,
+) -> anyhow::Result<()> {
     let registry = Registry::new(&config.schema_registry_url)?;
     let events = Tail::open(&config.kafka, &config.kafka.topics.events, From::End).await?;
     let mut open = BTreeSet::new();
-    for request in requests(receiver)? {
+    let mailed = mailbox.map(|_| MAILED_TO);
+    for request in requests(receiver, mailed)? {
         send(config, &registry, &request).await?;
         open.insert(request.id.to_string());
     }
@@ -55,6 +64,13 @@ pub(super) async fn run(config: &Config, receiver: &Receiver) -> anyhow::Result<
                 );
             } else {
                 receiver.told(&event.request_id).await;
+                if let Some(mailbox) = mailbox.filter(|_| event.kind == Kind::Image) {
+                    let subject = mailbox.told(&event.request_id).await;
+                    say(&format!(
+                        "  {:<24} mail arrived: {subject}",
+                        event.request_id
+                    ));
+                }
             }
         }
     }
@@ -80,7 +96,7 @@ pub(super) async fn show_all(config: &Config, stop: &CancellationToken) -> anyho
     }
 }
 
-fn requests(receiver: &Receiver) -> anyhow::Result<[Request; 3]> {
+fn requests(receiver: &Receiver, mailed: Option<&str>) -> anyhow::Result<[Request; 3]> {
     let image = ImageSpec {
         prompt: "a red fox in the snow".to_owned(),
         width: 512,
@@ -94,8 +110,8 @@ fn requests(receiver: &Receiver) -> anyhow::Result<[Request; 3]> {
         ..VideoSpec::default()
     };
     Ok([
-        request("image", Spec::Image(image), receiver)?,
-        request("video", Spec::Video(video), receiver)?,
+        request("image", Spec::Image(image), receiver, mailed)?,
+        request("video", Spec::Video(video), receiver, None)?,
         batch(receiver)?,
     ])
 }
@@ -107,7 +123,7 @@ fn batch(receiver: &Receiver) -> anyhow::Result<Request> {
         on_failure: OnFailure::Continue,
         items: Vec::new(),
     };
-    let mut request = request("batch", Spec::Batch(spec), receiver)?;
+    let mut request = request("batch", Spec::Batch(spec), receiver, None)?;
     if let Spec::Batch(spec) = &mut request.spec {
         for (number, prompt) in (1..).zip(["an owl", "a lynx", "a hare"]) {
             spec.items.push(BatchItem {
@@ -127,7 +143,12 @@ fn batch(receiver: &Receiver) -> anyhow::Result<Request> {
     Ok(request)
 }
 
-fn request(name: &str, spec: Spec, receiver: &Receiver) -> anyhow::Result<Request> {
+fn request(
+    name: &str,
+    spec: Spec,
+    receiver: &Receiver,
+    mailed: Option<&str>,
+) -> anyhow::Result<Request> {
     let unique = Uuid::new_v4().simple().to_string();
     let id = format!("{name}-{}", unique.get(..8).unwrap_or_default());
     Ok(Request {
@@ -136,7 +157,7 @@ fn request(name: &str, spec: Spec, receiver: &Receiver) -> anyhow::Result<Reques
         spec,
         priority: Priority::Normal,
         timeout: None,
-        targets: Targets::parse(Some(receiver.url()), None, None)?,
+        targets: Targets::parse(Some(receiver.url()), mailed, None)?,
         notify_on: vec![
             EventType::Started,
             EventType::Completed,

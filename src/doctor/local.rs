@@ -8,13 +8,19 @@ use rustix::fs::{Access, access, statvfs};
 
 use super::{Finding, causes};
 use crate::config::{Config, dev};
+use crate::notifier::email::{FromAddress, check_templates};
 
 const GIB: u64 = 1024 * 1024 * 1024;
 const PROBE: &[u8] = b"genflow doctor was here";
 
 pub(super) fn examine(config: &Config) -> Vec<Finding> {
     let room = config.worker.max_output_bytes;
-    let mut findings = vec![notify_keys(config), signing_secret(config)];
+    let mut findings = vec![
+        notify_keys(config),
+        signing_secret(config),
+        mail(config),
+        templates(config),
+    ];
     if config.worker.s3.is_none() {
         findings.push(folder("RESULTS_DIR", &config.worker.results_dir, room));
     }
@@ -42,6 +48,35 @@ fn signing_secret(config: &Config) -> Finding {
     let public = |secret: &str| secret == dev::WEBHOOK_SIGNING_SECRET;
     let want = "whsec_ and the base64 of 24 to 64 random bytes";
     judge_secret("WEBHOOK_SIGNING_SECRET", &secrets, public, want)
+}
+
+fn mail(config: &Config) -> Finding {
+    let check = "SMTP_URL";
+    let Some(email) = &config.notifier.email else {
+        return Finding::ok(check, "is not set: email targets end as SKIPPED");
+    };
+    let server = email.server.shown();
+    let ours = dev::EMAIL_FROM.parse();
+    if ours.is_ok_and(|ours: FromAddress| ours == email.from) {
+        return Finding::warn(check, format!("{server}; EMAIL_FROM is not your own"))
+            .advise("set EMAIL_FROM: few mail servers take mail from localhost");
+    }
+    Finding::ok(check, server)
+}
+
+fn templates(config: &Config) -> Finding {
+    let check = "NOTIFY_TEMPLATES";
+    let folder = config.notifier.templates.as_deref();
+    match (check_templates(folder), folder) {
+        (Err(error), _) => Finding::fail(check, causes(&error)).advise(
+            "correct the file, or take it away: then ours is used; the notifier does not start so",
+        ),
+        (Ok(()), Some(folder)) => Finding::ok(
+            check,
+            format!("those in {} render every kind of event", folder.display()),
+        ),
+        (Ok(()), None) => Finding::ok(check, "is not set: those of the program are used"),
+    }
 }
 
 fn judge_secret(

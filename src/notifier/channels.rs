@@ -3,16 +3,28 @@
 use url::Url;
 
 use super::plan::Target;
-use super::slack;
 use super::tried::{Held, Letter, Tried};
-use super::webhook::{self, Unusable};
+use super::{email, slack, webhook};
 use crate::config;
+
+/// Why a channel cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// Webhooks or messages to Slack cannot be sent.
+    #[error(transparent)]
+    Http(#[from] webhook::Unusable),
+    /// Mails cannot be sent.
+    #[error(transparent)]
+    Email(#[from] email::Unusable),
+}
 
 /// The channels that this process serves.
 pub(super) struct Channels {
     webhooks: webhook::Sender,
     /// The operators' messages go by it too.
     pub(super) slack: slack::Sender,
+    /// Where there is a mail server.
+    mails: Option<email::Sender>,
 }
 
 /// A channel that takes a target.
@@ -21,6 +33,8 @@ pub(super) enum Served<'c> {
     Webhook(&'c webhook::Sender, &'c Url),
     /// By Slack.
     Slack(&'c slack::Sender, &'c Url),
+    /// By mail.
+    Email(&'c email::Sender, &'c str),
 }
 
 impl Channels {
@@ -29,6 +43,7 @@ impl Channels {
         Ok(Self {
             webhooks: webhook::Sender::new(config)?,
             slack: slack::Sender::new(config)?,
+            mails: email::Sender::new(config)?,
         })
     }
 
@@ -37,7 +52,10 @@ impl Channels {
         match target {
             Target::Webhook(url) => Some(Served::Webhook(&self.webhooks, url)),
             Target::Slack(url) => Some(Served::Slack(&self.slack, url)),
-            Target::Email(_) => None,
+            Target::Email(address) => {
+                let mails = self.mails.as_ref()?;
+                Some(Served::Email(mails, address))
+            }
         }
     }
 }
@@ -48,6 +66,7 @@ impl Served<'_> {
         match self {
             Self::Webhook(sender, url) => Ok(sender.send(letter, url).await),
             Self::Slack(sender, url) => sender.send(letter, url).await,
+            Self::Email(sender, to) => Ok(sender.send(letter, to).await),
         }
     }
 }

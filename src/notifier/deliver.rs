@@ -5,13 +5,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::timeout;
 
-use super::channels::Channels;
+use super::channels::{Channels, Unusable};
 use super::endpoints::{Closed, Endpoints, Seen};
 use super::ops;
 use super::plan::{self, Notification, Rules};
 use super::receipt::{DeliveryError, End, Outcome, Receipt};
 use super::tried::{Held, Letter, Tried};
-use super::webhook::Unusable;
 use crate::avro::{self, RECEIPT};
 use crate::config::{Config, Topics};
 use crate::domain::Event;

@@ -107,7 +107,7 @@ pub const RUNS_SWEPT: &str = "genflow_runs_swept_total";
 pub const STORED_BYTES: &str = "genflow_stored_bytes_total";
 /// Tries at the store or the temp folder that failed, by where and why.
 pub const STORE_FAILURES: &str = "genflow_store_failures_total";
-/// Activities that a worker runs, by task queue: main, fetch or submit.
+/// Activities that a worker runs, by task queue: main, fetch, submit or notify.
 pub const SLOTS_USED: &str = "genflow_worker_slots_used";
 /// Resident memory of a worker's process.
 pub const PROCESS_MEMORY: &str = "genflow_worker_process_memory_bytes";
@@ -271,7 +271,7 @@ pub const CATALOGUE: &[Metric] = &[
     Metric {
         name: SLOTS_USED,
         kind: Gauge,
-        help: "Activities that a worker runs, by task queue: main, fetch or submit.",
+        help: "Activities that a worker runs, by task queue: main, fetch, submit or notify.",
         labels: &["queue"],
     },
     Metric {

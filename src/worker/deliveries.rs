@@ -7,7 +7,8 @@ use temporalio_sdk::runtime::RuntimeOptions;
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use tokio_util::sync::CancellationToken;
 
-use super::{STICKY, tuner};
+use super::STICKY;
+use super::sizing::{Busy, Sizing, build};
 use crate::config::Config;
 use crate::notifier::Deliverer;
 use crate::temporal::client::Temporal;
@@ -30,7 +31,9 @@ pub async fn run(
         Runtime::from_current_tokio(RuntimeOptions::default()).context("the Temporal runtime")?;
     let queue = config.temporal.for_deliveries().task_queue;
     let options = WorkerOptions::new(queue)
-        .tuner(tuner(config.notifier.concurrency))
+        .deployment_options(build(config.worker.build_id.as_deref()))
+        .tuner(Sizing::new(&config.worker)?.tuner(config.notifier.concurrency))
+        .activity_inbound_interceptor(Busy("notify"))
         .graceful_shutdown_period(config.grace.mul_f64(0.8))
         .sticky_queue_schedule_to_start_timeout(STICKY)
         .max_cached_workflows(config.worker.cached_workflows)

@@ -103,7 +103,7 @@ pub(super) fn build(id: Option<&str>) -> WorkerDeploymentOptions {
     WorkerDeploymentOptions::from_build_id(id.map_or_else(ours, str::to_owned))
 }
 
-/// Counts the activities of a queue that run; its field is a label: `main`, `fetch` or `submit`.
+/// Counts the activities of a queue that run; its field is a label: `main`, `fetch`, `submit` or `notify`.
 pub(super) struct Busy(pub(super) &'static str);
 
 /// One activity that runs.

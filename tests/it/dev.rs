@@ -23,6 +23,12 @@ async fn dev_once_completes_the_samples_and_leaves_nothing_running() {
         "{}",
         dev.output()
     );
+    assert!(
+        dev.output()
+            .contains("mail arrived: Image completed: image-"),
+        "{}",
+        dev.output()
+    );
     trial.nothing_is_left().await;
 }
 

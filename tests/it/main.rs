@@ -26,6 +26,7 @@ mod dev_faults;
 mod dlq;
 mod doctor;
 mod egress;
+mod email;
 mod endings;
 mod flow;
 mod list;

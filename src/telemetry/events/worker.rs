@@ -8,14 +8,14 @@ use crate::telemetry::metrics as catalogue;
 /// A worker began an activity.
 #[derive(Debug)]
 pub struct SlotTaken {
-    /// `main`, `fetch` or `submit`.
+    /// `main`, `fetch`, `submit` or `notify`.
     pub queue: &'static str,
 }
 
 /// An activity of a worker is over, or was given back.
 #[derive(Debug)]
 pub struct SlotFreed {
-    /// `main`, `fetch` or `submit`.
+    /// `main`, `fetch`, `submit` or `notify`.
     pub queue: &'static str,
 }
 

@@ -43,6 +43,7 @@ impl Broker {
                 kafka_brokers: None,
                 schema_registry_url: Some(engines.registry.clone()),
                 temporal_host: Some(engines.temporal.clone()),
+                smtp_url: Some(engines.smtp.clone()),
             },
             progress: Arc::new(|line: &str| eprintln!("engines: {line}")),
         };

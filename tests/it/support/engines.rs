@@ -16,6 +16,8 @@ pub(crate) struct Running {
     pub(crate) registry: String,
     pub(crate) temporal: String,
     pub(crate) simulator: String,
+    pub(crate) smtp: String,
+    pub(crate) maildir: PathBuf,
 }
 
 /// Returns the engines, started once.
@@ -42,6 +44,8 @@ pub(crate) fn engines() -> &'static Running {
                     registry: engines.schema_registry_url.clone(),
                     temporal: engines.temporal_host.clone(),
                     simulator: format!("http://{}", simulator.address()),
+                    smtp: engines.smtp_url.clone(),
+                    maildir: engines.maildir.clone().unwrap(),
                 };
                 told.send(running).unwrap();
                 simulator.run(CancellationToken::new()).await.unwrap();
@@ -80,6 +84,8 @@ fn options(use_: &str) -> Options {
             kafka_brokers: set("KAFKA_BROKERS"),
             schema_registry_url: set("SCHEMA_REGISTRY_URL"),
             temporal_host: set("TEMPORAL_HOST"),
+            // Tests look into the mailbox, so a server of their own it is.
+            smtp_url: None,
         },
         progress: Arc::new(|line: &str| eprintln!("engines: {line}")),
     }

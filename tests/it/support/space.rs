@@ -1,7 +1,7 @@
 //! A space of one test: its own topics, groups, queues and folders on the shared engines.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -95,6 +95,16 @@ impl Space {
         let number = self.processes.fetch_add(1, Ordering::Relaxed);
         let log = self.folder.join(format!("{number}-{}.log", arguments[0]));
         Process::start_through(through, arguments, &variables, log)
+    }
+
+    /// Returns the folder of this space, which goes with it.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Returns a name that no other space has.
+    pub(crate) fn name(&self) -> &str {
+        &self.config.kafka.group
     }
 
     pub(crate) fn results(&self) -> PathBuf {
@@ -415,7 +425,7 @@ pub(crate) fn script(mut request: Request, script: &Value) -> Request {
     request
 }
 
-fn variables(engines: &Running, name: &str, folder: &std::path::Path) -> BTreeMap<String, String> {
+fn variables(engines: &Running, name: &str, folder: &Path) -> BTreeMap<String, String> {
     let at = |part: &str| folder.join(part).display().to_string();
     let pairs = [
         ("KAFKA_BROKERS", engines.kafka.clone()),

@@ -143,7 +143,7 @@ async fn installed() -> PathBuf {
         let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
         names.any(|found| found.starts_with(name) && !found.ends_with(".part"))
     };
-    if !["kafka-", "apicurio-", "temporal-"]
+    if !["kafka-", "apicurio-", "temporal-", "aiosmtpd-"]
         .into_iter()
         .all(is_there)
     {

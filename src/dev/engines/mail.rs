@@ -1,0 +1,116 @@
+//! The mail catcher: a real SMTP server that keeps every mail in a Maildir and passes none on.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::install::Installer;
+use super::process::{self, GLANCE, Process};
+use super::{Error, Options, Running, pins, ports, whole};
+
+pub(super) const NAME: &str = "the mail catcher";
+
+/// A start takes a third of a second.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What listens, by means of the packages.
+const CATCHER: &str = include_str!("mail/catcher.py");
+
+/// The mail catcher as it is, or is to be, installed.
+#[derive(Debug)]
+pub(super) struct Mail {
+    home: PathBuf,
+}
+
+impl Mail {
+    pub(super) fn new(options: &Options) -> Self {
+        let home = options.cache.join(folder());
+        Self { home }
+    }
+
+    pub(super) fn is_installed(&self) -> bool {
+        whole::is_whole(&self.home)
+    }
+
+    /// Returns its folder in the cache.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.home.clone()
+    }
+
+    pub(super) async fn install(&self, installer: &Installer<'_>) -> Result<(), Error> {
+        if self.is_installed() {
+            return Ok(());
+        }
+        installer.tell(&format!(
+            "installing the mail catcher (aiosmtpd {}): 0.3 MB",
+            pins::AIOSMTPD
+        ));
+        let staging = installer.stage(&folder())?;
+        for (package, version) in [
+            ("aiosmtpd", pins::AIOSMTPD),
+            ("atpublic", pins::ATPUBLIC),
+            ("attrs", pins::ATTRS),
+        ] {
+            let package = format!("{package}=={version}");
+            installer.pip(NAME, &staging.folder, &package, 1).await?;
+        }
+        staging.finish()
+    }
+
+    /// Starts it and waits until it listens.
+    pub(super) async fn start(&self, options: &Options) -> Result<Running, Error> {
+        let port = options.ports.or_zero(&ports::MAIL).to_string();
+        let mut command = process::server(&options.guard, "python3", &options.data);
+        command
+            .args(["-c", CATCHER, &port])
+            .arg(maildir(options))
+            .env("PYTHONPATH", self.home.join("package"));
+        let process = Process::start(NAME, command, options.data.join("mail.log")).await?;
+        let address = process.until(LIMIT, ready(&process)).await?;
+        Ok(Running {
+            process,
+            address,
+            page: None,
+        })
+    }
+}
+
+/// Returns the folder that mails are kept in.
+pub(super) fn maildir(options: &Options) -> PathBuf {
+    options.data.join("mail")
+}
+
+fn folder() -> String {
+    format!("aiosmtpd-{}", pins::AIOSMTPD)
+}
+
+/// Waits until it says where it listens: it does so once it does.
+async fn ready(catcher: &Process) -> String {
+    loop {
+        if let Some(address) = listening(&catcher.output().await) {
+            return address;
+        }
+        sleep(GLANCE).await;
+    }
+}
+
+fn listening(log: &str) -> Option<String> {
+    let (_, rest) = log.split_once("listening on ")?;
+    let (address, _) = rest.split_once(".\n")?;
+    Some(address.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_read_when_its_line_is_whole() {
+        assert_eq!(
+            listening("listening on 127.0.0.1:1025.\n").as_deref(),
+            Some("127.0.0.1:1025")
+        );
+        assert_eq!(listening("listening on 127.0.0.1:10"), None);
+    }
+}

@@ -1,0 +1,191 @@
+//! Addresses: whom mail is from, whom it may go to.
+
+use std::str::FromStr;
+
+use lettre::Address;
+use lettre::message::Mailbox;
+use url::Host;
+
+/// Whom mail is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FromAddress(Mailbox);
+
+/// Why a text is no sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is not an address, want local@domain or Name <local@domain>")]
+pub struct InvalidFrom;
+
+/// Why mail cannot go to a target. Nothing of it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidAddress {
+    /// It is no address.
+    #[error("the target is not an email address")]
+    Malformed,
+    /// It names a machine by its number: our mail server would call it, wherever it is.
+    #[error("the target's domain is an IP address")]
+    Number,
+}
+
+/// The domains that mail may go to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Domains(Vec<String>);
+
+impl FromAddress {
+    /// Returns it as a header has it.
+    pub(super) fn mailbox(&self) -> Mailbox {
+        self.0.clone()
+    }
+
+    /// Returns the domain that our message ids are of.
+    pub(super) fn domain(&self) -> &str {
+        self.0.email.domain()
+    }
+}
+
+impl FromStr for FromAddress {
+    type Err = InvalidFrom;
+
+    fn from_str(text: &str) -> Result<Self, InvalidFrom> {
+        let mailbox: Mailbox = text.parse().map_err(|_| InvalidFrom)?;
+        let name_is_a_line = mailbox
+            .name
+            .as_ref()
+            .is_none_or(|name| !name.contains(char::is_control));
+        if name_is_a_line && mailbox.email.to_string().is_ascii() {
+            Ok(Self(mailbox))
+        } else {
+            Err(InvalidFrom)
+        }
+    }
+}
+
+impl Domains {
+    /// Reads domains by comma; of none, all are allowed.
+    ///
+    /// # Errors
+    /// The first that is no domain.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let parts = text.split(',').map(str::trim);
+        let domains = parts.filter(|part| !part.is_empty()).map(|part| {
+            let name = part.strip_prefix("*.").unwrap_or(part);
+            let ascii = ascii(name).filter(|ascii| !ascii.contains('*'));
+            let ascii = ascii.ok_or_else(|| part.to_owned())?;
+            let prefix = if name == part { "" } else { "*." };
+            Ok(format!("{prefix}{ascii}"))
+        });
+        Ok(Self(domains.collect::<Result<_, String>>()?))
+    }
+
+    /// Tells whether mail may go there.
+    pub(super) fn allow(&self, address: &Address) -> bool {
+        let domain = address.domain().to_ascii_lowercase();
+        self.0.is_empty()
+            || self.0.iter().any(|allowed| {
+                let below = allowed
+                    .strip_prefix('*')
+                    .is_some_and(|below| domain.ends_with(below));
+                below || *allowed == domain
+            })
+    }
+}
+
+/// Reads a target. Its domain is written in ASCII, so that every mail server takes it.
+pub(super) fn recipient(text: &str) -> Result<Address, InvalidAddress> {
+    let malformed = InvalidAddress::Malformed;
+    // Before all else: no character of a header's or a command's end comes any further.
+    if text.contains(char::is_control) {
+        return Err(malformed);
+    }
+    let (local, domain) = text.rsplit_once('@').ok_or(malformed)?;
+    let domain = match Host::parse(domain) {
+        Ok(Host::Domain(domain)) => domain,
+        Ok(Host::Ipv4(_) | Host::Ipv6(_)) => return Err(InvalidAddress::Number),
+        Err(_) if domain.starts_with('[') => return Err(InvalidAddress::Number),
+        Err(_) => return Err(malformed),
+    };
+    Address::new(local, domain).map_err(|_| malformed)
+}
+
+fn ascii(domain: &str) -> Option<String> {
+    match Host::parse(domain) {
+        Ok(Host::Domain(domain)) => Some(domain),
+        Ok(Host::Ipv4(_) | Host::Ipv6(_)) | Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_an_address_of_a_named_domain() {
+        for (text, address) in [
+            ("someone@example.org", "someone@example.org"),
+            ("some.one+tag@Example.ORG", "some.one+tag@example.org"),
+            ("someone@bücher.example", "someone@xn--bcher-kva.example"),
+            ("root@localhost", "root@localhost"),
+            ("\"a b\"@example.org", "\"a b\"@example.org"),
+        ] {
+            assert_eq!(recipient(text).unwrap().to_string(), address);
+        }
+    }
+
+    #[test]
+    fn what_could_break_out_of_a_header_or_a_command_is_no_address() {
+        for text in [
+            "nobody",
+            "@example.org",
+            "a@",
+            "a b@example.org",
+            "a@b@example.org",
+            "a@example.org\r\nBcc: victim@example.org",
+            "a\r\nRCPT TO:<victim@example.org>@example.org",
+            "\"a\r\nDATA\"@example.org",
+            "a@example.org\0",
+            "a@example.org> SIZE=1",
+            "Name <a@example.org>",
+            "a@example.org,b@example.org",
+        ] {
+            assert_eq!(recipient(text), Err(InvalidAddress::Malformed), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_machine_by_its_number_is_refused() {
+        for text in [
+            "a@127.0.0.1",
+            "a@[127.0.0.1]",
+            "a@[::1]",
+            "a@[IPv6:::1]",
+            "a@0x7f.1",
+        ] {
+            assert_eq!(recipient(text), Err(InvalidAddress::Number), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_the_listed_domains_are_allowed() {
+        let domains = Domains::parse("Example.org, *.bücher.example").unwrap();
+        let allow = |text| domains.allow(&recipient(text).unwrap());
+
+        assert!(allow("a@EXAMPLE.org"));
+        assert!(allow("a@mail.bücher.example"));
+        assert!(!allow("a@bücher.example"));
+        assert!(!allow("a@mail.example.org"));
+        assert!(!allow("a@evilexample.org"));
+        assert!(Domains::default().allow(&recipient("a@b").unwrap()));
+        assert_eq!(Domains::parse("a, b c"), Err("b c".to_owned()));
+        assert_eq!(Domains::parse("*"), Err("*".to_owned()));
+    }
+
+    #[test]
+    fn a_sender_is_an_address_with_or_without_a_name() {
+        let sender: FromAddress = "genflow <genflow@example.org>".parse().unwrap();
+
+        assert_eq!(sender.domain(), "example.org");
+        assert!("genflow@localhost".parse::<FromAddress>().is_ok());
+        for text in ["genflow", "a\r\nBcc: b@c <a@example.org>", ""] {
+            assert_eq!(text.parse::<FromAddress>(), Err(InvalidFrom), "{text:?}");
+        }
+    }
+}

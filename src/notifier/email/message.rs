@@ -1,0 +1,82 @@
+//! Makes the message: headers and the two bodies. Pure, but for the date.
+
+use lettre::message::header::{ContentTransferEncoding, HeaderName, HeaderValue};
+use lettre::message::{Mailbox, MultiPart, SinglePart, header};
+use lettre::{Address, Message};
+
+use super::address::FromAddress;
+use super::templates::{Rendered, Templates};
+use super::view::line;
+use crate::domain::{Event, RequestId};
+use crate::notifier::tried::Letter;
+
+/// Why there is no message.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::notifier) enum Error {
+    /// A template does not render this event.
+    #[error("a template does not render the event")]
+    Template(#[from] minijinja::Error),
+    /// lettre finds a part missing.
+    #[error("a part of the message is missing")]
+    Incomplete(#[from] lettre::error::Error),
+}
+
+const AUTO_SUBMITTED: HeaderName = HeaderName::new_from_ascii_str("Auto-Submitted");
+const REQUEST: HeaderName = HeaderName::new_from_ascii_str("X-Genflow-Request");
+const TRACE: HeaderName = HeaderName::new_from_ascii_str("traceparent");
+const EVENT: HeaderName = HeaderName::new_from_ascii_str("X-Genflow-Event");
+
+/// Returns the message that tells `to` of the letter's event: the same but for its date and boundary, however often it is made.
+pub(super) fn write(
+    letter: &Letter<'_>,
+    from: &FromAddress,
+    to: Address,
+    templates: &Templates,
+) -> Result<Message, Error> {
+    let event = letter.event;
+    let Rendered {
+        subject,
+        text,
+        html,
+    } = templates.render(event)?;
+    let id = |event: &str| format!("<{}@{}>", line(event, 100), from.domain());
+    let mut message = Message::builder()
+        .from(from.mailbox())
+        .to(Mailbox::new(None, to))
+        .subject(subject)
+        .date_now()
+        .message_id(Some(id(&event.event_id)))
+        // No mailbox answers it with a note of absence.
+        .raw_header(HeaderValue::new(
+            AUTO_SUBMITTED,
+            "auto-generated".to_owned(),
+        ))
+        .raw_header(HeaderValue::new(REQUEST, line(&event.request_id, 200)))
+        .raw_header(HeaderValue::new(EVENT, event.kind_of_event.cloud_type()));
+    if let Some(trace) = letter.traceparent {
+        message = message.raw_header(HeaderValue::new(TRACE, line(trace, 100)));
+    }
+    // Mails of one request stand together, below that of its first event, sent or not.
+    if let Some(first) = first_event(event).filter(|first| *first != event.event_id) {
+        message = message.in_reply_to(id(&first)).references(id(&first));
+    }
+    let parts = MultiPart::alternative()
+        .singlepart(part(header::ContentType::TEXT_PLAIN, text))
+        .singlepart(part(header::ContentType::TEXT_HTML, html));
+    Ok(message.multipart(parts)?)
+}
+
+/// Returns a body in ASCII lines: one way for all servers, those included that know no 8BITMIME.
+fn part(kind: header::ContentType, body: String) -> SinglePart {
+    let body =
+        lettre::message::Body::new_with_encoding(body, ContentTransferEncoding::QuotedPrintable);
+    // Err: a body that the encoding does not take, which quoted-printable does of every text.
+    let body = body.unwrap_or_else(lettre::message::Body::new);
+    SinglePart::builder().header(kind).body(body)
+}
+
+/// Returns the id of the request's first event, if the request can have had one.
+fn first_event(event: &Event) -> Option<String> {
+    let id = RequestId::try_from(event.request_id.clone()).ok()?;
+    Some(Event::id(&id.run(0), 0))
+}

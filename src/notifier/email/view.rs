@@ -1,0 +1,298 @@
+//! What a template sees of an event: words for people, one line each. Pure.
+//!
+//! Whatever is not ours (ids, messages, metadata) has lost its line breaks, control characters and marks that turn
+//! the direction of writing, and is cut to a length: it can be text in a mail and nothing else. That it is no HTML
+//! either is the templates' business: they escape.
+
+use std::collections::BTreeMap;
+
+use chrono::DateTime;
+use serde::Serialize;
+use url::Url;
+
+use super::advice::advice;
+use crate::domain::{BatchSummary, Event, EventType, Kind, Output};
+
+/// An event, for templates. The README's manual of templates lists these fields.
+#[derive(Debug, Serialize)]
+pub(super) struct View {
+    /// The event's id.
+    event: String,
+    /// `started`, `progress`, `completed`, `failed`, `cancelled` or `rejected`.
+    state: String,
+    /// `image`, `video`, `batch` or `request`.
+    kind: &'static str,
+    /// What happened, as `Image completed`.
+    headline: String,
+    /// The request's id.
+    request: String,
+    /// 0 for the first run.
+    retry: i32,
+    user: String,
+    batch_id: Option<String>,
+    /// As `2023-11-14 22:13 UTC`.
+    at: String,
+    progress: Option<Progress>,
+    outputs: Vec<File>,
+    /// Outputs that are not listed.
+    more: usize,
+    /// As `1 min 5 s`.
+    elapsed: Option<String>,
+    provider: Option<String>,
+    cost_usd: Option<String>,
+    batch: Option<BatchSummary>,
+    error: Option<Trouble>,
+    /// Where a refused record stands: `topic/partition/offset`.
+    record: Option<String>,
+    metadata: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Progress {
+    percent: i32,
+    stage: String,
+    message: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct File {
+    /// The last part of where it is stored.
+    name: String,
+    /// Where it can be fetched; http or https only.
+    url: Option<String>,
+    content_type: String,
+    /// As `1.4 MB`.
+    size: String,
+    /// As `1024 × 768`, or `1280 × 720, 5 s`.
+    shape: Option<String>,
+    /// The address of an image that may stand in the mail itself.
+    thumbnail: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Trouble {
+    code: &'static str,
+    message: String,
+    retryable: bool,
+    advice: &'static str,
+}
+
+/// Longest names, ids and addresses, in characters.
+const SHORT: usize = 200;
+/// Longest messages.
+const LONG: usize = 1000;
+/// Longest link.
+const LINK: usize = 4000;
+/// Most outputs listed.
+const LISTED: usize = 16;
+/// Most images shown in a mail, and the largest one: a mail is opened on phones too.
+const SHOWN: usize = 4;
+const LARGEST_SHOWN: i64 = 2_000_000;
+
+impl View {
+    /// Returns what there is to say of an event.
+    pub(super) fn of(event: &Event) -> Self {
+        let short = |text: &str| line(text, SHORT);
+        let kind = match event.kind {
+            Kind::Image => "image",
+            Kind::Video => "video",
+            Kind::Batch => "batch",
+            Kind::Unknown => "request",
+        };
+        let state = event.kind_of_event.as_str().to_ascii_lowercase();
+        let outputs = event.result.iter().flat_map(|result| &result.outputs);
+        let count = outputs.clone().count();
+        let result = event.result.as_ref();
+        Self {
+            event: short(&event.event_id),
+            headline: format!("{} {}", capital(kind), happened(event.kind_of_event)),
+            state,
+            kind,
+            request: short(&event.request_id),
+            retry: event.retry,
+            user: short(&event.user_id),
+            batch_id: event.batch_id.as_deref().map(short),
+            at: DateTime::from_timestamp_millis(event.occurred_at)
+                .unwrap_or_default()
+                .format("%Y-%m-%d %H:%M UTC")
+                .to_string(),
+            progress: event.progress.as_ref().map(|progress| Progress {
+                percent: progress.percent,
+                stage: short(&progress.stage),
+                message: progress.message.as_deref().map(|text| line(text, LONG)),
+            }),
+            outputs: files(outputs.take(LISTED)),
+            more: count.saturating_sub(LISTED),
+            elapsed: result.map(|result| elapsed(result.elapsed_ms)),
+            provider: result.map(|result| short(&result.provider)),
+            cost_usd: result
+                .and_then(|result| result.cost_usd)
+                .map(|usd| format!("{usd:.2}")),
+            batch: event.batch,
+            error: event.error.as_ref().map(|error| Trouble {
+                code: error.code.as_str(),
+                message: line(&error.message, LONG),
+                retryable: error.retryable,
+                advice: advice(error.code),
+            }),
+            record: event
+                .record
+                .as_ref()
+                .map(|record| short(&record.to_string())),
+            metadata: event
+                .metadata
+                .iter()
+                .map(|(key, value)| (short(key), line(value, LONG)))
+                .collect(),
+        }
+    }
+}
+
+/// Returns the text as one line of at most `longest` characters.
+pub(super) fn line(text: &str, longest: usize) -> String {
+    let unseen = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let clean = text.replace(unseen, " ");
+    let words: Vec<_> = clean.split(' ').filter(|word| !word.is_empty()).collect();
+    let clean = words.join(" ");
+    if clean.chars().count() <= longest {
+        return clean;
+    }
+    let mut cut: String = clean.chars().take(longest.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+fn happened(kind: EventType) -> &'static str {
+    match kind {
+        EventType::Started => "started",
+        EventType::Progress => "in progress",
+        EventType::Completed => "completed",
+        EventType::Failed => "failed",
+        EventType::Cancelled => "cancelled",
+        EventType::Rejected => "refused",
+        EventType::Unknown => "changed",
+    }
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters
+        .next()
+        .map(|first| first.to_ascii_uppercase())
+        .into_iter()
+        .chain(letters)
+        .collect()
+}
+
+fn files<'o>(outputs: impl Iterator<Item = &'o Output>) -> Vec<File> {
+    let mut shown = 0;
+    let mut files = Vec::new();
+    for output in outputs {
+        let url = output.url.as_deref().and_then(public);
+        let thumbnail = url
+            .clone()
+            .filter(|_| is_small_image(output) && shown < SHOWN);
+        shown += usize::from(thumbnail.is_some());
+        let name = output.uri.rsplit('/').next().unwrap_or_default();
+        files.push(File {
+            name: line(name, SHORT),
+            url,
+            content_type: line(&output.content_type, SHORT),
+            size: size(output.bytes),
+            shape: shape(output),
+            thumbnail,
+        });
+    }
+    files
+}
+
+/// Returns a URL that a person can follow. One that is too long to be kept whole is left out, not cut.
+fn public(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    let good = matches!(url.scheme(), "http" | "https") && url.as_str().len() <= LINK;
+    good.then(|| url.into())
+}
+
+fn is_small_image(output: &Output) -> bool {
+    let kind = output.content_type.as_str();
+    let shown_by_all = matches!(
+        kind,
+        "image/png" | "image/jpeg" | "image/gif" | "image/webp"
+    );
+    shown_by_all && (1..=LARGEST_SHOWN).contains(&output.bytes)
+}
+
+fn shape(output: &Output) -> Option<String> {
+    let pixels = output
+        .width
+        .zip(output.height)
+        .map(|(width, height)| format!("{width} × {height}"));
+    let seconds = output
+        .duration_seconds
+        .map(|seconds| format!("{} s", (seconds * 10.0).round() / 10.0));
+    let parts: Vec<_> = pixels.into_iter().chain(seconds).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// Returns the size in the decimal units that people know from their disks.
+fn size(bytes: i64) -> String {
+    let tenths = |unit: i64| {
+        let tenths = bytes / (unit / 10);
+        format!("{}.{}", tenths / 10, tenths % 10)
+    };
+    match bytes {
+        ..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{} kB", tenths(1_000)),
+        1_000_000..1_000_000_000 => format!("{} MB", tenths(1_000_000)),
+        1_000_000_000.. => format!("{} GB", tenths(1_000_000_000)),
+    }
+}
+
+fn elapsed(milliseconds: i64) -> String {
+    match milliseconds / 1000 {
+        0 => format!("{milliseconds} ms"),
+        seconds @ 1..60 => format!("{seconds} s"),
+        seconds @ 60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        seconds => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_ours_becomes_one_line_cut_between_characters() {
+        assert_eq!(line("a\r\nBcc: b\0\tc\u{202e}d", 100), "a Bcc: b c d");
+        assert_eq!(line("äöü", 3), "äöü");
+        assert_eq!(line("äöüß", 3), "äö…");
+        assert_eq!(line("\u{2028}", 3), "");
+    }
+
+    #[test]
+    fn only_a_public_address_is_a_link() {
+        assert_eq!(public("javascript:alert(1)"), None);
+        assert_eq!(public("file:///etc/passwd"), None);
+        assert_eq!(
+            public(&format!("https://a.test/{}", "x".repeat(LINK))),
+            None
+        );
+        assert_eq!(
+            public("https://a.test/\"onload=x").as_deref(),
+            Some("https://a.test/%22onload=x")
+        );
+    }
+
+    #[test]
+    fn sizes_and_times_are_in_units_that_people_know() {
+        assert_eq!(size(999), "999 B");
+        assert_eq!(size(1_449_000), "1.4 MB");
+        assert_eq!(size(2_000_000_000), "2.0 GB");
+        assert_eq!(elapsed(900), "900 ms");
+        assert_eq!(elapsed(65_000), "1 min 5 s");
+        assert_eq!(elapsed(7_260_000), "2 h 1 min");
+    }
+}

@@ -1,0 +1,299 @@
+//! Mail, from an event to a mailbox: a real SMTP server, its refusals, its encryption.
+
+use std::path::Path;
+
+use genflow::avro::{EVENT, RECEIPT};
+use genflow::domain::{Event, EventType, Kind, Notify, RequestId, Targets};
+use genflow::kafka::Headers;
+use genflow::notifier::Receipt;
+use genflow::seal::{self, Sealer};
+use serde_json::Value;
+
+use crate::support::mail::{Catcher, mail, mails};
+use crate::support::process::Process;
+use crate::support::space::image;
+use crate::support::{SOON, Space, within};
+
+/// Puts an event on the topic that is to be told to `to` by mail.
+async fn tell(space: &Space, request: &str, to: &str) -> Event {
+    let run = RequestId::try_from(request.to_owned()).unwrap().run(0);
+    let mut event = Event {
+        event_id: Event::id(&run, 1),
+        request_id: request.to_owned(),
+        retry: 0,
+        sequence: 1,
+        batch_id: None,
+        user_id: "ann".to_owned(),
+        kind: Kind::Image,
+        kind_of_event: EventType::Cancelled,
+        occurred_at: std::time::SystemTime::UNIX_EPOCH
+            .elapsed()
+            .unwrap()
+            .as_millis() as i64,
+        workflow_id: Some(request.to_owned()),
+        run_id: Some("run".to_owned()),
+        progress: None,
+        result: None,
+        batch: None,
+        error: None,
+        record: None,
+        notify: None,
+        metadata: [("note".to_owned(), "a\r\nBcc: victim@example.org".to_owned())].into(),
+    };
+    let targets = Targets::parse(None, Some(to), None).unwrap();
+    let sealed = Sealer::new(&space.config.notify_keys)
+        .unwrap()
+        .seal(&targets, seal::context(&event));
+    event.notify = Some(Notify {
+        on: vec![EventType::Cancelled],
+        sealed: sealed.unwrap(),
+    });
+    let topic = &space.config.kafka.topics.events;
+    let value = space.registry.encode(topic, &EVENT, &event).await.unwrap();
+    space
+        .produce(topic, request, Some(&value), Headers::new())
+        .await;
+    event
+}
+
+/// Waits for the receipt of that request.
+async fn receipt(space: &Space, request: &str) -> Receipt {
+    let mut receipts = space.read(&space.config.kafka.topics.notifications).await;
+    loop {
+        let value = receipts.next().await.value.unwrap();
+        let (_, datum) = genflow::avro::unframe(&value).unwrap();
+        let reader = apache_avro::reader::datum::GenericDatumReader::builder(&RECEIPT.schema);
+        let datum = reader.build().unwrap().read_value(&mut &*datum).unwrap();
+        let receipt: Receipt = apache_avro::from_value(&datum).unwrap();
+        if receipt.request_id == request {
+            return receipt;
+        }
+    }
+}
+
+fn outcome(receipt: &Receipt) -> (&'static str, Option<i32>, i32, &str) {
+    let code = receipt.error.as_ref().map_or("", |error| &error.code);
+    (
+        receipt.outcome.as_str(),
+        receipt.status,
+        receipt.tries,
+        code,
+    )
+}
+
+fn notifier(space: &Space, smtp: &str, settings: &[(&str, &str)]) -> Process {
+    let own = [
+        ("SMTP_URL", smtp),
+        ("EMAIL_FROM", "genflow <genflow@mail.test>"),
+    ];
+    space.start_with(&["notifier"], &[&own, settings].concat())
+}
+
+#[tokio::test]
+async fn an_image_that_completes_is_told_by_mail() {
+    let space = Space::new().await;
+    let smtp = space.engines.smtp.as_str();
+    let settings = [("SMTP_URL", smtp), ("EMAIL_FROM", "genflow@mail.test")];
+    let _all = space.start_with(&["all"], &settings);
+    let mut request = image("mailed");
+    let to = format!("{}@example.org", request.id);
+    request.targets = Targets::parse(None, Some(&to), None).unwrap();
+
+    space.send(&request).await;
+
+    let caught = within(SOON, "the mail", mail(&space.engines.maildir, &to)).await;
+    let events = space.story(request.id.as_str()).await;
+    let completed = events.last().unwrap();
+    let message = caught.parsed();
+    assert_eq!(
+        caught.header("Message-ID"),
+        format!("<{}@mail.test>", completed.event_id)
+    );
+    let started = format!("<{}@mail.test>", events[0].event_id);
+    assert_eq!(caught.header("References"), started);
+    assert_eq!(caught.header("Auto-Submitted"), "auto-generated");
+    assert_eq!(caught.header("To"), to);
+    let headline = format!("Image completed: {}", request.id);
+    assert_eq!(message.subject(), Some(headline.as_str()));
+    assert!(message.body_text(0).unwrap().contains("order: 7"));
+    assert!(message.body_html(0).unwrap().contains(request.id.as_str()));
+    let receipt = receipt(&space, request.id.as_str()).await;
+    assert_eq!(outcome(&receipt), ("delivered", Some(250), 1, ""));
+    assert_eq!(receipt.target, "…@example.org");
+}
+
+#[tokio::test]
+async fn a_mail_is_tried_again_after_4xx_and_given_up_after_5xx() {
+    let space = Space::new().await;
+    let _notifier = notifier(&space, &space.engines.smtp, &[]);
+    let once = format!("reply-451-once@{}.test", space.name());
+
+    let event = tell(&space, "later", &once).await;
+    tell(&space, "never", "reply-550@example.org").await;
+
+    let caught = within(SOON, "the mail", mail(&space.engines.maildir, &once)).await;
+    assert_eq!(
+        caught.header("Message-ID"),
+        format!("<{}@mail.test>", event.event_id)
+    );
+    assert_eq!(caught.header("Bcc"), "");
+    assert_eq!(
+        outcome(&receipt(&space, "later").await),
+        ("delivered", Some(250), 2, "")
+    );
+    let never = receipt(&space, "never").await;
+    assert_eq!(outcome(&never), ("given_up", Some(550), 1, "refused"));
+    // The server's answer names the address.
+    assert!(!format!("{never:?}").contains("reply-550"));
+    let mut given_up = space
+        .read(&space.config.kafka.topics.notifications_dlq)
+        .await;
+    let record = given_up.next().await;
+    assert_eq!(record.key.as_deref(), Some(b"never".as_slice()));
+}
+
+#[tokio::test]
+async fn mails_share_one_connection() {
+    let space = Space::new().await;
+    let _notifier = notifier(&space, &space.engines.smtp, &[]);
+    let to = format!("many@{}.test", space.name());
+
+    for number in 0..10 {
+        tell(&space, &format!("r{number}"), &to).await;
+    }
+
+    for number in 0..10 {
+        let request = format!("r{number}");
+        assert_eq!(
+            receipt(&space, &request).await.outcome.as_str(),
+            "delivered"
+        );
+    }
+    let caught = mails(&space.engines.maildir, &to);
+    assert_eq!(caught.len(), 10);
+    let connections: std::collections::BTreeSet<_> = caught
+        .iter()
+        .map(|mail| mail.header("X-Catcher-Connection"))
+        .collect();
+    assert_eq!(connections.len(), 1, "{connections:?}");
+}
+
+#[tokio::test]
+async fn mail_goes_to_allowed_domains_and_to_addresses_only() {
+    let space = Space::new().await;
+    let allowed = [("EMAIL_ALLOWED_DOMAINS", "example.com,*.example.com")];
+    let _notifier = notifier(&space, &space.engines.smtp, &allowed);
+
+    for (request, to) in [
+        ("elsewhere", "a@example.org"),
+        ("number", "a@[127.0.0.1]"),
+        ("dots", "a..b@example.com"),
+        ("good", "a@eu.example.com"),
+    ] {
+        tell(&space, request, to).await;
+    }
+
+    for (request, ended) in [
+        ("elsewhere", ("given_up", None, 1, "address_refused")),
+        ("number", ("given_up", None, 1, "invalid_address")),
+        ("dots", ("given_up", None, 1, "invalid_address")),
+        ("good", ("delivered", Some(250), 1, "")),
+    ] {
+        let receipt = receipt(&space, request).await;
+        assert_eq!(outcome(&receipt), ended, "{request}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_unencrypted_where_tls_is_required() {
+    let space = Space::new().await;
+    let to = format!("secret@{}.test", space.name());
+    let plain = space.engines.smtp.replace("tls=none", "tls=required");
+    let _notifier = notifier(&space, &plain, &[("NOTIFY_MAX_ATTEMPTS", "2")]);
+
+    tell(&space, "secret", &to).await;
+
+    let receipt = receipt(&space, "secret").await;
+    assert_eq!(outcome(&receipt), ("given_up", None, 2, "not_encrypted"));
+    assert!(mails(&space.engines.maildir, &to).is_empty());
+}
+
+#[tokio::test]
+async fn a_servers_certificate_is_checked_before_anything_is_said() {
+    let space = Space::new().await;
+    let authority = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls/ca.pem");
+    let authority = authority.display().to_string();
+    for (option, scheme) in [("--starttls", "smtp"), ("--tls", "smtps")] {
+        let catcher = Catcher::start(&space, option).await;
+        let smtp = format!("{scheme}://ann:p%40ss@localhost:{}", catcher.port);
+        let (unknown, known) = (format!("unknown{option}"), format!("known{option}"));
+        let once = ("NOTIFY_MAX_ATTEMPTS", "1");
+
+        // Nobody whom this machine trusts has signed it.
+        let mut without = notifier(&space, &smtp, &[once]);
+        tell(&space, &unknown, "a@example.org").await;
+        let refused = receipt(&space, &unknown).await;
+        stop(&mut without).await;
+        let _with = notifier(&space, &smtp, &[once, ("SSL_CERT_FILE", &authority)]);
+        tell(&space, &known, "b@example.org").await;
+        let taken = receipt(&space, &known).await;
+
+        assert_eq!(outcome(&refused), ("given_up", None, 1, "unreachable"));
+        assert_eq!(outcome(&taken), ("delivered", Some(250), 1, ""));
+        assert!(mails(&catcher.maildir, "a@example.org").is_empty());
+        let caught = mail(&catcher.maildir, "b@example.org").await;
+        assert_eq!(caught.header("X-Catcher-Tls"), "yes");
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_is_refused_is_held_and_not_shown() {
+    let space = Space::new().await;
+    let address = space.engines.smtp.strip_prefix("smtp://").unwrap();
+    let smtp = format!("smtp://ann:wrong@{address}");
+    let log = ("LOG_LEVEL", "debug");
+    let notifier = notifier(&space, &smtp, &[("NOTIFY_MAX_ATTEMPTS", "2"), log]);
+
+    tell(&space, "locked-out", "a@example.org").await;
+
+    let receipt = receipt(&space, "locked-out").await;
+    assert_eq!(
+        outcome(&receipt),
+        ("given_up", Some(535), 2, "login_refused")
+    );
+    let output = notifier.output();
+    assert!(output.contains("notification held"), "{output}");
+    assert!(!output.contains("wrong"), "{output}");
+    assert!(!output.contains("a@example.org"), "{output}");
+}
+
+#[tokio::test]
+async fn a_broken_template_ends_the_start_and_doctor_names_it() {
+    let space = Space::new().await;
+    let folder = space.folder().join("templates");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("email.txt"), "{{ headlin }}").unwrap();
+    let templates = [("NOTIFY_TEMPLATES", folder.to_str().unwrap())];
+
+    let mut notifier = notifier(&space, &space.engines.smtp, &templates);
+    let mut doctor = space.start_with(&["doctor", "--json"], &templates);
+
+    assert!(!notifier.ended().await.success());
+    let output = notifier.output();
+    assert!(
+        output.contains("NOTIFY_TEMPLATES: email.txt cannot tell"),
+        "{output}"
+    );
+    doctor.ended().await;
+    let report: Value = serde_json::from_str(&doctor.output()).unwrap();
+    let checks = report["checks"].as_array().unwrap();
+    let check = checks
+        .iter()
+        .find(|check| check["check"] == "NOTIFY_TEMPLATES");
+    assert_eq!(check.unwrap()["verdict"], "FAIL");
+}
+
+async fn stop(process: &mut Process) {
+    process.signal(rustix::process::Signal::TERM);
+    process.ended().await;
+}
