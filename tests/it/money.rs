@@ -19,8 +19,11 @@ use crate::support::stories::{stories, told};
 
 use ProviderName::{Fal, OpenAi, Replicate};
 
+/// Makes a request of that name.
+type Make = fn(&str) -> Request;
+
 /// Who takes the submits, and what they ask for.
-const TAKERS: [(ProviderName, fn(&str) -> Request); 4] = [
+const TAKERS: [(ProviderName, Make); 4] = [
     (Replicate, image),
     (Fal, image),
     (OpenAi, image),

@@ -15,9 +15,11 @@ use crate::support::stories::stories;
 
 use ProviderName::{Fal, OpenAi, Replicate};
 
+/// Makes a request of that name.
+type Make = fn(&str) -> Request;
+
 /// Providers whose jobs are looked at.
-const POLLED: [(ProviderName, fn(&str) -> Request); 3] =
-    [(Replicate, image), (Fal, image), (OpenAi, video)];
+const POLLED: [(ProviderName, Make); 3] = [(Replicate, image), (Fal, image), (OpenAi, video)];
 
 fn asked(provider: ProviderName, make: fn(&str) -> Request, faults: &Value) -> Request {
     at(provider, script(make(provider.as_str()), faults))
