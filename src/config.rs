@@ -3,6 +3,7 @@
 //! `.env.example` is the manual of these variables; a test holds it and this file together. Later code trusts the
 //! values. A role that was not chosen does not ask for what only it needs.
 
+mod egress;
 mod intake;
 mod kafka;
 mod notifier;
@@ -17,6 +18,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::egress::{Egress, Ports};
 pub use self::intake::{Backoff, Intake, RateLimit, Steps};
 pub use self::kafka::{GroupProtocol, Kafka, Topics};
 pub use self::notifier::{Notifier, NotifyKey};
@@ -27,7 +29,7 @@ pub use self::temporal::Temporal;
 use self::vars::Vars;
 pub(crate) use self::vars::duration;
 pub use self::vars::{Fault, Faults, Secret};
-pub use self::worker::Worker;
+pub use self::worker::{Pollers, Worker};
 
 /// All settings.
 #[derive(Clone, Debug)]

@@ -36,6 +36,7 @@
 //!
 //! - [`domain`] is pure: no I/O, no clock, no randomness. Who holds a parsed type need not check it again.
 //! - Only [`config`] reads settings, only [`temporal`] and [`worker`] name Temporal's crates; records go by [`kafka`].
+//! - What others give as an address, a webhook or a result, is called by way of [`guard`] only.
 //! - [`app`] composes roles and their stop, and has no logic; [`telemetry`] has every metric and log event in one place.
 //! - For the operator, [`dlq`] finds dead letters and sends them again, and [`doctor`] looks at all that genflow needs.
 //! - [`provider_sim`] serves the outside APIs' protocols with faults on demand; [`dev`] starts engines and all roles.
@@ -52,6 +53,7 @@ pub mod doctor;
 pub mod domain;
 pub mod events;
 mod failpoint;
+pub mod guard;
 mod http;
 pub mod intake;
 pub mod kafka;

@@ -7,7 +7,6 @@
 //! Served is the webhook. Email and Slack come next: until then their notifications end at once as
 //! [`Outcome::Skipped`] with the code `channel_not_served`, so that nobody waits for them unknowingly.
 
-mod guard;
 mod memory;
 mod plan;
 mod receipt;

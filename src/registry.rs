@@ -63,11 +63,11 @@ impl Registry {
     /// # Errors
     /// When the HTTP client cannot be built.
     pub fn new(base: &str) -> Result<Self, Error> {
-        http::choose_tls();
         let base = base.trim_end_matches('/').to_owned();
         let mut settings = SrSettings::new_builder(base.clone());
         settings.set_timeout(CALL_TIMEOUT);
-        let settings = settings.build().map_err(Error::Unavailable)?;
+        let settings = settings.build_with(http::client());
+        let settings = settings.map_err(Error::Unavailable)?;
         Ok(Self {
             base,
             settings,

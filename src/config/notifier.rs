@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::dev;
+use super::egress::{self, Egress, Names};
 use super::vars::{Secret, Vars};
 
 /// What the notifier needs.
@@ -13,8 +14,8 @@ use super::vars::{Secret, Vars};
 pub struct Notifier {
     /// Master secrets of webhook signatures; the first signs first.
     pub signing_secrets: Vec<Secret>,
-    /// Call private, loopback and link-local addresses too.
-    pub allow_private: bool,
+    /// What a webhook's address may be.
+    pub egress: Egress,
     /// Events handled at once.
     pub concurrency: usize,
     /// How long one try may take.
@@ -55,7 +56,14 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Notifier {
     }
     Notifier {
         signing_secrets,
-        allow_private: vars.flag("WEBHOOK_ALLOW_PRIVATE", false),
+        egress: egress::read(
+            vars,
+            &Names {
+                allow_private: "WEBHOOK_ALLOW_PRIVATE",
+                allow_http: "WEBHOOK_ALLOW_HTTP",
+                ports: "WEBHOOK_PORTS",
+            },
+        ),
         concurrency: vars.number("NOTIFY_CONCURRENCY", 64, 1..=10_000) as usize,
         try_timeout: vars.duration("NOTIFY_TRY_TIMEOUT", "5s"),
         attempts: vars.number("NOTIFY_MAX_ATTEMPTS", 5, 1..=100) as u32,

@@ -8,25 +8,24 @@ mod retry;
 
 use std::time::{Duration, SystemTime};
 
-use crate::http;
 use crate::telemetry::events::NotificationRetried;
 use bytes::Bytes;
+use reqwest::Response;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Client, Response};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 pub(super) use self::message::body;
 pub use self::message::{InvalidSecret, user_secret};
-use super::guard;
 use crate::config;
+use crate::guard::{self, Guard, Refused};
 
 /// Why a try did not deliver.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     /// The target may not be called.
     #[error(transparent)]
-    Forbidden(#[from] guard::Refused),
+    Forbidden(#[from] Refused),
     /// It wants no more.
     #[error("the target is gone")]
     Gone,
@@ -58,9 +57,9 @@ pub enum Unusable {
     /// A master secret is malformed.
     #[error(transparent)]
     Secret(#[from] InvalidSecret),
-    /// No HTTP client can be built.
-    #[error("no HTTP client can be built")]
-    Client(#[source] reqwest::Error),
+    /// There is no guard of its calls.
+    #[error(transparent)]
+    Guard(#[from] guard::Unusable),
 }
 
 /// One webhook to deliver.
@@ -94,9 +93,8 @@ pub(super) struct Stopped;
 
 /// Delivers webhooks.
 pub(super) struct Sender {
-    client: Client,
+    guard: Guard,
     signer: message::Signer,
-    allow_private: bool,
     attempts: u32,
     backoff: Duration,
 }
@@ -107,14 +105,11 @@ const LONGEST_ANSWER: usize = 16 * 1024;
 impl Sender {
     /// Makes a sender; makes no call.
     pub(super) fn new(config: &config::Notifier) -> Result<Self, Unusable> {
-        let mut client = http::client().timeout(config.try_timeout);
-        if !config.allow_private {
-            client = client.dns_resolver(guard::PublicOnly);
-        }
         Ok(Self {
-            client: client.build().map_err(Unusable::Client)?,
+            guard: Guard::new("webhook", &config.egress, [], |client| {
+                client.timeout(config.try_timeout)
+            })?,
             signer: message::Signer::new(&config.signing_secrets)?,
-            allow_private: config.allow_private,
             attempts: config.attempts,
             backoff: config.backoff,
         })
@@ -155,17 +150,14 @@ impl Sender {
 
     /// Returns the status of a target that took it.
     async fn try_once(&self, call: Call<'_>) -> Result<u16, Error> {
-        if !self.allow_private {
-            guard::check_literal(call.target)?;
-        }
+        let client = self.guard.client(call.target)?;
         let timestamp = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
         let signatures = self
             .signer
             .signatures(call.user, call.id, timestamp, call.body);
-        let mut request = self
-            .client
+        let mut request = client
             .post(call.target.clone())
             .header(CONTENT_TYPE, "application/json")
             .header("webhook-id", call.id)
@@ -210,12 +202,8 @@ async fn drain(mut response: Response) {
 
 impl Error {
     fn of(error: reqwest::Error) -> Self {
-        let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-        while let Some(cause) = source {
-            if let Some(refused) = cause.downcast_ref::<guard::Refused>() {
-                return Self::Forbidden(*refused);
-            }
-            source = cause.source();
+        if let Some(refused) = Refused::of(&error) {
+            return Self::Forbidden(refused);
         }
         if error.is_timeout() {
             return Self::TimedOut;

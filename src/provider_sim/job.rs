@@ -147,7 +147,10 @@ impl Job {
     /// Returns the addresses of its files, as they are given now.
     pub(super) fn files(&self, base: &str) -> Vec<String> {
         let given = self.progress.issues;
-        let address = |name: String| format!("{base}/files/{}/{name}?given={given}", self.id);
+        let address = |name: String| match &self.order.script.output_at {
+            Some(elsewhere) => elsewhere.clone(),
+            None => format!("{base}/files/{}/{name}?given={given}", self.id),
+        };
         media::names(&self.order.media)
             .into_iter()
             .map(address)

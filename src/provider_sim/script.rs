@@ -36,6 +36,8 @@ pub(super) struct Script {
     pub(super) download: Option<Seconds>,
     /// The pause in seconds that a read of the running job asks for, by `Retry-After`.
     pub(super) hint: Option<u32>,
+    /// The address that is given for each of its files, instead of the simulator's own.
+    pub(super) output_at: Option<String>,
     /// The price that its answers tell, as a gateway before the real API would, word for word.
     pub(super) price: Option<String>,
 }

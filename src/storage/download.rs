@@ -1,4 +1,7 @@
 //! Brings a provider's output to disk, in pieces, and checks it: size, content, hash.
+//!
+//! An address is the provider's to choose, so only the [`guard`](crate::guard) says whether it is called; that holds for
+//! each one a redirect leads to. The key goes to the provider's own origin and no further.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,16 +9,17 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::StreamExt as _;
-use reqwest::header::AUTHORIZATION;
-use reqwest::{Client, header::HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderValue, LOCATION};
+use reqwest::{Response, StatusCode};
 use ring::digest;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
 use url::Url;
 
 use super::{Checked, media};
+use crate::config;
 use crate::domain::{Kind, hex};
-use crate::http;
+use crate::guard::{self, Guard, Refused};
 
 /// Why an output is not on disk.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +30,9 @@ pub enum Error {
     /// It is there, and is not what was asked for.
     #[error("the output is not what it should be: {0}")]
     Invalid(String),
+    /// It is where genflow does not call.
+    #[error("the output is not fetched: {0}")]
+    Refused(#[from] Refused),
     /// The disk did not take it.
     #[error("the output could not be written")]
     Disk(#[from] std::io::Error),
@@ -45,22 +52,28 @@ pub enum Source {
 /// Downloads outputs.
 #[derive(Clone, Debug)]
 pub struct Downloader {
-    client: Client,
+    guard: Guard,
     most: u64,
 }
 
 /// How long a server may be silent in the midst of a file.
 const SILENCE: Duration = Duration::from_secs(60);
 
+/// How often an output may be elsewhere: some providers' addresses lead to a store of files.
+const REDIRECTS: usize = 3;
+
 impl Downloader {
-    /// Makes a downloader of files of at most `most` bytes.
+    /// Makes a downloader; makes no call.
     ///
     /// # Errors
-    /// When the HTTP client cannot be built.
-    pub fn new(most: u64) -> Result<Self, reqwest::Error> {
+    /// When there is no guard of its calls.
+    pub fn new(config: &config::Worker) -> Result<Self, guard::Unusable> {
+        let own = config.base_urls();
         Ok(Self {
-            client: http::client().read_timeout(SILENCE).build()?,
-            most,
+            guard: Guard::new("download", &config.egress, own, |client| {
+                client.read_timeout(SILENCE)
+            })?,
+            most: config.max_output_bytes,
         })
     }
 
@@ -112,17 +125,8 @@ impl Downloader {
         key: Option<&HeaderValue>,
         path: &PathBuf,
     ) -> Result<(u64, String), Error> {
-        let mut request = self.client.get(url.clone());
-        if let Some(key) = key {
-            request = request.header(AUTHORIZATION, key);
-        }
-        let response = request.send().await.map_err(unavailable)?;
-        if !response.status().is_success() {
-            return Err(Error::Unavailable(format!(
-                "status {}",
-                response.status().as_u16()
-            )));
-        }
+        let response = self.answer(url, key).await?;
+        self.check_size(response.content_length().unwrap_or(0))?;
         let mut file = File::create(path).await?;
         let mut hash = digest::Context::new(&digest::SHA256);
         let mut bytes = 0_u64;
@@ -136,6 +140,30 @@ impl Downloader {
         }
         file.flush().await?;
         Ok((bytes, hex(hash.finish().as_ref())))
+    }
+
+    /// Returns the answer that has the output, wherever redirects lead.
+    async fn answer(&self, url: &Url, mut key: Option<&HeaderValue>) -> Result<Response, Error> {
+        let mut at = url.clone();
+        for _ in 0..=REDIRECTS {
+            let mut request = self.guard.client(&at)?.get(at.clone());
+            if let Some(key) = key {
+                request = request.header(AUTHORIZATION, key);
+            }
+            let response = request.send().await.map_err(not_sent)?;
+            if response.status().is_success() {
+                return Ok(response);
+            }
+            let next = elsewhere(&response, &at).ok_or_else(|| {
+                Error::Unavailable(format!("status {}", response.status().as_u16()))
+            })?;
+            // Once it has left, nobody that it comes by may send the key back with it.
+            key = key.filter(|_| next.origin() == at.origin());
+            at = next;
+        }
+        Err(Error::Unavailable(format!(
+            "it is elsewhere more than {REDIRECTS} times"
+        )))
     }
 
     async fn inline(&self, text: &str, path: &Path) -> Result<(u64, String), Error> {
@@ -166,7 +194,29 @@ fn encoded(url: &Url) -> Result<&str, Error> {
     encoded.ok_or_else(|| Error::Invalid("its data: address is not base64".to_owned()))
 }
 
+/// Returns where an answer says the output is, if it does.
+fn elsewhere(response: &Response, at: &Url) -> Option<Url> {
+    match response.status() {
+        StatusCode::MOVED_PERMANENTLY
+        | StatusCode::FOUND
+        | StatusCode::SEE_OTHER
+        | StatusCode::TEMPORARY_REDIRECT
+        | StatusCode::PERMANENT_REDIRECT => {
+            let location = response.headers().get(LOCATION)?.to_str().ok()?;
+            at.join(location).ok()
+        }
+        _ => None,
+    }
+}
+
+fn not_sent(error: reqwest::Error) -> Error {
+    Refused::of(&error).map_or_else(|| unavailable(error), Error::Refused)
+}
+
 /// Says what went wrong without the address, which may carry a signature.
 fn unavailable(error: reqwest::Error) -> Error {
     Error::Unavailable(error.without_url().to_string())
 }
+
+#[cfg(test)]
+mod tests;

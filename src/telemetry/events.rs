@@ -6,6 +6,8 @@
 
 mod consumer;
 mod redriven;
+mod stored;
+mod worker;
 
 use std::error::Error;
 use std::time::Duration;
@@ -15,6 +17,8 @@ use tracing::{debug, info, warn};
 
 pub use self::consumer::*;
 pub use self::redriven::DeadLetterRedriven;
+pub use self::stored::{OutputStored, StoreFailed, TempSwept};
+pub use self::worker::*;
 use super::metrics as catalogue;
 use crate::domain::{Action, EventType, Kind, ProviderName, RecordPosition, RequestId};
 
@@ -122,22 +126,6 @@ pub struct RunSwept<'a> {
     pub timed_out: bool,
 }
 
-/// An output was stored.
-#[derive(Debug)]
-pub struct OutputStored {
-    /// Its length.
-    pub bytes: u64,
-}
-
-/// The store or the temp folder did not do what was asked.
-#[derive(Debug)]
-pub struct StoreFailed<'a> {
-    /// `disk`, `bucket` or `temp`; a label.
-    pub place: &'static str,
-    /// Why; of what kind it is becomes a label.
-    pub error: &'a std::io::Error,
-}
-
 /// A provider said what a generation costs.
 #[derive(Debug)]
 pub struct ProviderCost {
@@ -145,13 +133,6 @@ pub struct ProviderCost {
     pub provider: ProviderName,
     /// US dollars.
     pub usd: f64,
-}
-
-/// Temp folders that a crash left were removed.
-#[derive(Debug)]
-pub struct TempSwept {
-    /// How many.
-    pub folders: usize,
 }
 
 /// A notification ended, well or not.
@@ -176,6 +157,15 @@ pub struct NotificationRetried<'a> {
     pub error: &'a (dyn Error + 'static),
     /// Tries so far, from 1.
     pub tries: u32,
+}
+
+/// An address that somebody else gave was not called.
+#[derive(Debug)]
+pub struct CallRefused {
+    /// Who would have called it: `webhook`, `slack` or `download`; a label.
+    pub caller: &'static str,
+    /// What about it is not allowed; a label.
+    pub reason: &'static str,
 }
 
 /// A role began.
@@ -343,26 +333,6 @@ impl RunSwept<'_> {
     }
 }
 
-impl OutputStored {
-    /// Logs and counts it.
-    pub fn emit(self) {
-        let Self { bytes } = self;
-        debug!(bytes, "output stored");
-        counter!(catalogue::STORED_BYTES).increment(bytes);
-    }
-}
-
-impl StoreFailed<'_> {
-    /// Logs and counts it.
-    pub fn emit(self) {
-        let Self { place, error } = self;
-        let cause = crate::storage::fault::cause(error);
-        let error = error as &dyn Error;
-        warn!(place, cause, error, "store failed");
-        counter!(catalogue::STORE_FAILURES, "place" => place, "cause" => cause).increment(1);
-    }
-}
-
 impl ProviderCost {
     /// Logs and counts it.
     pub fn emit(self) {
@@ -371,15 +341,6 @@ impl ProviderCost {
         debug!(provider, usd, "generation priced");
         // Counters of this library hold whole numbers only; the sum of a histogram holds cents.
         histogram!(catalogue::PROVIDER_COST, "provider" => provider).record(usd);
-    }
-}
-
-impl TempSwept {
-    /// Logs and counts it.
-    pub fn emit(self) {
-        let Self { folders } = self;
-        info!(folders, "temp folders swept");
-        counter!(catalogue::TEMP_FOLDERS_SWEPT).increment(folders as u64);
     }
 }
 
@@ -414,6 +375,15 @@ impl NotificationRetried<'_> {
             warn!(channel, tries, error, "notification held");
         }
         counter!(catalogue::NOTIFICATION_RETRIES, "channel" => channel).increment(1);
+    }
+}
+
+impl CallRefused {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        let Self { caller, reason } = self;
+        debug!(caller, reason, "call refused");
+        counter!(catalogue::CALLS_REFUSED, "caller" => caller, "reason" => reason).increment(1);
     }
 }
 

@@ -107,12 +107,20 @@ pub const RUNS_SWEPT: &str = "genflow_runs_swept_total";
 pub const STORED_BYTES: &str = "genflow_stored_bytes_total";
 /// Tries at the store or the temp folder that failed, by where and why.
 pub const STORE_FAILURES: &str = "genflow_store_failures_total";
+/// Activities that a worker runs, by task queue: main, fetch or submit.
+pub const SLOTS_USED: &str = "genflow_worker_slots_used";
+/// Resident memory of a worker's process.
+pub const PROCESS_MEMORY: &str = "genflow_worker_process_memory_bytes";
+/// Memory in use by a worker's container, or by its machine; what MEMORY_LIMIT_BYTES is held against.
+pub const MEASURED_MEMORY: &str = "genflow_worker_measured_memory_bytes";
 /// Temp folders that a crash left and a start removed.
 pub const TEMP_FOLDERS_SWEPT: &str = "genflow_temp_folders_swept_total";
 /// Time from an event to the end of a notification of it, by channel and what came of it.
 pub const NOTIFICATION_SECONDS: &str = "genflow_notification_seconds";
 /// Tries at a notification that ended in a pause before the next one.
 pub const NOTIFICATION_RETRIES: &str = "genflow_notification_retries_total";
+/// Addresses given by users or providers that were not called, by who would have and what is not allowed.
+pub const CALLS_REFUSED: &str = "genflow_calls_refused_total";
 /// 1 while a role is ready, else 0.
 pub const READY: &str = "genflow_ready";
 
@@ -251,6 +259,24 @@ pub const CATALOGUE: &[Metric] = &[
         labels: &["place", "cause"],
     },
     Metric {
+        name: SLOTS_USED,
+        kind: Gauge,
+        help: "Activities that a worker runs, by task queue: main, fetch or submit.",
+        labels: &["queue"],
+    },
+    Metric {
+        name: PROCESS_MEMORY,
+        kind: Gauge,
+        help: "Resident memory of a worker's process.",
+        labels: &[],
+    },
+    Metric {
+        name: MEASURED_MEMORY,
+        kind: Gauge,
+        help: "Memory in use by a worker's container, or by its machine; what MEMORY_LIMIT_BYTES is held against.",
+        labels: &[],
+    },
+    Metric {
         name: TEMP_FOLDERS_SWEPT,
         kind: Counter,
         help: "Temp folders that a crash left and a start removed.",
@@ -267,6 +293,12 @@ pub const CATALOGUE: &[Metric] = &[
         kind: Counter,
         help: "Tries at a notification that ended in a pause before the next one.",
         labels: &["channel"],
+    },
+    Metric {
+        name: CALLS_REFUSED,
+        kind: Counter,
+        help: "Addresses given by users or providers that were not called, by who would have and what is not allowed.",
+        labels: &["caller", "reason"],
     },
     Metric {
         name: READY,

@@ -132,6 +132,20 @@ fn emit_all() {
         usd: 0.25,
     }
     .emit();
+    SlotTaken { queue: "main" }.emit();
+    SlotTaken { queue: "fetch" }.emit();
+    SlotFreed { queue: "fetch" }.emit();
+    MemoryMeasured {
+        process: 1 << 24,
+        measured: 1 << 30,
+    }
+    .emit();
+    MemoryLimitOutOfReach {
+        limit: 1,
+        used: 2,
+        total: 3,
+    }
+    .emit();
     TempSwept { folders: 2 }.emit();
     NotificationEnded {
         channel: "WEBHOOK",
@@ -144,6 +158,11 @@ fn emit_all() {
         channel: "WEBHOOK",
         error,
         tries: 1,
+    }
+    .emit();
+    CallRefused {
+        caller: "webhook",
+        reason: "address",
     }
     .emit();
     RoleStarted { role: "intake" }.emit();

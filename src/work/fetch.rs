@@ -99,7 +99,10 @@ impl Work {
                         Err(error) => {
                             let failed = tally.count(|failures| failures.stores += 1).stores;
                             if failed >= self.settings.stores.most
-                                || matches!(error, DownloadError::Invalid(_))
+                                || matches!(
+                                    error,
+                                    DownloadError::Invalid(_) | DownloadError::Refused(_)
+                                )
                             {
                                 priced(provider, cost_usd);
                                 return Ok(Fetched::Failed(verdict(&error)));

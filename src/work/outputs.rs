@@ -119,12 +119,16 @@ impl Work {
 pub(super) fn verdict(error: &DownloadError) -> EventError {
     let (code, retryable) = match error {
         DownloadError::Unavailable(_) => (ErrorCode::ResultUnavailable, true),
+        // It may be there, but at an address that is the provider's to mend, or the operator's to allow.
+        DownloadError::Refused(_) => (ErrorCode::ResultUnavailable, false),
         DownloadError::Invalid(_) => (ErrorCode::ResultInvalid, false),
         DownloadError::Disk(_) => (ErrorCode::StoreFailed, true),
     };
     let message = match error {
         DownloadError::Disk(cause) => format!("{error}: {cause}"),
-        DownloadError::Unavailable(_) | DownloadError::Invalid(_) => error.to_string(),
+        DownloadError::Unavailable(_) | DownloadError::Invalid(_) | DownloadError::Refused(_) => {
+            error.to_string()
+        }
     };
     EventError::new(code, &message, retryable)
 }

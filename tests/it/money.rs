@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::flow::Watched;
-use crate::providers::at;
+use crate::providers::{Taker, at};
 use crate::support::Space;
 use crate::support::cutter::{Cut, Cutter};
 use crate::support::ledger::check;
@@ -19,11 +19,8 @@ use crate::support::stories::{stories, told};
 
 use ProviderName::{Fal, OpenAi, Replicate};
 
-/// Makes a request of that name.
-type Make = fn(&str) -> Request;
-
 /// Who takes the submits, and what they ask for.
-const TAKERS: [(ProviderName, Make); 4] = [
+const TAKERS: [Taker; 4] = [
     (Replicate, image),
     (Fal, image),
     (OpenAi, image),

@@ -14,6 +14,9 @@ use crate::support::{Space, eventually};
 use ErrorCode::{ProviderAuth, SubmitAmbiguous};
 use ProviderName::{Fal, OpenAi, Replicate};
 
+/// A provider, and how a request that suits it is made.
+pub(crate) type Taker = (ProviderName, fn(&str) -> Request);
+
 /// The same request at that provider.
 pub(crate) fn at(provider: ProviderName, mut request: Request) -> Request {
     match &mut request.spec {

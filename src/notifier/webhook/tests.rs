@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::config::{Config, Secret};
+use crate::config::{Config, Egress, Ports, Secret};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -92,9 +92,18 @@ impl Receiver {
     }
 }
 
+/// Anything may be called.
+fn anywhere() -> Egress {
+    Egress {
+        allow_private: true,
+        allow_http: true,
+        ports: Ports::Any,
+    }
+}
+
 fn settings() -> config::Notifier {
     config::Notifier {
-        allow_private: true,
+        egress: anywhere(),
         try_timeout: Duration::from_secs(5),
         attempts: 3,
         backoff: Duration::from_millis(1),
@@ -287,7 +296,10 @@ async fn a_stop_ends_a_pause() {
 async fn a_private_address_is_not_called_by_number_or_by_name() {
     let receiver = Receiver::start(&[Given::Status(200)]).await;
     let settings = config::Notifier {
-        allow_private: false,
+        egress: Egress {
+            allow_private: false,
+            ..anywhere()
+        },
         ..settings()
     };
     let mut by_name = receiver.url.clone();

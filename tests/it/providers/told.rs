@@ -5,8 +5,8 @@ use std::time::Duration;
 use genflow::domain::{ErrorCode, Event, EventType, ProviderName, Request};
 use serde_json::{Value, json};
 
-use super::at;
 use super::faults::by_address;
+use super::{Taker, at};
 use crate::flow::Watched;
 use crate::support::Space;
 use crate::support::ledger::types;
@@ -15,11 +15,8 @@ use crate::support::stories::stories;
 
 use ProviderName::{Fal, OpenAi, Replicate};
 
-/// Makes a request of that name.
-type Make = fn(&str) -> Request;
-
 /// Providers whose jobs are looked at.
-const POLLED: [(ProviderName, Make); 3] = [(Replicate, image), (Fal, image), (OpenAi, video)];
+const POLLED: [Taker; 3] = [(Replicate, image), (Fal, image), (OpenAi, video)];
 
 fn asked(provider: ProviderName, make: fn(&str) -> Request, faults: &Value) -> Request {
     at(provider, script(make(provider.as_str()), faults))

@@ -72,7 +72,12 @@ impl Bench {
     async fn checked(&self, index: usize) -> Checked {
         let folder = self.folder.join(index.to_string());
         std::fs::create_dir_all(&folder).unwrap();
-        let downloader = Downloader::new(LENGTH as u64).unwrap();
+        let config = Config::load(|name| match name {
+            "DOWNLOAD_ALLOW_PRIVATE" => Some("true".to_owned()),
+            "MAX_OUTPUT_BYTES" => Some(LENGTH.to_string()),
+            _ => None,
+        });
+        let downloader = Downloader::new(&config.unwrap().worker).unwrap();
         let source = Source::Open(self.film.clone());
         let fetching = downloader.fetch(&source, &folder, index, Kind::Video);
         fetching.await.unwrap()

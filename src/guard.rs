@@ -1,0 +1,163 @@
+//! Whom genflow calls where somebody else gives the address: a user's webhook, a provider's result.
+//!
+//! Without this they could reach what only our own network may (SSRF). One place decides. The URL is checked as it is
+//! parsed, so every notation of an address is the same; a name is resolved once, all its answers are checked, and the
+//! connection goes to an address that passed ([`resolver`]): a name that answers otherwise the next time gains nothing.
+//! The clients follow no redirect; who does checks each URL on the way.
+
+mod address;
+mod resolver;
+#[cfg(test)]
+mod tests;
+
+use std::error::Error;
+
+use hickory_resolver::net::NetError;
+use reqwest::{Client, ClientBuilder};
+use url::{Origin, Url};
+
+use self::resolver::PublicOnly;
+use crate::config::Egress;
+use crate::http;
+use crate::telemetry::events::CallRefused;
+
+/// Why an address is not called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Neither `https` nor, where that is allowed, `http`.
+    #[error("the address has a scheme that is not called")]
+    Scheme,
+    /// It would give them to whoever is there.
+    #[error("the address holds a user name or password")]
+    Userinfo,
+    /// A port that is not set as allowed.
+    #[error("the address has a port that is not called")]
+    Port,
+    /// A name that only private networks know.
+    #[error("the address names a host of a private network")]
+    Name,
+    /// Loopback, private, link-local or otherwise special.
+    #[error("the address is not a public one")]
+    Address,
+}
+
+/// Why no guard can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// No resolver of names.
+    #[error("no resolver of names can be made")]
+    Resolver(#[source] NetError),
+    /// No HTTP client.
+    #[error("no HTTP client can be built")]
+    Client(#[source] reqwest::Error),
+}
+
+/// Decides whom one caller calls.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    caller: &'static str,
+    rules: Egress,
+    trusted: Vec<Origin>,
+    /// Connects to public addresses only.
+    guarded: Client,
+    /// For what was set by the operator, and where private addresses are allowed.
+    open: Client,
+}
+
+impl Guard {
+    /// Makes the guard of `caller` (a label), whose clients `tune` sets up further.
+    ///
+    /// The origins of `trusted` are called whatever the rules say: they come from the settings, not from strangers.
+    ///
+    /// # Errors
+    /// [`Unusable`].
+    pub fn new<'u>(
+        caller: &'static str,
+        rules: &Egress,
+        trusted: impl IntoIterator<Item = &'u Url>,
+        tune: impl Fn(ClientBuilder) -> ClientBuilder,
+    ) -> Result<Self, Unusable> {
+        let names = PublicOnly::of_machine(caller).map_err(Unusable::Resolver)?;
+        Self::with_names(names, rules, trusted, tune)
+    }
+
+    fn with_names<'u>(
+        names: PublicOnly,
+        rules: &Egress,
+        trusted: impl IntoIterator<Item = &'u Url>,
+        tune: impl Fn(ClientBuilder) -> ClientBuilder,
+    ) -> Result<Self, Unusable> {
+        let caller = names.caller();
+        let open = tune(http::client()).build().map_err(Unusable::Client)?;
+        let guarded = tune(http::client()).dns_resolver(names).build();
+        Ok(Self {
+            caller,
+            rules: rules.clone(),
+            trusted: trusted.into_iter().map(Url::origin).collect(),
+            guarded: guarded.map_err(Unusable::Client)?,
+            open,
+        })
+    }
+
+    /// Returns the client that may call `url`; a name is checked when it connects (see [`Refused::of`]).
+    ///
+    /// # Errors
+    /// Why it is not called.
+    pub fn client(&self, url: &Url) -> Result<&Client, Refused> {
+        self.check(url).inspect_err(|refused| {
+            CallRefused {
+                caller: self.caller,
+                reason: refused.reason(),
+            }
+            .emit();
+        })
+    }
+
+    fn check(&self, url: &Url) -> Result<&Client, Refused> {
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(Refused::Userinfo);
+        }
+        if self.trusted.contains(&url.origin()) {
+            return Ok(&self.open);
+        }
+        match url.scheme() {
+            "https" => {}
+            "http" if self.rules.allow_http => {}
+            _ => return Err(Refused::Scheme),
+        }
+        let port = url.port_or_known_default();
+        if !port.is_some_and(|port| self.rules.ports.contain(port)) {
+            return Err(Refused::Port);
+        }
+        if self.rules.allow_private {
+            return Ok(&self.open);
+        }
+        address::check(url)?;
+        Ok(&self.guarded)
+    }
+}
+
+impl Refused {
+    /// Returns why a call was refused when it was to connect, if that is why it went wrong.
+    pub fn of(error: &reqwest::Error) -> Option<Self> {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+        while let Some(inner) = cause {
+            if let Some(refused) = inner.downcast_ref() {
+                return Some(*refused);
+            }
+            cause = inner.source();
+        }
+        None
+    }
+
+    /// Returns the word for it; a label.
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Scheme => "scheme",
+            Self::Userinfo => "userinfo",
+            Self::Port => "port",
+            Self::Name => "name",
+            Self::Address => "address",
+        }
+    }
+}
