@@ -217,7 +217,7 @@ async fn a_run_that_the_server_timed_out_fails_and_its_job_is_ended() {
     };
     let queue = space.config.temporal.task_queue.clone();
     let options = WorkflowStartOptions::new(queue, request.id.to_string())
-        .execution_timeout(Duration::from_secs(3))
+        .execution_timeout(Duration::from_secs(10))
         .build();
     let client = client(&space).await;
     client
