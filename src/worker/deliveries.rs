@@ -4,15 +4,19 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use temporalio_sdk::runtime::RuntimeOptions;
+use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder};
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use tokio_util::sync::CancellationToken;
 
-use super::{STICKY, tuner};
+use super::STICKY;
 use crate::config::Config;
 use crate::notifier::Deliverer;
 use crate::temporal::client::Temporal;
 use crate::temporal::deliveries::DeliveryActivities;
 use crate::temporal::workflows::delivery::Delivery;
+
+/// A step of a workflow takes milliseconds; few at once are plenty.
+const WORKFLOW_SLOTS: usize = 100;
 
 /// Carries deliveries on until `stop`, then finishes or hands back what it has taken.
 ///
@@ -31,7 +35,6 @@ pub async fn run(
         .tuner(tuner(config.notifier.concurrency))
         .graceful_shutdown_period(config.grace.mul_f64(0.8))
         .sticky_queue_schedule_to_start_timeout(STICKY)
-        .max_cached_workflows(config.worker.cached_workflows)
         .register_activities(DeliveryActivities { deliverer })
         .register_workflow::<Delivery>()?
         .build();
@@ -50,4 +53,14 @@ pub async fn run(
     let (ended, ()) = tokio::join!(ended, stopping);
     ended.context("the delivery worker ended")?;
     Ok(())
+}
+
+/// So many tries at once as the consumer makes, which share their places at each endpoint with it.
+fn tuner(tries: usize) -> TunerHolder {
+    TunerHolder::builder()
+        .workflow_task_slot_supplier(FixedSizeSlotSupplier::new(WORKFLOW_SLOTS))
+        .activity_task_slot_supplier(FixedSizeSlotSupplier::new(tries))
+        .local_activity_task_slot_supplier(FixedSizeSlotSupplier::new(1))
+        .nexus_task_slot_supplier(FixedSizeSlotSupplier::new(1))
+        .build()
 }
