@@ -4,7 +4,9 @@ pub mod dlq;
 pub mod doctor;
 mod follow;
 mod form;
+mod list;
 pub mod run;
+pub mod status;
 mod submit;
 mod watch;
 
@@ -17,6 +19,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub use self::dlq::Dlq;
+pub use self::list::List;
 pub use self::submit::Submit;
 
 /// Turns generation requests on Kafka into Temporal workflows, and tells what becomes of them.
@@ -83,7 +86,7 @@ pub enum Command {
     Operator(Operator),
 }
 
-/// The operator's commands that need Kafka, the registry or settings only: see [`run::operate`].
+/// The operator's commands that do not stay: see [`run::operate`].
 #[derive(Debug, Subcommand)]
 pub enum Operator {
     /// Create topics, register schemas and prepare the Temporal namespace; may be run again
@@ -101,6 +104,8 @@ pub enum Operator {
         #[arg(long)]
         try_fairness: bool,
     },
+    /// List runs, the newest first, as Temporal has them
+    List(List),
     /// Send requests
     Submit(Box<Submit>),
     /// Ask for the end of a request, by a command on Kafka

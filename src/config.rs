@@ -29,7 +29,7 @@ pub use self::temporal::Temporal;
 use self::vars::Vars;
 pub(crate) use self::vars::duration;
 pub use self::vars::{Fault, Faults, Secret};
-pub use self::worker::Worker;
+pub use self::worker::{Pollers, Worker};
 
 /// All settings.
 #[derive(Clone, Debug)]

@@ -61,7 +61,7 @@ async fn run(cli: Cli) -> anyhow::Result<u8> {
             return Ok(0);
         }
         Command::Status { id, json } => {
-            return Ok(cli::run::show_status(
+            return Ok(cli::status::show(
                 &Config::load(variable)?,
                 &id,
                 json,

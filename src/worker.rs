@@ -5,16 +5,18 @@
 //! their rate is limited. `Worker::run` is not `Send`: all run on the caller's task.
 
 pub mod deliveries;
+mod memory;
+mod sizing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder};
 use temporalio_sdk::runtime::{PollerBehavior, RuntimeOptions};
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use tokio_util::sync::CancellationToken;
 
+use self::sizing::{Busy, Sizing, build, polled};
 use crate::config::Config;
 use crate::domain::ProviderName;
 use crate::events::Publisher;
@@ -31,8 +33,6 @@ use crate::temporal::workflows::end::End;
 use crate::temporal::workflows::generation::Generation;
 use crate::work::{Drain, Work};
 
-/// A step of a workflow takes milliseconds; few at once are plenty.
-const WORKFLOW_SLOTS: usize = 100;
 /// A dead worker's workflows go to another after so long (contract, rule 6).
 const STICKY: Duration = Duration::from_secs(2);
 /// Polls at once for submits to a provider.
@@ -68,9 +68,16 @@ pub async fn run(
     });
     let runtime =
         Runtime::from_current_tokio(RuntimeOptions::default()).context("the Temporal runtime")?;
+    let sizing = Sizing::new(settings)?;
+    let build = build(settings.build_id.as_deref());
+
     let queue = &config.temporal.task_queue;
     let main = WorkerOptions::new(queue.clone())
-        .tuner(tuner(settings.activity_slots))
+        .deployment_options(build.clone())
+        .tuner(sizing.tuner(settings.activity_slots))
+        .workflow_task_poller_behavior(polled(settings.workflow_pollers))
+        .activity_task_poller_behavior(polled(settings.activity_pollers))
+        .activity_inbound_interceptor(Busy("main"))
         .graceful_shutdown_period(grace)
         .sticky_queue_schedule_to_start_timeout(STICKY)
         .max_cached_workflows(settings.cached_workflows)
@@ -81,7 +88,10 @@ pub async fn run(
         .register_workflow::<End>()?
         .build();
     let fetch = WorkerOptions::new(fetch_queue(queue))
-        .tuner(tuner(settings.fetch_slots))
+        .deployment_options(build.clone())
+        .tuner(sizing.tuner(settings.fetch_slots))
+        .activity_task_poller_behavior(polled(settings.fetch_pollers))
+        .activity_inbound_interceptor(Busy("fetch"))
         .graceful_shutdown_period(grace)
         .register_activities(Activities { work: work.clone() })
         .build();
@@ -90,7 +100,16 @@ pub async fn run(
     let mut fetch = Worker::new(&runtime, temporal.client(), fetch).context("the fetch worker")?;
     let mut submits = Vec::new();
     for name in ProviderName::ALL {
-        let options = submits_to(name, config, &work, grace);
+        let mut options = WorkerOptions::new(submit_queue(queue, name))
+            .deployment_options(build.clone())
+            .tuner(sizing.tuner(settings.activity_slots))
+            .activity_task_poller_behavior(submits_polled(settings.rates.of(name)))
+            .activity_inbound_interceptor(Busy("submit"))
+            .graceful_shutdown_period(grace)
+            .register_activities(Activities { work: work.clone() })
+            .build();
+        // The server keeps it, over all workers together.
+        options.max_task_queue_activities_per_second = settings.rates.of(name);
         let worker = Worker::new(&runtime, temporal.client(), options).context("a submit worker");
         submits.push(worker?);
     }
@@ -110,38 +129,14 @@ pub async fn run(
         all
     };
     let sweeping = sweep::run(temporal, settings.sweep_interval, &stop);
-    let (all, (), ()) = tokio::join!(ended, stopping, sweeping);
+    let watching = memory::watch(&stop);
+    let (all, (), (), ()) = tokio::join!(ended, stopping, sweeping, watching);
     store.close().await;
     all.context("a worker ended")?;
     Ok(())
 }
 
-/// The worker of one provider's submits. It is there without a limit too: intake may have one, or have had one.
-fn submits_to(
-    name: ProviderName,
-    config: &Config,
-    work: &Arc<Work>,
-    grace: Duration,
-) -> WorkerOptions {
-    let (queue, worker) = (&config.temporal.task_queue, &config.worker);
-    let rate = worker.rates.of(name);
-    let pollers = rate.map_or(IDLE_POLLERS, |_| POLLERS);
-    let mut options = WorkerOptions::new(submit_queue(queue, name))
-        .tuner(tuner(worker.activity_slots))
-        .activity_task_poller_behavior(PollerBehavior::SimpleMaximum(pollers))
-        .graceful_shutdown_period(grace)
-        .register_activities(Activities { work: work.clone() })
-        .build();
-    // The server keeps it, over all workers together.
-    options.max_task_queue_activities_per_second = rate;
-    options
-}
-
-fn tuner(activities: usize) -> TunerHolder {
-    TunerHolder::builder()
-        .workflow_task_slot_supplier(FixedSizeSlotSupplier::new(WORKFLOW_SLOTS))
-        .activity_task_slot_supplier(FixedSizeSlotSupplier::new(activities))
-        .local_activity_task_slot_supplier(FixedSizeSlotSupplier::new(1))
-        .nexus_task_slot_supplier(FixedSizeSlotSupplier::new(1))
-        .build()
+/// A queue of submits is there without a limit too: intake may have one, or have had one.
+fn submits_polled(rate: Option<f64>) -> PollerBehavior {
+    PollerBehavior::SimpleMaximum(rate.map_or(IDLE_POLLERS, |_| POLLERS))
 }

@@ -3,11 +3,9 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
-use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::{Ask, Error, Operator, doctor, submit, watch};
+use super::{Ask, Error, Operator, doctor, list, submit, watch};
 use crate::avro::{self, Ours};
 use crate::config::Config;
 use crate::domain::{Action, Command, CommandId, RequestId};
@@ -16,7 +14,6 @@ use crate::kafka::{Headers, admin, tail};
 use crate::notifier::{self, user_secret};
 use crate::registry::{self, Registry};
 use crate::temporal::admin as temporal;
-use crate::temporal::client::Temporal;
 use crate::{cli, setup};
 
 /// How long a command waits for brokers.
@@ -43,6 +40,7 @@ async fn carry_out(config: &Config, command: &Operator, out: &mut dyn Write) -> 
         Operator::Doctor { json, try_fairness } => {
             return doctor::run(config, *json, *try_fairness, out).await;
         }
+        Operator::List(list) => return list::list(config, list, out).await,
         Operator::Submit(submit) => return submit::submit(config, submit, out).await,
         Operator::Cancel(asked) => ask(config, Action::Cancel, asked, out).await?,
         Operator::Retry(asked) => ask(config, Action::Retry, asked, out).await?,
@@ -90,77 +88,6 @@ pub async fn ask(
     let value = sender.frame(topic, &avro::COMMAND, &datum).await?;
     sender.send(topic, command.request.as_str(), &value).await?;
     writeln!(out, "{}", command.id.as_str())?;
-    Ok(())
-}
-
-/// Asks Temporal where a request stands and prints it; exit code 1 if nobody knows it.
-///
-/// `ID` is its newest run, `ID~n` its n-th retry, `ID~0` its first run.
-///
-/// # Errors
-/// The id is none, or Temporal does not answer.
-pub async fn show_status(
-    config: &Config,
-    id: &str,
-    json: bool,
-    out: &mut dyn Write,
-) -> Result<u8, Error> {
-    let (request, retry) = match id.split_once('~') {
-        None => (id, None),
-        Some((request, retry)) => (request, Some(retry)),
-    };
-    let request = RequestId::try_from(request.to_owned());
-    let request = request.map_err(|error| Error::Usage(format!("request id {error}")))?;
-    let retry = retry.map(str::parse).transpose();
-    let retry =
-        retry.map_err(|_| Error::Usage(format!("{id:?} is no id of a run, want ID or ID~n")))?;
-    let unavailable = |error| Error::Unavailable(anyhow::Error::from(error));
-    let temporal = Temporal::connect(&config.temporal)
-        .await
-        .map_err(unavailable)?;
-    let run = match retry {
-        Some(retry) => Some(request.run(retry)),
-        None => temporal.newest(&request).await.map_err(unavailable)?,
-    };
-    let found = match run {
-        Some(run) => temporal.status(&run).await.map_err(unavailable)?,
-        None => None,
-    };
-    match found {
-        Some(found) => status(&found, json, out).map(|()| 0),
-        None => {
-            writeln!(out, "nobody knows a request {id}")?;
-            Ok(1)
-        }
-    }
-}
-
-/// Prints where a request stands.
-///
-/// # Errors
-/// The output is closed.
-pub fn status(status: &impl Serialize, json: bool, out: &mut dyn Write) -> Result<(), Error> {
-    let status = serde_json::to_value(status).map_err(anyhow::Error::from)?;
-    if json {
-        writeln!(out, "{status}")?;
-        return Ok(());
-    }
-    for (name, value) in status.as_object().into_iter().flatten() {
-        let text = match (name.as_str(), value) {
-            (_, Json::Null) => continue,
-            ("started_at" | "submitted_at" | "updated_at", Json::Number(millis)) => {
-                millis.as_i64().map_or_else(String::new, watch::time)
-            }
-            ("percent", Json::Number(percent)) => format!("{percent}%"),
-            ("error", Json::Object(error)) => {
-                let part = |name| error.get(name).and_then(Json::as_str).unwrap_or_default();
-                format!("{}: {}", part("code"), part("message"))
-            }
-            (_, Json::String(text)) => text.clone(),
-            (_, other) => other.to_string(),
-        };
-        writeln!(out, "{:<16} {text}", name.replace('_', " "))?;
-    }
     Ok(())
 }
 
@@ -310,28 +237,6 @@ impl From<std::io::Error> for cli::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_status_is_a_line_a_fact() {
-        let mut out = Vec::new();
-        let facts = serde_json::json!({"request_id": "a", "state": "RUNNING", "percent": 40, "provider_job_id": null,
-            "started_at": 1_700_000_000_123_i64, "error": {"code": "provider_failed", "message": "boom"}});
-
-        status(&facts, false, &mut out).unwrap();
-
-        let mut lines: Vec<_> = std::str::from_utf8(&out).unwrap().lines().collect();
-        lines.sort_unstable();
-        assert_eq!(
-            lines,
-            [
-                "error            provider_failed: boom",
-                "percent          40%",
-                "request id       a",
-                "started at       2023-11-14T22:13:20.123Z",
-                "state            RUNNING",
-            ]
-        );
-    }
 
     #[test]
     fn a_trace_begins_as_w3c_has_it() {

@@ -10,7 +10,7 @@ use super::follow::Follow;
 use super::{Error, Watch};
 use crate::avro;
 use crate::config::Config;
-use crate::domain::{Event, EventType};
+use crate::domain::{BatchSummary, Event, EventType};
 use crate::kafka::Record;
 use crate::kafka::tail::{From, Next, Tail};
 use crate::registry::{self, Registry};
@@ -143,10 +143,7 @@ fn line(event: &Event) -> String {
         ));
     }
     if let Some(batch) = &event.batch {
-        say(format!(
-            "{} items: {} completed, {} failed, {} cancelled, {} not started",
-            batch.total, batch.completed, batch.failed, batch.cancelled, batch.not_started
-        ));
+        say(items(batch));
     }
     if let Some(error) = &event.error {
         say(format!("{}: {}", error.code.as_str(), error.message));
@@ -155,6 +152,14 @@ fn line(event: &Event) -> String {
         say(output.uri.clone());
     }
     line.trim_end().to_owned()
+}
+
+/// Returns how the items of a batch stand, in words.
+pub(super) fn items(batch: &BatchSummary) -> String {
+    format!(
+        "{} items: {} completed, {} failed, {} cancelled, {} not started",
+        batch.total, batch.completed, batch.failed, batch.cancelled, batch.not_started
+    )
 }
 
 /// Returns a time as RFC 3339 in UTC, to the millisecond.

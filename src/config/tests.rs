@@ -37,6 +37,29 @@ fn deliveries_have_a_queue_of_their_own_and_may_have_a_namespace() {
 }
 
 #[test]
+fn a_worker_has_five_pollers_for_each_or_as_many_as_it_is_told() {
+    let defaults = load(&[]).unwrap().worker;
+    assert_eq!(defaults.fetch_slots, 2000);
+    assert_eq!(defaults.fetch_pollers, Pollers::Exactly(5));
+    assert_eq!((defaults.memory_limit, defaults.build_id), (None, None));
+
+    let told = load(&[
+        ("WORKER_WORKFLOW_SLOTS", "7"),
+        ("WORKER_WORKFLOW_POLLERS", "2"),
+        ("WORKER_ACTIVITY_POLLERS", "auto"),
+        ("MEMORY_LIMIT_BYTES", "1073741824"),
+        ("WORKER_BUILD_ID", "blue-7"),
+    ]);
+    let told = told.unwrap().worker;
+
+    assert_eq!(told.workflow_slots, 7);
+    assert_eq!(told.workflow_pollers, Pollers::Exactly(2));
+    assert_eq!(told.activity_pollers, Pollers::Auto);
+    assert_eq!(told.memory_limit, Some(1 << 30));
+    assert_eq!(told.build_id.as_deref(), Some("blue-7"));
+}
+
+#[test]
 fn all_faults_are_told_at_once_a_line_each() {
     let faults = load(&[
         ("KAFKA_BROKERS", "nowhere"),
@@ -58,6 +81,9 @@ fn all_faults_are_told_at_once_a_line_each() {
         ("SLACK_WEBHOOK_URL", "topsecret"),
         ("FAL_RATE_LIMIT", "0"),
         ("STORE_GRACE", "2m"),
+        ("MEMORY_LIMIT_BYTES", "2GiB"),
+        ("WORKER_WORKFLOW_POLLERS", "1"),
+        ("WORKER_FETCH_POLLERS", "many"),
     ])
     .unwrap_err();
 
@@ -70,6 +96,7 @@ fn all_faults_are_told_at_once_a_line_each() {
             "HTTP_ADDR",
             "INTAKE_CONCURRENCY",
             "KAFKA_BROKERS",
+            "MEMORY_LIMIT_BYTES",
             "NOTIFY_KEYS",
             "NOTIFY_SCHEDULE",
             "NOTIFY_TRY_TIMEOUT",
@@ -85,6 +112,8 @@ fn all_faults_are_told_at_once_a_line_each() {
             "VIDEO_PROVIDER",
             "WEBHOOK_SIGNING_KEY",
             "WEBHOOK_SIGNING_SECRET",
+            "WORKER_FETCH_POLLERS",
+            "WORKER_WORKFLOW_POLLERS",
         ]
     );
     assert_eq!(faults.to_string().lines().count(), named.len());

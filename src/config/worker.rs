@@ -42,12 +42,66 @@ pub struct Worker {
     pub stores: Tries,
     /// How long outputs that are being stored when the deadline falls, or a cancel comes, may take to be finished.
     pub store_grace: Duration,
+    /// Steps of workflows at once.
+    pub workflow_slots: usize,
     /// Activities of `submit` and `finish` at once.
     pub activity_slots: usize,
     /// Activities of `fetch` at once.
     pub fetch_slots: usize,
+    /// Calls at once that wait for a step of a workflow.
+    pub workflow_pollers: Pollers,
+    /// Calls at once that wait for a `submit` or `finish`.
+    pub activity_pollers: Pollers,
+    /// Calls at once that wait for a `fetch`.
+    pub fetch_pollers: Pollers,
+    /// New work is only taken while less memory is in use, in bytes.
+    pub memory_limit: Option<u64>,
+    /// The name of the build that the server is told; else made of version and executable.
+    pub build_id: Option<String>,
     /// Workflows kept in memory; 0 replays each from its history at every step.
     pub cached_workflows: usize,
+}
+
+/// How many calls wait for work at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pollers {
+    /// As many as the server's answers suggest.
+    Auto,
+    /// So many.
+    Exactly(usize),
+}
+
+/// The fewest calls that wait for steps of workflows: one asks for those that are kept in memory, one for others.
+const WORKFLOW_POLLERS: usize = 2;
+
+/// Reads `auto`, or a number.
+fn pollers(vars: &mut Vars<'_>, name: &'static str, fewest: usize) -> Pollers {
+    let text = vars.string(name, "5");
+    if text == "auto" {
+        return Pollers::Auto;
+    }
+    match text.parse() {
+        Ok(count) if (fewest..=1000).contains(&count) => Pollers::Exactly(count),
+        Ok(_) | Err(_) => {
+            let wanted = format!("is {text:?}, want auto, or {fewest} to 1000");
+            vars.fault(name, &wanted);
+            Pollers::Auto
+        }
+    }
+}
+
+/// Reads a number of bytes above 0, or nothing.
+fn memory_limit(vars: &mut Vars<'_>) -> Option<u64> {
+    let name = "MEMORY_LIMIT_BYTES";
+    let text = vars.optional(name)?;
+    let bytes = text.parse().ok().filter(|bytes| *bytes > 0);
+    if bytes.is_none() {
+        vars.fault(
+            name,
+            &format!("is {text:?}, want a number of bytes above 0"),
+        );
+    }
+    bytes
 }
 
 pub(super) fn read(vars: &mut Vars<'_>, mocked: bool, retries: &Retries) -> Worker {
@@ -76,8 +130,14 @@ pub(super) fn read(vars: &mut Vars<'_>, mocked: bool, retries: &Retries) -> Work
                 ports: "DOWNLOAD_PORTS",
             },
         ),
+        workflow_slots: vars.number("WORKER_WORKFLOW_SLOTS", 100, 2..=100_000) as usize,
         activity_slots: vars.number("WORKER_ACTIVITY_SLOTS", 100, 1..=100_000) as usize,
         fetch_slots: vars.number("WORKER_FETCH_SLOTS", 2000, 1..=100_000) as usize,
+        workflow_pollers: pollers(vars, "WORKER_WORKFLOW_POLLERS", WORKFLOW_POLLERS),
+        activity_pollers: pollers(vars, "WORKER_ACTIVITY_POLLERS", 1),
+        fetch_pollers: pollers(vars, "WORKER_FETCH_POLLERS", 1),
+        memory_limit: memory_limit(vars),
+        build_id: vars.optional("WORKER_BUILD_ID"),
         cached_workflows: vars.number("WORKER_CACHED_WORKFLOWS", 1000, 0..=1_000_000) as usize,
     }
 }

@@ -8,6 +8,7 @@ mod consumer;
 mod notifications;
 mod redriven;
 mod stored;
+mod worker;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ pub use self::consumer::*;
 pub use self::notifications::*;
 pub use self::redriven::DeadLetterRedriven;
 pub use self::stored::{OutputStored, StoreFailed, TempSwept};
+pub use self::worker::*;
 use super::metrics as catalogue;
 use crate::domain::{Action, EventType, Kind, ProviderName, RecordPosition, RequestId};
 

@@ -107,6 +107,12 @@ pub const RUNS_SWEPT: &str = "genflow_runs_swept_total";
 pub const STORED_BYTES: &str = "genflow_stored_bytes_total";
 /// Tries at the store or the temp folder that failed, by where and why.
 pub const STORE_FAILURES: &str = "genflow_store_failures_total";
+/// Activities that a worker runs, by task queue: main, fetch or submit.
+pub const SLOTS_USED: &str = "genflow_worker_slots_used";
+/// Resident memory of a worker's process.
+pub const PROCESS_MEMORY: &str = "genflow_worker_process_memory_bytes";
+/// Memory in use by a worker's container, or by its machine; what MEMORY_LIMIT_BYTES is held against.
+pub const MEASURED_MEMORY: &str = "genflow_worker_measured_memory_bytes";
 /// Temp folders that a crash left and a start removed.
 pub const TEMP_FOLDERS_SWEPT: &str = "genflow_temp_folders_swept_total";
 /// Time from an event to the end of a notification of it, by channel and what came of it.
@@ -261,6 +267,24 @@ pub const CATALOGUE: &[Metric] = &[
         kind: Counter,
         help: "Tries at the store or the temp folder that failed, by where and why.",
         labels: &["place", "cause"],
+    },
+    Metric {
+        name: SLOTS_USED,
+        kind: Gauge,
+        help: "Activities that a worker runs, by task queue: main, fetch or submit.",
+        labels: &["queue"],
+    },
+    Metric {
+        name: PROCESS_MEMORY,
+        kind: Gauge,
+        help: "Resident memory of a worker's process.",
+        labels: &[],
+    },
+    Metric {
+        name: MEASURED_MEMORY,
+        kind: Gauge,
+        help: "Memory in use by a worker's container, or by its machine; what MEMORY_LIMIT_BYTES is held against.",
+        labels: &[],
     },
     Metric {
         name: TEMP_FOLDERS_SWEPT,

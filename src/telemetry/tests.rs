@@ -134,6 +134,20 @@ fn emit_all() {
         usd: 0.25,
     }
     .emit();
+    SlotTaken { queue: "main" }.emit();
+    SlotTaken { queue: "fetch" }.emit();
+    SlotFreed { queue: "fetch" }.emit();
+    MemoryMeasured {
+        process: 1 << 24,
+        measured: 1 << 30,
+    }
+    .emit();
+    MemoryLimitOutOfReach {
+        limit: 1,
+        used: 2,
+        total: 3,
+    }
+    .emit();
     TempSwept { folders: 2 }.emit();
     NotificationEnded {
         channel: "WEBHOOK",

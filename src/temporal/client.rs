@@ -8,7 +8,7 @@ use temporalio_client::tonic::{self, Code, IntoRequest as _};
 use temporalio_client::{
     Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient as _, Priority,
     WorkflowDescribeOptions, WorkflowExecutionDescription, WorkflowHandle, WorkflowIdReusePolicy,
-    WorkflowQueryOptions, WorkflowStartOptions,
+    WorkflowStartOptions,
 };
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
     CountWorkflowExecutionsRequest, DescribeNamespaceRequest,
@@ -17,7 +17,7 @@ use temporalio_common::search_attributes::SearchAttributeKey;
 
 use super::batches::FINGERPRINT;
 use super::labels::{BACKSTOP, GEN_USER, attributes};
-use super::steps::{Start, Status};
+use super::steps::Start;
 use super::workflows::{claimed, generation::Generation};
 use crate::config;
 use crate::domain::{Priority as Order, UserId, WorkflowId, hex};
@@ -114,8 +114,6 @@ impl Error {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a status query may wait for a worker.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a start is tried whose id comes and goes: retention may end it between two calls.
 pub(super) const STARTS: u32 = 3;
 /// Temporal refuses longer fairness keys.
@@ -238,42 +236,6 @@ impl Temporal {
             Started::Duplicate
         } else {
             Started::Conflict
-        }))
-    }
-
-    /// Asks a run how far it is; without a worker that answers, the server says what it knows.
-    ///
-    /// # Errors
-    /// When the server did not answer.
-    pub async fn status(&self, workflow: &WorkflowId) -> Result<Option<Status>, Error> {
-        let handle = self.handle(workflow);
-        let described = match handle.describe(WorkflowDescribeOptions::default()).await {
-            Ok(described) => described,
-            Err(WorkflowInteractionError::NotFound(_)) => return Ok(None),
-            Err(error) => return Err(answered(error)),
-        };
-        let query = handle.query(Generation::status, (), WorkflowQueryOptions::default());
-        if let Ok(Ok(status)) = tokio::time::timeout(QUERY_TIMEOUT, query).await {
-            return Ok(Some(status));
-        }
-        let millis = |time: Option<std::time::SystemTime>| {
-            let gone = time
-                .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
-                .unwrap_or_default();
-            i64::try_from(gone.as_millis()).unwrap_or(i64::MAX)
-        };
-        Ok(Some(Status {
-            request_id: workflow
-                .as_str()
-                .split('~')
-                .next()
-                .unwrap_or_default()
-                .to_owned(),
-            state: format!("{:?}", described.status()).to_lowercase(),
-            stage: Some("no worker answered: this is what the server knows".to_owned()),
-            started_at: millis(described.start_time()),
-            updated_at: millis(described.close_time().or(described.start_time())),
-            ..Status::default()
         }))
     }
 

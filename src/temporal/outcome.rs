@@ -1,4 +1,4 @@
-//! What an open run has decided: its outcome is told before its workflow closes.
+//! What a run has decided: its outcome is told before its workflow closes, and stands whatever closed it.
 //!
 //! Who reads FAILED and asks for a retry at once finds the workflow still open. The outcome is fixed when `finish` is
 //! scheduled, and stands in its input (contract, section 3, rules 2 and 7); so the history tells it, with no worker.
@@ -14,19 +14,28 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::GetWorkflowEx
 use super::activities::FINISH;
 use super::client::{Error, Temporal, answered};
 use super::steps::Finish;
-use crate::domain::{EventType, WorkflowId};
+use crate::domain::{Event, WorkflowId};
 
 /// Events at the end of a history that are looked at. Behind `finish` there are its end, a step of the workflow and a
 /// cancel; where it had to be scheduled again, it stands there again.
 const LAST: i32 = 32;
 
+/// The outcome of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Decided {
+    /// The event that tells it.
+    pub(super) event: Event,
+    /// When the request's work began: a batch that goes on in a new run began before that run.
+    pub(super) started_at: i64,
+}
+
 impl Temporal {
-    /// Returns the outcome that an open run has decided; `None` while it has none.
+    /// Returns the outcome that a run has decided; `None` while it has none, and if it never had one.
     pub(super) async fn decided(
         &self,
         workflow: &WorkflowId,
         run_id: &str,
-    ) -> Result<Option<EventType>, Error> {
+    ) -> Result<Option<Decided>, Error> {
         let client = self.client();
         let request = GetWorkflowExecutionHistoryReverseRequest {
             namespace: client.namespace(),
@@ -54,12 +63,16 @@ impl Temporal {
 }
 
 /// Finds the outcome in the newest events of a history, the last one first.
-fn outcome(events: &[HistoryEvent]) -> Option<EventType> {
+fn outcome(events: &[HistoryEvent]) -> Option<Decided> {
     let finish = events.iter().find_map(finishing)?;
     let payload = finish.input.as_ref()?.payloads.first()?;
     let input: Finish = serde_json::from_slice(&payload.data).ok()?;
-    let last = input.handed.events.last()?.kind_of_event;
-    last.is_terminal().then_some(last)
+    let mut events = input.handed.events;
+    let event = events.pop()?;
+    event.kind_of_event.is_terminal().then_some(Decided {
+        event,
+        started_at: input.started_at,
+    })
 }
 
 fn finishing(event: &HistoryEvent) -> Option<&ActivityTaskScheduledEventAttributes> {
@@ -77,6 +90,7 @@ mod tests {
     use temporalio_common::protos::temporal::api::common::v1::{ActivityType, Payload, Payloads};
 
     use super::*;
+    use crate::domain::EventType;
 
     fn scheduled(name: &str, input: &serde_json::Value) -> HistoryEvent {
         let payload = Payload {
@@ -123,7 +137,8 @@ mod tests {
                 scheduled("submit.v1", &json!({})),
             ];
 
-            assert_eq!(outcome(&events), wanted, "{told:?}");
+            let told_last = outcome(&events).map(|decided| decided.event.kind_of_event);
+            assert_eq!(told_last, wanted, "{told:?}");
         }
     }
 

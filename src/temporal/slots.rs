@@ -149,7 +149,8 @@ impl Temporal {
         if by_itself {
             return Ok(standing);
         }
-        Ok(match self.decided(workflow, described.run_id()).await? {
+        let decided = self.decided(workflow, described.run_id()).await?;
+        Ok(match decided.map(|decided| decided.event.kind_of_event) {
             Some(EventType::Completed) => Standing::Completed,
             Some(EventType::Failed | EventType::Cancelled) => Standing::Failed,
             Some(

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use temporalio_sdk::runtime::RuntimeOptions;
+use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, TunerHolder};
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use tokio_util::sync::CancellationToken;
 
-use super::{STICKY, tuner};
+use super::STICKY;
 use crate::config::Config;
 use crate::notifier::Deliverer;
 use crate::temporal::client::Temporal;
@@ -15,6 +16,9 @@ use crate::temporal::deliveries::DeliveryActivities;
 use crate::temporal::digests::DigestActivities;
 use crate::temporal::workflows::delivery::Delivery;
 use crate::temporal::workflows::digest::Digest;
+
+/// A step of a workflow takes milliseconds; few at once are plenty.
+const WORKFLOW_SLOTS: usize = 100;
 
 /// Carries deliveries on until `stop`, then finishes or hands back what it has taken.
 ///
@@ -33,7 +37,6 @@ pub async fn run(
         .tuner(tuner(config.notifier.concurrency))
         .graceful_shutdown_period(config.grace.mul_f64(0.8))
         .sticky_queue_schedule_to_start_timeout(STICKY)
-        .max_cached_workflows(config.worker.cached_workflows)
         .register_activities(DigestActivities {
             deliverer: deliverer.clone(),
         })
@@ -56,4 +59,14 @@ pub async fn run(
     let (ended, ()) = tokio::join!(ended, stopping);
     ended.context("the delivery worker ended")?;
     Ok(())
+}
+
+/// So many tries at once as the consumer makes, which share their places at each endpoint with it.
+fn tuner(tries: usize) -> TunerHolder {
+    TunerHolder::builder()
+        .workflow_task_slot_supplier(FixedSizeSlotSupplier::new(WORKFLOW_SLOTS))
+        .activity_task_slot_supplier(FixedSizeSlotSupplier::new(tries))
+        .local_activity_task_slot_supplier(FixedSizeSlotSupplier::new(1))
+        .nexus_task_slot_supplier(FixedSizeSlotSupplier::new(1))
+        .build()
 }

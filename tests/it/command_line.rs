@@ -7,7 +7,11 @@ use serde_json::Value;
 use crate::support::{Space, eventually};
 
 /// Runs a command to its end; returns its exit code and what it printed.
-async fn run(space: &Space, arguments: &[&str], settings: &[(&str, &str)]) -> (i32, String) {
+pub(crate) async fn run(
+    space: &Space,
+    arguments: &[&str],
+    settings: &[(&str, &str)],
+) -> (i32, String) {
     let mut process = space.start_with(arguments, settings);
     let status = process.ended().await;
     (status.code().unwrap(), process.output())
@@ -152,6 +156,10 @@ async fn the_pages_tell_of_health_and_numbers() {
         "genflow_requests_total{outcome=\"started\",kind=\"IMAGE\"} 1",
         "genflow_events_published_total",
         "genflow_run_seconds",
+        "genflow_worker_slots_used{queue=\"main\"}",
+        "genflow_worker_slots_used{queue=\"fetch\"}",
+        "genflow_worker_process_memory_bytes",
+        "genflow_worker_measured_memory_bytes",
     ] {
         assert!(metrics.contains(wanted), "{wanted} in\n{metrics}");
     }

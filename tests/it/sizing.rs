@@ -1,0 +1,176 @@
+//! How much a worker takes at once, and by which name its build is known.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use genflow::domain::Request;
+use genflow::temporal::queues::fetch_queue;
+use genflow::temporal::workflows::generation::Generation;
+use serde_json::json;
+use temporalio_client::tonic::IntoRequest as _;
+use temporalio_client::{Client, NamespacedClient as _, WorkflowDescribeOptions};
+use temporalio_common::protos::temporal::api::enums::v1::{PendingActivityState, TaskQueueType};
+use temporalio_common::protos::temporal::api::taskqueue::v1::{PollerInfo, TaskQueue};
+use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeTaskQueueRequest;
+
+use crate::closed::client;
+use crate::support::process::Process;
+use crate::support::space::{image, script};
+use crate::support::{Space, eventually};
+
+/// Sends so many requests whose jobs never end.
+async fn stuck(space: &Space, count: usize) -> Vec<Request> {
+    let requests: Vec<_> = (0..count)
+        .map(|_| script(image("stuck"), &json!({"stuck": true})))
+        .collect();
+    for request in &requests {
+        space.send(request).await;
+    }
+    requests
+}
+
+/// Who runs the fetch of a request, if anybody does.
+async fn fetcher(client: &Client, request: &Request) -> Option<String> {
+    let handle = client.get_workflow_handle::<Generation>(request.id.to_string());
+    let described = handle.describe(WorkflowDescribeOptions::default()).await;
+    let pending = described.ok()?.raw_description.pending_activities;
+    let fetch = pending.into_iter().find(|activity| {
+        let kind = activity.activity_type.as_ref();
+        kind.is_some_and(|kind| kind.name == "fetch.v1")
+            && activity.state() == PendingActivityState::Started
+    })?;
+    Some(fetch.last_worker_identity)
+}
+
+/// Counts the fetches that each worker runs, once there are `wanted` in all.
+async fn fetches(client: &Client, requests: &[Request], wanted: usize) -> BTreeMap<String, usize> {
+    eventually("so many fetches run", async || {
+        let running = join_all(requests.iter().map(|it| fetcher(client, it))).await;
+        let mut counts = BTreeMap::new();
+        for worker in running.into_iter().flatten() {
+            *counts.entry(worker).or_default() += 1;
+        }
+        (counts.values().sum::<usize>() == wanted).then_some(counts)
+    })
+    .await
+}
+
+fn name(worker: &Process) -> String {
+    format!("genflow-{}", worker.pid().as_raw_nonzero())
+}
+
+/// What a bounded worker leaves, another takes that is not: so the one could have, and did not.
+async fn leaves_to_another(space: &Space, bounds: &[(&str, &str)], takes: usize) {
+    let _intake = space.start(&["intake"]);
+    let bounded = space.start_with(&["worker"], bounds);
+    let client = client(space).await;
+    let requests = stuck(space, takes + 3).await;
+    for request in &requests {
+        eventually("the job runs", async || {
+            (space.bill(request.id.as_str()).await.accepted == 1).then_some(())
+        })
+        .await;
+    }
+    fetches(&client, &requests, takes).await;
+
+    let free = space.start(&["worker"]);
+
+    let counts = fetches(&client, &requests, requests.len()).await;
+    let wanted = BTreeMap::from([(name(&bounded), takes), (name(&free), 3)]);
+    assert_eq!(counts, wanted);
+    for request in &requests {
+        space.cancel(request.id.as_str()).await;
+    }
+    for request in &requests {
+        space.story(request.id.as_str()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_worker_with_no_memory_to_spare_takes_five_fetches_and_no_more() {
+    let space = Space::new().await;
+
+    leaves_to_another(&space, &[("MEMORY_LIMIT_BYTES", "1")], 5).await;
+}
+
+#[tokio::test]
+async fn a_worker_takes_as_many_fetches_as_it_has_slots() {
+    let space = Space::new().await;
+    let bounds = [
+        ("WORKER_FETCH_SLOTS", "3"),
+        ("WORKER_FETCH_POLLERS", "2"),
+        // There is room: more than any machine of ours has in use.
+        ("MEMORY_LIMIT_BYTES", "1000000000000000"),
+    ];
+
+    leaves_to_another(&space, &bounds, 3).await;
+}
+
+async fn pollers(client: &Client, queue: &str, kind: TaskQueueType) -> Vec<PollerInfo> {
+    let request = DescribeTaskQueueRequest {
+        namespace: client.namespace(),
+        task_queue: Some(TaskQueue {
+            name: queue.to_owned(),
+            ..TaskQueue::default()
+        }),
+        task_queue_type: kind.into(),
+        ..DescribeTaskQueueRequest::default()
+    };
+    let mut service = client.connection().workflow_service();
+    let answer = service.describe_task_queue(request.into_request()).await;
+    answer.unwrap().into_inner().pollers
+}
+
+#[tokio::test]
+async fn the_build_of_a_worker_is_known_to_the_server() {
+    let space = Space::new().await;
+    let _named = space.start_with(&["worker"], &[("WORKER_BUILD_ID", "blue-7")]);
+    let _unnamed = space.start(&["worker"]);
+    let client = client(&space).await;
+    let main = space.config.temporal.task_queue.clone();
+
+    for (queue, kind) in [
+        (main.clone(), TaskQueueType::Workflow),
+        (main.clone(), TaskQueueType::Activity),
+        (fetch_queue(&main), TaskQueueType::Activity),
+    ] {
+        let builds = eventually("both poll", async || {
+            let pollers = pollers(&client, &queue, kind).await;
+            let builds = pollers.into_iter().filter_map(|it| it.deployment_options);
+            let mut builds: Vec<_> = builds.map(|options| options.build_id).collect();
+            builds.sort_unstable();
+            builds.dedup();
+            (builds.len() == 2).then_some(builds)
+        })
+        .await;
+        let version = format!("{}-", env!("CARGO_PKG_VERSION"));
+        assert!(builds[0].starts_with(&version), "{builds:?}");
+        assert_eq!(builds[1], "blue-7");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_told_to_stop_hands_its_fetches_back_within_the_grace_period() {
+    let space = Space::new().await;
+    let _intake = space.start(&["intake"]);
+    let mut first = space.start(&["worker"]);
+    let client = client(&space).await;
+    let requests = stuck(&space, 3).await;
+    fetches(&client, &requests, 3).await;
+
+    let ended = first.terminate().await;
+
+    assert!(ended.success(), "{}", first.output());
+    let second = space.start(&["worker"]);
+    let counts = eventually("another worker has them", async || {
+        let counts = fetches(&client, &requests, 3).await;
+        counts.contains_key(&name(&second)).then_some(counts)
+    })
+    .await;
+    assert_eq!(counts, BTreeMap::from([(name(&second), 3)]));
+    for request in &requests {
+        space.cancel(request.id.as_str()).await;
+        space.story(request.id.as_str()).await;
+        assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
+    }
+}

@@ -1,0 +1,193 @@
+//! `genflow status`: open runs with and without a worker, closed ones, claims, and a server that is away.
+
+use std::net::TcpListener;
+
+use genflow::domain::{ErrorCode, EventType, Request};
+use genflow::temporal::status::{RunStatus, Source};
+use serde_json::{Value, json};
+use temporalio_client::WorkflowTerminateOptions;
+
+use crate::batch::batch;
+use crate::closed::client;
+use crate::command_line::run;
+use crate::support::ledger::types;
+use crate::support::space::{image, script};
+use crate::support::{Space, eventually};
+
+/// Asks without the command line.
+async fn status(space: &Space, request: &Request) -> RunStatus {
+    let temporal = space.temporal().await;
+    let found = temporal.status(&request.id.run(0)).await.unwrap();
+    found.unwrap()
+}
+
+async fn exists(space: &Space, request: &Request) {
+    let (temporal, workflow) = (space.temporal().await, request.id.run(0));
+    eventually("the run starts", async || {
+        temporal.run_id(&workflow).await.ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_a_worker_the_server_tells_what_it_knows_and_that_none_answered() {
+    let space = Space::new().await;
+    let _intake = space.start(&["intake"]);
+    let (request, group) = (image("open"), batch("open", &[json!({})]));
+    for request in [&request, &group] {
+        space.send(request).await;
+        exists(&space, request).await;
+    }
+
+    let (code, printed) = run(&space, &["status", request.id.as_str()], &[]).await;
+    assert_eq!(code, 0, "{printed}");
+    assert!(printed.contains("no worker answered"), "{printed}");
+    for (request, kind) in [(&request, "IMAGE"), (&group, "BATCH")] {
+        let (code, printed) = run(&space, &["status", request.id.as_str(), "--json"], &[]).await;
+        let told: Value = serde_json::from_str(printed.trim()).unwrap();
+        assert_eq!(code, 0, "{printed}");
+        assert_eq!(
+            [
+                &told["source"],
+                &told["state"],
+                &told["kind"],
+                &told["user_id"]
+            ],
+            ["server", "running", kind, "ann"],
+        );
+        assert!(told["started_at"].as_i64().unwrap() > 0, "{printed}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_tells_more_and_after_the_end_none_is_needed() {
+    let space = Space::new().await;
+    let mut all = space.start(&["all"]);
+    let stuck = script(image("stuck"), &json!({"stuck": true}));
+    let failing = script(image("failing"), &json!({"fail": "out of memory"}));
+    let (made, group) = (
+        image("made"),
+        batch("group", &[json!({}), json!({"submit": [422]})]),
+    );
+    for request in [&stuck, &failing, &made, &group] {
+        space.send(request).await;
+    }
+
+    let open = eventually("the job runs", async || {
+        let temporal = space.temporal().await;
+        let found = temporal.status(&stuck.id.run(0)).await.unwrap()?;
+        (found.state == "generating").then_some(found)
+    })
+    .await;
+    assert_eq!((open.source, open.attempts), (Source::Worker, Some(1)));
+    assert!(open.provider_job_id.is_some());
+    for request in [&failing, &made, &group] {
+        space.story(request.id.as_str()).await;
+    }
+    space.cancel(stuck.id.as_str()).await;
+    space.story(stuck.id.as_str()).await;
+    assert!(all.terminate().await.success());
+
+    let ended = status(&space, &made).await;
+    assert_eq!(
+        (ended.source, ended.state.as_str()),
+        (Source::History, "completed")
+    );
+    assert_eq!(ended.percent, Some(100));
+    let outputs = ended.result.unwrap().outputs;
+    assert_eq!(outputs.len(), 1);
+    let ended = status(&space, &failing).await;
+    assert_eq!(
+        (ended.source, ended.state.as_str()),
+        (Source::History, "failed")
+    );
+    assert_eq!(ended.error.unwrap().code, ErrorCode::ProviderFailed);
+    let ended = status(&space, &stuck).await;
+    assert_eq!(
+        (ended.source, ended.state.as_str()),
+        (Source::History, "cancelled")
+    );
+    let ended = status(&space, &group).await;
+    let counts = ended.batch.unwrap();
+    assert_eq!(
+        (ended.state.as_str(), counts.completed, counts.failed),
+        ("completed", 1, 1)
+    );
+    let (code, printed) = run(&space, &["status", made.id.as_str()], &[]).await;
+    assert_eq!(code, 0, "{printed}");
+    assert!(printed.contains(&outputs[0].uri), "{printed}");
+    assert!(!printed.contains("no worker answered"), "{printed}");
+}
+
+#[tokio::test]
+async fn what_was_closed_from_outside_has_failed_before_anybody_ended_it() {
+    let space = Space::new().await;
+    let mut intake = space.start(&["intake"]);
+    let (gone, claimed) = (image("gone"), image("claimed"));
+    space.send(&gone).await;
+    exists(&space, &gone).await;
+    let handle = client(&space)
+        .await
+        .get_workflow_handle::<genflow::temporal::workflows::generation::Generation>(
+            gone.id.to_string(),
+        );
+    handle
+        .terminate(WorkflowTerminateOptions::builder().build())
+        .await
+        .unwrap();
+    space.cancel(claimed.id.as_str()).await;
+    exists(&space, &claimed).await;
+    assert!(intake.terminate().await.success());
+
+    let ended = status(&space, &gone).await;
+    assert_eq!(
+        (ended.source, ended.state.as_str()),
+        (Source::History, "failed")
+    );
+    assert_eq!(ended.error.unwrap().code, ErrorCode::Terminated);
+    let ended = status(&space, &claimed).await;
+    assert_eq!(
+        (ended.source, ended.state.as_str()),
+        (Source::History, "claimed")
+    );
+    // The sweep of a worker says the same on the topic.
+    let _worker = space.start_with(&["worker"], &[crate::closed::OFTEN]);
+    let events = space.story(gone.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&EventType::Failed));
+    let told = events.last().unwrap().error.clone();
+    assert_eq!(status(&space, &gone).await.error, told);
+}
+
+#[tokio::test]
+async fn each_command_about_a_request_has_its_exit_codes() {
+    let space = Space::new().await;
+    // Takes connections, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = silent.local_addr().unwrap().to_string();
+    let no_temporal = ("TEMPORAL_HOST", "127.0.0.1:1");
+    let no_kafka = ("KAFKA_BROKERS", "127.0.0.1:1");
+
+    for (arguments, settings, wanted) in [
+        (&["status", "nobody"][..], &[][..], 1),
+        (&["status", "no body"], &[], 64),
+        (&["status", "a~b"], &[], 64),
+        (&["status", "a"], &[no_temporal], 69),
+        (&["status", "a"], &[("TEMPORAL_HOST", silent.as_str())], 69),
+        (&["list"], &[], 0),
+        (&["list", "--state", "asleep"], &[], 64),
+        (&["list", "--since", "1h", "--until", "2h"], &[], 64),
+        (&["list"], &[no_temporal], 69),
+        (&["cancel", "no body"], &[], 64),
+        (&["retry", "no body"], &[], 64),
+        (&["cancel", "a"], &[no_kafka], 69),
+        (&["retry", "a"], &[no_kafka], 69),
+        (&["cancel", "a"], &[], 0),
+        (&["retry", "a"], &[], 0),
+    ] {
+        let (code, printed) = run(&space, arguments, settings).await;
+
+        assert_eq!(code, wanted, "{arguments:?} {settings:?}: {printed}");
+        let lines = printed.lines().count();
+        assert!(lines <= 1, "{arguments:?}: {printed}");
+    }
+}
