@@ -22,6 +22,21 @@ fn the_defaults_are_good() {
 }
 
 #[test]
+fn deliveries_have_a_queue_of_their_own_and_may_have_a_namespace() {
+    let place = |pairs: &[(&str, &str)]| {
+        let place = load(pairs).unwrap().temporal.for_deliveries();
+        (place.namespace, place.task_queue)
+    };
+    let names = |namespace: &str, queue: &str| (namespace.to_owned(), queue.to_owned());
+
+    let (ours, queue) = (("TEMPORAL_NAMESPACE", "ours"), ("TEMPORAL_TASK_QUEUE", "q"));
+    assert_eq!(place(&[]), names("default", "genflow-notify"));
+    assert_eq!(place(&[ours, queue]), names("ours", "q-notify"));
+    let apart = [ours, ("NOTIFY_NAMESPACE", "apart")];
+    assert_eq!(place(&apart), names("apart", "genflow-notify"));
+}
+
+#[test]
 fn a_worker_has_five_pollers_for_each_or_as_many_as_it_is_told() {
     let defaults = load(&[]).unwrap().worker;
     assert_eq!(defaults.fetch_slots, 2000);
@@ -42,21 +57,6 @@ fn a_worker_has_five_pollers_for_each_or_as_many_as_it_is_told() {
     assert_eq!(told.activity_pollers, Pollers::Auto);
     assert_eq!(told.memory_limit, Some(1 << 30));
     assert_eq!(told.build_id.as_deref(), Some("blue-7"));
-}
-
-#[test]
-fn deliveries_have_a_queue_of_their_own_and_may_have_a_namespace() {
-    let place = |pairs: &[(&str, &str)]| {
-        let place = load(pairs).unwrap().temporal.for_deliveries();
-        (place.namespace, place.task_queue)
-    };
-    let names = |namespace: &str, queue: &str| (namespace.to_owned(), queue.to_owned());
-
-    let (ours, queue) = (("TEMPORAL_NAMESPACE", "ours"), ("TEMPORAL_TASK_QUEUE", "q"));
-    assert_eq!(place(&[]), names("default", "genflow-notify"));
-    assert_eq!(place(&[ours, queue]), names("ours", "q-notify"));
-    let apart = [ours, ("NOTIFY_NAMESPACE", "apart")];
-    assert_eq!(place(&apart), names("apart", "genflow-notify"));
 }
 
 #[test]
