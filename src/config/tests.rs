@@ -69,7 +69,6 @@ fn all_faults_are_told_at_once_a_line_each() {
         ("WEBHOOK_SIGNING_SECRET", "plain"),
         ("WEBHOOK_SIGNING_KEY", "whsk_c2hvcnQ="),
         ("SLACK_ALLOWED_HOSTS", "https://hooks.slack.com"),
-        ("SHUTDOWN_GRACE", "2m"),
         ("VIDEO_PROVIDER", "acme"),
         ("HTTP_ADDR", "here"),
         ("RETRY_BACKOFF", "soon"),
@@ -101,7 +100,6 @@ fn all_faults_are_told_at_once_a_line_each() {
             "NOTIFY_SCHEDULE",
             "NOTIFY_TRY_TIMEOUT",
             "RETRY_BACKOFF",
-            "SHUTDOWN_GRACE",
             "SLACK_ALLOWED_HOSTS",
             "SLACK_WEBHOOK_URL",
             "STORE_GRACE",
@@ -236,4 +234,14 @@ fn the_example_names_the_variables_that_are_read_and_no_others() {
     read.sort_unstable();
 
     assert_eq!(named, read);
+}
+
+#[test]
+fn only_a_consumer_has_to_be_done_before_its_group_gives_it_up() {
+    let long = load(&[("SHUTDOWN_GRACE", "4m")]).unwrap();
+
+    let fault = long.check_drain().unwrap_err();
+
+    assert_eq!(fault.0[0].variable, "SHUTDOWN_GRACE");
+    assert!(load(&[]).unwrap().check_drain().is_ok());
 }
