@@ -55,7 +55,10 @@ impl Work {
         tally: &Tally,
         cancelled: impl Future<Output = ()>,
     ) -> Result<Fetched, Aborted> {
-        self.publish(&input.handed).await?;
+        tokio::select! {
+            published = self.publish(&input.handed) => published?,
+            () = self.drain.begun() => return Err(Aborted::HandedBack),
+        }
         failpoint::hit("fetch.published").await;
         let provider = self.providers.that_has(&input.job);
         let mut cancelled = std::pin::pin!(cancelled);
