@@ -5,6 +5,7 @@
 
 mod needles;
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::Path;
@@ -34,6 +35,8 @@ struct Story {
     space: Space,
     needles: Needles,
     headers: Headers,
+    /// Where which needles were found.
+    found: RefCell<BTreeSet<String>>,
 }
 
 impl Story {
@@ -64,6 +67,7 @@ impl Story {
             space,
             needles,
             headers,
+            found: RefCell::default(),
         }
     }
 
@@ -86,10 +90,12 @@ impl Story {
         request
     }
 
-    /// Fails if a needle stands in `hay`.
+    /// Notes the needles that stand in `hay`.
     fn search(&self, place: &str, hay: &[u8]) {
-        let found = self.needles.found(hay);
-        assert!(found.is_empty(), "{found:?} stand in {place}");
+        for needle in self.needles.found(hay) {
+            let found = format!("{needle} stands in {place}");
+            self.found.borrow_mut().insert(found);
+        }
     }
 
     fn search_record(&self, record: &Record, with_value: bool) {
@@ -169,7 +175,7 @@ impl Story {
                 // By lines, so that it is told which.
                 for line in std::fs::read(&path).unwrap().split(|byte| *byte == b'\n') {
                     let text = String::from_utf8_lossy(line);
-                    self.search(&format!("{}: {text:.2000}", path.display()), line);
+                    self.search(&format!("{}: {text:.500}", path.display()), line);
                 }
             }
         }
@@ -262,6 +268,8 @@ async fn no_secret_stands_anywhere_but_where_it_was_given() {
     let log = all.process.output();
     assert!(log.contains(" TRACE ") && log.contains("DEBUG genflow::"));
     story.search_files(story.space.folder());
+    let found = story.found.take();
+    assert!(found.is_empty(), "{found:#?}");
     // The search has something to find: all needles of requests stand on their topic.
     check_planted(&story).await;
 }
