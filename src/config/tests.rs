@@ -45,6 +45,33 @@ fn a_worker_has_five_pollers_for_each_or_as_many_as_it_is_told() {
 }
 
 #[test]
+fn the_operators_address_is_one_that_mail_can_go_to() {
+    let faults = |address: &str, smtp: &str| {
+        let loaded = load(&[("OPS_EMAIL", address), ("SMTP_URL", smtp)]);
+        loaded.err().map(|faults| faults.to_string())
+    };
+
+    assert_eq!(faults("ops@example.org", "smtp://mail.test"), None);
+    for (address, smtp, told) in [
+        ("ops@example.org", "", "wants SMTP_URL too"),
+        ("needle", "smtp://mail.test", "want one address"),
+        (
+            "needle@a.test,b@a.test",
+            "smtp://mail.test",
+            "want one address",
+        ),
+        ("needle@127.0.0.1", "smtp://mail.test", "want one address"),
+    ] {
+        let fault = faults(address, smtp).unwrap();
+        assert!(
+            fault.contains("OPS_EMAIL") && fault.contains(told),
+            "{fault}"
+        );
+        assert!(!fault.contains("needle"), "{fault}");
+    }
+}
+
+#[test]
 fn deliveries_have_a_queue_of_their_own_and_may_have_a_namespace() {
     let place = |pairs: &[(&str, &str)]| {
         let place = load(pairs).unwrap().temporal.for_deliveries();

@@ -47,7 +47,9 @@ impl Story {
         let engines = tokio::task::spawn_blocking(engines).await.unwrap();
         let login = format!("smtp://ann:{}@", needles.new("password"));
         let smtp = engines.smtp.replace("smtp://", &login);
+        let mailbox = format!("{}@example.org", needles.new("opsmail"));
         let space = Space::with(&[
+            ("OPS_EMAIL", &mailbox),
             // Of all crates, not of ours alone.
             ("LOG_LEVEL", "trace,genflow=trace"),
             ("REQUIRE_API_KEY", "true"),
@@ -250,10 +252,12 @@ async fn no_secret_stands_anywhere_but_where_it_was_given() {
     check_ends(&story, &told, &unreachable).await;
     mail(&story.space.engines.maildir, &address).await;
     operators.wait(1).await;
+    let mailbox = &story.space.variables["OPS_EMAIL"];
+    mail(&story.space.engines.maildir, mailbox).await;
     let run = |request: &Request| request.id.to_string();
     let mut wanted = BTreeSet::from([&told, &refused, &unreachable, &group].map(run));
     wanted.insert(format!("{}~1", unreachable.id));
-    wanted.insert("digest/SLACK/".to_owned());
+    wanted.extend(["digest/SLACK/", "digest/EMAIL/"].map(str::to_owned));
     wanted.insert(format!(
         "deliver/{}/WEBHOOK/",
         ended.last().unwrap().event_id
@@ -331,6 +335,6 @@ async fn check_planted(story: &Story) {
             planted.extend(story.needles.found(bytes));
         }
     }
-    planted.extend(["imagekey", "opsslack", "password"]);
+    planted.extend(["imagekey", "opsmail", "opsslack", "password"]);
     assert_eq!(planted, story.needles.names());
 }
