@@ -22,6 +22,21 @@ fn the_defaults_are_good() {
 }
 
 #[test]
+fn deliveries_have_a_queue_of_their_own_and_may_have_a_namespace() {
+    let place = |pairs: &[(&str, &str)]| {
+        let place = load(pairs).unwrap().temporal.for_deliveries();
+        (place.namespace, place.task_queue)
+    };
+    let names = |namespace: &str, queue: &str| (namespace.to_owned(), queue.to_owned());
+
+    let (ours, queue) = (("TEMPORAL_NAMESPACE", "ours"), ("TEMPORAL_TASK_QUEUE", "q"));
+    assert_eq!(place(&[]), names("default", "genflow-notify"));
+    assert_eq!(place(&[ours, queue]), names("ours", "q-notify"));
+    let apart = [ours, ("NOTIFY_NAMESPACE", "apart")];
+    assert_eq!(place(&apart), names("apart", "genflow-notify"));
+}
+
+#[test]
 fn a_worker_has_five_pollers_for_each_or_as_many_as_it_is_told() {
     let defaults = load(&[]).unwrap().worker;
     assert_eq!(defaults.fetch_slots, 2000);
@@ -72,21 +87,6 @@ fn the_operators_address_is_one_that_mail_can_go_to() {
 }
 
 #[test]
-fn deliveries_have_a_queue_of_their_own_and_may_have_a_namespace() {
-    let place = |pairs: &[(&str, &str)]| {
-        let place = load(pairs).unwrap().temporal.for_deliveries();
-        (place.namespace, place.task_queue)
-    };
-    let names = |namespace: &str, queue: &str| (namespace.to_owned(), queue.to_owned());
-
-    let (ours, queue) = (("TEMPORAL_NAMESPACE", "ours"), ("TEMPORAL_TASK_QUEUE", "q"));
-    assert_eq!(place(&[]), names("default", "genflow-notify"));
-    assert_eq!(place(&[ours, queue]), names("ours", "q-notify"));
-    let apart = [ours, ("NOTIFY_NAMESPACE", "apart")];
-    assert_eq!(place(&apart), names("apart", "genflow-notify"));
-}
-
-#[test]
 fn all_faults_are_told_at_once_a_line_each() {
     let faults = load(&[
         ("KAFKA_BROKERS", "nowhere"),
@@ -96,7 +96,6 @@ fn all_faults_are_told_at_once_a_line_each() {
         ("WEBHOOK_SIGNING_SECRET", "plain"),
         ("WEBHOOK_SIGNING_KEY", "whsk_c2hvcnQ="),
         ("SLACK_ALLOWED_HOSTS", "https://hooks.slack.com"),
-        ("SHUTDOWN_GRACE", "2m"),
         ("VIDEO_PROVIDER", "acme"),
         ("HTTP_ADDR", "here"),
         ("RETRY_BACKOFF", "soon"),
@@ -128,7 +127,6 @@ fn all_faults_are_told_at_once_a_line_each() {
             "NOTIFY_SCHEDULE",
             "NOTIFY_TRY_TIMEOUT",
             "RETRY_BACKOFF",
-            "SHUTDOWN_GRACE",
             "SLACK_ALLOWED_HOSTS",
             "SLACK_WEBHOOK_URL",
             "STORE_GRACE",
@@ -263,4 +261,14 @@ fn the_example_names_the_variables_that_are_read_and_no_others() {
     read.sort_unstable();
 
     assert_eq!(named, read);
+}
+
+#[test]
+fn only_a_consumer_has_to_be_done_before_its_group_gives_it_up() {
+    let long = load(&[("SHUTDOWN_GRACE", "4m")]).unwrap();
+
+    let fault = long.check_drain().unwrap_err();
+
+    assert_eq!(fault.0[0].variable, "SHUTDOWN_GRACE");
+    assert!(load(&[]).unwrap().check_drain().is_ok());
 }

@@ -36,7 +36,6 @@ pub async fn run(
         .activity_inbound_interceptor(Busy("notify"))
         .graceful_shutdown_period(config.grace.mul_f64(0.8))
         .sticky_queue_schedule_to_start_timeout(STICKY)
-        .max_cached_workflows(config.worker.cached_workflows)
         .register_activities(DigestActivities {
             deliverer: deliverer.clone(),
         })

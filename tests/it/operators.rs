@@ -188,12 +188,9 @@ async fn more_signals_than_a_history_should_hold_lose_no_failure_and_count_none_
     .await;
     assert_eq!(told_in_all(&space, &receiver).await, 2101);
     let history: Value = serde_json::from_str(&history(&space).await).unwrap();
-    let started = &history["events"][0]["workflowExecutionStartedEventAttributes"];
-    assert!(
-        started["continuedExecutionRunId"]
-            .as_str()
-            .is_some_and(|run| !run.is_empty())
-    );
+    let started = &history["events"][0]["attributes"]["WorkflowExecutionStartedEventAttributes"];
+    let before = started["continued_execution_run_id"].as_str();
+    assert!(before.is_some_and(|run| !run.is_empty()));
 }
 
 /// Returns the hash that names the operators' target.

@@ -107,7 +107,8 @@ async fn without_temporal_first_tries_go_on_and_what_they_leave_waits_for_it() {
 
     well.wait(1).await;
     receipts(&space, 1).await;
-    assert_eq!(space.lag("notifier", &topic).await, 1);
+    // That of the other may stand behind it in the same partition.
+    assert!(space.lag("notifier", &topic).await >= 1);
 
     gate.open();
     caught_up(&space).await;
