@@ -60,6 +60,33 @@ fn a_worker_has_five_pollers_for_each_or_as_many_as_it_is_told() {
 }
 
 #[test]
+fn the_operators_address_is_one_that_mail_can_go_to() {
+    let faults = |address: &str, smtp: &str| {
+        let loaded = load(&[("OPS_EMAIL", address), ("SMTP_URL", smtp)]);
+        loaded.err().map(|faults| faults.to_string())
+    };
+
+    assert_eq!(faults("ops@example.org", "smtp://mail.test"), None);
+    for (address, smtp, told) in [
+        ("ops@example.org", "", "wants SMTP_URL too"),
+        ("needle", "smtp://mail.test", "want one address"),
+        (
+            "needle@a.test,b@a.test",
+            "smtp://mail.test",
+            "want one address",
+        ),
+        ("needle@127.0.0.1", "smtp://mail.test", "want one address"),
+    ] {
+        let fault = faults(address, smtp).unwrap();
+        assert!(
+            fault.contains("OPS_EMAIL") && fault.contains(told),
+            "{fault}"
+        );
+        assert!(!fault.contains("needle"), "{fault}");
+    }
+}
+
+#[test]
 fn all_faults_are_told_at_once_a_line_each() {
     let faults = load(&[
         ("KAFKA_BROKERS", "nowhere"),
