@@ -3,11 +3,12 @@
 //! Throughput: deliveries a second to receivers that answer after 100 ms, and after 1 s, beside a bare reqwest loop of the same
 //! concurrency, to the same receivers, with a body of the same length, in turn in one run. Latency: from the moment an
 //! event is given to Kafka until it arrives at a receiver that is well, at a steady rate: alone; beside as many events
-//! for three more such receivers; beside as many for three that are ill. Well company tells what the load costs, ill
-//! company what the illness does.
+//! for three more such receivers; while another notifier tells three that are ill as many; beside as many for these. So
+//! there is what the load costs, what the machine has left where the ill cost it as much, and what they do to their
+//! neighbours.
 //!
 //! `cargo bench --bench notify` (release), or `cargo bench --profile dev --bench notify` without another build.
-//! `BENCH_EVENTS`, `BENCH_SECONDS` and `BENCH_RATE` make it shorter or longer; `BENCH_APART=true` also measures beside each
+//! `BENCH_EVENTS`, `BENCH_SECONDS` and `BENCH_RATE` make it shorter or longer (0 of the first or second leaves a half out); `BENCH_APART=true` also measures beside each
 //! of the ill ones by itself.
 
 #![allow(
@@ -70,7 +71,9 @@ async fn main() {
         // Few a second: what the places are used for, and not what the machine can.
         throughput(&engines, "slow", Duration::from_secs(1), events / 4).await;
     }
-    latency(&engines).await;
+    if setting("BENCH_SECONDS", 20) > 0 {
+        latency(&engines).await;
+    }
     engines.stop().await;
     std::fs::remove_dir_all(data).ok();
 }
@@ -143,6 +146,8 @@ fn rate(times: &HashMap<String, Instant>, answer: Duration) -> f64 {
 enum Company {
     Alone,
     Well,
+    /// The ill ones, told by another notifier on the same machine and engines.
+    Elsewhere,
     Dead,
     Silent,
     Endless,
@@ -150,13 +155,14 @@ enum Company {
 }
 
 impl Company {
-    const ALL: [Self; 3] = [Self::Alone, Self::Well, Self::Ill];
+    const ALL: [Self; 4] = [Self::Alone, Self::Well, Self::Elsewhere, Self::Ill];
     const APART: [Self; 3] = [Self::Dead, Self::Silent, Self::Endless];
 
     fn text(self) -> &'static str {
         match self {
             Self::Alone => "alone",
             Self::Well => "beside three well ones",
+            Self::Elsewhere => "while another notifier tells a dead, a silent and an endless one",
             Self::Dead => "beside a dead one",
             Self::Silent => "beside a silent one",
             Self::Endless => "beside an endless one",
@@ -212,7 +218,11 @@ async fn latency(engines: &Engines) {
         );
     }
     let p99 = |company| median(&figures[&company].p99, 1).0;
-    let [alone, well, ill] = Company::ALL.map(p99);
+    let [alone, well, elsewhere, ill] = Company::ALL.map(p99);
+    println!(
+        "  p99 in ill company against another notifier's: {:.2}",
+        ill / elsewhere
+    );
     println!(
         "  p99 in ill company against well company: {:.2}",
         ill / well
@@ -232,7 +242,7 @@ async fn tell_steadily(engines: &Engines, name: &str, company: Company) -> Figur
         Company::Dead => vec![receivers::dead().await],
         Company::Silent => beside.open(1, Manner::Silent).await,
         Company::Endless => beside.open(1, Manner::Endless).await,
-        Company::Ill => {
+        Company::Ill | Company::Elsewhere => {
             let mut ill = vec![receivers::dead().await];
             ill.extend(beside.open(1, Manner::Silent).await);
             ill.extend(beside.open(1, Manner::Endless).await);
@@ -240,12 +250,22 @@ async fn tell_steadily(engines: &Engines, name: &str, company: Company) -> Figur
         }
     };
     let notifier = stage.notifier("latency");
+    let mut elsewhere = None;
+    if company == Company::Elsewhere {
+        let stage = Stage::set(engines, &format!("{name}-other"), &[]).await;
+        let notifier = stage.notifier("latency");
+        elsewhere = Some((Arc::new(stage), notifier));
+    }
+    let theirs = elsewhere.as_ref().map_or(&stage, |(stage, _)| stage);
     // It is at work, and knows the well ones.
     for url in well.iter().cycle().take(10 * WELL) {
         stage.publish(stage.event(url)).await;
     }
     measured.arrived(10 * WELL).await;
     measured.take();
+    if let Some((_, notifier)) = &elsewhere {
+        notifier.ready().await;
+    }
 
     let (began, cpu) = (Instant::now(), notifier.cpu());
     let mut ticks = interval(Duration::from_secs(1) / u32::try_from(rate).unwrap());
@@ -257,9 +277,11 @@ async fn tell_steadily(engines: &Engines, name: &str, company: Company) -> Figur
         let other = others.get(number % others.len().max(1));
         let other = other.map(|url| stage.event(url));
         sent.insert(event.event_id.clone(), Instant::now());
-        for event in [Some(event), other].into_iter().flatten() {
-            let stage = stage.clone();
-            sending.spawn(async move { stage.publish(event).await });
+        let ours = stage.clone();
+        sending.spawn(async move { ours.publish(event).await });
+        if let Some(event) = other {
+            let theirs = theirs.clone();
+            sending.spawn(async move { theirs.publish(event).await });
         }
     }
     sending.join_all().await;
@@ -267,6 +289,9 @@ async fn tell_steadily(engines: &Engines, name: &str, company: Company) -> Figur
     let cores = (notifier.cpu() - cpu).as_secs_f64() / began.elapsed().as_secs_f64();
     let handed_over = notifier.handed_over().await;
     notifier.stop().await;
+    if let Some((_, notifier)) = elsewhere {
+        notifier.stop().await;
+    }
 
     let times = measured.take();
     let mut waits: Vec<_> = sent

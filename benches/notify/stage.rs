@@ -14,6 +14,7 @@ use genflow::registry::Registry;
 use genflow::seal::{self, Sealer};
 use genflow::setup;
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 /// Topics, queues and settings of one measurement.
@@ -26,7 +27,7 @@ pub(crate) struct Stage {
 /// A running notifier.
 pub(crate) struct Notifier {
     process: Child,
-    metrics: String,
+    pages: String,
 }
 
 impl Stage {
@@ -122,7 +123,7 @@ impl Stage {
             .unwrap();
         Notifier {
             process,
-            metrics: format!("http://{address}/metrics"),
+            pages: format!("http://{address}"),
         }
     }
 }
@@ -147,10 +148,19 @@ fn generated(request: &str) -> Generated {
 }
 
 impl Notifier {
+    /// Waits until it says that it is ready.
+    pub(crate) async fn ready(&self) {
+        let url = format!("{}/readyz", self.pages);
+        let is_ready = async || Some(reqwest::get(&url).await.ok()?.status().is_success());
+        while is_ready().await != Some(true) {
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Returns how many notifications it has handed over to their workflows.
     pub(crate) async fn handed_over(&self) -> u64 {
-        let page = reqwest::get(&self.metrics).await.unwrap();
-        let text = page.text().await.unwrap();
+        let page = reqwest::get(format!("{}/metrics", self.pages)).await;
+        let text = page.unwrap().text().await.unwrap();
         text.lines()
             .filter(|line| line.starts_with("genflow_notifications_handed_over_total{"))
             .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
