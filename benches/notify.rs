@@ -1,15 +1,15 @@
 //! How fast the notifier tells, on a real Kafka, a real registry, a real Temporal and real receivers.
 //!
-//! Throughput: deliveries a second to receivers that answer after 100 ms, and after 1 s, beside a bare reqwest loop of the same
-//! concurrency, to the same receivers, with a body of the same length, in turn in one run. Latency: from the moment an
-//! event is given to Kafka until it arrives at a receiver that is well, at a steady rate: alone; beside as many events
-//! for three more such receivers; while another notifier tells three that are ill as many; beside as many for these. So
-//! there is what the load costs, what the machine has left where the ill cost it as much, and what they do to their
-//! neighbours.
+//! Throughput: deliveries a second to receivers that answer after 100 ms, and after 1 s, beside a bare reqwest loop of
+//! the same concurrency, to the same receivers, with a body of the same length, in turn in one run; it includes what the
+//! first receipt needs, its schema and a connection. Latency: from the moment an event is given to Kafka until it arrives
+//! at a receiver that is well, at a steady rate: alone; beside as many events for three more such receivers; while another
+//! notifier tells three that are ill as many; beside as many for these. So there is what the load costs, what the machine
+//! has left where the ill cost it as much, and what they do to their neighbours.
 //!
 //! `cargo bench --bench notify` (release), or `cargo bench --profile dev --bench notify` without another build.
-//! `BENCH_EVENTS`, `BENCH_SECONDS` and `BENCH_RATE` make it shorter or longer (0 of the first or second leaves a half out); `BENCH_APART=true` also measures beside each
-//! of the ill ones by itself.
+//! `BENCH_EVENTS`, `BENCH_SECONDS` and `BENCH_RATE` make it shorter or longer; 0 of the first or second leaves a half out.
+//! `BENCH_APART=true` also measures beside each of the ill ones by itself.
 
 #![allow(
     clippy::unwrap_used,
