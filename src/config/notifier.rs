@@ -92,6 +92,7 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Notifier {
         }
     }
     let smtp_url = vars.optional("SMTP_URL");
+    let slack_hosts = hosts(vars);
     Notifier {
         signing_secrets,
         signing_keys: signing_keys(vars),
@@ -112,12 +113,12 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Notifier {
             1..=100_000,
         ) as u32)
         .unwrap_or(NonZeroU32::MIN),
-        default_slack: slack(vars, "SLACK_WEBHOOK_URL"),
-        ops_slack: slack(vars, "OPS_SLACK_WEBHOOK_URL"),
+        default_slack: slack(vars, "SLACK_WEBHOOK_URL", &slack_hosts),
+        ops_slack: slack(vars, "OPS_SLACK_WEBHOOK_URL", &slack_hosts),
         ops_email: ops_email(vars, smtp_url.is_some()),
         ops_every: vars.duration("OPS_DIGEST_EVERY", "1m"),
         max_age: vars.duration("NOTIFY_MAX_AGE", "76h"),
-        slack_hosts: hosts(vars),
+        slack_hosts,
         email: email(vars, smtp_url),
         templates: vars.optional("NOTIFY_TEMPLATES").map(PathBuf::from),
     }
@@ -178,14 +179,18 @@ fn schedule(vars: &mut Vars<'_>) -> Vec<Duration> {
     }
 }
 
-fn slack(vars: &mut Vars<'_>, name: &'static str) -> Option<Secret> {
+fn slack(vars: &mut Vars<'_>, name: &'static str, hosts: &[String]) -> Option<Secret> {
     let text = vars.optional(name)?;
-    let is_url = |text: &str| {
-        Url::parse(text).is_ok_and(|url| url.has_host() && matches!(url.scheme(), "http" | "https"))
-    };
-    if !is_url(&text) {
-        // The value is not told: it is a secret.
-        vars.fault(name, "want an http or https URL");
+    let url = Url::parse(&text).ok();
+    let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));
+    // The value is not told: it is a secret.
+    match url.as_ref().and_then(Url::host_str) {
+        None => vars.fault(name, "want an http or https URL"),
+        // No message would ever be posted.
+        Some(host) if !hosts.iter().any(|allowed| allowed == host) => {
+            vars.fault(name, "is of a host that SLACK_ALLOWED_HOSTS does not list");
+        }
+        Some(_) => {}
     }
     Some(Secret::new(text))
 }

@@ -60,6 +60,22 @@ fn a_worker_has_five_pollers_for_each_or_as_many_as_it_is_told() {
 }
 
 #[test]
+fn our_slack_webhooks_are_of_hosts_that_may_be_posted_to() {
+    let hook = "https://hooks.slack.test/services/needle";
+    for variable in ["SLACK_WEBHOOK_URL", "OPS_SLACK_WEBHOOK_URL"] {
+        let loaded = |hosts| load(&[(variable, hook), ("SLACK_ALLOWED_HOSTS", hosts)]);
+
+        assert!(loaded("hooks.slack.com,hooks.slack.test").is_ok());
+        let fault = loaded("hooks.slack.com").unwrap_err().to_string();
+        assert!(
+            fault.contains(variable) && fault.contains("SLACK_ALLOWED_HOSTS does not list"),
+            "{fault}"
+        );
+        assert!(!fault.contains("needle"), "{fault}");
+    }
+}
+
+#[test]
 fn the_operators_address_is_one_that_mail_can_go_to() {
     let faults = |address: &str, smtp: &str| {
         let loaded = load(&[("OPS_EMAIL", address), ("SMTP_URL", smtp)]);

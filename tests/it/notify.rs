@@ -4,6 +4,7 @@ mod crashes;
 mod isolation;
 mod long;
 mod operator;
+mod poison;
 mod repeats;
 
 use std::time::Duration;
@@ -46,13 +47,18 @@ pub(crate) fn event(space: &Space, webhook: &str) -> Event {
         notify: None,
         metadata: Default::default(),
     };
+    event.notify = sealed(space, &event, webhook);
+    event
+}
+
+/// What `event` says of whom to notify, when that is `webhook`.
+fn sealed(space: &Space, event: &Event, webhook: &str) -> Option<Notify> {
     let targets = Targets::parse(Some(webhook), None, None).unwrap();
     let sealer = Sealer::new(&space.config.notify_keys).unwrap();
-    event.notify = Some(Notify {
+    Some(Notify {
         on: vec![EventType::Completed],
-        sealed: sealer.seal(&targets, seal::context(&event)).unwrap(),
-    });
-    event
+        sealed: sealer.seal(&targets, seal::context(event)).unwrap(),
+    })
 }
 
 fn now() -> i64 {

@@ -112,6 +112,22 @@ async fn operators_hear_of_the_first_failure_at_once_and_of_the_others_together(
     assert_eq!(told_in_all(&space, &receiver).await, 42);
 }
 
+#[tokio::test]
+async fn operators_hear_nothing_of_what_is_long_past() {
+    let receiver = Receiver::start(&[]).await;
+    let space = watched(&receiver, "1s").await;
+    let _notifier = space.start_with(&["notifier"], &[("NOTIFY_MAX_AGE", "1h")]);
+    let mut old = failed(&space);
+    old.occurred_at -= 2 * 3_600_000;
+
+    publish(&space, &[old]).await;
+    space
+        .caught_up("notifier", &space.config.kafka.topics.events)
+        .await;
+
+    assert_eq!(told_in_all(&space, &receiver).await, 1);
+}
+
 /// Returns how many failures are told of once one more is, which comes last.
 async fn told_in_all(space: &Space, receiver: &Receiver) -> usize {
     let last = failed(space);

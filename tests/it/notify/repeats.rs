@@ -1,9 +1,12 @@
 //! Events that come again, late, or sealed by a key that is not ours.
 
+use std::collections::BTreeSet;
+
+use genflow::domain::Event;
 use genflow::notifier::{Outcome, Receipt};
 
-use super::{caught_up, event, given_up, publish, receipts, tell};
-use crate::support::receiver::Receiver;
+use super::{caught_up, event, given_up, publish, receipts, sealed, tell};
+use crate::support::receiver::{Delivery, Receiver};
 use crate::support::{Space, eventually};
 
 const HOUR: i64 = 3_600_000;
@@ -45,6 +48,32 @@ async fn an_event_whose_delivery_is_under_way_is_not_handed_over_twice() {
             .all(|one| one.header("webhook-id") == event.event_id)
     );
     assert_eq!(receipts[0].outcome, Outcome::Delivered);
+}
+
+#[tokio::test]
+async fn two_targets_of_one_event_on_one_channel_both_arrive() {
+    let space = Space::new().await;
+    let _notifier = space.start(&["notifier"]);
+    let receivers = [Receiver::start(&[500]).await, Receiver::start(&[500]).await];
+    let one = event(&space, &receivers[0].url);
+    // Whoever sealed them: the event is the same, so one is no repeat of the other.
+    let other = Event {
+        notify: sealed(&space, &one, &receivers[1].url),
+        ..one.clone()
+    };
+
+    publish(&space, &[one.clone(), other]).await;
+
+    let receipts = receipts(&space, 2).await;
+    let ids: BTreeSet<_> = receipts.iter().map(|one| &one.receipt_id).collect();
+    assert_eq!(ids.len(), 2, "{receipts:#?}");
+    for (receipt, receiver) in receipts.iter().zip(&receivers) {
+        assert_eq!((receipt.outcome, receipt.tries), (Outcome::Delivered, 2));
+        let got = receiver.got();
+        assert_eq!(got.len(), 2);
+        let of_event = |delivery: &Delivery| delivery.header("webhook-id") == one.event_id;
+        assert!(got.iter().all(of_event));
+    }
 }
 
 #[tokio::test]
