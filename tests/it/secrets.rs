@@ -42,12 +42,12 @@ struct Story {
 impl Story {
     async fn begin(operators: &Receiver) -> Self {
         let mut needles = Needles::default();
-        let (key, image_key) = (needles.new("apikey"), needles.new("imagekey"));
-        let ops = at(&operators.url, &needles.new("opsslack"));
+        let (key, image_key) = (needles.make("apikey"), needles.make("imagekey"));
+        let ops = at(&operators.url, &needles.make("opsslack"));
         let engines = tokio::task::spawn_blocking(engines).await.unwrap();
-        let login = format!("smtp://ann:{}@", needles.new("password"));
+        let login = format!("smtp://ann:{}@", needles.make("password"));
         let smtp = engines.smtp.replace("smtp://", &login);
-        let mailbox = format!("{}@example.org", needles.new("opsmail"));
+        let mailbox = format!("{}@example.org", needles.make("opsmail"));
         let space = Space::with(&[
             ("OPS_EMAIL", &mailbox),
             // Of all crates, not of ours alone.
@@ -80,7 +80,7 @@ impl Story {
     /// Sends a request whose webhook is no URL, as a producer of another make may.
     async fn send_malformed(&mut self) -> Request {
         let mut request = image("malformed");
-        let url = format!("http://127.0.0.1/hook/{}", self.needles.new("malformed"));
+        let url = format!("http://127.0.0.1/hook/{}", self.needles.make("malformed"));
         request.targets = Targets::parse(Some(&url), None, None).unwrap();
         let topic = &self.space.config.kafka.topics.requests;
         let mut datum = avro::write_request(&request).unwrap();
@@ -206,36 +206,36 @@ async fn no_secret_stands_anywhere_but_where_it_was_given() {
     let needles = &mut story.needles;
 
     let mut told = image("told");
-    let webhook = at(&good.url, &needles.new("webhook"));
-    let webhook = format!("{webhook}?key={}", needles.new("query"));
-    let address = format!("{}@example.org", needles.new("mailbox"));
-    let hook = at(&slack.url, &needles.new("slack"));
+    let webhook = at(&good.url, &needles.make("webhook"));
+    let webhook = format!("{webhook}?key={}", needles.make("query"));
+    let address = format!("{}@example.org", needles.make("mailbox"));
+    let hook = at(&slack.url, &needles.make("slack"));
     told.targets = Targets::parse(Some(&webhook), Some(&address), Some(&hook)).unwrap();
     let mut conflict = told.clone();
     conflict.metadata.clear();
-    let hook = at(&slack.url, &needles.new("conflictslack"));
+    let hook = at(&slack.url, &needles.make("conflictslack"));
     conflict.targets = Targets::parse(Some(&webhook), None, Some(&hook)).unwrap();
 
     let mut refused = image("refused");
-    let webhook = at(&bad.url, &needles.new("refusedhook"));
+    let webhook = at(&bad.url, &needles.make("refusedhook"));
     // The server names the address in its answer.
-    let refusing = format!("reply-451+{}@example.org", needles.new("refusedmail"));
-    let hook = at(&bad.url, &needles.new("refusedslack"));
+    let refusing = format!("reply-451+{}@example.org", needles.make("refusedmail"));
+    let hook = at(&bad.url, &needles.make("refusedslack"));
     refused.targets = Targets::parse(Some(&webhook), Some(&refusing), Some(&hook)).unwrap();
 
     let mut unreachable = script(image("unreachable"), &json!({"fail": "no"}));
-    let webhook = nowhere(&needles.new("nohook"));
+    let webhook = nowhere(&needles.make("nohook"));
     // No address, which only the notifier sees.
-    let nobody = format!("a..{}@example.org", needles.new("nomail"));
-    let hook = nowhere(&needles.new("noslack"));
+    let nobody = format!("a..{}@example.org", needles.make("nomail"));
+    let hook = nowhere(&needles.make("noslack"));
     unreachable.targets = Targets::parse(Some(&webhook), Some(&nobody), Some(&hook)).unwrap();
 
     let mut group = batch("group", &[json!({}), json!({}), json!({"fail": "no"})]);
-    let webhook = at(&good.url, &needles.new("batchhook"));
+    let webhook = at(&good.url, &needles.make("batchhook"));
     group.targets = Targets::parse(Some(&webhook), None, None).unwrap();
     for (at_item, name) in [(0, "itemgood"), (1, "itembad")] {
         let receiver = [&good, &bad][at_item];
-        let url = at(&receiver.url, &needles.new(name));
+        let url = at(&receiver.url, &needles.make(name));
         spec(&mut group).items[at_item].webhook_url = Some(url.parse().unwrap());
     }
 

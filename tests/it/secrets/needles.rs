@@ -23,7 +23,7 @@ const DEPTH: usize = 4;
 
 impl Needles {
     /// Makes one of that name.
-    pub(crate) fn new(&mut self, name: &'static str) -> String {
+    pub(crate) fn make(&mut self, name: &'static str) -> String {
         let text = format!("{name}{}", Uuid::new_v4().simple());
         for form in forms(&text) {
             let start = *form.first_chunk().unwrap();
@@ -110,8 +110,8 @@ fn engines() -> [GeneralPurpose; 2] {
 #[test]
 fn a_needle_is_found_however_it_is_written() {
     let mut needles = Needles::default();
-    let text = needles.new("token");
-    needles.new("other");
+    let text = needles.make("token");
+    needles.make("other");
     let [standard, url_safe] = engines();
     let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
     let mut hays = vec![format!("GET /{text}?x"), hex];
