@@ -137,6 +137,11 @@ impl Guard {
     }
 }
 
+/// Tells whether a name is one of a network of one's own, which no public name server knows; pure.
+pub(crate) fn is_local(name: &str) -> bool {
+    address::is_local(name)
+}
+
 /// Tells whether anybody can reach the host of `url`, as far as the URL says.
 pub(crate) fn is_public(url: &Url) -> bool {
     address::check(url).is_ok()

@@ -6,7 +6,7 @@ use std::time::Duration;
 static TLS: Once = Once::new();
 
 /// No pause that is asked for is kept longer.
-const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 /// Chooses the TLS provider of this process; every client needs it made before it, those of libraries too.
 pub(crate) fn choose_tls() {

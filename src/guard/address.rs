@@ -23,7 +23,7 @@ pub(super) fn check(url: &Url) -> Result<(), Refused> {
 }
 
 /// A name without a dot, or below one of the endings that are for networks of one's own.
-fn is_local(name: &str) -> bool {
+pub(super) fn is_local(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     !name.contains('.') || LOCAL.iter().any(|ending| name.ends_with(ending))
 }

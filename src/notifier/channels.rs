@@ -1,5 +1,7 @@
 //! The channels as one: which of them serves a target, and one try at it.
 
+use std::time::Duration;
+
 use url::Url;
 
 use super::plan::Target;
@@ -61,12 +63,21 @@ impl Channels {
 }
 
 impl Served<'_> {
-    /// Tries once, unless the target takes nothing in this second.
-    pub(super) async fn send(&self, letter: &Letter<'_>) -> Result<Tried, Held> {
+    /// Waits until the target may have its next message, if that is soon: before a place at its endpoint is taken.
+    pub(super) async fn turn(&self) -> Result<(), Held> {
         match self {
-            Self::Webhook(sender, url) => Ok(sender.send(letter, url).await),
-            Self::Slack(sender, url) => sender.send(letter, url).await,
-            Self::Email(sender, to) => Ok(sender.send(letter, to).await),
+            Self::Slack(sender, url) => sender.turn(url).await,
+            Self::Webhook(..) | Self::Email(..) => Ok(()),
+        }
+    }
+
+    /// Tries once, within `limit`, unless the target takes nothing in this second. What is answered in time counts,
+    /// however long its end takes.
+    pub(super) async fn send(&self, letter: &Letter<'_>, limit: Duration) -> Result<Tried, Held> {
+        match self {
+            Self::Webhook(sender, url) => Ok(sender.send(letter, url, limit).await),
+            Self::Slack(sender, url) => sender.send(letter, url, limit).await,
+            Self::Email(sender, to) => Ok(sender.send(letter, to, limit).await),
         }
     }
 }

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::time::timeout;
-
 use super::channels::{Channels, Unusable};
 use super::endpoints::{Closed, Endpoints, Seen};
 use super::ops;
 use super::plan::{self, Notification, Rules};
-use super::receipt::{DeliveryError, End, Outcome, Receipt};
+use super::receipt::{End, Outcome, Receipt};
 use super::tried::{Held, Letter, Tried};
 use crate::avro::{self, RECEIPT};
 use crate::config::{Config, Topics};
@@ -36,7 +34,7 @@ pub struct Deliverer {
     topics: Topics,
     /// Pauses between the tries.
     pub(super) schedule: Vec<Duration>,
-    try_timeout: Duration,
+    pub(super) try_timeout: Duration,
 }
 
 /// Why an event's notifications are not known.
@@ -134,24 +132,23 @@ impl Deliverer {
         let Some(channel) = self.channels.of(&notification.target) else {
             return Attempt::Unserved;
         };
-        let place = match self
-            .endpoints
-            .enter(&notification.endpoint(), patience)
-            .await
-        {
+        let endpoint = notification.endpoint();
+        let _share = match self.endpoints.share(&letter.event.user_id, &endpoint) {
+            Ok(share) => share,
+            Err(closed) => return Attempt::Kept(closed),
+        };
+        if let Err(Held(_)) = channel.turn().await {
+            return Attempt::Kept(Closed::Full);
+        }
+        let place = match self.endpoints.enter(&endpoint, patience).await {
             Ok(place) => place,
             Err(closed) => return Attempt::Kept(closed),
         };
         let began = Instant::now();
-        let tried = match timeout(limit, channel.send(letter)).await {
-            Ok(Ok(tried)) => tried,
+        let tried = match Box::pin(channel.send(letter, limit)).await {
+            Ok(tried) => tried,
             // The place goes back unused, and says nothing of the endpoint.
-            Ok(Err(Held(_))) => return Attempt::Kept(Closed::Full),
-            Err(_) => Tried::Later {
-                status: None,
-                error: DeliveryError::new("timed_out", "the target did not answer in time"),
-                again_in: None,
-            },
+            Err(Held(_)) => return Attempt::Kept(Closed::Full),
         };
         place.seen(seen(&tried));
         NotificationTried {
@@ -264,3 +261,6 @@ impl std::fmt::Debug for Deliverer {
         f.debug_struct("Deliverer").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use lettre::transport::smtp;
-use tokio::time::timeout;
 
 pub use self::address::{Domains, FromAddress, InvalidAddress, InvalidFrom, is_address};
 use self::connection::Connection;
@@ -57,7 +56,7 @@ pub(super) enum Error {
     /// The server does not let us in: its fault or that of our settings, not that of the target.
     #[error("the mail server did not accept the login")]
     Login(#[source] smtp::Error),
-    /// It did not answer in time, or was busy with other messages.
+    /// It did not answer in time.
     #[error("the mail server did not answer in time")]
     TimedOut,
     /// There was no connection to it, or none that held until the answer.
@@ -82,7 +81,6 @@ pub(super) struct Sender {
     from: FromAddress,
     allowed: Domains,
     templates: Templates,
-    try_timeout: Duration,
 }
 
 /// Checks the templates in `folder`, which replace ours: each must render every kind of event.
@@ -105,44 +103,42 @@ impl Sender {
             from: email.from.clone(),
             allowed: email.allowed_domains.clone(),
             templates,
-            try_timeout: config.try_timeout,
         }))
     }
 
-    /// Tries once to give the mail server a message about the letter's event for `to`.
-    pub(super) async fn send(&self, letter: &Letter<'_>, to: &str) -> Tried {
-        match self.try_once(letter, to).await {
+    /// Tries once to give the mail server a message about the letter's event for `to`, within `limit`.
+    pub(super) async fn send(&self, letter: &Letter<'_>, to: &str, limit: Duration) -> Tried {
+        match self.try_once(letter, to, limit).await {
             Ok(code) => Tried::Delivered(code),
             Err(error) => error.into(),
         }
     }
 
-    async fn try_once(&self, letter: &Letter<'_>, to: &str) -> Result<u16, Error> {
+    async fn try_once(&self, letter: &Letter<'_>, to: &str, limit: Duration) -> Result<u16, Error> {
         let to = address::recipient(to)?;
         if !self.allowed.allow(&to) {
             return Err(Error::NotAllowed);
         }
         let mail = message::write(letter, &self.from, to, &self.templates);
-        self.give(&mail.map_err(Error::Unwritable)?).await
+        self.connection
+            .send(&mail.map_err(Error::Unwritable)?, limit)
+            .await
     }
 
-    /// Tries once to tell the operators of what was gathered. `EMAIL_ALLOWED_DOMAINS` is for what tenants name.
-    pub(super) async fn tell(&self, gathered: &Gathered, to: &str) -> Tried {
+    /// Tries once to tell the operators of what was gathered, within `limit`. `EMAIL_ALLOWED_DOMAINS` is for what tenants
+    /// name.
+    pub(super) async fn tell(&self, gathered: &Gathered, to: &str, limit: Duration) -> Tried {
         let telling = async {
             let to = address::recipient(to)?;
             let mail = digest::write(gathered, &self.from, to, &self.templates);
-            self.give(&mail.map_err(Error::Unwritable)?).await
+            self.connection
+                .send(&mail.map_err(Error::Unwritable)?, limit)
+                .await
         };
         match telling.await {
             Ok(code) => Tried::Delivered(code),
             Err(error) => error.into(),
         }
-    }
-
-    async fn give(&self, mail: &lettre::Message) -> Result<u16, Error> {
-        timeout(self.try_timeout, self.connection.send(mail))
-            .await
-            .unwrap_or(Err(Error::TimedOut))
     }
 }
 

@@ -1,6 +1,7 @@
 //! How much of the notifier one endpoint may take, and when it is not asked at all: limits and circuit breakers.
 //!
 //! Places are counted by origin (scheme, host, port): a dead host with a URL for each request must not fill the pool.
+//! Tries are counted by user too: neither must a user with a host for each request.
 //! A circuit opens at [`FAILURES`] failures in a row, for [`OPEN_FOR`], and then lets one try through. What gets no
 //! answer counts against the origin, what is answered badly against the target alone: on a host that tenants share, one
 //! tenant's broken path does not stop the others. All in the memory of this process; nothing is lost by it.
@@ -14,9 +15,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::telemetry::events::{CircuitsOpen, TriesInFlight};
 
 /// Tries in flight at one origin, at most (contract, section 7).
-const MOST: usize = 8;
+pub(super) const MOST: usize = 8;
 /// The part of the pool that one origin may take, what waits for a place included.
 const PART: usize = 10;
+/// The part of the pool that one user may take, at whatever endpoints; [`MOST`] at least.
+const USERS_PART: usize = 2;
 /// How many failures in a row open a circuit.
 const FAILURES: u32 = 5;
 /// For how long.
@@ -32,6 +35,8 @@ pub(super) struct Endpoint {
     pub(super) origin: String,
     /// Hash of the target.
     pub(super) target: String,
+    /// Tries at once that its origin can do with.
+    pub(super) most: usize,
 }
 
 /// Why an endpoint is not asked now.
@@ -39,7 +44,7 @@ pub(super) struct Endpoint {
 pub(super) enum Closed {
     /// Its circuit is open.
     Circuit,
-    /// It has as many tries in flight as it may.
+    /// It, or the user, has as many tries in flight as it may.
     Full,
 }
 
@@ -59,6 +64,7 @@ pub(super) enum Seen {
 pub(super) struct Endpoints {
     most: usize,
     share: usize,
+    users_share: usize,
     known: Mutex<Known>,
 }
 
@@ -66,6 +72,8 @@ pub(super) struct Endpoints {
 struct Known {
     origins: HashMap<String, Origin>,
     circuits: HashMap<String, Circuit>,
+    /// How many tries each user has, those that wait included.
+    users: HashMap<String, usize>,
     in_flight: usize,
 }
 
@@ -91,6 +99,13 @@ pub(super) struct Place<'e> {
     permit: Option<OwnedSemaphorePermit>,
 }
 
+/// A try that is counted as its user's until it is dropped.
+#[derive(Debug)]
+pub(super) struct Share<'e> {
+    endpoints: &'e Endpoints,
+    user: String,
+}
+
 impl Endpoints {
     /// `pool` is how many tries there may be at once, at all endpoints.
     pub(super) fn new(pool: usize) -> Self {
@@ -98,8 +113,24 @@ impl Endpoints {
         Self {
             most: MOST.min(share),
             share,
+            users_share: (pool / USERS_PART).max(MOST),
             known: Mutex::default(),
         }
+    }
+
+    /// Counts a try as the user's, unless that has its share or `endpoint` is not asked now; takes no place there.
+    pub(super) fn share(&self, user: &str, endpoint: &Endpoint) -> Result<Share<'_>, Closed> {
+        let mut known = self.known();
+        known.is_closed(endpoint, Instant::now())?;
+        let tries = known.users.entry(user.to_owned()).or_default();
+        if *tries >= self.users_share {
+            return Err(Closed::Full);
+        }
+        *tries += 1;
+        Ok(Share {
+            endpoints: self,
+            user: user.to_owned(),
+        })
     }
 
     /// Returns a place at `endpoint`; waits for one for at most `patience`, if few enough wait.
@@ -136,7 +167,7 @@ impl Endpoints {
             .origins
             .entry(endpoint.origin.clone())
             .or_insert_with(|| Origin {
-                places: Arc::new(Semaphore::new(self.most)),
+                places: Arc::new(Semaphore::new(self.most.min(endpoint.most))),
                 users: 0,
             });
         if origin.users >= self.share {
@@ -187,6 +218,18 @@ impl Place<'_> {
         let count = known.open(now);
         drop(known);
         CircuitsOpen { count }.emit();
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        let mut known = self.endpoints.known();
+        if let Some(tries) = known.users.get_mut(&self.user) {
+            *tries -= 1;
+            if *tries == 0 {
+                known.users.remove(&self.user);
+            }
+        }
     }
 }
 
@@ -264,7 +307,7 @@ impl Known {
 }
 
 fn keys(endpoint: &Endpoint) -> [String; 2] {
-    let Endpoint { origin, target } = endpoint;
+    let Endpoint { origin, target, .. } = endpoint;
     [format!("origin {origin}"), format!("target {target}")]
 }
 

@@ -156,7 +156,7 @@ impl Deliverer {
                 self.channels.slack.post(message, url).await
             }
             Some(Target::Email(to)) => match &self.channels.mails {
-                Some(mails) => Ok(mails.tell(&gathered, to).await),
+                Some(mails) => Ok(mails.tell(&gathered, to, self.try_timeout).await),
                 // The settings see to it that there is a mail server.
                 None => return Told::Ended,
             },

@@ -6,7 +6,7 @@
 use ring::digest::{SHA256, digest};
 use url::Url;
 
-use super::endpoints::Endpoint;
+use super::endpoints::{self, Endpoint};
 use super::receipt::Channel;
 use crate::config::NotifyKey;
 use crate::domain::{ErrorCode, Event, EventType, Notify, Targets, hex};
@@ -138,12 +138,16 @@ impl Notification {
 
     /// Returns who is asked to take it; all mail goes by one server.
     pub(super) fn endpoint(&self) -> Endpoint {
-        let origin = match &self.target {
-            Target::Webhook(url) | Target::Slack(url) => url.origin().ascii_serialization(),
-            Target::Email(_) => "mail".to_owned(),
+        let (origin, most) = match &self.target {
+            Target::Webhook(url) | Target::Slack(url) => {
+                (url.origin().ascii_serialization(), endpoints::MOST)
+            }
+            // There is one connection to the mail server.
+            Target::Email(_) => ("mail".to_owned(), 1),
         };
         Endpoint {
             origin,
+            most,
             target: self.hash.clone(),
         }
     }
@@ -199,6 +203,18 @@ mod tests {
         assert!(!on(&[], EventType::Completed));
         assert!(!on(&[EventType::Unknown], EventType::Unknown));
         assert_eq!(wanted(&event()), None);
+    }
+
+    #[test]
+    fn all_mail_is_one_endpoint_with_one_place_and_a_web_server_has_more() {
+        let mail = |to: &str| Notification::new(Target::Email(to.to_owned())).endpoint();
+        let webhook = Target::Webhook("https://a.example:8443/x".parse().unwrap());
+        let webhook = Notification::new(webhook).endpoint();
+
+        assert_eq!(mail("a@b.example").origin, mail("c@d.example").origin);
+        assert_eq!(mail("a@b.example").most, 1);
+        assert_eq!(webhook.origin, "https://a.example:8443");
+        assert_eq!(webhook.most, endpoints::MOST);
     }
 
     #[test]

@@ -8,11 +8,11 @@ mod message;
 mod pace;
 mod text;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::{Client, Response};
 use serde_json::Value;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use url::Url;
 
 pub(super) use self::digest::digest;
@@ -20,10 +20,10 @@ use self::message::{message, without_images};
 use self::pace::Pace;
 use super::receipt::DeliveryError;
 use super::tried::{Held, Letter, Tried};
-use super::webhook::Unusable;
+use super::webhook::{Unusable, retry_after};
 use crate::config;
 use crate::guard::{Guard, Refused};
-use crate::http;
+use crate::http::LONGEST_PAUSE;
 
 /// Delivers Slack messages.
 pub(super) struct Sender {
@@ -45,10 +45,12 @@ enum Answer {
 
 /// How many targets have a place at once, each for a second or as long as it asked for.
 const TARGETS: usize = 10_000;
-/// How long a message waits for its second: it holds a place at Slack meanwhile, which all tenants share.
+/// How long a message waits for its second.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How much of an answer is read: Slack's are one word.
 const LONGEST_ANSWER: usize = 1024;
+/// For how long.
+const LONGEST_READ: Duration = Duration::from_millis(500);
 /// Slack's words for what is wrong (docs.slack.dev/messaging/sending-messages-using-incoming-webhooks).
 const WORDS: [&str; 16] = [
     "action_prohibited",
@@ -83,13 +85,41 @@ impl Sender {
         })
     }
 
-    /// Tries once to tell `to` of an event, within the time of a try.
-    pub(super) async fn send(&self, letter: &Letter<'_>, to: &Url) -> Result<Tried, Held> {
-        self.post(message(letter.event), to).await
+    /// Waits for the target's next second, if there is one soon, and takes it.
+    pub(super) async fn turn(&self, to: &Url) -> Result<(), Held> {
+        // What is not called waits for nothing, and is not among the targets whose pace is kept.
+        if !self.is_slacks(to) {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let second = self.pace.place(to.as_str(), now, PATIENCE).map_err(Held)?;
+        sleep_until(second).await;
+        Ok(())
     }
 
-    /// Tries once to post a message. One that is refused for its images is posted without them.
-    pub(super) async fn post(&self, mut message: Value, to: &Url) -> Result<Tried, Held> {
+    /// Tries once to tell `to` of an event, in the second that it waited for.
+    pub(super) async fn send(
+        &self,
+        letter: &Letter<'_>,
+        to: &Url,
+        limit: Duration,
+    ) -> Result<Tried, Held> {
+        self.post_within(message(letter.event), to, limit).await
+    }
+
+    /// Tries once to post a message in the target's next second, within the time of a try.
+    pub(super) async fn post(&self, message: Value, to: &Url) -> Result<Tried, Held> {
+        self.turn(to).await?;
+        self.post_within(message, to, self.try_time).await
+    }
+
+    /// Posts a message. One that is refused for its images is posted without them, a second later.
+    async fn post_within(
+        &self,
+        mut message: Value,
+        to: &Url,
+        limit: Duration,
+    ) -> Result<Tried, Held> {
         let client = match self.client(to) {
             Ok(client) => client,
             Err(error) => {
@@ -97,56 +127,52 @@ impl Sender {
                 return Ok(Tried::Refused { status, error });
             }
         };
-        let ends = Instant::now() + self.try_time;
+        let ends = Instant::now() + limit;
         let first = self.call(client, &message, to, ends).await;
-        let refused = matches!(first, Ok(Answer::Status { status: 400, .. }));
-        let answered = if refused && without_images(&mut message) {
-            self.call(client, &message, to, ends).await
-        } else {
-            first
-        };
-        answered.map(judge)
+        let refused = matches!(first, Answer::Status { status: 400, .. });
+        if refused && without_images(&mut message) {
+            self.turn(to).await?;
+            return Ok(judge(self.call(client, &message, to, ends).await));
+        }
+        Ok(judge(first))
     }
 
     /// Returns the client for a target, if that is Slack's and may be called.
     fn client(&self, to: &Url) -> Result<&Client, DeliveryError> {
-        let host = to.host_str().unwrap_or_default();
-        if !self.hosts.iter().any(|allowed| allowed == host) {
+        if !self.is_slacks(to) {
             let message = "the host is not one of SLACK_ALLOWED_HOSTS";
             return Err(DeliveryError::new("host_refused", message));
         }
         self.guard.client(to).map_err(refused)
     }
 
-    /// Waits for a place of the target, if there is one soon, and posts.
-    async fn call(
-        &self,
-        client: &Client,
-        message: &Value,
-        to: &Url,
-        ends: Instant,
-    ) -> Result<Answer, Held> {
-        let now = Instant::now();
-        let place = self.pace.place(to.as_str(), now, PATIENCE).map_err(Held)?;
-        sleep_until(place).await;
+    fn is_slacks(&self, to: &Url) -> bool {
+        let host = to.host_str().unwrap_or_default();
+        self.hosts.iter().any(|allowed| allowed == host)
+    }
+
+    async fn call(&self, client: &Client, message: &Value, to: &Url, ends: Instant) -> Answer {
         let left = ends.saturating_duration_since(Instant::now());
         let posting = client.post(to.clone()).json(message).timeout(left);
         let response = match posting.send().await {
             Ok(response) => response,
-            Err(error) => return Ok(Answer::None(error.without_url())),
+            Err(error) => return Answer::None(error.without_url()),
         };
         let status = response.status().as_u16();
-        let again_in =
-            http::retry_after(response.headers()).filter(|_| matches!(status, 429 | 503));
+        let asked = retry_after::asked(response.headers(), SystemTime::now());
+        let again_in = asked.filter(|_| matches!(status, 429 | 503));
         if let Some(pause) = again_in {
+            // This message keeps all of it; that others to the target do is bounded.
+            let pause = pause.min(LONGEST_PAUSE);
             self.pace.hold(to.as_str(), Instant::now(), pause);
         }
-        let word = word(response).await;
-        Ok(Answer::Status {
+        // Its status is what counts, however long its end takes.
+        let word = timeout(LONGEST_READ, word(response)).await;
+        Answer::Status {
             status,
-            word,
+            word: word.ok().flatten(),
             again_in,
-        })
+        }
     }
 }
 

@@ -5,12 +5,13 @@
 
 mod asymmetric;
 mod message;
-mod retry_after;
+pub(super) mod retry_after;
 
 use std::time::{Duration, SystemTime};
 
 use reqwest::Response;
 use reqwest::header::CONTENT_TYPE;
+use tokio::time::timeout;
 use url::Url;
 
 pub use self::asymmetric::{InvalidKey, Key};
@@ -78,28 +79,28 @@ pub(super) struct Sender {
 pub const GONE: &str = "gone";
 /// How much of an answer is read, only that its connection can serve again.
 const LONGEST_ANSWER: usize = 16 * 1024;
+/// For how long.
+const LONGEST_DRAIN: Duration = Duration::from_millis(500);
 
 impl Sender {
     /// Makes a sender; makes no call.
     pub(super) fn new(config: &config::Notifier) -> Result<Self, Unusable> {
         Ok(Self {
-            guard: Guard::new("webhook", &config.egress, [], |client| {
-                client.timeout(config.try_timeout)
-            })?,
+            guard: Guard::new("webhook", &config.egress, [], |client| client)?,
             signer: signer(config)?,
         })
     }
 
-    /// Tries once.
-    pub(super) async fn send(&self, letter: &Letter<'_>, target: &Url) -> Tried {
-        match self.post(letter, target).await {
+    /// Tries once; whoever has not answered within `limit` is left.
+    pub(super) async fn send(&self, letter: &Letter<'_>, target: &Url, limit: Duration) -> Tried {
+        match self.post(letter, target, limit).await {
             Ok(status) => Tried::Delivered(status),
             Err(error) => error.into(),
         }
     }
 
     /// Returns the status of a target that took it.
-    async fn post(&self, letter: &Letter<'_>, target: &Url) -> Result<u16, Error> {
+    async fn post(&self, letter: &Letter<'_>, target: &Url, limit: Duration) -> Result<u16, Error> {
         let event = letter.event;
         let body = message::body(event).map_err(|_| Error::Unwritable)?;
         let client = self.guard.client(target)?;
@@ -115,7 +116,8 @@ impl Sender {
             .header("webhook-id", &event.event_id)
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", signatures)
-            .body(body);
+            .body(body)
+            .timeout(limit);
         if let Some(trace) = letter.traceparent {
             request = request.header("traceparent", trace);
         }
@@ -148,14 +150,18 @@ fn judge(status: u16, again_in: Option<Duration>) -> Result<u16, Error> {
     }
 }
 
-/// Reads the answer to its end, if that is near; it is over and judged, whatever happens here.
+/// Reads the answer to its end, if that is near; its status is what counts, whatever happens here.
 async fn drain(mut response: Response) {
-    let mut read = 0;
-    while read < LONGEST_ANSWER
-        && let Ok(Some(chunk)) = response.chunk().await
-    {
-        read += chunk.len();
-    }
+    let reading = async {
+        let mut read = 0;
+        while read < LONGEST_ANSWER
+            && let Ok(Some(chunk)) = response.chunk().await
+        {
+            read += chunk.len();
+        }
+    };
+    // One that does not end is left, and its connection with it.
+    timeout(LONGEST_DRAIN, reading).await.ok();
 }
 
 impl Error {

@@ -6,6 +6,8 @@ use lettre::Address;
 use lettre::message::Mailbox;
 use url::Host;
 
+use crate::guard;
+
 /// Whom mail is from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FromAddress(Mailbox);
@@ -60,7 +62,7 @@ impl FromStr for FromAddress {
 }
 
 impl Domains {
-    /// Reads domains by comma; of none, all are allowed.
+    /// Reads domains by comma; of none, all are allowed but those of networks of our own.
     ///
     /// # Errors
     /// The first that is no domain.
@@ -79,7 +81,8 @@ impl Domains {
     /// Tells whether mail may go there.
     pub(super) fn allow(&self, address: &Address) -> bool {
         let domain = address.domain().to_ascii_lowercase();
-        self.0.is_empty()
+        let is_anybodys = self.0.is_empty() && !guard::is_local(&domain);
+        is_anybodys
             || self.0.iter().any(|allowed| {
                 let below = allowed
                     .strip_prefix('*')
@@ -178,9 +181,28 @@ mod tests {
         assert!(!allow("a@bücher.example"));
         assert!(!allow("a@mail.example.org"));
         assert!(!allow("a@evilexample.org"));
-        assert!(Domains::default().allow(&recipient("a@b").unwrap()));
         assert_eq!(Domains::parse("a, b c"), Err("b c".to_owned()));
         assert_eq!(Domains::parse("*"), Err("*".to_owned()));
+    }
+
+    #[test]
+    fn a_domain_of_a_network_of_our_own_is_allowed_only_where_it_is_listed() {
+        let listed = Domains::parse("localhost, *.internal").unwrap();
+        for (text, is_listed) in [
+            ("root@localhost", true),
+            ("a@LOCALHOST", true),
+            ("a@mail.corp.internal", true),
+            ("a@intranet", false),
+            ("a@printer.local", false),
+            ("a@nas.home.arpa", false),
+        ] {
+            let to = recipient(text).unwrap();
+
+            assert!(!Domains::default().allow(&to), "{text}");
+            assert_eq!(listed.allow(&to), is_listed, "{text}");
+        }
+        let elsewhere = recipient("a@example.org").unwrap();
+        assert!(Domains::default().allow(&elsewhere));
     }
 
     #[test]

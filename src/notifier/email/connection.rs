@@ -3,11 +3,14 @@
 //! Not lettre's pool: that takes a connection back when its message is abandoned in the middle, and then reads the
 //! late answer to that message as the answer to the next. Here a connection is kept only after a whole exchange.
 
+use std::time::Duration;
+
 use lettre::Message;
 use lettre::transport::smtp;
 use lettre::transport::smtp::authentication::DEFAULT_MECHANISMS;
 use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::Error;
 use super::server::{Security, Server};
@@ -36,11 +39,22 @@ impl Connection {
         })
     }
 
-    /// Hands the message over; returns the code by which the server took it.
+    /// Hands the message over within `limit`; returns the code by which the server took it.
     ///
-    /// Dropped in the middle, it drops the connection.
-    pub(super) async fn send(&self, mail: &Message) -> Result<u16, Error> {
+    /// Dropped in the middle, or at the limit, it drops the connection. To wait for the message before is no part of
+    /// the limit: a message would be cut in the middle, and come twice, because others were slow.
+    pub(super) async fn send(&self, mail: &Message, limit: Duration) -> Result<u16, Error> {
         let mut kept = self.kept.lock().await;
+        timeout(limit, self.exchange(&mut kept, mail))
+            .await
+            .unwrap_or(Err(Error::TimedOut))
+    }
+
+    async fn exchange(
+        &self,
+        kept: &mut Option<AsyncSmtpConnection>,
+        mail: &Message,
+    ) -> Result<u16, Error> {
         let mut connection = match alive(kept.take()).await {
             Some(connection) => connection,
             None => self.connect().await?,
@@ -156,7 +170,7 @@ mod tests {
 
         for _ in 0..2 {
             tokio::select! {
-                _ = connection.send(&mail) => panic!("nobody answered"),
+                _ = connection.send(&mail, Duration::from_secs(60)) => panic!("nobody answered"),
                 taken = takes.recv() => taken.unwrap(),
             }
         }

@@ -9,6 +9,7 @@ fn endpoint(origin: &str, target: &str) -> Endpoint {
     Endpoint {
         origin: origin.to_owned(),
         target: target.to_owned(),
+        most: MOST,
     }
 }
 
@@ -57,6 +58,36 @@ async fn an_origin_has_eight_places_and_a_tenth_of_the_pool_and_another_has_its_
                 .await
                 .is_ok()
         );
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_can_do_with_fewer_has_no_more_places() {
+    let endpoints = Endpoints::new(1000);
+    let one = Endpoint {
+        most: 1,
+        ..endpoint("mail", "x")
+    };
+
+    let taken = endpoints.enter(&one, NOW).await;
+
+    assert!(taken.is_ok());
+    assert_eq!(endpoints.enter(&one, NOW).await.unwrap_err(), Closed::Full);
+}
+
+#[test]
+fn a_user_has_half_of_the_pool_but_eight_tries_whatever_endpoints_they_are_at() {
+    for (pool, share) in [(128, 64), (10, 8), (1, 8)] {
+        let endpoints = Endpoints::new(pool);
+        let of = |user, n: usize| endpoints.share(user, &endpoint(&n.to_string(), "x"));
+        let mut taken: Vec<_> = (0..share).map(|n| of("alice", n).unwrap()).collect();
+
+        assert_eq!(of("alice", share).unwrap_err(), Closed::Full, "{pool}");
+        assert!(of("bob", share).is_ok());
+        taken.pop();
+        assert!(of("alice", share).is_ok());
+        drop(taken);
+        assert!(endpoints.known().users.is_empty());
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response as Answered};
@@ -30,6 +31,7 @@ enum Given {
     RetryAfter(u16, &'static str),
     Silence,
     WithoutEnd,
+    Stalls,
 }
 
 impl Slack {
@@ -69,6 +71,10 @@ async fn answer(State(slack): State<Arc<Shared>>, request: Request) -> Answered 
         Given::Says(code, body) => (status(code), body).into_response(),
         Given::RetryAfter(code, after) => (status(code), [("retry-after", after)]).into_response(),
         Given::Silence => std::future::pending().await,
+        Given::Stalls => {
+            let body = futures::stream::pending::<Result<Bytes, std::io::Error>>();
+            Body::from_stream(body).into_response()
+        }
         Given::WithoutEnd => "ok".repeat(10_000_000).into_response(),
     }
 }
@@ -99,7 +105,8 @@ async fn try_send(sender: &Sender, event: &Event, to: &Url) -> Result<Tried, Hel
         event,
         traceparent: None,
     };
-    sender.send(&letter, to).await
+    sender.turn(to).await?;
+    sender.send(&letter, to, sender.try_time).await
 }
 
 /// Returns how a try ended: its kind, status, code and the pause asked for.
@@ -189,6 +196,15 @@ async fn each_answer_of_slack_means_what_it_says() {
             RetryAfter(503, "7"),
             ("later", Some(503), "target_failed", Some(7)),
         ),
+        // A day and longer is the schedule's to bound.
+        (
+            RetryAfter(429, "86400"),
+            ("later", Some(429), "throttled", Some(86400)),
+        ),
+        (
+            RetryAfter(503, "18446744073709551615"),
+            ("later", Some(503), "target_failed", Some(u64::MAX)),
+        ),
         (Given::WithoutEnd, ("delivered", Some(200), "", None)),
     ] {
         let slack = Slack::start(&[given]).await;
@@ -199,6 +215,23 @@ async fn each_answer_of_slack_means_what_it_says() {
         assert_eq!(ended(&tried), expected);
         assert_eq!(slack.seen().len(), 1);
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_stalls_behind_its_status_is_judged_by_that_and_soon() {
+    let slack = Slack::start(&[Given::Stalls]).await;
+    let settings = config::Notifier {
+        try_timeout: Duration::from_secs(600),
+        ..settings()
+    };
+    let sender = Sender::new(&settings).unwrap();
+
+    let event = event();
+    let tried = timeout(Duration::from_secs(60), send(&sender, &event, &slack.url)).await;
+
+    let tried = tried.expect("nobody waits for the end of the answer");
+    assert_eq!(tried, Tried::Delivered(200));
+    assert_eq!(slack.seen().len(), 1);
 }
 
 #[tokio::test]

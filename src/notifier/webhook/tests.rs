@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response as Answer};
@@ -31,6 +31,8 @@ enum Given {
     Redirect,
     Silence,
     LongBody,
+    /// A status, and then a body that neither goes on nor ends.
+    Stalls(u16),
 }
 
 #[derive(Clone)]
@@ -77,6 +79,10 @@ impl Receiver {
             }
             Given::Redirect => (status(307), [("location", "/elsewhere")]).into_response(),
             Given::Silence => std::future::pending().await,
+            Given::Stalls(code) => {
+                let body = futures::stream::pending::<Result<Bytes, std::io::Error>>();
+                (status(code), Body::from_stream(body)).into_response()
+            }
             Given::LongBody => "x".repeat(10_000_000).into_response(),
         }
     }
@@ -109,7 +115,7 @@ async fn send(settings: &config::Notifier, target: &Url) -> Tried {
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     };
     let sender = Sender::new(settings).unwrap();
-    sender.send(&letter, target).await
+    sender.send(&letter, target, settings.try_timeout).await
 }
 
 /// What a try came to: whether it is final, the code or that it was delivered, the status.
@@ -246,6 +252,27 @@ async fn an_answer_without_end_does_not_hold_the_delivery() {
     let tried = send(&settings(), &receiver.url).await;
 
     assert_eq!(tried, Tried::Delivered(200));
+}
+
+#[tokio::test]
+async fn an_answer_that_stalls_behind_its_status_is_judged_by_that_and_soon() {
+    let settings = config::Notifier {
+        try_timeout: Duration::from_secs(600),
+        ..settings()
+    };
+    for (status, is_final, code) in [
+        (200, true, "delivered"),
+        (410, true, "gone"),
+        (500, false, "target_failed"),
+    ] {
+        let receiver = Receiver::start(&[Given::Stalls(status)]).await;
+
+        let tried = timeout(Duration::from_secs(60), send(&settings, &receiver.url)).await;
+
+        let tried = told(tried.expect("nobody waits for the end of the answer"));
+        assert_eq!(tried, (is_final, code.to_owned(), Some(status)));
+        assert_eq!(receiver.seen().len(), 1);
+    }
 }
 
 #[tokio::test]
