@@ -9,10 +9,12 @@ use std::time::Duration;
 use tokio::sync::{Mutex as Turns, oneshot};
 use tokio::time::timeout;
 use url::Url;
+use uuid::Uuid;
 
 use super::digest::Failed;
 use super::handover::Handover;
 use super::plan::{Notification, Target};
+use super::receipt::{Channel, Receipt};
 use super::tried::Tried;
 use super::{Deliverer, slack};
 use crate::config;
@@ -53,6 +55,11 @@ pub(super) fn targets(config: &config::Notifier) -> Vec<Notification> {
     let slack: Option<Url> = slack.and_then(|text| text.expose().parse().ok());
     let slack = slack.map(Target::Slack);
     slack.into_iter().map(Notification::new).collect()
+}
+
+/// Returns the id under which it is remembered that a failure was taken.
+pub(super) fn id(event: &Event) -> Uuid {
+    Receipt::id(&event.event_id, Channel::Unknown, "operators")
 }
 
 impl Desk {
