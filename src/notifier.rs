@@ -52,6 +52,7 @@ pub use self::webhook::{GONE, InvalidKey, InvalidSecret, Key, user_secret};
 use crate::config::Config;
 use crate::domain::{ErrorCode, Event};
 use crate::failpoint;
+use crate::intake::ACCEPT_OLD;
 use crate::kafka::Record;
 use crate::kafka::consumer::{BoxError, Cause, Failure, Handler, Rejection};
 use crate::telemetry::events::NotificationHandedOver;
@@ -178,7 +179,7 @@ impl Notifier {
         tries: &mut Tries,
     ) -> First {
         let began = now();
-        if self.is_past(event, began) {
+        if !is_taken_however_old(record) && self.is_past(event, began) {
             return First::Ended(End::expired());
         }
         let letter = Letter {
@@ -222,6 +223,7 @@ impl Notifier {
             status: tries.status,
             step,
             waited: 0,
+            lost: None,
             pause_ms: millis(pause),
         };
         match self.handover.give(delivery, &event.user_id).await {
@@ -252,12 +254,18 @@ impl Notifier {
         Ok(())
     }
 
-    /// Has operators told of a failure, unless that is long past.
+    /// Has operators told of a failure once, unless that is long past.
     async fn note(&self, event: &Event) -> Result<(), Failure> {
-        if self.is_past(event, now()) {
+        if Failed::of(event).is_none() || self.is_past(event, now()) {
             return Ok(());
         }
-        self.ops.note(event).await
+        let id = ops::id(event);
+        // A record that is held comes again and again, for longer than the operators' workflow remembers.
+        if self.memory.recall(id).is_none() {
+            self.ops.note(event).await?;
+            self.memory.note(id, Known::Done);
+        }
+        Ok(())
     }
 
     fn is_past(&self, event: &Event, now: i64) -> bool {
@@ -278,7 +286,14 @@ impl Handler for Notifier {
             return Ok(());
         };
         let event = self.deliverer.read(value).await?;
-        let planned = self.deliverer.plan(&event)?;
+        let planned = match self.deliverer.plan(&event) {
+            Ok(planned) => planned,
+            // Operators need no seal to be opened.
+            Err(error) => {
+                self.note(&event).await?;
+                return Err(error.into());
+            }
+        };
         // All at once: one that waits does not hold up the others.
         let notifying = join_all(
             planned
@@ -297,6 +312,11 @@ impl Handler for Notifier {
     async fn parked(&self, _: &Record, _: &Rejection) -> Result<(), BoxError> {
         Ok(())
     }
+}
+
+/// Whether an operator sends it again, and wants it told whatever its age.
+fn is_taken_however_old(record: &Record) -> bool {
+    record.header(ACCEPT_OLD) == Some("true")
 }
 
 fn parcel(record: &Record, value: &[u8], event: &Event, notification: &Notification) -> Parcel {

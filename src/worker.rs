@@ -26,7 +26,7 @@ use crate::storage::{Downloader, Store};
 use crate::temporal::activities::Activities;
 use crate::temporal::client::Temporal;
 use crate::temporal::queues::{fetch_queue, submit_queue};
-use crate::temporal::sweep;
+use crate::temporal::sweep::{self, Sweep};
 use crate::temporal::workflows::batch::Batch;
 use crate::temporal::workflows::claimed::Claimed;
 use crate::temporal::workflows::end::End;
@@ -128,7 +128,7 @@ pub async fn run(
         stop.cancel();
         all
     };
-    let sweeping = sweep::run(temporal, settings.sweep_interval, &stop);
+    let sweeping = sweep::run(temporal, Sweep::Runs, settings.sweep_interval, &stop);
     let watching = memory::watch(&stop);
     let (all, (), (), ()) = tokio::join!(ended, stopping, sweeping, watching);
     // What is left of the time that a stop may take is for the rest of the process.

@@ -12,7 +12,7 @@ use super::vars::Vars;
 /// What the worker needs.
 #[derive(Clone, Debug)]
 pub struct Worker {
-    /// How often each worker looks for runs that were closed from outside.
+    /// How often each worker looks for runs that were closed from outside, and each notifier for deliveries.
     pub sweep_interval: Duration,
     /// Where downloads go before they are stored.
     pub temp_dir: PathBuf,

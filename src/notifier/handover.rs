@@ -64,8 +64,7 @@ impl Handover {
         };
         match timeout(LIMIT, giving).await {
             Ok(Ok(given)) => Ok(given),
-            Ok(Err(error)) if error.blame() == Blame::Record => Err(Refused::Ever(error)),
-            Ok(Err(error)) => Err(Refused::Now(Failure::Retry(WAITS, error.into()))),
+            Ok(Err(error)) => Err(refused(error)),
             Err(_) => {
                 let error = format!("no answer within {LIMIT:?}").into();
                 Err(Refused::Now(Failure::Retry(WAITS, error)))
@@ -74,8 +73,38 @@ impl Handover {
     }
 }
 
+fn refused(error: client::Error) -> Refused {
+    match cause(error.blame()) {
+        Some(cause) => Refused::Now(Failure::Retry(cause, error.into())),
+        None => Refused::Ever(error),
+    }
+}
+
+/// Says for whose sake a hand-over is to be tried again; `None`: in vain.
+fn cause(blame: Blame) -> Option<Cause> {
+    match blame {
+        Blame::Record => None,
+        Blame::Connection | Blame::Load | Blame::System => Some(WAITS),
+    }
+}
+
 impl std::fmt::Debug for Handover {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Handover").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_keeps_hand_overs_back_slows_nothing_else_down() {
+        let blames = [Blame::Connection, Blame::Load, Blame::System];
+
+        for blame in blames {
+            assert_eq!(cause(blame), Some(Cause::HandoverUnavailable));
+        }
+        assert_eq!(cause(Blame::Record), None);
     }
 }

@@ -9,10 +9,12 @@ use std::time::Duration;
 use tokio::sync::{Mutex as Turns, oneshot};
 use tokio::time::timeout;
 use url::Url;
+use uuid::Uuid;
 
 use super::digest::Failed;
 use super::handover::Handover;
 use super::plan::{Notification, Target};
+use super::receipt::{Channel, Receipt};
 use super::tried::Tried;
 use super::{Deliverer, slack};
 use crate::config;
@@ -56,6 +58,11 @@ pub(super) fn targets(config: &config::Notifier) -> Vec<Notification> {
     let email = email.map(|text| Target::Email(text.expose().to_owned()));
     let all = slack.into_iter().chain(email);
     all.map(Notification::new).collect()
+}
+
+/// Returns the id under which it is remembered that a failure was taken.
+pub(super) fn id(event: &Event) -> Uuid {
+    Receipt::id(&event.event_id, Channel::Unknown, "operators")
 }
 
 impl Desk {

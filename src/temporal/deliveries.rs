@@ -39,6 +39,9 @@ pub struct Delivery {
     /// How often in a row the next try has waited for its endpoint.
     #[serde(default)]
     pub waited: u32,
+    /// Its run was closed from outside, as this says: it is only to be told of.
+    #[serde(default)]
+    pub lost: Option<DeliveryError>,
     /// Pause before the next try.
     pub pause_ms: u64,
 }
@@ -273,6 +276,7 @@ mod tests {
             status: Some(500),
             step: 1,
             waited: 0,
+            lost: None,
             pause_ms: 3,
         };
         let mut written = serde_json::to_value(&delivery).unwrap();

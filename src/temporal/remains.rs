@@ -117,7 +117,8 @@ impl Collected {
     }
 }
 
-fn input<T: DeserializeOwned>(payloads: Option<Payloads>) -> Result<T, anyhow::Error> {
+/// Reads the input of a run or an activity.
+pub(super) fn input<T: DeserializeOwned>(payloads: Option<Payloads>) -> Result<T, anyhow::Error> {
     let payloads = payloads.unwrap_or_default().payloads;
     let payload = payloads.first().context("an input is missing")?;
     serde_json::from_slice(&payload.data).context("an input is not what this version reads")

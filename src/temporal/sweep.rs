@@ -1,7 +1,9 @@
 //! Finds runs that were closed from outside, and has each of them ended (contract, section 3, rule 8).
 //!
-//! Every worker looks; of all that find a run, one starts its end. A new worker looks back over the whole retention
+//! Every worker looks, for deliveries every notifier; of all that find a run, one starts its end. A new worker looks back over the whole retention
 //! once, so that what was closed while none ran is found too.
+
+mod deliveries;
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -26,22 +28,36 @@ use super::client::{Error, Temporal, answered};
 use super::steps::Closed;
 use super::workflows::end::End;
 use super::workflows::ending::FAILED;
-use super::workflows::{batch, generation};
+use super::workflows::{batch, delivery, generation};
 use crate::domain::WorkflowId;
 use crate::telemetry::events::RunSwept;
 
 /// Visibility may be late by so much.
 const OVERLAP: Duration = Duration::from_secs(600);
 
+/// What is looked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sweep {
+    /// Generations and batches.
+    Runs,
+    /// Deliveries.
+    Deliveries,
+}
+
 /// Looks every `pause` until `stop`.
-pub(crate) async fn run(temporal: &Temporal, pause: Duration, stop: &CancellationToken) {
+pub(crate) async fn run(
+    temporal: &Temporal,
+    sweep: Sweep,
+    pause: Duration,
+    stop: &CancellationToken,
+) {
     let mut since = UNIX_EPOCH;
     let mut ended = HashSet::new();
     let mut failures = 0_u32;
     while !stop.is_cancelled() {
         let began = SystemTime::now();
         let looked = tokio::select! {
-            looked = look(temporal, since, &mut ended) => looked,
+            looked = look(temporal, sweep, since, &mut ended) => looked,
             () = stop.cancelled() => break,
         };
         match looked {
@@ -70,15 +86,18 @@ pub(crate) async fn run(temporal: &Temporal, pause: Duration, stop: &Cancellatio
 /// Has every run ended that was closed from outside since then; `ended` are those that need no second look.
 async fn look(
     temporal: &Temporal,
+    sweep: Sweep,
     since: SystemTime,
     ended: &mut HashSet<String>,
 ) -> Result<(), Error> {
     let since = DateTime::<Utc>::from(since).to_rfc3339();
+    let types = match sweep {
+        Sweep::Runs => format!("'{}', '{}'", generation::NAME, batch::NAME),
+        Sweep::Deliveries => format!("'{}'", delivery::NAME),
+    };
     let query = format!(
-        "WorkflowType IN ('{}', '{}') AND TaskQueue = '{}' AND CloseTime >= '{since}' \
+        "WorkflowType IN ({types}) AND TaskQueue = '{}' AND CloseTime >= '{since}' \
          AND ExecutionStatus IN ('Terminated', 'TimedOut', 'Failed')",
-        generation::NAME,
-        batch::NAME,
         temporal.task_queue(),
     );
     let mut found = temporal
@@ -89,10 +108,11 @@ async fn look(
         let run = run.map_err(answered)?;
         seen.insert(run.run_id().to_owned());
         if !ended.contains(run.run_id()) {
-            // An id that is none of ours was not started by us.
-            let ending = match WorkflowId::parse(run.id()) {
-                Some(workflow) => end(temporal, &workflow, run.run_id()).await,
-                None => Ok(()),
+            let ending = match (sweep, WorkflowId::parse(run.id())) {
+                (Sweep::Deliveries, _) => deliveries::end(temporal, run.id(), run.run_id()).await,
+                (Sweep::Runs, Some(workflow)) => end(temporal, &workflow, run.run_id()).await,
+                // An id that is none of ours was not started by us.
+                (Sweep::Runs, None) => Ok(()),
             };
             // One that cannot be ended now does not keep the others from it.
             match ending {

@@ -14,6 +14,7 @@ use crate::notifier::Deliverer;
 use crate::temporal::client::Temporal;
 use crate::temporal::deliveries::DeliveryActivities;
 use crate::temporal::digests::DigestActivities;
+use crate::temporal::sweep::{self, Sweep};
 use crate::temporal::workflows::delivery::Delivery;
 use crate::temporal::workflows::digest::Digest;
 
@@ -55,7 +56,9 @@ pub async fn run(
         stop.cancel();
         ended
     };
-    let (ended, ()) = tokio::join!(ended, stopping);
+    let pause = config.worker.sweep_interval;
+    let sweeping = sweep::run(temporal, Sweep::Deliveries, pause, stop);
+    let (ended, (), ()) = tokio::join!(ended, stopping, sweeping);
     ended.context("the delivery worker ended")?;
     Ok(())
 }

@@ -12,8 +12,9 @@ use serde_json::Value;
 use temporalio_client::UntypedWorkflow;
 
 use crate::closed::client;
-use crate::notify::{event, publish, receipts};
+use crate::notify::{caught_up, event, given_up, publish, receipts, tell};
 use crate::replay::keep;
+use crate::support::process::Process;
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::{Space, eventually};
 
@@ -207,6 +208,81 @@ async fn more_signals_than_a_history_should_hold_lose_no_failure_and_count_none_
     let started = &history["events"][0]["attributes"]["WorkflowExecutionStartedEventAttributes"];
     let before = started["continued_execution_run_id"].as_str();
     assert!(before.is_some_and(|run| !run.is_empty()));
+}
+
+/// Waits until a process has told often enough that it holds records.
+async fn holds(process: &Process, lines: usize) {
+    eventually("records are held", async || {
+        (process.output().matches("record held").count() >= lines).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_temporal_failures_that_operators_cannot_be_told_of_hold_up_nobody() {
+    let slack = Receiver::start(&[]).await;
+    let space = watched(&slack, "1s").await;
+    let nowhere = ("TEMPORAL_HOST", "127.0.0.1:1");
+    let notifier = space.start_with(&["notifier"], &[nowhere, ("NOTIFY_CONCURRENCY", "20")]);
+    let failures: Vec<_> = (0..5).map(|_| failed(&space)).collect();
+    publish(&space, &failures).await;
+    holds(&notifier, 15).await;
+    let well = Receiver::start(&[]).await;
+
+    for told in 1..=10 {
+        tell(&space, &well.url).await;
+        well.wait(told).await;
+    }
+}
+
+#[tokio::test]
+async fn operators_hear_once_of_a_failure_whose_seal_does_not_open_and_its_redrive_may_come_late() {
+    let slack = Receiver::start(&[]).await;
+    let space = watched(&slack, "1s").await;
+    let other = "other:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let wrong = [("NOTIFY_KEYS", other), ("DLQ_FUSE", "1")];
+    let notifier = space.start_with(&["notifier"], &wrong);
+    let tenant = Receiver::start(&[]).await;
+    let failed = || {
+        let mut event = Event {
+            kind_of_event: EventType::Failed,
+            error: failed(&space).error,
+            ..event(&space, &tenant.url)
+        };
+        event.notify.as_mut().unwrap().on.push(EventType::Failed);
+        event
+    };
+    let (parked, held) = (failed(), failed());
+    publish(&space, std::slice::from_ref(&parked)).await;
+    given_up(&space, 1).await;
+    publish(&space, std::slice::from_ref(&held)).await;
+
+    // At its first, second, fourth and eighth try.
+    holds(&notifier, 4).await;
+    let messages = eventually("both failures are told of", async || {
+        let messages = messages(&slack);
+        (messages.iter().map(told).sum::<usize>() >= 2).then_some(messages)
+    })
+    .await;
+    assert!(messages[0].to_string().contains(&parked.request_id));
+    assert_eq!(history(&space).await.matches("failed.v1").count(), 2);
+
+    drop(notifier);
+    let _notifier = space.start_with(&["notifier"], &[("NOTIFY_MAX_AGE", "1s")]);
+    // That it is late is known of the other.
+    let expired = receipts(&space, 1).await.remove(0);
+    assert_eq!(
+        (expired.event_id, expired.outcome),
+        (held.event_id, Outcome::Expired)
+    );
+    caught_up(&space).await;
+    let mut redrive = space.start(&["dlq", "redrive", "--notifications", "--accept-old"]);
+    assert!(redrive.ended().await.success(), "{}", redrive.output());
+
+    let receipts = receipts(&space, 2).await;
+    let late = receipts.iter().find(|one| one.event_id == parked.event_id);
+    assert_eq!(late.unwrap().outcome, Outcome::Delivered);
+    assert_eq!(tenant.got().len(), 1);
 }
 
 /// Returns the hash that names the operators' target.

@@ -32,8 +32,9 @@ pub struct Redrive {
     /// Send each request under a fresh id, {id}.r{partition}-{offset} of its dead letter
     #[arg(long, conflicts_with = "notifications")]
     pub new_id: bool,
-    /// Send those that were too_old, and have them taken all the same; make sure that they never ran
-    #[arg(long, conflicts_with = "notifications")]
+    /// Send those that were too_old, and have them taken all the same; make sure that they never ran. With
+    /// --notifications: have events told that are older than NOTIFY_MAX_AGE
+    #[arg(long)]
     pub accept_old: bool,
     /// Send also what was redriven before
     #[arg(long)]

@@ -89,6 +89,9 @@ impl Tally {
 
 /// Tries, step by step of the schedule; an error is where the next run goes on, once this one's history is long.
 async fn drive(ctx: &Context, start: &Start, tally: &mut Tally) -> Result<End, Box<Start>> {
+    if let Some(why) = &start.lost {
+        return Ok(End::given_up(start.status, why.clone()));
+    }
     let mut pause = start.pause_ms;
     let mut step = start.step;
     let mut waited = start.waited;
@@ -103,6 +106,7 @@ async fn drive(ctx: &Context, start: &Start, tally: &mut Tally) -> Result<End, B
                 status: last,
                 step,
                 waited,
+                lost: None,
                 pause_ms: pause,
             }));
         }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use genflow::notifier::Outcome;
+use genflow::notifier::{Outcome, Receipt};
 use genflow::temporal::client::Temporal;
 use genflow::temporal::deliveries::{Conclude, Deliver, Delivered, Delivery, Once, Parcel, Raw};
 use genflow::temporal::workflows::delivery;
@@ -20,10 +20,10 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use temporalio_sdk::runtime::RuntimeOptions;
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 
-use super::{receipts, tell};
-use crate::closed::client;
+use super::{caught_up, delivery_of, given_up, receipts, tell};
+use crate::closed::{OFTEN, client};
 use crate::support::receiver::{Answer, Receiver};
-use crate::support::{Space, eventually_within};
+use crate::support::{Space, eventually, eventually_within};
 
 /// So often there is no place; more than one history is to hold.
 const WAITS: u32 = 60;
@@ -85,6 +85,7 @@ fn waiting() -> Delivery {
         status: Some(500),
         step: 3,
         waited: 0,
+        lost: None,
         pause_ms: 1,
     }
 }
@@ -133,8 +134,8 @@ async fn a_delivery_that_waits_for_ever_goes_on_in_another_run_and_forgets_nothi
     let started = &history["events"][0]["attributes"]["WorkflowExecutionStartedEventAttributes"];
     let before = started["continued_execution_run_id"].as_str();
     assert!(before.is_some_and(|run| !run.is_empty()), "{started}");
-    let key = started["priority"]["fairness_key"].as_str();
-    assert!(key.is_some_and(|key| !key.is_empty()), "{started}");
+    // Its turn among those of all users is still that of its user.
+    assert_eq!(started["priority"]["fairnessKey"], "ann");
 }
 
 #[tokio::test]
@@ -154,4 +155,37 @@ async fn an_open_circuit_uses_up_no_step_of_the_schedule() {
     let receipt = receipts(&space, 1).await.remove(0);
     assert_eq!(receipt.event_id, event.event_id);
     assert_eq!((receipt.outcome, receipt.tries), (Outcome::Delivered, 1));
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_terminated_is_given_up_once() {
+    let space = Space::with(&[("NOTIFY_SCHEDULE", "1h"), OFTEN]).await;
+    let receiver = Receiver::answering(&[Answer::Status(500)]).await;
+    let client = client(&space).await;
+
+    // The second notifier looks at what the first has ended, too.
+    for count in 1..=2 {
+        let _notifier = space.start(&["notifier"]);
+        let event = tell(&space, &receiver.url).await;
+        caught_up(&space).await;
+        let id = delivery_of(&space, &event).await;
+        let handle = client.get_workflow_handle::<UntypedWorkflow>(id);
+        handle.terminate(Default::default()).await.unwrap();
+
+        let of_event = |one: &Receipt| one.event_id == event.event_id;
+        let receipt = eventually("its receipt comes", async || {
+            receipts(&space, count).await.into_iter().find(of_event)
+        })
+        .await;
+        assert_eq!(receipt.outcome, Outcome::GivenUp);
+        assert_eq!((receipt.tries, receipt.status), (1, Some(500)));
+        let letters = given_up(&space, count).await;
+        assert_eq!(letters.len(), count);
+        let letter = letters.iter().find(|one| {
+            let key = one.key.as_deref();
+            key == Some(event.request_id.as_bytes())
+        });
+        assert_eq!(letter.unwrap().header("dlq.reason"), Some("terminated"));
+        assert_eq!(receipts(&space, count).await.len(), count);
+    }
 }
