@@ -111,7 +111,8 @@ impl Desk {
         match hears.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Failure::Retry(
-                Cause::TemporalUnavailable,
+                // The notifications of others need no Temporal.
+                Cause::HandoverUnavailable,
                 error.to_string().into(),
             )),
             Err(dropped) => Err(Failure::Retry(Cause::Interrupted, dropped.into())),
