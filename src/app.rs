@@ -67,6 +67,9 @@ pub async fn run(
     if roles.intake {
         config.intake.check_access()?;
     }
+    if roles.intake || roles.notifier {
+        config.check_drain()?;
+    }
     let simulator = simulate(&config, roles).await?;
     let config = Arc::new(
         simulator
