@@ -99,14 +99,15 @@ impl Left {
         }
     }
 
-    /// Returns the step of the next try, and the pause before it: without a place the first try is yet to come.
+    /// Returns the step of the next try, and the pause before it: untried, the first try is yet to come.
     fn next(&self, schedule: &[Duration]) -> (u32, Duration) {
         let jitter = schedule::jitter();
-        let pause = |asked| schedule::pause(schedule, 0, asked, jitter).unwrap_or_default();
         match self {
-            Self::Failed(asked) => (1, pause(*asked)),
-            Self::CircuitOpen => (1, pause(None)),
-            Self::EndpointFull => (0, schedule::wait(0, jitter)),
+            Self::Failed(asked) => {
+                let pause = schedule::pause(schedule, 0, *asked, jitter);
+                (1, pause.unwrap_or_default())
+            }
+            Self::CircuitOpen | Self::EndpointFull => (0, schedule::wait(0, jitter)),
         }
     }
 }
@@ -220,6 +221,7 @@ impl Notifier {
             first_try_at: tries.first_at,
             status: tries.status,
             step,
+            waited: 0,
             pause_ms: millis(pause),
         };
         match self.handover.give(delivery, &event.user_id).await {

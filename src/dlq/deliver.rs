@@ -36,6 +36,7 @@ impl Deliveries {
             first_try_at: None,
             status: None,
             step: 0,
+            waited: 0,
             pause_ms: 0,
         };
         // The one that gave it up has its id: this one comes behind it.

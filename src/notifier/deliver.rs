@@ -64,6 +64,8 @@ pub(super) enum Attempt {
 
 /// The longest first try: it holds a place of the consumer (contract, section 7).
 const FIRST_TRY: Duration = Duration::from_secs(5);
+/// How long a later try waits in the line for a place; then its workflow waits.
+const LATER_WAIT: Duration = Duration::from_secs(2);
 
 impl Deliverer {
     /// Makes no call.
@@ -114,11 +116,10 @@ impl Deliverer {
         self.attempt(letter, notification, limit, FIRST_TRY).await
     }
 
-    /// The workflow's try: it takes its time, and waits for no place.
+    /// The workflow's try: it takes its time. It waits a little for a place, or first tries would always be ahead of it.
     pub(super) async fn later(&self, letter: &Letter<'_>, notification: &Notification) -> Attempt {
         let limit = self.try_timeout;
-        self.attempt(letter, notification, limit, Duration::ZERO)
-            .await
+        self.attempt(letter, notification, limit, LATER_WAIT).await
     }
 
     async fn attempt(

@@ -13,7 +13,7 @@ use crate::telemetry::events::NotificationRetried;
 use crate::temporal::deliveries::{Conclude, Deliver, Delivered, Parcel, millis};
 use crate::work::Aborted;
 
-/// The last try waits so often for an open circuit, some 25 minutes in all; then it counts as made.
+/// A try waits so often for an open circuit, some 25 minutes in all; then it counts as made.
 const WAITS: u32 = 12;
 
 impl Deliverer {
@@ -58,8 +58,8 @@ impl Deliverer {
                 error,
                 again_in,
             }) => self.later_on(&parcel, step, status, error, true, again_in),
-            // What others have just found out need not be tried again, but for the last time.
-            Attempt::Kept(Closed::Circuit) if !self.is_last(step) || waited >= WAITS => {
+            // Others find out often enough for it.
+            Attempt::Kept(Closed::Circuit) if waited >= WAITS => {
                 let why = "the endpoint did not answer others, so it was not asked";
                 let error = DeliveryError::new("circuit_open", why);
                 self.later_on(&parcel, step, None, error, false, None)
@@ -100,10 +100,6 @@ impl Deliverer {
         };
         let found = self.plan(&event)?.into_iter().find(meant);
         Ok(found.map(|notification| (event, notification)))
-    }
-
-    fn is_last(&self, step: u32) -> bool {
-        step as usize >= self.schedule.len()
     }
 
     fn later_on(

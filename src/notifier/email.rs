@@ -7,6 +7,7 @@
 mod address;
 mod advice;
 mod connection;
+mod digest;
 mod examples;
 mod message;
 mod server;
@@ -18,11 +19,12 @@ use std::time::Duration;
 
 use lettre::transport::smtp;
 
-pub use self::address::{Domains, FromAddress, InvalidAddress, InvalidFrom};
+pub use self::address::{Domains, FromAddress, InvalidAddress, InvalidFrom, is_address};
 use self::connection::Connection;
 pub use self::server::{InvalidServer, Server};
 pub use self::templates::Fault as TemplateFault;
 use self::templates::Templates;
+use super::digest::Gathered;
 use super::receipt::DeliveryError;
 use super::tried::{Letter, Tried};
 use crate::config;
@@ -79,6 +81,8 @@ pub(super) struct Sender {
     from: FromAddress,
     allowed: Domains,
     templates: Templates,
+    /// Of a message to the operators.
+    try_timeout: Duration,
 }
 
 /// Checks the templates in `folder`, which replace ours: each must render every kind of event.
@@ -101,6 +105,7 @@ impl Sender {
             from: email.from.clone(),
             allowed: email.allowed_domains.clone(),
             templates,
+            try_timeout: config.try_timeout,
         }))
     }
 
@@ -120,6 +125,20 @@ impl Sender {
         let mail = message::write(letter, &self.from, to, &self.templates);
         let mail = mail.map_err(Error::Unwritable)?;
         self.connection.send(&mail, limit).await
+    }
+
+    /// Tries once to tell the operators of what was gathered. `EMAIL_ALLOWED_DOMAINS` is for what tenants name.
+    pub(super) async fn tell(&self, gathered: &Gathered, to: &str) -> Tried {
+        let telling = async {
+            let to = address::recipient(to)?;
+            let mail = digest::write(gathered, &self.from, to, &self.templates);
+            let mail = mail.map_err(Error::Unwritable)?;
+            self.connection.send(&mail, self.try_timeout).await
+        };
+        match telling.await {
+            Ok(code) => Tried::Delivered(code),
+            Err(error) => error.into(),
+        }
     }
 }
 

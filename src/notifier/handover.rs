@@ -29,7 +29,8 @@ pub(super) enum Refused {
     Ever(client::Error),
 }
 
-/// Notifications that need no hand-over go on meanwhile, as long as those that wait leave a place.
+/// Notifications that need no hand-over go on meanwhile, as long as those that wait leave a place; also where the server
+/// asks for less: the pace and the pause before the next try see to that.
 const WAITS: Cause = Cause::HandoverUnavailable;
 /// How long one hand-over may take, connecting included.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -64,7 +65,6 @@ impl Handover {
         match timeout(LIMIT, giving).await {
             Ok(Ok(given)) => Ok(given),
             Ok(Err(error)) if error.blame() == Blame::Record => Err(Refused::Ever(error)),
-            Ok(Err(error)) if error.blame() == Blame::Load => Err(Refused::Now(error.into())),
             Ok(Err(error)) => Err(Refused::Now(Failure::Retry(WAITS, error.into()))),
             Err(_) => {
                 let error = format!("no answer within {LIMIT:?}").into();

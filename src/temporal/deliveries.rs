@@ -36,6 +36,9 @@ pub struct Delivery {
     /// Behind which pause of the schedule the next try comes, from 1; 0 where there was no first try.
     #[serde(default)]
     pub step: u32,
+    /// How often in a row the next try has waited for its endpoint.
+    #[serde(default)]
+    pub waited: u32,
     /// Pause before the next try.
     pub pause_ms: u64,
 }
@@ -202,7 +205,8 @@ impl DeliveryActivities {
         ctx: ActivityContext,
         input: Deliver,
     ) -> Result<Delivered, ActivityError> {
-        alive(&ctx, self.deliverer.deliver(input)).await
+        // Boxed: it holds a mail on its way.
+        alive(&ctx, Box::pin(self.deliverer.deliver(input))).await
     }
 
     /// Tells how it ended.
@@ -268,6 +272,7 @@ mod tests {
             first_try_at: Some(2),
             status: Some(500),
             step: 1,
+            waited: 0,
             pause_ms: 3,
         };
         let mut written = serde_json::to_value(&delivery).unwrap();

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod isolation;
+mod long;
 mod operator;
 mod repeats;
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 use temporalio_common::RetryPolicy;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::{
-    ActivityOptions, TimerOptions, TimerResult, WorkflowCancellationToken, WorkflowContext,
-    WorkflowResult,
+    ActivityOptions, ContinueAsNewOptions, TimerOptions, TimerResult, WorkflowCancellationToken,
+    WorkflowContext, WorkflowResult,
 };
 
 use super::ending::now;
@@ -26,6 +26,8 @@ pub const NAME: &str = "delivery.v1";
 const TRY: Duration = Duration::from_secs(120);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// After so many rounds its history is long enough: each has some ten events, and the notification's event in full.
+const MANY: u32 = 50;
 /// Pause before an activity is scheduled again, should it ever fail for good.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -43,7 +45,13 @@ impl Delivery {
             tries: start.tries,
             first_try_at: start.first_try_at,
         };
-        let end = drive(ctx, &start, &mut tally).await;
+        let end = match drive(ctx, &start, &mut tally).await {
+            Ok(end) => end,
+            Err(next) => {
+                let Err(continued) = ctx.continue_as_new(*next, ContinueAsNewOptions::default());
+                return Err(continued);
+            }
+        };
         let outcome = end.outcome;
         let conclude = Conclude {
             parcel: start.parcel,
@@ -79,17 +87,30 @@ impl Tally {
     }
 }
 
-/// Tries, step by step of the schedule.
-async fn drive(ctx: &Context, start: &Start, tally: &mut Tally) -> End {
+/// Tries, step by step of the schedule; an error is where the next run goes on, once this one's history is long.
+async fn drive(ctx: &Context, start: &Start, tally: &mut Tally) -> Result<End, Box<Start>> {
     let mut pause = start.pause_ms;
     let mut step = start.step;
-    let mut waited = 0;
+    let mut waited = start.waited;
     let mut last = start.status;
+    let mut round = 0_u32;
     loop {
+        if is_long(ctx, round) {
+            return Err(Box::new(Start {
+                parcel: start.parcel.clone(),
+                tries: tally.tries,
+                first_try_at: tally.first_try_at,
+                status: last,
+                step,
+                waited,
+                pause_ms: pause,
+            }));
+        }
+        round += 1;
         let paused = ctx.timer(Duration::from_millis(pause)).await;
         if !matches!(paused, TimerResult::Fired) || ctx.cancellation_token().is_cancelled() {
             let why = DeliveryError::new("cancelled", "somebody cancelled the delivery");
-            return End::given_up(last, why);
+            return Ok(End::given_up(last, why));
         }
         let at = now(ctx);
         let input = Deliver {
@@ -103,7 +124,7 @@ async fn drive(ctx: &Context, start: &Start, tally: &mut Tally) -> End {
         {
             Ok(Delivered::Ended { end, sent }) => {
                 tally.note(sent, at);
-                return end;
+                return Ok(end);
             }
             Ok(Delivered::Later {
                 status,
@@ -113,7 +134,7 @@ async fn drive(ctx: &Context, start: &Start, tally: &mut Tally) -> End {
             }) => {
                 tally.note(sent, at);
                 let Some(pause_ms) = pause_ms else {
-                    return End::given_up(status, error);
+                    return Ok(End::given_up(status, error));
                 };
                 last = status;
                 pause = pause_ms;
@@ -127,6 +148,12 @@ async fn drive(ctx: &Context, start: &Start, tally: &mut Tally) -> End {
             Err(_) => pause = AGAIN.as_millis() as u64,
         }
     }
+}
+
+/// Whether another run should go on; what is cancelled ends here.
+fn is_long(ctx: &Context, round: u32) -> bool {
+    let long = round >= MANY || round > 0 && ctx.continue_as_new_suggested();
+    long && !ctx.cancellation_token().is_cancelled() && ctx.patched("goes-on")
 }
 
 fn detached(pause: Duration) -> TimerOptions {

@@ -1,0 +1,157 @@
+//! Deliveries that wait for very long, and circuits that open in the middle of a schedule.
+
+#![expect(
+    dead_code,
+    reason = "the macro makes a constant of each activity, for a workflow to call it by"
+)]
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use genflow::notifier::Outcome;
+use genflow::temporal::client::Temporal;
+use genflow::temporal::deliveries::{Conclude, Deliver, Delivered, Delivery, Once, Parcel, Raw};
+use genflow::temporal::workflows::delivery;
+use serde_json::{Value, json};
+use temporalio_client::UntypedWorkflow;
+use temporalio_macros::activities;
+use temporalio_sdk::activities::{ActivityContext, ActivityError};
+use temporalio_sdk::runtime::RuntimeOptions;
+use temporalio_sdk::{Runtime, Worker, WorkerOptions};
+
+use super::{receipts, tell};
+use crate::closed::client;
+use crate::support::receiver::{Answer, Receiver};
+use crate::support::{Space, eventually_within};
+
+/// So often there is no place; more than one history is to hold.
+const WAITS: u32 = 60;
+/// A timer of the server may take a second.
+const LONG: Duration = Duration::from_secs(300);
+
+/// An endpoint that has no place for long, and then takes what it is told.
+#[derive(Default)]
+struct Crowded {
+    asked: AtomicU32,
+    waited: Mutex<Vec<u32>>,
+    concluded: Mutex<Option<Conclude>>,
+}
+
+struct Activities(Arc<Crowded>);
+
+#[activities]
+impl Activities {
+    #[activity(name = "deliver.v1")]
+    async fn deliver(
+        self: Arc<Self>,
+        _: ActivityContext,
+        input: Deliver,
+    ) -> Result<Delivered, ActivityError> {
+        self.0.waited.lock().unwrap().push(input.waited);
+        assert_eq!(input.step, 3);
+        let asked = self.0.asked.fetch_add(1, Ordering::Relaxed);
+        if asked < WAITS {
+            return Ok(Delivered::Wait { pause_ms: 1 });
+        }
+        let end = json!({"ended": {"end": {"outcome": "DELIVERED", "status": 204}, "sent": true}});
+        Ok(serde_json::from_value(end).unwrap())
+    }
+
+    #[activity(name = "conclude.v1")]
+    async fn conclude(
+        self: Arc<Self>,
+        _: ActivityContext,
+        input: Conclude,
+    ) -> Result<(), ActivityError> {
+        *self.0.concluded.lock().unwrap() = Some(input);
+        Ok(())
+    }
+}
+
+fn waiting() -> Delivery {
+    Delivery {
+        parcel: Parcel {
+            event: Raw(vec![0; 2000]),
+            event_id: uuid::Uuid::new_v4().to_string(),
+            request_id: "order-7".to_owned(),
+            occurred_at: 1,
+            traceparent: None,
+            channel: genflow::notifier::Channel::Webhook,
+            target_hash: "19f1352238b91533".to_owned(),
+        },
+        tries: 3,
+        first_try_at: Some(2),
+        status: Some(500),
+        step: 3,
+        waited: 0,
+        pause_ms: 1,
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_that_waits_for_ever_goes_on_in_another_run_and_forgets_nothing() {
+    let space = Space::new().await;
+    let place = space.config.temporal.for_deliveries();
+    let temporal = Temporal::connect(&place).await.unwrap();
+    let client = client(&space).await;
+    let crowded = Arc::new(Crowded::default());
+    let runtime = Runtime::from_current_tokio(RuntimeOptions::default()).unwrap();
+    let options = WorkerOptions::new(place.task_queue.clone())
+        .register_activities(Activities(crowded.clone()))
+        .register_workflow::<delivery::Delivery>()
+        .unwrap()
+        .build();
+    let mut worker = Worker::new(&runtime, client.clone(), options).unwrap();
+    let stop = worker.shutdown_handle();
+    let delivery = waiting();
+    let id = delivery.parcel.workflow();
+    temporal
+        .hand_over(delivery, "ann", Once::Ever)
+        .await
+        .unwrap();
+
+    let ended = async {
+        let concluded = eventually_within(LONG, "it ends", async || {
+            crowded.concluded.lock().unwrap().clone()
+        })
+        .await;
+        let handle = client.get_workflow_handle::<UntypedWorkflow>(id);
+        let history = handle.fetch_history(Default::default()).to_json().await;
+        stop();
+        (concluded, history.unwrap())
+    };
+    let (worked, (concluded, history)) = tokio::join!(worker.run(), ended);
+    worked.unwrap();
+
+    let counted: Vec<_> = (0..=WAITS).collect();
+    assert_eq!(*crowded.waited.lock().unwrap(), counted);
+    assert_eq!(concluded.end.outcome, Outcome::Delivered);
+    assert_eq!((concluded.tries, concluded.first_try_at), (4, Some(2)));
+    let history: Value = serde_json::from_slice(&history).unwrap();
+    assert!(history["events"].as_array().unwrap().len() < 1000);
+    let started = &history["events"][0]["attributes"]["WorkflowExecutionStartedEventAttributes"];
+    let before = started["continued_execution_run_id"].as_str();
+    assert!(before.is_some_and(|run| !run.is_empty()), "{started}");
+    let key = started["priority"]["fairness_key"].as_str();
+    assert!(key.is_some_and(|key| !key.is_empty()), "{started}");
+}
+
+#[tokio::test]
+async fn an_open_circuit_uses_up_no_step_of_the_schedule() {
+    let space = Space::with(&[("NOTIFY_SCHEDULE", "1h,1h")]).await;
+    let _notifier = space.start(&["notifier"]);
+    let receiver = Receiver::answering(&[Answer::Status(500)]).await;
+    for tries in 1..=5 {
+        tell(&space, &receiver.url).await;
+        receiver.wait(tries).await;
+    }
+    receiver.answer(Answer::Status(204));
+
+    let event = tell(&space, &receiver.url).await;
+
+    // Half a minute later the circuit lets one try through.
+    let receipt = receipts(&space, 1).await.remove(0);
+    assert_eq!(receipt.event_id, event.event_id);
+    assert_eq!((receipt.outcome, receipt.tries), (Outcome::Delivered, 1));
+}
