@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -65,6 +66,9 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     if roles.intake {
         config.intake.check_access()?;
+    }
+    if roles.intake || roles.notifier {
+        config.check_drain()?;
     }
     let simulator = simulate(&config, roles).await?;
     let config = Arc::new(
@@ -204,9 +208,19 @@ impl Process {
             concurrency,
             fuse: kafka.dlq_fuse,
         };
+        let (kafka, stop) = (kafka.clone(), self.stop.clone());
         let (producer, health) = (self.producer.clone(), self.health.clone());
-        consumer::run(kafka, options, producer, handler, health, self.stop.clone()).await?;
-        Ok(())
+        // A task of its own, which ends with this one: a worker cannot leave the main task, and while it runs workflows
+        // no record would be taken.
+        let mut task = JoinSet::new();
+        task.spawn(
+            async move { consumer::run(&kafka, options, producer, handler, health, stop).await },
+        );
+        match task.join_next().await {
+            Some(Ok(ended)) => Ok(ended?),
+            Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Some(Err(_)) | None => bail!("the consumer was stopped"),
+        }
     }
 }
 

@@ -90,6 +90,21 @@ impl Config {
         vars.finish(config)
     }
 
+    /// Checks that a consumer's drain ends before its group gives it up. Only consumers are in groups: a worker may take
+    /// longer.
+    ///
+    /// # Errors
+    /// It would not.
+    pub fn check_drain(&self) -> Result<(), Faults> {
+        if self.grace < self.kafka.session_timeout {
+            return Ok(());
+        }
+        Err(Faults(vec![Fault {
+            variable: "SHUTDOWN_GRACE",
+            problem: "is not below KAFKA_SESSION_TIMEOUT, want less: the group would not wait for the drain".to_owned(),
+        }]))
+    }
+
     /// Returns the names of all variables that are read.
     pub fn variables() -> Vec<&'static str> {
         let nothing = |_: &str| None;
@@ -105,12 +120,6 @@ fn read(vars: &mut Vars<'_>) -> Config {
     let kafka = kafka::read(vars);
     let retries = retries::read(vars);
     let grace = vars.duration("SHUTDOWN_GRACE", "25s");
-    if grace >= kafka.session_timeout {
-        vars.fault(
-            "SHUTDOWN_GRACE",
-            "is not below KAFKA_SESSION_TIMEOUT, want less: the group would not wait for the drain",
-        );
-    }
     Config {
         schema_registry_url: registry_url(vars),
         temporal: temporal::read(vars),

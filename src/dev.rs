@@ -51,13 +51,15 @@ struct World {
 const SAMPLES_TIME: Duration = Duration::from_secs(120);
 
 /// Settings of development, where the environment says nothing else.
-const DEFAULTS: [(&str, &str); 6] = [
+const DEFAULTS: [(&str, &str); 7] = [
     ("MOCK_EXTERNAL_APIS", "true"),
     ("WEBHOOK_ALLOW_PRIVATE", "true"),
     ("LOG_LEVEL", "warn"),
     ("FETCH_POLL_INTERVAL", "300ms"),
     ("PROGRESS_INTERVAL", "500ms"),
     ("SHUTDOWN_GRACE", "10s"),
+    // Where the mail catcher listens is known when it does; OPS_EMAIL wants a server before.
+    ("SMTP_URL", "smtp://localhost"),
 ];
 
 /// Runs until `stop`, or with `once` until the sample requests have ended.

@@ -6,7 +6,7 @@ use std::time::Duration;
 static TLS: Once = Once::new();
 
 /// No pause that is asked for is kept longer.
-pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 /// Chooses the TLS provider of this process; every client needs it made before it, those of libraries too.
 pub(crate) fn choose_tls() {
@@ -22,9 +22,12 @@ pub(crate) fn choose_tls() {
 }
 
 /// Returns a builder whose clients follow no redirect, use no proxy of the environment and never repeat a request.
+///
+/// They speak HTTP/1.1: what is known of a submit that broke off rests on the order in which it writes (`provider`).
 pub(crate) fn client() -> reqwest::ClientBuilder {
     choose_tls();
     reqwest::Client::builder()
+        .http1_only()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
@@ -32,7 +35,7 @@ pub(crate) fn client() -> reqwest::ClientBuilder {
         .user_agent(concat!("genflow/", env!("CARGO_PKG_VERSION")))
 }
 
-/// Returns the pause that `Retry-After` asks for, in seconds or until a date, at most ten minutes.
+/// Returns the pause that `Retry-After` asks for, in seconds or until a date, at most ten minutes; none of no length.
 pub(crate) fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
     let text = headers
         .get(reqwest::header::RETRY_AFTER)?
@@ -43,7 +46,12 @@ pub(crate) fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Durati
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => until(text)?,
     };
-    Some(pause.min(LONGEST_PAUSE))
+    some(pause)
+}
+
+/// Bounds a pause that was asked for; one of no length is none, so that nobody is asked in a plain loop.
+pub(crate) fn some(pause: Duration) -> Option<Duration> {
+    (!pause.is_zero()).then_some(pause.min(LONGEST_PAUSE))
 }
 
 fn until(date: &str) -> Option<Duration> {
@@ -54,9 +62,53 @@ fn until(date: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+    use std::sync::Arc;
+
     use reqwest::header::{HeaderMap, RETRY_AFTER};
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use rustls::{ServerConfig, ServerConnection};
 
     use super::*;
+
+    const TLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls");
+
+    /// Takes one connection and tells which protocol it agreed to speak.
+    fn agreed(listener: &TcpListener) -> Option<Vec<u8>> {
+        let chain = CertificateDer::pem_file_iter(format!("{TLS}/server.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(format!("{TLS}/server.key")).unwrap();
+        let mut config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(chain.map(Result::unwrap).collect(), key)
+            .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let mut connection = ServerConnection::new(Arc::new(config)).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        while connection.is_handshaking() {
+            connection.complete_io(&mut stream).unwrap();
+        }
+        connection.alpn_protocol().map(<[u8]>::to_vec)
+    }
+
+    #[tokio::test]
+    async fn a_server_that_would_rather_speak_http_2_is_spoken_to_in_http_1_1() {
+        choose_tls();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!(
+            "https://localhost:{}",
+            listener.local_addr().unwrap().port()
+        );
+        let server = tokio::task::spawn_blocking(move || agreed(&listener));
+        let ca = std::fs::read(format!("{TLS}/ca.pem")).unwrap();
+        let ca = reqwest::Certificate::from_pem(&ca).unwrap();
+        let client = client().tls_certs_only([ca]).build().unwrap();
+
+        // It breaks off when they have agreed.
+        client.get(url).send().await.unwrap_err();
+
+        assert_eq!(server.await.unwrap().unwrap(), b"http/1.1");
+    }
 
     fn asked(text: &str) -> Option<Duration> {
         retry_after(&HeaderMap::from_iter([(
@@ -74,7 +126,8 @@ mod tests {
         let left = asked(&minute).unwrap();
         assert!(left > Duration::from_secs(30) && left <= Duration::from_secs(60));
         let past = "Sun, 06 Nov 1994 08:49:37 GMT";
-        assert_eq!(asked(past), Some(Duration::ZERO));
+        assert_eq!(asked(past), None);
+        assert_eq!(asked("0"), None);
         assert_eq!(asked("soon"), None);
     }
 }

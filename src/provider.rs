@@ -148,7 +148,8 @@ impl Sending {
     async fn send(self) -> Result<reqwest::Response, Submission> {
         let Self { request, begun } = self;
         let sent = request.send().await;
-        sent.map_err(|error| unanswered(&error, begun.load(Ordering::Acquire)))
+        // Without the address: it may be known within one's own network only, and what is said here goes to users.
+        sent.map_err(|error| unanswered(&error.without_url(), begun.load(Ordering::Acquire)))
     }
 }
 

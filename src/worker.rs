@@ -131,7 +131,11 @@ pub async fn run(
     let sweeping = sweep::run(temporal, Sweep::Runs, settings.sweep_interval, &stop);
     let watching = memory::watch(&stop);
     let (all, (), (), ()) = tokio::join!(ended, stopping, sweeping, watching);
-    store.close().await;
+    // What is left of the time that a stop may take is for the rest of the process.
+    let closed = tokio::time::timeout(config.grace.mul_f64(0.1), store.close()).await;
+    if closed.is_err() {
+        tracing::warn!("unfinished uploads are left behind");
+    }
     all.context("a worker ended")?;
     Ok(())
 }

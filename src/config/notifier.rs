@@ -11,7 +11,7 @@ use url::Url;
 use super::dev;
 use super::egress::{self, Egress, Names};
 use super::vars::{Secret, Vars, duration};
-use crate::notifier::email::{Domains, FromAddress, Server};
+use crate::notifier::email::{Domains, FromAddress, Server, is_address};
 
 /// What the notifier needs.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub struct Notifier {
     pub default_slack: Option<Secret>,
     /// Slack incoming webhook that operators are told of failures by.
     pub ops_slack: Option<Secret>,
+    /// Address that operators are told of failures at.
+    pub ops_email: Option<Secret>,
     /// Time between two messages to the operators.
     pub ops_every: Duration,
     /// Age above which an event is not notified of any more.
@@ -89,6 +91,7 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Notifier {
             ),
         }
     }
+    let smtp_url = vars.optional("SMTP_URL");
     Notifier {
         signing_secrets,
         signing_keys: signing_keys(vars),
@@ -111,10 +114,11 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Notifier {
         .unwrap_or(NonZeroU32::MIN),
         default_slack: slack(vars, "SLACK_WEBHOOK_URL"),
         ops_slack: slack(vars, "OPS_SLACK_WEBHOOK_URL"),
+        ops_email: ops_email(vars, smtp_url.is_some()),
         ops_every: vars.duration("OPS_DIGEST_EVERY", "1m"),
         max_age: vars.duration("NOTIFY_MAX_AGE", "76h"),
         slack_hosts: hosts(vars),
-        email: email(vars),
+        email: email(vars, smtp_url),
         templates: vars.optional("NOTIFY_TEMPLATES").map(PathBuf::from),
     }
 }
@@ -186,9 +190,21 @@ fn slack(vars: &mut Vars<'_>, name: &'static str) -> Option<Secret> {
     Some(Secret::new(text))
 }
 
-fn email(vars: &mut Vars<'_>) -> Option<Email> {
+fn ops_email(vars: &mut Vars<'_>, has_server: bool) -> Option<Secret> {
+    const NAME: &str = "OPS_EMAIL";
+    let address = vars.optional(NAME)?;
+    if !is_address(&address) {
+        vars.fault(NAME, "want one address, local@domain");
+    }
+    if !has_server {
+        vars.fault(NAME, "wants SMTP_URL too: without it no mail goes out");
+    }
+    Some(Secret::new(address))
+}
+
+fn email(vars: &mut Vars<'_>, smtp_url: Option<String>) -> Option<Email> {
     // Its faults show none of it: a password may stand in it.
-    let server = vars.optional("SMTP_URL").and_then(|url| {
+    let server = smtp_url.and_then(|url| {
         let parsed = Server::parse(&url);
         parsed
             .map_err(|error| vars.fault("SMTP_URL", &error.to_string()))

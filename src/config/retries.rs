@@ -71,7 +71,7 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Retries {
         ),
         store: tries(
             "STORE_MAX_ATTEMPTS",
-            5,
+            20,
             "STORE_BACKOFF",
             "STORE_BACKOFF_MAX",
         ),

@@ -60,6 +60,33 @@ fn a_worker_has_five_pollers_for_each_or_as_many_as_it_is_told() {
 }
 
 #[test]
+fn the_operators_address_is_one_that_mail_can_go_to() {
+    let faults = |address: &str, smtp: &str| {
+        let loaded = load(&[("OPS_EMAIL", address), ("SMTP_URL", smtp)]);
+        loaded.err().map(|faults| faults.to_string())
+    };
+
+    assert_eq!(faults("ops@example.org", "smtp://mail.test"), None);
+    for (address, smtp, told) in [
+        ("ops@example.org", "", "wants SMTP_URL too"),
+        ("needle", "smtp://mail.test", "want one address"),
+        (
+            "needle@a.test,b@a.test",
+            "smtp://mail.test",
+            "want one address",
+        ),
+        ("needle@127.0.0.1", "smtp://mail.test", "want one address"),
+    ] {
+        let fault = faults(address, smtp).unwrap();
+        assert!(
+            fault.contains("OPS_EMAIL") && fault.contains(told),
+            "{fault}"
+        );
+        assert!(!fault.contains("needle"), "{fault}");
+    }
+}
+
+#[test]
 fn all_faults_are_told_at_once_a_line_each() {
     let faults = load(&[
         ("KAFKA_BROKERS", "nowhere"),
@@ -69,7 +96,6 @@ fn all_faults_are_told_at_once_a_line_each() {
         ("WEBHOOK_SIGNING_SECRET", "plain"),
         ("WEBHOOK_SIGNING_KEY", "whsk_c2hvcnQ="),
         ("SLACK_ALLOWED_HOSTS", "https://hooks.slack.com"),
-        ("SHUTDOWN_GRACE", "2m"),
         ("VIDEO_PROVIDER", "acme"),
         ("HTTP_ADDR", "here"),
         ("RETRY_BACKOFF", "soon"),
@@ -101,7 +127,6 @@ fn all_faults_are_told_at_once_a_line_each() {
             "NOTIFY_SCHEDULE",
             "NOTIFY_TRY_TIMEOUT",
             "RETRY_BACKOFF",
-            "SHUTDOWN_GRACE",
             "SLACK_ALLOWED_HOSTS",
             "SLACK_WEBHOOK_URL",
             "STORE_GRACE",
@@ -236,4 +261,14 @@ fn the_example_names_the_variables_that_are_read_and_no_others() {
     read.sort_unstable();
 
     assert_eq!(named, read);
+}
+
+#[test]
+fn only_a_consumer_has_to_be_done_before_its_group_gives_it_up() {
+    let long = load(&[("SHUTDOWN_GRACE", "4m")]).unwrap();
+
+    let fault = long.check_drain().unwrap_err();
+
+    assert_eq!(fault.0[0].variable, "SHUTDOWN_GRACE");
+    assert!(load(&[]).unwrap().check_drain().is_ok());
 }

@@ -19,6 +19,7 @@ pub(super) fn examine(config: &Config) -> Vec<Finding> {
         notify_keys(config),
         signing_secret(config),
         mail(config),
+        operators(config),
         templates(config),
     ];
     if config.worker.s3.is_none() {
@@ -62,6 +63,24 @@ fn mail(config: &Config) -> Finding {
             .advise("set EMAIL_FROM: few mail servers take mail from localhost");
     }
     Finding::ok(check, server)
+}
+
+fn operators(config: &Config) -> Finding {
+    let check = "operators";
+    let notifier = &config.notifier;
+    let told = [
+        notifier.ops_slack.as_ref().map(|_| "OPS_SLACK_WEBHOOK_URL"),
+        notifier.ops_email.as_ref().map(|_| "OPS_EMAIL"),
+    ];
+    let told: Vec<_> = told.into_iter().flatten().collect();
+    if told.is_empty() {
+        let found = "OPS_SLACK_WEBHOOK_URL and OPS_EMAIL are not set: failures are told to nobody";
+        return Finding::ok(check, found);
+    }
+    Finding::ok(
+        check,
+        format!("are told of failures by {}", told.join(" and ")),
+    )
 }
 
 fn templates(config: &Config) -> Finding {

@@ -23,8 +23,8 @@ pub(super) struct Channels {
     webhooks: webhook::Sender,
     /// The operators' messages go by it too.
     pub(super) slack: slack::Sender,
-    /// Where there is a mail server.
-    mails: Option<email::Sender>,
+    /// Where there is a mail server; the operators' messages go by it too.
+    pub(super) mails: Option<email::Sender>,
 }
 
 /// A channel that takes a target.

@@ -7,6 +7,7 @@
 mod address;
 mod advice;
 mod connection;
+mod digest;
 mod examples;
 mod message;
 mod server;
@@ -19,11 +20,12 @@ use std::time::Duration;
 use lettre::transport::smtp;
 use tokio::time::timeout;
 
-pub use self::address::{Domains, FromAddress, InvalidAddress, InvalidFrom};
+pub use self::address::{Domains, FromAddress, InvalidAddress, InvalidFrom, is_address};
 use self::connection::Connection;
 pub use self::server::{InvalidServer, Server};
 pub use self::templates::Fault as TemplateFault;
 use self::templates::Templates;
+use super::digest::Gathered;
 use super::receipt::DeliveryError;
 use super::tried::{Letter, Tried};
 use crate::config;
@@ -121,8 +123,24 @@ impl Sender {
             return Err(Error::NotAllowed);
         }
         let mail = message::write(letter, &self.from, to, &self.templates);
-        let mail = mail.map_err(Error::Unwritable)?;
-        timeout(self.try_timeout, self.connection.send(&mail))
+        self.give(&mail.map_err(Error::Unwritable)?).await
+    }
+
+    /// Tries once to tell the operators of what was gathered. `EMAIL_ALLOWED_DOMAINS` is for what tenants name.
+    pub(super) async fn tell(&self, gathered: &Gathered, to: &str) -> Tried {
+        let telling = async {
+            let to = address::recipient(to)?;
+            let mail = digest::write(gathered, &self.from, to, &self.templates);
+            self.give(&mail.map_err(Error::Unwritable)?).await
+        };
+        match telling.await {
+            Ok(code) => Tried::Delivered(code),
+            Err(error) => error.into(),
+        }
+    }
+
+    async fn give(&self, mail: &lettre::Message) -> Result<u16, Error> {
+        timeout(self.try_timeout, self.connection.send(mail))
             .await
             .unwrap_or(Err(Error::TimedOut))
     }

@@ -54,7 +54,10 @@ pub(super) fn targets(config: &config::Notifier) -> Vec<Notification> {
     let slack = config.ops_slack.as_ref();
     let slack: Option<Url> = slack.and_then(|text| text.expose().parse().ok());
     let slack = slack.map(Target::Slack);
-    slack.into_iter().map(Notification::new).collect()
+    let email = config.ops_email.as_ref();
+    let email = email.map(|text| Target::Email(text.expose().to_owned()));
+    let all = slack.into_iter().chain(email);
+    all.map(Notification::new).collect()
 }
 
 /// Returns the id under which it is remembered that a failure was taken.
@@ -159,8 +162,13 @@ impl Deliverer {
                 let message = slack::digest(&gathered);
                 self.channels.slack.post(message, url).await
             }
+            Some(Target::Email(to)) => match &self.channels.mails {
+                Some(mails) => Ok(mails.tell(&gathered, to).await),
+                // The settings see to it that there is a mail server.
+                None => return Told::Ended,
+            },
             // The settings name it no more.
-            Some(Target::Webhook(_) | Target::Email(_)) | None => return Told::Ended,
+            Some(Target::Webhook(_)) | None => return Told::Ended,
         };
         let (told, outcome, error) = match tried {
             Ok(Tried::Delivered(_)) => (Told::Ended, "delivered", None),

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Error, Submission};
 use crate::domain::{ErrorCode, EventError};
-use crate::http::{LONGEST_PAUSE, retry_after};
+use crate::http::{self, retry_after};
 
 /// No answer of a provider is longer: images may stand in it.
 const LONGEST: usize = 256 * 1024 * 1024;
@@ -108,8 +108,7 @@ pub(super) async fn look<T: DeserializeOwned>(request: RequestBuilder) -> Result
 /// Returns the pause between polls that OpenAI's API gives in milliseconds, as its own client keeps it.
 fn poll_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("openai-poll-after-ms")?.to_str().ok()?;
-    let pause = Duration::from_millis(text.trim().parse().ok()?);
-    Some(pause.min(LONGEST_PAUSE))
+    http::some(Duration::from_millis(text.trim().parse().ok()?))
 }
 
 /// Returns what an answer says that its job costs, in US dollars.
@@ -275,7 +274,7 @@ mod tests {
         };
 
         assert_eq!(after("1500"), Some(Duration::from_millis(1500)));
-        assert_eq!(after("99999999"), Some(LONGEST_PAUSE));
+        assert_eq!(after("99999999"), Some(Duration::from_secs(600)));
         assert_eq!(after("soon"), None);
         assert_eq!(poll_after(&HeaderMap::new()), None);
     }

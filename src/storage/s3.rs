@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::client::{HttpClient, HttpConnector};
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 
 use super::fault;
@@ -17,18 +18,31 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 const RETRIES: usize = 3;
 const RETRY_TIME: Duration = Duration::from_secs(20);
 
+/// Its HTTP clients are made where all others are: keys of a role come that way too, and pass no proxy of the environment.
+#[derive(Debug)]
+struct OurClients;
+
+impl HttpConnector for OurClients {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        let client = http::client()
+            .connect_timeout(CONNECT_TIME)
+            .timeout(REQUEST_TIME)
+            .build();
+        let client = client.map_err(|error| object_store::Error::Generic {
+            store: "S3",
+            source: error.into(),
+        })?;
+        Ok(HttpClient::new(client))
+    }
+}
+
 /// Makes the client; asks nobody yet.
 pub(super) fn client(settings: &S3) -> io::Result<AmazonS3> {
-    // Its HTTP client takes the TLS provider of the process.
-    http::choose_tls();
     let plain = settings
         .endpoint
         .as_ref()
         .is_some_and(|endpoint| endpoint.scheme() == "http");
-    let options = ClientOptions::new()
-        .with_timeout(REQUEST_TIME)
-        .with_connect_timeout(CONNECT_TIME)
-        .with_allow_http(plain);
+    let options = ClientOptions::new().with_allow_http(plain);
     let retry = RetryConfig {
         backoff: BackoffConfig::default(),
         max_retries: RETRIES,
@@ -38,6 +52,7 @@ pub(super) fn client(settings: &S3) -> io::Result<AmazonS3> {
         .with_bucket_name(&settings.bucket)
         .with_region(&settings.region)
         .with_client_options(options)
+        .with_http_connector(OurClients)
         .with_retry(retry)
         // Few servers but S3 itself know how to delete many at once.
         .with_disable_bulk_delete(true)

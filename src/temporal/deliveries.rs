@@ -208,7 +208,8 @@ impl DeliveryActivities {
         ctx: ActivityContext,
         input: Deliver,
     ) -> Result<Delivered, ActivityError> {
-        alive(&ctx, self.deliverer.deliver(input)).await
+        // Boxed: it holds a mail on its way.
+        alive(&ctx, Box::pin(self.deliverer.deliver(input))).await
     }
 
     /// Tells how it ended.

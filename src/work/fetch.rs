@@ -17,7 +17,8 @@ use crate::storage::DownloadError;
 use crate::telemetry::events::ProviderStateUnknown;
 use crate::temporal::steps::{Failures, Fetch, Fetched, Told};
 
-/// A provider that answers with another 4xx so often in a row will not tell us more about the job.
+/// A provider that answers with another 4xx so often in a row will not tell us more about the job. One that refuses
+/// the key, or does not find the job, may be about to: keys are changed, and lists lag. That is a look that failed.
 const REFUSALS: u32 = 5;
 /// A milestone is this many points above the last.
 const POINTS: i32 = 10;
@@ -54,7 +55,10 @@ impl Work {
         tally: &Tally,
         cancelled: impl Future<Output = ()>,
     ) -> Result<Fetched, Aborted> {
-        self.publish(&input.handed).await?;
+        tokio::select! {
+            published = self.publish(&input.handed) => published?,
+            () = self.drain.begun() => return Err(Aborted::HandedBack),
+        }
         failpoint::hit("fetch.published").await;
         let provider = self.providers.that_has(&input.job);
         let mut cancelled = std::pin::pin!(cancelled);
@@ -209,7 +213,7 @@ fn milestone(input: &Fetch, stage: String, percent: Option<i32>, now: i64) -> Op
 }
 
 fn is_refusal(error: &provider::Error) -> bool {
-    matches!(error, provider::Error::Status(status, _) if (400..500).contains(status) && !matches!(status, 408 | 429))
+    matches!(error, provider::Error::Status(status, _) if (400..500).contains(status) && !matches!(status, 401 | 403 | 404 | 408 | 429))
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::{Instant, timeout_at};
+
 use super::{Work, now, priced};
 use crate::domain::{ErrorCode, EventError, Generated, Kind, Output, Spec};
 use crate::provider::Made;
@@ -26,14 +28,9 @@ impl Work {
     ) -> Result<Generated, EventError> {
         let provider = self.providers.of(spec);
         priced(provider, made.cost_usd);
-        let storing = self.store_patiently(handed, spec.kind(), &made.outputs);
-        let outputs = match tokio::time::timeout(KEEP_TIME, storing).await {
-            Ok(stored) => stored.map_err(|error| verdict(&error))?,
-            Err(_) => {
-                let message = format!("not stored within {} s", KEEP_TIME.as_secs());
-                return Err(EventError::new(ErrorCode::StoreFailed, &message, true));
-            }
-        };
+        let outputs = self
+            .store_patiently(handed, spec.kind(), &made.outputs)
+            .await?;
         let result = Generated {
             outputs,
             provider: provider.name().as_str().to_owned(),
@@ -52,20 +49,32 @@ impl Work {
         Ok(manifest.result)
     }
 
+    /// Tries for as long as there is time; what the last try met says why there is no result.
     async fn store_patiently(
         &self,
         handed: &Handed,
         kind: Kind,
         sources: &[Source],
-    ) -> Result<Vec<Output>, DownloadError> {
+    ) -> Result<Vec<Output>, EventError> {
+        let end = Instant::now() + KEEP_TIME;
         let mut tries = 1;
         loop {
-            match self.store_all(handed, kind, sources).await {
-                Err(DownloadError::Unavailable(_) | DownloadError::Disk(_))
-                    if tries < self.settings.stores.most => {}
-                ended => return ended,
-            }
+            let error = match timeout_at(end, self.store_all(handed, kind, sources)).await {
+                Ok(Ok(outputs)) => return Ok(outputs),
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    let message = format!("not stored within {} s", KEEP_TIME.as_secs());
+                    return Err(EventError::new(ErrorCode::StoreFailed, &message, true));
+                }
+            };
+            let passes = match error {
+                DownloadError::Unavailable(_) | DownloadError::Disk(_) => true,
+                DownloadError::Invalid(_) | DownloadError::Refused(_) => false,
+            };
             let pause = self.settings.stores.pauses.after(tries, rand::random());
+            if !passes || tries >= self.settings.stores.most || Instant::now() + pause >= end {
+                return Err(verdict(&error));
+            }
             tries += 1;
             tokio::time::sleep(pause).await;
         }

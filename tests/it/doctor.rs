@@ -92,6 +92,10 @@ async fn a_fresh_setup_with_all_roles_running_is_well() {
     );
     assert_eq!(before.verdict("NOTIFY_KEYS"), "warn");
     assert_eq!(before.verdict("endpoints"), "ok");
+    assert!(before.found("operators").ends_with("told to nobody"));
+    let mails = [("OPS_EMAIL", "a@b.test"), ("SMTP_URL", "smtp://b.test")];
+    let told = doctor(&space, &mails).await;
+    assert_eq!(told.found("operators"), "are told of failures by OPS_EMAIL");
 
     let _all = space.start(&["all"]);
 

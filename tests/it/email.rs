@@ -118,7 +118,7 @@ async fn an_image_that_completes_is_told_by_mail() {
     assert!(message.body_text(0).unwrap().contains("order: 7"));
     assert!(message.body_html(0).unwrap().contains(request.id.as_str()));
     let receipt = receipt(&space, request.id.as_str()).await;
-    assert_eq!(outcome(&receipt), ("delivered", Some(250), 1, ""));
+    assert_eq!(outcome(&receipt), ("DELIVERED", Some(250), 1, ""));
     assert_eq!(receipt.target, "…@example.org");
 }
 
@@ -139,10 +139,10 @@ async fn a_mail_is_tried_again_after_4xx_and_given_up_after_5xx() {
     assert_eq!(caught.header("Bcc"), "");
     assert_eq!(
         outcome(&receipt(&space, "later").await),
-        ("delivered", Some(250), 2, "")
+        ("DELIVERED", Some(250), 2, "")
     );
     let never = receipt(&space, "never").await;
-    assert_eq!(outcome(&never), ("given_up", Some(550), 1, "refused"));
+    assert_eq!(outcome(&never), ("GIVEN_UP", Some(550), 1, "refused"));
     // The server's answer names the address.
     assert!(!format!("{never:?}").contains("reply-550"));
     let mut given_up = space
@@ -166,7 +166,7 @@ async fn mails_share_one_connection() {
         let request = format!("r{number}");
         assert_eq!(
             receipt(&space, &request).await.outcome.as_str(),
-            "delivered"
+            "DELIVERED"
         );
     }
     let caught = mails(&space.engines.maildir, &to);
@@ -194,10 +194,10 @@ async fn mail_goes_to_allowed_domains_and_to_addresses_only() {
     }
 
     for (request, ended) in [
-        ("elsewhere", ("given_up", None, 1, "address_refused")),
-        ("number", ("given_up", None, 1, "invalid_address")),
-        ("dots", ("given_up", None, 1, "invalid_address")),
-        ("good", ("delivered", Some(250), 1, "")),
+        ("elsewhere", ("GIVEN_UP", None, 1, "address_refused")),
+        ("number", ("GIVEN_UP", None, 1, "invalid_address")),
+        ("dots", ("GIVEN_UP", None, 1, "invalid_address")),
+        ("good", ("DELIVERED", Some(250), 1, "")),
     ] {
         let receipt = receipt(&space, request).await;
         assert_eq!(outcome(&receipt), ended, "{request}");
@@ -209,12 +209,12 @@ async fn nothing_is_sent_unencrypted_where_tls_is_required() {
     let space = Space::new().await;
     let to = format!("secret@{}.test", space.name());
     let plain = space.engines.smtp.replace("tls=none", "tls=required");
-    let _notifier = notifier(&space, &plain, &[("NOTIFY_MAX_ATTEMPTS", "2")]);
+    let _notifier = notifier(&space, &plain, &[("NOTIFY_SCHEDULE", "100ms")]);
 
     tell(&space, "secret", &to).await;
 
     let receipt = receipt(&space, "secret").await;
-    assert_eq!(outcome(&receipt), ("given_up", None, 2, "not_encrypted"));
+    assert_eq!(outcome(&receipt), ("GIVEN_UP", None, 2, "not_encrypted"));
     assert!(mails(&space.engines.maildir, &to).is_empty());
 }
 
@@ -227,19 +227,19 @@ async fn a_servers_certificate_is_checked_before_anything_is_said() {
         let catcher = Catcher::start(&space, option).await;
         let smtp = format!("{scheme}://ann:p%40ss@localhost:{}", catcher.port);
         let (unknown, known) = (format!("unknown{option}"), format!("known{option}"));
-        let once = ("NOTIFY_MAX_ATTEMPTS", "1");
+        let twice = ("NOTIFY_SCHEDULE", "100ms");
 
         // Nobody whom this machine trusts has signed it.
-        let mut without = notifier(&space, &smtp, &[once]);
+        let mut without = notifier(&space, &smtp, &[twice]);
         tell(&space, &unknown, "a@example.org").await;
         let refused = receipt(&space, &unknown).await;
         stop(&mut without).await;
-        let _with = notifier(&space, &smtp, &[once, ("SSL_CERT_FILE", &authority)]);
+        let _with = notifier(&space, &smtp, &[twice, ("SSL_CERT_FILE", &authority)]);
         tell(&space, &known, "b@example.org").await;
         let taken = receipt(&space, &known).await;
 
-        assert_eq!(outcome(&refused), ("given_up", None, 1, "unreachable"));
-        assert_eq!(outcome(&taken), ("delivered", Some(250), 1, ""));
+        assert_eq!(outcome(&refused), ("GIVEN_UP", None, 2, "unreachable"));
+        assert_eq!(outcome(&taken), ("DELIVERED", Some(250), 1, ""));
         assert!(mails(&catcher.maildir, "a@example.org").is_empty());
         let caught = mail(&catcher.maildir, "b@example.org").await;
         assert_eq!(caught.header("X-Catcher-Tls"), "yes");
@@ -251,15 +251,16 @@ async fn a_login_that_is_refused_is_held_and_not_shown() {
     let space = Space::new().await;
     let address = space.engines.smtp.strip_prefix("smtp://").unwrap();
     let smtp = format!("smtp://ann:wrong@{address}");
-    let log = ("LOG_LEVEL", "debug");
-    let notifier = notifier(&space, &smtp, &[("NOTIFY_MAX_ATTEMPTS", "2"), log]);
+    // The second try fails, and is not the last.
+    let settings = [("NOTIFY_SCHEDULE", "100ms,100ms"), ("LOG_LEVEL", "debug")];
+    let notifier = notifier(&space, &smtp, &settings);
 
     tell(&space, "locked-out", "a@example.org").await;
 
     let receipt = receipt(&space, "locked-out").await;
     assert_eq!(
         outcome(&receipt),
-        ("given_up", Some(535), 2, "login_refused")
+        ("GIVEN_UP", Some(535), 3, "login_refused")
     );
     let output = notifier.output();
     assert!(output.contains("notification held"), "{output}");

@@ -35,7 +35,7 @@ impl Watched {
         }
     }
 
-    async fn page(&self, name: &str) -> String {
+    pub(crate) async fn page(&self, name: &str) -> String {
         match reqwest::get(format!("{}/{name}", self.pages)).await {
             Ok(page) => page.text().await.unwrap_or_default(),
             Err(_) => String::new(),

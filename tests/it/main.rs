@@ -40,6 +40,7 @@ mod providers;
 mod records;
 mod replay;
 mod retry;
+mod secrets;
 mod signatures;
 mod sizing;
 mod status;

@@ -1,5 +1,7 @@
 //! Slack for tenants, and for operators: what failed, in few messages, whatever dies meanwhile.
 
+mod mailed;
+
 use futures::StreamExt as _;
 use genflow::domain::{ErrorCode, Event, EventError, EventType, Notify, Targets};
 use genflow::notifier::{Channel, Failed, Outcome};
@@ -269,18 +271,25 @@ async fn operators_hear_once_of_a_failure_whose_seal_does_not_open_and_its_redri
 
 /// Returns the hash that names the operators' target.
 fn hash(space: &Space) -> String {
-    let url = space.config.notifier.ops_slack.as_ref().unwrap().expose();
-    let hash = ring::digest::digest(&ring::digest::SHA256, url.as_bytes());
+    hash_of(space.config.notifier.ops_slack.as_ref().unwrap().expose())
+}
+
+fn hash_of(target: &str) -> String {
+    let hash = ring::digest::digest(&ring::digest::SHA256, target.as_bytes());
     let first = hash.as_ref()[..8].iter();
     first.map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Returns the history of the operators' digest, as JSON.
 async fn history(space: &Space) -> String {
-    let hash = hash(space);
+    history_of(space, &format!("digest/SLACK/{}", hash(space))).await
+}
+
+/// Returns the history of a workflow, as JSON.
+async fn history_of(space: &Space, workflow: &str) -> String {
     let handle = client(space)
         .await
-        .get_workflow_handle::<UntypedWorkflow>(format!("digest/SLACK/{hash}"));
+        .get_workflow_handle::<UntypedWorkflow>(workflow.to_owned());
     let history = handle.fetch_history(Default::default()).to_json().await;
     String::from_utf8(history.unwrap()).unwrap()
 }

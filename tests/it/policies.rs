@@ -160,14 +160,19 @@ async fn a_provider_that_does_not_answer_looks_is_given_up_after_so_many_in_a_ro
     let busy = faults(json!([500, 503, 500, 429, 500, 503]));
     let busy = script(image("busy"), &busy);
 
+    let locked = script(image("locked"), &faults(json!([401, 403, 401, 401])));
+
     space.send(&broken).await;
     space.send(&busy).await;
+    space.send(&locked).await;
 
     let events = space.story(broken.id.as_str()).await;
     assert_eq!(code(&events), ErrorCode::ProviderFailed);
     assert_eq!(reads(&space, &broken).await, 4);
     let events = space.story(busy.id.as_str()).await;
     assert_eq!(types(&events).last(), Some(&EventType::Completed));
+    let events = space.story(locked.id.as_str()).await;
+    assert_eq!(code(&events), ErrorCode::ProviderAuth);
 }
 
 #[tokio::test]

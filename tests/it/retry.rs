@@ -32,7 +32,12 @@ pub(crate) async fn retry(space: &Space, request: &RequestId, command: &str) {
     retry_with(space, request, command, Headers::new()).await;
 }
 
-async fn retry_with(space: &Space, request: &RequestId, command: &str, headers: Headers) {
+pub(crate) async fn retry_with(
+    space: &Space,
+    request: &RequestId,
+    command: &str,
+    headers: Headers,
+) {
     let command = Command {
         id: command.to_owned().try_into().unwrap(),
         request: request.clone(),

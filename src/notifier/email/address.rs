@@ -89,6 +89,11 @@ impl Domains {
     }
 }
 
+/// Tells whether mail can go there.
+pub fn is_address(text: &str) -> bool {
+    recipient(text).is_ok()
+}
+
 /// Reads a target. Its domain is written in ASCII, so that every mail server takes it.
 pub(super) fn recipient(text: &str) -> Result<Address, InvalidAddress> {
     let malformed = InvalidAddress::Malformed;

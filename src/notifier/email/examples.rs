@@ -1,4 +1,4 @@
-//! An event of each type, as realistic as it is made up: every template must render them all before it is used, and
+//! An event of each type and what operators are told, as realistic as it is made up: every template must render them all before it is used, and
 //! the docs show what comes of them.
 
 use std::collections::BTreeMap;
@@ -7,8 +7,9 @@ use crate::domain::{
     BatchSummary, ErrorCode, Event, EventError, EventType, Generated, Kind, Output, Progress,
     RecordPosition, RequestId,
 };
+use crate::notifier::digest::{Failed, Gathered};
 
-/// Returns the examples, each with its name.
+/// Returns the examples of events, each with its name.
 pub(super) fn all() -> Vec<(&'static str, Event)> {
     let video = || event("teaser-42", Kind::Video);
     let batch = BatchSummary {
@@ -78,6 +79,36 @@ pub(super) fn all() -> Vec<(&'static str, Event)> {
                 "spec.fps is 480, want 1 to 120",
             ),
         ),
+    ]
+}
+
+/// Returns examples of what operators are told.
+pub(super) fn digests() -> Vec<(&'static str, Gathered)> {
+    let codes = [
+        (ErrorCode::ContentPolicy, "the provider refused the prompt"),
+        (ErrorCode::ProviderQuota, "the account is used up"),
+    ];
+    let failures = |count: usize| {
+        let mut gathered = Gathered::default();
+        for (at, (code, message)) in codes.iter().cycle().take(count).enumerate() {
+            let event = failed(
+                of(
+                    event(&format!("teaser-{at}"), Kind::Video),
+                    EventType::Failed,
+                    2,
+                ),
+                *code,
+                message,
+            );
+            Failed::of(&event)
+                .into_iter()
+                .for_each(|failed| gathered.add(failed));
+        }
+        gathered
+    };
+    vec![
+        ("one-failure", failures(1)),
+        ("many-failures", failures(23)),
     ]
 }
 

@@ -1,11 +1,11 @@
 //! Makes the message: headers and the two bodies. Pure, but for the date.
 
 use lettre::message::header::{ContentTransferEncoding, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart, SinglePart, header};
+use lettre::message::{Mailbox, MessageBuilder, MultiPart, SinglePart, header};
 use lettre::{Address, Message};
 
 use super::address::FromAddress;
-use super::templates::{Rendered, Templates};
+use super::templates::Templates;
 use super::view::line;
 use crate::domain::{Event, RequestId};
 use crate::notifier::tried::Letter;
@@ -34,25 +34,12 @@ pub(super) fn write(
     templates: &Templates,
 ) -> Result<Message, Error> {
     let event = letter.event;
-    let Rendered {
-        subject,
-        text,
-        html,
-    } = templates.render(event)?;
+    let words = templates.render(event)?;
     let id = |event: &str| format!("<{}@{}>", line(event, 100), from.domain());
-    let mut message = Message::builder()
-        .from(from.mailbox())
-        .to(Mailbox::new(None, to))
-        .subject(subject)
-        .date_now()
+    let mut message = begin(from, to, event.kind_of_event.cloud_type())
+        .subject(words.subject)
         .message_id(Some(id(&event.event_id)))
-        // No mailbox answers it with a note of absence.
-        .raw_header(HeaderValue::new(
-            AUTO_SUBMITTED,
-            "auto-generated".to_owned(),
-        ))
-        .raw_header(HeaderValue::new(REQUEST, line(&event.request_id, 200)))
-        .raw_header(HeaderValue::new(EVENT, event.kind_of_event.cloud_type()));
+        .raw_header(HeaderValue::new(REQUEST, line(&event.request_id, 200)));
     if let Some(trace) = letter.traceparent {
         message = message.raw_header(HeaderValue::new(TRACE, line(trace, 100)));
     }
@@ -60,10 +47,28 @@ pub(super) fn write(
     if let Some(first) = first_event(event).filter(|first| *first != event.event_id) {
         message = message.in_reply_to(id(&first)).references(id(&first));
     }
-    let parts = MultiPart::alternative()
+    Ok(message.multipart(bodies(words.text, words.html))?)
+}
+
+/// Begins a message of ours; `about` is for filters.
+pub(super) fn begin(from: &FromAddress, to: Address, about: String) -> MessageBuilder {
+    Message::builder()
+        .from(from.mailbox())
+        .to(Mailbox::new(None, to))
+        .date_now()
+        // No mailbox answers it with a note of absence.
+        .raw_header(HeaderValue::new(
+            AUTO_SUBMITTED,
+            "auto-generated".to_owned(),
+        ))
+        .raw_header(HeaderValue::new(EVENT, about))
+}
+
+/// Returns the two bodies, of which a mail program shows one.
+pub(super) fn bodies(text: String, html: String) -> MultiPart {
+    MultiPart::alternative()
         .singlepart(part(header::ContentType::TEXT_PLAIN, text))
-        .singlepart(part(header::ContentType::TEXT_HTML, html));
-    Ok(message.multipart(parts)?)
+        .singlepart(part(header::ContentType::TEXT_HTML, html))
 }
 
 /// Returns a body in ASCII lines: one way for all servers, those included that know no 8BITMIME.

@@ -9,20 +9,26 @@ use std::path::{Path, PathBuf};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
+use serde::Serialize;
 
+use super::digest::Failures;
 use super::examples;
 use super::view::{View, line};
 use crate::domain::Event;
+use crate::notifier::digest::Gathered;
 
-const SUBJECT: &str = "email.subject";
-const TEXT: &str = "email.txt";
-const HTML: &str = "email.html";
+/// Subject, text and HTML of a mail about an event, and of one to the operators.
+const EVENT: [&str; 3] = ["email.subject", "email.txt", "email.html"];
+const DIGEST: [&str; 3] = ["digest.subject", "digest.txt", "digest.html"];
 
-/// What is compiled in.
-const OURS: [(&str, &str); 3] = [
-    (SUBJECT, include_str!("../../../templates/email.subject")),
-    (TEXT, include_str!("../../../templates/email.txt")),
-    (HTML, include_str!("../../../templates/email.html")),
+/// What is compiled in, in the same order.
+const OURS: [&str; 6] = [
+    include_str!("../../../templates/email.subject"),
+    include_str!("../../../templates/email.txt"),
+    include_str!("../../../templates/email.html"),
+    include_str!("../../../templates/digest.subject"),
+    include_str!("../../../templates/digest.txt"),
+    include_str!("../../../templates/digest.html"),
 ];
 
 /// Longest subject, in characters; people see some fifty.
@@ -42,7 +48,7 @@ pub enum Fault {
     },
     /// A file replaces nothing, so it would be missed by nobody but its author.
     #[error(
-        "NOTIFY_TEMPLATES: {0} replaces no template, want email.subject, email.txt or email.html"
+        "NOTIFY_TEMPLATES: {0} replaces no template, want email or digest, with .subject, .txt or .html"
     )]
     Unknown(PathBuf),
     /// It is no template.
@@ -95,12 +101,13 @@ impl Templates {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_syntax(lines_of_tags());
-        for (name, source) in OURS {
+        let names = || EVENT.into_iter().chain(DIGEST);
+        for (name, source) in names().zip(OURS) {
             add(&mut environment, name, source.to_owned())?;
         }
         for path in folder.map(files).transpose()?.unwrap_or_default() {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if !OURS.iter().any(|(ours, _)| *ours == name) {
+            if !names().any(|ours| ours == name) {
                 return Err(Fault::Unknown(path));
             }
             let source = std::fs::read_to_string(&path);
@@ -114,30 +121,54 @@ impl Templates {
 
     /// Returns the words that tell of an event.
     pub(super) fn render(&self, event: &Event) -> Result<Rendered, minijinja::Error> {
-        let view = View::of(event);
+        self.words(EVENT, &View::of(event))
+    }
+
+    /// Returns the words that tell operators of failures.
+    pub(super) fn render_digest(&self, gathered: &Gathered) -> Result<Rendered, minijinja::Error> {
+        self.words(DIGEST, &Failures::of(gathered))
+    }
+
+    fn words(
+        &self,
+        [subject, text, html]: [&str; 3],
+        view: &impl Serialize,
+    ) -> Result<Rendered, minijinja::Error> {
         Ok(Rendered {
-            subject: line(&self.one(SUBJECT, &view)?, LONGEST_SUBJECT),
-            text: self.one(TEXT, &view)?,
-            html: self.one(HTML, &view)?,
+            subject: line(&self.one(subject, view)?, LONGEST_SUBJECT),
+            text: self.one(text, view)?,
+            html: self.one(html, view)?,
         })
     }
 
-    fn one(&self, name: &str, view: &View) -> Result<String, minijinja::Error> {
+    fn one(&self, name: &str, view: &impl Serialize) -> Result<String, minijinja::Error> {
         self.environment.get_template(name)?.render(Serde(view))
     }
 
     fn try_all(&self) -> Result<(), Fault> {
         for (example, event) in examples::all() {
-            let view = View::of(&event);
-            for (name, _) in OURS {
-                let text = self.one(name, &view).map_err(|source| Fault::Rendering {
-                    name,
-                    example,
-                    source,
-                })?;
-                if text.trim().is_empty() {
-                    return Err(Fault::Empty { name, example });
-                }
+            self.try_one(EVENT, example, &View::of(&event))?;
+        }
+        for (example, gathered) in examples::digests() {
+            self.try_one(DIGEST, example, &Failures::of(&gathered))?;
+        }
+        Ok(())
+    }
+
+    fn try_one(
+        &self,
+        names: [&'static str; 3],
+        example: &'static str,
+        view: &impl Serialize,
+    ) -> Result<(), Fault> {
+        for name in names {
+            let text = self.one(name, view).map_err(|source| Fault::Rendering {
+                name,
+                example,
+                source,
+            })?;
+            if text.trim().is_empty() {
+                return Err(Fault::Empty { name, example });
             }
         }
         Ok(())

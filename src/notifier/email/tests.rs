@@ -205,6 +205,11 @@ fn a_faulty_template_is_told_with_its_name_before_it_is_used() {
             "email.subject says nothing of an event of the kind started",
         ),
         ("email.htm", "x", "replaces no template"),
+        (
+            "digest.txt",
+            "{{ failures[1].request }}",
+            "digest.txt cannot tell of an event of the kind one-failure",
+        ),
     ] {
         let folder = Folder::with(&[(name, text)]);
 
@@ -219,6 +224,11 @@ fn a_faulty_template_is_told_with_its_name_before_it_is_used() {
     );
 }
 
+fn shown(name: &str, subject: &str, text: &str) -> String {
+    let text = text.trim_end();
+    format!("\n### {name}\n\n```text\nSubject: {subject}\n\n{text}\n```\n")
+}
+
 /// Holds the docs to the templates. To write what is rendered into them: `GENFLOW_WRITE_EXAMPLES=1 cargo test --lib docs_show`.
 #[test]
 fn the_docs_show_every_example_as_it_is_rendered() {
@@ -231,10 +241,11 @@ fn the_docs_show_every_example_as_it_is_rendered() {
     let mut expected = format!("{intro}<!-- examples: rendered, not written -->\n");
     for (name, event) in examples::all() {
         let Rendered { subject, text, .. } = templates.render(&event).unwrap();
-        expected.push_str(&format!(
-            "\n### {name}\n\n```text\nSubject: {subject}\n\n{}\n```\n",
-            text.trim_end()
-        ));
+        expected.push_str(&shown(name, &subject, &text));
+    }
+    for (name, gathered) in examples::digests() {
+        let Rendered { subject, text, .. } = templates.render_digest(&gathered).unwrap();
+        expected.push_str(&shown(name, &subject, &text));
     }
 
     if std::env::var_os("GENFLOW_WRITE_EXAMPLES").is_some() {

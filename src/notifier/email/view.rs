@@ -78,7 +78,7 @@ struct Trouble {
 }
 
 /// Longest names, ids and addresses, in characters.
-const SHORT: usize = 200;
+pub(super) const SHORT: usize = 200;
 /// Longest messages.
 const LONG: usize = 1000;
 /// Longest link.
@@ -112,10 +112,7 @@ impl View {
             retry: event.retry,
             user: short(&event.user_id),
             batch_id: event.batch_id.as_deref().map(short),
-            at: DateTime::from_timestamp_millis(event.occurred_at)
-                .unwrap_or_default()
-                .format("%Y-%m-%d %H:%M UTC")
-                .to_string(),
+            at: moment(event.occurred_at),
             progress: event.progress.as_ref().map(|progress| Progress {
                 percent: progress.percent,
                 stage: short(&progress.stage),
@@ -163,6 +160,14 @@ pub(super) fn line(text: &str, longest: usize) -> String {
     let mut cut: String = clean.chars().take(longest.saturating_sub(1)).collect();
     cut.push('…');
     cut
+}
+
+/// Returns a time as `2023-11-14 22:13 UTC`.
+pub(super) fn moment(milliseconds: i64) -> String {
+    DateTime::from_timestamp_millis(milliseconds)
+        .unwrap_or_default()
+        .format("%Y-%m-%d %H:%M UTC")
+        .to_string()
 }
 
 fn happened(kind: EventType) -> &'static str {

@@ -77,10 +77,15 @@ fn polled(provider: ProviderName, make: fn(&str) -> Request) -> Vec<Case> {
             End::Completed,
         ),
         case(
-            json!({"poll": [401, 401, 401, 401, 401]}),
-            End::Failed(ProviderAuth),
+            json!({"poll": [400, 400, 400, 400, 400]}),
+            End::Failed(ProviderFailed),
         )
         .accepting(1),
+        // A key that is changed, a list that lags: the job is paid for.
+        case(
+            json!({"poll": [401, 404, 403, 401, 404, 401]}),
+            End::Completed,
+        ),
         case(
             json!({"fail": "out of memory"}),
             End::Failed(ProviderFailed),

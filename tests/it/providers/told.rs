@@ -136,7 +136,7 @@ async fn a_price_that_is_told_stands_in_the_event_and_is_counted() {
 
 #[tokio::test]
 async fn an_address_that_expired_is_asked_for_anew_where_the_provider_can_be_asked() {
-    let space = Space::new().await;
+    let space = Space::with(&[("STORE_MAX_ATTEMPTS", "4")]).await;
     let _all = space.start(&["all"]);
     let expired = json!({"output": "expired"});
     let mut requests: Vec<_> = POLLED

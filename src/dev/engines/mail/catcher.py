@@ -1,7 +1,7 @@
 """The mail catcher: takes every mail, keeps it in a Maildir, passes none on.
 
 An address says what it wants answered: reply-451@… and reply-550@… get that code, reply-451-once@… only the
-first time. The password "wrong" lets nobody in. Each mail is kept with what its envelope said, and with the number of
+first time; behind a + may stand what pleases. The password "wrong" lets nobody in. Each mail is kept with what its envelope said, and with the number of
 the connection that it came by.
 """
 
@@ -15,7 +15,7 @@ import uuid
 
 from aiosmtpd.smtp import SMTP, AuthResult
 
-ASKED = re.compile(r"reply-([45]\d\d)(-once)?@")
+ASKED = re.compile(r"reply-([45]\d\d)(-once)?(\+[^@]*)?@")
 
 
 class Keep:
