@@ -2,7 +2,7 @@
 //!
 //! Without this they could reach what only our own network may (SSRF). One place decides. The URL is checked as it is
 //! parsed, so every notation of an address is the same; a name is resolved once, all its answers are checked, and the
-//! connection goes to an address that passed ([`resolver`]): a name that answers otherwise the next time gains nothing.
+//! connection goes to an address that passed (`resolver`): a name that answers otherwise the next time gains nothing.
 //! The clients follow no redirect; who does checks each URL on the way.
 
 mod address;

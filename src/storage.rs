@@ -118,7 +118,7 @@ impl Store {
     /// Puts the `index`-th output of a run into the store; done twice, it does no harm.
     ///
     /// # Errors
-    /// When the store does not take it; its kind and [`fault::cause`] say why.
+    /// When the store does not take it; its kind and `fault::cause` say why.
     pub async fn put(
         &self,
         workflow: &WorkflowId,

@@ -92,7 +92,7 @@ pub(super) fn plan(event: &Event, targets: Option<&Targets>, rules: &Rules) -> V
     planned
 }
 
-/// Returns the target of that hash as [`Notification::shown`] does, if the event's seal opens and it is named there.
+/// Returns the target of that hash as a receipt shows it, if the event's seal opens and it is named there.
 pub fn shown(event: &Event, channel: Channel, hash: &str, keys: &[NotifyKey]) -> Option<String> {
     let sealed = &wanted(event)?.sealed;
     let targets = Sealer::new(keys)
