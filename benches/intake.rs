@@ -26,7 +26,7 @@ use genflow::dev::engines::{Engines, Existing, Options, Ports, default_cache};
 use genflow::domain::{EventType, ImageSpec, Priority, Request, Spec, Targets, fingerprint};
 use genflow::kafka::Record;
 use genflow::kafka::admin::lag;
-use genflow::kafka::consumer::{self, BoxError, Failure, Handler, Rejection};
+use genflow::kafka::consumer::{self, BoxError, Failure, Handler, Place, Rejection};
 use genflow::kafka::producer::{Message, Producer};
 use genflow::registry::Registry;
 use genflow::setup;
@@ -233,7 +233,7 @@ struct Starter {
 }
 
 impl Handler for Starter {
-    async fn handle(&self, record: &Record) -> Result<(), Failure> {
+    async fn handle(&self, record: &Record, _: Place<'_>) -> Result<(), Failure> {
         let (id, datum) = avro::unframe(record.value.as_deref().unwrap()).unwrap();
         let writer = self.registry.schema(id).await.unwrap();
         let request = avro::read_request(&writer, datum).unwrap();

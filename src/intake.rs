@@ -22,7 +22,7 @@ use crate::domain::{ErrorCode, Event, EventError, EventType, Request, fingerprin
 use crate::events::Publisher;
 use crate::failpoint;
 use crate::kafka::Record;
-use crate::kafka::consumer::{BoxError, Cause, Failure, Handler, Rejection};
+use crate::kafka::consumer::{BoxError, Cause, Failure, Handler, Place, Rejection};
 use crate::registry::{self, Registry};
 use crate::seal::Sealer;
 use crate::telemetry::events::{RequestDecoded, RequestRepeated, RequestStarted};
@@ -215,7 +215,7 @@ impl Intake {
 }
 
 impl Handler for Intake {
-    async fn handle(&self, record: &Record) -> Result<(), Failure> {
+    async fn handle(&self, record: &Record, _: Place<'_>) -> Result<(), Failure> {
         let request = self.decode(record).await?;
         let fingerprint = fingerprint(&request).map_err(internal)?;
         let refused = self.refused(record, &request);

@@ -28,7 +28,7 @@ mod testing;
 mod tried;
 mod webhook;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -54,7 +54,7 @@ use crate::domain::{ErrorCode, Event};
 use crate::failpoint;
 use crate::intake::ACCEPT_OLD;
 use crate::kafka::Record;
-use crate::kafka::consumer::{BoxError, Cause, Failure, Handler, Rejection};
+use crate::kafka::consumer::{BoxError, Cause, Failure, Fuse, Handler, Place, Rejection};
 use crate::telemetry::events::NotificationHandedOver;
 use crate::temporal::deliveries::{Delivery, Parcel, Raw, millis};
 
@@ -65,6 +65,8 @@ pub struct Notifier {
     handover: Arc<Handover>,
     ops: Desk,
     memory: Memory,
+    /// Blown by seals that do not open: events without one pass between them, and say nothing of `NOTIFY_KEYS`.
+    seals: Mutex<Fuse>,
     max_age: Duration,
     /// What is under way at a stop has so long.
     grace: Duration,
@@ -85,18 +87,16 @@ enum First {
 enum Left {
     /// It failed; the target may have asked for a pause.
     Failed(Option<Duration>),
-    /// Others have just found out that it would fail.
-    CircuitOpen,
-    /// There was no place for it yet.
-    EndpointFull,
+    /// Its endpoint was not asked.
+    Kept(Closed),
 }
 
 impl Left {
     fn as_str(&self) -> &'static str {
         match self {
             Self::Failed(_) => "not_delivered",
-            Self::CircuitOpen => "circuit_open",
-            Self::EndpointFull => "endpoint_full",
+            Self::Kept(Closed::Circuit(_)) => "circuit_open",
+            Self::Kept(Closed::Full) => "endpoint_full",
         }
     }
 
@@ -108,7 +108,7 @@ impl Left {
                 let pause = schedule::pause(schedule, 0, *asked, jitter);
                 (1, pause.unwrap_or_default())
             }
-            Self::CircuitOpen | Self::EndpointFull => (0, schedule::wait(0, jitter)),
+            Self::Kept(closed) => (0, schedule::wait(0, closed.time(), jitter)),
         }
     }
 }
@@ -128,10 +128,34 @@ impl Notifier {
             ops: Desk::new(&config.notifier, handover.clone()),
             handover,
             memory: Memory::new(REMEMBERED),
+            seals: Mutex::new(Fuse::new(config.kafka.dlq_fuse)),
             max_age: config.notifier.max_age,
             grace: config.grace / 3,
             stop,
         }
+    }
+
+    /// Returns whom an event is told to.
+    fn plan(&self, event: &Event) -> Result<Vec<Notification>, Failure> {
+        match self.deliverer.plan(event) {
+            Ok(planned) => {
+                if plan::wanted(event).is_some() {
+                    self.seals().reset();
+                }
+                Ok(planned)
+            }
+            Err(error) if self.seals().lets_pass(ErrorCode::Undecodable) => Err(error.into()),
+            Err(error) => {
+                let why = format!(
+                    "DLQ_FUSE: too many seals in a row do not open, are NOTIFY_KEYS those of intake? The last: {error}"
+                );
+                Err(Failure::Retry(Cause::Fuse, why.into()))
+            }
+        }
+    }
+
+    fn seals(&self) -> MutexGuard<'_, Fuse> {
+        self.seals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Brings one notification to its end or into its workflow's hands.
@@ -141,6 +165,7 @@ impl Notifier {
         value: &[u8],
         event: &Event,
         notification: &Notification,
+        place: Place<'_>,
     ) -> Result<(), Failure> {
         let id = Receipt::id(&event.event_id, notification.channel(), &notification.hash);
         let parcel = || parcel(record, value, event, notification);
@@ -155,14 +180,18 @@ impl Notifier {
         self.memory.note(id, Known::Tried(tries));
         let end = match first {
             First::Ended(end) => end,
-            First::Left(left) => match self.hand_over(parcel(), event, tries, &left).await? {
-                None => {
-                    self.memory.note(id, Known::Done);
-                    failpoint::hit("notify.handed").await;
-                    return Ok(());
+            First::Left(left) => {
+                // What is handed over at a pace waits for it at nobody's cost.
+                place.without(self.handover.turn()).await;
+                match self.hand_over(parcel(), event, tries, &left).await? {
+                    None => {
+                        self.memory.note(id, Known::Done);
+                        failpoint::hit("notify.handed").await;
+                        return Ok(());
+                    }
+                    Some(end) => end,
                 }
-                Some(end) => end,
-            },
+            }
         };
         let parcel = parcel();
         let (shown, at) = (notification.shown(), now());
@@ -188,8 +217,7 @@ impl Notifier {
         };
         let tried = match self.deliverer.first(&letter, notification).await {
             Attempt::Sent(tried) => tried,
-            Attempt::Kept(Closed::Circuit) => return First::Left(Left::CircuitOpen),
-            Attempt::Kept(Closed::Full) => return First::Left(Left::EndpointFull),
+            Attempt::Kept(closed) => return First::Left(Left::Kept(closed)),
             Attempt::Unserved => return First::Ended(durable::unserved()),
         };
         tries.count = tries.count.saturating_add(1);
@@ -281,24 +309,24 @@ impl Notifier {
 }
 
 impl Handler for Notifier {
-    async fn handle(&self, record: &Record) -> Result<(), Failure> {
+    async fn handle(&self, record: &Record, place: Place<'_>) -> Result<(), Failure> {
         let Some(value) = record.value.as_deref() else {
             return Ok(());
         };
         let event = self.deliverer.read(value).await?;
-        let planned = match self.deliverer.plan(&event) {
+        let planned = match self.plan(&event) {
             Ok(planned) => planned,
             // Operators need no seal to be opened.
-            Err(error) => {
+            Err(failure) => {
                 self.note(&event).await?;
-                return Err(error.into());
+                return Err(failure);
             }
         };
         // All at once: one that waits does not hold up the others.
         let notifying = join_all(
             planned
                 .iter()
-                .map(|notification| self.notify(record, value, &event, notification)),
+                .map(|notification| self.notify(record, value, &event, notification, place)),
         );
         let all = async { tokio::join!(notifying, self.note(&event)) };
         tokio::select! {

@@ -9,7 +9,7 @@ use crate::config::{Config, Steps};
 use crate::domain::{Action, Command, ErrorCode};
 use crate::failpoint;
 use crate::kafka::Record;
-use crate::kafka::consumer::{BoxError, Failure, Handler, Rejection};
+use crate::kafka::consumer::{BoxError, Failure, Handler, Place, Rejection};
 use crate::registry::Registry;
 use crate::telemetry::events::CommandHandled;
 use crate::temporal::client::Temporal;
@@ -100,7 +100,7 @@ impl Commands {
 }
 
 impl Handler for Commands {
-    async fn handle(&self, record: &Record) -> Result<(), Failure> {
+    async fn handle(&self, record: &Record, _: Place<'_>) -> Result<(), Failure> {
         let (writer, datum) = open(&self.registry, record).await?;
         let command = avro::read_command(&writer, datum)?;
         let pass = self.api_keys.check(record).map_err(denied)?;

@@ -12,6 +12,7 @@ mod flow;
 mod fuse;
 mod group;
 mod lanes;
+mod places;
 mod schedule;
 mod settle;
 mod watermark;
@@ -26,7 +27,9 @@ use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use tokio_util::sync::CancellationToken;
 
 use self::flow::Flow;
+pub(crate) use self::fuse::Fuse;
 use self::group::Group;
+pub use self::places::Place;
 use self::settle::Settler;
 use super::{Headers, Record, producer::Producer};
 use crate::admin::Health;
@@ -101,17 +104,26 @@ impl Cause {
         !matches!(self, Self::Panicked | Self::Interrupted)
     }
 
-    /// Whether less at once would help. Not with a blown fuse: a record that fares well is what mends it. Nor where the
-    /// others fare well without what is away.
+    /// Whether other records may fare well meanwhile: one that does is what mends a blown fuse, and most need no
+    /// hand-over. So what waits takes no place.
+    fn is_others_chance(self) -> bool {
+        matches!(self, Self::Fuse | Self::HandoverUnavailable)
+    }
+
+    /// Whether less at once would help.
     fn is_eased_by_less(self) -> bool {
-        self.is_systemic() && !matches!(self, Self::Fuse | Self::HandoverUnavailable)
+        self.is_systemic() && !self.is_others_chance()
     }
 }
 
 /// The work a role does on one record. Called again with the same record, it must do no harm.
 pub trait Handler: Send + Sync + 'static {
-    /// Handles one record.
-    fn handle(&self, record: &Record) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// Handles one record, which has a place among those that are handled at once.
+    fn handle(
+        &self,
+        record: &Record,
+        place: Place<'_>,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Is told that the record stands on the dead-letter topic; an error holds the record and calls again.
     fn parked(
@@ -132,7 +144,7 @@ pub struct Options {
     pub group: String,
     /// Where rejected records are parked.
     pub dlq: String,
-    /// Records handled at once.
+    /// Records handled at once, less those that wait without their place.
     pub concurrency: usize,
     /// After so many refusals in a row for one reason that may lie in the system, records are held; 0: never.
     pub fuse: u32,

@@ -59,13 +59,13 @@ impl Deliverer {
                 again_in,
             }) => self.later_on(&parcel, step, status, error, true, again_in),
             // Others find out often enough for it.
-            Attempt::Kept(Closed::Circuit) if waited >= WAITS => {
+            Attempt::Kept(Closed::Circuit(_)) if waited >= WAITS => {
                 let why = "the endpoint did not answer others, so it was not asked";
                 let error = DeliveryError::new("circuit_open", why);
                 self.later_on(&parcel, step, None, error, false, None)
             }
-            Attempt::Kept(Closed::Circuit | Closed::Full) => Delivered::Wait {
-                pause_ms: millis(schedule::wait(waited, schedule::jitter())),
+            Attempt::Kept(closed) => Delivered::Wait {
+                pause_ms: millis(schedule::wait(waited, closed.time(), schedule::jitter())),
             },
             Attempt::Unserved => ended(unserved(), false),
         })

@@ -42,10 +42,20 @@ pub(super) struct Endpoint {
 /// Why an endpoint is not asked now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Closed {
-    /// Its circuit is open.
-    Circuit,
+    /// Its circuit is open, for so long.
+    Circuit(Duration),
     /// It, or the user, has as many tries in flight as it may.
     Full,
+}
+
+impl Closed {
+    /// Returns for how long it is known to stay so.
+    pub(super) fn time(self) -> Duration {
+        match self {
+            Self::Circuit(time) => time,
+            Self::Full => Duration::ZERO,
+        }
+    }
 }
 
 /// What a try tells of an endpoint.
@@ -251,14 +261,13 @@ impl Drop for Place<'_> {
 
 impl Known {
     fn is_closed(&self, endpoint: &Endpoint, now: Instant) -> Result<(), Closed> {
-        let open = |key: &String| {
-            let circuit = self.circuits.get(key);
-            circuit.is_some_and(|circuit| circuit.open_until.is_some_and(|until| now < until))
-        };
-        if keys(endpoint).iter().any(open) {
-            return Err(Closed::Circuit);
+        let circuits = keys(endpoint);
+        let circuits = circuits.iter().filter_map(|key| self.circuits.get(key));
+        let open_until = circuits.filter_map(|circuit| circuit.open_until).max();
+        match open_until {
+            Some(until) if now < until => Err(Closed::Circuit(until - now)),
+            Some(_) | None => Ok(()),
         }
-        Ok(())
     }
 
     /// Lets a try through; where the circuit was open, it is the only one until it is known what came of it.

@@ -55,9 +55,13 @@ impl Handover {
         self.temporal.get_or_try_init(connect).await
     }
 
-    /// Returns when a workflow has it, or had it before.
-    pub(super) async fn give(&self, delivery: Delivery, user: &str) -> Result<Given, Refused> {
+    /// Returns when another notification may be handed over, by the pace that is set.
+    pub(super) async fn turn(&self) {
         self.pace.until_ready().await;
+    }
+
+    /// Returns when a workflow has it, or had it before. It is its [`Self::turn`].
+    pub(super) async fn give(&self, delivery: Delivery, user: &str) -> Result<Given, Refused> {
         let giving = async {
             let temporal = self.temporal().await?;
             temporal.hand_over(delivery, user, Once::Ever).await

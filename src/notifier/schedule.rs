@@ -6,7 +6,7 @@ use std::time::Duration;
 const JITTER: std::ops::RangeInclusive<f64> = 0.8..=1.2;
 /// The longest pause that a target may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(24 * 3600);
-/// Pauses while an endpoint has no place free: from the first, doubling, up to the longest.
+/// Pauses while an endpoint lets nobody in: from the first, doubling, up to the longest.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
@@ -27,10 +27,13 @@ pub(super) fn pause(
     Some(own.max(asked.unwrap_or_default().min(LONGEST_ASKED)))
 }
 
-/// Returns the pause of one that found no place at its endpoint `times` times.
-pub(super) fn wait(times: u32, jitter: f64) -> Duration {
+/// Returns the pause of one that was not let in at its endpoint `times` times, and will not be for another `closed`:
+/// whoever comes before costs a step of its workflow for nothing.
+pub(super) fn wait(times: u32, closed: Duration, jitter: f64) -> Duration {
     let doubled = FIRST_WAIT.saturating_mul(1 << times.min(16));
-    doubled.min(LONGEST_WAIT).mul_f64(jitter)
+    let own = doubled.min(LONGEST_WAIT).mul_f64(jitter);
+    // Behind it, and not all at once: the first that comes finds out for the others.
+    own.max(closed.mul_f64(jitter + 1.0 - JITTER.start()))
 }
 
 #[cfg(test)]
@@ -82,8 +85,16 @@ mod tests {
 
     #[test]
     fn who_finds_no_place_waits_ever_longer_up_to_five_minutes() {
-        let waits = [0, 1, 4, 8, 9, 100].map(|times| wait(times, 1.0).as_secs());
+        let waits = [0, 1, 4, 8, 9, 100].map(|times| wait(times, Duration::ZERO, 1.0).as_secs());
 
         assert_eq!(waits, [1, 2, 16, 256, 300, 300]);
+    }
+
+    #[test]
+    fn who_is_told_for_how_long_it_is_closed_comes_behind_that_and_not_with_the_others() {
+        let waits = |times| [0.8, 1.2].map(|jitter| wait(times, SECOND * 30, jitter).as_secs());
+
+        assert_eq!(waits(0), [30, 42]);
+        assert_eq!(waits(7), [102, 153], "128 s are longer");
     }
 }

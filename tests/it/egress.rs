@@ -8,11 +8,10 @@ use genflow::kafka::Record;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::flow::Watched;
-use crate::support::Space;
 use crate::support::ledger::types;
 use crate::support::receiver::Receiver;
 use crate::support::space::{image, script};
+use crate::support::{Space, Watched};
 
 /// Counts who connects, and says nothing.
 struct Listener {

@@ -1,6 +1,5 @@
 //! The consumer under load and in trouble: members that come, go and die, engines that are away, a wrong deploy.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
@@ -12,49 +11,8 @@ use crate::support::broker::Broker;
 use crate::support::engines::engines;
 use crate::support::gate::Gate;
 use crate::support::ledger::types;
-use crate::support::process::Process;
 use crate::support::space::image;
-use crate::support::{SOON, Space, eventually, eventually_within};
-
-/// A role and its pages.
-pub(crate) struct Watched {
-    pub(crate) process: Process,
-    pages: String,
-}
-
-impl Watched {
-    pub(crate) fn start(space: &Space, role: &str, settings: &[(&str, &str)]) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap().to_string();
-        drop(free);
-        let mut all = vec![("HTTP_ADDR", address.as_str())];
-        all.extend_from_slice(settings);
-        Self {
-            process: space.start_with(&[role], &all),
-            pages: format!("http://{address}"),
-        }
-    }
-
-    pub(crate) async fn page(&self, name: &str) -> String {
-        match reqwest::get(format!("{}/{name}", self.pages)).await {
-            Ok(page) => page.text().await.unwrap_or_default(),
-            Err(_) => String::new(),
-        }
-    }
-
-    pub(crate) async fn status(&self, page: &str) -> u16 {
-        let answer = reqwest::get(format!("{}/{page}", self.pages)).await;
-        answer.unwrap().status().as_u16()
-    }
-
-    /// Waits until a page says so.
-    pub(crate) async fn says(&self, page: &str, text: &str) {
-        eventually(&format!("{page} says {text}"), async || {
-            self.page(page).await.contains(text).then_some(())
-        })
-        .await;
-    }
-}
+use crate::support::{SOON, Space, Watched, eventually, eventually_within};
 
 pub(crate) async fn parked(space: &Space) -> usize {
     let mut dlq = space.read(&space.config.kafka.topics.dlq).await;

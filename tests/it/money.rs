@@ -9,13 +9,12 @@ use genflow::domain::{ErrorCode, Event, ProviderName, Request};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::flow::Watched;
 use crate::providers::{Taker, at};
-use crate::support::Space;
 use crate::support::cutter::{Cut, Cutter};
 use crate::support::ledger::check;
 use crate::support::space::{image, script, video};
 use crate::support::stories::{stories, told};
+use crate::support::{Space, Watched};
 
 use ProviderName::{Fal, OpenAi, Replicate};
 

@@ -21,14 +21,13 @@ use temporalio_client::{Client, UntypedWorkflow, WorkflowExecutionInfo, Workflow
 use self::needles::Needles;
 use crate::batch::{batch, spec};
 use crate::closed::client;
-use crate::flow::Watched;
 use crate::notify::receipts;
 use crate::retry::retry_with;
 use crate::support::engines::engines;
 use crate::support::mail::mail;
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::space::{image, script};
-use crate::support::{Space, eventually};
+use crate::support::{Space, Watched, eventually};
 
 /// The needles, and how a tenant of this story writes.
 struct Story {

@@ -13,11 +13,13 @@ pub(crate) mod s3;
 pub(crate) mod space;
 pub(crate) mod stories;
 pub(crate) mod trial;
+pub(crate) mod watched;
 
 use std::future::Future;
 use std::time::Duration;
 
 pub(crate) use self::space::Space;
+pub(crate) use self::watched::Watched;
 
 /// Longer than anything takes that goes well; what goes well does not wait for it.
 pub(crate) const SOON: Duration = Duration::from_secs(120);

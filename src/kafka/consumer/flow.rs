@@ -62,7 +62,7 @@ impl<H: Handler> Flow<H> {
 
     /// Works until `stop`, or until the group cannot go on.
     pub(super) async fn until(&mut self, stop: &CancellationToken) -> Result<(), Error> {
-        let consumer = self.consumer.clone();
+        let (consumer, settler) = (self.consumer.clone(), self.settler.clone());
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -71,6 +71,7 @@ impl<H: Handler> Flow<H> {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 Some(ran) = self.running.join_next() => went_on(ran),
+                () = settler.places().freed() => {}
                 _ = ticks.tick() => self.tell(),
                 received = consumer.recv(), if self.may_receive() => match received {
                     Ok(message) => self.take(&message),
@@ -96,10 +97,9 @@ impl<H: Handler> Flow<H> {
 
     fn start_what_may_run(&mut self) {
         loop {
-            let (running, waiting) = (self.running.len(), self.settler.waiting());
-            // What a blown fuse holds takes no place: a good record behind it is what mends the fuse.
-            if running.saturating_sub(waiting.fused) >= self.options.concurrency
-                || running.saturating_sub(waiting.held) >= self.settler.brake().limit()
+            let (running, places) = (self.running.len(), self.settler.places());
+            if running.saturating_sub(places.aside()) >= self.options.concurrency
+                || running.saturating_sub(places.resting()) >= self.settler.brake().limit()
             {
                 return;
             }

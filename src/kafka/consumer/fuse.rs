@@ -4,7 +4,7 @@ use crate::domain::ErrorCode;
 
 /// Counts refusals in a row whose reason may lie in the system and not in the records.
 #[derive(Debug)]
-pub(super) struct Fuse {
+pub(crate) struct Fuse {
     most: u32,
     reason: Option<ErrorCode>,
     count: u32,
@@ -12,7 +12,7 @@ pub(super) struct Fuse {
 
 impl Fuse {
     /// Blows after `most` refusals in a row for one systemic reason; 0 never does.
-    pub(super) fn new(most: u32) -> Self {
+    pub(crate) fn new(most: u32) -> Self {
         Self {
             most,
             reason: None,
@@ -21,7 +21,7 @@ impl Fuse {
     }
 
     /// Tells whether a record may be parked for `reason`. Once blown, no more until a record fares otherwise.
-    pub(super) fn lets_pass(&mut self, reason: ErrorCode) -> bool {
+    pub(crate) fn lets_pass(&mut self, reason: ErrorCode) -> bool {
         if !is_systemic(reason) {
             self.reset();
             return true;
@@ -38,7 +38,7 @@ impl Fuse {
     }
 
     /// Notes that a record was handled well.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.reason = None;
         self.count = 0;
     }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::brake::Brake;
 use super::dead_letter::{chain, park};
 use super::fuse::Fuse;
+use super::places::Places;
 use super::{BoxError, Cause, Failure, Handler, Options, Rejection};
 use crate::admin::Health;
 use crate::domain::ErrorCode;
@@ -27,14 +28,6 @@ pub(super) enum Settled {
     Abandoned,
 }
 
-/// How many records wait for another try.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Waiting {
-    pub(super) held: usize,
-    /// Of these, by a blown fuse.
-    pub(super) fused: usize,
-}
-
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A record at which our own code panics so often is parked: a fault of ours must not block a partition.
@@ -45,7 +38,9 @@ pub(super) struct Settler<H> {
     producer: Arc<Producer>,
     handler: H,
     health: Arc<Health>,
-    waiting: Mutex<Waiting>,
+    places: Places,
+    /// How many records wait for another try, or have it.
+    held: Mutex<usize>,
     brake: Mutex<Brake>,
     fuse: Mutex<Fuse>,
 }
@@ -64,7 +59,8 @@ impl<H: Handler> Settler<H> {
             producer,
             handler,
             health,
-            waiting: Mutex::default(),
+            places: Places::default(),
+            held: Mutex::default(),
         }
     }
 
@@ -76,13 +72,14 @@ impl<H: Handler> Settler<H> {
         self.fuse.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns how many records wait for another try.
-    pub(super) fn waiting(&self) -> Waiting {
-        *self.locked()
+    /// Returns the places of the records that run.
+    pub(super) fn places(&self) -> &Places {
+        &self.places
     }
 
-    fn locked(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns how many records wait for another try, or have it.
+    fn held(&self) -> MutexGuard<'_, usize> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Carries the record to its end, or until `leave`.
@@ -111,7 +108,8 @@ impl<H: Handler> Settler<H> {
         leave: &CancellationToken,
     ) -> Option<Option<Rejection>> {
         let attempt = |tries| async move {
-            let handling = AssertUnwindSafe(self.handler.handle(record)).catch_unwind();
+            let handling =
+                AssertUnwindSafe(self.handler.handle(record, self.places.place())).catch_unwind();
             match handling.await {
                 Ok(Ok(())) => {
                     self.fuse().reset();
@@ -204,6 +202,7 @@ impl<H: Handler> Settler<H> {
                 tries,
             }
             .emit();
+            let _rest = self.places.rest(cause.is_others_chance());
             tokio::select! {
                 () = tokio::time::sleep(pause(tries)) => {}
                 () = leave.cancelled() => break,
@@ -216,24 +215,17 @@ impl<H: Handler> Settler<H> {
 /// Counts a record that waits for another try, for as long as it does; after the last of them the role is ready.
 struct Held<'a, H> {
     settler: &'a Settler<H>,
-    fused: bool,
 }
 
 impl<'a, H: Handler> Held<'a, H> {
     fn new(settler: &'a Settler<H>) -> Self {
-        settler.locked().held += 1;
-        Self {
-            settler,
-            fused: false,
-        }
+        *settler.held() += 1;
+        Self { settler }
     }
 
-    fn tell(&mut self, cause: Cause, why: &str) {
-        let mut waiting = self.settler.locked();
-        waiting.fused -= usize::from(self.fused);
-        self.fused = cause == Cause::Fuse;
-        waiting.fused += usize::from(self.fused);
+    fn tell(&self, cause: Cause, why: &str) {
         // Under the lock, so that the end of another one's wait does not speak last.
+        let _held = self.settler.held();
         if cause.is_systemic() {
             let Settler {
                 health, options, ..
@@ -245,15 +237,16 @@ impl<'a, H: Handler> Held<'a, H> {
 
 impl<H> Drop for Held<'_, H> {
     fn drop(&mut self) {
-        let settler = self.settler;
-        let mut waiting = settler
-            .waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        waiting.held -= 1;
-        waiting.fused -= usize::from(self.fused);
-        if waiting.held == 0 {
-            settler.health.ready(settler.options.role);
+        let Settler {
+            held,
+            health,
+            options,
+            ..
+        } = self.settler;
+        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        *held -= 1;
+        if *held == 0 {
+            health.ready(options.role);
         }
     }
 }
@@ -273,12 +266,13 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::domain::RecordPosition;
+    use crate::kafka::consumer::Place;
 
     /// Panics so often, and then does its work.
     struct Panics(AtomicUsize);
 
     impl Handler for Panics {
-        async fn handle(&self, _: &Record) -> Result<(), Failure> {
+        async fn handle(&self, _: &Record, _: Place<'_>) -> Result<(), Failure> {
             let left = self.0.load(Ordering::Relaxed);
             self.0.store(left.saturating_sub(1), Ordering::Relaxed);
             assert_eq!(left, 0, "as the test wants it");
@@ -317,7 +311,7 @@ mod tests {
         let decided = settler
             .until_decided(&record, &CancellationToken::new())
             .await;
-        assert_eq!(settler.waiting().held, 0);
+        assert_eq!(*settler.held(), 0);
         decided
     }
 

@@ -7,7 +7,7 @@ use genflow::notifier::{Outcome, Receipt};
 use super::{caught_up, event, publish, receipts, tell};
 use crate::support::gate::Gate;
 use crate::support::receiver::{Answer, Receiver};
-use crate::support::{Space, eventually};
+use crate::support::{Space, Watched, eventually};
 
 /// What the first tries leave stays with the workflows for the time of a test.
 const LONG: (&str, &str) = ("NOTIFY_SCHEDULE", "1h");
@@ -85,6 +85,28 @@ async fn hand_overs_keep_to_their_rate() {
 
     // Two at once, then two a second.
     assert!(began.elapsed().as_millis() >= 3500, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn what_waits_for_its_hand_over_takes_no_place() {
+    let pace = ("NOTIFY_HANDOVERS_PER_SECOND", "1");
+    let space = Space::with(&[LONG, pace, ("NOTIFY_CONCURRENCY", "8")]).await;
+    let refusing = Receiver::answering(&[Answer::Status(500)]).await;
+    let well = Receiver::start(&[]).await;
+    let events: Vec<_> = (0..60).map(|_| event(&space, &refusing.url)).collect();
+    publish(&space, &events).await;
+    let notifier = Watched::start(&space, "notifier", &[]);
+    refusing.wait(5).await;
+
+    tell(&space, &well.url).await;
+    well.wait(1).await;
+
+    let handed_over = "genflow_notifications_handed_over_total";
+    let handed_over = notifier.sum(handed_over).await;
+    assert!(
+        handed_over < 40.0,
+        "one a second, and it waited for {handed_over}"
+    );
 }
 
 #[tokio::test]

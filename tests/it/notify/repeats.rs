@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use genflow::domain::Event;
+use genflow::domain::{Event, EventType};
 use genflow::notifier::{Outcome, Receipt};
 
 use super::{caught_up, event, given_up, publish, receipts, sealed, tell};
 use crate::support::receiver::{Delivery, Receiver};
-use crate::support::{Space, eventually};
+use crate::support::{Space, Watched, eventually};
 
 const HOUR: i64 = 3_600_000;
+/// Not the one that the events of a test are sealed by.
+const OTHER_KEY: &str = "other:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 #[tokio::test]
 async fn an_event_that_comes_again_is_told_once() {
@@ -108,11 +110,37 @@ async fn lost_offsets_send_again_under_the_same_id_and_nothing_that_is_too_old()
 }
 
 #[tokio::test]
+async fn seals_that_do_not_open_blow_a_fuse_although_events_without_one_pass_between_them() {
+    let space = Space::new().await;
+    let receiver = Receiver::start(&[]).await;
+    let mut events = Vec::new();
+    for _ in 0..6 {
+        events.push(event(&space, &receiver.url));
+        events.push(Event {
+            kind_of_event: EventType::Progress,
+            ..event(&space, &receiver.url)
+        });
+    }
+    publish(&space, &events).await;
+    let wrong = [("NOTIFY_KEYS", OTHER_KEY), ("DLQ_FUSE", "2")];
+    let notifier = Watched::start(&space, "notifier", &wrong);
+    notifier
+        .says("readyz", "are NOTIFY_KEYS those of intake")
+        .await;
+    drop(notifier);
+
+    let _notifier = space.start(&["notifier"]);
+
+    caught_up(&space).await;
+    assert_eq!(receipts(&space, 4).await.len(), 4, "these were held");
+    assert_eq!(given_up(&space, 2).await.len(), 2);
+}
+
+#[tokio::test]
 async fn a_seal_that_does_not_open_is_parked_and_redriven_once_its_key_is_there() {
     let space = Space::new().await;
     let receiver = Receiver::start(&[]).await;
-    let other = "other:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-    let mut notifier = space.start_with(&["notifier"], &[("NOTIFY_KEYS", other)]);
+    let mut notifier = space.start_with(&["notifier"], &[("NOTIFY_KEYS", OTHER_KEY)]);
     let event = tell(&space, &receiver.url).await;
     let parked = given_up(&space, 1).await.remove(0);
     assert_eq!(parked.header("dlq.reason"), Some("undecodable"));

@@ -11,11 +11,11 @@ use genflow::domain::{EventType, Request};
 use genflow::kafka::Headers;
 use serde_json::{Value as Json, json};
 
-use crate::flow::{Watched, parked};
-use crate::support::Space;
+use crate::flow::parked;
 use crate::support::ledger::types;
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::space::image;
+use crate::support::{Space, Watched};
 
 /// Registers another version of the schema of requests, as its producer would; returns its id, and the schema.
 pub(super) async fn registered(

@@ -7,11 +7,10 @@ use serde_json::{Value, json};
 
 use super::faults::by_address;
 use super::{Taker, at};
-use crate::flow::Watched;
-use crate::support::Space;
 use crate::support::ledger::types;
 use crate::support::space::{image, script, video};
 use crate::support::stories::stories;
+use crate::support::{Space, Watched};
 
 use ProviderName::{Fal, OpenAi, Replicate};
 

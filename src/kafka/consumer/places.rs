@@ -1,0 +1,103 @@
+//! Which of the records that run rest, and which of these need no place: they wait for what others do without.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// Counts the records that rest, and tells when one begins to.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    resting: AtomicUsize,
+    aside: AtomicUsize,
+    freed: Notify,
+}
+
+/// A record that rests, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Rest<'p> {
+    places: &'p Places,
+    aside: bool,
+}
+
+/// The place of one record among those that are handled at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'p>(&'p Places);
+
+impl Places {
+    /// Has a record rest, `aside` if others may have its place.
+    pub(super) fn rest(&self, aside: bool) -> Rest<'_> {
+        self.resting.fetch_add(1, Ordering::Relaxed);
+        self.aside.fetch_add(usize::from(aside), Ordering::Relaxed);
+        self.freed.notify_one();
+        let places = self;
+        Rest { places, aside }
+    }
+
+    /// Returns the place of a record that is about to be handled.
+    pub(super) fn place(&self) -> Place<'_> {
+        Place(self)
+    }
+
+    /// Returns how many rest.
+    pub(super) fn resting(&self) -> usize {
+        self.resting.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many of these have no place.
+    pub(super) fn aside(&self) -> usize {
+        self.aside.load(Ordering::Relaxed)
+    }
+
+    /// Returns when a record has begun to rest since the last call.
+    pub(super) async fn freed(&self) {
+        self.freed.notified().await;
+    }
+}
+
+impl Place<'_> {
+    /// Waits for `what` without the place: another record is handled meanwhile.
+    pub async fn without<T>(self, what: impl Future<Output = T>) -> T {
+        let _rest = self.0.rest(true);
+        what.await
+    }
+}
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        let Places { resting, aside, .. } = self.places;
+        resting.fetch_sub(1, Ordering::Relaxed);
+        aside.fetch_sub(usize::from(self.aside), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_without_its_place_is_counted_for_so_long_and_rings_once() {
+        let places = Places::default();
+        assert!(places.freed().now_or_never().is_none());
+
+        let counts = || (places.resting(), places.aside());
+        let inside = places.place().without(async { counts() }).await;
+
+        assert_eq!((inside, counts()), ((1, 1), (0, 0)));
+        assert!(
+            places.freed().now_or_never().is_some(),
+            "also once it is over"
+        );
+        assert!(places.freed().now_or_never().is_none());
+    }
+
+    #[test]
+    fn who_rests_in_its_place_keeps_it() {
+        let places = Places::default();
+
+        let _rest = places.rest(false);
+
+        assert_eq!((places.resting(), places.aside()), (1, 0));
+    }
+}

@@ -1,0 +1,55 @@
+//! A role that is looked at from outside, by its pages.
+
+use std::net::TcpListener;
+
+use super::process::Process;
+use super::{Space, eventually};
+
+/// A role and its pages.
+pub(crate) struct Watched {
+    pub(crate) process: Process,
+    pages: String,
+}
+
+impl Watched {
+    pub(crate) fn start(space: &Space, role: &str, settings: &[(&str, &str)]) -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap().to_string();
+        drop(free);
+        let mut all = vec![("HTTP_ADDR", address.as_str())];
+        all.extend_from_slice(settings);
+        Self {
+            process: space.start_with(&[role], &all),
+            pages: format!("http://{address}"),
+        }
+    }
+
+    pub(crate) async fn page(&self, name: &str) -> String {
+        match reqwest::get(format!("{}/{name}", self.pages)).await {
+            Ok(page) => page.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+
+    pub(crate) async fn status(&self, page: &str) -> u16 {
+        let answer = reqwest::get(format!("{}/{page}", self.pages)).await;
+        answer.unwrap().status().as_u16()
+    }
+
+    /// Waits until a page says so.
+    pub(crate) async fn says(&self, page: &str, text: &str) {
+        eventually(&format!("{page} says {text}"), async || {
+            self.page(page).await.contains(text).then_some(())
+        })
+        .await;
+    }
+
+    /// Returns a metric, summed over its labels.
+    pub(crate) async fn sum(&self, metric: &str) -> f64 {
+        let page = self.page("metrics").await;
+        let of_metric = page.lines().filter_map(|line| line.strip_prefix(metric));
+        let labelled = of_metric.filter(|rest| rest.starts_with(['{', ' ']));
+        let values = labelled.filter_map(|rest| rest.rsplit(' ').next());
+        values.map(|value| value.parse::<f64>().unwrap()).sum()
+    }
+}
