@@ -1,4 +1,6 @@
 //! Intake: who may ask, how often, and what a run takes along when it starts.
+//!
+//! [`Steps`] stand in histories: fields are added with a default, never removed or retyped.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
