@@ -287,7 +287,16 @@ async fn operators_hear_once_of_a_failure_whose_seal_does_not_open_and_its_redri
 
 /// Returns the hash that names the operators' target.
 fn hash(space: &Space) -> String {
-    hash_of(space.config.notifier.ops_slack.as_ref().unwrap().expose())
+    hash_of(
+        space
+            .config
+            .notifier
+            .ops_slack
+            .as_ref()
+            .unwrap()
+            .expose()
+            .as_str(),
+    )
 }
 
 fn hash_of(target: &str) -> String {

@@ -22,7 +22,7 @@ fn deliverer(tune: impl FnOnce(&mut config::Notifier)) -> Deliverer {
     };
     config.notifier.slack_hosts = vec!["127.0.0.1".to_owned()];
     tune(&mut config.notifier);
-    let registry = Arc::new(Registry::new("http://127.0.0.1:9").unwrap());
+    let registry = Arc::new(Registry::new(&"http://127.0.0.1:9".parse().unwrap()).unwrap());
     let producer = Arc::new(Producer::new(&config.kafka, "test").unwrap());
     let sealer = Sealer::new(&config.notify_keys).unwrap();
     Deliverer::new(&config, registry, producer, sealer).unwrap()
