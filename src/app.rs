@@ -19,6 +19,7 @@ use crate::intake::{Commands, Intake};
 use crate::kafka::consumer::{self, Handler, Options};
 use crate::kafka::producer::Producer;
 use crate::notifier::{Deliverer, Handover, Notifier};
+use crate::open_files;
 use crate::provider_sim::{self, Simulator};
 use crate::registry::Registry;
 use crate::seal::Sealer;
@@ -70,6 +71,7 @@ pub async fn run(
     if roles.intake || roles.notifier {
         config.check_drain()?;
     }
+    open_files::allow_many();
     let simulator = simulate(&config, roles).await?;
     let config = Arc::new(
         simulator

@@ -11,6 +11,7 @@ mod resolver;
 mod tests;
 
 use std::error::Error;
+use std::time::Duration;
 
 use hickory_resolver::net::NetError;
 use reqwest::{Client, ClientBuilder};
@@ -52,6 +53,11 @@ pub enum Unusable {
     Client(#[source] reqwest::Error),
 }
 
+/// How long a connection to a stranger is kept for another call, and how many are to one of them: a host for each
+/// call must not take all the descriptors there are.
+const IDLE: Duration = Duration::from_secs(5);
+const MOST_IDLE: usize = 8;
+
 /// Decides whom one caller calls.
 #[derive(Clone, Debug)]
 pub struct Guard {
@@ -88,8 +94,15 @@ impl Guard {
         tune: impl Fn(ClientBuilder) -> ClientBuilder,
     ) -> Result<Self, Unusable> {
         let caller = names.caller();
-        let open = tune(http::client()).build().map_err(Unusable::Client)?;
-        let guarded = tune(http::client()).dns_resolver(names).build();
+        let client = || {
+            tune(
+                http::client()
+                    .pool_idle_timeout(IDLE)
+                    .pool_max_idle_per_host(MOST_IDLE),
+            )
+        };
+        let open = client().build().map_err(Unusable::Client)?;
+        let guarded = client().dns_resolver(names).build();
         Ok(Self {
             caller,
             rules: rules.clone(),

@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig};
@@ -43,7 +44,10 @@ impl PublicOnly {
             let config = ResolverConfig::from_name_servers(vec![here]);
             TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
         });
-        builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        let options = builder.options_mut();
+        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        // Both are waited for, so one that is never answered must leave time for the call.
+        options.timeout = Duration::from_secs(2);
         Ok(Self::new(builder.build()?, address::is_public, caller))
     }
 

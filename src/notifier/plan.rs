@@ -138,17 +138,21 @@ impl Notification {
 
     /// Returns who is asked to take it; all mail goes by one server.
     pub(super) fn endpoint(&self) -> Endpoint {
-        let (origin, most) = match &self.target {
-            Target::Webhook(url) | Target::Slack(url) => {
-                (url.origin().ascii_serialization(), endpoints::MOST)
-            }
+        let target = self.hash.clone();
+        match &self.target {
+            Target::Webhook(url) | Target::Slack(url) => Endpoint {
+                origin: url.origin().ascii_serialization(),
+                target,
+                most: endpoints::MOST,
+                ours: false,
+            },
             // There is one connection to the mail server.
-            Target::Email(_) => ("mail".to_owned(), 1),
-        };
-        Endpoint {
-            origin,
-            most,
-            target: self.hash.clone(),
+            Target::Email(_) => Endpoint {
+                origin: "mail".to_owned(),
+                target,
+                most: 1,
+                ours: true,
+            },
         }
     }
 
