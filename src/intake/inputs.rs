@@ -105,13 +105,15 @@ impl Intake {
         Ok(Input::Batch(start, items))
     }
 
+    /// Returns what goes along of whom to tell: `None` where nothing was asked for.
     pub(super) fn notify(
         &self,
         targets: &Targets,
         on: &[EventType],
         request: &str,
     ) -> Result<Option<Notify>, Failure> {
-        if targets.is_empty() || on.is_empty() {
+        // Without a word on it everybody hears of the same; what the request says holds for our own targets too.
+        if targets.is_empty() && EventType::are_default(on) {
             return Ok(None);
         }
         let sealed = self.sealer.seal(targets, request).map_err(internal)?;

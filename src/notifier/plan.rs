@@ -39,14 +39,6 @@ pub(super) struct Rules {
     pub(super) default_slack: Option<Url>,
 }
 
-/// Of what a default target is told where the request says nothing of it.
-const DEFAULT_ON: [EventType; 4] = [
-    EventType::Completed,
-    EventType::Failed,
-    EventType::Cancelled,
-    EventType::Rejected,
-];
-
 /// Returns what the event says of whom to notify, if the request wants it told.
 pub(super) fn wanted(event: &Event) -> Option<&Notify> {
     event
@@ -110,7 +102,7 @@ fn default_slack(event: &Event, rules: &Rules) -> Option<Url> {
     let on = event
         .notify
         .as_ref()
-        .map_or(&DEFAULT_ON[..], |notify| &notify.on);
+        .map_or(&EventType::TOLD_BY_DEFAULT[..], |notify| &notify.on);
     let told = is_told(event) && event.batch_id.is_none() && on.contains(&event.kind_of_event);
     rules.default_slack.clone().filter(|_| told)
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::answer::{Answer, Looked, Said, ask, beginning, is_policy, judge, look};
-use super::input::{merge, model};
+use super::input::{is_model, merge, model};
 use super::{Error, NotCurrent, Poll, Provider, Submission};
 use crate::domain::{ErrorCode, EventError, ProviderName, Spec, WorkflowId};
 use crate::storage::Source;
@@ -64,7 +64,9 @@ pub(super) async fn submit(
     spec: &Spec,
     go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
 ) -> Submission {
-    let (model, input) = match input(provider, workflow, spec) {
+    let built = input(provider, workflow, spec)
+        .and_then(|(model, input)| Ok((address(provider, &model)?, model, input)));
+    let (url, model, input) = match built {
         Ok(built) => built,
         Err(message) => {
             return Submission::Refused(EventError::new(
@@ -74,15 +76,9 @@ pub(super) async fn submit(
             ));
         }
     };
-    let (url, body) = match model.split_once(':') {
-        Some((_, version)) => (
-            provider.at("v1/predictions"),
-            json!({"version": version, "input": input}),
-        ),
-        None => (
-            provider.at(&format!("v1/models/{model}/predictions")),
-            json!({"input": input}),
-        ),
+    let body = match model.split_once(':') {
+        Some((_, version)) => json!({"version": version, "input": input}),
+        None => json!({"input": input}),
     };
     let sending = provider.submitting(workflow, url, body.to_string().into_bytes(), go);
     match sending.send().await {
@@ -95,6 +91,21 @@ pub(super) async fn submit(
         }
         Err(known) => known,
     }
+}
+
+/// Returns where a model's predictions are created. Its name becomes part of the address, and comes from a tenant.
+fn address(provider: &Provider, model: &str) -> Result<String, String> {
+    let (name, version) = match model.split_once(':') {
+        Some((name, version)) => (name, Some(version)),
+        None => (model, None),
+    };
+    if !is_model(name, 2..=2) || version.is_some_and(str::is_empty) {
+        return Err(format!("model is {model:?}, want owner/name[:version]"));
+    }
+    Ok(match version {
+        Some(_) => provider.at("v1/predictions"),
+        None => provider.at(&format!("v1/models/{name}/predictions")),
+    })
 }
 
 pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> {

@@ -16,6 +16,7 @@ use crate::notify::{caught_up, event, given_up, publish, receipts, tell};
 use crate::replay::keep;
 use crate::support::process::Process;
 use crate::support::receiver::{Answer, Receiver};
+use crate::support::space::image;
 use crate::support::{Space, eventually};
 
 /// A space whose operators hear of failures at `receiver`.
@@ -283,6 +284,33 @@ async fn operators_hear_once_of_a_failure_whose_seal_does_not_open_and_its_redri
     let late = receipts.iter().find(|one| one.event_id == parked.event_id);
     assert_eq!(late.unwrap().outcome, Outcome::Delivered);
     assert_eq!(tenant.got().len(), 1);
+}
+
+#[tokio::test]
+async fn our_own_slack_is_told_of_what_a_request_asks_for_though_it_names_nobody() {
+    let slack = Receiver::start(&[]).await;
+    let space = Space::with(&[
+        ("SLACK_ALLOWED_HOSTS", "127.0.0.1"),
+        ("SLACK_WEBHOOK_URL", &slack.url),
+    ])
+    .await;
+    let _all = space.start(&["all"]);
+    let mut silent = image("silent");
+    silent.notify_on = vec![EventType::Failed];
+    let mut mute = image("mute");
+    mute.notify_on = Vec::new();
+
+    let heard = image("heard");
+    for request in [&silent, &mute, &heard] {
+        space.send(request).await;
+        space.story(request.id.as_str()).await;
+    }
+
+    let receipts = receipts(&space, 1).await;
+    caught_up(&space).await;
+    let told: Vec<_> = receipts.iter().map(|one| one.request_id.as_str()).collect();
+    assert_eq!(told, [heard.id.as_str()]);
+    assert_eq!(slack.got().len(), 1);
 }
 
 /// Returns the hash that names the operators' target.
