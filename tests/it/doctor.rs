@@ -27,7 +27,7 @@ impl Told {
         &self.checks[check].1
     }
 
-    fn failing(&self) -> Vec<&str> {
+    pub(crate) fn failing(&self) -> Vec<&str> {
         let failing = self
             .checks
             .iter()
