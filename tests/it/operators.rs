@@ -13,7 +13,7 @@ use temporalio_client::UntypedWorkflow;
 
 use crate::closed::client;
 use crate::notify::{caught_up, event, given_up, publish, receipts, tell};
-use crate::replay::keep;
+use crate::replay::{self, keep, run_before};
 use crate::support::process::Process;
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::{Space, eventually};
@@ -204,10 +204,9 @@ async fn more_signals_than_a_history_should_hold_lose_no_failure_and_count_none_
     })
     .await;
     assert_eq!(told_in_all(&space, &receiver).await, 2101);
-    let history: Value = serde_json::from_str(&history(&space).await).unwrap();
-    let started = &history["events"][0]["attributes"]["WorkflowExecutionStartedEventAttributes"];
-    let before = started["continued_execution_run_id"].as_str();
-    assert!(before.is_some_and(|run| !run.is_empty()));
+    let history = history(&space).await;
+    assert!(run_before(history.as_bytes()).is_some());
+    keep("digest-continued", history.as_bytes()).await;
 }
 
 /// Waits until a process has told often enough that it holds records.
@@ -303,9 +302,6 @@ async fn history(space: &Space) -> String {
 
 /// Returns the history of a workflow, as JSON.
 async fn history_of(space: &Space, workflow: &str) -> String {
-    let handle = client(space)
-        .await
-        .get_workflow_handle::<UntypedWorkflow>(workflow.to_owned());
-    let history = handle.fetch_history(Default::default()).to_json().await;
-    String::from_utf8(history.unwrap()).unwrap()
+    let history = replay::history(&client(space).await, workflow, None).await;
+    String::from_utf8(history).unwrap()
 }
