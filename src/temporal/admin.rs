@@ -253,6 +253,25 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
+    #[test]
+    fn a_namespace_that_is_not_made_is_told_of_with_the_command_that_makes_it() {
+        let error = Error::NotCreated {
+            name: "apart".to_owned(),
+            retention: Duration::from_secs(7 * 24 * 3600),
+            why: "not allowed".to_owned(),
+        };
+
+        let told = error.to_string();
+
+        assert!(
+            told.starts_with("Temporal has no namespace apart"),
+            "{told}"
+        );
+        assert!(told.contains("(not allowed)"), "{told}");
+        let command = "temporal operator namespace create --namespace apart --retention 168h";
+        assert!(told.ends_with(command), "{told}");
+    }
+
     #[tokio::test]
     async fn a_server_that_does_not_answer_is_named() {
         let mut temporal = Config::load(|_| None).unwrap().temporal;

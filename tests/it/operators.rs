@@ -11,7 +11,7 @@ use genflow::temporal::digests::Addressee;
 use serde_json::Value;
 use temporalio_client::UntypedWorkflow;
 
-use crate::closed::client;
+use crate::closed::{OFTEN, client};
 use crate::notify::{caught_up, event, given_up, publish, receipts, tell};
 use crate::replay::{self, keep, run_before};
 use crate::support::process::Process;
@@ -207,6 +207,29 @@ async fn more_signals_than_a_history_should_hold_lose_no_failure_and_count_none_
     let history = history(&space).await;
     assert!(run_before(history.as_bytes()).is_some());
     keep("digest-continued", history.as_bytes()).await;
+}
+
+#[tokio::test]
+async fn what_a_terminated_digest_had_gathered_is_told_once() {
+    let receiver = Receiver::start(&[]).await;
+    let space = watched(&receiver, "1h").await;
+    let client = client(&space).await;
+    let digest = format!("digest/SLACK/{}", hash(&space));
+
+    // The second notifier looks at what the first has ended, too.
+    for round in 1..=2 {
+        let _notifier = space.start_with(&["notifier"], &[OFTEN]);
+        publish(&space, &[failed(&space)]).await;
+        receiver.wait(2 * round - 1).await;
+        publish(&space, &[failed(&space), failed(&space)]).await;
+        caught_up(&space).await;
+        let handle = client.get_workflow_handle::<UntypedWorkflow>(digest.clone());
+        handle.terminate(Default::default()).await.unwrap();
+        receiver.wait(2 * round).await;
+    }
+
+    let counts: Vec<_> = messages(&receiver).iter().map(told).collect();
+    assert_eq!(counts, [1, 2, 1, 2]);
 }
 
 /// Waits until a process has told often enough that it holds records.
