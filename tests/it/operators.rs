@@ -210,26 +210,36 @@ async fn more_signals_than_a_history_should_hold_lose_no_failure_and_count_none_
 }
 
 #[tokio::test]
-async fn what_a_terminated_digest_had_gathered_is_told_once() {
+async fn what_a_terminated_digest_had_gathered_is_told_once_and_that_of_a_cancelled_one_is_not() {
     let receiver = Receiver::start(&[]).await;
     let space = watched(&receiver, "1h").await;
     let client = client(&space).await;
-    let digest = format!("digest/SLACK/{}", hash(&space));
-
-    // The second notifier looks at what the first has ended, too.
-    for round in 1..=2 {
-        let _notifier = space.start_with(&["notifier"], &[OFTEN]);
+    let id = format!("digest/SLACK/{}", hash(&space));
+    let digest = client.get_workflow_handle::<UntypedWorkflow>(id.clone());
+    // The first is told of at once, two are gathered.
+    let gather = async |messages: usize| {
         publish(&space, &[failed(&space)]).await;
-        receiver.wait(2 * round - 1).await;
+        receiver.wait(messages).await;
         publish(&space, &[failed(&space), failed(&space)]).await;
         caught_up(&space).await;
-        let handle = client.get_workflow_handle::<UntypedWorkflow>(digest.clone());
-        handle.terminate(Default::default()).await.unwrap();
-        receiver.wait(2 * round).await;
-    }
+    };
+    let notifier = space.start_with(&["notifier"], &[OFTEN]);
+
+    gather(1).await;
+    digest.cancel(Default::default()).await.unwrap();
+    replay::closes(&client, &id).await;
+    gather(2).await;
+    digest.terminate(Default::default()).await.unwrap();
+    receiver.wait(3).await;
+    // The second notifier looks at what the first has ended, too.
+    drop(notifier);
+    let _notifier = space.start_with(&["notifier"], &[OFTEN]);
+    gather(4).await;
+    digest.terminate(Default::default()).await.unwrap();
+    receiver.wait(5).await;
 
     let counts: Vec<_> = messages(&receiver).iter().map(told).collect();
-    assert_eq!(counts, [1, 2, 1, 2]);
+    assert_eq!(counts, [1, 1, 2, 1, 2]);
 }
 
 /// Waits until a process has told often enough that it holds records.
