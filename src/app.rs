@@ -264,6 +264,9 @@ async fn work(process: &Process) -> anyhow::Result<()> {
     let Some(temporal) = connected(process, WORKER).await else {
         return Ok(());
     };
+    if retention(process, WORKER, &temporal).await.is_none() {
+        return Ok(());
+    }
     let working = worker::run(
         &process.config,
         &temporal,
@@ -326,9 +329,7 @@ async fn deliveries(
     let Some(temporal) = persist(process, DELIVERIES, || handover.temporal()).await else {
         return Ok(());
     };
-    // A worker ends at once where its namespace is not there yet.
-    let reached = persist(process, DELIVERIES, || temporal.retention()).await;
-    if reached.is_none() {
+    if retention(process, DELIVERIES, temporal).await.is_none() {
         return Ok(());
     }
     let working = worker::deliveries::run(&process.config, temporal, deliverer, &process.stop);
@@ -349,8 +350,12 @@ async fn window(process: &Process, temporal: &Temporal) -> Option<Duration> {
     if let Some(window) = process.config.intake.dedup_window {
         return Some(window);
     }
-    let retention = persist(process, INTAKE, || temporal.retention()).await?;
-    Some(setup::bound(retention))
+    retention(process, INTAKE, temporal).await.map(setup::bound)
+}
+
+/// The namespace's retention, once it is there: a worker would end at once where it is not yet.
+async fn retention(process: &Process, role: &'static str, temporal: &Temporal) -> Option<Duration> {
+    persist(process, role, || temporal.retention()).await
 }
 
 async fn persist<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
