@@ -120,6 +120,7 @@ impl Work {
         if let Some(result) = &outcome.result {
             let manifest = Manifest {
                 workflow_id: input.handed.workflow.clone(),
+                fingerprint: input.handed.fingerprint.clone(),
                 result: result.clone(),
             };
             self.store

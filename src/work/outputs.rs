@@ -40,6 +40,7 @@ impl Work {
         };
         let manifest = Manifest {
             workflow_id: handed.workflow.clone(),
+            fingerprint: handed.fingerprint.clone(),
             result,
         };
         // `finish` writes it too, and that one must succeed.
