@@ -121,6 +121,15 @@ impl Store {
         })
     }
 
+    /// Returns the same store with places of its own for uploads: what goes there waits for no other.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self {
+            uploads: self.uploads.apart(),
+            ..self.clone()
+        }
+    }
+
     /// Waits until uploads that were given up have taken back what they had sent.
     pub async fn close(&self) {
         self.uploads.close().await;

@@ -30,6 +30,8 @@ pub struct Work {
     pub providers: Providers,
     /// Where results go.
     pub store: Store,
+    /// The same for what came with the answer to a submit, which has less time than thousands of fetches have.
+    pub store_apart: Store,
     /// Where downloads go first.
     pub temp: TempFolders,
     /// Brings outputs to disk.
