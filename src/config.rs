@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use self::egress::{Egress, Ports};
+pub use self::egress::{Egress, Nat64, Ports};
 pub use self::intake::{Backoff, Intake, RateLimit, Steps};
 pub use self::kafka::{GroupProtocol, Kafka, Topics};
 pub use self::notifier::{Email, Notifier, NotifyKey};
@@ -119,13 +119,14 @@ fn read(vars: &mut Vars<'_>) -> Config {
     let mock_external_apis = vars.flag("MOCK_EXTERNAL_APIS", false);
     let kafka = kafka::read(vars);
     let retries = retries::read(vars);
+    let nat64 = egress::nat64(vars);
     let grace = vars.duration("SHUTDOWN_GRACE", "25s");
     Config {
         schema_registry_url: registry_url(vars),
         temporal: temporal::read(vars),
         intake: intake::read(vars, &retries),
-        worker: worker::read(vars, mock_external_apis, &retries),
-        notifier: notifier::read(vars),
+        worker: worker::read(vars, mock_external_apis, &retries, &nat64),
+        notifier: notifier::read(vars, &nat64),
         notify_keys: notifier::notify_keys(vars),
         log: Log {
             level: vars.string("LOG_LEVEL", if debug { "debug" } else { "info" }),
