@@ -21,6 +21,7 @@ use crate::intake::{Commands, Intake};
 use crate::kafka::consumer::{self, Handler, Options};
 use crate::kafka::producer::Producer;
 use crate::notifier::{Deliverer, Handover, Notifier};
+use crate::open_files;
 use crate::provider_sim::{self, Simulator};
 use crate::registry::Registry;
 use crate::seal::Sealer;
@@ -77,6 +78,7 @@ pub async fn run(
     metrics: telemetry::Handle,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    open_files::allow_many();
     let simulator = simulate(&config, roles).await?;
     let config = Arc::new(
         simulator
@@ -269,6 +271,9 @@ async fn work(process: &Process) -> anyhow::Result<()> {
     let Some(temporal) = connected(process, WORKER).await else {
         return Ok(());
     };
+    if retention(process, WORKER, &temporal).await.is_none() {
+        return Ok(());
+    }
     let working = worker::run(
         &process.config,
         &temporal,
@@ -331,9 +336,7 @@ async fn deliveries(
     let Some(temporal) = persist(process, DELIVERIES, || handover.temporal()).await else {
         return Ok(());
     };
-    // A worker ends at once where its namespace is not there yet.
-    let reached = persist(process, DELIVERIES, || temporal.retention()).await;
-    if reached.is_none() {
+    if retention(process, DELIVERIES, temporal).await.is_none() {
         return Ok(());
     }
     let working = worker::deliveries::run(&process.config, temporal, deliverer, &process.stop);
@@ -354,8 +357,12 @@ async fn window(process: &Process, temporal: &Temporal) -> Option<Duration> {
     if let Some(window) = process.config.intake.dedup_window {
         return Some(window);
     }
-    let retention = persist(process, INTAKE, || temporal.retention()).await?;
-    Some(setup::bound(retention))
+    retention(process, INTAKE, temporal).await.map(setup::bound)
+}
+
+/// The namespace's retention, once it is there: a worker would end at once where it is not yet.
+async fn retention(process: &Process, role: &'static str, temporal: &Temporal) -> Option<Duration> {
+    persist(process, role, || temporal.retention()).await
 }
 
 async fn persist<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(

@@ -232,14 +232,21 @@ fn request(fields: &Fields<'_>) -> Result<Request, Invalid> {
             // A symbol of a later version reads as UNKNOWN: it must not hold the request up.
             _ => Priority::Normal,
         },
-        timeout: fields
-            .optional_int("timeout_seconds")?
-            .map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0))),
+        timeout: timeout(fields)?,
         targets: targets(fields)?,
         notify_on: notify_on(fields)?,
         metadata: fields.strings_by_name("metadata")?,
         requested_at: fields.optional_millis("requested_at")?,
     })
+}
+
+fn timeout(fields: &Fields<'_>) -> Result<Option<Duration>, Invalid> {
+    let seconds = fields.optional_int("timeout_seconds")?;
+    let seconds = seconds.map(|seconds| u64::try_from(seconds).map_err(|_| seconds));
+    seconds
+        .transpose()
+        .map(|seconds| seconds.map(Duration::from_secs))
+        .map_err(Request::timeout_out_of_bounds)
 }
 
 fn targets(fields: &Fields<'_>) -> Result<Targets, Invalid> {
@@ -323,7 +330,8 @@ fn batch_spec(fields: &Fields<'_>) -> Result<BatchSpec, Invalid> {
         items: fields
             .records("items")?
             .iter()
-            .map(batch_item)
+            .enumerate()
+            .map(|(index, item)| batch_item(item).map_err(|error| error.of_item(index)))
             .collect::<Result<_, _>>()?,
     })
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use url::Url;
 
-pub use self::egress::{Egress, Ports};
+pub use self::egress::{Egress, Nat64, Ports};
 pub use self::intake::{Backoff, Intake, RateLimit, Steps};
 pub use self::kafka::{GroupProtocol, Kafka, Topics};
 pub use self::log::Log;
@@ -122,6 +122,7 @@ fn read(vars: &mut Vars<'_>) -> Config {
     let mock_external_apis = vars.flag("MOCK_EXTERNAL_APIS", false);
     let kafka = kafka::read(vars);
     let retries = retries::read(vars);
+    let nat64 = egress::nat64(vars);
     let grace = vars.duration("SHUTDOWN_GRACE", "25s");
     Config {
         schema_registry_url: vars.url(
@@ -130,8 +131,8 @@ fn read(vars: &mut Vars<'_>) -> Config {
         ),
         temporal: temporal::read(vars),
         intake: intake::read(vars, &retries),
-        worker: worker::read(vars, mock_external_apis, &retries),
-        notifier: notifier::read(vars),
+        worker: worker::read(vars, mock_external_apis, &retries, &nat64),
+        notifier: notifier::read(vars, &nat64),
         notify_keys: notifier::notify_keys(vars),
         log: log::read(vars),
         http_addr: vars.parsed(

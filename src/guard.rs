@@ -11,6 +11,7 @@ mod resolver;
 mod tests;
 
 use std::error::Error;
+use std::time::Duration;
 
 use hickory_resolver::net::NetError;
 use reqwest::{Client, ClientBuilder};
@@ -52,6 +53,11 @@ pub enum Unusable {
     Client(#[source] reqwest::Error),
 }
 
+/// How long a connection to a stranger is kept for another call, and how many are to one of them: a host for each
+/// call must not take all the descriptors there are.
+const IDLE: Duration = Duration::from_secs(5);
+const MOST_IDLE: usize = 8;
+
 /// Decides whom one caller calls.
 #[derive(Clone, Debug)]
 pub struct Guard {
@@ -77,7 +83,7 @@ impl Guard {
         trusted: impl IntoIterator<Item = &'u Url>,
         tune: impl Fn(ClientBuilder) -> ClientBuilder,
     ) -> Result<Self, Unusable> {
-        let names = PublicOnly::of_machine(caller).map_err(Unusable::Resolver)?;
+        let names = PublicOnly::of_machine(caller, &rules.nat64).map_err(Unusable::Resolver)?;
         Self::with_names(names, rules, trusted, tune)
     }
 
@@ -88,8 +94,15 @@ impl Guard {
         tune: impl Fn(ClientBuilder) -> ClientBuilder,
     ) -> Result<Self, Unusable> {
         let caller = names.caller();
-        let open = tune(http::client()).build().map_err(Unusable::Client)?;
-        let guarded = tune(http::client()).dns_resolver(names).build();
+        let client = || {
+            tune(
+                http::client()
+                    .pool_idle_timeout(IDLE)
+                    .pool_max_idle_per_host(MOST_IDLE),
+            )
+        };
+        let open = client().build().map_err(Unusable::Client)?;
+        let guarded = client().dns_resolver(names).build();
         Ok(Self {
             caller,
             rules: rules.clone(),
@@ -132,7 +145,7 @@ impl Guard {
         if self.rules.allow_private {
             return Ok(&self.open);
         }
-        address::check(url)?;
+        address::check(url, &self.rules.nat64)?;
         Ok(&self.guarded)
     }
 }
@@ -144,7 +157,7 @@ pub(crate) fn is_local(name: &str) -> bool {
 
 /// Tells whether anybody can reach the host of `url`, as far as the URL says.
 pub(crate) fn is_public(url: &Url) -> bool {
-    address::check(url).is_ok()
+    address::check(url, &[]).is_ok()
 }
 
 impl Refused {

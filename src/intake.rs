@@ -83,12 +83,28 @@ impl Intake {
     async fn decode(&self, record: &Record) -> Result<Request, Failure> {
         let (writer, datum) = open(&self.registry, record).await?;
         let began = Instant::now();
-        let request = avro::read_request(&writer, datum)?;
+        let request = avro::read_request(&writer, datum)
+            .map_err(|error| self.denied(record, &error).unwrap_or_else(|| error.into()))?;
         RequestDecoded {
             elapsed: began.elapsed(),
         }
         .emit();
         Ok(request)
+    }
+
+    /// Says why a record may not ask whose request is not valid. That comes before what is not valid: targets that
+    /// nobody with a key has named must not be told, in the name of whatever user stands there.
+    fn denied(&self, record: &Record, error: &avro::Error) -> Option<Failure> {
+        let avro::Error::Invalid { named, .. } = error else {
+            return None;
+        };
+        let pass = self.settings.api_keys.check(record);
+        let admitted = pass.and_then(|pass| match named {
+            Some(named) => pass.admit(&named.user),
+            None => Ok(()),
+        });
+        let denied = admitted.err()?;
+        Some(reject(ErrorCode::Unauthorized, denied.into()))
     }
 
     /// Says why a record may not start anything, unless its request runs already.
@@ -234,11 +250,11 @@ impl Handler for Intake {
                 (None, None) => self.wait_for_token(&request).await?,
             }
         }
-        let input = self.input(&request, record.traceparent())?;
+        let input = self.input(&request, &fingerprint, record.traceparent())?;
         let began = Instant::now();
         let (temporal, priority) = (&self.temporal, request.priority);
         let started = match &input {
-            Input::Run(start) => temporal.start(start, priority, &fingerprint).await?,
+            Input::Run(start) => temporal.start(start, priority).await?,
             Input::Batch(start, items) => {
                 let starting = temporal.start_batch(start, items, priority, &fingerprint);
                 starting.await?

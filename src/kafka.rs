@@ -43,17 +43,37 @@ impl Record {
 }
 
 impl Record {
-    /// Returns the W3C trace context of the record, if it has one that may go along: it rides on every event.
+    /// Returns the W3C trace context of the record, if it has one that is well-formed: it rides on every event.
     pub fn traceparent(&self) -> Option<&str> {
-        let good = |text: &&str| {
-            text.len() <= LONGEST_TRACEPARENT && text.bytes().all(|byte| byte.is_ascii_graphic())
-        };
-        self.header("traceparent").filter(good)
+        let headers = self.headers.iter().rev();
+        let mut named = headers.filter(|(name, _)| name.eq_ignore_ascii_case("traceparent"));
+        let text = std::str::from_utf8(named.next()?.1.as_deref()?).ok()?;
+        is_traceparent(text).then_some(text)
     }
 }
 
-/// Version 00 of the recommendation has 55 characters; later ones may have more.
+/// Later versions of the recommendation may have more than the 55 characters of version 00.
 const LONGEST_TRACEPARENT: usize = 256;
+
+/// Tells whether a text is a trace context (W3C Trace Context, section 3.2): whoever gets a malformed one begins anew.
+fn is_traceparent(text: &str) -> bool {
+    let hex = |part: &str, digits: usize| {
+        let lower = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
+        part.len() == digits && part.bytes().all(lower)
+    };
+    let names = |part: &str, digits| hex(part, digits) && part.bytes().any(|byte| byte != b'0');
+    let mut parts = text.splitn(5, '-');
+    let [version, trace, parent, flags] = [(); 4].map(|()| parts.next().unwrap_or_default());
+    let more = parts.next();
+    hex(version, 2)
+        && version != "ff"
+        && names(trace, 32)
+        && names(parent, 16)
+        && hex(flags, 2)
+        && (more.is_none() || version != "00")
+        && text.len() <= LONGEST_TRACEPARENT
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
 
 /// What all clients have in common.
 fn client(kafka: &config::Kafka, name: &str) -> ClientConfig {
@@ -89,8 +109,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_short_and_plain_trace_context_goes_along() {
-        let of = |value: &str| {
+    fn only_a_well_formed_trace_context_goes_along() {
+        let of = |name: &str, value: &str| {
             let record = Record {
                 position: RecordPosition {
                     topic: "t".to_owned(),
@@ -99,15 +119,30 @@ mod tests {
                 },
                 key: None,
                 value: None,
-                headers: vec![("traceparent".to_owned(), Some(value.as_bytes().to_vec()))],
+                headers: vec![(name.to_owned(), Some(value.as_bytes().to_vec()))],
                 timestamp: None,
             };
             record.traceparent().map(str::to_owned)
         };
         let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        assert_eq!(of(good).as_deref(), Some(good));
-        assert_eq!(of(&"0".repeat(257)), None);
-        assert_eq!(of("00-\n"), None);
-        assert_eq!(of("00-é"), None);
+        assert_eq!(of("TraceParent", good).as_deref(), Some(good));
+        let later = good.replace("00-0a", "cc-0a") + "-what-comes";
+        assert_eq!(of("traceparent", &later), Some(later.clone()));
+        let malformed = [
+            String::new(),
+            "garbage".to_owned(),
+            "00-abc-01".to_owned(),
+            good.to_uppercase(),
+            good.replace("00-0a", "ff-0a"),
+            good.replace("0af7651916cd43dd8448eb211c80319c", &"0".repeat(32)),
+            good.replace("b7ad6b7169203331", &"0".repeat(16)),
+            format!("{good}-more"),
+            format!("{later}{}", "-".repeat(200)),
+            format!("{later}\n"),
+            format!("{later}é"),
+        ];
+        for malformed in malformed {
+            assert_eq!(of("traceparent", &malformed), None, "{malformed}");
+        }
     }
 }

@@ -63,6 +63,7 @@ mod http;
 pub mod intake;
 pub mod kafka;
 pub mod notifier;
+mod open_files;
 pub mod provider;
 pub mod provider_sim;
 pub mod registry;

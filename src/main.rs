@@ -22,13 +22,29 @@ async fn main() -> ExitCode {
     };
     // A missing .env is no fault; a broken one is.
     match dotenvy::dotenv() {
-        Err(error) if !error.not_found() => return fault(USAGE, &format!(".env: {error}")),
+        Err(error) if !error.not_found() => return fault(USAGE, &unread(&error)),
         Ok(_) | Err(_) => {}
     }
     match Box::pin(run(cli)).await {
         Ok(code) => code.into(),
         Err(error) => fault(exit_code(&error), &format!("{error:#}")),
     }
+}
+
+/// Says what is wrong with `.env`; shows no value, which may be a secret.
+fn unread(error: &dotenvy::Error) -> String {
+    let dotenvy::Error::LineParse(rest, _) = error else {
+        return format!(".env: {error}");
+    };
+    let text = std::fs::read_to_string(".env").unwrap_or_default();
+    let name = text
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .find(|(_, value)| !rest.trim().is_empty() && value.trim().ends_with(rest.trim()))
+        .map_or("a line", |(name, _)| name.trim());
+    format!(
+        ".env: {name} cannot be read, want NAME=value, quoted where the value has spaces, # or $"
+    )
 }
 
 async fn run(cli: Cli) -> anyhow::Result<u8> {

@@ -1,4 +1,4 @@
-//! `genflow setup`: topics, schemas, search attributes, retention. May be run again, and leaves alone what is there.
+//! `genflow setup`: topics, schemas, namespaces, search attributes. May be run again, and leaves alone what is there.
 
 use std::io::Write;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use anyhow::Context as _;
 
 use crate::avro::{self, Ours};
 use crate::config::{self, Config};
-use crate::kafka::admin;
+use crate::kafka::admin::{self, EVENTS_RETENTION};
 use crate::registry::Registry;
-use crate::temporal::admin::{self as temporal, Attribute, Change};
+use crate::temporal::admin::{self as temporal, Attribute, Change, Namespace};
 
 /// How long engines may take to answer: setup is often run beside their start.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -23,15 +23,17 @@ pub const COMPATIBILITY: &str = "FULL_TRANSITIVE";
 /// The first engine that does not answer or refuses what is needed.
 pub async fn run(config: &Config, grow: bool, out: &mut dyn Write) -> anyhow::Result<()> {
     // Temporal first: its retention bounds the dedup window, and that the retention of requests.
-    let report = temporal::ensure(&config.temporal, PATIENCE).await?;
-    tell_temporal(config, &report, out)?;
-    let window = dedup_window(config.intake.dedup_window, report.retention);
-    if fit(window, report.retention) != Fit::Within {
+    let deliveries = delivery_retention(config.notifier.max_age);
+    let report = temporal::ensure(&config.temporal, deliveries, PATIENCE).await?;
+    tell_temporal(&report, out)?;
+    let retention = report.runs.retention;
+    let window = dedup_window(config.intake.dedup_window, retention);
+    if fit(window, retention) != Fit::Within {
         writeln!(
             out,
             "warning: DEDUP_WINDOW is {}, more than nine tenths of Temporal's retention of {}: an old record may run twice",
             span(window),
-            span(report.retention),
+            span(retention),
         )?;
     }
     admin::wait_ready(&config.kafka, PATIENCE).await?;
@@ -73,11 +75,13 @@ pub fn bound(retention: Duration) -> Duration {
     retention * 9 / 10
 }
 
-fn tell_temporal(
-    config: &Config,
-    report: &temporal::Report,
-    out: &mut dyn Write,
-) -> std::io::Result<()> {
+/// Returns how long the namespace of deliveries is to remember them: as long as their events can come again and are not
+/// too old to be told (`max_age`), and as `gen.events` has them, so that what was closed from outside is found.
+pub(crate) fn delivery_retention(max_age: Duration) -> Duration {
+    max_age.max(EVENTS_RETENTION)
+}
+
+fn tell_temporal(report: &temporal::Report, out: &mut dyn Write) -> std::io::Result<()> {
     for (name, outcome) in &report.attributes {
         match outcome {
             Attribute::Created => writeln!(out, "search attribute {name}: created"),
@@ -88,17 +92,27 @@ fn tell_temporal(
             ),
         }?;
     }
-    let (namespace, now) = (&config.temporal.namespace, span(report.retention));
-    match &report.change {
-        Change::Kept => writeln!(out, "namespace {namespace}: retention is {now}"),
+    tell_namespace(&report.runs, out)?;
+    match &report.deliveries {
+        Some(apart) => tell_namespace(apart, out),
+        None => Ok(()),
+    }
+}
+
+fn tell_namespace(namespace: &Namespace, out: &mut dyn Write) -> std::io::Result<()> {
+    let Namespace { name, change, .. } = namespace;
+    let now = span(namespace.retention);
+    match change {
+        Change::Created => writeln!(out, "namespace {name}: created, retention is {now}"),
+        Change::Kept => writeln!(out, "namespace {name}: retention is {now}"),
         Change::Raised { from } => writeln!(
             out,
-            "namespace {namespace}: retention raised from {} to {now}",
+            "namespace {name}: retention raised from {} to {now}",
             span(*from)
         ),
         Change::Refused(why) => writeln!(
             out,
-            "namespace {namespace}: retention is {now}, raising it was refused ({why})"
+            "namespace {name}: retention is {now}, raising it was refused ({why})"
         ),
     }
 }
@@ -149,6 +163,14 @@ mod tests {
 
         assert_eq!(dedup_window(None, day * 30), day * 27);
         assert_eq!(dedup_window(Some(day), day * 30), day);
+    }
+
+    #[test]
+    fn deliveries_are_remembered_as_long_as_their_events_can_come_again() {
+        let hour = Duration::from_secs(3600);
+
+        assert_eq!(delivery_retention(hour * 76), hour * 24 * 7);
+        assert_eq!(delivery_retention(hour * 24 * 9), hour * 24 * 9);
     }
 
     #[test]

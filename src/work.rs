@@ -31,6 +31,8 @@ pub struct Work {
     pub providers: Providers,
     /// Where results go.
     pub store: Store,
+    /// The same for what came with the answer to a submit, which has less time than thousands of fetches have.
+    pub store_apart: Store,
     /// Where downloads go first.
     pub temp: TempFolders,
     /// Brings outputs to disk.
@@ -121,6 +123,7 @@ impl Work {
         if let Some(result) = &outcome.result {
             let manifest = Manifest {
                 workflow_id: input.handed.workflow.clone(),
+                fingerprint: input.handed.fingerprint.clone(),
                 result: result.clone(),
             };
             self.store

@@ -105,12 +105,7 @@ pub(super) fn request(json: &Json, defaults: &Defaults<'_>) -> Result<Request, I
         )?,
         notify_on: match event_types(&form)? {
             Some(types) => types,
-            None => vec![
-                EventType::Completed,
-                EventType::Failed,
-                EventType::Cancelled,
-                EventType::Rejected,
-            ],
+            None => EventType::TOLD_BY_DEFAULT.to_vec(),
         },
         metadata: form.texts("metadata")?.unwrap_or_default(),
         requested_at: Some(form.time("requested_at")?.unwrap_or(defaults.now)),

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use url::Url;
 
 use super::dev;
-use super::egress::{self, Egress, Names};
+use super::egress::{self, Egress, Names, Nat64};
 use super::vars::{Secret, Vars, duration};
 use crate::guard;
 use crate::notifier::email::{Domains, FromAddress, Server, is_address};
@@ -75,7 +75,7 @@ const MOST_PAUSES: usize = 50;
 /// An activity that tries has two minutes.
 const LONGEST_TRY: Duration = Duration::from_secs(60);
 
-pub(super) fn read(vars: &mut Vars<'_>) -> Notifier {
+pub(super) fn read(vars: &mut Vars<'_>, nat64: &[Nat64]) -> Notifier {
     let secrets = vars.string("WEBHOOK_SIGNING_SECRET", dev::WEBHOOK_SIGNING_SECRET);
     let mut signing_secrets = Vec::new();
     for secret in secrets.split(',').map(str::trim) {
@@ -101,6 +101,7 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Notifier {
             allow_http: "WEBHOOK_ALLOW_HTTP",
             ports: "WEBHOOK_PORTS",
         },
+        nat64,
     );
     Notifier {
         signing_secrets,

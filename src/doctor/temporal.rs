@@ -30,7 +30,12 @@ pub(super) async fn examine(config: &Config, may_try: bool) -> (Vec<Finding>, Op
     };
     let mut findings = vec![reached(config, &server).await];
     let retention = server.retention().await;
-    findings.push(namespace(config, &retention));
+    findings.push(namespace(
+        &config.temporal.namespace,
+        "TEMPORAL_NAMESPACE",
+        "what is in it was not looked at",
+        &retention,
+    ));
     let Ok(retention) = retention else {
         return (findings, configured);
     };
@@ -56,17 +61,21 @@ async fn reached(config: &Config, server: &Server) -> Finding {
     }
 }
 
-fn namespace(config: &Config, retention: &Result<Duration, Error>) -> Finding {
-    let name = format!("namespace {}", config.temporal.namespace);
+/// What is known of a namespace, and what it means that it is not to be seen.
+fn namespace(
+    name: &str,
+    variable: &str,
+    otherwise: &str,
+    retention: &Result<Duration, Error>,
+) -> Finding {
+    let check = format!("namespace {name}");
     match retention {
-        Ok(retention) => Finding::ok(name, format!("exists, retention is {}", span(*retention))),
-        Err(Error::NoNamespace(_)) => {
-            Finding::fail(name, "is missing; what is in it was not looked at")
-                .advise("create it, or set TEMPORAL_NAMESPACE")
-        }
+        Ok(retention) => Finding::ok(check, format!("exists, retention is {}", span(*retention))),
+        Err(Error::NoNamespace(_)) => Finding::fail(check, format!("is missing; {otherwise}"))
+            .advise(format!("genflow setup, or set {variable}")),
         Err(error) => {
-            let found = format!("{}; what is in it was not looked at", causes(error));
-            Finding::fail(name, found).advise("has TEMPORAL_API_KEY access to it?")
+            let found = format!("{}; {otherwise}", causes(error));
+            Finding::fail(check, found).advise("has TEMPORAL_API_KEY access to it?")
         }
     }
 }
@@ -87,6 +96,21 @@ fn judge_window(window: Duration, retention: Duration) -> Finding {
         )
         .advise("shorten DEDUP_WINDOW, or raise the retention of the namespace"),
     }
+}
+
+fn judge_deliveries(retention: Duration, wanted: Duration) -> Finding {
+    const NAME: &str = "deliveries";
+    let (kept, wanted_text) = (span(retention), span(wanted));
+    if retention >= wanted {
+        return Finding::ok(
+            NAME,
+            format!("are remembered for {kept}, at least {wanted_text}"),
+        );
+    }
+    let found = format!(
+        "are remembered for {kept}, want {wanted_text}: what is forgotten and comes again is told again"
+    );
+    Finding::warn(NAME, found).advise("genflow setup, or raise the retention of their namespace")
 }
 
 async fn search_attributes(server: &Server) -> Vec<Finding> {
@@ -156,16 +180,17 @@ async fn deliveries(config: &Config) -> Vec<Finding> {
         }
     };
     let mut findings = Vec::new();
-    if place.namespace != config.temporal.namespace
-        && let Err(error) = server.retention().await
-    {
-        let found = format!(
-            "{}; what a first try does not deliver waits",
-            causes(&error)
-        );
-        let name = format!("namespace {}", place.namespace);
-        return vec![Finding::fail(name, found).advise("create it, or set NOTIFY_NAMESPACE")];
+    let retention = server.retention().await;
+    if place.namespace != config.temporal.namespace {
+        let otherwise = "what a first try does not deliver waits";
+        let (name, variable) = (&place.namespace, "NOTIFY_NAMESPACE");
+        findings.push(namespace(name, variable, otherwise, &retention));
     }
+    let Ok(retention) = retention else {
+        return findings;
+    };
+    let wanted = setup::delivery_retention(config.notifier.max_age);
+    findings.push(judge_deliveries(retention, wanted));
     for (tasks, noun) in [
         (Tasks::Workflow, "workflows"),
         (Tasks::Activity, "activities"),
@@ -234,6 +259,14 @@ mod tests {
 
             assert_eq!(found.verdict, verdict, "{found:?}");
         }
+    }
+
+    #[test]
+    fn deliveries_that_are_forgotten_too_soon_are_warned_of() {
+        let verdict = |retention| judge_deliveries(retention, DAY * 7).verdict;
+
+        assert_eq!(verdict(DAY * 7), Verdict::Ok);
+        assert_eq!(verdict(DAY * 6), Verdict::Warn);
     }
 
     #[test]

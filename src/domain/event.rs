@@ -209,6 +209,20 @@ pub struct Notify {
 pub struct Sealed(pub Vec<u8>);
 
 impl EventType {
+    /// What a request is told of that says nothing of it (the default of `notify_on`).
+    pub const TOLD_BY_DEFAULT: [Self; 4] = [
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Rejected,
+    ];
+
+    /// Tells whether `on` is what holds without a word on it, in any order; each stands there once.
+    pub fn are_default(on: &[Self]) -> bool {
+        on.len() == Self::TOLD_BY_DEFAULT.len()
+            && on.iter().all(|kind| Self::TOLD_BY_DEFAULT.contains(kind))
+    }
+
     /// Returns the word as it stands in Avro and JSON.
     pub fn as_str(self) -> &'static str {
         match self {

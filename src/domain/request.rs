@@ -102,6 +102,11 @@ impl Invalid {
             problem: problem.into(),
         }
     }
+
+    /// Says which item of a batch it is wrong in.
+    pub(crate) fn of_item(self, index: usize) -> Self {
+        Self::new(format!("spec.items[{index}].{}", self.field), self.problem)
+    }
 }
 
 const LONGEST_TARGET: usize = 2048;
@@ -116,10 +121,7 @@ impl Request {
         if let Some(timeout) = self.timeout
             && !(1..=604_800).contains(&timeout.as_secs())
         {
-            return Err(Invalid::new(
-                "timeout_seconds",
-                format!("is {}, want 1 to 604800", timeout.as_secs()),
-            ));
+            return Err(Self::timeout_out_of_bounds(timeout.as_secs()));
         }
         check_metadata(&self.metadata)?;
         if let Spec::Batch(batch) = &self.spec
@@ -131,6 +133,11 @@ impl Request {
             ));
         }
         Ok(self)
+    }
+
+    /// Says that a deadline of so many seconds is none.
+    pub(crate) fn timeout_out_of_bounds(seconds: impl std::fmt::Display) -> Invalid {
+        Invalid::new("timeout_seconds", format!("is {seconds}, want 1 to 604800"))
     }
 
     /// Returns an item of this batch as the request of its own that it becomes.

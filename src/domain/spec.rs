@@ -232,7 +232,10 @@ impl VideoSpec {
         if !matches!(sides, Some((Ok(1..), Ok(1..)))) {
             return Err(Invalid::new(
                 "spec.resolution",
-                format!("is {:?}, want WIDTHxHEIGHT", self.resolution),
+                format!(
+                    "is {:?}, want WIDTHxHEIGHT, each 1 to 65535",
+                    self.resolution
+                ),
             ));
         }
         check_model(
@@ -276,12 +279,7 @@ impl BatchSpec {
                     format!("names {} twice", item.request_id),
                 ));
             }
-            item.check().map_err(|error| {
-                Invalid::new(
-                    format!("spec.items[{index}].{}", error.field),
-                    error.problem,
-                )
-            })?;
+            item.check().map_err(|error| error.of_item(index))?;
         }
         Ok(())
     }
@@ -307,7 +305,9 @@ pub(super) fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), 
         let entries = metadata.len();
         return Err(Invalid::new(
             "metadata",
-            format!("has {entries} entries of {bytes} bytes, want at most 32 of 8192"),
+            format!(
+                "has {entries} entries of {bytes} bytes in all, want at most 32 and 8192 bytes"
+            ),
         ));
     }
     Ok(())

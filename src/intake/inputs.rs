@@ -30,6 +30,7 @@ impl Intake {
     pub(super) fn input(
         &self,
         request: &Request,
+        fingerprint: &str,
         traceparent: Option<&str>,
     ) -> Result<Input, Failure> {
         if let Spec::Batch(spec) = &request.spec {
@@ -46,6 +47,7 @@ impl Intake {
             batch: None,
             user: request.user.clone(),
             spec: request.spec.clone(),
+            fingerprint: Some(fingerprint.to_owned()),
             metadata: request.metadata.clone(),
             notify: self.notify(&request.targets, &request.notify_on, request.id.as_str())?,
             timeout_ms: millis(timeout),
@@ -105,13 +107,15 @@ impl Intake {
         Ok(Input::Batch(start, items))
     }
 
+    /// Returns what goes along of whom to tell: `None` where nothing was asked for.
     pub(super) fn notify(
         &self,
         targets: &Targets,
         on: &[EventType],
         request: &str,
     ) -> Result<Option<Notify>, Failure> {
-        if targets.is_empty() || on.is_empty() {
+        // Without a word on it everybody hears of the same; what the request says holds for our own targets too.
+        if targets.is_empty() && EventType::are_default(on) {
             return Ok(None);
         }
         let sealed = self.sealer.seal(targets, request).map_err(internal)?;

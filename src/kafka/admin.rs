@@ -15,6 +15,7 @@ use rdkafka::metadata::Metadata;
 
 pub use self::inspect::{Cluster, Members, Topic, inspect, lag, members};
 pub use self::plan::Difference;
+pub(crate) use self::plan::EVENTS_RETENTION;
 use self::plan::{Plan, plans};
 use crate::config;
 

@@ -12,6 +12,7 @@ mod flow;
 mod fuse;
 mod group;
 mod lanes;
+mod load;
 mod places;
 mod schedule;
 mod settle;

@@ -132,15 +132,15 @@ impl Deliverer {
         let Some(channel) = self.channels.of(&notification.target) else {
             return Attempt::Unserved;
         };
-        let endpoint = notification.endpoint();
-        let _share = match self.endpoints.share(&letter.event.user_id, &endpoint) {
+        let (user, endpoint) = (&letter.event.user_id, notification.endpoint());
+        let share = match self.endpoints.share(user, endpoint) {
             Ok(share) => share,
             Err(closed) => return Attempt::Kept(closed),
         };
         if let Err(Held(_)) = channel.turn().await {
             return Attempt::Kept(Closed::Full);
         }
-        let place = match self.endpoints.enter(&endpoint, patience).await {
+        let place = match share.enter(patience).await {
             Ok(place) => place,
             Err(closed) => return Attempt::Kept(closed),
         };

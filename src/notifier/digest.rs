@@ -86,6 +86,15 @@ impl Gathered {
         }
     }
 
+    /// Adds those that were not seen before.
+    pub fn add_new(&mut self, failed: Vec<Failed>, seen: &mut Seen) {
+        for failed in failed {
+            if seen.note(&failed.event_id) {
+                self.add(failed);
+            }
+        }
+    }
+
     /// Puts back what came before.
     pub fn behind(&mut self, mut earlier: Self) {
         let later = std::mem::take(self);

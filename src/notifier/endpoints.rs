@@ -1,10 +1,12 @@
 //! How much of the notifier one endpoint may take, and when it is not asked at all: limits and circuit breakers.
 //!
 //! Places are counted by origin (scheme, host, port): a dead host with a URL for each request must not fill the pool.
-//! Tries are counted by user too: neither must a user with a host for each request.
+//! Tries are counted by user too: neither must a user with a host for each request, nor may one fill the line of an
+//! origin that others need.
 //! A circuit opens at [`FAILURES`] failures in a row, for [`OPEN_FOR`], and then lets one try through. What gets no
-//! answer counts against the origin, what is answered badly against the target alone: on a host that tenants share, one
-//! tenant's broken path does not stop the others. All in the memory of this process; nothing is lost by it.
+//! answer counts against the user's origin, what is answered badly against the target alone: on a host that tenants
+//! share, one tenant's broken or hanging path does not stop the others. All in the memory of this process; nothing is
+//! lost by it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,6 +39,8 @@ pub(super) struct Endpoint {
     pub(super) target: String,
     /// Tries at once that its origin can do with.
     pub(super) most: usize,
+    /// It is no tenant's but the operator's, and away for all users alike.
+    pub(super) ours: bool,
 }
 
 /// Why an endpoint is not asked now.
@@ -90,8 +94,8 @@ struct Known {
 #[derive(Debug)]
 struct Origin {
     places: Arc<Semaphore>,
-    /// In flight or waiting for a place.
-    users: usize,
+    /// Tries in flight or waiting for a place, by user.
+    line: HashMap<String, usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -101,19 +105,19 @@ struct Circuit {
     used: Instant,
 }
 
-/// A place at an endpoint, given back when dropped.
-#[derive(Debug)]
-pub(super) struct Place<'e> {
-    endpoints: &'e Endpoints,
-    endpoint: Endpoint,
-    permit: Option<OwnedSemaphorePermit>,
-}
-
 /// A try that is counted as its user's until it is dropped.
 #[derive(Debug)]
 pub(super) struct Share<'e> {
     endpoints: &'e Endpoints,
+    endpoint: Endpoint,
     user: String,
+}
+
+/// A place at an endpoint, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Place<'e> {
+    share: &'e Share<'e>,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Endpoints {
@@ -129,9 +133,9 @@ impl Endpoints {
     }
 
     /// Counts a try as the user's, unless that has its share or `endpoint` is not asked now; takes no place there.
-    pub(super) fn share(&self, user: &str, endpoint: &Endpoint) -> Result<Share<'_>, Closed> {
+    pub(super) fn share(&self, user: &str, endpoint: Endpoint) -> Result<Share<'_>, Closed> {
         let mut known = self.known();
-        known.is_closed(endpoint, Instant::now())?;
+        known.is_closed(&keys(&endpoint, user), Instant::now())?;
         let tries = known.users.entry(user.to_owned()).or_default();
         if *tries >= self.users_share {
             return Err(Closed::Full);
@@ -139,57 +143,9 @@ impl Endpoints {
         *tries += 1;
         Ok(Share {
             endpoints: self,
+            endpoint,
             user: user.to_owned(),
         })
-    }
-
-    /// Returns a place at `endpoint`; waits for one for at most `patience`, if few enough wait.
-    pub(super) async fn enter(
-        &self,
-        endpoint: &Endpoint,
-        patience: Duration,
-    ) -> Result<Place<'_>, Closed> {
-        let (mut place, places) = self.line_up(endpoint, Instant::now())?;
-        // Nobody is asked to wait no time at all: a free place is taken at once.
-        let permit = match places.clone().try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) if patience.is_zero() => return Err(Closed::Full),
-            Err(_) => match tokio::time::timeout(patience, places.acquire_owned()).await {
-                Ok(Ok(permit)) => permit,
-                Ok(Err(_)) | Err(_) => return Err(Closed::Full),
-            },
-        };
-        // It may have opened meanwhile.
-        self.known().admit(endpoint, Instant::now())?;
-        place.permit = Some(permit);
-        self.count(1);
-        Ok(place)
-    }
-
-    fn line_up(
-        &self,
-        endpoint: &Endpoint,
-        now: Instant,
-    ) -> Result<(Place<'_>, Arc<Semaphore>), Closed> {
-        let mut known = self.known();
-        known.is_closed(endpoint, now)?;
-        let origin = known
-            .origins
-            .entry(endpoint.origin.clone())
-            .or_insert_with(|| Origin {
-                places: Arc::new(Semaphore::new(self.most.min(endpoint.most))),
-                users: 0,
-            });
-        if origin.users >= self.share {
-            return Err(Closed::Full);
-        }
-        origin.users += 1;
-        let place = Place {
-            endpoints: self,
-            endpoint: endpoint.clone(),
-            permit: None,
-        };
-        Ok((place, origin.places.clone()))
     }
 
     fn count(&self, change: isize) {
@@ -204,15 +160,65 @@ impl Endpoints {
     }
 }
 
+impl Share<'_> {
+    /// Returns a place at the endpoint; waits for one for at most `patience`, if few enough wait.
+    pub(super) async fn enter(&self, patience: Duration) -> Result<Place<'_>, Closed> {
+        let (mut place, places) = self.line_up(Instant::now())?;
+        // Nobody is asked to wait no time at all: a free place is taken at once.
+        let permit = match places.clone().try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) if patience.is_zero() => return Err(Closed::Full),
+            Err(_) => match tokio::time::timeout(patience, places.acquire_owned()).await {
+                Ok(Ok(permit)) => permit,
+                Ok(Err(_)) | Err(_) => return Err(Closed::Full),
+            },
+        };
+        // It may have opened meanwhile.
+        let mut known = self.endpoints.known();
+        known.admit(&self.keys(), Instant::now())?;
+        drop(known);
+        place.permit = Some(permit);
+        self.endpoints.count(1);
+        Ok(place)
+    }
+
+    fn line_up(&self, now: Instant) -> Result<(Place<'_>, Arc<Semaphore>), Closed> {
+        let Endpoints { most, share, .. } = *self.endpoints;
+        let mut known = self.endpoints.known();
+        known.is_closed(&self.keys(), now)?;
+        let places = most.min(self.endpoint.most);
+        let origin = known
+            .origins
+            .entry(self.endpoint.origin.clone())
+            .or_insert_with(|| Origin {
+                places: Arc::new(Semaphore::new(places)),
+                line: HashMap::new(),
+            });
+        let in_line: usize = origin.line.values().sum();
+        let ours = origin.line.get(&self.user).copied().unwrap_or(0);
+        // Those of one user leave room for another's, and use all places where nobody else comes.
+        if in_line >= share || ours >= places.max(share / USERS_PART) {
+            return Err(Closed::Full);
+        }
+        origin.line.insert(self.user.clone(), ours + 1);
+        let place = Place {
+            share: self,
+            permit: None,
+        };
+        Ok((place, origin.places.clone()))
+    }
+
+    fn keys(&self) -> [String; 2] {
+        keys(&self.endpoint, &self.user)
+    }
+}
+
 impl Place<'_> {
     /// Notes what the try told, and gives the place back.
     pub(super) fn seen(self, seen: Seen) {
-        self.seen_at(seen, Instant::now());
-    }
-
-    fn seen_at(self, seen: Seen, now: Instant) {
-        let mut known = self.endpoints.known();
-        let [origin, target] = keys(&self.endpoint);
+        let now = Instant::now();
+        let mut known = self.share.endpoints.known();
+        let [origin, target] = self.share.keys();
         let (origin_failed, target_failed) = match seen {
             Seen::Well => (Some(false), Some(false)),
             Seen::Unwell => (Some(false), Some(true)),
@@ -233,35 +239,43 @@ impl Place<'_> {
 
 impl Drop for Share<'_> {
     fn drop(&mut self) {
-        let mut known = self.endpoints.known();
-        if let Some(tries) = known.users.get_mut(&self.user) {
-            *tries -= 1;
-            if *tries == 0 {
-                known.users.remove(&self.user);
-            }
-        }
+        give_back(&mut self.endpoints.known().users, &self.user);
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut known = self.endpoints.known();
-        if let Some(origin) = known.origins.get_mut(&self.endpoint.origin) {
-            origin.users -= 1;
-            if origin.users == 0 {
-                known.origins.remove(&self.endpoint.origin);
+        let Share {
+            endpoints,
+            endpoint,
+            user,
+        } = self.share;
+        let mut known = endpoints.known();
+        if let Some(origin) = known.origins.get_mut(&endpoint.origin) {
+            give_back(&mut origin.line, user);
+            if origin.line.is_empty() {
+                known.origins.remove(&endpoint.origin);
             }
         }
         drop(known);
         if self.permit.take().is_some() {
-            self.endpoints.count(-1);
+            endpoints.count(-1);
+        }
+    }
+}
+
+/// Counts one try of a user less.
+fn give_back(tries: &mut HashMap<String, usize>, user: &str) {
+    if let Some(count) = tries.get_mut(user) {
+        *count -= 1;
+        if *count == 0 {
+            tries.remove(user);
         }
     }
 }
 
 impl Known {
-    fn is_closed(&self, endpoint: &Endpoint, now: Instant) -> Result<(), Closed> {
-        let circuits = keys(endpoint);
+    fn is_closed(&self, circuits: &[String], now: Instant) -> Result<(), Closed> {
         let circuits = circuits.iter().filter_map(|key| self.circuits.get(key));
         let open_until = circuits.filter_map(|circuit| circuit.open_until).max();
         match open_until {
@@ -271,10 +285,10 @@ impl Known {
     }
 
     /// Lets a try through; where the circuit was open, it is the only one until it is known what came of it.
-    fn admit(&mut self, endpoint: &Endpoint, now: Instant) -> Result<(), Closed> {
-        self.is_closed(endpoint, now)?;
-        for key in keys(endpoint) {
-            if let Some(circuit) = self.circuits.get_mut(&key) {
+    fn admit(&mut self, circuits: &[String], now: Instant) -> Result<(), Closed> {
+        self.is_closed(circuits, now)?;
+        for key in circuits {
+            if let Some(circuit) = self.circuits.get_mut(key) {
                 circuit.used = now;
                 if circuit.open_until.is_some() {
                     circuit.open_until = Some(now + OPEN_FOR);
@@ -315,9 +329,14 @@ impl Known {
     }
 }
 
-fn keys(endpoint: &Endpoint) -> [String; 2] {
+/// The circuits of a user's endpoint: that of its origin, and that of the target.
+fn keys(endpoint: &Endpoint, user: &str) -> [String; 2] {
     let Endpoint { origin, target, .. } = endpoint;
-    [format!("origin {origin}"), format!("target {target}")]
+    let whose = if endpoint.ours { "" } else { user };
+    [
+        format!("origin {origin} {whose}"),
+        format!("target {target}"),
+    ]
 }
 
 #[cfg(test)]

@@ -39,14 +39,6 @@ pub(super) struct Rules {
     pub(super) default_slack: Option<Url>,
 }
 
-/// Of what a default target is told where the request says nothing of it.
-const DEFAULT_ON: [EventType; 4] = [
-    EventType::Completed,
-    EventType::Failed,
-    EventType::Cancelled,
-    EventType::Rejected,
-];
-
 /// Returns what the event says of whom to notify, if the request wants it told.
 pub(super) fn wanted(event: &Event) -> Option<&Notify> {
     event
@@ -110,7 +102,7 @@ fn default_slack(event: &Event, rules: &Rules) -> Option<Url> {
     let on = event
         .notify
         .as_ref()
-        .map_or(&DEFAULT_ON[..], |notify| &notify.on);
+        .map_or(&EventType::TOLD_BY_DEFAULT[..], |notify| &notify.on);
     let told = is_told(event) && event.batch_id.is_none() && on.contains(&event.kind_of_event);
     rules.default_slack.clone().filter(|_| told)
 }
@@ -138,17 +130,21 @@ impl Notification {
 
     /// Returns who is asked to take it; all mail goes by one server.
     pub(super) fn endpoint(&self) -> Endpoint {
-        let (origin, most) = match &self.target {
-            Target::Webhook(url) | Target::Slack(url) => {
-                (url.origin().ascii_serialization(), endpoints::MOST)
-            }
+        let target = self.hash.clone();
+        match &self.target {
+            Target::Webhook(url) | Target::Slack(url) => Endpoint {
+                origin: url.origin().ascii_serialization(),
+                target,
+                most: endpoints::MOST,
+                ours: false,
+            },
             // There is one connection to the mail server.
-            Target::Email(_) => ("mail".to_owned(), 1),
-        };
-        Endpoint {
-            origin,
-            most,
-            target: self.hash.clone(),
+            Target::Email(_) => Endpoint {
+                origin: "mail".to_owned(),
+                target,
+                most: 1,
+                ours: true,
+            },
         }
     }
 

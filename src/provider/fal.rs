@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::answer::{Answer, Looked, Said, ask, beginning, is_policy, judge, look, price, whole};
-use super::input::{merge, model, ratio, sides, styled};
+use super::input::{is_model, merge, model, ratio, sides, styled};
 use super::{Error, NotCurrent, Poll, Provider, Submission};
 use crate::domain::{ErrorCode, EventError, ProviderName, Spec, WorkflowId};
 use crate::storage::Source;
@@ -157,9 +157,7 @@ fn own(provider: &Provider, url: &str) -> Result<String, Error> {
 
 /// Holds a model's id against what it may be: it becomes part of an address.
 fn check(model: &str) -> Result<(), String> {
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let part = |part: &str| !part.is_empty() && part.chars().all(good) && !part.starts_with('.');
-    if model.contains('/') && model.split('/').all(part) {
+    if is_model(model, 2..) {
         return Ok(());
     }
     Err(format!("model is {model:?}, want owner/app[/path]"))

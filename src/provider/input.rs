@@ -1,6 +1,7 @@
 //! What the adapters share in making a request: `params`, style, and the shapes that sizes have.
 
 use std::collections::BTreeMap;
+use std::ops::RangeBounds;
 
 use serde_json::{Map, Value};
 
@@ -14,6 +15,14 @@ pub(super) fn model(spec: &Spec, otherwise: &str) -> String {
         Spec::Batch(_) => &None,
     };
     named.clone().unwrap_or_else(|| otherwise.to_owned())
+}
+
+/// Tells whether a model's name has so many parts, each of which can stand in an address as it is.
+pub(super) fn is_model(name: &str, parts: impl RangeBounds<usize>) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let part =
+        |part: &str| part.starts_with(good) && part.chars().all(good) && !part.starts_with('.');
+    parts.contains(&name.split('/').count()) && name.split('/').all(part)
 }
 
 /// Merges `params` over `input`; one that is null takes the input away.
@@ -90,6 +99,35 @@ mod tests {
         );
         assert_eq!(styled("a fox", "", &BTreeMap::new()), "a fox");
         assert_eq!(styled("a fox", "ink", &own), "a fox");
+    }
+
+    #[test]
+    fn the_name_of_a_model_stays_where_it_stands_in_an_address() {
+        for good in ["black-forest-labs/flux-1.1-pro", "a/b_c"] {
+            assert!(is_model(good, 2..=2), "{good}");
+        }
+        let bad = [
+            "../../x/y",
+            "../../../v1/trainings#x",
+            "../../v1/deployments?",
+            "a/%2e%2e",
+            "a\\..\\z/q",
+            "a/..",
+            "./a",
+            "a//b",
+            "/a",
+            "a/",
+            "a",
+            "",
+            "a/b/c",
+            "a/b?c",
+            "a/b c",
+            "ä/b",
+        ];
+        for bad in bad {
+            assert!(!is_model(bad, 2..=2), "{bad}");
+        }
+        assert!(is_model("fal-ai/flux/schnell", 2..));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::answer::{Answer, Looked, Said, ask, beginning, is_policy, judge, look};
-use super::input::{merge, model};
+use super::input::{is_model, merge, model};
 use super::{Error, NotCurrent, Poll, Provider, Submission};
 use crate::domain::{ErrorCode, EventError, ProviderName, Spec, WorkflowId};
 use crate::storage::Source;
@@ -58,13 +58,24 @@ struct Page {
     results: Vec<Prediction>,
 }
 
+impl Prediction {
+    /// Returns when it was made, in milliseconds since the epoch, if it says so.
+    fn created(&self) -> Option<i64> {
+        let text = self.created_at.as_deref()?;
+        let at = DateTime::parse_from_rfc3339(text).ok()?;
+        Some(at.timestamp_millis())
+    }
+}
+
 pub(super) async fn submit(
     provider: &Provider,
     workflow: &WorkflowId,
     spec: &Spec,
     go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
 ) -> Submission {
-    let (model, input) = match input(provider, workflow, spec) {
+    let built = input(provider, workflow, spec)
+        .and_then(|(model, input)| Ok((address(provider, &model)?, model, input)));
+    let (url, model, input) = match built {
         Ok(built) => built,
         Err(message) => {
             return Submission::Refused(EventError::new(
@@ -74,15 +85,9 @@ pub(super) async fn submit(
             ));
         }
     };
-    let (url, body) = match model.split_once(':') {
-        Some((_, version)) => (
-            provider.at("v1/predictions"),
-            json!({"version": version, "input": input}),
-        ),
-        None => (
-            provider.at(&format!("v1/models/{model}/predictions")),
-            json!({"input": input}),
-        ),
+    let body = match model.split_once(':') {
+        Some((_, version)) => json!({"version": version, "input": input}),
+        None => json!({"input": input}),
     };
     let sending = provider.submitting(workflow, url, body.to_string().into_bytes(), go);
     match sending.send().await {
@@ -95,6 +100,21 @@ pub(super) async fn submit(
         }
         Err(known) => known,
     }
+}
+
+/// Returns where a model's predictions are created. Its name becomes part of the address, and comes from a tenant.
+fn address(provider: &Provider, model: &str) -> Result<String, String> {
+    let (name, version) = match model.split_once(':') {
+        Some((name, version)) => (name, Some(version)),
+        None => (model, None),
+    };
+    if !is_model(name, 2..=2) || version.is_some_and(str::is_empty) {
+        return Err(format!("model is {model:?}, want owner/name[:version]"));
+    }
+    Ok(match version {
+        Some(_) => provider.at("v1/predictions"),
+        None => provider.at(&format!("v1/models/{name}/predictions")),
+    })
 }
 
 pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> {
@@ -158,18 +178,20 @@ pub(super) async fn find(
     let mut url = provider.at("v1/predictions");
     for _ in 0..PAGES {
         let page: Page = ask(provider.get(&url)).await?;
+        // An id may have been used before, longer ago than Temporal remembers: that job is not this run's.
+        let is_older = |prediction: &Prediction| {
+            prediction
+                .created()
+                .is_some_and(|at| at < since - CLOCK_SKEW_MS)
+        };
         let ours = |prediction: &&Prediction| {
-            prediction.input.get("genflow_id").and_then(Value::as_str) == Some(workflow.as_str())
+            let id = prediction.input.get("genflow_id").and_then(Value::as_str);
+            id == Some(workflow.as_str()) && !is_older(prediction)
         };
         if let Some(found) = page.results.iter().find(ours) {
             return Ok(Some(job(provider, found)));
         }
-        let oldest = page
-            .results
-            .last()
-            .and_then(|prediction| prediction.created_at.as_deref());
-        let oldest = oldest.and_then(|text| DateTime::parse_from_rfc3339(text).ok());
-        if oldest.is_some_and(|at| at.timestamp_millis() < since - CLOCK_SKEW_MS) {
+        if page.results.last().is_some_and(is_older) {
             return Ok(None);
         }
         match page.next.as_deref().and_then(|next| provider.own(next)) {

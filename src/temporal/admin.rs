@@ -1,9 +1,10 @@
-//! Sets up a Temporal namespace: search attributes and retention.
+//! Sets up our Temporal namespaces: that they are there, their retention, and the search attributes of runs.
 //!
-//! Hosted servers refuse both to an ordinary key; what is there already is then enough, and what is refused is told.
+//! Hosted servers refuse all three to an ordinary key; what is there already is then enough, and what is refused is told.
 
 mod fairness;
 mod inspect;
+mod namespace;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -13,15 +14,13 @@ use temporalio_client::errors::ClientConnectError;
 use temporalio_client::tonic::{Code, IntoRequest as _, Response, Status};
 use temporalio_client::{Connection, ConnectionOptions};
 use temporalio_common::protos::temporal::api::enums::v1::IndexedValueType;
-use temporalio_common::protos::temporal::api::namespace::v1::NamespaceConfig;
 use temporalio_common::protos::temporal::api::operatorservice::v1::{
     AddSearchAttributesRequest, ListSearchAttributesRequest,
 };
-use temporalio_common::protos::temporal::api::workflowservice::v1::{
-    DescribeNamespaceRequest, UpdateNamespaceRequest,
-};
 
 pub use self::inspect::{Registered, Server, Tasks};
+use self::namespace::retention;
+pub use self::namespace::{Change, Namespace};
 use crate::config;
 
 /// Search attributes that runs are started with, all of type Keyword.
@@ -29,7 +28,7 @@ pub const SEARCH_ATTRIBUTES: [&str; 3] = ["GenUser", "GenKind", "GenBatch"];
 /// How long closed runs are remembered, where we may set it: the bound of the dedup window.
 pub const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Why the namespace could not be set up.
+/// Why a namespace could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The server does not answer.
@@ -46,6 +45,20 @@ pub enum Error {
     /// The namespace is not there.
     #[error("Temporal has no namespace {0}")]
     NoNamespace(String),
+    /// The namespace is not there, and the server would not make it.
+    #[error(
+        "Temporal has no namespace {name} and does not create it ({why}): create it on the server's page, \
+         or by: temporal operator namespace create --namespace {name} --retention {}h",
+        retention.as_secs().div_ceil(3600)
+    )]
+    NotCreated {
+        /// Its name.
+        name: String,
+        /// How long it should remember closed runs.
+        retention: Duration,
+        /// What the server says.
+        why: String,
+    },
     /// A call was refused.
     #[error("Temporal refuses {call}")]
     Refused {
@@ -57,15 +70,15 @@ pub enum Error {
     },
 }
 
-/// What was done to the namespace.
+/// What was done.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Each search attribute, in order.
+    /// The namespace of runs.
+    pub runs: Namespace,
+    /// Each search attribute of it, in order.
     pub attributes: Vec<(&'static str, Attribute)>,
-    /// How long closed runs are remembered now.
-    pub retention: Duration,
-    /// How it came to be so.
-    pub change: Change,
+    /// The namespace of deliveries, where they have one of their own.
+    pub deliveries: Option<Namespace>,
 }
 
 /// What was done about a search attribute.
@@ -79,42 +92,34 @@ pub enum Attribute {
     Refused(String),
 }
 
-/// What was done about retention.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// It was long enough.
-    Kept,
-    /// It was shorter.
-    Raised {
-        /// What it was.
-        from: Duration,
-    },
-    /// It is shorter, and the server would not raise it.
-    Refused(String),
-}
-
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Waits for the server, adds the search attributes and raises the retention where it is lower than [`RETENTION`].
+/// Waits for the server, makes the namespaces that are missing, raises their retention where it is lower than
+/// [`RETENTION`], for deliveries of their own lower than `deliveries`, and adds the search attributes.
 ///
 /// # Errors
-/// The server does not answer within `patience`, or the namespace is not there or not ours to see.
-pub async fn ensure(temporal: &config::Temporal, patience: Duration) -> Result<Report, Error> {
+/// The server does not answer within `patience`, or a namespace is not there and not made, or not ours to see.
+pub async fn ensure(
+    temporal: &config::Temporal,
+    deliveries: Duration,
+    patience: Duration,
+) -> Result<Report, Error> {
     let connection = wait_ready(temporal, patience).await?;
-    let current = retention(&connection, &temporal.namespace).await?;
-    let (retention, change) = match current {
-        current if current >= RETENTION => (current, Change::Kept),
-        from => match raise_retention(&connection, &temporal.namespace).await {
-            Ok(()) => (RETENTION, Change::Raised { from }),
-            Err(Error::Refused { source, .. }) => (from, Change::Refused(told(&source))),
-            Err(error) => return Err(error),
-        },
+    let (runs, notify) = (&temporal.namespace, &temporal.notify_namespace);
+    let shared = runs == notify;
+    let wanted = if shared {
+        RETENTION.max(deliveries)
+    } else {
+        RETENTION
     };
     Ok(Report {
-        attributes: attributes(&connection, &temporal.namespace).await?,
-        retention,
-        change,
+        runs: namespace::ensure(&connection, runs, wanted).await?,
+        attributes: attributes(&connection, runs).await?,
+        deliveries: match shared {
+            true => None,
+            false => Some(namespace::ensure(&connection, notify, deliveries).await?),
+        },
     })
 }
 
@@ -150,44 +155,6 @@ pub async fn wait_ready(
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
-}
-
-async fn retention(connection: &Connection, namespace: &str) -> Result<Duration, Error> {
-    let request = DescribeNamespaceRequest {
-        namespace: namespace.to_owned(),
-        ..Default::default()
-    };
-    let mut service = connection.workflow_service();
-    let described = service.describe_namespace(request.into_request());
-    let described = match call("DescribeNamespace", described).await {
-        Ok(described) => described,
-        Err(Error::Refused { source, .. }) if source.code() == Code::NotFound => {
-            return Err(Error::NoNamespace(namespace.to_owned()));
-        }
-        Err(error) => return Err(error),
-    };
-    let ttl = described
-        .config
-        .and_then(|config| config.workflow_execution_retention_ttl);
-    Ok(ttl
-        .and_then(|ttl| u64::try_from(ttl.seconds).ok())
-        .map(Duration::from_secs)
-        .unwrap_or_default())
-}
-
-async fn raise_retention(connection: &Connection, namespace: &str) -> Result<(), Error> {
-    let config = NamespaceConfig {
-        workflow_execution_retention_ttl: RETENTION.try_into().ok(),
-        ..Default::default()
-    };
-    let request = UpdateNamespaceRequest {
-        namespace: namespace.to_owned(),
-        config: Some(config),
-        ..Default::default()
-    };
-    let mut service = connection.workflow_service();
-    let updated = service.update_namespace(request.into_request());
-    call("UpdateNamespace", updated).await.map(|_| ())
 }
 
 async fn attributes(
@@ -273,6 +240,25 @@ fn told(status: &Status) -> String {
 mod tests {
     use super::*;
     use crate::config::Config;
+
+    #[test]
+    fn a_namespace_that_is_not_made_is_told_of_with_the_command_that_makes_it() {
+        let error = Error::NotCreated {
+            name: "apart".to_owned(),
+            retention: Duration::from_secs(7 * 24 * 3600),
+            why: "not allowed".to_owned(),
+        };
+
+        let told = error.to_string();
+
+        assert!(
+            told.starts_with("Temporal has no namespace apart"),
+            "{told}"
+        );
+        assert!(told.contains("(not allowed)"), "{told}");
+        let command = "temporal operator namespace create --namespace apart --retention 168h";
+        assert!(told.ends_with(command), "{told}");
+    }
 
     #[tokio::test]
     async fn a_server_that_does_not_answer_is_named() {

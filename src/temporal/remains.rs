@@ -23,14 +23,16 @@ use super::steps::{Closed, Fetch, Finish, Leftover, Remains, Start, Submit};
 /// Reads what is left of a closed run.
 pub(super) async fn read(client: &Client, closed: &Closed) -> Result<Remains, anyhow::Error> {
     let mut remains = Collected::default();
-    pages(client, closed, |event| remains.add(event)).await?;
+    let (id, run_id) = (closed.workflow.as_str(), &closed.run_id);
+    pages(client, id, run_id, |event| remains.add(event)).await?;
     remains.done()
 }
 
 /// Goes through the history of a closed run.
-async fn pages(
+pub(super) async fn pages(
     client: &Client,
-    closed: &Closed,
+    id: &str,
+    run_id: &str,
     mut add: impl FnMut(HistoryEvent) -> Result<(), anyhow::Error>,
 ) -> Result<(), anyhow::Error> {
     let mut page = Vec::new();
@@ -38,8 +40,8 @@ async fn pages(
         let request = GetWorkflowExecutionHistoryRequest {
             namespace: client.namespace(),
             execution: Some(WorkflowExecution {
-                workflow_id: closed.workflow.to_string(),
-                run_id: closed.run_id.clone(),
+                workflow_id: id.to_owned(),
+                run_id: run_id.to_owned(),
             }),
             next_page_token: page,
             ..GetWorkflowExecutionHistoryRequest::default()

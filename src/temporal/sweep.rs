@@ -1,9 +1,10 @@
 //! Finds runs that were closed from outside, and has each of them ended (contract, section 3, rule 8).
 //!
-//! Every worker looks, for deliveries every notifier; of all that find a run, one starts its end. A new worker looks back over the whole retention
+//! Every worker looks, for deliveries and digests every notifier; of all that find a run, one starts its end. A new worker looks back over the whole retention
 //! once, so that what was closed while none ran is found too.
 
 mod deliveries;
+mod digests;
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -28,7 +29,7 @@ use super::client::{Error, Temporal, answered};
 use super::steps::Closed;
 use super::workflows::end::End;
 use super::workflows::ending::FAILED;
-use super::workflows::{batch, delivery, generation};
+use super::workflows::{batch, delivery, digest, generation};
 use crate::domain::WorkflowId;
 use crate::telemetry::events::RunSwept;
 
@@ -40,7 +41,7 @@ const OVERLAP: Duration = Duration::from_secs(600);
 pub(crate) enum Sweep {
     /// Generations and batches.
     Runs,
-    /// Deliveries.
+    /// Deliveries, and digests for operators.
     Deliveries,
 }
 
@@ -93,7 +94,7 @@ async fn look(
     let since = DateTime::<Utc>::from(since).to_rfc3339();
     let types = match sweep {
         Sweep::Runs => format!("'{}', '{}'", generation::NAME, batch::NAME),
-        Sweep::Deliveries => format!("'{}'", delivery::NAME),
+        Sweep::Deliveries => format!("'{}', '{}'", delivery::NAME, digest::NAME),
     };
     let query = format!(
         "WorkflowType IN ({types}) AND TaskQueue = '{}' AND CloseTime >= '{since}' \
@@ -109,6 +110,9 @@ async fn look(
         seen.insert(run.run_id().to_owned());
         if !ended.contains(run.run_id()) {
             let ending = match (sweep, WorkflowId::parse(run.id())) {
+                (Sweep::Deliveries, _) if run.workflow_type() == digest::NAME => {
+                    digests::end(temporal, &run).await
+                }
                 (Sweep::Deliveries, _) => deliveries::end(temporal, run.id(), run.run_id()).await,
                 (Sweep::Runs, Some(workflow)) => end(temporal, &workflow, run.run_id()).await,
                 // An id that is none of ours was not started by us.

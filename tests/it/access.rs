@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use genflow::domain::{ErrorCode, EventType, Request, Targets};
+use genflow::domain::{ErrorCode, EventType, Request, Spec, Targets};
 use genflow::kafka::{Headers, Record};
 use serde_json::json;
 
@@ -37,6 +37,14 @@ fn key(name: &str, key: &str) -> Headers {
 fn bobs(name: &str) -> Request {
     let mut request = image(name);
     request.user = "bob".to_owned().try_into().unwrap();
+    request
+}
+
+fn invalid(name: &str) -> Request {
+    let mut request = image(&format!("invalid-{name}"));
+    if let Spec::Image(image) = &mut request.spec {
+        image.width = 1;
+    }
     request
 }
 
@@ -86,6 +94,9 @@ async fn a_request_needs_a_key_that_may_ask_for_its_user() {
         (told(image("others")), key("X-Api-Key", BOBS)),
         (told(bobs("others")), key("x-api-key", ANNS)),
         (told(image("digest")), key("x-api-key", DIGEST)),
+        // What else is wrong with it is not told to somebody without a key, nor to those it names.
+        (told(invalid("none")), Headers::new()),
+        (told(invalid("others")), key("x-api-key", BOBS)),
     ];
     let taken = [
         (told(image("plain")), key("x-api-key", OPEN)),

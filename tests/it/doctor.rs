@@ -27,7 +27,7 @@ impl Told {
         &self.checks[check].1
     }
 
-    fn failing(&self) -> Vec<&str> {
+    pub(crate) fn failing(&self) -> Vec<&str> {
         let failing = self
             .checks
             .iter()
@@ -75,7 +75,13 @@ async fn a_fresh_setup_with_all_roles_running_is_well() {
     for check in polled.iter().chain(&groups) {
         assert_eq!(before.verdict(check), "warn", "{check}");
     }
-    for check in ["Kafka", "schema registry", "Temporal", "dedup window"] {
+    for check in [
+        "Kafka",
+        "schema registry",
+        "Temporal",
+        "dedup window",
+        "deliveries",
+    ] {
         assert_eq!(before.verdict(check), "ok", "{check}");
     }
     for topic in ["requests", "commands", "events", "results", "requests.dlq"] {

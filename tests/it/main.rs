@@ -41,6 +41,7 @@ mod records;
 mod replay;
 mod retry;
 mod secrets;
+mod setup;
 mod signatures;
 mod sizing;
 mod status;

@@ -11,11 +11,12 @@ use genflow::temporal::digests::Addressee;
 use serde_json::Value;
 use temporalio_client::UntypedWorkflow;
 
-use crate::closed::client;
+use crate::closed::{OFTEN, client};
 use crate::notify::{caught_up, event, given_up, publish, receipts, tell};
-use crate::replay::keep;
+use crate::replay::{self, keep, run_before};
 use crate::support::process::Process;
 use crate::support::receiver::{Answer, Receiver};
+use crate::support::space::image;
 use crate::support::{Space, eventually};
 
 /// A space whose operators hear of failures at `receiver`.
@@ -204,10 +205,42 @@ async fn more_signals_than_a_history_should_hold_lose_no_failure_and_count_none_
     })
     .await;
     assert_eq!(told_in_all(&space, &receiver).await, 2101);
-    let history: Value = serde_json::from_str(&history(&space).await).unwrap();
-    let started = &history["events"][0]["attributes"]["WorkflowExecutionStartedEventAttributes"];
-    let before = started["continued_execution_run_id"].as_str();
-    assert!(before.is_some_and(|run| !run.is_empty()));
+    let history = history(&space).await;
+    assert!(run_before(history.as_bytes()).is_some());
+    keep("digest-continued", history.as_bytes()).await;
+}
+
+#[tokio::test]
+async fn what_a_terminated_digest_had_gathered_is_told_once_and_that_of_a_cancelled_one_is_not() {
+    let receiver = Receiver::start(&[]).await;
+    let space = watched(&receiver, "1h").await;
+    let client = client(&space).await;
+    let id = format!("digest/SLACK/{}", hash(&space));
+    let digest = client.get_workflow_handle::<UntypedWorkflow>(id.clone());
+    // The first is told of at once, two are gathered.
+    let gather = async |messages: usize| {
+        publish(&space, &[failed(&space)]).await;
+        receiver.wait(messages).await;
+        publish(&space, &[failed(&space), failed(&space)]).await;
+        caught_up(&space).await;
+    };
+    let notifier = space.start_with(&["notifier"], &[OFTEN]);
+
+    gather(1).await;
+    digest.cancel(Default::default()).await.unwrap();
+    replay::closes(&client, &id).await;
+    gather(2).await;
+    digest.terminate(Default::default()).await.unwrap();
+    receiver.wait(3).await;
+    // The second notifier looks at what the first has ended, too.
+    drop(notifier);
+    let _notifier = space.start_with(&["notifier"], &[OFTEN]);
+    gather(4).await;
+    digest.terminate(Default::default()).await.unwrap();
+    receiver.wait(5).await;
+
+    let counts: Vec<_> = messages(&receiver).iter().map(told).collect();
+    assert_eq!(counts, [1, 1, 2, 1, 2]);
 }
 
 /// Waits until a process has told often enough that it holds records.
@@ -285,6 +318,33 @@ async fn operators_hear_once_of_a_failure_whose_seal_does_not_open_and_its_redri
     assert_eq!(tenant.got().len(), 1);
 }
 
+#[tokio::test]
+async fn our_own_slack_is_told_of_what_a_request_asks_for_though_it_names_nobody() {
+    let slack = Receiver::start(&[]).await;
+    let space = Space::with(&[
+        ("SLACK_ALLOWED_HOSTS", "127.0.0.1"),
+        ("SLACK_WEBHOOK_URL", &slack.url),
+    ])
+    .await;
+    let _all = space.start(&["all"]);
+    let mut silent = image("silent");
+    silent.notify_on = vec![EventType::Failed];
+    let mut mute = image("mute");
+    mute.notify_on = Vec::new();
+
+    let heard = image("heard");
+    for request in [&silent, &mute, &heard] {
+        space.send(request).await;
+        space.story(request.id.as_str()).await;
+    }
+
+    let receipts = receipts(&space, 1).await;
+    caught_up(&space).await;
+    let told: Vec<_> = receipts.iter().map(|one| one.request_id.as_str()).collect();
+    assert_eq!(told, [heard.id.as_str()]);
+    assert_eq!(slack.got().len(), 1);
+}
+
 /// Returns the hash that names the operators' target.
 fn hash(space: &Space) -> String {
     hash_of(
@@ -312,9 +372,6 @@ async fn history(space: &Space) -> String {
 
 /// Returns the history of a workflow, as JSON.
 async fn history_of(space: &Space, workflow: &str) -> String {
-    let handle = client(space)
-        .await
-        .get_workflow_handle::<UntypedWorkflow>(workflow.to_owned());
-    let history = handle.fetch_history(Default::default()).to_json().await;
-    String::from_utf8(history.unwrap()).unwrap()
+    let history = replay::history(&client(space).await, workflow, None).await;
+    String::from_utf8(history).unwrap()
 }

@@ -1,11 +1,15 @@
 //! Histories: those recorded under `tests/histories/` and fresh ones of every ending replay with today's workflows.
 //!
-//! `GENFLOW_RECORD=1 cargo test --test it replay` records the fresh ones anew, for the release that made them.
+//! `GENFLOW_RECORD=NAME cargo test --test it` records the fresh ones beside them, as `{ending}.{NAME}.json`: what an earlier
+//! release has recorded stays, since its runs may still be open. Folders of the machine are replaced.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use genflow::domain::{EventType, OnFailure, ProviderName, Request, Spec};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use genflow::domain::{EventType, OnFailure, ProviderName, Request};
 use genflow::notifier::{Outcome, Receipt};
 use genflow::temporal::workflows::batch::Batch;
 use genflow::temporal::workflows::claimed::Claimed;
@@ -13,15 +17,17 @@ use genflow::temporal::workflows::delivery::Delivery;
 use genflow::temporal::workflows::digest::Digest;
 use genflow::temporal::workflows::end::End;
 use genflow::temporal::workflows::generation::Generation;
-use serde_json::json;
+use serde_json::{Value, json};
 use temporalio_client::{
-    Client, NamespacedClient as _, WorkflowExecutionInfo, WorkflowHandle, WorkflowHistory,
+    Client, NamespacedClient as _, UntypedWorkflow, WorkflowExecutionInfo, WorkflowHandle,
+    WorkflowHistory,
 };
 use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
 
 use crate::batch::{batch, ids, spec};
 use crate::closed::client;
 use crate::notify;
+use crate::providers::at;
 use crate::support::receiver::Receiver;
 use crate::support::space::{image, script, video};
 use crate::support::{Space, eventually};
@@ -54,15 +60,22 @@ async fn replay(name: &str, history: &[u8]) {
 
 #[tokio::test]
 async fn every_recorded_history_replays() {
-    let mut names = Vec::new();
+    let mut names = BTreeSet::new();
     for entry in std::fs::read_dir(folder()).unwrap() {
         let path = entry.unwrap().path();
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        replay(&name, &std::fs::read(&path).unwrap()).await;
-        names.push(name);
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let history = std::fs::read(&path).unwrap();
+        replay(&name, &history).await;
+        each_text(&mut serde_json::from_slice(&history).unwrap(), &|text| {
+            for folder in ["/tmp", "/root", "/home", "/work", "/var"] {
+                assert!(!text.contains(folder), "{name} has {folder}: {text}");
+            }
+            None
+        });
+        names.insert(name.split('.').next().unwrap().to_owned());
     }
-    names.sort();
     let endings = [
+        "ambiguous",
         "batch-cancelled",
         "batch-completed",
         "batch-continued",
@@ -73,16 +86,21 @@ async fn every_recorded_history_replays() {
         "completed",
         "deadline",
         "delivery-cancelled",
+        "delivery-continued",
         "delivery-delivered",
+        "delivery-ended",
+        "delivery-first",
         "delivery-given-up",
         "digest",
+        "digest-continued",
         "ended",
         "failed",
+        "limited",
         "progress",
         "refused",
         "stored",
     ];
-    assert_eq!(names, endings);
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), endings);
 }
 
 #[tokio::test]
@@ -93,11 +111,9 @@ async fn a_run_of_every_ending_replays() {
     late.timeout = Some(Duration::from_secs(2));
     let stuck = script(image("cancelled"), &json!({"stuck": true}));
     let claimed = image("claimed");
-    let mut stored = image("stored");
-    if let Spec::Image(image) = &mut stored.spec {
-        image.provider = Some(ProviderName::OpenAi);
-    }
-    let endings: [(&str, Request, EventType); 7] = [
+    let stored = at(ProviderName::OpenAi, image("stored"));
+    let ambiguous = script(image("ambiguous"), &json!({"submit": [502]}));
+    let endings: [(&str, Request, EventType); 8] = [
         ("completed", image("completed"), EventType::Completed),
         (
             "progress",
@@ -115,6 +131,11 @@ async fn a_run_of_every_ending_replays() {
             EventType::Failed,
         ),
         ("stored", stored, EventType::Completed),
+        (
+            "ambiguous",
+            at(ProviderName::OpenAi, ambiguous),
+            EventType::Failed,
+        ),
         ("deadline", late, EventType::Failed),
         ("cancelled", stuck.clone(), EventType::Cancelled),
     ];
@@ -150,12 +171,7 @@ async fn check_end(space: &Space, client: &Client) {
     let workflow = request.id.run(0);
     let run_id = space.temporal().await.run_id(&workflow).await.unwrap();
     let end = format!("end/{workflow}/{run_id}");
-    let handle = client.get_workflow_handle::<Generation>(end.clone());
-    eventually("the end closes", async || {
-        let described = handle.describe(Default::default()).await.unwrap();
-        described.close_time().map(|_| ())
-    })
-    .await;
+    closes(client, &end).await;
     check(client, "ended", &end).await;
 }
 
@@ -201,18 +217,9 @@ async fn a_batch_of_every_ending_replays() {
     // The run that it went on from.
     let continued = &endings[3].1;
     let events = space.story(continued.id.as_str()).await;
-    let first = WorkflowExecutionInfo::builder()
-        .namespace(client.namespace())
-        .workflow_id(continued.id.to_string())
-        .maybe_run_id(events[0].run_id.clone())
-        .build();
-    let first = WorkflowHandle::<Client, Batch>::new(client.clone(), first);
-    let history = first
-        .fetch_history(Default::default())
-        .to_json()
-        .await
-        .unwrap();
-    keep("batch-first", &history).await;
+    let run_id = events[0].run_id.clone();
+    let first = history(&client, continued.id.as_str(), run_id).await;
+    keep("batch-first", &first).await;
 }
 
 #[tokio::test]
@@ -241,30 +248,88 @@ async fn a_delivery_of_every_ending_replays() {
         .await;
         assert_eq!(receipt.outcome, ending, "{name}");
         let id = notify::delivery_of(&space, &event).await;
-        let handle = client.get_workflow_handle::<Generation>(id.clone());
-        eventually("the delivery closes", async || {
-            let described = handle.describe(Default::default()).await.unwrap();
-            described.close_time().map(|_| ())
-        })
-        .await;
+        closes(&client, &id).await;
         check(&client, name, &id).await;
     }
 }
 
-async fn check(client: &Client, name: &str, workflow: &str) {
-    let handle = client.get_workflow_handle::<Generation>(workflow.to_owned());
-    let history = handle
-        .fetch_history(Default::default())
-        .to_json()
-        .await
-        .unwrap();
-    keep(name, &history).await;
+/// Replays the history of a workflow, and records it if that is asked for.
+pub(crate) async fn check(client: &Client, name: &str, workflow: &str) {
+    keep(name, &history(client, workflow, None).await).await;
+}
+
+/// Returns the history of a run, by default the newest, as JSON.
+pub(crate) async fn history(client: &Client, workflow: &str, run_id: Option<String>) -> Vec<u8> {
+    let run = WorkflowExecutionInfo::builder()
+        .namespace(client.namespace())
+        .workflow_id(workflow.to_owned())
+        .maybe_run_id(run_id)
+        .build();
+    let handle = WorkflowHandle::<Client, UntypedWorkflow>::new(client.clone(), run);
+    let history = handle.fetch_history(Default::default()).to_json().await;
+    history.unwrap()
+}
+
+/// Returns the run from which the run of a history went on.
+pub(crate) fn run_before(history: &[u8]) -> Option<String> {
+    let history: Value = serde_json::from_slice(history).unwrap();
+    let started = &history["events"][0]["attributes"]["WorkflowExecutionStartedEventAttributes"];
+    let run_id = started["continued_execution_run_id"].as_str();
+    run_id
+        .filter(|run_id| !run_id.is_empty())
+        .map(str::to_owned)
+}
+
+/// Waits until the newest run of a workflow has closed.
+pub(crate) async fn closes(client: &Client, workflow: &str) {
+    let handle = client.get_workflow_handle::<UntypedWorkflow>(workflow.to_owned());
+    eventually("the workflow closes", async || {
+        let described = handle.describe(Default::default()).await.ok()?;
+        described.close_time().map(|_| ())
+    })
+    .await;
 }
 
 /// Replays a fresh history, and records it if that is asked for.
 pub(crate) async fn keep(name: &str, history: &[u8]) {
-    if std::env::var_os("GENFLOW_RECORD").is_some() {
-        std::fs::write(folder().join(format!("{name}.json")), history).unwrap();
+    if let Ok(release) = std::env::var("GENFLOW_RECORD") {
+        let mut history: Value = serde_json::from_slice(history).unwrap();
+        each_text(&mut history, &anywhere);
+        let path = folder().join(format!("{name}.{release}.json"));
+        std::fs::write(path, history.to_string()).unwrap();
     }
     replay(name, history).await;
+}
+
+/// Puts another text in the place of each for which `change` has one, in what payloads hold too.
+fn each_text(value: &mut Value, change: &dyn Fn(&str) -> Option<String>) {
+    match value {
+        Value::String(text) => {
+            let held = BASE64.decode(&*text).ok();
+            let changed = match held.and_then(|bytes| String::from_utf8(bytes).ok()) {
+                Some(held) => change(&held).map(|held| BASE64.encode(held)),
+                None => change(text),
+            };
+            if let Some(changed) = changed {
+                *text = changed;
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| each_text(value, change)),
+        Value::Object(fields) => fields
+            .values_mut()
+            .for_each(|value| each_text(value, change)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// A text as if the folder of its space were `/srv`.
+fn anywhere(text: &str) -> Option<String> {
+    let mut parts = text.split(concat!(env!("CARGO_TARGET_TMPDIR"), "/"));
+    let mut moved = parts.next()?.to_owned();
+    for part in parts {
+        let inside = part.find(['/', '"']).map_or("", |at| &part[at..]);
+        moved.push_str("/srv");
+        moved.push_str(inside);
+    }
+    (moved != text).then_some(moved)
 }

@@ -28,6 +28,8 @@ pub(super) struct Plan {
     settings: Vec<(&'static str, String)>,
 }
 
+/// How long `gen.events` are kept.
+pub(crate) const EVENTS_RETENTION: Duration = WEEK;
 const MIB: usize = 1024 * 1024;
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -62,7 +64,11 @@ pub(super) fn plans(topics: &config::Topics, brokers: usize, dedup_window: Durat
             3,
             &[cleanup("delete"), retention(WEEK), largest(MIB)],
         ),
-        plan(&topics.events, 6, &[cleanup("delete"), retention(WEEK)]),
+        plan(
+            &topics.events,
+            6,
+            &[cleanup("delete"), retention(EVENTS_RETENTION)],
+        ),
         plan(&topics.results, 6, &[cleanup("compact")]),
         plan(
             &topics.dlq,

@@ -8,10 +8,10 @@ use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 
 use super::group::{Context, Group};
+use super::load::Taken;
 use super::{Error, Options};
 use crate::admin::Health;
 use crate::config::{self, GroupProtocol};
-use crate::kafka::Record;
 use crate::telemetry::events::ConsumerStumbled;
 
 /// How long the brokers have to tell of a topic.
@@ -21,7 +21,7 @@ const METADATA_PAUSE: Duration = Duration::from_secs(1);
 
 /// Waits until the brokers tell of the topic; `None` when a stop comes first.
 pub(super) async fn reached(
-    consumer: &Arc<StreamConsumer<Context<Record>>>,
+    consumer: &Arc<StreamConsumer<Context<Taken>>>,
     options: &Options,
     health: &Health,
     stop: &CancellationToken,
@@ -59,8 +59,8 @@ pub(super) async fn reached(
 pub(super) fn client(
     kafka: &config::Kafka,
     options: &Options,
-    group: Arc<Group<Record>>,
-) -> Result<StreamConsumer<Context<Record>>, Error> {
+    group: Arc<Group<Taken>>,
+) -> Result<StreamConsumer<Context<Taken>>, Error> {
     let mut client = crate::kafka::client(kafka, options.role);
     client
         .set("group.id", &options.group)

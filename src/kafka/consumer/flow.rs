@@ -12,15 +12,17 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::group::{Context, Group};
+use super::load::{Load, Taken};
 use super::settle::{Settled, Settler};
 use super::{Error, Handler, Options, detach};
-use crate::kafka::Record;
 use crate::telemetry::events::{
     ConsumerPaused, ConsumerStumbled, OldestUnfinished, RecordsInFlight,
 };
 
 /// Records taken and not yet done, for each one that may be handled at once: what waits behind a slow key.
 const TAKEN_PER_SLOT: usize = 64;
+/// Bytes of the records taken and not yet done, in all. What librdkafka has fetched comes on top of it.
+const TAKEN_BYTES: usize = 64 * 1024 * 1024;
 /// How often gauges are told.
 const TICK: Duration = Duration::from_secs(1);
 /// How long as much may be taken as may be until the partitions pause.
@@ -30,10 +32,11 @@ const CLOSE_TIME: Duration = Duration::from_secs(2);
 
 pub(super) struct Flow<H> {
     options: Options,
-    consumer: Arc<StreamConsumer<Context<Record>>>,
-    group: Arc<Group<Record>>,
+    consumer: Arc<StreamConsumer<Context<Taken>>>,
+    group: Arc<Group<Taken>>,
     running: JoinSet<()>,
     settler: Arc<Settler<H>>,
+    load: Load,
     /// Why the partitions are paused, if they are.
     paused: Option<&'static str>,
     /// Since when as much is taken as may be.
@@ -44,8 +47,8 @@ pub(super) struct Flow<H> {
 impl<H: Handler> Flow<H> {
     pub(super) fn new(
         options: Options,
-        consumer: Arc<StreamConsumer<Context<Record>>>,
-        group: Arc<Group<Record>>,
+        consumer: Arc<StreamConsumer<Context<Taken>>>,
+        group: Arc<Group<Taken>>,
         settler: Arc<Settler<H>>,
     ) -> Self {
         Self {
@@ -54,6 +57,7 @@ impl<H: Handler> Flow<H> {
             group,
             running: JoinSet::new(),
             settler,
+            load: Load::default(),
             paused: None,
             full_since: None,
             stumbles: 0,
@@ -91,7 +95,7 @@ impl<H: Handler> Flow<H> {
             message.offset(),
             message.key(),
             record.timestamp,
-            record,
+            self.load.take(record),
         );
     }
 
@@ -112,8 +116,8 @@ impl<H: Handler> Flow<H> {
                 self.consumer.clone(),
             );
             self.running.spawn(async move {
-                let settled = settler.settle(&ticket.item, &ticket.leave).await;
-                let topic = &ticket.item.position.topic;
+                let settled = settler.settle(&ticket.item.record, &ticket.leave).await;
+                let topic = &ticket.item.record.position.topic;
                 group.finish(&ticket, settled == Settled::Done, |partition, offset| {
                     if let Err(error) = consumer.store_offset(topic, partition, offset) {
                         // The partition was taken away a moment ago: its new owner reads the record again.
@@ -136,8 +140,10 @@ impl<H: Handler> Flow<H> {
         let taken = self.group.schedule().taken();
         let fresh = self.group.take_note_of_change();
         let paused = self.paused.is_some();
-        self.full_since = (taken >= if paused { most / 2 } else { most })
-            .then(|| self.full_since.unwrap_or_else(Instant::now));
+        // Resumed at half of it, so that it does not pause for each record.
+        let part = if paused { 2 } else { 1 };
+        let is_full = taken * part >= most || self.load.bytes() * part >= TAKEN_BYTES;
+        self.full_since = is_full.then(|| self.full_since.unwrap_or_else(Instant::now));
         let full = self
             .full_since
             .is_some_and(|since| paused || since.elapsed() > PAUSE_AFTER);

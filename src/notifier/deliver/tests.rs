@@ -19,6 +19,7 @@ fn deliverer(tune: impl FnOnce(&mut config::Notifier)) -> Deliverer {
         allow_private: true,
         allow_http: true,
         ports: Ports::Any,
+        nat64: Vec::new(),
     };
     config.notifier.slack_hosts = vec!["127.0.0.1".to_owned()];
     tune(&mut config.notifier);

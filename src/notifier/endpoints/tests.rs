@@ -10,23 +10,40 @@ fn endpoint(origin: &str, target: &str) -> Endpoint {
         origin: origin.to_owned(),
         target: target.to_owned(),
         most: MOST,
+        ours: false,
     }
+}
+
+/// A try of `user`.
+fn of<'e>(user: &str, endpoints: &'e Endpoints, endpoint: &Endpoint) -> Share<'e> {
+    endpoints.share(user, endpoint.clone()).unwrap()
+}
+
+/// Takes a place for a moment.
+async fn enters(user: &str, endpoints: &Endpoints, endpoint: &Endpoint) -> Result<(), Closed> {
+    let share = endpoints.share(user, endpoint.clone())?;
+    share.enter(NOW).await.map(drop)
 }
 
 async fn fail(endpoints: &Endpoints, endpoint: &Endpoint, seen: Seen, times: u32) {
     for _ in 0..times {
-        endpoints.enter(endpoint, NOW).await.unwrap().seen(seen);
+        let share = of("alice", endpoints, endpoint);
+        share.enter(NOW).await.unwrap().seen(seen);
     }
 }
 
-async fn is_open(endpoints: &Endpoints, endpoint: &Endpoint) -> bool {
-    match endpoints.enter(endpoint, NOW).await {
-        Ok(_) => false,
+async fn is_open_to(user: &str, endpoints: &Endpoints, endpoint: &Endpoint) -> bool {
+    match enters(user, endpoints, endpoint).await {
+        Ok(()) => false,
         Err(closed) => {
             assert!(matches!(closed, Closed::Circuit(_)), "{closed:?}");
             true
         }
     }
+}
+
+async fn is_open(endpoints: &Endpoints, endpoint: &Endpoint) -> bool {
+    is_open_to("alice", endpoints, endpoint).await
 }
 
 /// Lets the time of every open circuit be over.
@@ -40,24 +57,22 @@ fn age(endpoints: &Endpoints) {
 async fn an_origin_has_eight_places_and_a_tenth_of_the_pool_and_another_has_its_own() {
     for (pool, places) in [(1000, 8), (80, 8), (50, 5), (3, 1)] {
         let endpoints = Endpoints::new(pool);
+        let target = |n: usize| endpoint("https://a", &n.to_string());
+        let shares: Vec<_> = (0..places)
+            .map(|n| of(&format!("user-{n}"), &endpoints, &target(n)))
+            .collect();
         let mut taken = Vec::new();
-        for n in 0..places {
-            let target = endpoint("https://a", &n.to_string());
-            taken.push(endpoints.enter(&target, NOW).await.unwrap());
+        for share in &shares {
+            taken.push(share.enter(NOW).await.unwrap());
         }
 
-        let further = endpoints.enter(&endpoint("https://a", "x"), NOW).await;
-        let elsewhere = endpoints.enter(&endpoint("https://b", "x"), NOW).await;
+        let (here, elsewhere) = (target(places), endpoint("https://b", "x"));
 
-        assert_eq!(further.unwrap_err(), Closed::Full, "{pool}");
-        assert!(elsewhere.is_ok());
+        let further = enters("another", &endpoints, &here).await;
+        assert_eq!(further, Err(Closed::Full), "{pool}");
+        assert_eq!(enters("another", &endpoints, &elsewhere).await, Ok(()));
         taken.pop();
-        assert!(
-            endpoints
-                .enter(&endpoint("https://a", "x"), NOW)
-                .await
-                .is_ok()
-        );
+        assert_eq!(enters("another", &endpoints, &here).await, Ok(()));
     }
 }
 
@@ -68,18 +83,19 @@ async fn an_origin_that_can_do_with_fewer_has_no_more_places() {
         most: 1,
         ..endpoint("mail", "x")
     };
+    let first = of("alice", &endpoints, &one);
 
-    let taken = endpoints.enter(&one, NOW).await;
+    let taken = first.enter(NOW).await;
 
     assert!(taken.is_ok());
-    assert_eq!(endpoints.enter(&one, NOW).await.unwrap_err(), Closed::Full);
+    assert_eq!(enters("bob", &endpoints, &one).await, Err(Closed::Full));
 }
 
 #[test]
 fn a_user_has_half_of_the_pool_but_eight_tries_whatever_endpoints_they_are_at() {
     for (pool, share) in [(128, 64), (10, 8), (1, 8)] {
         let endpoints = Endpoints::new(pool);
-        let of = |user, n: usize| endpoints.share(user, &endpoint(&n.to_string(), "x"));
+        let of = |user, n: usize| endpoints.share(user, endpoint(&n.to_string(), "x"));
         let mut taken: Vec<_> = (0..share).map(|n| of("alice", n).unwrap()).collect();
 
         assert_eq!(of("alice", share).unwrap_err(), Closed::Full, "{pool}");
@@ -95,15 +111,17 @@ fn a_user_has_half_of_the_pool_but_eight_tries_whatever_endpoints_they_are_at() 
 async fn few_wait_for_a_place_and_one_that_comes_free_is_theirs() {
     let endpoints = Endpoints::new(90);
     let one = endpoint("https://a", "x");
+    let shares: Vec<_> = (0..8).map(|_| of("alice", &endpoints, &one)).collect();
     let mut taken = Vec::new();
-    for _ in 0..8 {
-        taken.push(endpoints.enter(&one, NOW).await.unwrap());
+    for share in &shares {
+        taken.push(share.enter(NOW).await.unwrap());
     }
+    let (bobs, carols) = (of("bob", &endpoints, &one), of("carol", &endpoints, &one));
 
-    let ninth = endpoints.enter(&one, SOON);
+    let ninth = bobs.enter(SOON);
     let tenth = async {
         tokio::task::yield_now().await;
-        let tenth = endpoints.enter(&one, SOON).await.map(drop);
+        let tenth = carols.enter(SOON).await.map(drop);
         taken.pop();
         tenth
     };
@@ -117,7 +135,29 @@ async fn few_wait_for_a_place_and_one_that_comes_free_is_theirs() {
 }
 
 #[tokio::test]
-async fn five_silent_tries_in_a_row_open_the_circuit_of_the_whole_origin() {
+async fn nobody_fills_the_line_of_an_origin_that_others_need() {
+    for (most, line) in [(MOST, 8), (1, 6)] {
+        let endpoints = Endpoints::new(128);
+        let one = Endpoint {
+            most,
+            ..endpoint("https://a", "x")
+        };
+        let shares: Vec<_> = (0..=line).map(|_| of("alice", &endpoints, &one)).collect();
+        let waiting: Vec<_> = shares
+            .iter()
+            .map(|share| share.line_up(Instant::now()))
+            .collect();
+
+        let in_line = waiting.iter().filter(|waits| waits.is_ok()).count();
+        let bobs = of("bob", &endpoints, &one);
+
+        assert_eq!(in_line, line, "{most} at once");
+        assert!(bobs.line_up(Instant::now()).is_ok());
+    }
+}
+
+#[tokio::test]
+async fn five_silent_tries_in_a_row_open_the_circuit_of_the_users_whole_origin() {
     let endpoints = Endpoints::new(100);
     let (one, other) = (endpoint("https://a", "x"), endpoint("https://a", "y"));
 
@@ -131,6 +171,23 @@ async fn five_silent_tries_in_a_row_open_the_circuit_of_the_whole_origin() {
     assert!(is_open(&endpoints, &other).await);
     assert!(!is_open(&endpoints, &endpoint("https://b", "x")).await);
     assert_eq!(endpoints.known().open(Instant::now()), 1);
+    assert!(
+        !is_open_to("bob", &endpoints, &endpoint("https://a", "z")).await,
+        "his part of the host may be well"
+    );
+}
+
+#[tokio::test]
+async fn what_is_ours_is_away_for_all_users() {
+    let endpoints = Endpoints::new(100);
+    let mail = |target| Endpoint {
+        ours: true,
+        ..endpoint("mail", target)
+    };
+
+    fail(&endpoints, &mail("x"), Seen::Silent, 5).await;
+
+    assert!(is_open_to("bob", &endpoints, &mail("y")).await);
 }
 
 #[tokio::test]
@@ -150,7 +207,8 @@ async fn behind_its_time_an_open_circuit_lets_one_try_through_which_decides() {
     fail(&endpoints, &one, Seen::Silent, 5).await;
     age(&endpoints);
 
-    let probe = endpoints.enter(&one, NOW).await.unwrap();
+    let share = of("alice", &endpoints, &one);
+    let probe = share.enter(NOW).await.unwrap();
     assert!(is_open(&endpoints, &one).await, "one only");
     probe.seen(Seen::Silent);
     assert!(
@@ -159,21 +217,22 @@ async fn behind_its_time_an_open_circuit_lets_one_try_through_which_decides() {
     );
 
     age(&endpoints);
-    endpoints.enter(&one, NOW).await.unwrap().seen(Seen::Well);
+    fail(&endpoints, &one, Seen::Well, 1).await;
     assert!(!is_open(&endpoints, &one).await);
     assert!(endpoints.known().circuits.is_empty());
 }
 
 #[tokio::test]
 async fn who_waited_while_the_circuit_opened_is_not_let_in() {
-    let endpoints = Endpoints::new(100);
+    let endpoints = Endpoints::new(200);
     let one = endpoint("https://a", "x");
+    let shares: Vec<_> = (0..9).map(|_| of("alice", &endpoints, &one)).collect();
     let mut taken = Vec::new();
-    for _ in 0..8 {
-        taken.push(endpoints.enter(&one, NOW).await.unwrap());
+    for share in &shares[..8] {
+        taken.push(share.enter(NOW).await.unwrap());
     }
 
-    let waiting = endpoints.enter(&one, SOON);
+    let waiting = shares[8].enter(SOON);
     let failing = async {
         tokio::task::yield_now().await;
         for place in taken {

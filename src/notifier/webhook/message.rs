@@ -36,6 +36,9 @@ const PREFIX: &str = "whsec_";
 /// The longest body, in bytes; Standard Webhooks asks receivers to take 20 kB.
 const LONGEST_BODY: usize = 20_000;
 
+/// What a body has more once it is cut.
+const TRUNCATED: &str = ",\"truncated\":true";
+
 /// Returns the secret by which `user` checks our signatures, made from a master secret.
 ///
 /// # Errors
@@ -58,12 +61,12 @@ pub(crate) fn body(event: &Event) -> Result<Vec<u8>, serde_json::Error> {
         data.remove("notify");
     }
     let mut text = serde_json::to_vec(&body)?;
-    for empty in [empty_metadata, empty_urls, empty_outputs] {
+    for cut in [empty_metadata, empty_urls, drop_outputs] {
         if text.len() <= LONGEST_BODY {
             break;
         }
-        empty(&mut body.data);
         body.truncated = true;
+        cut(&mut body.data, text.len() + TRUNCATED.len() - LONGEST_BODY);
         text = serde_json::to_vec(&body)?;
     }
     Ok(text)
@@ -71,13 +74,13 @@ pub(crate) fn body(event: &Event) -> Result<Vec<u8>, serde_json::Error> {
 
 // What is too bulky is emptied and not removed, so that the shape stays that of the schema.
 
-fn empty_metadata(data: &mut Value) {
+fn empty_metadata(data: &mut Value, _: usize) {
     if let Some(metadata) = data.pointer_mut("/metadata") {
         *metadata = json!({});
     }
 }
 
-fn empty_urls(data: &mut Value) {
+fn empty_urls(data: &mut Value, _: usize) {
     let outputs = data.pointer_mut("/result/outputs");
     for output in outputs.and_then(Value::as_array_mut).into_iter().flatten() {
         if let Some(url) = output.pointer_mut("/url") {
@@ -86,9 +89,16 @@ fn empty_urls(data: &mut Value) {
     }
 }
 
-fn empty_outputs(data: &mut Value) {
-    if let Some(outputs) = data.pointer_mut("/result/outputs") {
-        *outputs = json!([]);
+/// Drops the last outputs, as few as make up for so many bytes.
+fn drop_outputs(data: &mut Value, mut bytes: usize) {
+    let outputs = data.pointer_mut("/result/outputs");
+    let Some(outputs) = outputs.and_then(Value::as_array_mut) else {
+        return;
+    };
+    while bytes > 0
+        && let Some(output) = outputs.pop()
+    {
+        bytes = bytes.saturating_sub(output.to_string().len());
     }
 }
 
@@ -242,7 +252,7 @@ mod tests {
             (big(1, 100), true, true, 1),
             (big(10, 1500), false, true, 10),
             (big(10, 2500), false, false, 10),
-            (big(100, 100), false, false, 0),
+            (big(100, 100), false, false, 66),
         ] {
             let (length, body) = parsed(&event);
 
@@ -250,7 +260,7 @@ mod tests {
             let data = &body["data"];
             let kept = data["result"]["outputs"].as_array().unwrap();
             assert_eq!(data["metadata"] != json!({}), metadata);
-            assert_eq!(kept.len(), outputs);
+            assert_eq!(kept.len(), outputs, "in {length} bytes");
             let has_url = kept.iter().all(|output| output["url"].is_string());
             assert_eq!(has_url && !kept.is_empty(), urls);
             assert_eq!(body.get("truncated").is_some(), !metadata);

@@ -98,6 +98,7 @@ fn anywhere() -> Egress {
         allow_private: true,
         allow_http: true,
         ports: Ports::Any,
+        nat64: Vec::new(),
     }
 }
 

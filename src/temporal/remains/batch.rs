@@ -24,7 +24,8 @@ pub(in crate::temporal) async fn read(
     closed: &Closed,
 ) -> Result<BatchRemains, anyhow::Error> {
     let mut collected = Collected::default();
-    pages(client, closed, |event| collected.add(event)).await?;
+    let (id, run_id) = (closed.workflow.as_str(), &closed.run_id);
+    pages(client, id, run_id, |event| collected.add(event)).await?;
     let (mut start, at) = collected.start.context("a history without a beginning")?;
     for item in collected.open {
         if let Some(ending) = ending(client, closed, &item).await? {

@@ -19,6 +19,10 @@ use super::ending::now;
 use crate::notifier::{Failed, Gathered, Seen};
 use crate::temporal::digests::{Digest as Start, DigestActivities, Tell, Told};
 
+/// The type by which a digest is known.
+pub const NAME: &str = "digest.v1";
+/// The signal that brings it failures.
+pub const SIGNAL: &str = "failed.v1";
 /// Longest try.
 const TRY: Duration = Duration::from_secs(120);
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -108,11 +112,7 @@ impl Digest {
     #[signal(name = "failed.v1")]
     pub fn failed(&mut self, _: &mut SyncWorkflowContext<Self>, failed: Vec<Failed>) {
         self.signals += 1;
-        for failed in failed {
-            if self.seen.note(&failed.event_id) {
-                self.gathered.add(failed);
-            }
-        }
+        self.gathered.add_new(failed, &mut self.seen);
     }
 }
 

@@ -22,6 +22,7 @@ use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 
 use super::{caught_up, delivery_of, given_up, receipts, tell};
 use crate::closed::{OFTEN, client};
+use crate::replay::{closes, history, keep, run_before};
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::{Space, eventually, eventually_within};
 
@@ -72,7 +73,7 @@ impl Activities {
 fn waiting() -> Delivery {
     Delivery {
         parcel: Parcel {
-            event: Raw(vec![0; 2000]),
+            event: Raw(vec![0; 200]),
             event_id: uuid::Uuid::new_v4().to_string(),
             request_id: "order-7".to_owned(),
             occurred_at: 1,
@@ -117,23 +118,24 @@ async fn a_delivery_that_waits_for_ever_goes_on_in_another_run_and_forgets_nothi
             crowded.concluded.lock().unwrap().clone()
         })
         .await;
-        let handle = client.get_workflow_handle::<UntypedWorkflow>(id);
-        let history = handle.fetch_history(Default::default()).to_json().await;
+        closes(&client, &id).await;
         stop();
-        (concluded, history.unwrap())
+        concluded
     };
-    let (worked, (concluded, history)) = tokio::join!(worker.run(), ended);
+    let (worked, concluded) = tokio::join!(worker.run(), ended);
     worked.unwrap();
 
     let counted: Vec<_> = (0..=WAITS).collect();
     assert_eq!(*crowded.waited.lock().unwrap(), counted);
     assert_eq!(concluded.end.outcome, Outcome::Delivered);
     assert_eq!((concluded.tries, concluded.first_try_at), (4, Some(2)));
-    let history: Value = serde_json::from_slice(&history).unwrap();
-    assert!(history["events"].as_array().unwrap().len() < 1000);
-    let started = &history["events"][0]["attributes"]["WorkflowExecutionStartedEventAttributes"];
-    let before = started["continued_execution_run_id"].as_str();
-    assert!(before.is_some_and(|run| !run.is_empty()), "{started}");
+    let last = history(&client, &id, None).await;
+    let first = run_before(&last).expect("it went on");
+    keep("delivery-first", &history(&client, &id, Some(first)).await).await;
+    keep("delivery-continued", &last).await;
+    let last: Value = serde_json::from_slice(&last).unwrap();
+    assert!(last["events"].as_array().unwrap().len() < 1000);
+    let started = &last["events"][0]["attributes"]["WorkflowExecutionStartedEventAttributes"];
     // Its turn among those of all users is still that of its user.
     assert_eq!(started["priority"]["fairnessKey"], "ann");
 }
@@ -169,7 +171,7 @@ async fn a_delivery_that_is_terminated_is_given_up_once() {
         let event = tell(&space, &receiver.url).await;
         caught_up(&space).await;
         let id = delivery_of(&space, &event).await;
-        let handle = client.get_workflow_handle::<UntypedWorkflow>(id);
+        let handle = client.get_workflow_handle::<UntypedWorkflow>(id.clone());
         handle.terminate(Default::default()).await.unwrap();
 
         let of_event = |one: &Receipt| one.event_id == event.event_id;
@@ -187,5 +189,9 @@ async fn a_delivery_that_is_terminated_is_given_up_once() {
         });
         assert_eq!(letter.unwrap().header("dlq.reason"), Some("terminated"));
         assert_eq!(receipts(&space, count).await.len(), count);
+        let closed = handle.describe(Default::default()).await.unwrap();
+        let end = format!("end/{id}/{}", closed.run_id());
+        closes(&client, &end).await;
+        keep("delivery-ended", &history(&client, &end, None).await).await;
     }
 }

@@ -403,12 +403,7 @@ fn request(name: &str, spec: Spec) -> Request {
         priority: Priority::Normal,
         timeout: None,
         targets: Targets::default(),
-        notify_on: vec![
-            EventType::Completed,
-            EventType::Failed,
-            EventType::Cancelled,
-            EventType::Rejected,
-        ],
+        notify_on: EventType::TOLD_BY_DEFAULT.to_vec(),
         metadata: BTreeMap::from([("order".to_owned(), "7".to_owned())]),
         requested_at: None,
     }

@@ -1,0 +1,148 @@
+//! A namespace: that it is there, and how long it remembers closed runs.
+
+use std::time::{Duration, Instant};
+
+use temporalio_client::Connection;
+use temporalio_client::tonic::{Code, IntoRequest as _};
+use temporalio_common::protos::temporal::api::namespace::v1::NamespaceConfig;
+use temporalio_common::protos::temporal::api::workflowservice::v1::{
+    DescribeNamespaceRequest, RegisterNamespaceRequest, UpdateNamespaceRequest,
+};
+use tokio::time::sleep;
+
+use super::{Error, call, existing, told};
+
+/// What was done to a namespace.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// Its name.
+    pub name: String,
+    /// How long closed runs are remembered now.
+    pub retention: Duration,
+    /// How it came to be so.
+    pub change: Change,
+}
+
+/// What was done about a namespace and its retention.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was not there.
+    Created,
+    /// Its retention was long enough.
+    Kept,
+    /// Its retention was shorter.
+    Raised {
+        /// What it was.
+        from: Duration,
+    },
+    /// Its retention is shorter, and the server would not raise it.
+    Refused(String),
+}
+
+/// The parts of a server hold what they know of namespaces for seconds, also that there is none.
+const KNOWN_WITHIN: Duration = Duration::from_secs(15);
+
+/// Makes a namespace that is missing, and raises a retention that is shorter than `wanted`.
+pub(super) async fn ensure(
+    connection: &Connection,
+    name: &str,
+    wanted: Duration,
+) -> Result<Namespace, Error> {
+    let (retention, change) = match retention(connection, name).await {
+        Ok(current) if current >= wanted => (current, Change::Kept),
+        Ok(from) => match raise(connection, name, wanted).await {
+            Ok(()) => (wanted, Change::Raised { from }),
+            Err(Error::Refused { source, .. }) => (from, Change::Refused(told(&source))),
+            Err(error) => return Err(error),
+        },
+        Err(Error::NoNamespace(_)) => {
+            create(connection, name, wanted).await?;
+            until_known(connection, name).await?;
+            (wanted, Change::Created)
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Namespace {
+        name: name.to_owned(),
+        retention,
+        change,
+    })
+}
+
+/// Returns how long a namespace remembers closed runs.
+pub(super) async fn retention(connection: &Connection, name: &str) -> Result<Duration, Error> {
+    let request = DescribeNamespaceRequest {
+        namespace: name.to_owned(),
+        ..Default::default()
+    };
+    let mut service = connection.workflow_service();
+    let described = service.describe_namespace(request.into_request());
+    let described = match call("DescribeNamespace", described).await {
+        Ok(described) => described,
+        Err(Error::Refused { source, .. }) if source.code() == Code::NotFound => {
+            return Err(Error::NoNamespace(name.to_owned()));
+        }
+        Err(error) => return Err(error),
+    };
+    let ttl = described
+        .config
+        .and_then(|config| config.workflow_execution_retention_ttl);
+    Ok(ttl
+        .and_then(|ttl| u64::try_from(ttl.seconds).ok())
+        .map(Duration::from_secs)
+        .unwrap_or_default())
+}
+
+async fn raise(connection: &Connection, name: &str, wanted: Duration) -> Result<(), Error> {
+    let config = NamespaceConfig {
+        workflow_execution_retention_ttl: wanted.try_into().ok(),
+        ..Default::default()
+    };
+    let request = UpdateNamespaceRequest {
+        namespace: name.to_owned(),
+        config: Some(config),
+        ..Default::default()
+    };
+    let mut service = connection.workflow_service();
+    let updated = service.update_namespace(request.into_request());
+    call("UpdateNamespace", updated).await.map(|_| ())
+}
+
+async fn create(connection: &Connection, name: &str, wanted: Duration) -> Result<(), Error> {
+    let request = RegisterNamespaceRequest {
+        namespace: name.to_owned(),
+        workflow_execution_retention_period: wanted.try_into().ok(),
+        ..Default::default()
+    };
+    let mut service = connection.workflow_service();
+    let registered = service.register_namespace(request.into_request());
+    match call("RegisterNamespace", registered).await {
+        Ok(_) => Ok(()),
+        // Another setup was faster.
+        Err(Error::Refused { source, .. }) if source.code() == Code::AlreadyExists => Ok(()),
+        Err(Error::Refused { source, .. }) => Err(Error::NotCreated {
+            name: name.to_owned(),
+            retention: wanted,
+            why: told(&source),
+        }),
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits until a new namespace is not taken for a missing one any more.
+async fn until_known(connection: &Connection, name: &str) -> Result<(), Error> {
+    let deadline = Instant::now() + KNOWN_WITHIN;
+    loop {
+        match existing(connection, name).await {
+            Err(Error::Refused { source, .. }) if source.code() == Code::NotFound => {
+                if Instant::now() >= deadline {
+                    return Err(Error::NoNamespace(name.to_owned()));
+                }
+            }
+            // One that does not list search attributes knows the namespace all the same.
+            Ok(_) | Err(Error::Refused { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        sleep(Duration::from_millis(250)).await;
+    }
+}
