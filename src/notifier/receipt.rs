@@ -2,6 +2,7 @@
 //!
 //! The serde shape of [`Receipt`] is the shape of `schemas/NotificationReceipt.avsc`, field for field. No target
 //! stands in it, only what is left of one when the secret parts are gone, and its hash.
+//! [`End`] and what it is made of stand in histories: fields are added with a default, never removed or retyped.
 
 use serde::{Deserialize, Serialize};
 use uuid::{Uuid, uuid};
