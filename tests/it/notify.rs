@@ -2,6 +2,7 @@
 
 mod crashes;
 mod isolation;
+mod load;
 mod long;
 mod operator;
 mod poison;
