@@ -132,6 +132,10 @@ impl Deliverer {
         let Some(channel) = self.channels.of(&notification.target) else {
             return Attempt::Unserved;
         };
+        // A later try has more time.
+        if limit < self.try_timeout && channel.is_slower_than(limit) {
+            return Attempt::Kept(Closed::Circuit);
+        }
         let endpoint = notification.endpoint();
         let _share = match self.endpoints.share(&letter.event.user_id, &endpoint) {
             Ok(share) => share,
