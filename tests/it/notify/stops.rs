@@ -136,7 +136,8 @@ async fn a_workflows_try_that_is_answered_while_its_notifier_stops_is_the_last()
 
 #[tokio::test]
 async fn a_workflows_try_that_is_not_answered_is_handed_back_to_the_next_notifier() {
-    let space = Space::new().await;
+    // A fifth of it is for what comes behind the hand-back.
+    let space = Space::with(&[("SHUTDOWN_GRACE", "10s"), ("KAFKA_SESSION_TIMEOUT", "15s")]).await;
     let (event, receiver, mut first) = tried_by_its_workflow(&space, Answer::Silence).await;
 
     let began = Instant::now();
