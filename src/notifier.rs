@@ -97,6 +97,7 @@ impl Left {
             Self::Failed(_) => "not_delivered",
             Self::Kept(Closed::Circuit(_)) => "circuit_open",
             Self::Kept(Closed::Full) => "endpoint_full",
+            Self::Kept(Closed::Slow) => "endpoint_slow",
         }
     }
 

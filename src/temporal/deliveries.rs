@@ -14,7 +14,7 @@ use temporalio_client::{Priority, WorkflowIdReusePolicy, WorkflowStartOptions};
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
-use super::activities::alive;
+use super::activities::alive_until_stop;
 use super::client::{Error, Temporal, answered, fairness_key};
 use super::workflows::delivery;
 use crate::notifier::{Channel, Deliverer, DeliveryError, End};
@@ -209,7 +209,7 @@ impl DeliveryActivities {
         input: Deliver,
     ) -> Result<Delivered, ActivityError> {
         // Boxed: it holds a mail on its way.
-        alive(&ctx, Box::pin(self.deliverer.deliver(input))).await
+        alive_until_stop(&ctx, Box::pin(self.deliverer.deliver(input))).await
     }
 
     /// Tells how it ended.
@@ -219,7 +219,7 @@ impl DeliveryActivities {
         ctx: ActivityContext,
         input: Conclude,
     ) -> Result<(), ActivityError> {
-        alive(&ctx, self.deliverer.conclude(input)).await
+        alive_until_stop(&ctx, self.deliverer.conclude(input)).await
     }
 }
 

@@ -10,7 +10,7 @@ use temporalio_client::WorkflowStartOptions;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
-use super::activities::alive;
+use super::activities::alive_until_stop;
 use super::client::{Error, Temporal, answered};
 use super::workflows::digest;
 use crate::notifier::{Channel, Deliverer, Failed, Gathered, Seen};
@@ -124,7 +124,9 @@ impl DigestActivities {
         ctx: ActivityContext,
         input: Tell,
     ) -> Result<Told, ActivityError> {
-        alive(&ctx, async { Ok(self.deliverer.tell(input).await) }).await
+        // Boxed: it holds a mail on its way.
+        let telling = Box::pin(async { Ok(self.deliverer.tell(input).await) });
+        alive_until_stop(&ctx, telling).await
     }
 }
 

@@ -3,16 +3,15 @@
 mod mailed;
 
 use futures::StreamExt as _;
-use genflow::domain::{ErrorCode, Event, EventError, EventType, Notify, Targets};
+use genflow::domain::{ErrorCode, Event, EventError, EventType};
 use genflow::notifier::{Channel, Failed, Outcome};
-use genflow::seal::{self, Sealer};
 use genflow::temporal::client::Temporal;
 use genflow::temporal::digests::Addressee;
 use serde_json::Value;
 use temporalio_client::UntypedWorkflow;
 
 use crate::closed::{OFTEN, client};
-use crate::notify::{caught_up, event, given_up, publish, receipts, tell};
+use crate::notify::{caught_up, event, event_for, given_up, publish, receipts, tell};
 use crate::replay::{self, keep, run_before};
 use crate::support::process::Process;
 use crate::support::receiver::{Answer, Receiver};
@@ -63,13 +62,7 @@ async fn a_tenants_slack_is_told_by_block_kit_and_the_receipt_says_so() {
     let space = Space::with(&[("SLACK_ALLOWED_HOSTS", "127.0.0.1")]).await;
     let _notifier = space.start(&["notifier"]);
     let receiver = Receiver::answering(&[Answer::Status(500), Answer::Status(200)]).await;
-    let mut event = event(&space, "http://127.0.0.1:9/");
-    let targets = Targets::parse(None, None, Some(&receiver.url)).unwrap();
-    let sealer = Sealer::new(&space.config.notify_keys).unwrap();
-    event.notify = Some(Notify {
-        on: vec![EventType::Completed],
-        sealed: sealer.seal(&targets, seal::context(&event)).unwrap(),
-    });
+    let event = event_for(&space, None, None, Some(&receiver.url));
 
     publish(&space, std::slice::from_ref(&event)).await;
 

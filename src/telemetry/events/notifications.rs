@@ -56,7 +56,7 @@ pub struct TriesInFlight {
 pub struct NotificationHandedOver {
     /// `WEBHOOK`, `EMAIL` or `SLACK`; a label.
     pub channel: &'static str,
-    /// `not_delivered`, `circuit_open` or `endpoint_full`; a label.
+    /// `not_delivered`, `circuit_open`, `endpoint_full` or `endpoint_slow`; a label.
     pub why: &'static str,
     /// Whether it had a workflow before.
     pub given: Given,
