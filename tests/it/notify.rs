@@ -7,6 +7,7 @@ mod long;
 mod operator;
 mod poison;
 mod repeats;
+mod settings;
 mod stage;
 mod stops;
 

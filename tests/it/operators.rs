@@ -1,6 +1,7 @@
 //! Slack for tenants, and for operators: what failed, in few messages, whatever dies meanwhile.
 
 mod mailed;
+mod settings;
 
 use futures::StreamExt as _;
 use genflow::domain::{ErrorCode, Event, EventError, EventType};
@@ -201,6 +202,41 @@ async fn more_signals_than_a_history_should_hold_lose_no_failure_and_count_none_
     let history = history(&space).await;
     assert!(run_before(history.as_bytes()).is_some());
     keep("digest-continued", history.as_bytes()).await;
+}
+
+#[tokio::test]
+async fn few_signals_of_many_failures_in_a_long_pause_make_no_history_too_large() {
+    let receiver = Receiver::start(&[]).await;
+    let space = watched(&receiver, "1h").await;
+    let _notifier = space.start(&["notifier"]);
+    let temporal = Temporal::connect(&space.config.temporal.for_deliveries())
+        .await
+        .unwrap();
+    let to = Addressee {
+        channel: Channel::Slack,
+        target_hash: hash(&space),
+    };
+    let one = Failed::of(&failed(&space)).unwrap();
+    let gather = async |count: usize| {
+        let failed = (0..count).map(|_| Failed {
+            event_id: uuid::Uuid::new_v4().to_string(),
+            ..one.clone()
+        });
+        let (to, failed) = (to.clone(), failed.collect());
+        temporal.gather(to, 3_600_000, failed).await.unwrap();
+    };
+    gather(1).await;
+    receiver.wait(1).await;
+
+    for _ in 0..10 {
+        gather(500).await;
+    }
+
+    eventually("another run goes on", async || {
+        run_before(history(&space).await.as_bytes()).map(drop)
+    })
+    .await;
+    assert_eq!(receiver.got().len(), 1, "the pause lasts");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! A real HTTP receiver of webhooks.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -64,6 +65,8 @@ struct Shared {
     /// Answers, one a request; then the last for ever.
     script: Mutex<Vec<Answer>>,
     released: watch::Sender<bool>,
+    /// Bytes of endless answers that went out.
+    sent: AtomicUsize,
 }
 
 impl Receiver {
@@ -84,6 +87,7 @@ impl Receiver {
             got: Mutex::default(),
             script: Mutex::new(script.to_vec()),
             released: watch::Sender::new(false),
+            sent: AtomicUsize::new(0),
         });
         let router = Router::new()
             .route("/hook/{token}", post(receive))
@@ -113,6 +117,11 @@ impl Receiver {
 
     pub(crate) fn got(&self) -> Vec<Delivery> {
         self.state.got.lock().unwrap().clone()
+    }
+
+    /// Returns how many bytes of endless answers went out.
+    pub(crate) fn sent(&self) -> usize {
+        self.state.sent.load(Ordering::Relaxed)
     }
 
     /// Waits until `count` requests came.
@@ -165,7 +174,10 @@ async fn receive(
         }
         Answer::Endless => {
             let chunk = Bytes::from_static(&[b'x'; 65_536]);
-            let chunks = futures::stream::repeat_with(move || Ok::<_, Infallible>(chunk.clone()));
+            let chunks = futures::stream::repeat_with(move || {
+                state.sent.fetch_add(chunk.len(), Ordering::Relaxed);
+                Ok::<_, Infallible>(chunk.clone())
+            });
             Body::from_stream(chunks).into_response()
         }
     }
