@@ -1,4 +1,5 @@
-//! What a run's steps do, free of Temporal: wait for a job, store its outputs, end it, tell the world.
+//! What a run's steps do: wait for a job, store its outputs, end it, tell the world. Temporal's crates are not named here;
+//! only the inputs and outputs of the steps are those of its activities.
 
 mod fetch;
 mod outputs;

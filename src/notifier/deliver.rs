@@ -88,7 +88,7 @@ impl Deliverer {
             ops: ops::targets(settings),
             endpoints: Endpoints::new(settings.concurrency),
             rules: Rules {
-                default_slack: default_slack.and_then(|text| text.expose().parse().ok()),
+                default_slack: default_slack.map(|url| url.expose().clone()),
             },
             topics: config.kafka.topics.clone(),
             schedule: settings.schedule.clone(),

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex as Turns, oneshot};
 use tokio::time::timeout;
-use url::Url;
 use uuid::Uuid;
 
 use super::digest::Failed;
@@ -55,8 +54,7 @@ const STRANGERS: u32 = 12;
 /// Returns the operators' targets as the settings name them.
 pub(super) fn targets(config: &config::Notifier) -> Vec<Notification> {
     let slack = config.ops_slack.as_ref();
-    let slack: Option<Url> = slack.and_then(|text| text.expose().parse().ok());
-    let slack = slack.map(Target::Slack);
+    let slack = slack.map(|url| Target::Slack(url.expose().clone()));
     let email = config.ops_email.as_ref();
     let email = email.map(|text| Target::Email(text.expose().to_owned()));
     let all = slack.into_iter().chain(email);

@@ -34,7 +34,7 @@ pub(super) fn config(settings: &[(&str, &str)]) -> Config {
 /// Delivers to this machine, by these settings.
 pub(super) fn deliverer(registry: &str, settings: &[(&str, &str)]) -> Deliverer {
     let config = config(settings);
-    let registry = Arc::new(Registry::new(registry).unwrap());
+    let registry = Arc::new(Registry::new(&registry.parse().unwrap()).unwrap());
     let producer = Arc::new(Producer::new(&config.kafka, "test").unwrap());
     let sealer = Sealer::new(&config.notify_keys).unwrap();
     Deliverer::new(&config, registry, producer, sealer).unwrap()

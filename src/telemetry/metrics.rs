@@ -40,7 +40,7 @@ const TINY: &[f64] = &[
 const FAST: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
 ];
-/// Bounds for calls over the internet, downloads of large files included.
+/// Bounds for calls over the internet: some answer at once, some make an image first.
 const CALL: &[f64] = &[
     0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
 ];

@@ -376,7 +376,16 @@ async fn our_own_slack_is_told_of_what_a_request_asks_for_though_it_names_nobody
 
 /// Returns the hash that names the operators' target.
 fn hash(space: &Space) -> String {
-    hash_of(space.config.notifier.ops_slack.as_ref().unwrap().expose())
+    hash_of(
+        space
+            .config
+            .notifier
+            .ops_slack
+            .as_ref()
+            .unwrap()
+            .expose()
+            .as_str(),
+    )
 }
 
 fn hash_of(target: &str) -> String {
