@@ -1,5 +1,7 @@
 //! Mail, from an event to a mailbox: a real SMTP server, its refusals, its encryption.
 
+mod slow;
+
 use std::path::Path;
 
 use genflow::avro::{EVENT, RECEIPT};
