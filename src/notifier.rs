@@ -8,7 +8,7 @@
 //! event, channel and target.
 //!
 //! Failures are told to the operators too, many in one message (`ops`). Targets of a channel that is not served end as
-//! [`Outcome::Skipped`] with `channel_not_served`.
+//! [`Outcome::Skipped`] with `channel_not_served`, what was handed over only behind its last try: notifiers may differ.
 
 mod channels;
 mod deliver;
@@ -218,7 +218,8 @@ impl Notifier {
         let tried = match self.deliverer.first(&letter, notification).await {
             Attempt::Sent(tried) => tried,
             Attempt::Kept(closed) => return First::Left(Left::Kept(closed)),
-            Attempt::Unserved => return First::Ended(durable::unserved()),
+            // At once: where no notifier serves it, each would be carried along for days.
+            Attempt::Unserved => return First::Ended(End::skipped(durable::unserved())),
         };
         tries.count = tries.count.saturating_add(1);
         tries.first_at.get_or_insert(began);

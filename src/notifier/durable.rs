@@ -30,8 +30,9 @@ impl Deliverer {
         let (event, notification) = match self.open(&parcel).await {
             Ok(Some(found)) => found,
             Ok(None) => {
-                let why = "the settings or the request name no such target any more";
-                return Ok(ended(End::skipped("target_gone", why), false));
+                let why = "the settings of this notifier name no such target";
+                let error = DeliveryError::new("target_gone", why);
+                return Ok(self.elsewhere(&parcel, step, error));
             }
             Err(Unread::Schema(
                 error @ (registry::Error::Unavailable(_) | registry::Error::Refused { .. }),
@@ -67,7 +68,7 @@ impl Deliverer {
             Attempt::Kept(closed) => Delivered::Wait {
                 pause_ms: millis(schedule::wait(waited, closed.time(), schedule::jitter())),
             },
-            Attempt::Unserved => ended(unserved(), false),
+            Attempt::Unserved => self.elsewhere(&parcel, step, unserved()),
         })
     }
 
@@ -102,6 +103,16 @@ impl Deliverer {
         Ok(found.map(|notification| (event, notification)))
     }
 
+    /// What this notifier does not know or serve another may, as while they are restarted with other settings one by one.
+    /// Nobody refused it: behind the last step it is skipped, and not given up.
+    fn elsewhere(&self, parcel: &Parcel, step: u32, error: DeliveryError) -> Delivered {
+        let later = self.later_on(parcel, step, None, error.clone(), false, None);
+        match later {
+            Delivered::Later { pause_ms: None, .. } => ended(End::skipped(error), false),
+            Delivered::Later { .. } | Delivered::Ended { .. } | Delivered::Wait { .. } => later,
+        }
+    }
+
     fn later_on(
         &self,
         parcel: &Parcel,
@@ -129,14 +140,15 @@ impl Deliverer {
     }
 }
 
-/// The end of what goes by a channel that is not served.
-pub(super) fn unserved() -> End {
-    End::skipped(
-        "channel_not_served",
-        "this notifier does not serve the channel",
-    )
+/// Why what goes by a channel that is not served is not tried.
+pub(super) fn unserved() -> DeliveryError {
+    let why = "this notifier does not serve the channel";
+    DeliveryError::new("channel_not_served", why)
 }
 
 fn ended(end: End, sent: bool) -> Delivered {
     Delivered::Ended { end, sent }
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,7 +67,7 @@ pub enum Outcome {
     GivenUp,
     /// The event was too old to tell of.
     Expired,
-    /// Nothing was tried, because nothing can be.
+    /// Nobody refused it: no notifier knew the target, or served its channel.
     Skipped,
 }
 
@@ -114,11 +114,11 @@ impl End {
     }
 
     /// It cannot be tried.
-    pub(super) fn skipped(code: &str, message: &str) -> Self {
+    pub(super) fn skipped(error: DeliveryError) -> Self {
         Self {
             outcome: Outcome::Skipped,
             status: None,
-            error: Some(DeliveryError::new(code, message)),
+            error: Some(error),
         }
     }
 

@@ -6,6 +6,7 @@ mod long;
 mod operator;
 mod poison;
 mod repeats;
+mod settings;
 
 use std::time::Duration;
 

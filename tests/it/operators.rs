@@ -1,6 +1,7 @@
 //! Slack for tenants, and for operators: what failed, in few messages, whatever dies meanwhile.
 
 mod mailed;
+mod settings;
 
 use futures::StreamExt as _;
 use genflow::domain::{ErrorCode, Event, EventError, EventType, Notify, Targets};

@@ -58,20 +58,19 @@ impl Digest {
     /// Has failures told of until none has come for a while.
     #[run(name = "digest.v1")]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<()> {
-        let start = ctx.state(|digest| digest.start.clone());
-        let mut pause = start.pause_ms;
-        let mut tries = start.tries;
+        let mut start = ctx.state(|digest| digest.start.clone());
         loop {
-            let until = now(ctx).saturating_add_unsigned(pause);
-            if pause > 0 {
-                wait(ctx, Duration::from_millis(pause), |digest| {
+            let until = now(ctx).saturating_add_unsigned(start.pause_ms);
+            if start.pause_ms > 0 {
+                wait(ctx, Duration::from_millis(start.pause_ms), |digest| {
                     digest.signals >= MANY
                 })
                 .await?;
             }
             if ctx.state(|digest| digest.signals >= MANY) || ctx.continue_as_new_suggested() {
                 let left = until.saturating_sub(now(ctx));
-                return Err(goes_on(ctx, start, u64::try_from(left).unwrap_or(0), tries));
+                start.pause_ms = u64::try_from(left).unwrap_or(0);
+                return Err(goes_on(ctx, start));
             }
             if !wait(ctx, LINGER, |digest| !digest.gathered.is_empty()).await? {
                 return Ok(());
@@ -80,25 +79,27 @@ impl Digest {
             let input = Tell {
                 to: start.to.clone(),
                 gathered: gathered.clone(),
+                unknown: start.unknown,
             };
             let told = ctx.execute_activity(DigestActivities::tell, input, options());
-            pause = match told.await {
+            start.pause_ms = match told.await {
                 Ok(Told::Ended) => {
-                    tries = 0;
+                    (start.tries, start.unknown) = (0, 0);
                     start.every_ms
                 }
-                Ok(Told::Later { pause_ms }) => {
+                Ok(Told::Later { pause_ms, unknown }) => {
                     ctx.state_mut(|digest| digest.gathered.behind(gathered));
-                    tries = tries.saturating_add(1);
-                    backoff(tries).max(pause_ms.unwrap_or(0).min(LONGEST_ASKED))
+                    start.tries = start.tries.saturating_add(1);
+                    start.unknown = if unknown { start.unknown + 1 } else { 0 };
+                    backoff(start.tries).max(pause_ms.unwrap_or(0).min(LONGEST_ASKED))
                 }
                 Err(error) if error.as_cancelled().is_some() => {
                     return Err(WorkflowTermination::cancelled());
                 }
                 Err(_) => {
                     ctx.state_mut(|digest| digest.gathered.behind(gathered));
-                    tries = tries.saturating_add(1);
-                    backoff(tries)
+                    start.tries = start.tries.saturating_add(1);
+                    backoff(start.tries)
                 }
             };
         }
@@ -145,12 +146,10 @@ async fn wait(
 }
 
 /// Ends this run; the next has all that this one knew.
-fn goes_on(ctx: &Context, start: Start, pause_ms: u64, tries: u32) -> WorkflowTermination {
+fn goes_on(ctx: &Context, start: Start) -> WorkflowTermination {
     let next = ctx.state(|digest| Start {
         gathered: digest.gathered.clone(),
         seen: digest.seen.clone(),
-        pause_ms,
-        tries,
         ..start
     });
     let Err(continued) = ctx.continue_as_new(next, ContinueAsNewOptions::default());
