@@ -25,11 +25,13 @@ mod schedule;
 mod slack;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod tried;
 mod webhook;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
@@ -85,7 +87,7 @@ enum First {
 
 /// Why its first try did not end it.
 enum Left {
-    /// It failed; the target may have asked for a pause.
+    /// It failed; the target may have asked for a pause, of which so much is left.
     Failed(Option<Duration>),
     /// Its endpoint was not asked.
     Kept(Closed),
@@ -199,7 +201,7 @@ impl Notifier {
         self.tell(id, &parcel, receipt).await
     }
 
-    /// Tries once, unless it is too late or its endpoint is not to be asked.
+    /// Tries once, unless it is too late, the target asked for a pause or its endpoint is not to be asked.
     async fn first(
         &self,
         record: &Record,
@@ -210,6 +212,9 @@ impl Notifier {
         let began = now();
         if !is_taken_however_old(record) && self.is_past(event, began) {
             return First::Ended(End::expired());
+        }
+        if let Some(left) = tries.left_alone(Instant::now()) {
+            return First::Left(Left::Failed(Some(left)));
         }
         let letter = Letter {
             event,
@@ -230,6 +235,7 @@ impl Notifier {
                 status, again_in, ..
             } => {
                 tries.status = status;
+                tries.until = again_in.map(|asked| Instant::now() + schedule::kept(asked));
                 First::Left(Left::Failed(again_in))
             }
         }
