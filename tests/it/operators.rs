@@ -205,10 +205,50 @@ async fn more_signals_than_a_history_should_hold_lose_no_failure_and_count_none_
     })
     .await;
     assert_eq!(told_in_all(&space, &receiver).await, 2101);
-    let history: Value = serde_json::from_str(&history(&space).await).unwrap();
+    assert!(goes_on(&space).await);
+}
+
+#[tokio::test]
+async fn few_signals_of_many_failures_in_a_long_pause_make_no_history_too_large() {
+    let receiver = Receiver::start(&[]).await;
+    let space = watched(&receiver, "1h").await;
+    let _notifier = space.start(&["notifier"]);
+    let temporal = Temporal::connect(&space.config.temporal.for_deliveries())
+        .await
+        .unwrap();
+    let to = Addressee {
+        channel: Channel::Slack,
+        target_hash: hash(&space),
+    };
+    let one = Failed::of(&failed(&space)).unwrap();
+    let gather = async |count: usize| {
+        let failed = (0..count).map(|_| Failed {
+            event_id: uuid::Uuid::new_v4().to_string(),
+            ..one.clone()
+        });
+        let (to, failed) = (to.clone(), failed.collect());
+        temporal.gather(to, 3_600_000, failed).await.unwrap();
+    };
+    gather(1).await;
+    receiver.wait(1).await;
+
+    for _ in 0..10 {
+        gather(500).await;
+    }
+
+    eventually("another run goes on", async || {
+        goes_on(&space).await.then_some(())
+    })
+    .await;
+    assert_eq!(receiver.got().len(), 1, "the pause lasts");
+}
+
+/// Tells whether the operators' digest goes on where an earlier run of it ended.
+async fn goes_on(space: &Space) -> bool {
+    let history: Value = serde_json::from_str(&history(space).await).unwrap();
     let started = &history["events"][0]["attributes"]["WorkflowExecutionStartedEventAttributes"];
     let before = started["continued_execution_run_id"].as_str();
-    assert!(before.is_some_and(|run| !run.is_empty()));
+    before.is_some_and(|run| !run.is_empty())
 }
 
 /// Waits until a process has told often enough that it holds records.

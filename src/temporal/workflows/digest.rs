@@ -31,6 +31,8 @@ const LONGEST_ASKED: u64 = 3_600_000;
 const LINGER: Duration = Duration::from_secs(600);
 /// After so many signals its history is long enough: the server takes 10,000.
 const MANY: u32 = 2_000;
+/// After so many failures it is large enough: each is 2 kB at most, and the server takes 50 MB.
+const MANY_FAILURES: usize = 5_000;
 
 /// The failures of which one target is to be told.
 #[workflow]
@@ -40,6 +42,8 @@ pub struct Digest {
     gathered: Gathered,
     seen: Seen,
     signals: u32,
+    /// How many failures came with them.
+    failures: usize,
 }
 
 #[workflow_methods]
@@ -52,6 +56,7 @@ impl Digest {
             seen: std::mem::take(&mut start.seen),
             start,
             signals: 0,
+            failures: 0,
         }
     }
 
@@ -59,15 +64,19 @@ impl Digest {
     #[run(name = "digest.v1")]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<()> {
         let mut start = ctx.state(|digest| digest.start.clone());
+        // A run that began before failures were counted goes on as it did.
+        let most = if ctx.patched("counts-failures") {
+            MANY_FAILURES
+        } else {
+            usize::MAX
+        };
+        let is_long = |digest: &Digest| digest.signals >= MANY || digest.failures >= most;
         loop {
             let until = now(ctx).saturating_add_unsigned(start.pause_ms);
             if start.pause_ms > 0 {
-                wait(ctx, Duration::from_millis(start.pause_ms), |digest| {
-                    digest.signals >= MANY
-                })
-                .await?;
+                wait(ctx, Duration::from_millis(start.pause_ms), is_long).await?;
             }
-            if ctx.state(|digest| digest.signals >= MANY) || ctx.continue_as_new_suggested() {
+            if ctx.state(is_long) || ctx.continue_as_new_suggested() {
                 let left = until.saturating_sub(now(ctx));
                 start.pause_ms = u64::try_from(left).unwrap_or(0);
                 return Err(goes_on(ctx, start));
@@ -109,6 +118,7 @@ impl Digest {
     #[signal(name = "failed.v1")]
     pub fn failed(&mut self, _: &mut SyncWorkflowContext<Self>, failed: Vec<Failed>) {
         self.signals += 1;
+        self.failures += failed.len();
         for failed in failed {
             if self.seen.note(&failed.event_id) {
                 self.gathered.add(failed);
