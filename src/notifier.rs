@@ -258,6 +258,7 @@ impl Notifier {
             status: tries.status,
             step,
             waited: 0,
+            shut: 0,
             lost: None,
             pause_ms: millis(pause),
         };

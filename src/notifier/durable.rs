@@ -26,6 +26,7 @@ impl Deliverer {
             parcel,
             step,
             waited,
+            shut,
         } = input;
         let (event, notification) = match self.open(&parcel).await {
             Ok(Some(found)) => found,
@@ -60,13 +61,14 @@ impl Deliverer {
                 again_in,
             }) => self.later_on(&parcel, step, status, error, true, again_in),
             // Others find out often enough for it.
-            Attempt::Kept(Closed::Circuit(_)) if waited >= WAITS => {
+            Attempt::Kept(Closed::Circuit(_)) if shut >= WAITS => {
                 let why = "the endpoint did not answer others, so it was not asked";
                 let error = DeliveryError::new("circuit_open", why);
                 self.later_on(&parcel, step, None, error, false, None)
             }
             Attempt::Kept(closed) => Delivered::Wait {
                 pause_ms: millis(schedule::wait(waited, closed.time(), schedule::jitter())),
+                shut: matches!(closed, Closed::Circuit(_)),
             },
             Attempt::Unserved => self.elsewhere(&parcel, step, unserved()),
         })

@@ -39,6 +39,9 @@ pub struct Delivery {
     /// How often in a row the next try has waited for its endpoint.
     #[serde(default)]
     pub waited: u32,
+    /// How often that was for an open circuit.
+    #[serde(default)]
+    pub shut: u32,
     /// Its run was closed from outside, as this says: it is only to be told of.
     #[serde(default)]
     pub lost: Option<DeliveryError>,
@@ -80,6 +83,9 @@ pub struct Deliver {
     /// How often this step found no place at its endpoint.
     #[serde(default)]
     pub waited: u32,
+    /// How often that was for an open circuit.
+    #[serde(default)]
+    pub shut: u32,
 }
 
 /// What came of one try.
@@ -110,6 +116,9 @@ pub enum Delivered {
     Wait {
         /// Until it is looked again.
         pause_ms: u64,
+        /// Its circuit is open.
+        #[serde(default)]
+        shut: bool,
     },
 }
 
@@ -276,6 +285,7 @@ mod tests {
             status: Some(500),
             step: 1,
             waited: 0,
+            shut: 0,
             lost: None,
             pause_ms: 3,
         };

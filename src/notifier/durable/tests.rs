@@ -1,4 +1,12 @@
-//! A workflow's tries by a notifier whose settings differ from those of the one that handed over.
+//! A workflow's tries: by a notifier of other settings, at an endpoint that lets nobody in, while the registry is away.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::http::StatusCode;
+use tokio::net::TcpListener;
+use url::Url;
 
 use super::*;
 use crate::domain::Targets;
@@ -29,6 +37,7 @@ fn deliver(parcel: &Parcel, step: u32) -> Deliver {
         parcel: parcel.clone(),
         step,
         waited: 0,
+        shut: 0,
     }
 }
 
@@ -64,4 +73,55 @@ async fn behind_the_last_step_it_is_skipped_for_nobody_refused_it() {
         assert_eq!(end.outcome, Outcome::Skipped);
         assert_eq!(end.error.unwrap().code, code);
     }
+}
+
+/// Answers everything so; counts how often it is asked.
+async fn answering(status: StatusCode, asked: Arc<AtomicUsize>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let answer = async move || {
+        asked.fetch_add(1, Ordering::Relaxed);
+        status
+    };
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    address
+}
+
+#[tokio::test]
+async fn only_waits_for_an_open_circuit_count_as_a_try_in_the_end() {
+    let deliverer = deliverer(&registry().await, &[("NOTIFY_SCHEDULE", "1h")]);
+    let url: Url = answering(StatusCode::INTERNAL_SERVER_ERROR, Arc::default())
+        .await
+        .parse()
+        .unwrap();
+    let event = told(&Targets::parse(Some(url.as_str()), None, None).unwrap());
+    let parcel = parcel(&event, Target::Webhook(url));
+    let mut tried = 0;
+    while let Delivered::Later { sent: true, .. } =
+        deliverer.deliver(deliver(&parcel, 0)).await.unwrap()
+    {
+        tried += 1;
+        assert!(tried < 100, "its circuit does not open");
+    }
+
+    // It found no place before, and then an open circuit.
+    for (waited, shut) in [(WAITS, 0), (WAITS + 5, WAITS - 1)] {
+        let input = Deliver {
+            waited,
+            shut,
+            ..deliver(&parcel, 0)
+        };
+        let delivered = deliverer.deliver(input).await.unwrap();
+        let waits = matches!(delivered, Delivered::Wait { shut: true, .. });
+        assert!(waits, "{delivered:?}");
+    }
+    let input = Deliver {
+        waited: WAITS,
+        shut: WAITS,
+        ..deliver(&parcel, 0)
+    };
+    let Delivered::Later { error, sent, .. } = deliverer.deliver(input).await.unwrap() else {
+        panic!("it waits on");
+    };
+    assert_eq!((error.code.as_str(), sent), ("circuit_open", false));
 }

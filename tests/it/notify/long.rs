@@ -34,7 +34,7 @@ const LONG: Duration = Duration::from_secs(300);
 #[derive(Default)]
 struct Crowded {
     asked: AtomicU32,
-    waited: Mutex<Vec<u32>>,
+    waited: Mutex<Vec<(u32, u32)>>,
     concluded: Mutex<Option<Conclude>>,
 }
 
@@ -48,11 +48,14 @@ impl Activities {
         _: ActivityContext,
         input: Deliver,
     ) -> Result<Delivered, ActivityError> {
-        self.0.waited.lock().unwrap().push(input.waited);
+        let waited = (input.waited, input.shut);
+        self.0.waited.lock().unwrap().push(waited);
         assert_eq!(input.step, 3);
         let asked = self.0.asked.fetch_add(1, Ordering::Relaxed);
         if asked < WAITS {
-            return Ok(Delivered::Wait { pause_ms: 1 });
+            // Every second time for an open circuit.
+            let shut = asked.is_multiple_of(2);
+            return Ok(Delivered::Wait { pause_ms: 1, shut });
         }
         let end = json!({"ended": {"end": {"outcome": "DELIVERED", "status": 204}, "sent": true}});
         Ok(serde_json::from_value(end).unwrap())
@@ -85,6 +88,7 @@ fn waiting() -> Delivery {
         status: Some(500),
         step: 3,
         waited: 0,
+        shut: 0,
         lost: None,
         pause_ms: 1,
     }
@@ -125,7 +129,7 @@ async fn a_delivery_that_waits_for_ever_goes_on_in_another_run_and_forgets_nothi
     let (worked, (concluded, history)) = tokio::join!(worker.run(), ended);
     worked.unwrap();
 
-    let counted: Vec<_> = (0..=WAITS).collect();
+    let counted: Vec<_> = (0..=WAITS).map(|n| (n, n.div_ceil(2))).collect();
     assert_eq!(*crowded.waited.lock().unwrap(), counted);
     assert_eq!(concluded.end.outcome, Outcome::Delivered);
     assert_eq!((concluded.tries, concluded.first_try_at), (4, Some(2)));
