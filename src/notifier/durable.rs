@@ -35,12 +35,9 @@ impl Deliverer {
                 let error = DeliveryError::new("target_gone", why);
                 return Ok(self.elsewhere(&parcel, step, error));
             }
-            Err(Unread::Schema(
-                error @ (registry::Error::Unavailable(_) | registry::Error::Refused { .. }),
-            )) => return Err(Aborted::Again(error.into())),
             // It was read before: somebody may mend what does not let us read it now.
             Err(error) => {
-                let error = DeliveryError::new("undecodable", &error.to_string());
+                let error = DeliveryError::new("undecodable", &lasting(error)?.to_string());
                 return Ok(self.later_on(&parcel, step, None, error, false, None));
             }
         };
@@ -77,7 +74,7 @@ impl Deliverer {
     /// Tells how a notification ended.
     ///
     /// # Errors
-    /// When Kafka or the registry does not take it: it is to be told again.
+    /// When Kafka or the registry does not take it, or the registry is away: it is to be told again.
     pub async fn conclude(&self, input: Conclude) -> Result<(), Aborted> {
         let Conclude {
             parcel,
@@ -86,10 +83,12 @@ impl Deliverer {
             first_try_at,
             ended_at,
         } = input;
-        let shown = match self.open(&parcel).await {
-            Ok(Some((_, notification))) => notification.shown(),
-            Ok(None) | Err(_) => "…".to_owned(),
+        let found = match self.open(&parcel).await {
+            Ok(found) => found,
+            Err(error) => lasting(error).map(|_| None)?,
         };
+        let shown = found.map(|(_, notification)| notification.shown());
+        let shown = shown.unwrap_or_else(|| "…".to_owned());
         let receipt = receipt(&parcel, shown, end, tries, first_try_at, ended_at);
         let reported = self.report(&parcel, &receipt).await;
         reported.map_err(|error| Aborted::Again(anyhow::anyhow!(error)))
@@ -140,6 +139,15 @@ impl Deliverer {
             pause_ms: pause.map(millis),
         }
     }
+}
+
+/// Returns what does not pass by itself. That the registry is away does.
+fn lasting(error: Unread) -> Result<Unread, Aborted> {
+    use registry::Error::{Refused, Unavailable};
+    if matches!(error, Unread::Schema(Unavailable(_) | Refused { .. })) {
+        return Err(Aborted::Again(error.into()));
+    }
+    Ok(error)
 }
 
 /// Why what goes by a channel that is not served is not tried.

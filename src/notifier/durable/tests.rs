@@ -125,3 +125,24 @@ async fn only_waits_for_an_open_circuit_count_as_a_try_in_the_end() {
     };
     assert_eq!((error.code.as_str(), sent), ("circuit_open", false));
 }
+
+#[tokio::test]
+async fn while_the_registry_is_away_no_end_is_told_without_its_target() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let registry = answering(StatusCode::SERVICE_UNAVAILABLE, asked.clone()).await;
+    let deliverer = deliverer(&registry, &[]);
+    let [(parcel, _), _] = parcels();
+    let conclude = Conclude {
+        parcel,
+        end: End::delivered(200),
+        tries: 1,
+        first_try_at: None,
+        ended_at: 7,
+    };
+
+    let told = deliverer.conclude(conclude).await;
+
+    assert!(matches!(told, Err(Aborted::Again(_))), "{told:?}");
+    // For the event's schema, and not for that of a receipt.
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
