@@ -58,6 +58,7 @@ fn emit_all() {
         error,
     }
     .emit();
+    RecordTruncated { position }.emit();
     RecordHeld {
         position,
         cause: "temporal_unavailable",
@@ -180,6 +181,11 @@ fn emit_all() {
         channel: "WEBHOOK",
         why: "not_delivered",
         given: Given::New,
+    }
+    .emit();
+    NotificationLost {
+        workflow: "deliver/event/WEBHOOK/hash",
+        error,
     }
     .emit();
     CircuitsOpen { count: 1 }.emit();

@@ -62,6 +62,15 @@ pub struct NotificationHandedOver {
     pub given: Given,
 }
 
+/// A delivery was closed from outside, and what it was to deliver cannot be read.
+#[derive(Debug)]
+pub struct NotificationLost<'a> {
+    /// Its workflow id, which names event, channel and target.
+    pub workflow: &'a str,
+    /// Why it cannot be read.
+    pub error: &'a (dyn Error + 'static),
+}
+
 /// The operators were told of failures, or not.
 #[derive(Debug)]
 pub struct OpsTold<'a> {
@@ -147,6 +156,15 @@ impl NotificationHandedOver {
         debug!(channel, why, ?given, "notification handed over");
         counter!(catalogue::NOTIFICATIONS_HANDED_OVER, "channel" => channel, "why" => why)
             .increment(1);
+    }
+}
+
+impl NotificationLost<'_> {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        let Self { workflow, error } = self;
+        error!(workflow, error, "a delivery that was closed is lost");
+        counter!(catalogue::NOTIFICATIONS_LOST).increment(1);
     }
 }
 

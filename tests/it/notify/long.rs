@@ -14,7 +14,8 @@ use genflow::temporal::client::Temporal;
 use genflow::temporal::deliveries::{Conclude, Deliver, Delivered, Delivery, Once, Parcel, Raw};
 use genflow::temporal::workflows::delivery;
 use serde_json::{Value, json};
-use temporalio_client::UntypedWorkflow;
+use temporalio_client::{UntypedWorkflow, WorkflowStartOptions};
+use temporalio_common::data_converters::RawValue;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use temporalio_sdk::runtime::RuntimeOptions;
@@ -23,7 +24,7 @@ use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use super::{caught_up, delivery_of, given_up, receipts, tell};
 use crate::closed::{OFTEN, client};
 use crate::support::receiver::{Answer, Receiver};
-use crate::support::{Space, eventually, eventually_within};
+use crate::support::{Space, Watched, eventually, eventually_within};
 
 /// So often there is no place; more than one history is to hold.
 const WAITS: u32 = 60;
@@ -192,4 +193,24 @@ async fn a_delivery_that_is_terminated_is_given_up_once() {
         assert_eq!(letter.unwrap().header("dlq.reason"), Some("terminated"));
         assert_eq!(receipts(&space, count).await.len(), count);
     }
+}
+
+#[tokio::test]
+async fn a_closed_delivery_that_cannot_be_read_is_counted_as_lost() {
+    let space = Space::with(&[OFTEN]).await;
+    let client = client(&space).await;
+    let place = space.config.temporal.for_deliveries();
+    let id = waiting().parcel.workflow();
+    let options = WorkflowStartOptions::new(place.task_queue, id.clone()).build();
+    let kind = UntypedWorkflow::new(delivery::NAME);
+    let nothing = RawValue::new(Vec::new());
+    let handle = client.start_workflow(kind, nothing, options).await.unwrap();
+    handle.terminate(Default::default()).await.unwrap();
+
+    let notifier = Watched::start(&space, "notifier", &[]);
+
+    notifier
+        .says("metrics", "genflow_notifications_lost_total 1")
+        .await;
+    assert!(notifier.process.output().contains(&id));
 }
