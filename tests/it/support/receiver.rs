@@ -1,6 +1,7 @@
 //! A real HTTP receiver of webhooks.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -52,6 +53,8 @@ struct Shared {
     got: Mutex<Vec<Delivery>>,
     /// Answers, one a request; then the last for ever.
     script: Mutex<Vec<Answer>>,
+    /// Bytes of endless answers that went out.
+    sent: AtomicUsize,
 }
 
 impl Receiver {
@@ -71,6 +74,7 @@ impl Receiver {
         let state = Arc::new(Shared {
             got: Mutex::default(),
             script: Mutex::new(script.to_vec()),
+            sent: AtomicUsize::new(0),
         });
         let router = Router::new()
             .route("/hook/{token}", post(receive))
@@ -90,6 +94,11 @@ impl Receiver {
 
     pub(crate) fn got(&self) -> Vec<Delivery> {
         self.state.got.lock().unwrap().clone()
+    }
+
+    /// Returns how many bytes of endless answers went out.
+    pub(crate) fn sent(&self) -> usize {
+        self.state.sent.load(Ordering::Relaxed)
     }
 
     /// Waits until `count` requests came.
@@ -130,7 +139,10 @@ async fn receive(State(state): State<Arc<Shared>>, headers: HeaderMap, body: Byt
         Answer::Silence => std::future::pending().await,
         Answer::Endless => {
             let chunk = Bytes::from_static(&[b'x'; 65_536]);
-            let chunks = futures::stream::repeat_with(move || Ok::<_, Infallible>(chunk.clone()));
+            let chunks = futures::stream::repeat_with(move || {
+                state.sent.fetch_add(chunk.len(), Ordering::Relaxed);
+                Ok::<_, Infallible>(chunk.clone())
+            });
             Body::from_stream(chunks).into_response()
         }
     }
