@@ -80,7 +80,10 @@ pub async fn run(
     let http = listen(dev, &settings(&BTreeMap::new(), &data, &lookup)?).await?;
     let started = tokio::select! {
         started = Box::pin(Engines::start(&options)) => started,
-        () = stop.cancelled() => return Ok(()),
+        () = stop.cancelled() => {
+            std::fs::remove_dir_all(&data).ok();
+            return Ok(());
+        }
     };
     let mut engines = started?;
     let places = engines_of(&engines);

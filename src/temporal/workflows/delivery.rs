@@ -142,7 +142,7 @@ async fn drive(ctx: &Context, start: &Start, tally: &mut Tally) -> Result<End, B
                 let Some(pause_ms) = pause_ms else {
                     return Ok(End::given_up(status, error));
                 };
-                last = status;
+                last = status.or(last);
                 pause = pause_ms;
                 step += 1;
                 (waited, shut) = (0, 0);
