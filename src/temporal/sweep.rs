@@ -12,20 +12,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use temporalio_client::errors::WorkflowStartError;
-use temporalio_client::tonic::{Code, IntoRequest as _};
 use temporalio_client::{
-    NamespacedClient as _, WorkflowExecutionStatus, WorkflowIdReusePolicy, WorkflowListOptions,
-    WorkflowStartOptions,
+    WorkflowExecutionStatus, WorkflowIdReusePolicy, WorkflowListOptions, WorkflowStartOptions,
 };
-use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
-use temporalio_common::protos::temporal::api::enums::v1::HistoryEventFilterType;
 use temporalio_common::protos::temporal::api::failure::v1::failure::FailureInfo;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
-use temporalio_common::protos::temporal::api::workflowservice::v1::GetWorkflowExecutionHistoryRequest;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Error, Temporal, answered};
+use super::history;
 use super::steps::Closed;
 use super::workflows::end::End;
 use super::workflows::ending::FAILED;
@@ -174,37 +170,16 @@ async fn is_finished(
     workflow: &WorkflowId,
     run_id: &str,
 ) -> Result<bool, Error> {
-    let client = temporal.client();
-    let request = GetWorkflowExecutionHistoryRequest {
-        namespace: client.namespace(),
-        execution: Some(WorkflowExecution {
-            workflow_id: workflow.to_string(),
-            run_id: run_id.to_owned(),
-        }),
-        history_event_filter_type: HistoryEventFilterType::CloseEvent.into(),
-        ..GetWorkflowExecutionHistoryRequest::default()
-    };
-    let answer = client
-        .connection()
-        .workflow_service()
-        .get_workflow_execution_history(request.into_request())
-        .await;
-    let events = match answer {
-        Ok(answer) => answer.into_inner().history.unwrap_or_default().events,
+    let closed = history::closed(&temporal.client(), workflow.as_str(), run_id).await?;
+    let Some(closed) = closed else {
         // Its retention ended between two looks.
-        Err(status) if status.code() == Code::NotFound => return Ok(true),
-        Err(status) => return Err(answered(status)),
+        return Ok(true);
     };
-    Ok(events.iter().any(|event| match &event.attributes {
-        Some(Attributes::WorkflowExecutionFailedEventAttributes(failed)) => {
-            let info = failed
-                .failure
-                .as_ref()
-                .and_then(|failure| failure.failure_info.as_ref());
-            matches!(info, Some(FailureInfo::ApplicationFailureInfo(info)) if info.r#type == FAILED)
-        }
-        Some(_) | None => false,
-    }))
+    let Some(Attributes::WorkflowExecutionFailedEventAttributes(failed)) = closed.attributes else {
+        return Ok(false);
+    };
+    let info = failed.failure.and_then(|failure| failure.failure_info);
+    Ok(matches!(info, Some(FailureInfo::ApplicationFailureInfo(info)) if info.r#type == FAILED))
 }
 
 fn millis(time: Option<SystemTime>) -> i64 {

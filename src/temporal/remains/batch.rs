@@ -12,9 +12,10 @@ use temporalio_common::protos::temporal::api::history::v1::{
 };
 
 use super::handed::HandedEvents;
-use super::{input, millis, pages};
+use super::millis;
 use crate::domain::ItemEnding;
 use crate::temporal::activities::{FINISH, PUBLISH};
+use crate::temporal::history::{input, pages};
 use crate::temporal::steps::{BatchRemains, BatchStart, Closed, Finish, Handed};
 use crate::temporal::workflows::generation::Generation;
 
