@@ -46,6 +46,7 @@ pub mod admin;
 pub mod app;
 pub mod avro;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod dev;
 pub mod dlq;

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::redrive::Redrive;
 pub use self::show::Show;
-use super::run::now;
 use super::{Error, watch};
+use crate::clock::now;
 use crate::config::Config;
 use crate::dlq::{
     self, Filter, Letter, Moment, NoMoment, Opener, Position, Progress, REASONS, Shelf, redacted,

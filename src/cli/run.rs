@@ -1,12 +1,13 @@
 //! Carries out the operator's commands, and shows what came of them.
 
 use std::io::Write;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::{Ask, Error, Operator, doctor, list, submit, watch};
 use crate::avro::{self, Ours};
+use crate::clock::now;
 use crate::config::Config;
 use crate::domain::{Action, Command, CommandId, RequestId};
 use crate::kafka::producer::{self, Message, Producer};
@@ -162,12 +163,6 @@ impl Sender {
 fn traceparent() -> String {
     let span = Uuid::new_v4().as_u64_pair().0;
     format!("00-{}-{span:016x}-01", Uuid::new_v4().simple())
-}
-
-/// Returns the time in milliseconds since the epoch.
-pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0))
 }
 
 impl From<anyhow::Error> for cli::Error {

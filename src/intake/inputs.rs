@@ -1,11 +1,10 @@
 //! What a request's workflow starts with: notification targets sealed, deadlines filled in, nothing larger than the
 //! server takes.
 
-use std::time::Duration;
-
 use anyhow::anyhow;
 
 use super::{Intake, internal, reject};
+use crate::clock::millis;
 use crate::domain::{
     BatchSpec, ErrorCode, EventType, Journal, Kind, Notify, Request, Spec, Tally, Targets,
 };
@@ -131,10 +130,6 @@ fn bounded(what: &str, size: usize, largest: usize) -> Result<(), Failure> {
     let problem =
         anyhow!("{what} is {size} bytes as the input of a workflow, want at most {largest}");
     Err(reject(ErrorCode::Invalid, problem))
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Returns a fresh W3C trace context, for a record that came without one.

@@ -34,7 +34,7 @@ struct Collected {
 
 impl Collected {
     fn add(&mut self, event: HistoryEvent) -> Result<(), anyhow::Error> {
-        let at = millis(&event);
+        let at = happened(&event);
         match event.attributes {
             Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => {
                 let start: Start = input(started.input)?;
@@ -82,7 +82,7 @@ impl Collected {
 }
 
 /// When an event happened, in milliseconds since the epoch.
-fn millis(event: &HistoryEvent) -> i64 {
+fn happened(event: &HistoryEvent) -> i64 {
     let at = event.event_time.unwrap_or_default();
     at.seconds * 1000 + i64::from(at.nanos) / 1_000_000
 }

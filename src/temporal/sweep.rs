@@ -9,7 +9,6 @@ mod digests;
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use temporalio_client::errors::WorkflowStartError;
 use temporalio_client::{
@@ -26,6 +25,7 @@ use super::steps::Closed;
 use super::workflows::end::End;
 use super::workflows::ending::FAILED;
 use super::workflows::{batch, delivery, digest, generation};
+use crate::clock::{rfc3339, since_epoch};
 use crate::domain::WorkflowId;
 use crate::telemetry::events::RunSwept;
 
@@ -87,7 +87,7 @@ async fn look(
     since: SystemTime,
     ended: &mut HashSet<String>,
 ) -> Result<(), Error> {
-    let since = DateTime::<Utc>::from(since).to_rfc3339();
+    let since = rfc3339(since_epoch(since));
     let types = match sweep {
         Sweep::Runs => format!("'{}', '{}'", generation::NAME, batch::NAME),
         Sweep::Deliveries => format!("'{}', '{}'", delivery::NAME, digest::NAME),
@@ -139,7 +139,7 @@ async fn end(temporal: &Temporal, workflow: &WorkflowId, run_id: &str) -> Result
     let closed = Closed {
         workflow: workflow.clone(),
         run_id: run_id.to_owned(),
-        at: millis(described.close_time()),
+        at: described.close_time().map_or(0, since_epoch),
         timed_out: described.status() == WorkflowExecutionStatus::TimedOut,
         batch: described.workflow_type() == batch::NAME,
     };
@@ -180,9 +180,4 @@ async fn is_finished(
     };
     let info = failed.failure.and_then(|failure| failure.failure_info);
     Ok(matches!(info, Some(FailureInfo::ApplicationFailureInfo(info)) if info.r#type == FAILED))
-}
-
-fn millis(time: Option<SystemTime>) -> i64 {
-    let gone = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    i64::try_from(gone.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
 }

@@ -26,10 +26,7 @@ async fn tell(space: &Space, request: &str, to: &str) -> Event {
         user_id: "ann".to_owned(),
         kind: Kind::Image,
         kind_of_event: EventType::Cancelled,
-        occurred_at: std::time::SystemTime::UNIX_EPOCH
-            .elapsed()
-            .unwrap()
-            .as_millis() as i64,
+        occurred_at: genflow::clock::now(),
         workflow_id: Some(request.to_owned()),
         run_id: Some("run".to_owned()),
         progress: None,

@@ -1,5 +1,6 @@
 //! `genflow list`: by user, kind, state, batch and time, the newest first.
 
+use genflow::clock::now;
 use genflow::domain::{EventType, Kind, Request};
 use genflow::temporal::list::{Listed, State, Which};
 use serde_json::{Value, json};
@@ -8,10 +9,6 @@ use crate::batch::{batch, ids};
 use crate::command_line::run;
 use crate::support::space::{image, script, video};
 use crate::support::{Space, eventually};
-
-fn now() -> i64 {
-    chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now()).timestamp_millis()
-}
 
 fn by(request: Request, user: &str) -> Request {
     Request {

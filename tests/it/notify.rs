@@ -36,7 +36,7 @@ pub(crate) fn event(space: &Space, webhook: &str) -> Event {
         user_id: "ann".to_owned(),
         kind: Kind::Image,
         kind_of_event: EventType::Completed,
-        occurred_at: now(),
+        occurred_at: genflow::clock::now(),
         workflow_id: None,
         run_id: None,
         progress: None,
@@ -59,11 +59,6 @@ fn sealed(space: &Space, event: &Event, webhook: &str) -> Option<Notify> {
         on: vec![EventType::Completed],
         sealed: sealer.seal(&targets, seal::context(event)).unwrap(),
     })
-}
-
-fn now() -> i64 {
-    let since = std::time::UNIX_EPOCH.elapsed().unwrap();
-    i64::try_from(since.as_millis()).unwrap()
 }
 
 /// Puts events on their topic.

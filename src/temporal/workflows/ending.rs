@@ -2,7 +2,7 @@
 
 #![deny(clippy::disallowed_methods)]
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use temporalio_common::RetryPolicy;
 use temporalio_common::error::ApplicationFailure;
@@ -11,6 +11,7 @@ use temporalio_sdk::{
     WorkflowContext, WorkflowTermination,
 };
 
+use crate::clock::since_epoch;
 use crate::config::{Backoff, Steps};
 use crate::domain::{ErrorCode, EventError, Outcome};
 use crate::temporal::activities::Activities;
@@ -81,12 +82,5 @@ pub(super) fn failed(code: ErrorCode, message: &str, retryable: bool) -> Outcome
 }
 
 pub(super) fn now<W: 'static>(ctx: &WorkflowContext<W>) -> i64 {
-    ctx.workflow_time().map(millis).unwrap_or_default()
-}
-
-pub(super) fn millis(time: SystemTime) -> i64 {
-    time.duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|gone| i64::try_from(gone.as_millis()).ok())
-        .unwrap_or_default()
+    ctx.workflow_time().map(since_epoch).unwrap_or_default()
 }
