@@ -153,7 +153,7 @@ fn settings(
     lookup: &impl Fn(&str) -> Option<String>,
 ) -> Result<Config, Faults> {
     let temp = data.join("temp").display().to_string();
-    Config::load(|name| {
+    app::settings::load(Roles::ALL, |name| {
         let default = || {
             DEFAULTS
                 .iter()
@@ -196,12 +196,7 @@ async fn play(
     announce(world, &config, &http, &receiver)?;
 
     let ending = stop.child_token();
-    let roles = Roles {
-        intake: true,
-        worker: true,
-        notifier: true,
-    };
-    let serving = app::run(config.clone(), roles, http, metrics, ending.clone());
+    let serving = app::run(config.clone(), Roles::ALL, http, metrics, ending.clone());
     let watching = async {
         let _ends_the_roles = ending.clone().drop_guard();
         let sampled = tokio::select! {

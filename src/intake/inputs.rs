@@ -29,6 +29,7 @@ impl Intake {
     pub(super) fn input(
         &self,
         request: &Request,
+        fingerprint: &str,
         traceparent: Option<&str>,
     ) -> Result<Input, Failure> {
         if let Spec::Batch(spec) = &request.spec {
@@ -45,6 +46,7 @@ impl Intake {
             batch: None,
             user: request.user.clone(),
             spec: request.spec.clone(),
+            fingerprint: Some(fingerprint.to_owned()),
             metadata: request.metadata.clone(),
             notify: self.notify(&request.targets, &request.notify_on, request.id.as_str())?,
             timeout_ms: millis(timeout),

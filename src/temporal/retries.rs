@@ -78,7 +78,6 @@ pub enum Unretryable {
 struct First {
     start: Start,
     priority: Priority,
-    fingerprint: String,
 }
 
 impl Temporal {
@@ -116,8 +115,7 @@ impl Temporal {
                 Some(Standing::Completed) => return Ok(Retried::Completed),
                 Some(Standing::Failed) | None => {}
             }
-            let fingerprint = described.static_details().unwrap_or_default();
-            let first = match self.first(request, described.run_id(), fingerprint).await? {
+            let first = match self.first(request, &described).await? {
                 Ok(first) => first,
                 Err(refused) => return Ok(Retried::Refused(refused)),
             };
@@ -160,7 +158,7 @@ impl Temporal {
             let cut: String = reason.chars().take(LONGEST_REASON).collect();
             memo.insert(REASON, cut);
         }
-        let mut options = self.options(&start, first.priority, &first.fingerprint);
+        let mut options = self.options(&start, first.priority);
         options.memo = Some(memo);
         match self
             .client()
@@ -177,20 +175,23 @@ impl Temporal {
     async fn first(
         &self,
         request: &RequestId,
-        run_id: &str,
-        fingerprint: &str,
+        described: &WorkflowExecutionDescription,
     ) -> Result<Result<First, Unretryable>, Error> {
         let workflow = request.run(0);
+        let run_id = described.run_id();
         let started = history::started(&self.client(), workflow.as_str(), run_id).await?;
         let Some(started) = started else {
             return Ok(Err(Unretryable::Unknown(request.clone())));
         };
-        Ok(match history::input(started.input) {
-            Ok(start) => Ok(First {
-                start,
-                priority: started.priority.map(Priority::from).unwrap_or_default(),
-                fingerprint: fingerprint.to_owned(),
-            }),
+        Ok(match history::input::<Start>(started.input) {
+            Ok(mut start) => {
+                // What an earlier version started has it there alone.
+                start.fingerprint = described.static_details().map(str::to_owned);
+                Ok(First {
+                    start,
+                    priority: started.priority.map(Priority::from).unwrap_or_default(),
+                })
+            }
             Err(error) => Err(Unretryable::Unreadable(
                 request.clone(),
                 error.downcast().ok(),

@@ -7,7 +7,7 @@ use temporalio_client::{
 };
 
 use crate::notifier::DeliveryError;
-use crate::telemetry::events::RunSwept;
+use crate::telemetry::events::{NotificationLost, RunSwept};
 use crate::temporal::client::{Error, Temporal, answered};
 use crate::temporal::deliveries::Delivery;
 use crate::temporal::history;
@@ -61,8 +61,12 @@ async fn start(temporal: &Temporal, id: &str, run_id: &str) -> Result<Option<Del
     match history::input(started.input) {
         Ok(start) => Ok(Some(start)),
         Err(error) => {
-            let error: &(dyn std::error::Error + 'static) = error.as_ref();
-            tracing::error!(workflow = id, error, "a delivery that was closed is lost");
+            let error = error.as_ref();
+            NotificationLost {
+                workflow: id,
+                error,
+            }
+            .emit();
             Ok(None)
         }
     }
