@@ -2,18 +2,14 @@
 
 use std::time::Duration;
 
-use genflow::domain::{ErrorCode, Event, EventType, ProviderName, Spec};
+use genflow::domain::{ErrorCode, EventType, ProviderName, Spec};
 use serde_json::json;
 
-use crate::support::ledger::types;
-use crate::support::space::{image, script};
+use crate::support::ledger::{code, types};
+use crate::support::requests::{image, script};
 use crate::support::{Space, eventually};
 
 use EventType::{Cancelled, Completed, Failed, Started};
-
-fn code(events: &[Event]) -> ErrorCode {
-    events.last().unwrap().error.as_ref().unwrap().code
-}
 
 #[tokio::test]
 async fn a_provider_that_answers_500_twice_is_asked_again_and_paid_once() {

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::ledger::{check, types};
-use crate::support::space::{image, script};
+use crate::support::requests::{image, script};
 use crate::support::{SOON, Space, within};
 
 #[tokio::test]

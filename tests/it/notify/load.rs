@@ -23,7 +23,6 @@ use tokio::time::sleep;
 
 use super::stage::Stage;
 use super::{caught_up, publisher, receipts, workflow_id};
-use crate::closed::client;
 use crate::support::eventually;
 use crate::support::mail::{Mail, all};
 use crate::support::process::Process;
@@ -366,7 +365,7 @@ async fn a_notifier_killed_again_and_again_under_load_loses_nothing_and_repeats_
     let _last = stage.life(KILLS);
 
     let receipts = stage.ended(&told).await;
-    let client = client(&stage.space).await;
+    let client = stage.space.client().await;
     let mut workflows = BTreeMap::new();
     for (key, receipts) in &receipts {
         workflows.insert(key.clone(), handed(&client, &receipts[0]).await);
