@@ -50,6 +50,7 @@ pub mod access;
 pub mod admin;
 pub mod app;
 pub mod avro;
+mod causes;
 pub mod cli;
 pub mod clock;
 pub mod config;
