@@ -22,6 +22,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 pub use self::dlq::Dlq;
 pub use self::list::List;
 pub use self::submit::Submit;
+use crate::causes::causes;
 
 /// Turns generation requests on Kafka into Temporal workflows, and tells what becomes of them.
 #[derive(Debug, Parser)]
@@ -173,10 +174,10 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
     /// An engine does not answer.
-    #[error("{}", causes(.0))]
+    #[error("{}", causes(.0.as_ref()))]
     Unavailable(anyhow::Error),
     /// Anything else.
-    #[error("{}", causes(.0))]
+    #[error("{}", causes(.0.as_ref()))]
     Failed(anyhow::Error),
 }
 
@@ -225,18 +226,6 @@ fn one_line(error: &clap::Error) -> String {
     let first: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
     let joined = first.join(" ");
     joined.strip_prefix("error: ").unwrap_or(&joined).to_owned()
-}
-
-/// Returns an error and its causes in one line; libraries often tell a cause in the text of the error itself.
-fn causes(error: &anyhow::Error) -> String {
-    let mut told = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if !told.contains(&cause) {
-            let colon = if told.is_empty() { "" } else { ": " };
-            told.push_str(&format!("{colon}{}", cause.replace(['\n', '\r'], " ")));
-        }
-    }
-    told
 }
 
 fn duration(text: &str) -> Result<Duration, &'static str> {

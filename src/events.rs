@@ -4,9 +4,8 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, SecondsFormat};
-
 use crate::avro;
+use crate::clock::rfc3339;
 use crate::config::Topics;
 use crate::domain::Event;
 use crate::kafka::Headers;
@@ -106,14 +105,13 @@ impl Publisher {
 
 /// The CloudEvents 1.0 attributes of the Kafka binary mode, and the trace context.
 fn headers(event: &Event, schema_url: &str, traceparent: Option<&str>) -> Headers {
-    let time = DateTime::from_timestamp_millis(event.occurred_at).unwrap_or_default();
     let attributes = [
         ("ce_specversion", "1.0".to_owned()),
         ("ce_id", event.event_id.clone()),
         ("ce_type", event.kind_of_event.cloud_type()),
         ("ce_source", SOURCE.to_owned()),
         ("ce_subject", event.request_id.clone()),
-        ("ce_time", time.to_rfc3339_opts(SecondsFormat::Millis, true)),
+        ("ce_time", rfc3339(event.occurred_at)),
         ("ce_dataschema", schema_url.to_owned()),
         ("content-type", "application/avro".to_owned()),
     ];

@@ -17,6 +17,7 @@ pub use self::commands::Commands;
 use self::inputs::Input;
 use self::limits::{Limits, Refused};
 use crate::avro::{self, Named};
+use crate::clock::now;
 use crate::config::{self, Config};
 use crate::domain::{ErrorCode, Event, EventError, EventType, Request, fingerprint};
 use crate::events::Publisher;
@@ -28,7 +29,6 @@ use crate::seal::Sealer;
 use crate::telemetry::events::{RequestDecoded, RequestRepeated, RequestStarted};
 use crate::temporal::client::{self, Blame, Started, Temporal};
 use crate::temporal::queues::{SubmitQueues, fetch_queue};
-use crate::work::now;
 
 /// Starts a workflow for each request.
 pub struct Intake {

@@ -8,6 +8,7 @@ pub mod snapshot;
 pub mod tail;
 
 use rdkafka::ClientConfig;
+use uuid::Uuid;
 
 use crate::config;
 use crate::domain::RecordPosition;
@@ -50,6 +51,12 @@ impl Record {
         let text = std::str::from_utf8(named.next()?.1.as_deref()?).ok()?;
         is_traceparent(text).then_some(text)
     }
+}
+
+/// Returns a W3C trace context that begins here, for what came without one.
+pub(crate) fn new_trace() -> String {
+    let span = Uuid::new_v4().as_u64_pair().0;
+    format!("00-{}-{span:016x}-01", Uuid::new_v4().simple())
 }
 
 /// Later versions of the recommendation may have more than the 55 characters of version 00.
@@ -107,6 +114,14 @@ fn reader(kafka: &config::Kafka, name: &str) -> ClientConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_trace_begins_as_w3c_has_it() {
+        let trace = new_trace();
+
+        assert!(is_traceparent(&trace), "{trace}");
+        assert_ne!(trace, new_trace());
+    }
 
     #[test]
     fn only_a_well_formed_trace_context_goes_along() {

@@ -39,7 +39,7 @@ use uuid::Uuid;
 
 pub use self::channels::Unusable;
 pub use self::deliver::Deliverer;
-use self::deliver::{Attempt, Unread, now, receipt};
+use self::deliver::{Attempt, Unread, receipt};
 pub use self::digest::{Failed, Gathered, Seen};
 use self::endpoints::Closed;
 pub use self::handover::Handover;
@@ -51,6 +51,7 @@ pub use self::plan::shown;
 pub use self::receipt::{Channel, DeliveryError, End, Outcome, Receipt};
 use self::tried::{Letter, Tried};
 pub use self::webhook::{GONE, InvalidKey, InvalidSecret, Key, user_secret};
+use crate::clock::{millis, now};
 use crate::config::Config;
 use crate::domain::{ErrorCode, Event};
 use crate::failpoint;
@@ -58,7 +59,7 @@ use crate::intake::ACCEPT_OLD;
 use crate::kafka::Record;
 use crate::kafka::consumer::{BoxError, Cause, Failure, Fuse, Handler, Place, Rejection};
 use crate::telemetry::events::NotificationHandedOver;
-use crate::temporal::deliveries::{Delivery, Parcel, Raw, millis};
+use crate::temporal::deliveries::{Delivery, Parcel, Raw};
 
 /// Tells the world of events.
 #[derive(Debug)]

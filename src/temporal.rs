@@ -7,6 +7,7 @@ pub mod client;
 pub mod compact;
 pub mod deliveries;
 pub mod digests;
+mod history;
 pub mod labels;
 pub mod list;
 mod outcome;

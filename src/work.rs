@@ -7,11 +7,12 @@ mod outputs;
 pub(crate) use self::fetch::Tally;
 
 use std::future::Future;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::span;
 use crate::config;
 use crate::domain::Event;
 use crate::events::Publisher;
@@ -226,16 +227,4 @@ fn tell(outcome: &Event, input: &Finish) {
         worked: input.sent_at.map(|sent| span(sent, outcome.occurred_at)),
     }
     .emit();
-}
-
-/// Returns the time between two moments in milliseconds since the epoch.
-pub(crate) fn span(from: i64, to: i64) -> Duration {
-    Duration::from_millis(u64::try_from(to.saturating_sub(from)).unwrap_or(0))
-}
-
-pub(crate) fn now() -> i64 {
-    let gone = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(gone.as_millis()).unwrap_or(i64::MAX)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use genflow::config::Config;
 use genflow::dev::engines::Engines;
@@ -64,7 +64,6 @@ impl Stage {
 
     /// Returns the outcome of a request of its own, to be told to `webhook`.
     pub(crate) fn event(&self, webhook: &str) -> Event {
-        let since = SystemTime::UNIX_EPOCH.elapsed().unwrap();
         let request_id = Uuid::new_v4().to_string();
         let mut event = Event {
             event_id: Uuid::new_v4().to_string(),
@@ -75,7 +74,7 @@ impl Stage {
             user_id: format!("user of {}", Url::parse(webhook).unwrap().authority()),
             kind: Kind::Image,
             kind_of_event: EventType::Completed,
-            occurred_at: i64::try_from(since.as_millis()).unwrap(),
+            occurred_at: genflow::clock::now(),
             workflow_id: Some(request_id.clone()),
             run_id: Some(Uuid::new_v4().to_string()),
             progress: None,

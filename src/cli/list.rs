@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use super::run::now;
 use super::status::{PATIENCE, plain, within};
 use super::{Error, watch};
+use crate::clock::now;
 use crate::config::Config;
 use crate::dlq::{Moment, NoMoment};
 use crate::domain::{Kind, RequestId, UserId};

@@ -1,16 +1,17 @@
 //! Carries out the operator's commands, and shows what came of them.
 
 use std::io::Write;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::{Ask, Error, Operator, doctor, list, submit, watch};
 use crate::avro::{self, Ours};
+use crate::clock::now;
 use crate::config::Config;
 use crate::domain::{Action, Command, CommandId, RequestId};
 use crate::kafka::producer::{self, Message, Producer};
-use crate::kafka::{Headers, admin, tail};
+use crate::kafka::{Headers, admin, new_trace, tail};
 use crate::notifier::{self, user_secret};
 use crate::registry::{self, Registry};
 use crate::temporal::admin as temporal;
@@ -144,7 +145,7 @@ impl Sender {
     }
 
     pub(super) async fn send(&self, topic: &str, key: &str, value: &[u8]) -> Result<(), Error> {
-        let mut headers: Headers = vec![("traceparent".to_owned(), Some(traceparent().into()))];
+        let mut headers: Headers = vec![("traceparent".to_owned(), Some(new_trace().into()))];
         if let Some(api_key) = &self.api_key {
             headers.push(("x-api-key".to_owned(), Some(api_key.clone().into_bytes())));
         }
@@ -156,18 +157,6 @@ impl Sender {
         };
         Ok(self.producer.send(message).await?)
     }
-}
-
-/// Returns a W3C trace context that begins here.
-fn traceparent() -> String {
-    let span = Uuid::new_v4().as_u64_pair().0;
-    format!("00-{}-{span:016x}-01", Uuid::new_v4().simple())
-}
-
-/// Returns the time in milliseconds since the epoch.
-pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0))
 }
 
 impl From<anyhow::Error> for cli::Error {
@@ -237,15 +226,6 @@ impl From<std::io::Error> for cli::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_trace_begins_as_w3c_has_it() {
-        let trace = traceparent();
-
-        let lengths: Vec<_> = trace.split('-').map(str::len).collect();
-        assert_eq!(lengths, [2, 32, 16, 2], "{trace}");
-        assert_ne!(trace, traceparent());
-    }
 
     #[test]
     fn a_users_secret_follows_from_master_and_user() {

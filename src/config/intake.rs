@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::retries::{Pauses, Retries};
 use super::vars::{Fault, Vars};
 use crate::access::ApiKeys;
+use crate::clock::millis;
 
 /// What intake needs.
 #[derive(Clone, Debug)]
@@ -134,10 +135,6 @@ pub(super) fn read(vars: &mut Vars<'_>, retries: &Retries) -> Intake {
             progress_most: vars.number("PROGRESS_MAX", 50, 0..=1000) as u32,
         },
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn api_keys(vars: &mut Vars<'_>) -> ApiKeys {

@@ -245,7 +245,7 @@ impl<'l> Vars<'l> {
     }
 
     pub(super) fn millis(&mut self, name: &'static str, default: &str) -> u64 {
-        u64::try_from(self.duration(name, default).as_millis()).unwrap_or(u64::MAX)
+        crate::clock::millis(self.duration(name, default))
     }
 
     pub(super) fn path(&mut self, name: &'static str, default: &Path) -> PathBuf {

@@ -12,7 +12,9 @@ mod install;
 mod java;
 mod kafka;
 mod mail;
+mod options;
 mod pins;
+mod plan;
 mod ports;
 mod process;
 mod python;
@@ -22,68 +24,15 @@ mod whole;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use futures::future::{pending, select_all};
 
 pub use error::{Error, LogEnd, Missing};
-use install::{Installer, Needs};
-use java::Java;
-use kafka::Kafka;
-use mail::Mail;
-use ports::Fixed;
+pub use options::{Existing, Options, Progress, default_cache};
+use plan::Plan;
 pub use ports::Ports;
 use process::Process;
 pub use python::standard_webhooks;
-use registry::Registry;
-use temporal::Temporal;
-
-/// What to start, and where.
-#[derive(Clone)]
-pub struct Options {
-    /// Where installed engines are kept from run to run; see [`default_cache`].
-    pub cache: PathBuf,
-    /// The folder of this run alone: a log of each engine, and files that go when they stop.
-    pub data: PathBuf,
-    /// The genflow executable, whose `guard` command every child starts as.
-    pub guard: PathBuf,
-    /// Which ports the engines listen on.
-    pub ports: Ports,
-    /// Engines that run already.
-    pub existing: Existing,
-    /// Hears of each step, one line at a time.
-    pub progress: Progress,
-}
-
-impl Options {
-    /// Returns the same with paths that hold in any working folder: each engine has its own.
-    fn absolute(&self) -> Result<Self, Error> {
-        let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io("find", path));
-        let (cache, data) = (absolute(&self.cache)?, absolute(&self.data)?);
-        Ok(Self {
-            cache,
-            data,
-            guard: absolute(&self.guard)?,
-            ..self.clone()
-        })
-    }
-}
-
-/// A listener for lines about what goes on.
-pub type Progress = Arc<dyn Fn(&str) + Send + Sync>;
-
-/// Engines that run already: those given are used as they are, and none is started in their place.
-#[derive(Clone, Debug, Default)]
-pub struct Existing {
-    /// `host:port[,host:port]`, as in `KAFKA_BROKERS`.
-    pub kafka_brokers: Option<String>,
-    /// A base URL, as in `SCHEMA_REGISTRY_URL`.
-    pub schema_registry_url: Option<String>,
-    /// `host:port`, as in `TEMPORAL_HOST`.
-    pub temporal_host: Option<String>,
-    /// As in `SMTP_URL`.
-    pub smtp_url: Option<String>,
-}
 
 /// Engines that can be used.
 #[derive(Debug)]
@@ -156,199 +105,6 @@ impl Engines {
     }
 }
 
-/// Returns the folder for installed engines: `$XDG_CACHE_HOME/genflow`, or `~/.cache/genflow`.
-///
-/// Without a home there is no such folder, and the one for temporary files has to do.
-#[must_use]
-pub fn default_cache() -> PathBuf {
-    let absolute = |name: &str| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
-    cache.unwrap_or_else(std::env::temp_dir).join("genflow")
-}
-
-/// The engines to start; `None` is one that runs already, or whose Java is missing.
-struct Plan {
-    kafka: Option<Kafka>,
-    registry: Option<Registry>,
-    temporal: Option<Temporal>,
-    mail: Option<Mail>,
-    java_missing: bool,
-}
-
-impl Plan {
-    fn of(options: &Options) -> Self {
-        let Existing {
-            kafka_brokers,
-            schema_registry_url,
-            temporal_host,
-            smtp_url,
-        } = &options.existing;
-        let (wants_kafka, wants_registry) =
-            (kafka_brokers.is_none(), schema_registry_url.is_none());
-        let recent = (wants_kafka || wants_registry)
-            .then(|| Java::find(registry::OLDEST_JAVA))
-            .flatten();
-        let any = recent.clone().or_else(|| Java::find(kafka::OLDEST_JAVA));
-        let kafka = any
-            .clone()
-            .filter(|_| wants_kafka)
-            .map(|java| Kafka::new(options, java));
-        let registry = wants_registry.then(|| Registry::new(options, recent));
-        // Maven runs on Java as well.
-        let wants_java = wants_kafka || registry.as_ref().is_some_and(Registry::needs_maven);
-        let temporal = temporal_host.is_none().then(|| Temporal::find(options));
-        Self {
-            kafka,
-            registry,
-            temporal,
-            mail: smtp_url.is_none().then(|| Mail::new(options)),
-            java_missing: wants_java && any.is_none(),
-        }
-    }
-
-    fn require_ports(&self, ports: Ports) -> Result<(), Error> {
-        let starts = |engine| match engine {
-            kafka::NAME => self.kafka.is_some(),
-            registry::NAME => self.registry.is_some(),
-            mail::NAME => self.mail.is_some(),
-            _ => self.temporal.is_some(),
-        };
-        ports
-            .fixed()
-            .iter()
-            .filter(|fixed| starts(fixed.engine))
-            .try_for_each(Fixed::require_free)
-    }
-
-    /// Tells of folders in the cache that are not whole, which are passed over and installed again.
-    fn tell_broken(&self, options: &Options) {
-        let kafka = self.kafka.iter().flat_map(Kafka::folders);
-        let registry = self.registry.iter().flat_map(Registry::folders);
-        let temporal = self.temporal.iter().map(Temporal::folder);
-        let mail = self.mail.iter().map(Mail::folder);
-        for folder in kafka.chain(registry).chain(temporal).chain(mail) {
-            if let whole::State::Broken(file) = whole::check(&folder) {
-                let (folder, file) = (folder.display(), file.display());
-                (options.progress)(&format!(
-                    "{folder} is not whole and is not used: {file} is missing or cut"
-                ));
-            }
-        }
-    }
-
-    async fn require_programs(&self, options: &Options) -> Result<(), Error> {
-        let needs = Needs {
-            maven: self.kafka.as_ref().is_some_and(Kafka::needs_maven)
-                || self.registry.as_ref().is_some_and(Registry::needs_maven),
-            tar: self.registry.as_ref().is_some_and(Registry::needs_maven),
-            python: self.registry.as_ref().is_some_and(Registry::needs_python)
-                || self
-                    .temporal
-                    .as_ref()
-                    .is_some_and(|temporal| !temporal.is_installed())
-                || self.mail.as_ref().is_some_and(|mail| !mail.is_installed()),
-            python_alone: self.mail.is_some(),
-        };
-        let mut missing = needs.missing(&options.guard).await;
-        if self.java_missing {
-            let advice = "version 17 or newer, to run Kafka and Maven: apt-get install openjdk-17-jre-headless, or set JAVA_HOME";
-            missing.insert(
-                0,
-                Missing {
-                    program: "java",
-                    advice,
-                },
-            );
-        }
-        if missing.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::Missing(missing))
-        }
-    }
-
-    fn is_installed(&self) -> bool {
-        self.kafka.as_ref().is_none_or(Kafka::is_installed)
-            && self.registry.as_ref().is_none_or(Registry::is_installed)
-            && self.temporal.as_ref().is_none_or(Temporal::is_installed)
-            && self.mail.as_ref().is_none_or(Mail::is_installed)
-    }
-
-    async fn install(&self, options: &Options) -> Result<(), Error> {
-        if self.is_installed() {
-            return Ok(());
-        }
-        let installer = Installer::lock(options).await?;
-        // Whoever had the lock before us may have installed all of it: each looks again.
-        tokio::try_join!(
-            each(self.kafka.as_ref(), |kafka| kafka
-                .install(&installer, options)),
-            each(self.registry.as_ref(), |registry| registry
-                .install(&installer)),
-            each(self.temporal.as_ref(), |temporal| temporal
-                .install(&installer)),
-            each(self.mail.as_ref(), |mail| mail.install(&installer)),
-        )?;
-        Ok(())
-    }
-
-    async fn start(&self, options: &Options, data_lock: File) -> Result<Engines, Error> {
-        let started = tokio::try_join!(
-            each(self.kafka.as_ref(), |kafka| up(
-                options,
-                kafka.start(options)
-            )),
-            each(self.registry.as_ref(), |registry| up(
-                options,
-                registry.start(options)
-            )),
-            each(self.temporal.as_ref(), |temporal| up(
-                options,
-                temporal.start(options)
-            )),
-            each(self.mail.as_ref(), |mail| up(options, mail.start(options))),
-        );
-        let (kafka, registry, temporal, mail) =
-            started.map_err(|error| blame_port(error, options.ports))?;
-        let temporal_ui = temporal.as_ref().and_then(|running| running.page.clone());
-        let maildir = mail.is_some().then(|| mail::maildir(options));
-        let mail = mail.map(|running| Running {
-            address: format!("smtp://{}?tls=none", running.address),
-            ..running
-        });
-        let mut processes = Vec::new();
-        let mut address = |running: Option<Running>, existing: &Option<String>| match running {
-            Some(running) => {
-                processes.push(running.process);
-                running.address
-            }
-            None => existing
-                .as_deref()
-                .unwrap_or_default()
-                .trim_end_matches('/')
-                .to_owned(),
-        };
-        Ok(Engines {
-            kafka_brokers: address(kafka, &options.existing.kafka_brokers),
-            schema_registry_url: address(registry, &options.existing.schema_registry_url),
-            temporal_host: address(temporal, &options.existing.temporal_host),
-            temporal_ui,
-            smtp_url: address(mail, &options.existing.smtp_url),
-            maildir: maildir.clone(),
-            processes,
-            files: [kafka::data(options), registry::data(options)]
-                .into_iter()
-                .chain(maildir)
-                .collect(),
-            _data_lock: data_lock,
-        })
-    }
-}
-
 /// An engine that is ready.
 #[derive(Debug)]
 struct Running {
@@ -357,44 +113,6 @@ struct Running {
     address: String,
     /// What its users open in a browser.
     page: Option<String>,
-}
-
-async fn each<'a, E, T, F>(
-    engine: Option<&'a E>,
-    work: impl FnOnce(&'a E) -> F,
-) -> Result<Option<T>, Error>
-where
-    F: Future<Output = Result<T, Error>>,
-{
-    match engine {
-        Some(engine) => work(engine).await.map(Some),
-        None => Ok(None),
-    }
-}
-
-async fn up(
-    options: &Options,
-    start: impl Future<Output = Result<Running, Error>>,
-) -> Result<Running, Error> {
-    let running = start.await?;
-    (options.progress)(&format!(
-        "{} is ready at {}",
-        running.process.name(),
-        running.address
-    ));
-    Ok(running)
-}
-
-/// Says what to do about an engine that found its port taken after we had found it free.
-fn blame_port(error: Error, ports: Ports) -> Error {
-    if !error.is_address_in_use() {
-        return error;
-    }
-    ports
-        .fixed()
-        .iter()
-        .find_map(|fixed| fixed.require_free().err())
-        .unwrap_or(error)
 }
 
 /// Takes the data folder for this run, until the file is dropped.
@@ -411,6 +129,8 @@ fn lock(folder: &Path) -> Result<File, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn options(existing: Existing) -> Options {

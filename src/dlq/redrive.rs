@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::deliver::{self, Deliveries};
 use super::rules::Way;
 use super::{Contents, Error, Filter, Letter, Opener, Position, Progress, Rules, Skip, renewed};
+use crate::clock::now;
 use crate::config::{Config, Topics};
 use crate::domain::RecordPosition;
 use crate::kafka::producer::{self, Message, Producer};
@@ -319,9 +320,4 @@ fn pace(rate: u32) -> Interval {
     let mut pace = interval(Duration::from_secs(1) / rate.max(1));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     pace
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0))
 }

@@ -3,12 +3,13 @@
 //! genflow keeps no list of them. They are read from the notifications that were given up, for as long as those are kept.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, SecondsFormat};
 use tokio::time::timeout;
 
 use super::{Finding, causes, count};
+use crate::clock::since_epoch;
 use crate::config::Config;
 use crate::dlq::{Contents, Letter, Opener};
 use crate::kafka::snapshot::{Extent, Snapshot};
@@ -62,9 +63,7 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
 }
 
 async fn read(config: &Config) -> Result<BTreeMap<(Channel, String), Gone>, tail::Error> {
-    let since = SystemTime::now() - LOOK_BACK;
-    let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let since = i64::try_from(since.as_millis()).unwrap_or(0);
+    let since = since_epoch(SystemTime::now() - LOOK_BACK);
     let topic = &config.kafka.topics.notifications_dlq;
     let mut snapshot = Snapshot::open(&config.kafka, topic, Extent::Since(since)).await?;
     let mut found: BTreeMap<_, Gone> = BTreeMap::new();

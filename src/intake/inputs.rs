@@ -1,15 +1,15 @@
 //! What a request's workflow starts with: notification targets sealed, deadlines filled in, nothing larger than the
 //! server takes.
 
-use std::time::Duration;
-
 use anyhow::anyhow;
 
 use super::{Intake, internal, reject};
+use crate::clock::millis;
 use crate::domain::{
     BatchSpec, ErrorCode, EventType, Journal, Kind, Notify, Request, Spec, Tally, Targets,
 };
 use crate::kafka::consumer::Failure;
+use crate::kafka::new_trace;
 use crate::temporal::compact::{self, Items};
 use crate::temporal::steps::{BatchStart, Start};
 
@@ -54,7 +54,7 @@ impl Intake {
             steps: self.settings.steps,
             fetch_queue: self.fetch_queue.clone(),
             submit_queue: self.submit_queues.of(&request.spec),
-            traceparent: Some(traceparent.map_or_else(trace, str::to_owned)),
+            traceparent: Some(traceparent.map_or_else(new_trace, str::to_owned)),
             journal: Journal::default(),
         };
         bounded("the request", start.weight(), LARGEST_INPUT)?;
@@ -81,7 +81,7 @@ impl Intake {
             steps: self.settings.steps,
             fetch_queue: self.fetch_queue.clone(),
             submit_queues: self.submit_queues.clone(),
-            traceparent: Some(traceparent.map_or_else(trace, str::to_owned)),
+            traceparent: Some(traceparent.map_or_else(new_trace, str::to_owned)),
             tally: Tally {
                 total: u32::try_from(spec.items.len()).unwrap_or(u32::MAX),
                 ..Tally::default()
@@ -133,17 +133,4 @@ fn bounded(what: &str, size: usize, largest: usize) -> Result<(), Failure> {
     let problem =
         anyhow!("{what} is {size} bytes as the input of a workflow, want at most {largest}");
     Err(reject(ErrorCode::Invalid, problem))
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Returns a fresh W3C trace context, for a record that came without one.
-fn trace() -> String {
-    let (trace, span) = (
-        uuid::Uuid::new_v4().simple(),
-        uuid::Uuid::new_v4().simple().to_string(),
-    );
-    format!("00-{trace}-{}-01", span.get(..16).unwrap_or_default())
 }

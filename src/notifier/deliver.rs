@@ -1,7 +1,7 @@
 //! What the consumer's first try and the workflow's later ones have in common: read, plan, try once, tell of the end.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::channels::{Channels, Unusable};
 use super::endpoints::{Closed, Endpoints, Seen};
@@ -250,14 +250,6 @@ fn given_up_headers(parcel: &Parcel, receipt: &Receipt) -> Headers {
     let trace = parcel.traceparent.clone();
     let trace = trace.map(|trace| header("traceparent", trace));
     ours.into_iter().chain(trace).collect()
-}
-
-/// Returns the time in milliseconds since the epoch.
-pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-    })
 }
 
 impl std::fmt::Debug for Deliverer {

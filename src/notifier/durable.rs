@@ -6,11 +6,12 @@ use super::plan::Notification;
 use super::receipt::{DeliveryError, End};
 use super::schedule;
 use super::tried::{Letter, Tried};
+use crate::clock::millis;
 use crate::domain::Event;
 use crate::failpoint;
 use crate::registry;
 use crate::telemetry::events::NotificationRetried;
-use crate::temporal::deliveries::{Conclude, Deliver, Delivered, Parcel, millis};
+use crate::temporal::deliveries::{Conclude, Deliver, Delivered, Parcel};
 use crate::work::Aborted;
 
 /// A try waits so often for an open circuit, some 25 minutes in all; then it counts as made.

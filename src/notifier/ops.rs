@@ -16,11 +16,11 @@ use super::plan::{Notification, Target};
 use super::receipt::{Channel, DeliveryError, Receipt};
 use super::tried::{Held, Tried};
 use super::{Deliverer, slack};
+use crate::clock::millis;
 use crate::config;
 use crate::domain::Event;
 use crate::kafka::consumer::{Cause, Failure};
 use crate::telemetry::events::OpsTold;
-use crate::temporal::deliveries::millis;
 use crate::temporal::digests::{Addressee, Tell, Told};
 
 /// Takes failures in.

@@ -10,7 +10,7 @@ use axum::{
     Json, Router,
     body::Bytes,
     extract::{ConnectInfo, Path, Request, State},
-    http::{HeaderMap, Method, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::any,
@@ -22,7 +22,9 @@ use super::{
     job::{Job, Phase},
     line::Line,
     order::{Media, Order},
-    play::{self, Arrival, Words, base, client_id, hinted, misread, with_pause, with_price},
+    play::{
+        self, Arrival, Words, base, client_id, has_key, hinted, misread, with_pause, with_price,
+    },
     script::{Reason, Refusal},
 };
 
@@ -34,14 +36,10 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
 }
 
 async fn authorize(request: Request, next: Next) -> Response {
-    let value = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    match value.and_then(|value| value.strip_prefix("Key ")) {
-        None | Some("" | "bad") => problem(StatusCode::UNAUTHORIZED, "Authentication is required"),
-        Some(_) => next.run(request).await,
+    if has_key(request.headers(), "Key ") {
+        return next.run(request).await;
     }
+    problem(StatusCode::UNAUTHORIZED, "Authentication is required")
 }
 
 /// A model's id has parts without number, so the paths are taken apart here.
@@ -97,17 +95,12 @@ async fn submit(
         shown["queue_position"] = json!(0);
         Json(shown).into_response()
     };
-    play::submit(
-        shared,
-        line,
-        arrival,
-        Words {
-            refuse,
-            explain,
-            show,
-        },
-    )
-    .await
+    let words = Words {
+        refuse,
+        explain,
+        show,
+    };
+    play::submit(shared, line, arrival, words).await
 }
 
 /// Returns an input in the words of an order.

@@ -5,12 +5,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::Instant,
 };
 
 use serde_json::{Value, json};
 
 use super::job::{Job, Phase};
+use crate::clock::since_epoch;
 
 /// How many of the oldest jobs are searched for an ended one to forget, before the oldest goes whatever it does.
 const SEARCHED: usize = 1000;
@@ -130,7 +131,7 @@ impl Ledger {
                             "status": status(job.phase(now)),
                             "cancel_requests": job.progress.cancel_requests,
                             "reads": job.progress.reads,
-                            "accepted_at": millis(job.created.0),
+                            "accepted_at": since_epoch(job.created.0),
                             "issues": job.progress.issues,
                             "read_pauses_ms": pauses_ms(&job.progress.read_at),
                             "kind": job.order.media.kind(),
@@ -182,12 +183,6 @@ impl Ledger {
     }
 }
 
-/// Returns a moment in milliseconds since the epoch.
-fn millis(at: SystemTime) -> u64 {
-    let gone = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(gone.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// Returns the word for `phase`.
 pub(super) fn status(phase: Phase) -> &'static str {
     match phase {
@@ -201,7 +196,7 @@ pub(super) fn status(phase: Phase) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use super::{
         super::{job::Progress, order::Order},

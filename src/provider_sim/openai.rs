@@ -9,7 +9,7 @@ use axum::{
     Json, Router,
     body::Bytes,
     extract::{ConnectInfo, Path, Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -23,7 +23,9 @@ use super::{
     line::Line,
     media,
     order::{Media, Order},
-    play::{self, Arrival, Words, base, client_id, hinted, misread, with_pause, with_price},
+    play::{
+        self, Arrival, Words, base, client_id, has_key, hinted, misread, with_pause, with_price,
+    },
     script::{OutputFault, Reason, Refusal, Seconds},
     serve,
 };
@@ -67,17 +69,11 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
 }
 
 async fn authorize(request: Request, next: Next) -> Response {
-    let value = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    match value.and_then(|value| value.strip_prefix("Bearer ")) {
-        None | Some("" | "bad") => {
-            let message = "Incorrect API key provided";
-            problem(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
-        }
-        Some(_) => next.run(request).await,
+    if has_key(request.headers(), "Bearer ") {
+        return next.run(request).await;
     }
+    let message = "Incorrect API key provided";
+    problem(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
 }
 
 async fn images(
@@ -118,17 +114,12 @@ async fn images(
         let id = [("x-request-id", format!("req_{}", job.id))];
         with_price(job.price(), (id, answer).into_response())
     };
-    play::submit(
-        &shared,
-        &line,
-        arrival,
-        Words {
-            refuse,
-            explain,
-            show,
-        },
-    )
-    .await
+    let words = Words {
+        refuse,
+        explain,
+        show,
+    };
+    play::submit(&shared, &line, arrival, words).await
 }
 
 /// Returns the pictures as base64, or what the script has in their place.
@@ -172,17 +163,12 @@ async fn videos(
         Err(refused) => return *refused,
     };
     let show = |job: &Job| Json(shown(job, job.created.1)).into_response();
-    play::submit(
-        &shared,
-        &line,
-        arrival,
-        Words {
-            refuse,
-            explain,
-            show,
-        },
-    )
-    .await
+    let words = Words {
+        refuse,
+        explain,
+        show,
+    };
+    play::submit(&shared, &line, arrival, words).await
 }
 
 /// Notes a submit and reads it; tells too whether addresses are wanted instead of bytes.

@@ -95,6 +95,13 @@ pub(super) fn misread(line: &Line, fault: PollFault, refuse: fn(Refusal) -> Resp
     }
 }
 
+/// Tells whether a key comes along by that scheme; any but the bad one will do.
+pub(super) fn has_key(headers: &HeaderMap, scheme: &str) -> bool {
+    let value = headers.get(header::AUTHORIZATION);
+    let key = value.and_then(|value| value.to_str().ok()?.strip_prefix(scheme));
+    key.is_some_and(|key| !matches!(key.trim(), "" | "bad"))
+}
+
 /// Returns the id by which the client knows its request: header first, then input.
 pub(super) fn client_id(headers: &HeaderMap, input: &Value) -> String {
     let header = headers

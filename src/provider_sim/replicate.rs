@@ -14,7 +14,7 @@ use axum::{
     Json, Router,
     body::Bytes,
     extract::{ConnectInfo, Path, Query, Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -29,7 +29,9 @@ use super::{
     ledger::status,
     line::Line,
     order::{Media, Order},
-    play::{self, Arrival, Words, base, client_id, hinted, misread, with_pause, with_price},
+    play::{
+        self, Arrival, Words, base, client_id, has_key, hinted, misread, with_pause, with_price,
+    },
     script::{Reason, Refusal},
 };
 
@@ -55,20 +57,11 @@ pub(super) fn problem(status: StatusCode, title: &str, detail: &str) -> Response
 }
 
 async fn authorize(request: Request, next: Next) -> Response {
-    let value = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    match value
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .map(str::trim)
-    {
-        None | Some("" | "bad") => {
-            let detail = "You did not pass a valid authentication token";
-            problem(StatusCode::UNAUTHORIZED, "Unauthenticated", detail)
-        }
-        Some(_) => next.run(request).await,
+    if has_key(request.headers(), "Bearer ") {
+        return next.run(request).await;
     }
+    let detail = "You did not pass a valid authentication token";
+    problem(StatusCode::UNAUTHORIZED, "Unauthenticated", detail)
 }
 
 async fn submit_to_model(
@@ -136,17 +129,12 @@ async fn submit(
         let shown = shown(job, Phase::Starting, job.created.1, &base);
         (StatusCode::CREATED, Json(shown)).into_response()
     };
-    play::submit(
-        shared,
-        line,
-        arrival,
-        Words {
-            refuse,
-            explain,
-            show,
-        },
-    )
-    .await
+    let words = Words {
+        refuse,
+        explain,
+        show,
+    };
+    play::submit(shared, line, arrival, words).await
 }
 
 async fn read(

@@ -4,7 +4,6 @@
 //! event goes along as it came, its targets sealed, and the one that is meant is named by its hash.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -230,11 +229,6 @@ impl DeliveryActivities {
     ) -> Result<(), ActivityError> {
         alive_until_stop(&ctx, self.deliverer.conclude(input)).await
     }
-}
-
-/// Returns a time as whole milliseconds.
-pub(crate) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Serialize for Raw {

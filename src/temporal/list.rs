@@ -5,7 +5,6 @@
 
 use std::fmt::Write as _;
 
-use chrono::{DateTime, SecondsFormat};
 use futures::StreamExt as _;
 use serde::Serialize;
 use temporalio_client::{WorkflowExecution, WorkflowExecutionStatus, WorkflowListOptions};
@@ -13,8 +12,9 @@ use temporalio_common::search_attributes::SearchAttributeKey;
 
 use super::client::{Error, Temporal, answered};
 use super::labels::{GEN_BATCH, GEN_KIND, GEN_USER};
-use super::status::{millis, request_of};
+use super::status::request_of;
 use super::workflows::{batch, claimed, generation};
+use crate::clock::{rfc3339, since_epoch};
 use crate::domain::{Kind, RequestId, UserId};
 
 /// The first window, in milliseconds.
@@ -89,9 +89,9 @@ impl Temporal {
         let labels = which.query(&self.task_queue());
         let mut listed = Vec::new();
         for (from, to) in windows(which.since.unwrap_or(0), which.until, now) {
-            let mut query = format!("{labels} AND StartTime >= '{}'", time(from));
+            let mut query = format!("{labels} AND StartTime >= '{}'", rfc3339(from));
             if let Some(to) = to {
-                write!(query, " AND StartTime < '{}'", time(to)).ok();
+                write!(query, " AND StartTime < '{}'", rfc3339(to)).ok();
             }
             let mut found = Vec::new();
             let mut runs = self
@@ -224,8 +224,8 @@ impl Listed {
             user_id: label(GEN_USER),
             batch_id: label(GEN_BATCH),
             state: State::of(run),
-            started_at: run.start_time().map_or(0, millis),
-            closed_at: run.close_time().map(millis),
+            started_at: run.start_time().map_or(0, since_epoch),
+            closed_at: run.close_time().map(since_epoch),
         }
     }
 }
@@ -242,11 +242,6 @@ fn windows(since: i64, until: Option<i64>, now: i64) -> impl Iterator<Item = (i6
         }
         (to.is_none() || from < end).then_some((from, to))
     })
-}
-
-fn time(millis: i64) -> String {
-    let time = DateTime::from_timestamp_millis(millis).unwrap_or_default();
-    time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 #[cfg(test)]

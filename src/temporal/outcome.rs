@@ -3,16 +3,13 @@
 //! Who reads FAILED and asks for a retry at once finds the workflow still open. The outcome is fixed when `finish` is
 //! scheduled, and stands in its input (contract, section 3, rules 2 and 7); so the history tells it, with no worker.
 
-use temporalio_client::NamespacedClient as _;
-use temporalio_client::tonic::{Code, IntoRequest as _};
-use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
 use temporalio_common::protos::temporal::api::history::v1::{
     ActivityTaskScheduledEventAttributes, HistoryEvent, history_event::Attributes,
 };
-use temporalio_common::protos::temporal::api::workflowservice::v1::GetWorkflowExecutionHistoryReverseRequest;
 
 use super::activities::FINISH;
-use super::client::{Error, Temporal, answered};
+use super::client::{Error, Temporal};
+use super::history;
 use super::steps::Finish;
 use crate::domain::{Event, WorkflowId};
 
@@ -37,36 +34,15 @@ impl Temporal {
         run_id: &str,
     ) -> Result<Option<Decided>, Error> {
         let client = self.client();
-        let request = GetWorkflowExecutionHistoryReverseRequest {
-            namespace: client.namespace(),
-            execution: Some(WorkflowExecution {
-                workflow_id: workflow.to_string(),
-                run_id: run_id.to_owned(),
-            }),
-            maximum_page_size: LAST,
-            ..GetWorkflowExecutionHistoryReverseRequest::default()
-        };
-        let answer = client
-            .connection()
-            .workflow_service()
-            .get_workflow_execution_history_reverse(request.into_request())
-            .await;
-        match answer {
-            Ok(answer) => {
-                let events = answer.into_inner().history.unwrap_or_default().events;
-                Ok(outcome(&events))
-            }
-            Err(status) if status.code() == Code::NotFound => Ok(None),
-            Err(status) => Err(answered(status)),
-        }
+        let events = history::newest(&client, workflow.as_str(), run_id, LAST).await?;
+        Ok(outcome(events))
     }
 }
 
 /// Finds the outcome in the newest events of a history, the last one first.
-fn outcome(events: &[HistoryEvent]) -> Option<Decided> {
-    let finish = events.iter().find_map(finishing)?;
-    let payload = finish.input.as_ref()?.payloads.first()?;
-    let input: Finish = serde_json::from_slice(&payload.data).ok()?;
+fn outcome(events: Vec<HistoryEvent>) -> Option<Decided> {
+    let finish = events.into_iter().find_map(finishing)?;
+    let input: Finish = history::input(finish.input).ok()?;
     let mut events = input.handed.events;
     let event = events.pop()?;
     event.kind_of_event.is_terminal().then_some(Decided {
@@ -75,9 +51,8 @@ fn outcome(events: &[HistoryEvent]) -> Option<Decided> {
     })
 }
 
-fn finishing(event: &HistoryEvent) -> Option<&ActivityTaskScheduledEventAttributes> {
-    let Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) = &event.attributes
-    else {
+fn finishing(event: HistoryEvent) -> Option<ActivityTaskScheduledEventAttributes> {
+    let Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) = event.attributes else {
         return None;
     };
     let kind = scheduled.activity_type.as_ref()?;
@@ -131,13 +106,13 @@ mod tests {
             (&["STARTED"], None),
             (&[], None),
         ] {
-            let events = [
+            let events = vec![
                 HistoryEvent::default(),
                 scheduled("finish.v1", &input(told)),
                 scheduled("submit.v1", &json!({})),
             ];
 
-            let told_last = outcome(&events).map(|decided| decided.event.kind_of_event);
+            let told_last = outcome(events).map(|decided| decided.event.kind_of_event);
             assert_eq!(told_last, wanted, "{told:?}");
         }
     }
@@ -149,7 +124,7 @@ mod tests {
             vec![scheduled("fetch.v1", &input(&["FAILED"]))],
             vec![scheduled("finish.v1", &json!({"handed": 7}))],
         ] {
-            assert_eq!(outcome(&events), None);
+            assert_eq!(outcome(events), None);
         }
     }
 }

@@ -7,17 +7,14 @@ pub(super) mod batch;
 mod handed;
 
 use anyhow::{Context as _, anyhow};
-use serde::de::DeserializeOwned;
-use temporalio_client::tonic::IntoRequest as _;
-use temporalio_client::{Client, NamespacedClient as _};
-use temporalio_common::protos::temporal::api::common::v1::{Payloads, WorkflowExecution};
+use temporalio_client::Client;
 use temporalio_common::protos::temporal::api::history::v1::{
     HistoryEvent, history_event::Attributes,
 };
-use temporalio_common::protos::temporal::api::workflowservice::v1::GetWorkflowExecutionHistoryRequest;
 
 use self::handed::HandedEvents;
 use super::activities::{FETCH, FINISH, SUBMIT};
+use super::history::{input, pages};
 use super::steps::{Closed, Fetch, Finish, Leftover, Remains, Start, Submit};
 
 /// Reads what is left of a closed run.
@@ -26,41 +23,6 @@ pub(super) async fn read(client: &Client, closed: &Closed) -> Result<Remains, an
     let (id, run_id) = (closed.workflow.as_str(), &closed.run_id);
     pages(client, id, run_id, |event| remains.add(event)).await?;
     remains.done()
-}
-
-/// Goes through the history of a closed run.
-pub(super) async fn pages(
-    client: &Client,
-    id: &str,
-    run_id: &str,
-    mut add: impl FnMut(HistoryEvent) -> Result<(), anyhow::Error>,
-) -> Result<(), anyhow::Error> {
-    let mut page = Vec::new();
-    loop {
-        let request = GetWorkflowExecutionHistoryRequest {
-            namespace: client.namespace(),
-            execution: Some(WorkflowExecution {
-                workflow_id: id.to_owned(),
-                run_id: run_id.to_owned(),
-            }),
-            next_page_token: page,
-            ..GetWorkflowExecutionHistoryRequest::default()
-        };
-        let answer = client
-            .connection()
-            .workflow_service()
-            .get_workflow_execution_history(request.into_request())
-            .await
-            .context("the history was not read")?
-            .into_inner();
-        for event in answer.history.unwrap_or_default().events {
-            add(event)?;
-        }
-        page = answer.next_page_token;
-        if page.is_empty() {
-            return Ok(());
-        }
-    }
 }
 
 #[derive(Default)]
@@ -72,7 +34,7 @@ struct Collected {
 
 impl Collected {
     fn add(&mut self, event: HistoryEvent) -> Result<(), anyhow::Error> {
-        let at = millis(&event);
+        let at = happened(&event);
         match event.attributes {
             Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => {
                 let start: Start = input(started.input)?;
@@ -119,15 +81,8 @@ impl Collected {
     }
 }
 
-/// Reads the input of a run or an activity.
-pub(super) fn input<T: DeserializeOwned>(payloads: Option<Payloads>) -> Result<T, anyhow::Error> {
-    let payloads = payloads.unwrap_or_default().payloads;
-    let payload = payloads.first().context("an input is missing")?;
-    serde_json::from_slice(&payload.data).context("an input is not what this version reads")
-}
-
 /// When an event happened, in milliseconds since the epoch.
-fn millis(event: &HistoryEvent) -> i64 {
+fn happened(event: &HistoryEvent) -> i64 {
     let at = event.event_time.unwrap_or_default();
     at.seconds * 1000 + i64::from(at.nanos) / 1_000_000
 }

@@ -3,16 +3,11 @@
 //! Decides by what the server holds and by nothing else, so a command may come as often as it likes.
 
 use temporalio_client::errors::WorkflowStartError;
-use temporalio_client::tonic::{Code, IntoRequest as _};
-use temporalio_client::{NamespacedClient as _, Priority, WorkflowExecutionDescription};
+use temporalio_client::{Priority, WorkflowExecutionDescription};
 use temporalio_common::MemoValues;
-use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
-use temporalio_common::protos::temporal::api::history::v1::{
-    WorkflowExecutionStartedEventAttributes, history_event::Attributes,
-};
-use temporalio_common::protos::temporal::api::workflowservice::v1::GetWorkflowExecutionHistoryRequest;
 
 use super::client::{Error, STARTS, Temporal, answered};
+use super::history;
 use super::queues::SubmitQueues;
 use super::slots::{Standing, comes_and_goes};
 use super::steps::Start;
@@ -182,61 +177,25 @@ impl Temporal {
         request: &RequestId,
         described: &WorkflowExecutionDescription,
     ) -> Result<Result<First, Unretryable>, Error> {
-        let started = match self.started(&request.run(0), described.run_id()).await {
-            Ok(started) => started,
-            Err(Error::Answered {
-                code: Code::NotFound,
-                ..
-            }) => return Ok(Err(Unretryable::Unknown(request.clone()))),
-            Err(error) => return Err(error),
-        };
-        let unreadable = |cause| Ok(Err(Unretryable::Unreadable(request.clone(), cause)));
+        let workflow = request.run(0);
+        let run_id = described.run_id();
+        let started = history::started(&self.client(), workflow.as_str(), run_id).await?;
         let Some(started) = started else {
-            return unreadable(None);
+            return Ok(Err(Unretryable::Unknown(request.clone())));
         };
-        let payloads = started.input.unwrap_or_default().payloads;
-        let Some(input) = payloads.first() else {
-            return unreadable(None);
-        };
-        match serde_json::from_slice::<Start>(&input.data) {
+        Ok(match history::input::<Start>(started.input) {
             Ok(mut start) => {
                 // What an earlier version started has it there alone.
                 start.fingerprint = described.static_details().map(str::to_owned);
-                Ok(Ok(First {
+                Ok(First {
                     start,
                     priority: started.priority.map(Priority::from).unwrap_or_default(),
-                }))
+                })
             }
-            Err(error) => unreadable(Some(error)),
-        }
-    }
-
-    async fn started(
-        &self,
-        workflow: &WorkflowId,
-        run_id: &str,
-    ) -> Result<Option<WorkflowExecutionStartedEventAttributes>, Error> {
-        let client = self.client();
-        let request = GetWorkflowExecutionHistoryRequest {
-            namespace: client.namespace(),
-            execution: Some(WorkflowExecution {
-                workflow_id: workflow.to_string(),
-                run_id: run_id.to_owned(),
-            }),
-            maximum_page_size: 1,
-            ..GetWorkflowExecutionHistoryRequest::default()
-        };
-        let answer = client
-            .connection()
-            .workflow_service()
-            .get_workflow_execution_history(request.into_request())
-            .await
-            .map_err(answered)?;
-        let events = answer.into_inner().history.unwrap_or_default().events;
-        let first = events.into_iter().next().and_then(|event| event.attributes);
-        Ok(match first {
-            Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => Some(started),
-            Some(_) | None => None,
+            Err(error) => Err(Unretryable::Unreadable(
+                request.clone(),
+                error.downcast().ok(),
+            )),
         })
     }
 }

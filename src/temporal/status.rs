@@ -1,6 +1,6 @@
 //! Where a run stands: an open one by its worker, or by the server when no worker answers; a closed one by its history.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::Serialize;
 use temporalio_client::{
@@ -14,6 +14,7 @@ use super::outcome::Decided;
 use super::steps::Status;
 use super::workflows::claimed;
 use super::workflows::generation::Generation;
+use crate::clock::since_epoch;
 use crate::domain::{BatchSummary, ErrorCode, EventError, EventType, Generated, WorkflowId};
 
 /// How long a query may wait for a worker.
@@ -124,9 +125,9 @@ impl RunStatus {
             percent: None,
             provider_job_id: None,
             attempts: None,
-            started_at: described.start_time().map_or(0, millis),
+            started_at: described.start_time().map_or(0, since_epoch),
             submitted_at: None,
-            updated_at: described.close_time().map(millis),
+            updated_at: described.close_time().map(since_epoch),
             error: None,
             batch: None,
             result: None,
@@ -231,10 +232,4 @@ fn undecided(status: WorkflowExecutionStatus) -> (&'static str, Option<EventErro
 /// Returns the request that a run is of.
 pub(super) fn request_of(workflow: &str) -> &str {
     workflow.split('~').next().unwrap_or_default()
-}
-
-/// Returns a time in milliseconds since the epoch.
-pub(super) fn millis(time: SystemTime) -> i64 {
-    let gone = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(gone.as_millis()).unwrap_or(i64::MAX)
 }

@@ -24,11 +24,12 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use super::activities::{every, failure};
 use super::steps::{Attempt, Handed, Job, Sent, Submit, Submitted};
+use crate::clock::{now, span};
 use crate::domain::ErrorCode;
 use crate::failpoint;
 use crate::provider::{NotCurrent, Provider, Submission};
 use crate::telemetry::events::RunBegan;
-use crate::work::{Aborted, Work, call, now, span};
+use crate::work::{Aborted, Work, call};
 
 /// How often a job is looked for before it counts as not there: a list may lag behind what was accepted.
 const LOOKS: u32 = 5;

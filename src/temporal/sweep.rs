@@ -9,27 +9,23 @@ mod digests;
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use temporalio_client::errors::WorkflowStartError;
-use temporalio_client::tonic::{Code, IntoRequest as _};
 use temporalio_client::{
-    NamespacedClient as _, WorkflowExecutionStatus, WorkflowIdReusePolicy, WorkflowListOptions,
-    WorkflowStartOptions,
+    WorkflowExecutionStatus, WorkflowIdReusePolicy, WorkflowListOptions, WorkflowStartOptions,
 };
-use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
-use temporalio_common::protos::temporal::api::enums::v1::HistoryEventFilterType;
 use temporalio_common::protos::temporal::api::failure::v1::failure::FailureInfo;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
-use temporalio_common::protos::temporal::api::workflowservice::v1::GetWorkflowExecutionHistoryRequest;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Error, Temporal, answered};
+use super::history;
 use super::steps::Closed;
 use super::workflows::end::End;
 use super::workflows::ending::FAILED;
 use super::workflows::{batch, delivery, digest, generation};
+use crate::clock::{rfc3339, since_epoch};
 use crate::domain::WorkflowId;
 use crate::telemetry::events::RunSwept;
 
@@ -91,7 +87,7 @@ async fn look(
     since: SystemTime,
     ended: &mut HashSet<String>,
 ) -> Result<(), Error> {
-    let since = DateTime::<Utc>::from(since).to_rfc3339();
+    let since = rfc3339(since_epoch(since));
     let types = match sweep {
         Sweep::Runs => format!("'{}', '{}'", generation::NAME, batch::NAME),
         Sweep::Deliveries => format!("'{}', '{}'", delivery::NAME, digest::NAME),
@@ -143,7 +139,7 @@ async fn end(temporal: &Temporal, workflow: &WorkflowId, run_id: &str) -> Result
     let closed = Closed {
         workflow: workflow.clone(),
         run_id: run_id.to_owned(),
-        at: millis(described.close_time()),
+        at: described.close_time().map_or(0, since_epoch),
         timed_out: described.status() == WorkflowExecutionStatus::TimedOut,
         batch: described.workflow_type() == batch::NAME,
     };
@@ -174,40 +170,14 @@ async fn is_finished(
     workflow: &WorkflowId,
     run_id: &str,
 ) -> Result<bool, Error> {
-    let client = temporal.client();
-    let request = GetWorkflowExecutionHistoryRequest {
-        namespace: client.namespace(),
-        execution: Some(WorkflowExecution {
-            workflow_id: workflow.to_string(),
-            run_id: run_id.to_owned(),
-        }),
-        history_event_filter_type: HistoryEventFilterType::CloseEvent.into(),
-        ..GetWorkflowExecutionHistoryRequest::default()
-    };
-    let answer = client
-        .connection()
-        .workflow_service()
-        .get_workflow_execution_history(request.into_request())
-        .await;
-    let events = match answer {
-        Ok(answer) => answer.into_inner().history.unwrap_or_default().events,
+    let closed = history::closed(&temporal.client(), workflow.as_str(), run_id).await?;
+    let Some(closed) = closed else {
         // Its retention ended between two looks.
-        Err(status) if status.code() == Code::NotFound => return Ok(true),
-        Err(status) => return Err(answered(status)),
+        return Ok(true);
     };
-    Ok(events.iter().any(|event| match &event.attributes {
-        Some(Attributes::WorkflowExecutionFailedEventAttributes(failed)) => {
-            let info = failed
-                .failure
-                .as_ref()
-                .and_then(|failure| failure.failure_info.as_ref());
-            matches!(info, Some(FailureInfo::ApplicationFailureInfo(info)) if info.r#type == FAILED)
-        }
-        Some(_) | None => false,
-    }))
-}
-
-fn millis(time: Option<SystemTime>) -> i64 {
-    let gone = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    i64::try_from(gone.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
+    let Some(Attributes::WorkflowExecutionFailedEventAttributes(failed)) = closed.attributes else {
+        return Ok(false);
+    };
+    let info = failed.failure.and_then(|failure| failure.failure_info);
+    Ok(matches!(info, Some(FailureInfo::ApplicationFailureInfo(info)) if info.r#type == FAILED))
 }

@@ -9,7 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::outputs::verdict;
-use super::{Aborted, Work, call, now, priced};
+use super::{Aborted, Work, call, priced};
+use crate::clock::now;
 use crate::domain::{ErrorCode, EventError, Progress};
 use crate::failpoint;
 use crate::provider::{self, Poll};

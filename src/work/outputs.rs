@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{Work, now, priced};
+use super::{Work, priced};
+use crate::clock::now;
 use crate::domain::{ErrorCode, EventError, Generated, Kind, Output, Spec};
 use crate::provider::Made;
 use crate::storage::{DownloadError, Manifest, Source, Store, temp_failed};

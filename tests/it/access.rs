@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::ledger::types;
 use crate::support::process::Process;
 use crate::support::receiver::Receiver;
-use crate::support::space::{image, script};
+use crate::support::requests::{image, script};
 use crate::support::{Space, eventually};
 
 const OPEN: &str = "open-topsecret";

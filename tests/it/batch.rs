@@ -12,11 +12,10 @@ use genflow::domain::{
 use genflow::temporal::workflows::generation::Generation;
 use serde_json::{Value, json};
 
-use crate::closed::client;
 use crate::storage::manifest;
 use crate::support::ledger::types;
 use crate::support::receiver::Receiver;
-use crate::support::space::{image, script};
+use crate::support::requests::{image, script};
 use crate::support::{Space, eventually, within};
 
 use EventType::{Completed, Progress, Started};
@@ -133,7 +132,7 @@ async fn a_batch_runs_its_items_side_by_side_and_tells_of_each_and_of_all() {
         (temporal.count(&of_batch).await.unwrap() == 8).then_some(())
     })
     .await;
-    let client = client(&space).await;
+    let client = space.client().await;
     let item = client.get_workflow_handle::<Generation>(ids(&request)[0].clone());
     let described = item.describe(Default::default()).await.unwrap();
     let raw = described.raw().workflow_execution_info.clone().unwrap();

@@ -12,25 +12,17 @@ use genflow::temporal::workflows::generation::Generation;
 use rustix::process::Signal;
 use serde_json::json;
 use temporalio_client::{
-    Client, ClientOptions, Connection, ConnectionOptions, WorkflowCancelOptions,
-    WorkflowDescribeOptions, WorkflowStartOptions, WorkflowTerminateOptions,
+    Client, WorkflowCancelOptions, WorkflowDescribeOptions, WorkflowStartOptions,
+    WorkflowTerminateOptions,
 };
 
 use crate::support::broker::Broker;
 use crate::support::engines::engines;
 use crate::support::ledger::types;
-use crate::support::space::{image, script};
+use crate::support::requests::{image, script};
 use crate::support::{Space, eventually};
 
 pub(crate) const OFTEN: (&str, &str) = ("SWEEP_INTERVAL", "300ms");
-
-pub(crate) async fn client(space: &Space) -> Client {
-    let options = ConnectionOptions::new(space.config.temporal.url.clone())
-        .identity("test".to_owned())
-        .build();
-    let connection = Connection::connect(options).await.unwrap();
-    Client::new(connection, ClientOptions::new("default").build()).unwrap()
-}
 
 async fn terminate(client: &Client, request: &Request) {
     let handle = client.get_workflow_handle::<Generation>(request.id.to_string());
@@ -58,7 +50,7 @@ async fn terminate_at(client: &Client, request: &Request, length: usize) {
 async fn a_run_that_is_terminated_at_any_moment_has_one_outcome() {
     let space = Space::with(&[OFTEN]).await;
     let _all = space.start(&["all"]);
-    let client = client(&space).await;
+    let client = space.client().await;
     // A happy run has some twenty events in its history.
     let requests: Vec<_> = (1..=24).map(|_| image("terminated")).collect();
     for request in &requests {
@@ -98,7 +90,7 @@ async fn a_run_that_failed_by_itself_is_left_alone() {
     // Whoever ends this one has looked at the other too.
     let terminated = script(image("terminated"), &json!({"stuck": true}));
     space.send(&terminated).await;
-    terminate_at(&client(&space).await, &terminated, 5).await;
+    terminate_at(&space.client().await, &terminated, 5).await;
     space.story(terminated.id.as_str()).await;
 
     let temporal = space.temporal().await;
@@ -124,7 +116,7 @@ async fn the_job_of_a_terminated_run_is_ended_also_when_no_worker_was_there() {
     .await;
     worker.signal(Signal::KILL);
     worker.ended().await;
-    terminate(&client(&space).await, &request).await;
+    terminate(&space.client().await, &request).await;
 
     let _next = space.start(&["worker"]);
 
@@ -171,7 +163,7 @@ async fn an_outcome_that_was_decided_while_kafka_was_away_stands_after_a_termina
         (status.state == "finishing").then_some(())
     })
     .await;
-    let client = client(&space).await;
+    let client = space.client().await;
     terminate(&client, &request).await;
     cancel_end(&client, &request).await;
     broker.comes_back(&space.config.kafka).await;
@@ -220,7 +212,7 @@ async fn a_run_that_the_server_timed_out_fails_and_its_job_is_ended() {
     let options = WorkflowStartOptions::new(queue, request.id.to_string())
         .execution_timeout(Duration::from_secs(10))
         .build();
-    let client = client(&space).await;
+    let client = space.client().await;
     client
         .start_workflow(Generation::run, start, options)
         .await

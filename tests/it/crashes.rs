@@ -4,7 +4,7 @@ use genflow::domain::{ErrorCode, EventError, EventType};
 use rustix::process::Signal;
 
 use crate::support::ledger::{check, types};
-use crate::support::space::image;
+use crate::support::requests::image;
 use crate::support::{Space, eventually};
 
 /// A worker dies at `point`; another goes on.

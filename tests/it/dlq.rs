@@ -10,19 +10,14 @@ use genflow::kafka::{Headers, Record};
 use serde_json::{Value, json};
 
 use crate::support::ledger::types;
-use crate::support::space::image;
+use crate::support::requests::image;
 use crate::support::{Space, eventually};
-
-/// Runs a command to its end; returns its exit code and what it printed.
-async fn run(space: &Space, arguments: &[&str]) -> (i32, String) {
-    let mut process = space.start(arguments);
-    let status = process.ended().await;
-    (status.code().unwrap(), process.output())
-}
 
 /// The dead letters that `dlq list` shows, and all that it printed.
 async fn list(space: &Space, filters: &[&str]) -> (Vec<Value>, String) {
-    let (code, printed) = run(space, &[&["dlq", "list", "--json"], filters].concat()).await;
+    let (code, printed) = space
+        .run(&[&["dlq", "list", "--json"], filters].concat())
+        .await;
     assert_eq!(code, 0, "{printed}");
     let lines = printed.lines().filter(|line| line.starts_with('{'));
     let rows = lines.map(|line| serde_json::from_str(line).unwrap());
@@ -33,11 +28,6 @@ fn position(row: &Value) -> String {
     format!("{}:{}", row["partition"], row["offset"])
 }
 
-async fn parked(space: &Space) -> Vec<Record> {
-    let topic = &space.config.kafka.topics.dlq;
-    space.read(topic).await.all().await
-}
-
 async fn requests(space: &Space) -> Vec<Record> {
     let topic = &space.config.kafka.topics.requests;
     space.read(topic).await.all().await
@@ -46,7 +36,7 @@ async fn requests(space: &Space) -> Vec<Record> {
 /// Waits until so many dead letters stand there.
 async fn wait_parked(space: &Space, count: usize) {
     eventually("records are parked", async || {
-        (parked(space).await.len() >= count).then_some(())
+        (space.parked().await.len() >= count).then_some(())
     })
     .await;
 }
@@ -110,7 +100,7 @@ async fn dead_letters_are_listed_by_filter_and_shown_without_their_secrets() {
     assert_eq!(list(&space, &["--until", "1h"]).await.0.len(), 0);
     assert_eq!(list(&space, &["--reason", "too_old"]).await.0.len(), 0);
 
-    let (code, shown) = run(&space, &["dlq", "show", &position(&by_key[0])]).await;
+    let (code, shown) = space.run(&["dlq", "show", &position(&by_key[0])]).await;
     assert_eq!(code, 0, "{shown}");
     for part in [
         "dlq.reason: undecodable",
@@ -120,7 +110,7 @@ async fn dead_letters_are_listed_by_filter_and_shown_without_their_secrets() {
     ] {
         assert!(shown.contains(part), "{part} in\n{shown}");
     }
-    let (code, json) = run(&space, &["dlq", "show", &position(&of_user[0])]).await;
+    let (code, json) = space.run(&["dlq", "show", &position(&of_user[0])]).await;
     assert_eq!(code, 0, "{json}");
     for part in [
         "dlq.reason: invalid",
@@ -136,7 +126,7 @@ async fn dead_letters_are_listed_by_filter_and_shown_without_their_secrets() {
             "{secret}"
         );
     }
-    let (code, printed) = run(&space, &["dlq", "show", "0:999999"]).await;
+    let (code, printed) = space.run(&["dlq", "show", "0:999999"]).await;
     assert_eq!(code, 1, "{printed}");
 }
 
@@ -156,9 +146,9 @@ async fn a_redrive_leaves_bytes_as_they_are_and_what_a_filter_left_out_for_later
     .await;
     park_as(&space, "one", &second, "undecodable", &[]).await;
     park_as(&space, "one", &first, "start_refused", &own).await;
-    let before = parked(&space).await;
+    let before = space.parked().await;
 
-    let (code, printed) = run(&space, &["dlq", "redrive", "--dry-run"]).await;
+    let (code, printed) = space.run(&["dlq", "redrive", "--dry-run"]).await;
     assert_eq!(code, 0, "{printed}");
     for line in [
         "2 would be redriven",
@@ -180,7 +170,7 @@ async fn a_redrive_leaves_bytes_as_they_are_and_what_a_filter_left_out_for_later
         "--by",
         "eve",
     ];
-    let (code, printed) = run(&space, &some).await;
+    let (code, printed) = space.run(&some).await;
     assert_eq!(code, 0, "{printed}");
     assert!(
         printed.contains("by eve") && printed.contains("dead letter redriven"),
@@ -202,24 +192,24 @@ async fn a_redrive_leaves_bytes_as_they_are_and_what_a_filter_left_out_for_later
     );
     assert_eq!(sent[0].header("dlq.attempts"), Some("1"));
 
-    let (_, printed) = run(&space, &["dlq", "redrive"]).await;
+    let (_, printed) = space.run(&["dlq", "redrive"]).await;
     assert!(
         printed.contains("1  undecodable") && printed.contains("1  sent before"),
         "{printed}"
     );
-    let (_, printed) = run(&space, &["dlq", "redrive"]).await;
+    let (_, printed) = space.run(&["dlq", "redrive"]).await;
     assert!(printed.contains("0 redriven"), "{printed}");
     assert_eq!(requests(&space).await.len(), 2);
-    assert_eq!(parked(&space).await.len(), 3, "dead letters stay");
+    assert_eq!(space.parked().await.len(), 3, "dead letters stay");
     let (rows, _) = list(&space, &[]).await;
     let marks: Vec<_> = rows.iter().map(|row| row["redriven"].clone()).collect();
     assert_eq!(marks, [json!(false), json!(true), json!(true)]);
 
     let again = ["dlq", "redrive", "--again", &position(&rows[2])];
-    let (_, printed) = run(&space, &again).await;
+    let (_, printed) = space.run(&again).await;
     assert!(printed.contains("1 redriven"), "{printed}");
     assert_eq!(requests(&space).await.len(), 3);
-    let (code, printed) = run(&space, &["dlq", "redrive", "0:999999"]).await;
+    let (code, printed) = space.run(&["dlq", "redrive", "0:999999"]).await;
     assert_eq!(code, 1, "{printed}");
 }
 
@@ -232,7 +222,7 @@ async fn a_request_that_was_too_old_runs_once_an_operator_says_so() {
     space.send(&request).await;
     wait_parked(&space, 1).await;
 
-    let (code, printed) = run(&space, &["dlq", "redrive"]).await;
+    let (code, printed) = space.run(&["dlq", "redrive"]).await;
     assert_eq!(code, 0, "{printed}");
     assert!(
         printed.contains("0 redriven") && printed.contains("--accept-old"),
@@ -240,12 +230,12 @@ async fn a_request_that_was_too_old_runs_once_an_operator_says_so() {
     );
 
     let accept = ["dlq", "redrive", "--reason", "too_old", "--accept-old"];
-    let (code, printed) = run(&space, &accept).await;
+    let (code, printed) = space.run(&accept).await;
     assert_eq!(code, 0, "{printed}");
     let events = space.story(request.id.as_str()).await;
     assert_eq!(types(&events).last(), Some(&EventType::Completed));
 
-    let (_, printed) = run(&space, &accept).await;
+    let (_, printed) = space.run(&accept).await;
     assert!(printed.contains("0 redriven"), "{printed}");
     assert_eq!(requests(&space).await.len(), 2);
     let bill = space.bill(request.id.as_str()).await;
@@ -258,8 +248,7 @@ async fn a_redriven_record_is_as_old_as_it_was() {
     let _all = space.start(&["all"]);
     let request = image("aged");
     // Two hours ago, by the clock of the record that was parked.
-    let now = std::time::UNIX_EPOCH.elapsed().unwrap();
-    let stamp = (now.as_millis() - 7_200_000).to_string();
+    let stamp = (genflow::clock::now() - 7_200_000).to_string();
     park(
         &space,
         &request,
@@ -268,7 +257,7 @@ async fn a_redriven_record_is_as_old_as_it_was() {
     )
     .await;
 
-    let (code, printed) = run(&space, &["dlq", "redrive"]).await;
+    let (code, printed) = space.run(&["dlq", "redrive"]).await;
 
     assert_eq!(code, 0, "{printed}");
     assert!(printed.contains("1 redriven"), "{printed}");
@@ -290,12 +279,12 @@ async fn what_is_parked_again_and_again_is_left() {
 
     for times in 1..=2 {
         wait_parked(&space, times).await;
-        let (code, printed) = run(&space, &["dlq", "redrive"]).await;
+        let (code, printed) = space.run(&["dlq", "redrive"]).await;
         assert_eq!(code, 0, "{printed}");
         assert!(printed.contains("1 redriven"), "{printed}");
     }
     wait_parked(&space, 3).await;
-    let (code, printed) = run(&space, &["dlq", "redrive"]).await;
+    let (code, printed) = space.run(&["dlq", "redrive"]).await;
 
     assert_eq!(code, 0, "{printed}");
     assert!(
@@ -309,11 +298,9 @@ async fn what_is_parked_again_and_again_is_left() {
         .map(|row| row["attempts"].clone())
         .collect();
     assert_eq!(attempts, [json!(1), json!(2), json!(3)]);
-    let (_, printed) = run(
-        &space,
-        &["dlq", "redrive", "--max-attempts", "4", "--dry-run"],
-    )
-    .await;
+    let (_, printed) = space
+        .run(&["dlq", "redrive", "--max-attempts", "4", "--dry-run"])
+        .await;
     assert!(printed.contains("1 would be redriven"), "{printed}");
 }
 
@@ -343,7 +330,7 @@ async fn a_request_whose_id_is_taken_runs_under_a_new_one() {
         request.id, rows[0]["partition"], rows[0]["offset"]
     );
 
-    let (code, printed) = run(&space, &["dlq", "redrive", "--new-id"]).await;
+    let (code, printed) = space.run(&["dlq", "redrive", "--new-id"]).await;
 
     assert_eq!(code, 0, "{printed}");
     assert!(printed.contains(&format!("as {id}")), "{printed}");
@@ -354,7 +341,7 @@ async fn a_request_whose_id_is_taken_runs_under_a_new_one() {
     let events = space.story(&id).await;
     assert_eq!(types(&events).last(), Some(&EventType::Completed));
     assert_eq!(events[0].metadata, other.metadata);
-    let (_, printed) = run(&space, &["dlq", "redrive", "--new-id", "--again"]).await;
+    let (_, printed) = space.run(&["dlq", "redrive", "--new-id", "--again"]).await;
     assert!(printed.contains("1 redriven"), "{printed}");
     // What has the same key is handled behind it.
     let marker = image("marker");

@@ -1,13 +1,12 @@
 //! `genflow doctor`: what it says of engines that are well, and of those that are not.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 
 use genflow::setup;
 use serde_json::Value;
 
 use crate::support::s3::{Fault, S3};
-use crate::support::{Space, eventually};
+use crate::support::{Space, eventually, nowhere};
 
 /// What doctor said: exit code and each check by its name.
 pub(crate) struct Told {
@@ -201,11 +200,7 @@ async fn requests_that_are_kept_longer_than_the_window_fail() {
 #[tokio::test]
 async fn an_engine_that_is_away_is_told_once_and_the_others_are_looked_at() {
     let space = Space::new().await;
-    // Bound and dropped: nobody listens there.
-    let nowhere = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let nowhere = nowhere();
     let (host, url) = (nowhere.to_string(), format!("http://{nowhere}"));
 
     for (check, prefix, variable, value) in [
@@ -242,7 +237,7 @@ async fn a_namespace_that_is_missing_fails() {
 #[tokio::test]
 async fn lag_is_told() {
     let space = Space::new().await;
-    let request = crate::support::space::image("waits");
+    let request = crate::support::requests::image("waits");
     space.send(&request).await;
 
     let told = doctor(&space, &[]).await;

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::support::ledger::types;
 use crate::support::receiver::Receiver;
-use crate::support::space::{image, script};
+use crate::support::requests::{image, script};
 use crate::support::{Space, Watched};
 
 /// Counts who connects, and says nothing.

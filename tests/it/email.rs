@@ -4,16 +4,16 @@ mod slow;
 
 use std::path::Path;
 
-use genflow::avro::{EVENT, RECEIPT};
-use genflow::domain::{Event, EventType, Kind, Notify, RequestId, Targets};
+use genflow::avro::EVENT;
+use genflow::domain::{Event, EventType, RequestId, Targets};
 use genflow::kafka::Headers;
 use genflow::notifier::Receipt;
-use genflow::seal::{self, Sealer};
 use serde_json::Value;
 
+use crate::support::events::{self, completed, sealed};
 use crate::support::mail::{Catcher, mail, mails};
 use crate::support::process::Process;
-use crate::support::space::image;
+use crate::support::requests::image;
 use crate::support::{SOON, Space, within};
 
 /// Puts an event on the topic that is to be told to `to` by mail.
@@ -22,34 +22,14 @@ async fn tell(space: &Space, request: &str, to: &str) -> Event {
     let mut event = Event {
         event_id: Event::id(&run, 1),
         request_id: request.to_owned(),
-        retry: 0,
-        sequence: 1,
-        batch_id: None,
-        user_id: "ann".to_owned(),
-        kind: Kind::Image,
         kind_of_event: EventType::Cancelled,
-        occurred_at: std::time::SystemTime::UNIX_EPOCH
-            .elapsed()
-            .unwrap()
-            .as_millis() as i64,
         workflow_id: Some(request.to_owned()),
         run_id: Some("run".to_owned()),
-        progress: None,
-        result: None,
-        batch: None,
-        error: None,
-        record: None,
-        notify: None,
         metadata: [("note".to_owned(), "a\r\nBcc: victim@example.org".to_owned())].into(),
+        ..completed()
     };
     let targets = Targets::parse(None, Some(to), None).unwrap();
-    let sealed = Sealer::new(&space.config.notify_keys)
-        .unwrap()
-        .seal(&targets, seal::context(&event));
-    event.notify = Some(Notify {
-        on: vec![EventType::Cancelled],
-        sealed: sealed.unwrap(),
-    });
+    event.notify = sealed(space, &event, &targets);
     let topic = &space.config.kafka.topics.events;
     let value = space.registry.encode(topic, &EVENT, &event).await.unwrap();
     space
@@ -62,11 +42,7 @@ async fn tell(space: &Space, request: &str, to: &str) -> Event {
 async fn receipt(space: &Space, request: &str) -> Receipt {
     let mut receipts = space.read(&space.config.kafka.topics.notifications).await;
     loop {
-        let value = receipts.next().await.value.unwrap();
-        let (_, datum) = genflow::avro::unframe(&value).unwrap();
-        let reader = apache_avro::reader::datum::GenericDatumReader::builder(&RECEIPT.schema);
-        let datum = reader.build().unwrap().read_value(&mut &*datum).unwrap();
-        let receipt: Receipt = apache_avro::from_value(&datum).unwrap();
+        let receipt = events::receipt(&receipts.next().await);
         if receipt.request_id == request {
             return receipt;
         }

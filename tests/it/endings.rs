@@ -2,18 +2,14 @@
 
 use std::time::Duration;
 
-use genflow::domain::{ErrorCode, Event, EventType, ProviderName, Spec};
+use genflow::domain::{ErrorCode, EventType, ProviderName, Spec};
 use serde_json::json;
 
-use crate::support::ledger::types;
-use crate::support::space::{image, script};
+use crate::support::ledger::{code, types};
+use crate::support::requests::{image, script};
 use crate::support::{Space, eventually};
 
 use EventType::{Cancelled, Completed, Failed, Started};
-
-fn code(events: &[Event]) -> ErrorCode {
-    events.last().unwrap().error.as_ref().unwrap().code
-}
 
 #[tokio::test]
 async fn a_provider_that_answers_500_twice_is_asked_again_and_paid_once() {
@@ -267,10 +263,7 @@ async fn a_deadline_that_is_over_before_anything_began_submits_nothing() {
     })
     .await
     .started_at;
-    let over = || {
-        chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now()).timestamp_millis()
-            > started_at + 1000
-    };
+    let over = || genflow::clock::now() > started_at + 1000;
     eventually("the deadline is over", async || over().then_some(())).await;
 
     let _worker = space.start(&["worker"]);

@@ -11,13 +11,8 @@ use crate::support::broker::Broker;
 use crate::support::engines::engines;
 use crate::support::gate::Gate;
 use crate::support::ledger::types;
-use crate::support::space::image;
+use crate::support::requests::image;
 use crate::support::{SOON, Space, Watched, eventually, eventually_within};
-
-pub(crate) async fn parked(space: &Space) -> usize {
-    let mut dlq = space.read(&space.config.kafka.topics.dlq).await;
-    dlq.all().await.len()
-}
 
 #[tokio::test]
 async fn while_temporal_is_away_records_wait_and_nothing_is_parked() {
@@ -45,7 +40,7 @@ async fn while_temporal_is_away_records_wait_and_nothing_is_parked() {
     worker
         .says("readyz", "\"role\":\"worker\",\"ready\":false")
         .await;
-    assert_eq!(parked(&space).await, 0);
+    assert_eq!(space.parked().await.len(), 0);
     gate.open();
 
     for request in &requests {
@@ -59,7 +54,7 @@ async fn while_temporal_is_away_records_wait_and_nothing_is_parked() {
         .says("readyz", "\"role\":\"intake\",\"ready\":true")
         .await;
     intake.says("metrics", &format!("{paused} 0")).await;
-    assert_eq!(parked(&space).await, 0);
+    assert_eq!(space.parked().await.len(), 0);
     let topic = &space.config.kafka.topics.requests;
     space.caught_up("intake", topic).await;
 }
@@ -74,7 +69,7 @@ async fn what_temporal_would_refuse_to_anyone_is_held_and_not_parked() {
 
     intake.says("readyz", "holds records").await;
     assert!(intake.process.terminate().await.success());
-    assert_eq!(parked(&space).await, 0);
+    assert_eq!(space.parked().await.len(), 0);
 
     let _right = space.start(&["all"]);
     let events = space.story(request.id.as_str()).await;
@@ -139,7 +134,7 @@ async fn what_cannot_be_parked_now_waits_and_is_not_lost() {
 
     let _right = space.start(&["intake"]);
     space.caught_up("intake", topic).await;
-    assert_eq!(parked(&space).await, 1);
+    assert_eq!(space.parked().await.len(), 1);
 }
 
 #[tokio::test]
@@ -158,11 +153,11 @@ async fn a_row_of_refusals_for_one_reason_blows_the_fuse_and_a_good_record_mends
     }
 
     intake.says("readyz", "DLQ_FUSE").await;
-    assert_eq!(parked(&space).await, 5);
+    assert_eq!(space.parked().await.len(), 5);
 
     space.send(&image("good")).await;
     eventually("the rest is parked", async || {
-        (parked(&space).await == bad).then_some(())
+        (space.parked().await.len() == bad).then_some(())
     })
     .await;
     intake
@@ -230,7 +225,7 @@ async fn come_go_and_die(protocol: &str, dies: impl Fn(usize) -> bool) {
         (there == u64::try_from(count).unwrap()).then_some(())
     })
     .await;
-    assert_eq!(parked(&space).await, 0);
+    assert_eq!(space.parked().await.len(), 0);
 }
 
 #[tokio::test]
@@ -270,7 +265,7 @@ async fn a_user_above_the_limit_waits_then_is_refused_and_holds_nobody_up() {
     // Only new starts count: what runs or ran already is a duplicate.
     space.send(&first).await;
     space.caught_up("intake", topic).await;
-    assert_eq!(parked(&space).await, 3);
+    assert_eq!(space.parked().await.len(), 3);
     let temporal = space.temporal().await;
     let ours = format!("TaskQueue = '{}'", space.config.temporal.task_queue);
     eventually("two of ann's and one of bob's run", async || {
@@ -303,7 +298,7 @@ async fn a_request_that_runs_is_a_duplicate_also_after_the_limit_was_lowered() {
     let topic = &space.config.kafka.topics.requests;
     space.caught_up("intake", topic).await;
 
-    assert_eq!(parked(&space).await, 0);
+    assert_eq!(space.parked().await.len(), 0);
     assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
 }
 
@@ -331,7 +326,7 @@ async fn a_broker_that_dies_and_comes_back_midway_loses_and_repeats_nothing() {
     }
     let topic = &space.config.kafka.topics.requests;
     space.caught_up("intake", topic).await;
-    assert_eq!(parked(&space).await, 0);
+    assert_eq!(space.parked().await.len(), 0);
 }
 
 #[tokio::test]
@@ -367,7 +362,7 @@ async fn while_the_registry_is_away_records_wait_and_nothing_is_parked() {
     space.send(&request).await;
 
     intake.says("readyz", "holds records").await;
-    assert_eq!(parked(&space).await, 0);
+    assert_eq!(space.parked().await.len(), 0);
     gate.open();
 
     let events = space.story(request.id.as_str()).await;

@@ -1,17 +1,13 @@
 //! `genflow list`: by user, kind, state, batch and time, the newest first.
 
+use genflow::clock::now;
 use genflow::domain::{EventType, Kind, Request};
 use genflow::temporal::list::{Listed, State, Which};
 use serde_json::{Value, json};
 
 use crate::batch::{batch, ids};
-use crate::command_line::run;
-use crate::support::space::{image, script, video};
+use crate::support::requests::{image, script, video};
 use crate::support::{Space, eventually};
-
-fn now() -> i64 {
-    chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now()).timestamp_millis()
-}
 
 fn by(request: Request, user: &str) -> Request {
     Request {
@@ -144,7 +140,7 @@ async fn a_list_is_lines_for_people_and_for_programs() {
     };
     listed(&space, &completed, 3).await;
 
-    let (code, printed) = run(&space, &["list", "--limit", "2"], &[]).await;
+    let (code, printed) = space.run(&["list", "--limit", "2"]).await;
     assert_eq!(code, 0, "{printed}");
     let lines: Vec<_> = printed.lines().collect();
     assert_eq!(lines.len(), 3, "{printed}");
@@ -169,7 +165,7 @@ async fn a_list_is_lines_for_people_and_for_programs() {
         "completed",
         "--json",
     ];
-    let (code, printed) = run(&space, &arguments, &[]).await;
+    let (code, printed) = space.run(&arguments).await;
     assert_eq!(code, 0, "{printed}");
     let runs: Vec<Value> = printed
         .lines()

@@ -9,10 +9,11 @@ use genflow::domain::{ErrorCode, Event, ProviderName, Request};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::providers::{Taker, at};
+use crate::providers::Taker;
 use crate::support::cutter::{Cut, Cutter};
 use crate::support::ledger::check;
-use crate::support::space::{image, script, video};
+use crate::support::requests::at;
+use crate::support::requests::{image, script, video};
 use crate::support::stories::{stories, told};
 use crate::support::{Space, Watched};
 

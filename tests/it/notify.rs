@@ -13,20 +13,16 @@ mod stops;
 
 use std::time::Duration;
 
-use apache_avro::reader::datum::GenericDatumReader;
-use genflow::avro::{self, RECEIPT};
-use genflow::domain::{Event, EventType, Kind, Notify, Targets};
+use genflow::domain::{Event, Targets};
 use genflow::events::Publisher;
 use genflow::kafka::Record;
 use genflow::kafka::producer::Producer;
 use genflow::notifier::{Outcome, Receipt};
-use genflow::seal::{self, Sealer};
 use genflow::temporal::workflows::delivery;
 use serde_json::Value;
 use temporalio_client::{UntypedWorkflow, WorkflowHandle};
-use uuid::Uuid;
 
-use crate::closed::client;
+use crate::support::events::{completed, receipt, sealed};
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::{Space, eventually};
 
@@ -42,43 +38,10 @@ pub(crate) fn event_for(
     email: Option<&str>,
     slack: Option<&str>,
 ) -> Event {
-    let mut event = Event {
-        event_id: Uuid::new_v4().to_string(),
-        request_id: format!("told-{}", &Uuid::new_v4().simple().to_string()[..8]),
-        retry: 0,
-        sequence: 1,
-        batch_id: None,
-        user_id: "ann".to_owned(),
-        kind: Kind::Image,
-        kind_of_event: EventType::Completed,
-        occurred_at: now(),
-        workflow_id: None,
-        run_id: None,
-        progress: None,
-        result: None,
-        batch: None,
-        error: None,
-        record: None,
-        notify: None,
-        metadata: Default::default(),
-    };
+    let mut event = completed();
     let targets = Targets::parse(webhook, email, slack).unwrap();
     event.notify = sealed(space, &event, &targets);
     event
-}
-
-/// What `event` says of whom to notify, when that are `targets`.
-fn sealed(space: &Space, event: &Event, targets: &Targets) -> Option<Notify> {
-    let sealer = Sealer::new(&space.config.notify_keys).unwrap();
-    Some(Notify {
-        on: vec![EventType::Completed],
-        sealed: sealer.seal(targets, seal::context(event)).unwrap(),
-    })
-}
-
-fn now() -> i64 {
-    let since = std::time::UNIX_EPOCH.elapsed().unwrap();
-    i64::try_from(since.as_millis()).unwrap()
 }
 
 /// Puts events on their topic.
@@ -110,14 +73,6 @@ pub(crate) async fn receipts(space: &Space, count: usize) -> Vec<Receipt> {
     .await
 }
 
-fn receipt(record: &Record) -> Receipt {
-    let (_, mut datum) = avro::unframe(record.value.as_deref().unwrap()).unwrap();
-    let reader = GenericDatumReader::builder(&RECEIPT.schema)
-        .build()
-        .unwrap();
-    apache_avro::from_value(&reader.read_value(&mut datum).unwrap()).unwrap()
-}
-
 /// Waits until `count` notifications are given up, and returns all.
 pub(crate) async fn given_up(space: &Space, count: usize) -> Vec<Record> {
     let topic = &space.config.kafka.topics.notifications_dlq;
@@ -133,7 +88,8 @@ pub(crate) async fn workflow(
     space: &Space,
     receipt: &Receipt,
 ) -> WorkflowHandle<temporalio_client::Client, UntypedWorkflow> {
-    client(space)
+    space
+        .client()
         .await
         .get_workflow_handle::<UntypedWorkflow>(workflow_id(receipt))
 }
@@ -299,7 +255,8 @@ async fn a_delivery_that_is_cancelled_is_given_up() {
     caught_up(&space).await;
 
     let id = delivery_of(&space, &event).await;
-    let handle = client(&space)
+    let handle = space
+        .client()
         .await
         .get_workflow_handle::<UntypedWorkflow>(id);
     handle.cancel(Default::default()).await.unwrap();
@@ -318,7 +275,7 @@ async fn a_delivery_that_is_cancelled_is_given_up() {
 pub(crate) async fn delivery_of(space: &Space, event: &Event) -> String {
     use futures::StreamExt as _;
 
-    let client = client(space).await;
+    let client = space.client().await;
     let query = format!("WorkflowId STARTS_WITH 'deliver/{}/'", event.event_id);
     eventually("the delivery is listed", async || {
         let mut found = client.list_workflows(query.clone(), Default::default());

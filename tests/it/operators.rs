@@ -11,12 +11,12 @@ use genflow::temporal::digests::Addressee;
 use serde_json::Value;
 use temporalio_client::UntypedWorkflow;
 
-use crate::closed::{OFTEN, client};
+use crate::closed::OFTEN;
 use crate::notify::{caught_up, event, event_for, given_up, publish, receipts, tell};
 use crate::replay::{self, keep, run_before};
 use crate::support::process::Process;
 use crate::support::receiver::{Answer, Receiver};
-use crate::support::space::image;
+use crate::support::requests::image;
 use crate::support::{Space, eventually};
 
 /// A space whose operators hear of failures at `receiver`.
@@ -243,7 +243,7 @@ async fn few_signals_of_many_failures_in_a_long_pause_make_no_history_too_large(
 async fn what_a_terminated_digest_had_gathered_is_told_once_and_that_of_a_cancelled_one_is_not() {
     let receiver = Receiver::start(&[]).await;
     let space = watched(&receiver, "1h").await;
-    let client = client(&space).await;
+    let client = space.client().await;
     let id = format!("digest/SLACK/{}", hash(&space));
     let digest = client.get_workflow_handle::<UntypedWorkflow>(id.clone());
     // The first is told of at once, two are gathered.
@@ -401,6 +401,6 @@ async fn history(space: &Space) -> String {
 
 /// Returns the history of a workflow, as JSON.
 async fn history_of(space: &Space, workflow: &str) -> String {
-    let history = replay::history(&client(space).await, workflow, None).await;
+    let history = replay::history(&space.client().await, workflow, None).await;
     String::from_utf8(history).unwrap()
 }

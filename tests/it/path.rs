@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::Space;
 use crate::support::ledger::types;
 use crate::support::receiver::{Delivery, Receiver};
-use crate::support::space::{image, script, video};
+use crate::support::requests::{image, script, video};
 
 #[tokio::test]
 async fn an_image_request_becomes_a_file_a_row_of_events_and_a_signed_webhook() {

@@ -9,8 +9,8 @@ mod registry;
 
 use genflow::avro;
 use genflow::domain::EventType;
+use genflow::kafka::Headers;
 use genflow::kafka::producer::{Message, Producer};
-use genflow::kafka::{Headers, Record};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
@@ -21,7 +21,7 @@ use ring::digest;
 use self::corpus::corpus;
 use crate::support::ledger::types;
 use crate::support::process::Process;
-use crate::support::space::image;
+use crate::support::requests::image;
 use crate::support::{Space, Watched};
 
 /// Bytes that do not compress, and are always the same.
@@ -58,7 +58,7 @@ async fn a_corpus_of_poison_is_parked_as_it_came_and_the_last_good_record_is_han
     let events = space.story(last.id.as_str()).await;
     assert_eq!(types(&events).last(), Some(&EventType::Completed));
     space.caught_up("intake", topic).await;
-    let parked = parked(&space).await;
+    let parked = space.parked().await;
     assert_eq!(parked.len(), corpus.len());
     for (number, (value, reason)) in corpus.iter().enumerate() {
         let key = format!("poison-{number}");
@@ -79,11 +79,6 @@ async fn a_corpus_of_poison_is_parked_as_it_came_and_the_last_good_record_is_han
         all.terminate().await.success(),
         "it lived through all of it"
     );
-}
-
-async fn parked(space: &Space) -> Vec<Record> {
-    let mut dlq = space.read(&space.config.kafka.topics.dlq).await;
-    dlq.all().await
 }
 
 #[tokio::test]
@@ -108,7 +103,7 @@ async fn a_record_without_a_key_is_handled_or_parked_like_any() {
     let events = space.story(request.id.as_str()).await;
     assert_eq!(types(&events).last(), Some(&EventType::Completed));
     space.caught_up("intake", topic).await;
-    let mut left = parked(&space).await;
+    let mut left = space.parked().await;
     left.sort_by_key(|record| record.value.clone());
     let left: Vec<_> = left
         .iter()
@@ -154,7 +149,7 @@ async fn a_record_too_large_even_for_the_dead_letter_topic_is_parked_without_its
         .produce(&topics.requests, "large", Some(b"small"), Headers::new())
         .await;
     space.caught_up("intake", &topics.requests).await;
-    let left = parked(&space).await;
+    let left = space.parked().await;
     assert!(
         left.iter()
             .any(|record| record.value.as_deref() == Some(b"small"))

@@ -6,12 +6,12 @@ mod stops;
 
 use std::time::Duration;
 
-use genflow::domain::{ErrorCode, Event, EventType, ProviderName, Request, Spec};
+use genflow::domain::{ErrorCode, EventType, ProviderName, Request};
 use serde_json::{Value, json};
 
 use crate::batch::{batch, ids};
-use crate::support::ledger::types;
-use crate::support::space::{image, script, video};
+use crate::support::ledger::{code, types};
+use crate::support::requests::{at, image, script, video};
 use crate::support::{Space, eventually};
 
 use ErrorCode::{ContentPolicy, InvalidRequest, ProviderAuth, ProviderQuota};
@@ -19,19 +19,6 @@ use ProviderName::{Fal, OpenAi, Replicate};
 
 /// Makes a request of that name.
 type Make = fn(&str) -> Request;
-
-fn code(events: &[Event]) -> ErrorCode {
-    events.last().unwrap().error.as_ref().unwrap().code
-}
-
-fn at(provider: ProviderName, mut request: Request) -> Request {
-    match &mut request.spec {
-        Spec::Image(image) => image.provider = Some(provider),
-        Spec::Video(video) => video.provider = Some(provider),
-        Spec::Batch(_) => panic!("a batch has no provider"),
-    }
-    request
-}
 
 /// How often the job of a request was looked at.
 async fn reads(space: &Space, request: &Request) -> u64 {

@@ -3,12 +3,12 @@
 mod faults;
 mod told;
 
-use genflow::domain::{ErrorCode, EventType, ProviderName, Request, Spec};
+use genflow::domain::{ErrorCode, EventType, ProviderName, Request};
 use serde_json::json;
 use url::Url;
 
 use crate::support::ledger::types;
-use crate::support::space::{image, script, video};
+use crate::support::requests::{at, image, script, video};
 use crate::support::{Space, eventually};
 
 use ErrorCode::{ProviderAuth, SubmitAmbiguous};
@@ -16,16 +16,6 @@ use ProviderName::{Fal, OpenAi, Replicate};
 
 /// A provider, and how a request that suits it is made.
 pub(crate) type Taker = (ProviderName, fn(&str) -> Request);
-
-/// The same request at that provider.
-pub(crate) fn at(provider: ProviderName, mut request: Request) -> Request {
-    match &mut request.spec {
-        Spec::Image(image) => image.provider = Some(provider),
-        Spec::Video(video) => video.provider = Some(provider),
-        Spec::Batch(_) => panic!("a batch has no provider"),
-    }
-    request
-}
 
 #[tokio::test]
 async fn every_provider_makes_real_files_of_both_kinds() {

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::ledger::{check, types};
-use crate::support::space::{image, script};
+use crate::support::requests::{image, script};
 use crate::support::{SOON, Space, within};
 
 #[tokio::test]
@@ -240,8 +240,7 @@ async fn after_the_window_what_ran_is_a_duplicate_and_other_content_a_conflict()
     let _worker = space.start(&["worker"]);
     let mut intake = space.start_with(&["intake"], &[("DEDUP_WINDOW", "1d")]);
     let mut request = image("again");
-    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
-    request.requested_at = Some(i64::try_from(now).unwrap() - 2 * 3_600_000);
+    request.requested_at = Some(genflow::clock::now() - 2 * 3_600_000);
     space.send(&request).await;
     space.story(request.id.as_str()).await;
     assert!(intake.terminate().await.success());

@@ -25,11 +25,10 @@ use temporalio_client::{
 use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
 
 use crate::batch::{batch, ids, spec};
-use crate::closed::client;
 use crate::notify;
-use crate::providers::at;
 use crate::support::receiver::Receiver;
-use crate::support::space::{image, script, video};
+use crate::support::requests::at;
+use crate::support::requests::{image, script, video};
 use crate::support::{Space, eventually};
 
 fn folder() -> PathBuf {
@@ -147,7 +146,7 @@ async fn a_run_of_every_ending_replays() {
     eventually("the job runs", accepted).await;
     space.cancel(stuck.id.as_str()).await;
 
-    let client = client(&space).await;
+    let client = space.client().await;
     for (name, request, ending) in &endings {
         let events = space.story(request.id.as_str()).await;
         assert_eq!(events.last().unwrap().kind_of_event, *ending, "{name}");
@@ -208,7 +207,7 @@ async fn a_batch_of_every_ending_replays() {
     eventually("the job runs", accepted).await;
     space.cancel(stuck.id.as_str()).await;
 
-    let client = client(&space).await;
+    let client = space.client().await;
     for (name, request, ending) in &endings {
         let events = space.story(request.id.as_str()).await;
         assert_eq!(events.last().unwrap().kind_of_event, *ending, "{name}");
@@ -226,7 +225,7 @@ async fn a_batch_of_every_ending_replays() {
 async fn a_delivery_of_every_ending_replays() {
     let space = Space::with(&[("NOTIFY_SCHEDULE", "100ms,2s")]).await;
     let _notifier = space.start(&["notifier"]);
-    let client = client(&space).await;
+    let client = space.client().await;
     let endings: [(&str, &[u16], Outcome); 3] = [
         ("delivery-delivered", &[500, 500], Outcome::Delivered),
         ("delivery-given-up", &[500; 3], Outcome::GivenUp),

@@ -15,15 +15,12 @@ use genflow::temporal::client::Started;
 use genflow::temporal::retries::{Retried, Retry};
 use genflow::temporal::workflows::generation::Generation;
 use serde_json::{Value, json};
-use temporalio_client::{
-    Client, ClientOptions, Connection, ConnectionOptions, UntypedWorkflow,
-    WorkflowExecutionDescription, WorkflowStartOptions,
-};
+use temporalio_client::{UntypedWorkflow, WorkflowExecutionDescription, WorkflowStartOptions};
 
 use crate::storage::manifest;
 use crate::support::ledger::{self, types};
 use crate::support::receiver::Receiver;
-use crate::support::space::{image, script};
+use crate::support::requests::{image, script};
 use crate::support::{Space, eventually};
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -118,16 +115,8 @@ fn failing(name: &str, runs: u32) -> Request {
     script(image(name), &json!({"fail": "no", "runs": runs}))
 }
 
-async fn client(space: &Space) -> Client {
-    let options = ConnectionOptions::new(space.config.temporal.url.clone())
-        .identity("test".to_owned())
-        .build();
-    let connection = Connection::connect(options).await.unwrap();
-    Client::new(connection, ClientOptions::new("default").build()).unwrap()
-}
-
 async fn described(space: &Space, workflow: &str) -> WorkflowExecutionDescription {
-    let client = client(space).await;
+    let client = space.client().await;
     let handle = client.get_workflow_handle::<Generation>(workflow.to_owned());
     handle.describe(Default::default()).await.unwrap()
 }
@@ -363,7 +352,7 @@ async fn what_cannot_be_run_again_is_parked() {
     let queue = format!("{}-nobody", space.config.temporal.task_queue);
     let options = WorkflowStartOptions::new(queue, batch.to_string()).build();
     let kind = UntypedWorkflow::new("batch.v1");
-    let client = client(&space).await;
+    let client = space.client().await;
     let nothing = temporalio_common::data_converters::RawValue::new(Vec::new());
     client.start_workflow(kind, nothing, options).await.unwrap();
 

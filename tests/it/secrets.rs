@@ -7,7 +7,6 @@ mod needles;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 use std::path::Path;
 
 use futures::StreamExt as _;
@@ -20,14 +19,13 @@ use temporalio_client::{Client, UntypedWorkflow, WorkflowExecutionInfo, Workflow
 
 use self::needles::Needles;
 use crate::batch::{batch, spec};
-use crate::closed::client;
 use crate::notify::receipts;
 use crate::retry::retry_with;
 use crate::support::engines::engines;
 use crate::support::mail::mail;
 use crate::support::receiver::{Answer, Receiver};
-use crate::support::space::{image, script};
-use crate::support::{Space, Watched, eventually};
+use crate::support::requests::{image, script};
+use crate::support::{Space, Watched, eventually, nowhere};
 
 /// The needles, and how a tenant of this story writes.
 struct Story {
@@ -144,7 +142,7 @@ impl Story {
 
     /// Searches the histories of all workflows of this space, and what is shown of them.
     async fn search_histories(&self, wanted: &BTreeSet<String>) {
-        let client = client(&self.space).await;
+        let client = self.space.client().await;
         let query = format!("TaskQueue STARTS_WITH '{}'", self.space.name());
         let runs = eventually("all workflows are listed", async || {
             let listing = client.list_workflows(query.clone(), Default::default());
@@ -196,10 +194,9 @@ fn at(url: &str, secret: &str) -> String {
     url.replace("secret-token", secret)
 }
 
-/// An address where nobody listens.
-fn nowhere(secret: &str) -> String {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}/hook/{secret}", free.local_addr().unwrap())
+/// A webhook that nobody serves.
+fn at_nobody(secret: &str) -> String {
+    format!("http://{}/hook/{secret}", nowhere())
 }
 
 #[tokio::test]
@@ -231,10 +228,10 @@ async fn no_secret_stands_anywhere_but_where_it_was_given() {
     refused.targets = Targets::parse(Some(&webhook), Some(&refusing), Some(&hook)).unwrap();
 
     let mut unreachable = script(image("unreachable"), &json!({"fail": "no"}));
-    let webhook = nowhere(&needles.make("nohook"));
+    let webhook = at_nobody(&needles.make("nohook"));
     // No address, which only the notifier sees.
     let nobody = format!("a..{}@example.org", needles.make("nomail"));
-    let hook = nowhere(&needles.make("noslack"));
+    let hook = at_nobody(&needles.make("noslack"));
     unreachable.targets = Targets::parse(Some(&webhook), Some(&nobody), Some(&hook)).unwrap();
 
     let mut group = batch("group", &[json!({}), json!({}), json!({"fail": "no"})]);

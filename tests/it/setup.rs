@@ -7,7 +7,7 @@ use crate::doctor::doctor;
 use crate::notify::receipts;
 use crate::support::Space;
 use crate::support::receiver::Receiver;
-use crate::support::space::image;
+use crate::support::requests::image;
 
 async fn setup(space: &Space, settings: &[(&str, &str)]) -> String {
     let mut process = space.start_with(&["setup"], settings);

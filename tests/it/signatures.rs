@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::Space;
 use crate::support::engines::standard_webhooks;
 use crate::support::receiver::{Delivery, Receiver};
-use crate::support::space::image;
+use crate::support::requests::image;
 
 #[tokio::test]
 async fn the_reference_library_takes_our_webhooks_and_not_those_that_were_changed() {

@@ -13,9 +13,8 @@ use temporalio_common::protos::temporal::api::enums::v1::{PendingActivityState, 
 use temporalio_common::protos::temporal::api::taskqueue::v1::{PollerInfo, TaskQueue};
 use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeTaskQueueRequest;
 
-use crate::closed::client;
 use crate::support::process::Process;
-use crate::support::space::{image, script};
+use crate::support::requests::{image, script};
 use crate::support::{Space, eventually};
 
 /// Sends so many requests whose jobs never end.
@@ -63,7 +62,7 @@ fn name(worker: &Process) -> String {
 async fn leaves_to_another(space: &Space, bounds: &[(&str, &str)], takes: usize) {
     let _intake = space.start(&["intake"]);
     let bounded = space.start_with(&["worker"], bounds);
-    let client = client(space).await;
+    let client = space.client().await;
     let requests = stuck(space, takes + 3).await;
     for request in &requests {
         eventually("the job runs", async || {
@@ -126,7 +125,7 @@ async fn the_build_of_a_worker_is_known_to_the_server() {
     let space = Space::new().await;
     let _named = space.start_with(&["worker"], &[("WORKER_BUILD_ID", "blue-7")]);
     let _unnamed = space.start(&["worker"]);
-    let client = client(&space).await;
+    let client = space.client().await;
     let main = space.config.temporal.task_queue.clone();
 
     for (queue, kind) in [
@@ -154,7 +153,7 @@ async fn a_worker_told_to_stop_hands_its_fetches_back_within_the_grace_period() 
     let space = Space::new().await;
     let _intake = space.start(&["intake"]);
     let mut first = space.start(&["worker"]);
-    let client = client(&space).await;
+    let client = space.client().await;
     let requests = stuck(&space, 3).await;
     fetches(&client, &requests, 3).await;
 

@@ -8,10 +8,8 @@ use serde_json::{Value, json};
 use temporalio_client::WorkflowTerminateOptions;
 
 use crate::batch::batch;
-use crate::closed::client;
-use crate::command_line::run;
 use crate::support::ledger::types;
-use crate::support::space::{image, script};
+use crate::support::requests::{image, script};
 use crate::support::{Space, eventually};
 
 /// Asks without the command line.
@@ -39,11 +37,11 @@ async fn without_a_worker_the_server_tells_what_it_knows_and_that_none_answered(
         exists(&space, request).await;
     }
 
-    let (code, printed) = run(&space, &["status", request.id.as_str()], &[]).await;
+    let (code, printed) = space.run(&["status", request.id.as_str()]).await;
     assert_eq!(code, 0, "{printed}");
     assert!(printed.contains("no worker answered"), "{printed}");
     for (request, kind) in [(&request, "IMAGE"), (&group, "BATCH")] {
-        let (code, printed) = run(&space, &["status", request.id.as_str(), "--json"], &[]).await;
+        let (code, printed) = space.run(&["status", request.id.as_str(), "--json"]).await;
         let told: Value = serde_json::from_str(printed.trim()).unwrap();
         assert_eq!(code, 0, "{printed}");
         assert_eq!(
@@ -113,7 +111,7 @@ async fn a_worker_tells_more_and_after_the_end_none_is_needed() {
         (ended.state.as_str(), counts.completed, counts.failed),
         ("completed", 1, 1)
     );
-    let (code, printed) = run(&space, &["status", made.id.as_str()], &[]).await;
+    let (code, printed) = space.run(&["status", made.id.as_str()]).await;
     assert_eq!(code, 0, "{printed}");
     assert!(printed.contains(&outputs[0].uri), "{printed}");
     assert!(!printed.contains("no worker answered"), "{printed}");
@@ -126,7 +124,8 @@ async fn what_was_closed_from_outside_has_failed_before_anybody_ended_it() {
     let (gone, claimed) = (image("gone"), image("claimed"));
     space.send(&gone).await;
     exists(&space, &gone).await;
-    let handle = client(&space)
+    let handle = space
+        .client()
         .await
         .get_workflow_handle::<genflow::temporal::workflows::generation::Generation>(
             gone.id.to_string(),
@@ -184,7 +183,7 @@ async fn each_command_about_a_request_has_its_exit_codes() {
         (&["cancel", "a"], &[], 0),
         (&["retry", "a"], &[], 0),
     ] {
-        let (code, printed) = run(&space, arguments, settings).await;
+        let (code, printed) = space.run_with(arguments, settings).await;
 
         assert_eq!(code, wanted, "{arguments:?} {settings:?}: {printed}");
         let lines = printed.lines().count();

@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 use crate::support::gate::Gate;
 use crate::support::ledger::types;
+use crate::support::requests::{image, script, video};
 use crate::support::s3::{BUCKET, S3};
-use crate::support::space::{image, script, video};
 use crate::support::{Space, eventually};
 
 /// A space whose workers keep results in a bucket of their own, with further settings.

@@ -3,19 +3,24 @@
 pub(crate) mod broker;
 pub(crate) mod cutter;
 pub(crate) mod engines;
+pub(crate) mod events;
 pub(crate) mod gate;
 pub(crate) mod ledger;
 pub(crate) mod mail;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod reader;
 pub(crate) mod receiver;
+pub(crate) mod requests;
 pub(crate) mod s3;
+pub(crate) mod settings;
 pub(crate) mod space;
 pub(crate) mod stories;
 pub(crate) mod trial;
 pub(crate) mod watched;
 
 use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 pub(crate) use self::space::Space;
@@ -23,6 +28,12 @@ pub(crate) use self::watched::Watched;
 
 /// Longer than anything takes that goes well; what goes well does not wait for it.
 pub(crate) const SOON: Duration = Duration::from_secs(120);
+
+/// An address where nobody listens.
+pub(crate) fn nowhere() -> SocketAddr {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    free.local_addr().unwrap()
+}
 
 /// Waits for `future`, at most `limit`.
 pub(crate) async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {

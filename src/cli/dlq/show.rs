@@ -6,6 +6,7 @@ use std::io::Write;
 use ring::digest::{SHA256, digest};
 
 use super::super::{Error, watch};
+use crate::causes::causes;
 use crate::config::Config;
 use crate::dlq::{Letter, Opener, Position, Progress, masked, redacted, redacted_json};
 use crate::domain::hex;
@@ -64,7 +65,7 @@ pub(super) async fn show(config: &Config, show: &Show, out: &mut dyn Write) -> R
     let opener = Opener::new(&config.schema_registry_url, &config.kafka.topics)?;
     let json = match opener.json(&letter).await {
         Ok(json) => json,
-        Err(error) => Err(super::super::causes(&error.into())),
+        Err(error) => Err(causes(&error)),
     };
     match json {
         Ok(json) => {

@@ -4,6 +4,7 @@
 //! a formatted data folder, which each run copies, and an archive of the classes a start loads.
 //! The archive is bound to the Java it was made with; without one the broker starts as well.
 
+mod install;
 mod probe;
 
 use std::fs;
@@ -11,13 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ring::digest;
 use tokio::time::sleep;
 
-use super::error::LogEnd;
-use super::install::{Installer, remove};
+use super::install::remove;
 use super::java::Java;
 use super::process::{self, GLANCE, Process};
 use super::{Error, Options, Running, pins, ports, whole};
@@ -31,14 +29,10 @@ pub(super) const NAME: &str = "Kafka";
 /// A start takes 1 to 2 s, and several times that on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-const POM: &str = include_str!("kafka/pom.xml");
 const PROPERTIES: &str = include_str!("kafka/server.properties");
 
 /// The class archive's name in its folder.
 const ARCHIVE: &str = "classes.jsa";
-
-/// The exit code of a Java that was asked to end and did.
-const TERMINATED: i32 = 143;
 
 /// Kafka as it is, or is to be, installed.
 #[derive(Debug)]
@@ -69,28 +63,6 @@ impl Kafka {
     pub(super) fn is_installed(&self) -> bool {
         self.classpath()
             .is_some_and(|classpath| whole::is_whole(&self.archive(&classpath)))
-    }
-
-    pub(super) async fn install(
-        &self,
-        installer: &Installer<'_>,
-        options: &Options,
-    ) -> Result<(), Error> {
-        if self.needs_maven() {
-            self.fetch(installer, options).await?;
-        }
-        let Some(classpath) = self.classpath() else {
-            let log = LogEnd::default();
-            return Err(Error::Install {
-                what: NAME,
-                reason: "files of it are missing again".to_owned(),
-                log,
-            });
-        };
-        if !whole::is_whole(&self.archive(&classpath)) {
-            self.make_archive(installer, options, &classpath).await?;
-        }
-        Ok(())
     }
 
     /// Starts a broker and waits until clients are served.
@@ -141,91 +113,6 @@ impl Kafka {
         self.home.join(format!("classes-{key}"))
     }
 
-    async fn fetch(&self, installer: &Installer<'_>, options: &Options) -> Result<(), Error> {
-        installer.tell(&format!(
-            "installing Kafka {}: some 300 small files",
-            pins::KAFKA
-        ));
-        let staging = installer.stage(&folder())?;
-        let pom = POM
-            .replace("@KAFKA@", pins::KAFKA)
-            .replace("@SLF4J@", pins::SLF4J);
-        write(&staging.folder.join("pom.xml"), &pom)?;
-        let (classpath, jars) = resolve(installer, &staging.folder).await?;
-        let properties = staging.folder.join("server.properties");
-        write(&properties, &render(0, &staging.folder.join("formatted")))?;
-        let mut command = self.java(options, &staging.folder);
-        command.args([
-            "-Dorg.slf4j.simpleLogger.defaultLogLevel=off",
-            "-cp",
-            &classpath,
-        ]);
-        command
-            .args([
-                "kafka.tools.StorageTool",
-                "format",
-                "--standalone",
-                "-t",
-                &cluster_id(),
-                "-c",
-            ])
-            .arg(&properties);
-        let format = Process::start(
-            "Kafka's format",
-            command,
-            options.data.join("install-kafka-format.log"),
-        )
-        .await?;
-        let status = format.ended().await;
-        if !status.success() {
-            return Err(Error::exited(&format, status));
-        }
-        staging.finish_with(&jars)
-    }
-
-    /// Runs a broker once for the archive of its classes.
-    ///
-    /// A Java that cannot make one leaves an empty file, so that not each start tries again.
-    async fn make_archive(
-        &self,
-        installer: &Installer<'_>,
-        options: &Options,
-        classpath: &str,
-    ) -> Result<(), Error> {
-        installer.tell("preparing Kafka for quick starts");
-        let staging = installer.stage_at(self.archive(classpath))?;
-        let made = staging.folder.join(ARCHIVE);
-        let record = Some(format!("-XX:ArchiveClassesAtExit={}", made.display()));
-        let (folder, log) = (
-            options.data.join("install-kafka"),
-            options.data.join("install-kafka-archive.log"),
-        );
-        let files = folder.clone();
-        let status = match self
-            .launch(
-                options,
-                &Run {
-                    folder,
-                    log,
-                    classpath,
-                    archive: record,
-                    port: 0,
-                },
-            )
-            .await
-        {
-            Ok(broker) => broker.process.stop().await.code(),
-            Err(_) => None,
-        };
-        // A broker that had to be killed leaves half an archive, and half an archive kills Java.
-        if status != Some(TERMINATED) || !made.is_file() {
-            installer.tell("this Java makes no class archive; Kafka will start a second later");
-            write(&made, "")?;
-        }
-        remove(&files)?;
-        staging.finish()
-    }
-
     async fn launch(&self, options: &Options, run: &Run<'_>) -> Result<Running, Error> {
         remove(&run.folder)?;
         let files = run.folder.join("data");
@@ -262,49 +149,6 @@ impl Kafka {
         command.args(self.java.quiet());
         command
     }
-}
-
-/// Has Maven fetch what a broker needs; returns the class path and its files.
-///
-/// Maven takes a file that is there for whole. One that is not, as of a fetch that was broken off, is fetched again.
-async fn resolve(
-    installer: &Installer<'_>,
-    folder: &Path,
-) -> Result<(String, Vec<PathBuf>), Error> {
-    let settings = ["-DincludeScope=runtime", "-Dmdep.outputFile=classpath"].map(str::to_owned);
-    let listing = folder.join("classpath");
-    for again in [true, false] {
-        installer
-            .maven(NAME, folder, "build-classpath", &settings)
-            .await?;
-        let classpath = fs::read_to_string(&listing).map_err(Error::io("read", &listing))?;
-        let classpath = classpath.trim().to_owned();
-        let jars: Vec<_> = std::env::split_paths(&classpath).collect();
-        let cut: Vec<_> = jars.iter().filter(|jar| !is_whole_jar(jar)).collect();
-        if cut.is_empty() {
-            return Ok((classpath, jars));
-        }
-        for jar in cut.into_iter().filter(|_| again) {
-            installer.tell(&format!("{} is cut: it is fetched again", jar.display()));
-            fs::remove_file(jar).map_err(Error::io("remove", jar))?;
-        }
-    }
-    Err(Error::Install {
-        what: NAME,
-        reason: "Maven brings files that are cut".to_owned(),
-        log: LogEnd::default(),
-    })
-}
-
-/// Tells whether a jar ends as a zip file does: one that is cut does not.
-fn is_whole_jar(path: &Path) -> bool {
-    const END: usize = 22;
-    fs::read(path).is_ok_and(|bytes| {
-        bytes
-            .rchunks(END)
-            .next()
-            .is_some_and(|end| end.starts_with(b"PK\x05\x06"))
-    })
 }
 
 /// One run of a broker.
@@ -364,13 +208,6 @@ fn render(port: u16, data: &Path) -> String {
         .replace("@DATA@", &data)
 }
 
-/// Makes a name for a cluster: 16 bytes, not to begin with what the tool takes for an option.
-fn cluster_id() -> String {
-    let mut bytes = uuid::Uuid::new_v4().into_bytes();
-    bytes[0] &= 0x7f;
-    BASE64_URL_SAFE_NO_PAD.encode(bytes)
-}
-
 fn write(path: &Path, text: &str) -> Result<(), Error> {
     fs::write(path, text).map_err(Error::io("write", path))
 }
@@ -421,13 +258,5 @@ mod tests {
         );
         assert!(properties.contains("\nlog.dirs=/tmp/with space\n"));
         assert!(!properties.contains('@'));
-    }
-
-    #[test]
-    fn a_cluster_id_is_never_taken_for_an_option() {
-        for _ in 0..1000 {
-            let id = cluster_id();
-            assert!(id.len() == 22 && !id.starts_with('-'), "{id}");
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! The loop of a consumer: takes records, starts what may run, pauses and resumes, drains.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
 use rdkafka::error::KafkaError;
@@ -15,6 +15,7 @@ use super::group::{Context, Group};
 use super::load::{Load, Taken};
 use super::settle::{Settled, Settler};
 use super::{Error, Handler, Options, detach};
+use crate::clock::{now, span};
 use crate::telemetry::events::{
     ConsumerPaused, ConsumerStumbled, OldestUnfinished, RecordsInFlight,
 };
@@ -194,12 +195,8 @@ impl<H: Handler> Flow<H> {
             count: taken,
         }
         .emit();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let written = oldest.and_then(|millis| u64::try_from(millis).ok());
-        let age = written.and_then(|millis| {
-            now.unwrap_or_default()
-                .checked_sub(Duration::from_millis(millis))
-        });
+        let written = oldest.filter(|millis| *millis >= 0);
+        let age = written.map(|written| span(written, now()));
         OldestUnfinished {
             topic,
             age: age.unwrap_or_default(),

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::Error;
 use super::server::{Security, Server};
-use crate::temporal::deliveries::millis;
+use crate::clock::millis;
 
 /// The connection, made when it is needed and used by one message at a time.
 pub(super) struct Connection {

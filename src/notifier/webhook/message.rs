@@ -2,12 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use chrono::{DateTime, SecondsFormat};
 use ring::hmac;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::asymmetric;
+use crate::clock::rfc3339;
 use crate::config::Secret;
 use crate::domain::Event;
 
@@ -50,10 +50,9 @@ pub fn user_secret(master: &Secret, user: &str) -> Result<Secret, InvalidSecret>
 
 /// Returns the body that tells of `event`, less what only we may see and, above 20 kB, what is bulky.
 pub(crate) fn body(event: &Event) -> Result<Vec<u8>, serde_json::Error> {
-    let at = DateTime::from_timestamp_millis(event.occurred_at).unwrap_or_default();
     let mut body = Body {
         kind: event.kind_of_event.cloud_type(),
-        timestamp: at.to_rfc3339_opts(SecondsFormat::Millis, true),
+        timestamp: rfc3339(event.occurred_at),
         data: serde_json::to_value(event)?,
         truncated: false,
     };

@@ -313,3 +313,18 @@ async fn a_truncated_file_breaks_off_half_way() {
     assert!(error.is_body() || error.is_decode(), "{error:?}");
     assert_eq!(sent, promised / 2);
 }
+
+#[tokio::test]
+async fn an_answer_can_be_cut_amidst_its_head_or_body() {
+    let sim = Sim::start().await;
+    for fault in ["accept_cut_head", "accept_cut_body"] {
+        let body = json!({"prompt": "a cat", "seconds": "4", "sim": {"submit": [fault]}});
+        let request = sim.request(Method::POST, "/v1/videos");
+        let request = request.header("idempotency-key", fault).json(&body);
+
+        let answer = async { request.send().await?.bytes().await };
+
+        assert!(within(answer).await.is_err(), "{fault}");
+        assert_eq!(sim.entry(fault).await["accepted"], 1, "{fault}");
+    }
+}

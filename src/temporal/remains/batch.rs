@@ -12,9 +12,10 @@ use temporalio_common::protos::temporal::api::history::v1::{
 };
 
 use super::handed::HandedEvents;
-use super::{input, millis, pages};
+use super::happened;
 use crate::domain::ItemEnding;
 use crate::temporal::activities::{FINISH, PUBLISH};
+use crate::temporal::history::{input, pages};
 use crate::temporal::steps::{BatchRemains, BatchStart, Closed, Finish, Handed};
 use crate::temporal::workflows::generation::Generation;
 
@@ -81,7 +82,7 @@ struct Collected {
 
 impl Collected {
     fn add(&mut self, event: HistoryEvent) -> Result<(), anyhow::Error> {
-        let at = millis(&event);
+        let at = happened(&event);
         match event.attributes {
             Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => {
                 let start: BatchStart = input(started.input)?;

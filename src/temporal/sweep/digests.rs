@@ -13,7 +13,7 @@ use crate::notifier::{Failed, Gathered, Seen};
 use crate::telemetry::events::RunSwept;
 use crate::temporal::client::{Error, Temporal, answered};
 use crate::temporal::digests::{Digest as Start, Tell, Told};
-use crate::temporal::remains::{input, pages};
+use crate::temporal::history::{input, pages};
 use crate::temporal::workflows::digest::{Digest, SIGNAL};
 
 /// Has told what a run had gathered. A newer run of its id knows nothing of that, so it makes no difference.

@@ -20,8 +20,9 @@ use temporalio_sdk::{
     WorkflowContext, WorkflowContextView, WorkflowIdReusePolicy, WorkflowResult,
 };
 
-use super::ending::{failed, finish, millis, now, options, without_result};
+use super::ending::{failed, finish, now, options, without_result};
 use super::generation::Generation;
+use crate::clock::since_epoch;
 use crate::domain::{
     BatchSummary, ErrorCode, Identity, ItemEnding, Journal, OnFailure, Outcome, Tally,
 };
@@ -96,7 +97,7 @@ impl Run {
         let info = ctx.info();
         let identity = start.identity(info.run_id());
         let mut journal = std::mem::take(&mut start.journal);
-        let own = info.start_time().map(millis).unwrap_or_default();
+        let own = info.start_time().map(since_epoch).unwrap_or_default();
         let started_at = start.started_at.unwrap_or(own);
         journal.open(&identity, started_at);
         let mut tally = start.tally;

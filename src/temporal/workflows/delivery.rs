@@ -7,14 +7,10 @@
 
 use std::time::Duration;
 
-use temporalio_common::RetryPolicy;
 use temporalio_macros::{workflow, workflow_methods};
-use temporalio_sdk::{
-    ActivityOptions, ContinueAsNewOptions, TimerOptions, TimerResult, WorkflowCancellationToken,
-    WorkflowContext, WorkflowResult,
-};
+use temporalio_sdk::{ContinueAsNewOptions, TimerResult, WorkflowContext, WorkflowResult};
 
-use super::ending::now;
+use super::ending::{AGAIN, detached, done, now};
 use crate::notifier::{DeliveryError, End, Outcome};
 use crate::temporal::deliveries::{
     Conclude, Deliver, Delivered, Delivery as Start, DeliveryActivities,
@@ -24,12 +20,8 @@ use crate::temporal::deliveries::{
 pub const NAME: &str = "delivery.v1";
 /// Longest try, and longest publishing of the end.
 const TRY: Duration = Duration::from_secs(120);
-const HEARTBEAT: Duration = Duration::from_secs(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// After so many rounds its history is long enough: each has some ten events, and the notification's event in full.
 const MANY: u32 = 50;
-/// Pause before an activity is scheduled again, should it ever fail for good.
-const AGAIN: Duration = Duration::from_secs(5);
 
 /// One notification.
 #[workflow]
@@ -60,13 +52,9 @@ impl Delivery {
             first_try_at: tally.first_try_at,
             ended_at: now(ctx),
         };
-        while ctx
-            .execute_activity(DeliveryActivities::conclude, conclude.clone(), options())
-            .await
-            .is_err()
-        {
-            ctx.timer(detached(AGAIN)).await;
-        }
+        // What is under way has its real end.
+        let options = || detached(TRY);
+        done(ctx, || DeliveryActivities::conclude, conclude, options).await;
         Ok(outcome)
     }
 }
@@ -125,7 +113,7 @@ async fn drive(ctx: &Context, start: &Start, tally: &mut Tally) -> Result<End, B
             shut,
         };
         match ctx
-            .execute_activity(DeliveryActivities::deliver, input, options())
+            .execute_activity(DeliveryActivities::deliver, input, detached(TRY))
             .await
         {
             Ok(Delivered::Ended { end, sent }) => {
@@ -164,25 +152,4 @@ async fn drive(ctx: &Context, start: &Start, tally: &mut Tally) -> Result<End, B
 fn is_long(ctx: &Context, round: u32) -> bool {
     let long = round >= MANY || round > 0 && ctx.continue_as_new_suggested();
     long && !ctx.cancellation_token().is_cancelled() && ctx.patched("goes-on")
-}
-
-fn detached(pause: Duration) -> TimerOptions {
-    TimerOptions::builder(pause)
-        .cancellation_token(WorkflowCancellationToken::new())
-        .build()
-}
-
-/// No last attempt, and no cancel: what is under way has its real end.
-fn options() -> ActivityOptions {
-    ActivityOptions::with_start_to_close_timeout(TRY)
-        .cancellation_token(WorkflowCancellationToken::new())
-        .heartbeat_timeout(HEARTBEAT)
-        .retry_policy(
-            RetryPolicy::builder()
-                .initial_interval(Duration::from_secs(1))
-                .backoff_coefficient(2.0)
-                .maximum_interval(LONGEST_PAUSE)
-                .build(),
-        )
-        .build()
 }

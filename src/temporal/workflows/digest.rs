@@ -8,14 +8,13 @@
 
 use std::time::Duration;
 
-use temporalio_common::RetryPolicy;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::{
-    ActivityOptions, ContinueAsNewOptions, SyncWorkflowContext, TimerOptions, WorkflowContext,
-    WorkflowContextView, WorkflowResult, WorkflowTermination, workflows,
+    ContinueAsNewOptions, SyncWorkflowContext, TimerOptions, WorkflowContext, WorkflowContextView,
+    WorkflowResult, WorkflowTermination, workflows,
 };
 
-use super::ending::now;
+use super::ending::{now, patient};
 use crate::notifier::{Failed, Gathered, Seen};
 use crate::temporal::digests::{Digest as Start, DigestActivities, Tell, Told};
 
@@ -25,7 +24,6 @@ pub const NAME: &str = "digest.v1";
 pub const SIGNAL: &str = "failed.v1";
 /// Longest try.
 const TRY: Duration = Duration::from_secs(120);
-const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Pauses while the target does not take a message: from the first, doubling, up to the longest.
 const FIRST_PAUSE: u64 = 5_000;
 const LONGEST_PAUSE: u64 = 600_000;
@@ -94,7 +92,7 @@ impl Digest {
                 gathered: gathered.clone(),
                 unknown: start.unknown,
             };
-            let told = ctx.execute_activity(DigestActivities::tell, input, options());
+            let told = ctx.execute_activity(DigestActivities::tell, input, patient(TRY));
             start.pause_ms = match told.await {
                 Ok(Told::Ended) => {
                     (start.tries, start.unknown) = (0, 0);
@@ -169,19 +167,6 @@ fn goes_on(ctx: &Context, start: Start) -> WorkflowTermination {
 fn backoff(tries: u32) -> u64 {
     let doublings = tries.saturating_sub(1).min(16);
     (FIRST_PAUSE << doublings).min(LONGEST_PAUSE)
-}
-
-fn options() -> ActivityOptions {
-    ActivityOptions::with_start_to_close_timeout(TRY)
-        .heartbeat_timeout(HEARTBEAT)
-        .retry_policy(
-            RetryPolicy::builder()
-                .initial_interval(Duration::from_secs(1))
-                .backoff_coefficient(2.0)
-                .maximum_interval(Duration::from_secs(60))
-                .build(),
-        )
-        .build()
 }
 
 #[cfg(test)]

@@ -4,14 +4,10 @@
 
 use std::time::Duration;
 
-use temporalio_common::ActivityDefinition;
-use temporalio_common::RetryPolicy;
-use temporalio_common::data_converters::TemporalDeserializable;
 use temporalio_macros::{workflow, workflow_methods};
-use temporalio_sdk::{
-    ActivityOptions, TimerOptions, WorkflowCancellationToken, WorkflowContext, WorkflowResult,
-};
+use temporalio_sdk::{WorkflowContext, WorkflowResult};
 
+use super::ending::{FINISH_TRY, detached, done};
 use crate::domain::{
     BatchSummary, ErrorCode, Event, EventError, EventType, Identity, Journal, Outcome,
 };
@@ -22,12 +18,6 @@ use crate::temporal::steps::{BatchRemains, Closed, Finish, Handed, Leftover, Rem
 pub const NAME: &str = "end.v1";
 /// Longest read of a history.
 const READ_TRY: Duration = Duration::from_secs(60);
-/// As in `generation.v1`.
-const FINISH_TRY: Duration = Duration::from_secs(420);
-const HEARTBEAT: Duration = Duration::from_secs(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// Pause before an activity is scheduled again, should it ever fail for good.
-const AGAIN: Duration = Duration::from_secs(5);
 
 /// The end of one closed run.
 #[workflow]
@@ -39,37 +29,19 @@ impl End {
     /// Reads what the run had decided, decides what is missing, and publishes all of it.
     #[run(name = "end.v1")]
     pub async fn run(ctx: &mut WorkflowContext<Self>, closed: Closed) -> WorkflowResult<EventType> {
-        let finish = match closed.batch {
-            false => decide(&closed, read(ctx, || Activities::remains, &closed).await),
-            true => decide_batch(
-                &closed,
-                read(ctx, || Activities::batch_remains, &closed).await,
-            ),
+        let reading = || detached(READ_TRY);
+        let finish = if closed.batch {
+            let remains = done(ctx, || Activities::batch_remains, closed.clone(), reading).await;
+            decide_batch(&closed, remains)
+        } else {
+            let remains = done(ctx, || Activities::remains, closed.clone(), reading).await;
+            decide(&closed, remains)
         };
         let outcome = finish.handed.events.last().map(|event| event.kind_of_event);
-        while ctx
-            .execute_activity(Activities::finish, finish.clone(), options(FINISH_TRY))
-            .await
-            .is_err()
-        {
-            ctx.timer(again()).await;
-        }
+        // Nobody can call off an end: whoever cancels it has to wait for it.
+        let options = || detached(FINISH_TRY);
+        done(ctx, || Activities::finish, finish, options).await;
         Ok(outcome.unwrap_or(EventType::Failed))
-    }
-}
-
-/// Reads what is left of the run, again until it can be read.
-async fn read<A>(ctx: &WorkflowContext<End>, activity: impl Fn() -> A, closed: &Closed) -> A::Output
-where
-    A: ActivityDefinition<Input = Closed>,
-    A::Output: TemporalDeserializable,
-{
-    loop {
-        let reading = ctx.execute_activity(activity(), closed.clone(), options(READ_TRY));
-        if let Ok(remains) = reading.await {
-            return remains;
-        }
-        ctx.timer(again()).await;
     }
 }
 
@@ -168,27 +140,6 @@ fn complete(closed: &Closed, decided: Decided) -> Vec<Event> {
         }
     }
     journal.unconfirmed
-}
-
-/// Nobody can call off an end: whoever cancels it has to wait for it.
-fn again() -> TimerOptions {
-    TimerOptions::builder(AGAIN)
-        .cancellation_token(WorkflowCancellationToken::new())
-        .build()
-}
-
-fn options(try_for: Duration) -> ActivityOptions {
-    ActivityOptions::with_start_to_close_timeout(try_for)
-        .cancellation_token(WorkflowCancellationToken::new())
-        .heartbeat_timeout(HEARTBEAT)
-        .retry_policy(
-            RetryPolicy::builder()
-                .initial_interval(Duration::from_secs(1))
-                .backoff_coefficient(2.0)
-                .maximum_interval(LONGEST_PAUSE)
-                .build(),
-        )
-        .build()
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
-//! What `generation.v1` and `batch.v1` have in common: options of activities, the clock, the end.
+//! What workflows have in common: options of activities, the clock, the end.
 
 #![deny(clippy::disallowed_methods)]
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use temporalio_common::ActivityDefinition;
 use temporalio_common::RetryPolicy;
 use temporalio_common::error::ApplicationFailure;
 use temporalio_sdk::{
@@ -11,6 +12,7 @@ use temporalio_sdk::{
     WorkflowContext, WorkflowTermination,
 };
 
+use crate::clock::since_epoch;
 use crate::config::{Backoff, Steps};
 use crate::domain::{ErrorCode, EventError, Outcome};
 use crate::temporal::activities::Activities;
@@ -19,9 +21,13 @@ use crate::temporal::steps::Finish;
 /// The failure type by which the sweep knows that a run ended by itself.
 pub(crate) const FAILED: &str = "genflow.Failed";
 /// Longest try of `finish`; its steps are bounded well below (contract, rule 7).
-const FINISH_TRY: Duration = Duration::from_secs(420);
-/// Pause before `finish` is scheduled again, should it ever fail.
-const FINISH_AGAIN: Duration = Duration::from_secs(5);
+pub(super) const FINISH_TRY: Duration = Duration::from_secs(420);
+/// Pause before an activity is scheduled again, should it ever fail for good.
+pub(super) const AGAIN: Duration = Duration::from_secs(5);
+/// The heartbeat time-out of an activity whose run's input names none.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// The longest pause between its attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Options of an activity that `scope` cancels and whose real end is then awaited (contract, rule 6).
 pub(super) fn options(
@@ -34,33 +40,68 @@ pub(super) fn options(
         .heartbeat_timeout(Duration::from_millis(steps.heartbeat_ms))
         .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
         .cancellation_token(scope)
-        .retry_policy(
-            RetryPolicy::builder()
-                .initial_interval(Duration::from_millis(backoff.first_ms))
-                .backoff_coefficient(2.0)
-                .maximum_interval(Duration::from_millis(backoff.most_ms.max(backoff.first_ms)))
-                .build(),
-        )
+        .retry_policy(doubling(
+            Duration::from_millis(backoff.first_ms),
+            Duration::from_millis(backoff.most_ms.max(backoff.first_ms)),
+        ))
         .build()
+}
+
+/// Options of an activity that a cancel reaches, without a last attempt.
+pub(super) fn patient(try_for: Duration) -> ActivityOptions {
+    let mut options = detached(try_for);
+    options.cancellation_token = None;
+    options
+}
+
+/// The same of one that no cancel reaches: what is under way has its real end.
+pub(super) fn detached(try_for: Duration) -> ActivityOptions {
+    ActivityOptions::with_start_to_close_timeout(try_for)
+        .cancellation_token(WorkflowCancellationToken::new())
+        .heartbeat_timeout(HEARTBEAT)
+        .retry_policy(doubling(Duration::from_secs(1), LONGEST_PAUSE))
+        .build()
+}
+
+fn doubling(first: Duration, most: Duration) -> RetryPolicy {
+    RetryPolicy::builder()
+        .initial_interval(first)
+        .backoff_coefficient(2.0)
+        .maximum_interval(most)
+        .build()
+}
+
+/// Has an activity done, again should it ever fail for good; no cancel reaches the pause in between.
+pub(super) async fn done<W, A>(
+    ctx: &WorkflowContext<W>,
+    activity: impl Fn() -> A,
+    input: A::Input,
+    options: impl Fn() -> ActivityOptions,
+) -> A::Output
+where
+    W: 'static,
+    A: ActivityDefinition,
+    A::Input: Clone,
+{
+    loop {
+        let doing = ctx.execute_activity(activity(), input.clone(), options());
+        if let Ok(output) = doing.await {
+            return output;
+        }
+        let pause = TimerOptions::builder(AGAIN)
+            .cancellation_token(WorkflowCancellationToken::new())
+            .build();
+        ctx.timer(pause).await;
+    }
 }
 
 /// Publishes the outcome: detached from cancellation, without a last attempt, again should it ever fail.
 pub(super) async fn finish<W: 'static>(ctx: &WorkflowContext<W>, steps: &Steps, input: Finish) {
-    loop {
-        let detached = WorkflowCancellationToken::new();
-        let options = options(steps, steps.backoff(), detached.clone(), FINISH_TRY);
-        if ctx
-            .execute_activity(Activities::finish, input.clone(), options)
-            .await
-            .is_ok()
-        {
-            return;
-        }
-        let pause = TimerOptions::builder(FINISH_AGAIN)
-            .cancellation_token(detached)
-            .build();
-        ctx.timer(pause).await;
-    }
+    let detached = || {
+        let scope = WorkflowCancellationToken::new();
+        options(steps, steps.backoff(), scope, FINISH_TRY)
+    };
+    done(ctx, || Activities::finish, input, detached).await;
 }
 
 /// Closes a run that has not completed, as its outcome says (contract, rule 7).
@@ -81,12 +122,5 @@ pub(super) fn failed(code: ErrorCode, message: &str, retryable: bool) -> Outcome
 }
 
 pub(super) fn now<W: 'static>(ctx: &WorkflowContext<W>) -> i64 {
-    ctx.workflow_time().map(millis).unwrap_or_default()
-}
-
-pub(super) fn millis(time: SystemTime) -> i64 {
-    time.duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|gone| i64::try_from(gone.as_millis()).ok())
-        .unwrap_or_default()
+    ctx.workflow_time().map(since_epoch).unwrap_or_default()
 }

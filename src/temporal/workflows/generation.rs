@@ -15,7 +15,8 @@ use temporalio_sdk::{
     WorkflowContext, WorkflowContextView, WorkflowResult,
 };
 
-use super::ending::{failed, finish, millis, now, options, without_result};
+use super::ending::{failed, finish, now, options, without_result};
+use crate::clock::since_epoch;
 use crate::domain::{ErrorCode, Generated, Identity, Journal, Outcome};
 use crate::temporal::activities::Activities;
 use crate::temporal::steps::{
@@ -81,7 +82,7 @@ impl Run {
         let info = ctx.info();
         let identity = start.identity(info.run_id());
         let mut journal = std::mem::take(&mut start.journal);
-        let started_at = info.start_time().map(millis).unwrap_or_default();
+        let started_at = info.start_time().map(since_epoch).unwrap_or_default();
         journal.open(&identity, started_at);
         ctx.state_mut(|state| {
             state.status = Status {

@@ -5,10 +5,10 @@ use serde_json::json;
 use temporalio_client::WorkflowTerminateOptions;
 
 use super::{batch, counts, ids, spec, stories};
-use crate::closed::{OFTEN, client};
+use crate::closed::OFTEN;
 use crate::retry::{commands_done, retry};
 use crate::support::ledger::types;
-use crate::support::space::image;
+use crate::support::requests::image;
 use crate::support::{Space, eventually};
 use genflow::temporal::workflows::batch::Batch;
 
@@ -176,7 +176,8 @@ async fn a_terminated_batch_fails_and_its_items_end_by_themselves() {
         .await;
     }
 
-    let handle = client(&space)
+    let handle = space
+        .client()
         .await
         .get_workflow_handle::<Batch>(request.id.to_string());
     let terminate = WorkflowTerminateOptions::builder().build();
@@ -216,7 +217,8 @@ async fn a_batch_that_is_terminated_in_a_later_run_keeps_its_counts() {
     })
     .await;
 
-    let handle = client(&space)
+    let handle = space
+        .client()
         .await
         .get_workflow_handle::<Batch>(request.id.to_string());
     let terminate = WorkflowTerminateOptions::builder().build();

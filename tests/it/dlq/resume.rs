@@ -7,9 +7,9 @@ use genflow::domain::EventType;
 use genflow::kafka::offsets::Offsets;
 use rustix::process::Signal;
 
-use super::{park, requests, run};
+use super::{park, requests};
 use crate::support::ledger::types;
-use crate::support::space::image;
+use crate::support::requests::image;
 use crate::support::{Space, eventually};
 
 /// Parks `count` requests, begins to redrive them slowly, ends that by `signal`, and lets another run go on.
@@ -37,7 +37,7 @@ async fn broken_off(
     assert_eq!(ended.code(), code, "{}", first.output());
     let sent = requests(space).await.len();
     assert!((5..count).contains(&sent), "{sent} of {count} were sent");
-    let (code, printed) = run(space, &["dlq", "redrive", "--rate", "1000"]).await;
+    let (code, printed) = space.run(&["dlq", "redrive", "--rate", "1000"]).await;
 
     assert_eq!(code, 0, "{printed}");
     for record in requests(space).await {

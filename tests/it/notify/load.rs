@@ -10,6 +10,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, UNIX_EPOCH};
 
+use genflow::clock::now;
 use genflow::domain::Event;
 use genflow::kafka::offsets::{Committed, Offsets};
 use genflow::notifier::{Channel, Outcome, Receipt};
@@ -21,8 +22,7 @@ use temporalio_client::{Client, UntypedWorkflow};
 use tokio::time::sleep;
 
 use super::stage::Stage;
-use super::{caught_up, now, publisher, receipts, workflow_id};
-use crate::closed::client;
+use super::{caught_up, publisher, receipts, workflow_id};
 use crate::support::eventually;
 use crate::support::mail::{Mail, all};
 use crate::support::process::Process;
@@ -365,7 +365,7 @@ async fn a_notifier_killed_again_and_again_under_load_loses_nothing_and_repeats_
     let _last = stage.life(KILLS);
 
     let receipts = stage.ended(&told).await;
-    let client = client(&stage.space).await;
+    let client = stage.space.client().await;
     let mut workflows = BTreeMap::new();
     for (key, receipts) in &receipts {
         workflows.insert(key.clone(), handed(&client, &receipts[0]).await);

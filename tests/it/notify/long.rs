@@ -22,7 +22,7 @@ use temporalio_sdk::runtime::RuntimeOptions;
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 
 use super::{caught_up, delivery_of, given_up, receipts, tell};
-use crate::closed::{OFTEN, client};
+use crate::closed::OFTEN;
 use crate::replay::{closes, history, keep, run_before};
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::{Space, Watched, eventually, eventually_within};
@@ -101,7 +101,7 @@ async fn a_delivery_that_waits_for_ever_goes_on_in_another_run_and_forgets_nothi
     let space = Space::new().await;
     let place = space.config.temporal.for_deliveries();
     let temporal = Temporal::connect(&place).await.unwrap();
-    let client = client(&space).await;
+    let client = space.client().await;
     let crowded = Arc::new(Crowded::default());
     let runtime = Runtime::from_current_tokio(RuntimeOptions::default()).unwrap();
     let options = WorkerOptions::new(place.task_queue.clone())
@@ -168,7 +168,7 @@ async fn an_open_circuit_uses_up_no_step_of_the_schedule() {
 async fn a_delivery_that_is_terminated_is_given_up_once() {
     let space = Space::with(&[("NOTIFY_SCHEDULE", "1h"), OFTEN]).await;
     let receiver = Receiver::answering(&[Answer::Status(500)]).await;
-    let client = client(&space).await;
+    let client = space.client().await;
 
     // The second notifier looks at what the first has ended, too.
     for count in 1..=2 {
@@ -204,7 +204,7 @@ async fn a_delivery_that_is_terminated_is_given_up_once() {
 #[tokio::test]
 async fn a_closed_delivery_that_cannot_be_read_is_counted_as_lost() {
     let space = Space::with(&[OFTEN]).await;
-    let client = client(&space).await;
+    let client = space.client().await;
     let place = space.config.temporal.for_deliveries();
     let id = waiting().parcel.workflow();
     let options = WorkflowStartOptions::new(place.task_queue, id.clone()).build();

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::registry::registered;
 use crate::support::Space;
-use crate::support::space::{image, video};
+use crate::support::requests::{image, video};
 
 /// A value that can never succeed, and why.
 pub(super) type Poison = (Option<Vec<u8>>, &'static str);

@@ -1,7 +1,5 @@
 //! The registry in trouble, and producers with other versions of the schema.
 
-use std::net::TcpListener;
-
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
@@ -11,11 +9,10 @@ use genflow::domain::{EventType, Request};
 use genflow::kafka::Headers;
 use serde_json::{Value as Json, json};
 
-use crate::flow::parked;
 use crate::support::ledger::types;
 use crate::support::proxy::{Fault, Proxy};
-use crate::support::space::image;
-use crate::support::{Space, Watched};
+use crate::support::requests::image;
+use crate::support::{Space, Watched, nowhere};
 
 /// Registers another version of the schema of requests, as its producer would; returns its id, and the schema.
 pub(super) async fn registered(
@@ -71,9 +68,7 @@ async fn send_anew(space: &Space, request: &Request) {
 #[tokio::test]
 async fn while_the_registry_is_in_trouble_a_record_waits_and_nothing_is_parked() {
     let space = Space::new().await;
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let address = nowhere();
     let url = format!("http://{address}");
     let intake = Watched::start(&space, "intake", &[("SCHEMA_REGISTRY_URL", &url)]);
     let _worker = space.start(&["worker"]);
@@ -95,7 +90,7 @@ async fn while_the_registry_is_in_trouble_a_record_waits_and_nothing_is_parked()
 
         completes(&space, &intake, &request).await;
     }
-    assert_eq!(parked(&space).await, 0);
+    assert_eq!(space.parked().await.len(), 0);
 }
 
 async fn waits(space: &Space, intake: &Watched) {
@@ -103,7 +98,7 @@ async fn waits(space: &Space, intake: &Watched) {
         .says("readyz", "the schema registry is unavailable")
         .await;
     assert_eq!(intake.status("readyz").await, 503);
-    assert_eq!(parked(space).await, 0);
+    assert_eq!(space.parked().await.len(), 0);
 }
 
 async fn completes(space: &Space, intake: &Watched, request: &Request) {

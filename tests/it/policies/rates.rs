@@ -66,6 +66,6 @@ async fn a_worker_that_knows_of_no_limit_serves_those_that_were_started_with_one
 
     let events = space.story(request.id.as_str()).await;
     assert_eq!(types(&events).last(), Some(&EventType::Completed));
-    let client = crate::closed::client(&space).await;
+    let client = space.client().await;
     crate::replay::check(&client, "limited", request.id.as_str()).await;
 }

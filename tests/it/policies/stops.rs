@@ -4,11 +4,10 @@ use genflow::temporal::workflows::generation::Generation;
 use rustix::process::Signal;
 
 use super::*;
-use crate::closed::client;
 
 /// The highest number of an attempt in the history of a request's run.
 async fn attempts(space: &Space, request: &Request) -> u64 {
-    let client = client(space).await;
+    let client = space.client().await;
     let handle = client.get_workflow_handle::<Generation>(request.id.to_string());
     let history = handle.fetch_history(Default::default());
     let history = history.to_json().await.unwrap();

@@ -3,9 +3,8 @@
 use genflow::domain::{ErrorCode, ProviderName, Request, Spec};
 use serde_json::{Value, json};
 
-use super::at;
 use crate::support::Space;
-use crate::support::space::{image, script, video};
+use crate::support::requests::{at, image, script, video};
 use crate::support::stories::stories;
 
 use ErrorCode::{

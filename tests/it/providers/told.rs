@@ -5,10 +5,11 @@ use std::time::Duration;
 use genflow::domain::{ErrorCode, Event, EventType, ProviderName, Request};
 use serde_json::{Value, json};
 
+use super::Taker;
 use super::faults::by_address;
-use super::{Taker, at};
 use crate::support::ledger::types;
-use crate::support::space::{image, script, video};
+use crate::support::requests::at;
+use crate::support::requests::{image, script, video};
 use crate::support::stories::stories;
 use crate::support::{Space, Watched};
 
@@ -27,15 +28,6 @@ async fn told(space: &Space, requests: &[Request]) -> Vec<Vec<Event>> {
         space.send(request).await;
     }
     stories(space, &requests.iter().collect::<Vec<_>>()).await
-}
-
-/// What the simulator's ledger has of a request.
-async fn entry(space: &Space, request: &Request) -> Value {
-    let simulator = &space.engines.simulator;
-    let url = format!("{simulator}/_sim/ledger?key={}", request.id);
-    let body = reqwest::get(url).await.unwrap().bytes().await.unwrap();
-    let mut ledger: Value = serde_json::from_slice(&body).unwrap();
-    ledger["entries"][0].take()
 }
 
 fn last(events: &[Event]) -> (EventType, Option<ErrorCode>) {
@@ -64,7 +56,7 @@ async fn a_pause_that_a_provider_asks_for_is_kept() {
 
     for (request, events) in requests.iter().zip(&stories) {
         assert_eq!(last(events), (EventType::Completed, None));
-        let entry = entry(&space, request).await;
+        let entry = space.ledger(request.id.as_str()).await;
         let pauses = numbers(&entry["pauses_ms"]);
         assert_eq!(pauses.len(), 2, "{entry}");
         assert!(pauses.iter().all(|pause| *pause >= 1000), "{entry}");
@@ -153,7 +145,7 @@ async fn an_address_that_expired_is_asked_for_anew_where_the_provider_can_be_ask
         (unavailable, 0),
     ]) {
         assert_eq!(last(events), end);
-        let entry = entry(&space, request).await;
+        let entry = space.ledger(request.id.as_str()).await;
         assert_eq!(entry["accepted"], 1);
         assert_eq!(entry["jobs"][0]["issues"], issues, "{entry}");
     }

@@ -16,11 +16,9 @@ async fn an_operator_retries_and_sees_the_newest_run() {
     run(&space, &request.id, 0).await;
     let id = request.id.as_str();
 
-    let (code, printed) = command(
-        &space,
-        &["retry", id, "--reason", "was unlucky", "--by", "ann"],
-    )
-    .await;
+    let (code, printed) = space
+        .run(&["retry", id, "--reason", "was unlucky", "--by", "ann"])
+        .await;
 
     assert_eq!(code, 0, "{printed}");
     assert_eq!(outcome(&space, &request.id, 1).await, EventType::Completed);
@@ -39,18 +37,11 @@ async fn an_operator_retries_and_sees_the_newest_run() {
         (format!("{id}~0"), "failed"),
         (format!("{id}~1"), "completed"),
     ] {
-        let (code, printed) = command(&space, &["status", &run, "--json"]).await;
+        let (code, printed) = space.run(&["status", &run, "--json"]).await;
         assert_eq!(code, 0, "{printed}");
         let status: Value = serde_json::from_str(printed.trim()).unwrap();
         assert_eq!(status["state"], state, "{run}");
     }
-    let (code, _) = command(&space, &["status", &format!("{id}~2")]).await;
+    let (code, _) = space.run(&["status", &format!("{id}~2")]).await;
     assert_eq!(code, 1);
-}
-
-/// Runs a command to its end; returns its exit code and what it printed.
-async fn command(space: &Space, arguments: &[&str]) -> (i32, String) {
-    let mut process = space.start_with(arguments, &[]);
-    let status = process.ended().await;
-    (status.code().unwrap(), process.output())
 }

@@ -7,7 +7,7 @@ use super::{accepted, commands_done, exists, failing, outcome, retry};
 use crate::support::Space;
 use crate::support::ledger::types;
 use crate::support::process::Process;
-use crate::support::space::image;
+use crate::support::requests::image;
 
 /// Starts a run and stops its worker when the outcome is on its topics, and the workflow not closed yet.
 async fn told_and_open(space: &Space, request: &Request) -> Process {

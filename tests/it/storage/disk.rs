@@ -8,8 +8,8 @@ use genflow::domain::ErrorCode;
 
 use super::{outputs, sha256};
 use crate::support::process::Process;
-use crate::support::space::image;
-use crate::support::{Space, eventually};
+use crate::support::requests::image;
+use crate::support::{Space, eventually, nowhere};
 
 /// Mounts a small file system in a namespace of its own, where the command then runs; it goes with the last process.
 const MOUNT: &str = r#"mount -t tmpfs -o size=512k,mode=700 none "$SMALL_DISK" && exec "$0" "$@""#;
@@ -28,7 +28,7 @@ impl Small {
     async fn start(space: &Space, folder: &Path) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let disk = folder.display().to_string();
-        let address = free_address();
+        let address = nowhere().to_string();
         let settings = [("SMALL_DISK", &*disk), ("HTTP_ADDR", &address)];
         let mut through = vec!["unshare", "--mount"];
         if !rustix::process::geteuid().is_root() {
@@ -89,11 +89,6 @@ impl Small {
         names.sort();
         names
     }
-}
-
-fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
 }
 
 #[tokio::test]

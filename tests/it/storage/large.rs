@@ -11,8 +11,8 @@ use super::parts::film;
 use super::{at_openai, outputs, with_bucket};
 use crate::support::eventually_within;
 use crate::support::process::Process;
+use crate::support::requests::{image, video};
 use crate::support::s3::Fault;
-use crate::support::space::{image, video};
 
 const MIB: usize = 1024 * 1024;
 const LENGTH: usize = 384 * MIB;

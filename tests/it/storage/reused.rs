@@ -9,15 +9,14 @@ use temporalio_client::tonic::IntoRequest as _;
 use temporalio_common::protos::temporal::api::workflowservice::v1::RegisterNamespaceRequest;
 
 use super::manifest;
-use crate::closed::client;
-use crate::support::space::image;
+use crate::support::requests::image;
 use crate::support::stories::stories;
 use crate::support::{Space, eventually};
 
 /// A space in a Temporal namespace of its own, with the results of `first`.
 async fn sharing_results(first: &Space) -> Space {
     let namespace = format!("{}-other", first.name());
-    register(&client(first).await, &namespace).await;
+    register(&first.client().await, &namespace).await;
     let mut settings = first.config.temporal.clone();
     settings.namespace.clone_from(&namespace);
     let temporal = Temporal::connect(&settings).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use genflow::domain::{Event, EventType};
+use genflow::domain::{ErrorCode, Event, EventType};
 
 /// Holds the events of one request against rule 11; repeats may stand among them.
 pub(crate) fn check(events: &[Event]) {
@@ -58,4 +58,9 @@ pub(crate) fn types(events: &[Event]) -> Vec<EventType> {
         .iter()
         .filter(|event| seen.insert((event.retry, event.sequence)));
     fresh.map(|event| event.kind_of_event).collect()
+}
+
+/// Why a request ended that did not complete.
+pub(crate) fn code(events: &[Event]) -> ErrorCode {
+    events.last().unwrap().error.as_ref().unwrap().code
 }

@@ -7,22 +7,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use genflow::avro;
 use genflow::config::Config;
-use genflow::domain::EventType;
-use genflow::domain::{
-    Action, Command, Event, ImageSpec, Priority, Request, Spec, Targets, VideoSpec,
-};
+use genflow::domain::{Action, Command, Event, Request};
 use genflow::kafka::producer::{Message, Producer};
-use genflow::kafka::tail::{From, Next, Tail};
+use genflow::kafka::tail::{From, Tail};
 use genflow::kafka::{Headers, Record};
 use genflow::registry::Registry;
 use genflow::setup;
 use genflow::temporal::client::Temporal;
 use serde_json::Value;
+use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions};
 use uuid::Uuid;
 
 use super::engines::{Running, engines};
 use super::ledger;
 use super::process::Process;
+use super::reader::{Reader, decode};
+use super::settings;
 use super::{SOON, eventually, within};
 
 /// A space of one test.
@@ -50,7 +50,7 @@ impl Space {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let mut variables = variables(engines, &name, &folder);
+        let mut variables = settings::of(engines, &name, &folder);
         for (variable, value) in settings {
             variables.insert((*variable).to_owned(), (*value).to_owned());
         }
@@ -217,10 +217,7 @@ impl Space {
         let tail = Tail::open(&self.config.kafka, topic, From::Beginning)
             .await
             .unwrap();
-        Reader {
-            tail,
-            registry: self.registry.clone(),
-        }
+        Reader::of(tail, self.registry.clone())
     }
 
     pub(crate) async fn events(&self) -> Reader {
@@ -263,6 +260,37 @@ impl Space {
         events
     }
 
+    /// Returns all dead letters that stand on the topic of the requests now.
+    pub(crate) async fn parked(&self) -> Vec<Record> {
+        let topic = &self.config.kafka.topics.dlq;
+        self.read(topic).await.all().await
+    }
+
+    /// Runs a command to its end; returns its exit code and what it printed.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> (i32, String) {
+        self.run_with(arguments, &[]).await
+    }
+
+    /// The same with further settings.
+    pub(crate) async fn run_with(
+        &self,
+        arguments: &[&str],
+        settings: &[(&str, &str)],
+    ) -> (i32, String) {
+        let mut process = self.start_with(arguments, settings);
+        let status = process.ended().await;
+        (status.code().unwrap(), process.output())
+    }
+
+    /// A client of the server beside ours, for what no role does.
+    pub(crate) async fn client(&self) -> Client {
+        let options = ConnectionOptions::new(self.config.temporal.url.clone())
+            .identity("test".to_owned())
+            .build();
+        let connection = Connection::connect(options).await.unwrap();
+        Client::new(connection, ClientOptions::new("default").build()).unwrap()
+    }
+
     pub(crate) async fn temporal(&self) -> Temporal {
         Temporal::connect(&self.config.temporal).await.unwrap()
     }
@@ -285,7 +313,8 @@ impl Space {
         entry["jobs"].as_array().cloned().unwrap_or_default()
     }
 
-    async fn ledger(&self, workflow: &str) -> Value {
+    /// What the simulator's ledger has under this id.
+    pub(crate) async fn ledger(&self, workflow: &str) -> Value {
         let url = format!("{}/_sim/ledger?key={workflow}", self.engines.simulator);
         let body = reqwest::get(url).await.unwrap().bytes().await.unwrap();
         let value: Value = serde_json::from_slice(&body).unwrap();
@@ -321,148 +350,4 @@ pub(crate) struct Bill {
     pub(crate) submits: u64,
     pub(crate) accepted: u64,
     pub(crate) statuses: Vec<String>,
-}
-
-/// Reads a topic.
-pub(crate) struct Reader {
-    tail: Tail,
-    registry: Arc<Registry>,
-}
-
-impl Reader {
-    /// Waits for the next record.
-    pub(crate) async fn next(&mut self) -> Record {
-        within(SOON, "a record comes", async {
-            loop {
-                if let Next::Record(record) = self.tail.next().await.unwrap() {
-                    return record;
-                }
-            }
-        })
-        .await
-    }
-
-    /// Waits for the next event.
-    pub(crate) async fn event(&mut self) -> (Event, Record) {
-        let record = self.next().await;
-        (decode(&self.registry, &record).await, record)
-    }
-
-    /// Returns all records that stand on the topic now.
-    pub(crate) async fn all(&mut self) -> Vec<Record> {
-        let mut records = Vec::new();
-        let mut ended = std::collections::BTreeSet::new();
-        within(SOON, "the topic is read", async {
-            while ended.len() < self.tail.partitions() {
-                match self.tail.next().await.unwrap() {
-                    Next::Record(record) => records.push(record),
-                    Next::End(partition) => {
-                        ended.insert(partition);
-                    }
-                }
-            }
-        })
-        .await;
-        records
-    }
-}
-
-pub(crate) async fn decode(registry: &Registry, record: &Record) -> Event {
-    let (id, datum) = avro::unframe(record.value.as_deref().unwrap()).unwrap();
-    avro::read_event(&registry.schema(id).await.unwrap(), datum).unwrap()
-}
-
-/// A request for one small image, of one's own id.
-pub(crate) fn image(name: &str) -> Request {
-    let spec = ImageSpec {
-        prompt: "a red fox".to_owned(),
-        width: 64,
-        height: 64,
-        ..ImageSpec::default()
-    };
-    request(name, Spec::Image(spec))
-}
-
-/// A request for one short video.
-pub(crate) fn video(name: &str) -> Request {
-    let spec = VideoSpec {
-        prompt: "waves".to_owned(),
-        duration: 2,
-        resolution: "320x180".to_owned(),
-        ..VideoSpec::default()
-    };
-    request(name, Spec::Video(spec))
-}
-
-fn request(name: &str, spec: Spec) -> Request {
-    let id = format!("{name}-{}", &Uuid::new_v4().simple().to_string()[..8]);
-    Request {
-        id: id.try_into().unwrap(),
-        user: "ann".to_owned().try_into().unwrap(),
-        spec,
-        priority: Priority::Normal,
-        timeout: None,
-        targets: Targets::default(),
-        notify_on: EventType::TOLD_BY_DEFAULT.to_vec(),
-        metadata: BTreeMap::from([("order".to_owned(), "7".to_owned())]),
-        requested_at: None,
-    }
-}
-
-/// Tells the simulator how to treat a request.
-pub(crate) fn script(mut request: Request, script: &Value) -> Request {
-    let params = match &mut request.spec {
-        Spec::Image(image) => &mut image.params,
-        Spec::Video(video) => &mut video.params,
-        Spec::Batch(_) => panic!("a batch has no params"),
-    };
-    params.insert("sim".to_owned(), script.to_string());
-    request
-}
-
-fn variables(engines: &Running, name: &str, folder: &Path) -> BTreeMap<String, String> {
-    let at = |part: &str| folder.join(part).display().to_string();
-    let pairs = [
-        ("KAFKA_BROKERS", engines.kafka.clone()),
-        ("SCHEMA_REGISTRY_URL", engines.registry.clone()),
-        ("TEMPORAL_HOST", engines.temporal.clone()),
-        ("TEMPORAL_TASK_QUEUE", name.to_owned()),
-        ("KAFKA_GROUP", name.to_owned()),
-        ("KAFKA_SESSION_TIMEOUT", "6s".to_owned()),
-        ("SHUTDOWN_GRACE", "5s".to_owned()),
-        ("TOPIC_REQUESTS", format!("{name}.requests")),
-        ("TOPIC_COMMANDS", format!("{name}.commands")),
-        ("TOPIC_EVENTS", format!("{name}.events")),
-        ("TOPIC_RESULTS", format!("{name}.results")),
-        ("TOPIC_REQUESTS_DLQ", format!("{name}.requests.dlq")),
-        ("TOPIC_NOTIFICATIONS", format!("{name}.notifications")),
-        (
-            "TOPIC_NOTIFICATIONS_DLQ",
-            format!("{name}.notifications.dlq"),
-        ),
-        ("VIDEO_API_BASE_URL", engines.simulator.clone()),
-        ("IMAGE_API_BASE_URL", engines.simulator.clone()),
-        ("REPLICATE_API_BASE_URL", engines.simulator.clone()),
-        ("OPENAI_API_BASE_URL", engines.simulator.clone()),
-        ("FAL_API_BASE_URL", format!("{}/fal", engines.simulator)),
-        ("VIDEO_API_KEY", "test".to_owned()),
-        ("REPLICATE_API_KEY", "test".to_owned()),
-        ("OPENAI_API_KEY", "test".to_owned()),
-        ("FAL_API_KEY", "test".to_owned()),
-        ("IMAGE_API_KEY", "test".to_owned()),
-        ("RESULTS_DIR", at("results")),
-        ("TEMP_DIR", at("temp")),
-        ("HTTP_ADDR", "127.0.0.1:0".to_owned()),
-        ("WEBHOOK_ALLOW_PRIVATE", "true".to_owned()),
-        ("FETCH_POLL_INTERVAL", "100ms".to_owned()),
-        ("HEARTBEAT_TIMEOUT", "3s".to_owned()),
-        ("RETRY_BACKOFF", "200ms".to_owned()),
-        ("PROGRESS_INTERVAL", "200ms".to_owned()),
-        ("NOTIFY_SCHEDULE", "100ms,200ms,400ms,800ms".to_owned()),
-        ("LOG_LEVEL", "info".to_owned()),
-    ];
-    pairs
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
 }

@@ -6,7 +6,8 @@ use genflow::domain::{Event, Request};
 
 use super::eventually;
 use super::ledger::check;
-use super::space::{Space, decode};
+use super::reader::decode;
+use super::space::Space;
 
 /// Waits until the runs of all `requests` have closed, then returns their events, each held against rule 11.
 pub(crate) async fn stories(space: &Space, requests: &[&Request]) -> Vec<Vec<Event>> {

@@ -1,9 +1,7 @@
 //! A role that is looked at from outside, by its pages.
 
-use std::net::TcpListener;
-
 use super::process::Process;
-use super::{Space, eventually};
+use super::{Space, eventually, nowhere};
 
 /// A role and its pages.
 pub(crate) struct Watched {
@@ -13,9 +11,7 @@ pub(crate) struct Watched {
 
 impl Watched {
     pub(crate) fn start(space: &Space, role: &str, settings: &[(&str, &str)]) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap().to_string();
-        drop(free);
+        let address = nowhere().to_string();
         let mut all = vec![("HTTP_ADDR", address.as_str())];
         all.extend_from_slice(settings);
         Self {

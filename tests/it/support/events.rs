@@ -1,0 +1,53 @@
+//! Events and receipts, as the notifier takes and gives them.
+
+use apache_avro::reader::datum::GenericDatumReader;
+use genflow::avro::{self, RECEIPT};
+use genflow::domain::{Event, EventType, Kind, Notify, Targets};
+use genflow::kafka::Record;
+use genflow::notifier::Receipt;
+use genflow::seal::{self, Sealer};
+use uuid::Uuid;
+
+use super::Space;
+
+/// The outcome of a request of its own, told to nobody.
+pub(crate) fn completed() -> Event {
+    Event {
+        event_id: Uuid::new_v4().to_string(),
+        request_id: format!("told-{}", &Uuid::new_v4().simple().to_string()[..8]),
+        retry: 0,
+        sequence: 1,
+        batch_id: None,
+        user_id: "ann".to_owned(),
+        kind: Kind::Image,
+        kind_of_event: EventType::Completed,
+        occurred_at: genflow::clock::now(),
+        workflow_id: None,
+        run_id: None,
+        progress: None,
+        result: None,
+        batch: None,
+        error: None,
+        record: None,
+        notify: None,
+        metadata: Default::default(),
+    }
+}
+
+/// What `event` says of whom to notify, when that are `targets`.
+pub(crate) fn sealed(space: &Space, event: &Event, targets: &Targets) -> Option<Notify> {
+    let sealer = Sealer::new(&space.config.notify_keys).unwrap();
+    Some(Notify {
+        on: vec![event.kind_of_event],
+        sealed: sealer.seal(targets, seal::context(event)).unwrap(),
+    })
+}
+
+/// Reads a receipt.
+pub(crate) fn receipt(record: &Record) -> Receipt {
+    let (_, mut datum) = avro::unframe(record.value.as_deref().unwrap()).unwrap();
+    let reader = GenericDatumReader::builder(&RECEIPT.schema)
+        .build()
+        .unwrap();
+    apache_avro::from_value(&reader.read_value(&mut datum).unwrap()).unwrap()
+}

@@ -1,0 +1,67 @@
+//! Requests, as a producer makes them.
+
+use std::collections::BTreeMap;
+
+use genflow::domain::{
+    EventType, ImageSpec, Priority, ProviderName, Request, Spec, Targets, VideoSpec,
+};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// A request for one small image, of one's own id.
+pub(crate) fn image(name: &str) -> Request {
+    let spec = ImageSpec {
+        prompt: "a red fox".to_owned(),
+        width: 64,
+        height: 64,
+        ..ImageSpec::default()
+    };
+    request(name, Spec::Image(spec))
+}
+
+/// A request for one short video.
+pub(crate) fn video(name: &str) -> Request {
+    let spec = VideoSpec {
+        prompt: "waves".to_owned(),
+        duration: 2,
+        resolution: "320x180".to_owned(),
+        ..VideoSpec::default()
+    };
+    request(name, Spec::Video(spec))
+}
+
+fn request(name: &str, spec: Spec) -> Request {
+    let id = format!("{name}-{}", &Uuid::new_v4().simple().to_string()[..8]);
+    Request {
+        id: id.try_into().unwrap(),
+        user: "ann".to_owned().try_into().unwrap(),
+        spec,
+        priority: Priority::Normal,
+        timeout: None,
+        targets: Targets::default(),
+        notify_on: EventType::TOLD_BY_DEFAULT.to_vec(),
+        metadata: BTreeMap::from([("order".to_owned(), "7".to_owned())]),
+        requested_at: None,
+    }
+}
+
+/// Tells the simulator how to treat a request.
+pub(crate) fn script(mut request: Request, script: &Value) -> Request {
+    let params = match &mut request.spec {
+        Spec::Image(image) => &mut image.params,
+        Spec::Video(video) => &mut video.params,
+        Spec::Batch(_) => panic!("a batch has no params"),
+    };
+    params.insert("sim".to_owned(), script.to_string());
+    request
+}
+
+/// The same request at that provider.
+pub(crate) fn at(provider: ProviderName, mut request: Request) -> Request {
+    match &mut request.spec {
+        Spec::Image(image) => image.provider = Some(provider),
+        Spec::Video(video) => video.provider = Some(provider),
+        Spec::Batch(_) => panic!("a batch has no provider"),
+    }
+    request
+}

@@ -1,0 +1,54 @@
+//! What a space's processes are set to: engines that are there, names of its own, pauses that a test can wait for.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::engines::Running;
+
+/// The settings of the space of that name, with its files in `folder`.
+pub(crate) fn of(engines: &Running, name: &str, folder: &Path) -> BTreeMap<String, String> {
+    let at = |part: &str| folder.join(part).display().to_string();
+    let pairs = [
+        ("KAFKA_BROKERS", engines.kafka.clone()),
+        ("SCHEMA_REGISTRY_URL", engines.registry.clone()),
+        ("TEMPORAL_HOST", engines.temporal.clone()),
+        ("TEMPORAL_TASK_QUEUE", name.to_owned()),
+        ("KAFKA_GROUP", name.to_owned()),
+        ("KAFKA_SESSION_TIMEOUT", "6s".to_owned()),
+        ("SHUTDOWN_GRACE", "5s".to_owned()),
+        ("TOPIC_REQUESTS", format!("{name}.requests")),
+        ("TOPIC_COMMANDS", format!("{name}.commands")),
+        ("TOPIC_EVENTS", format!("{name}.events")),
+        ("TOPIC_RESULTS", format!("{name}.results")),
+        ("TOPIC_REQUESTS_DLQ", format!("{name}.requests.dlq")),
+        ("TOPIC_NOTIFICATIONS", format!("{name}.notifications")),
+        (
+            "TOPIC_NOTIFICATIONS_DLQ",
+            format!("{name}.notifications.dlq"),
+        ),
+        ("VIDEO_API_BASE_URL", engines.simulator.clone()),
+        ("IMAGE_API_BASE_URL", engines.simulator.clone()),
+        ("REPLICATE_API_BASE_URL", engines.simulator.clone()),
+        ("OPENAI_API_BASE_URL", engines.simulator.clone()),
+        ("FAL_API_BASE_URL", format!("{}/fal", engines.simulator)),
+        ("VIDEO_API_KEY", "test".to_owned()),
+        ("REPLICATE_API_KEY", "test".to_owned()),
+        ("OPENAI_API_KEY", "test".to_owned()),
+        ("FAL_API_KEY", "test".to_owned()),
+        ("IMAGE_API_KEY", "test".to_owned()),
+        ("RESULTS_DIR", at("results")),
+        ("TEMP_DIR", at("temp")),
+        ("HTTP_ADDR", "127.0.0.1:0".to_owned()),
+        ("WEBHOOK_ALLOW_PRIVATE", "true".to_owned()),
+        ("FETCH_POLL_INTERVAL", "100ms".to_owned()),
+        ("HEARTBEAT_TIMEOUT", "3s".to_owned()),
+        ("RETRY_BACKOFF", "200ms".to_owned()),
+        ("PROGRESS_INTERVAL", "200ms".to_owned()),
+        ("NOTIFY_SCHEDULE", "100ms,200ms,400ms,800ms".to_owned()),
+        ("LOG_LEVEL", "info".to_owned()),
+    ];
+    pairs
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
