@@ -4,18 +4,7 @@ use std::net::TcpListener;
 
 use serde_json::Value;
 
-use crate::support::{Space, eventually};
-
-/// Runs a command to its end; returns its exit code and what it printed.
-pub(crate) async fn run(
-    space: &Space,
-    arguments: &[&str],
-    settings: &[(&str, &str)],
-) -> (i32, String) {
-    let mut process = space.start_with(arguments, settings);
-    let status = process.ended().await;
-    (status.code().unwrap(), process.output())
-}
+use crate::support::{Space, eventually, run, run_with};
 
 #[tokio::test]
 async fn a_request_is_submitted_watched_and_asked_for_by_command() {
@@ -25,7 +14,7 @@ async fn a_request_is_submitted_watched_and_asked_for_by_command() {
         "submit", "image", "--id", "cli-1", "--prompt", "a fox", "--width", "64", "--height", "64",
     ];
 
-    let (code, printed) = run(&space, &[&submit[..], &["--watch"]].concat(), &[]).await;
+    let (code, printed) = run(&space, &[&submit[..], &["--watch"]].concat()).await;
     assert_eq!(code, 0, "{printed}");
     assert!(
         printed.contains("cli-1") && printed.contains("COMPLETED"),
@@ -33,16 +22,16 @@ async fn a_request_is_submitted_watched_and_asked_for_by_command() {
     );
 
     space.closed("cli-1").await;
-    let (code, printed) = run(&space, &["status", "cli-1", "--json"], &[]).await;
+    let (code, printed) = run(&space, &["status", "cli-1", "--json"]).await;
     assert_eq!(code, 0, "{printed}");
     let status: Value = serde_json::from_str(printed.trim()).unwrap();
     assert_eq!(
         (&status["state"], &status["kind"]),
         (&"completed".into(), &"IMAGE".into())
     );
-    let (code, printed) = run(&space, &["watch", "cli-1"], &[]).await;
+    let (code, printed) = run(&space, &["watch", "cli-1"]).await;
     assert_eq!(code, 0, "{printed}");
-    let (code, _) = run(&space, &["status", "nobody"], &[]).await;
+    let (code, _) = run(&space, &["status", "nobody"]).await;
     assert_eq!(code, 1);
 }
 
@@ -61,17 +50,11 @@ async fn a_file_of_the_original_form_is_understood_and_an_unknown_field_is_named
     let (code, printed) = run(
         &space,
         &["submit", "--file", good_file.to_str().unwrap(), "--watch"],
-        &[],
     )
     .await;
     assert_eq!(code, 0, "{printed}");
 
-    let (code, printed) = run(
-        &space,
-        &["submit", "--file", bad_file.to_str().unwrap()],
-        &[],
-    )
-    .await;
+    let (code, printed) = run(&space, &["submit", "--file", bad_file.to_str().unwrap()]).await;
     assert_eq!(code, 64, "{printed}");
     assert!(
         printed.contains("wdith") && printed.lines().count() == 1,
@@ -93,17 +76,12 @@ async fn a_cancel_by_command_ends_a_running_request() {
         "--param",
         r#"sim={"stuck":true}"#,
     ];
-    let (code, printed) = run(&space, &submit, &[]).await;
+    let (code, printed) = run(&space, &submit).await;
     assert_eq!(code, 0, "{printed}");
     let accepted = async || (space.bill("cli-2").await.accepted == 1).then_some(());
     eventually("the job runs", accepted).await;
 
-    let (code, printed) = run(
-        &space,
-        &["cancel", "cli-2", "--reason", "changed my mind"],
-        &[],
-    )
-    .await;
+    let (code, printed) = run(&space, &["cancel", "cli-2", "--reason", "changed my mind"]).await;
 
     assert_eq!(code, 0, "{printed}");
     let events = space.story("cli-2").await;
@@ -118,7 +96,7 @@ async fn faults_of_the_settings_are_told_all_at_once() {
     let space = Space::new().await;
     let faults = [("KAFKA_BROKERS", "nowhere"), ("INTAKE_CONCURRENCY", "0")];
 
-    let (code, printed) = run(&space, &["intake"], &faults).await;
+    let (code, printed) = run_with(&space, &["intake"], &faults).await;
 
     assert_eq!(code, 64);
     let lines: Vec<_> = printed.lines().collect();

@@ -11,14 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::ledger::types;
 use crate::support::space::image;
-use crate::support::{Space, eventually};
-
-/// Runs a command to its end; returns its exit code and what it printed.
-async fn run(space: &Space, arguments: &[&str]) -> (i32, String) {
-    let mut process = space.start(arguments);
-    let status = process.ended().await;
-    (status.code().unwrap(), process.output())
-}
+use crate::support::{Space, eventually, run};
 
 /// The dead letters that `dlq list` shows, and all that it printed.
 async fn list(space: &Space, filters: &[&str]) -> (Vec<Value>, String) {

@@ -5,9 +5,8 @@ use genflow::temporal::list::{Listed, State, Which};
 use serde_json::{Value, json};
 
 use crate::batch::{batch, ids};
-use crate::command_line::run;
 use crate::support::space::{image, script, video};
-use crate::support::{Space, eventually};
+use crate::support::{Space, eventually, run};
 
 fn now() -> i64 {
     chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now()).timestamp_millis()
@@ -144,7 +143,7 @@ async fn a_list_is_lines_for_people_and_for_programs() {
     };
     listed(&space, &completed, 3).await;
 
-    let (code, printed) = run(&space, &["list", "--limit", "2"], &[]).await;
+    let (code, printed) = run(&space, &["list", "--limit", "2"]).await;
     assert_eq!(code, 0, "{printed}");
     let lines: Vec<_> = printed.lines().collect();
     assert_eq!(lines.len(), 3, "{printed}");
@@ -169,7 +168,7 @@ async fn a_list_is_lines_for_people_and_for_programs() {
         "completed",
         "--json",
     ];
-    let (code, printed) = run(&space, &arguments, &[]).await;
+    let (code, printed) = run(&space, &arguments).await;
     assert_eq!(code, 0, "{printed}");
     let runs: Vec<Value> = printed
         .lines()

@@ -9,10 +9,9 @@ use temporalio_client::WorkflowTerminateOptions;
 
 use crate::batch::batch;
 use crate::closed::client;
-use crate::command_line::run;
 use crate::support::ledger::types;
 use crate::support::space::{image, script};
-use crate::support::{Space, eventually};
+use crate::support::{Space, eventually, run, run_with};
 
 /// Asks without the command line.
 async fn status(space: &Space, request: &Request) -> RunStatus {
@@ -39,11 +38,11 @@ async fn without_a_worker_the_server_tells_what_it_knows_and_that_none_answered(
         exists(&space, request).await;
     }
 
-    let (code, printed) = run(&space, &["status", request.id.as_str()], &[]).await;
+    let (code, printed) = run(&space, &["status", request.id.as_str()]).await;
     assert_eq!(code, 0, "{printed}");
     assert!(printed.contains("no worker answered"), "{printed}");
     for (request, kind) in [(&request, "IMAGE"), (&group, "BATCH")] {
-        let (code, printed) = run(&space, &["status", request.id.as_str(), "--json"], &[]).await;
+        let (code, printed) = run(&space, &["status", request.id.as_str(), "--json"]).await;
         let told: Value = serde_json::from_str(printed.trim()).unwrap();
         assert_eq!(code, 0, "{printed}");
         assert_eq!(
@@ -113,7 +112,7 @@ async fn a_worker_tells_more_and_after_the_end_none_is_needed() {
         (ended.state.as_str(), counts.completed, counts.failed),
         ("completed", 1, 1)
     );
-    let (code, printed) = run(&space, &["status", made.id.as_str()], &[]).await;
+    let (code, printed) = run(&space, &["status", made.id.as_str()]).await;
     assert_eq!(code, 0, "{printed}");
     assert!(printed.contains(&outputs[0].uri), "{printed}");
     assert!(!printed.contains("no worker answered"), "{printed}");
@@ -184,7 +183,7 @@ async fn each_command_about_a_request_has_its_exit_codes() {
         (&["cancel", "a"], &[], 0),
         (&["retry", "a"], &[], 0),
     ] {
-        let (code, printed) = run(&space, arguments, settings).await;
+        let (code, printed) = run_with(&space, arguments, settings).await;
 
         assert_eq!(code, wanted, "{arguments:?} {settings:?}: {printed}");
         let lines = printed.lines().count();

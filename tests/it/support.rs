@@ -24,6 +24,29 @@ pub(crate) use self::watched::Watched;
 /// Longer than anything takes that goes well; what goes well does not wait for it.
 pub(crate) const SOON: Duration = Duration::from_secs(120);
 
+/// Runs a command to its end; returns its exit code and what it printed.
+pub(crate) async fn run(space: &Space, arguments: &[&str]) -> (i32, String) {
+    run_with(space, arguments, &[]).await
+}
+
+/// The same with further settings.
+pub(crate) async fn run_with(
+    space: &Space,
+    arguments: &[&str],
+    settings: &[(&str, &str)],
+) -> (i32, String) {
+    let mut process = space.start_with(arguments, settings);
+    let status = process.ended().await;
+    (status.code().unwrap(), process.output())
+}
+
+/// Runs a command that does what it is asked for; returns what it printed.
+pub(crate) async fn succeed(space: &Space, arguments: &[&str]) -> String {
+    let (code, printed) = run(space, arguments).await;
+    assert_eq!(code, 0, "{arguments:?}: {printed}");
+    printed
+}
+
 /// Waits for `future`, at most `limit`.
 pub(crate) async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(limit, future).await {

@@ -7,10 +7,10 @@ use genflow::domain::EventType;
 use genflow::kafka::offsets::Offsets;
 use rustix::process::Signal;
 
-use super::{park, requests, run};
+use super::{park, requests};
 use crate::support::ledger::types;
 use crate::support::space::image;
-use crate::support::{Space, eventually};
+use crate::support::{Space, eventually, run};
 
 /// Parks `count` requests, begins to redrive them slowly, ends that by `signal`, and lets another run go on.
 /// Returns the ids and how often each was sent.

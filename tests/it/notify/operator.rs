@@ -5,15 +5,8 @@ use serde_json::Value;
 
 use super::{given_up, receipts, tell};
 use crate::doctor::doctor;
-use crate::support::Space;
 use crate::support::receiver::{Answer, Receiver};
-
-async fn run(space: &Space, arguments: &[&str]) -> String {
-    let mut process = space.start(arguments);
-    let status = process.ended().await;
-    assert!(status.success(), "{}", process.output());
-    process.output()
-}
+use crate::support::{Space, succeed};
 
 #[tokio::test]
 async fn what_was_given_up_is_listed_and_a_redrive_delivers_it_under_the_same_id() {
@@ -24,7 +17,7 @@ async fn what_was_given_up_is_listed_and_a_redrive_delivers_it_under_the_same_id
     let first = receipts(&space, 1).await.remove(0);
     assert_eq!(first.outcome, Outcome::GivenUp);
 
-    let listed = run(&space, &["dlq", "list", "--notifications", "--json"]).await;
+    let listed = succeed(&space, &["dlq", "list", "--notifications", "--json"]).await;
     let row: Value = serde_json::from_str(listed.lines().next().unwrap()).unwrap();
     assert_eq!(row["request_id"], event.request_id.as_str());
     assert_eq!(
@@ -34,17 +27,17 @@ async fn what_was_given_up_is_listed_and_a_redrive_delivers_it_under_the_same_id
     assert_eq!(row["target_hash"], first.target_hash.as_str());
     assert_eq!(row["reason"], "target_failed");
     let position = format!("{}:{}", row["partition"], row["offset"]);
-    let shown = run(&space, &["dlq", "show", &position, "--notifications"]).await;
+    let shown = succeed(&space, &["dlq", "show", &position, "--notifications"]).await;
     assert!(
         shown.contains(&event.event_id) && shown.contains("dlq.target_hash"),
         "{shown}"
     );
     let redrive = ["dlq", "redrive", "--notifications"];
-    let dry = run(&space, &[&redrive[..], &["--dry-run"]].concat()).await;
+    let dry = succeed(&space, &[&redrive[..], &["--dry-run"]].concat()).await;
     assert!(dry.contains("1 would be redriven"), "{dry}");
 
     receiver.answer(Answer::Status(204));
-    let redriven = run(&space, &redrive).await;
+    let redriven = succeed(&space, &redrive).await;
     assert!(
         redriven.contains(&format!("to deliver/{}/WEBHOOK/", event.event_id)),
         "{redriven}"
@@ -66,7 +59,7 @@ async fn what_was_given_up_is_listed_and_a_redrive_delivers_it_under_the_same_id
         got.iter()
             .all(|one| one.header("webhook-id") == event.event_id)
     );
-    let again = run(&space, &redrive).await;
+    let again = succeed(&space, &redrive).await;
     assert!(again.contains("sent before"), "{again}");
 }
 

@@ -4,8 +4,8 @@ use genflow::avro;
 use genflow::domain::EventType;
 use serde_json::Value;
 
-use super::{described, failing, outcome, run};
-use crate::support::Space;
+use super::{described, failing, outcome};
+use crate::support::{Space, run};
 
 #[tokio::test]
 async fn an_operator_retries_and_sees_the_newest_run() {
@@ -13,10 +13,10 @@ async fn an_operator_retries_and_sees_the_newest_run() {
     let _all = space.start(&["all"]);
     let request = failing("operated", 1);
     space.send(&request).await;
-    run(&space, &request.id, 0).await;
+    super::run(&space, &request.id, 0).await;
     let id = request.id.as_str();
 
-    let (code, printed) = command(
+    let (code, printed) = run(
         &space,
         &["retry", id, "--reason", "was unlucky", "--by", "ann"],
     )
@@ -34,23 +34,16 @@ async fn an_operator_retries_and_sees_the_newest_run() {
     let schema = space.registry.schema(schema).await.unwrap();
     let sent = avro::read_command(&schema, datum).unwrap();
     assert_eq!(sent.issued_by.as_deref(), Some("ann"));
-    for (run, state) in [
+    for (named, state) in [
         (id.to_owned(), "completed"),
         (format!("{id}~0"), "failed"),
         (format!("{id}~1"), "completed"),
     ] {
-        let (code, printed) = command(&space, &["status", &run, "--json"]).await;
+        let (code, printed) = run(&space, &["status", &named, "--json"]).await;
         assert_eq!(code, 0, "{printed}");
         let status: Value = serde_json::from_str(printed.trim()).unwrap();
-        assert_eq!(status["state"], state, "{run}");
+        assert_eq!(status["state"], state, "{named}");
     }
-    let (code, _) = command(&space, &["status", &format!("{id}~2")]).await;
+    let (code, _) = run(&space, &["status", &format!("{id}~2")]).await;
     assert_eq!(code, 1);
-}
-
-/// Runs a command to its end; returns its exit code and what it printed.
-async fn command(space: &Space, arguments: &[&str]) -> (i32, String) {
-    let mut process = space.start_with(arguments, &[]);
-    let status = process.ended().await;
-    (status.code().unwrap(), process.output())
 }
