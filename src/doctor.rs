@@ -16,6 +16,7 @@ use std::fmt;
 use serde::Serialize;
 use url::Url;
 
+use crate::causes::causes;
 use crate::config::Config;
 
 /// How a check ended.
@@ -127,21 +128,6 @@ pub async fn examine(config: &Config, try_fairness: bool) -> Report {
         ok: checks.iter().all(|check| check.verdict != Verdict::Fail),
         checks,
     }
-}
-
-/// Returns an error and its causes in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut told = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let text = inner.to_string();
-        if !told.contains(&text) {
-            told.push_str(": ");
-            told.push_str(&text);
-        }
-        cause = inner.source();
-    }
-    told.replace(['\n', '\r'], " ")
 }
 
 /// Returns what may be shown of a URL: a user and a password may stand in it, and a token in its query.

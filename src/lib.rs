@@ -45,6 +45,7 @@ pub mod access;
 pub mod admin;
 pub mod app;
 pub mod avro;
+mod causes;
 pub mod cli;
 pub mod config;
 pub mod dev;

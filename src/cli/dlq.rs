@@ -13,6 +13,7 @@ pub use self::redrive::Redrive;
 pub use self::show::Show;
 use super::run::now;
 use super::{Error, watch};
+use crate::causes::causes;
 use crate::config::Config;
 use crate::dlq::{
     self, Filter, Letter, Moment, NoMoment, Opener, Position, Progress, REASONS, Shelf, redacted,
@@ -160,7 +161,7 @@ impl More {
         let mut problems = Vec::new();
         let progress = Progress::open(&config.kafka, topic, snapshot.bounds()).await;
         let progress = progress.map_err(|error| {
-            let why = super::causes(&error.into());
+            let why = causes(&error);
             problems.push(format!("what was redriven is not shown: {why}"));
         });
         Ok(Self {
@@ -183,7 +184,7 @@ impl More {
             Ok(opened) => Ok((opened.request_id, opened.user)),
             Err(error) if needed => Err(error.into()),
             Err(error) => {
-                let why = super::causes(&error.into());
+                let why = causes(&error);
                 self.problems.push(format!("users are not shown: {why}"));
                 // A registry that hangs once would hang at each.
                 self.opener = None;

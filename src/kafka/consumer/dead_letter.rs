@@ -4,6 +4,7 @@ use ring::digest;
 
 use super::{BoxError, Rejection};
 use crate::access;
+use crate::causes::causes;
 use crate::domain::hex;
 use crate::kafka::producer::{self, Message, Producer};
 use crate::kafka::{Headers, Record};
@@ -39,24 +40,13 @@ pub(super) async fn park(
     Err("the dead-letter topic takes not even a record without key and value".into())
 }
 
-/// Returns an error and its causes as one line.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 /// The headers of a parked record: why, from where, and its own, less the key that let it in.
 fn headers(record: &Record, rejection: &Rejection, group: &str) -> Headers {
     let attempts = record
         .header("dlq.attempts")
         .and_then(|text| text.parse::<u32>().ok())
         .unwrap_or(0);
-    let error: String = chain(rejection.error.as_ref())
+    let error: String = causes(rejection.error.as_ref())
         .chars()
         .take(LONGEST_ERROR)
         .collect();
@@ -138,7 +128,7 @@ mod tests {
     fn a_parked_record_keeps_its_headers_but_the_key_that_let_it_in() {
         let rejection = Rejection {
             reason: ErrorCode::Invalid,
-            error: "bad".into(),
+            error: anyhow::anyhow!("it ends").context("read: it ends").into(),
         };
         let came = record(&[
             ("X-Api-Key", "secret"),
@@ -153,6 +143,7 @@ mod tests {
         };
 
         assert_eq!(parked.header("dlq.reason"), Some("invalid"));
+        assert_eq!(parked.header("dlq.error"), Some("read: it ends"));
         assert_eq!(parked.header("dlq.attempts"), Some("3"));
         assert_eq!(parked.header("traceparent"), Some("00-1"));
         assert_eq!(parked.header("X-Api-Key"), None);

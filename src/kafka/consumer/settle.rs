@@ -9,11 +9,12 @@ use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::brake::Brake;
-use super::dead_letter::{chain, park};
+use super::dead_letter::park;
 use super::fuse::Fuse;
 use super::places::Places;
 use super::{BoxError, Cause, Failure, Handler, Options, Rejection};
 use crate::admin::Health;
+use crate::causes::causes;
 use crate::domain::ErrorCode;
 use crate::kafka::Record;
 use crate::kafka::producer::Producer;
@@ -192,7 +193,7 @@ impl<H: Handler> Settler<H> {
             if cause.is_eased_by_less() {
                 self.brake().failed(cause);
             }
-            let why = format!("holds records: {}", chain(error.as_ref()));
+            let why = format!("holds records: {}", causes(error.as_ref()));
             held.get_or_insert_with(|| Held::new(self))
                 .tell(cause, &why);
             RecordHeld {

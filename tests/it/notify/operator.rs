@@ -32,6 +32,8 @@ async fn what_was_given_up_is_listed_and_a_redrive_delivers_it_under_the_same_id
         shown.contains(&event.event_id) && shown.contains("dlq.target_hash"),
         "{shown}"
     );
+    let sealed = shown.lines().find(|line| line.contains("\"sealed\": "));
+    assert!(sealed.unwrap().ends_with(" bytes\""), "{shown}");
     let redrive = ["dlq", "redrive", "--notifications"];
     let dry = succeed(&space, &[&redrive[..], &["--dry-run"]].concat()).await;
     assert!(dry.contains("1 would be redriven"), "{dry}");
