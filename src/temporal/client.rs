@@ -245,6 +245,18 @@ impl Temporal {
         Ok(extended.is_some_and(|info| info.cancel_requested))
     }
 
+    /// Holds that the namespace exists: else no run is known, whatever its id.
+    ///
+    /// # Errors
+    /// It does not, as far as the server tells.
+    pub async fn has_namespace(&self) -> Result<(), Error> {
+        match self.retention().await {
+            // A key may be for runs alone.
+            Err(Error::Answered { code, .. }) if code != Code::NotFound => Ok(()),
+            described => described.map(|_| ()),
+        }
+    }
+
     /// Returns how long the namespace keeps closed runs.
     ///
     /// # Errors
