@@ -52,6 +52,12 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t = Ports::Fixed)]
         ports: Ports,
     },
+    /// Try everything on this machine: as dev --once
+    Test {
+        /// Where the engines listen: on the usual ports, or wherever there is room
+        #[arg(long, value_enum, default_value_t = Ports::Fixed)]
+        ports: Ports,
+    },
     /// Serve the protocols of the outside APIs, with faults on demand
     ProviderSim {
         /// Where to listen; port 0 takes a free one
