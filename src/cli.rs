@@ -5,6 +5,7 @@ pub mod doctor;
 mod follow;
 mod form;
 mod list;
+mod replay;
 pub mod run;
 pub mod status;
 mod submit;
@@ -20,6 +21,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub use self::dlq::Dlq;
 pub use self::list::List;
+pub use self::replay::Replay;
 pub use self::submit::Submit;
 use crate::causes::causes;
 
@@ -113,6 +115,8 @@ pub enum Operator {
     },
     /// List runs, the newest first, as Temporal has them
     List(List),
+    /// Say whether runs go on under this build: replays their histories, and changes nothing
+    Replay(Replay),
     /// Send requests
     Submit(Box<Submit>),
     /// Ask for the end of a request, by a command on Kafka

@@ -246,7 +246,8 @@ fn alone(submit: &Submit) -> Result<(), Error> {
     }
 }
 
-fn text(file: &str) -> Result<String, Error> {
+/// Reads a file, or standard input.
+pub(super) fn text(file: &str) -> Result<String, Error> {
     let mut text = String::new();
     let read = match file {
         "-" => std::io::stdin()
