@@ -1,5 +1,7 @@
 //! Composition: which roles run, how they stop, who waits for whom. No logic.
 
+pub mod settings;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
@@ -40,6 +42,15 @@ pub struct Roles {
     pub notifier: bool,
 }
 
+impl Roles {
+    /// The three in one process.
+    pub const ALL: Self = Self {
+        intake: true,
+        worker: true,
+        notifier: true,
+    };
+}
+
 const INTAKE: &str = "intake";
 const COMMANDS: &str = "commands";
 const WORKER: &str = "worker";
@@ -56,8 +67,10 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs `roles` until `stop`, serving health and metrics on `listener`, or until one of them ends; then the others stop too.
 ///
+/// `config` is what [`settings::load`] returned for these roles.
+///
 /// # Errors
-/// Settings that intake cannot do with; the first role that failed; or the drain took longer than the grace period.
+/// The first role that failed; or the drain took longer than the grace period.
 pub async fn run(
     config: Config,
     roles: Roles,
@@ -65,12 +78,6 @@ pub async fn run(
     metrics: telemetry::Handle,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    if roles.intake {
-        config.intake.check_access()?;
-    }
-    if roles.intake || roles.notifier {
-        config.check_drain()?;
-    }
     open_files::allow_many();
     let simulator = simulate(&config, roles).await?;
     let config = Arc::new(

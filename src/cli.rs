@@ -1,4 +1,5 @@
-//! The command line: roles and the operator's commands. It parses, and tells faults in one line; it does nothing.
+//! The command line: roles and the operator's commands. Arguments are parsed here, and faults told in one line; the modules
+//! below carry out what an operator asks, and the binary starts the roles.
 
 pub mod dlq;
 pub mod doctor;

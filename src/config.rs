@@ -1,11 +1,13 @@
 //! The only reader of the environment: strings in, typed settings out, all faults at once.
 //!
-//! `.env.example` is the manual of these variables; a test holds it and this file together. Later code trusts the
-//! values. A role that was not chosen does not ask for what only it needs.
+//! `.env.example` is the manual of these variables; a test holds it and these files together. Later code trusts the
+//! values. All variables are read, whatever role is chosen; what only some roles ask for is looked at by
+//! [`crate::app::settings`].
 
 mod egress;
 mod intake;
 mod kafka;
+mod log;
 mod notifier;
 mod provider;
 mod retries;
@@ -15,12 +17,14 @@ mod vars;
 mod worker;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
-pub use self::egress::{Egress, Ports};
+use url::Url;
+
+pub use self::egress::{Egress, Nat64, Ports};
 pub use self::intake::{Backoff, Intake, RateLimit, Steps};
 pub use self::kafka::{GroupProtocol, Kafka, Topics};
+pub use self::log::Log;
 pub use self::notifier::{Email, Notifier, NotifyKey};
 pub use self::provider::{Named, Own, Provider, Rates};
 pub use self::retries::{Pauses, Tries};
@@ -36,8 +40,8 @@ pub use self::worker::{Pollers, Worker};
 pub struct Config {
     /// Kafka and its topics.
     pub kafka: Kafka,
-    /// Base URL of the schema registry, without a trailing slash.
-    pub schema_registry_url: String,
+    /// Base URL of the schema registry.
+    pub schema_registry_url: Url,
     /// The Temporal server.
     pub temporal: Temporal,
     /// What intake needs.
@@ -58,17 +62,6 @@ pub struct Config {
     pub mock_external_apis: bool,
 }
 
-/// How logs are written.
-#[derive(Clone, Debug)]
-pub struct Log {
-    /// A level or a `tracing` filter.
-    pub level: String,
-    /// JSON instead of text.
-    pub json: bool,
-    /// Append to this file instead of standard error.
-    pub file: Option<PathBuf>,
-}
-
 /// The settings of development: known to all, so never for production.
 pub mod dev {
     /// Seals notification targets.
@@ -85,9 +78,20 @@ impl Config {
     /// # Errors
     /// Every fault there is, a line each.
     pub fn load(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Faults> {
+        Self::load_for(lookup, |_| Vec::new())
+    }
+
+    /// Reads all settings through `lookup`; `further` holds them against what only some roles ask for.
+    ///
+    /// # Errors
+    /// Every fault there is, a line each.
+    pub fn load_for(
+        lookup: impl Fn(&str) -> Option<String>,
+        further: impl FnOnce(&Self) -> Vec<Fault>,
+    ) -> Result<Self, Faults> {
         let mut vars = Vars::new(&lookup);
         let config = read(&mut vars);
-        vars.finish(config)
+        vars.finish(config, further)
     }
 
     /// Checks that a consumer's drain ends before its group gives it up. Only consumers are in groups: a worker may take
@@ -95,14 +99,14 @@ impl Config {
     ///
     /// # Errors
     /// It would not.
-    pub fn check_drain(&self) -> Result<(), Faults> {
+    pub fn check_drain(&self) -> Result<(), Fault> {
         if self.grace < self.kafka.session_timeout {
             return Ok(());
         }
-        Err(Faults(vec![Fault {
+        Err(Fault {
             variable: "SHUTDOWN_GRACE",
             problem: "is not below KAFKA_SESSION_TIMEOUT, want less: the group would not wait for the drain".to_owned(),
-        }]))
+        })
     }
 
     /// Returns the names of all variables that are read.
@@ -115,23 +119,22 @@ impl Config {
 }
 
 fn read(vars: &mut Vars<'_>) -> Config {
-    let debug = vars.flag("DEBUG", false);
     let mock_external_apis = vars.flag("MOCK_EXTERNAL_APIS", false);
     let kafka = kafka::read(vars);
     let retries = retries::read(vars);
+    let nat64 = egress::nat64(vars);
     let grace = vars.duration("SHUTDOWN_GRACE", "25s");
     Config {
-        schema_registry_url: registry_url(vars),
+        schema_registry_url: vars.url(
+            "SCHEMA_REGISTRY_URL",
+            "http://127.0.0.1:8081/apis/ccompat/v7",
+        ),
         temporal: temporal::read(vars),
         intake: intake::read(vars, &retries),
-        worker: worker::read(vars, mock_external_apis, &retries),
-        notifier: notifier::read(vars),
+        worker: worker::read(vars, mock_external_apis, &retries, &nat64),
+        notifier: notifier::read(vars, &nat64),
         notify_keys: notifier::notify_keys(vars),
-        log: Log {
-            level: vars.string("LOG_LEVEL", if debug { "debug" } else { "info" }),
-            json: vars.flag("USE_JSON_LOGGING", false),
-            file: vars.optional("LOG_FILE_PATH").map(PathBuf::from),
-        },
+        log: log::read(vars),
         http_addr: vars.parsed(
             "HTTP_ADDR",
             "127.0.0.1:9464",
@@ -141,14 +144,6 @@ fn read(vars: &mut Vars<'_>) -> Config {
         grace,
         mock_external_apis,
     }
-}
-
-fn registry_url(vars: &mut Vars<'_>) -> String {
-    let url = vars.url(
-        "SCHEMA_REGISTRY_URL",
-        "http://127.0.0.1:8081/apis/ccompat/v7",
-    );
-    url.as_str().trim_end_matches('/').to_owned()
 }
 
 #[cfg(test)]

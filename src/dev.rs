@@ -80,7 +80,10 @@ pub async fn run(
     let http = listen(dev, &settings(&BTreeMap::new(), &data, &lookup)?).await?;
     let started = tokio::select! {
         started = Box::pin(Engines::start(&options)) => started,
-        () = stop.cancelled() => return Ok(()),
+        () = stop.cancelled() => {
+            std::fs::remove_dir_all(&data).ok();
+            return Ok(());
+        }
     };
     let mut engines = started?;
     let places = engines_of(&engines);
@@ -153,7 +156,7 @@ fn settings(
     lookup: &impl Fn(&str) -> Option<String>,
 ) -> Result<Config, Faults> {
     let temp = data.join("temp").display().to_string();
-    Config::load(|name| {
+    app::settings::load(Roles::ALL, |name| {
         let default = || {
             DEFAULTS
                 .iter()
@@ -196,12 +199,7 @@ async fn play(
     announce(world, &config, &http, &receiver)?;
 
     let ending = stop.child_token();
-    let roles = Roles {
-        intake: true,
-        worker: true,
-        notifier: true,
-    };
-    let serving = app::run(config.clone(), roles, http, metrics, ending.clone());
+    let serving = app::run(config.clone(), Roles::ALL, http, metrics, ending.clone());
     let watching = async {
         let _ends_the_roles = ending.clone().drop_guard();
         let sampled = tokio::select! {

@@ -3,6 +3,7 @@
 //! Names and rules are those of the contract. Everything here is either proof that it is good
 //! (a parsed type) or plain data that goes along in workflow inputs and events as it stands.
 
+mod error_code;
 mod event;
 mod fingerprint;
 mod ids;
@@ -12,9 +13,10 @@ mod size;
 mod spec;
 mod tally;
 
+pub use error_code::ErrorCode;
 pub use event::{
-    BatchSummary, ErrorCode, Event, EventError, EventType, Generated, Kind, Notify, Output,
-    Progress, RecordPosition, Sealed,
+    BatchSummary, Event, EventError, EventType, Generated, Kind, Notify, Output, Progress,
+    RecordPosition, Sealed,
 };
 pub use fingerprint::fingerprint;
 pub(crate) use fingerprint::{content_hash, hex, spelled};

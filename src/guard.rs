@@ -83,7 +83,7 @@ impl Guard {
         trusted: impl IntoIterator<Item = &'u Url>,
         tune: impl Fn(ClientBuilder) -> ClientBuilder,
     ) -> Result<Self, Unusable> {
-        let names = PublicOnly::of_machine(caller).map_err(Unusable::Resolver)?;
+        let names = PublicOnly::of_machine(caller, &rules.nat64).map_err(Unusable::Resolver)?;
         Self::with_names(names, rules, trusted, tune)
     }
 
@@ -145,7 +145,7 @@ impl Guard {
         if self.rules.allow_private {
             return Ok(&self.open);
         }
-        address::check(url)?;
+        address::check(url, &self.rules.nat64)?;
         Ok(&self.guarded)
     }
 }
@@ -157,7 +157,7 @@ pub(crate) fn is_local(name: &str) -> bool {
 
 /// Tells whether anybody can reach the host of `url`, as far as the URL says.
 pub(crate) fn is_public(url: &Url) -> bool {
-    address::check(url).is_ok()
+    address::check(url, &[]).is_ok()
 }
 
 impl Refused {

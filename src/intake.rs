@@ -250,11 +250,11 @@ impl Handler for Intake {
                 (None, None) => self.wait_for_token(&request).await?,
             }
         }
-        let input = self.input(&request, record.traceparent())?;
+        let input = self.input(&request, &fingerprint, record.traceparent())?;
         let began = Instant::now();
         let (temporal, priority) = (&self.temporal, request.priority);
         let started = match &input {
-            Input::Run(start) => temporal.start(start, priority, &fingerprint).await?,
+            Input::Run(start) => temporal.start(start, priority).await?,
             Input::Batch(start, items) => {
                 let starting = temporal.start_batch(start, items, priority, &fingerprint);
                 starting.await?

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use genflow::app::{self, Roles};
+use genflow::app::{self, Roles, settings};
 use genflow::cli::{self, Cli, Command, Ports, UNAVAILABLE, USAGE};
 use genflow::config::{Config, Faults};
 use genflow::dev::{self, Dev, engines, guard};
@@ -103,14 +103,10 @@ async fn run(cli: Cli) -> anyhow::Result<u8> {
             notifier: true,
             ..Roles::default()
         },
-        Command::All => Roles {
-            intake: true,
-            worker: true,
-            notifier: true,
-        },
+        Command::All => Roles::ALL,
     };
     stop_at_signal(&stop)?;
-    let config = Config::load(variable)?;
+    let config = settings::load(roles, variable)?;
     let metrics = telemetry::init(&config.log)?;
     let listener = TcpListener::bind(config.http_addr)
         .await

@@ -8,7 +8,7 @@
 //! event, channel and target.
 //!
 //! Failures are told to the operators too, many in one message (`ops`). Targets of a channel that is not served end as
-//! [`Outcome::Skipped`] with `channel_not_served`.
+//! [`Outcome::Skipped`] with `channel_not_served`, what was handed over only behind its last try: notifiers may differ.
 
 mod channels;
 mod deliver;
@@ -25,11 +25,13 @@ mod schedule;
 mod slack;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod tried;
 mod webhook;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
@@ -85,7 +87,7 @@ enum First {
 
 /// Why its first try did not end it.
 enum Left {
-    /// It failed; the target may have asked for a pause.
+    /// It failed; the target may have asked for a pause, of which so much is left.
     Failed(Option<Duration>),
     /// Its endpoint was not asked.
     Kept(Closed),
@@ -97,6 +99,7 @@ impl Left {
             Self::Failed(_) => "not_delivered",
             Self::Kept(Closed::Circuit(_)) => "circuit_open",
             Self::Kept(Closed::Full) => "endpoint_full",
+            Self::Kept(Closed::Slow) => "endpoint_slow",
         }
     }
 
@@ -199,7 +202,7 @@ impl Notifier {
         self.tell(id, &parcel, receipt).await
     }
 
-    /// Tries once, unless it is too late or its endpoint is not to be asked.
+    /// Tries once, unless it is too late, the target asked for a pause or its endpoint is not to be asked.
     async fn first(
         &self,
         record: &Record,
@@ -211,6 +214,9 @@ impl Notifier {
         if !is_taken_however_old(record) && self.is_past(event, began) {
             return First::Ended(End::expired());
         }
+        if let Some(left) = tries.left_alone(Instant::now()) {
+            return First::Left(Left::Failed(Some(left)));
+        }
         let letter = Letter {
             event,
             traceparent: record.traceparent(),
@@ -218,7 +224,8 @@ impl Notifier {
         let tried = match self.deliverer.first(&letter, notification).await {
             Attempt::Sent(tried) => tried,
             Attempt::Kept(closed) => return First::Left(Left::Kept(closed)),
-            Attempt::Unserved => return First::Ended(durable::unserved()),
+            // At once: where no notifier serves it, each would be carried along for days.
+            Attempt::Unserved => return First::Ended(End::skipped(durable::unserved())),
         };
         tries.count = tries.count.saturating_add(1);
         tries.first_at.get_or_insert(began);
@@ -229,6 +236,7 @@ impl Notifier {
                 status, again_in, ..
             } => {
                 tries.status = status;
+                tries.until = again_in.map(|asked| Instant::now() + schedule::kept(asked));
                 First::Left(Left::Failed(again_in))
             }
         }
@@ -251,6 +259,7 @@ impl Notifier {
             status: tries.status,
             step,
             waited: 0,
+            shut: 0,
             lost: None,
             pause_ms: millis(pause),
         };

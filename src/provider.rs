@@ -346,6 +346,7 @@ impl Provider {
             ProviderName::Replicate | ProviderName::OpenAi => "Bearer",
             ProviderName::Fal => "Key",
         };
+        // Never empty-handed: the settings take no key that a header may not have.
         let mut value = HeaderValue::from_str(&format!("{scheme} {key}")).ok()?;
         value.set_sensitive(true);
         Some(value)

@@ -16,6 +16,7 @@ use schema_registry_converter::async_impl::schema_registry::{
 };
 use schema_registry_converter::error::SRCError;
 use schema_registry_converter::schema_registry_common::{RawError, SchemaType, SuppliedSchema};
+use url::Url;
 
 pub use self::inspect::{InspectError, Subject};
 use crate::avro::{self, Ours, SchemaError};
@@ -58,12 +59,12 @@ pub struct Registry {
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Registry {
-    /// Makes a client of the registry at `base` (no trailing slash needed); makes no call.
+    /// Makes a client of the registry at `base`; makes no call.
     ///
     /// # Errors
     /// When the HTTP client cannot be built.
-    pub fn new(base: &str) -> Result<Self, Error> {
-        let base = base.trim_end_matches('/').to_owned();
+    pub fn new(base: &Url) -> Result<Self, Error> {
+        let base = base.as_str().trim_end_matches('/').to_owned();
         let mut settings = SrSettings::new_builder(base.clone());
         settings.set_timeout(CALL_TIMEOUT);
         let settings = settings.build_with(http::client());

@@ -2,7 +2,8 @@
 //!
 //! The store is a folder or a bucket, by the `object_store` crate. Names are content-addressed below the workflow id,
 //! so a second attempt puts the same bytes under the same name and no attempt can spoil another's. A file appears
-//! under its name only when it is whole, and what stands there is never replaced.
+//! under its name only when it is whole, and what stands there is never replaced; a manifest is, by that of a later run
+//! of the same id, and counts only for the content that it was written for.
 
 mod disk;
 mod download;
@@ -38,6 +39,9 @@ use crate::telemetry::events::StoreFailed;
 pub struct Manifest {
     /// The run.
     pub workflow_id: WorkflowId,
+    /// The fingerprint of its request; earlier versions wrote none.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
     /// Its result, as in the COMPLETED event.
     pub result: Generated,
 }
@@ -78,6 +82,13 @@ const MANIFEST: &str = "manifest.json";
 /// How long all that is not the bytes of an output may take.
 const ASK_TIME: Duration = Duration::from_secs(30);
 
+impl Manifest {
+    /// Tells whether it is of that content. One that does not say is taken, as the versions that wrote it did.
+    fn is_of(&self, fingerprint: Option<&str>) -> bool {
+        self.fingerprint.is_none() || self.fingerprint.as_deref() == fingerprint
+    }
+}
+
 impl Store {
     /// Opens the store that is configured: makes the folder, or the client of the bucket, which asks nobody yet.
     ///
@@ -110,6 +121,15 @@ impl Store {
         })
     }
 
+    /// Returns the same store with places of its own for uploads: what goes there waits for no other.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self {
+            uploads: self.uploads.apart(),
+            ..self.clone()
+        }
+    }
+
     /// Waits until uploads that were given up have taken back what they had sent.
     pub async fn close(&self) {
         self.uploads.close().await;
@@ -129,16 +149,22 @@ impl Store {
         self.tell(put)
     }
 
-    /// Returns the manifest of a run, if one stands there and all its files do.
+    /// Returns the manifest of a run, if one of its content stands there and all its files do.
+    ///
+    /// Another can have had the id before, or in another namespace: its result is not what was asked for now.
     ///
     /// # Errors
     /// When the store cannot be read; a manifest that is no JSON counts as absent.
-    pub async fn manifest(&self, workflow: &WorkflowId) -> io::Result<Option<Manifest>> {
-        let read = self.read_manifest(workflow).await;
+    pub async fn manifest(
+        &self,
+        workflow: &WorkflowId,
+        fingerprint: Option<&str>,
+    ) -> io::Result<Option<Manifest>> {
+        let read = self.read_manifest(workflow, fingerprint).await;
         self.tell(read)
     }
 
-    /// Writes the manifest of a run.
+    /// Writes the manifest of a run, over that of an earlier run of the same id: the newest is to be found again.
     ///
     /// # Errors
     /// When the store does not take it.
@@ -253,7 +279,11 @@ impl Store {
         fault::within(ASK_TIME, reading).await
     }
 
-    async fn read_manifest(&self, workflow: &WorkflowId) -> io::Result<Option<Manifest>> {
+    async fn read_manifest(
+        &self,
+        workflow: &WorkflowId,
+        fingerprint: Option<&str>,
+    ) -> io::Result<Option<Manifest>> {
         let text = match self.read(&self.location(workflow, MANIFEST)?).await {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -262,6 +292,10 @@ impl Store {
         let Ok(manifest) = serde_json::from_slice::<Manifest>(&text) else {
             return Ok(None);
         };
+        if !manifest.is_of(fingerprint) {
+            tracing::warn!(%workflow, "a result of other content has the id: it is not taken for this run's");
+            return Ok(None);
+        }
         for output in &manifest.result.outputs {
             let name = output.uri.rsplit('/').next().unwrap_or_default();
             let Ok(location) = self.location(workflow, name) else {

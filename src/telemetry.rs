@@ -21,19 +21,11 @@ use crate::config;
 /// Why there are no logs or no metrics.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// `LOG_LEVEL` is neither a level nor a filter.
-    #[error(
-        "LOG_LEVEL is {level:?}, want off, error, warn, info, debug, trace or a tracing filter"
-    )]
-    Filter {
-        /// What it is.
-        level: String,
-        /// Where it is wrong.
-        #[source]
-        source: ParseError,
-    },
+    /// What is to be logged is no `tracing` filter.
+    #[error("the filter of the log is not one")]
+    Filter(#[source] ParseError),
     /// `LOG_FILE_PATH` cannot be appended to.
-    #[error("the log file {path} cannot be opened")]
+    #[error("{path} cannot be opened")]
     File {
         /// The file.
         path: PathBuf,
@@ -74,6 +66,14 @@ impl Handle {
 /// Both installations are for the whole process, so what is known of them has to be too.
 static INSTALLED: Mutex<Option<Handle>> = Mutex::new(None);
 
+/// Checks that the log's file, if it has one, can be appended to.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn check(log: &config::Log) -> Result<(), Error> {
+    writer(log).map(drop)
+}
+
 /// Installs logs and metrics for the whole process.
 ///
 /// A second call changes nothing and returns the handle of the first.
@@ -94,7 +94,7 @@ pub fn init(log: &config::Log) -> Result<Handle, Error> {
 
 fn install_log(log: &config::Log) -> Result<(), Error> {
     let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter(&log.level)?)
+        .with_env_filter(EnvFilter::try_new(&log.filter).map_err(Error::Filter)?)
         .with_ansi(log.file.is_none() && io::stderr().is_terminal())
         .with_writer(writer(log)?);
     let installed = if log.json {
@@ -103,19 +103,6 @@ fn install_log(log: &config::Log) -> Result<(), Error> {
         subscriber.try_init()
     };
     installed.map_err(|_| Error::Taken("log subscriber"))
-}
-
-/// A plain level is that of genflow; the libraries below tell no more than warnings.
-fn filter(level: &str) -> Result<EnvFilter, Error> {
-    let directives = match level.to_ascii_lowercase().as_str() {
-        plain @ ("off" | "error") => plain.to_owned(),
-        plain @ ("warn" | "info" | "debug" | "trace") => format!("warn,genflow={plain}"),
-        _ => level.to_owned(),
-    };
-    EnvFilter::try_new(directives).map_err(|source| Error::Filter {
-        level: level.to_owned(),
-        source,
-    })
 }
 
 /// The subscriber hands over a whole line at once; in append mode such a write is not torn.

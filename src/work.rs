@@ -1,4 +1,5 @@
-//! What a run's steps do, free of Temporal: wait for a job, store its outputs, end it, tell the world.
+//! What a run's steps do: wait for a job, store its outputs, end it, tell the world. Temporal's crates are not named here;
+//! only the inputs and outputs of the steps are those of its activities.
 
 mod fetch;
 mod outputs;
@@ -30,6 +31,8 @@ pub struct Work {
     pub providers: Providers,
     /// Where results go.
     pub store: Store,
+    /// The same for what came with the answer to a submit, which has less time than thousands of fetches have.
+    pub store_apart: Store,
     /// Where downloads go first.
     pub temp: TempFolders,
     /// Brings outputs to disk.
@@ -120,6 +123,7 @@ impl Work {
         if let Some(result) = &outcome.result {
             let manifest = Manifest {
                 workflow_id: input.handed.workflow.clone(),
+                fingerprint: input.handed.fingerprint.clone(),
                 result: result.clone(),
             };
             self.store

@@ -55,6 +55,7 @@ pub async fn run(
         publisher,
         providers: Providers::new(settings).context("no HTTP client for the providers")?,
         store: store.clone(),
+        store_apart: store.apart(),
         temp: TempFolders::open(&settings.temp_dir).context("TEMP_DIR cannot be used")?,
         downloader: Downloader::new(settings).context("downloads")?,
         settings: settings.clone(),

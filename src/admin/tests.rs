@@ -57,7 +57,7 @@ async fn the_three_pages_answer_until_the_stop() {
     let address = listener.local_addr().unwrap();
     let (health, stop) = (health(), CancellationToken::new());
     let log = config::Log {
-        level: "off".to_owned(),
+        filter: "off".to_owned(),
         json: false,
         file: None,
     };

@@ -1,5 +1,7 @@
 //! Whom genflow may call where somebody else gives the address: users their webhooks, providers their results.
 
+use std::net::Ipv6Addr;
+
 use super::vars::Vars;
 
 /// What such an address may be.
@@ -11,6 +13,17 @@ pub struct Egress {
     pub allow_http: bool,
     /// At which ports.
     pub ports: Ports,
+    /// By which prefixes the network reaches IPv4, beside those that all networks have.
+    pub nat64: Vec<Nat64>,
+}
+
+/// A prefix behind which IPv6 addresses have an IPv4 address in them (RFC 6052).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nat64 {
+    /// Its bits; those behind its length are zero, and so are those from 64 to 71.
+    pub prefix: Ipv6Addr,
+    /// How many bits it has: 32, 40, 48, 56, 64 or 96.
+    pub length: u8,
 }
 
 /// Ports that may be called.
@@ -40,7 +53,7 @@ impl Ports {
 }
 
 /// Who lets private addresses be called means services of a network of their own: `http`, and any port.
-pub(super) fn read(vars: &mut Vars<'_>, names: &Names) -> Egress {
+pub(super) fn read(vars: &mut Vars<'_>, names: &Names, nat64: &[Nat64]) -> Egress {
     let allow_private = vars.flag(names.allow_private, false);
     let allow_http = vars.flag(names.allow_http, allow_private);
     let ports = match vars.optional(names.ports) {
@@ -53,7 +66,32 @@ pub(super) fn read(vars: &mut Vars<'_>, names: &Names) -> Egress {
         allow_private,
         allow_http,
         ports,
+        nat64: nat64.to_vec(),
     }
+}
+
+/// Reads the prefixes of the network's own NAT64.
+pub(super) fn nat64(vars: &mut Vars<'_>) -> Vec<Nat64> {
+    let name = "NAT64_PREFIXES";
+    let Some(text) = vars.optional(name) else {
+        return Vec::new();
+    };
+    let parsed: Option<Vec<Nat64>> = text.split(',').map(prefix).collect();
+    parsed.unwrap_or_else(|| {
+        let problem = format!(
+            "is {text:?}, want IPv6 prefixes of 32, 40, 48, 56, 64 or 96 bits by comma, as 2001:db8:64::/96, with zeros in bits 64 to 71 and behind their length"
+        );
+        vars.fault(name, &problem);
+        Vec::new()
+    })
+}
+
+fn prefix(text: &str) -> Option<Nat64> {
+    let (prefix, length) = text.trim().split_once('/')?;
+    let (prefix, length): (Ipv6Addr, u8) = (prefix.parse().ok()?, length.parse().ok()?);
+    let is_a_length = matches!(length, 32 | 40 | 48 | 56 | 64 | 96);
+    let is_zero = prefix.octets()[8] == 0 && prefix.to_bits().checked_shl(length.into())? == 0;
+    (is_a_length && is_zero).then_some(Nat64 { prefix, length })
 }
 
 fn ports(vars: &mut Vars<'_>, name: &'static str, text: &str) -> Ports {
@@ -107,6 +145,7 @@ mod tests {
                 allow_private: private,
                 allow_http: http,
                 ports,
+                nat64: Vec::new(),
             };
             let with = |prefix: &str| {
                 let full: Vec<_> = set
@@ -131,6 +170,48 @@ mod tests {
             let faults = load(&[("WEBHOOK_PORTS", ports)]).unwrap_err();
 
             assert_eq!(faults.0[0].variable, "WEBHOOK_PORTS", "{ports}");
+        }
+    }
+    #[test]
+    fn prefixes_of_nat64_hold_for_whoever_calls() {
+        let of = |prefix: &str, length| Nat64 {
+            prefix: prefix.parse().unwrap(),
+            length,
+        };
+        for (text, expected) in [
+            ("", vec![]),
+            ("2001:db8:64::/96", vec![of("2001:db8:64::", 96)]),
+            (
+                "fd00:64::/32, 64:ff9b:1::/48",
+                vec![of("fd00:64::", 32), of("64:ff9b:1::", 48)],
+            ),
+        ] {
+            let config = load(&[("NAT64_PREFIXES", text)]).unwrap();
+
+            assert_eq!(config.notifier.egress.nat64, expected, "{text}");
+            assert_eq!(config.worker.egress.nat64, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_prefix_of_nat64_is_a_fault() {
+        for prefixes in [
+            "2001:db8:64::",
+            "2001:db8:64::/97",
+            "2001:db8::/128",
+            "2001:db8::/0",
+            "2001:db8:64::/33",
+            "2001:db8:64::/32",
+            "2001:db8:64:0:100::/96",
+            "2001:db8:64::1/96",
+            "10.0.0.0/32",
+            "2001:db8:64::/96,",
+            "2001:db8:64::/96 fd00::/96",
+        ] {
+            let faults = load(&[("NAT64_PREFIXES", prefixes)]).unwrap_err();
+
+            let named: Vec<_> = faults.0.iter().map(|fault| fault.variable).collect();
+            assert_eq!(named, ["NAT64_PREFIXES"], "{prefixes}");
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Intake: who may ask, how often, and what a run takes along when it starts.
+//!
+//! [`Steps`] stand in histories: fields are added with a default, never removed or retyped.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::retries::{Pauses, Retries};
-use super::vars::{Fault, Faults, Vars};
+use super::vars::{Fault, Vars};
 use crate::access::ApiKeys;
 
 /// What intake needs.
@@ -99,14 +101,14 @@ impl Intake {
     ///
     /// # Errors
     /// A key is required and there is none.
-    pub fn check_access(&self) -> Result<(), Faults> {
+    pub fn check_access(&self) -> Result<(), Fault> {
         if self.api_keys.let_in_anybody() {
             return Ok(());
         }
-        Err(Faults(vec![Fault {
+        Err(Fault {
             variable: "API_KEYS",
             problem: "is empty, want a key at least, or REQUIRE_API_KEY=false".to_owned(),
-        }]))
+        })
     }
 }
 

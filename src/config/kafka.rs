@@ -93,23 +93,51 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Kafka {
             ),
         }
     }
-    let topic = |vars: &mut Vars<'_>, name, default| vars.name(name, default);
     Kafka {
         brokers,
         options: pairs,
-        topics: Topics {
-            requests: topic(vars, "TOPIC_REQUESTS", "gen.requests"),
-            commands: topic(vars, "TOPIC_COMMANDS", "gen.commands"),
-            events: topic(vars, "TOPIC_EVENTS", "gen.events"),
-            results: topic(vars, "TOPIC_RESULTS", "gen.results"),
-            dlq: topic(vars, "TOPIC_REQUESTS_DLQ", "gen.requests.dlq"),
-            notifications: topic(vars, "TOPIC_NOTIFICATIONS", "gen.notifications"),
-            notifications_dlq: topic(vars, "TOPIC_NOTIFICATIONS_DLQ", "gen.notifications.dlq"),
-        },
+        topics: topics(vars),
         group: vars.name("KAFKA_GROUP", "genflow"),
-        session_timeout: vars.duration("KAFKA_SESSION_TIMEOUT", "45s"),
+        session_timeout: session_timeout(vars),
         group_protocol: vars.parsed("KAFKA_GROUP_PROTOCOL", "classic", "classic or consumer"),
         group_instance: vars.optional("KAFKA_GROUP_INSTANCE_ID"),
         dlq_fuse: vars.parsed("DLQ_FUSE", "100", "a number of records, 0 for no fuse"),
     }
+}
+
+/// Reads the names of the topics, no two of which may be the same.
+fn topics(vars: &mut Vars<'_>) -> Topics {
+    let mut taken = Vec::new();
+    let mut topic = |name, default| {
+        let topic = vars.name(name, default);
+        if taken.contains(&topic) {
+            let problem = format!("is {topic:?}, which another topic is named already");
+            vars.fault(name, &problem);
+        }
+        taken.push(topic.clone());
+        topic
+    };
+    Topics {
+        requests: topic("TOPIC_REQUESTS", "gen.requests"),
+        commands: topic("TOPIC_COMMANDS", "gen.commands"),
+        events: topic("TOPIC_EVENTS", "gen.events"),
+        results: topic("TOPIC_RESULTS", "gen.results"),
+        dlq: topic("TOPIC_REQUESTS_DLQ", "gen.requests.dlq"),
+        notifications: topic("TOPIC_NOTIFICATIONS", "gen.notifications"),
+        notifications_dlq: topic("TOPIC_NOTIFICATIONS_DLQ", "gen.notifications.dlq"),
+    }
+}
+
+/// librdkafka takes none longer than its `max.poll.interval.ms`.
+const LONGEST_SESSION: Duration = Duration::from_secs(300);
+
+fn session_timeout(vars: &mut Vars<'_>) -> Duration {
+    let timeout = vars.duration("KAFKA_SESSION_TIMEOUT", "45s");
+    if timeout > LONGEST_SESSION {
+        vars.fault(
+            "KAFKA_SESSION_TIMEOUT",
+            "is longer than 5m, want at most that",
+        );
+    }
+    timeout
 }

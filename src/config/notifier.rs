@@ -9,8 +9,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use url::Url;
 
 use super::dev;
-use super::egress::{self, Egress, Names};
+use super::egress::{self, Egress, Names, Nat64};
 use super::vars::{Secret, Vars, duration};
+use crate::guard;
 use crate::notifier::email::{Domains, FromAddress, Server, is_address};
 
 /// What the notifier needs.
@@ -31,9 +32,9 @@ pub struct Notifier {
     /// Notifications handed over to their workflows, at most so many a second.
     pub handovers_per_second: NonZeroU32,
     /// Slack incoming webhook for requests that name none.
-    pub default_slack: Option<Secret>,
+    pub default_slack: Option<Secret<Url>>,
     /// Slack incoming webhook that operators are told of failures by.
-    pub ops_slack: Option<Secret>,
+    pub ops_slack: Option<Secret<Url>>,
     /// Address that operators are told of failures at.
     pub ops_email: Option<Secret>,
     /// Time between two messages to the operators.
@@ -74,7 +75,7 @@ const MOST_PAUSES: usize = 50;
 /// An activity that tries has two minutes.
 const LONGEST_TRY: Duration = Duration::from_secs(60);
 
-pub(super) fn read(vars: &mut Vars<'_>) -> Notifier {
+pub(super) fn read(vars: &mut Vars<'_>, nat64: &[Nat64]) -> Notifier {
     let secrets = vars.string("WEBHOOK_SIGNING_SECRET", dev::WEBHOOK_SIGNING_SECRET);
     let mut signing_secrets = Vec::new();
     for secret in secrets.split(',').map(str::trim) {
@@ -93,17 +94,18 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Notifier {
     }
     let smtp_url = vars.optional("SMTP_URL");
     let slack_hosts = hosts(vars);
+    let egress = egress::read(
+        vars,
+        &Names {
+            allow_private: "WEBHOOK_ALLOW_PRIVATE",
+            allow_http: "WEBHOOK_ALLOW_HTTP",
+            ports: "WEBHOOK_PORTS",
+        },
+        nat64,
+    );
     Notifier {
         signing_secrets,
         signing_keys: signing_keys(vars),
-        egress: egress::read(
-            vars,
-            &Names {
-                allow_private: "WEBHOOK_ALLOW_PRIVATE",
-                allow_http: "WEBHOOK_ALLOW_HTTP",
-                ports: "WEBHOOK_PORTS",
-            },
-        ),
         concurrency: vars.number("NOTIFY_CONCURRENCY", 128, 1..=10_000) as usize,
         try_timeout: try_timeout(vars),
         schedule: schedule(vars),
@@ -113,12 +115,13 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Notifier {
             1..=100_000,
         ) as u32)
         .unwrap_or(NonZeroU32::MIN),
-        default_slack: slack(vars, "SLACK_WEBHOOK_URL", &slack_hosts),
-        ops_slack: slack(vars, "OPS_SLACK_WEBHOOK_URL", &slack_hosts),
+        default_slack: slack(vars, "SLACK_WEBHOOK_URL", &slack_hosts, &egress),
+        ops_slack: slack(vars, "OPS_SLACK_WEBHOOK_URL", &slack_hosts, &egress),
         ops_email: ops_email(vars, smtp_url.is_some()),
         ops_every: vars.duration("OPS_DIGEST_EVERY", "1m"),
         max_age: vars.duration("NOTIFY_MAX_AGE", "76h"),
         slack_hosts,
+        egress,
         email: email(vars, smtp_url),
         templates: vars.optional("NOTIFY_TEMPLATES").map(PathBuf::from),
     }
@@ -179,20 +182,44 @@ fn schedule(vars: &mut Vars<'_>) -> Vec<Duration> {
     }
 }
 
-fn slack(vars: &mut Vars<'_>, name: &'static str, hosts: &[String]) -> Option<Secret> {
+/// Takes a URL that messages would be posted to: of one that is refused at every message nobody would hear.
+fn slack(
+    vars: &mut Vars<'_>,
+    name: &'static str,
+    hosts: &[String],
+    egress: &Egress,
+) -> Option<Secret<Url>> {
     let text = vars.optional(name)?;
     let url = Url::parse(&text).ok();
     let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));
     // The value is not told: it is a secret.
-    match url.as_ref().and_then(Url::host_str) {
-        None => vars.fault(name, "want an http or https URL"),
-        // No message would ever be posted.
-        Some(host) if !hosts.iter().any(|allowed| allowed == host) => {
-            vars.fault(name, "is of a host that SLACK_ALLOWED_HOSTS does not list");
-        }
-        Some(_) => {}
+    let Some(url) = url else {
+        vars.fault(name, "want an http or https URL");
+        return None;
+    };
+    let host = url.host_str().unwrap_or_default();
+    if !hosts.iter().any(|allowed| allowed == host) {
+        vars.fault(name, "is of a host that SLACK_ALLOWED_HOSTS does not list");
+    } else if let Some(problem) = uncalled(&url, egress) {
+        vars.fault(name, problem);
     }
-    Some(Secret::new(text))
+    Some(Secret::new(url))
+}
+
+/// Says why a URL of our own settings would not be called, by the rules of webhooks.
+fn uncalled(url: &Url, egress: &Egress) -> Option<&'static str> {
+    let port = url.port_or_known_default();
+    if !url.username().is_empty() || url.password().is_some() {
+        Some("holds a user name or password, want none")
+    } else if url.scheme() == "http" && !egress.allow_http {
+        Some("is http, want https, or WEBHOOK_ALLOW_HTTP=true")
+    } else if !port.is_some_and(|port| egress.ports.contain(port)) {
+        Some("has a port that WEBHOOK_PORTS does not list")
+    } else if !egress.allow_private && !guard::is_public(url) {
+        Some("is of a private network, want a public host, or WEBHOOK_ALLOW_PRIVATE=true")
+    } else {
+        None
+    }
 }
 
 fn ops_email(vars: &mut Vars<'_>, has_server: bool) -> Option<Secret> {

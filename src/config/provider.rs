@@ -181,9 +181,8 @@ pub(super) fn rates(vars: &mut Vars<'_>) -> Rates {
 }
 
 fn key(vars: &mut Vars<'_>, variable: &'static str, mocked: bool) -> Option<Secret> {
-    vars.optional(variable)
-        .or_else(|| mocked.then(|| "simulated".to_owned()))
-        .map(Secret::new)
+    let simulated = || mocked.then(|| Secret::new("simulated".to_owned()));
+    vars.key(variable).or_else(simulated)
 }
 
 /// A server of one's own that speaks Replicate's API may ask for none.

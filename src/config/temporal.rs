@@ -52,6 +52,6 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Temporal {
         notify_namespace: vars.name("NOTIFY_NAMESPACE", &namespace),
         namespace,
         task_queue: vars.name("TEMPORAL_TASK_QUEUE", "genflow"),
-        api_key: vars.optional("TEMPORAL_API_KEY").map(Secret::new),
+        api_key: vars.key("TEMPORAL_API_KEY"),
     }
 }

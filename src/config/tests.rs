@@ -76,6 +76,47 @@ fn our_slack_webhooks_are_of_hosts_that_may_be_posted_to() {
 }
 
 #[test]
+fn our_slack_webhooks_are_such_as_a_webhook_may_be() {
+    let faults = |hook: &str, (variable, value)| {
+        let hosts = ("SLACK_ALLOWED_HOSTS", "slack.test,127.0.0.1");
+        let loaded = load(&[("SLACK_WEBHOOK_URL", hook), hosts, (variable, value)]);
+        loaded.err().map(|faults| faults.to_string())
+    };
+
+    for (hook, lets) in [
+        ("http://slack.test/needle", ("WEBHOOK_ALLOW_HTTP", "true")),
+        ("https://slack.test:8443/needle", ("WEBHOOK_PORTS", "8443")),
+        (
+            "https://127.0.0.1/needle",
+            ("WEBHOOK_ALLOW_PRIVATE", "true"),
+        ),
+    ] {
+        assert_eq!(faults(hook, lets), None);
+        let told = faults(hook, ("DEBUG", "false")).unwrap();
+        assert!(
+            told.starts_with("SLACK_WEBHOOK_URL: ") && told.contains(lets.0),
+            "{told}"
+        );
+        assert!(!told.contains("needle"), "{told}");
+    }
+    let told = faults("https://me:needle@slack.test/", ("DEBUG", "false")).unwrap();
+    assert!(told.contains("user name or password"), "{told}");
+}
+
+#[test]
+fn a_key_that_no_header_may_have_is_refused_and_not_shown() {
+    for variable in ["VIDEO_API_KEY", "FAL_API_KEY", "TEMPORAL_API_KEY"] {
+        assert!(load(&[(variable, "r8_needle")]).is_ok());
+        for key in ["needle\nneedle", "needle\u{7f}"] {
+            let fault = load(&[(variable, key)]).unwrap_err();
+
+            assert_eq!(fault.0[0].variable, variable);
+            assert!(!fault.to_string().contains("needle"), "{fault}");
+        }
+    }
+}
+
+#[test]
 fn the_operators_address_is_one_that_mail_can_go_to() {
     let faults = |address: &str, smtp: &str| {
         let loaded = load(&[("OPS_EMAIL", address), ("SMTP_URL", smtp)]);
@@ -114,9 +155,12 @@ fn all_faults_are_told_at_once_a_line_each() {
         ("SLACK_ALLOWED_HOSTS", "https://hooks.slack.com"),
         ("VIDEO_PROVIDER", "acme"),
         ("HTTP_ADDR", "here"),
+        ("LOG_LEVEL", "verbose"),
         ("RETRY_BACKOFF", "soon"),
         ("USE_JSON_LOGGING", "maybe"),
         ("TOPIC_EVENTS", "a b"),
+        ("TOPIC_RESULTS", "gen.requests"),
+        ("KAFKA_SESSION_TIMEOUT", "6m"),
         ("SUBMIT_AMBIGUOUS", "hope"),
         ("NOTIFY_SCHEDULE", "5s,,later"),
         ("NOTIFY_TRY_TIMEOUT", "2m"),
@@ -138,6 +182,8 @@ fn all_faults_are_told_at_once_a_line_each() {
             "HTTP_ADDR",
             "INTAKE_CONCURRENCY",
             "KAFKA_BROKERS",
+            "KAFKA_SESSION_TIMEOUT",
+            "LOG_LEVEL",
             "MEMORY_LIMIT_BYTES",
             "NOTIFY_KEYS",
             "NOTIFY_SCHEDULE",
@@ -149,6 +195,7 @@ fn all_faults_are_told_at_once_a_line_each() {
             "SUBMIT_AMBIGUOUS",
             "TEMPORAL_HOST",
             "TOPIC_EVENTS",
+            "TOPIC_RESULTS",
             "USE_JSON_LOGGING",
             "VIDEO_PROVIDER",
             "WEBHOOK_SIGNING_KEY",
@@ -247,8 +294,8 @@ fn only_intake_asks_for_keys_where_one_is_required() {
     let without = load(&[required]).unwrap();
     let with = load(&[required, ("API_KEYS", "topsecret")]).unwrap();
 
-    let faults = without.intake.check_access().unwrap_err();
-    assert_eq!(faults.0[0].variable, "API_KEYS");
+    let fault = without.intake.check_access().unwrap_err();
+    assert_eq!(fault.variable, "API_KEYS");
     assert_eq!(with.intake.check_access(), Ok(()));
     assert!(!format!("{with:?}").contains("topsecret"));
 }
@@ -285,6 +332,6 @@ fn only_a_consumer_has_to_be_done_before_its_group_gives_it_up() {
 
     let fault = long.check_drain().unwrap_err();
 
-    assert_eq!(fault.0[0].variable, "SHUTDOWN_GRACE");
+    assert_eq!(fault.variable, "SHUTDOWN_GRACE");
     assert!(load(&[]).unwrap().check_drain().is_ok());
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use reqwest::header::HeaderValue;
 use url::Url;
 
 use crate::domain::ProviderName;
@@ -32,23 +33,32 @@ impl fmt::Display for Faults {
     }
 }
 
-/// A token, key or password: `Debug` does not show it.
+/// A token, key or password, or a URL that holds one: `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret<T = String>(T);
 
-impl Secret {
+impl<T> Secret<T> {
     /// Wraps a secret.
-    pub fn new(value: String) -> Self {
+    pub fn new(value: T) -> Self {
         Self(value)
     }
+}
 
+impl Secret {
     /// Returns the secret itself.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-impl fmt::Debug for Secret {
+impl Secret<Url> {
+    /// Returns the secret itself.
+    pub fn expose(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl<T> fmt::Debug for Secret<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
@@ -70,7 +80,13 @@ impl<'l> Vars<'l> {
         }
     }
 
-    pub(super) fn finish<T>(self, value: T) -> Result<T, Faults> {
+    /// Returns `value` if nothing is wrong, nor anything that `further` finds.
+    pub(super) fn finish<T>(
+        mut self,
+        value: T,
+        further: impl FnOnce(&T) -> Vec<Fault>,
+    ) -> Result<T, Faults> {
+        self.faults.extend(further(&value));
         if self.faults.is_empty() {
             Ok(value)
         } else {
@@ -99,6 +115,18 @@ impl<'l> Vars<'l> {
 
     pub(super) fn string(&mut self, name: &'static str, default: &str) -> String {
         self.optional(name).unwrap_or_else(|| default.to_owned())
+    }
+
+    /// A key that travels in an HTTP header. Its faults do not show it.
+    pub(super) fn key(&mut self, name: &'static str) -> Option<Secret> {
+        let key = self.optional(name)?;
+        if HeaderValue::from_str(&key).is_err() {
+            self.fault(
+                name,
+                "holds a line break or another control character, want the key alone",
+            );
+        }
+        Some(Secret::new(key))
     }
 
     /// The name of a topic, group, queue or namespace.

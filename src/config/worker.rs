@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::egress::{self, Egress, Names};
+use super::egress::{self, Egress, Names, Nat64};
 use super::provider::{self, Named, Provider, Rates};
 use super::retries::{Retries, Tries};
 use super::store::{self, S3};
@@ -104,7 +104,12 @@ fn memory_limit(vars: &mut Vars<'_>) -> Option<u64> {
     bytes
 }
 
-pub(super) fn read(vars: &mut Vars<'_>, mocked: bool, retries: &Retries) -> Worker {
+pub(super) fn read(
+    vars: &mut Vars<'_>,
+    mocked: bool,
+    retries: &Retries,
+    nat64: &[Nat64],
+) -> Worker {
     let temp_dir = std::env::temp_dir().join("genflow");
     Worker {
         sweep_interval: vars.duration("SWEEP_INTERVAL", "1m"),
@@ -129,6 +134,7 @@ pub(super) fn read(vars: &mut Vars<'_>, mocked: bool, retries: &Retries) -> Work
                 allow_http: "DOWNLOAD_ALLOW_HTTP",
                 ports: "DOWNLOAD_PORTS",
             },
+            nat64,
         ),
         workflow_slots: vars.number("WORKER_WORKFLOW_SLOTS", 100, 2..=100_000) as usize,
         activity_slots: vars.number("WORKER_ACTIVITY_SLOTS", 100, 1..=100_000) as usize,

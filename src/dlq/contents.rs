@@ -1,5 +1,7 @@
 //! What stands in the value of a dead letter, as far as it can be read.
 
+use url::Url;
+
 use super::Letter;
 use crate::avro;
 use crate::config::Topics;
@@ -42,7 +44,7 @@ impl Opener {
     ///
     /// # Errors
     /// The HTTP client cannot be built.
-    pub fn new(registry: &str, topics: &Topics) -> Result<Self, registry::Error> {
+    pub fn new(registry: &Url, topics: &Topics) -> Result<Self, registry::Error> {
         Ok(Self {
             registry: Registry::new(registry)?,
             topics: topics.clone(),

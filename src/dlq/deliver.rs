@@ -37,6 +37,7 @@ impl Deliveries {
             status: None,
             step: 0,
             waited: 0,
+            shut: 0,
             lost: None,
             pause_ms: 0,
         };

@@ -7,8 +7,7 @@ use crate::registry::{InspectError, Registry, Subject};
 use crate::setup::{COMPATIBILITY, subjects};
 
 pub(super) async fn examine(config: &Config) -> Vec<Finding> {
-    let at = url::Url::parse(&config.schema_registry_url)
-        .map_or_else(|_| String::new(), |url| shown(&url));
+    let at = shown(&config.schema_registry_url);
     let away = |why: String| {
         vec![
             Finding::fail(

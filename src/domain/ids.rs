@@ -1,4 +1,6 @@
 //! The names of things: each a string that went through one door and is good.
+//!
+//! They stand in histories: what is good once stays so.
 
 use std::fmt;
 

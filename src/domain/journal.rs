@@ -2,6 +2,7 @@
 //!
 //! To decide an event is to append it, complete, to `unconfirmed`. It stays there until an activity that was
 //! given it returned Ok. The outcome is set once; after it nothing is decided any more.
+//! What stands here stands in histories: fields are added with a default, never removed or retyped.
 
 use std::collections::BTreeMap;
 

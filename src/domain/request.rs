@@ -33,7 +33,8 @@ pub struct Request {
     pub requested_at: Option<i64>,
 }
 
-/// Whom to notify of a request's events. Never logged: `Debug` hides the values.
+/// Whom to notify of a request's events. Never logged: `Debug` hides the values. They stand in seals, which stand in
+/// histories: fields are added with a default, never removed or retyped.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Targets {
     /// Where to POST signed events.

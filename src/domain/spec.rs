@@ -1,4 +1,7 @@
 //! What to make: a video, images, or a batch of them, with the contract's bounds.
+//!
+//! What stands here stands in histories: fields are added with a default, never removed or retyped. One of a later
+//! version is passed over, so that workers of two versions can run side by side.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +24,7 @@ pub enum Spec {
 
 /// One video to generate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct VideoSpec {
     /// 1 to 10,000 characters.
     pub prompt: String,
@@ -45,7 +48,7 @@ pub struct VideoSpec {
 
 /// One or more images to generate from one prompt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct ImageSpec {
     /// 1 to 10,000 characters.
     pub prompt: String,

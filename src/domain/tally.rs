@@ -1,4 +1,6 @@
 //! How the items of a batch ended, and what follows from it: when to tell, and the batch's outcome. Pure.
+//!
+//! [`Tally`] stands in histories: fields are added with a default, never removed or retyped.
 
 use serde::{Deserialize, Serialize};
 

@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -15,15 +16,19 @@ use hickory_resolver::proto::rr::Name;
 use reqwest::dns::{self, Addrs, Resolve, Resolving};
 
 use super::{Refused, address};
+use crate::config::Nat64;
 use crate::telemetry::events::CallRefused;
 
 /// Resolves to public addresses only.
 #[derive(Clone)]
 pub(super) struct PublicOnly {
     resolver: TokioResolver,
-    allowed: fn(IpAddr) -> bool,
+    allowed: Allowed,
     caller: &'static str,
 }
+
+/// Tells whether an address may be called.
+type Allowed = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 /// Why a name has no address for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +41,7 @@ pub(super) enum Unresolved {
 
 impl PublicOnly {
     /// Makes one that asks whom the machine asks: `/etc/hosts`, then the name servers of `/etc/resolv.conf`.
-    pub(super) fn of_machine(caller: &'static str) -> Result<Self, NetError> {
+    pub(super) fn of_machine(caller: &'static str, nat64: &[Nat64]) -> Result<Self, NetError> {
         let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|error| {
             // As the system does where no name server is set.
             tracing::debug!(%error, "no name server is set, so this machine itself is asked");
@@ -48,17 +53,23 @@ impl PublicOnly {
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         // Both are waited for, so one that is never answered must leave time for the call.
         options.timeout = Duration::from_secs(2);
-        Ok(Self::new(builder.build()?, address::is_public, caller))
+        Ok(Self::behind(nat64, builder.build()?, caller))
+    }
+
+    /// Makes one that asks `resolver`, in a network with these prefixes of NAT64.
+    pub(super) fn behind(nat64: &[Nat64], resolver: TokioResolver, caller: &'static str) -> Self {
+        let nat64 = nat64.to_vec();
+        Self::new(resolver, move |ip| address::is_public(ip, &nat64), caller)
     }
 
     pub(super) fn new(
         resolver: TokioResolver,
-        allowed: fn(IpAddr) -> bool,
+        allowed: impl Fn(IpAddr) -> bool + Send + Sync + 'static,
         caller: &'static str,
     ) -> Self {
         Self {
             resolver,
-            allowed,
+            allowed: Arc::new(allowed),
             caller,
         }
     }

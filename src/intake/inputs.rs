@@ -30,6 +30,7 @@ impl Intake {
     pub(super) fn input(
         &self,
         request: &Request,
+        fingerprint: &str,
         traceparent: Option<&str>,
     ) -> Result<Input, Failure> {
         if let Spec::Batch(spec) = &request.spec {
@@ -46,6 +47,7 @@ impl Intake {
             batch: None,
             user: request.user.clone(),
             spec: request.spec.clone(),
+            fingerprint: Some(fingerprint.to_owned()),
             metadata: request.metadata.clone(),
             notify: self.notify(&request.targets, &request.notify_on, request.id.as_str())?,
             timeout_ms: millis(timeout),

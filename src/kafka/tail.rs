@@ -17,8 +17,6 @@ pub enum From {
     Beginning,
     /// With what comes after the call of [`Tail::open`].
     End,
-    /// With the first record of that time, in milliseconds since the epoch.
-    Timestamp(i64),
 }
 
 /// What comes next.
@@ -143,20 +141,8 @@ fn assign(consumer: &StreamConsumer, topic: &str, from: From) -> Result<usize, O
                 let (_, end) = consumer.fetch_watermarks(topic, partition.id(), CALL_TIMEOUT)?;
                 Offset::Offset(end)
             }
-            From::Timestamp(millis) => Offset::Offset(millis),
         };
         list.add_partition_offset(topic, partition.id(), offset)?;
-    }
-    if let From::Timestamp(_) = from {
-        list = consumer.offsets_for_times(list, CALL_TIMEOUT)?;
-        for mut element in list.elements() {
-            // No record of that time or later: what comes next counts.
-            if !matches!(element.offset(), Offset::Offset(_)) {
-                let partition = element.partition();
-                let (_, end) = consumer.fetch_watermarks(topic, partition, CALL_TIMEOUT)?;
-                element.set_offset(Offset::Offset(end))?;
-            }
-        }
     }
     consumer.assign(&list)?;
     Ok(list.count())

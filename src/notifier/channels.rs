@@ -71,6 +71,15 @@ impl Served<'_> {
         }
     }
 
+    /// Whether a try of `limit` would probably be cut when the other side has all of it, and is busy with it: a mail comes
+    /// twice by that. Who gets webhooks or messages to Slack answers at once.
+    pub(super) fn is_slower_than(&self, limit: Duration) -> bool {
+        match self {
+            Self::Email(sender, _) => sender.is_slower_than(limit),
+            Self::Webhook(..) | Self::Slack(..) => false,
+        }
+    }
+
     /// Tries once, within `limit`, unless the target takes nothing in this second. What is answered in time counts,
     /// however long its end takes.
     pub(super) async fn send(&self, letter: &Letter<'_>, limit: Duration) -> Result<Tried, Held> {

@@ -88,7 +88,7 @@ impl Deliverer {
             ops: ops::targets(settings),
             endpoints: Endpoints::new(settings.concurrency),
             rules: Rules {
-                default_slack: default_slack.and_then(|text| text.expose().parse().ok()),
+                default_slack: default_slack.map(|url| url.expose().clone()),
             },
             topics: config.kafka.topics.clone(),
             schedule: settings.schedule.clone(),
@@ -132,6 +132,10 @@ impl Deliverer {
         let Some(channel) = self.channels.of(&notification.target) else {
             return Attempt::Unserved;
         };
+        // A later try has more time.
+        if limit < self.try_timeout && channel.is_slower_than(limit) {
+            return Attempt::Kept(Closed::Slow);
+        }
         let (user, endpoint) = (&letter.event.user_id, notification.endpoint());
         let share = match self.endpoints.share(user, endpoint) {
             Ok(share) => share,

@@ -26,19 +26,18 @@ impl Deliverer {
             parcel,
             step,
             waited,
+            shut,
         } = input;
         let (event, notification) = match self.open(&parcel).await {
             Ok(Some(found)) => found,
             Ok(None) => {
-                let why = "the settings or the request name no such target any more";
-                return Ok(ended(End::skipped("target_gone", why), false));
+                let why = "the settings of this notifier name no such target";
+                let error = DeliveryError::new("target_gone", why);
+                return Ok(self.elsewhere(&parcel, step, error));
             }
-            Err(Unread::Schema(
-                error @ (registry::Error::Unavailable(_) | registry::Error::Refused { .. }),
-            )) => return Err(Aborted::Again(error.into())),
             // It was read before: somebody may mend what does not let us read it now.
             Err(error) => {
-                let error = DeliveryError::new("undecodable", &error.to_string());
+                let error = DeliveryError::new("undecodable", &lasting(error)?.to_string());
                 return Ok(self.later_on(&parcel, step, None, error, false, None));
             }
         };
@@ -59,22 +58,23 @@ impl Deliverer {
                 again_in,
             }) => self.later_on(&parcel, step, status, error, true, again_in),
             // Others find out often enough for it.
-            Attempt::Kept(Closed::Circuit(_)) if waited >= WAITS => {
+            Attempt::Kept(Closed::Circuit(_)) if shut >= WAITS => {
                 let why = "the endpoint did not answer others, so it was not asked";
                 let error = DeliveryError::new("circuit_open", why);
                 self.later_on(&parcel, step, None, error, false, None)
             }
             Attempt::Kept(closed) => Delivered::Wait {
                 pause_ms: millis(schedule::wait(waited, closed.time(), schedule::jitter())),
+                shut: matches!(closed, Closed::Circuit(_)),
             },
-            Attempt::Unserved => ended(unserved(), false),
+            Attempt::Unserved => self.elsewhere(&parcel, step, unserved()),
         })
     }
 
     /// Tells how a notification ended.
     ///
     /// # Errors
-    /// When Kafka or the registry does not take it: it is to be told again.
+    /// When Kafka or the registry does not take it, or the registry is away: it is to be told again.
     pub async fn conclude(&self, input: Conclude) -> Result<(), Aborted> {
         let Conclude {
             parcel,
@@ -83,10 +83,12 @@ impl Deliverer {
             first_try_at,
             ended_at,
         } = input;
-        let shown = match self.open(&parcel).await {
-            Ok(Some((_, notification))) => notification.shown(),
-            Ok(None) | Err(_) => "…".to_owned(),
+        let found = match self.open(&parcel).await {
+            Ok(found) => found,
+            Err(error) => lasting(error).map(|_| None)?,
         };
+        let shown = found.map(|(_, notification)| notification.shown());
+        let shown = shown.unwrap_or_else(|| "…".to_owned());
         let receipt = receipt(&parcel, shown, end, tries, first_try_at, ended_at);
         let reported = self.report(&parcel, &receipt).await;
         reported.map_err(|error| Aborted::Again(anyhow::anyhow!(error)))
@@ -100,6 +102,16 @@ impl Deliverer {
         };
         let found = self.plan(&event)?.into_iter().find(meant);
         Ok(found.map(|notification| (event, notification)))
+    }
+
+    /// What this notifier does not know or serve another may, as while they are restarted with other settings one by one.
+    /// Nobody refused it: behind the last step it is skipped, and not given up.
+    fn elsewhere(&self, parcel: &Parcel, step: u32, error: DeliveryError) -> Delivered {
+        let later = self.later_on(parcel, step, None, error.clone(), false, None);
+        match later {
+            Delivered::Later { pause_ms: None, .. } => ended(End::skipped(error), false),
+            Delivered::Later { .. } | Delivered::Ended { .. } | Delivered::Wait { .. } => later,
+        }
     }
 
     fn later_on(
@@ -129,14 +141,24 @@ impl Deliverer {
     }
 }
 
-/// The end of what goes by a channel that is not served.
-pub(super) fn unserved() -> End {
-    End::skipped(
-        "channel_not_served",
-        "this notifier does not serve the channel",
-    )
+/// Returns what does not pass by itself. That the registry is away does.
+fn lasting(error: Unread) -> Result<Unread, Aborted> {
+    use registry::Error::{Refused, Unavailable};
+    if matches!(error, Unread::Schema(Unavailable(_) | Refused { .. })) {
+        return Err(Aborted::Again(error.into()));
+    }
+    Ok(error)
+}
+
+/// Why what goes by a channel that is not served is not tried.
+pub(super) fn unserved() -> DeliveryError {
+    let why = "this notifier does not serve the channel";
+    DeliveryError::new("channel_not_served", why)
 }
 
 fn ended(end: End, sent: bool) -> Delivered {
     Delivered::Ended { end, sent }
 }
+
+#[cfg(test)]
+mod tests;

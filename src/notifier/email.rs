@@ -106,6 +106,11 @@ impl Sender {
         }))
     }
 
+    /// Whether the server was slower with the last message than a try of `limit` can wait.
+    pub(super) fn is_slower_than(&self, limit: Duration) -> bool {
+        self.connection.is_slower_than(limit)
+    }
+
     /// Tries once to give the mail server a message about the letter's event for `to`, within `limit`.
     pub(super) async fn send(&self, letter: &Letter<'_>, to: &str, limit: Duration) -> Tried {
         match self.try_once(letter, to, limit).await {

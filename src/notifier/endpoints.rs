@@ -50,6 +50,8 @@ pub(super) enum Closed {
     Circuit(Duration),
     /// It, or the user, has as many tries in flight as it may.
     Full,
+    /// It takes longer of late than a first try may.
+    Slow,
 }
 
 impl Closed {
@@ -57,7 +59,7 @@ impl Closed {
     pub(super) fn time(self) -> Duration {
         match self {
             Self::Circuit(time) => time,
-            Self::Full => Duration::ZERO,
+            Self::Full | Self::Slow => Duration::ZERO,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
@@ -29,6 +30,16 @@ pub(super) struct Tries {
     pub(super) first_at: Option<i64>,
     /// What the last was answered.
     pub(super) status: Option<u16>,
+    /// Until when the target asked to be left alone.
+    pub(super) until: Option<Instant>,
+}
+
+impl Tries {
+    /// Returns for how long the target is still to be left alone, if it asked for that.
+    pub(super) fn left_alone(&self, now: Instant) -> Option<Duration> {
+        let left = self.until?.checked_duration_since(now);
+        left.filter(|left| !left.is_zero())
+    }
 }
 
 /// The last notifications, by receipt id.
@@ -91,6 +102,7 @@ mod tests {
             count: 2,
             first_at: Some(7),
             status: None,
+            until: None,
         });
         memory.note(id, tried.clone());
         assert_eq!(memory.recall(id), Some(tried));

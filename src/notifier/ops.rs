@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex as Turns, oneshot};
 use tokio::time::timeout;
-use url::Url;
 use uuid::Uuid;
 
 use super::digest::Failed;
 use super::handover::Handover;
 use super::plan::{Notification, Target};
-use super::receipt::{Channel, Receipt};
-use super::tried::Tried;
+use super::receipt::{Channel, DeliveryError, Receipt};
+use super::tried::{Held, Tried};
 use super::{Deliverer, slack};
 use crate::config;
 use crate::domain::Event;
@@ -48,12 +47,14 @@ struct Waiting {
 const LIMIT: Duration = Duration::from_secs(10);
 /// How many failures one signal carries: well below what the server takes.
 const MOST: usize = 500;
+/// So often in a row a message may come to notifiers that do not know its addressee. By the pauses of its workflow that
+/// is some 50 minutes: enough for all of them to be restarted with other settings.
+const STRANGERS: u32 = 12;
 
 /// Returns the operators' targets as the settings name them.
 pub(super) fn targets(config: &config::Notifier) -> Vec<Notification> {
     let slack = config.ops_slack.as_ref();
-    let slack: Option<Url> = slack.and_then(|text| text.expose().parse().ok());
-    let slack = slack.map(Target::Slack);
+    let slack = slack.map(|url| Target::Slack(url.expose().clone()));
     let email = config.ops_email.as_ref();
     let email = email.map(|text| Target::Email(text.expose().to_owned()));
     let all = slack.into_iter().chain(email);
@@ -153,36 +154,33 @@ impl Queue {
 impl Deliverer {
     /// Tells a target of the operators of what was gathered for it, once.
     pub async fn tell(&self, input: Tell) -> Told {
-        let Tell { to, gathered } = input;
+        let Tell {
+            to,
+            gathered,
+            unknown,
+        } = input;
         let meant = |target: &&Notification| {
             target.channel() == to.channel && target.hash == to.target_hash
         };
-        let tried = match self.ops.iter().find(meant).map(|target| &target.target) {
-            Some(Target::Slack(url)) => {
+        let target = self.ops.iter().find(meant).map(|target| &target.target);
+        let tried = match (target, &self.channels.mails) {
+            (Some(Target::Slack(url)), _) => {
                 let message = slack::digest(&gathered);
-                self.channels.slack.post(message, url).await
+                Some(self.channels.slack.post(message, url).await)
             }
-            Some(Target::Email(to)) => match &self.channels.mails {
-                Some(mails) => Ok(mails.tell(&gathered, to, self.try_timeout).await),
-                // The settings see to it that there is a mail server.
-                None => return Told::Ended,
-            },
-            // The settings name it no more.
-            Some(Target::Webhook(_)) | None => return Told::Ended,
+            (Some(Target::Email(to)), Some(mails)) => {
+                Some(Ok(mails.tell(&gathered, to, self.try_timeout).await))
+            }
+            (Some(Target::Email(_)), None) | (Some(Target::Webhook(_)) | None, _) => None,
         };
         let (told, outcome, error) = match tried {
-            Ok(Tried::Delivered(_)) => (Told::Ended, "delivered", None),
-            Ok(Tried::Refused { error, .. }) => (Told::Ended, "lost", Some(error)),
-            Ok(Tried::Later {
+            Some(Ok(Tried::Delivered(_))) => (Told::Ended, "delivered", None),
+            Some(Ok(Tried::Refused { error, .. })) => (Told::Ended, "lost", Some(error)),
+            Some(Ok(Tried::Later {
                 error, again_in, ..
-            }) => {
-                let pause_ms = again_in.map(millis);
-                (Told::Later { pause_ms }, "later", Some(error))
-            }
-            Err(held) => {
-                let pause_ms = Some(millis(held.0));
-                return Told::Later { pause_ms };
-            }
+            })) => (later(again_in), "later", Some(error)),
+            Some(Err(Held(pause))) => return later(Some(pause)),
+            None => strange(unknown),
         };
         let error = error.as_ref();
         OpsTold {
@@ -196,8 +194,72 @@ impl Deliverer {
     }
 }
 
+fn later(again_in: Option<Duration>) -> Told {
+    Told::Later {
+        pause_ms: again_in.map(millis),
+        unknown: false,
+    }
+}
+
+/// What comes of a message whose addressee this notifier does not know, as did `unknown` others before.
+fn strange(unknown: u32) -> (Told, &'static str, Option<DeliveryError>) {
+    let why = "the settings of this notifier name no such target";
+    let error = Some(DeliveryError::new("target_gone", why));
+    if unknown.saturating_add(1) >= STRANGERS {
+        return (Told::Ended, "lost", error);
+    }
+    let told = Told::Later {
+        pause_ms: None,
+        unknown: true,
+    };
+    (told, "later", error)
+}
+
 impl std::fmt::Debug for Desk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Desk").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::super::digest::tests::gathered;
+    use super::super::testing::{NO_REGISTRY, deliverer};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_message_to_somebody_whom_no_notifier_knows_is_lost_in_the_end_and_that_is_told() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let _counted = metrics::set_default_local_recorder(&recorder);
+        let other = deliverer(NO_REGISTRY, &[]);
+        let tell = |channel, unknown| Tell {
+            to: Addressee {
+                channel,
+                target_hash: "19f1352238b91533".to_owned(),
+            },
+            gathered: gathered(3),
+            unknown,
+        };
+        let later = Told::Later {
+            pause_ms: None,
+            unknown: true,
+        };
+
+        for channel in [Channel::Slack, Channel::Email] {
+            for unknown in 0..STRANGERS - 1 {
+                assert_eq!(other.tell(tell(channel, unknown)).await, later);
+            }
+            assert_eq!(other.tell(tell(channel, STRANGERS - 1)).await, Told::Ended);
+        }
+
+        let page = recorder.handle().render();
+        for (channel, outcome, count) in [("SLACK", "later", 11), ("EMAIL", "lost", 1)] {
+            let line = format!(
+                "genflow_ops_messages_total{{channel=\"{channel}\",outcome=\"{outcome}\"}} {count}"
+            );
+            assert!(page.contains(&line), "{line} is not in\n{page}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The serde shape of [`Receipt`] is the shape of `schemas/NotificationReceipt.avsc`, field for field. No target
 //! stands in it, only what is left of one when the secret parts are gone, and its hash.
+//! [`End`] and what it is made of stand in histories: fields are added with a default, never removed or retyped.
 
 use serde::{Deserialize, Serialize};
 use uuid::{Uuid, uuid};
@@ -67,7 +68,7 @@ pub enum Outcome {
     GivenUp,
     /// The event was too old to tell of.
     Expired,
-    /// Nothing was tried, because nothing can be.
+    /// Nobody refused it: no notifier knew the target, or served its channel.
     Skipped,
 }
 
@@ -114,11 +115,11 @@ impl End {
     }
 
     /// It cannot be tried.
-    pub(super) fn skipped(code: &str, message: &str) -> Self {
+    pub(super) fn skipped(error: DeliveryError) -> Self {
         Self {
             outcome: Outcome::Skipped,
             status: None,
-            error: Some(DeliveryError::new(code, message)),
+            error: Some(error),
         }
     }
 

@@ -24,7 +24,12 @@ pub(super) fn pause(
     jitter: f64,
 ) -> Option<Duration> {
     let own = schedule.get(step as usize)?.mul_f64(jitter);
-    Some(own.max(asked.unwrap_or_default().min(LONGEST_ASKED)))
+    Some(own.max(kept(asked.unwrap_or_default())))
+}
+
+/// Returns how much is kept of the pause that a target asks for.
+pub(super) fn kept(asked: Duration) -> Duration {
+    asked.min(LONGEST_ASKED)
 }
 
 /// Returns the pause of one that was not let in at its endpoint `times` times, and will not be for another `closed`:

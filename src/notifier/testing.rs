@@ -1,8 +1,79 @@
 //! Values for the notifier's tests.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::domain::{Event, EventType, Kind};
+use axum::Router;
+use axum::routing::get;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::Deliverer;
+use super::plan::{Notification, Target};
+use crate::avro::{self, EVENT};
+use crate::config::Config;
+use crate::domain::{Event, EventType, Kind, Notify, Targets};
+use crate::kafka::producer::Producer;
+use crate::registry::Registry;
+use crate::seal::{self, Sealer};
+use crate::temporal::deliveries::{Parcel, Raw};
+
+/// Where no registry answers.
+pub(super) const NO_REGISTRY: &str = "http://127.0.0.1:9";
+
+/// Settings by which this machine may be told, and these.
+pub(super) fn config(settings: &[(&str, &str)]) -> Config {
+    let here = [
+        ("WEBHOOK_ALLOW_PRIVATE", "true"),
+        ("SLACK_ALLOWED_HOSTS", "127.0.0.1"),
+    ];
+    let all: BTreeMap<_, _> = here.iter().chain(settings).copied().collect();
+    Config::load(|name| all.get(name).map(|value| (*value).to_owned())).unwrap()
+}
+
+/// Delivers to this machine, by these settings.
+pub(super) fn deliverer(registry: &str, settings: &[(&str, &str)]) -> Deliverer {
+    let config = config(settings);
+    let registry = Arc::new(Registry::new(&registry.parse().unwrap()).unwrap());
+    let producer = Arc::new(Producer::new(&config.kafka, "test").unwrap());
+    let sealer = Sealer::new(&config.notify_keys).unwrap();
+    Deliverer::new(&config, registry, producer, sealer).unwrap()
+}
+
+/// Starts a registry whose every schema is that of events; returns its address.
+pub(super) async fn registry() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let answer = async || json!({ "schema": EVENT.text }).to_string();
+    let router = Router::new().route("/schemas/ids/{id}", get(answer));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+/// The same event, which tells these targets.
+pub(super) fn told(targets: &Targets) -> Event {
+    let mut event = event();
+    let sealer = Sealer::new(&config(&[]).notify_keys).unwrap();
+    event.notify = Some(Notify {
+        on: vec![EventType::Completed],
+        sealed: sealer.seal(targets, seal::context(&event)).unwrap(),
+    });
+    event
+}
+
+/// The event on its way to one target.
+pub(super) fn parcel(event: &Event, target: Target) -> Parcel {
+    let notification = Notification::new(target);
+    Parcel {
+        event: Raw(avro::frame(7, &avro::write(&EVENT, event).unwrap())),
+        event_id: event.event_id.clone(),
+        request_id: event.request_id.clone(),
+        occurred_at: event.occurred_at,
+        traceparent: None,
+        channel: notification.channel(),
+        target_hash: notification.hash,
+    }
+}
 
 /// An event that completed and tells nobody.
 pub(super) fn event() -> Event {

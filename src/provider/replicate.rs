@@ -58,6 +58,15 @@ struct Page {
     results: Vec<Prediction>,
 }
 
+impl Prediction {
+    /// Returns when it was made, in milliseconds since the epoch, if it says so.
+    fn created(&self) -> Option<i64> {
+        let text = self.created_at.as_deref()?;
+        let at = DateTime::parse_from_rfc3339(text).ok()?;
+        Some(at.timestamp_millis())
+    }
+}
+
 pub(super) async fn submit(
     provider: &Provider,
     workflow: &WorkflowId,
@@ -169,18 +178,20 @@ pub(super) async fn find(
     let mut url = provider.at("v1/predictions");
     for _ in 0..PAGES {
         let page: Page = ask(provider.get(&url)).await?;
+        // An id may have been used before, longer ago than Temporal remembers: that job is not this run's.
+        let is_older = |prediction: &Prediction| {
+            prediction
+                .created()
+                .is_some_and(|at| at < since - CLOCK_SKEW_MS)
+        };
         let ours = |prediction: &&Prediction| {
-            prediction.input.get("genflow_id").and_then(Value::as_str) == Some(workflow.as_str())
+            let id = prediction.input.get("genflow_id").and_then(Value::as_str);
+            id == Some(workflow.as_str()) && !is_older(prediction)
         };
         if let Some(found) = page.results.iter().find(ours) {
             return Ok(Some(job(provider, found)));
         }
-        let oldest = page
-            .results
-            .last()
-            .and_then(|prediction| prediction.created_at.as_deref());
-        let oldest = oldest.and_then(|text| DateTime::parse_from_rfc3339(text).ok());
-        if oldest.is_some_and(|at| at.timestamp_millis() < since - CLOCK_SKEW_MS) {
+        if page.results.last().is_some_and(is_older) {
             return Ok(None);
         }
         match page.next.as_deref().and_then(|next| provider.own(next)) {

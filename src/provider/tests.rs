@@ -248,3 +248,22 @@ async fn outputs_that_replicate_has_deleted_are_not_available() {
     };
     assert_eq!(error.code, ErrorCode::ResultUnavailable);
 }
+
+#[tokio::test]
+async fn a_look_up_passes_over_a_job_of_our_id_that_is_older_than_the_run() {
+    let answer = r#"{"results": [
+        {"id": "old", "status": "starting", "input": {"genflow_id": "r-1"}, "created_at": "2026-11-26T10:00:00Z"}
+    ]}"#;
+    let found = async |since: &str| {
+        let since = chrono::DateTime::parse_from_rfc3339(since).unwrap();
+        asked(ProviderName::Replicate, answer, async |provider, _| {
+            provider.find(&workflow(), since.timestamp_millis()).await
+        })
+        .await
+        .unwrap()
+        .map(|job| job.id)
+    };
+
+    assert_eq!(found("2026-11-26T09:59:00Z").await.as_deref(), Some("old"));
+    assert_eq!(found("2026-11-27T10:00:00Z").await, None);
+}

@@ -1,5 +1,6 @@
 //! Against a registry that fails on demand: what is known for good is kept, and nothing else.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
@@ -23,9 +24,13 @@ impl Drop for Scripted {
     }
 }
 
+fn base(address: SocketAddr) -> Url {
+    format!("http://{address}").parse().unwrap()
+}
+
 async fn scripted(answers: Vec<(u16, String)>) -> Scripted {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let registry = Registry::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let registry = Registry::new(&base(listener.local_addr().unwrap())).unwrap();
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
     let answer = move || {
@@ -149,7 +154,7 @@ async fn a_schema_that_is_not_avro_or_nests_without_end_is_not_read() {
 #[tokio::test]
 async fn a_registry_that_cannot_be_reached_is_unavailable() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}", free.local_addr().unwrap());
+    let base = base(free.local_addr().unwrap());
     drop(free);
     let registry = Registry::new(&base).unwrap();
 

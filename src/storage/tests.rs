@@ -50,6 +50,8 @@ impl Drop for Folder {
     }
 }
 
+const OURS: &str = "f1:ours";
+
 fn workflow(retry: u32) -> WorkflowId {
     RequestId::try_from("r-1".to_owned()).unwrap().run(retry)
 }
@@ -57,6 +59,7 @@ fn workflow(retry: u32) -> WorkflowId {
 fn manifest(output: Output) -> Manifest {
     Manifest {
         workflow_id: workflow(0),
+        fingerprint: Some(OURS.to_owned()),
         result: Generated {
             outputs: vec![output],
             provider: "replicate".to_owned(),
@@ -161,10 +164,13 @@ async fn a_manifest_counts_only_while_its_files_are_there() {
     let manifest = manifest(output.clone());
     store.write_manifest(&manifest).await.unwrap();
 
-    let found = store.manifest(&workflow(0)).await.unwrap();
+    let found = store.manifest(&workflow(0), Some(OURS)).await.unwrap();
     assert_eq!(found, Some(manifest));
     std::fs::remove_file(Url::parse(&output.uri).unwrap().to_file_path().unwrap()).unwrap();
-    assert_eq!(store.manifest(&workflow(0)).await.unwrap(), None);
+    assert_eq!(
+        store.manifest(&workflow(0), Some(OURS)).await.unwrap(),
+        None
+    );
 }
 
 #[tokio::test]
@@ -178,6 +184,56 @@ async fn a_manifest_of_another_store_does_not_count() {
     output.uri = "s3://media/r-1/0-abababababababab.png".to_owned();
     store.write_manifest(&manifest(output)).await.unwrap();
 
-    assert_eq!(store.manifest(&workflow(0)).await.unwrap(), None);
-    assert_eq!(store.manifest(&workflow(1)).await.unwrap(), None);
+    assert_eq!(
+        store.manifest(&workflow(0), Some(OURS)).await.unwrap(),
+        None
+    );
+    assert_eq!(
+        store.manifest(&workflow(1), Some(OURS)).await.unwrap(),
+        None
+    );
+}
+
+#[tokio::test]
+async fn a_manifest_counts_for_the_content_it_was_written_for_and_a_later_one_takes_its_name() {
+    let folder = Folder::new();
+    let store = folder.store();
+    let output = store.put(&workflow(0), 0, folder.checked("bytes")).await;
+    let ours = manifest(output.unwrap());
+    let of = |fingerprint| {
+        let store = store.clone();
+        async move { store.manifest(&workflow(0), fingerprint).await.unwrap() }
+    };
+    store.write_manifest(&ours).await.unwrap();
+    assert_eq!(of(Some("f1:theirs")).await, None);
+    assert_eq!(of(None).await, None, "who does not know what it makes");
+
+    let fingerprint = Some("f1:theirs".to_owned());
+    let theirs = Manifest {
+        fingerprint,
+        ..ours
+    };
+    store.write_manifest(&theirs).await.unwrap();
+
+    assert_eq!(of(Some(OURS)).await, None);
+    assert_eq!(of(Some("f1:theirs")).await, Some(theirs));
+}
+
+#[tokio::test]
+async fn a_manifest_that_an_earlier_version_wrote_counts_for_any_content() {
+    let folder = Folder::new();
+    let store = folder.store();
+    let output = store.put(&workflow(0), 0, folder.checked("bytes")).await;
+    let mut written = serde_json::to_value(manifest(output.unwrap())).unwrap();
+    written.as_object_mut().unwrap().remove("fingerprint");
+    std::fs::write(
+        folder.0.join("store/r-1/manifest.json"),
+        written.to_string(),
+    )
+    .unwrap();
+
+    for fingerprint in [Some(OURS), None] {
+        let found = store.manifest(&workflow(0), fingerprint).await.unwrap();
+        assert_eq!(found.unwrap().fingerprint, None);
+    }
 }

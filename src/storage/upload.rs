@@ -26,6 +26,8 @@ pub(super) const PART: u64 = 8 * 1024 * 1024;
 /// Parts in memory at once, of all uploads together, and of one.
 const PARTS: usize = 8;
 const PARTS_OF_ONE: usize = 4;
+/// The same of all that have places apart.
+const PARTS_APART: usize = 4;
 /// S3 takes no more parts of one file.
 const MOST_PARTS: u64 = 10_000;
 /// How long an upload that failed tries to take its parts back.
@@ -43,6 +45,14 @@ impl Uploads {
         Self {
             room: Arc::new(Semaphore::new(PARTS)),
             running: TaskTracker::new(),
+        }
+    }
+
+    /// Returns uploads with places of their own, which are closed with these.
+    pub(super) fn apart(&self) -> Self {
+        Self {
+            room: Arc::new(Semaphore::new(PARTS_APART)),
+            running: self.running.clone(),
         }
     }
 

@@ -77,7 +77,7 @@ pub struct EventPublished {
 pub struct ProviderCalled {
     /// Which one.
     pub provider: ProviderName,
-    /// `submit`, `poll`, `cancel`, `find`, `download`; a label.
+    /// `submit`, `poll`, `cancel`, `find`; a label.
     pub step: &'static str,
     /// `ok`, or why not; from a closed set, it is a label.
     pub outcome: &'static str,

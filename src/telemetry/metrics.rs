@@ -40,7 +40,7 @@ const TINY: &[f64] = &[
 const FAST: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
 ];
-/// Bounds for calls over the internet, downloads of large files included.
+/// Bounds for calls over the internet: some answer at once, some make an image first.
 const CALL: &[f64] = &[
     0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
 ];
@@ -73,6 +73,8 @@ pub const START_SECONDS: &str = "genflow_start_seconds";
 pub const COMMANDS: &str = "genflow_commands_total";
 /// Records parked on a dead-letter topic, by the topic they came from.
 pub const RECORDS_REJECTED: &str = "genflow_records_rejected_total";
+/// Records parked without their value, because it was too large even for the dead-letter topic.
+pub const RECORDS_TRUNCATED: &str = "genflow_records_truncated_total";
 /// Tries at a record that ended in a pause before the next one.
 pub const RECORDS_RETRIED: &str = "genflow_records_retried_total";
 /// Time from taking a record to being done with it, pauses included.
@@ -125,6 +127,8 @@ pub const NOTIFICATION_TRY_SECONDS: &str = "genflow_notification_try_seconds";
 pub const NOTIFICATION_TRIES_IN_FLIGHT: &str = "genflow_notification_tries_in_flight";
 /// Notifications that became a workflow's to deliver, by why.
 pub const NOTIFICATIONS_HANDED_OVER: &str = "genflow_notifications_handed_over_total";
+/// Deliveries that were closed from outside and cannot be read: nothing tells how they ended.
+pub const NOTIFICATIONS_LOST: &str = "genflow_notifications_lost_total";
 /// Endpoints and targets that are not asked for a while, because they did not answer.
 pub const NOTIFICATION_CIRCUITS_OPEN: &str = "genflow_notification_circuits_open";
 /// Messages to the operators about failures, by channel and what came of it.
@@ -165,6 +169,12 @@ pub const CATALOGUE: &[Metric] = &[
         kind: Counter,
         help: "Records parked on a dead-letter topic, by the topic they came from.",
         labels: &["topic", "reason"],
+    },
+    Metric {
+        name: RECORDS_TRUNCATED,
+        kind: Counter,
+        help: "Records parked without their value, because it was too large even for the dead-letter topic.",
+        labels: &["topic"],
     },
     Metric {
         name: RECORDS_RETRIED,
@@ -321,6 +331,12 @@ pub const CATALOGUE: &[Metric] = &[
         kind: Counter,
         help: "Notifications that became a workflow's to deliver, by why.",
         labels: &["channel", "why"],
+    },
+    Metric {
+        name: NOTIFICATIONS_LOST,
+        kind: Counter,
+        help: "Deliveries that were closed from outside and cannot be read: nothing tells how they ended.",
+        labels: &[],
     },
     Metric {
         name: NOTIFICATION_CIRCUITS_OPEN,

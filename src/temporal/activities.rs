@@ -111,7 +111,22 @@ pub(super) fn alive<T>(
     telling(ctx, || (), work)
 }
 
-/// The same, and what the next attempt shall find, should there be one.
+/// The same of work that may be cut anywhere, since it does no harm when it is done again: towards the end of the time
+/// that its worker has for its stop, it is handed back.
+pub(super) fn alive_until_stop<T>(
+    ctx: &ActivityContext,
+    work: impl Future<Output = Result<T, Aborted>>,
+) -> impl Future<Output = Result<T, ActivityError>> {
+    alive(ctx, async {
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = ctx.cancelled() => Err(Aborted::HandedBack),
+        }
+    })
+}
+
+/// As [`alive`], and what the next attempt shall find, should there be one.
 async fn telling<T, D: TemporalSerializable + Send + 'static>(
     ctx: &ActivityContext,
     details: impl Fn() -> D,

@@ -123,18 +123,6 @@ pub async fn ensure(
     })
 }
 
-/// Returns how long the namespace remembers closed runs.
-///
-/// # Errors
-/// The server does not answer within `patience`, or the namespace is not there or not ours to see.
-pub async fn retention_in_force(
-    temporal: &config::Temporal,
-    patience: Duration,
-) -> Result<Duration, Error> {
-    let connection = wait_ready(temporal, patience).await?;
-    retention(&connection, &temporal.namespace).await
-}
-
 /// Waits until the server's frontend answers.
 ///
 /// # Errors

@@ -94,13 +94,9 @@ impl Temporal {
     ///
     /// # Errors
     /// When the server did not decide.
-    pub async fn start(
-        &self,
-        start: &Start,
-        priority: Order,
-        fingerprint: &str,
-    ) -> Result<Started, Error> {
+    pub async fn start(&self, start: &Start, priority: Order) -> Result<Started, Error> {
         let workflow = start.request.run(start.retry);
+        let fingerprint = start.fingerprint.as_deref().unwrap_or_default();
         let fair = order(priority, &start.user);
         for _ in 0..STARTS {
             match self
@@ -108,7 +104,7 @@ impl Temporal {
                 .start_workflow(
                     Generation::run,
                     start.clone(),
-                    self.options(start, fair.clone(), fingerprint),
+                    self.options(start, fair.clone()),
                 )
                 .await
             {
@@ -127,12 +123,7 @@ impl Temporal {
     }
 
     /// What a run is started with: each run of a request alike, the first and its retries.
-    pub(super) fn options(
-        &self,
-        start: &Start,
-        priority: Priority,
-        fingerprint: &str,
-    ) -> WorkflowStartOptions {
+    pub(super) fn options(&self, start: &Start, priority: Priority) -> WorkflowStartOptions {
         let (user, kind, batch) = (&start.user, start.spec.kind(), start.batch.as_ref());
         let workflow = start.request.run(start.retry).to_string();
         WorkflowStartOptions::new(self.task_queue.clone(), workflow)
@@ -140,7 +131,7 @@ impl Temporal {
             .execution_timeout(Duration::from_millis(start.timeout_ms) + BACKSTOP)
             .search_attributes(attributes(user, kind, batch))
             .priority(priority)
-            .static_details(fingerprint.to_owned())
+            .maybe_static_details(start.fingerprint.clone())
             .build()
     }
 

@@ -197,7 +197,7 @@ impl Items {
         self.spec.on_failure
     }
 
-    /// Returns the input of the run of an item, and its fingerprint.
+    /// Returns the input of the run of an item, less its fingerprint, and that.
     pub fn start(&self, batch: &BatchStart, index: u32) -> Option<(Start, String)> {
         let index = usize::try_from(index).ok()?;
         let (item, note) = self.spec.items.get(index).zip(self.notes.get(index))?;
@@ -213,6 +213,7 @@ impl Items {
             batch: Some(batch.request.clone()),
             user: batch.user.clone(),
             spec: item.spec.clone(),
+            fingerprint: None,
             metadata: item.metadata.clone(),
             notify: sealed.filter(|_| !on.is_empty()).map(|sealed| Notify {
                 on: on.clone(),

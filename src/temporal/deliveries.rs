@@ -14,7 +14,7 @@ use temporalio_client::{Priority, WorkflowIdReusePolicy, WorkflowStartOptions};
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
-use super::activities::alive;
+use super::activities::alive_until_stop;
 use super::client::{Error, Temporal, answered, fairness_key};
 use super::workflows::delivery;
 use crate::notifier::{Channel, Deliverer, DeliveryError, End};
@@ -39,6 +39,9 @@ pub struct Delivery {
     /// How often in a row the next try has waited for its endpoint.
     #[serde(default)]
     pub waited: u32,
+    /// How often that was for an open circuit.
+    #[serde(default)]
+    pub shut: u32,
     /// Its run was closed from outside, as this says: it is only to be told of.
     #[serde(default)]
     pub lost: Option<DeliveryError>,
@@ -80,6 +83,9 @@ pub struct Deliver {
     /// How often this step found no place at its endpoint.
     #[serde(default)]
     pub waited: u32,
+    /// How often that was for an open circuit.
+    #[serde(default)]
+    pub shut: u32,
 }
 
 /// What came of one try.
@@ -110,6 +116,9 @@ pub enum Delivered {
     Wait {
         /// Until it is looked again.
         pause_ms: u64,
+        /// Its circuit is open.
+        #[serde(default)]
+        shut: bool,
     },
 }
 
@@ -209,7 +218,7 @@ impl DeliveryActivities {
         input: Deliver,
     ) -> Result<Delivered, ActivityError> {
         // Boxed: it holds a mail on its way.
-        alive(&ctx, Box::pin(self.deliverer.deliver(input))).await
+        alive_until_stop(&ctx, Box::pin(self.deliverer.deliver(input))).await
     }
 
     /// Tells how it ended.
@@ -219,7 +228,7 @@ impl DeliveryActivities {
         ctx: ActivityContext,
         input: Conclude,
     ) -> Result<(), ActivityError> {
-        alive(&ctx, self.deliverer.conclude(input)).await
+        alive_until_stop(&ctx, self.deliverer.conclude(input)).await
     }
 }
 
@@ -276,6 +285,7 @@ mod tests {
             status: Some(500),
             step: 1,
             waited: 0,
+            shut: 0,
             lost: None,
             pause_ms: 3,
         };

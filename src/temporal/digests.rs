@@ -10,7 +10,7 @@ use temporalio_client::WorkflowStartOptions;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
-use super::activities::alive;
+use super::activities::alive_until_stop;
 use super::client::{Error, Temporal, answered};
 use super::workflows::digest;
 use crate::notifier::{Channel, Deliverer, Failed, Gathered, Seen};
@@ -34,6 +34,9 @@ pub struct Digest {
     /// How often in a row it was told in vain.
     #[serde(default)]
     pub tries: u32,
+    /// How often in a row it came to a notifier that does not know the addressee.
+    #[serde(default)]
+    pub unknown: u32,
 }
 
 /// Names a target of the settings.
@@ -52,6 +55,9 @@ pub struct Tell {
     pub to: Addressee,
     /// Of what.
     pub gathered: Gathered,
+    /// How often in a row it came to a notifier that does not know the addressee.
+    #[serde(default)]
+    pub unknown: u32,
 }
 
 /// What came of one message.
@@ -65,6 +71,9 @@ pub enum Told {
         /// The pause that the target asks for, in milliseconds.
         #[serde(default)]
         pause_ms: Option<u64>,
+        /// This notifier does not know the addressee; another may.
+        #[serde(default)]
+        unknown: bool,
     },
 }
 
@@ -94,6 +103,7 @@ impl Temporal {
             seen: Seen::default(),
             pause_ms: 0,
             tries: 0,
+            unknown: 0,
         };
         self.client()
             .signal_with_start_workflow(
@@ -124,7 +134,9 @@ impl DigestActivities {
         ctx: ActivityContext,
         input: Tell,
     ) -> Result<Told, ActivityError> {
-        alive(&ctx, async { Ok(self.deliverer.tell(input).await) }).await
+        // Boxed: it holds a mail on its way.
+        let telling = Box::pin(async { Ok(self.deliverer.tell(input).await) });
+        alive_until_stop(&ctx, telling).await
     }
 }
 
@@ -145,5 +157,11 @@ mod tests {
 
         assert_eq!(input.to.workflow(), "digest/SLACK/19f1352238b91533");
         assert_eq!((input.pause_ms, input.gathered.total), (0, 0));
+        let told: Told = serde_json::from_value(json!({"later": {"pause_ms": 7}})).unwrap();
+        let later = Told::Later {
+            pause_ms: Some(7),
+            unknown: false,
+        };
+        assert_eq!(told, later);
     }
 }

@@ -83,7 +83,6 @@ pub enum Unretryable {
 struct First {
     start: Start,
     priority: Priority,
-    fingerprint: String,
 }
 
 impl Temporal {
@@ -121,8 +120,7 @@ impl Temporal {
                 Some(Standing::Completed) => return Ok(Retried::Completed),
                 Some(Standing::Failed) | None => {}
             }
-            let fingerprint = described.static_details().unwrap_or_default();
-            let first = match self.first(request, described.run_id(), fingerprint).await? {
+            let first = match self.first(request, &described).await? {
                 Ok(first) => first,
                 Err(refused) => return Ok(Retried::Refused(refused)),
             };
@@ -165,7 +163,7 @@ impl Temporal {
             let cut: String = reason.chars().take(LONGEST_REASON).collect();
             memo.insert(REASON, cut);
         }
-        let mut options = self.options(&start, first.priority, &first.fingerprint);
+        let mut options = self.options(&start, first.priority);
         options.memo = Some(memo);
         match self
             .client()
@@ -182,10 +180,9 @@ impl Temporal {
     async fn first(
         &self,
         request: &RequestId,
-        run_id: &str,
-        fingerprint: &str,
+        described: &WorkflowExecutionDescription,
     ) -> Result<Result<First, Unretryable>, Error> {
-        let started = match self.started(&request.run(0), run_id).await {
+        let started = match self.started(&request.run(0), described.run_id()).await {
             Ok(started) => started,
             Err(Error::Answered {
                 code: Code::NotFound,
@@ -201,12 +198,15 @@ impl Temporal {
         let Some(input) = payloads.first() else {
             return unreadable(None);
         };
-        match serde_json::from_slice(&input.data) {
-            Ok(start) => Ok(Ok(First {
-                start,
-                priority: started.priority.map(Priority::from).unwrap_or_default(),
-                fingerprint: fingerprint.to_owned(),
-            })),
+        match serde_json::from_slice::<Start>(&input.data) {
+            Ok(mut start) => {
+                // What an earlier version started has it there alone.
+                start.fingerprint = described.static_details().map(str::to_owned);
+                Ok(Ok(First {
+                    start,
+                    priority: started.priority.map(Priority::from).unwrap_or_default(),
+                }))
+            }
             Err(error) => unreadable(Some(error)),
         }
     }

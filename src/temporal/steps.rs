@@ -28,6 +28,9 @@ pub struct Start {
     pub user: UserId,
     /// What to make; never a batch.
     pub spec: Spec,
+    /// The request's fingerprint; a run that an earlier version started has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
     /// Given back in every event.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
@@ -134,6 +137,9 @@ impl BatchStart {
 pub struct Handed {
     /// The run; names store path, temp folder and the provider's idempotency key.
     pub workflow: WorkflowId,
+    /// The fingerprint of its request, by which a result in the store is known as its own.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
     /// All that is unconfirmed, in order.
     pub events: Vec<Event>,
     /// W3C trace context.

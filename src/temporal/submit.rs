@@ -23,7 +23,7 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::RecordActivit
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use super::activities::{every, failure};
-use super::steps::{Attempt, Job, Sent, Submit, Submitted};
+use super::steps::{Attempt, Handed, Job, Sent, Submit, Submitted};
 use crate::domain::ErrorCode;
 use crate::failpoint;
 use crate::provider::{NotCurrent, Provider, Submission};
@@ -183,11 +183,16 @@ async fn before(
     tokio::time::timeout(most, before).await.map_err(too_long)?
 }
 
-/// Takes the result that an earlier attempt or run has stored.
+/// Takes the result that an earlier attempt has stored, or an earlier run of the same id and content.
 async fn adopt(work: &Work, input: &Submit) -> Result<Option<Submitted>, ActivityError> {
+    let Handed {
+        workflow,
+        fingerprint,
+        ..
+    } = &input.handed;
     let manifest = work
         .store
-        .manifest(&input.handed.workflow)
+        .manifest(workflow, fingerprint.as_deref())
         .await
         .context("the store was not read");
     Ok(manifest

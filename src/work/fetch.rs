@@ -93,7 +93,8 @@ impl Work {
                 Ok(Poll::Succeeded { outputs, cost_usd }) => {
                     tally.count(Failures::looked);
                     failpoint::hit("fetch.storing").await;
-                    let storing = self.store_all(&input.handed, input.job.kind, &outputs);
+                    let storing =
+                        self.store_all(&self.store, &input.handed, input.job.kind, &outputs);
                     match self.in_grace(storing, cancelled.as_mut()).await? {
                         Ok(outputs) => {
                             failpoint::hit("fetch.stored").await;

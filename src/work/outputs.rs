@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Work, now, priced};
 use crate::domain::{ErrorCode, EventError, Generated, Kind, Output, Spec};
 use crate::provider::Made;
-use crate::storage::{DownloadError, Manifest, Source, temp_failed};
+use crate::storage::{DownloadError, Manifest, Source, Store, temp_failed};
 use crate::telemetry::events::OutputStored;
 use crate::temporal::steps::Handed;
 
@@ -40,6 +40,7 @@ impl Work {
         };
         let manifest = Manifest {
             workflow_id: handed.workflow.clone(),
+            fingerprint: handed.fingerprint.clone(),
             result,
         };
         // `finish` writes it too, and that one must succeed.
@@ -59,7 +60,8 @@ impl Work {
         let end = Instant::now() + KEEP_TIME;
         let mut tries = 1;
         loop {
-            let error = match timeout_at(end, self.store_all(handed, kind, sources)).await {
+            let storing = self.store_all(&self.store_apart, handed, kind, sources);
+            let error = match timeout_at(end, storing).await {
                 Ok(Ok(outputs)) => return Ok(outputs),
                 Ok(Err(error)) => error,
                 Err(_) => {
@@ -83,6 +85,7 @@ impl Work {
     /// Downloads and stores all outputs; the temp folder is gone when this returns, however it returns.
     pub(super) async fn store_all(
         &self,
+        store: &Store,
         handed: &Handed,
         kind: Kind,
         sources: &[Source],
@@ -107,7 +110,7 @@ impl Work {
                         temp_failed(error);
                     }
                 })?;
-            let output = self.store.put(&handed.workflow, index, checked).await?;
+            let output = store.put(&handed.workflow, index, checked).await?;
             OutputStored {
                 bytes: u64::try_from(output.bytes).unwrap_or(0),
             }

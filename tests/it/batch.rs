@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 
 use genflow::domain::{
     BatchItem, BatchSpec, BatchSummary, Event, EventType, OnFailure, Priority, Request, Spec,
-    Strategy, Targets,
+    Strategy, Targets, fingerprint,
 };
 use genflow::temporal::workflows::generation::Generation;
 use serde_json::{Value, json};
 
 use crate::closed::client;
+use crate::storage::manifest;
 use crate::support::ledger::types;
 use crate::support::receiver::Receiver;
 use crate::support::space::{image, script};
@@ -141,6 +142,12 @@ async fn a_batch_runs_its_items_side_by_side_and_tells_of_each_and_of_all() {
         (priority.priority_key, priority.fairness_key.as_str()),
         (1, "ann")
     );
+    let first = spec(&mut request).items[0].clone();
+    let first = request.item(&first);
+    let fingerprint = fingerprint(&first).unwrap();
+    assert_eq!(described.static_details(), Some(&*fingerprint));
+    let manifest = manifest(&space, first.id.as_str());
+    assert_eq!(manifest["fingerprint"], fingerprint);
     // The batch and one item have somebody to tell.
     let got = receiver.wait(2).await;
     let told: Vec<Value> = got

@@ -206,6 +206,7 @@ async fn a_run_that_the_server_timed_out_fails_and_its_job_is_ended() {
         batch: None,
         user: request.user.clone(),
         spec: request.spec.clone(),
+        fingerprint: None,
         metadata: request.metadata.clone(),
         notify: None,
         timeout_ms: 600_000,

@@ -94,17 +94,26 @@ async fn a_cancel_by_command_ends_a_running_request() {
 #[tokio::test]
 async fn faults_of_the_settings_are_told_all_at_once() {
     let space = Space::new().await;
-    let faults = [("KAFKA_BROKERS", "nowhere"), ("INTAKE_CONCURRENCY", "0")];
+    let faults = [
+        ("KAFKA_BROKERS", "nowhere"),
+        ("INTAKE_CONCURRENCY", "0"),
+        ("LOG_LEVEL", "verbose"),
+        ("LOG_FILE_PATH", "/nonexistent/log"),
+        ("REQUIRE_API_KEY", "true"),
+        ("SHUTDOWN_GRACE", "4m"),
+    ];
 
     let (code, printed) = run_with(&space, &["intake"], &faults).await;
 
     assert_eq!(code, 64);
     let lines: Vec<_> = printed.lines().collect();
-    assert_eq!(lines.len(), 2, "{printed}");
-    assert!(
-        printed.contains("KAFKA_BROKERS: is \"nowhere\", want host:port"),
-        "{printed}"
-    );
+    assert_eq!(lines.len(), faults.len(), "{printed}");
+    for told in [
+        "KAFKA_BROKERS: is \"nowhere\", want host:port",
+        "LOG_FILE_PATH: /nonexistent/log cannot be opened: ",
+    ] {
+        assert!(printed.contains(told), "{printed}");
+    }
 }
 
 #[tokio::test]

@@ -198,9 +198,11 @@ fn ports_are_published_on_loopback_once_and_where_the_defaults_look() {
 
     let defaults = Config::load(|_| None).unwrap();
     let (_, kafka) = defaults.kafka.brokers.rsplit_once(':').unwrap();
-    let registry: url::Url = defaults.schema_registry_url.parse().unwrap();
     assert_eq!(published[&kafka.parse::<u16>().unwrap()], "kafka");
-    assert_eq!(published[&registry.port().unwrap()], "registry");
+    assert_eq!(
+        published[&defaults.schema_registry_url.port().unwrap()],
+        "registry"
+    );
     assert_eq!(
         published[&defaults.temporal.url.port().unwrap()],
         "temporal"

@@ -59,7 +59,8 @@ async fn dev_interrupted_during_the_start_leaves_no_process() {
 
     dev.signal(Signal::INT);
 
-    dev.ended().await;
+    let status = dev.ended().await;
+    assert!(status.success(), "{status}: {}", dev.output());
     trial.nothing_is_left().await;
 }
 

@@ -1,5 +1,7 @@
 //! Mail, from an event to a mailbox: a real SMTP server, its refusals, its encryption.
 
+mod slow;
+
 use std::path::Path;
 
 use genflow::avro::{EVENT, RECEIPT};
@@ -279,7 +281,7 @@ async fn a_broken_template_ends_the_start_and_doctor_names_it() {
     let mut notifier = notifier(&space, &space.engines.smtp, &templates);
     let mut doctor = space.start_with(&["doctor", "--json"], &templates);
 
-    assert!(!notifier.ended().await.success());
+    assert_eq!(notifier.ended().await.code(), Some(64));
     let output = notifier.output();
     assert!(
         output.contains("NOTIFY_TEMPLATES: email.txt cannot tell"),

@@ -336,7 +336,9 @@ async fn a_broker_that_dies_and_comes_back_midway_loses_and_repeats_nothing() {
 
 #[tokio::test]
 async fn a_static_member_that_dies_takes_up_its_partitions_again() {
-    let space = Space::with(&[("KAFKA_GROUP_INSTANCE_ID", "pod-1")]).await;
+    // The group waits longer for one that is gone than this story does.
+    let session = ("KAFKA_SESSION_TIMEOUT", "5m");
+    let space = Space::with(&[("KAFKA_GROUP_INSTANCE_ID", "pod-1"), session]).await;
     let _worker = space.start(&["worker"]);
     for _ in 0..2 {
         let mut intake = space.start(&["intake"]);

@@ -66,7 +66,7 @@ fn cells() -> Vec<Cell> {
     cells
 }
 
-/// What the README's table says of a submit that was interrupted.
+/// What the table of `docs/providers.md` says of a submit that was interrupted.
 fn expected(cell: &Cell) -> Bill {
     match (cell.cut.arrives(), cell.provider) {
         (true, Replicate) => (COMPLETED, 1, 1),

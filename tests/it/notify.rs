@@ -2,10 +2,14 @@
 
 mod crashes;
 mod isolation;
+mod load;
 mod long;
 mod operator;
 mod poison;
 mod repeats;
+mod settings;
+mod stage;
+mod stops;
 
 use std::time::Duration;
 
@@ -18,6 +22,7 @@ use genflow::kafka::producer::Producer;
 use genflow::notifier::{Outcome, Receipt};
 use genflow::seal::{self, Sealer};
 use genflow::temporal::workflows::delivery;
+use serde_json::Value;
 use temporalio_client::{UntypedWorkflow, WorkflowHandle};
 use uuid::Uuid;
 
@@ -27,6 +32,16 @@ use crate::support::{Space, eventually};
 
 /// An event that is told to `webhook`, and stands on no topic yet.
 pub(crate) fn event(space: &Space, webhook: &str) -> Event {
+    event_for(space, Some(webhook), None, None)
+}
+
+/// An event that is told to these targets, and stands on no topic yet.
+pub(crate) fn event_for(
+    space: &Space,
+    webhook: Option<&str>,
+    email: Option<&str>,
+    slack: Option<&str>,
+) -> Event {
     let mut event = Event {
         event_id: Uuid::new_v4().to_string(),
         request_id: format!("told-{}", &Uuid::new_v4().simple().to_string()[..8]),
@@ -47,17 +62,17 @@ pub(crate) fn event(space: &Space, webhook: &str) -> Event {
         notify: None,
         metadata: Default::default(),
     };
-    event.notify = sealed(space, &event, webhook);
+    let targets = Targets::parse(webhook, email, slack).unwrap();
+    event.notify = sealed(space, &event, &targets);
     event
 }
 
-/// What `event` says of whom to notify, when that is `webhook`.
-fn sealed(space: &Space, event: &Event, webhook: &str) -> Option<Notify> {
-    let targets = Targets::parse(Some(webhook), None, None).unwrap();
+/// What `event` says of whom to notify, when that are `targets`.
+fn sealed(space: &Space, event: &Event, targets: &Targets) -> Option<Notify> {
     let sealer = Sealer::new(&space.config.notify_keys).unwrap();
     Some(Notify {
         on: vec![EventType::Completed],
-        sealed: sealer.seal(&targets, seal::context(event)).unwrap(),
+        sealed: sealer.seal(targets, seal::context(event)).unwrap(),
     })
 }
 
@@ -68,10 +83,14 @@ fn now() -> i64 {
 
 /// Puts events on their topic.
 pub(crate) async fn publish(space: &Space, events: &[Event]) {
+    publisher(space).publish(events, None).await.unwrap();
+}
+
+/// What puts events on their topic.
+fn publisher(space: &Space) -> Publisher {
     let kafka = &space.config.kafka;
     let producer = Producer::new(kafka, "test").unwrap().into();
-    let publisher = Publisher::new(producer, space.registry.clone(), kafka.topics.clone());
-    publisher.publish(events, None).await.unwrap();
+    Publisher::new(producer, space.registry.clone(), kafka.topics.clone())
 }
 
 /// Has `webhook` told of a new event.
@@ -114,15 +133,27 @@ pub(crate) async fn workflow(
     space: &Space,
     receipt: &Receipt,
 ) -> WorkflowHandle<temporalio_client::Client, UntypedWorkflow> {
+    client(space)
+        .await
+        .get_workflow_handle::<UntypedWorkflow>(workflow_id(receipt))
+}
+
+/// Returns its history, if there is one.
+async fn history(space: &Space, receipt: &Receipt) -> Option<Value> {
+    let handle = workflow(space, receipt).await;
+    let history = handle.fetch_history(Default::default()).to_json().await;
+    Some(serde_json::from_slice(&history.ok()?).unwrap())
+}
+
+/// Its id.
+fn workflow_id(receipt: &Receipt) -> String {
     let Receipt {
         event_id,
+        channel,
         target_hash,
         ..
     } = receipt;
-    let id = format!("deliver/{event_id}/WEBHOOK/{target_hash}");
-    client(space)
-        .await
-        .get_workflow_handle::<UntypedWorkflow>(id)
+    format!("deliver/{event_id}/{}/{target_hash}", channel.as_str())
 }
 
 /// Waits until the notifier has committed all events.

@@ -1,18 +1,18 @@
 //! Slack for tenants, and for operators: what failed, in few messages, whatever dies meanwhile.
 
 mod mailed;
+mod settings;
 
 use futures::StreamExt as _;
-use genflow::domain::{ErrorCode, Event, EventError, EventType, Notify, Targets};
+use genflow::domain::{ErrorCode, Event, EventError, EventType};
 use genflow::notifier::{Channel, Failed, Outcome};
-use genflow::seal::{self, Sealer};
 use genflow::temporal::client::Temporal;
 use genflow::temporal::digests::Addressee;
 use serde_json::Value;
 use temporalio_client::UntypedWorkflow;
 
 use crate::closed::{OFTEN, client};
-use crate::notify::{caught_up, event, given_up, publish, receipts, tell};
+use crate::notify::{caught_up, event, event_for, given_up, publish, receipts, tell};
 use crate::replay::{self, keep, run_before};
 use crate::support::process::Process;
 use crate::support::receiver::{Answer, Receiver};
@@ -63,13 +63,7 @@ async fn a_tenants_slack_is_told_by_block_kit_and_the_receipt_says_so() {
     let space = Space::with(&[("SLACK_ALLOWED_HOSTS", "127.0.0.1")]).await;
     let _notifier = space.start(&["notifier"]);
     let receiver = Receiver::answering(&[Answer::Status(500), Answer::Status(200)]).await;
-    let mut event = event(&space, "http://127.0.0.1:9/");
-    let targets = Targets::parse(None, None, Some(&receiver.url)).unwrap();
-    let sealer = Sealer::new(&space.config.notify_keys).unwrap();
-    event.notify = Some(Notify {
-        on: vec![EventType::Completed],
-        sealed: sealer.seal(&targets, seal::context(&event)).unwrap(),
-    });
+    let event = event_for(&space, None, None, Some(&receiver.url));
 
     publish(&space, std::slice::from_ref(&event)).await;
 
@@ -211,6 +205,41 @@ async fn more_signals_than_a_history_should_hold_lose_no_failure_and_count_none_
 }
 
 #[tokio::test]
+async fn few_signals_of_many_failures_in_a_long_pause_make_no_history_too_large() {
+    let receiver = Receiver::start(&[]).await;
+    let space = watched(&receiver, "1h").await;
+    let _notifier = space.start(&["notifier"]);
+    let temporal = Temporal::connect(&space.config.temporal.for_deliveries())
+        .await
+        .unwrap();
+    let to = Addressee {
+        channel: Channel::Slack,
+        target_hash: hash(&space),
+    };
+    let one = Failed::of(&failed(&space)).unwrap();
+    let gather = async |count: usize| {
+        let failed = (0..count).map(|_| Failed {
+            event_id: uuid::Uuid::new_v4().to_string(),
+            ..one.clone()
+        });
+        let (to, failed) = (to.clone(), failed.collect());
+        temporal.gather(to, 3_600_000, failed).await.unwrap();
+    };
+    gather(1).await;
+    receiver.wait(1).await;
+
+    for _ in 0..10 {
+        gather(500).await;
+    }
+
+    eventually("another run goes on", async || {
+        run_before(history(&space).await.as_bytes()).map(drop)
+    })
+    .await;
+    assert_eq!(receiver.got().len(), 1, "the pause lasts");
+}
+
+#[tokio::test]
 async fn what_a_terminated_digest_had_gathered_is_told_once_and_that_of_a_cancelled_one_is_not() {
     let receiver = Receiver::start(&[]).await;
     let space = watched(&receiver, "1h").await;
@@ -347,7 +376,16 @@ async fn our_own_slack_is_told_of_what_a_request_asks_for_though_it_names_nobody
 
 /// Returns the hash that names the operators' target.
 fn hash(space: &Space) -> String {
-    hash_of(space.config.notifier.ops_slack.as_ref().unwrap().expose())
+    hash_of(
+        space
+            .config
+            .notifier
+            .ops_slack
+            .as_ref()
+            .unwrap()
+            .expose()
+            .as_str(),
+    )
 }
 
 fn hash_of(target: &str) -> String {

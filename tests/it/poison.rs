@@ -19,10 +19,10 @@ use rdkafka::util::Timeout;
 use ring::digest;
 
 use self::corpus::corpus;
-use crate::support::Space;
 use crate::support::ledger::types;
 use crate::support::process::Process;
 use crate::support::space::image;
+use crate::support::{Space, Watched};
 
 /// Bytes that do not compress, and are always the same.
 fn noise(length: usize) -> Vec<u8> {
@@ -141,7 +141,7 @@ async fn a_record_too_large_even_for_the_dead_letter_topic_is_parked_without_its
     let space = Space::new().await;
     let topics = &space.config.kafka.topics;
     bound(&space, &topics.dlq, 64 * 1024).await;
-    let _all = space.start(&["all"]);
+    let all = Watched::start(&space, "all", &[]);
     let value = noise(200_000);
 
     space
@@ -160,6 +160,8 @@ async fn a_record_too_large_even_for_the_dead_letter_topic_is_parked_without_its
             .any(|record| record.value.as_deref() == Some(b"small"))
     );
     assert_eq!(left.len(), 2);
+    // By this an alert tells of it.
+    assert_eq!(all.sum("genflow_records_truncated_total").await, 1.0);
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use temporalio_client::{
     WorkflowExecutionDescription, WorkflowStartOptions,
 };
 
+use crate::storage::manifest;
 use crate::support::ledger::{self, types};
 use crate::support::receiver::Receiver;
 use crate::support::space::{image, script};
@@ -196,6 +197,8 @@ async fn a_retry_is_started_as_its_first_run_was() {
     let temporal = space.temporal().await;
     let known = temporal.known(&request.id.run(1), &fingerprint).await;
     assert_eq!(known.unwrap(), Some(Started::Duplicate));
+    let manifest = manifest(&space, request.id.run(1).as_str());
+    assert_eq!(manifest["fingerprint"], fingerprint);
     let results = results(&space).await;
     let trace = |retry| {
         let (_, record) = &results[request.id.run(retry).as_str()];

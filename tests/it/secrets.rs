@@ -1,4 +1,4 @@
-//! What is secret is in no place but where it was given: targets of all channels, our own logins, keys of tenants.
+//! What is secret is in no place but where it was given: targets of all channels, our own logins and keys, keys of tenants.
 //!
 //! Each is a needle. They are told to, refused by and unreachable for the notifier, in requests that end in every way
 //! and in a batch, with logs at their most talkative. Then every byte that the system has written is searched.
@@ -39,10 +39,14 @@ struct Story {
 }
 
 impl Story {
-    async fn begin(operators: &Receiver) -> Self {
+    async fn begin(operators: &Receiver, slack: &Receiver) -> Self {
         let mut needles = Needles::default();
         let (key, image_key) = (needles.make("apikey"), needles.make("imagekey"));
         let ops = at(&operators.url, &needles.make("opsslack"));
+        let default_slack = at(&slack.url, &needles.make("defaultslack"));
+        let seals = format!("k1:{}", needles.make_key("sealkey"));
+        let master = format!("whsec_{}", needles.make_key("master"));
+        let signing = format!("whsk_{}", needles.make_key("signingkey"));
         let engines = tokio::task::spawn_blocking(engines).await.unwrap();
         let login = format!("smtp://ann:{}@", needles.make("password"));
         let smtp = engines.smtp.replace("smtp://", &login);
@@ -56,6 +60,10 @@ impl Story {
             ("IMAGE_API_KEY", &image_key),
             ("SLACK_ALLOWED_HOSTS", "127.0.0.1"),
             ("OPS_SLACK_WEBHOOK_URL", &ops),
+            ("SLACK_WEBHOOK_URL", &default_slack),
+            ("NOTIFY_KEYS", &seals),
+            ("WEBHOOK_SIGNING_SECRET", &master),
+            ("WEBHOOK_SIGNING_KEY", &signing),
             ("OPS_DIGEST_EVERY", "1s"),
             ("SMTP_URL", &smtp),
             ("EMAIL_FROM", "genflow@mail.test"),
@@ -200,7 +208,7 @@ async fn no_secret_stands_anywhere_but_where_it_was_given() {
     let good = Receiver::start(&[]).await;
     let slack = Receiver::answering(&[Answer::Status(200)]).await;
     let bad = Receiver::answering(&[Answer::Status(500)]).await;
-    let mut story = Story::begin(&operators).await;
+    let mut story = Story::begin(&operators, &slack).await;
     let all = Watched::start(&story.space, "all", &[]);
     let needles = &mut story.needles;
 
@@ -279,8 +287,9 @@ async fn no_secret_stands_anywhere_but_where_it_was_given() {
 
 /// Waits until all notifications have ended, some of each channel well and some badly.
 async fn check_ends(story: &Story, told: &Request, unreachable: &Request) {
-    // Of the request told of and of its double, of those refused and unreachable (and that again), of the batch.
-    let receipts = receipts(&story.space, 3 + 2 + 3 + 3 + 3 + 3).await;
+    // Of the request told of and of its double, of those refused and unreachable (and that again), of the batch, of the
+    // malformed one.
+    let receipts = receipts(&story.space, 3 + 2 + 3 + 3 + 3 + 4 + 1).await;
     for channel in [Channel::Webhook, Channel::Email, Channel::Slack] {
         for (request, outcome) in [(told, Outcome::Delivered), (unreachable, Outcome::GivenUp)] {
             let ended = receipts.iter().any(|receipt| {
@@ -335,5 +344,6 @@ async fn check_planted(story: &Story) {
         }
     }
     planted.extend(["imagekey", "opsmail", "opsslack", "password"]);
+    planted.extend(["defaultslack", "sealkey", "master", "signingkey"]);
     assert_eq!(planted, story.needles.names());
 }

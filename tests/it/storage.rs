@@ -3,6 +3,7 @@
 mod disk;
 mod large;
 mod parts;
+mod reused;
 
 use std::path::PathBuf;
 
@@ -10,7 +11,7 @@ use genflow::domain::{ErrorCode, Event, EventType, Output, ProviderName, Request
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use ring::digest::{SHA256, digest};
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::gate::Gate;
@@ -41,6 +42,12 @@ fn outputs(events: &[Event]) -> Vec<Output> {
     let last = events.last().unwrap();
     assert_eq!(last.kind_of_event, EventType::Completed, "{:?}", last.error);
     last.result.as_ref().unwrap().outputs.clone()
+}
+
+/// The manifest of a run that has its results on the disk.
+pub(crate) fn manifest(space: &Space, workflow: &str) -> Value {
+    let path = space.results().join(workflow).join("manifest.json");
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
 fn at_openai(mut request: Request) -> Request {

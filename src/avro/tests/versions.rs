@@ -237,6 +237,53 @@ fn a_symbol_of_a_later_version_is_read_as_unknown() {
 }
 
 #[test]
+fn a_symbol_of_a_later_version_in_a_request_refuses_it_only_where_it_says_how_to_run() {
+    let renamed = |name: &str, symbol: &str| {
+        edited(&REQUEST, name, |node| {
+            let symbols = node["symbols"].as_array_mut().unwrap();
+            let known = symbols.iter_mut().find(|known| **known == symbol);
+            *known.unwrap() = json!("LATER");
+        })
+    };
+    let request = Request {
+        priority: Priority::High,
+        notify_on: vec![EventType::Started, EventType::Failed],
+        ..bare(Spec::Batch(batch()))
+    };
+    let datum = write_request(&request).unwrap();
+    let read = |name, symbol| read_request(&renamed(name, symbol), &datum);
+
+    assert_eq!(read("Priority", "HIGH").unwrap().priority, Priority::Normal);
+    assert_eq!(
+        read("EventType", "STARTED").unwrap().notify_on,
+        [EventType::Failed]
+    );
+    for (name, symbol, told) in [
+        ("BatchStrategy", "SEQUENTIAL", "spec.strategy is unknown"),
+        ("OnFailure", "STOP", "spec.on_failure is unknown"),
+    ] {
+        let error = read(name, symbol).unwrap_err().to_string();
+        assert!(error.contains(told), "{error}");
+    }
+}
+
+#[test]
+fn an_event_with_an_error_code_of_a_later_version_is_read() {
+    let mut datum = write(&EVENT, &full_event()).unwrap();
+    let (ours, later) = (b"provider_failed", b"provider_yawned");
+    let at = datum.windows(ours.len()).position(|part| part == ours);
+    let at = at.unwrap();
+    datum[at..at + ours.len()].copy_from_slice(later);
+
+    let error = read_event(&EVENT.schema, &datum).unwrap().error.unwrap();
+
+    assert_eq!(
+        (error.code, error.message.as_str()),
+        (ErrorCode::Unknown, "boom")
+    );
+}
+
+#[test]
 fn a_spec_of_a_later_version_is_not_taken_for_another() {
     let mut text: Json = serde_json::from_str(REQUEST.text).unwrap();
     let audio = json!({"type": "record", "name": "AudioSpec", "fields": [{"name": "prompt", "type": "string"}]});

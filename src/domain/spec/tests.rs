@@ -47,3 +47,15 @@ fn an_item_is_held_to_the_bounds_of_a_request() {
             .starts_with("spec.items[0].spec.prompt ")
     );
 }
+
+#[test]
+fn a_field_of_a_later_version_is_passed_over() {
+    for (kind, known) in [("video", Kind::Video), ("image", Kind::Image)] {
+        let later = format!(r#"{{"{kind}": {{"prompt": "a fox", "mood": "calm"}}}}"#);
+
+        let read: Spec = serde_json::from_str(&later).unwrap();
+
+        assert_eq!(read.kind(), known);
+        assert_eq!(read.check(), Ok(()));
+    }
+}

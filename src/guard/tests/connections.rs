@@ -53,7 +53,7 @@ impl Target {
 }
 
 /// A guard that asks `server`, and takes the addresses that `allowed` says for public ones.
-fn asking(server: &NameServer, allowed: fn(IpAddr) -> bool) -> Guard {
+fn asking(server: &NameServer, allowed: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Guard {
     let names = PublicOnly::new(server.resolver.clone(), allowed, "test");
     Guard::with_names(names, &public(), [], |client| client).unwrap()
 }
@@ -72,12 +72,12 @@ async fn a_name_that_is_public_first_and_then_loopback_gains_nothing() {
     let target = Target::start().await;
     let script = vec![addresses(&["1.1.1.1"]), addresses(&["127.0.0.1", "::1"])];
     let server = NameServer::start(script).await;
-    let names = PublicOnly::new(server.resolver.clone(), address::is_public, "test");
+    let names = PublicOnly::behind(&[], server.resolver.clone(), "test");
 
     let first = names.resolve("rebind.example".parse().unwrap()).await;
     let first: Vec<_> = first.unwrap_or_else(|error| panic!("{error}")).collect();
     let then = call(
-        &asking(&server, address::is_public),
+        &asking(&server, |ip| address::is_public(ip, &[])),
         &target.url("rebind.example"),
     )
     .await;
@@ -86,6 +86,19 @@ async fn a_name_that_is_public_first_and_then_loopback_gains_nothing() {
     assert_eq!(then, Err(Some(Address)));
     assert_eq!(target.connections(), 0);
     assert_eq!(server.asked(), ["rebind.example.", "rebind.example."]);
+}
+
+#[tokio::test]
+async fn an_answer_behind_the_networks_nat64_passes_where_the_address_in_it_does() {
+    let answer = addresses(&["2a00:64::10.0.0.1", "2a00:64::1.1.1.1", "fd00::1.1.1.1"]);
+    let server = NameServer::start(vec![answer]).await;
+    let own = [nat64("2a00:64::", 96)];
+    let names = PublicOnly::behind(&own, server.resolver.clone(), "test");
+
+    let found = names.resolve("six.example".parse().unwrap()).await;
+
+    let found: Vec<_> = found.unwrap_or_else(|error| panic!("{error}")).collect();
+    assert_eq!(found, ["[2a00:64::1.1.1.1]:0".parse().unwrap()]);
 }
 
 #[tokio::test]
@@ -126,7 +139,7 @@ async fn nothing_is_connected_to_at_an_address_that_is_refused() {
     let target = Target::start().await;
     let server = NameServer::start(vec![addresses(&["127.0.0.1"])]).await;
     let (guarded, open) = (
-        asking(&server, address::is_public),
+        asking(&server, |ip| address::is_public(ip, &[])),
         asking(&server, |_| true),
     );
     let forms = [
@@ -163,7 +176,7 @@ async fn a_name_without_an_address_is_not_refused_and_not_told() {
         (nowhere, Unresolved::NoAddress),
         (silent, Unresolved::NoAnswer),
     ] {
-        let names = PublicOnly::new(server.resolver.clone(), address::is_public, "test");
+        let names = PublicOnly::behind(&[], server.resolver.clone(), "test");
         let error = names.resolve("secret.example".parse().unwrap()).await;
         let error = error.err().unwrap();
 
@@ -176,7 +189,7 @@ async fn a_name_without_an_address_is_not_refused_and_not_told() {
 
 #[tokio::test]
 async fn the_hosts_file_of_the_machine_is_read_and_checked_too() {
-    let names = PublicOnly::of_machine("test").unwrap();
+    let names = PublicOnly::of_machine("test", &[]).unwrap();
 
     let resolved = names.resolve("localhost".parse().unwrap()).await;
 

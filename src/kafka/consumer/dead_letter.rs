@@ -8,6 +8,7 @@ use crate::causes::causes;
 use crate::domain::hex;
 use crate::kafka::producer::{self, Message, Producer};
 use crate::kafka::{Headers, Record};
+use crate::telemetry::events::RecordTruncated;
 
 /// Our headers; those that an earlier stay on the dead-letter topic left are replaced.
 const PREFIX: &str = "dlq.";
@@ -31,10 +32,18 @@ pub(super) async fn park(
     // A partition is never blocked by one record: what is too big even here goes without its value, and if that is not
     // enough without its key and its own headers.
     let whole = message.clone();
-    for message in [message, without_value(&whole), bare(&whole)] {
+    let (cut, bare) = (without_value(&whole), bare(&whole));
+    for (message, is_cut) in [(message, false), (cut, true), (bare, true)] {
         match producer.send(message).await {
             Err(producer::Error::TooLarge { .. }) => {}
-            sent => return Ok(sent?),
+            sent => {
+                sent?;
+                if is_cut {
+                    let position = &record.position;
+                    RecordTruncated { position }.emit();
+                }
+                return Ok(());
+            }
         }
     }
     Err("the dead-letter topic takes not even a record without key and value".into())

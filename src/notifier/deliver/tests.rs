@@ -7,26 +7,8 @@ use tokio::sync::mpsc;
 use url::Url;
 
 use super::*;
-use crate::config::{self, Egress, Ports};
-use crate::notifier::email::Server;
 use crate::notifier::plan::Target;
-use crate::notifier::testing::event;
-
-/// Delivers to this machine.
-fn deliverer(tune: impl FnOnce(&mut config::Notifier)) -> Deliverer {
-    let mut config = Config::load(|_| None).unwrap();
-    config.notifier.egress = Egress {
-        allow_private: true,
-        allow_http: true,
-        ports: Ports::Any,
-    };
-    config.notifier.slack_hosts = vec!["127.0.0.1".to_owned()];
-    tune(&mut config.notifier);
-    let registry = Arc::new(Registry::new("http://127.0.0.1:9").unwrap());
-    let producer = Arc::new(Producer::new(&config.kafka, "test").unwrap());
-    let sealer = Sealer::new(&config.notify_keys).unwrap();
-    Deliverer::new(&config, registry, producer, sealer).unwrap()
-}
+use crate::notifier::testing::{NO_REGISTRY, deliverer, event};
 
 /// Starts an HTTP server that answers 200; returns its URL.
 async fn well() -> Url {
@@ -96,14 +78,9 @@ async fn a_mail_that_waits_for_others_is_not_cut_in_the_middle() {
         }
     });
     // All together take longer than each may.
-    let deliverer = deliverer(|config| {
-        config.try_timeout = Duration::from_secs(2);
-        config.email = Some(config::Email {
-            server: Server::parse(&format!("smtp://{address}?tls=none")).unwrap(),
-            from: "genflow@mail.test".parse().unwrap(),
-            allowed_domains: Default::default(),
-        });
-    });
+    let smtp = format!("smtp://{address}?tls=none");
+    let settings = [("NOTIFY_TRY_TIMEOUT", "2s"), ("SMTP_URL", &smtp)];
+    let deliverer = deliverer(NO_REGISTRY, &settings);
     let events = (0..12).map(|n| Event {
         event_id: format!("mail-{n}"),
         ..event()
@@ -135,7 +112,8 @@ async fn a_mail_that_waits_for_others_is_not_cut_in_the_middle() {
 
 #[tokio::test]
 async fn a_message_that_waits_for_its_second_holds_no_place_at_slack() {
-    let deliverer = deliverer(|config| config.concurrency = 10); // one place at each endpoint
+    // One place at each endpoint.
+    let deliverer = deliverer(NO_REGISTRY, &[("NOTIFY_CONCURRENCY", "10")]);
     let slack = well().await;
     let at = |path| Notification::new(Target::Slack(slack.join(path).unwrap()));
     let (event, one, other) = (event(), at("/services/T/B/one"), at("/services/T/B/other"));
@@ -155,7 +133,8 @@ async fn a_message_that_waits_for_its_second_holds_no_place_at_slack() {
 
 #[tokio::test]
 async fn a_user_with_a_host_for_each_request_leaves_places_to_others() {
-    let deliverer = deliverer(|config| config.concurrency = 16); // eight tries for each user
+    // Eight tries for each user.
+    let deliverer = deliverer(NO_REGISTRY, &[("NOTIFY_CONCURRENCY", "16")]);
     let mut silent = Vec::new();
     for _ in 0..8 {
         silent.push(TcpListener::bind("127.0.0.1:0").await.unwrap());

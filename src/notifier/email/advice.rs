@@ -58,5 +58,6 @@ pub(super) fn advice(code: ErrorCode) -> &'static str {
             "This id belongs to another request, which goes on undisturbed. Send this one under a new id."
         }
         ErrorCode::StartRefused => "The service could not start it. Ask its operator.",
+        ErrorCode::Unknown => "The message says what happened. Ask the service's operator.",
     }
 }

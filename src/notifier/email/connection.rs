@@ -3,7 +3,8 @@
 //! Not lettre's pool: that takes a connection back when its message is abandoned in the middle, and then reads the
 //! late answer to that message as the answer to the next. Here a connection is kept only after a whole exchange.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use lettre::Message;
 use lettre::transport::smtp;
@@ -14,6 +15,7 @@ use tokio::time::timeout;
 
 use super::Error;
 use super::server::{Security, Server};
+use crate::temporal::deliveries::millis;
 
 /// The connection, made when it is needed and used by one message at a time.
 pub(super) struct Connection {
@@ -21,6 +23,8 @@ pub(super) struct Connection {
     /// Of a server whose connection may be encrypted.
     tls: Option<TlsParameters>,
     kept: Mutex<Option<AsyncSmtpConnection>>,
+    /// Milliseconds that the last exchange took, cut or whole.
+    took: AtomicU64,
 }
 
 impl Connection {
@@ -36,7 +40,13 @@ impl Connection {
             server: server.clone(),
             tls,
             kept: Mutex::new(None),
+            took: AtomicU64::new(0),
         })
+    }
+
+    /// Whether the last exchange took longer than `limit`, so that the next would probably be cut there.
+    pub(super) fn is_slower_than(&self, limit: Duration) -> bool {
+        Duration::from_millis(self.took.load(Ordering::Relaxed)) >= limit
     }
 
     /// Hands the message over within `limit`; returns the code by which the server took it.
@@ -45,9 +55,10 @@ impl Connection {
     /// the limit: a message would be cut in the middle, and come twice, because others were slow.
     pub(super) async fn send(&self, mail: &Message, limit: Duration) -> Result<u16, Error> {
         let mut kept = self.kept.lock().await;
-        timeout(limit, self.exchange(&mut kept, mail))
-            .await
-            .unwrap_or(Err(Error::TimedOut))
+        let began = Instant::now();
+        let sent = timeout(limit, self.exchange(&mut kept, mail)).await;
+        self.took.store(millis(began.elapsed()), Ordering::Relaxed);
+        sent.unwrap_or(Err(Error::TimedOut))
     }
 
     async fn exchange(
@@ -123,8 +134,8 @@ mod tests {
 
     use super::*;
 
-    /// Answers as a mail server does, but for the end of a message, which it tells of and then keeps to itself.
-    async fn takes_and_is_silent(stream: TcpStream, taken: mpsc::Sender<()>) {
+    /// Answers as a mail server does; the end of a message it tells of, and answers as it is told.
+    async fn takes(stream: TcpStream, taken: mpsc::Sender<()>, at_the_end: &str) {
         let mut stream = BufReader::new(stream);
         let (mut line, mut in_message) = (String::new(), false);
         stream.write_all(b"220 hello\r\n").await.unwrap();
@@ -133,7 +144,7 @@ mod tests {
                 "." => {
                     taken.send(()).await.unwrap();
                     in_message = false;
-                    ""
+                    at_the_end
                 }
                 _ if in_message => "",
                 "DATA" => {
@@ -147,31 +158,40 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_message_that_is_abandoned_takes_its_connection_along() {
+    /// Returns a place for a mail server, and a connection to it.
+    async fn place() -> (TcpListener, Connection) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = Server::parse(&format!("smtp://{address}?tls=none")).unwrap();
-        let connection = Connection::new(&server).unwrap();
-        let mail = Message::builder()
+        (listener, Connection::new(&server).unwrap())
+    }
+
+    fn mail() -> Message {
+        Message::builder()
             .from("a@b.test".parse().unwrap())
             .to("c@d.test".parse().unwrap())
             .body("hello".to_owned())
-            .unwrap();
-        let (taken, mut takes) = mpsc::channel(9);
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_abandoned_takes_its_connection_along() {
+        let (listener, connection) = place().await;
+        let mail = mail();
+        let (taken, mut takes_it) = mpsc::channel(9);
         let (connected, mut connections) = mpsc::channel(9);
         let serving = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 connected.send(()).await.unwrap();
-                tokio::spawn(takes_and_is_silent(stream, taken.clone()));
+                tokio::spawn(takes(stream, taken.clone(), ""));
             }
         });
 
         for _ in 0..2 {
             tokio::select! {
                 _ = connection.send(&mail, Duration::from_secs(60)) => panic!("nobody answered"),
-                taken = takes.recv() => taken.unwrap(),
+                taken = takes_it.recv() => taken.unwrap(),
             }
         }
 
@@ -182,5 +202,28 @@ mod tests {
             made += 1;
         }
         assert_eq!(made, 2);
+    }
+
+    #[tokio::test]
+    async fn a_server_is_slow_from_a_message_that_was_cut_until_one_that_was_not() {
+        let (listener, connection) = place().await;
+        let (taken, _takes_it) = mpsc::channel(9);
+        tokio::spawn(async move {
+            for at_the_end in ["", "250 OK\r\n"] {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(takes(stream, taken.clone(), at_the_end));
+            }
+        });
+        let (short, long) = (Duration::from_secs(1), Duration::from_secs(60));
+        assert!(!connection.is_slower_than(short));
+
+        let cut = connection.send(&mail(), short).await;
+
+        assert!(matches!(cut, Err(Error::TimedOut)), "{cut:?}");
+        assert!(connection.is_slower_than(short) && !connection.is_slower_than(long));
+
+        connection.send(&mail(), long).await.unwrap();
+
+        assert!(!connection.is_slower_than(short));
     }
 }

@@ -38,7 +38,7 @@ const LONGEST_SUBJECT: usize = 150;
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// The folder or a file of it cannot be read.
-    #[error("NOTIFY_TEMPLATES: {path} cannot be read")]
+    #[error("{path} cannot be read")]
     Unreadable {
         /// The folder or file.
         path: PathBuf,
@@ -47,12 +47,10 @@ pub enum Fault {
         source: io::Error,
     },
     /// A file replaces nothing, so it would be missed by nobody but its author.
-    #[error(
-        "NOTIFY_TEMPLATES: {0} replaces no template, want email or digest, with .subject, .txt or .html"
-    )]
+    #[error("{0} replaces no template, want email or digest, with .subject, .txt or .html")]
     Unknown(PathBuf),
     /// It is no template.
-    #[error("NOTIFY_TEMPLATES: {name} is no template")]
+    #[error("{name} is no template")]
     Syntax {
         /// Which.
         name: String,
@@ -61,7 +59,7 @@ pub enum Fault {
         source: minijinja::Error,
     },
     /// It does not render an event.
-    #[error("NOTIFY_TEMPLATES: {name} cannot tell of an event of the kind {example}")]
+    #[error("{name} cannot tell of an event of the kind {example}")]
     Rendering {
         /// Which.
         name: &'static str,
@@ -72,7 +70,7 @@ pub enum Fault {
         source: minijinja::Error,
     },
     /// It renders to nothing.
-    #[error("NOTIFY_TEMPLATES: {name} says nothing of an event of the kind {example}")]
+    #[error("{name} says nothing of an event of the kind {example}")]
     Empty {
         /// Which.
         name: &'static str,

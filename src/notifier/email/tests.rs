@@ -218,10 +218,7 @@ fn a_faulty_template_is_told_with_its_name_before_it_is_used() {
         assert!(fault.contains(told), "{fault}");
     }
     let missing = check_templates(Some(Path::new("/nonexistent"))).unwrap_err();
-    assert_eq!(
-        missing.to_string(),
-        "NOTIFY_TEMPLATES: /nonexistent cannot be read"
-    );
+    assert_eq!(missing.to_string(), "/nonexistent cannot be read");
 }
 
 fn shown(name: &str, subject: &str, text: &str) -> String {

@@ -13,7 +13,7 @@ use url::Url;
 use super::advice::advice;
 use crate::domain::{BatchSummary, Event, EventType, Kind, Output};
 
-/// An event, for templates. The README's manual of templates lists these fields.
+/// An event, for templates. `docs/notifications.md`, the manual of templates, lists these fields.
 #[derive(Debug, Serialize)]
 pub(super) struct View {
     /// The event's id.

@@ -84,6 +84,7 @@ fn open() -> config::Egress {
         allow_private: true,
         allow_http: true,
         ports: config::Ports::Any,
+        nat64: Vec::new(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Deliveries over real HTTP.
 
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -21,8 +23,13 @@ use crate::notifier::testing::event;
 struct Receiver {
     answers: Arc<Vec<Given>>,
     seen: Arc<Mutex<Vec<Seen>>>,
+    /// Bytes of endless answers that went out.
+    sent: Arc<AtomicUsize>,
     url: Url,
 }
+
+/// What the system takes from a sender that nobody reads, and more: a reader takes this in a moment.
+const BUFFERS: usize = 8 * 1024 * 1024;
 
 #[derive(Clone, Copy)]
 enum Given {
@@ -30,7 +37,8 @@ enum Given {
     RetryAfter(u16, &'static str),
     Redirect,
     Silence,
-    LongBody,
+    /// 200, and a body without end.
+    Endless,
     /// A status, and then a body that neither goes on nor ends.
     Stalls(u16),
 }
@@ -49,6 +57,7 @@ impl Receiver {
         let receiver = Self {
             answers: Arc::new(answers.to_vec()),
             seen: Arc::default(),
+            sent: Arc::default(),
             url: url.parse().unwrap(),
         };
         let router = Router::new()
@@ -83,7 +92,14 @@ impl Receiver {
                 let body = futures::stream::pending::<Result<Bytes, std::io::Error>>();
                 (status(code), Body::from_stream(body)).into_response()
             }
-            Given::LongBody => "x".repeat(10_000_000).into_response(),
+            Given::Endless => {
+                let chunk = Bytes::from_static(&[b'x'; 65_536]);
+                let chunks = futures::stream::repeat_with(move || {
+                    receiver.sent.fetch_add(chunk.len(), Ordering::Relaxed);
+                    Ok::<_, Infallible>(chunk.clone())
+                });
+                Body::from_stream(chunks).into_response()
+            }
         }
     }
 
@@ -98,6 +114,7 @@ fn anywhere() -> Egress {
         allow_private: true,
         allow_http: true,
         ports: Ports::Any,
+        nat64: Vec::new(),
     }
 }
 
@@ -246,12 +263,14 @@ async fn a_target_that_is_not_there_is_unreachable() {
 }
 
 #[tokio::test]
-async fn an_answer_without_end_does_not_hold_the_delivery() {
-    let receiver = Receiver::start(&[Given::LongBody]).await;
+async fn an_answer_without_end_does_not_hold_the_delivery_and_little_of_it_is_read() {
+    let receiver = Receiver::start(&[Given::Endless]).await;
 
     let tried = send(&settings(), &receiver.url).await;
 
     assert_eq!(tried, Tried::Delivered(200));
+    let sent = receiver.sent.load(Ordering::Relaxed);
+    assert!(sent < BUFFERS, "{sent}");
 }
 
 #[tokio::test]

@@ -88,6 +88,7 @@ fn downloader(own: &Server, anything: bool) -> Downloader {
             allow_private: true,
             allow_http: true,
             ports: Ports::Any,
+            nat64: Vec::new(),
         };
     }
     Downloader::new(&config).unwrap()

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{catalogue, worth_a_line};
 use crate::domain::{ErrorCode, RecordPosition};
@@ -18,6 +18,13 @@ pub struct RecordRejected<'a> {
     pub reason: ErrorCode,
     /// What is wrong.
     pub error: &'a (dyn Error + 'static),
+}
+
+/// A record was parked without its value, which not even the dead-letter topic takes.
+#[derive(Debug)]
+pub struct RecordTruncated<'a> {
+    /// Where the whole of it stands, for as long as its topic keeps it.
+    pub position: &'a RecordPosition,
 }
 
 /// The consumer met an error that it goes on after; librdkafka tries again by itself.
@@ -113,6 +120,15 @@ impl RecordRejected<'_> {
         let reason = reason.as_str();
         warn!(%position, reason, error, "record rejected");
         counter!(catalogue::RECORDS_REJECTED, "topic" => position.topic.clone(), "reason" => reason).increment(1);
+    }
+}
+
+impl RecordTruncated<'_> {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        let position = self.position;
+        error!(%position, "record parked without its value");
+        counter!(catalogue::RECORDS_TRUNCATED, "topic" => position.topic.clone()).increment(1);
     }
 }
 

@@ -56,10 +56,19 @@ pub struct TriesInFlight {
 pub struct NotificationHandedOver {
     /// `WEBHOOK`, `EMAIL` or `SLACK`; a label.
     pub channel: &'static str,
-    /// `not_delivered`, `circuit_open` or `endpoint_full`; a label.
+    /// `not_delivered`, `circuit_open`, `endpoint_full` or `endpoint_slow`; a label.
     pub why: &'static str,
     /// Whether it had a workflow before.
     pub given: Given,
+}
+
+/// A delivery was closed from outside, and what it was to deliver cannot be read.
+#[derive(Debug)]
+pub struct NotificationLost<'a> {
+    /// Its workflow id, which names event, channel and target.
+    pub workflow: &'a str,
+    /// Why it cannot be read.
+    pub error: &'a (dyn Error + 'static),
 }
 
 /// The operators were told of failures, or not.
@@ -147,6 +156,15 @@ impl NotificationHandedOver {
         debug!(channel, why, ?given, "notification handed over");
         counter!(catalogue::NOTIFICATIONS_HANDED_OVER, "channel" => channel, "why" => why)
             .increment(1);
+    }
+}
+
+impl NotificationLost<'_> {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        let Self { workflow, error } = self;
+        error!(workflow, error, "a delivery that was closed is lost");
+        counter!(catalogue::NOTIFICATIONS_LOST).increment(1);
     }
 }
 

@@ -99,6 +99,11 @@ fn an_item_comes_back_as_the_run_it_becomes() {
     assert_eq!(items.on_failure(), OnFailure::Stop);
     assert_eq!(items.seals.len(), 1, "equal targets are sealed once");
     let (first, print) = items.start(&start(3), 0).unwrap();
+    let input = serde_json::to_value(&first).unwrap();
+    assert!(
+        input.get("fingerprint").is_none(),
+        "batches under way have weighed it so"
+    );
     assert_eq!(first.batch.unwrap().as_str(), "batch");
     assert_eq!(print, fingerprint(&request.item(&spec.items[0])).unwrap());
     let notify = first.notify.unwrap();

@@ -11,7 +11,7 @@ use temporalio_common::protos::temporal::api::history::v1::history_event::Attrib
 use temporalio_common::protos::temporal::api::workflowservice::v1::GetWorkflowExecutionHistoryRequest;
 
 use crate::notifier::DeliveryError;
-use crate::telemetry::events::RunSwept;
+use crate::telemetry::events::{NotificationLost, RunSwept};
 use crate::temporal::client::{Error, Temporal, answered};
 use crate::temporal::deliveries::Delivery;
 use crate::temporal::remains::input;
@@ -86,8 +86,12 @@ async fn start(temporal: &Temporal, id: &str, run_id: &str) -> Result<Option<Del
     match input(started.input) {
         Ok(start) => Ok(Some(start)),
         Err(error) => {
-            let error: &(dyn std::error::Error + 'static) = error.as_ref();
-            tracing::error!(workflow = id, error, "a delivery that was closed is lost");
+            let error = error.as_ref();
+            NotificationLost {
+                workflow: id,
+                error,
+            }
+            .emit();
             Ok(None)
         }
     }

@@ -204,7 +204,10 @@ mod tests {
 
     #[test]
     fn what_was_gathered_and_not_told_is_left_in_its_order() {
-        let later = Told::Later { pause_ms: None };
+        let later = Told::Later {
+            pause_ms: None,
+            unknown: false,
+        };
 
         let start = left(vec![
             started(&[1]),

@@ -136,6 +136,7 @@ impl Run {
     fn handed(&self) -> Handed {
         Handed {
             workflow: self.start.request.run(0),
+            fingerprint: None,
             events: self.journal.borrow().unconfirmed.clone(),
             traceparent: self.start.traceparent.clone(),
         }
@@ -301,15 +302,17 @@ async fn window(ctx: &Context, run: &Run, items: &Items) {
 
 /// Runs one item to its end; `None` if the batch was asked to end before it began.
 async fn item(ctx: &Context, run: &Run, items: &Items, index: u32) -> Option<ItemEnding> {
-    let (start, fingerprint) = items.start(&run.start, index)?;
+    let (mut start, fingerprint) = items.start(&run.start, index)?;
+    // Less the fingerprint, as batches under way have weighed it: who waits has to replay.
     let size = start.weight();
+    start.fingerprint = Some(fingerprint);
     let room = ctx.wait_condition(|batch| batch.starting == 0 || batch.starting + size <= STARTING);
     if room.await.is_err() || run.scope.is_cancelled() {
         return None;
     }
     // Not cancelled before it is known whether it began: an item that did is awaited, and counted as it ends.
     let token = WorkflowCancellationToken::new();
-    let options = child(ctx, &start, fingerprint, token);
+    let options = child(ctx, &start, token);
     ctx.state_mut(|batch| batch.starting += size);
     let started = ctx.start_child_workflow(Generation::run, start, options);
     let started = started.await;
@@ -336,12 +339,7 @@ async fn item(ctx: &Context, run: &Run, items: &Items, index: u32) -> Option<Ite
     })
 }
 
-fn child(
-    ctx: &Context,
-    start: &Start,
-    fingerprint: String,
-    token: WorkflowCancellationToken,
-) -> ChildWorkflowOptions {
+fn child(ctx: &Context, start: &Start, token: WorkflowCancellationToken) -> ChildWorkflowOptions {
     ChildWorkflowOptions::builder()
         .workflow_id(start.request.run(0).to_string())
         .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
@@ -353,7 +351,7 @@ fn child(
             start.batch.as_ref(),
         ))
         .priority(ctx.info().priority())
-        .static_details(fingerprint)
+        .maybe_static_details(start.fingerprint.clone())
         .cancellation_token(token)
         .build()
 }

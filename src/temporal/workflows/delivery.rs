@@ -94,7 +94,7 @@ async fn drive(ctx: &Context, start: &Start, tally: &mut Tally) -> Result<End, B
     }
     let mut pause = start.pause_ms;
     let mut step = start.step;
-    let mut waited = start.waited;
+    let (mut waited, mut shut) = (start.waited, start.shut);
     let mut last = start.status;
     let mut round = 0_u32;
     loop {
@@ -106,6 +106,7 @@ async fn drive(ctx: &Context, start: &Start, tally: &mut Tally) -> Result<End, B
                 status: last,
                 step,
                 waited,
+                shut,
                 lost: None,
                 pause_ms: pause,
             }));
@@ -121,6 +122,7 @@ async fn drive(ctx: &Context, start: &Start, tally: &mut Tally) -> Result<End, B
             parcel: start.parcel.clone(),
             step,
             waited,
+            shut,
         };
         match ctx
             .execute_activity(DeliveryActivities::deliver, input, options())
@@ -140,14 +142,18 @@ async fn drive(ctx: &Context, start: &Start, tally: &mut Tally) -> Result<End, B
                 let Some(pause_ms) = pause_ms else {
                     return Ok(End::given_up(status, error));
                 };
-                last = status;
+                last = status.or(last);
                 pause = pause_ms;
                 step += 1;
-                waited = 0;
+                (waited, shut) = (0, 0);
             }
-            Ok(Delivered::Wait { pause_ms }) => {
+            Ok(Delivered::Wait {
+                pause_ms,
+                shut: is_shut,
+            }) => {
                 pause = pause_ms;
                 waited += 1;
+                shut += u32::from(is_shut);
             }
             Err(_) => pause = AGAIN.as_millis() as u64,
         }

@@ -35,6 +35,8 @@ const LONGEST_ASKED: u64 = 3_600_000;
 const LINGER: Duration = Duration::from_secs(600);
 /// After so many signals its history is long enough: the server takes 10,000.
 const MANY: u32 = 2_000;
+/// After so many failures it is large enough: each is 2 kB at most, and the server takes 50 MB.
+const MANY_FAILURES: usize = 5_000;
 
 /// The failures of which one target is to be told.
 #[workflow]
@@ -44,6 +46,8 @@ pub struct Digest {
     gathered: Gathered,
     seen: Seen,
     signals: u32,
+    /// How many failures came with them.
+    failures: usize,
 }
 
 #[workflow_methods]
@@ -56,26 +60,30 @@ impl Digest {
             seen: std::mem::take(&mut start.seen),
             start,
             signals: 0,
+            failures: 0,
         }
     }
 
     /// Has failures told of until none has come for a while.
     #[run(name = "digest.v1")]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<()> {
-        let start = ctx.state(|digest| digest.start.clone());
-        let mut pause = start.pause_ms;
-        let mut tries = start.tries;
+        let mut start = ctx.state(|digest| digest.start.clone());
+        // A run that began before failures were counted goes on as it did.
+        let most = if ctx.patched("counts-failures") {
+            MANY_FAILURES
+        } else {
+            usize::MAX
+        };
+        let is_long = |digest: &Digest| digest.signals >= MANY || digest.failures >= most;
         loop {
-            let until = now(ctx).saturating_add_unsigned(pause);
-            if pause > 0 {
-                wait(ctx, Duration::from_millis(pause), |digest| {
-                    digest.signals >= MANY
-                })
-                .await?;
+            let until = now(ctx).saturating_add_unsigned(start.pause_ms);
+            if start.pause_ms > 0 {
+                wait(ctx, Duration::from_millis(start.pause_ms), is_long).await?;
             }
-            if ctx.state(|digest| digest.signals >= MANY) || ctx.continue_as_new_suggested() {
+            if ctx.state(is_long) || ctx.continue_as_new_suggested() {
                 let left = until.saturating_sub(now(ctx));
-                return Err(goes_on(ctx, start, u64::try_from(left).unwrap_or(0), tries));
+                start.pause_ms = u64::try_from(left).unwrap_or(0);
+                return Err(goes_on(ctx, start));
             }
             if !wait(ctx, LINGER, |digest| !digest.gathered.is_empty()).await? {
                 return Ok(());
@@ -84,25 +92,27 @@ impl Digest {
             let input = Tell {
                 to: start.to.clone(),
                 gathered: gathered.clone(),
+                unknown: start.unknown,
             };
             let told = ctx.execute_activity(DigestActivities::tell, input, options());
-            pause = match told.await {
+            start.pause_ms = match told.await {
                 Ok(Told::Ended) => {
-                    tries = 0;
+                    (start.tries, start.unknown) = (0, 0);
                     start.every_ms
                 }
-                Ok(Told::Later { pause_ms }) => {
+                Ok(Told::Later { pause_ms, unknown }) => {
                     ctx.state_mut(|digest| digest.gathered.behind(gathered));
-                    tries = tries.saturating_add(1);
-                    backoff(tries).max(pause_ms.unwrap_or(0).min(LONGEST_ASKED))
+                    start.tries = start.tries.saturating_add(1);
+                    start.unknown = if unknown { start.unknown + 1 } else { 0 };
+                    backoff(start.tries).max(pause_ms.unwrap_or(0).min(LONGEST_ASKED))
                 }
                 Err(error) if error.as_cancelled().is_some() => {
                     return Err(WorkflowTermination::cancelled());
                 }
                 Err(_) => {
                     ctx.state_mut(|digest| digest.gathered.behind(gathered));
-                    tries = tries.saturating_add(1);
-                    backoff(tries)
+                    start.tries = start.tries.saturating_add(1);
+                    backoff(start.tries)
                 }
             };
         }
@@ -112,6 +122,7 @@ impl Digest {
     #[signal(name = "failed.v1")]
     pub fn failed(&mut self, _: &mut SyncWorkflowContext<Self>, failed: Vec<Failed>) {
         self.signals += 1;
+        self.failures += failed.len();
         self.gathered.add_new(failed, &mut self.seen);
     }
 }
@@ -145,12 +156,10 @@ async fn wait(
 }
 
 /// Ends this run; the next has all that this one knew.
-fn goes_on(ctx: &Context, start: Start, pause_ms: u64, tries: u32) -> WorkflowTermination {
+fn goes_on(ctx: &Context, start: Start) -> WorkflowTermination {
     let next = ctx.state(|digest| Start {
         gathered: digest.gathered.clone(),
         seen: digest.seen.clone(),
-        pause_ms,
-        tries,
         ..start
     });
     let Err(continued) = ctx.continue_as_new(next, ContinueAsNewOptions::default());

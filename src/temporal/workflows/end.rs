@@ -88,6 +88,7 @@ fn decide(closed: &Closed, remains: Remains) -> Finish {
     Finish {
         handed: Handed {
             workflow: closed.workflow.clone(),
+            fingerprint: remains.start.fingerprint,
             events,
             traceparent: remains.start.traceparent,
         },
@@ -113,6 +114,7 @@ fn decide_batch(closed: &Closed, remains: BatchRemains) -> Finish {
     Finish {
         handed: Handed {
             workflow: closed.workflow.clone(),
+            fingerprint: None,
             events,
             traceparent: remains.start.traceparent,
         },
@@ -215,6 +217,7 @@ mod tests {
             batch: None,
             user: "u".to_owned().try_into().unwrap(),
             spec: Spec::Video(VideoSpec::default()),
+            fingerprint: None,
             metadata: BTreeMap::new(),
             notify: None,
             timeout_ms: 1000,

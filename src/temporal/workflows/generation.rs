@@ -108,6 +108,7 @@ impl Run {
     fn handed(&self) -> Handed {
         Handed {
             workflow: self.start.request.run(self.start.retry),
+            fingerprint: self.start.fingerprint.clone(),
             events: self.journal.unconfirmed.clone(),
             traceparent: self.start.traceparent.clone(),
         }

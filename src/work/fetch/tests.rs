@@ -13,6 +13,7 @@ fn input(told: Option<(i32, &str)>, may_tell: bool) -> Fetch {
     Fetch {
         handed: Handed {
             workflow: RequestId::try_from("r".to_owned()).unwrap().run(0),
+            fingerprint: None,
             events: Vec::new(),
             traceparent: None,
         },

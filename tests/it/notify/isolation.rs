@@ -54,6 +54,9 @@ async fn a_body_without_end_is_not_read_to_its_end() {
     let receipts = receipts(&space, 3).await;
     let once = |receipt: &Receipt| receipt.outcome == Outcome::Delivered && receipt.tries == 1;
     assert!(receipts.iter().all(once), "{receipts:?}");
+    // What the system takes of three that nobody reads, and more: a reader takes this in a moment.
+    let sent = endless.sent();
+    assert!(sent < 3 * 8 * 1024 * 1024, "{sent}");
 }
 
 #[tokio::test]

@@ -14,7 +14,8 @@ use genflow::temporal::client::Temporal;
 use genflow::temporal::deliveries::{Conclude, Deliver, Delivered, Delivery, Once, Parcel, Raw};
 use genflow::temporal::workflows::delivery;
 use serde_json::{Value, json};
-use temporalio_client::UntypedWorkflow;
+use temporalio_client::{UntypedWorkflow, WorkflowStartOptions};
+use temporalio_common::data_converters::RawValue;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use temporalio_sdk::runtime::RuntimeOptions;
@@ -24,7 +25,7 @@ use super::{caught_up, delivery_of, given_up, receipts, tell};
 use crate::closed::{OFTEN, client};
 use crate::replay::{closes, history, keep, run_before};
 use crate::support::receiver::{Answer, Receiver};
-use crate::support::{Space, eventually, eventually_within};
+use crate::support::{Space, Watched, eventually, eventually_within};
 
 /// So often there is no place; more than one history is to hold.
 const WAITS: u32 = 60;
@@ -35,7 +36,7 @@ const LONG: Duration = Duration::from_secs(300);
 #[derive(Default)]
 struct Crowded {
     asked: AtomicU32,
-    waited: Mutex<Vec<u32>>,
+    waited: Mutex<Vec<(u32, u32)>>,
     concluded: Mutex<Option<Conclude>>,
 }
 
@@ -49,11 +50,14 @@ impl Activities {
         _: ActivityContext,
         input: Deliver,
     ) -> Result<Delivered, ActivityError> {
-        self.0.waited.lock().unwrap().push(input.waited);
+        let waited = (input.waited, input.shut);
+        self.0.waited.lock().unwrap().push(waited);
         assert_eq!(input.step, 3);
         let asked = self.0.asked.fetch_add(1, Ordering::Relaxed);
         if asked < WAITS {
-            return Ok(Delivered::Wait { pause_ms: 1 });
+            // Every second time for an open circuit.
+            let shut = asked.is_multiple_of(2);
+            return Ok(Delivered::Wait { pause_ms: 1, shut });
         }
         let end = json!({"ended": {"end": {"outcome": "DELIVERED", "status": 204}, "sent": true}});
         Ok(serde_json::from_value(end).unwrap())
@@ -86,6 +90,7 @@ fn waiting() -> Delivery {
         status: Some(500),
         step: 3,
         waited: 0,
+        shut: 0,
         lost: None,
         pause_ms: 1,
     }
@@ -125,7 +130,7 @@ async fn a_delivery_that_waits_for_ever_goes_on_in_another_run_and_forgets_nothi
     let (worked, concluded) = tokio::join!(worker.run(), ended);
     worked.unwrap();
 
-    let counted: Vec<_> = (0..=WAITS).collect();
+    let counted: Vec<_> = (0..=WAITS).map(|n| (n, n.div_ceil(2))).collect();
     assert_eq!(*crowded.waited.lock().unwrap(), counted);
     assert_eq!(concluded.end.outcome, Outcome::Delivered);
     assert_eq!((concluded.tries, concluded.first_try_at), (4, Some(2)));
@@ -194,4 +199,24 @@ async fn a_delivery_that_is_terminated_is_given_up_once() {
         closes(&client, &end).await;
         keep("delivery-ended", &history(&client, &end, None).await).await;
     }
+}
+
+#[tokio::test]
+async fn a_closed_delivery_that_cannot_be_read_is_counted_as_lost() {
+    let space = Space::with(&[OFTEN]).await;
+    let client = client(&space).await;
+    let place = space.config.temporal.for_deliveries();
+    let id = waiting().parcel.workflow();
+    let options = WorkflowStartOptions::new(place.task_queue, id.clone()).build();
+    let kind = UntypedWorkflow::new(delivery::NAME);
+    let nothing = RawValue::new(Vec::new());
+    let handle = client.start_workflow(kind, nothing, options).await.unwrap();
+    handle.terminate(Default::default()).await.unwrap();
+
+    let notifier = Watched::start(&space, "notifier", &[]);
+
+    notifier
+        .says("metrics", "genflow_notifications_lost_total 1")
+        .await;
+    assert!(notifier.process.output().contains(&id));
 }

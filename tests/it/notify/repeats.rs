@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use genflow::domain::{Event, EventType};
+use genflow::domain::{Event, EventType, Targets};
 use genflow::notifier::{Outcome, Receipt};
 
 use super::{caught_up, event, given_up, publish, receipts, sealed, tell};
@@ -59,8 +59,9 @@ async fn two_targets_of_one_event_on_one_channel_both_arrive() {
     let receivers = [Receiver::start(&[500]).await, Receiver::start(&[500]).await];
     let one = event(&space, &receivers[0].url);
     // Whoever sealed them: the event is the same, so one is no repeat of the other.
+    let other = Targets::parse(Some(&receivers[1].url), None, None).unwrap();
     let other = Event {
-        notify: sealed(&space, &one, &receivers[1].url),
+        notify: sealed(&space, &one, &other),
         ..one.clone()
     };
 

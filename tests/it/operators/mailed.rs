@@ -77,8 +77,7 @@ async fn what_the_mail_server_did_not_take_operators_get_later() {
     let catcher = Catcher::start(&space, "--starttls").await;
     // Refused by the server the first time.
     let to = "reply-451-once+ops@example.org";
-    let smtp = format!("smtp://localhost:{}?tls=none", catcher.port);
-    let space = watched(&smtp, to, "1s").await;
+    let space = watched(&catcher.smtp(), to, "1s").await;
     let notifier = space.start(&["notifier"]);
 
     let first = failed(&space);

@@ -27,7 +27,11 @@ pub(super) async fn registered(
     edit(&mut text);
     let url = format!(
         "{}/subjects/{subject}/versions",
-        space.config.schema_registry_url.trim_end_matches('/')
+        space
+            .config
+            .schema_registry_url
+            .as_str()
+            .trim_end_matches('/')
     );
     let body = json!({ "schema": text.to_string() });
     let answer = reqwest::Client::new().post(url).json(&body).send();
@@ -77,7 +81,7 @@ async fn while_the_registry_is_in_trouble_a_record_waits_and_nothing_is_parked()
     send_anew(&space, &refused).await;
     waits(&space, &intake).await;
 
-    let proxy = Proxy::at(address, &space.config.schema_registry_url).await;
+    let proxy = Proxy::at(address, space.config.schema_registry_url.as_str()).await;
 
     completes(&space, &intake, &refused).await;
     let faults = [500, 503, 429, 401, 403, 404].map(Fault::Status);

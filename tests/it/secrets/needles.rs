@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use base64::Engine as _;
 use base64::alphabet::{STANDARD, URL_SAFE};
+use base64::engine::general_purpose::STANDARD as BASE64;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use uuid::Uuid;
 
@@ -24,7 +25,17 @@ const DEPTH: usize = 4;
 impl Needles {
     /// Makes one of that name.
     pub(crate) fn make(&mut self, name: &'static str) -> String {
-        let text = format!("{name}{}", Uuid::new_v4().simple());
+        self.add(name, format!("{name}{}", Uuid::new_v4().simple()))
+    }
+
+    /// Makes one of as many letters as a key has bytes, and returns it in base64 as settings have keys.
+    pub(crate) fn make_key(&mut self, name: &'static str) -> String {
+        let mut text = format!("{name}{}", Uuid::new_v4().simple());
+        text.truncate(32);
+        BASE64.encode(self.add(name, text))
+    }
+
+    fn add(&mut self, name: &'static str, text: String) -> String {
         for form in forms(&text) {
             let start = *form.first_chunk().unwrap();
             self.forms.entry(start).or_default().push((name, form));

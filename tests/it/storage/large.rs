@@ -8,20 +8,21 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::parts::film;
-use super::{outputs, with_bucket};
+use super::{at_openai, outputs, with_bucket};
 use crate::support::eventually_within;
 use crate::support::process::Process;
-use crate::support::space::video;
+use crate::support::s3::Fault;
+use crate::support::space::{image, video};
 
 const MIB: usize = 1024 * 1024;
 const LENGTH: usize = 384 * MIB;
 /// A debug build with all its clients, and what the parts in flight may take.
 const MEMORY: usize = 256 * MIB;
-/// Long by nature: the server of the test hashes in an unoptimised build.
+/// Long by nature: worker and server hash in an unoptimised build.
 const LONG: Duration = Duration::from_secs(600);
 
 /// A provider that speaks Replicate's protocol and has one film.
-async fn provider() -> String {
+async fn provider(length: usize) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let prediction = |status: &str| -> Json<Value> {
@@ -36,7 +37,7 @@ async fn provider() -> String {
     let router = Router::new()
         .route(submit, post(async move || taken.clone()))
         .route("/v1/predictions/film", get(async move || done.clone()))
-        .route("/film.mp4", get(async || film(LENGTH)));
+        .route("/film.mp4", get(async move || film(length)));
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     base
 }
@@ -52,7 +53,7 @@ fn peak(process: &Process) -> usize {
 
 #[tokio::test]
 async fn a_film_of_hundreds_of_megabytes_is_stored_in_bounded_memory() {
-    let base = provider().await;
+    let base = provider(LENGTH).await;
     let (space, s3) = with_bucket(&[("VIDEO_API_BASE_URL", &base)]).await;
     let _intake = space.start(&["intake"]);
     let worker = space.start(&["worker"]);
@@ -78,4 +79,28 @@ async fn a_film_of_hundreds_of_megabytes_is_stored_in_bounded_memory() {
     eprintln!("the worker had {} MiB at most", peak / MIB);
     assert!(peak < MEMORY, "{} MiB", peak / MIB);
     assert_eq!(space.temp_leftovers(), Vec::<String>::new());
+}
+
+/// Films have all places until the worker gives up on a bucket that is silent of their parts, after half a minute.
+#[tokio::test]
+async fn an_image_that_came_with_its_answer_waits_for_no_film_to_be_stored() {
+    let base = provider(6 * 8 * MIB).await;
+    let (space, s3) = with_bucket(&[("VIDEO_API_BASE_URL", &base)]).await;
+    s3.fault("UploadPart", Some(Fault::Silence));
+    let _all = space.start(&["all"]);
+    for _ in 0..3 {
+        space.send(&video("silent")).await;
+    }
+    eventually_within(LONG, "all places are taken", async || {
+        (s3.seen("UploadPart") == 8).then_some(())
+    })
+    .await;
+    let request = at_openai(image("at-once"));
+    space.send(&request).await;
+
+    let events = space.story(request.id.as_str()).await;
+
+    assert_eq!(outputs(&events).len(), 1);
+    let taken = s3.seen("UploadPart");
+    assert_eq!(taken, 8, "no film has given up a place meanwhile");
 }

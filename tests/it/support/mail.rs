@@ -28,12 +28,19 @@ impl Mail {
 
 /// Returns the mails to that address.
 pub(crate) fn mails(maildir: &Path, to: &str) -> Vec<Mail> {
+    let mails = all(maildir).into_iter();
+    mails
+        .filter(|mail| mail.header("Delivered-To") == to)
+        .collect()
+}
+
+/// Returns the mails to whatever address.
+pub(crate) fn all(maildir: &Path) -> Vec<Mail> {
     let entries = std::fs::read_dir(maildir.join("new"));
     let files = entries.into_iter().flatten().flatten();
     files
         .filter_map(|entry| std::fs::read(entry.path()).ok())
         .map(|raw| Mail { raw })
-        .filter(|mail| mail.header("Delivered-To") == to)
         .collect()
 }
 
@@ -83,6 +90,13 @@ impl Catcher {
             maildir,
             child,
         }
+    }
+}
+
+impl Catcher {
+    /// Returns the `SMTP_URL` by which it takes mails unencrypted.
+    pub(crate) fn smtp(&self) -> String {
+        format!("smtp://localhost:{}?tls=none", self.port)
     }
 }
 

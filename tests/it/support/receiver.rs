@@ -1,17 +1,19 @@
 //! A real HTTP receiver of webhooks.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use super::eventually;
 
@@ -21,11 +23,19 @@ pub(crate) struct Delivery {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) at: Instant,
+    /// The last part of the path that it came to.
+    pub(crate) to: String,
+    pub(crate) answer: Answer,
 }
 
 impl Delivery {
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers[name].to_str().unwrap()
+    }
+
+    /// Whether it was answered so that it counts as delivered.
+    pub(crate) fn was_taken(&self) -> bool {
+        matches!(self.answer, Answer::Status(200..=299))
     }
 }
 
@@ -37,6 +47,8 @@ pub(crate) enum Answer {
     RetryAfter(u16, u64),
     /// It takes the request and never answers.
     Silence,
+    /// It takes the request and answers 204 once it is [`Receiver::release`]d.
+    Held,
     /// 200, and a body without end.
     Endless,
 }
@@ -52,6 +64,9 @@ struct Shared {
     got: Mutex<Vec<Delivery>>,
     /// Answers, one a request; then the last for ever.
     script: Mutex<Vec<Answer>>,
+    released: watch::Sender<bool>,
+    /// Bytes of endless answers that went out.
+    sent: AtomicUsize,
 }
 
 impl Receiver {
@@ -71,6 +86,8 @@ impl Receiver {
         let state = Arc::new(Shared {
             got: Mutex::default(),
             script: Mutex::new(script.to_vec()),
+            released: watch::Sender::new(false),
+            sent: AtomicUsize::new(0),
         });
         let router = Router::new()
             .route("/hook/{token}", post(receive))
@@ -83,6 +100,16 @@ impl Receiver {
         }
     }
 
+    /// Returns another target at this receiver.
+    pub(crate) fn at(&self, name: &str) -> String {
+        self.url.replace("secret-token", name)
+    }
+
+    /// Answers what is held.
+    pub(crate) fn release(&self) {
+        self.state.released.send_replace(true);
+    }
+
     /// Answers so from now on.
     pub(crate) fn answer(&self, answer: Answer) {
         *self.state.script.lock().unwrap() = vec![answer];
@@ -90,6 +117,11 @@ impl Receiver {
 
     pub(crate) fn got(&self) -> Vec<Delivery> {
         self.state.got.lock().unwrap().clone()
+    }
+
+    /// Returns how many bytes of endless answers went out.
+    pub(crate) fn sent(&self) -> usize {
+        self.state.sent.load(Ordering::Relaxed)
     }
 
     /// Waits until `count` requests came.
@@ -107,13 +139,13 @@ impl Drop for Receiver {
     }
 }
 
-async fn receive(State(state): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn receive(
+    State(state): State<Arc<Shared>>,
+    Path(to): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let at = Instant::now();
-    state
-        .got
-        .lock()
-        .unwrap()
-        .push(Delivery { headers, body, at });
     let answer = {
         let mut script = state.script.lock().unwrap();
         match script.len() {
@@ -121,6 +153,13 @@ async fn receive(State(state): State<Arc<Shared>>, headers: HeaderMap, body: Byt
             _ => script.remove(0),
         }
     };
+    state.got.lock().unwrap().push(Delivery {
+        headers,
+        body,
+        at,
+        to,
+        answer,
+    });
     let status = |status| StatusCode::from_u16(status).unwrap();
     match answer {
         Answer::Status(code) => status(code).into_response(),
@@ -128,9 +167,17 @@ async fn receive(State(state): State<Arc<Shared>>, headers: HeaderMap, body: Byt
             (status(code), [(RETRY_AFTER, after.to_string())]).into_response()
         }
         Answer::Silence => std::future::pending().await,
+        Answer::Held => {
+            let mut released = state.released.subscribe();
+            released.wait_for(|released| *released).await.unwrap();
+            StatusCode::NO_CONTENT.into_response()
+        }
         Answer::Endless => {
             let chunk = Bytes::from_static(&[b'x'; 65_536]);
-            let chunks = futures::stream::repeat_with(move || Ok::<_, Infallible>(chunk.clone()));
+            let chunks = futures::stream::repeat_with(move || {
+                state.sent.fetch_add(chunk.len(), Ordering::Relaxed);
+                Ok::<_, Infallible>(chunk.clone())
+            });
             Body::from_stream(chunks).into_response()
         }
     }

@@ -1,7 +1,8 @@
 """The mail catcher: takes every mail, keeps it in a Maildir, passes none on.
 
 An address says what it wants answered: reply-451@… and reply-550@… get that code, reply-451-once@… only the
-first time; behind a + may stand what pleases. The password "wrong" lets nobody in. Each mail is kept with what its envelope said, and with the number of
+first time. after-7@… is taken at once and answered 7 seconds later, after-7-once@… only the first time. Behind a + may stand
+what pleases. The password "wrong" lets nobody in. Each mail is kept with what its envelope said, and with the number of
 the connection that it came by.
 """
 
@@ -16,6 +17,7 @@ import uuid
 from aiosmtpd.smtp import SMTP, AuthResult
 
 ASKED = re.compile(r"reply-([45]\d\d)(-once)?(\+[^@]*)?@")
+LATE = re.compile(r"after-(\d+)(-once)?(\+[^@]*)?@")
 
 
 class Keep:
@@ -47,7 +49,16 @@ class Keep:
         with open(path, "wb") as file:
             file.write("".join(line + "\r\n" for line in lines).encode() + envelope.content)
         os.rename(path, os.path.join(self.maildir, "new", name))
+        await asyncio.sleep(max(map(self.pause, envelope.rcpt_tos)))
         return "250 OK"
+
+    def pause(self, address):
+        late = LATE.match(address)
+        if not late or address in self.answered:
+            return 0
+        if late[2]:
+            self.answered.add(address)
+        return int(late[1])
 
 
 def login(server, session, envelope, mechanism, data):

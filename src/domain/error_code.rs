@@ -1,0 +1,111 @@
+//! Why a request did not complete, or a record was refused, in one word.
+//!
+//! The list is closed for who writes, open for who reads: a later version may have written a word that is not known here.
+
+use serde::{Deserialize, Serialize};
+
+/// The closed list of error codes (contract, section 5), those of refused records included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", from = "String")]
+#[expect(missing_docs, reason = "each name is the contract's own word")]
+pub enum ErrorCode {
+    /// Of a later version. Only read, never decided here.
+    Unknown,
+    InvalidRequest,
+    ContentPolicy,
+    ProviderAuth,
+    ProviderQuota,
+    ProviderRefused,
+    ProviderFailed,
+    SubmitAmbiguous,
+    NotStartedInTime,
+    DeadlineExceeded,
+    ResultUnavailable,
+    ResultInvalid,
+    StoreFailed,
+    BatchStopped,
+    BatchFailed,
+    Terminated,
+    TimedOut,
+    Undecodable,
+    UnknownSchema,
+    Invalid,
+    Unauthorized,
+    TooOld,
+    RateLimited,
+    CancelledBeforeStart,
+    RequestIdConflict,
+    StartRefused,
+}
+
+impl ErrorCode {
+    const ALL: [(Self, &'static str); 26] = [
+        (Self::Unknown, "unknown"),
+        (Self::InvalidRequest, "invalid_request"),
+        (Self::ContentPolicy, "content_policy"),
+        (Self::ProviderAuth, "provider_auth"),
+        (Self::ProviderQuota, "provider_quota"),
+        (Self::ProviderRefused, "provider_refused"),
+        (Self::ProviderFailed, "provider_failed"),
+        (Self::SubmitAmbiguous, "submit_ambiguous"),
+        (Self::NotStartedInTime, "not_started_in_time"),
+        (Self::DeadlineExceeded, "deadline_exceeded"),
+        (Self::ResultUnavailable, "result_unavailable"),
+        (Self::ResultInvalid, "result_invalid"),
+        (Self::StoreFailed, "store_failed"),
+        (Self::BatchStopped, "batch_stopped"),
+        (Self::BatchFailed, "batch_failed"),
+        (Self::Terminated, "terminated"),
+        (Self::TimedOut, "timed_out"),
+        (Self::Undecodable, "undecodable"),
+        (Self::UnknownSchema, "unknown_schema"),
+        (Self::Invalid, "invalid"),
+        (Self::Unauthorized, "unauthorized"),
+        (Self::TooOld, "too_old"),
+        (Self::RateLimited, "rate_limited"),
+        (Self::CancelledBeforeStart, "cancelled_before_start"),
+        (Self::RequestIdConflict, "request_id_conflict"),
+        (Self::StartRefused, "start_refused"),
+    ];
+
+    /// Returns the code as it stands in events and `dlq.reason`.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL
+            .iter()
+            .find(|(code, _)| *code == self)
+            .map_or("", |(_, name)| name)
+    }
+}
+
+impl From<ErrorCode> for String {
+    fn from(code: ErrorCode) -> Self {
+        code.as_str().to_owned()
+    }
+}
+
+impl From<String> for ErrorCode {
+    fn from(raw: String) -> Self {
+        let found = Self::ALL.iter().find(|(_, name)| *name == raw);
+        found.map_or(Self::Unknown, |(code, _)| *code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_code_has_a_name_of_its_own_and_reads_back() {
+        for (code, name) in ErrorCode::ALL {
+            assert_eq!(code.as_str(), name);
+            assert_eq!(ErrorCode::from(name.to_owned()), code);
+        }
+    }
+
+    #[test]
+    fn a_code_of_a_later_version_is_read_as_unknown() {
+        let read: ErrorCode = serde_json::from_str(r#""out_of_paint""#).unwrap();
+
+        assert_eq!(read, ErrorCode::Unknown);
+    }
+}

@@ -1,0 +1,27 @@
+//! A mail server that has a mail in full and takes its time to say so: longer than a first try may wait.
+
+use super::{notifier, outcome, receipt, tell};
+use crate::support::Space;
+use crate::support::mail::{Catcher, mails};
+
+#[tokio::test]
+async fn a_slow_mail_server_gets_the_first_mail_twice_under_one_id_and_others_once() {
+    let space = Space::new().await;
+    let catcher = Catcher::start(&space, "--starttls").await;
+    let _notifier = notifier(&space, &catcher.smtp(), &[]);
+
+    // The first try of the first is cut; the second has none, but a workflow's, which is longer.
+    for (request, to, tries) in [
+        ("first", "after-7+first@example.org", 2),
+        ("second", "after-7+second@example.org", 1),
+    ] {
+        let event = tell(&space, request, to).await;
+
+        let receipt = receipt(&space, request).await;
+        assert_eq!(outcome(&receipt), ("DELIVERED", Some(250), tries, ""));
+        let caught = mails(&catcher.maildir, to);
+        assert_eq!(caught.len(), tries as usize);
+        let id = format!("<{}@mail.test>", event.event_id);
+        assert!(caught.iter().all(|mail| mail.header("Message-ID") == id));
+    }
+}

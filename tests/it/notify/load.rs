@@ -1,0 +1,392 @@
+//! A notifier that is killed again and again under load, with all three channels: every notification arrives, under one
+//! id, and what arrives again was under way at a kill.
+//!
+//! How often a notification may arrive follows from where the kills met it. A notifier begins only with what was not
+//! committed when the one before was killed, and once in its life. A try that succeeds ends the notification, unless a
+//! kill comes before that is known. So it arrives once, and once more for each kill at which it was begun with and not
+//! committed, and for each try of its workflow that was lost with its notifier.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, UNIX_EPOCH};
+
+use genflow::domain::Event;
+use genflow::kafka::offsets::{Committed, Offsets};
+use genflow::notifier::{Channel, Outcome, Receipt};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use rustix::process::Signal;
+use serde_json::Value;
+use temporalio_client::{Client, UntypedWorkflow};
+use tokio::time::sleep;
+
+use super::stage::Stage;
+use super::{caught_up, now, publisher, receipts, workflow_id};
+use crate::closed::client;
+use crate::support::eventually;
+use crate::support::mail::{Mail, all};
+use crate::support::process::Process;
+use crate::support::receiver::{Answer, Receiver};
+
+const KILLS: usize = 6;
+/// At least so many events are published, and more until the last kill.
+const EVENTS: usize = 100;
+const PACE: Duration = Duration::from_millis(100);
+/// Of the topic of events.
+const PARTITIONS: i32 = 6;
+const CHANNELS: [Channel; 3] = [Channel::Webhook, Channel::Email, Channel::Slack];
+
+/// An event, and its targets: a mailbox, and a name at the two receivers.
+struct Told {
+    event: Event,
+    name: String,
+    mailbox: String,
+}
+
+/// What was so between a kill and the start of the next notifier.
+struct Kill {
+    at: i64,
+    committed: BTreeMap<i32, Committed>,
+    /// How many webhooks had come.
+    webhooks: usize,
+    /// How many messages to Slack had come.
+    slack: usize,
+}
+
+/// One arrival of a notification.
+struct Arrival {
+    /// How many kills were before it.
+    behind: usize,
+    /// What names its event: `webhook-id`, `Message-ID`, or the whole message to Slack.
+    says: String,
+    /// Whether it was answered as taken.
+    taken: bool,
+}
+
+/// The workflow of a notification.
+struct Handed {
+    started: i64,
+    /// Tries that were lost with their notifier.
+    lost: usize,
+}
+
+/// Of each notification, by its channel and what is told of it: the target of an arrival, else the event.
+type Notifications<T> = BTreeMap<(Channel, String), T>;
+
+/// All that is known in the end.
+struct Ledger {
+    kills: Vec<Kill>,
+    /// Partition and offset of each event.
+    places: BTreeMap<String, (i32, i64)>,
+    arrivals: Notifications<Vec<Arrival>>,
+    receipts: Notifications<Vec<Receipt>>,
+    workflows: Notifications<Option<Handed>>,
+}
+
+/// How often a notification came again, and how often it might have.
+struct Again {
+    did: usize,
+    may: usize,
+}
+
+impl Told {
+    fn target(&self, channel: Channel) -> (Channel, String) {
+        let target = match channel {
+            Channel::Email => &self.mailbox,
+            Channel::Webhook | Channel::Slack | Channel::Unknown => &self.name,
+        };
+        (channel, target.clone())
+    }
+}
+
+impl Kill {
+    /// Whether the record at that partition and offset was not committed.
+    fn left(&self, (partition, offset): (i32, i64)) -> bool {
+        let committed = self.committed.get(&partition);
+        committed.is_none_or(|committed| committed.offset <= offset)
+    }
+}
+
+impl Stage {
+    /// Starts a notifier whose mails say which it is.
+    fn life(&self, number: usize) -> Process {
+        let smtp = self.catcher.smtp();
+        let from = format!("life-{number} <genflow@mail.test>");
+        let settings = [("SMTP_URL", &*smtp), ("EMAIL_FROM", &*from)];
+        self.space.start_with(&["notifier"], &settings)
+    }
+
+    /// Publishes events until `done`.
+    async fn publish(&self, mut rng: StdRng, done: &Cell<bool>) -> Vec<Told> {
+        let publisher = publisher(&self.space);
+        let mut all = Vec::new();
+        while !done.get() || all.len() < EVENTS {
+            let name = format!("n{}", all.len());
+            let prefix = if fails(&mut rng) {
+                "reply-451-once+"
+            } else {
+                ""
+            };
+            let mailbox = format!("{prefix}{name}@example.org");
+            let event = self.event(&name, &mailbox);
+            let one = std::slice::from_ref(&event);
+            publisher.publish(one, None).await.unwrap();
+            all.push(Told {
+                event,
+                name,
+                mailbox,
+            });
+            sleep(PACE).await;
+        }
+        all
+    }
+
+    /// Starts notifiers one after the other and kills each: every third while it starts, the others at their work.
+    async fn kill(&self, mut rng: StdRng, done: &Cell<bool>) -> Vec<Kill> {
+        let kafka = &self.space.config.kafka;
+        let group = format!("{}-notifier", kafka.group);
+        let offsets = Offsets::open(kafka, group, &kafka.topics.events).unwrap();
+        let committed = async || offsets.read(0..PARTITIONS).await.unwrap();
+        let mut kills = Vec::new();
+        for number in 0..KILLS {
+            let before = committed().await;
+            let mut life = self.life(number);
+            if number % 3 != 1 {
+                let goes_on = async || (committed().await != before).then_some(());
+                eventually("it commits", goes_on).await;
+            }
+            sleep(Duration::from_millis(rng.random_range(0..1000))).await;
+            life.signal(Signal::KILL);
+            life.ended().await;
+            kills.push(Kill {
+                committed: committed().await,
+                webhooks: settled(&self.webhooks).await,
+                slack: settled(&self.slack).await,
+                at: now(),
+            });
+        }
+        done.set(true);
+        kills
+    }
+
+    /// Waits until all notifications have ended.
+    async fn ended(&self, told: &[Told]) -> Notifications<Vec<Receipt>> {
+        caught_up(&self.space).await;
+        let count = told.len() * CHANNELS.len();
+        eventually("each has a receipt", async || {
+            let mut by_notification = Notifications::<Vec<_>>::new();
+            for receipt in receipts(&self.space, count).await {
+                let key = (receipt.channel, receipt.event_id.clone());
+                by_notification.entry(key).or_default().push(receipt);
+            }
+            (by_notification.len() == count).then_some(by_notification)
+        })
+        .await
+    }
+
+    /// Returns where each event stands.
+    async fn places(&self) -> BTreeMap<String, (i32, i64)> {
+        let records = self.space.events().await.all().await.into_iter();
+        records
+            .map(|record| {
+                let id = record.header("ce_id").unwrap().to_owned();
+                (id, (record.position.partition, record.position.offset))
+            })
+            .collect()
+    }
+
+    fn arrivals(&self, kills: &[Kill]) -> Notifications<Vec<Arrival>> {
+        let mut all_arrivals = Notifications::<Vec<_>>::new();
+        let mut note = |channel, to, arrival| {
+            all_arrivals.entry((channel, to)).or_default().push(arrival);
+        };
+        let behind = |at, count: fn(&Kill) -> usize| {
+            let before = kills.iter().filter(|kill| count(kill) <= at);
+            before.count()
+        };
+        for (at, one) in self.webhooks.got().into_iter().enumerate() {
+            let id = one.headers.get("webhook-id");
+            let arrival = Arrival {
+                behind: behind(at, |kill| kill.webhooks),
+                says: id.map_or("", |id| id.to_str().unwrap()).to_owned(),
+                taken: one.was_taken(),
+            };
+            note(Channel::Webhook, one.to, arrival);
+        }
+        for (at, one) in self.slack.got().into_iter().enumerate() {
+            let arrival = Arrival {
+                behind: behind(at, |kill| kill.slack),
+                says: String::from_utf8_lossy(&one.body).into_owned(),
+                taken: one.was_taken(),
+            };
+            note(Channel::Slack, one.to, arrival);
+        }
+        for mail in all(&self.catcher.maildir) {
+            let arrival = Arrival {
+                behind: life(&mail),
+                says: mail.header("Message-ID"),
+                taken: true,
+            };
+            note(Channel::Email, mail.header("Delivered-To"), arrival);
+        }
+        all_arrivals
+    }
+}
+
+impl Ledger {
+    /// Checks one notification.
+    fn check(&self, told: &Told, channel: Channel) -> Again {
+        let id = &told.event.event_id;
+        let key = (channel, id.clone());
+        let arrivals = self.arrivals.get(&told.target(channel)).unwrap();
+        let same = |one: &Arrival| one.says.contains(id) && one.says == arrivals[0].says;
+        assert!(arrivals.iter().all(same), "{key:?} has one id");
+        let receipts = &self.receipts[&key];
+        let ended_so = |one: &Receipt| {
+            one.outcome == Outcome::Delivered && one.receipt_id == receipts[0].receipt_id
+        };
+        assert!(receipts.iter().all(ended_so), "{receipts:#?}");
+        let taken = arrivals.iter().filter(|one| one.taken).count();
+        let may = self.cuts(&key, arrivals);
+        assert!(
+            (1..=1 + may).contains(&taken),
+            "{key:?} arrived {taken} times, and was under way at {may} kills"
+        );
+        let did = taken - 1;
+        Again { did, may }
+    }
+
+    /// Counts the kills that met a notification under way: begun with and not committed, or in a try of its workflow.
+    fn cuts(&self, key: &(Channel, String), arrivals: &[Arrival]) -> usize {
+        let (place, workflow) = (self.places[&key.1], self.workflows[key].as_ref());
+        let kills = self.kills.iter().enumerate();
+        let begun = kills.filter(|(number, kill)| {
+            let came = arrivals.iter().any(|one| one.behind <= *number);
+            came || workflow.is_some_and(|handed| handed.started <= kill.at)
+        });
+        let left = begun.filter(|(_, kill)| kill.left(place)).count();
+        left + workflow.map_or(0, |handed| handed.lost)
+    }
+}
+
+fn fails(rng: &mut StdRng) -> bool {
+    rng.random_ratio(1, 15)
+}
+
+/// Answers of which some are failures.
+fn answers(rng: &mut StdRng) -> Vec<Answer> {
+    let some = (0..400).map(|_| if fails(rng) { 500 } else { 204 });
+    some.chain([204]).map(Answer::Status).collect()
+}
+
+/// Returns how many requests had come to the receiver, once it has read all that the dead have sent.
+async fn settled(receiver: &Receiver) -> usize {
+    // It stands behind them in the line of what is to be read.
+    let probe = reqwest::Client::new().post(receiver.at("probe"));
+    probe.send().await.unwrap();
+    receiver.got().len()
+}
+
+/// Returns which notifier sent the mail.
+fn life(mail: &Mail) -> usize {
+    let parsed = mail.parsed();
+    let from = parsed.from().unwrap().first().unwrap();
+    let number = from.name().unwrap().strip_prefix("life-");
+    number.unwrap().parse().unwrap()
+}
+
+/// Waits until the workflow of a notification is over, if there is one.
+async fn handed(client: &Client, receipt: &Receipt) -> Option<Handed> {
+    let handle = client.get_workflow_handle::<UntypedWorkflow>(workflow_id(receipt));
+    handle.describe(Default::default()).await.ok()?;
+    let described = eventually("the delivery is over", async || {
+        let described = handle.describe(Default::default()).await.unwrap();
+        described.close_time().is_some().then_some(described)
+    })
+    .await;
+    let history = handle.fetch_history(Default::default()).to_json().await;
+    let history: Value = serde_json::from_slice(&history.unwrap()).unwrap();
+    let started = described.start_time().unwrap().duration_since(UNIX_EPOCH);
+    Some(Handed {
+        started: i64::try_from(started.unwrap().as_millis()).unwrap(),
+        lost: lost(&history),
+    })
+}
+
+/// Counts the tries that had to be made again.
+fn lost(history: &Value) -> usize {
+    let events = history["events"].as_array().unwrap();
+    let told = |event: &Value, what: &str| event["attributes"][what].clone();
+    let scheduled = |event: &&Value| {
+        let scheduled = told(event, "ActivityTaskScheduledEventAttributes");
+        scheduled["activity_type"]["name"] == "deliver.v1"
+    };
+    let tries = events.iter().filter(scheduled);
+    let tries: BTreeSet<_> = tries
+        .map(|event| event["event_id"].as_i64().unwrap())
+        .collect();
+    let started = events
+        .iter()
+        .map(|event| told(event, "ActivityTaskStartedEventAttributes"));
+    started
+        .filter(|started| {
+            let scheduled = started["scheduled_event_id"].as_i64();
+            scheduled.is_some_and(|scheduled| tries.contains(&scheduled))
+        })
+        .map(|started| started["attempt"].as_u64().unwrap() as usize - 1)
+        .sum()
+}
+
+#[tokio::test]
+async fn a_notifier_killed_again_and_again_under_load_loses_nothing_and_repeats_what_was_under_way()
+{
+    let seed = rand::random();
+    eprintln!("the seed is {seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let (webhooks, slack) = (answers(&mut rng), answers(&mut rng));
+    let settings = [
+        // A static member: the group does not wait for the one that was killed.
+        ("KAFKA_GROUP_INSTANCE_ID", "pod-1"),
+        // So many may wait in line at an endpoint that most have their first try.
+        ("NOTIFY_CONCURRENCY", "1000"),
+        // Nobody fails so often in a row.
+        (
+            "NOTIFY_SCHEDULE",
+            "100ms,100ms,200ms,200ms,200ms,200ms,200ms,200ms",
+        ),
+    ];
+    let stage = Stage::new(&settings, [&webhooks, &slack]).await;
+    let done = Cell::new(false);
+
+    let (told, kills) = tokio::join!(
+        stage.publish(StdRng::seed_from_u64(rng.random()), &done),
+        stage.kill(StdRng::seed_from_u64(rng.random()), &done),
+    );
+    let _last = stage.life(KILLS);
+
+    let receipts = stage.ended(&told).await;
+    let client = client(&stage.space).await;
+    let mut workflows = BTreeMap::new();
+    for (key, receipts) in &receipts {
+        workflows.insert(key.clone(), handed(&client, &receipts[0]).await);
+    }
+    let ledger = Ledger {
+        places: stage.places().await,
+        arrivals: stage.arrivals(&kills),
+        kills,
+        receipts,
+        workflows,
+    };
+    let checked = told
+        .iter()
+        .flat_map(|told| CHANNELS.map(|channel| ledger.check(told, channel)));
+    let (mut again, mut may) = (0, 0);
+    for one in checked {
+        (again, may) = (again + one.did, may + one.may);
+    }
+    let count = told.len() * CHANNELS.len();
+    eprintln!(
+        "{count} notifications came; {again} times one came again, {may} times it might have"
+    );
+    assert!(may > 0, "the kills met nothing");
+}

@@ -1,0 +1,163 @@
+//! A notifier that is asked to stop while notifications are on their way (promise 7): what is answered in its patience
+//! is done, what is not is the next one's, and the process ends in time.
+
+use std::time::Instant;
+
+use genflow::domain::Event;
+use genflow::notifier::{Outcome, Receipt};
+use rustix::process::Signal;
+
+use super::stage::Stage;
+use super::{caught_up, history, publish, receipts, tell};
+use crate::support::mail::all;
+use crate::support::receiver::{Answer, Delivery, Receiver};
+use crate::support::{Space, Watched, eventually};
+
+/// The name of the targets that are told.
+const NAME: &str = "told";
+
+impl Stage {
+    /// Returns one whose receivers answer so.
+    async fn answering(answer: Answer, settings: &[(&str, &str)]) -> Self {
+        Self::new(settings, [&[answer], &[answer]]).await
+    }
+
+    fn notifier(&self) -> Watched {
+        let smtp = self.catcher.smtp();
+        Watched::start(&self.space, "notifier", &[("SMTP_URL", &smtp)])
+    }
+
+    /// Has all three told of a new event, and waits until it came to each.
+    async fn tell(&self, mailbox: &str) -> Event {
+        let event = self.event(NAME, mailbox);
+        publish(&self.space, std::slice::from_ref(&event)).await;
+        eventually("all three come", async || {
+            (self.came(&event) == [1; 3]).then_some(())
+        })
+        .await;
+        event
+    }
+
+    /// How often the event came by webhook, by mail and by Slack, each time under its one id.
+    fn came(&self, event: &Event) -> [usize; 3] {
+        let id = &event.event_id;
+        let (webhooks, slack) = (self.webhooks.got(), self.slack.got());
+        let mails = all(&self.catcher.maildir);
+        assert!(webhooks.iter().all(|one| one.header("webhook-id") == id));
+        let names = |text: String| text.contains(id);
+        assert!(mails.iter().all(|one| names(one.header("Message-ID"))));
+        let body = |one: &Delivery| String::from_utf8_lossy(&one.body).into_owned();
+        assert!(slack.iter().map(body).all(names));
+        [webhooks.len(), mails.len(), slack.len()]
+    }
+}
+
+#[tokio::test]
+async fn what_is_answered_in_the_patience_of_a_stop_is_done_and_not_told_again() {
+    // The patience is a third of it.
+    let patient = [("SHUTDOWN_GRACE", "15s"), ("KAFKA_SESSION_TIMEOUT", "20s")];
+    let stage = Stage::answering(Answer::Held, &patient).await;
+    let mut first = stage.notifier();
+    let event = stage.tell("after-1@example.org").await;
+
+    first.process.signal(Signal::TERM);
+    first.says("readyz", "draining").await;
+    stage.webhooks.release();
+    stage.slack.release();
+
+    let ended = first.process.ended().await;
+    assert!(ended.success(), "{}", first.process.output());
+    assert_eq!(stage.lag().await, 0, "its offset is committed");
+    let told = receipts(&stage.space, 3).await;
+    let once = |one: &Receipt| {
+        (one.outcome, one.tries) == (Outcome::Delivered, 1) && one.event_id == event.event_id
+    };
+    assert!(told.len() == 3 && told.iter().all(once), "{told:#?}");
+    let _second = stage.notifier();
+    let other = Receiver::start(&[]).await;
+    tell(&stage.space, &other.url).await;
+    other.wait(1).await;
+    caught_up(&stage.space).await;
+    assert_eq!(stage.came(&event), [1; 3]);
+    assert_eq!(receipts(&stage.space, 4).await.len(), 4);
+}
+
+#[tokio::test]
+async fn what_is_not_answered_holds_up_no_stop_and_is_told_by_the_next_under_the_same_id() {
+    let stage = Stage::answering(Answer::Silence, &[]).await;
+    let mut first = stage.notifier();
+    let event = stage.tell("after-60-once@example.org").await;
+
+    let began = Instant::now();
+    first.process.signal(Signal::TERM);
+
+    let ended = first.process.ended().await;
+    assert!(ended.success(), "{}", first.process.output());
+    assert!(began.elapsed() < stage.space.config.grace);
+    assert_eq!(stage.lag().await, 1, "it is not done");
+    for receiver in [&stage.webhooks, &stage.slack] {
+        receiver.answer(Answer::Status(204));
+    }
+    let _second = stage.notifier();
+    let told = receipts(&stage.space, 3).await;
+    let delivered = |one: &Receipt| one.outcome == Outcome::Delivered;
+    assert!(told.len() == 3 && told.iter().all(delivered), "{told:#?}");
+    caught_up(&stage.space).await;
+    assert_eq!(stage.came(&event), [2; 3]);
+}
+
+/// A receiver that a workflow's try has reached, which it answers so; and the notifier that makes the try.
+async fn tried_by_its_workflow(space: &Space, answer: Answer) -> (Event, Receiver, Watched) {
+    let notifier = Watched::start(space, "notifier", &[]);
+    let receiver = Receiver::answering(&[Answer::Status(500), answer]).await;
+    let event = tell(space, &receiver.url).await;
+    receiver.wait(2).await;
+    caught_up(space).await;
+    (event, receiver, notifier)
+}
+
+#[tokio::test]
+async fn a_workflows_try_that_is_answered_while_its_notifier_stops_is_the_last() {
+    let space = Space::new().await;
+    let (_, receiver, mut first) = tried_by_its_workflow(&space, Answer::Held).await;
+
+    first.process.signal(Signal::TERM);
+    first.says("readyz", "draining").await;
+    receiver.release();
+
+    let ended = first.process.ended().await;
+    assert!(ended.success(), "{}", first.process.output());
+    let _second = Watched::start(&space, "notifier", &[]);
+    let receipt = receipts(&space, 1).await.remove(0);
+    assert_eq!((receipt.outcome, receipt.tries), (Outcome::Delivered, 2));
+    assert_eq!(receiver.got().len(), 2);
+}
+
+#[tokio::test]
+async fn a_workflows_try_that_is_not_answered_is_handed_back_to_the_next_notifier() {
+    // A fifth of it is for what comes behind the hand-back.
+    let space = Space::with(&[("SHUTDOWN_GRACE", "10s"), ("KAFKA_SESSION_TIMEOUT", "15s")]).await;
+    let (event, receiver, mut first) = tried_by_its_workflow(&space, Answer::Silence).await;
+
+    let began = Instant::now();
+    first.process.signal(Signal::TERM);
+
+    let ended = first.process.ended().await;
+    assert!(ended.success(), "{}", first.process.output());
+    assert!(began.elapsed() < space.config.grace);
+    receiver.answer(Answer::Status(204));
+    let _second = Watched::start(&space, "notifier", &[]);
+    let receipt = receipts(&space, 1).await.remove(0);
+    assert_eq!(receipt.outcome, Outcome::Delivered);
+    let got = receiver.got();
+    assert_eq!(got.len(), 3);
+    assert!(
+        got.iter()
+            .all(|one| one.header("webhook-id") == event.event_id)
+    );
+    let history = history(&space, &receipt).await.unwrap();
+    assert!(
+        history.to_string().contains("genflow.HandedBack"),
+        "{history}"
+    );
+}

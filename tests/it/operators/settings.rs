@@ -1,0 +1,56 @@
+//! Notifiers of which some do not know the operators' target, as while they are restarted one by one.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use genflow::notifier::{Channel, Failed};
+use genflow::temporal::client::Temporal;
+use genflow::temporal::digests::Addressee;
+use serde_json::Value;
+
+use super::{failed, hash_of, history_of, messages, told};
+use crate::support::receiver::Receiver;
+use crate::support::{Space, eventually};
+
+#[tokio::test]
+async fn operators_are_told_by_a_notifier_that_knows_them_after_one_that_does_not() {
+    let receiver = Receiver::start(&[]).await;
+    let space = Space::with(&[("SLACK_ALLOWED_HOSTS", "127.0.0.1")]).await;
+    let place = space.config.temporal.for_deliveries();
+    let temporal = Temporal::connect(&place).await.unwrap();
+    let to = Addressee {
+        channel: Channel::Slack,
+        target_hash: hash_of(&receiver.url),
+    };
+    let workflow = to.workflow();
+    let mut other = space.start(&["notifier"]);
+    let one = Failed::of(&failed(&space)).unwrap();
+    temporal.gather(to, 1000, vec![one]).await.unwrap();
+    eventually("the other has tried", async || {
+        other.output().contains("target_gone").then_some(())
+    })
+    .await;
+    assert!(other.terminate().await.success());
+
+    let knows = ("OPS_SLACK_WEBHOOK_URL", receiver.url.as_str());
+    let _knows = space.start_with(&["notifier"], &[knows]);
+
+    receiver.wait(1).await;
+    assert_eq!(told(&messages(&receiver)[0]), 1);
+    // It is counted how often in a row nobody knew them.
+    assert_eq!(unknown(&history_of(&space, &workflow).await), [0, 1]);
+}
+
+/// What each message was told of how often it came to notifiers that do not know whom it is for.
+fn unknown(history: &str) -> Vec<u64> {
+    let history: Value = serde_json::from_str(history).unwrap();
+    let events = history["events"].as_array().unwrap().iter();
+    let inputs = events.filter_map(|event| {
+        let scheduled = &event["attributes"]["ActivityTaskScheduledEventAttributes"];
+        scheduled["input"]["payloads"][0]["data"].as_str()
+    });
+    let tell = inputs.map(|data| {
+        let input: Value = serde_json::from_slice(&BASE64.decode(data).unwrap()).unwrap();
+        input["unknown"].as_u64().unwrap()
+    });
+    tell.collect()
+}
