@@ -6,6 +6,7 @@ pub mod doctor;
 mod follow;
 mod form;
 mod list;
+mod replay;
 pub mod run;
 pub mod status;
 mod submit;
@@ -21,6 +22,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub use self::dlq::Dlq;
 pub use self::list::List;
+pub use self::replay::Replay;
 pub use self::submit::Submit;
 use crate::causes::causes;
 
@@ -49,6 +51,12 @@ pub enum Command {
         /// Send one request of each kind, check what comes of it and stop
         #[arg(long)]
         once: bool,
+        /// Where the engines listen: on the usual ports, or wherever there is room
+        #[arg(long, value_enum, default_value_t = Ports::Fixed)]
+        ports: Ports,
+    },
+    /// Try everything on this machine: as dev --once
+    Test {
         /// Where the engines listen: on the usual ports, or wherever there is room
         #[arg(long, value_enum, default_value_t = Ports::Fixed)]
         ports: Ports,
@@ -108,6 +116,8 @@ pub enum Operator {
     },
     /// List runs, the newest first, as Temporal has them
     List(List),
+    /// Say whether runs go on under this build: replays their histories, and changes nothing
+    Replay(Replay),
     /// Send requests
     Submit(Box<Submit>),
     /// Ask for the end of a request, by a command on Kafka
@@ -260,15 +270,6 @@ mod tests {
 
             assert_eq!(one_line(&error), told);
         }
-    }
-
-    #[test]
-    fn causes_are_told_once() {
-        let error = anyhow::anyhow!("refused")
-            .context("call: refused")
-            .context("no broker");
-
-        assert_eq!(Error::Failed(error).to_string(), "no broker: call: refused");
     }
 
     #[test]

@@ -43,7 +43,8 @@
 //! - Only [`config`] knows the settings' variables, only [`temporal`] and [`worker`] name Temporal's crates; records go by [`kafka`].
 //! - What others give as an address, a webhook or a result, is called by way of [`guard`] only.
 //! - [`app`] checks settings, composes roles and their stop, and has no logic; [`telemetry`] has every metric and log event in one place.
-//! - For the operator, [`dlq`] finds dead letters and sends them again, and [`doctor`] looks at all that genflow needs.
+//! - For the operator, [`dlq`] finds dead letters and sends them again, [`doctor`] looks at all that genflow needs, and
+//!   [`temporal::replay`] tells before a deploy whether open runs go on under a new build.
 //! - [`provider_sim`] serves the outside APIs' protocols with faults on demand; [`dev`] starts engines and all roles.
 
 pub mod access;

@@ -54,15 +54,8 @@ async fn run(cli: Cli) -> anyhow::Result<u8> {
             let parent = parent.unwrap_or_else(std::os::unix::process::parent_id);
             return Err(guard::run(parent, command).into());
         }
-        Command::Dev { once, ports } => {
-            stop_at_signal(&stop)?;
-            let ports = match ports {
-                Ports::Fixed => engines::Ports::Fixed,
-                Ports::Free => engines::Ports::Free,
-            };
-            Box::pin(dev::run(Dev { once, ports }, variable, stop)).await?;
-            return Ok(0);
-        }
+        Command::Dev { once, ports } => return start_all(once, ports, stop).await,
+        Command::Test { ports } => return start_all(true, ports, stop).await,
         Command::ProviderSim { listen, job_time } => {
             stop_at_signal(&stop)?;
             let simulator = Simulator::bind(Options { listen, job_time })
@@ -119,6 +112,17 @@ async fn run(cli: Cli) -> anyhow::Result<u8> {
         .await
         .with_context(|| format!("HTTP_ADDR: {} cannot be listened on", config.http_addr))?;
     app::run(config, roles, listener, metrics, stop).await?;
+    Ok(0)
+}
+
+/// Starts engines and roles; with `once` they are tried and stopped.
+async fn start_all(once: bool, ports: Ports, stop: CancellationToken) -> anyhow::Result<u8> {
+    stop_at_signal(&stop)?;
+    let ports = match ports {
+        Ports::Fixed => engines::Ports::Fixed,
+        Ports::Free => engines::Ports::Free,
+    };
+    Box::pin(dev::run(Dev { once, ports }, variable, stop)).await?;
     Ok(0)
 }
 

@@ -27,10 +27,7 @@ use crate::temporal::activities::Activities;
 use crate::temporal::client::Temporal;
 use crate::temporal::queues::{fetch_queue, submit_queue};
 use crate::temporal::sweep::{self, Sweep};
-use crate::temporal::workflows::batch::Batch;
-use crate::temporal::workflows::claimed::Claimed;
-use crate::temporal::workflows::end::End;
-use crate::temporal::workflows::generation::Generation;
+use crate::temporal::workflows;
 use crate::work::{Drain, Work};
 
 /// A dead worker's workflows go to another after so long (contract, rule 6).
@@ -73,7 +70,7 @@ pub async fn run(
     let build = build(settings.build_id.as_deref());
 
     let queue = &config.temporal.task_queue;
-    let main = WorkerOptions::new(queue.clone())
+    let mut main = WorkerOptions::new(queue.clone())
         .deployment_options(build.clone())
         .tuner(sizing.tuner(settings.activity_slots))
         .workflow_task_poller_behavior(polled(settings.workflow_pollers))
@@ -83,11 +80,8 @@ pub async fn run(
         .sticky_queue_schedule_to_start_timeout(STICKY)
         .max_cached_workflows(settings.cached_workflows)
         .register_activities(Activities { work: work.clone() })
-        .register_workflow::<Generation>()?
-        .register_workflow::<Batch>()?
-        .register_workflow::<Claimed>()?
-        .register_workflow::<End>()?
         .build();
+    workflows::of_requests(&mut main)?;
     let fetch = WorkerOptions::new(fetch_queue(queue))
         .deployment_options(build.clone())
         .tuner(sizing.tuner(settings.fetch_slots))

@@ -1,11 +1,10 @@
 //! `genflow list`: runs as Temporal has them, the newest first.
 
 use std::io::Write;
-use std::time::Duration;
 
 use clap::ValueEnum;
 
-use super::status::{PATIENCE, plain, within};
+use super::status::{LONGEST, PATIENCE, plain, within};
 use super::{Error, watch};
 use crate::clock::now;
 use crate::config::Config;
@@ -42,9 +41,6 @@ pub struct List {
     #[arg(long)]
     pub json: bool,
 }
-
-/// A list of many thousands takes some seconds; a server that hangs is not waited for any longer than this.
-const LONGEST: Duration = Duration::from_secs(60);
 
 /// What a run makes, on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

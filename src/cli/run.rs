@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Ask, Error, Operator, doctor, list, submit, watch};
+use super::{Ask, Error, Operator, doctor, list, replay, submit, watch};
 use crate::avro::{self, Ours};
 use crate::clock::now;
 use crate::config::Config;
@@ -42,6 +42,7 @@ async fn carry_out(config: &Config, command: &Operator, out: &mut dyn Write) -> 
             return doctor::run(config, *json, *try_fairness, out).await;
         }
         Operator::List(list) => return list::list(config, list, out).await,
+        Operator::Replay(replay) => return replay::replay(config, replay, out).await,
         Operator::Submit(submit) => return submit::submit(config, submit, out).await,
         Operator::Cancel(asked) => ask(config, Action::Cancel, asked, out).await?,
         Operator::Retry(asked) => ask(config, Action::Retry, asked, out).await?,

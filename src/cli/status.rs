@@ -13,6 +13,8 @@ use crate::temporal::status::{RunStatus, Source};
 
 /// How long the server may take, the two seconds for a worker included.
 pub(super) const PATIENCE: Duration = Duration::from_secs(8);
+/// A list or a history of many thousands takes some seconds; a server that hangs is not waited for any longer than this.
+pub(super) const LONGEST: Duration = Duration::from_secs(60);
 
 /// What is said when no worker answered.
 const NO_WORKER: &str = "no worker answered: this is what the server knows";
@@ -24,26 +26,35 @@ const NO_WORKER: &str = "no worker answered: this is what the server knows";
 /// # Errors
 /// The id is none, or Temporal does not answer.
 pub async fn show(config: &Config, id: &str, json: bool, out: &mut dyn Write) -> Result<u8, Error> {
-    let (request, retry) = run_of(id)?;
+    let (request, retry) = named(id)?;
     let asked = Box::pin(async {
         let temporal = Temporal::connect(&config.temporal).await?;
         let run = match retry {
             Some(retry) => Some(request.run(retry)),
             None => temporal.newest(&request).await?,
         };
-        match run {
-            Some(run) => temporal.status(&run).await,
-            None => Ok(None),
+        let found = match run {
+            Some(run) => temporal.status(&run).await?,
+            None => None,
+        };
+        if found.is_none() {
+            temporal.has_namespace().await?;
         }
+        Ok(found)
     });
     let found = within(PATIENCE, &config.temporal, asked).await?;
     match found {
         Some(found) => tell(&found, json, out).map(|()| 0),
-        None => {
-            writeln!(out, "nobody knows a request {id}")?;
-            Ok(1)
-        }
+        None => nobody(id).map(|()| 1),
     }
+}
+
+/// Says so, not in the way of a pipe.
+pub(super) fn nobody(id: &str) -> Result<(), Error> {
+    Ok(writeln!(
+        std::io::stderr().lock(),
+        "nobody knows a request {id}"
+    )?)
 }
 
 /// Waits for the server, and not for ever.
@@ -62,7 +73,7 @@ pub(super) async fn within<T>(
 }
 
 /// Reads `ID` or `ID~n`.
-fn run_of(id: &str) -> Result<(RequestId, Option<u32>), Error> {
+pub(super) fn named(id: &str) -> Result<(RequestId, Option<u32>), Error> {
     let (request, retry) = match id.split_once('~') {
         None => (id, None),
         Some((request, retry)) => (request, Some(retry)),
@@ -203,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_run_is_named_by_its_request_and_its_number() {
-        let read = |id| run_of(id).map(|(request, retry)| (request.to_string(), retry));
+        let read = |id| named(id).map(|(request, retry)| (request.to_string(), retry));
 
         assert_eq!(read("a").unwrap(), ("a".to_owned(), None));
         assert_eq!(read("a~0").unwrap(), ("a".to_owned(), Some(0)));

@@ -188,11 +188,19 @@ fn parse(forms: &[Json], submit: &Submit, now: i64) -> Result<Vec<Request>, Erro
     };
     let mut requests = Vec::with_capacity(forms.len());
     for (index, form) in forms.iter().enumerate() {
-        let told = |error: Invalid| match forms.len() {
-            1 => Error::Usage(error.to_string()),
-            _ => Error::Usage(format!("request {}: {error}", index + 1)),
+        let told = |error: Invalid| match (&submit.file, forms.len()) {
+            (None, _) => Error::Usage(format!("{} {}", flag(&error.field), error.problem)),
+            (Some(_), 1) => Error::Usage(error.to_string()),
+            (Some(_), _) => Error::Usage(format!("request {}: {error}", index + 1)),
         };
-        requests.push(form::request(form, &defaults).map_err(told)?);
+        let request = form::request(form, &defaults).map_err(told)?;
+        let made = request.spec.kind();
+        if let Some(wanted) = defaults.kind.filter(|wanted| *wanted != made) {
+            let (made, wanted) = (made.as_str(), wanted.as_str());
+            let problem = format!("is {made}, and the command says {wanted}");
+            return Err(told(Invalid::new("type", problem)));
+        }
+        requests.push(request);
     }
     Ok(requests)
 }
@@ -208,19 +216,39 @@ fn new_id(kind: Kind, now: i64) -> String {
     format!("{}-{id}", kind.as_str().to_ascii_lowercase())
 }
 
+/// Returns the flag that a field of the flat form is given by.
+fn flag(field: &str) -> String {
+    let name = field.strip_prefix("spec.").unwrap_or(field);
+    let name = name.split(['.', '[']).next().unwrap_or_default();
+    match name {
+        // Which is an argument.
+        "type" => "KIND".to_owned(),
+        // A batch comes from a file.
+        "items" => "--file".to_owned(),
+        "request_id" => "--id".to_owned(),
+        "user_id" => "--user".to_owned(),
+        "timeout_seconds" => "--timeout".to_owned(),
+        "params" => "--param".to_owned(),
+        "input_urls" => "--input-url".to_owned(),
+        same => format!("--{}", same.replace('_', "-")),
+    }
+}
+
 /// Holds that nothing of a request is given beside a file.
 fn alone(submit: &Submit) -> Result<(), Error> {
     let flags = from_flags(submit);
     let mut given = flags.as_object().into_iter().flatten();
     match given.find(|(name, _)| *name != "type") {
         Some((name, _)) => Err(Error::Usage(format!(
-            "{name} is given beside --file, want it in the file"
+            "{} is given beside --file, want it in the file",
+            flag(name)
         ))),
         None => Ok(()),
     }
 }
 
-fn text(file: &str) -> Result<String, Error> {
+/// Reads a file, or standard input.
+pub(super) fn text(file: &str) -> Result<String, Error> {
     let mut text = String::new();
     let read = match file {
         "-" => std::io::stdin()

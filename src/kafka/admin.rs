@@ -27,9 +27,9 @@ pub enum Error {
     Unreachable {
         /// As configured.
         brokers: String,
-        /// What librdkafka says.
+        /// What librdkafka says, where that is more.
         #[source]
-        source: KafkaError,
+        source: Option<KafkaError>,
     },
     /// The client could not be made from its settings.
     #[error("no Kafka client can be made")]
@@ -43,6 +43,18 @@ pub enum Error {
         #[source]
         source: KafkaError,
     },
+}
+
+impl Error {
+    /// That the transport failed is the same in other words.
+    fn unreachable(brokers: String, source: KafkaError) -> Self {
+        let failed = Some(RDKafkaErrorCode::BrokerTransportFailure);
+        let says_more = source.rdkafka_error_code() != failed;
+        Self::Unreachable {
+            brokers,
+            source: says_more.then_some(source),
+        }
+    }
 }
 
 /// What became of one topic.
@@ -104,7 +116,7 @@ pub async fn wait_ready(kafka: &config::Kafka, patience: Duration) -> Result<usi
             Ok(_) => {
                 return Err(Error::Unreachable {
                     brokers: kafka.brokers.clone(),
-                    source: KafkaError::MetadataFetch(RDKafkaErrorCode::BrokerTransportFailure),
+                    source: None,
                 });
             }
             Err(error) => return Err(error),
@@ -216,7 +228,7 @@ fn patient() -> AdminOptions {
 async fn metadata(kafka: &config::Kafka, topic: Option<String>) -> Result<Metadata, Error> {
     let admin = admin(kafka)?;
     let brokers = kafka.brokers.clone();
-    let unreachable = |source| Error::Unreachable { brokers, source };
+    let unreachable = |source| Error::unreachable(brokers, source);
     let asked = tokio::task::spawn_blocking(move || {
         let client = admin.inner();
         client.fetch_metadata(topic.as_deref(), CALL_TIMEOUT)

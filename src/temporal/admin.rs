@@ -221,12 +221,25 @@ async fn call<T>(
     }
 }
 
-fn first_cause(error: &ClientConnectError) -> String {
+/// Returns what keeps the client from the server; it wraps that in layers of debug text.
+pub(super) fn first_cause(error: &ClientConnectError) -> String {
     let mut cause: &dyn std::error::Error = error;
+    if let ClientConnectError::SystemInfoCallError(status) = error {
+        return said(status);
+    }
     while let Some(source) = cause.source() {
         cause = source;
     }
     cause.to_string()
+}
+
+/// Returns what the server says, or what keeps it from being heard.
+pub(super) fn said(status: &Status) -> String {
+    let mut cause = std::error::Error::source(status);
+    while let Some(inner) = cause.and_then(std::error::Error::source) {
+        cause = Some(inner);
+    }
+    cause.map_or_else(|| told(status), ToString::to_string)
 }
 
 fn told(status: &Status) -> String {

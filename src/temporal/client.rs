@@ -1,10 +1,12 @@
 //! Starts, finds and asks runs, and says plainly what the server's answer means.
 
+mod error;
+
 use std::time::Duration;
 
 use ring::digest;
 use temporalio_client::errors::{WorkflowInteractionError, WorkflowStartError};
-use temporalio_client::tonic::{self, Code, IntoRequest as _};
+use temporalio_client::tonic::{Code, IntoRequest as _};
 use temporalio_client::{
     Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient as _, Priority,
     WorkflowDescribeOptions, WorkflowExecutionDescription, WorkflowHandle, WorkflowIdReusePolicy,
@@ -15,10 +17,14 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
 };
 use temporalio_common::search_attributes::SearchAttributeKey;
 
+pub(super) use self::error::answered;
+pub use self::error::{Blame, Error};
+use super::admin::first_cause;
 use super::batches::FINGERPRINT;
 use super::labels::{BACKSTOP, GEN_USER, attributes};
 use super::steps::Start;
 use super::workflows::{claimed, generation::Generation};
+use crate::causes::causes;
 use crate::config;
 use crate::domain::{Priority as Order, UserId, WorkflowId, hex};
 
@@ -42,77 +48,6 @@ pub enum Started {
     Claimed,
 }
 
-/// Why the server did not do it.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// There is no connection to it.
-    #[error("the Temporal server at {url} is unreachable")]
-    Unreachable {
-        /// Where it should be.
-        url: String,
-        /// What the client says.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// It answered with an error; [`Error::blame`] says what to make of it.
-    #[error("the Temporal server answered {code:?}")]
-    Answered {
-        /// Its status code.
-        code: Code,
-        /// What it says.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-}
-
-/// Where the cause of an error lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blame {
-    /// The server does not answer, or not now.
-    Connection,
-    /// It asks for less.
-    Load,
-    /// It would refuse any call like this: its namespace, search attributes or permissions are not as they should be.
-    System,
-    /// It refuses what this call carries, and would again.
-    Record,
-}
-
-impl Error {
-    /// Says where the cause lies.
-    pub fn blame(&self) -> Blame {
-        let Self::Answered { code, source } = self else {
-            return Blame::Connection;
-        };
-        match code {
-            Code::ResourceExhausted => Blame::Load,
-            Code::InvalidArgument | Code::OutOfRange => {
-                // The server says so of search attributes that nobody registered, too.
-                let text = format!("{source:?}").to_lowercase();
-                if text.contains("search attribute") || text.contains("namespace") {
-                    Blame::System
-                } else {
-                    Blame::Record
-                }
-            }
-            Code::NotFound
-            | Code::PermissionDenied
-            | Code::Unauthenticated
-            | Code::FailedPrecondition
-            | Code::Unimplemented => Blame::System,
-            Code::Ok
-            | Code::Cancelled
-            | Code::Unknown
-            | Code::DeadlineExceeded
-            | Code::AlreadyExists
-            | Code::Aborted
-            | Code::Internal
-            | Code::Unavailable
-            | Code::DataLoss => Blame::Connection,
-        }
-    }
-}
-
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a start is tried whose id comes and goes: retention may end it between two calls.
 pub(super) const STARTS: u32 = 3;
@@ -125,9 +60,9 @@ impl Temporal {
     /// # Errors
     /// [`Error::Unreachable`].
     pub async fn connect(config: &config::Temporal) -> Result<Self, Error> {
-        let unreachable = |source| Error::Unreachable {
+        let unreachable = |cause| Error::Unreachable {
             url: config.url.to_string(),
-            source,
+            cause,
         };
         let options = ConnectionOptions::new(config.url.clone())
             .identity(identity())
@@ -136,9 +71,10 @@ impl Temporal {
             .build();
         let connection = Connection::connect(options)
             .await
-            .map_err(|error| unreachable(error.into()))?;
+            .map_err(|error| unreachable(first_cause(&error)))?;
         let options = ClientOptions::new(config.namespace.clone()).build();
-        let client = Client::new(connection, options).map_err(|error| unreachable(error.into()))?;
+        let client = Client::new(connection, options);
+        let client = client.map_err(|error| unreachable(causes(&error)))?;
         Ok(Self {
             client,
             task_queue: config.task_queue.clone(),
@@ -300,6 +236,18 @@ impl Temporal {
         Ok(extended.is_some_and(|info| info.cancel_requested))
     }
 
+    /// Holds that the namespace exists: else no run is known, whatever its id.
+    ///
+    /// # Errors
+    /// It does not, as far as the server tells.
+    pub async fn has_namespace(&self) -> Result<(), Error> {
+        match self.retention().await {
+            // A key may be for runs alone.
+            Err(Error::Answered { code, .. }) if code != Code::NotFound => Ok(()),
+            described => described.map(|_| ()),
+        }
+    }
+
     /// Returns how long the namespace keeps closed runs.
     ///
     /// # Errors
@@ -361,36 +309,9 @@ pub(super) fn fairness_key(user: &str) -> String {
         .collect()
 }
 
-pub(super) fn answered(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    let mut code = Code::Unknown;
-    while let Some(inner) = cause {
-        if let Some(status) = inner.downcast_ref::<tonic::Status>() {
-            code = status.code();
-        }
-        cause = inner.source();
-    }
-    Error::Answered {
-        code,
-        source: error.into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_error_is_laid_at_the_right_door() {
-        let blame = |code, text: &str| answered(tonic::Status::new(code, text)).blame();
-        assert_eq!(blame(Code::ResourceExhausted, "slow down"), Blame::Load);
-        assert_eq!(blame(Code::Unavailable, "gone"), Blame::Connection);
-        assert_eq!(blame(Code::PermissionDenied, "no"), Blame::System);
-        let unmapped = "Namespace default has no mapping defined for search attribute GenUser";
-        assert_eq!(blame(Code::InvalidArgument, unmapped), Blame::System);
-        let large = "Blob data size exceeds limit.";
-        assert_eq!(blame(Code::InvalidArgument, large), Blame::Record);
-    }
 
     #[test]
     fn a_long_user_has_a_short_fairness_key_of_its_own() {

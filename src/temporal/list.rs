@@ -86,10 +86,31 @@ impl Temporal {
     /// # Errors
     /// When the server did not answer.
     pub async fn list(&self, which: &Which, limit: usize, now: i64) -> Result<Vec<Listed>, Error> {
-        let labels = which.query(&self.task_queue());
-        let mut listed = Vec::new();
-        for (from, to) in windows(which.since.unwrap_or(0), which.until, now) {
-            let mut query = format!("{labels} AND StartTime >= '{}'", rfc3339(from));
+        let query = which.query(&self.task_queue());
+        let between = (which.since.unwrap_or(0), which.until);
+        let takes = |run: &WorkflowExecution| which.takes(run);
+        let found = self.newest_first(&query, between, now, limit, takes);
+        Ok(found.await?.iter().map(Listed::of).collect())
+    }
+
+    /// Returns what a query finds and `takes` takes, begun before `now` and between two times, the newest first.
+    ///
+    /// # Errors
+    /// When the server did not answer.
+    pub(super) async fn newest_first(
+        &self,
+        query: &str,
+        (since, until): (i64, Option<i64>),
+        now: i64,
+        limit: usize,
+        takes: impl Fn(&WorkflowExecution) -> bool,
+    ) -> Result<Vec<WorkflowExecution>, Error> {
+        let mut newest = Vec::new();
+        for (from, to) in windows(since, until, now) {
+            if newest.len() >= limit {
+                break;
+            }
+            let mut query = format!("{query} AND StartTime >= '{}'", rfc3339(from));
             if let Some(to) = to {
                 write!(query, " AND StartTime < '{}'", rfc3339(to)).ok();
             }
@@ -98,22 +119,20 @@ impl Temporal {
                 .client()
                 .list_workflows(query, WorkflowListOptions::default());
             while let Some(run) = runs.next().await {
-                let run = Listed::of(&run.map_err(answered)?);
-                if which.takes(&run) {
+                let run = run.map_err(answered)?;
+                if takes(&run) {
                     found.push(run);
                 }
             }
-            found.sort_by(|a: &Listed, b| {
-                let newest = b.started_at.cmp(&a.started_at);
-                newest.then_with(|| a.workflow_id.cmp(&b.workflow_id))
+            found.sort_by(|a: &WorkflowExecution, b| {
+                let began = |run: &WorkflowExecution| run.start_time().map_or(0, since_epoch);
+                let newest = began(b).cmp(&began(a));
+                newest.then_with(|| a.id().cmp(b.id()))
             });
-            listed.append(&mut found);
-            if listed.len() >= limit {
-                listed.truncate(limit);
-                break;
-            }
+            newest.append(&mut found);
         }
-        Ok(listed)
+        newest.truncate(limit);
+        Ok(newest)
     }
 }
 
@@ -154,9 +173,9 @@ impl Which {
     }
 
     /// Tells whether a run that the query found is meant: a user may be one that no query can name.
-    fn takes(&self, run: &Listed) -> bool {
+    fn takes(&self, run: &WorkflowExecution) -> bool {
         let user = self.user.as_ref().map(UserId::as_str);
-        user.is_none() || user == run.user_id.as_deref()
+        user.is_none() || user == label(run, GEN_USER).as_deref()
     }
 }
 
@@ -215,19 +234,22 @@ impl State {
 
 impl Listed {
     fn of(run: &WorkflowExecution) -> Self {
-        let attributes = run.search_attributes();
-        let label = |name| attributes.get::<String>(&SearchAttributeKey::keyword(name));
         Self {
             request_id: request_of(run.id()).to_owned(),
             workflow_id: run.id().to_owned(),
-            kind: label(GEN_KIND),
-            user_id: label(GEN_USER),
-            batch_id: label(GEN_BATCH),
+            kind: label(run, GEN_KIND),
+            user_id: label(run, GEN_USER),
+            batch_id: label(run, GEN_BATCH),
             state: State::of(run),
             started_at: run.start_time().map_or(0, since_epoch),
             closed_at: run.close_time().map(since_epoch),
         }
     }
+}
+
+fn label(run: &WorkflowExecution, name: &'static str) -> Option<String> {
+    let attributes = run.search_attributes();
+    attributes.get(&SearchAttributeKey::<String>::keyword(name))
 }
 
 /// Goes back through time: from where each window begins, and where it ends, which the newest does not.

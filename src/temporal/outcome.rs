@@ -24,6 +24,8 @@ pub(super) struct Decided {
     pub(super) event: Event,
     /// When the request's work began: a batch that goes on in a new run began before that run.
     pub(super) started_at: i64,
+    /// When the job was first sent to the provider that took it.
+    pub(super) submitted_at: Option<i64>,
 }
 
 impl Temporal {
@@ -48,6 +50,7 @@ fn outcome(events: Vec<HistoryEvent>) -> Option<Decided> {
     event.kind_of_event.is_terminal().then_some(Decided {
         event,
         started_at: input.started_at,
+        submitted_at: input.sent_at,
     })
 }
 

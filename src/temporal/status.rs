@@ -38,7 +38,7 @@ pub struct RunStatus {
     /// `queued`, `submitting`, `generating`, `finishing`, `running` where only the server answers; `completed`, `failed`,
     /// `cancelled`, `claimed`.
     pub state: String,
-    /// The provider's word for what it does.
+    /// The provider's word for what it does; none before and behind its part.
     pub stage: Option<String>,
     /// 0 to 100.
     pub percent: Option<i32>,
@@ -165,7 +165,12 @@ impl RunStatus {
     /// The same with how it ended. What it had decided stands, whatever closed it (contract, section 3, rule 9).
     fn closed(self, status: WorkflowExecutionStatus, decided: Option<Decided>) -> Self {
         let source = Source::History;
-        let Some(Decided { event, started_at }) = decided else {
+        let Some(Decided {
+            event,
+            started_at,
+            submitted_at,
+        }) = decided
+        else {
             let (state, error) = undecided(status);
             return Self {
                 state: state.to_owned(),
@@ -191,6 +196,7 @@ impl RunStatus {
                 .as_ref()
                 .map(|result| result.provider_job_id.clone()),
             started_at,
+            submitted_at,
             error: event.error,
             batch: event.batch,
             result: event.result,

@@ -320,7 +320,7 @@ pub struct Status {
     pub kind: String,
     /// `queued`, `submitting`, `generating`, `finishing`, `completed`, `failed` or `cancelled`.
     pub state: String,
-    /// The provider's word for what it does.
+    /// The provider's word for what it does; none before and behind its part.
     pub stage: Option<String>,
     /// 0 to 100.
     pub percent: i32,

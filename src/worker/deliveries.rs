@@ -15,8 +15,7 @@ use crate::temporal::client::Temporal;
 use crate::temporal::deliveries::DeliveryActivities;
 use crate::temporal::digests::DigestActivities;
 use crate::temporal::sweep::{self, Sweep};
-use crate::temporal::workflows::delivery::Delivery;
-use crate::temporal::workflows::digest::Digest;
+use crate::temporal::workflows;
 
 /// Carries deliveries on until `stop`, then finishes or hands back what it has taken.
 ///
@@ -31,7 +30,7 @@ pub async fn run(
     let runtime =
         Runtime::from_current_tokio(RuntimeOptions::default()).context("the Temporal runtime")?;
     let queue = config.temporal.for_deliveries().task_queue;
-    let options = WorkerOptions::new(queue)
+    let mut options = WorkerOptions::new(queue)
         .deployment_options(build(config.worker.build_id.as_deref()))
         .tuner(Sizing::new(&config.worker)?.tuner(config.notifier.concurrency))
         .activity_inbound_interceptor(Busy("notify"))
@@ -41,9 +40,8 @@ pub async fn run(
             deliverer: deliverer.clone(),
         })
         .register_activities(DeliveryActivities { deliverer })
-        .register_workflow::<Delivery>()?
-        .register_workflow::<Digest>()?
         .build();
+    workflows::of_notifications(&mut options)?;
     let mut worker =
         Worker::new(&runtime, temporal.client(), options).context("the delivery worker")?;
     let stop_worker = worker.shutdown_handle();

@@ -1,7 +1,11 @@
 //! Histories: those recorded under `tests/histories/` and fresh ones of every ending replay with today's workflows.
 //!
+//! What an operator does before a deploy, `genflow replay`, stands on the same.
+//!
 //! `GENFLOW_RECORD=NAME cargo test --test it` records the fresh ones beside them, as `{ending}.{NAME}.json`: what an earlier
 //! release has recorded stays, since its runs may still be open. Folders of the machine are replaced.
+
+mod operator;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -11,18 +15,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use genflow::domain::{EventType, OnFailure, ProviderName, Request};
 use genflow::notifier::{Outcome, Receipt};
-use genflow::temporal::workflows::batch::Batch;
-use genflow::temporal::workflows::claimed::Claimed;
-use genflow::temporal::workflows::delivery::Delivery;
-use genflow::temporal::workflows::digest::Digest;
-use genflow::temporal::workflows::end::End;
+use genflow::temporal::replay::{Recorded, Replayer};
 use genflow::temporal::workflows::generation::Generation;
 use serde_json::{Value, json};
 use temporalio_client::{
     Client, NamespacedClient as _, UntypedWorkflow, WorkflowExecutionInfo, WorkflowHandle,
-    WorkflowHistory,
 };
-use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
 
 use crate::batch::{batch, ids, spec};
 use crate::notify;
@@ -36,24 +34,10 @@ fn folder() -> PathBuf {
 }
 
 async fn replay(name: &str, history: &[u8]) {
-    let options = WorkflowReplayerOptions::new()
-        .register_workflow::<Generation>()
-        .unwrap()
-        .register_workflow::<Claimed>()
-        .unwrap()
-        .register_workflow::<End>()
-        .unwrap()
-        .register_workflow::<Batch>()
-        .unwrap()
-        .register_workflow::<Delivery>()
-        .unwrap()
-        .register_workflow::<Digest>()
-        .unwrap()
-        .build();
-    let replayer = WorkflowReplayer::new(options).unwrap();
-    let history = WorkflowHistory::from_json(history).unwrap();
-    if let Err(error) = replayer.replay_workflow(history).await {
-        panic!("{name} does not replay: {error}");
+    let recorded = Recorded::from_json(history).unwrap();
+    let misfit = Replayer::new().unwrap().replay(&recorded).await.unwrap();
+    if let Some(misfit) = misfit {
+        panic!("{name} does not replay: {misfit:?}");
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::net::TcpListener;
 
+use genflow::cli::status::show;
 use genflow::domain::{ErrorCode, EventType, Request};
 use genflow::temporal::status::{RunStatus, Source};
+use genflow::temporal::steps::Status;
+use genflow::temporal::workflows::generation::Generation;
 use serde_json::{Value, json};
-use temporalio_client::WorkflowTerminateOptions;
+use temporalio_client::{WorkflowQueryOptions, WorkflowTerminateOptions};
 
 use crate::batch::batch;
 use crate::support::ledger::types;
@@ -17,6 +20,14 @@ async fn status(space: &Space, request: &Request) -> RunStatus {
     let temporal = space.temporal().await;
     let found = temporal.status(&request.id.run(0)).await.unwrap();
     found.unwrap()
+}
+
+/// Asks the workflow itself, as anybody may by its query.
+async fn asked(space: &Space, request: &Request) -> Status {
+    let client = space.client().await;
+    let handle = client.get_workflow_handle::<Generation>(request.id.to_string());
+    let query = handle.query(Generation::status, (), WorkflowQueryOptions::default());
+    query.await.unwrap()
 }
 
 async fn exists(space: &Space, request: &Request) {
@@ -84,6 +95,11 @@ async fn a_worker_tells_more_and_after_the_end_none_is_needed() {
     }
     space.cancel(stuck.id.as_str()).await;
     space.story(stuck.id.as_str()).await;
+    let asked = asked(&space, &made).await;
+    assert_eq!(
+        (asked.state.as_str(), asked.percent, asked.stage),
+        ("completed", 100, None)
+    );
     assert!(all.terminate().await.success());
 
     let ended = status(&space, &made).await;
@@ -92,6 +108,8 @@ async fn a_worker_tells_more_and_after_the_end_none_is_needed() {
         (Source::History, "completed")
     );
     assert_eq!(ended.percent, Some(100));
+    assert_eq!(ended.submitted_at, asked.submitted_at);
+    assert!(ended.submitted_at >= Some(ended.started_at));
     let outputs = ended.result.unwrap().outputs;
     assert_eq!(outputs.len(), 1);
     let ended = status(&space, &failing).await;
@@ -127,9 +145,7 @@ async fn what_was_closed_from_outside_has_failed_before_anybody_ended_it() {
     let handle = space
         .client()
         .await
-        .get_workflow_handle::<genflow::temporal::workflows::generation::Generation>(
-            gone.id.to_string(),
-        );
+        .get_workflow_handle::<Generation>(gone.id.to_string());
     handle
         .terminate(WorkflowTerminateOptions::builder().build())
         .await
@@ -176,6 +192,10 @@ async fn each_command_about_a_request_has_its_exit_codes() {
         (&["list", "--state", "asleep"], &[], 64),
         (&["list", "--since", "1h", "--until", "2h"], &[], 64),
         (&["list"], &[no_temporal], 69),
+        (&["replay"], &[], 0),
+        (&["replay", "no body"], &[], 64),
+        (&["replay", "a", "--limit", "7"], &[], 64),
+        (&["replay", "a"], &[no_temporal], 69),
         (&["cancel", "no body"], &[], 64),
         (&["retry", "no body"], &[], 64),
         (&["cancel", "a"], &[no_kafka], 69),
@@ -188,5 +208,13 @@ async fn each_command_about_a_request_has_its_exit_codes() {
         assert_eq!(code, wanted, "{arguments:?} {settings:?}: {printed}");
         let lines = printed.lines().count();
         assert!(lines <= 1, "{arguments:?}: {printed}");
+        // No layers of debug text.
+        for noise in ["Error(", "BrokerTransport"] {
+            assert!(!printed.contains(noise), "{arguments:?}: {printed}");
+        }
     }
+    // Where JSON is wanted, nothing else stands.
+    let mut out = Vec::new();
+    let code = show(&space.config, "nobody", true, &mut out).await;
+    assert_eq!((code.unwrap(), out), (1, Vec::new()));
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 use ring::digest::{SHA256, digest};
+use serde_json::Value as Json;
 
 use super::super::{Error, watch};
 use crate::causes::causes;
@@ -68,7 +69,8 @@ pub(super) async fn show(config: &Config, show: &Show, out: &mut dyn Write) -> R
         Err(error) => Err(causes(&error)),
     };
     match json {
-        Ok(json) => {
+        Ok(mut json) => {
+            weigh(&mut json);
             let text = serde_json::to_string_pretty(&redacted_json(json));
             writeln!(out, "{}", text.map_err(anyhow::Error::from)?)?;
         }
@@ -78,6 +80,15 @@ pub(super) async fn show(config: &Config, show: &Show, out: &mut dyn Write) -> R
         }
     }
     Ok(0)
+}
+
+/// Says how many bytes the sealed targets of an event are: there is nothing to read in them.
+fn weigh(json: &mut Json) {
+    if let Some(sealed) = json.pointer_mut("/notify/sealed")
+        && let Some(bytes) = sealed.as_array()
+    {
+        *sealed = format!("{} bytes", bytes.len()).into();
+    }
 }
 
 /// Prints where and when, the headers in their order, and what the value weighs.
@@ -169,6 +180,16 @@ mod tests {
         ] {
             assert_eq!(header(name, value), shown);
         }
+    }
+
+    #[test]
+    fn what_is_sealed_is_weighed() {
+        let mut json =
+            serde_json::json!({"request_id": "a", "notify": {"on": [], "sealed": [1, 2, 3]}});
+
+        weigh(&mut json);
+
+        assert_eq!(json["notify"]["sealed"], "3 bytes");
     }
 
     #[test]

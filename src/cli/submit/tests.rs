@@ -101,12 +101,17 @@ fn a_video_needs_no_more_than_a_prompt() {
 #[test]
 fn flags_that_do_not_go_together_are_refused() {
     for (arguments, told) in [
-        (&["video"][..], "prompt is missing"),
-        (&["batch"], "items is missing"),
+        (&["video"][..], "--prompt is missing"),
+        (&["batch"], "--file is missing"),
         (
             &["video", "--prompt", "x", "--fps", "-1"],
-            "spec.fps is -1, want 1 to 120",
+            "--fps is -1, want 1 to 120",
         ),
+        (
+            &["image", "--prompt", "x", "--num-images", "99"],
+            "--num-images is 99, want 1 to 16",
+        ),
+        (&["image", "--prompt", "x", "--id", "a b"], "--id "),
         (
             &[],
             "the following required arguments were not provided: <KIND>",
@@ -122,7 +127,7 @@ fn flags_that_do_not_go_together_are_refused() {
     }
     let error = request(&["video", "--prompt", "x", "--width", "64"]).unwrap_err();
     assert!(
-        error.starts_with("width is unknown here, want one of: "),
+        error.starts_with("--width is unknown here, want one of: "),
         "{error}"
     );
 }
@@ -135,7 +140,7 @@ fn a_file_stands_alone() {
     let error = alone(&submit).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "prompt is given beside --file, want it in the file"
+        "--prompt is given beside --file, want it in the file"
     );
 }
 
@@ -161,6 +166,24 @@ fn a_file_holds_an_object_an_array_or_lines() {
         "the input is not JSON: key must be a string at line 2 column 2"
     );
     assert_eq!(error.exit_code(), 64);
+}
+
+#[test]
+fn a_file_holds_what_the_command_says() {
+    let submit = submitted(&["video", "--file", "-"]).unwrap();
+    let forms = [
+        json!({"prompt": "x"}),
+        json!({"type": "image", "prompt": "x"}),
+    ];
+
+    let error = parse(&forms, &submit, 0).unwrap_err();
+
+    assert_eq!(
+        error.to_string(),
+        "request 2: type is IMAGE, and the command says VIDEO"
+    );
+    assert_eq!(error.exit_code(), 64);
+    assert_eq!(parse(&forms[..1], &submit, 0).unwrap().len(), 1);
 }
 
 #[test]

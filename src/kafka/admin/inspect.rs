@@ -104,10 +104,7 @@ pub async fn members(kafka: &config::Kafka, group: &str) -> Result<Members, Erro
         Ok(found.map_or(0, |group| group.members().len()))
     });
     let told = told.await.unwrap_or(Err(KafkaError::Canceled));
-    let told = told.map_err(|source| Error::Unreachable {
-        brokers: kafka.brokers.clone(),
-        source,
-    })?;
+    let told = told.map_err(|source| Error::unreachable(kafka.brokers.clone(), source))?;
     Ok(Members::Known(told))
 }
 

@@ -137,7 +137,7 @@ mod tests {
     fn a_parked_record_keeps_its_headers_but_the_key_that_let_it_in() {
         let rejection = Rejection {
             reason: ErrorCode::Invalid,
-            error: "bad".into(),
+            error: anyhow::anyhow!("it ends").context("read: it ends").into(),
         };
         let came = record(&[
             ("X-Api-Key", "secret"),
@@ -152,6 +152,7 @@ mod tests {
         };
 
         assert_eq!(parked.header("dlq.reason"), Some("invalid"));
+        assert_eq!(parked.header("dlq.error"), Some("read: it ends"));
         assert_eq!(parked.header("dlq.attempts"), Some("3"));
         assert_eq!(parked.header("traceparent"), Some("00-1"));
         assert_eq!(parked.header("X-Api-Key"), None);

@@ -378,6 +378,11 @@ impl Run {
 async fn conclude(ctx: &Context, run: &Run, leftover: Leftover) {
     show(ctx, |status| {
         "finishing".clone_into(&mut status.state);
+        // Whatever the provider said last, it does no more; and one that is quick has told nothing.
+        status.stage = None;
+        if matches!(run.journal.outcome, Some(Outcome::Completed(_))) {
+            status.percent = 100;
+        }
         status.updated_at = now(ctx);
     });
     let input = Finish {

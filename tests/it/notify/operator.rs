@@ -8,13 +8,6 @@ use crate::doctor::doctor;
 use crate::support::Space;
 use crate::support::receiver::{Answer, Receiver};
 
-async fn run(space: &Space, arguments: &[&str]) -> String {
-    let mut process = space.start(arguments);
-    let status = process.ended().await;
-    assert!(status.success(), "{}", process.output());
-    process.output()
-}
-
 #[tokio::test]
 async fn what_was_given_up_is_listed_and_a_redrive_delivers_it_under_the_same_id() {
     let space = Space::with(&[("NOTIFY_SCHEDULE", "100ms")]).await;
@@ -24,7 +17,9 @@ async fn what_was_given_up_is_listed_and_a_redrive_delivers_it_under_the_same_id
     let first = receipts(&space, 1).await.remove(0);
     assert_eq!(first.outcome, Outcome::GivenUp);
 
-    let listed = run(&space, &["dlq", "list", "--notifications", "--json"]).await;
+    let listed = space
+        .succeed(&["dlq", "list", "--notifications", "--json"])
+        .await;
     let row: Value = serde_json::from_str(listed.lines().next().unwrap()).unwrap();
     assert_eq!(row["request_id"], event.request_id.as_str());
     assert_eq!(
@@ -34,17 +29,23 @@ async fn what_was_given_up_is_listed_and_a_redrive_delivers_it_under_the_same_id
     assert_eq!(row["target_hash"], first.target_hash.as_str());
     assert_eq!(row["reason"], "target_failed");
     let position = format!("{}:{}", row["partition"], row["offset"]);
-    let shown = run(&space, &["dlq", "show", &position, "--notifications"]).await;
+    let shown = space
+        .succeed(&["dlq", "show", &position, "--notifications"])
+        .await;
     assert!(
         shown.contains(&event.event_id) && shown.contains("dlq.target_hash"),
         "{shown}"
     );
+    let sealed = shown.lines().find(|line| line.contains("\"sealed\": "));
+    assert!(sealed.unwrap().ends_with(" bytes\""), "{shown}");
     let redrive = ["dlq", "redrive", "--notifications"];
-    let dry = run(&space, &[&redrive[..], &["--dry-run"]].concat()).await;
+    let dry = space
+        .succeed(&[&redrive[..], &["--dry-run"]].concat())
+        .await;
     assert!(dry.contains("1 would be redriven"), "{dry}");
 
     receiver.answer(Answer::Status(204));
-    let redriven = run(&space, &redrive).await;
+    let redriven = space.succeed(&redrive).await;
     assert!(
         redriven.contains(&format!("to deliver/{}/WEBHOOK/", event.event_id)),
         "{redriven}"
@@ -66,7 +67,7 @@ async fn what_was_given_up_is_listed_and_a_redrive_delivers_it_under_the_same_id
         got.iter()
             .all(|one| one.header("webhook-id") == event.event_id)
     );
-    let again = run(&space, &redrive).await;
+    let again = space.succeed(&redrive).await;
     assert!(again.contains("sent before"), "{again}");
 }
 

@@ -4,7 +4,7 @@ use genflow::avro;
 use genflow::domain::EventType;
 use serde_json::Value;
 
-use super::{described, failing, outcome, run};
+use super::{described, failing, outcome};
 use crate::support::Space;
 
 #[tokio::test]
@@ -13,7 +13,7 @@ async fn an_operator_retries_and_sees_the_newest_run() {
     let _all = space.start(&["all"]);
     let request = failing("operated", 1);
     space.send(&request).await;
-    run(&space, &request.id, 0).await;
+    super::run(&space, &request.id, 0).await;
     let id = request.id.as_str();
 
     let (code, printed) = space
@@ -32,15 +32,15 @@ async fn an_operator_retries_and_sees_the_newest_run() {
     let schema = space.registry.schema(schema).await.unwrap();
     let sent = avro::read_command(&schema, datum).unwrap();
     assert_eq!(sent.issued_by.as_deref(), Some("ann"));
-    for (run, state) in [
+    for (named, state) in [
         (id.to_owned(), "completed"),
         (format!("{id}~0"), "failed"),
         (format!("{id}~1"), "completed"),
     ] {
-        let (code, printed) = space.run(&["status", &run, "--json"]).await;
+        let (code, printed) = space.run(&["status", &named, "--json"]).await;
         assert_eq!(code, 0, "{printed}");
         let status: Value = serde_json::from_str(printed.trim()).unwrap();
-        assert_eq!(status["state"], state, "{run}");
+        assert_eq!(status["state"], state, "{named}");
     }
     let (code, _) = space.run(&["status", &format!("{id}~2")]).await;
     assert_eq!(code, 1);

@@ -282,6 +282,13 @@ impl Space {
         (status.code().unwrap(), process.output())
     }
 
+    /// Runs a command that does what it is asked for; returns what it printed.
+    pub(crate) async fn succeed(&self, arguments: &[&str]) -> String {
+        let (code, printed) = self.run(arguments).await;
+        assert_eq!(code, 0, "{arguments:?}: {printed}");
+        printed
+    }
+
     /// A client of the server beside ours, for what no role does.
     pub(crate) async fn client(&self) -> Client {
         let options = ConnectionOptions::new(self.config.temporal.url.clone())
