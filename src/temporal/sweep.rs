@@ -14,6 +14,7 @@ use temporalio_client::errors::WorkflowStartError;
 use temporalio_client::{
     WorkflowExecutionStatus, WorkflowIdReusePolicy, WorkflowListOptions, WorkflowStartOptions,
 };
+use temporalio_common::HasWorkflowDefinition;
 use temporalio_common::protos::temporal::api::failure::v1::failure::FailureInfo;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use tokio::time::sleep;
@@ -147,17 +148,28 @@ async fn end(temporal: &Temporal, workflow: &WorkflowId, run_id: &str) -> Result
         workflow: workflow.as_str(),
         timed_out: closed.timed_out,
     };
-    let options =
-        WorkflowStartOptions::new(temporal.task_queue(), format!("end/{workflow}/{run_id}"))
-            .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
-            .build();
-    match temporal
-        .client()
-        .start_workflow(End::run, closed.clone(), options)
-        .await
-    {
+    begin(temporal, End::run, closed, run_id, swept).await
+}
+
+/// Starts what ends a closed run: of all that find the run one does, and none does again, also after a restart.
+async fn begin<W>(
+    temporal: &Temporal,
+    workflow: W,
+    input: W::Input,
+    run_id: &str,
+    swept: RunSwept<'_>,
+) -> Result<(), Error>
+where
+    W: HasWorkflowDefinition,
+    W::Input: Send,
+{
+    let id = format!("end/{}/{run_id}", swept.workflow);
+    let options = WorkflowStartOptions::new(temporal.task_queue(), id)
+        .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
+        .build();
+    let client = temporal.client();
+    match client.start_workflow(workflow, input, options).await {
         Ok(_) => swept.emit(),
-        // Another worker was faster, or this one before its restart.
         Err(WorkflowStartError::AlreadyStarted { .. }) => {}
         Err(error) => return Err(answered(error)),
     }

@@ -1,11 +1,9 @@
 //! Deliveries that were closed from outside: each is given up, by a workflow of its own that has nothing else to do.
 
-use temporalio_client::errors::{WorkflowInteractionError, WorkflowStartError};
-use temporalio_client::{
-    UntypedWorkflow, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowIdReusePolicy,
-    WorkflowStartOptions,
-};
+use temporalio_client::errors::WorkflowInteractionError;
+use temporalio_client::{UntypedWorkflow, WorkflowDescribeOptions, WorkflowExecutionStatus};
 
+use super::begin;
 use crate::notifier::DeliveryError;
 use crate::telemetry::events::{NotificationLost, RunSwept};
 use crate::temporal::client::{Error, Temporal, answered};
@@ -33,24 +31,11 @@ pub(super) async fn end(temporal: &Temporal, id: &str, run_id: &str) -> Result<(
         lost: Some(why),
         ..start
     };
-    // Of all that find it one starts this, and nobody does again.
-    let options = WorkflowStartOptions::new(temporal.task_queue(), format!("end/{id}/{run_id}"))
-        .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
-        .build();
-    let started = temporal
-        .client()
-        .start_workflow(delivery::Delivery::run, given_up, options)
-        .await;
-    match started {
-        Ok(_) => RunSwept {
-            workflow: id,
-            timed_out: described.status() == WorkflowExecutionStatus::TimedOut,
-        }
-        .emit(),
-        Err(WorkflowStartError::AlreadyStarted { .. }) => {}
-        Err(error) => return Err(answered(error)),
-    }
-    Ok(())
+    let swept = RunSwept {
+        workflow: id,
+        timed_out: described.status() == WorkflowExecutionStatus::TimedOut,
+    };
+    begin(temporal, delivery::Delivery::run, given_up, run_id, swept).await
 }
 
 /// Returns what a run was started with; `None` where nobody knows it any more, or it is not what this version reads.

@@ -1,14 +1,12 @@
 //! Digests that were closed from outside: what one had gathered is told all the same, by a workflow of its own.
 
-use temporalio_client::errors::WorkflowStartError;
 use temporalio_client::tonic::{Code, Status};
-use temporalio_client::{
-    WorkflowExecution, WorkflowExecutionStatus, WorkflowIdReusePolicy, WorkflowStartOptions,
-};
+use temporalio_client::{WorkflowExecution, WorkflowExecutionStatus};
 use temporalio_common::protos::temporal::api::history::v1::{
     HistoryEvent, history_event::Attributes,
 };
 
+use super::begin;
 use crate::notifier::{Failed, Gathered, Seen};
 use crate::telemetry::events::RunSwept;
 use crate::temporal::client::{Error, Temporal, answered};
@@ -40,20 +38,11 @@ pub(super) async fn end(temporal: &Temporal, run: &WorkflowExecution) -> Result<
     let Some(start) = left.into_start() else {
         return Ok(());
     };
-    // Of all that find it one starts this, and nobody does again.
-    let options = WorkflowStartOptions::new(temporal.task_queue(), format!("end/{id}/{run_id}"))
-        .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
-        .build();
-    match client.start_workflow(Digest::run, start, options).await {
-        Ok(_) => RunSwept {
-            workflow: id,
-            timed_out: run.status() == WorkflowExecutionStatus::TimedOut,
-        }
-        .emit(),
-        Err(WorkflowStartError::AlreadyStarted { .. }) => {}
-        Err(error) => return Err(answered(error)),
-    }
-    Ok(())
+    let swept = RunSwept {
+        workflow: id,
+        timed_out: run.status() == WorkflowExecutionStatus::TimedOut,
+    };
+    begin(temporal, Digest::run, start, run_id, swept).await
 }
 
 /// What a run has gathered, as far as its history was read.
