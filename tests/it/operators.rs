@@ -2,18 +2,16 @@
 
 mod mailed;
 mod settings;
+mod signals;
 
-use futures::StreamExt as _;
 use genflow::domain::{ErrorCode, Event, EventError, EventType};
-use genflow::notifier::{Channel, Failed, Outcome};
-use genflow::temporal::client::Temporal;
-use genflow::temporal::digests::Addressee;
+use genflow::notifier::{Channel, Outcome};
 use serde_json::Value;
 use temporalio_client::UntypedWorkflow;
 
 use crate::closed::OFTEN;
 use crate::notify::{caught_up, event, event_for, given_up, publish, receipts, tell};
-use crate::replay::{self, keep, run_before};
+use crate::replay::{self, keep};
 use crate::support::process::Process;
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::requests::image;
@@ -167,76 +165,6 @@ async fn a_failure_is_told_of_though_the_notifier_was_killed_and_slack_away() {
         assert!(!history.contains(plain), "{plain}");
     }
     keep("digest", history.as_bytes()).await;
-}
-
-#[tokio::test]
-async fn more_signals_than_a_history_should_hold_lose_no_failure_and_count_none_twice() {
-    let receiver = Receiver::start(&[]).await;
-    let space = watched(&receiver, "2s").await;
-    let _notifier = space.start(&["notifier"]);
-    let temporal = Temporal::connect(&space.config.temporal.for_deliveries())
-        .await
-        .unwrap();
-    let to = Addressee {
-        channel: Channel::Slack,
-        target_hash: hash(&space),
-    };
-    let one = Failed::of(&failed(&space)).unwrap();
-    let numbered = |at: usize| Failed {
-        event_id: format!("event-{at}"),
-        ..one.clone()
-    };
-    // Each comes twice, the second time with the next, which may find another run.
-    let signals = futures::stream::iter(0..2100_usize).for_each_concurrent(20, async |at| {
-        let failed = vec![numbered(at), numbered(at.saturating_sub(1))];
-        temporal.gather(to.clone(), 2000, failed).await.unwrap();
-    });
-    signals.await;
-
-    eventually("all are told of", async || {
-        let sum = messages(&receiver).iter().map(told).sum::<usize>();
-        (sum >= 2100).then_some(())
-    })
-    .await;
-    assert_eq!(told_in_all(&space, &receiver).await, 2101);
-    let history = history(&space).await;
-    assert!(run_before(history.as_bytes()).is_some());
-    keep("digest-continued", history.as_bytes()).await;
-}
-
-#[tokio::test]
-async fn few_signals_of_many_failures_in_a_long_pause_make_no_history_too_large() {
-    let receiver = Receiver::start(&[]).await;
-    let space = watched(&receiver, "1h").await;
-    let _notifier = space.start(&["notifier"]);
-    let temporal = Temporal::connect(&space.config.temporal.for_deliveries())
-        .await
-        .unwrap();
-    let to = Addressee {
-        channel: Channel::Slack,
-        target_hash: hash(&space),
-    };
-    let one = Failed::of(&failed(&space)).unwrap();
-    let gather = async |count: usize| {
-        let failed = (0..count).map(|_| Failed {
-            event_id: uuid::Uuid::new_v4().to_string(),
-            ..one.clone()
-        });
-        let (to, failed) = (to.clone(), failed.collect());
-        temporal.gather(to, 3_600_000, failed).await.unwrap();
-    };
-    gather(1).await;
-    receiver.wait(1).await;
-
-    for _ in 0..10 {
-        gather(500).await;
-    }
-
-    eventually("another run goes on", async || {
-        run_before(history(&space).await.as_bytes()).map(drop)
-    })
-    .await;
-    assert_eq!(receiver.got().len(), 1, "the pause lasts");
 }
 
 #[tokio::test]

@@ -1,0 +1,78 @@
+//! What many failures make of a digest's history, which must not grow too large.
+
+use futures::StreamExt as _;
+use genflow::notifier::{Channel, Failed};
+use genflow::temporal::client::Temporal;
+use genflow::temporal::digests::Addressee;
+
+use super::{failed, hash, history, messages, told, told_in_all, watched};
+use crate::replay::{keep, run_before};
+use crate::support::receiver::Receiver;
+use crate::support::{Space, eventually};
+
+/// What brings failures to the operators' digest, which digest that is, and a failure.
+async fn parts(space: &Space) -> (Temporal, Addressee, Failed) {
+    let place = space.config.temporal.for_deliveries();
+    let to = Addressee {
+        channel: Channel::Slack,
+        target_hash: hash(space),
+    };
+    let one = Failed::of(&failed(space)).unwrap();
+    (Temporal::connect(&place).await.unwrap(), to, one)
+}
+
+#[tokio::test]
+async fn more_signals_than_a_history_should_hold_lose_no_failure_and_count_none_twice() {
+    let receiver = Receiver::start(&[]).await;
+    let space = watched(&receiver, "2s").await;
+    let _notifier = space.start(&["notifier"]);
+    let (temporal, to, one) = parts(&space).await;
+    let numbered = |at: usize| Failed {
+        event_id: format!("event-{at}"),
+        ..one.clone()
+    };
+    // Each comes twice, the second time with the next, which may find another run.
+    let signals = futures::stream::iter(0..2100_usize).for_each_concurrent(20, async |at| {
+        let failed = vec![numbered(at), numbered(at.saturating_sub(1))];
+        temporal.gather(to.clone(), 2000, failed).await.unwrap();
+    });
+    signals.await;
+
+    eventually("all are told of", async || {
+        let sum = messages(&receiver).iter().map(told).sum::<usize>();
+        (sum >= 2100).then_some(())
+    })
+    .await;
+    assert_eq!(told_in_all(&space, &receiver).await, 2101);
+    let history = history(&space).await;
+    assert!(run_before(history.as_bytes()).is_some());
+    keep("digest-continued", history.as_bytes()).await;
+}
+
+#[tokio::test]
+async fn few_signals_of_many_failures_in_a_long_pause_make_no_history_too_large() {
+    let receiver = Receiver::start(&[]).await;
+    let space = watched(&receiver, "1h").await;
+    let _notifier = space.start(&["notifier"]);
+    let (temporal, to, one) = parts(&space).await;
+    let gather = async |count: usize| {
+        let failed = (0..count).map(|_| Failed {
+            event_id: uuid::Uuid::new_v4().to_string(),
+            ..one.clone()
+        });
+        let (to, failed) = (to.clone(), failed.collect());
+        temporal.gather(to, 3_600_000, failed).await.unwrap();
+    };
+    gather(1).await;
+    receiver.wait(1).await;
+
+    for _ in 0..10 {
+        gather(500).await;
+    }
+
+    eventually("another run goes on", async || {
+        run_before(history(&space).await.as_bytes()).map(drop)
+    })
+    .await;
+    assert_eq!(receiver.got().len(), 1, "the pause lasts");
+}
