@@ -122,7 +122,8 @@ impl Kafka {
         let mut command = self.java(options, &run.folder);
         command
             .args(&run.archive)
-            .args(["-Xmx256m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]);
+            // The tests make some ten thousand partitions, of tens of kilobytes each; what is not needed is not taken.
+            .args(["-Xmx768m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]);
         command.arg("-Dorg.slf4j.simpleLogger.log.kafka.network.DataPlaneAcceptor=info"); // tells the ports
         command
             .args(["-cp", run.classpath, "kafka.Kafka"])
