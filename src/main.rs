@@ -40,11 +40,17 @@ fn unread(error: &dotenvy::Error) -> String {
     let name = text
         .lines()
         .filter_map(|line| line.split_once('='))
+        .filter(|(name, _)| name.trim().bytes().all(is_of_a_name))
         .find(|(_, value)| !rest.trim().is_empty() && value.trim().ends_with(rest.trim()))
         .map_or("a line", |(name, _)| name.trim());
     format!(
         ".env: {name} cannot be read, want NAME=value, quoted where the value has spaces, # or $"
     )
+}
+
+/// Variables are upper case, which tells them from a part of a value that goes on over lines.
+fn is_of_a_name(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'
 }
 
 async fn run(cli: Cli) -> anyhow::Result<u8> {

@@ -1,5 +1,7 @@
 //! The command line and the pages, as an operator meets them.
 
+use std::path::PathBuf;
+
 use serde_json::Value;
 
 use crate::support::{Space, eventually, nowhere};
@@ -145,5 +147,50 @@ async fn the_pages_tell_of_health_and_numbers() {
         "genflow_worker_measured_memory_bytes",
     ] {
         assert!(metrics.contains(wanted), "{wanted} in\n{metrics}");
+    }
+}
+
+#[test]
+fn a_line_of_the_env_file_that_cannot_be_read_is_named_and_not_shown() {
+    let folder =
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("env-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let text = "LOG_LEVEL=info\nWEBHOOK_SIGNING_SECRET=whsec_NEEDLE oops\n";
+    std::fs::write(folder.join(".env"), text).unwrap();
+
+    let ran = std::process::Command::new(env!("CARGO_BIN_EXE_genflow"))
+        .args(["webhook-secret", "ann"])
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+
+    std::fs::remove_dir_all(&folder).unwrap();
+    let told = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(ran.status.code(), Some(64), "{told}");
+    assert!(
+        told.contains("WEBHOOK_SIGNING_SECRET cannot be read"),
+        "{told}"
+    );
+    assert!(!told.contains("NEEDLE") && !told.contains("oops"), "{told}");
+}
+
+#[test]
+fn every_line_of_the_example_can_be_read_once_its_mark_is_off() {
+    let example = include_str!("../../.env.example");
+    let unmarked = example.lines().filter_map(|line| line.strip_prefix("# "));
+    let is_variable = |line: &&str| {
+        let name = line.split_once('=').map(|(name, _)| name);
+        name.is_some_and(|name| {
+            name.bytes()
+                .all(|c| c.is_ascii_uppercase() || c == b'_' || c.is_ascii_digit())
+        })
+    };
+    let variables: Vec<_> = unmarked.filter(is_variable).collect();
+    assert!(variables.len() > 100, "{}", variables.len());
+
+    for variable in variables {
+        let mut read = dotenvy::from_read_iter(variable.as_bytes());
+        assert!(read.next().unwrap().is_ok(), "{variable}");
+        assert!(read.next().is_none(), "{variable}");
     }
 }
