@@ -127,7 +127,7 @@ pub const NOTIFICATION_TRY_SECONDS: &str = "genflow_notification_try_seconds";
 pub const NOTIFICATION_TRIES_IN_FLIGHT: &str = "genflow_notification_tries_in_flight";
 /// Notifications that became a workflow's to deliver, by why.
 pub const NOTIFICATIONS_HANDED_OVER: &str = "genflow_notifications_handed_over_total";
-/// Deliveries that were closed from outside and cannot be read: nothing tells how they ended.
+/// Deliveries and digests that were closed from outside and cannot be read: nothing tells how they ended.
 pub const NOTIFICATIONS_LOST: &str = "genflow_notifications_lost_total";
 /// Endpoints and targets that are not asked for a while, because they did not answer.
 pub const NOTIFICATION_CIRCUITS_OPEN: &str = "genflow_notification_circuits_open";
@@ -335,7 +335,7 @@ pub const CATALOGUE: &[Metric] = &[
     Metric {
         name: NOTIFICATIONS_LOST,
         kind: Counter,
-        help: "Deliveries that were closed from outside and cannot be read: nothing tells how they ended.",
+        help: "Deliveries and digests that were closed from outside and cannot be read: nothing tells how they ended.",
         labels: &[],
     },
     Metric {

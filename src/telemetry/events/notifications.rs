@@ -62,10 +62,10 @@ pub struct NotificationHandedOver {
     pub given: Given,
 }
 
-/// A delivery was closed from outside, and what it was to deliver cannot be read.
+/// A delivery, or a digest for operators, was closed from outside, and what it was to deliver cannot be read.
 #[derive(Debug)]
 pub struct NotificationLost<'a> {
-    /// Its workflow id, which names event, channel and target.
+    /// Its workflow id, which names channel and target, and of a delivery the event.
     pub workflow: &'a str,
     /// Why it cannot be read.
     pub error: &'a (dyn Error + 'static),

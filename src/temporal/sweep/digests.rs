@@ -8,7 +8,7 @@ use temporalio_common::protos::temporal::api::history::v1::{
 
 use super::begin;
 use crate::notifier::{Failed, Gathered, Seen};
-use crate::telemetry::events::RunSwept;
+use crate::telemetry::events::{NotificationLost, RunSwept};
 use crate::temporal::client::{Error, Temporal, answered};
 use crate::temporal::digests::{Digest as Start, Tell, Told};
 use crate::temporal::history::{input, pages};
@@ -26,11 +26,11 @@ pub(super) async fn end(temporal: &Temporal, run: &WorkflowExecution) -> Result<
             Ok(status) => Err(answered(status)),
             Err(unreadable) => {
                 let error: &(dyn std::error::Error + 'static) = unreadable.as_ref();
-                tracing::error!(
-                    workflow = id,
+                NotificationLost {
+                    workflow: id,
                     error,
-                    "what a closed digest gathered is lost"
-                );
+                }
+                .emit();
                 Ok(())
             }
         };
