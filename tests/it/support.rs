@@ -5,6 +5,7 @@ pub(crate) mod cutter;
 pub(crate) mod engines;
 pub(crate) mod events;
 pub(crate) mod gate;
+pub(crate) mod janitor;
 pub(crate) mod ledger;
 pub(crate) mod mail;
 pub(crate) mod process;

@@ -10,6 +10,8 @@ use genflow::dev::engines::{Engines, Existing, Options, Ports, default_cache};
 use genflow::provider_sim::{self, Simulator};
 use tokio_util::sync::CancellationToken;
 
+use super::janitor::Janitor;
+
 /// Where the engines are.
 pub(crate) struct Running {
     pub(crate) kafka: String,
@@ -18,6 +20,7 @@ pub(crate) struct Running {
     pub(crate) simulator: String,
     pub(crate) smtp: String,
     pub(crate) maildir: PathBuf,
+    pub(crate) janitor: Janitor,
 }
 
 /// Returns the engines, started once.
@@ -46,6 +49,7 @@ pub(crate) fn engines() -> &'static Running {
                     simulator: format!("http://{}", simulator.address()),
                     smtp: engines.smtp_url.clone(),
                     maildir: engines.maildir.clone().unwrap(),
+                    janitor: Janitor::start(&engines.kafka_brokers),
                 };
                 told.send(running).unwrap();
                 simulator.run(CancellationToken::new()).await.unwrap();

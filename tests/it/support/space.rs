@@ -345,6 +345,12 @@ impl Space {
 
 impl Drop for Space {
     fn drop(&mut self) {
+        if self.config.kafka.brokers == self.engines.kafka {
+            let topics = self.variables.iter();
+            let topics = topics.filter(|(name, _)| name.starts_with("TOPIC_"));
+            let topics = topics.map(|(_, topic)| topic.clone()).collect();
+            self.engines.janitor.delete(topics);
+        }
         if !std::thread::panicking() {
             std::fs::remove_dir_all(&self.folder).ok();
         }
