@@ -6,6 +6,7 @@
 mod error_code;
 mod event;
 mod fingerprint;
+mod fold;
 mod ids;
 mod journal;
 mod request;
@@ -20,6 +21,7 @@ pub use event::{
 };
 pub use fingerprint::fingerprint;
 pub(crate) use fingerprint::{content_hash, hex, spelled};
+pub use fold::Place;
 pub use ids::{CommandId, InvalidId, RequestId, UserId, WorkflowId};
 pub use journal::{Identity, Journal, Outcome};
 pub use request::{Action, Command, Invalid, Priority, Request, Targets};

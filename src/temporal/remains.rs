@@ -7,9 +7,10 @@ pub(super) mod batch;
 mod handed;
 
 use anyhow::{Context as _, anyhow};
+use serde::de::DeserializeOwned;
 use temporalio_client::Client;
 use temporalio_common::protos::temporal::api::history::v1::{
-    HistoryEvent, history_event::Attributes,
+    HistoryEvent, WorkflowExecutionStartedEventAttributes, history_event::Attributes,
 };
 
 use self::handed::HandedEvents;
@@ -27,7 +28,7 @@ pub(super) async fn read(client: &Client, closed: &Closed) -> Result<Remains, an
 
 #[derive(Default)]
 struct Collected {
-    start: Option<(Start, i64)>,
+    start: Option<Begun<Start>>,
     events: HandedEvents,
     leftover: Option<Leftover>,
 }
@@ -37,9 +38,9 @@ impl Collected {
         let at = happened(&event);
         match event.attributes {
             Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => {
-                let start: Start = input(started.input)?;
-                self.events.keep(&start.journal.unconfirmed);
-                self.start = Some((start, at));
+                let begun: Begun<Start> = Begun::read(*started, at)?;
+                self.events.keep(&begun.start.journal.unconfirmed);
+                self.start = Some(begun);
             }
             Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => {
                 let name = scheduled.activity_type.unwrap_or_default().name;
@@ -71,12 +72,33 @@ impl Collected {
     }
 
     fn done(self) -> Result<Remains, anyhow::Error> {
-        let (start, started_at) = self.start.context("a history without a beginning")?;
+        let begun = self.start.context("a history without a beginning")?;
         Ok(Remains {
-            start,
-            started_at,
+            start: begun.start,
+            first_run_id: begun.first_run_id,
+            started_at: begun.at,
             events: self.events.into_events(),
             leftover: self.leftover.unwrap_or(Leftover::None),
+        })
+    }
+}
+
+/// What the first event of a history says.
+struct Begun<S> {
+    start: S,
+    first_run_id: String,
+    at: i64,
+}
+
+impl<S: DeserializeOwned> Begun<S> {
+    fn read(
+        started: WorkflowExecutionStartedEventAttributes,
+        at: i64,
+    ) -> Result<Self, anyhow::Error> {
+        Ok(Self {
+            start: input(started.input)?,
+            first_run_id: started.first_execution_run_id,
+            at,
         })
     }
 }

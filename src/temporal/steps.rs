@@ -58,7 +58,7 @@ pub struct Start {
 
 impl Start {
     /// Returns what all events of the run have in common.
-    pub fn identity(&self, run_id: &str) -> Identity {
+    pub fn identity(&self, run_id: &str, first_run_id: &str) -> Identity {
         Identity {
             request: self.request.clone(),
             retry: self.retry,
@@ -66,6 +66,7 @@ impl Start {
             user: self.user.clone(),
             kind: self.spec.kind(),
             run_id: run_id.to_owned(),
+            first_run_id: first_run_id.to_owned(),
             notify: self.notify.clone(),
             metadata: self.metadata.clone(),
         }
@@ -291,6 +292,8 @@ pub struct Closed {
 pub struct Remains {
     /// Its input.
     pub start: Start,
+    /// The run id of its first execution.
+    pub first_run_id: String,
     /// When it started, in milliseconds since the epoch.
     pub started_at: i64,
     /// The events that it handed to anybody, in order.

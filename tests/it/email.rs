@@ -20,7 +20,7 @@ use crate::support::{SOON, Space, within};
 async fn tell(space: &Space, request: &str, to: &str) -> Event {
     let run = RequestId::try_from(request.to_owned()).unwrap().run(0);
     let mut event = Event {
-        event_id: Event::id(&run, 1),
+        event_id: Event::id(&run, "run", 1),
         request_id: request.to_owned(),
         kind_of_event: EventType::Cancelled,
         workflow_id: Some(request.to_owned()),
@@ -87,8 +87,8 @@ async fn an_image_that_completes_is_told_by_mail() {
         caught.header("Message-ID"),
         format!("<{}@mail.test>", completed.event_id)
     );
-    let started = format!("<{}@mail.test>", events[0].event_id);
-    assert_eq!(caught.header("References"), started);
+    let thread = format!("<{}@mail.test>", completed.thread_id());
+    assert_eq!(caught.header("References"), thread);
     assert_eq!(caught.header("Auto-Submitted"), "auto-generated");
     assert_eq!(caught.header("To"), to);
     let headline = format!("Image completed: {}", request.id);

@@ -40,6 +40,7 @@ mod providers;
 mod records;
 mod replay;
 mod retry;
+mod reuse;
 mod secrets;
 mod setup;
 mod signatures;

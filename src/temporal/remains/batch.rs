@@ -12,7 +12,7 @@ use temporalio_common::protos::temporal::api::history::v1::{
 };
 
 use super::handed::HandedEvents;
-use super::happened;
+use super::{Begun, happened};
 use crate::domain::ItemEnding;
 use crate::temporal::activities::{FINISH, PUBLISH};
 use crate::temporal::history::{input, pages};
@@ -27,7 +27,8 @@ pub(in crate::temporal) async fn read(
     let mut collected = Collected::default();
     let (id, run_id) = (closed.workflow.as_str(), &closed.run_id);
     pages(client, id, run_id, |event| collected.add(event)).await?;
-    let (mut start, at) = collected.start.context("a history without a beginning")?;
+    let begun = collected.start.context("a history without a beginning")?;
+    let mut start = begun.start;
     for item in collected.open {
         if let Some(ending) = ending(client, closed, &item).await? {
             start.tally.count(ending);
@@ -37,8 +38,9 @@ pub(in crate::temporal) async fn read(
         start.tally.count(ending);
     }
     Ok(BatchRemains {
-        started_at: start.started_at.unwrap_or(at),
+        started_at: start.started_at.unwrap_or(begun.at),
         start,
+        first_run_id: begun.first_run_id,
         events: collected.events.into_events(),
     })
 }
@@ -73,7 +75,7 @@ async fn ending(
 
 #[derive(Default)]
 struct Collected {
-    start: Option<(BatchStart, i64)>,
+    start: Option<Begun<BatchStart>>,
     events: HandedEvents,
     /// Items that were to start, and of which no end is known.
     open: BTreeSet<String>,
@@ -85,9 +87,9 @@ impl Collected {
         let at = happened(&event);
         match event.attributes {
             Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => {
-                let start: BatchStart = input(started.input)?;
-                self.events.keep(&start.journal.unconfirmed);
-                self.start = Some((start, at));
+                let begun: Begun<BatchStart> = Begun::read(*started, at)?;
+                self.events.keep(&begun.start.journal.unconfirmed);
+                self.start = Some(begun);
             }
             Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => {
                 let name = scheduled.activity_type.unwrap_or_default().name;

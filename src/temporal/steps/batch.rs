@@ -56,7 +56,7 @@ pub struct BatchStart {
 
 impl BatchStart {
     /// Returns what all events of the batch itself have in common.
-    pub fn identity(&self, run_id: &str) -> Identity {
+    pub fn identity(&self, run_id: &str, first_run_id: &str) -> Identity {
         Identity {
             request: self.request.clone(),
             retry: 0,
@@ -64,6 +64,7 @@ impl BatchStart {
             user: self.user.clone(),
             kind: Kind::Batch,
             run_id: run_id.to_owned(),
+            first_run_id: first_run_id.to_owned(),
             notify: self.notify.clone(),
             metadata: self.metadata.clone(),
         }
@@ -75,6 +76,8 @@ impl BatchStart {
 pub struct BatchRemains {
     /// Its input, less its items; the tally is that of its end.
     pub start: BatchStart,
+    /// The run id of its first execution.
+    pub first_run_id: String,
     /// When it started, in milliseconds since the epoch.
     pub started_at: i64,
     /// The events that it handed to anybody, in order.

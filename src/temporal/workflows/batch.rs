@@ -95,7 +95,7 @@ struct Run {
 impl Run {
     fn open(ctx: &Context, mut start: BatchStart) -> Self {
         let info = ctx.info();
-        let identity = start.identity(info.run_id());
+        let identity = start.identity(info.run_id(), info.first_execution_run_id());
         let mut journal = std::mem::take(&mut start.journal);
         let own = info.start_time().map(since_epoch).unwrap_or_default();
         let started_at = start.started_at.unwrap_or(own);

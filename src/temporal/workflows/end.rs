@@ -50,7 +50,9 @@ fn decide(closed: &Closed, remains: Remains) -> Finish {
     let events = complete(
         closed,
         Decided {
-            identity: remains.start.identity(&closed.run_id),
+            identity: remains
+                .start
+                .identity(&closed.run_id, &remains.first_run_id),
             started_at: remains.started_at,
             events: remains.events,
             next: remains.start.journal.next,
@@ -76,7 +78,9 @@ fn decide_batch(closed: &Closed, remains: BatchRemains) -> Finish {
     let events = complete(
         closed,
         Decided {
-            identity: remains.start.identity(&closed.run_id),
+            identity: remains
+                .start
+                .identity(&closed.run_id, &remains.first_run_id),
             started_at: remains.started_at,
             events: remains.events,
             next: remains.start.journal.next,
@@ -183,6 +187,7 @@ mod tests {
     fn ended(events: Vec<Event>, timed_out: bool) -> Vec<Event> {
         let remains = Remains {
             start: start(),
+            first_run_id: "first".to_owned(),
             started_at: 10,
             events,
             leftover: Leftover::None,
@@ -192,7 +197,7 @@ mod tests {
 
     fn decided(run: impl FnOnce(&mut Journal)) -> Vec<Event> {
         let mut journal = Journal::default();
-        journal.open(&start().identity("run"), 10);
+        journal.open(&start().identity("run", "first"), 10);
         run(&mut journal);
         journal.unconfirmed
     }
@@ -222,7 +227,8 @@ mod tests {
             stage: "s".to_owned(),
             message: None,
         };
-        let before = decided(|journal| journal.progress(&start().identity("run"), 20, &progress));
+        let before =
+            decided(|journal| journal.progress(&start().identity("run", "first"), 20, &progress));
 
         let events = ended(before.clone(), false);
 
@@ -240,6 +246,7 @@ mod tests {
             "journal": {"next": 4, "unconfirmed": [], "outcome": null}});
         let remains = BatchRemains {
             start: serde_json::from_value(json).unwrap(),
+            first_run_id: "first".to_owned(),
             started_at: 10,
             events: Vec::new(),
         };
@@ -251,6 +258,8 @@ mod tests {
         };
         let items = end.batch.unwrap();
         assert_eq!((end.sequence, end.kind_of_event), (4, EventType::Failed));
+        let workflow = closed(false).workflow;
+        assert_eq!(end.event_id, Event::id(&workflow, "first", 4));
         assert_eq!(
             (items.completed, items.failed, items.not_started),
             (2, 1, 6)
@@ -260,8 +269,9 @@ mod tests {
 
     #[test]
     fn an_outcome_that_was_decided_stands() {
-        let before =
-            decided(|journal| journal.close(&start().identity("run"), 20, Outcome::Cancelled));
+        let before = decided(|journal| {
+            journal.close(&start().identity("run", "first"), 20, Outcome::Cancelled)
+        });
 
         assert_eq!(ended(before.clone(), false), before);
     }

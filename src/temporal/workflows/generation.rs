@@ -80,7 +80,7 @@ struct Ending {
 impl Run {
     fn open(ctx: &Context, mut start: Start) -> Self {
         let info = ctx.info();
-        let identity = start.identity(info.run_id());
+        let identity = start.identity(info.run_id(), info.first_execution_run_id());
         let mut journal = std::mem::take(&mut start.journal);
         let started_at = info.start_time().map(since_epoch).unwrap_or_default();
         journal.open(&identity, started_at);
