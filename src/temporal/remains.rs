@@ -38,7 +38,7 @@ impl Collected {
         let at = happened(&event);
         match event.attributes {
             Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => {
-                let begun: Begun<Start> = Begun::read(*started, at)?;
+                let begun: Begun<Start> = Begun::read(started, at)?;
                 self.events.keep(&begun.start.journal.unconfirmed);
                 self.start = Some(begun);
             }

@@ -87,7 +87,7 @@ impl Collected {
         let at = happened(&event);
         match event.attributes {
             Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => {
-                let begun: Begun<BatchStart> = Begun::read(*started, at)?;
+                let begun: Begun<BatchStart> = Begun::read(started, at)?;
                 self.events.keep(&begun.start.journal.unconfirmed);
                 self.start = Some(begun);
             }

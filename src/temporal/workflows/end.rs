@@ -152,7 +152,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::domain::{Progress, Spec, VideoSpec};
+    use crate::domain::{Progress, Spec, VideoSpec, WorkflowId};
     use crate::temporal::steps::Start;
 
     fn closed(timed_out: bool) -> Closed {
@@ -258,7 +258,7 @@ mod tests {
         };
         let items = end.batch.unwrap();
         assert_eq!((end.sequence, end.kind_of_event), (4, EventType::Failed));
-        let workflow = closed(false).workflow;
+        let workflow = WorkflowId::parse("b").unwrap();
         assert_eq!(end.event_id, Event::id(&workflow, "first", 4));
         assert_eq!(
             (items.completed, items.failed, items.not_started),
