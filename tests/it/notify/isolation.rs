@@ -32,8 +32,9 @@ async fn an_endpoint_that_never_answers_takes_its_share_and_delays_nobody() {
     let asked = silent.got().len();
     assert!(asked <= most_asked(2, began), "{asked} were asked");
     caught_up(&space).await;
+    // The others found both places taken and went to their workflows untried.
     let asked = silent.got().len();
-    assert!(asked >= 5, "{asked} were asked");
+    assert!(asked >= 1, "{asked} were asked");
     assert!(asked <= most_asked(2, began), "{asked} were asked");
 }
 
