@@ -241,7 +241,7 @@ async fn the_deadline_ends_a_job_that_never_does() {
     let space = Space::new().await;
     let _all = space.start(&["all"]);
     let mut request = script(image("late"), &json!({"stuck": true}));
-    request.timeout = Some(Duration::from_secs(2));
+    request.timeout = Some(Duration::from_secs(8));
 
     space.send(&request).await;
 
