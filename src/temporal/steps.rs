@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::batch::{BatchRemains, BatchStart};
+pub use self::batch::{BatchRemains, BatchStart, ClosedItem};
 use crate::config::Steps;
 use crate::domain::{
     BatchSummary, ErrorCode, Event, EventError, Generated, Identity, Journal, Kind, Notify, Output,
