@@ -89,7 +89,6 @@ fn finishing(event: HistoryEvent) -> Option<ActivityTaskScheduledEventAttributes
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use temporalio_client::Client;
     use temporalio_common::protos::temporal::api::common::v1::{ActivityType, Payload, Payloads};
 
     use super::*;

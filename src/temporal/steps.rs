@@ -115,6 +115,7 @@ pub enum Submitted {
         /// The job.
         job: Job,
         /// How often it was sent.
+        #[cfg_attr(debug_assertions, serde(with = "crate::failpoint::later"))]
         attempts: u32,
         /// When it was first sent, in milliseconds since the epoch.
         #[serde(default)]
