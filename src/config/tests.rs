@@ -270,6 +270,18 @@ fn a_bucket_brings_its_settings_and_hides_its_secrets() {
 }
 
 #[test]
+fn the_heartbeat_timeout_has_bounds() {
+    for good in ["1s", "1000ms", "60s", "1m"] {
+        assert!(load(&[("HEARTBEAT_TIMEOUT", good)]).is_ok(), "{good}");
+    }
+    for bad in ["999ms", "61s", "2m", "soon"] {
+        let faults = load(&[("HEARTBEAT_TIMEOUT", bad)]).unwrap_err();
+        let named: Vec<_> = faults.0.iter().map(|fault| fault.variable).collect();
+        assert_eq!(named, ["HEARTBEAT_TIMEOUT"], "{bad}");
+    }
+}
+
+#[test]
 fn what_a_bucket_cannot_be_reached_by_is_a_fault() {
     for (variable, value, faulty) in [
         ("S3_BUCKET", "s3://media", "S3_BUCKET"),

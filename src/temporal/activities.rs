@@ -12,9 +12,11 @@ use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use super::steps::{
-    BatchRemains, Closed, Failures, Fetch, Fetched, Finish, Handed, Remains, Submit, Submitted,
+    BatchRemains, Closed, ClosedItem, Failures, Fetch, Fetched, Finish, Handed, Remains, Submit,
+    Submitted,
 };
-use super::{remains, submit};
+use super::{outcome, remains, submit};
+use crate::domain::ItemEnding;
 use crate::work::{Aborted, Tally, Work};
 
 /// Pause before another worker goes on with what one that stops has handed back.
@@ -23,6 +25,7 @@ const BEFORE_THE_NEXT: Duration = Duration::from_millis(500);
 pub(super) const SUBMIT: &str = "submit.v1";
 pub(super) const FETCH: &str = "fetch.v1";
 pub(super) const PUBLISH: &str = "publish.v1";
+pub(super) const ITEM_ENDING: &str = "item-ending.v1";
 /// Once it is scheduled, the outcome stands.
 pub(super) const FINISH: &str = "finish.v1";
 
@@ -99,6 +102,22 @@ impl Activities {
     ) -> Result<BatchRemains, ActivityError> {
         let client = ctx.client();
         let reading = Box::pin(async { Ok(remains::batch::read(&client, &input).await?) });
+        alive(&ctx, reading).await
+    }
+
+    /// Reads how an item of a batch ended that was closed from outside.
+    #[activity(name = "item-ending.v1")]
+    pub async fn item_ending(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: ClosedItem,
+    ) -> Result<ItemEnding, ActivityError> {
+        let client = ctx.client();
+        let ClosedItem { workflow, run_id } = &input;
+        let reading = async {
+            let ending = outcome::item_ending(&client, workflow, run_id).await;
+            Ok(ending.map_err(anyhow::Error::from)?)
+        };
         alive(&ctx, reading).await
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::batch::{BatchRemains, BatchStart};
+pub use self::batch::{BatchRemains, BatchStart, ClosedItem};
 use crate::config::Steps;
 use crate::domain::{
     BatchSummary, ErrorCode, Event, EventError, Generated, Identity, Journal, Kind, Notify, Output,
@@ -115,6 +115,7 @@ pub enum Submitted {
         /// The job.
         job: Job,
         /// How often it was sent.
+        #[cfg_attr(debug_assertions, serde(with = "crate::failpoint::later"))]
         attempts: u32,
         /// When it was first sent, in milliseconds since the epoch.
         #[serde(default)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use genflow::domain::{ErrorCode, EventType, ProviderName, Spec};
 use serde_json::json;
 
+use crate::batch::{batch, ids};
 use crate::support::ledger::{code, types};
 use crate::support::requests::{image, script};
 use crate::support::{Space, eventually};
@@ -248,6 +249,57 @@ async fn the_deadline_ends_a_job_that_never_does() {
     let events = space.story(request.id.as_str()).await;
     assert_eq!(code(&events), ErrorCode::DeadlineExceeded);
     assert_eq!(space.bill(request.id.as_str()).await.statuses, ["canceled"]);
+}
+
+/// Workers hear of a cancel with a heartbeat, here after 20 s; the deadline is between the two.
+#[tokio::test]
+async fn a_cancel_seconds_before_the_deadline_ends_as_cancelled() {
+    let deadline = Duration::from_secs(15);
+    let space = Space::with(&[("HEARTBEAT_TIMEOUT", "60s")]).await;
+    let _all = space.start(&["all"]);
+    let stuck = json!({"stuck": true});
+    let mut single = script(image("close"), &stuck);
+    let mut batch = batch("close", std::slice::from_ref(&stuck));
+    let item = ids(&batch)[0].clone();
+    for request in [&mut single, &mut batch] {
+        request.timeout = Some(deadline);
+        space.send(request).await;
+    }
+    for job in [single.id.as_str(), &item] {
+        eventually("the job runs", async || {
+            (space.bill(job).await.accepted == 1).then_some(())
+        })
+        .await;
+    }
+    let temporal = space.temporal().await;
+    for request in [&single, &batch] {
+        space.cancel(request.id.as_str()).await;
+        let workflow = request.id.run(0);
+        eventually("the cancel is asked", async || {
+            temporal
+                .is_cancel_asked(&workflow)
+                .await
+                .unwrap()
+                .then_some(())
+        })
+        .await;
+    }
+    let asked_at = genflow::clock::now();
+
+    for request in [&single, &batch] {
+        let events = space.story(request.id.as_str()).await;
+        let deadline = events[0].occurred_at + i64::try_from(deadline.as_millis()).unwrap();
+        assert!(
+            asked_at < deadline,
+            "this machine is too slow for the story"
+        );
+        let end = events.last().unwrap();
+        assert!(
+            end.occurred_at > deadline,
+            "the deadline was first: {end:#?}"
+        );
+        assert_eq!(end.kind_of_event, Cancelled);
+    }
 }
 
 #[tokio::test]

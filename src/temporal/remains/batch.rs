@@ -13,9 +13,10 @@ use temporalio_common::protos::temporal::api::history::v1::{
 
 use super::handed::HandedEvents;
 use super::{Begun, happened};
-use crate::domain::ItemEnding;
-use crate::temporal::activities::{FINISH, PUBLISH};
+use crate::domain::{ItemEnding, WorkflowId};
+use crate::temporal::activities::{FINISH, ITEM_ENDING, PUBLISH};
 use crate::temporal::history::{input, pages};
+use crate::temporal::outcome;
 use crate::temporal::steps::{BatchRemains, BatchStart, Closed, Finish, Handed};
 use crate::temporal::workflows::generation::Generation;
 
@@ -51,6 +52,7 @@ async fn ending(
     closed: &Closed,
     item: &str,
 ) -> Result<Option<ItemEnding>, anyhow::Error> {
+    let workflow = WorkflowId::parse(item).context("an item is no request")?;
     let handle = client.get_workflow_handle::<Generation>(item.to_owned());
     let described = match handle.describe(WorkflowDescribeOptions::default()).await {
         Ok(described) => described,
@@ -66,10 +68,10 @@ async fn ending(
     Ok(Some(match described.status() {
         WorkflowExecutionStatus::Completed => ItemEnding::Completed,
         WorkflowExecutionStatus::Canceled => ItemEnding::Cancelled,
-        WorkflowExecutionStatus::Failed
-        | WorkflowExecutionStatus::Terminated
-        | WorkflowExecutionStatus::TimedOut
-        | _ => ItemEnding::Failed,
+        WorkflowExecutionStatus::Terminated | WorkflowExecutionStatus::TimedOut => {
+            outcome::item_ending(client, &workflow, described.run_id()).await?
+        }
+        WorkflowExecutionStatus::Failed | _ => ItemEnding::Failed,
     }))
 }
 
@@ -77,7 +79,7 @@ async fn ending(
 struct Collected {
     start: Option<Begun<BatchStart>>,
     events: HandedEvents,
-    /// Items that were to start, and of which no end is known.
+    /// Items that were to start, and whose end the batch's history does not say.
     open: BTreeSet<String>,
     endings: Vec<ItemEnding>,
 }
@@ -96,6 +98,7 @@ impl Collected {
                 let handed: Handed = match name.as_str() {
                     PUBLISH => input(scheduled.input)?,
                     FINISH => input::<Finish>(scheduled.input)?.handed,
+                    ITEM_ENDING => return Ok(()),
                     other => return Err(anyhow!("an activity {other} of another version")),
                 };
                 self.events.hand(event.event_id, &handed.events);
@@ -127,18 +130,7 @@ impl Collected {
                     ItemEnding::Failed,
                 );
             }
-            Some(Attributes::ChildWorkflowExecutionTimedOutEventAttributes(child)) => {
-                self.over(
-                    child.workflow_execution.map(|it| it.workflow_id),
-                    ItemEnding::Failed,
-                );
-            }
-            Some(Attributes::ChildWorkflowExecutionTerminatedEventAttributes(child)) => {
-                self.over(
-                    child.workflow_execution.map(|it| it.workflow_id),
-                    ItemEnding::Failed,
-                );
-            }
+            // One that was closed from outside stays open here: its own history says how it ended.
             Some(_) | None => {}
         }
         Ok(())

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Steps;
-use crate::domain::{Event, EventType, Identity, Journal, Kind, Notify, RequestId, Tally, UserId};
+use crate::domain::{
+    Event, EventType, Identity, Journal, Kind, Notify, RequestId, Tally, UserId, WorkflowId,
+};
 use crate::temporal::queues::SubmitQueues;
 
 /// The input of `batch.v1`, beside its items (see [`compact`](crate::temporal::compact)).
@@ -69,6 +71,15 @@ impl BatchStart {
             metadata: self.metadata.clone(),
         }
     }
+}
+
+/// The input of `item-ending.v1`: an item that was closed from outside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosedItem {
+    /// The item's workflow id.
+    pub workflow: WorkflowId,
+    /// Its run id.
+    pub run_id: String,
 }
 
 /// What came of `batch-remains.v1`: all that a closed batch leaves, once its items are over.

@@ -2,12 +2,10 @@
 
 #![deny(clippy::disallowed_methods)]
 
-use std::time::Duration;
-
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::{WorkflowContext, WorkflowResult};
 
-use super::ending::{FINISH_TRY, detached, done};
+use super::ending::{FINISH_TRY, READ_TRY, detached, done};
 use crate::domain::{
     BatchSummary, ErrorCode, Event, EventError, EventType, Identity, Journal, Outcome,
 };
@@ -16,8 +14,6 @@ use crate::temporal::steps::{BatchRemains, Closed, Finish, Handed, Leftover, Rem
 
 /// The type by which an end is known.
 pub const NAME: &str = "end.v1";
-/// Longest read of a history.
-const READ_TRY: Duration = Duration::from_secs(60);
 
 /// The end of one closed run.
 #[workflow]

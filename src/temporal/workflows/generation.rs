@@ -15,7 +15,7 @@ use temporalio_sdk::{
     WorkflowContext, WorkflowContextView, WorkflowResult,
 };
 
-use super::ending::{failed, finish, now, options, without_result};
+use super::ending::{failed, finish, now, options, readable, without_result};
 use crate::clock::since_epoch;
 use crate::domain::{ErrorCode, Generated, Identity, Journal, Outcome};
 use crate::temporal::activities::Activities;
@@ -139,6 +139,14 @@ impl Run {
         options
     }
 
+    /// Ends the running activity, unless a cancel did so before: then the run ends as cancelled.
+    fn expire(&self) {
+        if !self.scope.is_cancelled() {
+            self.expired.set(true);
+            self.scope.cancel_with_reason("deadline");
+        }
+    }
+
     /// The end that somebody asked for: by the deadline, or by a cancel.
     fn asked(&self, leftover: Leftover) -> Ending {
         let outcome = if self.expired.get() {
@@ -231,8 +239,7 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
                 workflows::select! {
                     result = activity => break result,
                     timer = deadline => if matches!(timer, TimerResult::Fired) {
-                        run.expired.set(true);
-                        run.scope.cancel_with_reason("deadline");
+                        run.expire();
                     },
                 }
             }
@@ -242,7 +249,7 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
     show(ctx, |status| "submitting".clone_into(&mut status.state));
     let upto = run.journal.next;
     let submit = ctx.execute_activity(Activities::submit, run.submit(), run.submitting());
-    let job = match within_deadline!(submit) {
+    let job = match readable(ctx, within_deadline!(submit)).await {
         Ok(Submitted::Accepted {
             job,
             attempts,
@@ -303,7 +310,7 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
         let upto = run.journal.next;
         let input = run.fetch(&job, told.as_ref(), tellings);
         let fetch = ctx.execute_activity(Activities::fetch, input, run.fetching());
-        match within_deadline!(fetch) {
+        match readable(ctx, within_deadline!(fetch)).await {
             Ok(Fetched::Milestone(progress)) => {
                 run.journal.confirm(upto);
                 run.journal.progress(&run.identity, now(ctx), &progress);
