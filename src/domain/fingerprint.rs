@@ -8,7 +8,7 @@
 use ring::digest;
 use serde_json::{Map, Value, json};
 
-use super::{ImageSpec, Invalid, Request, Spec, VideoSpec};
+use super::{BatchSpec, Invalid, Request, Spec};
 
 /// Returns `f1:` and the SHA-256 of the request's canonical JSON.
 ///
@@ -41,14 +41,10 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 fn canonical(request: &Request) -> Result<String, serde_json::Error> {
+    // A video and images leave their defaults out by themselves.
     let spec = match &request.spec {
-        Spec::Video(video) => {
-            json!({"video": without(serde_json::to_value(video)?, &json!(VideoSpec::default()))})
-        }
-        Spec::Image(image) => {
-            json!({"image": without(serde_json::to_value(image)?, &json!(ImageSpec::default()))})
-        }
-        Spec::Batch(batch) => json!({"batch": serde_json::to_value(batch)?}),
+        Spec::Video(_) | Spec::Image(_) => serde_json::to_value(&request.spec)?,
+        Spec::Batch(batch) => json!({"batch": batch_of(batch)?}),
     };
     let whole = json!({
         "request_id": request.id,
@@ -68,6 +64,20 @@ fn canonical(request: &Request) -> Result<String, serde_json::Error> {
         "metadata": {},
     });
     serde_json::to_string(&sorted(without(whole, &defaults)))
+}
+
+fn batch_of(batch: &BatchSpec) -> Result<Value, serde_json::Error> {
+    let of_item = json!({"webhook_url": null, "notify_on": [], "metadata": {}});
+    let defaults = json!({
+        "strategy": "PARALLEL",
+        "max_concurrent": 3,
+        "on_failure": "CONTINUE",
+    });
+    let mut whole = without(serde_json::to_value(batch)?, &defaults);
+    for item in whole["items"].as_array_mut().into_iter().flatten() {
+        *item = without(item.take(), &of_item);
+    }
+    Ok(whole)
 }
 
 /// Leaves out the fields of `value` that equal those of `defaults`.
@@ -107,14 +117,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{EventType, Priority, Targets};
+    use crate::domain::{
+        BatchItem, Common, EventType, ImageSpec, Input, OnFailure, OnUnsupported, Priority, Role,
+        Strategy, Targets, VideoSpec,
+    };
 
     fn request() -> Request {
         Request {
             id: "r-1".to_owned().try_into().unwrap(),
             user: "u".to_owned().try_into().unwrap(),
             spec: Spec::Image(ImageSpec {
-                prompt: "a fox".to_owned(),
+                common: Common::new("a fox"),
                 ..ImageSpec::default()
             }),
             priority: Priority::Normal,
@@ -182,8 +195,8 @@ mod tests {
             },
             Request {
                 spec: Spec::Image(ImageSpec {
-                    prompt: "a fox".to_owned(),
-                    width: 512,
+                    common: Common::new("a fox"),
+                    width: Some(512),
                     ..ImageSpec::default()
                 }),
                 ..request()

@@ -147,7 +147,15 @@ fn an_earlier_producer_without_the_optional_fields_gets_their_defaults() {
         strip(
             &mut text,
             "ImageSpec",
-            &["width", "style", "provider", "params", "input_urls"],
+            &[
+                "width",
+                "style",
+                "provider",
+                "params",
+                "inputs",
+                "on_unsupported",
+                "seed",
+            ],
         );
         text.to_string()
     })
