@@ -100,7 +100,7 @@ fn lacks(fields: &str, asked: Common, body: impl Fn(Common) -> Result<Map<String
         "{refused}"
     );
     let sent = body(drop).unwrap();
-    assert_eq!(sent.keys().collect::<Vec<_>>(), ["prompt", "model"]);
+    assert_eq!(sent.keys().collect::<Vec<_>>(), ["model", "prompt"]);
 }
 
 #[test]

@@ -136,7 +136,7 @@ fn ten_thousand_items_of_a_full_record_pass_the_server() {
     let items = urls.enumerate().map(|(number, url)| {
         let mut item = item(number, Some(&url));
         if let Spec::Image(image) = &mut item.spec {
-            image.common.prompt = "x".repeat(49);
+            image.common.prompt = "x".repeat(57);
         }
         item
     });
