@@ -206,4 +206,78 @@ mod tests {
             assert_ne!(fingerprint(&other).unwrap(), base, "{other:?}");
         }
     }
+
+    fn of(spec: Spec) -> Request {
+        Request { spec, ..request() }
+    }
+
+    #[test]
+    fn each_field_of_a_spec_counts() {
+        let input = |role| Input {
+            url: "https://a/1.png".parse().unwrap(),
+            role,
+        };
+        let common = |edit: &dyn Fn(&mut Common)| {
+            let mut common = Common::new("a fox");
+            edit(&mut common);
+            of(Spec::Video(VideoSpec {
+                common,
+                ..VideoSpec::default()
+            }))
+        };
+        let video = |edit: &dyn Fn(&mut VideoSpec)| {
+            let mut video = VideoSpec {
+                common: Common::new("a fox"),
+                ..VideoSpec::default()
+            };
+            edit(&mut video);
+            of(Spec::Video(video))
+        };
+        let all = [
+            common(&|_| {}),
+            common(&|it| it.negative_prompt = Some("x".to_owned())),
+            common(&|it| it.aspect_ratio = Some("x".to_owned())),
+            common(&|it| it.style = Some("x".to_owned())),
+            common(&|it| it.seed = Some(0)),
+            common(&|it| it.inputs = vec![input(Role::Unspecified)]),
+            common(&|it| it.inputs = vec![input(Role::Mask)]),
+            common(&|it| it.model = Some("x".to_owned())),
+            common(&|it| it.on_unsupported = OnUnsupported::Drop),
+            video(&|it| it.duration = Some(5)),
+            video(&|it| it.resolution = Some("x".to_owned())),
+            video(&|it| it.fps = Some(5)),
+            video(&|it| it.audio = Some(false)),
+            request(),
+        ];
+
+        let prints: std::collections::BTreeSet<_> =
+            all.iter().map(|it| fingerprint(it).unwrap()).collect();
+
+        assert_eq!(prints.len(), all.len());
+    }
+
+    #[test]
+    fn defaults_of_a_batch_and_its_items_are_left_out() {
+        let item = BatchItem {
+            request_id: "i".to_owned().try_into().unwrap(),
+            spec: request().spec,
+            webhook_url: None,
+            notify_on: Vec::new(),
+            metadata: BTreeMap::new(),
+        };
+        let batch = Spec::Batch(BatchSpec {
+            strategy: Strategy::Parallel,
+            max_concurrent: 3,
+            on_failure: OnFailure::Continue,
+            items: vec![item],
+        });
+
+        assert_eq!(
+            canonical(&of(batch)).unwrap(),
+            concat!(
+                r#"{"request_id":"r-1","spec":{"batch":{"items":[{"request_id":"i","#,
+                r#""spec":{"image":{"prompt":"a fox"}}}]}},"user_id":"u"}"#
+            )
+        );
+    }
 }

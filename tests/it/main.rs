@@ -29,6 +29,7 @@ mod egress;
 mod email;
 mod endings;
 mod flow;
+mod limits;
 mod list;
 mod money;
 mod notify;

@@ -54,12 +54,12 @@ pub(super) fn check(faults: &mut Faults, params: &BTreeMap<String, String>) {
     }
 }
 
-/// Returns each http or https URL in the values of `params`.
+/// Returns each http or https URL in the values of `params`, with the beginning of its name.
 ///
 /// # Errors
 /// The name of one whose host another parser may read otherwise: a backslash is a slash to some, part of the host to
 /// others. It goes to the provider as it is written.
-pub(crate) fn urls(params: &BTreeMap<String, String>) -> Result<Vec<(&str, Url)>, Invalid> {
+pub(crate) fn urls(params: &BTreeMap<String, String>) -> Result<Vec<(String, Url)>, Invalid> {
     let mut found = Vec::new();
     for (name, text) in params {
         // A value that is not JSON text was refused before.
@@ -69,11 +69,7 @@ pub(crate) fn urls(params: &BTreeMap<String, String>) -> Result<Vec<(&str, Url)>
     Ok(found)
 }
 
-fn collect<'p>(
-    name: &'p str,
-    value: &Value,
-    found: &mut Vec<(&'p str, Url)>,
-) -> Result<(), Invalid> {
+fn collect(name: &str, value: &Value, found: &mut Vec<(String, Url)>) -> Result<(), Invalid> {
     match value {
         Value::String(text) => {
             let parsed = Url::parse(text).ok();
@@ -87,7 +83,7 @@ fn collect<'p>(
                 );
                 return Err(Invalid::new("spec.params", problem));
             }
-            found.push((name, url));
+            found.push((beginning(name), url));
             Ok(())
         }
         Value::Array(items) => items.iter().try_for_each(|item| collect(name, item, found)),

@@ -226,7 +226,7 @@ fn the_urls_in_params_are_found_wherever_they_stand() {
 
     let found: Vec<_> = found
         .iter()
-        .map(|(name, url)| (*name, url.as_str()))
+        .map(|(name, url)| (name.as_str(), url.as_str()))
         .collect();
     assert_eq!(
         found,
