@@ -17,7 +17,7 @@ use crate::admin::{self, Health};
 use crate::config::Config;
 use crate::domain::ProviderName;
 use crate::events::Publisher;
-use crate::intake::{Commands, Intake};
+use crate::intake::{Commands, Intake, Limits};
 use crate::kafka::consumer::{self, Handler, Options};
 use crate::kafka::producer::Producer;
 use crate::notifier::{Deliverer, Handover, Notifier};
@@ -156,6 +156,7 @@ struct Process {
     registry: Arc<Registry>,
     producer: Arc<Producer>,
     publisher: Publisher,
+    limits: Option<Arc<Limits>>,
 }
 
 impl Process {
@@ -171,6 +172,9 @@ impl Process {
             registry.clone(),
             config.kafka.topics.clone(),
         );
+        // A quarter of what may run at once: the rest is for users within their limits.
+        let waiting = (config.intake.concurrency / 4).max(1);
+        let limits = config.intake.rate_limit;
         Ok(Self {
             config: config.clone(),
             health: health.clone(),
@@ -178,6 +182,7 @@ impl Process {
             registry,
             producer,
             publisher,
+            limits: limits.map(|limit| Arc::new(Limits::new(limit, waiting, stop.clone()))),
         })
     }
 
@@ -248,7 +253,7 @@ async fn intake(process: &Process) -> anyhow::Result<()> {
         process.publisher.clone(),
         Sealer::new(&config.notify_keys)?,
         window,
-        process.stop.clone(),
+        process.limits.clone(),
     );
     let (topics, concurrency) = (&config.kafka.topics, config.intake.concurrency);
     let consuming = process.consume(INTAKE, &topics.requests, &topics.dlq, concurrency, handler);
@@ -259,7 +264,8 @@ async fn commands(process: &Process) -> anyhow::Result<()> {
     let Some(temporal) = connected(process, COMMANDS).await else {
         return Ok(());
     };
-    let handler = Commands::new(&process.config, temporal, process.registry.clone());
+    let (registry, limits) = (process.registry.clone(), process.limits.clone());
+    let handler = Commands::new(&process.config, temporal, registry, limits);
     let topics = &process.config.kafka.topics;
     let (topic, dlq) = (&topics.commands, &topics.dlq);
     process

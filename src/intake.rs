@@ -3,6 +3,7 @@
 //!
 //! Ok means: a durable run of this content exists. Handled again, a record finds that run and is a duplicate.
 
+mod allowed;
 mod commands;
 mod inputs;
 mod limits;
@@ -11,15 +12,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use tokio_util::sync::CancellationToken;
 
+use self::allowed::Allowed;
 pub use self::commands::Commands;
 use self::inputs::Input;
-use self::limits::{Limits, Refused};
+pub use self::limits::Limits;
+use self::limits::Refused;
 use crate::avro::{self, Named};
 use crate::clock::now;
 use crate::config::{self, Config};
-use crate::domain::{ErrorCode, Event, EventError, EventType, Request, fingerprint};
+use crate::domain::{ErrorCode, Event, EventError, EventType, Request, Spec, UserId, fingerprint};
 use crate::events::Publisher;
 use crate::failpoint;
 use crate::kafka::Record;
@@ -40,7 +42,8 @@ pub struct Intake {
     fetch_queue: String,
     submit_queues: SubmitQueues,
     window: Duration,
-    limits: Option<Limits>,
+    allowed: Allowed,
+    limits: Option<Arc<Limits>>,
 }
 
 /// Header of a record that is taken however old it is: `true`, set by `genflow dlq redrive --accept-old`.
@@ -62,13 +65,11 @@ impl Intake {
         publisher: Publisher,
         sealer: Sealer,
         window: Duration,
-        stop: CancellationToken,
+        limits: Option<Arc<Limits>>,
     ) -> Self {
-        // A quarter of what may run at once: the rest is for users within their limits.
-        let waiting = (config.intake.concurrency / 4).max(1);
-        let limits = config.intake.rate_limit;
         Self {
-            limits: limits.map(|limit| Limits::new(limit, waiting, stop)),
+            allowed: Allowed::new(config),
+            limits,
             temporal,
             registry,
             publisher,
@@ -113,6 +114,9 @@ impl Intake {
         if let Err(denied) = pass.and_then(|pass| pass.admit(request.user.as_str())) {
             return Some(reject(ErrorCode::Unauthorized, denied.into()));
         }
+        if let Err(error) = self.allowed.check(&request.spec, request.timeout) {
+            return Some(reject(ErrorCode::Invalid, error));
+        }
         if record.header(ACCEPT_OLD) == Some("true") {
             return None;
         }
@@ -127,20 +131,6 @@ impl Intake {
                 anyhow!("the request is older than the dedup window of {window} s"),
             )
         })
-    }
-
-    /// Waits until its user may start one more.
-    async fn wait_for_token(&self, request: &Request) -> Result<(), Failure> {
-        let Some(limits) = &self.limits else {
-            return Ok(());
-        };
-        match limits.admit(request.user.as_str()).await {
-            Ok(()) => Ok(()),
-            Err(Refused::After(_)) => Err(reject(ErrorCode::RateLimited, anyhow!("{limits}"))),
-            Err(stopped @ Refused::Stopped) => {
-                Err(Failure::Retry(Cause::Interrupted, stopped.into()))
-            }
-        }
     }
 
     /// Says what a request comes to whose id is taken.
@@ -231,7 +221,7 @@ impl Intake {
 }
 
 impl Handler for Intake {
-    async fn handle(&self, record: &Record, _: Place<'_>) -> Result<(), Failure> {
+    async fn handle(&self, record: &Record, place: Place<'_>) -> Result<(), Failure> {
         let request = self.decode(record).await?;
         let fingerprint = fingerprint(&request).map_err(internal)?;
         let refused = self.refused(record, &request);
@@ -247,7 +237,10 @@ impl Handler for Intake {
                 }
                 (_, Some(refused)) => return Err(refused),
                 (Some(known), None) => return self.known(record, &request, known),
-                (None, None) => self.wait_for_token(&request).await?,
+                (None, None) => {
+                    let limits = self.limits.as_deref();
+                    wait_for_token(limits, &request.user, tokens(&request.spec), place).await?;
+                }
             }
         }
         let input = self.input(&request, &fingerprint, record.traceparent())?;
@@ -285,6 +278,34 @@ impl Handler for Intake {
             .publisher
             .publish(&[event], record.traceparent())
             .await?)
+    }
+}
+
+/// Returns how many generations a request starts.
+fn tokens(spec: &Spec) -> u32 {
+    match spec {
+        Spec::Video(_) | Spec::Image(_) => 1,
+        Spec::Batch(batch) => u32::try_from(batch.items.len()).unwrap_or(u32::MAX),
+    }
+}
+
+/// Waits until a user may start more; another record has the place meanwhile.
+async fn wait_for_token(
+    limits: Option<&Limits>,
+    user: &UserId,
+    count: u32,
+    place: Place<'_>,
+) -> Result<(), Failure> {
+    let Some(limits) = limits else {
+        return Ok(());
+    };
+    match place.without(limits.admit(user.as_str(), count)).await {
+        Ok(()) => Ok(()),
+        Err(Refused::After(_)) => {
+            let limited = anyhow!("{limits}").context("the user starts more than its limit");
+            Err(reject(ErrorCode::RateLimited, limited))
+        }
+        Err(stopped @ Refused::Stopped) => Err(Failure::Retry(Cause::Interrupted, stopped.into())),
     }
 }
 

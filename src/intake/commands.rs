@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{open, reject};
+use super::allowed::Allowed;
+use super::limits::Limits;
+use super::{open, reject, wait_for_token};
 use crate::access::{ApiKeys, Denied, Pass};
 use crate::avro;
 use crate::config::{Config, Steps};
@@ -16,6 +18,7 @@ use crate::temporal::client::Temporal;
 use crate::temporal::queues::{SubmitQueues, fetch_queue};
 use crate::temporal::retries::{Retried, Retry, Unretryable};
 use crate::temporal::slots::Cancelled;
+use crate::temporal::steps::Start;
 
 /// Carries out commands.
 pub struct Commands {
@@ -25,12 +28,21 @@ pub struct Commands {
     steps: Steps,
     fetch_queue: String,
     submit_queues: SubmitQueues,
+    allowed: Allowed,
+    limits: Option<Arc<Limits>>,
 }
 
 impl Commands {
     /// Makes the handler of `gen.commands`.
-    pub fn new(config: &Config, temporal: Temporal, registry: Arc<Registry>) -> Self {
+    pub fn new(
+        config: &Config,
+        temporal: Temporal,
+        registry: Arc<Registry>,
+        limits: Option<Arc<Limits>>,
+    ) -> Self {
         Self {
+            allowed: Allowed::new(config),
+            limits,
             temporal,
             registry,
             api_keys: config.intake.api_keys.clone(),
@@ -64,6 +76,7 @@ impl Commands {
         command: &Command,
         pass: &Pass,
         traceparent: Option<&str>,
+        place: Place<'_>,
     ) -> Result<&'static str, Failure> {
         // An id that nobody has is refused anyway.
         if let Some(only) = pass.only()
@@ -81,11 +94,18 @@ impl Commands {
             fetch_queue: &self.fetch_queue,
             submit_queues: &self.submit_queues,
         };
-        match self.temporal.retry(&retry).await? {
+        // It is paid for as a request is, so it is held to the same.
+        let admit = |start: Start| async move {
+            let allowed = self.allowed.check(&start.spec, None);
+            allowed.map_err(|error| reject(ErrorCode::Invalid, error))?;
+            wait_for_token(self.limits.as_deref(), &start.user, 1, place).await
+        };
+        match self.temporal.retry(&retry, admit).await? {
             Retried::Started => Ok("started"),
             Retried::Repeated => Ok("duplicate"),
             Retried::Running => Ok("running"),
             Retried::Completed => Ok("completed"),
+            Retried::NotAdmitted(failure) => Err(failure),
             Retried::Refused(refused) => {
                 let reason = match &refused {
                     Unretryable::Claimed(_) => ErrorCode::CancelledBeforeStart,
@@ -100,13 +120,16 @@ impl Commands {
 }
 
 impl Handler for Commands {
-    async fn handle(&self, record: &Record, _: Place<'_>) -> Result<(), Failure> {
+    async fn handle(&self, record: &Record, place: Place<'_>) -> Result<(), Failure> {
         let (writer, datum) = open(&self.registry, record).await?;
         let command = avro::read_command(&writer, datum)?;
         let pass = self.api_keys.check(record).map_err(denied)?;
         let outcome = match command.action {
             Action::Cancel => self.cancel(&command, &pass).await?,
-            Action::Retry => self.retry(&command, &pass, record.traceparent()).await?,
+            Action::Retry => {
+                let traceparent = record.traceparent();
+                self.retry(&command, &pass, traceparent, place).await?
+            }
         };
         failpoint::hit("commands.started").await;
         CommandHandled {

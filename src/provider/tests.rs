@@ -5,7 +5,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::config::Config;
-use crate::domain::{ImageSpec, RequestId};
+use crate::domain::{Common, ImageSpec, RequestId};
 
 fn providers(base: &str) -> Providers {
     let config = Config::load(|name| match name {
@@ -23,8 +23,10 @@ fn providers(base: &str) -> Providers {
 
 fn spec(name: ProviderName) -> Spec {
     Spec::Image(ImageSpec {
-        prompt: "a fox".to_owned(),
-        provider: Some(name),
+        common: Common {
+            provider: Some(name),
+            ..Common::new("a fox")
+        },
         ..ImageSpec::default()
     })
 }

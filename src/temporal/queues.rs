@@ -72,7 +72,7 @@ pub fn submit_queue(main: &str, provider: ProviderName) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{ImageSpec, VideoSpec};
+    use crate::domain::{Common, ImageSpec, VideoSpec};
 
     fn queues(settings: &[(&str, &str)]) -> SubmitQueues {
         let config = Config::load(|name| {
@@ -84,7 +84,10 @@ mod tests {
 
     fn image(provider: Option<ProviderName>) -> Spec {
         Spec::Image(ImageSpec {
-            provider,
+            common: Common {
+                provider,
+                ..Common::default()
+            },
             ..ImageSpec::default()
         })
     }

@@ -2,6 +2,8 @@
 //!
 //! Decides by what the server holds and by nothing else, so a command may come as often as it likes.
 
+use std::convert::Infallible;
+
 use temporalio_client::errors::WorkflowStartError;
 use temporalio_client::{Priority, WorkflowExecutionDescription};
 use temporalio_common::MemoValues;
@@ -44,7 +46,7 @@ pub struct Retry<'a> {
 
 /// What a retry came to.
 #[derive(Debug)]
-pub enum Retried {
+pub enum Retried<E = Infallible> {
     /// A new run, durable.
     Started,
     /// This command has started its run before, whatever became of it.
@@ -55,6 +57,8 @@ pub enum Retried {
     Completed,
     /// There is nothing that can be run again.
     Refused(Unretryable),
+    /// It was not admitted.
+    NotAdmitted(E),
 }
 
 /// Why a request cannot be run again.
@@ -84,11 +88,15 @@ impl Temporal {
     /// Runs a failed or cancelled request again, once a command.
     ///
     /// A command that comes again must find its own run even where that has failed meanwhile; so it looks at every
-    /// slot up to the first free one before it decides.
+    /// slot up to the first free one before it decides. Only a run that would start is held against `admit`.
     ///
     /// # Errors
     /// When the server did not decide.
-    pub async fn retry(&self, retry: &Retry<'_>) -> Result<Retried, Error> {
+    pub async fn retry<E, F: Future<Output = Result<(), E>>>(
+        &self,
+        retry: &Retry<'_>,
+        admit: impl Fn(Start) -> F,
+    ) -> Result<Retried<E>, Error> {
         let request = retry.request;
         let first = request.run(0);
         let Some(described) = self.describe(&first).await? else {
@@ -119,6 +127,9 @@ impl Temporal {
                 Ok(first) => first,
                 Err(refused) => return Ok(Retried::Refused(refused)),
             };
+            if let Err(refused) = admit(first.start.clone()).await {
+                return Ok(Retried::NotAdmitted(refused));
+            }
             if self.start_retry(retry, free, first).await? {
                 return Ok(Retried::Started);
             }

@@ -38,6 +38,8 @@ impl Work {
             provider_job_id: made.id,
             elapsed_ms: now() - started_at,
             cost_usd: made.cost_usd,
+            sent: None,
+            notes: Vec::new(),
         };
         let manifest = Manifest {
             workflow_id: handed.workflow.clone(),

@@ -172,16 +172,19 @@ async fn an_outcome_that_was_decided_while_kafka_was_away_stands_after_a_termina
     assert_eq!(types(&events).last(), Some(&EventType::Completed));
     assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
     // It has its result, whatever the server says of its workflow: a retry would pay again.
-    let retried = temporal
-        .retry(&Retry {
-            request: &request.id,
-            command: &"c-1".to_owned().try_into().unwrap(),
-            reason: None,
-            traceparent: None,
-            steps: space.config.intake.steps,
-            fetch_queue: &fetch_queue(&space.config.temporal.task_queue),
-            submit_queues: &SubmitQueues::default(),
-        })
+    let retried: Retried = temporal
+        .retry(
+            &Retry {
+                request: &request.id,
+                command: &"c-1".to_owned().try_into().unwrap(),
+                reason: None,
+                traceparent: None,
+                steps: space.config.intake.steps,
+                fetch_queue: &fetch_queue(&space.config.temporal.task_queue),
+                submit_queues: &SubmitQueues::default(),
+            },
+            |_| async { Ok(()) },
+        )
         .await
         .unwrap();
     assert!(matches!(retried, Retried::Completed), "{retried:?}");

@@ -172,7 +172,7 @@ async fn a_cancel_while_images_are_made_that_come_with_the_answer_changes_nothin
     let _all = space.start(&["all"]);
     let mut request = script(image("answered"), &json!({"seconds": 3.0}));
     if let Spec::Image(image) = &mut request.spec {
-        image.provider = Some(ProviderName::OpenAi);
+        image.common.provider = Some(ProviderName::OpenAi);
     }
     space.send(&request).await;
     eventually("they are being made", async || {

@@ -30,6 +30,7 @@ mod egress;
 mod email;
 mod endings;
 mod flow;
+mod limits;
 mod list;
 mod money;
 mod notify;

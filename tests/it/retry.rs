@@ -291,7 +291,7 @@ async fn of_many_at_once_one_starts_the_run() {
             fetch_queue: "nobody",
             submit_queues: &genflow::temporal::queues::SubmitQueues::default(),
         };
-        temporal.retry(&retry).await.unwrap()
+        temporal.retry(&retry, |_| async { Ok(()) }).await.unwrap()
     };
 
     let same = join_all((0..8).map(|_| again("c1"))).await;

@@ -1,7 +1,9 @@
-//! `genflow setup`: namespaces of one's own, for runs and for deliveries.
+//! `genflow setup`: namespaces for runs and for deliveries, and schemas that stay compatible.
 
+use genflow::avro::{self, Ours};
 use genflow::domain::Targets;
 use genflow::notifier::Outcome;
+use serde_json::{Value, json};
 
 use crate::doctor::doctor;
 use crate::notify::receipts;
@@ -65,4 +67,41 @@ async fn setup_makes_the_namespaces_of_runs_and_deliveries_for_roles_that_wait_f
     space.send(&request).await;
     let receipt = receipts(&space, 1).await.remove(0);
     assert_eq!((receipt.outcome, receipt.tries), (Outcome::Delivered, 2));
+}
+
+/// Registers the schema with one more field, as a later version would; returns the status of the answer.
+async fn register(space: &Space, topic: &str, ours: &Ours, field: Value) -> u16 {
+    let mut text: Value = serde_json::from_str(ours.text).unwrap();
+    text["fields"].as_array_mut().unwrap().push(field);
+    let base = space.config.schema_registry_url.as_str();
+    let base = base.trim_end_matches('/');
+    let answer = reqwest::Client::new()
+        .post(format!("{base}/subjects/{topic}-value/versions"))
+        .json(&json!({ "schema": text.to_string() }))
+        .send();
+    answer.await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn a_later_schema_is_registered_only_if_it_is_compatible_with_all_before_it() {
+    let space = Space::new().await;
+    let topics = &space.config.kafka.topics;
+    for (topic, ours) in [
+        (&topics.requests, &avro::REQUEST),
+        (&topics.commands, &avro::COMMAND),
+        (&topics.events, &avro::EVENT),
+        (&topics.notifications, &avro::RECEIPT),
+    ] {
+        let optional = json!({"name": "later", "type": ["null", "string"], "default": null});
+        let other = json!({"name": "later_still", "type": ["null", "string"], "default": null});
+        let required = json!({"name": "later_still", "type": "string"});
+        // Compatible with the version before it, which has no such field, but not with the one before that.
+        let retyped = json!({"name": "later", "type": "int", "default": 7});
+
+        assert_eq!(register(&space, topic, ours, optional).await, 200);
+        assert_eq!(register(&space, topic, ours, other).await, 200);
+        for wrong in [required, retyped] {
+            assert_eq!(register(&space, topic, ours, wrong).await, 409, "{topic}");
+        }
+    }
 }

@@ -73,6 +73,8 @@ fn generated(outputs: Vec<Output>) -> Generated {
         provider_job_id: WIDE.repeat(256),
         elapsed_ms: i64::MAX,
         cost_usd: Some(f64::MAX),
+        sent: None,
+        notes: Vec::new(),
     }
 }
 
@@ -194,6 +196,6 @@ fn a_user_that_is_no_user_id_does_not_go_along_in_the_answer() {
     let Error::Invalid { error, named } = error else {
         panic!("{error}");
     };
-    assert_eq!(error.field, "user_id");
+    assert_eq!(error.listed[0].field, "user_id");
     assert_eq!(named.unwrap().user, "");
 }

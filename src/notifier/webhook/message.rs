@@ -217,6 +217,8 @@ mod tests {
             provider_job_id: "job".to_owned(),
             elapsed_ms: 1,
             cost_usd: None,
+            sent: None,
+            notes: Vec::new(),
         };
         Event {
             result: Some(result),

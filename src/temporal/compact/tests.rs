@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::{Config, NotifyKey, Secret};
-use crate::domain::{EventType, ImageSpec, Priority, Tally, VideoSpec, fingerprint};
+use crate::domain::{Common, EventType, ImageSpec, Priority, Tally, VideoSpec, fingerprint};
 use crate::temporal::queues::SubmitQueues;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -22,7 +22,7 @@ fn item(number: usize, webhook: Option<&str>) -> BatchItem {
     BatchItem {
         request_id: format!("item-{number}").try_into().unwrap(),
         spec: Spec::Image(ImageSpec {
-            prompt: format!("fox {number}"),
+            common: Common::new(format!("fox {number}")),
             ..ImageSpec::default()
         }),
         webhook_url: webhook.map(|url| url.parse().unwrap()),
@@ -82,7 +82,7 @@ fn start(total: u32) -> BatchStart {
 fn an_item_comes_back_as_the_run_it_becomes() {
     let mut second = item(2, None);
     second.spec = Spec::Video(VideoSpec {
-        prompt: "waves".to_owned(),
+        common: Common::new("waves"),
         ..VideoSpec::default()
     });
     second.notify_on = vec![EventType::Failed];
@@ -136,7 +136,7 @@ fn ten_thousand_items_of_a_full_record_pass_the_server() {
     let items = urls.enumerate().map(|(number, url)| {
         let mut item = item(number, Some(&url));
         if let Spec::Image(image) = &mut item.spec {
-            image.prompt = "x".repeat(49);
+            image.common.prompt = "x".repeat(57);
         }
         item
     });

@@ -177,6 +177,8 @@ impl Run {
             provider_job_id: job.id.clone(),
             elapsed_ms: now(ctx) - self.started_at,
             cost_usd,
+            sent: None,
+            notes: Vec::new(),
         };
         Ending {
             outcome: Outcome::Completed(generated),

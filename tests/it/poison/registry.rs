@@ -172,8 +172,8 @@ async fn a_producer_with_a_newer_schema_is_understood() {
     let (id, newer) = registered(&space, &subject(&space), |text| {
         let campaign = json!({"name": "campaign", "type": "string", "default": ""});
         push(text, "GenerationRequest", "fields", campaign);
-        let seed = json!({"name": "seed", "type": ["null", "long"], "default": null});
-        push(text, "ImageSpec", "fields", seed);
+        let mood = json!({"name": "mood", "type": ["null", "long"], "default": null});
+        push(text, "ImageSpec", "fields", mood);
         push(text, "Priority", "symbols", json!("URGENT"));
         push(text, "EventType", "symbols", json!("ARCHIVED"));
     })
@@ -187,8 +187,8 @@ async fn a_producer_with_a_newer_schema_is_understood() {
                 let Value::Record(spec) = &mut **spec else {
                     panic!("not a record");
                 };
-                let seed = Value::Union(1, Box::new(Value::Long(7)));
-                spec.push(("seed".to_owned(), seed));
+                let mood = Value::Union(1, Box::new(Value::Long(7)));
+                spec.push(("mood".to_owned(), mood));
             }
             ("priority", value) => *value = Value::Enum(4, "URGENT".to_owned()),
             ("notify_on", Value::Array(types)) => {
