@@ -18,7 +18,7 @@ use self::inputs::Input;
 use self::limits::{Limits, Refused};
 use crate::avro::{self, Named};
 use crate::clock::now;
-use crate::config::{self, Config};
+use crate::config::{self, Config, DefaultProviders};
 use crate::domain::{ErrorCode, Event, EventError, EventType, Request, fingerprint};
 use crate::events::Publisher;
 use crate::failpoint;
@@ -38,6 +38,7 @@ pub struct Intake {
     sealer: Sealer,
     settings: config::Intake,
     fetch_queue: String,
+    providers: DefaultProviders,
     submit_queues: SubmitQueues,
     window: Duration,
     limits: Option<Limits>,
@@ -75,6 +76,7 @@ impl Intake {
             sealer,
             settings: config.intake.clone(),
             fetch_queue: fetch_queue(&config.temporal.task_queue),
+            providers: config.worker.default_providers(),
             submit_queues: SubmitQueues::new(config),
             window,
         }

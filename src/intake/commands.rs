@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{open, reject};
 use crate::access::{ApiKeys, Denied, Pass};
 use crate::avro;
-use crate::config::{Config, Steps};
+use crate::config::{Config, DefaultProviders, Steps};
 use crate::domain::{Action, Command, ErrorCode};
 use crate::failpoint;
 use crate::kafka::Record;
@@ -24,6 +24,7 @@ pub struct Commands {
     api_keys: ApiKeys,
     steps: Steps,
     fetch_queue: String,
+    providers: DefaultProviders,
     submit_queues: SubmitQueues,
 }
 
@@ -36,6 +37,7 @@ impl Commands {
             api_keys: config.intake.api_keys.clone(),
             steps: config.intake.steps,
             fetch_queue: fetch_queue(&config.temporal.task_queue),
+            providers: config.worker.default_providers(),
             submit_queues: SubmitQueues::new(config),
         }
     }
@@ -79,6 +81,7 @@ impl Commands {
             traceparent,
             steps: self.steps,
             fetch_queue: &self.fetch_queue,
+            providers: self.providers,
             submit_queues: &self.submit_queues,
         };
         match self.temporal.retry(&retry).await? {

@@ -15,7 +15,7 @@ use temporalio_sdk::{
     WorkflowContext, WorkflowContextView, WorkflowResult,
 };
 
-use super::ending::{failed, finish, now, options, without_result};
+use super::ending::{failed, finish, last_record, now, options, without_result};
 use crate::clock::since_epoch;
 use crate::domain::{ErrorCode, Generated, Identity, Journal, Outcome};
 use crate::temporal::activities::Activities;
@@ -75,6 +75,14 @@ struct Run {
 struct Ending {
     outcome: Outcome,
     leftover: Leftover,
+}
+
+impl Ending {
+    /// An end that leaves nothing at the provider.
+    fn of(outcome: Outcome) -> Self {
+        let leftover = Leftover::None;
+        Self { outcome, leftover }
+    }
 }
 
 impl Run {
@@ -145,7 +153,7 @@ impl Run {
             let time = self.start.timeout_ms;
             let message = match &leftover {
                 Leftover::None | Leftover::Job(_) => format!("not done within {time} ms"),
-                Leftover::Unknown => {
+                Leftover::Unknown(_) => {
                     format!("not known to have been taken by the provider within {time} ms")
                 }
             };
@@ -170,10 +178,7 @@ impl Run {
             elapsed_ms: now(ctx) - self.started_at,
             cost_usd,
         };
-        Ending {
-            outcome: Outcome::Completed(generated),
-            leftover: Leftover::None,
-        }
+        Ending::of(Outcome::Completed(generated))
     }
 
     /// Closes the run as its outcome says (contract, rule 7).
@@ -208,10 +213,7 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
             "the deadline was over before the first step",
             true,
         );
-        return Ending {
-            outcome,
-            leftover: Leftover::None,
-        };
+        return Ending::of(outcome);
     }
     if run.scope.is_cancelled() {
         return run.asked(Leftover::None);
@@ -242,13 +244,16 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
     show(ctx, |status| "submitting".clone_into(&mut status.state));
     let upto = run.journal.next;
     let submit = ctx.execute_activity(Activities::submit, run.submit(), run.submitting());
-    let job = match within_deadline!(submit) {
+    let submitted = within_deadline!(submit);
+    if submitted.is_ok() {
+        run.journal.confirm(upto);
+    }
+    let job = match submitted {
         Ok(Submitted::Accepted {
             job,
             attempts,
             sent_at,
         }) => {
-            run.journal.confirm(upto);
             run.sent_at = sent_at;
             show(ctx, |status| {
                 "generating".clone_into(&mut status.state);
@@ -264,7 +269,6 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
             attempts,
             sent_at,
         }) => {
-            run.journal.confirm(upto);
             run.sent_at = sent_at;
             show(ctx, |status| {
                 status.provider_job_id = Some(result.provider_job_id.clone());
@@ -272,26 +276,21 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
                 status.submitted_at = sent_at;
                 status.updated_at = now(ctx);
             });
-            return Ending {
-                outcome: Outcome::Completed(result),
-                leftover: Leftover::None,
-            };
+            return Ending::of(Outcome::Completed(result));
         }
-        Ok(Submitted::Adopted(generated)) => {
-            run.journal.confirm(upto);
-            return Ending {
-                outcome: Outcome::Completed(generated),
-                leftover: Leftover::None,
-            };
-        }
-        Ok(Submitted::Refused(error)) => {
-            run.journal.confirm(upto);
+        Ok(Submitted::Adopted(generated)) => return Ending::of(Outcome::Completed(generated)),
+        Ok(Submitted::Refused(error)) => return Ending::of(Outcome::Failed(error)),
+        Ok(Submitted::Ambiguous { error, sought }) => {
             return Ending {
                 outcome: Outcome::Failed(error),
-                leftover: Leftover::None,
+                leftover: Leftover::Unknown(sought),
             };
         }
-        Err(error) => return run.without(&error, Leftover::Unknown, ErrorCode::SubmitAmbiguous),
+        Err(error) => {
+            let sought = run.start.sought(&run.identity.run_id, run.started_at);
+            let leftover = Leftover::of(last_record(&error), sought);
+            return run.without(&error, leftover, ErrorCode::SubmitAmbiguous);
+        }
     };
 
     let mut told = None;
@@ -342,6 +341,7 @@ impl Run {
         Submit {
             handed: self.handed(),
             spec: self.start.spec.clone(),
+            provider: self.start.provider,
             attempts: self.start.steps.submit_attempts,
             started_at: self.started_at,
         }
@@ -388,7 +388,6 @@ async fn conclude(ctx: &Context, run: &Run, leftover: Leftover) {
     let input = Finish {
         handed: run.handed(),
         leftover,
-        spec: Some(run.start.spec.clone()),
         started_at: run.started_at,
         sent_at: run.sent_at,
     };
