@@ -28,7 +28,7 @@ pub use self::kafka::{GroupProtocol, Kafka, Topics};
 pub use self::log::Log;
 pub use self::models::AllowedModels;
 pub use self::notifier::{Email, Notifier, NotifyKey};
-pub use self::provider::{Named, Own, Provider, Rates};
+pub use self::provider::{DefaultProviders, Named, Own, Provider, Rates};
 pub use self::retries::{Pauses, Tries};
 pub use self::store::{Keys, S3};
 pub use self::temporal::Temporal;

@@ -20,7 +20,7 @@ pub use self::limits::Limits;
 use self::limits::Refused;
 use crate::avro::{self, Named};
 use crate::clock::now;
-use crate::config::{self, Config};
+use crate::config::{self, Config, DefaultProviders};
 use crate::domain::{ErrorCode, Event, EventError, EventType, Request, Spec, UserId, fingerprint};
 use crate::events::Publisher;
 use crate::failpoint;
@@ -40,6 +40,7 @@ pub struct Intake {
     sealer: Sealer,
     settings: config::Intake,
     fetch_queue: String,
+    providers: DefaultProviders,
     submit_queues: SubmitQueues,
     window: Duration,
     allowed: Allowed,
@@ -76,6 +77,7 @@ impl Intake {
             sealer,
             settings: config.intake.clone(),
             fetch_queue: fetch_queue(&config.temporal.task_queue),
+            providers: config.worker.default_providers(),
             submit_queues: SubmitQueues::new(config),
             window,
         }

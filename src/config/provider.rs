@@ -1,9 +1,10 @@
 //! The outside APIs as they are set: one for videos, one for images, and those that a spec may name beside them.
 
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{Secret, Worker, vars::Vars};
-use crate::domain::{Kind, ProviderName};
+use crate::domain::{Kind, ProviderName, Spec};
 
 /// One outside API.
 #[derive(Clone, Debug)]
@@ -42,6 +43,25 @@ pub struct Named {
     pub fal: Own,
 }
 
+/// The providers of specs that name none; kept in workflow inputs, so that a later change does not reach their runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefaultProviders {
+    /// For videos.
+    pub video: ProviderName,
+    /// For images.
+    pub image: ProviderName,
+}
+
+impl DefaultProviders {
+    /// Returns the provider of `spec`: the one that it names, else the default for its kind.
+    pub fn of(self, spec: &Spec) -> ProviderName {
+        spec.provider().unwrap_or(match spec.kind() {
+            Kind::Video => self.video,
+            Kind::Image | Kind::Batch | Kind::Unknown => self.image,
+        })
+    }
+}
+
 /// How often a job may be submitted to each provider, in all workers together; `None`: as often as it comes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rates {
@@ -76,6 +96,14 @@ impl Named {
 }
 
 impl Worker {
+    /// Returns the providers of specs that name none.
+    pub fn default_providers(&self) -> DefaultProviders {
+        DefaultProviders {
+            video: self.video.name,
+            image: self.image.name,
+        }
+    }
+
     /// Returns the provider of that name for `kind`: the configured one if it is that, else as a spec names it.
     pub fn provider(&self, kind: Kind, name: ProviderName) -> Provider {
         let configured = match kind {

@@ -7,7 +7,7 @@ use super::limits::Limits;
 use super::{open, reject, wait_for_token};
 use crate::access::{ApiKeys, Denied, Pass};
 use crate::avro;
-use crate::config::{Config, Steps};
+use crate::config::{Config, DefaultProviders, Steps};
 use crate::domain::{Action, Command, ErrorCode};
 use crate::failpoint;
 use crate::kafka::Record;
@@ -27,6 +27,7 @@ pub struct Commands {
     api_keys: ApiKeys,
     steps: Steps,
     fetch_queue: String,
+    providers: DefaultProviders,
     submit_queues: SubmitQueues,
     allowed: Allowed,
     limits: Option<Arc<Limits>>,
@@ -48,6 +49,7 @@ impl Commands {
             api_keys: config.intake.api_keys.clone(),
             steps: config.intake.steps,
             fetch_queue: fetch_queue(&config.temporal.task_queue),
+            providers: config.worker.default_providers(),
             submit_queues: SubmitQueues::new(config),
         }
     }
@@ -92,6 +94,7 @@ impl Commands {
             traceparent,
             steps: self.steps,
             fetch_queue: &self.fetch_queue,
+            providers: self.providers,
             submit_queues: &self.submit_queues,
         };
         // It is paid for as a request is, so it is held to the same.

@@ -15,7 +15,7 @@ use super::slots::{Standing, comes_and_goes};
 use super::steps::Start;
 use super::workflows::claimed;
 use super::workflows::generation::{self, Generation};
-use crate::config::Steps;
+use crate::config::{DefaultProviders, Steps};
 use crate::domain::{CommandId, Journal, RequestId, WorkflowId};
 
 /// The memo field of a retry that holds the id of the command it was started by.
@@ -40,6 +40,8 @@ pub struct Retry<'a> {
     pub steps: Steps,
     /// Task queue of `fetch`, as it is set now.
     pub fetch_queue: &'a str,
+    /// The providers of specs that name none, as they are set now.
+    pub providers: DefaultProviders,
     /// Task queues of `submit`, as they are set now.
     pub submit_queues: &'a SubmitQueues,
 }
@@ -159,7 +161,8 @@ impl Temporal {
         start.journal = Journal::default();
         start.steps = retry.steps;
         retry.fetch_queue.clone_into(&mut start.fetch_queue);
-        start.submit_queue = retry.submit_queues.of(&start.spec);
+        start.provider = retry.providers.of(&start.spec);
+        start.submit_queue = retry.submit_queues.of(start.provider);
         if let Some(traceparent) = retry.traceparent {
             start.traceparent = Some(traceparent.to_owned());
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use genflow::domain::{ErrorCode, EventType, Request};
+use genflow::domain::{ErrorCode, EventType, ProviderName, Request};
 use genflow::temporal::queues::{SubmitQueues, fetch_queue};
 use genflow::temporal::retries::{Retried, Retry};
 use genflow::temporal::steps::Start;
@@ -181,6 +181,7 @@ async fn an_outcome_that_was_decided_while_kafka_was_away_stands_after_a_termina
                 traceparent: None,
                 steps: space.config.intake.steps,
                 fetch_queue: &fetch_queue(&space.config.temporal.task_queue),
+                providers: space.config.worker.default_providers(),
                 submit_queues: &SubmitQueues::default(),
             },
             |_| async { Ok(()) },
@@ -201,6 +202,7 @@ async fn a_run_that_the_server_timed_out_fails_and_its_job_is_ended() {
         batch: None,
         user: request.user.clone(),
         spec: request.spec.clone(),
+        provider: ProviderName::Replicate,
         fingerprint: None,
         metadata: request.metadata.clone(),
         notify: None,

@@ -289,6 +289,7 @@ async fn of_many_at_once_one_starts_the_run() {
             traceparent: None,
             steps: space.config.intake.steps,
             fetch_queue: "nobody",
+            providers: space.config.worker.default_providers(),
             submit_queues: &genflow::temporal::queues::SubmitQueues::default(),
         };
         temporal.retry(&retry, |_| async { Ok(()) }).await.unwrap()

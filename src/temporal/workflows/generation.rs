@@ -15,7 +15,7 @@ use temporalio_sdk::{
     WorkflowContext, WorkflowContextView, WorkflowResult,
 };
 
-use super::ending::{failed, finish, now, options, readable, without_result};
+use super::ending::{failed, finish, last_record, now, options, readable, without_result};
 use crate::clock::since_epoch;
 use crate::domain::{ErrorCode, Generated, Identity, Journal, Outcome};
 use crate::temporal::activities::Activities;
@@ -75,6 +75,14 @@ struct Run {
 struct Ending {
     outcome: Outcome,
     leftover: Leftover,
+}
+
+impl Ending {
+    /// An end that leaves nothing at the provider.
+    fn of(outcome: Outcome) -> Self {
+        let leftover = Leftover::None;
+        Self { outcome, leftover }
+    }
 }
 
 impl Run {
@@ -153,7 +161,7 @@ impl Run {
             let time = self.start.timeout_ms;
             let message = match &leftover {
                 Leftover::None | Leftover::Job(_) => format!("not done within {time} ms"),
-                Leftover::Unknown => {
+                Leftover::Unknown(_) => {
                     format!("not known to have been taken by the provider within {time} ms")
                 }
             };
@@ -180,10 +188,7 @@ impl Run {
             sent: None,
             notes: Vec::new(),
         };
-        Ending {
-            outcome: Outcome::Completed(generated),
-            leftover: Leftover::None,
-        }
+        Ending::of(Outcome::Completed(generated))
     }
 
     /// Closes the run as its outcome says (contract, rule 7).
@@ -218,10 +223,7 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
             "the deadline was over before the first step",
             true,
         );
-        return Ending {
-            outcome,
-            leftover: Leftover::None,
-        };
+        return Ending::of(outcome);
     }
     if run.scope.is_cancelled() {
         return run.asked(Leftover::None);
@@ -251,13 +253,16 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
     show(ctx, |status| "submitting".clone_into(&mut status.state));
     let upto = run.journal.next;
     let submit = ctx.execute_activity(Activities::submit, run.submit(), run.submitting());
-    let job = match readable(ctx, within_deadline!(submit)).await {
+    let submitted = readable(ctx, within_deadline!(submit)).await;
+    if submitted.is_ok() {
+        run.journal.confirm(upto);
+    }
+    let job = match submitted {
         Ok(Submitted::Accepted {
             job,
             attempts,
             sent_at,
         }) => {
-            run.journal.confirm(upto);
             run.sent_at = sent_at;
             show(ctx, |status| {
                 "generating".clone_into(&mut status.state);
@@ -273,7 +278,6 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
             attempts,
             sent_at,
         }) => {
-            run.journal.confirm(upto);
             run.sent_at = sent_at;
             show(ctx, |status| {
                 status.provider_job_id = Some(result.provider_job_id.clone());
@@ -281,26 +285,21 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
                 status.submitted_at = sent_at;
                 status.updated_at = now(ctx);
             });
-            return Ending {
-                outcome: Outcome::Completed(result),
-                leftover: Leftover::None,
-            };
+            return Ending::of(Outcome::Completed(result));
         }
-        Ok(Submitted::Adopted(generated)) => {
-            run.journal.confirm(upto);
-            return Ending {
-                outcome: Outcome::Completed(generated),
-                leftover: Leftover::None,
-            };
-        }
-        Ok(Submitted::Refused(error)) => {
-            run.journal.confirm(upto);
+        Ok(Submitted::Adopted(generated)) => return Ending::of(Outcome::Completed(generated)),
+        Ok(Submitted::Refused(error)) => return Ending::of(Outcome::Failed(error)),
+        Ok(Submitted::Ambiguous { error, sought }) => {
             return Ending {
                 outcome: Outcome::Failed(error),
-                leftover: Leftover::None,
+                leftover: Leftover::Unknown(sought),
             };
         }
-        Err(error) => return run.without(&error, Leftover::Unknown, ErrorCode::SubmitAmbiguous),
+        Err(error) => {
+            let sought = run.start.sought(&run.identity.run_id, run.started_at);
+            let leftover = Leftover::of(last_record(&error), sought);
+            return run.without(&error, leftover, ErrorCode::SubmitAmbiguous);
+        }
     };
 
     let mut told = None;
@@ -351,6 +350,7 @@ impl Run {
         Submit {
             handed: self.handed(),
             spec: self.start.spec.clone(),
+            provider: self.start.provider,
             attempts: self.start.steps.submit_attempts,
             started_at: self.started_at,
         }
@@ -397,7 +397,6 @@ async fn conclude(ctx: &Context, run: &Run, leftover: Leftover) {
     let input = Finish {
         handed: run.handed(),
         leftover,
-        spec: Some(run.start.spec.clone()),
         started_at: run.started_at,
         sent_at: run.sent_at,
     };
