@@ -10,7 +10,7 @@ mod redriven;
 mod stored;
 mod worker;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metrics::{counter, gauge, histogram};
 use tracing::{debug, info, warn};
@@ -125,6 +125,15 @@ pub struct RunSwept<'a> {
     pub workflow: &'a str,
     /// By a time-out of the server, and not by somebody.
     pub timed_out: bool,
+}
+
+/// A sweep has looked over all closed workflows, and each that it found is settled.
+#[derive(Debug)]
+pub struct SweepWhole {
+    /// What it looks for: `runs` or `deliveries`; a label.
+    pub sweep: &'static str,
+    /// When.
+    pub at: SystemTime,
 }
 
 /// A provider said what a generation costs.
@@ -307,6 +316,15 @@ impl RunSwept<'_> {
             cause, "a run was closed from outside and is ended"
         );
         counter!(catalogue::RUNS_SWEPT, "cause" => cause).increment(1);
+    }
+}
+
+impl SweepWhole {
+    /// Measures it.
+    pub fn emit(self) {
+        let Self { sweep, at } = self;
+        let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        gauge!(catalogue::SWEEP_TIME, "sweep" => sweep).set(seconds.as_secs_f64());
     }
 }
 

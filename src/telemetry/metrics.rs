@@ -105,6 +105,8 @@ pub const RUN_WAIT_SECONDS: &str = "genflow_run_wait_seconds";
 pub const RUN_WORK_SECONDS: &str = "genflow_run_work_seconds";
 /// Runs that were closed from outside, and were given their outcome.
 pub const RUNS_SWEPT: &str = "genflow_runs_swept_total";
+/// When a sweep last left nothing open.
+pub const SWEEP_TIME: &str = "genflow_last_whole_sweep_timestamp_seconds";
 /// Bytes of outputs stored.
 pub const STORED_BYTES: &str = "genflow_stored_bytes_total";
 /// Tries at the store or the temp folder that failed, by where and why.
@@ -265,6 +267,12 @@ pub const CATALOGUE: &[Metric] = &[
         kind: Counter,
         help: "Runs that were closed from outside, and were given their outcome.",
         labels: &["cause"],
+    },
+    Metric {
+        name: SWEEP_TIME,
+        kind: Gauge,
+        help: "When this process last looked for workflows that were closed from outside, and settled all of them.",
+        labels: &["sweep"],
     },
     Metric {
         name: STORED_BYTES,

@@ -124,6 +124,11 @@ fn emit_all() {
         timed_out: false,
     }
     .emit();
+    SweepWhole {
+        sweep: "runs",
+        at: std::time::SystemTime::now(),
+    }
+    .emit();
     OutputStored { bytes: 1024 }.emit();
     StoreFailed {
         place: "disk",

@@ -11,10 +11,12 @@ use temporalio_common::error::ApplicationFailure;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
+use super::client::Temporal;
 use super::steps::{
     BatchRemains, Closed, ClosedItem, Failures, Fetch, Fetched, Finish, Handed, Remains, Submit,
     Submitted,
 };
+use super::sweep::look_back;
 use super::{outcome, remains, submit};
 use crate::domain::ItemEnding;
 use crate::work::{Aborted, Tally, Work};
@@ -119,6 +121,21 @@ impl Activities {
             Ok(ending.map_err(anyhow::Error::from)?)
         };
         alive(&ctx, reading).await
+    }
+
+    /// Has all runs ended that were closed from outside, as far back as the server knows.
+    #[activity(name = "look-back.v1")]
+    pub async fn look_back(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        (): (),
+    ) -> Result<(), ActivityError> {
+        let temporal = Temporal::of(ctx.client(), ctx.info().task_queue.clone());
+        let looking = async {
+            let looked = look_back::run(&temporal).await;
+            Ok(looked.map_err(anyhow::Error::from)?)
+        };
+        alive_until_stop(&ctx, looking).await
     }
 }
 

@@ -81,6 +81,11 @@ impl Temporal {
         })
     }
 
+    /// Wraps the client that an activity has.
+    pub(super) fn of(client: Client, task_queue: String) -> Self {
+        Self { client, task_queue }
+    }
+
     /// Returns the SDK's client, for a worker.
     pub(crate) fn client(&self) -> Client {
         self.client.clone()
