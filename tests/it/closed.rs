@@ -1,5 +1,7 @@
 //! Runs that are closed from outside: terminated at any moment, or timed out by the server.
 
+mod jobs;
+
 use std::time::Duration;
 
 use futures::future::join_all;

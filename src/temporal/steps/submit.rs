@@ -43,6 +43,17 @@ impl Attempt {
             ..self
         }
     }
+
+    /// Returns how to look up the job of a submit that may have been sent: where it was sent, since the first send.
+    pub(crate) fn sought(self, kind: Kind, run_id: &str, started_at: i64) -> Sought {
+        Sought {
+            provider: self.provider,
+            kind,
+            run_id: run_id.to_owned(),
+            since: self.first_at.unwrap_or(started_at),
+            recent: true,
+        }
+    }
 }
 
 /// A provider's answer to a submit, kept in the result store as `job.json` for later attempts of the same run and for
@@ -106,16 +117,7 @@ impl Leftover {
         match record {
             None => Self::Unknown(sought),
             Some(Attempt { first_at: None, .. }) => Self::None,
-            Some(Attempt {
-                first_at: Some(since),
-                provider,
-                ..
-            }) => Self::Unknown(Sought {
-                provider,
-                since,
-                recent: true,
-                ..sought
-            }),
+            Some(sent) => Self::Unknown(sent.sought(sought.kind, &sought.run_id, sought.since)),
         }
     }
 }

@@ -104,12 +104,7 @@ impl This<'_> {
     }
 
     pub(super) fn sought(&self, record: Attempt) -> Sought {
-        Sought {
-            provider: record.provider,
-            kind: self.input.spec.kind(),
-            run_id: self.run_id.to_owned(),
-            since: record.first_at.unwrap_or(self.input.started_at),
-            recent: true,
-        }
+        let kind = self.input.spec.kind();
+        record.sought(kind, self.run_id, self.input.started_at)
     }
 }
