@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -28,7 +29,7 @@ use crate::seal::Sealer;
 use crate::setup;
 use crate::telemetry;
 use crate::telemetry::events::{RoleStarted, RoleStopped};
-use crate::temporal::client::Temporal;
+use crate::temporal::client::{self, Temporal};
 use crate::worker;
 
 /// Which roles a process runs.
@@ -64,6 +65,8 @@ const RECONNECT: Duration = Duration::from_secs(1);
 /// How often a worker looks whether its server is there, and how long it waits for the answer.
 const LOOK: Duration = Duration::from_secs(5);
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often intake reads the retention, which bounds the dedup window.
+const REREAD: Duration = Duration::from_secs(3600);
 
 /// Runs `roles` until `stop`, serving health and metrics on `listener`, or until one of them ends; then the others stop too.
 ///
@@ -238,12 +241,13 @@ async fn intake(process: &Process) -> anyhow::Result<()> {
     let Some(temporal) = connected(process, INTAKE).await else {
         return Ok(());
     };
-    let Some(window) = window(process, &temporal).await else {
+    let Some(first) = window(process, &temporal).await else {
         return Ok(());
     };
+    let (tell, window) = watch::channel(first);
     let handler = Intake::new(
         config,
-        temporal,
+        temporal.clone(),
         process.registry.clone(),
         process.publisher.clone(),
         Sealer::new(&config.notify_keys)?,
@@ -252,7 +256,11 @@ async fn intake(process: &Process) -> anyhow::Result<()> {
     );
     let (topics, concurrency) = (&config.kafka.topics, config.intake.concurrency);
     let consuming = process.consume(INTAKE, &topics.requests, &topics.dlq, concurrency, handler);
-    consuming.await
+    let configured = config.intake.dedup_window;
+    tokio::select! {
+        ended = consuming => ended,
+        never = follow(REREAD, configured, || temporal.retention(), &tell) => match never {},
+    }
 }
 
 async fn commands(process: &Process) -> anyhow::Result<()> {
@@ -352,12 +360,54 @@ async fn connected(process: &Process, role: &'static str) -> Option<Temporal> {
     persist(process, role, connect).await
 }
 
-/// The age above which a record is too old: as configured, or nine tenths of the namespace's retention.
+/// The age above which a record is too old, once the server says how long it remembers closed runs.
 async fn window(process: &Process, temporal: &Temporal) -> Option<Duration> {
-    if let Some(window) = process.config.intake.dedup_window {
-        return Some(window);
+    let configured = process.config.intake.dedup_window;
+    let read = || async {
+        let retention = temporal.retention().await.map_err(NoWindow::Retention)?;
+        setup::dedup_window(configured, retention).ok_or(NoWindow::Unbounded)
+    };
+    let window = persist(process, INTAKE, read).await?;
+    if let Some(asked) = configured.filter(|asked| *asked > window) {
+        tracing::warn!(
+            ?asked,
+            ?window,
+            "DEDUP_WINDOW is cut to nine tenths of Temporal's retention"
+        );
     }
-    retention(process, INTAKE, temporal).await.map(setup::bound)
+    Some(window)
+}
+
+/// Why it is not known which record is too old.
+#[derive(Debug, thiserror::Error)]
+enum NoWindow {
+    #[error(transparent)]
+    Retention(client::Error),
+    #[error("the namespace has no retention, or does not show it: no request can be told too old")]
+    Unbounded,
+}
+
+/// Reads the retention again and again, for as long as the role runs; what is not known changes nothing.
+async fn follow<F: Future<Output = Result<Duration, client::Error>>>(
+    every: Duration,
+    configured: Option<Duration>,
+    read: impl Fn() -> F,
+    tell: &watch::Sender<Duration>,
+) -> Infallible {
+    loop {
+        sleep(every).await;
+        let retention = read().await.unwrap_or_default();
+        let Some(window) = setup::dedup_window(configured, retention) else {
+            continue;
+        };
+        if *tell.borrow() != window {
+            tracing::warn!(
+                ?window,
+                "Temporal's retention has changed, and the dedup window with it"
+            );
+            tell.send_replace(window);
+        }
+    }
 }
 
 /// The namespace's retention, once it is there: a worker would end at once where it is not yet.
@@ -424,5 +474,39 @@ fn simulator_url(address: std::net::SocketAddr, name: ProviderName) -> String {
     match name {
         ProviderName::Replicate | ProviderName::OpenAi => format!("http://{address}"),
         ProviderName::Fal => format!("http://{address}/fal"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_window_follows_the_retention_and_stays_where_it_is_not_known() {
+        let day = Duration::from_secs(86_400);
+        let (tell, mut window) = watch::channel(day * 27);
+        // Raised, not known, lowered.
+        let reads = AtomicU64::new(0);
+        let read = || async {
+            let days = [40, 0, 10][(reads.fetch_add(1, Ordering::Relaxed) as usize).min(2)];
+            Ok(day * days)
+        };
+        let seen = async {
+            let mut seen = Vec::new();
+            while seen.len() < 2 {
+                window.changed().await.unwrap();
+                seen.push(*window.borrow_and_update());
+            }
+            seen
+        };
+
+        let seen = tokio::select! {
+            seen = seen => seen,
+            never = follow(Duration::from_millis(1), None, read, &tell) => match never {},
+        };
+
+        assert_eq!(seen, [day * 36, day * 9]);
     }
 }

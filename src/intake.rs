@@ -11,15 +11,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use self::commands::Commands;
 use self::inputs::Input;
 use self::limits::{Limits, Refused};
+use crate::access::Denied;
 use crate::avro::{self, Named};
 use crate::clock::now;
 use crate::config::{self, Config};
-use crate::domain::{ErrorCode, Event, EventError, EventType, Request, fingerprint};
+use crate::domain::{ErrorCode, Event, EventError, EventType, Request, RequestId, fingerprint};
 use crate::events::Publisher;
 use crate::failpoint;
 use crate::kafka::Record;
@@ -39,7 +41,7 @@ pub struct Intake {
     settings: config::Intake,
     fetch_queue: String,
     submit_queues: SubmitQueues,
-    window: Duration,
+    window: watch::Receiver<Duration>,
     limits: Option<Limits>,
 }
 
@@ -61,7 +63,7 @@ impl Intake {
         registry: Arc<Registry>,
         publisher: Publisher,
         sealer: Sealer,
-        window: Duration,
+        window: watch::Receiver<Duration>,
         stop: CancellationToken,
     ) -> Self {
         // A quarter of what may run at once: the rest is for users within their limits.
@@ -103,40 +105,31 @@ impl Intake {
             Some(named) => pass.admit(&named.user),
             None => Ok(()),
         });
-        let denied = admitted.err()?;
-        Some(reject(ErrorCode::Unauthorized, denied.into()))
+        Some(admitted.err()?.into())
     }
 
     /// Says why a record may not start anything, unless its request runs already.
     fn refused(&self, record: &Record, request: &Request) -> Option<Failure> {
         let pass = self.settings.api_keys.check(record);
         if let Err(denied) = pass.and_then(|pass| pass.admit(request.user.as_str())) {
-            return Some(reject(ErrorCode::Unauthorized, denied.into()));
+            return Some(denied.into());
         }
-        if record.header(ACCEPT_OLD) == Some("true") {
-            return None;
-        }
-        // A record is as old as the oldest of its own time, `requested_at`, and when it came before it was redriven.
-        let first_seen = record.header(FIRST_SEEN).and_then(|text| text.parse().ok());
-        let times = record.timestamp.into_iter().chain(request.requested_at);
-        let age = now().saturating_sub(times.chain(first_seen).min()?);
-        let window = self.window.as_secs();
-        (u128::try_from(age).is_ok_and(|age| age > self.window.as_millis())).then(|| {
-            reject(
-                ErrorCode::TooOld,
-                anyhow!("the request is older than the dedup window of {window} s"),
-            )
-        })
+        keyed(record, &request.id)
+            .err()
+            .or_else(|| too_old(record, request.requested_at, *self.window.borrow(), now()))
     }
 
-    /// Waits until its user may start one more.
-    async fn wait_for_token(&self, request: &Request) -> Result<(), Failure> {
+    /// Waits until its user may start one more; others have its place meanwhile.
+    async fn wait_for_token(&self, request: &Request, place: Place<'_>) -> Result<(), Failure> {
         let Some(limits) = &self.limits else {
             return Ok(());
         };
-        match limits.admit(request.user.as_str()).await {
+        match place.without(limits.admit(request.user.as_str())).await {
             Ok(()) => Ok(()),
-            Err(Refused::After(_)) => Err(reject(ErrorCode::RateLimited, anyhow!("{limits}"))),
+            Err(Refused::After(_)) => {
+                let limited = anyhow!("{limits}").context("the user starts more than its limit");
+                Err(reject(ErrorCode::RateLimited, limited))
+            }
             Err(stopped @ Refused::Stopped) => {
                 Err(Failure::Retry(Cause::Interrupted, stopped.into()))
             }
@@ -231,7 +224,7 @@ impl Intake {
 }
 
 impl Handler for Intake {
-    async fn handle(&self, record: &Record, _: Place<'_>) -> Result<(), Failure> {
+    async fn handle(&self, record: &Record, place: Place<'_>) -> Result<(), Failure> {
         let request = self.decode(record).await?;
         let fingerprint = fingerprint(&request).map_err(internal)?;
         let refused = self.refused(record, &request);
@@ -247,7 +240,7 @@ impl Handler for Intake {
                 }
                 (_, Some(refused)) => return Err(refused),
                 (Some(known), None) => return self.known(record, &request, known),
-                (None, None) => self.wait_for_token(&request).await?,
+                (None, None) => self.wait_for_token(&request, place).await?,
             }
         }
         let input = self.input(&request, &fingerprint, record.traceparent())?;
@@ -280,11 +273,11 @@ impl Handler for Intake {
         let Some((named, request)) = self.named(record).await? else {
             return Ok(());
         };
-        let event = self.rejected(record, rejection, named, request)?;
-        Ok(self
-            .publisher
-            .publish(&[event], record.traceparent())
-            .await?)
+        let events = [self.rejected(record, rejection, named, request)?];
+        let publishing = self.publisher.publish(&events, record.traceparent());
+        publishing.await?;
+        failpoint::hit("intake.rejected").await;
+        Ok(())
     }
 }
 
@@ -303,11 +296,63 @@ async fn open<'r>(
     Ok((registry.schema(id).await?, datum))
 }
 
+/// Holds that the record's key is its request's id: else one request's records could be on two partitions, out of
+/// order, and one key could be that of many requests.
+fn keyed(record: &Record, id: &RequestId) -> Result<(), Failure> {
+    if record.key.as_deref() == Some(id.as_str().as_bytes()) {
+        return Ok(());
+    }
+    let is = match &record.key {
+        Some(key) => format!(
+            "{:?}",
+            String::from_utf8_lossy(key)
+                .chars()
+                .take(LONGEST_SHOWN)
+                .collect::<String>()
+        ),
+        None => "missing".to_owned(),
+    };
+    let problem = anyhow!("the record key is {is}, want request_id, which is {id}");
+    Err(reject(ErrorCode::Invalid, problem))
+}
+
+/// A key is shown cut to so many characters.
+const LONGEST_SHOWN: usize = 128;
+
+/// Refuses a record that is older than the dedup window, by the oldest of its own timestamp, `requested_at`, and when
+/// it first came before it was redriven.
+///
+/// Only a timestamp that the broker set says something about this system, that is of its clock or its window. The
+/// others are the producer's.
+fn too_old(
+    record: &Record,
+    requested_at: Option<i64>,
+    window: Duration,
+    now: i64,
+) -> Option<Failure> {
+    if record.header(ACCEPT_OLD) == Some("true") {
+        return None;
+    }
+    let is_past = |millis: i64| {
+        u128::try_from(now.saturating_sub(millis)).is_ok_and(|age| age > window.as_millis())
+    };
+    let first_seen = record.header(FIRST_SEEN).and_then(|text| text.parse().ok());
+    let times = record.timestamp.into_iter().chain(requested_at);
+    if !times.chain(first_seen).any(is_past) {
+        return None;
+    }
+    let error = anyhow!("the window is {} s", window.as_secs())
+        .context("the request is older than the dedup window");
+    let rejection = Rejection::new(ErrorCode::TooOld, error);
+    let by_broker = record.timestamp.filter(|_| record.stamped_by_broker);
+    Some(Failure::Reject(match by_broker.is_some_and(is_past) {
+        true => rejection,
+        false => rejection.by_producer(),
+    }))
+}
+
 fn reject(reason: ErrorCode, error: anyhow::Error) -> Failure {
-    Failure::Reject(Rejection {
-        reason,
-        error: error.into(),
-    })
+    Failure::Reject(Rejection::new(reason, error))
 }
 
 fn internal(error: impl Into<BoxError>) -> Failure {
@@ -322,30 +367,36 @@ fn is_retryable(reason: ErrorCode) -> bool {
     )
 }
 
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        let rejection = Rejection::new(ErrorCode::Unauthorized, denied);
+        Self::Reject(match denied {
+            // No key, or none of ours, is what a wrong list of keys looks like.
+            Denied::Missing | Denied::Unknown => rejection,
+            Denied::OtherUser => rejection.by_producer(),
+        })
+    }
+}
+
 impl From<avro::Error> for Failure {
     fn from(error: avro::Error) -> Self {
         let reason = match &error {
             avro::Error::Unframed(_) | avro::Error::Datum(_) => ErrorCode::Undecodable,
             avro::Error::Invalid { .. } => ErrorCode::Invalid,
         };
-        Self::Reject(Rejection {
-            reason,
-            error: error.into(),
-        })
+        Self::Reject(Rejection::new(reason, error))
     }
 }
 
 impl From<registry::Error> for Failure {
     fn from(error: registry::Error) -> Self {
         match error {
-            registry::Error::Unknown(_) => Self::Reject(Rejection {
-                reason: ErrorCode::UnknownSchema,
-                error: error.into(),
-            }),
-            registry::Error::Unparsable(..) => Self::Reject(Rejection {
-                reason: ErrorCode::Undecodable,
-                error: error.into(),
-            }),
+            registry::Error::Unknown(_) => {
+                Self::Reject(Rejection::new(ErrorCode::UnknownSchema, error))
+            }
+            registry::Error::Unparsable(..) => {
+                Self::Reject(Rejection::new(ErrorCode::Undecodable, error))
+            }
             registry::Error::Unavailable(_) | registry::Error::Refused { .. } => {
                 Self::Retry(Cause::RegistryUnavailable, error.into())
             }
