@@ -369,8 +369,8 @@ mod tests {
         };
         let mut all = Vec::new();
         for hold in holds {
-            let deciding = settler.until_decided(&record, *hold, &CancellationToken::new());
-            all.push(deciding.await);
+            let leave = CancellationToken::new();
+            all.push(settler.until_decided(&record, *hold, &leave).await);
             assert_eq!(*settler.held(), 0);
         }
         all
@@ -400,7 +400,7 @@ mod tests {
     #[tokio::test]
     async fn what_the_blown_fuse_holds_is_deferred_or_waits_or_goes_where_no_more_can_be_remembered()
      {
-        let blown = |hold| decided([Act::Reject; 2], &[Hold::Later, hold]);
+        let blown = async |hold| decided([Act::Reject; 2], &[Hold::Later, hold]).await;
 
         let mut later = blown(Hold::Later).await;
         let rejection = later.remove(0).unwrap().unwrap();

@@ -13,7 +13,7 @@ fn schedule(partitions: std::ops::Range<i32>) -> Schedule<u32> {
     schedule
 }
 
-fn read<T>(partition: i32, offset: i64, key: Option<&[u8]>, item: T) -> Read<'_, T> {
+fn came<T>(partition: i32, offset: i64, key: Option<&[u8]>, item: T) -> Read<'_, T> {
     Read {
         partition,
         offset,
@@ -27,11 +27,11 @@ fn read<T>(partition: i32, offset: i64, key: Option<&[u8]>, item: T) -> Read<'_,
 #[test]
 fn a_result_of_an_older_assignment_moves_nothing() {
     let mut schedule = schedule(0..1);
-    schedule.take(read(0, 5, Some(b"a"), 1));
+    schedule.take(came(0, 5, Some(b"a"), 1));
     let old = schedule.next().unwrap();
     schedule.lose(&[0]);
     schedule.gain(0..1);
-    schedule.take(read(0, 5, Some(b"a"), 2));
+    schedule.take(came(0, 5, Some(b"a"), 2));
 
     assert!(
         schedule.next().is_none(),
@@ -45,8 +45,8 @@ fn a_result_of_an_older_assignment_moves_nothing() {
 #[test]
 fn what_waited_for_a_partition_that_went_never_runs() {
     let mut schedule = schedule(0..2);
-    schedule.take(read(0, 1, Some(b"a"), 1));
-    schedule.take(read(1, 1, Some(b"b"), 2));
+    schedule.take(came(0, 1, Some(b"a"), 1));
+    schedule.take(came(1, 1, Some(b"b"), 2));
 
     schedule.close(&[0]);
 
@@ -58,7 +58,7 @@ fn what_waited_for_a_partition_that_went_never_runs() {
 #[test]
 fn what_runs_on_a_partition_that_is_about_to_go_may_still_end_well() {
     let mut schedule = schedule(0..1);
-    schedule.take(read(0, 1, None, 1));
+    schedule.take(came(0, 1, None, 1));
     let runs = schedule.next().unwrap();
 
     schedule.close(&[0]);
@@ -72,17 +72,17 @@ fn what_runs_on_a_partition_that_is_about_to_go_may_still_end_well() {
 #[test]
 fn nothing_is_taken_from_a_partition_that_is_not_ours() {
     let mut schedule = schedule(0..0);
-    schedule.take(read(0, 5, None, 1));
+    schedule.take(came(0, 5, None, 1));
     assert!(schedule.next().is_none());
 }
 
 #[test]
 fn a_topic_that_was_made_anew_is_committed_from_its_start() {
     let mut schedule = schedule(0..1);
-    schedule.take(read(0, 7, None, 1));
+    schedule.take(came(0, 7, None, 1));
     let old = schedule.next().unwrap();
 
-    schedule.take(read(0, 0, None, 2));
+    schedule.take(came(0, 0, None, 2));
 
     assert!(old.leave.is_cancelled());
     assert_eq!(schedule.finish(&old, Settled::Done), None);
@@ -94,9 +94,9 @@ fn a_topic_that_was_made_anew_is_committed_from_its_start() {
 fn a_key_has_its_share_and_the_rest_of_it_takes_no_room() {
     let mut schedule = schedule(0..1);
     for offset in 0..10 {
-        schedule.take(read(0, offset, Some(b"flood"), 0));
+        schedule.take(came(0, offset, Some(b"flood"), 0));
     }
-    schedule.take(read(0, 10, Some(b"other"), 1));
+    schedule.take(came(0, 10, Some(b"other"), 1));
 
     assert_eq!((schedule.taken(), schedule.deferred()), (3, 8));
     let [flood, other] = [(); 2].map(|()| schedule.next().unwrap());
@@ -109,22 +109,22 @@ fn a_key_has_its_share_and_the_rest_of_it_takes_no_room() {
 #[test]
 fn what_the_fuse_holds_is_deferred_with_all_of_its_key_and_comes_back_in_order() {
     let mut schedule = schedule(0..1);
-    schedule.take(read(0, 1, Some(b"held"), 1));
-    schedule.take(read(0, 2, Some(b"held"), 2));
-    schedule.take(read(0, 3, Some(b"other"), 3));
+    schedule.take(came(0, 1, Some(b"held"), 1));
+    schedule.take(came(0, 2, Some(b"held"), 2));
+    schedule.take(came(0, 3, Some(b"other"), 3));
     let held = schedule.next().unwrap();
     assert_eq!(schedule.finish(&held, Settled::Deferred), None);
-    schedule.take(read(0, 4, Some(b"held"), 4));
+    schedule.take(came(0, 4, Some(b"held"), 4));
     let other = schedule.next().unwrap();
     assert_eq!(other.item, 3);
     assert_eq!(schedule.finish(&other, Settled::Done), None);
     assert_eq!((schedule.taken(), schedule.deferred()), (0, 3));
 
     assert_eq!(schedule.next_deferred(None), Some((0, 1)));
-    schedule.resume(read(0, 2, Some(b"held"), 2));
+    schedule.resume(came(0, 2, Some(b"held"), 2));
     assert!(schedule.next().is_none(), "1 comes first");
-    schedule.resume(read(0, 1, Some(b"held"), 1));
-    schedule.resume(read(0, 2, Some(b"held"), 2));
+    schedule.resume(came(0, 1, Some(b"held"), 1));
+    schedule.resume(came(0, 2, Some(b"held"), 2));
     assert_eq!(schedule.first_deferred(0), None, "two are back: no room");
     let first = schedule.next().unwrap();
     assert!(first.is_back && schedule.next().is_none());
@@ -142,7 +142,7 @@ fn what_the_fuse_holds_is_deferred_with_all_of_its_key_and_comes_back_in_order()
 fn what_is_gone_from_its_topic_is_waited_for_no_more() {
     let mut schedule = schedule(0..1);
     for offset in [1, 2, 3, 9] {
-        schedule.take(read(0, offset, Some(b"a"), 0));
+        schedule.take(came(0, offset, Some(b"a"), 0));
     }
     for _ in 0..2 {
         let ticket = schedule.next().unwrap();
@@ -158,7 +158,7 @@ fn partitions_are_read_again_in_turn() {
     let mut schedule = schedule(0..3);
     for partition in [0, 2] {
         for offset in 0..3 {
-            schedule.take(read(partition, offset, Some(b"a"), 0));
+            schedule.take(came(partition, offset, Some(b"a"), 0));
         }
     }
 
@@ -278,7 +278,7 @@ mod random {
                 for &(offset, key) in &self.log[&partition][*read..] {
                     let item = (partition, offset, key);
                     self.schedule
-                        .take(read(partition, offset, Some(&[key]), item));
+                        .take(came(partition, offset, Some(&[key]), item));
                 }
                 *read = self.log[&partition].len();
             }
@@ -295,7 +295,7 @@ mod random {
                 let (offset, key) = log[at.unwrap()];
                 let item = (partition, offset, key);
                 self.schedule
-                    .resume(read(partition, offset, Some(&[key]), item));
+                    .resume(came(partition, offset, Some(&[key]), item));
             }
         }
 
