@@ -1,6 +1,7 @@
 //! Composition: which roles run, how they stop, who waits for whom. No logic.
 
 pub mod settings;
+mod window;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -26,10 +27,9 @@ use crate::open_files;
 use crate::provider_sim::{self, Simulator};
 use crate::registry::Registry;
 use crate::seal::Sealer;
-use crate::setup;
 use crate::telemetry;
 use crate::telemetry::events::{RoleStarted, RoleStopped};
-use crate::temporal::client::{self, Temporal};
+use crate::temporal::client::Temporal;
 use crate::worker;
 
 /// Which roles a process runs.
@@ -65,8 +65,6 @@ const RECONNECT: Duration = Duration::from_secs(1);
 /// How often a worker looks whether its server is there, and how long it waits for the answer.
 const LOOK: Duration = Duration::from_secs(5);
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often intake reads the retention, which bounds the dedup window.
-const REREAD: Duration = Duration::from_secs(3600);
 
 /// Runs `roles` until `stop`, serving health and metrics on `listener`, or until one of them ends; then the others stop too.
 ///
@@ -241,7 +239,7 @@ async fn intake(process: &Process) -> anyhow::Result<()> {
     let Some(temporal) = connected(process, INTAKE).await else {
         return Ok(());
     };
-    let Some(first) = window(process, &temporal).await else {
+    let Some(first) = window::first(process, &temporal).await else {
         return Ok(());
     };
     let (tell, window) = watch::channel(first);
@@ -256,10 +254,9 @@ async fn intake(process: &Process) -> anyhow::Result<()> {
     );
     let (topics, concurrency) = (&config.kafka.topics, config.intake.concurrency);
     let consuming = process.consume(INTAKE, &topics.requests, &topics.dlq, concurrency, handler);
-    let configured = config.intake.dedup_window;
     tokio::select! {
         ended = consuming => ended,
-        never = follow(REREAD, configured, || temporal.retention(), &tell) => match never {},
+        never = window::follow(process, &temporal, &tell) => match never {},
     }
 }
 
@@ -360,56 +357,6 @@ async fn connected(process: &Process, role: &'static str) -> Option<Temporal> {
     persist(process, role, connect).await
 }
 
-/// The age above which a record is too old, once the server says how long it remembers closed runs.
-async fn window(process: &Process, temporal: &Temporal) -> Option<Duration> {
-    let configured = process.config.intake.dedup_window;
-    let read = || async {
-        let retention = temporal.retention().await.map_err(NoWindow::Retention)?;
-        setup::dedup_window(configured, retention).ok_or(NoWindow::Unbounded)
-    };
-    let window = persist(process, INTAKE, read).await?;
-    if let Some(asked) = configured.filter(|asked| *asked > window) {
-        tracing::warn!(
-            ?asked,
-            ?window,
-            "DEDUP_WINDOW is cut to nine tenths of Temporal's retention"
-        );
-    }
-    Some(window)
-}
-
-/// Why it is not known which record is too old.
-#[derive(Debug, thiserror::Error)]
-enum NoWindow {
-    #[error(transparent)]
-    Retention(client::Error),
-    #[error("the namespace has no retention, or does not show it: no request can be told too old")]
-    Unbounded,
-}
-
-/// Reads the retention again and again, for as long as the role runs; what is not known changes nothing.
-async fn follow<F: Future<Output = Result<Duration, client::Error>>>(
-    every: Duration,
-    configured: Option<Duration>,
-    read: impl Fn() -> F,
-    tell: &watch::Sender<Duration>,
-) -> Infallible {
-    loop {
-        sleep(every).await;
-        let retention = read().await.unwrap_or_default();
-        let Some(window) = setup::dedup_window(configured, retention) else {
-            continue;
-        };
-        if *tell.borrow() != window {
-            tracing::warn!(
-                ?window,
-                "Temporal's retention has changed, and the dedup window with it"
-            );
-            tell.send_replace(window);
-        }
-    }
-}
-
 /// The namespace's retention, once it is there: a worker would end at once where it is not yet.
 async fn retention(process: &Process, role: &'static str, temporal: &Temporal) -> Option<Duration> {
     persist(process, role, || temporal.retention()).await
@@ -474,39 +421,5 @@ fn simulator_url(address: std::net::SocketAddr, name: ProviderName) -> String {
     match name {
         ProviderName::Replicate | ProviderName::OpenAi => format!("http://{address}"),
         ProviderName::Fal => format!("http://{address}/fal"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn the_window_follows_the_retention_and_stays_where_it_is_not_known() {
-        let day = Duration::from_secs(86_400);
-        let (tell, mut window) = watch::channel(day * 27);
-        // Raised, not known, lowered.
-        let reads = AtomicU64::new(0);
-        let read = || async {
-            let days = [40, 0, 10][(reads.fetch_add(1, Ordering::Relaxed) as usize).min(2)];
-            Ok(day * days)
-        };
-        let seen = async {
-            let mut seen = Vec::new();
-            while seen.len() < 2 {
-                window.changed().await.unwrap();
-                seen.push(*window.borrow_and_update());
-            }
-            seen
-        };
-
-        let seen = tokio::select! {
-            seen = seen => seen,
-            never = follow(Duration::from_millis(1), None, read, &tell) => match never {},
-        };
-
-        assert_eq!(seen, [day * 36, day * 9]);
     }
 }

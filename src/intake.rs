@@ -6,6 +6,7 @@
 mod commands;
 mod inputs;
 mod limits;
+mod refusals;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,11 +18,12 @@ use tokio_util::sync::CancellationToken;
 pub use self::commands::Commands;
 use self::inputs::Input;
 use self::limits::{Limits, Refused};
-use crate::access::Denied;
+pub use self::refusals::{ACCEPT_OLD, FIRST_SEEN};
+use self::refusals::{keyed, too_old};
 use crate::avro::{self, Named};
 use crate::clock::now;
 use crate::config::{self, Config};
-use crate::domain::{ErrorCode, Event, EventError, EventType, Request, RequestId, fingerprint};
+use crate::domain::{ErrorCode, Event, EventError, EventType, Request, fingerprint};
 use crate::events::Publisher;
 use crate::failpoint;
 use crate::kafka::Record;
@@ -44,16 +46,6 @@ pub struct Intake {
     window: watch::Receiver<Duration>,
     limits: Option<Limits>,
 }
-
-/// Header of a record that is taken however old it is: `true`, set by `genflow dlq redrive --accept-old`.
-///
-/// Whoever can write it can write to `gen.requests`, and could as well send the same request anew, with today's time
-/// and an id of their own: it opens no door that is shut. It spends money twice only where an operator says so of an
-/// id that ran before and that Temporal has forgotten.
-pub const ACCEPT_OLD: &str = "genflow-accept-old";
-/// Header of a redriven record: when it first came, in milliseconds since the epoch. Without it a record would be
-/// young again each time it is sent, and its id could run a second time. It makes a record older, never younger.
-pub const FIRST_SEEN: &str = "genflow-first-seen";
 
 impl Intake {
     /// Makes the handler of `gen.requests`; `window` is the age above which a record is too old.
@@ -296,61 +288,6 @@ async fn open<'r>(
     Ok((registry.schema(id).await?, datum))
 }
 
-/// Holds that the record's key is its request's id: else one request's records could be on two partitions, out of
-/// order, and one key could be that of many requests.
-fn keyed(record: &Record, id: &RequestId) -> Result<(), Failure> {
-    if record.key.as_deref() == Some(id.as_str().as_bytes()) {
-        return Ok(());
-    }
-    let is = match &record.key {
-        Some(key) => format!(
-            "{:?}",
-            String::from_utf8_lossy(key)
-                .chars()
-                .take(LONGEST_SHOWN)
-                .collect::<String>()
-        ),
-        None => "missing".to_owned(),
-    };
-    let problem = anyhow!("the record key is {is}, want request_id, which is {id}");
-    Err(reject(ErrorCode::Invalid, problem))
-}
-
-/// A key is shown cut to so many characters.
-const LONGEST_SHOWN: usize = 128;
-
-/// Refuses a record that is older than the dedup window, by the oldest of its own timestamp, `requested_at`, and when
-/// it first came before it was redriven.
-///
-/// Only a timestamp that the broker set says something about this system, that is of its clock or its window. The
-/// others are the producer's.
-fn too_old(
-    record: &Record,
-    requested_at: Option<i64>,
-    window: Duration,
-    now: i64,
-) -> Option<Failure> {
-    if record.header(ACCEPT_OLD) == Some("true") {
-        return None;
-    }
-    let is_past = |millis: i64| {
-        u128::try_from(now.saturating_sub(millis)).is_ok_and(|age| age > window.as_millis())
-    };
-    let first_seen = record.header(FIRST_SEEN).and_then(|text| text.parse().ok());
-    let times = record.timestamp.into_iter().chain(requested_at);
-    if !times.chain(first_seen).any(is_past) {
-        return None;
-    }
-    let error = anyhow!("the window is {} s", window.as_secs())
-        .context("the request is older than the dedup window");
-    let rejection = Rejection::new(ErrorCode::TooOld, error);
-    let by_broker = record.timestamp.filter(|_| record.stamped_by_broker);
-    Some(Failure::Reject(match by_broker.is_some_and(is_past) {
-        true => rejection,
-        false => rejection.by_producer(),
-    }))
-}
-
 fn reject(reason: ErrorCode, error: anyhow::Error) -> Failure {
     Failure::Reject(Rejection::new(reason, error))
 }
@@ -365,17 +302,6 @@ fn is_retryable(reason: ErrorCode) -> bool {
         reason,
         ErrorCode::RateLimited | ErrorCode::StartRefused | ErrorCode::UnknownSchema
     )
-}
-
-impl From<Denied> for Failure {
-    fn from(denied: Denied) -> Self {
-        let rejection = Rejection::new(ErrorCode::Unauthorized, denied);
-        Self::Reject(match denied {
-            // No key, or none of ours, is what a wrong list of keys looks like.
-            Denied::Missing | Denied::Unknown => rejection,
-            Denied::OtherUser => rejection.by_producer(),
-        })
-    }
 }
 
 impl From<avro::Error> for Failure {
