@@ -195,6 +195,7 @@ mod tests {
                 .map(|(name, text)| ((*name).to_owned(), Some(text.as_bytes().to_vec())))
                 .collect(),
             timestamp: None,
+            stamped_by_broker: true,
         }
     }
 

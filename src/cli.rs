@@ -101,9 +101,12 @@ pub enum Command {
 pub enum Operator {
     /// Create topics, register schemas and prepare the Temporal namespace; may be run again
     Setup {
-        /// Give existing topics more partitions; the order of records by key is lost across the change
+        /// Give existing input topics more partitions; the order of records by key is lost across the change
         #[arg(long)]
         grow: bool,
+        /// Copies of each new topic; if left out, 3 where there are so many brokers, else 1
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+        replication: Option<u16>,
     },
     /// Look at all that genflow needs, change nothing, and say what to do
     Doctor {

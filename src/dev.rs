@@ -26,6 +26,7 @@ use self::mailbox::Mailbox;
 use self::receiver::Receiver;
 use crate::app::{self, Roles};
 use crate::config::{Config, Faults};
+use crate::kafka::admin::Asked;
 use crate::storage::Store;
 use crate::{setup, telemetry};
 
@@ -192,7 +193,7 @@ async fn play(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let metrics = telemetry::init(&config.log)?;
-    setup::run(&config, false, &mut std::io::sink())
+    setup::run(&config, Asked::ONE_COPY, &mut std::io::sink())
         .await
         .context("setup")?;
     let receiver = Receiver::bind(&config).await?;

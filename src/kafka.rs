@@ -24,8 +24,10 @@ pub struct Record {
     pub value: Option<Vec<u8>>,
     /// Its headers, in order; a name may stand there twice.
     pub headers: Headers,
-    /// Milliseconds since the epoch, as the topic stamps it.
+    /// Milliseconds since the epoch.
     pub timestamp: Option<i64>,
+    /// Whether the broker set the timestamp (LogAppendTime); otherwise the producer did.
+    pub stamped_by_broker: bool,
 }
 
 /// Headers of a record, in order.
@@ -136,6 +138,7 @@ mod tests {
                 value: None,
                 headers: vec![(name.to_owned(), Some(value.as_bytes().to_vec()))],
                 timestamp: None,
+                stamped_by_broker: true,
             };
             record.traceparent().map(str::to_owned)
         };

@@ -57,7 +57,7 @@ use crate::domain::{ErrorCode, Event};
 use crate::failpoint;
 use crate::intake::ACCEPT_OLD;
 use crate::kafka::Record;
-use crate::kafka::consumer::{BoxError, Cause, Failure, Fuse, Handler, Place, Rejection};
+use crate::kafka::consumer::{BoxError, Cause, Failure, Fault, Fuse, Handler, Place, Rejection};
 use crate::telemetry::events::NotificationHandedOver;
 use crate::temporal::deliveries::{Delivery, Parcel, Raw};
 
@@ -148,7 +148,15 @@ impl Notifier {
                 }
                 Ok(planned)
             }
-            Err(error) if self.seals().lets_pass(ErrorCode::Undecodable) => Err(error.into()),
+            Err(error)
+                if (self.seals()).lets_pass(
+                    ErrorCode::Undecodable,
+                    Fault::Unclear,
+                    Instant::now(),
+                ) =>
+            {
+                Err(error.into())
+            }
             Err(error) => {
                 let why = format!(
                     "DLQ_FUSE: too many seals in a row do not open, are NOTIFY_KEYS those of intake? The last: {error}"
@@ -373,10 +381,9 @@ impl From<Unread> for Failure {
     fn from(error: Unread) -> Self {
         match error {
             Unread::Schema(error) => error.into(),
-            Unread::Event(_) | Unread::Seal(_) => Self::Reject(Rejection {
-                reason: ErrorCode::Undecodable,
-                error: error.into(),
-            }),
+            Unread::Event(_) | Unread::Seal(_) => {
+                Self::Reject(Rejection::new(ErrorCode::Undecodable, error))
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::avro::{self, Ours};
 use crate::clock::now;
 use crate::config::Config;
 use crate::domain::{Action, Command, CommandId, RequestId};
+use crate::kafka::admin::Asked;
 use crate::kafka::producer::{self, Message, Producer};
 use crate::kafka::{Headers, admin, new_trace, tail};
 use crate::notifier::{self, user_secret};
@@ -37,7 +38,14 @@ pub async fn operate(
 
 async fn carry_out(config: &Config, command: &Operator, out: &mut dyn Write) -> Result<u8, Error> {
     match command {
-        Operator::Setup { grow } => setup::run(config, *grow, out).await?,
+        Operator::Setup { grow, replication } => {
+            let replication = replication.map(usize::from);
+            let asked = Asked {
+                grow: *grow,
+                replication,
+            };
+            setup::run(config, asked, out).await?;
+        }
         Operator::Doctor { json, try_fairness } => {
             return doctor::run(config, *json, *try_fairness, out).await;
         }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use anyhow::anyhow;
+
 use super::allowed::Allowed;
 use super::limits::Limits;
-use super::{open, reject, wait_for_token};
+use super::{keyed, open, reject, wait_for_token};
 use crate::access::{ApiKeys, Denied, Pass};
 use crate::avro;
 use crate::config::{Config, DefaultProviders, Steps};
@@ -19,6 +21,9 @@ use crate::temporal::queues::{SubmitQueues, fetch_queue};
 use crate::temporal::retries::{Retried, Retry, Unretryable};
 use crate::temporal::slots::Cancelled;
 use crate::temporal::steps::Start;
+
+/// A reason is cut to so many characters.
+const LONGEST_REASON: usize = 1_000;
 
 /// Carries out commands.
 pub struct Commands {
@@ -64,7 +69,14 @@ impl Commands {
             Cancelled::Asked => Ok("asked"),
             Cancelled::Over => Ok("over"),
             Cancelled::Claimed => Ok("claimed"),
-            Cancelled::OthersRun => Err(denied(Denied::OtherUser)),
+            Cancelled::OthersRun => Err(Denied::OtherUser.into()),
+            Cancelled::Foreign(kind) => {
+                let problem = anyhow!(
+                    "request_id {} is of a workflow {kind}, which is none of genflow's",
+                    command.request
+                );
+                Err(reject(ErrorCode::Invalid, problem))
+            }
         }
     }
 
@@ -85,7 +97,7 @@ impl Commands {
             && let Some(user) = self.temporal.user(&command.request.run(0)).await?
             && user != only
         {
-            return Err(denied(Denied::OtherUser));
+            return Err(Denied::OtherUser.into());
         }
         let retry = Retry {
             request: &command.request,
@@ -114,6 +126,7 @@ impl Commands {
                     Unretryable::Claimed(_) => ErrorCode::CancelledBeforeStart,
                     Unretryable::Unknown(_)
                     | Unretryable::Other(..)
+                    | Unretryable::Foreign(..)
                     | Unretryable::Unreadable(..) => ErrorCode::Invalid,
                 };
                 Err(reject(reason, refused.into()))
@@ -125,8 +138,13 @@ impl Commands {
 impl Handler for Commands {
     async fn handle(&self, record: &Record, place: Place<'_>) -> Result<(), Failure> {
         let (writer, datum) = open(&self.registry, record).await?;
-        let command = avro::read_command(&writer, datum)?;
-        let pass = self.api_keys.check(record).map_err(denied)?;
+        let mut command = avro::read_command(&writer, datum)?;
+        // It may be as long as a record, and goes into workflows.
+        command.reason = command
+            .reason
+            .map(|it| it.chars().take(LONGEST_REASON).collect());
+        let pass = self.api_keys.check(record)?;
+        keyed(record, &command.request)?;
         let outcome = match command.action {
             Action::Cancel => self.cancel(&command, &pass).await?,
             Action::Retry => {
@@ -147,8 +165,4 @@ impl Handler for Commands {
     async fn parked(&self, _: &Record, _: &Rejection) -> Result<(), BoxError> {
         Ok(())
     }
-}
-
-fn denied(denied: Denied) -> Failure {
-    reject(ErrorCode::Unauthorized, denied.into())
 }

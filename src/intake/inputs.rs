@@ -133,7 +133,7 @@ fn bounded(what: &str, size: usize, largest: usize) -> Result<(), Failure> {
     if size <= largest {
         return Ok(());
     }
-    let problem =
-        anyhow!("{what} is {size} bytes as the input of a workflow, want at most {largest}");
+    let problem = anyhow!("it is {size} bytes, want at most {largest}")
+        .context(format!("{what} is too large as the input of a workflow"));
     Err(reject(ErrorCode::Invalid, problem))
 }

@@ -22,8 +22,6 @@ use crate::domain::{CommandId, Journal, RequestId, WorkflowId};
 pub const COMMAND_ID: &str = "command_id";
 /// The memo field of a retry that says why it was asked for.
 pub const REASON: &str = "reason";
-/// A reason is cut to so many characters.
-const LONGEST_REASON: usize = 1_000;
 
 /// A request to run a request again.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +73,9 @@ pub enum Unretryable {
     /// The id belongs to a batch, or to a workflow of somebody else.
     #[error("request_id {0} is of a {1}, want a single generation: retry the items of a batch")]
     Other(RequestId, String),
+    /// A workflow that is not genflow's has one of the ids of its retries.
+    #[error("{0} is the id of a workflow {1}, which is none of genflow's")]
+    Foreign(WorkflowId, String),
     /// The input of its first run is not what this version reads.
     #[error("the content of request_id {0} cannot be read back")]
     Unreadable(RequestId, #[source] Option<serde_json::Error>),
@@ -112,6 +113,11 @@ impl Temporal {
         for _ in 0..STARTS {
             let mut slot = request.run(free);
             while let Some(described) = self.describe(&slot).await? {
+                let workflow_type = described.workflow_type();
+                if workflow_type != generation::NAME {
+                    let foreign = Unretryable::Foreign(slot, workflow_type.to_owned());
+                    return Ok(Retried::Refused(foreign));
+                }
                 if command_of(&described).as_deref() == Some(retry.command.as_str()) {
                     return Ok(Retried::Repeated);
                 }
@@ -169,8 +175,7 @@ impl Temporal {
         let mut memo = MemoValues::new();
         memo.insert(COMMAND_ID, retry.command.as_str().to_owned());
         if let Some(reason) = retry.reason {
-            let cut: String = reason.chars().take(LONGEST_REASON).collect();
-            memo.insert(REASON, cut);
+            memo.insert(REASON, reason.to_owned());
         }
         let mut options = self.options(&start, first.priority);
         options.memo = Some(memo);
