@@ -81,7 +81,15 @@ pub(super) async fn pending(
     };
     let mut service = client.connection().workflow_service();
     let answer = service.describe_workflow_execution(request.into_request());
-    Ok(known(answer.await)?.map_or_else(Vec::new, |answer| answer.pending_activities))
+    let Some(answer) = known(answer.await)? else {
+        return Ok(Vec::new());
+    };
+    let info = answer.workflow_execution_info.unwrap_or_default();
+    // Of a run that was terminated the server still lists what had not ended.
+    Ok(match info.close_time {
+        Some(_) => Vec::new(),
+        None => answer.pending_activities,
+    })
 }
 
 /// Returns the newest events of a run, the last one first; none where nobody knows it any more.

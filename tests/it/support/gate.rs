@@ -89,7 +89,7 @@ async fn pass_back(
         if length == 0 {
             return None;
         }
-        states.wait_for(|state| *state != State::Mute).await.ok()?;
+        states.wait_for(|state| *state == State::Open).await.ok()?;
         hears.write_all(&piece[..length]).await.ok()?;
     }
 }
