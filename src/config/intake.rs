@@ -63,11 +63,9 @@ pub struct Steps {
     /// Longest pause between them.
     pub backoff_max_ms: u64,
     /// Pauses between tries of `submit`.
-    #[serde(default)]
-    pub submit: Option<Backoff>,
+    pub submit: Backoff,
     /// Pauses between tries of `fetch`.
-    #[serde(default)]
-    pub fetch: Option<Backoff>,
+    pub fetch: Backoff,
     /// Shortest time between two PROGRESS events.
     pub progress_every_ms: u64,
     /// Most PROGRESS events of a run.
@@ -141,8 +139,8 @@ pub(super) fn read(vars: &mut Vars<'_>, retries: &Retries) -> Intake {
             submit_attempts: retries.submit.most,
             backoff_ms: millis(retries.other.first),
             backoff_max_ms: millis(retries.other.most),
-            submit: Some(retries.submit.pauses.into()),
-            fetch: Some(retries.fetch.pauses.into()),
+            submit: retries.submit.pauses.into(),
+            fetch: retries.fetch.pauses.into(),
             progress_every_ms: vars.millis("PROGRESS_INTERVAL", "10s"),
             progress_most: vars.number("PROGRESS_MAX", 50, 0..=1000) as u32,
         },

@@ -231,8 +231,8 @@ fn a_step_without_pauses_of_its_own_has_those_of_all() {
     };
     assert_eq!(worker.stores.pauses, pauses(5, 30));
     assert_eq!((worker.looks.most, worker.looks.pauses), (7, pauses(3, 30)));
-    assert_eq!(steps.submit, Some(pauses(3, 9).into()));
-    assert_eq!(steps.fetch, Some(pauses(3, 30).into()));
+    assert_eq!(steps.submit, pauses(3, 9).into());
+    assert_eq!(steps.fetch, pauses(3, 30).into());
     assert_eq!(steps.backoff(), pauses(3, 30).into());
 }
 

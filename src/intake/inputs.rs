@@ -49,7 +49,7 @@ impl Intake {
             user: request.user.clone(),
             spec: request.spec.clone(),
             provider,
-            fingerprint: Some(fingerprint.to_owned()),
+            fingerprint: fingerprint.to_owned(),
             metadata: request.metadata.clone(),
             notify: self.notify(&request.targets, &request.notify_on, request.id.as_str())?,
             timeout_ms: millis(timeout),
@@ -98,7 +98,7 @@ impl Intake {
         // Each as its run will get it: before any money, and not when its turn comes.
         let read = Items::read(&items).map_err(internal)?;
         for (index, _) in (0..).zip(&spec.items) {
-            let (item, _) = read
+            let item = read
                 .start(&start, index)
                 .ok_or_else(|| internal(anyhow!("item {index} is lost")))?;
             bounded(

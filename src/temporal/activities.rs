@@ -56,7 +56,7 @@ impl Activities {
         ctx: ActivityContext,
         input: Fetch,
     ) -> Result<Fetched, ActivityError> {
-        // The first attempt has none, and earlier versions told nothing.
+        // The first attempt has none.
         let earlier: Option<Failures> = ctx.heartbeat_details().deserialize().ok().flatten();
         let tally = Tally::from(earlier.unwrap_or_default());
         let fetching = self.work.fetch(input, &tally, ctx.cancelled());

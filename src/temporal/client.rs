@@ -101,7 +101,7 @@ impl Temporal {
     /// When the server did not decide.
     pub async fn start(&self, start: &Start, priority: Order) -> Result<Started, Error> {
         let workflow = start.request.run(start.retry);
-        let fingerprint = start.fingerprint.as_deref().unwrap_or_default();
+        let fingerprint = start.fingerprint.as_str();
         let fair = order(priority, &start.user);
         for _ in 0..STARTS {
             match self
@@ -136,7 +136,7 @@ impl Temporal {
             .execution_timeout(Duration::from_millis(start.timeout_ms) + BACKSTOP)
             .search_attributes(attributes(user, kind, batch))
             .priority(priority)
-            .maybe_static_details(start.fingerprint.clone())
+            .static_details(start.fingerprint.clone())
             .build()
     }
 

@@ -203,14 +203,10 @@ impl Temporal {
             return Ok(Err(Unretryable::Unknown(request.clone())));
         };
         Ok(match history::input::<Start>(started.input) {
-            Ok(mut start) => {
-                // What an earlier version started has it there alone.
-                start.fingerprint = described.static_details().map(str::to_owned);
-                Ok(First {
-                    start,
-                    priority: started.priority.map(Priority::from).unwrap_or_default(),
-                })
-            }
+            Ok(start) => Ok(First {
+                start,
+                priority: started.priority.map(Priority::from).unwrap_or_default(),
+            }),
             Err(error) => Err(Unretryable::Unreadable(
                 request.clone(),
                 error.downcast().ok(),

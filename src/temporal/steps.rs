@@ -34,9 +34,8 @@ pub struct Start {
     pub spec: Spec,
     /// Who makes it, whatever is configured later.
     pub provider: ProviderName,
-    /// The request's fingerprint; a run that an earlier version started has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fingerprint: Option<String>,
+    /// The request's fingerprint.
+    pub fingerprint: String,
     /// Given back in every event.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,

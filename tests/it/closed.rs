@@ -5,7 +5,7 @@ mod jobs;
 use std::time::Duration;
 
 use futures::future::join_all;
-use genflow::domain::{ErrorCode, EventType, ProviderName, Request};
+use genflow::domain::{ErrorCode, EventType, ProviderName, Request, fingerprint};
 use genflow::temporal::queues::{SubmitQueues, fetch_queue};
 use genflow::temporal::retries::{Retried, Retry};
 use genflow::temporal::steps::Start;
@@ -291,7 +291,7 @@ async fn a_run_that_the_server_timed_out_fails_and_its_job_is_ended() {
         user: request.user.clone(),
         spec: request.spec.clone(),
         provider: ProviderName::Replicate,
-        fingerprint: None,
+        fingerprint: fingerprint(&request).unwrap(),
         metadata: request.metadata.clone(),
         notify: None,
         timeout_ms: 600_000,

@@ -101,22 +101,18 @@ fn an_item_comes_back_as_the_run_it_becomes() {
     assert_eq!((items.total(), items.window()), (3, 7));
     assert_eq!(items.on_failure(), OnFailure::Stop);
     assert_eq!(items.seals.len(), 1, "equal targets are sealed once");
-    let (first, print) = items.start(&start(3), 0).unwrap();
-    let input = serde_json::to_value(&first).unwrap();
-    assert!(
-        input.get("fingerprint").is_none(),
-        "batches under way have weighed it so"
-    );
+    let first = items.start(&start(3), 0).unwrap();
     assert_eq!(first.batch.unwrap().as_str(), "batch");
-    assert_eq!(print, fingerprint(&request.item(&spec.items[0])).unwrap());
+    let print = fingerprint(&request.item(&spec.items[0])).unwrap();
+    assert_eq!(first.fingerprint, print);
     let notify = first.notify.unwrap();
     assert_eq!(notify.on, [EventType::Completed]);
     let opened = sealer().open(&notify.sealed, "batch").unwrap();
     assert_eq!(opened, Targets::parse(hook, None, None).unwrap());
-    let (video, _) = items.start(&start(3), 1).unwrap();
+    let video = items.start(&start(3), 1).unwrap();
     assert_eq!((video.spec, video.metadata), (second.spec, second.metadata));
     assert_eq!((video.timeout_ms, video.notify), (2_000, None));
-    let (third, _) = items.start(&start(3), 2).unwrap();
+    let third = items.start(&start(3), 2).unwrap();
     assert_eq!(third.notify.unwrap().on, [EventType::Failed]);
     assert!(items.start(&start(3), 3).is_none());
 }
@@ -137,7 +133,7 @@ fn an_item_keeps_the_provider_that_was_resolved_with_its_batch() {
     batch.submit_queues.openai = Some("openai".to_owned());
 
     let of = |index| {
-        let (start, _) = items.start(&batch, index).unwrap();
+        let start = items.start(&batch, index).unwrap();
         (start.provider, start.submit_queue)
     };
 

@@ -321,10 +321,8 @@ async fn window(ctx: &Context, run: &Run, items: &Items) {
 
 /// Runs one item to its end; `None` if the batch was asked to end before it began.
 async fn item(ctx: &Context, run: &Run, items: &Items, index: u32) -> Option<ItemEnding> {
-    let (mut start, fingerprint) = items.start(&run.start, index)?;
-    // Less the fingerprint, as batches under way have weighed it: who waits has to replay.
+    let start = items.start(&run.start, index)?;
     let size = start.weight();
-    start.fingerprint = Some(fingerprint);
     let workflow = start.request.run(0);
     let room = ctx.wait_condition(|batch| batch.starting == 0 || batch.starting + size <= STARTING);
     if room.await.is_err() || run.scope.is_cancelled() {
@@ -381,7 +379,7 @@ fn child(ctx: &Context, start: &Start, token: WorkflowCancellationToken) -> Chil
             start.batch.as_ref(),
         ))
         .priority(ctx.info().priority())
-        .maybe_static_details(start.fingerprint.clone())
+        .static_details(start.fingerprint.clone())
         .cancellation_token(token)
         .build()
 }

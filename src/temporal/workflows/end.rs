@@ -58,7 +58,7 @@ fn decide(closed: &Closed, remains: Remains) -> Finish {
     Finish {
         handed: Handed {
             workflow: closed.workflow.clone(),
-            fingerprint: remains.start.fingerprint,
+            fingerprint: Some(remains.start.fingerprint),
             events,
             traceparent: remains.start.traceparent,
         },
@@ -168,7 +168,7 @@ mod tests {
             user: "u".to_owned().try_into().unwrap(),
             spec: Spec::Video(VideoSpec::default()),
             provider: ProviderName::Replicate,
-            fingerprint: None,
+            fingerprint: "f1:".to_owned(),
             metadata: BTreeMap::new(),
             notify: None,
             timeout_ms: 1000,

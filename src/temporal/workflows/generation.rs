@@ -117,7 +117,7 @@ impl Run {
     fn handed(&self) -> Handed {
         Handed {
             workflow: self.start.request.run(self.start.retry),
-            fingerprint: self.start.fingerprint.clone(),
+            fingerprint: Some(self.start.fingerprint.clone()),
             events: self.journal.unconfirmed.clone(),
             traceparent: self.start.traceparent.clone(),
         }
@@ -132,8 +132,7 @@ impl Run {
     /// Options of `submit`; where its provider's rate is limited, it waits in a queue of its own.
     fn submitting(&self) -> ActivityOptions {
         let steps = &self.start.steps;
-        let backoff = steps.submit.unwrap_or(steps.backoff());
-        let mut options = options(steps, backoff, self.scope.clone(), SUBMIT_TRY);
+        let mut options = options(steps, steps.submit, self.scope.clone(), SUBMIT_TRY);
         options.task_queue = self.start.submit_queue.clone();
         options
     }
@@ -141,8 +140,7 @@ impl Run {
     /// Options of `fetch`.
     fn fetching(&self) -> ActivityOptions {
         let steps = &self.start.steps;
-        let backoff = steps.fetch.unwrap_or(steps.backoff());
-        let mut options = options(steps, backoff, self.scope.clone(), FETCH_TRY);
+        let mut options = options(steps, steps.fetch, self.scope.clone(), FETCH_TRY);
         options.task_queue = Some(self.start.fetch_queue.clone());
         options
     }
