@@ -402,6 +402,9 @@ async fn simulate(config: &Config, roles: Roles) -> anyhow::Result<Option<Simula
     if !(config.mock_external_apis && roles.worker) {
         return Ok(None);
     }
+    if !config.is_development() {
+        tracing::warn!("MOCK_EXTERNAL_APIS=true: results are made up, no generation API is called");
+    }
     let listen = ([127, 0, 0, 1], 0).into();
     let options = provider_sim::Options {
         listen,

@@ -93,7 +93,7 @@ fn client(kafka: &config::Kafka, name: &str) -> ClientConfig {
         .set("reconnect.backoff.max.ms", "1000")
         .set("socket.keepalive.enable", "true");
     for (option, value) in &kafka.options {
-        client.set(option, value);
+        client.set(option, value.expose());
     }
     client
 }

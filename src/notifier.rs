@@ -11,6 +11,7 @@
 //! [`Outcome::Skipped`] with `channel_not_served`, what was handed over only behind its last try: notifiers may differ.
 
 mod channels;
+mod circuits;
 mod deliver;
 mod digest;
 mod durable;
@@ -222,6 +223,10 @@ impl Notifier {
         let began = now();
         if !is_taken_however_old(record) && self.is_past(event, began) {
             return First::Ended(End::expired());
+        }
+        if !notification.tells(event) {
+            let why = "no mail is sent about a request that was refused as invalid";
+            return First::Ended(End::skipped(DeliveryError::new("not_mailed", why)));
         }
         if let Some(left) = tries.left_alone(Instant::now()) {
             return First::Left(Left::Failed(Some(left)));

@@ -244,6 +244,7 @@ fn tell(outcome: &Event, input: &Finish) {
         request_id: &outcome.request_id,
         kind: outcome.kind,
         outcome: outcome.kind_of_event,
+        code: outcome.error.as_ref().map(|error| error.code),
         elapsed,
         worked: input.sent_at.map(|sent| span(sent, outcome.occurred_at)),
     }

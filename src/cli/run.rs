@@ -55,10 +55,7 @@ async fn carry_out(config: &Config, command: &Operator, out: &mut dyn Write) -> 
         Operator::Cancel(asked) => ask(config, Action::Cancel, asked, out).await?,
         Operator::Retry(asked) => ask(config, Action::Retry, asked, out).await?,
         Operator::Watch(watch) => watch::watch(config, watch, out).await?,
-        Operator::WebhookSecret { user: None, .. } => public_keys(config, out)?,
-        Operator::WebhookSecret {
-            user: Some(user), ..
-        } => webhook_secret(config, user, out)?,
+        Operator::WebhookSecret { user } => webhook_secret(config, user, out)?,
     }
     Ok(0)
 }
@@ -110,16 +107,9 @@ fn webhook_secret(config: &Config, user: &str, out: &mut dyn Write) -> Result<()
         let secret = user_secret(master, user).map_err(anyhow::Error::from)?;
         writeln!(out, "{}", secret.expose())?;
     }
-    Ok(())
-}
-
-fn public_keys(config: &Config, out: &mut dyn Write) -> Result<(), Error> {
-    if config.notifier.signing_keys.is_empty() {
-        return Err(Error::Usage("WEBHOOK_SIGNING_KEY is not set".to_owned()));
-    }
     for key in &config.notifier.signing_keys {
         let key = notifier::Key::parse(key).map_err(anyhow::Error::from)?;
-        writeln!(out, "{}", key.public())?;
+        writeln!(out, "{}", key.public(user))?;
     }
     Ok(())
 }

@@ -1,13 +1,16 @@
 //! The outside APIs as they are set: one for videos, one for images, and those that a spec may name beside them.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{Secret, Worker, vars::Vars};
+use super::vars::{Vars, shown};
+use super::{Secret, Worker};
 use crate::domain::{Kind, ProviderName, Spec};
 
 /// One outside API.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Provider {
     /// Which protocol it speaks.
     pub name: ProviderName,
@@ -22,7 +25,7 @@ pub struct Provider {
 }
 
 /// Where a provider is that a spec names, and its key.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Own {
     /// Where it is.
     pub base_url: Url,
@@ -71,6 +74,25 @@ pub struct Rates {
     pub openai: Option<f64>,
     /// Submits a second to fal.
     pub fal: Option<f64>,
+}
+
+/// A login may stand in the URL.
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provider")
+            .field("name", &self.name)
+            .field("base_url", &shown(&self.base_url))
+            .field("model", &self.model)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Own {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Own")
+            .field("base_url", &shown(&self.base_url))
+            .finish_non_exhaustive()
+    }
 }
 
 impl Rates {

@@ -81,7 +81,7 @@ async fn setup_makes_the_namespaces_of_runs_and_deliveries_for_roles_that_wait_f
 async fn register(space: &Space, topic: &str, ours: &Ours, field: Value) -> u16 {
     let mut text: Value = serde_json::from_str(ours.text).unwrap();
     text["fields"].as_array_mut().unwrap().push(field);
-    let base = space.config.schema_registry_url.as_str();
+    let base = space.config.schema_registry_url.expose().as_str();
     let base = base.trim_end_matches('/');
     let answer = reqwest::Client::new()
         .post(format!("{base}/subjects/{topic}-value/versions"))

@@ -60,6 +60,25 @@ pub(crate) fn engines() -> &'static Running {
     })
 }
 
+/// Settings by which an engine is not on this machine, as far as its address says, and secrets that are not public.
+pub(crate) async fn elsewhere() -> [(&'static str, &'static str); 3] {
+    let engines = tokio::task::spawn_blocking(engines).await.unwrap();
+    let (_, port) = engines.temporal.rsplit_once(':').unwrap();
+    // Linux connects to itself by it.
+    let temporal = format!("0.0.0.0:{port}").leak();
+    [
+        ("TEMPORAL_HOST", temporal),
+        (
+            "NOTIFY_KEYS",
+            "own:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        ),
+        (
+            "WEBHOOK_SIGNING_SECRET",
+            "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        ),
+    ]
+}
+
 /// Returns the folder of the reference library of Standard Webhooks for Python.
 pub(crate) async fn standard_webhooks() -> PathBuf {
     genflow::dev::engines::standard_webhooks(&options("python"))
