@@ -85,3 +85,83 @@ impl From<Denied> for Failure {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::RecordPosition;
+    use crate::kafka::consumer::Fault;
+
+    const NOW: i64 = 1_000_000;
+    const OLD: i64 = NOW - 10_001;
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    fn record(timestamp: i64, stamped_by_broker: bool, headers: &[(&str, &str)]) -> Record {
+        let headers = headers.iter();
+        Record {
+            position: RecordPosition {
+                topic: "t".to_owned(),
+                partition: 0,
+                offset: 0,
+            },
+            key: Some(b"order-7".to_vec()),
+            value: None,
+            headers: headers
+                .map(|(name, text)| ((*name).to_owned(), Some(text.as_bytes().to_vec())))
+                .collect(),
+            timestamp: Some(timestamp),
+            stamped_by_broker,
+        }
+    }
+
+    fn fault(record: &Record, requested_at: Option<i64>) -> Option<Fault> {
+        match too_old(record, requested_at, WINDOW, NOW)? {
+            Failure::Reject(rejection) => Some(rejection.fault),
+            Failure::Retry(..) => panic!("it can never succeed"),
+        }
+    }
+
+    #[test]
+    fn only_a_timestamp_of_the_broker_says_that_the_system_may_be_at_fault() {
+        let by_broker = record(OLD, true, &[]);
+        assert_eq!(fault(&by_broker, None), Some(Fault::Unclear));
+        assert_eq!(fault(&by_broker, Some(OLD)), Some(Fault::Unclear));
+        let by_producer = record(OLD, false, &[]);
+        assert_eq!(fault(&by_producer, None), Some(Fault::Producer));
+        let young = record(NOW, true, &[]);
+        assert_eq!(fault(&young, Some(OLD)), Some(Fault::Producer));
+        let redriven = record(NOW, true, &[(FIRST_SEEN, &OLD.to_string())]);
+        assert_eq!(fault(&redriven, None), Some(Fault::Producer));
+    }
+
+    #[test]
+    fn what_is_as_old_as_the_window_is_taken_and_older_what_an_operator_accepts() {
+        assert_eq!(fault(&record(NOW - 10_000, true, &[]), Some(NOW)), None);
+        let accepted = record(OLD, true, &[(ACCEPT_OLD, "true")]);
+        assert_eq!(fault(&accepted, Some(OLD)), None);
+    }
+
+    #[test]
+    fn a_good_key_of_another_user_is_the_producers_fault_and_a_missing_one_may_not_be() {
+        for (denied, wanted) in [
+            (Denied::OtherUser, Fault::Producer),
+            (Denied::Missing, Fault::Unclear),
+            (Denied::Unknown, Fault::Unclear),
+        ] {
+            let Failure::Reject(rejection) = denied.into() else {
+                panic!("it can never succeed");
+            };
+            assert_eq!(rejection.fault, wanted, "{denied:?}");
+        }
+    }
+
+    #[test]
+    fn the_key_of_a_record_is_its_requests_id() {
+        let id = |text: &str| RequestId::try_from(text.to_owned()).unwrap();
+        let mut record = record(NOW, true, &[]);
+        assert!(keyed(&record, &id("order-7")).is_ok());
+        assert!(keyed(&record, &id("order-8")).is_err());
+        record.key = None;
+        assert!(keyed(&record, &id("order-7")).is_err());
+    }
+}

@@ -30,8 +30,6 @@ const TAKEN_PER_SLOT: usize = 64;
 const TAKEN_BYTES: usize = 64 * 1024 * 1024;
 /// The part of both that one key may have; what comes on top is deferred.
 const SHARE: usize = 16;
-/// Records deferred above which the fuse holds no more, so that no number of them stops the others.
-const MOST_HELD: usize = 100_000;
 /// Records deferred above which the partitions pause: to remember one takes some 100 bytes.
 const MOST_DEFERRED: usize = 1_000_000;
 /// How often gauges are told.
@@ -180,11 +178,7 @@ impl<H: Handler> Flow<H> {
             let Some(ticket) = next else {
                 return;
             };
-            let hold = match ticket.is_back {
-                _ if deferred >= MOST_HELD => Hold::Never,
-                true => Hold::Here,
-                false => Hold::Later,
-            };
+            let hold = Hold::of(ticket.is_back, deferred);
             let (settler, group, consumer) = (
                 self.settler.clone(),
                 self.group.clone(),

@@ -137,3 +137,83 @@ pub(super) async fn next(reader: Option<&StreamConsumer>) -> Result<Record, Kafk
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::domain::RecordPosition;
+    use crate::kafka::consumer::lanes::Share;
+    use crate::kafka::consumer::load::Load;
+    use crate::kafka::consumer::settle::Settled;
+
+    fn record(offset: i64) -> Record {
+        Record {
+            position: RecordPosition {
+                topic: "t".to_owned(),
+                partition: 0,
+                offset,
+            },
+            key: Some(b"a".to_vec()),
+            value: None,
+            headers: Vec::new(),
+            timestamp: None,
+            stamped_by_broker: true,
+        }
+    }
+
+    fn take(schedule: &mut Schedule<Taken>, offset: i64) {
+        schedule.take(Read {
+            partition: 0,
+            offset,
+            key: Some(b"a"),
+            timestamp: None,
+            bytes: 0,
+            item: Load::default().take(record(offset)),
+        });
+    }
+
+    #[test]
+    fn what_the_reader_does_not_meet_is_gone_unless_it_was_deferred_after_the_reader_passed() {
+        let share = Share {
+            items: 1,
+            bytes: 100,
+        };
+        let mut schedule = Schedule::new(share, share, CancellationToken::new());
+        schedule.gain(0..1);
+        for offset in [1, 4, 6, 8] {
+            take(&mut schedule, offset);
+        }
+        let options = Options {
+            role: "test",
+            topic: "t".to_owned(),
+            group: "g".to_owned(),
+            dlq: "d".to_owned(),
+            concurrency: 1,
+            fuse: 0,
+        };
+        let mut reread = Reread::new(Config::load(|_| None).unwrap().kafka, options);
+        reread.at = Some(At {
+            partition: 0,
+            next: 3,
+        });
+        // 1 runs, the others wait to be read again: 4 was removed from the topic, and 1 is deferred while 6 is read.
+        let held = schedule.next().unwrap();
+        schedule.finish(&held, Settled::Deferred);
+
+        let found = reread.take(&mut schedule, Load::default().take(record(6)));
+
+        assert_eq!((found.gone, found.reached), (1, None));
+        assert_eq!(schedule.deferred(), 3, "1 comes before 6");
+        assert_eq!(schedule.first_deferred(0), Some(1));
+        reread.at = Some(At {
+            partition: 0,
+            next: 1,
+        });
+        reread.take(&mut schedule, Load::default().take(record(1)));
+        assert_eq!(schedule.next().unwrap().item.record.position.offset, 1);
+        assert_eq!(schedule.deferred(), 2);
+    }
+}

@@ -43,6 +43,20 @@ pub(super) enum Hold {
     Never,
 }
 
+/// Records deferred above which the fuse holds no more, so that no number of them stops the others.
+const MOST_HELD: usize = 100_000;
+
+impl Hold {
+    /// Decides for a record that is back or not, while so many are deferred.
+    pub(super) fn of(is_back: bool, deferred: usize) -> Self {
+        match is_back {
+            _ if deferred >= MOST_HELD => Self::Never,
+            true => Self::Here,
+            false => Self::Later,
+        }
+    }
+}
+
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A record at which our own code panics so often is dead-lettered: a fault of ours must not block a partition.

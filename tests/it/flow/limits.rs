@@ -26,9 +26,9 @@ async fn a_request_that_waits_for_its_token_leaves_its_place_to_others() {
 
     space.story(other.id.as_str()).await;
     // Its token comes a minute after the first one's.
-    let topic = &space.config.kafka.topics.requests;
-    assert_eq!(space.lag("intake", topic).await, 1);
-    space.story(waits.id.as_str()).await;
+    let temporal = space.temporal().await;
+    assert!(temporal.run_id(&waits.id.run(0)).await.is_err());
+    assert_eq!(space.parked().await.len(), 0);
 }
 
 #[tokio::test]

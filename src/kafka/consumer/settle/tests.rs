@@ -109,6 +109,15 @@ async fn what_the_blown_fuse_holds_is_deferred_or_waits_or_goes_where_no_more_ca
 }
 
 #[test]
+fn the_fuse_holds_no_more_than_can_be_remembered() {
+    assert_eq!(Hold::of(false, MOST_HELD - 1), Hold::Later);
+    assert_eq!(Hold::of(true, MOST_HELD - 1), Hold::Here);
+    for is_back in [false, true] {
+        assert_eq!(Hold::of(is_back, MOST_HELD), Hold::Never);
+    }
+}
+
+#[test]
 fn pauses_grow_to_ten_seconds_and_no_further() {
     assert!(pause(1) < Duration::from_millis(121));
     assert!((Duration::from_secs(8)..Duration::from_secs(12)).contains(&pause(40)));
