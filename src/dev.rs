@@ -160,7 +160,7 @@ fn engines_of(engines: &Engines) -> BTreeMap<&'static str, String> {
     ])
 }
 
-/// Holds that nobody's production is used and nothing is paid for, unless the user says so.
+/// Checks that no engine elsewhere, which may be production, is used and nothing is paid for, unless the user says so.
 fn check(dev: Dev, config: &Config) -> Result<(), Faults> {
     let mut faults = Vec::new();
     if !dev.use_existing {

@@ -117,7 +117,7 @@ fn answered(code: ErrorCode) -> bool {
 }
 
 impl Notification {
-    /// Tells whether an event is told to this target. A request that is refused as invalid costs its sender nothing, and
+    /// Returns whether this target is notified of an event. A request that is refused as invalid costs its sender nothing, and
     /// quotes what was sent: no mail is written about it.
     pub(super) fn tells(&self, event: &Event) -> bool {
         let is_mail = self.channel() == Channel::Email;

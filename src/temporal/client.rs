@@ -286,7 +286,7 @@ pub(super) fn user(described: &WorkflowExecutionDescription) -> Option<String> {
     described.search_attributes().get(&key)
 }
 
-/// Says how to connect, as `identity`. The SDK speaks TLS only when it is told to, whatever the URL says.
+/// Returns how to connect, as `identity`. The SDK speaks TLS only with TLS options, whatever the URL says.
 pub(super) fn options(config: &config::Temporal, identity: String) -> ConnectionOptions {
     let tls = (config.url.scheme() == "https").then(TlsOptions::default);
     ConnectionOptions::new(config.url.clone())

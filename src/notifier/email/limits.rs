@@ -1,7 +1,7 @@
 //! How many mails go to one address and for one user: token buckets in the memory of this process.
 //!
-//! Tenants name the addresses, and the mails come from the operator's domain: nobody may flood a mailbox that is not
-//! theirs. Operators' own mails are not counted.
+//! Tenants name the addresses, and the mails come from the operator's domain: a tenant must not flood a mailbox that is not
+//! its own. Operators' own mails are not counted.
 
 use std::num::NonZeroU32;
 use std::time::Duration;

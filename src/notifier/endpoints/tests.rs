@@ -198,7 +198,7 @@ async fn bad_answers_open_the_circuit_of_the_users_target_alone() {
     assert!(!is_open(&endpoints, &endpoint("https://a", "y")).await);
     assert!(
         !is_open_to("bob", &endpoints, &endpoint("https://a", "x")).await,
-        "alice may be nobody to it"
+        "alice's signatures may not fit there"
     );
 }
 

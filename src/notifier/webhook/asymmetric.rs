@@ -41,7 +41,7 @@ impl Key {
         format!("{PUBLIC}{}", BASE64.encode(self.pair(user).public_key()))
     }
 
-    /// Returns the signature of a webhook of `user` as it stands in `webhook-signature`.
+    /// Returns the signature of a webhook of `user` as in `webhook-signature`.
     pub(super) fn sign(&self, user: &str, id: &str, timestamp: u64, body: &[u8]) -> String {
         let mut text = format!("{id}.{timestamp}.").into_bytes();
         text.extend_from_slice(body);
