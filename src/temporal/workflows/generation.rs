@@ -77,6 +77,14 @@ struct Ending {
     leftover: Leftover,
 }
 
+impl Ending {
+    /// Nothing runs at the provider any more.
+    fn of(outcome: Outcome) -> Self {
+        let leftover = Leftover::None;
+        Self { outcome, leftover }
+    }
+}
+
 impl Run {
     fn open(ctx: &Context, mut start: Start) -> Self {
         let info = ctx.info();
@@ -176,10 +184,7 @@ impl Run {
             elapsed_ms: now(ctx) - self.started_at,
             cost_usd,
         };
-        Ending {
-            outcome: Outcome::Completed(generated),
-            leftover: Leftover::None,
-        }
+        Ending::of(Outcome::Completed(generated))
     }
 
     /// Closes the run as its outcome says (contract, rule 7).
@@ -214,10 +219,7 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
             "the deadline was over before the first step",
             true,
         );
-        return Ending {
-            outcome,
-            leftover: Leftover::None,
-        };
+        return Ending::of(outcome);
     }
     if run.scope.is_cancelled() {
         return run.asked(Leftover::None);
@@ -277,24 +279,15 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
                 status.submitted_at = sent_at;
                 status.updated_at = now(ctx);
             });
-            return Ending {
-                outcome: Outcome::Completed(result),
-                leftover: Leftover::None,
-            };
+            return Ending::of(Outcome::Completed(result));
         }
         Ok(Submitted::Adopted(generated)) => {
             run.journal.confirm(upto);
-            return Ending {
-                outcome: Outcome::Completed(generated),
-                leftover: Leftover::None,
-            };
+            return Ending::of(Outcome::Completed(generated));
         }
         Ok(Submitted::Refused(error)) => {
             run.journal.confirm(upto);
-            return Ending {
-                outcome: Outcome::Failed(error),
-                leftover: Leftover::None,
-            };
+            return Ending::of(Outcome::Failed(error));
         }
         Err(error) => return run.without(&error, Leftover::Unknown, ErrorCode::SubmitAmbiguous),
     };
