@@ -226,8 +226,13 @@ pub struct Replayer {
     inputs: Inputs,
 }
 
-/// What does not fit, without its place.
-type Problem = (String, Effect);
+/// What does not fit.
+enum Problem {
+    /// A command, or a task that fails; its place is to be found.
+    Task(String),
+    /// The input of an activity, which this event scheduled.
+    Input(i64, String),
+}
 
 impl Replayer {
     /// Makes one.
@@ -266,10 +271,16 @@ impl Replayer {
         if !events.iter().any(is_begun) {
             return Ok(None);
         }
-        match self.problem(events).await? {
-            None => Ok(None),
-            Some(problem) => Ok(Some(self.misfit(events, problem).await?)),
-        }
+        Ok(match self.problem(events).await? {
+            None => None,
+            Some(Problem::Task(problem)) => Some(self.misfit(events, problem).await?),
+            Some(Problem::Input(event, problem)) => Some(Misfit {
+                event,
+                kind: format!("{:?}", EventType::ActivityTaskScheduled),
+                problem,
+                effect: Effect::OtherContent,
+            }),
+        })
     }
 
     /// Finds the first event that does not fit, by halves. Where the start of a workflow task ends it, a part of a history
@@ -277,7 +288,7 @@ impl Replayer {
     async fn misfit(
         &self,
         events: &[HistoryEvent],
-        mut problem: Problem,
+        mut problem: String,
     ) -> Result<Misfit, ReplayError> {
         let ends: Vec<usize> = events
             .iter()
@@ -294,8 +305,8 @@ impl Replayer {
         while low < high {
             let middle = usize::midpoint(low, high);
             match self.problem(&events[..=ends[middle]]).await? {
-                Some(found) => (high, problem) = (middle, found),
-                None => low = middle + 1,
+                Some(Problem::Task(found)) => (high, problem) = (middle, found),
+                Some(Problem::Input(..)) | None => low = middle + 1,
             }
         }
         let from = low.checked_sub(1).map_or(0, |before| ends[before] + 1);
@@ -310,8 +321,8 @@ impl Replayer {
         Ok(Misfit {
             event,
             kind: format!("{kind:?}"),
-            problem: problem.0,
-            effect: problem.1,
+            problem,
+            effect: Effect::StandsStill,
         })
     }
 
@@ -324,7 +335,7 @@ impl Replayer {
         let stands_still = match tokio::time::timeout(LONGEST, replaying).await {
             Ok(Ok(())) => {
                 let differs = self.inputs.differ(events);
-                return Ok(differs.map(|problem| (problem, Effect::OtherContent)));
+                return Ok(differs.map(|(event, problem)| Problem::Input(event, problem)));
             }
             Ok(Err(WorkflowReplayError::Replay(failure))) => {
                 readable(&failure.to_string()).to_owned()
@@ -332,7 +343,7 @@ impl Replayer {
             Ok(Err(error)) => return Err(ReplayError::Replayer(error.into())),
             Err(_) => format!("the replay did not end within {LONGEST:?}"),
         };
-        Ok(Some((stands_still, Effect::StandsStill)))
+        Ok(Some(Problem::Task(stands_still)))
     }
 }
 

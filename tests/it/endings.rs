@@ -252,12 +252,12 @@ async fn the_deadline_ends_a_job_that_never_does() {
     assert_eq!(space.bill(request.id.as_str()).await.statuses, ["canceled"]);
 }
 
-/// Workers hear of a cancel with a heartbeat, here after 20 s; the deadline is between the two.
+/// Workers hear of a cancel with a heartbeat, here after 24 s; the deadline is between the two.
 #[tokio::test]
 async fn a_cancel_seconds_before_the_deadline_ends_as_cancelled() {
     let deadline = Duration::from_secs(15);
     // Without milestones there is one long fetch, which the cancel finds under way.
-    let settings = [("HEARTBEAT_TIMEOUT", "60s"), ("PROGRESS_MAX", "0")];
+    let settings = [("HEARTBEAT_TIMEOUT", "30s"), ("PROGRESS_MAX", "0")];
     let space = Space::with(&settings).await;
     let _all = space.start(&["all"]);
     let stuck = json!({"stuck": true});
@@ -272,7 +272,7 @@ async fn a_cancel_seconds_before_the_deadline_ends_as_cancelled() {
     for run in [single.id.as_str(), &item] {
         eventually("its fetch is under way", async || {
             let handle = client.get_workflow_handle::<Generation>(run.to_owned());
-            let described = handle.describe(Default::default()).await.unwrap();
+            let described = handle.describe(Default::default()).await.ok()?;
             let mut pending = described.raw().pending_activities.iter();
             pending
                 .any(|activity| {

@@ -137,7 +137,7 @@ async fn told_in_all(space: &Space, receiver: &Receiver) -> usize {
 }
 
 #[tokio::test]
-async fn a_failure_is_told_of_though_the_notifier_was_killed_and_slack_away() {
+async fn a_failure_is_told_of_though_the_notifier_was_killed_and_slack_away_and_replays() {
     let receiver = Receiver::answering(&[Answer::Status(503)]).await;
     let space = watched(&receiver, "1s").await;
     let notifier = space.start(&["notifier"]);

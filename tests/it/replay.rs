@@ -1,21 +1,24 @@
 //! Histories: those recorded under `tests/histories/` and fresh ones of every ending replay with today's workflows.
 //!
-//! What an operator does before a deploy, `genflow replay`, stands on the same.
+//! What an operator does before a deploy, `genflow replay`, does the same.
 //!
-//! `GENFLOW_RECORD=NAME cargo test --test it` records the fresh ones beside them, as `{ending}.{NAME}.json`: what an earlier
-//! release has recorded stays, since its runs may still be open. Folders of the machine are replaced.
+//! `GENFLOW_RECORD=0.1 cargo test --test it replays` records a history of every ending of every workflow as
+//! `tests/histories/0.1/{ending}.json`: each story that makes one has `replays` in its name. A release records once.
+//! What an earlier release has recorded stays, since its runs may still be open. Folders of the machine are replaced.
 
 mod operator;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use genflow::domain::{EventType, OnFailure, ProviderName, Request};
 use genflow::notifier::{Outcome, Receipt};
-use genflow::temporal::replay::{Recorded, Replayer};
+use genflow::temporal::replay::{
+    Effect, Misfit, Recorded, Replayer, types_of_notifications, types_of_requests,
+};
 use genflow::temporal::workflows::generation::Generation;
 use serde_json::{Value, json};
 use temporalio_client::{
@@ -33,6 +36,22 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/histories")
 }
 
+/// The recorded histories: release and ending, and what is in the file.
+fn recorded() -> Vec<(String, Vec<u8>)> {
+    let entries = |path: &Path| {
+        let entries = std::fs::read_dir(path).unwrap();
+        entries.map(|entry| entry.unwrap().path())
+    };
+    let files = entries(&folder()).flat_map(|release| entries(&release));
+    let name = |path: &Path| {
+        let name = path.strip_prefix(folder()).unwrap().with_extension("");
+        name.to_str().unwrap().to_owned()
+    };
+    files
+        .map(|path| (name(&path), std::fs::read(&path).unwrap()))
+        .collect()
+}
+
 async fn replay(name: &str, history: &[u8]) {
     let recorded = Recorded::from_json(history).unwrap();
     let misfit = Replayer::new().unwrap().replay(&recorded).await.unwrap();
@@ -43,47 +62,107 @@ async fn replay(name: &str, history: &[u8]) {
 
 #[tokio::test]
 async fn every_recorded_history_replays() {
-    let mut names = BTreeSet::new();
-    for entry in std::fs::read_dir(folder()).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let history = std::fs::read(&path).unwrap();
+    if std::env::var_os("GENFLOW_RECORD").is_some() {
+        return;
+    }
+    let mut types = BTreeSet::new();
+    for (name, history) in recorded() {
         replay(&name, &history).await;
+        types.insert(Recorded::from_json(&history).unwrap().workflow_type);
         each_text(&mut serde_json::from_slice(&history).unwrap(), &|text| {
             for folder in ["/tmp", "/root", "/home", "/work", "/var"] {
                 assert!(!text.contains(folder), "{name} has {folder}: {text}");
             }
             None
         });
-        names.insert(name.split('.').next().unwrap().to_owned());
     }
-    let endings = [
-        "ambiguous",
-        "batch-cancelled",
-        "batch-completed",
-        "batch-continued",
-        "batch-first",
-        "batch-stopped",
-        "cancelled",
-        "claimed",
-        "completed",
-        "deadline",
-        "delivery-cancelled",
-        "delivery-continued",
-        "delivery-delivered",
-        "delivery-ended",
-        "delivery-first",
-        "delivery-given-up",
-        "digest",
-        "digest-continued",
-        "ended",
-        "failed",
-        "limited",
-        "progress",
-        "refused",
-        "stored",
-    ];
-    assert_eq!(names.into_iter().collect::<Vec<_>>(), endings);
+    for kind in [types_of_requests(), types_of_notifications()].concat() {
+        assert!(types.contains(kind), "no history of {kind} is recorded");
+    }
+}
+
+/// Changes the payloads of one kind of event in a history; returns how many there are.
+fn each_payload(
+    history: &mut Value,
+    attributes: &str,
+    field: &str,
+    to: &dyn Fn(Value) -> Value,
+) -> usize {
+    let events = history["events"].as_array_mut().unwrap();
+    let payloads = events.iter_mut().filter_map(|event| {
+        let payload = event["attributes"].get_mut(attributes)?;
+        payload.pointer_mut(&format!("/{field}/payloads/0"))
+    });
+    let changed = payloads.map(|payload| {
+        let data = payload["data"].as_str().unwrap_or_default();
+        let held = serde_json::from_slice(&BASE64.decode(data).unwrap()).unwrap_or_default();
+        *payload = json!({
+            "metadata": {"encoding": BASE64.encode("json/plain")},
+            "data": BASE64.encode(to(held).to_string()),
+        });
+    });
+    changed.count()
+}
+
+async fn misfit_of(history: &Value) -> Misfit {
+    let recorded = Recorded::from_json(history.to_string().as_bytes()).unwrap();
+    let replayed = Replayer::new().unwrap().replay(&recorded).await.unwrap();
+    replayed.expect("it fits")
+}
+
+#[tokio::test]
+async fn a_result_of_any_activity_that_cannot_be_read_fails_the_task() {
+    let mut types = BTreeSet::new();
+    for (name, history) in recorded() {
+        let mut history: Value = serde_json::from_slice(&history).unwrap();
+        let results = "ActivityTaskCompletedEventAttributes";
+        let unreadable = |_| json!({"of_a_later_build": true});
+        if each_payload(&mut history, results, "result", &unreadable) > 0 {
+            let misfit = misfit_of(&history).await;
+            let wanted = "cannot read the result of an activity";
+            assert!(misfit.problem.contains(wanted), "{name}: {misfit:?}");
+            let started = &history["events"][0]["attributes"];
+            let started = &started["WorkflowExecutionStartedEventAttributes"];
+            types.insert(
+                started["workflow_type"]["name"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned(),
+            );
+        }
+    }
+    // All but a claim, which has no activity.
+    let all = [types_of_requests(), types_of_notifications()].concat();
+    assert_eq!(types.len(), all.len() - 1, "{types:?}");
+}
+
+#[tokio::test]
+async fn an_event_that_this_build_would_publish_with_other_content_is_found() {
+    for (name, history) in recorded() {
+        let mut history: Value = serde_json::from_slice(&history).unwrap();
+        let changed = |mut input: Value| {
+            if let Some(event) = input.pointer_mut("/handed/events/0") {
+                event["user_id"] = json!("somebody-else");
+            }
+            input
+        };
+        if !name.ends_with("/completed") {
+            continue;
+        }
+        let scheduled = "ActivityTaskScheduledEventAttributes";
+        assert!(each_payload(&mut history, scheduled, "input", &changed) > 0);
+
+        let misfit = misfit_of(&history).await;
+
+        assert_eq!(misfit.effect, Effect::OtherContent);
+        assert!(
+            misfit
+                .problem
+                .contains("submit.v1: handed.events.0.user_id"),
+            "{misfit:?}"
+        );
+        assert_eq!(misfit.kind, "ActivityTaskScheduled");
+    }
 }
 
 #[tokio::test]
@@ -156,6 +235,10 @@ async fn check_end(space: &Space, client: &Client) {
     let end = format!("end/{workflow}/{run_id}");
     closes(client, &end).await;
     check(client, "ended", &end).await;
+    let day = genflow::clock::now() / 86_400_000;
+    let look_back = format!("look-back/{}/{day}", space.config.temporal.task_queue);
+    closes(client, &look_back).await;
+    check(client, "look-back", &look_back).await;
 }
 
 #[tokio::test]
@@ -273,14 +356,22 @@ pub(crate) async fn closes(client: &Client, workflow: &str) {
     .await;
 }
 
-/// Replays a fresh history, and records it if that is asked for.
+/// Replays a fresh history, and records it if that is asked for; else one like it is recorded.
 pub(crate) async fn keep(name: &str, history: &[u8]) {
     if let Ok(release) = std::env::var("GENFLOW_RECORD") {
         let mut history: Value = serde_json::from_slice(history).unwrap();
         each_text(&mut history, &anywhere);
-        let path = folder().join(format!("{name}.{release}.json"));
-        std::fs::write(path, history.to_string()).unwrap();
+        let folder = folder().join(release);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(format!("{name}.json")), history.to_string()).unwrap();
     }
+    let is_recorded = recorded()
+        .iter()
+        .any(|(recorded, _)| recorded.ends_with(&format!("/{name}")));
+    assert!(
+        is_recorded,
+        "no history is recorded of {name}: see GENFLOW_RECORD"
+    );
     replay(name, history).await;
 }
 

@@ -37,8 +37,8 @@ impl Inputs {
         })
     }
 
-    /// Returns what the first input that differs from the history's has for a difference.
-    pub(super) fn differ(&self, events: &[HistoryEvent]) -> Option<String> {
+    /// Returns the first event of a history whose activity now gets another input, and where that differs.
+    pub(super) fn differ(&self, events: &[HistoryEvent]) -> Option<(i64, String)> {
         let given = self.all();
         events.iter().find_map(|event| {
             let Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) =
@@ -50,7 +50,10 @@ impl Inputs {
             // The SDK numbers the activities of a workflow from 1.
             let number = scheduled.activity_id.parse::<usize>().ok()?;
             let given = given.get(number.checked_sub(1)?)?;
-            let said = |problem: &str| Some(format!("the input of {name}: {problem}"));
+            let said = |problem: &str| {
+                let problem = format!("the input of {name}: {problem}");
+                Some((event.event_id, problem))
+            };
             let (Some(kind), Some(given)) = (Kind::of(name), given) else {
                 return said("this build does not compare it");
             };

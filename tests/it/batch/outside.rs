@@ -8,6 +8,7 @@ use temporalio_client::WorkflowTerminateOptions;
 
 use super::{batch, counts, ids};
 use crate::closed::OFTEN;
+use crate::replay;
 use crate::support::Space;
 use crate::support::ledger::types;
 use crate::support::process::Process;
@@ -42,7 +43,7 @@ async fn ended(space: &Space, request: &Request, mut first: Process) -> Vec<Even
 }
 
 #[tokio::test]
-async fn an_item_terminated_after_it_has_completed_counts_as_completed() {
+async fn an_item_terminated_after_it_has_completed_counts_as_completed_and_replays() {
     let space = Space::with(&[OFTEN]).await;
     let _intake = space.start(&["intake"]);
     let (request, first) = with_a_terminated_item(&space, &[json!({})]).await;
@@ -52,6 +53,8 @@ async fn an_item_terminated_after_it_has_completed_counts_as_completed() {
     let events = ended(&space, &request, first).await;
     assert_eq!(types(&events).last(), Some(&EventType::Completed));
     assert_eq!(counts(&events), [1, 1, 0, 0, 0]);
+    let client = space.client().await;
+    replay::check(&client, "batch-outside", request.id.as_str()).await;
 }
 
 #[tokio::test]

@@ -97,7 +97,7 @@ fn waiting() -> Delivery {
 }
 
 #[tokio::test]
-async fn a_delivery_that_waits_for_ever_goes_on_in_another_run_and_forgets_nothing() {
+async fn a_delivery_that_waits_for_ever_goes_on_in_another_run_forgets_nothing_and_replays() {
     let space = Space::new().await;
     let place = space.config.temporal.for_deliveries();
     let temporal = Temporal::connect(&place).await.unwrap();
@@ -165,7 +165,7 @@ async fn an_open_circuit_uses_up_no_step_of_the_schedule() {
 }
 
 #[tokio::test]
-async fn a_delivery_that_is_terminated_is_given_up_once() {
+async fn a_delivery_that_is_terminated_is_given_up_once_and_replays() {
     let space = Space::with(&[("NOTIFY_SCHEDULE", "1h"), OFTEN]).await;
     let receiver = Receiver::answering(&[Answer::Status(500)]).await;
     let client = space.client().await;

@@ -34,7 +34,7 @@ fn ids(mails: &[Mail]) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn operators_get_the_first_failure_by_mail_at_once_and_the_others_in_one() {
+async fn operators_get_the_first_failure_by_mail_at_once_and_the_others_in_one_and_replays() {
     let engines = tokio::task::spawn_blocking(crate::support::engines::engines);
     let engines = engines.await.unwrap();
     let to = format!("ops@{}.test", uuid::Uuid::new_v4().simple());
@@ -68,7 +68,7 @@ async fn operators_get_the_first_failure_by_mail_at_once_and_the_others_in_one()
     let history = history_of(&space, &format!("digest/EMAIL/{}", hash_of(&to))).await;
     assert!(!history.contains(&to), "the address stands in the history");
     assert!(!notifier.output().contains(&to));
-    keep("digest", history.as_bytes()).await;
+    keep("digest-mail", history.as_bytes()).await;
 }
 
 #[tokio::test]

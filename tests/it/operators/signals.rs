@@ -22,7 +22,8 @@ async fn parts(space: &Space) -> (Temporal, Addressee, Failed) {
 }
 
 #[tokio::test]
-async fn more_signals_than_a_history_should_hold_lose_no_failure_and_count_none_twice() {
+async fn more_signals_than_a_history_should_hold_lose_no_failure_count_none_twice_and_its_run_replays()
+ {
     let receiver = Receiver::start(&[]).await;
     let space = watched(&receiver, "2s").await;
     let _notifier = space.start(&["notifier"]);

@@ -56,7 +56,7 @@ async fn items_of_a_batch_keep_it_and_other_providers_are_not_held_up() {
 }
 
 #[tokio::test]
-async fn a_worker_that_knows_of_no_limit_serves_those_that_were_started_with_one() {
+async fn a_worker_that_knows_of_no_limit_serves_those_that_were_started_with_one_and_replays() {
     let space = Space::new().await;
     let _intake = space.start_with(&["intake"], &[("REPLICATE_RATE_LIMIT", "5")]);
     let _worker = space.start(&["worker"]);

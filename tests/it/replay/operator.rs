@@ -8,7 +8,7 @@ use genflow::config::Config;
 use genflow::temporal::replay::{Recorded, Replayer};
 use serde_json::{Value, json};
 
-use super::folder;
+use super::recorded;
 use crate::notify;
 use crate::support::receiver::Receiver;
 use crate::support::requests::{image, script};
@@ -16,7 +16,10 @@ use crate::support::{Space, eventually};
 
 /// A recorded run, up to the start of its `fetch`.
 fn open_history() -> Value {
-    let text = std::fs::read(folder().join("completed.json")).unwrap();
+    let (_, text) = recorded()
+        .into_iter()
+        .find(|(name, _)| name.ends_with("/completed"))
+        .unwrap();
     let mut history: Value = serde_json::from_slice(&text).unwrap();
     let events = history["events"].as_array_mut().unwrap();
     let fetch = |event: &Value| scheduled(event)["activity_type"]["name"] == "fetch.v1";
