@@ -8,6 +8,7 @@
 mod disk;
 mod download;
 pub(crate) mod fault;
+mod film;
 mod media;
 mod s3;
 pub mod temp;
