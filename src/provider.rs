@@ -20,6 +20,8 @@ use reqwest::Client;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use url::Url;
 
+pub use self::answer::Held;
+use self::answer::Memory;
 use crate::config;
 use crate::domain::{ErrorCode, EventError, Kind, ProviderName, Spec, WorkflowId};
 use crate::http;
@@ -56,6 +58,7 @@ struct Clients {
     /// Opens a new connection each time: a connection that was closed meanwhile cannot blur what was sent.
     submitting: Client,
     asking: Client,
+    memory: Memory,
 }
 
 /// What is known after a submit was sent, or was to be sent.
@@ -111,6 +114,8 @@ pub enum Poll {
         outputs: Vec<Source>,
         /// What it says it costs.
         cost_usd: Option<f64>,
+        /// The memory of outputs that came with the answer.
+        held: Held,
     },
     /// Ended without a result.
     Failed(EventError),
@@ -170,6 +175,10 @@ fn unanswered(error: &reqwest::Error, begun: bool) -> Submission {
     Submission::Unknown(format!("the submit was not answered: {error}"))
 }
 
+/// A longer address is not a provider's.
+const LONGEST_URL: usize = 2048;
+/// No word for what a job does is longer.
+const LONGEST_STAGE: usize = 100;
 /// How long one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a submit may take: some providers answer only when the job has begun.
@@ -187,6 +196,7 @@ impl Providers {
                 .timeout(SUBMIT_TIMEOUT)
                 .build()?,
             asking: http::client().timeout(CALL_TIMEOUT).build()?,
+            memory: Memory::new(),
         };
         let served = |kind, configured: &config::Provider| {
             let provider = |name| Provider {
@@ -240,6 +250,25 @@ impl Provider {
     /// Returns which API it is.
     pub fn name(&self) -> ProviderName {
         self.config.name
+    }
+
+    /// Returns where it is, by the settings.
+    pub fn base_url(&self) -> &Url {
+        &self.config.base_url
+    }
+
+    /// Holds memory for outputs that come with the answer to a submit; `None` while others have it.
+    pub fn hold(&self, spec: &Spec) -> Option<Held> {
+        match (self.config.name, spec) {
+            (ProviderName::OpenAi, Spec::Image(image)) => {
+                let of_params = image.params.get("n").and_then(|n| n.parse().ok());
+                let count = of_params.unwrap_or(image.num_images).clamp(1, 16);
+                self.clients
+                    .memory
+                    .for_images(usize::try_from(count).unwrap_or(1))
+            }
+            _ => Some(Held::default()),
+        }
     }
 
     /// Returns whether it can be asked for a job by our id.
@@ -302,11 +331,15 @@ impl Provider {
     /// # Errors
     /// When the provider could not be asked.
     pub async fn poll(&self, job: &Job) -> Result<Poll, Error> {
-        match job.provider {
-            ProviderName::Replicate => replicate::poll(self, job).await,
-            ProviderName::OpenAi => openai::poll(self, job).await,
-            ProviderName::Fal => fal::poll(self, job).await,
+        let mut polled = match job.provider {
+            ProviderName::Replicate => replicate::poll(self, job).await?,
+            ProviderName::OpenAi => openai::poll(self, job).await?,
+            ProviderName::Fal => fal::poll(self, job).await?,
+        };
+        if let Poll::Running { stage, .. } = &mut polled {
+            *stage = stage.chars().take(LONGEST_STAGE).collect();
         }
+        Ok(polled)
     }
 
     /// Asks the provider to end a job; one that has ended already is fine.
@@ -366,6 +399,9 @@ impl Provider {
 
     /// Returns `url` if it is the provider's own: the key goes nowhere else.
     fn own(&self, url: &str) -> Option<String> {
+        if url.len() > LONGEST_URL {
+            return None;
+        }
         let parsed = Url::parse(url).ok()?;
         (parsed.origin() == self.config.base_url.origin()).then(|| url.to_owned())
     }

@@ -16,6 +16,8 @@ pub struct Worker {
     pub sweep_interval: Duration,
     /// Where downloads go before they are stored.
     pub temp_dir: PathBuf,
+    /// The most bytes that they may have there at once; else half of what is free when the worker starts.
+    pub temp_max_bytes: Option<u64>,
     /// Where results are stored, unless in a bucket.
     pub results_dir: PathBuf,
     /// The bucket where results are stored.
@@ -34,6 +36,10 @@ pub struct Worker {
     pub poll_interval: Duration,
     /// Largest output that is stored, in bytes.
     pub max_output_bytes: u64,
+    /// The most bytes that all outputs of one run may have together.
+    pub max_result_bytes: u64,
+    /// How long the download of one output may take.
+    pub download_timeout: Duration,
     /// How often in a row a look at a job may fail.
     pub looks: Tries,
     /// What an output's address may be; the providers' own are always allowed.
@@ -111,9 +117,12 @@ pub(super) fn read(
     nat64: &[Nat64],
 ) -> Worker {
     let temp_dir = std::env::temp_dir().join("genflow");
+    let max_output_bytes = vars.number("MAX_OUTPUT_BYTES", 2 * 1024 * 1024 * 1024, 1..=u64::MAX);
+    let max_result_bytes = at_least(vars, "MAX_RESULT_BYTES", max_output_bytes);
     Worker {
         sweep_interval: vars.duration("SWEEP_INTERVAL", "1m"),
         temp_dir: vars.path("TEMP_DIR", &temp_dir),
+        temp_max_bytes: at_least(vars, "TEMP_MAX_BYTES", max_output_bytes),
         results_dir: vars.path("RESULTS_DIR", "results".as_ref()),
         s3: store::read(vars),
         video: provider::video(vars, mocked),
@@ -123,7 +132,9 @@ pub(super) fn read(
         submit_ambiguous_resubmit: vars.one_of("SUBMIT_AMBIGUOUS", &["fail", "resubmit"])
             == "resubmit",
         poll_interval: vars.duration("FETCH_POLL_INTERVAL", "2s"),
-        max_output_bytes: vars.number("MAX_OUTPUT_BYTES", 2 * 1024 * 1024 * 1024, 1..=u64::MAX),
+        max_output_bytes,
+        max_result_bytes: max_result_bytes.unwrap_or(max_output_bytes.saturating_mul(4)),
+        download_timeout: vars.duration("DOWNLOAD_TIMEOUT", "15m"),
         looks: retries.fetch,
         stores: retries.store,
         store_grace: store_grace(vars),
@@ -146,6 +157,18 @@ pub(super) fn read(
         build_id: vars.optional("WORKER_BUILD_ID"),
         cached_workflows: vars.number("WORKER_CACHED_WORKFLOWS", 1000, 0..=1_000_000) as usize,
     }
+}
+
+/// Reads a number of bytes for which one output of the largest size is not too much, or nothing.
+fn at_least(vars: &mut Vars<'_>, name: &'static str, output: u64) -> Option<u64> {
+    let text = vars.optional(name)?;
+    let bytes = text.parse().ok().filter(|bytes| *bytes >= output);
+    if bytes.is_none() {
+        let problem =
+            format!("is {text:?}, want a number of bytes, at least MAX_OUTPUT_BYTES ({output})");
+        vars.fault(name, &problem);
+    }
+    bytes
 }
 
 /// The workflow's own bounds allow for a minute.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use futures::future::BoxFuture;
 use temporalio_common::data_converters::TemporalSerializable;
 use temporalio_common::error::ApplicationFailure;
 use temporalio_macros::activities;
@@ -15,7 +16,7 @@ use super::steps::{
     BatchRemains, Closed, Failures, Fetch, Fetched, Finish, Handed, Remains, Submit, Submitted,
 };
 use super::{remains, submit};
-use crate::work::{Aborted, Tally, Work};
+use crate::work::{Aborted, Tally, Turn, Work};
 
 /// Pause before another worker goes on with what one that stops has handed back.
 const BEFORE_THE_NEXT: Duration = Duration::from_millis(500);
@@ -54,7 +55,27 @@ impl Activities {
         // The first attempt has none, and earlier versions told nothing.
         let earlier: Option<Failures> = ctx.heartbeat_details().deserialize().ok().flatten();
         let tally = Tally::from(earlier.unwrap_or_default());
-        let fetching = self.work.fetch(input, &tally, ctx.cancelled());
+        let server = &ctx;
+        let keep = |failures: Failures| -> BoxFuture<'_, ()> {
+            Box::pin(async move {
+                // A server that is away keeps no count; that is no reason to lose the outputs.
+                if submit::store(server, failures).await.is_err() {
+                    tracing::debug!("a look at an output may not be counted");
+                }
+            })
+        };
+        let turn = Turn {
+            user: ctx
+                .info()
+                .priority
+                .fairness_key
+                .as_deref()
+                .unwrap_or_default(),
+            number: ctx.info().attempt,
+            tally: &tally,
+            keep: &keep,
+        };
+        let fetching = self.work.fetch(input, &turn, ctx.cancelled());
         telling(&ctx, || tally.failures(), fetching).await
     }
 
@@ -164,6 +185,12 @@ pub(super) fn failure(aborted: Aborted) -> ActivityError {
             ApplicationFailure::builder(anyhow!("the worker stops"))
                 .type_name("genflow.HandedBack".to_owned())
                 .next_retry_delay(BEFORE_THE_NEXT)
+                .build(),
+        ),
+        Aborted::Waits(pause) => ActivityError::application(
+            ApplicationFailure::builder(anyhow!("this worker has no place for it now"))
+                .type_name("genflow.Waits".to_owned())
+                .next_retry_delay(pause)
                 .build(),
         ),
         Aborted::Again(error) => ActivityError::application(

@@ -216,6 +216,9 @@ pub struct Failures {
     /// Tries to store the outputs.
     #[serde(default)]
     pub stores: u32,
+    /// Looks at a file of the outputs that have not ended.
+    #[serde(default)]
+    pub lost: u32,
 }
 
 impl Failures {

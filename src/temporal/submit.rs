@@ -16,6 +16,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
+use serde::Serialize;
 use temporalio_client::tonic::{Code, IntoRequest as _};
 use temporalio_common::error::ApplicationFailure;
 use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads};
@@ -33,6 +34,8 @@ use crate::work::{Aborted, Work, call};
 
 /// How often a job is looked for before it counts as not there: a list may lag behind what was accepted.
 const LOOKS: u32 = 5;
+/// Pause before a submit whose outputs have no place in memory yet is tried again; nothing was sent.
+const FOR_MEMORY: Duration = Duration::from_secs(5);
 /// Pause between two looks.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
@@ -85,6 +88,10 @@ async fn send(
     if let Some(adopted) = before(work, ctx, input).await? {
         return Ok(adopted);
     }
+    let provider = work.providers.of(&input.spec);
+    let Some(_held) = provider.hold(&input.spec) else {
+        return Err(failure(Aborted::Waits(FOR_MEMORY)));
+    };
     failpoint::hit("submit.fencing").await;
     let first_at = mine.first_at.unwrap_or_else(now);
     let fence = Attempt {
@@ -96,7 +103,6 @@ async fn send(
     let asked = Instant::now();
     store(ctx, fence).await?;
 
-    let provider = work.providers.of(&input.spec);
     let submitting = async {
         let began = Instant::now();
         let go = fresh(ctx.clone(), fence, asked);
@@ -299,7 +305,10 @@ async fn telling<T>(
 /// Stores the record at the server and waits for its answer.
 ///
 /// An attempt that is no longer the current one, or whose run shall end, goes no further.
-async fn store(ctx: &ActivityContext, record: Attempt) -> Result<(), ActivityError> {
+pub(super) async fn store(
+    ctx: &ActivityContext,
+    record: impl Serialize,
+) -> Result<(), ActivityError> {
     let data = serde_json::to_vec(&record)?;
     let metadata = [("encoding".to_owned(), b"json/plain".to_vec())].into();
     let details = Payloads {

@@ -4,11 +4,14 @@
 //! and that says nothing against the job. The counts go along in the heartbeat, so the next attempt counts on.
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::outputs::verdict;
+use futures::future::BoxFuture;
+
+use super::outputs::{Given, verdict};
 use super::{Aborted, Work, call, priced};
 use crate::clock::now;
 use crate::domain::{ErrorCode, EventError, Progress};
@@ -23,10 +26,55 @@ use crate::temporal::steps::{Failures, Fetch, Fetched, Told};
 const REFUSALS: u32 = 5;
 /// A milestone is this many points above the last.
 const POINTS: i32 = 10;
+/// A run ends when this many looks at its files ended a worker, or did not end: once may be chance.
+const LOST: u32 = 2;
 
 /// What has failed so far, shared with who tells it to the server.
 #[derive(Debug, Default)]
 pub(crate) struct Tally(Mutex<Failures>);
+
+/// What one attempt is: whose, which one, and what it keeps at the server.
+pub(crate) struct Turn<'t> {
+    /// Whose turn it is: the key by which users share.
+    pub(crate) user: &'t str,
+    /// From 1.
+    pub(crate) number: u32,
+    pub(crate) tally: &'t Tally,
+    /// Keeps the tally at the server before it returns, as well as it can.
+    pub(crate) keep: &'t (dyn Fn(Failures) -> BoxFuture<'t, ()> + Send + Sync),
+}
+
+impl Turn<'_> {
+    /// Looks at a file. What the look has cost, if it ends this worker or does not end, the next attempt finds.
+    pub(super) async fn look<T>(
+        &self,
+        looking: impl Future<Output = Result<T, DownloadError>>,
+    ) -> Result<T, DownloadError> {
+        let marked = self.tally.count(|failures| failures.lost += 1);
+        let mark = Mark(self.tally);
+        // The first attempt keeps no mark, so that it costs no call where all is well.
+        if self.number > 1 {
+            (self.keep)(marked).await;
+        }
+        failpoint::hit("fetch.looking").await;
+        let looked = looking.await;
+        if matches!(&looked, Err(DownloadError::Disk(error)) if error.kind() == ErrorKind::TimedOut)
+        {
+            std::mem::forget(mark);
+        }
+        looked
+    }
+}
+
+/// The mark of a look; dropped, it is taken back.
+struct Mark<'t>(&'t Tally);
+
+impl Drop for Mark<'_> {
+    fn drop(&mut self) {
+        self.0
+            .count(|failures| failures.lost = failures.lost.saturating_sub(1));
+    }
+}
 
 impl Tally {
     /// Counts on from what an earlier attempt has told.
@@ -53,9 +101,19 @@ impl Work {
     pub(crate) async fn fetch(
         &self,
         input: Fetch,
-        tally: &Tally,
+        turn: &Turn<'_>,
         cancelled: impl Future<Output = ()>,
     ) -> Result<Fetched, Aborted> {
+        let tally = turn.tally;
+        let place = self.shares.enter(turn.user);
+        let give_way = || {
+            let pauses = self.settings.looks.pauses;
+            let pause = pauses.after(turn.number, rand::random());
+            place.is_needed().then_some(Aborted::Waits(pause))
+        };
+        if let Some(waits) = give_way() {
+            return Err(waits);
+        }
         tokio::select! {
             published = self.publish(&input.handed) => published?,
             () = self.drain.begun() => return Err(Aborted::HandedBack),
@@ -88,14 +146,29 @@ impl Work {
                     if let Some(progress) = milestone(&input, stage, percent, now()) {
                         return Ok(Fetched::Milestone(progress));
                     }
+                    if let Some(waits) = give_way() {
+                        return Err(waits);
+                    }
                     after.unwrap_or(self.settings.poll_interval)
                 }
                 Ok(Poll::Failed(error)) => return Ok(Fetched::Failed(error)),
-                Ok(Poll::Succeeded { outputs, cost_usd }) => {
+                Ok(Poll::Succeeded {
+                    outputs,
+                    cost_usd,
+                    held: _held,
+                }) => {
                     tally.count(Failures::looked);
                     failpoint::hit("fetch.storing").await;
-                    let storing =
-                        self.store_all(&self.store, &input.handed, input.job.kind, &outputs);
+                    if tally.failures().lost >= LOST {
+                        priced(provider, cost_usd);
+                        return Ok(Fetched::Failed(unlookable()));
+                    }
+                    let given = Given {
+                        base: provider.base_url(),
+                        kind: input.job.kind,
+                        sources: &outputs,
+                    };
+                    let storing = self.store_all(&self.store, &input.handed, &given, Some(turn));
                     match self.in_grace(storing, cancelled.as_mut()).await? {
                         Ok(outputs) => {
                             failpoint::hit("fetch.stored").await;
@@ -182,6 +255,14 @@ impl Work {
             () = drained => Err(Aborted::HandedBack),
         }
     }
+}
+
+/// Says why nothing looks at the outputs any more.
+fn unlookable() -> EventError {
+    let why = format!(
+        "the output is not what it should be: {LOST} looks at it ended their worker, or did not end"
+    );
+    EventError::new(ErrorCode::ResultInvalid, &why, false)
 }
 
 /// Says whether a state that is not known differs from the last one that was counted; then it is the last.

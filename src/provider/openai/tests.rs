@@ -7,6 +7,7 @@ use super::*;
 
 fn answer(body: &str) -> Answer {
     Answer {
+        held: super::super::Held::default(),
         status: StatusCode::OK,
         headers: HeaderMap::new(),
         after: None,

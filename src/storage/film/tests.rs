@@ -162,7 +162,12 @@ fn the_long_form_of_the_headers_is_read() {
     tkhd.resize(96, 0);
     tkhd[88..90].copy_from_slice(&1920_u16.to_be_bytes());
     tkhd[92..94].copy_from_slice(&1080_u16.to_be_bytes());
-    let hdlr = |kind: &[u8]| a_box(b"mdia", &a_box(b"hdlr", &[&[0; 8], kind, &[0; 13]].concat()));
+    let hdlr = |kind: &[u8]| {
+        a_box(
+            b"mdia",
+            &a_box(b"hdlr", &[&[0; 8], kind, &[0; 13]].concat()),
+        )
+    };
     let track = |kind: &[u8]| a_box(b"trak", &[a_box(b"tkhd", &tkhd), hdlr(kind)].concat());
     let film = |kind: &[u8]| {
         let sound = a_box(b"trak", &[a_box(b"tkhd", &[0; 84]), hdlr(b"soun")].concat());
