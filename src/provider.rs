@@ -7,6 +7,7 @@
 mod answer;
 mod fal;
 mod input;
+mod memory;
 mod openai;
 mod replicate;
 #[cfg(test)]
@@ -20,8 +21,8 @@ use reqwest::Client;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use url::Url;
 
-pub use self::answer::Held;
-use self::answer::Memory;
+pub use self::memory::Held;
+use self::memory::Memory;
 use crate::config;
 use crate::domain::{ErrorCode, EventError, Kind, ProviderName, Spec, WorkflowId};
 use crate::http;
@@ -255,20 +256,6 @@ impl Provider {
     /// Returns where it is, by the settings.
     pub fn base_url(&self) -> &Url {
         &self.config.base_url
-    }
-
-    /// Holds memory for outputs that come with the answer to a submit; `None` while others have it.
-    pub fn hold(&self, spec: &Spec) -> Option<Held> {
-        match (self.config.name, spec) {
-            (ProviderName::OpenAi, Spec::Image(image)) => {
-                let of_params = image.params.get("n").and_then(|n| n.parse().ok());
-                let count = of_params.unwrap_or(image.num_images).clamp(1, 16);
-                self.clients
-                    .memory
-                    .for_images(usize::try_from(count).unwrap_or(1))
-            }
-            _ => Some(Held::default()),
-        }
     }
 
     /// Returns whether it can be asked for a job by our id.

@@ -181,3 +181,35 @@ fn store_grace(vars: &mut Vars<'_>) -> Duration {
     }
     grace
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Config, Faults};
+
+    fn load(pairs: &[(&str, &str)]) -> Result<Config, Faults> {
+        let value = |name: &str| pairs.iter().find(|(key, _)| *key == name);
+        Config::load(|name| value(name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn the_bounds_of_downloads_leave_room_for_one_of_the_largest_size() {
+        let worker = |pairs: &[(&str, &str)]| load(pairs).unwrap().worker;
+
+        let least = worker(&[("MAX_OUTPUT_BYTES", "10")]);
+        assert_eq!((least.max_result_bytes, least.temp_max_bytes), (40, None));
+        let set = worker(&[
+            ("MAX_OUTPUT_BYTES", "10"),
+            ("MAX_RESULT_BYTES", "10"),
+            ("TEMP_MAX_BYTES", "11"),
+        ]);
+        assert_eq!((set.max_result_bytes, set.temp_max_bytes), (10, Some(11)));
+        for name in ["MAX_RESULT_BYTES", "TEMP_MAX_BYTES"] {
+            for bytes in ["9", "-1", "1 GiB"] {
+                let faults = load(&[("MAX_OUTPUT_BYTES", "10"), (name, bytes)]).unwrap_err();
+
+                let named: Vec<_> = faults.0.iter().map(|fault| fault.variable).collect();
+                assert_eq!(named, [name], "{bytes}");
+            }
+        }
+    }
+}

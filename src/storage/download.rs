@@ -61,7 +61,7 @@ pub struct Downloader {
     silence: Duration,
 }
 
-/// An output on disk, at which nothing has looked yet.
+/// An output on disk that is not checked yet.
 #[derive(Debug)]
 pub struct Downloaded {
     file: TempFile,
@@ -82,8 +82,8 @@ const SILENCE: Duration = Duration::from_secs(60);
 const SLOWEST: u64 = 32 * 1024;
 /// How often an output may be elsewhere: some providers' addresses lead to a store of files.
 const REDIRECTS: usize = 3;
-/// How long a look at a file may take: it reads a few kilobytes.
-const LOOK_TIME: Duration = Duration::from_secs(30);
+/// How long the check of a file may take: it reads a megabyte at most.
+const CHECK_TIME: Duration = Duration::from_secs(30);
 /// Characters of base64 that are decoded at once: a multiple of four, which are three bytes.
 const ENCODED: usize = 256 * 1024;
 
@@ -128,18 +128,23 @@ impl Downloader {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn look(&self, found: Downloaded, kind: Kind) -> Result<Checked, Error> {
+    pub async fn check(&self, found: Downloaded, kind: Kind) -> Result<Checked, Error> {
         let Downloaded {
             file,
             bytes,
             sha256,
         } = found;
         let path = file.path().to_owned();
-        let looking = tokio::task::spawn_blocking(move || media::sniff(&path, kind));
-        let media = timeout(LOOK_TIME, looking)
+        let sniffing = tokio::task::spawn_blocking(move || media::sniff(&path, kind));
+        let media = timeout(CHECK_TIME, sniffing)
             .await
-            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "looking at it took too long"))?
-            .map_err(|error| Error::Invalid(format!("looking at it went wrong: {error}")))??;
+            .map_err(|_| {
+                io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the check of an output took too long",
+                )
+            })?
+            .map_err(|error| Error::Invalid(format!("its check went wrong: {error}")))??;
         let media = media.ok_or_else(|| {
             let kind = kind.as_str().to_lowercase();
             Error::Invalid(format!("its bytes are not of a {kind}"))
@@ -164,7 +169,7 @@ impl Downloader {
         }
         let downloading = async {
             let response = self.answer(base, url, key).await?;
-            sink.check(response.content_length().unwrap_or(0))?;
+            sink.bound(response.content_length().unwrap_or(0))?;
             let mut stream = response.bytes_stream();
             let mut waited = Duration::ZERO;
             loop {
@@ -254,7 +259,7 @@ impl Sink {
     }
 
     /// Holds a number of bytes against the bounds.
-    fn check(&self, bytes: u64) -> Result<(), Error> {
+    fn bound(&self, bytes: u64) -> Result<(), Error> {
         if bytes > self.most {
             let why = format!("it is larger than {} bytes", self.most);
             return Err(Error::Invalid(why));
@@ -268,7 +273,7 @@ impl Sink {
 
     async fn write(&mut self, piece: &[u8]) -> Result<(), Error> {
         self.bytes += piece.len() as u64;
-        self.check(self.bytes)?;
+        self.bound(self.bytes)?;
         self.file.grow(self.bytes).await?;
         self.hash.update(piece);
         self.writing.write_all(piece).await?;

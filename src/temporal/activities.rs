@@ -56,11 +56,11 @@ impl Activities {
         let earlier: Option<Failures> = ctx.heartbeat_details().deserialize().ok().flatten();
         let tally = Tally::from(earlier.unwrap_or_default());
         let server = &ctx;
-        let keep = |failures: Failures| -> BoxFuture<'_, ()> {
+        let store = |failures: Failures| -> BoxFuture<'_, ()> {
             Box::pin(async move {
-                // A server that is away keeps no count; that is no reason to lose the outputs.
+                // Not counted while the server is away: that is no reason to lose the outputs.
                 if submit::store(server, failures).await.is_err() {
-                    tracing::debug!("a look at an output may not be counted");
+                    tracing::debug!("a check of an output may not be counted");
                 }
             })
         };
@@ -73,7 +73,7 @@ impl Activities {
                 .unwrap_or_default(),
             number: ctx.info().attempt,
             tally: &tally,
-            keep: &keep,
+            store: &store,
         };
         let fetching = self.work.fetch(input, &turn, ctx.cancelled());
         telling(&ctx, || tally.failures(), fetching).await

@@ -216,7 +216,7 @@ pub struct Failures {
     /// Tries to store the outputs.
     #[serde(default)]
     pub stores: u32,
-    /// Looks at a file of the outputs that have not ended.
+    /// Checks of a file of the outputs that did not end.
     #[serde(default)]
     pub lost: u32,
 }

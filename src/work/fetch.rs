@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::io::ErrorKind;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -12,12 +13,13 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::outputs::{Given, verdict};
+use super::shares::Place;
 use super::{Aborted, Work, call, priced};
 use crate::clock::now;
 use crate::domain::{ErrorCode, EventError, Progress};
 use crate::failpoint;
 use crate::provider::{self, Poll};
-use crate::storage::DownloadError;
+use crate::storage::{DownloadError, Source};
 use crate::telemetry::events::ProviderStateUnknown;
 use crate::temporal::steps::{Failures, Fetch, Fetched, Told};
 
@@ -26,53 +28,53 @@ use crate::temporal::steps::{Failures, Fetch, Fetched, Told};
 const REFUSALS: u32 = 5;
 /// A milestone is this many points above the last.
 const POINTS: i32 = 10;
-/// A run ends when this many looks at its files ended a worker, or did not end: once may be chance.
+/// A run ends when this many checks of its files did not: once may be chance.
 const LOST: u32 = 2;
 
 /// What has failed so far, shared with who tells it to the server.
 #[derive(Debug, Default)]
 pub(crate) struct Tally(Mutex<Failures>);
 
-/// What one attempt is: whose, which one, and what it keeps at the server.
+/// One attempt of `fetch`.
 pub(crate) struct Turn<'t> {
-    /// Whose turn it is: the key by which users share.
+    /// The key by which users share.
     pub(crate) user: &'t str,
     /// From 1.
     pub(crate) number: u32,
     pub(crate) tally: &'t Tally,
-    /// Keeps the tally at the server before it returns, as well as it can.
-    pub(crate) keep: &'t (dyn Fn(Failures) -> BoxFuture<'t, ()> + Send + Sync),
+    /// Stores the tally at the server before it returns, if the server answers.
+    pub(crate) store: &'t (dyn Fn(Failures) -> BoxFuture<'t, ()> + Send + Sync),
 }
 
 impl Turn<'_> {
-    /// Looks at a file. What the look has cost, if it ends this worker or does not end, the next attempt finds.
-    pub(super) async fn look<T>(
+    /// Checks a file. A check that ends this worker, or does not end, is counted for the next attempt.
+    pub(super) async fn check<T>(
         &self,
-        looking: impl Future<Output = Result<T, DownloadError>>,
+        checking: impl Future<Output = Result<T, DownloadError>>,
     ) -> Result<T, DownloadError> {
-        let marked = self.tally.count(|failures| failures.lost += 1);
-        let mark = Mark(self.tally);
-        // The first attempt keeps no mark, so that it costs no call where all is well.
+        let failures = self.tally.count(|failures| failures.lost += 1);
+        let counted = Counted(self.tally);
+        // Not the first attempt: the call would be for nothing where all is well.
         if self.number > 1 {
-            (self.keep)(marked).await;
+            (self.store)(failures).await;
         }
-        failpoint::hit("fetch.looking").await;
-        let looked = looking.await;
-        if matches!(&looked, Err(DownloadError::Disk(error)) if error.kind() == ErrorKind::TimedOut)
+        failpoint::hit("fetch.checking").await;
+        let checked = checking.await;
+        if matches!(&checked, Err(DownloadError::Disk(error)) if error.kind() == ErrorKind::TimedOut)
         {
-            std::mem::forget(mark);
+            std::mem::forget(counted);
         }
-        looked
+        checked
     }
 }
 
-/// The mark of a look; dropped, it is taken back.
-struct Mark<'t>(&'t Tally);
+/// A check that was counted as lost; dropped, it was not.
+struct Counted<'t>(&'t Tally);
 
-impl Drop for Mark<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0
-            .count(|failures| failures.lost = failures.lost.saturating_sub(1));
+        let not_lost = |failures: &mut Failures| failures.lost = failures.lost.saturating_sub(1);
+        self.0.count(not_lost);
     }
 }
 
@@ -106,14 +108,7 @@ impl Work {
     ) -> Result<Fetched, Aborted> {
         let tally = turn.tally;
         let place = self.shares.enter(turn.user);
-        let give_way = || {
-            let pauses = self.settings.looks.pauses;
-            let pause = pauses.after(turn.number, rand::random());
-            place.is_needed().then_some(Aborted::Waits(pause))
-        };
-        if let Some(waits) = give_way() {
-            return Err(waits);
-        }
+        self.give_way(&place, turn)?;
         tokio::select! {
             published = self.publish(&input.handed) => published?,
             () = self.drain.begun() => return Err(Aborted::HandedBack),
@@ -146,9 +141,7 @@ impl Work {
                     if let Some(progress) = milestone(&input, stage, percent, now()) {
                         return Ok(Fetched::Milestone(progress));
                     }
-                    if let Some(waits) = give_way() {
-                        return Err(waits);
-                    }
+                    self.give_way(&place, turn)?;
                     after.unwrap_or(self.settings.poll_interval)
                 }
                 Ok(Poll::Failed(error)) => return Ok(Fetched::Failed(error)),
@@ -157,37 +150,13 @@ impl Work {
                     cost_usd,
                     held: _held,
                 }) => {
-                    tally.count(Failures::looked);
-                    failpoint::hit("fetch.storing").await;
-                    if tally.failures().lost >= LOST {
-                        priced(provider, cost_usd);
-                        return Ok(Fetched::Failed(unlookable()));
-                    }
-                    let given = Given {
-                        base: provider.base_url(),
-                        kind: input.job.kind,
-                        sources: &outputs,
-                    };
-                    let storing = self.store_all(&self.store, &input.handed, &given, Some(turn));
-                    match self.in_grace(storing, cancelled.as_mut()).await? {
-                        Ok(outputs) => {
-                            failpoint::hit("fetch.stored").await;
+                    let done = (&*outputs, cost_usd);
+                    let stored = self.store(&input, turn, done, cancelled.as_mut());
+                    match stored.await? {
+                        ControlFlow::Continue(pause) => pause,
+                        ControlFlow::Break(fetched) => {
                             priced(provider, cost_usd);
-                            return Ok(Fetched::Stored { outputs, cost_usd });
-                        }
-                        Err(error) => {
-                            let failed = tally.count(|failures| failures.stores += 1).stores;
-                            if failed >= self.settings.stores.most
-                                || matches!(
-                                    error,
-                                    DownloadError::Invalid(_) | DownloadError::Refused(_)
-                                )
-                            {
-                                priced(provider, cost_usd);
-                                return Ok(Fetched::Failed(verdict(&error)));
-                            }
-                            tracing::warn!(workflow = %input.handed.workflow, %error, failed, "output not stored");
-                            self.settings.stores.pauses.after(failed, rand::random())
+                            return Ok(fetched);
                         }
                     }
                 }
@@ -202,6 +171,51 @@ impl Work {
                 () = self.drain.begun() => return Err(Aborted::HandedBack),
             }
         }
+    }
+
+    /// Hands the job back for a while if its user has more than a share of the places, and places are scarce.
+    fn give_way(&self, place: &Place, turn: &Turn<'_>) -> Result<(), Aborted> {
+        if !place.is_needed() {
+            return Ok(());
+        }
+        let pauses = self.settings.looks.pauses;
+        Err(Aborted::Waits(pauses.after(turn.number, rand::random())))
+    }
+
+    /// Stores the outputs of a job that is done; returns the end of that, or the pause before another try.
+    async fn store(
+        &self,
+        input: &Fetch,
+        turn: &Turn<'_>,
+        (sources, cost_usd): (&[Source], Option<f64>),
+        cancelled: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<ControlFlow<Fetched, Duration>, Aborted> {
+        let failures = turn.tally.count(Failures::looked);
+        failpoint::hit("fetch.storing").await;
+        if failures.lost >= LOST {
+            return Ok(ControlFlow::Break(Fetched::Failed(not_checked())));
+        }
+        let given = Given {
+            base: self.providers.that_has(&input.job).base_url(),
+            kind: input.job.kind,
+            sources,
+        };
+        let storing = self.store_all(&self.store, &input.handed, &given, Some(turn));
+        let error = match self.in_grace(storing, cancelled).await? {
+            Ok(outputs) => {
+                failpoint::hit("fetch.stored").await;
+                return Ok(ControlFlow::Break(Fetched::Stored { outputs, cost_usd }));
+            }
+            Err(error) => error,
+        };
+        let failed = turn.tally.count(|failures| failures.stores += 1).stores;
+        let is_final = matches!(error, DownloadError::Invalid(_) | DownloadError::Refused(_));
+        if is_final || failed >= self.settings.stores.most {
+            return Ok(ControlFlow::Break(Fetched::Failed(verdict(&error))));
+        }
+        tracing::warn!(workflow = %input.handed.workflow, %error, failed, "output not stored");
+        let pauses = self.settings.stores.pauses;
+        Ok(ControlFlow::Continue(pauses.after(failed, rand::random())))
     }
 
     /// Says how long to wait after a look that failed, or that there is no use in looking again.
@@ -257,11 +271,9 @@ impl Work {
     }
 }
 
-/// Says why nothing looks at the outputs any more.
-fn unlookable() -> EventError {
-    let why = format!(
-        "the output is not what it should be: {LOST} looks at it ended their worker, or did not end"
-    );
+/// Says why the outputs are not checked any more.
+fn not_checked() -> EventError {
+    let why = format!("the output is not what it should be: {LOST} checks of it did not end");
     EventError::new(ErrorCode::ResultInvalid, &why, false)
 }
 

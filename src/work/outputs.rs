@@ -125,10 +125,10 @@ impl Work {
                 let file = folder.file(index);
                 let found = self.downloader.fetch(base, source, file, left).await?;
                 left -= found.bytes();
-                let looking = self.downloader.look(found, kind);
+                let checking = self.downloader.check(found, kind);
                 match turn {
-                    Some(turn) => turn.look(looking).await,
-                    None => looking.await,
+                    Some(turn) => turn.check(checking).await,
+                    None => checking.await,
                 }
             };
             let checked = bringing.await.inspect_err(|error| {

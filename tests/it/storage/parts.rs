@@ -85,7 +85,7 @@ impl Bench {
         let file = self.temp.file(index);
         let fetching = downloader.fetch(&self.film, &source, file, u64::MAX);
         let found = fetching.await.unwrap();
-        downloader.look(found, Kind::Video).await.unwrap()
+        downloader.check(found, Kind::Video).await.unwrap()
     }
 }
 
