@@ -120,12 +120,8 @@ impl Work {
         let told = input.told.as_ref();
         let mut counted = told.map(|told| told.progress.stage.clone());
         loop {
-            let looked = tokio::select! {
-                looked = call(provider, "poll", provider.poll(&input.job)) => looked,
-                () = &mut cancelled => return Err(Aborted::Cancelled),
-                () = self.drain.begun() => return Err(Aborted::HandedBack),
-            };
-            let pause = match looked {
+            let looking = call(provider, "poll", provider.poll(&input.job));
+            let pause = match self.unless_ended(looking, cancelled.as_mut()).await? {
                 Ok(Poll::Running {
                     stage,
                     percent,
@@ -165,11 +161,21 @@ impl Work {
                     Err(given_up) => return Ok(Fetched::Failed(given_up)),
                 },
             };
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = &mut cancelled => return Err(Aborted::Cancelled),
-                () = self.drain.begun() => return Err(Aborted::HandedBack),
-            }
+            let pausing = tokio::time::sleep(pause);
+            self.unless_ended(pausing, cancelled.as_mut()).await?;
+        }
+    }
+
+    /// Waits for what may be left at any time, unless the run or this worker is to end.
+    async fn unless_ended<T>(
+        &self,
+        waiting: impl Future<Output = T>,
+        cancelled: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<T, Aborted> {
+        tokio::select! {
+            done = waiting => Ok(done),
+            () = cancelled => Err(Aborted::Cancelled),
+            () = self.drain.begun() => Err(Aborted::HandedBack),
         }
     }
 

@@ -125,15 +125,29 @@ fn sizes_that_lead_nowhere_end_the_walk() {
     for size in [2_u32, 7, u32::MAX] {
         let odd = [&size.to_be_bytes(), &b"free"[..], moov].concat();
 
-        assert_eq!(measured(&odd), Film::default(), "{size}");
+        let (film, reads) = walked(&odd, odd.len() as u64);
+        assert_eq!((film, reads), (Film::default(), 2), "{size}");
     }
     for size in [0_u64, 15, 1 << 40, u64::MAX - 3, u64::MAX] {
         let odd = [b"\0\0\0\x01free", &size.to_be_bytes()[..], moov].concat();
 
-        assert_eq!(measured(&odd), Film::default(), "{size}");
+        let (film, reads) = walked(&odd, odd.len() as u64);
+        assert_eq!((film, reads), (Film::default(), 3), "{size}");
     }
     let fine = [b"\0\0\0\x01free", &16_u64.to_be_bytes()[..], moov].concat();
     assert_eq!(measured(&fine), WHOLE);
+}
+
+#[test]
+fn a_box_does_not_reach_beyond_the_one_that_it_is_in() {
+    let mut mvhd = vec![0; 100];
+    mvhd[12..20].copy_from_slice(&[0, 0, 0, 1, 0, 0, 0, 9]);
+    let mvhd = a_box(b"mvhd", &mvhd);
+    let inside = a_box(b"moov", &mvhd);
+    let beyond = [a_box(b"moov", &mvhd[..40]), mvhd[40..].to_vec()].concat();
+
+    assert_eq!(measured(&inside).seconds, Some(9.0));
+    assert_eq!(measured(&beyond).seconds, None);
 }
 
 #[test]
