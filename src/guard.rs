@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use hickory_resolver::net::NetError;
 use reqwest::{Client, ClientBuilder};
-use url::{Origin, Url};
+use url::Url;
 
 use self::resolver::PublicOnly;
 use crate::config::Egress;
@@ -63,34 +63,29 @@ const MOST_IDLE: usize = 8;
 pub struct Guard {
     caller: &'static str,
     rules: Egress,
-    trusted: Vec<Origin>,
     /// Connects to public addresses only.
     guarded: Client,
-    /// For what was set by the operator, and where private addresses are allowed.
+    /// For addresses that the operator has set, and where private addresses are allowed.
     open: Client,
 }
 
 impl Guard {
     /// Makes the guard of `caller` (a label), whose clients `tune` sets up further.
     ///
-    /// The origins of `trusted` are called whatever the rules say: they come from the settings, not from strangers.
-    ///
     /// # Errors
     /// [`Unusable`].
-    pub fn new<'u>(
+    pub fn new(
         caller: &'static str,
         rules: &Egress,
-        trusted: impl IntoIterator<Item = &'u Url>,
         tune: impl Fn(ClientBuilder) -> ClientBuilder,
     ) -> Result<Self, Unusable> {
         let names = PublicOnly::of_machine(caller, &rules.nat64).map_err(Unusable::Resolver)?;
-        Self::with_names(names, rules, trusted, tune)
+        Self::with_names(names, rules, tune)
     }
 
-    fn with_names<'u>(
+    fn with_names(
         names: PublicOnly,
         rules: &Egress,
-        trusted: impl IntoIterator<Item = &'u Url>,
         tune: impl Fn(ClientBuilder) -> ClientBuilder,
     ) -> Result<Self, Unusable> {
         let caller = names.caller();
@@ -106,7 +101,6 @@ impl Guard {
         Ok(Self {
             caller,
             rules: rules.clone(),
-            trusted: trusted.into_iter().map(Url::origin).collect(),
             guarded: guarded.map_err(Unusable::Client)?,
             open,
         })
@@ -117,7 +111,20 @@ impl Guard {
     /// # Errors
     /// Why it is not called.
     pub fn client(&self, url: &Url) -> Result<&Client, Refused> {
-        self.check(url).inspect_err(|refused| {
+        self.counted(self.check(url, None))
+    }
+
+    /// Returns the client that may call `url`, an address that a server at `base` gave. The origin of `base` is called
+    /// whatever the rules say: it comes from the settings.
+    ///
+    /// # Errors
+    /// Why it is not called.
+    pub fn client_from(&self, base: &Url, url: &Url) -> Result<&Client, Refused> {
+        self.counted(self.check(url, Some(base)))
+    }
+
+    fn counted<'c>(&self, checked: Result<&'c Client, Refused>) -> Result<&'c Client, Refused> {
+        checked.inspect_err(|refused| {
             CallRefused {
                 caller: self.caller,
                 reason: refused.reason(),
@@ -126,17 +133,19 @@ impl Guard {
         })
     }
 
-    fn check(&self, url: &Url) -> Result<&Client, Refused> {
+    fn check(&self, url: &Url, base: Option<&Url>) -> Result<&Client, Refused> {
+        // First: `blob:` has the origin of another URL.
+        if !matches!(url.scheme(), "https" | "http") {
+            return Err(Refused::Scheme);
+        }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(Refused::Userinfo);
         }
-        if self.trusted.contains(&url.origin()) {
+        if base.is_some_and(|base| base.origin() == url.origin()) {
             return Ok(&self.open);
         }
-        match url.scheme() {
-            "https" => {}
-            "http" if self.rules.allow_http => {}
-            _ => return Err(Refused::Scheme),
+        if url.scheme() == "http" && !self.rules.allow_http {
+            return Err(Refused::Scheme);
         }
         let port = url.port_or_known_default();
         if !port.is_some_and(|port| self.rules.ports.contain(port)) {

@@ -7,6 +7,7 @@
 mod answer;
 mod fal;
 mod input;
+mod memory;
 mod openai;
 mod replicate;
 #[cfg(test)]
@@ -20,6 +21,8 @@ use reqwest::Client;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use url::Url;
 
+pub use self::memory::Held;
+use self::memory::Memory;
 use crate::config;
 use crate::domain::{ErrorCode, EventError, Kind, ProviderName, Spec, WorkflowId};
 use crate::http;
@@ -54,6 +57,7 @@ struct Clients {
     /// Opens a new connection each time: a connection that was closed meanwhile cannot blur what was sent.
     submitting: Client,
     asking: Client,
+    memory: Memory,
 }
 
 /// What is known after a submit was sent, or was to be sent.
@@ -109,6 +113,8 @@ pub enum Poll {
         outputs: Vec<Source>,
         /// What it says it costs.
         cost_usd: Option<f64>,
+        /// The memory of outputs that came with the answer.
+        held: Held,
     },
     /// Ended without a result.
     Failed(EventError),
@@ -176,6 +182,10 @@ fn unanswered(error: &reqwest::Error, begun: bool) -> Submission {
     Submission::Unknown(format!("the submit was not answered: {error}"))
 }
 
+/// A longer address is not a provider's.
+const LONGEST_URL: usize = 2048;
+/// No word for what a job does is longer.
+const LONGEST_STAGE: usize = 100;
 /// How long one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -191,6 +201,7 @@ impl Providers {
                 .timeout(config.submit_timeout)
                 .build()?,
             asking: http::client().timeout(CALL_TIMEOUT).build()?,
+            memory: Memory::new(),
         };
         let served = |kind| {
             let provider = |name| Provider {
@@ -233,6 +244,11 @@ impl Provider {
     /// Returns which API it is.
     pub fn name(&self) -> ProviderName {
         self.config.name
+    }
+
+    /// Returns where it is, by the settings.
+    pub fn base_url(&self) -> &Url {
+        &self.config.base_url
     }
 
     /// Returns whether it can be asked for a job by our id.
@@ -304,11 +320,15 @@ impl Provider {
     /// When the provider could not be asked.
     pub async fn poll(&self, job: &Job) -> Result<Poll, Error> {
         self.has_key()?;
-        match job.provider {
-            ProviderName::Replicate => replicate::poll(self, job).await,
-            ProviderName::OpenAi => openai::poll(self, job).await,
-            ProviderName::Fal => fal::poll(self, job).await,
+        let mut polled = match job.provider {
+            ProviderName::Replicate => replicate::poll(self, job).await?,
+            ProviderName::OpenAi => openai::poll(self, job).await?,
+            ProviderName::Fal => fal::poll(self, job).await?,
+        };
+        if let Poll::Running { stage, .. } = &mut polled {
+            *stage = stage.chars().take(LONGEST_STAGE).collect();
         }
+        Ok(polled)
     }
 
     /// Asks the provider to end a job; one that has ended already is fine.
@@ -370,6 +390,9 @@ impl Provider {
 
     /// Returns `url` if it is the provider's own: the key goes nowhere else.
     fn own(&self, url: &str) -> Option<String> {
+        if url.len() > LONGEST_URL {
+            return None;
+        }
         let parsed = Url::parse(url).ok()?;
         (parsed.origin() == self.config.base_url.origin()).then(|| url.to_owned())
     }

@@ -46,6 +46,9 @@ mod script;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use self::media::tests::a_film;
+
 /// How many jobs, and how many client ids, are remembered.
 const REMEMBERED: usize = 100_000;
 /// The largest request body; a prompt is far smaller, an image sent as a data URL may not be.

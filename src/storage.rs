@@ -8,8 +8,10 @@
 mod disk;
 mod download;
 pub(crate) mod fault;
+mod film;
 mod job;
 mod media;
+mod room;
 mod s3;
 pub mod temp;
 mod trial;
@@ -29,7 +31,8 @@ use serde::{Deserialize, Serialize};
 use tokio::fs;
 use url::Url;
 
-pub use self::download::{Downloader, Error as DownloadError, Source};
+pub use self::download::{Downloaded, Downloader, Error as DownloadError, Source};
+use self::temp::TempFile;
 pub use self::trial::Trial;
 use self::upload::Uploads;
 use crate::config;
@@ -41,7 +44,7 @@ use crate::telemetry::events::StoreFailed;
 pub struct Manifest {
     /// The run.
     pub workflow_id: WorkflowId,
-    /// The fingerprint of its request; earlier versions wrote none.
+    /// The fingerprint of its request.
     #[serde(default)]
     pub fingerprint: Option<String>,
     /// Its result, as in the COMPLETED event.
@@ -74,7 +77,7 @@ struct Bucket {
 /// A downloaded and checked file, ready to be stored.
 #[derive(Debug)]
 pub struct Checked {
-    path: PathBuf,
+    file: TempFile,
     bytes: u64,
     sha256: String,
     media: media::Media,
@@ -85,9 +88,9 @@ const MANIFEST: &str = "manifest.json";
 const ASK_TIME: Duration = Duration::from_secs(30);
 
 impl Manifest {
-    /// Tells whether it is of that content. One that does not say is taken, as the versions that wrote it did.
+    /// Returns whether it is of that content. One without a fingerprint may be anybody's.
     fn is_of(&self, fingerprint: Option<&str>) -> bool {
-        self.fingerprint.is_none() || self.fingerprint.as_deref() == fingerprint
+        self.fingerprint.is_some() && self.fingerprint.as_deref() == fingerprint
     }
 }
 
@@ -221,7 +224,7 @@ impl Store {
             self.bring(&file, &location).await?;
         }
         // A rename has taken it along; the rest goes with the attempt's folder, but a disk has room for few outputs.
-        match fs::remove_file(&file.path).await {
+        match fs::remove_file(file.file.path()).await {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
@@ -243,12 +246,12 @@ impl Store {
         let in_parts = || {
             let (store, to) = (self.objects.clone(), location.clone());
             let uploads = &self.uploads;
-            uploads.put_in_parts(store, to, &file.path, file.bytes, attributes.clone())
+            uploads.put_in_parts(store, to, file.file.path(), file.bytes, attributes.clone())
         };
         match &self.place {
             Place::Disk(root) => {
                 let target = root.join(location.as_ref());
-                if !disk::rename(file.path.clone(), target.clone()).await? {
+                if !disk::rename(file.file.path().to_owned(), target.clone()).await? {
                     in_parts().await?;
                     disk::tidy(target).await?;
                 }
@@ -259,7 +262,7 @@ impl Store {
                 let objects = self.objects.as_ref();
                 let put = self
                     .uploads
-                    .put_whole(objects, location, &file.path, attributes.clone())
+                    .put_whole(objects, location, file.file.path(), attributes.clone())
                     .await;
                 match put {
                     // Another attempt was faster, or the first answer to this one was lost.

@@ -8,10 +8,12 @@ pub mod metrics;
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use rustix::fs::OFlags;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
@@ -110,7 +112,13 @@ fn writer(log: &config::Log) -> Result<BoxMakeWriter, Error> {
     let Some(path) = &log.file else {
         return Ok(BoxMakeWriter::new(io::stderr));
     };
-    let file = OpenOptions::new().create(true).append(true).open(path);
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        // Where others may write, a link could lead to any file of ours.
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path);
     let file = file.map_err(|source| Error::File {
         path: path.clone(),
         source,

@@ -3,8 +3,10 @@
 
 mod fetch;
 mod outputs;
+mod shares;
 
-pub(crate) use self::fetch::Tally;
+pub(crate) use self::fetch::{Tally, Turn};
+pub(crate) use self::shares::Shares;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -40,6 +42,8 @@ pub struct Work {
     pub downloader: Downloader,
     /// Bounds and pauses.
     pub settings: config::Worker,
+    /// The fetches that run, by user.
+    pub shares: Shares,
     /// When its worker stops.
     pub drain: Drain,
 }
@@ -71,6 +75,8 @@ pub enum Aborted {
     Cancelled,
     /// Its worker stops: another goes on where it was.
     HandedBack,
+    /// It waits for others of this worker, for so long, and gives up its place meanwhile.
+    Waits(Duration),
     /// It may succeed at another try.
     Again(anyhow::Error),
 }

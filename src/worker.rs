@@ -28,7 +28,7 @@ use crate::temporal::client::Temporal;
 use crate::temporal::queues::{fetch_queue, submit_queue};
 use crate::temporal::sweep::{self, Sweep};
 use crate::temporal::workflows;
-use crate::work::{Drain, Work};
+use crate::work::{Drain, Shares, Work};
 
 /// A dead worker's workflows go to another after so long (contract, rule 6).
 const STICKY: Duration = Duration::from_secs(2);
@@ -56,9 +56,11 @@ pub async fn run(
         providers: Providers::new(settings).context("no HTTP client for the providers")?,
         store: store.clone(),
         store_apart: store.apart(),
-        temp: TempFolders::open(&settings.temp_dir).context("TEMP_DIR cannot be used")?,
+        temp: TempFolders::open(&settings.temp_dir, settings.temp_max_bytes)
+            .context("TEMP_DIR cannot be used")?,
         downloader: Downloader::new(settings).context("downloads")?,
         settings: settings.clone(),
+        shares: Shares::of(settings.fetch_slots),
         drain: Drain {
             stop: stop.clone(),
             grace,

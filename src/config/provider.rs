@@ -145,18 +145,6 @@ impl Worker {
         }
     }
 
-    /// Returns where all providers are.
-    pub(crate) fn base_urls(&self) -> [&Url; 5] {
-        let named = &self.named;
-        [
-            &self.video.base_url,
-            &self.image.base_url,
-            &named.replicate.base_url,
-            &named.openai.base_url,
-            &named.fal.base_url,
-        ]
-    }
-
     /// Puts every provider where `place` says it is.
     pub(crate) fn relocate(&mut self, place: impl Fn(ProviderName) -> Option<Url>) {
         let Named {

@@ -16,6 +16,8 @@ pub struct Worker {
     pub sweep_interval: Duration,
     /// Where downloads go before they are stored.
     pub temp_dir: PathBuf,
+    /// The most bytes that they may have there at once; else half of what is free when the worker starts.
+    pub temp_max_bytes: Option<u64>,
     /// Where results are stored, unless in a bucket.
     pub results_dir: PathBuf,
     /// The bucket where results are stored.
@@ -36,6 +38,10 @@ pub struct Worker {
     pub poll_interval: Duration,
     /// Largest output that is stored, in bytes.
     pub max_output_bytes: u64,
+    /// The most bytes that all outputs of one run may have together.
+    pub max_result_bytes: u64,
+    /// How long the download of one output may take.
+    pub download_timeout: Duration,
     /// How often in a row a look at a job may fail.
     pub looks: Tries,
     /// What an output's address may be; the providers' own are always allowed.
@@ -113,9 +119,12 @@ pub(super) fn read(
     nat64: &[Nat64],
 ) -> Worker {
     let temp_dir = std::env::temp_dir().join("genflow");
+    let max_output_bytes = vars.number("MAX_OUTPUT_BYTES", 2 * 1024 * 1024 * 1024, 1..=u64::MAX);
+    let max_result_bytes = at_least(vars, "MAX_RESULT_BYTES", max_output_bytes);
     Worker {
         sweep_interval: vars.duration("SWEEP_INTERVAL", "1m"),
         temp_dir: vars.path("TEMP_DIR", &temp_dir),
+        temp_max_bytes: at_least(vars, "TEMP_MAX_BYTES", max_output_bytes),
         results_dir: vars.path("RESULTS_DIR", "results".as_ref()),
         s3: store::read(vars),
         video: provider::video(vars, mocked),
@@ -126,7 +135,9 @@ pub(super) fn read(
         submit_ambiguous_resubmit: vars.one_of("SUBMIT_AMBIGUOUS", &["fail", "resubmit"])
             == "resubmit",
         poll_interval: vars.duration("FETCH_POLL_INTERVAL", "2s"),
-        max_output_bytes: vars.number("MAX_OUTPUT_BYTES", 2 * 1024 * 1024 * 1024, 1..=u64::MAX),
+        max_output_bytes,
+        max_result_bytes: max_result_bytes.unwrap_or(max_output_bytes.saturating_mul(4)),
+        download_timeout: vars.duration("DOWNLOAD_TIMEOUT", "15m"),
         looks: retries.fetch,
         stores: retries.store,
         store_grace: store_grace(vars),
@@ -162,6 +173,18 @@ fn submit_timeout(vars: &mut Vars<'_>) -> Duration {
     timeout
 }
 
+/// Reads a number of bytes for which one output of the largest size is not too much, or nothing.
+fn at_least(vars: &mut Vars<'_>, name: &'static str, output: u64) -> Option<u64> {
+    let text = vars.optional(name)?;
+    let bytes = text.parse().ok().filter(|bytes| *bytes >= output);
+    if bytes.is_none() {
+        let problem =
+            format!("is {text:?}, want a number of bytes, at least MAX_OUTPUT_BYTES ({output})");
+        vars.fault(name, &problem);
+    }
+    bytes
+}
+
 /// The workflow's own bounds allow for a minute.
 const LONGEST_GRACE: Duration = Duration::from_secs(60);
 
@@ -171,4 +194,36 @@ fn store_grace(vars: &mut Vars<'_>) -> Duration {
         vars.fault("STORE_GRACE", "is longer than 60s, want at most that");
     }
     grace
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Config, Faults};
+
+    fn load(pairs: &[(&str, &str)]) -> Result<Config, Faults> {
+        let value = |name: &str| pairs.iter().find(|(key, _)| *key == name);
+        Config::load(|name| value(name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn the_bounds_of_downloads_leave_room_for_one_of_the_largest_size() {
+        let worker = |pairs: &[(&str, &str)]| load(pairs).unwrap().worker;
+
+        let least = worker(&[("MAX_OUTPUT_BYTES", "10")]);
+        assert_eq!((least.max_result_bytes, least.temp_max_bytes), (40, None));
+        let set = worker(&[
+            ("MAX_OUTPUT_BYTES", "10"),
+            ("MAX_RESULT_BYTES", "10"),
+            ("TEMP_MAX_BYTES", "11"),
+        ]);
+        assert_eq!((set.max_result_bytes, set.temp_max_bytes), (10, Some(11)));
+        for name in ["MAX_RESULT_BYTES", "TEMP_MAX_BYTES"] {
+            for bytes in ["9", "-1", "1 GiB"] {
+                let faults = load(&[("MAX_OUTPUT_BYTES", "10"), (name, bytes)]).unwrap_err();
+
+                let named: Vec<_> = faults.0.iter().map(|fault| fault.variable).collect();
+                assert_eq!(named, [name], "{bytes}");
+            }
+        }
+    }
 }

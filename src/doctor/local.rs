@@ -9,6 +9,7 @@ use rustix::fs::{Access, access, statvfs};
 use super::{Finding, causes};
 use crate::config::{Config, Fault, dev};
 use crate::notifier::email::{FromAddress, check_templates};
+use crate::storage::temp;
 
 const GIB: u64 = 1024 * 1024 * 1024;
 const PROBE: &[u8] = b"genflow doctor was here";
@@ -25,8 +26,17 @@ pub(super) fn examine(config: &Config) -> Vec<Finding> {
     if config.worker.s3.is_none() {
         findings.push(folder("RESULTS_DIR", &config.worker.results_dir, room));
     }
-    findings.push(folder("TEMP_DIR", &config.worker.temp_dir, room));
+    findings.push(temp(&config.worker.temp_dir, room));
     findings
+}
+
+fn temp(path: &Path, room: u64) -> Finding {
+    match temp::check(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Finding::fail("TEMP_DIR", error.to_string()).advise("the worker does not start with it")
+        }
+        Ok(()) | Err(_) => folder("TEMP_DIR", path, room),
+    }
 }
 
 fn notify_keys(config: &Config) -> Finding {
@@ -242,6 +252,22 @@ mod tests {
         assert_eq!(judge(u64::MAX).verdict, Verdict::Warn);
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
         std::fs::remove_dir(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_temp_folder_that_others_may_write_fails_as_it_does_when_a_worker_starts() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = std::env::temp_dir().join(format!("genflow-doctor-{}", uuid::Uuid::new_v4()));
+        assert_eq!(temp(&folder, 0).verdict, Verdict::Ok);
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o777)).unwrap();
+
+        let found = temp(&folder, 0);
+
+        std::fs::remove_dir(&folder).unwrap();
+        assert_eq!(found.verdict, Verdict::Fail);
+        assert!(found.found.contains("can be written by other users"));
     }
 
     #[test]

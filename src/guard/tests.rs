@@ -30,20 +30,21 @@ fn public() -> Egress {
     }
 }
 
-fn fate(rules: &Egress, trusted: &[Url], written: &str) -> Fate {
-    let guard = Guard::new("test", rules, trusted, |client| client).unwrap();
-    match written.parse() {
-        Ok(url) => match guard.client(&url) {
-            Ok(_) => Called,
-            Err(refused) => Not(refused),
-        },
-        Err(_) => NoUrl,
-    }
+fn fate(rules: &Egress, base: Option<&Url>, written: &str) -> Fate {
+    let guard = Guard::new("test", rules, |client| client).unwrap();
+    let Ok(url) = written.parse() else {
+        return NoUrl;
+    };
+    let client = match base {
+        Some(base) => guard.client_from(base, &url),
+        None => guard.client(&url),
+    };
+    client.map_or_else(Not, |_| Called)
 }
 
 fn hold(rules: &Egress, table: &[(&str, Fate)]) {
     for (written, expected) in table {
-        assert_eq!(fate(rules, &[], written), *expected, "{written}");
+        assert_eq!(fate(rules, None, written), *expected, "{written}");
     }
 }
 
@@ -267,7 +268,7 @@ fn what_the_operator_has_set_is_called_and_nothing_beside_it() {
         ports: Ports::Only(vec![443]),
         nat64: Vec::new(),
     };
-    let trusted = ["http://cog:5000/v1".parse().unwrap()];
+    let base = "http://cog:5000/v1".parse().unwrap();
 
     for (written, expected) in [
         ("http://cog:5000/files/1", Called),
@@ -277,9 +278,18 @@ fn what_the_operator_has_set_is_called_and_nothing_beside_it() {
         ("http://cog.example.com:5000/", Not(Scheme)),
         ("http://user@cog:5000/", Not(Userinfo)),
         ("data:text/plain,x", Not(Scheme)),
+        ("blob:http://cog:5000/files/1", Not(Scheme)),
     ] {
-        assert_eq!(fate(&by_default, &trusted, written), expected, "{written}");
+        assert_eq!(
+            fate(&by_default, Some(&base), written),
+            expected,
+            "{written}"
+        );
     }
+    assert_eq!(
+        fate(&by_default, None, "http://cog:5000/files/1"),
+        Not(Scheme)
+    );
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl Sender {
     /// [`Unusable`] when no HTTP client can be built.
     pub(super) fn new(config: &config::Notifier) -> Result<Self, Unusable> {
         Ok(Self {
-            guard: Guard::new("slack", &config.egress, [], |client| client)?,
+            guard: Guard::new("slack", &config.egress, |client| client)?,
             hosts: config.slack_hosts.clone(),
             try_time: config.try_timeout,
             pace: Pace::new(TARGETS),

@@ -86,7 +86,7 @@ impl Sender {
     /// Makes a sender; makes no call.
     pub(super) fn new(config: &config::Notifier) -> Result<Self, Unusable> {
         Ok(Self {
-            guard: Guard::new("webhook", &config.egress, [], |client| client)?,
+            guard: Guard::new("webhook", &config.egress, |client| client)?,
             signer: signer(config)?,
         })
     }

@@ -6,10 +6,11 @@
 //! answers with the failure.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, Looked, Said, ask, beginning, is_policy, judge, look, price, whole};
+use super::answer::{Answer, LONGEST, Looked, Said, beginning, is_policy, judge, parsed, price};
 use super::input::{Mapping, both, is_model, model, ratio, sides};
 use super::{Error, NotCurrent, Poll, Provider, Submission};
 use crate::domain::{ErrorCode, EventError, ProviderName, Role, Spec, VideoSpec, WorkflowId};
@@ -62,14 +63,16 @@ pub(super) async fn submit(
                 let queued = serde_json::from_slice(&answer.body)?;
                 Ok(Submission::Accepted(job(provider, &model, &queued)))
             };
-            judge(response, taken, said).await
+            judge(response, LONGEST, taken, said).await
         }
         Err(known) => known,
     }
 }
 
 pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> {
-    let asked = look(provider.get(own(provider, &job.status_url)?)).await?;
+    let asked = provider
+        .look(provider.get(own(provider, &job.status_url)?))
+        .await?;
     let Looked::<Status> {
         read: status,
         after,
@@ -93,20 +96,20 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
 
 /// Asks for the result of a completed request; what failed is told here, by the status that its model gave.
 async fn result(provider: &Provider, job: &Job) -> Result<Poll, Error> {
-    let response = provider.get(own(provider, &job.result_url)?).send().await;
-    let answer = whole(response.map_err(Error::Unreachable)?).await?;
+    let request = provider.get(own(provider, &job.result_url)?);
+    let answer = provider.whole(request).await?;
     let status = answer.status.as_u16();
     if answer.status.is_success() {
-        let output: Value = serde_json::from_slice(&answer.body)
-            .map_err(|error| Error::Unreadable(error.to_string()))?;
+        let output: Value = parsed(&answer.body)?;
         let mut outputs = Vec::new();
         collect(&output, &mut outputs);
         return Ok(Poll::Succeeded {
             outputs: outputs.into_iter().map(Source::Open).collect(),
             cost_usd: price(&answer.headers),
+            held: answer.held,
         });
     }
-    match serde_json::from_slice::<Value>(&answer.body) {
+    match parsed::<Value>(&answer.body) {
         Ok(body) if is_failure(status, &body) => {
             let kind = body.get("error_type").and_then(Value::as_str);
             Ok(Poll::Failed(failure(&body["detail"], kind)))
@@ -142,7 +145,7 @@ fn failure(detail: &Value, kind: Option<&str>) -> EventError {
 pub(super) async fn cancel(provider: &Provider, job: &Job) -> Result<(), Error> {
     let url = own(provider, &job.cancel_url)?;
     let request = provider.authorised(provider.clients.asking.put(url));
-    match ask::<Value>(request).await {
+    match provider.ask::<IgnoredAny>(request).await {
         // Completed, or gone: there is nothing to end. What a yes says beside that is not needed.
         Ok(_) | Err(Error::Unreadable(_) | Error::Status(400 | 404 | 410, _)) => Ok(()),
         Err(error) => Err(error),

@@ -8,7 +8,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, Looked, Said, beginning, is_policy, judge, look, price};
+use super::answer::{
+    Answer, LONGEST, LONGEST_IMAGES, Looked, Said, beginning, is_policy, judge, price,
+};
 use super::input::{Mapping, both, model, sides};
 use super::{Error, Made, NotCurrent, Poll, Provider, Submission};
 use crate::domain::{
@@ -85,7 +87,11 @@ pub(super) async fn submit(
                     Ok(Submission::Accepted(job(provider, &video.id)))
                 }
             };
-            judge(response, taken, said).await
+            let longest = match spec {
+                Spec::Image(_) => LONGEST_IMAGES,
+                Spec::Video(_) | Spec::Batch(_) => LONGEST,
+            };
+            judge(response, longest, taken, said).await
         }
         Err(known) => known,
     }
@@ -99,7 +105,8 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
         read: video,
         after,
         cost_usd,
-    } = look(provider.get(&url)).await?;
+        held,
+    } = provider.look(provider.get(&url)).await?;
     match video.status.as_str() {
         "completed" => {
             let content = Url::parse(&format!("{url}/content"))
@@ -107,6 +114,7 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
             Ok(Poll::Succeeded {
                 outputs: vec![Source::Keyed(content, provider.authorization())],
                 cost_usd,
+                held,
             })
         }
         "failed" => Ok(Poll::Failed(failure(&video.error.unwrap_or_default()))),

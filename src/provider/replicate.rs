@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, Looked, Said, ask, beginning, is_policy, judge, look};
+use super::answer::{Answer, LONGEST, Looked, Said, beginning, is_policy, judge};
 use super::input::{Mapping, is_model, model};
 use super::{Error, NotCurrent, Poll, Provider, Submission};
 use crate::domain::{ErrorCode, EventError, ProviderName, Spec, WorkflowId};
@@ -96,7 +97,7 @@ pub(super) async fn submit(
                 let prediction = serde_json::from_slice(&answer.body)?;
                 Ok(Submission::Accepted(job(provider, &prediction)))
             };
-            judge(response, taken, said).await
+            judge(response, LONGEST, taken, said).await
         }
         Err(known) => known,
     }
@@ -125,7 +126,8 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
         read: prediction,
         after,
         cost_usd,
-    } = look(provider.get(url)).await?;
+        held,
+    } = provider.look(provider.get(url)).await?;
     match prediction.status.as_str() {
         "starting" | "processing" | "queued" => Ok(running(&prediction, true, after)),
         "succeeded" if prediction.data_removed => Ok(Poll::Failed(EventError::new(
@@ -139,6 +141,7 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
                 .map(Source::Open)
                 .collect(),
             cost_usd,
+            held,
         }),
         "failed" => {
             let said = text_of(&prediction.error);
@@ -163,7 +166,8 @@ pub(super) async fn cancel(provider: &Provider, job: &Job) -> Result<(), Error> 
     let url = provider
         .own(&job.cancel_url)
         .unwrap_or_else(|| provider.at(&format!("v1/predictions/{}/cancel", job.id)));
-    match ask::<Value>(provider.authorised(provider.clients.asking.post(url))).await {
+    let request = provider.authorised(provider.clients.asking.post(url));
+    match provider.ask::<IgnoredAny>(request).await {
         // Gone: there is nothing to end. What a yes says beside that is not needed.
         Ok(_) | Err(Error::Unreadable(_) | Error::Status(404 | 410, _)) => Ok(()),
         Err(error) => Err(error),
@@ -177,7 +181,7 @@ pub(super) async fn find(
 ) -> Result<Option<Job>, Error> {
     let mut url = provider.at("v1/predictions");
     for _ in 0..PAGES {
-        let page: Page = ask(provider.get(&url)).await?;
+        let page: Page = provider.page(provider.get(&url)).await?;
         // An id may have been used before, longer ago than Temporal remembers: that job is not this run's.
         let is_older = |prediction: &Prediction| {
             prediction
@@ -259,9 +263,9 @@ fn job(provider: &Provider, prediction: &Prediction) -> Job {
         provider: ProviderName::Replicate,
         kind: provider.kind,
         id: prediction.id.chars().take(256).collect(),
-        status_url: prediction.urls.get.clone(),
+        status_url: provider.own(&prediction.urls.get).unwrap_or_default(),
         result_url: String::new(),
-        cancel_url: prediction.urls.cancel.clone(),
+        cancel_url: provider.own(&prediction.urls.cancel).unwrap_or_default(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is known of a submit whose connection breaks, and where a key goes: seen by a server made of bare sockets.
 
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -197,7 +198,7 @@ async fn a_job_goes_to_the_provider_that_has_it_and_its_key_goes_nowhere_else() 
 /// Answers one request with `answer`, and asks the provider of this name about its job there.
 async fn asked<T>(
     name: ProviderName,
-    answer: &'static str,
+    answer: &str,
     ask: impl AsyncFnOnce(&Provider, &Job) -> T,
 ) -> T {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -360,4 +361,65 @@ async fn without_a_key_a_provider_is_not_asked_about_its_jobs() {
             "there is no key for fal: FAL_API_KEY is not set"
         );
     }
+}
+
+#[tokio::test]
+async fn a_strangers_word_for_what_a_job_does_is_cut() {
+    let long = "\u{f6}".repeat(100_000);
+    let answer = json!({"id": "j", "status": long, "request_id": "j"}).to_string();
+    for name in ProviderName::ALL {
+        let polled = asked(name, &answer, async |provider, job| {
+            provider.poll(job).await
+        })
+        .await;
+
+        let Ok(Poll::Running { stage, known, .. }) = polled else {
+            panic!("{polled:?}");
+        };
+        assert_eq!((stage.chars().count(), known), (100, false), "{name:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_the_providers_or_too_long_is_not_kept() {
+    let long = format!("http://127.0.0.1:1/{}", "x".repeat(2048));
+    let urls = json!({"get": long, "cancel": "http://elsewhere.example/cancel"});
+    let taken =
+        json!({"id": "j", "status": "starting", "urls": urls, "input": {"genflow_id": "r-1"}});
+    let list = json!({"results": [taken]}).to_string();
+
+    let found = asked(ProviderName::Replicate, &list, async |provider, _| {
+        provider.find(&workflow(), 0).await
+    })
+    .await;
+
+    let job = found.unwrap().unwrap();
+    assert_eq!((&*job.status_url, &*job.cancel_url), ("", ""));
+    let provider = providers("http://127.0.0.1:1");
+    let provider = provider.that_has(&job);
+    let (fits, long) = (long.get(..2048).unwrap(), long.get(..2049).unwrap());
+    assert_eq!(provider.own(fits).as_deref(), Some(fits));
+    assert_eq!(provider.own(long), None);
+}
+
+#[test]
+fn outputs_that_come_with_the_answer_hold_memory_by_their_number() {
+    let providers = providers("http://127.0.0.1:1");
+    let held = |name, count| {
+        let mut spec = spec(name);
+        if let Spec::Image(image) = &mut spec {
+            image.num_images = Some(count);
+        }
+        providers.of(spec.kind(), name).hold(&spec)
+    };
+
+    let first: Vec<_> = (0..8)
+        .map(|_| held(ProviderName::OpenAi, 16).unwrap())
+        .collect();
+    assert!(held(ProviderName::OpenAi, 1).is_none());
+    assert!(
+        held(ProviderName::Replicate, 16).is_some(),
+        "its answer is a job"
+    );
+    drop(first);
 }

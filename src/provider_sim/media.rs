@@ -303,10 +303,15 @@ impl Frame {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    /// Makes a film for tests of its readers.
+    pub(crate) fn a_film(width: u32, height: u32, seconds: f64) -> Vec<u8> {
+        film(&Colours::new("a film", 0), width, height, seconds, 8).unwrap()
+    }
 
     fn made(input: Value, name: &str) -> Vec<u8> {
         file(&Order::of("me/mine", input).unwrap(), name)

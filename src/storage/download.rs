@@ -1,21 +1,24 @@
-//! Brings a provider's output to disk, in pieces, and checks it: size, content, hash.
+//! Brings a provider's output to disk, in pieces, and checks it: size, pace, content, hash.
 //!
 //! An address is the provider's to choose, so only the [`guard`](crate::guard) says whether it is called; that holds for
-//! each one a redirect leads to. The key goes to the provider's own origin and no further.
+//! each one a redirect leads to. The key goes to the provider's own origin and no further, and so does what that origin
+//! may do beyond others: to be called though it is private.
 
-use std::path::{Path, PathBuf};
+use std::io;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::StreamExt as _;
 use reqwest::header::{AUTHORIZATION, HeaderValue, LOCATION};
-use reqwest::{Response, StatusCode};
+use reqwest::{ClientBuilder, Response, StatusCode};
 use ring::digest;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
+use tokio::time::{Instant, timeout};
 use url::Url;
 
+use super::temp::TempFile;
 use super::{Checked, media};
 use crate::config;
 use crate::domain::{Kind, hex};
@@ -35,7 +38,7 @@ pub enum Error {
     Refused(#[from] Refused),
     /// The disk did not take it.
     #[error("the output could not be written")]
-    Disk(#[from] std::io::Error),
+    Disk(#[from] io::Error),
 }
 
 /// Where an output is to be had.
@@ -54,13 +57,35 @@ pub enum Source {
 pub struct Downloader {
     guard: Guard,
     most: u64,
+    longest: Duration,
+    silence: Duration,
 }
 
-/// How long a server may be silent in the midst of a file.
-const SILENCE: Duration = Duration::from_secs(60);
+/// An output on disk that is not checked yet.
+#[derive(Debug)]
+pub struct Downloaded {
+    file: TempFile,
+    bytes: u64,
+    sha256: String,
+}
 
+impl Downloaded {
+    /// Returns how many bytes it has.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// How long a server may be silent in the midst of a file, and how long its pace does not matter.
+const SILENCE: Duration = Duration::from_secs(60);
+/// The fewest bytes a second that a server may send, over all the time that it was waited for.
+const SLOWEST: u64 = 32 * 1024;
 /// How often an output may be elsewhere: some providers' addresses lead to a store of files.
 const REDIRECTS: usize = 3;
+/// How long the check of a file may take: it reads a megabyte at most.
+const CHECK_TIME: Duration = Duration::from_secs(30);
+/// Characters of base64 that are decoded at once: a multiple of four, which are three bytes.
+const ENCODED: usize = 256 * 1024;
 
 impl Downloader {
     /// Makes a downloader; makes no call.
@@ -68,51 +93,64 @@ impl Downloader {
     /// # Errors
     /// When there is no guard of its calls.
     pub fn new(config: &config::Worker) -> Result<Self, guard::Unusable> {
-        let own = config.base_urls();
+        let patient = |client: ClientBuilder| client.read_timeout(SILENCE);
         Ok(Self {
-            guard: Guard::new("download", &config.egress, own, |client| {
-                client.read_timeout(SILENCE)
-            })?,
+            guard: Guard::new("download", &config.egress, patient)?,
             most: config.max_output_bytes,
+            longest: config.download_timeout,
+            silence: SILENCE,
         })
     }
 
-    /// Brings an output into `folder` and checks that it is of `kind`.
+    /// Brings an output that the provider at `base` has named into `file`; `left` bytes are left to its run.
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn fetch(
         &self,
+        base: &Url,
         source: &Source,
-        folder: &Path,
-        index: usize,
-        kind: Kind,
-    ) -> Result<Checked, Error> {
-        let path = folder.join(index.to_string());
-        let (bytes, sha256) = match source {
-            Source::Open(url) => match url.scheme() {
-                "http" | "https" => self.download(url, None, &path).await?,
-                "data" => self.inline(encoded(url)?, &path).await?,
-                other => return Err(Error::Invalid(format!("its address is {other}:"))),
-            },
-            Source::Keyed(url, key) => self.download(url, key.as_ref(), &path).await?,
-            Source::Inline(text) => self.inline(text, &path).await?,
-        };
-        if bytes == 0 {
-            return Err(Error::Invalid("it is empty".to_owned()));
+        file: TempFile,
+        left: u64,
+    ) -> Result<Downloaded, Error> {
+        let most = self.most;
+        let mut sink = Sink::create(file, most, left).await?;
+        match source {
+            Source::Open(url) if url.scheme() == "data" => inline(encoded(url)?, &mut sink).await?,
+            Source::Open(url) => self.download(base, url, None, &mut sink).await?,
+            Source::Keyed(url, key) => self.download(base, url, key.as_ref(), &mut sink).await?,
+            Source::Inline(text) => inline(text, &mut sink).await?,
         }
-        let checked = path.clone();
-        let media = tokio::task::spawn_blocking(move || media::sniff(&checked, kind))
+        sink.finish().await
+    }
+
+    /// Checks that a file is of `kind`, and measures it.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn check(&self, found: Downloaded, kind: Kind) -> Result<Checked, Error> {
+        let Downloaded {
+            file,
+            bytes,
+            sha256,
+        } = found;
+        let path = file.path().to_owned();
+        let sniffing = tokio::task::spawn_blocking(move || media::sniff(&path, kind));
+        let media = timeout(CHECK_TIME, sniffing)
             .await
-            .map_err(|error| Error::Invalid(format!("looking at it went wrong: {error}")))??;
+            .map_err(|_| {
+                io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the check of an output took too long",
+                )
+            })?
+            .map_err(|error| Error::Invalid(format!("its check went wrong: {error}")))??;
         let media = media.ok_or_else(|| {
-            Error::Invalid(format!(
-                "its bytes are not of a {}",
-                kind.as_str().to_lowercase()
-            ))
+            let kind = kind.as_str().to_lowercase();
+            Error::Invalid(format!("its bytes are not of a {kind}"))
         })?;
         Ok(Checked {
-            path,
+            file,
             bytes,
             sha256,
             media,
@@ -121,32 +159,55 @@ impl Downloader {
 
     async fn download(
         &self,
+        base: &Url,
         url: &Url,
         key: Option<&HeaderValue>,
-        path: &PathBuf,
-    ) -> Result<(u64, String), Error> {
-        let response = self.answer(url, key).await?;
-        self.check_size(response.content_length().unwrap_or(0))?;
-        let mut file = File::create(path).await?;
-        let mut hash = digest::Context::new(&digest::SHA256);
-        let mut bytes = 0_u64;
-        let mut stream = response.bytes_stream();
-        while let Some(piece) = stream.next().await {
-            let piece = piece.map_err(unavailable)?;
-            bytes += piece.len() as u64;
-            self.check_size(bytes)?;
-            hash.update(&piece);
-            file.write_all(&piece).await?;
+        sink: &mut Sink,
+    ) -> Result<(), Error> {
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(Error::Invalid(format!("its address is {}:", url.scheme())));
         }
-        file.flush().await?;
-        Ok((bytes, hex(hash.finish().as_ref())))
+        let downloading = async {
+            let response = self.answer(base, url, key).await?;
+            sink.bound(response.content_length().unwrap_or(0))?;
+            let mut stream = response.bytes_stream();
+            let mut waited = Duration::ZERO;
+            loop {
+                let asked = Instant::now();
+                let Some(piece) = stream.next().await else {
+                    return Ok(());
+                };
+                // The disk and other downloads take their time too: that is not the server's.
+                waited += asked.elapsed();
+                sink.write(&piece.map_err(unavailable)?).await?;
+                if is_too_slow(sink.bytes, waited, self.silence) {
+                    let why = format!("it comes slower than {SLOWEST} bytes a second");
+                    return Err(Error::Unavailable(why));
+                }
+            }
+        };
+        let late = |_| {
+            let seconds = self.longest.as_secs();
+            Error::Unavailable(format!("it did not come within {seconds} s"))
+        };
+        timeout(self.longest, downloading).await.map_err(late)?
     }
 
     /// Returns the answer that has the output, wherever redirects lead.
-    async fn answer(&self, url: &Url, mut key: Option<&HeaderValue>) -> Result<Response, Error> {
+    async fn answer(
+        &self,
+        base: &Url,
+        url: &Url,
+        mut key: Option<&HeaderValue>,
+    ) -> Result<Response, Error> {
         let mut at = url.clone();
+        let mut base = Some(base);
         for _ in 0..=REDIRECTS {
-            let mut request = self.guard.client(&at)?.get(at.clone());
+            let client = match base {
+                Some(base) => self.guard.client_from(base, &at)?,
+                None => self.guard.client(&at)?,
+            };
+            let mut request = client.get(at.clone());
             if let Some(key) = key {
                 request = request.header(AUTHORIZATION, key);
             }
@@ -157,34 +218,90 @@ impl Downloader {
             let next = elsewhere(&response, &at).ok_or_else(|| {
                 Error::Unavailable(format!("status {}", response.status().as_u16()))
             })?;
-            // Once it has left, nobody that it comes by may send the key back with it.
+            // Once it has left, no other server may lead back with the key, or to what only the provider may name.
             key = key.filter(|_| next.origin() == at.origin());
+            base = base.filter(|base| base.origin() == at.origin());
             at = next;
         }
         Err(Error::Unavailable(format!(
             "it is elsewhere more than {REDIRECTS} times"
         )))
     }
+}
 
-    async fn inline(&self, text: &str, path: &Path) -> Result<(u64, String), Error> {
-        let bytes = BASE64
-            .decode(text)
-            .map_err(|error| Error::Invalid(format!("it is not base64: {error}")))?;
-        self.check_size(bytes.len() as u64)?;
-        tokio::fs::write(path, &bytes).await?;
-        Ok((
-            bytes.len() as u64,
-            hex(digest::digest(&digest::SHA256, &bytes).as_ref()),
-        ))
+/// Returns whether a server that was waited for so long should have sent more.
+fn is_too_slow(bytes: u64, waited: Duration, silence: Duration) -> bool {
+    bytes < waited.saturating_sub(silence).as_secs() * SLOWEST
+}
+
+/// A file that is being written: within its bounds, and hashed.
+struct Sink {
+    file: TempFile,
+    writing: File,
+    hash: digest::Context,
+    bytes: u64,
+    most: u64,
+    left: u64,
+}
+
+impl Sink {
+    async fn create(file: TempFile, most: u64, left: u64) -> io::Result<Self> {
+        let writing = File::create_new(file.path()).await?;
+        let hash = digest::Context::new(&digest::SHA256);
+        Ok(Self {
+            file,
+            writing,
+            hash,
+            bytes: 0,
+            most,
+            left,
+        })
     }
 
-    fn check_size(&self, bytes: u64) -> Result<(), Error> {
+    /// Holds a number of bytes against the bounds.
+    fn bound(&self, bytes: u64) -> Result<(), Error> {
         if bytes > self.most {
-            let most = self.most;
-            return Err(Error::Invalid(format!("it is larger than {most} bytes")));
+            let why = format!("it is larger than {} bytes", self.most);
+            return Err(Error::Invalid(why));
+        }
+        if bytes > self.left {
+            let why = "with it the outputs are larger than those of one run may be together";
+            return Err(Error::Invalid(why.to_owned()));
         }
         Ok(())
     }
+
+    async fn write(&mut self, piece: &[u8]) -> Result<(), Error> {
+        self.bytes += piece.len() as u64;
+        self.bound(self.bytes)?;
+        self.file.grow(self.bytes).await?;
+        self.hash.update(piece);
+        self.writing.write_all(piece).await?;
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<Downloaded, Error> {
+        if self.bytes == 0 {
+            return Err(Error::Invalid("it is empty".to_owned()));
+        }
+        self.writing.flush().await?;
+        Ok(Downloaded {
+            file: self.file,
+            bytes: self.bytes,
+            sha256: hex(self.hash.finish().as_ref()),
+        })
+    }
+}
+
+/// Decodes an output that came with its answer.
+async fn inline(text: &str, sink: &mut Sink) -> Result<(), Error> {
+    for piece in text.as_bytes().chunks(ENCODED) {
+        let bytes = BASE64
+            .decode(piece)
+            .map_err(|error| Error::Invalid(format!("it is not base64: {error}")))?;
+        sink.write(&bytes).await?;
+    }
+    Ok(())
 }
 
 /// Models with small outputs answer with the bytes themselves, in a `data:` URL.

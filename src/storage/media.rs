@@ -1,10 +1,20 @@
 //! What a file is, by its own bytes: the provider's word for it does not count.
+//!
+//! The bytes may be a stranger's, so no look takes more memory or time than its bounds, whatever they say. A file
+//! whose measures cannot be read is stored without them: it was paid for.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read;
+use std::panic::catch_unwind;
 use std::path::Path;
 
+use super::film;
 use crate::domain::Kind;
+
+/// How much of a file tells what it is.
+const BEGINNING: u64 = 8 * 1024;
+/// How much of a picture is searched for its size. Some formats can have it anywhere.
+const PICTURE: u64 = 1024 * 1024;
 
 /// What a file is.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,8 +28,9 @@ pub(super) struct Media {
 
 /// Looks at a file; `None` when it is not of `kind`. Blocks on the disk.
 pub(super) fn sniff(path: &Path, kind: Kind) -> std::io::Result<Option<Media>> {
-    let mut head = Vec::with_capacity(8192);
-    File::open(path)?.take(8192).read_to_end(&mut head)?;
+    let file = File::open(path)?;
+    let mut head = Vec::new();
+    (&file).take(BEGINNING).read_to_end(&mut head)?;
     let Some(found) = infer::get(&head) else {
         return Ok(None);
     };
@@ -31,45 +42,35 @@ pub(super) fn sniff(path: &Path, kind: Kind) -> std::io::Result<Option<Media>> {
     if !fits {
         return Ok(None);
     }
-    let (width, height, duration_seconds) = match found.mime_type() {
-        "video/mp4" => film(path).unwrap_or_default(),
-        _ => picture(path),
+    let mut media = Media {
+        content_type: found.mime_type(),
+        extension: found.extension(),
+        width: None,
+        height: None,
+        duration_seconds: None,
     };
-    let (content_type, extension) = (found.mime_type(), found.extension());
-    Ok(Some(Media {
-        content_type,
-        extension,
-        width,
-        height,
-        duration_seconds,
-    }))
-}
-
-type Measures = (Option<i32>, Option<i32>, Option<f64>);
-
-fn picture(path: &Path) -> Measures {
-    match imagesize::size(path) {
-        Ok(size) => (
-            i32::try_from(size.width).ok(),
-            i32::try_from(size.height).ok(),
-            None,
-        ),
-        Err(_) => Measures::default(),
+    match (kind, media.content_type) {
+        (Kind::Image, _) => {
+            (&file).take(PICTURE - BEGINNING).read_to_end(&mut head)?;
+            (media.width, media.height) = picture(&head).unwrap_or_default();
+        }
+        (_, "video/mp4" | "video/x-m4v" | "video/quicktime") => {
+            let film = film::measure(&file, file.metadata()?.len());
+            let (width, height) = film.size.unzip();
+            media.width = width.map(i32::from);
+            media.height = height.map(i32::from);
+            media.duration_seconds = film.seconds;
+        }
+        _ => {}
     }
+    Ok(Some(media))
 }
 
-/// Reads a film's measures where the container tells them in a way we understand; a film without them is stored too.
-fn film(path: &Path) -> Option<Measures> {
-    let file = File::open(path).ok()?;
-    let length = file.metadata().ok()?.len();
-    let film = mp4::Mp4Reader::read_header(BufReader::new(file), length).ok()?;
-    let track = film
-        .tracks()
-        .values()
-        .find(|track| matches!(track.track_type(), Ok(mp4::TrackType::Video)))?;
+/// Returns width and height of a picture by its beginning, if the library for it finds them, and does not panic.
+fn picture(head: &[u8]) -> Option<(Option<i32>, Option<i32>)> {
+    let size = catch_unwind(|| imagesize::blob_size(head)).ok()?.ok()?;
     Some((
-        Some(i32::from(track.width())),
-        Some(i32::from(track.height())),
-        Some(film.duration().as_secs_f64()),
+        i32::try_from(size.width).ok(),
+        i32::try_from(size.height).ok(),
     ))
 }

@@ -4,14 +4,18 @@
 //! gives the lock up when the process dies, so a lock that can be taken belongs to nobody. The lock file gets its
 //! final name only when it is locked: the sweep of another worker never sees one that is not.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::statvfs;
+use rustix::process::geteuid;
 use uuid::Uuid;
 
+use super::room::{Room, Taken};
 use crate::domain::WorkflowId;
 use crate::telemetry::events::TempSwept;
 
@@ -19,6 +23,7 @@ use crate::telemetry::events::TempSwept;
 #[derive(Clone, Debug)]
 pub struct TempFolders {
     instance: Arc<Instance>,
+    room: Room,
 }
 
 #[derive(Debug)]
@@ -33,36 +38,55 @@ struct Instance {
 #[derive(Debug)]
 pub struct Attempt {
     path: PathBuf,
+    room: Room,
+}
+
+/// A file of an attempt, and the room on the disk that it has taken; dropped, it gives the room back.
+#[derive(Debug)]
+pub struct TempFile {
+    path: PathBuf,
+    room: Room,
+    taken: Taken,
 }
 
 /// A lock that is not taken so long after it was made never will be.
 const STALE: Duration = Duration::from_secs(3600);
 
 impl TempFolders {
-    /// Removes what dead workers left under `root` and makes a folder for this one.
+    /// Removes what dead workers left under `root` and makes a folder for this one, whose files may have `most` bytes
+    /// together; without it, half of what is free.
     ///
     /// # Errors
-    /// When `root` cannot be written.
-    pub fn open(root: &Path) -> io::Result<Self> {
-        fs::create_dir_all(root)?;
+    /// When `root` cannot be written, or another user may write there.
+    pub fn open(root: &Path, most: Option<u64>) -> io::Result<Self> {
+        private().recursive(true).create(root)?;
+        check(root)?;
         let folders = sweep(root)?;
         if folders > 0 {
             TempSwept { folders }.emit();
         }
+        let most = match most {
+            Some(most) => most,
+            None => {
+                let disk = statvfs(root)?;
+                disk.f_bavail.saturating_mul(disk.f_frsize) / 2
+            }
+        };
         let name = format!("worker-{}", Uuid::new_v4().simple());
         let unlocked = root.join(format!("{name}.new"));
         let lock_path = root.join(format!("{name}.lock"));
-        let lock = File::create(&unlocked)?;
+        let lock = File::create_new(&unlocked)?;
         lock.lock()?;
         fs::rename(&unlocked, &lock_path)?;
         let folder = root.join(name);
-        fs::create_dir(&folder)?;
+        private().create(&folder)?;
         Ok(Self {
             instance: Arc::new(Instance {
                 folder,
                 lock_path,
                 _lock: lock,
             }),
+            room: Room::of(most),
         })
     }
 
@@ -75,15 +99,62 @@ impl TempFolders {
             .instance
             .folder
             .join(format!("{workflow}-{}", Uuid::new_v4().simple()));
-        fs::create_dir(&path)?;
-        Ok(Attempt { path })
+        private().create(&path)?;
+        let room = self.room.clone();
+        Ok(Attempt { path, room })
     }
 }
 
+/// Makes folders that no other user may enter.
+fn private() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.mode(0o700);
+    builder
+}
+
+/// Checks that no other user can plant or exchange a file in `root`.
+///
+/// # Errors
+/// [`io::ErrorKind::PermissionDenied`] when one can; or when it is not there.
+pub fn check(root: &Path) -> io::Result<()> {
+    let found = fs::symlink_metadata(root)?;
+    let problem = if found.is_symlink() {
+        "is a symbolic link"
+    } else if found.uid() != geteuid().as_raw() {
+        "belongs to another user"
+    } else if found.mode() & 0o022 != 0 {
+        "can be written by other users"
+    } else {
+        return Ok(());
+    };
+    let message = format!(
+        "{} {problem}; expected a folder that only the user of this process can write; set TEMP_DIR to a folder that \
+         does not exist yet, or mend this one (chown, chmod 700)",
+        root.display()
+    );
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
+}
+
 impl Attempt {
-    /// Returns where the attempt may write.
-    pub fn path(&self) -> &Path {
+    /// Returns the `index`-th file, which is not there yet.
+    pub fn file(&self, index: usize) -> TempFile {
+        TempFile {
+            path: self.path.join(index.to_string()),
+            room: self.room.clone(),
+            taken: Taken::default(),
+        }
+    }
+}
+
+impl TempFile {
+    /// Returns where it is.
+    pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Takes room for `bytes` in all; see [`Room::grow`].
+    pub(super) async fn grow(&mut self, bytes: u64) -> io::Result<()> {
+        self.room.grow(&mut self.taken, bytes).await
     }
 }
 
@@ -165,8 +236,21 @@ pub(crate) mod tests {
     /// Makes a folder for one test.
     pub(crate) fn folder() -> PathBuf {
         let folder = std::env::temp_dir().join(format!("genflow-test-{}", Uuid::new_v4().simple()));
-        fs::create_dir(&folder).unwrap();
+        private().create(&folder).unwrap();
         folder
+    }
+
+    /// A file that nothing bounds.
+    pub(crate) fn file(path: PathBuf) -> TempFile {
+        TempFile {
+            path,
+            room: Room::of(u64::MAX),
+            taken: Taken::default(),
+        }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o777
     }
 
     fn entries(root: &Path) -> usize {
@@ -176,11 +260,11 @@ pub(crate) mod tests {
     #[test]
     fn an_attempts_folder_goes_with_the_attempt_and_the_instance_with_the_worker() {
         let root = folder();
-        let temp = TempFolders::open(&root).unwrap();
+        let temp = TempFolders::open(&root, None).unwrap();
         let workflow = RequestId::try_from("r".to_owned()).unwrap().run(0);
         let attempt = temp.attempt(&workflow).unwrap();
-        fs::write(attempt.path().join("f"), b"x").unwrap();
-        let path = attempt.path().to_owned();
+        let path = attempt.path.clone();
+        fs::write(attempt.file(0).path(), b"x").unwrap();
 
         drop(attempt);
         assert!(!path.exists());
@@ -192,7 +276,7 @@ pub(crate) mod tests {
     #[test]
     fn a_dead_workers_folder_is_swept_and_a_living_ones_is_not() {
         let root = folder();
-        let living = TempFolders::open(&root).unwrap();
+        let living = TempFolders::open(&root, None).unwrap();
         fs::create_dir(root.join("worker-dead")).unwrap();
         fs::write(root.join("worker-dead/left"), b"x").unwrap();
         fs::write(root.join("worker-dead.lock"), b"").unwrap();
@@ -201,13 +285,59 @@ pub(crate) mod tests {
         let long_ago = SystemTime::now() - 2 * STALE;
         unborn.set_modified(long_ago).unwrap();
 
-        let started = TempFolders::open(&root).unwrap();
+        let started = TempFolders::open(&root, None).unwrap();
 
         assert!(!root.join("worker-dead").exists());
         assert!(!root.join("worker-unborn.new").exists());
         assert!(root.join("worker-young.new").exists(), "about to be locked");
         assert!(living.instance.folder.exists());
         drop((living, started));
+        fs::remove_dir_all(root).unwrap();
+    }
+    #[test]
+    fn no_other_user_may_look_into_the_folders() {
+        let root = folder().join("not/there/yet");
+
+        let temp = TempFolders::open(&root, None).unwrap();
+
+        let workflow = RequestId::try_from("r".to_owned()).unwrap().run(0);
+        let attempt = temp.attempt(&workflow).unwrap();
+        for path in [&root, &temp.instance.folder, &attempt.path] {
+            assert_eq!(mode(path), 0o700, "{}", path.display());
+        }
+        drop((attempt, temp));
+        fs::remove_dir_all(root.ancestors().nth(3).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_another_user_may_write_or_that_is_a_link_is_refused() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+        let root = folder();
+        let at = |name: &str| root.join(name);
+        for (name, mode) in [("group", 0o770), ("all", 0o707), ("sticky", 0o1777)] {
+            fs::create_dir(at(name)).unwrap();
+            fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        fs::create_dir(at("own")).unwrap();
+        symlink(at("own"), at("link")).unwrap();
+        for (name, problem) in [
+            ("group", "can be written by other users"),
+            ("all", "can be written by other users"),
+            ("sticky", "can be written by other users"),
+            ("link", "is a symbolic link"),
+        ] {
+            let error = TempFolders::open(&at(name), None).unwrap_err();
+
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+            assert!(error.to_string().contains(problem), "{name}: {error}");
+        }
+        assert_eq!(entries(&at("own")), 0);
+        // Where this process may give a folder away.
+        if std::os::unix::fs::chown(at("own"), Some(12_345), None).is_ok() {
+            let error = TempFolders::open(&at("own"), None).unwrap_err();
+            assert!(error.to_string().contains("belongs to another user"));
+        }
         fs::remove_dir_all(root).unwrap();
     }
 }

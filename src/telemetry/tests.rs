@@ -378,3 +378,26 @@ fn a_log_file_is_appended_to_a_line_of_json_each() {
     assert_eq!(lines[1]["fields"]["error"], "no luck");
     assert_eq!(lines[3]["fields"]["tries"], 4);
 }
+
+#[test]
+fn a_log_file_is_for_this_user_alone_and_no_link_is_followed() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    let folder = std::env::temp_dir().join(format!("genflow-logs-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let log = |file: &str| config::Log {
+        filter: "off".to_owned(),
+        json: true,
+        file: Some(folder.join(file)),
+    };
+    symlink(folder.join("other"), folder.join("link")).unwrap();
+
+    check(&log("new")).unwrap();
+    let linked = check(&log("link")).unwrap_err();
+
+    let mode = std::fs::metadata(folder.join("new")).unwrap().permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+    assert!(matches!(linked, Error::File { .. }), "{linked}");
+    assert!(!folder.join("other").exists());
+    std::fs::remove_dir_all(folder).unwrap();
+}

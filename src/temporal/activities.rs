@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use futures::future::BoxFuture;
 use temporalio_common::data_converters::TemporalSerializable;
 use temporalio_common::error::ApplicationFailure;
 use temporalio_macros::activities;
@@ -19,7 +20,7 @@ use super::steps::{
 use super::sweep::look_back;
 use super::{outcome, remains, submit};
 use crate::domain::ItemEnding;
-use crate::work::{Aborted, Tally, Work};
+use crate::work::{Aborted, Tally, Turn, Work};
 
 /// Pause before another worker goes on with what one that stops has handed back.
 const BEFORE_THE_NEXT: Duration = Duration::from_millis(500);
@@ -59,7 +60,27 @@ impl Activities {
         // The first attempt has none.
         let earlier: Option<Failures> = ctx.heartbeat_details().deserialize().ok().flatten();
         let tally = Tally::from(earlier.unwrap_or_default());
-        let fetching = self.work.fetch(input, &tally, ctx.cancelled());
+        let server = &ctx;
+        let store = |failures: Failures| -> BoxFuture<'_, ()> {
+            Box::pin(async move {
+                // Not counted while the server is away: that is no reason to lose the outputs.
+                if submit::store(server, failures).await.is_err() {
+                    tracing::debug!("a check of an output may not be counted");
+                }
+            })
+        };
+        let turn = Turn {
+            user: ctx
+                .info()
+                .priority
+                .fairness_key
+                .as_deref()
+                .unwrap_or_default(),
+            number: ctx.info().attempt,
+            tally: &tally,
+            store: &store,
+        };
+        let fetching = self.work.fetch(input, &turn, ctx.cancelled());
         telling(&ctx, || tally.failures(), fetching).await
     }
 
@@ -200,6 +221,12 @@ pub(super) fn failure(aborted: Aborted) -> ActivityError {
             ApplicationFailure::builder(anyhow!("the worker stops"))
                 .type_name("genflow.HandedBack".to_owned())
                 .next_retry_delay(BEFORE_THE_NEXT)
+                .build(),
+        ),
+        Aborted::Waits(pause) => ActivityError::application(
+            ApplicationFailure::builder(anyhow!("this worker has no place for it now"))
+                .type_name("genflow.Waits".to_owned())
+                .next_retry_delay(pause)
                 .build(),
         ),
         Aborted::Again(error) => ActivityError::application(

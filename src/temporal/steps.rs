@@ -208,6 +208,9 @@ pub struct Failures {
     /// Tries to store the outputs.
     #[serde(default)]
     pub stores: u32,
+    /// Checks of a file of the outputs that did not end.
+    #[serde(default)]
+    pub lost: u32,
 }
 
 impl Failures {

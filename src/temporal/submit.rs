@@ -25,7 +25,8 @@ use anyhow::anyhow;
 use temporalio_common::error::ApplicationFailure;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
-use self::record::{Unstored, alive, cancelled, clear, may_send, store, take_over};
+pub(super) use self::record::store;
+use self::record::{Unstored, alive, cancelled, clear, may_send, take_over};
 use self::search::Left;
 use super::activities::{every, failure};
 use super::steps::{Answer, Attempt, Job, JobRecord, Sent, Submit, Submitted};
@@ -35,6 +36,9 @@ use crate::failpoint;
 use crate::provider::{NotCurrent, Provider, Submission};
 use crate::telemetry::events::RunBegan;
 use crate::work::{Aborted, Work};
+
+/// Pause before a submit whose outputs have no place in memory yet is tried again; nothing was sent.
+const FOR_MEMORY: Duration = Duration::from_secs(5);
 
 /// One attempt, and what it works with.
 struct This<'a> {
@@ -78,6 +82,9 @@ impl This<'_> {
         if let Some(end) = self.before(mine).await? {
             return Ok(end);
         }
+        let Some(_held) = self.provider.hold(&self.input.spec) else {
+            return Err(failure(Aborted::Waits(FOR_MEMORY)));
+        };
         failpoint::hit("submit.fencing").await;
         // Set by a cancel, a time-out or the end of the grace: of such an attempt the SDK may not report the result.
         if ctx.is_cancelled() {

@@ -4,17 +4,22 @@
 //! and that says nothing against the job. The counts go along in the heartbeat, so the next attempt counts on.
 
 use std::future::Future;
+use std::io::ErrorKind;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::outputs::verdict;
+use futures::future::BoxFuture;
+
+use super::outputs::{Given, verdict};
+use super::shares::Place;
 use super::{Aborted, Work, call, priced};
 use crate::clock::now;
 use crate::domain::{ErrorCode, EventError, Progress};
 use crate::failpoint;
 use crate::provider::{self, Poll};
-use crate::storage::DownloadError;
+use crate::storage::{DownloadError, Source};
 use crate::telemetry::events::ProviderStateUnknown;
 use crate::temporal::steps::{Failures, Fetch, Fetched, Told};
 
@@ -23,10 +28,55 @@ use crate::temporal::steps::{Failures, Fetch, Fetched, Told};
 const REFUSALS: u32 = 5;
 /// A milestone is this many points above the last.
 const POINTS: i32 = 10;
+/// A run ends when this many checks of its files did not: once may be chance.
+const LOST: u32 = 2;
 
 /// What has failed so far, shared with who tells it to the server.
 #[derive(Debug, Default)]
 pub(crate) struct Tally(Mutex<Failures>);
+
+/// One attempt of `fetch`.
+pub(crate) struct Turn<'t> {
+    /// The key by which users share.
+    pub(crate) user: &'t str,
+    /// From 1.
+    pub(crate) number: u32,
+    pub(crate) tally: &'t Tally,
+    /// Stores the tally at the server before it returns, if the server answers.
+    pub(crate) store: &'t (dyn Fn(Failures) -> BoxFuture<'t, ()> + Send + Sync),
+}
+
+impl Turn<'_> {
+    /// Checks a file. A check that ends this worker, or does not end, is counted for the next attempt.
+    pub(super) async fn check<T>(
+        &self,
+        checking: impl Future<Output = Result<T, DownloadError>>,
+    ) -> Result<T, DownloadError> {
+        let failures = self.tally.count(|failures| failures.lost += 1);
+        let counted = Counted(self.tally);
+        // Not the first attempt: the call would be for nothing where all is well.
+        if self.number > 1 {
+            (self.store)(failures).await;
+        }
+        failpoint::hit("fetch.checking").await;
+        let checked = checking.await;
+        if matches!(&checked, Err(DownloadError::Disk(error)) if error.kind() == ErrorKind::TimedOut)
+        {
+            std::mem::forget(counted);
+        }
+        checked
+    }
+}
+
+/// A check that was counted as lost; dropped, it was not.
+struct Counted<'t>(&'t Tally);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let not_lost = |failures: &mut Failures| failures.lost = failures.lost.saturating_sub(1);
+        self.0.count(not_lost);
+    }
+}
 
 impl Tally {
     /// Counts on from what an earlier attempt has told.
@@ -53,9 +103,12 @@ impl Work {
     pub(crate) async fn fetch(
         &self,
         input: Fetch,
-        tally: &Tally,
+        turn: &Turn<'_>,
         cancelled: impl Future<Output = ()>,
     ) -> Result<Fetched, Aborted> {
+        let tally = turn.tally;
+        let place = self.shares.enter(turn.user);
+        self.give_way(&place, turn)?;
         tokio::select! {
             published = self.publish(&input.handed) => published?,
             () = self.drain.begun() => return Err(Aborted::HandedBack),
@@ -67,12 +120,8 @@ impl Work {
         let told = input.told.as_ref();
         let mut counted = told.map(|told| told.progress.stage.clone());
         loop {
-            let looked = tokio::select! {
-                looked = call(provider, "poll", provider.poll(&input.job)) => looked,
-                () = &mut cancelled => return Err(Aborted::Cancelled),
-                () = self.drain.begun() => return Err(Aborted::HandedBack),
-            };
-            let pause = match looked {
+            let looking = call(provider, "poll", provider.poll(&input.job));
+            let pause = match self.unless_ended(looking, cancelled.as_mut()).await? {
                 Ok(Poll::Running {
                     stage,
                     percent,
@@ -88,33 +137,22 @@ impl Work {
                     if let Some(progress) = milestone(&input, stage, percent, now()) {
                         return Ok(Fetched::Milestone(progress));
                     }
+                    self.give_way(&place, turn)?;
                     after.unwrap_or(self.settings.poll_interval)
                 }
                 Ok(Poll::Failed(error)) => return Ok(Fetched::Failed(error)),
-                Ok(Poll::Succeeded { outputs, cost_usd }) => {
-                    tally.count(Failures::looked);
-                    failpoint::hit("fetch.storing").await;
-                    let storing =
-                        self.store_all(&self.store, &input.handed, input.job.kind, &outputs);
-                    match self.in_grace(storing, cancelled.as_mut()).await? {
-                        Ok(outputs) => {
-                            failpoint::hit("fetch.stored").await;
+                Ok(Poll::Succeeded {
+                    outputs,
+                    cost_usd,
+                    held: _held,
+                }) => {
+                    let done = (&*outputs, cost_usd);
+                    let stored = self.store(&input, turn, done, cancelled.as_mut());
+                    match stored.await? {
+                        ControlFlow::Continue(pause) => pause,
+                        ControlFlow::Break(fetched) => {
                             priced(provider, cost_usd);
-                            return Ok(Fetched::Stored { outputs, cost_usd });
-                        }
-                        Err(error) => {
-                            let failed = tally.count(|failures| failures.stores += 1).stores;
-                            if failed >= self.settings.stores.most
-                                || matches!(
-                                    error,
-                                    DownloadError::Invalid(_) | DownloadError::Refused(_)
-                                )
-                            {
-                                priced(provider, cost_usd);
-                                return Ok(Fetched::Failed(verdict(&error)));
-                            }
-                            tracing::warn!(workflow = %input.handed.workflow, %error, failed, "output not stored");
-                            self.settings.stores.pauses.after(failed, rand::random())
+                            return Ok(fetched);
                         }
                     }
                 }
@@ -128,12 +166,67 @@ impl Work {
                     Err(given_up) => return Ok(Fetched::Failed(given_up)),
                 },
             };
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = &mut cancelled => return Err(Aborted::Cancelled),
-                () = self.drain.begun() => return Err(Aborted::HandedBack),
-            }
+            let pausing = tokio::time::sleep(pause);
+            self.unless_ended(pausing, cancelled.as_mut()).await?;
         }
+    }
+
+    /// Waits for what may be left at any time, unless the run or this worker is to end.
+    async fn unless_ended<T>(
+        &self,
+        waiting: impl Future<Output = T>,
+        cancelled: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<T, Aborted> {
+        tokio::select! {
+            done = waiting => Ok(done),
+            () = cancelled => Err(Aborted::Cancelled),
+            () = self.drain.begun() => Err(Aborted::HandedBack),
+        }
+    }
+
+    /// Hands the job back for a while if its user has more than a share of the places, and places are scarce.
+    fn give_way(&self, place: &Place, turn: &Turn<'_>) -> Result<(), Aborted> {
+        if !place.is_needed() {
+            return Ok(());
+        }
+        let pauses = self.settings.looks.pauses;
+        Err(Aborted::Waits(pauses.after(turn.number, rand::random())))
+    }
+
+    /// Stores the outputs of a job that is done; returns the end of that, or the pause before another try.
+    async fn store(
+        &self,
+        input: &Fetch,
+        turn: &Turn<'_>,
+        (sources, cost_usd): (&[Source], Option<f64>),
+        cancelled: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<ControlFlow<Fetched, Duration>, Aborted> {
+        let failures = turn.tally.count(Failures::looked);
+        failpoint::hit("fetch.storing").await;
+        if failures.lost >= LOST {
+            return Ok(ControlFlow::Break(Fetched::Failed(not_checked())));
+        }
+        let given = Given {
+            base: self.providers.that_has(&input.job).base_url(),
+            kind: input.job.kind,
+            sources,
+        };
+        let storing = self.store_all(&self.store, &input.handed, &given, Some(turn));
+        let error = match self.in_grace(storing, cancelled).await? {
+            Ok(outputs) => {
+                failpoint::hit("fetch.stored").await;
+                return Ok(ControlFlow::Break(Fetched::Stored { outputs, cost_usd }));
+            }
+            Err(error) => error,
+        };
+        let failed = turn.tally.count(|failures| failures.stores += 1).stores;
+        let is_final = matches!(error, DownloadError::Invalid(_) | DownloadError::Refused(_));
+        if is_final || failed >= self.settings.stores.most {
+            return Ok(ControlFlow::Break(Fetched::Failed(verdict(&error))));
+        }
+        tracing::warn!(workflow = %input.handed.workflow, %error, failed, "output not stored");
+        let pauses = self.settings.stores.pauses;
+        Ok(ControlFlow::Continue(pauses.after(failed, rand::random())))
     }
 
     /// Says how long to wait after a look that failed, or that there is no use in looking again.
@@ -191,6 +284,12 @@ impl Work {
             () = drained => Err(Aborted::HandedBack),
         }
     }
+}
+
+/// Says why the outputs are not checked any more.
+fn not_checked() -> EventError {
+    let why = format!("the output is not what it should be: {LOST} checks of it did not end");
+    EventError::new(ErrorCode::ResultInvalid, &why, false)
 }
 
 /// Says whether a state that is not known differs from the last one that was counted; then it is the last.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
+use url::Url;
 
+use super::fetch::Turn;
 use super::{Work, priced};
 use crate::clock::now;
 use crate::domain::{ErrorCode, EventError, Generated, Kind, Output};
@@ -11,6 +13,15 @@ use crate::provider::Made;
 use crate::storage::{DownloadError, Manifest, Source, Store, temp_failed};
 use crate::telemetry::events::OutputStored;
 use crate::temporal::steps::{Handed, Submit};
+
+/// Outputs as the answer of a provider gave them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Given<'g> {
+    /// The provider's base URL.
+    pub(super) base: &'g Url,
+    pub(super) kind: Kind,
+    pub(super) sources: &'g [Source],
+}
 
 /// How long it may take to store what came with the answer to a submit: its step has an end.
 const KEEP_TIME: Duration = Duration::from_secs(60);
@@ -24,9 +35,12 @@ impl Work {
         let Submit { handed, spec, .. } = submit;
         let provider = self.providers.of(spec.kind(), submit.provider);
         priced(provider, made.cost_usd);
-        let outputs = self
-            .store_patiently(handed, spec.kind(), &made.outputs)
-            .await?;
+        let given = Given {
+            base: provider.base_url(),
+            kind: spec.kind(),
+            sources: &made.outputs,
+        };
+        let outputs = self.store_patiently(handed, &given).await?;
         let result = Generated {
             outputs,
             provider: provider.name().as_str().to_owned(),
@@ -52,13 +66,12 @@ impl Work {
     async fn store_patiently(
         &self,
         handed: &Handed,
-        kind: Kind,
-        sources: &[Source],
+        given: &Given<'_>,
     ) -> Result<Vec<Output>, EventError> {
         let end = Instant::now() + KEEP_TIME;
         let mut tries = 1;
         loop {
-            let storing = self.store_all(&self.store_apart, handed, kind, sources);
+            let storing = self.store_all(&self.store_apart, handed, given, None);
             let error = match timeout_at(end, storing).await {
                 Ok(Ok(outputs)) => return Ok(outputs),
                 Ok(Err(error)) => error,
@@ -85,9 +98,14 @@ impl Work {
         &self,
         store: &Store,
         handed: &Handed,
-        kind: Kind,
-        sources: &[Source],
+        given: &Given<'_>,
+        turn: Option<&Turn<'_>>,
     ) -> Result<Vec<Output>, DownloadError> {
+        let Given {
+            base,
+            kind,
+            sources,
+        } = *given;
         if sources.is_empty() {
             return Err(DownloadError::Invalid(
                 "the provider named no output".to_owned(),
@@ -97,17 +115,24 @@ impl Work {
             .temp
             .attempt(&handed.workflow)
             .inspect_err(temp_failed)?;
-        let mut outputs = Vec::with_capacity(sources.len());
+        let mut outputs = Vec::new();
+        let mut left = self.settings.max_result_bytes;
         for (index, source) in sources.iter().enumerate() {
-            let checked = self
-                .downloader
-                .fetch(source, folder.path(), index, kind)
-                .await
-                .inspect_err(|error| {
-                    if let DownloadError::Disk(error) = error {
-                        temp_failed(error);
-                    }
-                })?;
+            let bringing = async {
+                let file = folder.file(index);
+                let found = self.downloader.fetch(base, source, file, left).await?;
+                left -= found.bytes();
+                let checking = self.downloader.check(found, kind);
+                match turn {
+                    Some(turn) => turn.check(checking).await,
+                    None => checking.await,
+                }
+            };
+            let checked = bringing.await.inspect_err(|error| {
+                if let DownloadError::Disk(error) = error {
+                    temp_failed(error);
+                }
+            })?;
             let output = store.put(&handed.workflow, index, checked).await?;
             OutputStored {
                 bytes: u64::try_from(output.bytes).unwrap_or(0),

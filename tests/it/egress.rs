@@ -72,6 +72,30 @@ async fn a_result_at_a_private_address_ends_its_run_at_once_and_is_not_connected
     assert_eq!(space.temp_leftovers(), Vec::<String>::new());
 }
 
+/// What is set for one provider is not for another's outputs: a model could read it out.
+#[tokio::test]
+async fn a_result_at_another_providers_private_address_is_not_connected_to() {
+    let inside = Listener::start().await;
+    let place = format!("http://{}", inside.address);
+    let space = Space::with(&[
+        ("OPENAI_API_BASE_URL", &place),
+        ("FAL_API_BASE_URL", &place),
+    ])
+    .await;
+    let _all = space.start(&["all"]);
+    let request = script(
+        image("beside"),
+        &json!({"output_at": format!("{place}/secret")}),
+    );
+
+    space.send(&request).await;
+
+    let events = space.story(request.id.as_str()).await;
+    let error = events.last().unwrap().error.clone().unwrap();
+    assert_eq!(error.code, ErrorCode::ResultUnavailable);
+    assert_eq!(inside.connections(), 0);
+}
+
 #[tokio::test]
 async fn a_webhook_to_a_private_address_is_refused_while_its_request_runs() {
     let space = Space::with(&[

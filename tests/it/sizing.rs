@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
-use genflow::domain::Request;
+use genflow::domain::{EventType, Request};
 use genflow::temporal::queues::fetch_queue;
 use genflow::temporal::workflows::generation::Generation;
 use serde_json::json;
@@ -13,19 +13,25 @@ use temporalio_common::protos::temporal::api::enums::v1::{PendingActivityState, 
 use temporalio_common::protos::temporal::api::taskqueue::v1::{PollerInfo, TaskQueue};
 use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeTaskQueueRequest;
 
+use crate::support::ledger::types;
 use crate::support::process::Process;
 use crate::support::requests::{image, script};
 use crate::support::{Space, eventually};
 
-/// Sends so many requests whose jobs never end.
+/// Sends so many requests whose jobs never end, each of another user, who share the places of a worker.
 async fn stuck(space: &Space, count: usize) -> Vec<Request> {
-    let requests: Vec<_> = (0..count)
-        .map(|_| script(image("stuck"), &json!({"stuck": true})))
-        .collect();
+    let mut requests: Vec<_> = (0..count).map(|_| endless()).collect();
+    for (number, request) in requests.iter_mut().enumerate() {
+        request.user = format!("user-{number}").try_into().unwrap();
+    }
     for request in &requests {
         space.send(request).await;
     }
     requests
+}
+
+fn endless() -> Request {
+    script(image("stuck"), &json!({"stuck": true}))
 }
 
 /// Who runs the fetch of a request, if anybody does.
@@ -103,6 +109,42 @@ async fn a_worker_takes_as_many_fetches_as_it_has_slots() {
     ];
 
     leaves_to_another(&space, &bounds, 3).await;
+}
+
+/// All of one user, and more than there are places: all but one place are taken, and the rest come back again and again.
+#[tokio::test]
+async fn one_users_endless_jobs_leave_a_place_for_anothers() {
+    let space = Space::new().await;
+    let _intake = space.start(&["intake"]);
+    let _worker = space.start_with(&["worker"], &[("WORKER_FETCH_SLOTS", "4")]);
+    let client = space.client().await;
+    let crowd: Vec<_> = (0..8).map(|_| endless()).collect();
+    for request in &crowd {
+        space.send(request).await;
+    }
+    for request in &crowd {
+        eventually("the job runs", async || {
+            (space.bill(request.id.as_str()).await.accepted == 1).then_some(())
+        })
+        .await;
+    }
+    fetches(&client, &crowd, 3).await;
+    let mut other = image("other");
+    other.user = "bob".to_owned().try_into().unwrap();
+
+    space.send(&other).await;
+
+    let events = space.story(other.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&EventType::Completed));
+    // Whatever waits for a place ends as soon as it is to.
+    for request in &crowd {
+        space.cancel(request.id.as_str()).await;
+    }
+    for request in &crowd {
+        let events = space.story(request.id.as_str()).await;
+        assert_eq!(types(&events).last(), Some(&EventType::Cancelled));
+        assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
+    }
 }
 
 async fn pollers(client: &Client, queue: &str, kind: TaskQueueType) -> Vec<PollerInfo> {

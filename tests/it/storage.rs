@@ -1,6 +1,7 @@
 //! Results in a bucket, on a real server of the protocol: whole runs, twice, with the server away, without the right.
 
 mod disk;
+mod hostile;
 mod large;
 mod parts;
 mod reused;

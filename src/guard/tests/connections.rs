@@ -55,7 +55,7 @@ impl Target {
 /// A guard that asks `server`, and takes the addresses that `allowed` says for public ones.
 fn asking(server: &NameServer, allowed: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Guard {
     let names = PublicOnly::new(server.resolver.clone(), allowed, "test");
-    Guard::with_names(names, &public(), [], |client| client).unwrap()
+    Guard::with_names(names, &public(), |client| client).unwrap()
 }
 
 /// Calls `url` and says why not, if not.

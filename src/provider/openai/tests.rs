@@ -8,6 +8,7 @@ use crate::domain::{Common, Input, OnUnsupported};
 
 fn answer(body: &str) -> Answer {
     Answer {
+        held: super::super::Held::default(),
         status: StatusCode::OK,
         headers: HeaderMap::new(),
         after: None,

@@ -1,7 +1,8 @@
 //! Downloads over real HTTP: whom they call, where redirects lead, what is too large.
 
+mod bounds;
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -14,7 +15,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::config::{Config, Egress, Ports};
-use crate::storage::temp::tests::folder;
+use crate::storage::temp::tests::{file, folder};
 
 /// A server of one picture, `/file`, whose other addresses lead where a test says.
 struct Server {
@@ -78,10 +79,9 @@ fn picture() -> Vec<u8> {
     bytes
 }
 
-/// Downloads by the default rules, or anything there is; `own` is the provider's.
-fn downloader(own: &Server, anything: bool) -> Downloader {
+/// Downloads by the default rules, or anything there is.
+fn downloader(anything: bool) -> Downloader {
     let mut config = Config::load(|_| None).unwrap().worker;
-    config.image.base_url = own.at("v1");
     config.max_output_bytes = 100_000;
     if anything {
         config.egress = Egress {
@@ -94,9 +94,24 @@ fn downloader(own: &Server, anything: bool) -> Downloader {
     Downloader::new(&config).unwrap()
 }
 
-async fn fetch(downloader: &Downloader, source: &Source) -> Result<u64, Error> {
-    let folder: PathBuf = folder();
-    let fetched = downloader.fetch(source, &folder, 0, Kind::Image).await;
+/// Fetches what the provider at `own` has named, and checks it.
+async fn fetch(downloader: &Downloader, own: &Server, source: &Source) -> Result<u64, Error> {
+    fetch_within(downloader, &own.at("v1"), source, u64::MAX).await
+}
+
+async fn fetch_within(
+    downloader: &Downloader,
+    base: &Url,
+    source: &Source,
+    left: u64,
+) -> Result<u64, Error> {
+    let folder = folder();
+    let fetching = async {
+        let file = file(folder.join("0"));
+        let found = downloader.fetch(base, source, file, left).await?;
+        downloader.check(found, Kind::Image).await
+    };
+    let fetched = fetching.await;
     std::fs::remove_dir_all(folder).unwrap();
     fetched.map(|file| file.bytes)
 }
@@ -108,10 +123,10 @@ fn keyed(url: Url) -> Source {
 #[tokio::test]
 async fn only_the_providers_own_origin_is_fetched_from_a_private_network() {
     let (own, other) = (Server::start().await, Server::start().await);
-    let downloader = downloader(&own, false);
+    let downloader = downloader(false);
 
-    let from_own = fetch(&downloader, &Source::Open(own.at("file"))).await;
-    let from_other = fetch(&downloader, &Source::Open(other.at("file"))).await;
+    let from_own = fetch(&downloader, &own, &Source::Open(own.at("file"))).await;
+    let from_other = fetch(&downloader, &own, &Source::Open(other.at("file"))).await;
 
     assert_eq!(from_own.unwrap(), picture().len() as u64);
     assert!(matches!(from_other, Err(Error::Refused(_))));
@@ -119,9 +134,53 @@ async fn only_the_providers_own_origin_is_fetched_from_a_private_network() {
 }
 
 #[tokio::test]
+async fn no_other_server_leads_to_what_only_the_provider_may_name() {
+    let (own, other) = (Server::start().await, Server::start().await);
+    let mut downloader = downloader(true);
+    // Whoever it is, only `other` is called; `own` is where it is the provider's.
+    let rules = Egress {
+        allow_private: true,
+        allow_http: true,
+        ports: Ports::Only(vec![other.url.port().unwrap()]),
+        nat64: Vec::new(),
+    };
+    downloader.guard = Guard::new("download", &rules, |client| client).unwrap();
+    own.leads("/out", 302, other.at("back"));
+    other.leads("/back", 302, own.at("file"));
+
+    assert!(
+        fetch(&downloader, &own, &Source::Open(own.at("file")))
+            .await
+            .is_ok()
+    );
+    for (provider, first) in [
+        (&other, own.at("file")),
+        (&other, other.at("back")),
+        (&own, other.at("back")),
+        (&own, own.at("out")),
+    ] {
+        let fetched = fetch(&downloader, provider, &Source::Open(first.clone())).await;
+
+        assert!(
+            matches!(fetched, Err(Error::Refused(Refused::Port))),
+            "{first}"
+        );
+    }
+    let files = own
+        .asked()
+        .iter()
+        .filter(|(path, _)| path == "/file")
+        .count();
+    assert_eq!(files, 1);
+    let blob = format!("blob:{}", own.at("file")).parse().unwrap();
+    let fetched = fetch(&downloader, &own, &Source::Open(blob)).await;
+    assert!(matches!(fetched, Err(Error::Invalid(_))));
+}
+
+#[tokio::test]
 async fn each_address_that_a_redirect_leads_to_is_checked() {
     let (own, other) = (Server::start().await, Server::start().await);
-    let by_default = downloader(&own, false);
+    let by_default = downloader(false);
     own.leads("/near", 302, "/file");
     own.leads("/inside", 307, other.at("file"));
     own.leads("/metadata", 301, "http://169.254.169.254/latest/meta-data");
@@ -129,12 +188,12 @@ async fn each_address_that_a_redirect_leads_to_is_checked() {
     own.leads("/bytes", 302, "data:image/png;base64,AAAA");
 
     assert!(
-        fetch(&by_default, &Source::Open(own.at("near")))
+        fetch(&by_default, &own, &Source::Open(own.at("near")))
             .await
             .is_ok()
     );
     for path in ["inside", "metadata", "disk", "bytes"] {
-        let fetched = fetch(&by_default, &Source::Open(own.at(path))).await;
+        let fetched = fetch(&by_default, &own, &Source::Open(own.at(path))).await;
         assert!(matches!(fetched, Err(Error::Refused(_))), "{path}");
     }
     assert_eq!(other.asked(), []);
@@ -143,12 +202,12 @@ async fn each_address_that_a_redirect_leads_to_is_checked() {
 #[tokio::test]
 async fn the_key_stays_with_the_provider_and_does_not_come_back() {
     let (own, other) = (Server::start().await, Server::start().await);
-    let downloader = downloader(&own, true);
+    let downloader = downloader(true);
     own.leads("/content", 302, "/moved");
     own.leads("/moved", 303, other.at("there"));
     other.leads("/there", 308, own.at("file"));
 
-    let fetched = fetch(&downloader, &keyed(own.at("content"))).await;
+    let fetched = fetch(&downloader, &own, &keyed(own.at("content"))).await;
 
     assert!(fetched.is_ok(), "{fetched:?}");
     let asked = |path: &str, keyed| (path.to_owned(), keyed);
@@ -166,7 +225,7 @@ async fn the_key_stays_with_the_provider_and_does_not_come_back() {
 #[tokio::test]
 async fn redirects_without_end_or_aim_are_no_output() {
     let own = Server::start().await;
-    let downloader = downloader(&own, false);
+    let downloader = downloader(false);
     own.leads("/round", 302, "/round");
     own.leads("/nowhere", 302, "http://");
     own.leads("/unchanged", 304, "/file");
@@ -177,7 +236,7 @@ async fn redirects_without_end_or_aim_are_no_output() {
         ("unchanged", "status 304"),
         ("missing", "status 404"),
     ] {
-        let fetched = fetch(&downloader, &Source::Open(own.at(path))).await;
+        let fetched = fetch(&downloader, &own, &Source::Open(own.at(path))).await;
         let Err(Error::Unavailable(why)) = fetched else {
             panic!("{path}: {fetched:?}");
         };
@@ -209,17 +268,17 @@ async fn raw(answer: &'static str, hang_up: bool) -> Url {
 
 #[tokio::test]
 async fn what_says_that_it_is_too_large_is_not_read() {
-    let downloader = downloader(&Server::start().await, true);
+    let (downloader, own) = (downloader(true), Server::start().await);
     let url = raw("HTTP/1.1 200 OK\r\ncontent-length: 100001\r\n\r\n", false).await;
 
-    let fetched = fetch(&downloader, &Source::Open(url)).await;
+    let fetched = fetch(&downloader, &own, &Source::Open(url)).await;
 
     assert!(matches!(fetched, Err(Error::Invalid(_))), "{fetched:?}");
 }
 
 #[tokio::test]
 async fn what_breaks_off_is_not_an_output_and_may_be_had_later() {
-    let downloader = downloader(&Server::start().await, true);
+    let (downloader, own) = (downloader(true), Server::start().await);
     for answer in [
         "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n12345\r\n",
@@ -227,7 +286,7 @@ async fn what_breaks_off_is_not_an_output_and_may_be_had_later() {
     ] {
         let url = raw(answer, true).await;
 
-        let fetched = fetch(&downloader, &Source::Open(url)).await;
+        let fetched = fetch(&downloader, &own, &Source::Open(url)).await;
 
         assert!(matches!(fetched, Err(Error::Unavailable(_))), "{fetched:?}");
     }

@@ -4,6 +4,7 @@
 //! fence only raw calls are made, and after it the SDK's heartbeats say nothing but "maybe" until the answer is known.
 
 use anyhow::anyhow;
+use serde::Serialize;
 use temporalio_client::tonic::{Code, IntoRequest as _};
 use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads};
 use temporalio_common::protos::temporal::api::workflowservice::v1::RecordActivityTaskHeartbeatRequest;
@@ -15,7 +16,7 @@ use crate::temporal::steps::{Attempt, Job, Sent, Submitted};
 use crate::work::Aborted;
 
 /// Why a record was not stored, or is not known to be.
-pub(super) enum Unstored {
+pub(in crate::temporal) enum Unstored {
     /// Its run shall end; the attempt is the current one.
     CancelRequested,
     /// The attempt is no longer the current one.
@@ -100,8 +101,11 @@ pub(super) async fn alive<T>(
     }
 }
 
-/// Stores the record at the server and waits for its answer.
-pub(super) async fn store(ctx: &ActivityContext, record: Attempt) -> Result<(), Unstored> {
+/// Stores what an attempt has to say at the server, as the details of its heartbeat, and waits for the answer.
+pub(in crate::temporal) async fn store(
+    ctx: &ActivityContext,
+    record: impl Serialize,
+) -> Result<(), Unstored> {
     let data = serde_json::to_vec(&record).map_err(|error| Unstored::Unanswered(error.into()))?;
     let metadata = [("encoding".to_owned(), b"json/plain".to_vec())].into();
     let details = Payloads {

@@ -8,6 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::routing::get;
 use genflow::config::Config;
 use genflow::domain::{Kind, RequestId, WorkflowId};
+use genflow::storage::temp::{Attempt, TempFolders};
 use genflow::storage::{Checked, Downloader, Source, Store};
 use tokio::net::TcpListener;
 use url::Url;
@@ -41,6 +42,7 @@ struct Bench {
     s3: S3,
     store: Arc<Store>,
     folder: PathBuf,
+    temp: Attempt,
     film: Url,
 }
 
@@ -61,17 +63,18 @@ impl Bench {
         let film = format!("http://{}/film.mp4", listener.local_addr().unwrap());
         let router = Router::new().route("/film.mp4", get(async move || self::film(length)));
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let folder = folder();
+        let temp = TempFolders::open(&folder.join("temp"), None).unwrap();
         Self {
             s3,
             store: Arc::new(Store::open(&config.unwrap().worker).unwrap()),
-            folder: folder(),
+            temp: temp.attempt(&workflow()).unwrap(),
+            folder,
             film: Url::parse(&film).unwrap(),
         }
     }
 
     async fn checked(&self, index: usize) -> Checked {
-        let folder = self.folder.join(index.to_string());
-        std::fs::create_dir_all(&folder).unwrap();
         let config = Config::load(|name| match name {
             "DOWNLOAD_ALLOW_PRIVATE" => Some("true".to_owned()),
             "MAX_OUTPUT_BYTES" => Some(LENGTH.to_string()),
@@ -79,8 +82,10 @@ impl Bench {
         });
         let downloader = Downloader::new(&config.unwrap().worker).unwrap();
         let source = Source::Open(self.film.clone());
-        let fetching = downloader.fetch(&source, &folder, index, Kind::Video);
-        fetching.await.unwrap()
+        let file = self.temp.file(index);
+        let fetching = downloader.fetch(&self.film, &source, file, u64::MAX);
+        let found = fetching.await.unwrap();
+        downloader.check(found, Kind::Video).await.unwrap()
     }
 }
 

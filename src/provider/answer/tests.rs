@@ -1,0 +1,193 @@
+//! What an answer means, and what a long one may take.
+
+use super::super::memory::{MEMORY, TIMES};
+use super::*;
+
+fn judged(status: u16, code: Option<ErrorCode>) -> (&'static str, Option<ErrorCode>) {
+    let said = Said {
+        detail: "no".to_owned(),
+        code,
+    };
+    match not_taken(StatusCode::from_u16(status).unwrap(), None, &said) {
+        Submission::Refused(error) => ("refused", Some(error.code)),
+        Submission::NotAccepted { error, .. } => ("again", Some(error.code)),
+        Submission::Unknown(_) => ("unknown", None),
+        taken @ (Submission::Accepted(_) | Submission::Made(_) | Submission::Withheld(_)) => {
+            panic!("{taken:?}")
+        }
+    }
+}
+
+#[test]
+fn only_an_answer_that_says_so_tells_that_nothing_was_taken() {
+    use ErrorCode::{InvalidRequest, ProviderAuth, ProviderFailed, ProviderQuota, ProviderRefused};
+    for (status, outcome, code) in [
+        (400, "refused", Some(InvalidRequest)),
+        (401, "refused", Some(ProviderAuth)),
+        (402, "refused", Some(ProviderQuota)),
+        (403, "refused", Some(ProviderAuth)),
+        (404, "refused", Some(ProviderRefused)),
+        (408, "again", Some(ProviderQuota)),
+        (422, "refused", Some(InvalidRequest)),
+        (429, "again", Some(ProviderQuota)),
+        (500, "again", Some(ProviderFailed)),
+        (501, "again", Some(ProviderFailed)),
+        (502, "unknown", None),
+        (503, "again", Some(ProviderFailed)),
+        (504, "unknown", None),
+        (302, "unknown", None),
+    ] {
+        assert_eq!(judged(status, None), (outcome, code), "{status}");
+    }
+}
+
+#[test]
+fn a_price_is_a_number_of_dollars_or_none() {
+    let told = |text: &'static str| {
+        let value = reqwest::header::HeaderValue::from_static(text);
+        price(&HeaderMap::from_iter([(
+            reqwest::header::HeaderName::from_static("x-litellm-response-cost"),
+            value,
+        )]))
+    };
+
+    assert_eq!(told("0.0425"), Some(0.0425));
+    assert_eq!(told("1e-05"), Some(0.00001));
+    for none in ["None", "", "-1", "NaN", "inf"] {
+        assert_eq!(told(none), None, "{none}");
+    }
+    assert_eq!(price(&HeaderMap::new()), None);
+}
+
+#[test]
+fn words_tell_more_than_a_status() {
+    let policy = Some(ErrorCode::ContentPolicy);
+    let quota = Some(ErrorCode::ProviderQuota);
+
+    assert_eq!(judged(400, policy), ("refused", policy));
+    assert_eq!(judged(403, quota), ("refused", quota));
+    assert_eq!(judged(429, quota), ("refused", quota));
+    assert_eq!(judged(429, policy), ("again", quota));
+}
+
+#[test]
+fn the_pause_that_openai_asks_for_is_in_milliseconds() {
+    let after = |text: &str| {
+        let text = text.parse().unwrap();
+        poll_after(&HeaderMap::from_iter([(
+            "openai-poll-after-ms".parse().unwrap(),
+            text,
+        )]))
+    };
+
+    assert_eq!(after("1500"), Some(Duration::from_millis(1500)));
+    assert_eq!(after("99999999"), Some(Duration::from_secs(600)));
+    assert_eq!(after("soon"), None);
+    assert_eq!(poll_after(&HeaderMap::new()), None);
+}
+
+/// What users are told of a refusal in those words.
+fn told(status: u16, words: &str, code: Option<ErrorCode>) -> String {
+    let detail = words.to_owned();
+    let status = StatusCode::from_u16(status).unwrap();
+    match not_taken(status, None, &Said { detail, code }) {
+        Submission::Refused(error) | Submission::NotAccepted { error, .. } => error.message,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_providers_words_about_our_key_and_account_are_not_for_users() {
+    let words = "Incorrect API key provided: sk-pr***abcd, account ann@example.com";
+    let policy = Some(ErrorCode::ContentPolicy);
+    for (status, code) in [
+        (401, None),
+        (402, None),
+        (403, None),
+        (401, policy),
+        (403, policy),
+    ] {
+        let told = told(status, words, code);
+
+        assert!(!told.contains("sk-pr") && !told.contains("ann@"), "{told}");
+        assert!(
+            told.starts_with(&format!("status {status}: the ")),
+            "{told}"
+        );
+    }
+    assert_eq!(told(422, "width is odd", None), "status 422: width is odd");
+}
+
+/// An answer of so many bytes.
+fn response(body: Vec<u8>) -> Response {
+    axum::http::Response::new(body).into()
+}
+
+#[tokio::test]
+async fn an_answer_has_a_bound_and_a_long_one_holds_memory_until_it_is_dropped() {
+    let memory = Memory::new();
+    let free = || memory.free();
+
+    let short = read(response(vec![b' '; SHORT]), LONGEST, Some(&memory)).await;
+    assert_eq!(free(), MEMORY);
+    let long = read(response(vec![b' '; LONGEST]), LONGEST, Some(&memory)).await;
+    assert_eq!(free(), MEMORY - LONGEST * TIMES);
+    let longer = read(response(vec![b' '; LONGEST + 1]), LONGEST, Some(&memory)).await;
+
+    assert_eq!(short.unwrap().body.len(), SHORT);
+    assert!(matches!(longer, Err(Broken::Long(LONGEST))));
+    let looked: Looked<serde::de::IgnoredAny> = looked(Answer {
+        body: b"{}".to_vec(),
+        ..long.unwrap()
+    })
+    .unwrap();
+    assert_eq!(free(), MEMORY - LONGEST * TIMES);
+    drop(looked);
+    assert_eq!(free(), MEMORY);
+}
+
+#[tokio::test]
+async fn a_long_answer_waits_for_memory_and_that_to_a_submit_does_not() {
+    let memory = Memory::new();
+    let held = memory.hold(MEMORY / TIMES).await;
+
+    let body = || response(vec![b' '; SHORT + 1]);
+    let mut waiting = std::pin::pin!(read(body(), LONGEST, Some(&memory)));
+    assert!(futures::poll!(waiting.as_mut()).is_pending());
+    let submitted = read(body(), LONGEST, None).await;
+    drop(held);
+
+    assert_eq!(submitted.unwrap().body.len(), SHORT + 1);
+    assert_eq!(waiting.await.unwrap().body.len(), SHORT + 1);
+}
+
+#[test]
+fn values_without_number_are_not_parsed() {
+    let values = |count: usize| format!("[{}0]", "0,".repeat(count - 1)).into_bytes();
+
+    assert!(parsed::<serde_json::Value>(&values(MOST_VALUES)).is_ok());
+    let more = parsed::<serde_json::Value>(&values(MOST_VALUES + 1));
+    assert!(matches!(more, Err(Error::Unreadable(_))));
+}
+
+#[test]
+fn what_is_not_readable_is_not_said_again_in_full() {
+    #[derive(Debug, serde::Deserialize)]
+    #[expect(dead_code, reason = "it is never read")]
+    struct Job {
+        id: u64,
+    }
+    let body = format!("{{\"id\": \"{}\"}}", "x".repeat(100_000));
+
+    let Err(Error::Unreadable(why)) = parsed::<Job>(body.as_bytes()) else {
+        panic!("it is readable");
+    };
+
+    assert_eq!(why.chars().count(), 1000);
+}
+
+#[test]
+fn words_about_content_are_known() {
+    assert!(is_policy("NSFW content detected") && is_policy("content_policy_violation"));
+    assert!(!is_policy("width must be a multiple of 8"));
+}

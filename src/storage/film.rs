@@ -1,0 +1,122 @@
+//! How large a film is and how long it runs, by the headers of an MP4 file that anybody may have written.
+//!
+//! Our own walk over the boxes (ISO/IEC 14496-12): the crates that parse MP4 allocate what a size in the file says, and
+//! one of 36 bytes keeps some of them busy for ever. Here nothing is allocated, every step moves forward, a box ends
+//! within its parent, and the number of reads is bounded. What is odd ends the walk; what was found until then counts.
+
+use std::io::{Read, Seek, SeekFrom};
+
+/// Reads of one walk, each of 16 bytes at most. A real film takes about a hundred.
+const READS: u32 = 10_000;
+
+/// What the headers say, as far as they do.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Film {
+    /// Width and height of the first video track, in pixels.
+    pub(super) size: Option<(u16, u16)>,
+    /// Length in seconds.
+    pub(super) seconds: Option<f64>,
+}
+
+/// Reads the headers of a film of `length` bytes.
+pub(super) fn measure(file: impl Read + Seek, length: u64) -> Film {
+    let mut walk = Walk { file, left: READS };
+    let mut film = Film::default();
+    let Some(moov) = walk.find(&mut Span(0, length), b"moov") else {
+        return film;
+    };
+    film.seconds = walk
+        .find(&mut moov.clone(), b"mvhd")
+        .and_then(|mvhd| walk.seconds(&mvhd));
+    let mut rest = moov;
+    while film.size.is_none()
+        && let Some(trak) = walk.find(&mut rest, b"trak")
+    {
+        film.size = walk.size(&trak);
+    }
+    film
+}
+
+/// Part of a file, from its first byte to the one after its last.
+#[derive(Clone, Debug)]
+struct Span(u64, u64);
+
+struct Walk<F> {
+    file: F,
+    /// How often it may still read.
+    left: u32,
+}
+
+impl<F: Read + Seek> Walk<F> {
+    /// Returns the content of the first box of that kind in `span`, which then begins after it.
+    fn find(&mut self, span: &mut Span, kind: &[u8; 4]) -> Option<Span> {
+        loop {
+            let (found, content) = self.next(span)?;
+            if found == *kind {
+                return Some(content);
+            }
+        }
+    }
+
+    /// Returns kind and content of the box that `span` begins with, and moves its beginning forward to the next.
+    fn next(&mut self, span: &mut Span) -> Option<([u8; 4], Span)> {
+        let Span(at, end) = *span;
+        let short = u64::from(u32::from_be_bytes(self.read(span, 0)?));
+        let kind = self.read(span, 4)?;
+        let (head, size) = match short {
+            // To the end of what it is in.
+            0 => (8, end - at),
+            1 => (16, u64::from_be_bytes(self.read(span, 8)?)),
+            size => (8, size),
+        };
+        let next = at.checked_add(size).filter(|next| *next <= end)?;
+        if size < head {
+            return None;
+        }
+        span.0 = next;
+        Some((kind, Span(at + head, next)))
+    }
+
+    /// Reads `N` bytes at an offset into `span`.
+    fn read<const N: usize>(&mut self, span: &Span, offset: u64) -> Option<[u8; N]> {
+        let at = span.0.checked_add(offset)?;
+        if at.checked_add(N as u64)? > span.1 {
+            return None;
+        }
+        self.left = self.left.checked_sub(1)?;
+        self.file.seek(SeekFrom::Start(at)).ok()?;
+        let mut bytes = [0; N];
+        self.file.read_exact(&mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    /// Reads the length of the film from its header.
+    fn seconds(&mut self, mvhd: &Span) -> Option<f64> {
+        let [version] = self.read(mvhd, 0)?;
+        let (scale, ticks) = match version {
+            0 => (12, u64::from(u32::from_be_bytes(self.read(mvhd, 16)?))),
+            _ => (20, u64::from_be_bytes(self.read(mvhd, 24)?)),
+        };
+        let scale = u32::from_be_bytes(self.read(mvhd, scale)?);
+        // All ones, or zero in a film of fragments, say that it is not known.
+        let is_known = !matches!(ticks, 0 | 0xffff_ffff | u64::MAX);
+        (scale > 0 && is_known).then(|| ticks as f64 / f64::from(scale))
+    }
+
+    /// Reads the size of a video track; its parts before the point are whole pixels.
+    fn size(&mut self, trak: &Span) -> Option<(u16, u16)> {
+        let mdia = self.find(&mut trak.clone(), b"mdia")?;
+        let hdlr = self.find(&mut mdia.clone(), b"hdlr")?;
+        if &self.read(&hdlr, 8)? != b"vide" {
+            return None;
+        }
+        let tkhd = self.find(&mut trak.clone(), b"tkhd")?;
+        let [version] = self.read(&tkhd, 0)?;
+        let [w0, w1, _, _, h0, h1, _, _] = self.read(&tkhd, if version == 0 { 76 } else { 88 })?;
+        let (width, height) = (u16::from_be_bytes([w0, w1]), u16::from_be_bytes([h0, h1]));
+        (width > 0 && height > 0).then_some((width, height))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! How many bytes the files of this worker may have in its temp folder together.
+//!
+//! A file takes room in steps as it grows, and gives all of it back when it is stored or removed. One that waits too long
+//! for a step fails, and so gives back what it has: files that wait for each other do not do so for ever.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// A film seldom takes more than a few.
+const STEP: usize = 16 * 1024 * 1024;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The room of all files; a permit is a byte.
+#[derive(Clone, Debug)]
+pub(super) struct Room {
+    free: Arc<Semaphore>,
+    all: usize,
+    step: usize,
+    patience: Duration,
+}
+
+/// What one file has taken.
+#[derive(Debug, Default)]
+pub(super) struct Taken(Option<OwnedSemaphorePermit>);
+
+impl Taken {
+    fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+    }
+}
+
+impl Room {
+    /// Makes room for so many bytes.
+    pub(super) fn of(bytes: u64) -> Self {
+        let all = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let all = all.min(Semaphore::MAX_PERMITS);
+        Self {
+            free: Arc::new(Semaphore::new(all)),
+            all,
+            step: STEP,
+            patience: PATIENCE,
+        }
+    }
+
+    /// Takes room until a file may have `bytes`.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::StorageFull`] when there is not so much, or other files do not give it back in time.
+    pub(super) async fn grow(&self, taken: &mut Taken, bytes: u64) -> io::Result<()> {
+        while (taken.bytes() as u64) < bytes {
+            let step = self.step.min(self.all - taken.bytes());
+            let step = u32::try_from(step).unwrap_or(u32::MAX);
+            let taking = self.free.clone().acquire_many_owned(step);
+            let more = match tokio::time::timeout(self.patience, taking).await {
+                Ok(more) if step > 0 => more.map_err(io::Error::other)?,
+                Ok(_) | Err(_) => {
+                    let full =
+                        "the temp folder has all the bytes that it may have (TEMP_MAX_BYTES)";
+                    return Err(io::Error::new(io::ErrorKind::StorageFull, full));
+                }
+            };
+            match &mut taken.0 {
+                Some(permit) => permit.merge(more),
+                None => taken.0 = Some(more),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of three steps.
+    fn small() -> Room {
+        Room {
+            step: 10,
+            patience: Duration::from_millis(50),
+            ..Room::of(30)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_grows_until_there_is_no_room_and_gives_all_of_it_back() {
+        let room = small();
+        let (mut one, mut other) = (Taken::default(), Taken::default());
+
+        room.grow(&mut one, 20).await.unwrap();
+        room.grow(&mut one, 15).await.unwrap();
+        room.grow(&mut other, 1).await.unwrap();
+        assert_eq!((one.bytes(), other.bytes()), (20, 10));
+        let full = room.grow(&mut other, 11).await.unwrap_err();
+
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        drop(one);
+        room.grow(&mut other, 30).await.unwrap();
+        let larger = room.grow(&mut other, 31).await.unwrap_err();
+        assert_eq!(larger.kind(), io::ErrorKind::StorageFull);
+        drop(other);
+        assert_eq!(room.free.available_permits(), 30);
+    }
+
+    #[tokio::test]
+    async fn a_file_waits_for_the_room_of_another() {
+        let mut room = small();
+        room.patience = Duration::from_secs(60);
+        let (mut one, mut other) = (Taken::default(), Taken::default());
+        room.grow(&mut one, 30).await.unwrap();
+
+        let stored = async {
+            tokio::task::yield_now().await;
+            drop(one);
+        };
+        let (grown, ()) = tokio::join!(room.grow(&mut other, 5), stored);
+
+        grown.unwrap();
+    }
+}

@@ -1,0 +1,128 @@
+//! Shares the places for `fetch` among users: the endless jobs of one do not keep the others out.
+//!
+//! Temporal's fairness orders tasks that wait; a place, once taken, is taken until the job ends. So a tenth of the places
+//! is kept free: while it is touched, fetches of users with more than their share of the rest go back to the queue,
+//! where those of others are served first. While it is free, nobody is bounded.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The fetches of a worker that run, by user.
+#[derive(Clone, Debug)]
+pub struct Shares {
+    places: usize,
+    running: Arc<Mutex<Running>>,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    all: usize,
+    users: BTreeMap<String, usize>,
+}
+
+/// The place of one fetch; dropped, it is free.
+#[derive(Debug)]
+pub(crate) struct Place {
+    shares: Shares,
+    user: String,
+}
+
+impl Shares {
+    /// Makes the shares of a worker with so many places.
+    pub fn of(places: usize) -> Self {
+        Self {
+            places,
+            running: Arc::default(),
+        }
+    }
+
+    /// Takes a place for a fetch of `user`.
+    pub(crate) fn enter(&self, user: &str) -> Place {
+        let mut running = self.running();
+        running.all += 1;
+        *running.users.entry(user.to_owned()).or_default() += 1;
+        drop(running);
+        Place {
+            shares: self.clone(),
+            user: user.to_owned(),
+        }
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// Returns whether its user has more than a share while places are scarce.
+    pub(crate) fn is_needed(&self) -> bool {
+        let running = self.shares.running();
+        let mine = running.users.get(&self.user).copied().unwrap_or_default();
+        is_needed(mine, running.all, running.users.len(), self.shares.places)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut running = self.shares.running();
+        running.all = running.all.saturating_sub(1);
+        if let Some(count) = running.users.get_mut(&self.user) {
+            *count -= 1;
+            if *count == 0 {
+                running.users.remove(&self.user);
+            }
+        }
+    }
+}
+
+fn is_needed(mine: usize, all: usize, users: usize, places: usize) -> bool {
+    let shared = places - places.div_ceil(10);
+    all > shared && mine > (shared / users.max(1)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_user_alone_leaves_a_tenth_and_several_have_equal_parts_of_the_rest() {
+        for (mine, all, users, expected) in [
+            (90, 90, 1, false),
+            (91, 91, 1, true),
+            (89, 90, 2, false),
+            (90, 91, 2, true),
+            (45, 100, 2, false),
+            (46, 91, 2, true),
+            (1, 100, 100, false),
+            (2, 100, 99, true),
+        ] {
+            assert_eq!(
+                is_needed(mine, all, users, 100),
+                expected,
+                "{mine} {all} {users}"
+            );
+        }
+    }
+
+    #[test]
+    fn few_places_are_shared_too_and_one_place_is_not() {
+        assert!(is_needed(2, 2, 1, 2) && is_needed(3, 3, 1, 3));
+        assert!(!is_needed(1, 2, 2, 2) && !is_needed(1, 1, 1, 1));
+    }
+
+    #[test]
+    fn a_place_is_free_again_when_its_fetch_ends() {
+        let shares = Shares::of(4);
+        let mut mine: Vec<_> = (0..4).map(|_| shares.enter("ann")).collect();
+        assert!(mine[0].is_needed());
+
+        mine.pop();
+        assert!(!mine[0].is_needed());
+        let other = shares.enter("bob");
+
+        assert!(mine[0].is_needed() && !other.is_needed());
+        drop((mine, other));
+        assert_eq!(shares.running().all, 0);
+        assert_eq!(shares.running().users.len(), 0);
+    }
+}

@@ -1,0 +1,79 @@
+//! Outputs that are made to end a worker, or to keep it busy: they end their own run at most.
+
+use genflow::domain::{ErrorCode, EventType};
+use serde_json::json;
+
+use super::outputs;
+use crate::support::Space;
+use crate::support::ledger::types;
+use crate::support::requests::{image, script, video};
+
+/// Films that aborted a parser, by a size of 2^50 bytes, and kept one busy for ever, by one of none.
+const ABORT: &str = "AAAAFGZ0eXBpc29tAAAAAGlzb20AAABkbW9vdgAAAFxtZXRhAAAAAAAAAAFoZGxyAAQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const ENDLESS: &str = "AAAAFGZ0eXBpc29tAAAAAGlzb20AAAAQbW9vdgAAAABmcmVl";
+
+#[tokio::test]
+async fn films_that_end_parsers_are_stored_by_a_worker_that_lives_on() {
+    let space = Space::new().await;
+    let mut all = space.start(&["all"]);
+
+    for film in [ABORT, ENDLESS] {
+        let place = format!("data:video/mp4;base64,{film}");
+        let request = script(video("odd"), &json!({"output_at": place}));
+        space.send(&request).await;
+
+        let output = &outputs(&space.story(request.id.as_str()).await)[0];
+        assert_eq!(output.content_type, "video/mp4");
+        assert_eq!((output.width, output.duration_seconds), (None, None));
+    }
+    let request = video("good");
+    space.send(&request).await;
+    let output = &outputs(&space.story(request.id.as_str()).await)[0];
+
+    assert_eq!((output.width, output.height), (Some(160), Some(90)));
+    assert_eq!(output.duration_seconds, Some(2.0));
+    assert!(all.terminate().await.success());
+}
+
+/// As if the next parser had such a fault too. The file is good: the last worker would store it if it checked it.
+#[tokio::test]
+async fn a_file_that_ends_every_worker_that_checks_it_is_not_checked_for_ever() {
+    let space = Space::new().await;
+    let _intake = space.start(&["intake"]);
+    let request = image("killer");
+    space.send(&request).await;
+    // The first attempt is not counted.
+    for _ in 0..3 {
+        let failpoint = [("GENFLOW_FAILPOINT", "fetch.checking=kill")];
+        let mut worker = space.start_with(&["worker"], &failpoint);
+        assert!(!worker.ended().await.success());
+    }
+
+    let _last = space.start(&["worker"]);
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&EventType::Failed));
+    let error = events.last().unwrap().error.clone().unwrap();
+    assert_eq!(error.code, ErrorCode::ResultInvalid);
+    assert!(!error.retryable);
+    assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
+    assert_eq!(space.temp_leftovers(), Vec::<String>::new());
+}
+
+/// A worker may end for another reason while it checks a file.
+#[tokio::test]
+async fn a_file_whose_checks_were_cut_short_by_chance_is_stored() {
+    let space = Space::new().await;
+    let _intake = space.start(&["intake"]);
+    let request = image("unlucky");
+    space.send(&request).await;
+    for _ in 0..2 {
+        let failpoint = [("GENFLOW_FAILPOINT", "fetch.checking=kill")];
+        let mut worker = space.start_with(&["worker"], &failpoint);
+        worker.ended().await;
+    }
+
+    let _last = space.start(&["worker"]);
+
+    assert_eq!(outputs(&space.story(request.id.as_str()).await).len(), 1);
+}
