@@ -235,12 +235,13 @@ mod tests {
         let other = lanes.of(1, None, 0);
         lanes.push(kept, 1, "out");
         lanes.push(kept, 1, "waiting");
+        lanes.defer(kept);
         lanes.defer(lost);
         lanes.defer(other);
 
         assert_eq!(lanes.forget(0), ["waiting"]);
 
-        assert!(!lanes.is_full(lost) && lanes.is_full(other));
+        assert!(!lanes.is_full(kept) && !lanes.is_full(lost) && lanes.is_full(other));
         lanes.push(kept, 1, "new");
         assert_eq!((lanes.next(), lanes.next()), (Some("out"), None));
         lanes.done(kept, 1);

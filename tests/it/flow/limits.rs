@@ -1,7 +1,7 @@
 //! Limits of how often one user may start.
 
 use crate::support::requests::image;
-use crate::support::{Space, eventually};
+use crate::support::{Space, Watched, eventually};
 
 #[tokio::test]
 async fn a_request_that_waits_for_its_token_leaves_its_place_to_others() {
@@ -13,16 +13,18 @@ async fn a_request_that_waits_for_its_token_leaves_its_place_to_others() {
         ("INTAKE_CONCURRENCY", "1"),
     ];
     let space = Space::with(&limits).await;
-    let _all = space.start(&["all"]);
+    let all = Watched::start(&space, "all", &[]);
     let (first, waits, mut other) = (image("first"), image("waits"), image("other"));
     other.user = "bob".to_owned().try_into().unwrap();
 
-    for request in [&first, &waits, &other] {
-        space.send(request).await;
-        if request.id == waits.id {
-            space.story(first.id.as_str()).await;
-        }
-    }
+    space.send(&first).await;
+    space.story(first.id.as_str()).await;
+
+    space.send(&waits).await;
+    let topic = &space.config.kafka.topics.requests;
+    let one = format!("genflow_records_in_flight{{topic=\"{topic}\"}} 1");
+    all.says("metrics", &one).await;
+    space.send(&other).await;
 
     space.story(other.id.as_str()).await;
     // Its token comes a minute after the first one's.

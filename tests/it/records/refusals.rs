@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use genflow::avro;
-use genflow::domain::EventType;
+use genflow::domain::{Action, Command, EventType};
 use genflow::kafka::Headers;
 
 use crate::support::Space;
@@ -65,6 +65,35 @@ async fn a_record_whose_key_is_not_its_request_id_is_invalid_and_answered() {
     let events = space.all_events(other.id.as_str()).await;
     assert_eq!(types(&events), [EventType::Rejected]);
     assert_eq!(space.bill(other.id.as_str()).await.submits, 0);
+}
+
+#[tokio::test]
+async fn a_command_whose_key_is_not_its_request_id_is_invalid_and_not_carried_out() {
+    let space = Space::new().await;
+    let _intake = space.start(&["intake"]);
+    let topic = &space.config.kafka.topics.commands;
+    let free = image("free").id;
+    let command = Command {
+        id: "c1".to_owned().try_into().unwrap(),
+        request: free.clone(),
+        action: Action::Cancel,
+        reason: None,
+        issued_by: None,
+    };
+    let datum = avro::write_command(&command, None).unwrap();
+    let value = space.framed(topic, &avro::COMMAND, &datum).await;
+
+    let key = "another-key";
+    space
+        .produce(topic, key, Some(&value), Headers::new())
+        .await;
+    space.caught_up("commands", topic).await;
+
+    let parked = space.parked().await;
+    assert_eq!(parked.len(), 1);
+    assert_eq!(parked[0].header("dlq.reason"), Some("invalid"));
+    let temporal = space.temporal().await;
+    assert!(temporal.run_id(&free.run(0)).await.is_err(), "not claimed");
 }
 
 #[tokio::test]
