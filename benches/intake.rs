@@ -27,7 +27,7 @@ use genflow::domain::{
     Common, EventType, ImageSpec, Priority, Request, Spec, Targets, fingerprint,
 };
 use genflow::kafka::Record;
-use genflow::kafka::admin::lag;
+use genflow::kafka::admin::{Asked, lag};
 use genflow::kafka::consumer::{self, BoxError, Failure, Handler, Place, Rejection};
 use genflow::kafka::producer::{Message, Producer};
 use genflow::registry::Registry;
@@ -106,7 +106,7 @@ async fn bench(
         ("TOPIC_REQUESTS", format!("{name}.requests")),
     ]);
     let config = Config::load(|name| variables.get(name).cloned()).unwrap();
-    setup::run(&config, false, &mut std::io::sink())
+    setup::run(&config, Asked::ONE_COPY, &mut std::io::sink())
         .await
         .unwrap();
     let registry = Arc::new(Registry::new(&config.schema_registry_url).unwrap());

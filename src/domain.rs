@@ -6,6 +6,7 @@
 mod error_code;
 mod event;
 mod fingerprint;
+mod fold;
 mod ids;
 mod invalid;
 mod journal;
@@ -21,6 +22,7 @@ pub use event::{
 };
 pub use fingerprint::fingerprint;
 pub(crate) use fingerprint::{content_hash, hex, spelled};
+pub use fold::Place;
 pub use ids::{CommandId, InvalidId, RequestId, UserId, WorkflowId};
 pub use invalid::{Faults, Invalid};
 pub use journal::{Identity, Journal, Outcome};

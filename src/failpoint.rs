@@ -1,7 +1,8 @@
 //! Points at which a test kills or stops this process; compiled in with `debug_assertions` only.
 //!
 //! `GENFLOW_FAILPOINT=submit.sent=kill` ends the process with SIGKILL when it gets there, `=stop` stops it with
-//! SIGSTOP until somebody continues it, once. It is the one variable that `config` does not know: it is no setting.
+//! SIGSTOP until somebody continues it, once; `submit.result=later` makes it a later build (see [`later`]). It is the
+//! one variable that `config` does not know: it is no setting.
 
 /// Kills or stops the process if the environment says so for `name`; goes on only when it was continued.
 ///
@@ -44,3 +45,31 @@ pub(crate) async fn hit(name: &str) {
 /// Does nothing: this is a release build.
 #[cfg(not(debug_assertions))]
 pub(crate) async fn hit(_: &str) {}
+
+/// Serde of a number in an activity's result, for two builds of one worker: a process with the failpoint
+/// `submit.result=later` writes it as a later build might, as text, and reads both. Other processes cannot read the text.
+#[cfg(debug_assertions)]
+pub(crate) mod later {
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+    use serde_json::Value;
+
+    fn is_later() -> bool {
+        std::env::var("GENFLOW_FAILPOINT").is_ok_and(|asked| asked == "submit.result=later")
+    }
+
+    pub(crate) fn serialize<S: Serializer>(number: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+        if is_later() {
+            serializer.collect_str(number)
+        } else {
+            serializer.serialize_u32(*number)
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+        match Value::deserialize(from)? {
+            Value::String(text) if is_later() => text.parse().map_err(D::Error::custom),
+            value => u32::deserialize(value).map_err(D::Error::custom),
+        }
+    }
+}

@@ -7,20 +7,24 @@ mod allowed;
 mod commands;
 mod inputs;
 mod limits;
+mod refusals;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
+use tokio::sync::watch;
 
 use self::allowed::Allowed;
 pub use self::commands::Commands;
 use self::inputs::Input;
 pub use self::limits::Limits;
 use self::limits::Refused;
+pub use self::refusals::{ACCEPT_OLD, FIRST_SEEN};
+use self::refusals::{keyed, too_old};
 use crate::avro::{self, Named};
 use crate::clock::now;
-use crate::config::{self, Config};
+use crate::config::{self, Config, DefaultProviders};
 use crate::domain::{ErrorCode, Event, EventError, EventType, Request, Spec, UserId, fingerprint};
 use crate::events::Publisher;
 use crate::failpoint;
@@ -40,21 +44,12 @@ pub struct Intake {
     sealer: Sealer,
     settings: config::Intake,
     fetch_queue: String,
+    providers: DefaultProviders,
     submit_queues: SubmitQueues,
-    window: Duration,
+    window: watch::Receiver<Duration>,
     allowed: Allowed,
     limits: Option<Arc<Limits>>,
 }
-
-/// Header of a record that is taken however old it is: `true`, set by `genflow dlq redrive --accept-old`.
-///
-/// Whoever can write it can write to `gen.requests`, and could as well send the same request anew, with today's time
-/// and an id of their own: it opens no door that is shut. It spends money twice only where an operator says so of an
-/// id that ran before and that Temporal has forgotten.
-pub const ACCEPT_OLD: &str = "genflow-accept-old";
-/// Header of a redriven record: when it first came, in milliseconds since the epoch. Without it a record would be
-/// young again each time it is sent, and its id could run a second time. It makes a record older, never younger.
-pub const FIRST_SEEN: &str = "genflow-first-seen";
 
 impl Intake {
     /// Makes the handler of `gen.requests`; `window` is the age above which a record is too old.
@@ -64,7 +59,7 @@ impl Intake {
         registry: Arc<Registry>,
         publisher: Publisher,
         sealer: Sealer,
-        window: Duration,
+        window: watch::Receiver<Duration>,
         limits: Option<Arc<Limits>>,
     ) -> Self {
         Self {
@@ -76,6 +71,7 @@ impl Intake {
             sealer,
             settings: config.intake.clone(),
             fetch_queue: fetch_queue(&config.temporal.task_queue),
+            providers: config.worker.default_providers(),
             submit_queues: SubmitQueues::new(config),
             window,
         }
@@ -104,33 +100,22 @@ impl Intake {
             Some(named) => pass.admit(&named.user),
             None => Ok(()),
         });
-        let denied = admitted.err()?;
-        Some(reject(ErrorCode::Unauthorized, denied.into()))
+        Some(admitted.err()?.into())
     }
 
     /// Says why a record may not start anything, unless its request runs already.
     fn refused(&self, record: &Record, request: &Request) -> Option<Failure> {
         let pass = self.settings.api_keys.check(record);
         if let Err(denied) = pass.and_then(|pass| pass.admit(request.user.as_str())) {
-            return Some(reject(ErrorCode::Unauthorized, denied.into()));
+            return Some(denied.into());
+        }
+        if let Err(failure) = keyed(record, &request.id) {
+            return Some(failure);
         }
         if let Err(error) = self.allowed.check(&request.spec, request.timeout) {
             return Some(reject(ErrorCode::Invalid, error));
         }
-        if record.header(ACCEPT_OLD) == Some("true") {
-            return None;
-        }
-        // A record is as old as the oldest of its own time, `requested_at`, and when it came before it was redriven.
-        let first_seen = record.header(FIRST_SEEN).and_then(|text| text.parse().ok());
-        let times = record.timestamp.into_iter().chain(request.requested_at);
-        let age = now().saturating_sub(times.chain(first_seen).min()?);
-        let window = self.window.as_secs();
-        (u128::try_from(age).is_ok_and(|age| age > self.window.as_millis())).then(|| {
-            reject(
-                ErrorCode::TooOld,
-                anyhow!("the request is older than the dedup window of {window} s"),
-            )
-        })
+        too_old(record, request.requested_at, *self.window.borrow(), now())
     }
 
     /// Says what a request comes to whose id is taken.
@@ -273,11 +258,11 @@ impl Handler for Intake {
         let Some((named, request)) = self.named(record).await? else {
             return Ok(());
         };
-        let event = self.rejected(record, rejection, named, request)?;
-        Ok(self
-            .publisher
-            .publish(&[event], record.traceparent())
-            .await?)
+        let events = [self.rejected(record, rejection, named, request)?];
+        let publishing = self.publisher.publish(&events, record.traceparent());
+        publishing.await?;
+        failpoint::hit("intake.rejected").await;
+        Ok(())
     }
 }
 
@@ -325,10 +310,7 @@ async fn open<'r>(
 }
 
 fn reject(reason: ErrorCode, error: anyhow::Error) -> Failure {
-    Failure::Reject(Rejection {
-        reason,
-        error: error.into(),
-    })
+    Failure::Reject(Rejection::new(reason, error))
 }
 
 fn internal(error: impl Into<BoxError>) -> Failure {
@@ -349,24 +331,19 @@ impl From<avro::Error> for Failure {
             avro::Error::Unframed(_) | avro::Error::Datum(_) => ErrorCode::Undecodable,
             avro::Error::Invalid { .. } => ErrorCode::Invalid,
         };
-        Self::Reject(Rejection {
-            reason,
-            error: error.into(),
-        })
+        Self::Reject(Rejection::new(reason, error))
     }
 }
 
 impl From<registry::Error> for Failure {
     fn from(error: registry::Error) -> Self {
         match error {
-            registry::Error::Unknown(_) => Self::Reject(Rejection {
-                reason: ErrorCode::UnknownSchema,
-                error: error.into(),
-            }),
-            registry::Error::Unparsable(..) => Self::Reject(Rejection {
-                reason: ErrorCode::Undecodable,
-                error: error.into(),
-            }),
+            registry::Error::Unknown(_) => {
+                Self::Reject(Rejection::new(ErrorCode::UnknownSchema, error))
+            }
+            registry::Error::Unparsable(..) => {
+                Self::Reject(Rejection::new(ErrorCode::Undecodable, error))
+            }
             registry::Error::Unavailable(_) | registry::Error::Refused { .. } => {
                 Self::Retry(Cause::RegistryUnavailable, error.into())
             }

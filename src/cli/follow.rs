@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::domain::{Event, EventType};
+use crate::domain::{Event, EventType, Place};
 
 /// The state of a watch.
 #[derive(Debug)]
 pub(super) struct Follow {
-    /// Last (retry, sequence) of each request.
-    seen: HashMap<String, (i32, i32)>,
+    /// How far each request was read.
+    seen: HashMap<String, Place>,
     /// The requests to wait for; empty waits for ever and shows all.
     waited: BTreeMap<String, Option<Ending>>,
     /// When the requests were submitted here, in milliseconds: a refusal since then answers us.
@@ -56,12 +56,14 @@ impl Follow {
         let after = |since: i64| event.occurred_at >= since;
         let answers_us = event.kind_of_event == EventType::Rejected
             && self.since.is_some_and(|since| after(since - SKEW_MS));
-        let place = (event.retry, event.sequence);
-        let last = self.seen.get(&event.request_id);
-        if !answers_us && last.is_some_and(|last| *last >= place) {
-            return false;
+        match Place::after(self.seen.get(&event.request_id), event) {
+            Some(place) => {
+                self.seen.insert(event.request_id.clone(), place);
+            }
+            // The answer to our record is shown whatever was read before.
+            None if answers_us => {}
+            None => return false,
         }
-        self.seen.insert(event.request_id.clone(), place);
         let how = event.kind_of_event;
         let ended = how.is_terminal() || how == EventType::Rejected;
         if let Some(waited) = self.waited.get_mut(&event.request_id) {
@@ -167,6 +169,26 @@ mod tests {
         follow.see(3, &event("a", 1, 1, EventType::Completed));
         follow.see(3, &event("a", 0, 1, EventType::Failed));
         follow.reached(3);
+
+        assert!(follow.is_done());
+        assert_eq!(follow.exit_code(), 0);
+    }
+
+    #[test]
+    fn an_id_that_is_used_again_is_shown_again() {
+        let mut follow = one(None);
+        let again = |sequence, kind| Event {
+            run_id: Some("again".to_owned()),
+            occurred_at: 2_000_000,
+            ..event("a", 0, sequence, kind)
+        };
+
+        assert!(follow.see(0, &event("a", 0, 0, EventType::Started)));
+        assert!(follow.see(0, &event("a", 0, 2, EventType::Failed)));
+        assert!(follow.see(0, &again(0, EventType::Started)));
+        assert!(!follow.see(0, &event("a", 0, 2, EventType::Failed)));
+        assert!(follow.see(0, &again(1, EventType::Completed)));
+        follow.reached(0);
 
         assert!(follow.is_done());
         assert_eq!(follow.exit_code(), 0);

@@ -5,14 +5,16 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::Error;
-use super::status::{LONGEST, PATIENCE, named, nobody, plain, within};
+use super::status::{LONGEST, PATIENCE, named, nobody, within};
 use super::submit::text;
+use super::text::plain;
 use crate::causes::causes;
 use crate::clock::now;
 use crate::config::{self, Config};
 use crate::temporal::client::Temporal;
 use crate::temporal::replay::{
-    Misfit, Open, Recorded, ReplayError, Replayer, types_of_notifications, types_of_requests,
+    Effect, Misfit, Open, Recorded, ReplayError, Replayer, types_of_notifications,
+    types_of_requests,
 };
 
 /// `genflow replay`.
@@ -175,8 +177,9 @@ impl Replays<'_> {
             (0, _) => "nothing is open: there is nothing to replay".to_owned(),
             (_, 0) => format!("{replayed} replayed: all go on under this build"),
             _ => format!(
-                "{replayed} replayed, {misfits} FAIL: under this build such runs stand still. Let workers of the build that they \
-                 began with go on beside it until they have ended, or roll back"
+                "{replayed} replayed, {misfits} FAIL: under this build such runs stand still, or publish events again with other \
+                 content. Let workers of the build that they began with run until they have ended, and start none of \
+                 this build before"
             ),
         };
         writeln!(std::io::stderr().lock(), "{sum}")?;
@@ -213,14 +216,19 @@ fn line(recorded: &Recorded, misfit: Option<&Misfit>) -> String {
         event,
         kind,
         problem,
+        effect,
     }) = misfit
     else {
         return format!("ok    {run}");
     };
     let problem: String = plain(problem).chars().take(LONGEST_PROBLEM).collect();
-    let end = match recorded.open {
-        true => "it would stand still",
-        false => "it has ended; one like it would stand still",
+    let one = match recorded.open {
+        true => "it",
+        false => "it has ended; one like it",
     };
-    format!("FAIL  {run}  event {event}, {kind}, does not fit: {problem}: {end}")
+    let would = match effect {
+        Effect::StandsStill => "would stand still",
+        Effect::OtherContent => "would publish events again with other content",
+    };
+    format!("FAIL  {run}  event {event}, {kind}, does not fit: {problem}: {one} {would}")
 }

@@ -63,11 +63,9 @@ pub struct Steps {
     /// Longest pause between them.
     pub backoff_max_ms: u64,
     /// Pauses between tries of `submit`.
-    #[serde(default)]
-    pub submit: Option<Backoff>,
+    pub submit: Backoff,
     /// Pauses between tries of `fetch`.
-    #[serde(default)]
-    pub fetch: Option<Backoff>,
+    pub fetch: Backoff,
     /// Shortest time between two PROGRESS events.
     pub progress_every_ms: u64,
     /// Most PROGRESS events of a run.
@@ -137,16 +135,27 @@ pub(super) fn read(vars: &mut Vars<'_>, retries: &Retries) -> Intake {
         batch_segment: vars.number("BATCH_SEGMENT", 500, 1..=1000) as u32,
         batch_progress_interval: vars.duration("BATCH_PROGRESS_INTERVAL", "5s"),
         steps: Steps {
-            heartbeat_ms: vars.millis("HEARTBEAT_TIMEOUT", "10s"),
+            heartbeat_ms: heartbeat(vars),
             submit_attempts: retries.submit.most,
             backoff_ms: millis(retries.other.first),
             backoff_max_ms: millis(retries.other.most),
-            submit: Some(retries.submit.pauses.into()),
-            fetch: Some(retries.fetch.pauses.into()),
+            submit: retries.submit.pauses.into(),
+            fetch: retries.fetch.pauses.into(),
             progress_every_ms: vars.millis("PROGRESS_INTERVAL", "10s"),
             progress_most: vars.number("PROGRESS_MAX", 50, 0..=1000) as u32,
         },
     }
+}
+
+/// Shorter than a second leaves no time to send a submit; longer than a minute keeps a fence valid for so long that a
+/// paused worker could send after its run has ended.
+fn heartbeat(vars: &mut Vars<'_>) -> u64 {
+    let name = "HEARTBEAT_TIMEOUT";
+    let timeout = vars.duration(name, "10s");
+    if !(Duration::from_secs(1)..=Duration::from_secs(60)).contains(&timeout) {
+        vars.fault(name, &format!("is {timeout:?}, want a time from 1s to 60s"));
+    }
+    millis(timeout)
 }
 
 /// The longest deadline that the contract knows.

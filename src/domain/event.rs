@@ -316,8 +316,11 @@ impl Kind {
 
 impl Event {
     /// Returns the id of the `sequence`-th event of a run (contract, section 3, rule 4).
-    pub fn id(workflow: &WorkflowId, sequence: i32) -> String {
-        Uuid::new_v5(&EVENT_IDS, format!("{workflow}/{sequence}").as_bytes()).to_string()
+    ///
+    /// `first_run_id` names the run's first execution, so a request id that is used again gets other event ids.
+    pub fn id(workflow: &WorkflowId, first_run_id: &str, sequence: i32) -> String {
+        let name = format!("{workflow}/{first_run_id}/{sequence}");
+        Uuid::new_v5(&EVENT_IDS, name.as_bytes()).to_string()
     }
 
     /// Returns the id of the event that answers a refused record (contract, section 3, rule 10).
@@ -329,6 +332,11 @@ impl Event {
         } = record;
         let name = format!("{topic}/{partition}/{offset}/{}", code.as_str());
         Uuid::new_v5(&EVENT_IDS, name.as_bytes()).to_string()
+    }
+
+    /// Returns the id that mails about the request refer to: one for all events of a request, and of no event.
+    pub fn thread_id(&self) -> String {
+        Uuid::new_v5(&EVENT_IDS, self.request_id.as_bytes()).to_string()
     }
 
     /// Returns the event without `notify`: what `gen.results` and webhooks carry.
@@ -411,17 +419,17 @@ mod tests {
     use crate::domain::RequestId;
 
     #[test]
-    fn an_event_id_is_the_uuid_of_workflow_and_sequence() {
+    fn an_event_id_is_the_uuid_of_workflow_first_run_and_sequence() {
         let id = RequestId::try_from("order-7".to_owned()).unwrap();
 
-        // From Python: uuid.uuid5(uuid.UUID("79fee3e2-b561-5e54-a0e3-7636f829fc32"), "order-7/0")
+        // From Python: uuid.uuid5(uuid.UUID("79fee3e2-b561-5e54-a0e3-7636f829fc32"), "order-7/019c/0")
         assert_eq!(
-            Event::id(&id.run(0), 0),
-            "92f851a0-b346-56ba-a96a-2664761e241d"
+            Event::id(&id.run(0), "019c", 0),
+            "da7ff609-c240-5f7f-8dab-7b1b13de1a31"
         );
         assert_eq!(
-            Event::id(&id.run(1), 0),
-            "5162c4be-99a7-5489-9da9-92f77c623cff"
+            Event::id(&id.run(1), "019c", 0),
+            "34f55ceb-16d6-59d5-b13d-c83fcce5a41f"
         );
     }
 }

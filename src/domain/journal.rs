@@ -26,8 +26,10 @@ pub struct Identity {
     pub user: UserId,
     /// What is made.
     pub kind: Kind,
-    /// The Temporal run id.
+    /// The Temporal run id of this execution.
     pub run_id: String,
+    /// The Temporal run id of the first execution: stable over continue-as-new, and part of each event id.
+    pub first_run_id: String,
     /// Whom to notify, sealed.
     pub notify: Option<Notify>,
     /// As the request gave it.
@@ -144,7 +146,7 @@ impl Journal {
     ) {
         let workflow = identity.request.run(identity.retry);
         let mut event = Event {
-            event_id: Event::id(&workflow, self.next),
+            event_id: Event::id(&workflow, &identity.first_run_id, self.next),
             request_id: identity.request.to_string(),
             retry: i32::try_from(identity.retry).unwrap_or(i32::MAX),
             sequence: self.next,
@@ -183,6 +185,7 @@ mod tests {
             user: "u".to_owned().try_into().unwrap(),
             kind: Kind::Image,
             run_id: "run".to_owned(),
+            first_run_id: "run".to_owned(),
             notify: None,
             metadata: BTreeMap::new(),
         }

@@ -29,7 +29,8 @@ pub struct Tally {
 }
 
 /// How one item ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ItemEnding {
     /// With its result.
     Completed,

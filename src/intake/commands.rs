@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use anyhow::anyhow;
+
 use super::allowed::Allowed;
 use super::limits::Limits;
-use super::{open, reject, wait_for_token};
+use super::{keyed, open, reject, wait_for_token};
 use crate::access::{ApiKeys, Denied, Pass};
 use crate::avro;
-use crate::config::{Config, Steps};
+use crate::config::{Config, DefaultProviders, Steps};
 use crate::domain::{Action, Command, ErrorCode};
 use crate::failpoint;
 use crate::kafka::Record;
@@ -20,6 +22,9 @@ use crate::temporal::retries::{Retried, Retry, Unretryable};
 use crate::temporal::slots::Cancelled;
 use crate::temporal::steps::Start;
 
+/// A reason is cut to so many characters.
+const LONGEST_REASON: usize = 1_000;
+
 /// Carries out commands.
 pub struct Commands {
     temporal: Temporal,
@@ -27,6 +32,7 @@ pub struct Commands {
     api_keys: ApiKeys,
     steps: Steps,
     fetch_queue: String,
+    providers: DefaultProviders,
     submit_queues: SubmitQueues,
     allowed: Allowed,
     limits: Option<Arc<Limits>>,
@@ -48,6 +54,7 @@ impl Commands {
             api_keys: config.intake.api_keys.clone(),
             steps: config.intake.steps,
             fetch_queue: fetch_queue(&config.temporal.task_queue),
+            providers: config.worker.default_providers(),
             submit_queues: SubmitQueues::new(config),
         }
     }
@@ -62,7 +69,14 @@ impl Commands {
             Cancelled::Asked => Ok("asked"),
             Cancelled::Over => Ok("over"),
             Cancelled::Claimed => Ok("claimed"),
-            Cancelled::OthersRun => Err(denied(Denied::OtherUser)),
+            Cancelled::OthersRun => Err(Denied::OtherUser.into()),
+            Cancelled::Foreign(kind) => {
+                let problem = anyhow!(
+                    "request_id {} is of a workflow {kind}, which is none of genflow's",
+                    command.request
+                );
+                Err(reject(ErrorCode::Invalid, problem))
+            }
         }
     }
 
@@ -83,7 +97,7 @@ impl Commands {
             && let Some(user) = self.temporal.user(&command.request.run(0)).await?
             && user != only
         {
-            return Err(denied(Denied::OtherUser));
+            return Err(Denied::OtherUser.into());
         }
         let retry = Retry {
             request: &command.request,
@@ -92,6 +106,7 @@ impl Commands {
             traceparent,
             steps: self.steps,
             fetch_queue: &self.fetch_queue,
+            providers: self.providers,
             submit_queues: &self.submit_queues,
         };
         // It is paid for as a request is, so it is held to the same.
@@ -111,6 +126,7 @@ impl Commands {
                     Unretryable::Claimed(_) => ErrorCode::CancelledBeforeStart,
                     Unretryable::Unknown(_)
                     | Unretryable::Other(..)
+                    | Unretryable::Foreign(..)
                     | Unretryable::Unreadable(..) => ErrorCode::Invalid,
                 };
                 Err(reject(reason, refused.into()))
@@ -122,8 +138,13 @@ impl Commands {
 impl Handler for Commands {
     async fn handle(&self, record: &Record, place: Place<'_>) -> Result<(), Failure> {
         let (writer, datum) = open(&self.registry, record).await?;
-        let command = avro::read_command(&writer, datum)?;
-        let pass = self.api_keys.check(record).map_err(denied)?;
+        let mut command = avro::read_command(&writer, datum)?;
+        // It may be as long as a record, and goes into workflows.
+        command.reason = command
+            .reason
+            .map(|it| it.chars().take(LONGEST_REASON).collect());
+        let pass = self.api_keys.check(record)?;
+        keyed(record, &command.request)?;
         let outcome = match command.action {
             Action::Cancel => self.cancel(&command, &pass).await?,
             Action::Retry => {
@@ -144,8 +165,4 @@ impl Handler for Commands {
     async fn parked(&self, _: &Record, _: &Rejection) -> Result<(), BoxError> {
         Ok(())
     }
-}
-
-fn denied(denied: Denied) -> Failure {
-    reject(ErrorCode::Unauthorized, denied.into())
 }

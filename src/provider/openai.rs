@@ -4,8 +4,6 @@
 //! `videos` with a JSON body (`CreateVideoJsonBody`). No call ends a job or looks one up by our id; our id goes along
 //! as `X-Client-Request-Id`, by which OpenAI's support finds a request.
 
-use std::time::Duration;
-
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -19,8 +17,6 @@ use crate::domain::{
 use crate::storage::Source;
 use crate::temporal::steps::Job;
 
-/// How long images may take: they come with the answer, and OpenAI speaks of up to two minutes.
-const IMAGES_TIMEOUT: Duration = Duration::from_secs(200);
 /// Error codes of an account that has nothing left to spend.
 const NO_MONEY: [&str; 2] = ["insufficient_quota", "billing_hard_limit_reached"];
 
@@ -80,9 +76,6 @@ pub(super) async fn submit(
     let mut sending = provider.submitting(workflow, at(provider, path), body, go);
     let id = workflow.as_str();
     sending.request = sending.request.header("x-client-request-id", id);
-    if let Spec::Image(_) = spec {
-        sending.request = sending.request.timeout(IMAGES_TIMEOUT);
-    }
     match sending.send().await {
         Ok(response) => {
             let taken = |answer: &Answer| match spec {

@@ -194,15 +194,29 @@ pub(super) async fn find(
         if page.results.last().is_some_and(is_older) {
             return Ok(None);
         }
-        match page.next.as_deref().and_then(|next| provider.own(next)) {
-            Some(next) => url = next,
-            None => return Ok(None),
+        match page.next.as_deref() {
+            None | Some("") => return Ok(None),
+            Some(next) => url = further(provider, next)?,
         }
     }
     // Neither found nor known to be absent: the caller looks again.
     Err(Error::Unreadable(format!(
         "the list goes on beyond {PAGES} pages"
     )))
+}
+
+/// Returns where the list goes on. A gateway may pass on addresses of the server that it hides, so only the query is taken
+/// from them: the list is asked for where it began.
+fn further(provider: &Provider, next: &str) -> Result<String, Error> {
+    let list = provider.at("v1/predictions");
+    let next = Url::parse(&list).and_then(|list| list.join(next));
+    match next.as_ref().ok().and_then(Url::query) {
+        Some(query) => Ok(format!("{list}?{query}")),
+        // Never "absent": what we look for may be on the next page.
+        None => Err(Error::Unreadable(
+            "the list of predictions goes on at an address without a cursor".to_owned(),
+        )),
+    }
 }
 
 /// Returns the model and its input. Models differ, and Replicate drops what a model does not know: these are the names

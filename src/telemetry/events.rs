@@ -10,7 +10,7 @@ mod redriven;
 mod stored;
 mod worker;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metrics::{counter, gauge, histogram};
 use tracing::{debug, info, warn};
@@ -21,7 +21,7 @@ pub use self::redriven::DeadLetterRedriven;
 pub use self::stored::{OutputStored, StoreFailed, TempSwept};
 pub use self::worker::*;
 use super::metrics as catalogue;
-use crate::domain::{Action, EventType, Kind, ProviderName, RecordPosition, RequestId};
+use crate::domain::{Action, ErrorCode, EventType, Kind, ProviderName, RecordPosition, RequestId};
 
 /// A request's workflow was started.
 #[derive(Debug)]
@@ -112,6 +112,8 @@ pub struct RunEnded<'a> {
     pub kind: Kind,
     /// The type of its last event; a label.
     pub outcome: EventType,
+    /// Why it failed, if it did; a label.
+    pub code: Option<ErrorCode>,
     /// Since the run started.
     pub elapsed: Duration,
     /// Since its job was first sent to the provider, if it was taken.
@@ -125,6 +127,15 @@ pub struct RunSwept<'a> {
     pub workflow: &'a str,
     /// By a time-out of the server, and not by somebody.
     pub timed_out: bool,
+}
+
+/// A sweep has looked over all closed workflows, and each that it found is settled.
+#[derive(Debug)]
+pub struct SweepWhole {
+    /// What it looks for: `runs` or `deliveries`; a label.
+    pub sweep: &'static str,
+    /// When.
+    pub at: SystemTime,
 }
 
 /// A provider said what a generation costs.
@@ -280,12 +291,17 @@ impl RunEnded<'_> {
             request_id,
             kind,
             outcome,
+            code,
             elapsed,
             worked,
         } = self;
         let kind = kind.as_str();
         let outcome = outcome.as_str();
-        debug!(%request_id, kind, outcome, ?elapsed, "run ended");
+        let code = code.map(ErrorCode::as_str);
+        debug!(%request_id, kind, outcome, code, ?elapsed, "run ended");
+        if let Some(code) = code {
+            counter!(catalogue::RUNS_FAILED, "kind" => kind, "code" => code).increment(1);
+        }
         histogram!(catalogue::RUN_SECONDS, "kind" => kind, "outcome" => outcome).record(elapsed);
         if let Some(worked) = worked {
             histogram!(catalogue::RUN_WORK_SECONDS, "kind" => kind, "outcome" => outcome)
@@ -307,6 +323,15 @@ impl RunSwept<'_> {
             cause, "a run was closed from outside and is ended"
         );
         counter!(catalogue::RUNS_SWEPT, "cause" => cause).increment(1);
+    }
+}
+
+impl SweepWhole {
+    /// Measures it.
+    pub fn emit(self) {
+        let Self { sweep, at } = self;
+        let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        gauge!(catalogue::SWEEP_TIME, "sweep" => sweep).set(seconds.as_secs_f64());
     }
 }
 

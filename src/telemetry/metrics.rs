@@ -99,12 +99,16 @@ pub const PROVIDER_UNKNOWN_STATES: &str = "genflow_provider_unknown_states_total
 pub const PROVIDER_COST: &str = "genflow_provider_cost_usd";
 /// Time from the start of a run to its outcome.
 pub const RUN_SECONDS: &str = "genflow_run_seconds";
+/// Runs whose outcome is FAILED, by the code of their error.
+pub const RUNS_FAILED: &str = "genflow_runs_failed_total";
 /// Time from the start of a run to the first send of its job: waiting for a worker, and for its turn at the provider.
 pub const RUN_WAIT_SECONDS: &str = "genflow_run_wait_seconds";
 /// Time from the first send of a job that was taken to the outcome of its run.
 pub const RUN_WORK_SECONDS: &str = "genflow_run_work_seconds";
 /// Runs that were closed from outside, and were given their outcome.
 pub const RUNS_SWEPT: &str = "genflow_runs_swept_total";
+/// When a sweep last left nothing open.
+pub const SWEEP_TIME: &str = "genflow_last_whole_sweep_timestamp_seconds";
 /// Bytes of outputs stored.
 pub const STORED_BYTES: &str = "genflow_stored_bytes_total";
 /// Tries at the store or the temp folder that failed, by where and why.
@@ -249,6 +253,12 @@ pub const CATALOGUE: &[Metric] = &[
         labels: &["kind", "outcome"],
     },
     Metric {
+        name: RUNS_FAILED,
+        kind: Counter,
+        help: "Runs whose outcome is FAILED, by the code of their error.",
+        labels: &["kind", "code"],
+    },
+    Metric {
         name: RUN_WAIT_SECONDS,
         kind: Histogram(WAIT),
         help: "Time from the start of a run to the first send of its job: waiting for a worker, and for its turn at the provider.",
@@ -265,6 +275,12 @@ pub const CATALOGUE: &[Metric] = &[
         kind: Counter,
         help: "Runs that were closed from outside, and were given their outcome.",
         labels: &["cause"],
+    },
+    Metric {
+        name: SWEEP_TIME,
+        kind: Gauge,
+        help: "When this process last looked for workflows that were closed from outside, and settled all of them.",
+        labels: &["sweep"],
     },
     Metric {
         name: STORED_BYTES,

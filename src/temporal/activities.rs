@@ -11,10 +11,14 @@ use temporalio_common::error::ApplicationFailure;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
+use super::client::Temporal;
 use super::steps::{
-    BatchRemains, Closed, Failures, Fetch, Fetched, Finish, Handed, Remains, Submit, Submitted,
+    BatchRemains, Closed, ClosedItem, Failures, Fetch, Fetched, Finish, Handed, Remains, Submit,
+    Submitted,
 };
-use super::{remains, submit};
+use super::sweep::look_back;
+use super::{outcome, remains, submit};
+use crate::domain::ItemEnding;
 use crate::work::{Aborted, Tally, Work};
 
 /// Pause before another worker goes on with what one that stops has handed back.
@@ -23,6 +27,7 @@ const BEFORE_THE_NEXT: Duration = Duration::from_millis(500);
 pub(super) const SUBMIT: &str = "submit.v1";
 pub(super) const FETCH: &str = "fetch.v1";
 pub(super) const PUBLISH: &str = "publish.v1";
+pub(super) const ITEM_ENDING: &str = "item-ending.v1";
 /// Once it is scheduled, the outcome stands.
 pub(super) const FINISH: &str = "finish.v1";
 
@@ -51,7 +56,7 @@ impl Activities {
         ctx: ActivityContext,
         input: Fetch,
     ) -> Result<Fetched, ActivityError> {
-        // The first attempt has none, and earlier versions told nothing.
+        // The first attempt has none.
         let earlier: Option<Failures> = ctx.heartbeat_details().deserialize().ok().flatten();
         let tally = Tally::from(earlier.unwrap_or_default());
         let fetching = self.work.fetch(input, &tally, ctx.cancelled());
@@ -100,6 +105,37 @@ impl Activities {
         let client = ctx.client();
         let reading = Box::pin(async { Ok(remains::batch::read(&client, &input).await?) });
         alive(&ctx, reading).await
+    }
+
+    /// Reads how an item of a batch ended that was closed from outside.
+    #[activity(name = "item-ending.v1")]
+    pub async fn item_ending(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: ClosedItem,
+    ) -> Result<ItemEnding, ActivityError> {
+        let client = ctx.client();
+        let ClosedItem { workflow, run_id } = &input;
+        let reading = async {
+            let ending = outcome::item_ending(&client, workflow, run_id).await;
+            Ok(ending.map_err(anyhow::Error::from)?)
+        };
+        alive(&ctx, reading).await
+    }
+
+    /// Has all runs ended that were closed from outside, as far back as the server knows.
+    #[activity(name = "look-back.v1")]
+    pub async fn look_back(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        (): (),
+    ) -> Result<(), ActivityError> {
+        let temporal = Temporal::of(ctx.client(), ctx.info().task_queue.clone());
+        let looking = async {
+            let looked = look_back::run(&temporal).await;
+            Ok(looked.map_err(anyhow::Error::from)?)
+        };
+        alive_until_stop(&ctx, looking).await
     }
 }
 

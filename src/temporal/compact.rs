@@ -197,8 +197,8 @@ impl Items {
         self.spec.on_failure
     }
 
-    /// Returns the input of the run of an item, less its fingerprint, and that.
-    pub fn start(&self, batch: &BatchStart, index: u32) -> Option<(Start, String)> {
+    /// Returns the input of the run of an item.
+    pub fn start(&self, batch: &BatchStart, index: u32) -> Option<Start> {
         let index = usize::try_from(index).ok()?;
         let (item, note) = self.spec.items.get(index).zip(self.notes.get(index))?;
         let on = match item.notify_on.is_empty() {
@@ -207,13 +207,15 @@ impl Items {
         };
         let sealed = usize::from(note.seal).checked_sub(1);
         let sealed = sealed.and_then(|at| self.seals.get(at)).cloned();
-        let start = Start {
+        let provider = batch.providers.of(&item.spec);
+        Some(Start {
             request: item.request_id.clone(),
             retry: 0,
             batch: Some(batch.request.clone()),
             user: batch.user.clone(),
             spec: item.spec.clone(),
-            fingerprint: None,
+            provider,
+            fingerprint: spelled(&note.hash),
             metadata: item.metadata.clone(),
             notify: sealed.filter(|_| !on.is_empty()).map(|sealed| Notify {
                 on: on.clone(),
@@ -225,11 +227,10 @@ impl Items {
             },
             steps: batch.steps,
             fetch_queue: batch.fetch_queue.clone(),
-            submit_queue: batch.submit_queues.of(&item.spec),
+            submit_queue: batch.submit_queues.of(provider),
             traceparent: batch.traceparent.clone(),
             journal: crate::domain::Journal::default(),
-        };
-        Some((start, spelled(&note.hash)))
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 //! Who reads FAILED and asks for a retry at once finds the workflow still open. The outcome is fixed when `finish` is
 //! scheduled, and stands in its input (contract, section 3, rules 2 and 7); so the history tells it, with no worker.
 
+use temporalio_client::Client;
 use temporalio_common::protos::temporal::api::history::v1::{
     ActivityTaskScheduledEventAttributes, HistoryEvent, history_event::Attributes,
 };
@@ -11,7 +12,7 @@ use super::activities::FINISH;
 use super::client::{Error, Temporal};
 use super::history;
 use super::steps::Finish;
-use crate::domain::{Event, WorkflowId};
+use crate::domain::{Event, EventType, ItemEnding, WorkflowId};
 
 /// Events at the end of a history that are looked at. Behind `finish` there are its end, a step of the workflow and a
 /// cancel; where it had to be scheduled again, it stands there again.
@@ -35,10 +36,33 @@ impl Temporal {
         workflow: &WorkflowId,
         run_id: &str,
     ) -> Result<Option<Decided>, Error> {
-        let client = self.client();
-        let events = history::newest(&client, workflow.as_str(), run_id, LAST).await?;
-        Ok(outcome(events))
+        decided(&self.client(), workflow, run_id).await
     }
+}
+
+/// Returns how an item of a batch ended that was closed from outside: with the outcome that it had decided, which is
+/// the one that its end publishes (contract, section 3, rule 9); else without a result.
+pub(super) async fn item_ending(
+    client: &Client,
+    workflow: &WorkflowId,
+    run_id: &str,
+) -> Result<ItemEnding, Error> {
+    let decided = decided(client, workflow, run_id).await?;
+    let outcome = decided.map(|decided| decided.event.kind_of_event);
+    Ok(match outcome {
+        Some(EventType::Completed) => ItemEnding::Completed,
+        Some(EventType::Cancelled) => ItemEnding::Cancelled,
+        Some(_) | None => ItemEnding::Failed,
+    })
+}
+
+async fn decided(
+    client: &Client,
+    workflow: &WorkflowId,
+    run_id: &str,
+) -> Result<Option<Decided>, Error> {
+    let events = history::newest(client, workflow.as_str(), run_id, LAST).await?;
+    Ok(outcome(events))
 }
 
 /// Finds the outcome in the newest events of a history, the last one first.

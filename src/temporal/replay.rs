@@ -1,6 +1,14 @@
 //! Replays histories with the workflows of this build, and says whether their runs go on under it.
 //!
 //! It reads, and changes nothing at the server: no worker polls, nothing is scheduled, no task is failed.
+//!
+//! The SDK compares the commands of a workflow with its history, and [`inputs`] what is in them. Events are in these
+//! inputs, and each of their copies must have the content under which the first was published (contract, section 3,
+//! rule 2). So a build may not encode an event otherwise than the build that decided it. A change of encoding is made
+//! in three steps: ask `ctx.patched("name-of-the-change")` where the event is decided, encode as before where it is
+//! false, and record histories of the new way (`tests/it/replay.rs`). When no run that began before can be open any
+//! more, replace the question by `ctx.deprecate_patch` and drop the old way. A field that is added with a default is no
+//! change: histories that lack it are read with the default.
 
 use std::time::Duration;
 
@@ -16,10 +24,13 @@ use temporalio_sdk::workflow_replayer::{
     WorkflowReplayError, WorkflowReplayer, WorkflowReplayerOptions,
 };
 
+use self::inputs::Inputs;
 use super::client::{Error, Temporal, answered};
 use super::exported;
 use super::workflows::generation::Generation;
 use super::workflows::{Names, of_notifications, of_requests};
+
+mod inputs;
 
 /// A replay takes far less, however long the history.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -56,6 +67,17 @@ pub struct Misfit {
     pub kind: String,
     /// What does not fit.
     pub problem: String,
+    /// What becomes of such a run under this build.
+    pub effect: Effect,
+}
+
+/// What becomes of a run that does not fit a build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Its workflow tasks fail.
+    StandsStill,
+    /// It goes on, and publishes events again with other content.
+    OtherContent,
 }
 
 /// Why a history cannot be replayed at all.
@@ -198,8 +220,14 @@ fn ends_task(event: &HistoryEvent) -> bool {
     )
 }
 
-/// All workflows of this build.
-pub struct Replayer(WorkflowReplayer);
+/// All workflows of this build. It replays one history at a time.
+pub struct Replayer {
+    replayer: WorkflowReplayer,
+    inputs: Inputs,
+}
+
+/// What does not fit, without its place.
+type Problem = (String, Effect);
 
 impl Replayer {
     /// Makes one.
@@ -207,13 +235,15 @@ impl Replayer {
     /// # Errors
     /// [`ReplayError::Replayer`].
     pub fn new() -> Result<Self, ReplayError> {
-        let mut options = WorkflowReplayerOptions::new().build();
+        let inputs = Inputs::default();
+        let mut options = WorkflowReplayerOptions::new()
+            .workflow_interceptor(inputs.interceptor())
+            .build();
         let registered = of_requests(&mut options).and_then(|()| of_notifications(&mut options));
         registered.map_err(|error| ReplayError::Replayer(error.into()))?;
         let replayer = WorkflowReplayer::new(options);
-        Ok(Self(
-            replayer.map_err(|error| ReplayError::Replayer(error.into()))?,
-        ))
+        let replayer = replayer.map_err(|error| ReplayError::Replayer(error.into()))?;
+        Ok(Self { replayer, inputs })
     }
 
     /// Replays a history; `None` if its run goes on under this build.
@@ -227,6 +257,7 @@ impl Replayer {
                 event: 1,
                 kind: format!("{:?}", EventType::WorkflowExecutionStarted),
                 problem: format!("this build has no workflow {}", recorded.workflow_type),
+                effect: Effect::StandsStill,
             }));
         }
         let events = &recorded.events;
@@ -246,7 +277,7 @@ impl Replayer {
     async fn misfit(
         &self,
         events: &[HistoryEvent],
-        mut problem: String,
+        mut problem: Problem,
     ) -> Result<Misfit, ReplayError> {
         let ends: Vec<usize> = events
             .iter()
@@ -279,24 +310,29 @@ impl Replayer {
         Ok(Misfit {
             event,
             kind: format!("{kind:?}"),
-            problem,
+            problem: problem.0,
+            effect: problem.1,
         })
     }
 
     /// Replays, and returns what does not fit.
-    async fn problem(&self, events: &[HistoryEvent]) -> Result<Option<String>, ReplayError> {
+    async fn problem(&self, events: &[HistoryEvent]) -> Result<Option<Problem>, ReplayError> {
         let history = History {
             events: events.to_vec(),
         };
-        let replaying = Box::pin(self.0.replay_workflow(history.into()));
-        match tokio::time::timeout(LONGEST, replaying).await {
-            Ok(Ok(())) => Ok(None),
-            Ok(Err(WorkflowReplayError::Replay(failure))) => {
-                Ok(Some(readable(&failure.to_string()).to_owned()))
+        let replaying = Box::pin(self.replayer.replay_workflow(history.into()));
+        let stands_still = match tokio::time::timeout(LONGEST, replaying).await {
+            Ok(Ok(())) => {
+                let differs = self.inputs.differ(events);
+                return Ok(differs.map(|problem| (problem, Effect::OtherContent)));
             }
-            Ok(Err(error)) => Err(ReplayError::Replayer(error.into())),
-            Err(_) => Ok(Some(format!("the replay did not end within {LONGEST:?}"))),
-        }
+            Ok(Err(WorkflowReplayError::Replay(failure))) => {
+                readable(&failure.to_string()).to_owned()
+            }
+            Ok(Err(error)) => return Err(ReplayError::Replayer(error.into())),
+            Err(_) => format!("the replay did not end within {LONGEST:?}"),
+        };
+        Ok(Some((stands_still, Effect::StandsStill)))
     }
 }
 

@@ -15,15 +15,13 @@ use super::slots::{Standing, comes_and_goes};
 use super::steps::Start;
 use super::workflows::claimed;
 use super::workflows::generation::{self, Generation};
-use crate::config::Steps;
+use crate::config::{DefaultProviders, Steps};
 use crate::domain::{CommandId, Journal, RequestId, WorkflowId};
 
 /// The memo field of a retry that holds the id of the command it was started by.
 pub const COMMAND_ID: &str = "command_id";
 /// The memo field of a retry that says why it was asked for.
 pub const REASON: &str = "reason";
-/// A reason is cut to so many characters.
-const LONGEST_REASON: usize = 1_000;
 
 /// A request to run a request again.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +38,8 @@ pub struct Retry<'a> {
     pub steps: Steps,
     /// Task queue of `fetch`, as it is set now.
     pub fetch_queue: &'a str,
+    /// The providers of specs that name none, as they are set now.
+    pub providers: DefaultProviders,
     /// Task queues of `submit`, as they are set now.
     pub submit_queues: &'a SubmitQueues,
 }
@@ -73,6 +73,9 @@ pub enum Unretryable {
     /// The id belongs to a batch, or to a workflow of somebody else.
     #[error("request_id {0} is of a {1}, want a single generation: retry the items of a batch")]
     Other(RequestId, String),
+    /// A workflow that is not genflow's has one of the ids of its retries.
+    #[error("{0} is the id of a workflow {1}, which is none of genflow's")]
+    Foreign(WorkflowId, String),
     /// The input of its first run is not what this version reads.
     #[error("the content of request_id {0} cannot be read back")]
     Unreadable(RequestId, #[source] Option<serde_json::Error>),
@@ -110,6 +113,11 @@ impl Temporal {
         for _ in 0..STARTS {
             let mut slot = request.run(free);
             while let Some(described) = self.describe(&slot).await? {
+                let workflow_type = described.workflow_type();
+                if workflow_type != generation::NAME {
+                    let foreign = Unretryable::Foreign(slot, workflow_type.to_owned());
+                    return Ok(Retried::Refused(foreign));
+                }
                 if command_of(&described).as_deref() == Some(retry.command.as_str()) {
                     return Ok(Retried::Repeated);
                 }
@@ -159,15 +167,15 @@ impl Temporal {
         start.journal = Journal::default();
         start.steps = retry.steps;
         retry.fetch_queue.clone_into(&mut start.fetch_queue);
-        start.submit_queue = retry.submit_queues.of(&start.spec);
+        start.provider = retry.providers.of(&start.spec);
+        start.submit_queue = retry.submit_queues.of(start.provider);
         if let Some(traceparent) = retry.traceparent {
             start.traceparent = Some(traceparent.to_owned());
         }
         let mut memo = MemoValues::new();
         memo.insert(COMMAND_ID, retry.command.as_str().to_owned());
         if let Some(reason) = retry.reason {
-            let cut: String = reason.chars().take(LONGEST_REASON).collect();
-            memo.insert(REASON, cut);
+            memo.insert(REASON, reason.to_owned());
         }
         let mut options = self.options(&start, first.priority);
         options.memo = Some(memo);
@@ -195,14 +203,10 @@ impl Temporal {
             return Ok(Err(Unretryable::Unknown(request.clone())));
         };
         Ok(match history::input::<Start>(started.input) {
-            Ok(mut start) => {
-                // What an earlier version started has it there alone.
-                start.fingerprint = described.static_details().map(str::to_owned);
-                Ok(First {
-                    start,
-                    priority: started.priority.map(Priority::from).unwrap_or_default(),
-                })
-            }
+            Ok(start) => Ok(First {
+                start,
+                priority: started.priority.map(Priority::from).unwrap_or_default(),
+            }),
             Err(error) => Err(Unretryable::Unreadable(
                 request.clone(),
                 error.downcast().ok(),

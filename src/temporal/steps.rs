@@ -3,16 +3,18 @@
 //! These stand in histories that later versions replay: fields are added with a default, never removed or retyped.
 
 mod batch;
+mod submit;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::batch::{BatchRemains, BatchStart};
+pub use self::batch::{BatchRemains, BatchStart, ClosedItem};
+pub use self::submit::{Answer, Attempt, JobRecord, Leftover, Sent, Sought};
 use crate::config::Steps;
 use crate::domain::{
-    BatchSummary, ErrorCode, Event, EventError, Generated, Identity, Journal, Kind, Notify, Output,
-    Progress, ProviderName, RequestId, Spec, UserId, WorkflowId,
+    BatchSummary, Event, EventError, Generated, Identity, Journal, Kind, Notify, Output, Progress,
+    ProviderName, RequestId, Spec, UserId, WorkflowId,
 };
 
 /// The input of `generation.v1`: all that a run needs to know.
@@ -30,9 +32,10 @@ pub struct Start {
     pub user: UserId,
     /// What to make; never a batch.
     pub spec: Spec,
-    /// The request's fingerprint; a run that an earlier version started has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fingerprint: Option<String>,
+    /// Who makes it, whatever is configured later.
+    pub provider: ProviderName,
+    /// The request's fingerprint.
+    pub fingerprint: String,
     /// Given back in every event.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
@@ -58,7 +61,7 @@ pub struct Start {
 
 impl Start {
     /// Returns what all events of the run have in common.
-    pub fn identity(&self, run_id: &str) -> Identity {
+    pub fn identity(&self, run_id: &str, first_run_id: &str) -> Identity {
         Identity {
             request: self.request.clone(),
             retry: self.retry,
@@ -66,8 +69,20 @@ impl Start {
             user: self.user.clone(),
             kind: self.spec.kind(),
             run_id: run_id.to_owned(),
+            first_run_id: first_run_id.to_owned(),
             notify: self.notify.clone(),
             metadata: self.metadata.clone(),
+        }
+    }
+
+    /// Returns how to look up a job that `submit` may have left in that run.
+    pub(crate) fn sought(&self, run_id: &str, started_at: i64) -> Sought {
+        Sought {
+            provider: self.provider,
+            kind: self.spec.kind(),
+            run_id: run_id.to_owned(),
+            since: started_at,
+            recent: false,
         }
     }
 
@@ -99,6 +114,8 @@ pub struct Submit {
     pub handed: Handed,
     /// What to make.
     pub spec: Spec,
+    /// Who makes it.
+    pub provider: ProviderName,
     /// How often a submit that was not accepted is sent.
     pub attempts: u32,
     /// When the workflow started, in milliseconds since the epoch.
@@ -114,6 +131,7 @@ pub enum Submitted {
         /// The job.
         job: Job,
         /// How often it was sent.
+        #[cfg_attr(debug_assertions, serde(with = "crate::failpoint::later"))]
         attempts: u32,
         /// When it was first sent, in milliseconds since the epoch.
         #[serde(default)]
@@ -134,39 +152,13 @@ pub enum Submitted {
     Adopted(Generated),
     /// There will be no job.
     Refused(EventError),
-}
-
-impl Submitted {
-    /// Says that there will be no job.
-    pub fn refused(code: ErrorCode, message: &str, retryable: bool) -> Self {
-        Self::Refused(EventError::new(code, message, retryable))
-    }
-}
-
-/// The record of an attempt of `submit`, kept at the server (contract, promise 3).
-///
-/// Attempt n may send only if n = 1, or if this record carries n − 1 and says `NotAccepted`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// The attempt that wrote it.
-    pub number: u32,
-    /// What is known of its submit.
-    pub state: Sent,
-    /// How often any attempt has sent.
-    pub sends: u32,
-    /// When the first of them did, in milliseconds since the epoch.
-    #[serde(default)]
-    pub first_at: Option<i64>,
-}
-
-/// What is known of a submit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Sent {
-    /// No byte was written, or the provider's own complete answer refused it.
-    NotAccepted,
-    /// It may have reached the provider.
-    Maybe,
+    /// The provider may have taken a job that was not found.
+    Ambiguous {
+        /// What to say of it.
+        error: EventError,
+        /// The job, should it be found later.
+        sought: Sought,
+    },
 }
 
 /// A job at a provider.
@@ -260,9 +252,6 @@ pub struct Finish {
     pub handed: Handed,
     /// What may still run at the provider.
     pub leftover: Leftover,
-    /// What is made; a batch has no job of its own at a provider, and tells none.
-    #[serde(default)]
-    pub spec: Option<Spec>,
     /// When the workflow started, in milliseconds since the epoch.
     pub started_at: i64,
     /// When the job was first sent to the provider, if it was taken.
@@ -291,24 +280,14 @@ pub struct Closed {
 pub struct Remains {
     /// Its input.
     pub start: Start,
+    /// The run id of its first execution.
+    pub first_run_id: String,
     /// When it started, in milliseconds since the epoch.
     pub started_at: i64,
     /// The events that it handed to anybody, in order.
     pub events: Vec<Event>,
     /// What may still run at the provider.
     pub leftover: Leftover,
-}
-
-/// What may still run at the provider when a run ends.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Leftover {
-    /// Nothing.
-    None,
-    /// This job.
-    Job(Job),
-    /// `submit` did not tell: look it up by our id.
-    Unknown,
 }
 
 /// The answer of the query `status`.

@@ -1,18 +1,21 @@
 //! Finds runs that were closed from outside, and has each of them ended (contract, section 3, rule 8).
 //!
-//! Every worker looks, for deliveries and digests every notifier; of all that find a run, one starts its end. A new worker looks back over the whole retention
-//! once, so that what was closed while none ran is found too.
+//! Each worker looks over what was closed lately. Once a day one worker, for all, looks over all that the server still
+//! has ([`look_back`]): this finds what was closed while no worker ran, and what visibility listed late. The notifiers
+//! do the same for deliveries and digests, each for itself: few of those close without an end.
 
 mod deliveries;
 mod digests;
+pub(super) mod look_back;
+mod memory;
 
-use std::collections::HashSet;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use futures::StreamExt as _;
 use temporalio_client::errors::WorkflowStartError;
 use temporalio_client::{
-    WorkflowExecutionStatus, WorkflowIdReusePolicy, WorkflowListOptions, WorkflowStartOptions,
+    WorkflowExecution, WorkflowExecutionStatus, WorkflowIdReusePolicy, WorkflowListOptions,
+    WorkflowStartOptions,
 };
 use temporalio_common::HasWorkflowDefinition;
 use temporalio_common::protos::temporal::api::failure::v1::failure::FailureInfo;
@@ -20,15 +23,16 @@ use temporalio_common::protos::temporal::api::history::v1::history_event::Attrib
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use self::memory::Memory;
 use super::client::{Error, Temporal, answered};
 use super::history;
 use super::steps::Closed;
-use super::workflows::end::End;
+use super::workflows::end::{self, End};
 use super::workflows::ending::FAILED;
 use super::workflows::{batch, delivery, digest, generation};
 use crate::clock::{rfc3339, since_epoch};
 use crate::domain::WorkflowId;
-use crate::telemetry::events::RunSwept;
+use crate::telemetry::events::{RunSwept, SweepWhole};
 
 /// Visibility may be late by so much.
 const OVERLAP: Duration = Duration::from_secs(600);
@@ -36,10 +40,46 @@ const OVERLAP: Duration = Duration::from_secs(600);
 /// What is looked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Sweep {
-    /// Generations and batches.
+    /// Generations and batches, and their ends.
     Runs,
     /// Deliveries, and digests for operators.
     Deliveries,
+}
+
+impl Sweep {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Runs => "runs",
+            Self::Deliveries => "deliveries",
+        }
+    }
+
+    fn types(self) -> &'static [&'static str] {
+        match self {
+            Self::Runs => &[generation::NAME, batch::NAME, end::NAME],
+            Self::Deliveries => &[delivery::NAME, digest::NAME],
+        }
+    }
+}
+
+/// A workflow that the server lists as closed without an end of its own.
+#[derive(Clone, Debug)]
+struct Found {
+    workflow_type: String,
+    id: String,
+    run_id: String,
+    timed_out: bool,
+}
+
+impl Found {
+    fn of(listed: &WorkflowExecution) -> Self {
+        Self {
+            workflow_type: listed.workflow_type().to_owned(),
+            id: listed.id().to_owned(),
+            run_id: listed.run_id().to_owned(),
+            timed_out: listed.status() == WorkflowExecutionStatus::TimedOut,
+        }
+    }
 }
 
 /// Looks every `pause` until `stop`.
@@ -49,30 +89,34 @@ pub(crate) async fn run(
     pause: Duration,
     stop: &CancellationToken,
 ) {
-    let mut since = UNIX_EPOCH;
-    let mut ended = HashSet::new();
+    let whole = || SweepWhole {
+        sweep: sweep.label(),
+        at: SystemTime::now(),
+    };
+    // Counted from the start, so that one that never succeeds is noticed too.
+    whole().emit();
+    let mut memory = Memory::default();
     let mut failures = 0_u32;
     while !stop.is_cancelled() {
-        let began = SystemTime::now();
         let looked = tokio::select! {
-            looked = look(temporal, sweep, since, &mut ended) => looked,
+            looked = look_lately(temporal, sweep, &mut memory) => looked,
             () = stop.cancelled() => break,
         };
         match looked {
-            Ok(()) => {
-                since = began - OVERLAP;
-                failures = 0;
-            }
+            Ok(()) => failures = 0,
             Err(error) => {
                 failures += 1;
                 if failures.is_power_of_two() {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         failures,
-                        "closed runs were not looked for"
+                        "closed workflows were not listed"
                     );
                 }
             }
+        }
+        if failures == 0 && memory.has_settled_all() {
+            whole().emit();
         }
         tokio::select! {
             () = sleep(pause) => {}
@@ -81,95 +125,127 @@ pub(crate) async fn run(
     }
 }
 
-/// Has every run ended that was closed from outside since then; `ended` are those that need no second look.
-async fn look(
-    temporal: &Temporal,
-    sweep: Sweep,
-    since: SystemTime,
-    ended: &mut HashSet<String>,
-) -> Result<(), Error> {
-    let since = rfc3339(since_epoch(since));
-    let types = match sweep {
-        Sweep::Runs => format!("'{}', '{}'", generation::NAME, batch::NAME),
-        Sweep::Deliveries => format!("'{}', '{}'", delivery::NAME, digest::NAME),
-    };
+/// Looks over what was closed since the last look.
+async fn look_lately(temporal: &Temporal, sweep: Sweep, memory: &mut Memory) -> Result<(), Error> {
+    let now = SystemTime::now();
+    if memory.is_another_day(now) {
+        let covered = look_back::begin(temporal, sweep, now).await?;
+        memory.begin_day(now, covered - OVERLAP);
+    }
+    look(temporal, sweep, memory).await?;
+    memory.advance(now - OVERLAP);
+    Ok(())
+}
+
+/// Settles all that was closed since the memory's moment, and what an earlier look could not settle; an error says that
+/// the list was not read to its end.
+async fn look(temporal: &Temporal, sweep: Sweep, memory: &mut Memory) -> Result<(), Error> {
+    for found in memory.unsettled() {
+        let settled = settle(temporal, &found).await;
+        memory.note(found, settled);
+    }
     let query = format!(
-        "WorkflowType IN ({types}) AND TaskQueue = '{}' AND CloseTime >= '{since}' \
+        "WorkflowType IN ('{}') AND TaskQueue = '{}' AND CloseTime >= '{}' \
          AND ExecutionStatus IN ('Terminated', 'TimedOut', 'Failed')",
+        sweep.types().join("', '"),
         temporal.task_queue(),
+        rfc3339(since_epoch(memory.since())),
     );
-    let mut found = temporal
+    let mut listed = temporal
         .client()
         .list_workflows(query, WorkflowListOptions::default());
-    let (mut seen, mut failed) = (HashSet::new(), None);
-    while let Some(run) = found.next().await {
-        let run = run.map_err(answered)?;
-        seen.insert(run.run_id().to_owned());
-        if !ended.contains(run.run_id()) {
-            let ending = match (sweep, WorkflowId::parse(run.id())) {
-                (Sweep::Deliveries, _) if run.workflow_type() == digest::NAME => {
-                    digests::end(temporal, &run).await
-                }
-                (Sweep::Deliveries, _) => deliveries::end(temporal, run.id(), run.run_id()).await,
-                (Sweep::Runs, Some(workflow)) => end(temporal, &workflow, run.run_id()).await,
-                // An id that is none of ours was not started by us.
-                (Sweep::Runs, None) => Ok(()),
-            };
-            // One that cannot be ended now does not keep the others from it.
-            match ending {
-                Ok(()) => {
-                    ended.insert(run.run_id().to_owned());
-                }
-                Err(error) => failed = Some(error),
-            }
+    while let Some(run) = listed.next().await {
+        let found = Found::of(&run.map_err(answered)?);
+        if memory.is_new(&found) {
+            // One that cannot be settled now does not keep the others from it.
+            let settled = settle(temporal, &found).await;
+            memory.note(found, settled);
         }
     }
-    // What is not listed any more is behind the time that is looked at.
-    ended.retain(|run| seen.contains(run));
-    failed.map_or(Ok(()), Err)
+    Ok(())
+}
+
+/// Has a closed workflow ended, unless it needs no end.
+async fn settle(temporal: &Temporal, found: &Found) -> Result<(), Error> {
+    match found.workflow_type.as_str() {
+        delivery::NAME => deliveries::end(temporal, found).await,
+        digest::NAME => digests::end(temporal, found).await,
+        end::NAME => end_again(temporal, found).await,
+        _ => match WorkflowId::parse(&found.id) {
+            Some(workflow) => end(temporal, &workflow, found).await,
+            // We did not start a workflow of such an id.
+            None => Ok(()),
+        },
+    }
 }
 
 /// Starts the end of a run, unless it has ended by itself or its id has a newer run.
-async fn end(temporal: &Temporal, workflow: &WorkflowId, run_id: &str) -> Result<(), Error> {
-    let Some(described) = temporal.describe(workflow).await? else {
-        return Ok(());
-    };
-    if described.run_id() != run_id || is_finished(temporal, workflow, run_id).await? {
+async fn end(temporal: &Temporal, workflow: &WorkflowId, found: &Found) -> Result<(), Error> {
+    let run_id = found.run_id.as_str();
+    // First, since most runs that the server lists as failed have ended by themselves.
+    if is_finished(temporal, workflow, run_id).await? {
         return Ok(());
     }
+    let described = temporal.describe(workflow).await?;
+    let Some(described) = described.filter(|newest| newest.run_id() == run_id) else {
+        return Ok(());
+    };
     let closed = Closed {
         workflow: workflow.clone(),
         run_id: run_id.to_owned(),
         at: described.close_time().map_or(0, since_epoch),
-        timed_out: described.status() == WorkflowExecutionStatus::TimedOut,
-        batch: described.workflow_type() == batch::NAME,
+        timed_out: found.timed_out,
+        batch: found.workflow_type == batch::NAME,
     };
-    let swept = RunSwept {
-        workflow: workflow.as_str(),
-        timed_out: closed.timed_out,
-    };
-    begin(temporal, End::run, closed, run_id, swept).await
+    begin(temporal, End::run, closed, first_end(found), found).await
 }
 
-/// Starts what ends a closed run: of all that find the run one does, and none does again, also after a restart.
+/// Starts an end again that was itself closed from outside.
+async fn end_again(temporal: &Temporal, found: &Found) -> Result<(), Error> {
+    let started = history::started(&temporal.client(), &found.id, &found.run_id).await?;
+    let Some(started) = started else {
+        // Its retention ended between two looks.
+        return Ok(());
+    };
+    let closed: Closed =
+        history::input(started.input).map_err(|error| Error::Unreadable(error.into()))?;
+    begin(temporal, End::run, closed, next_end(&found.id), found).await
+}
+
+fn first_end(found: &Found) -> String {
+    format!("end/{}/{}", found.id, found.run_id)
+}
+
+/// Returns the id of the end that follows the end of this id: `end/a/run`, `end/a/run~1`, `end/a/run~2` and so on.
+fn next_end(id: &str) -> String {
+    let (path, run) = id.rsplit_once('/').unwrap_or_default();
+    let (run, number) = run.split_once('~').unwrap_or((run, "0"));
+    let next = number.parse::<u32>().unwrap_or(0) + 1;
+    format!("{path}/{run}~{next}")
+}
+
+/// Starts what ends a closed workflow: of all that find it one does, and none does again, also after a restart.
 async fn begin<W>(
     temporal: &Temporal,
     workflow: W,
     input: W::Input,
-    run_id: &str,
-    swept: RunSwept<'_>,
+    id: String,
+    found: &Found,
 ) -> Result<(), Error>
 where
     W: HasWorkflowDefinition,
     W::Input: Send,
 {
-    let id = format!("end/{}/{run_id}", swept.workflow);
     let options = WorkflowStartOptions::new(temporal.task_queue(), id)
         .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
         .build();
     let client = temporal.client();
     match client.start_workflow(workflow, input, options).await {
-        Ok(_) => swept.emit(),
+        Ok(_) => RunSwept {
+            workflow: &found.id,
+            timed_out: found.timed_out,
+        }
+        .emit(),
         Err(WorkflowStartError::AlreadyStarted { .. }) => {}
         Err(error) => return Err(answered(error)),
     }
@@ -192,4 +268,21 @@ async fn is_finished(
     };
     let info = failed.failure.and_then(|failure| failure.failure_info);
     Ok(matches!(info, Some(FailureInfo::ApplicationFailureInfo(info)) if info.r#type == FAILED))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_was_closed_is_followed_by_the_next_number() {
+        for (id, next) in [
+            ("end/a/run", "end/a/run~1"),
+            ("end/a/run~1", "end/a/run~2"),
+            ("end/a~3/run", "end/a~3/run~1"),
+            ("end/a~3/run~9", "end/a~3/run~10"),
+        ] {
+            assert_eq!(next_end(id), next);
+        }
+    }
 }

@@ -7,6 +7,7 @@ pub mod digest;
 pub mod end;
 pub(crate) mod ending;
 pub mod generation;
+pub mod look_back;
 
 use temporalio_common::WorkflowDefinition;
 use temporalio_sdk::workflow_replayer::WorkflowReplayerOptions;
@@ -27,7 +28,8 @@ pub(crate) fn of_requests(with: &mut impl Register) -> Result<(), WorkflowRegist
     with.take::<generation::Generation>()?;
     with.take::<batch::Batch>()?;
     with.take::<claimed::Claimed>()?;
-    with.take::<end::End>()
+    with.take::<end::End>()?;
+    with.take::<look_back::LookBack>()
 }
 
 /// Registers what the role `notifier` runs.

@@ -1,6 +1,7 @@
 //! Batches: the window of items, their counts, and how a batch may end.
 
 mod endings;
+mod outside;
 mod trouble;
 
 use std::collections::BTreeMap;

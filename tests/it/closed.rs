@@ -1,24 +1,29 @@
 //! Runs that are closed from outside: terminated at any moment, or timed out by the server.
 
+mod jobs;
+
 use std::time::Duration;
 
 use futures::future::join_all;
-use genflow::domain::{ErrorCode, EventType, Request};
+use genflow::domain::{ErrorCode, EventType, ProviderName, Request, fingerprint};
 use genflow::temporal::queues::{SubmitQueues, fetch_queue};
 use genflow::temporal::retries::{Retried, Retry};
 use genflow::temporal::steps::Start;
 use genflow::temporal::workflows::end::End;
 use genflow::temporal::workflows::generation::Generation;
+use genflow::temporal::workflows::look_back::LookBack;
 use rustix::process::Signal;
 use serde_json::json;
+use temporalio_client::errors::WorkflowInteractionError;
 use temporalio_client::{
     Client, WorkflowCancelOptions, WorkflowDescribeOptions, WorkflowStartOptions,
     WorkflowTerminateOptions,
 };
 
+use crate::replay::closes;
 use crate::support::broker::Broker;
 use crate::support::engines::engines;
-use crate::support::ledger::types;
+use crate::support::ledger::{check, types};
 use crate::support::requests::{image, script};
 use crate::support::{Space, eventually};
 
@@ -80,6 +85,14 @@ async fn a_run_that_is_terminated_at_any_moment_has_one_outcome() {
     assert_eq!(keys.len(), requests.len());
 }
 
+/// Starts a run that never ends by itself, terminates it and waits for the outcome that a sweep gives it.
+async fn swept(space: &Space) {
+    let request = script(image("terminated"), &json!({"stuck": true}));
+    space.send(&request).await;
+    terminate_at(&space.client().await, &request, 5).await;
+    space.story(request.id.as_str()).await;
+}
+
 #[tokio::test]
 async fn a_run_that_failed_by_itself_is_left_alone() {
     let space = Space::with(&[OFTEN]).await;
@@ -87,20 +100,95 @@ async fn a_run_that_failed_by_itself_is_left_alone() {
     let failed = script(image("failed"), &json!({"fail": "no"}));
     space.send(&failed).await;
     space.story(failed.id.as_str()).await;
-    // Whoever ends this one has looked at the other too.
-    let terminated = script(image("terminated"), &json!({"stuck": true}));
-    space.send(&terminated).await;
-    terminate_at(&space.client().await, &terminated, 5).await;
-    space.story(terminated.id.as_str()).await;
-
-    let temporal = space.temporal().await;
-    let queue = &space.config.temporal.task_queue;
-    let ends = format!("WorkflowType = 'end.v1' AND TaskQueue = '{queue}'");
-    eventually("one end is seen", async || {
-        (temporal.count(&ends).await.unwrap() > 0).then_some(())
+    let (temporal, queue) = (space.temporal().await, &space.config.temporal.task_queue);
+    let listed = format!(
+        "WorkflowId = '{}' AND TaskQueue = '{queue}' AND ExecutionStatus = 'Failed'",
+        failed.id
+    );
+    eventually("it is listed as failed", async || {
+        (temporal.count(&listed).await.unwrap() == 1).then_some(())
     })
     .await;
-    assert_eq!(temporal.count(&ends).await.unwrap(), 1);
+
+    // A look lists the newest first. The look that finds the first of these comes to the failed run after it, and is
+    // over when another look finds the second.
+    swept(&space).await;
+    swept(&space).await;
+
+    let run_id = temporal.run_id(&failed.id.run(0)).await.unwrap();
+    let end = format!("end/{}/{run_id}", failed.id);
+    let end = space.client().await.get_workflow_handle::<End>(end);
+    let described = end.describe(WorkflowDescribeOptions::default()).await;
+    assert!(
+        matches!(described, Err(WorkflowInteractionError::NotFound(_))),
+        "{described:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_end_that_is_terminated_is_started_again() {
+    let space = Space::with(&[OFTEN]).await;
+    let _intake = space.start(&["intake"]);
+    let failpoint = [("GENFLOW_FAILPOINT", "finish.began=stop")];
+    let request = script(image("ended"), &json!({"stuck": true}));
+    let mut worker = space.start_with(&["worker"], &failpoint);
+    space.send(&request).await;
+    eventually("the job runs", async || {
+        (space.bill(request.id.as_str()).await.accepted == 1).then_some(())
+    })
+    .await;
+    let client = space.client().await;
+    let run_id = space.temporal().await.run_id(&request.id.run(0)).await;
+    let first = format!("end/{}/{}", request.id, run_id.unwrap());
+    terminate(&client, &request).await;
+
+    let mut stopped = Vec::new();
+    for end in [first.clone(), format!("{first}~1")] {
+        worker.stopped().await;
+        let end = client.get_workflow_handle::<End>(end);
+        end.terminate(WorkflowTerminateOptions::default())
+            .await
+            .unwrap();
+        stopped.push(worker);
+        worker = space.start_with(&["worker"], &failpoint);
+    }
+    worker.stopped().await;
+    worker.signal(Signal::CONT);
+
+    let events = space.story(request.id.as_str()).await;
+    let error = events.last().unwrap().error.clone().unwrap();
+    assert_eq!(error.code, ErrorCode::Terminated);
+    assert_eq!(space.bill(request.id.as_str()).await.statuses, ["canceled"]);
+    closes(&client, &format!("{first}~2")).await;
+    // The workers that were stopped publish what they hold: nothing new.
+    for mut worker in stopped {
+        worker.signal(Signal::CONT);
+        assert!(worker.terminate().await.success());
+    }
+    check(&space.all_events(request.id.as_str()).await);
+}
+
+#[tokio::test]
+async fn a_look_back_ends_what_no_sweep_has_found() {
+    let space = Space::with(&[("SWEEP_INTERVAL", "1h")]).await;
+    let _all = space.start(&["all"]);
+    let client = space.client().await;
+    let today = genflow::clock::now() / 86_400_000;
+    let queue = &space.config.temporal.task_queue;
+    closes(&client, &format!("look-back/{queue}/{today}")).await;
+    let request = script(image("late"), &json!({"stuck": true}));
+    space.send(&request).await;
+    terminate_at(&client, &request, 5).await;
+
+    let options = WorkflowStartOptions::new(queue.clone(), format!("look-back/{queue}/next"));
+    client
+        .start_workflow(LookBack::run, (), options.build())
+        .await
+        .unwrap();
+
+    let events = space.story(request.id.as_str()).await;
+    let error = events.last().unwrap().error.clone().unwrap();
+    assert_eq!(error.code, ErrorCode::Terminated);
 }
 
 #[tokio::test]
@@ -181,6 +269,7 @@ async fn an_outcome_that_was_decided_while_kafka_was_away_stands_after_a_termina
                 traceparent: None,
                 steps: space.config.intake.steps,
                 fetch_queue: &fetch_queue(&space.config.temporal.task_queue),
+                providers: space.config.worker.default_providers(),
                 submit_queues: &SubmitQueues::default(),
             },
             |_| async { Ok(()) },
@@ -201,7 +290,8 @@ async fn a_run_that_the_server_timed_out_fails_and_its_job_is_ended() {
         batch: None,
         user: request.user.clone(),
         spec: request.spec.clone(),
-        fingerprint: None,
+        provider: ProviderName::Replicate,
+        fingerprint: fingerprint(&request).unwrap(),
         metadata: request.metadata.clone(),
         notify: None,
         timeout_ms: 600_000,

@@ -1,6 +1,7 @@
 //! Mail, from an event to a mailbox: a real SMTP server, its refusals, its encryption.
 
 mod slow;
+mod tenants;
 
 use std::path::Path;
 
@@ -20,7 +21,7 @@ use crate::support::{SOON, Space, within};
 async fn tell(space: &Space, request: &str, to: &str) -> Event {
     let run = RequestId::try_from(request.to_owned()).unwrap().run(0);
     let mut event = Event {
-        event_id: Event::id(&run, 1),
+        event_id: Event::id(&run, "run", 1),
         request_id: request.to_owned(),
         kind_of_event: EventType::Cancelled,
         workflow_id: Some(request.to_owned()),
@@ -74,6 +75,8 @@ async fn an_image_that_completes_is_told_by_mail() {
     let settings = [("SMTP_URL", smtp), ("EMAIL_FROM", "genflow@mail.test")];
     let _all = space.start_with(&["all"], &settings);
     let mut request = image("mailed");
+    let note = ("note".to_owned(), "needle".to_owned());
+    request.metadata.extend([note]);
     let to = format!("{}@example.org", request.id);
     request.targets = Targets::parse(None, Some(&to), None).unwrap();
 
@@ -87,14 +90,16 @@ async fn an_image_that_completes_is_told_by_mail() {
         caught.header("Message-ID"),
         format!("<{}@mail.test>", completed.event_id)
     );
-    let started = format!("<{}@mail.test>", events[0].event_id);
-    assert_eq!(caught.header("References"), started);
+    let thread = format!("<{}@mail.test>", completed.thread_id());
+    assert_eq!(caught.header("References"), thread);
     assert_eq!(caught.header("Auto-Submitted"), "auto-generated");
     assert_eq!(caught.header("To"), to);
     let headline = format!("Image completed: {}", request.id);
     assert_eq!(message.subject(), Some(headline.as_str()));
-    assert!(message.body_text(0).unwrap().contains("order: 7"));
-    assert!(message.body_html(0).unwrap().contains(request.id.as_str()));
+    let (text, html) = (message.body_text(0).unwrap(), message.body_html(0).unwrap());
+    assert!(html.contains(request.id.as_str()));
+    // What the sender wrote is not in a mail from our domain.
+    assert!(!text.contains("needle") && !html.contains("needle"));
     let receipt = receipt(&space, request.id.as_str()).await;
     assert_eq!(outcome(&receipt), ("DELIVERED", Some(250), 1, ""));
     assert_eq!(receipt.target, "…@example.org");

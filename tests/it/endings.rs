@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use genflow::domain::{ErrorCode, EventType, ProviderName, Spec};
+use genflow::temporal::workflows::generation::Generation;
 use serde_json::json;
 
+use crate::batch::{batch, ids};
 use crate::support::ledger::{code, types};
 use crate::support::requests::{image, script};
 use crate::support::{Space, eventually};
@@ -241,13 +243,75 @@ async fn the_deadline_ends_a_job_that_never_does() {
     let space = Space::new().await;
     let _all = space.start(&["all"]);
     let mut request = script(image("late"), &json!({"stuck": true}));
-    request.timeout = Some(Duration::from_secs(2));
+    request.timeout = Some(Duration::from_secs(8));
 
     space.send(&request).await;
 
     let events = space.story(request.id.as_str()).await;
     assert_eq!(code(&events), ErrorCode::DeadlineExceeded);
     assert_eq!(space.bill(request.id.as_str()).await.statuses, ["canceled"]);
+}
+
+/// Workers hear of a cancel with a heartbeat, here after 20 s; the deadline is between the two.
+#[tokio::test]
+async fn a_cancel_seconds_before_the_deadline_ends_as_cancelled() {
+    let deadline = Duration::from_secs(15);
+    // Without milestones there is one long fetch, which the cancel finds under way.
+    let settings = [("HEARTBEAT_TIMEOUT", "60s"), ("PROGRESS_MAX", "0")];
+    let space = Space::with(&settings).await;
+    let _all = space.start(&["all"]);
+    let stuck = json!({"stuck": true});
+    let mut single = script(image("close"), &stuck);
+    let mut batch = batch("close", std::slice::from_ref(&stuck));
+    let item = ids(&batch)[0].clone();
+    for request in [&mut single, &mut batch] {
+        request.timeout = Some(deadline);
+        space.send(request).await;
+    }
+    let client = space.client().await;
+    for run in [single.id.as_str(), &item] {
+        eventually("its fetch is under way", async || {
+            let handle = client.get_workflow_handle::<Generation>(run.to_owned());
+            let described = handle.describe(Default::default()).await.unwrap();
+            let mut pending = described.raw().pending_activities.iter();
+            pending
+                .any(|activity| {
+                    let name = activity.activity_type.as_ref().unwrap().name.as_str();
+                    name == "fetch.v1" && activity.last_heartbeat_time.is_some()
+                })
+                .then_some(())
+        })
+        .await;
+    }
+    let temporal = space.temporal().await;
+    for request in [&single, &batch] {
+        space.cancel(request.id.as_str()).await;
+        let workflow = request.id.run(0);
+        eventually("the cancel is asked", async || {
+            temporal
+                .is_cancel_asked(&workflow)
+                .await
+                .unwrap()
+                .then_some(())
+        })
+        .await;
+    }
+    let asked_at = genflow::clock::now();
+
+    for request in [&single, &batch] {
+        let events = space.story(request.id.as_str()).await;
+        let deadline = events[0].occurred_at + i64::try_from(deadline.as_millis()).unwrap();
+        assert!(
+            asked_at < deadline,
+            "this machine is too slow for the story"
+        );
+        let end = events.last().unwrap();
+        assert!(
+            end.occurred_at > deadline,
+            "the deadline was first: {end:#?}"
+        );
+        assert_eq!(end.kind_of_event, Cancelled);
+    }
 }
 
 #[tokio::test]

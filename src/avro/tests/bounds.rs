@@ -40,6 +40,7 @@ fn identity(request: &Request) -> Identity {
         user: request.user.clone(),
         kind: request.spec.kind(),
         run_id: "01234567-89ab-cdef-0123-456789abcdef".to_owned(),
+        first_run_id: "01234567-89ab-cdef-0123-456789abcdef".to_owned(),
         notify: Some(Notify {
             on: request.notify_on.clone(),
             sealed,

@@ -136,9 +136,13 @@ fn event(request: &str, kind: Kind) -> Event {
 }
 
 fn of(event: Event, kind: EventType, sequence: i32) -> Event {
-    let workflow = RequestId::try_from(event.request_id.clone()).map(|id| id.run(0));
+    let request = RequestId::try_from(event.request_id.clone());
+    let run_id = event.run_id.clone().unwrap_or_default();
     Event {
-        event_id: workflow.map_or_else(|_| String::new(), |run| Event::id(&run, sequence)),
+        event_id: request.map_or_else(
+            |_| String::new(),
+            |id| Event::id(&id.run(0), &run_id, sequence),
+        ),
         kind_of_event: kind,
         sequence,
         ..event

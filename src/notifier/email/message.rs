@@ -7,7 +7,6 @@ use lettre::{Address, Message};
 use super::address::FromAddress;
 use super::templates::Templates;
 use super::view::line;
-use crate::domain::{Event, RequestId};
 use crate::notifier::tried::Letter;
 
 /// Why there is no message.
@@ -43,10 +42,9 @@ pub(super) fn write(
     if let Some(trace) = letter.traceparent {
         message = message.raw_header(HeaderValue::new(TRACE, line(trace, 100)));
     }
-    // Mails of one request stand together, below that of its first event, sent or not.
-    if let Some(first) = first_event(event).filter(|first| *first != event.event_id) {
-        message = message.in_reply_to(id(&first)).references(id(&first));
-    }
+    // Mail programs group messages that refer to one id, although no message has it.
+    let thread = id(&event.thread_id());
+    message = message.in_reply_to(thread.clone()).references(thread);
     Ok(message.multipart(bodies(words.text, words.html))?)
 }
 
@@ -78,10 +76,4 @@ fn part(kind: header::ContentType, body: String) -> SinglePart {
     // Err: a body that the encoding does not take, which quoted-printable does of every text.
     let body = body.unwrap_or_else(lettre::message::Body::new);
     SinglePart::builder().header(kind).body(body)
-}
-
-/// Returns the id of the request's first event, if the request can have had one.
-fn first_event(event: &Event) -> Option<String> {
-    let id = RequestId::try_from(event.request_id.clone()).ok()?;
-    Some(Event::id(&id.run(0), 0))
 }

@@ -89,17 +89,24 @@ fn a_mail_is_text_and_html_under_the_events_id() {
 }
 
 #[test]
-fn mails_of_one_request_stand_below_the_first() {
+fn mails_of_one_request_are_one_thread() {
     let events: BTreeMap<_, _> = examples::all().into_iter().collect();
-    let first = format!("<{}@mail.test>", events["started"].event_id);
+    let of = |event: &Event| {
+        let raw = written(event);
+        let mail = parsed(&raw);
+        [header(&mail, "References"), header(&mail, "In-Reply-To")].map(ToOwned::to_owned)
+    };
+    let retried = Event {
+        retry: 1,
+        run_id: Some("another".to_owned()),
+        ..events["failed"].clone()
+    };
 
-    let started = written(&events["started"]);
-    let failed = written(&events["failed"]);
-
-    assert_eq!(header(&parsed(&started), "Message-ID"), first);
-    assert_eq!(header(&parsed(&started), "References"), "");
-    assert_eq!(header(&parsed(&failed), "References"), first);
-    assert_eq!(header(&parsed(&failed), "In-Reply-To"), first);
+    let thread = format!("<{}@mail.test>", events["started"].thread_id());
+    for event in [&events["started"], &events["failed"], &retried] {
+        assert_eq!(of(event), [thread.clone(), thread.clone()]);
+    }
+    assert_ne!(of(&hostile())[0], thread);
 }
 
 #[test]

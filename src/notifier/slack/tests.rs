@@ -106,7 +106,7 @@ async fn try_send(sender: &Sender, event: &Event, to: &Url) -> Result<Tried, Hel
         event,
         traceparent: None,
     };
-    sender.turn(to).await?;
+    sender.turn(Some("ann"), to).await?;
     sender.send(&letter, to, sender.try_time).await
 }
 

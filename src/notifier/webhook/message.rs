@@ -133,7 +133,10 @@ impl Signer {
             .masters
             .iter()
             .map(|master| sign(&user_key(master, user), id, timestamp, body));
-        let asymmetric = self.keys.iter().map(|key| key.sign(id, timestamp, body));
+        let asymmetric = self
+            .keys
+            .iter()
+            .map(|key| key.sign(user, id, timestamp, body));
         let signatures: Vec<_> = symmetric.chain(asymmetric).collect();
         signatures.join(" ")
     }

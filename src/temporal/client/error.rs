@@ -25,6 +25,9 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// This build cannot read what it has of a workflow.
+    #[error("this build cannot read what the Temporal server has of a workflow")]
+    Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// Where the cause of an error lies.
@@ -43,8 +46,10 @@ pub enum Blame {
 impl Error {
     /// Says where the cause lies.
     pub fn blame(&self) -> Blame {
-        let Self::Answered { code, source } = self else {
-            return Blame::Connection;
+        let (code, source) = match self {
+            Self::Answered { code, source } => (code, source),
+            Self::Unreachable { .. } => return Blame::Connection,
+            Self::Unreadable(_) => return Blame::System,
         };
         match code {
             Code::ResourceExhausted => Blame::Load,

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Config, NotifyKey, Secret};
-use crate::domain::{Common, EventType, ImageSpec, Priority, Tally, VideoSpec, fingerprint};
+use crate::config::{Config, DefaultProviders, NotifyKey, Secret};
+use crate::domain::{
+    Common, EventType, ImageSpec, Priority, ProviderName, Tally, VideoSpec, fingerprint,
+};
 use crate::temporal::queues::SubmitQueues;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -53,7 +55,7 @@ fn batch(items: Vec<BatchItem>) -> (Request, BatchSpec) {
 }
 
 fn start(total: u32) -> BatchStart {
-    let intake = Config::load(|_| None).unwrap().intake;
+    let Config { intake, worker, .. } = Config::load(|_| None).unwrap();
     BatchStart {
         request: "batch".to_owned().try_into().unwrap(),
         user: "ann".to_owned().try_into().unwrap(),
@@ -67,6 +69,7 @@ fn start(total: u32) -> BatchStart {
         segment: 500,
         steps: intake.steps,
         fetch_queue: "f".to_owned(),
+        providers: worker.default_providers(),
         submit_queues: SubmitQueues::default(),
         traceparent: None,
         tally: Tally {
@@ -98,24 +101,44 @@ fn an_item_comes_back_as_the_run_it_becomes() {
     assert_eq!((items.total(), items.window()), (3, 7));
     assert_eq!(items.on_failure(), OnFailure::Stop);
     assert_eq!(items.seals.len(), 1, "equal targets are sealed once");
-    let (first, print) = items.start(&start(3), 0).unwrap();
-    let input = serde_json::to_value(&first).unwrap();
-    assert!(
-        input.get("fingerprint").is_none(),
-        "batches under way have weighed it so"
-    );
+    let first = items.start(&start(3), 0).unwrap();
     assert_eq!(first.batch.unwrap().as_str(), "batch");
-    assert_eq!(print, fingerprint(&request.item(&spec.items[0])).unwrap());
+    let print = fingerprint(&request.item(&spec.items[0])).unwrap();
+    assert_eq!(first.fingerprint, print);
     let notify = first.notify.unwrap();
     assert_eq!(notify.on, [EventType::Completed]);
     let opened = sealer().open(&notify.sealed, "batch").unwrap();
     assert_eq!(opened, Targets::parse(hook, None, None).unwrap());
-    let (video, _) = items.start(&start(3), 1).unwrap();
+    let video = items.start(&start(3), 1).unwrap();
     assert_eq!((video.spec, video.metadata), (second.spec, second.metadata));
     assert_eq!((video.timeout_ms, video.notify), (2_000, None));
-    let (third, _) = items.start(&start(3), 2).unwrap();
+    let third = items.start(&start(3), 2).unwrap();
     assert_eq!(third.notify.unwrap().on, [EventType::Failed]);
     assert!(items.start(&start(3), 3).is_none());
+}
+
+#[test]
+fn an_item_keeps_the_provider_that_was_resolved_with_its_batch() {
+    let mut named = item(2, None);
+    if let Spec::Image(image) = &mut named.spec {
+        image.common.provider = Some(ProviderName::Replicate);
+    }
+    let (request, spec) = batch(vec![item(1, None), named]);
+    let items = Items::read(&write(&request, &spec, &sealer()).unwrap()).unwrap();
+    let mut batch = start(2);
+    batch.providers = DefaultProviders {
+        video: ProviderName::Fal,
+        image: ProviderName::OpenAi,
+    };
+    batch.submit_queues.openai = Some("openai".to_owned());
+
+    let of = |index| {
+        let start = items.start(&batch, index).unwrap();
+        (start.provider, start.submit_queue)
+    };
+
+    assert_eq!(of(0), (ProviderName::OpenAi, Some("openai".to_owned())));
+    assert_eq!(of(1), (ProviderName::Replicate, None));
 }
 
 #[test]

@@ -12,10 +12,11 @@ use temporalio_common::protos::temporal::api::history::v1::{
 };
 
 use super::handed::HandedEvents;
-use super::happened;
-use crate::domain::ItemEnding;
-use crate::temporal::activities::{FINISH, PUBLISH};
+use super::{Begun, happened};
+use crate::domain::{ItemEnding, WorkflowId};
+use crate::temporal::activities::{FINISH, ITEM_ENDING, PUBLISH};
 use crate::temporal::history::{input, pages};
+use crate::temporal::outcome;
 use crate::temporal::steps::{BatchRemains, BatchStart, Closed, Finish, Handed};
 use crate::temporal::workflows::generation::Generation;
 
@@ -27,7 +28,8 @@ pub(in crate::temporal) async fn read(
     let mut collected = Collected::default();
     let (id, run_id) = (closed.workflow.as_str(), &closed.run_id);
     pages(client, id, run_id, |event| collected.add(event)).await?;
-    let (mut start, at) = collected.start.context("a history without a beginning")?;
+    let begun = collected.start.context("a history without a beginning")?;
+    let mut start = begun.start;
     for item in collected.open {
         if let Some(ending) = ending(client, closed, &item).await? {
             start.tally.count(ending);
@@ -37,8 +39,9 @@ pub(in crate::temporal) async fn read(
         start.tally.count(ending);
     }
     Ok(BatchRemains {
-        started_at: start.started_at.unwrap_or(at),
+        started_at: start.started_at.unwrap_or(begun.at),
         start,
+        first_run_id: begun.first_run_id,
         events: collected.events.into_events(),
     })
 }
@@ -49,6 +52,7 @@ async fn ending(
     closed: &Closed,
     item: &str,
 ) -> Result<Option<ItemEnding>, anyhow::Error> {
+    let workflow = WorkflowId::parse(item).context("an item is no request")?;
     let handle = client.get_workflow_handle::<Generation>(item.to_owned());
     let described = match handle.describe(WorkflowDescribeOptions::default()).await {
         Ok(described) => described,
@@ -64,18 +68,18 @@ async fn ending(
     Ok(Some(match described.status() {
         WorkflowExecutionStatus::Completed => ItemEnding::Completed,
         WorkflowExecutionStatus::Canceled => ItemEnding::Cancelled,
-        WorkflowExecutionStatus::Failed
-        | WorkflowExecutionStatus::Terminated
-        | WorkflowExecutionStatus::TimedOut
-        | _ => ItemEnding::Failed,
+        WorkflowExecutionStatus::Terminated | WorkflowExecutionStatus::TimedOut => {
+            outcome::item_ending(client, &workflow, described.run_id()).await?
+        }
+        WorkflowExecutionStatus::Failed | _ => ItemEnding::Failed,
     }))
 }
 
 #[derive(Default)]
 struct Collected {
-    start: Option<(BatchStart, i64)>,
+    start: Option<Begun<BatchStart>>,
     events: HandedEvents,
-    /// Items that were to start, and of which no end is known.
+    /// Items that were to start, and whose end the batch's history does not say.
     open: BTreeSet<String>,
     endings: Vec<ItemEnding>,
 }
@@ -85,15 +89,16 @@ impl Collected {
         let at = happened(&event);
         match event.attributes {
             Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => {
-                let start: BatchStart = input(started.input)?;
-                self.events.keep(&start.journal.unconfirmed);
-                self.start = Some((start, at));
+                let begun: Begun<BatchStart> = Begun::read(started, at)?;
+                self.events.keep(&begun.start.journal.unconfirmed);
+                self.start = Some(begun);
             }
             Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => {
                 let name = scheduled.activity_type.unwrap_or_default().name;
                 let handed: Handed = match name.as_str() {
                     PUBLISH => input(scheduled.input)?,
                     FINISH => input::<Finish>(scheduled.input)?.handed,
+                    ITEM_ENDING => return Ok(()),
                     other => return Err(anyhow!("an activity {other} of another version")),
                 };
                 self.events.hand(event.event_id, &handed.events);
@@ -125,18 +130,7 @@ impl Collected {
                     ItemEnding::Failed,
                 );
             }
-            Some(Attributes::ChildWorkflowExecutionTimedOutEventAttributes(child)) => {
-                self.over(
-                    child.workflow_execution.map(|it| it.workflow_id),
-                    ItemEnding::Failed,
-                );
-            }
-            Some(Attributes::ChildWorkflowExecutionTerminatedEventAttributes(child)) => {
-                self.over(
-                    child.workflow_execution.map(|it| it.workflow_id),
-                    ItemEnding::Failed,
-                );
-            }
+            // One that was closed from outside stays open here: its own history says how it ended.
             Some(_) | None => {}
         }
         Ok(())

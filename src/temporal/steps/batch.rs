@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Steps;
-use crate::domain::{Event, EventType, Identity, Journal, Kind, Notify, RequestId, Tally, UserId};
+use crate::config::{DefaultProviders, Steps};
+use crate::domain::{
+    Event, EventType, Identity, Journal, Kind, Notify, RequestId, Tally, UserId, WorkflowId,
+};
 use crate::temporal::queues::SubmitQueues;
 
 /// The input of `batch.v1`, beside its items (see [`compact`](crate::temporal::compact)).
@@ -38,8 +40,9 @@ pub struct BatchStart {
     pub steps: Steps,
     /// Task queue of `fetch`.
     pub fetch_queue: String,
+    /// The providers of items that name none.
+    pub providers: DefaultProviders,
     /// Task queues of the items' `submit`.
-    #[serde(default)]
     pub submit_queues: SubmitQueues,
     /// W3C trace context of the request's record.
     #[serde(default)]
@@ -56,7 +59,7 @@ pub struct BatchStart {
 
 impl BatchStart {
     /// Returns what all events of the batch itself have in common.
-    pub fn identity(&self, run_id: &str) -> Identity {
+    pub fn identity(&self, run_id: &str, first_run_id: &str) -> Identity {
         Identity {
             request: self.request.clone(),
             retry: 0,
@@ -64,10 +67,20 @@ impl BatchStart {
             user: self.user.clone(),
             kind: Kind::Batch,
             run_id: run_id.to_owned(),
+            first_run_id: first_run_id.to_owned(),
             notify: self.notify.clone(),
             metadata: self.metadata.clone(),
         }
     }
+}
+
+/// The input of `item-ending.v1`: an item that was closed from outside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosedItem {
+    /// The item's workflow id.
+    pub workflow: WorkflowId,
+    /// Its run id.
+    pub run_id: String,
 }
 
 /// What came of `batch-remains.v1`: all that a closed batch leaves, once its items are over.
@@ -75,6 +88,8 @@ impl BatchStart {
 pub struct BatchRemains {
     /// Its input, less its items; the tally is that of its end.
     pub start: BatchStart,
+    /// The run id of its first execution.
+    pub first_run_id: String,
     /// When it started, in milliseconds since the epoch.
     pub started_at: i64,
     /// The events that it handed to anybody, in order.

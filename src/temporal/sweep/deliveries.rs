@@ -1,18 +1,19 @@
 //! Deliveries that were closed from outside: each is given up, by a workflow of its own that has nothing else to do.
 
 use temporalio_client::errors::WorkflowInteractionError;
-use temporalio_client::{UntypedWorkflow, WorkflowDescribeOptions, WorkflowExecutionStatus};
+use temporalio_client::{UntypedWorkflow, WorkflowDescribeOptions};
 
-use super::begin;
+use super::{Found, begin, first_end};
 use crate::notifier::DeliveryError;
-use crate::telemetry::events::{NotificationLost, RunSwept};
+use crate::telemetry::events::NotificationLost;
 use crate::temporal::client::{Error, Temporal, answered};
 use crate::temporal::deliveries::Delivery;
 use crate::temporal::history;
 use crate::temporal::workflows::delivery;
 
 /// Has a run given up, unless its id has a newer run: that one delivers.
-pub(super) async fn end(temporal: &Temporal, id: &str, run_id: &str) -> Result<(), Error> {
+pub(super) async fn end(temporal: &Temporal, found: &Found) -> Result<(), Error> {
+    let (id, run_id) = (found.id.as_str(), found.run_id.as_str());
     let handle = temporal.client().get_workflow_handle::<UntypedWorkflow>(id);
     let described = match handle.describe(WorkflowDescribeOptions::default()).await {
         Ok(described) => described,
@@ -31,11 +32,8 @@ pub(super) async fn end(temporal: &Temporal, id: &str, run_id: &str) -> Result<(
         lost: Some(why),
         ..start
     };
-    let swept = RunSwept {
-        workflow: id,
-        timed_out: described.status() == WorkflowExecutionStatus::TimedOut,
-    };
-    begin(temporal, delivery::Delivery::run, given_up, run_id, swept).await
+    let end = first_end(found);
+    begin(temporal, delivery::Delivery::run, given_up, end, found).await
 }
 
 /// Returns what a run was started with; `None` where nobody knows it any more, or it is not what this version reads.

@@ -1,22 +1,21 @@
 //! Digests that were closed from outside: what one had gathered is told all the same, by a workflow of its own.
 
 use temporalio_client::tonic::{Code, Status};
-use temporalio_client::{WorkflowExecution, WorkflowExecutionStatus};
 use temporalio_common::protos::temporal::api::history::v1::{
     HistoryEvent, history_event::Attributes,
 };
 
-use super::begin;
+use super::{Found, begin, first_end};
 use crate::notifier::{Failed, Gathered, Seen};
-use crate::telemetry::events::{NotificationLost, RunSwept};
+use crate::telemetry::events::NotificationLost;
 use crate::temporal::client::{Error, Temporal, answered};
 use crate::temporal::digests::{Digest as Start, Tell, Told};
 use crate::temporal::history::{input, pages};
 use crate::temporal::workflows::digest::{Digest, SIGNAL};
 
 /// Has told what a run had gathered. A newer run of its id knows nothing of that, so it makes no difference.
-pub(super) async fn end(temporal: &Temporal, run: &WorkflowExecution) -> Result<(), Error> {
-    let (id, run_id) = (run.id(), run.run_id());
+pub(super) async fn end(temporal: &Temporal, found: &Found) -> Result<(), Error> {
+    let (id, run_id) = (found.id.as_str(), found.run_id.as_str());
     let mut left = Left::default();
     let client = temporal.client();
     if let Err(error) = pages(&client, id, run_id, |event| left.add(event)).await {
@@ -38,11 +37,7 @@ pub(super) async fn end(temporal: &Temporal, run: &WorkflowExecution) -> Result<
     let Some(start) = left.into_start() else {
         return Ok(());
     };
-    let swept = RunSwept {
-        workflow: id,
-        timed_out: run.status() == WorkflowExecutionStatus::TimedOut,
-    };
-    begin(temporal, Digest::run, start, run_id, swept).await
+    begin(temporal, Digest::run, start, first_end(found), found).await
 }
 
 /// What a run has gathered, as far as its history was read.

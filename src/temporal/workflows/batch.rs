@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use temporalio_common::data_converters::MultiArgs2;
+use temporalio_common::error::IncomingError;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::workflows;
 use temporalio_sdk::{
@@ -20,7 +21,9 @@ use temporalio_sdk::{
     WorkflowContext, WorkflowContextView, WorkflowIdReusePolicy, WorkflowResult,
 };
 
-use super::ending::{failed, finish, now, options, without_result};
+use super::ending::{
+    READ_TRY, detached, done, failed, finish, now, options, readable, without_result,
+};
 use super::generation::Generation;
 use crate::clock::since_epoch;
 use crate::domain::{
@@ -29,7 +32,7 @@ use crate::domain::{
 use crate::temporal::activities::Activities;
 use crate::temporal::compact::Items;
 use crate::temporal::labels::{BACKSTOP, attributes};
-use crate::temporal::steps::{BatchStart, Finish, Handed, Leftover, Start, Status};
+use crate::temporal::steps::{BatchStart, ClosedItem, Finish, Handed, Leftover, Start, Status};
 
 /// The type by which a batch is known.
 pub const NAME: &str = "batch.v1";
@@ -90,12 +93,14 @@ struct Run {
     /// Ends what runs; the workflow's cancel and the deadline both cancel it.
     scope: WorkflowCancellationToken,
     expired: Cell<bool>,
+    /// An activity publishes events now.
+    publishing: Cell<bool>,
 }
 
 impl Run {
     fn open(ctx: &Context, mut start: BatchStart) -> Self {
         let info = ctx.info();
-        let identity = start.identity(info.run_id());
+        let identity = start.identity(info.run_id(), info.first_execution_run_id());
         let mut journal = std::mem::take(&mut start.journal);
         let own = info.start_time().map(since_epoch).unwrap_or_default();
         let started_at = start.started_at.unwrap_or(own);
@@ -110,6 +115,7 @@ impl Run {
             started_at,
             scope: ctx.cancellation_token().child_token(),
             expired: Cell::new(false),
+            publishing: Cell::new(false),
             start,
         };
         ctx.state_mut(|state| {
@@ -149,24 +155,37 @@ impl Run {
         Duration::from_millis(self.start.timeout_ms.saturating_sub(gone))
     }
 
+    /// Ends what runs, unless a cancel did so before: then the batch ends as cancelled.
     fn expire(&self) {
-        self.expired.set(true);
-        self.scope.cancel_with_reason("deadline");
+        if !self.scope.is_cancelled() {
+            self.expired.set(true);
+            self.scope.cancel_with_reason("deadline");
+        }
     }
 
-    /// Publishes what is unconfirmed; what it does not come to goes with the next events.
+    /// Publishes what is unconfirmed, also what is decided meanwhile; what a cancel leaves goes with the outcome.
+    ///
+    /// One at a time: each publisher's input holds all unconfirmed events, and while their topic is away the history
+    /// of a batch with many lanes would outgrow the server's limit.
     async fn publish(&self, ctx: &Context) {
-        let handed = self.handed();
-        let Some(last) = handed.events.last() else {
+        if self.publishing.replace(true) {
             return;
-        };
-        let upto = last.sequence + 1;
-        let steps = &self.start.steps;
-        let options = options(steps, steps.backoff(), self.scope.clone(), PUBLISH_TRY);
-        let published = ctx.execute_activity(Activities::publish, handed, options);
-        if published.await.is_ok() {
+        }
+        loop {
+            let handed = self.handed();
+            let Some(last) = handed.events.last() else {
+                break;
+            };
+            let upto = last.sequence + 1;
+            let steps = &self.start.steps;
+            let options = options(steps, steps.backoff(), self.scope.clone(), PUBLISH_TRY);
+            let published = ctx.execute_activity(Activities::publish, handed, options);
+            if readable(ctx, published.await).await.is_err() {
+                break;
+            }
             self.decide(|journal| journal.confirm(upto));
         }
+        self.publishing.set(false);
     }
 
     fn decide(&self, what: impl FnOnce(&mut Journal)) {
@@ -218,7 +237,6 @@ impl Run {
         let input = Finish {
             handed: self.handed(),
             leftover: Leftover::None,
-            spec: None,
             started_at: self.started_at,
             sent_at: None,
         };
@@ -303,10 +321,9 @@ async fn window(ctx: &Context, run: &Run, items: &Items) {
 
 /// Runs one item to its end; `None` if the batch was asked to end before it began.
 async fn item(ctx: &Context, run: &Run, items: &Items, index: u32) -> Option<ItemEnding> {
-    let (mut start, fingerprint) = items.start(&run.start, index)?;
-    // Less the fingerprint, as batches under way have weighed it: who waits has to replay.
+    let start = items.start(&run.start, index)?;
     let size = start.weight();
-    start.fingerprint = Some(fingerprint);
+    let workflow = start.request.run(0);
     let room = ctx.wait_condition(|batch| batch.starting == 0 || batch.starting + size <= STARTING);
     if room.await.is_err() || run.scope.is_cancelled() {
         return None;
@@ -320,6 +337,10 @@ async fn item(ctx: &Context, run: &Run, items: &Items, index: u32) -> Option<Ite
     ctx.state_mut(|batch| batch.starting -= size);
     let Ok(started) = started else {
         return Some(ItemEnding::Taken);
+    };
+    let closed = ClosedItem {
+        workflow,
+        run_id: started.run_id.clone(),
     };
     let mut result = started.result();
     let mut asked = pin!(run.scope.cancelled());
@@ -335,8 +356,14 @@ async fn item(ctx: &Context, run: &Run, items: &Items, index: u32) -> Option<Ite
     Some(match ended {
         // A result that does not read back is one all the same.
         Ok(_) | Err(ChildWorkflowExecutionError::Serialization(_)) => ItemEnding::Completed,
-        Err(error) if error.as_cancelled().is_some() => ItemEnding::Cancelled,
-        Err(_) => ItemEnding::Failed,
+        Err(error) => match error.cause() {
+            Some(IncomingError::Cancelled(_)) => ItemEnding::Cancelled,
+            Some(IncomingError::Terminated(_) | IncomingError::Timeout(_)) => {
+                let options = || detached(READ_TRY);
+                done(ctx, || Activities::item_ending, closed, options).await
+            }
+            Some(_) | None => ItemEnding::Failed,
+        },
     })
 }
 
@@ -352,7 +379,7 @@ fn child(ctx: &Context, start: &Start, token: WorkflowCancellationToken) -> Chil
             start.batch.as_ref(),
         ))
         .priority(ctx.info().priority())
-        .maybe_static_details(start.fingerprint.clone())
+        .static_details(start.fingerprint.clone())
         .cancellation_token(token)
         .build()
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::{ContinueAsNewOptions, TimerResult, WorkflowContext, WorkflowResult};
 
-use super::ending::{AGAIN, detached, done, now};
+use super::ending::{AGAIN, detached, done, now, readable};
 use crate::notifier::{DeliveryError, End, Outcome};
 use crate::temporal::deliveries::{
     Conclude, Deliver, Delivered, Delivery as Start, DeliveryActivities,
@@ -112,10 +112,8 @@ async fn drive(ctx: &Context, start: &Start, tally: &mut Tally) -> Result<End, B
             waited,
             shut,
         };
-        match ctx
-            .execute_activity(DeliveryActivities::deliver, input, detached(TRY))
-            .await
-        {
+        let tried = ctx.execute_activity(DeliveryActivities::deliver, input, detached(TRY));
+        match readable(ctx, tried.await).await {
             Ok(Delivered::Ended { end, sent }) => {
                 tally.note(sent, at);
                 return Ok(end);
@@ -151,5 +149,5 @@ async fn drive(ctx: &Context, start: &Start, tally: &mut Tally) -> Result<End, B
 /// Whether another run should go on; what is cancelled ends here.
 fn is_long(ctx: &Context, round: u32) -> bool {
     let long = round >= MANY || round > 0 && ctx.continue_as_new_suggested();
-    long && !ctx.cancellation_token().is_cancelled() && ctx.patched("goes-on")
+    long && !ctx.cancellation_token().is_cancelled()
 }

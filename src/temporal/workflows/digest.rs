@@ -14,7 +14,7 @@ use temporalio_sdk::{
     WorkflowResult, WorkflowTermination, workflows,
 };
 
-use super::ending::{now, patient};
+use super::ending::{now, patient, readable};
 use crate::notifier::{Failed, Gathered, Seen};
 use crate::temporal::digests::{Digest as Start, DigestActivities, Tell, Told};
 
@@ -66,13 +66,7 @@ impl Digest {
     #[run(name = "digest.v1")]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<()> {
         let mut start = ctx.state(|digest| digest.start.clone());
-        // A run that began before failures were counted goes on as it did.
-        let most = if ctx.patched("counts-failures") {
-            MANY_FAILURES
-        } else {
-            usize::MAX
-        };
-        let is_long = |digest: &Digest| digest.signals >= MANY || digest.failures >= most;
+        let is_long = |digest: &Digest| digest.signals >= MANY || digest.failures >= MANY_FAILURES;
         loop {
             let until = now(ctx).saturating_add_unsigned(start.pause_ms);
             if start.pause_ms > 0 {
@@ -93,7 +87,7 @@ impl Digest {
                 unknown: start.unknown,
             };
             let told = ctx.execute_activity(DigestActivities::tell, input, patient(TRY));
-            start.pause_ms = match told.await {
+            start.pause_ms = match readable(ctx, told.await).await {
                 Ok(Told::Ended) => {
                     (start.tries, start.unknown) = (0, 0);
                     start.every_ms

@@ -2,12 +2,10 @@
 
 #![deny(clippy::disallowed_methods)]
 
-use std::time::Duration;
-
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::{WorkflowContext, WorkflowResult};
 
-use super::ending::{FINISH_TRY, detached, done};
+use super::ending::{FINISH_TRY, READ_TRY, detached, done};
 use crate::domain::{
     BatchSummary, ErrorCode, Event, EventError, EventType, Identity, Journal, Outcome,
 };
@@ -16,8 +14,6 @@ use crate::temporal::steps::{BatchRemains, Closed, Finish, Handed, Leftover, Rem
 
 /// The type by which an end is known.
 pub const NAME: &str = "end.v1";
-/// Longest read of a history.
-const READ_TRY: Duration = Duration::from_secs(60);
 
 /// The end of one closed run.
 #[workflow]
@@ -50,7 +46,9 @@ fn decide(closed: &Closed, remains: Remains) -> Finish {
     let events = complete(
         closed,
         Decided {
-            identity: remains.start.identity(&closed.run_id),
+            identity: remains
+                .start
+                .identity(&closed.run_id, &remains.first_run_id),
             started_at: remains.started_at,
             events: remains.events,
             next: remains.start.journal.next,
@@ -60,12 +58,11 @@ fn decide(closed: &Closed, remains: Remains) -> Finish {
     Finish {
         handed: Handed {
             workflow: closed.workflow.clone(),
-            fingerprint: remains.start.fingerprint,
+            fingerprint: Some(remains.start.fingerprint),
             events,
             traceparent: remains.start.traceparent,
         },
         leftover: remains.leftover,
-        spec: Some(remains.start.spec),
         started_at: remains.started_at,
         sent_at: None,
     }
@@ -76,7 +73,9 @@ fn decide_batch(closed: &Closed, remains: BatchRemains) -> Finish {
     let events = complete(
         closed,
         Decided {
-            identity: remains.start.identity(&closed.run_id),
+            identity: remains
+                .start
+                .identity(&closed.run_id, &remains.first_run_id),
             started_at: remains.started_at,
             events: remains.events,
             next: remains.start.journal.next,
@@ -91,7 +90,6 @@ fn decide_batch(closed: &Closed, remains: BatchRemains) -> Finish {
             traceparent: remains.start.traceparent,
         },
         leftover: Leftover::None,
-        spec: None,
         started_at: remains.started_at,
         sent_at: None,
     }
@@ -148,7 +146,8 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::domain::{Progress, Spec, VideoSpec};
+    use crate::domain::{Progress, ProviderName, Spec, VideoSpec, WorkflowId};
+    use crate::temporal::queues::SubmitQueues;
     use crate::temporal::steps::Start;
 
     fn closed(timed_out: bool) -> Closed {
@@ -168,7 +167,8 @@ mod tests {
             batch: None,
             user: "u".to_owned().try_into().unwrap(),
             spec: Spec::Video(VideoSpec::default()),
-            fingerprint: None,
+            provider: ProviderName::Replicate,
+            fingerprint: "f1:".to_owned(),
             metadata: BTreeMap::new(),
             notify: None,
             timeout_ms: 1000,
@@ -183,6 +183,7 @@ mod tests {
     fn ended(events: Vec<Event>, timed_out: bool) -> Vec<Event> {
         let remains = Remains {
             start: start(),
+            first_run_id: "first".to_owned(),
             started_at: 10,
             events,
             leftover: Leftover::None,
@@ -192,7 +193,7 @@ mod tests {
 
     fn decided(run: impl FnOnce(&mut Journal)) -> Vec<Event> {
         let mut journal = Journal::default();
-        journal.open(&start().identity("run"), 10);
+        journal.open(&start().identity("run", "first"), 10);
         run(&mut journal);
         journal.unconfirmed
     }
@@ -222,7 +223,8 @@ mod tests {
             stage: "s".to_owned(),
             message: None,
         };
-        let before = decided(|journal| journal.progress(&start().identity("run"), 20, &progress));
+        let before =
+            decided(|journal| journal.progress(&start().identity("run", "first"), 20, &progress));
 
         let events = ended(before.clone(), false);
 
@@ -236,10 +238,11 @@ mod tests {
         let intake = Config::load(|_| None).unwrap().intake;
         let json = serde_json::json!({"request": "b", "user": "u", "timeout_ms": 1, "image_timeout_ms": 1,
             "video_timeout_ms": 1, "progress_every_ms": 1, "segment": 5, "steps": intake.steps,
-            "fetch_queue": "f", "tally": {"total": 9, "completed": 2, "failed": 1},
+            "fetch_queue": "f", "providers": {"video": "fal", "image": "fal"}, "submit_queues": SubmitQueues::default(), "tally": {"total": 9, "completed": 2, "failed": 1},
             "journal": {"next": 4, "unconfirmed": [], "outcome": null}});
         let remains = BatchRemains {
             start: serde_json::from_value(json).unwrap(),
+            first_run_id: "first".to_owned(),
             started_at: 10,
             events: Vec::new(),
         };
@@ -251,17 +254,19 @@ mod tests {
         };
         let items = end.batch.unwrap();
         assert_eq!((end.sequence, end.kind_of_event), (4, EventType::Failed));
+        let workflow = WorkflowId::parse("b").unwrap();
+        assert_eq!(end.event_id, Event::id(&workflow, "first", 4));
         assert_eq!(
             (items.completed, items.failed, items.not_started),
             (2, 1, 6)
         );
-        assert_eq!(finish.spec, None);
     }
 
     #[test]
     fn an_outcome_that_was_decided_stands() {
-        let before =
-            decided(|journal| journal.close(&start().identity("run"), 20, Outcome::Cancelled));
+        let before = decided(|journal| {
+            journal.close(&start().identity("run", "first"), 20, Outcome::Cancelled)
+        });
 
         assert_eq!(ended(before.clone(), false), before);
     }

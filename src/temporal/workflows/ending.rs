@@ -8,20 +8,22 @@ use temporalio_common::ActivityDefinition;
 use temporalio_common::RetryPolicy;
 use temporalio_common::error::ApplicationFailure;
 use temporalio_sdk::{
-    ActivityCancellationType, ActivityOptions, TimerOptions, WorkflowCancellationToken,
-    WorkflowContext, WorkflowTermination,
+    ActivityCancellationType, ActivityExecutionError, ActivityOptions, TimerOptions,
+    WorkflowCancellationToken, WorkflowContext, WorkflowTermination,
 };
 
 use crate::clock::since_epoch;
 use crate::config::{Backoff, Steps};
 use crate::domain::{ErrorCode, EventError, Outcome};
 use crate::temporal::activities::Activities;
-use crate::temporal::steps::Finish;
+use crate::temporal::steps::{Attempt, Finish};
 
 /// The failure type by which the sweep knows that a run ended by itself.
 pub(crate) const FAILED: &str = "genflow.Failed";
 /// Longest try of `finish`; its steps are bounded well below (contract, rule 7).
 pub(super) const FINISH_TRY: Duration = Duration::from_secs(420);
+/// Longest read of a history.
+pub(super) const READ_TRY: Duration = Duration::from_secs(60);
 /// Pause before an activity is scheduled again, should it ever fail for good.
 pub(super) const AGAIN: Duration = Duration::from_secs(5);
 /// The heartbeat time-out of an activity whose run's input names none.
@@ -71,6 +73,24 @@ fn doubling(first: Duration, most: Duration) -> RetryPolicy {
         .build()
 }
 
+/// Returns how an activity ended, if this build can read its result.
+///
+/// Otherwise it fails the workflow task and not the run: the server offers the task again, until a worker of a build
+/// that can read the result takes it (contract, promise 3 (h)).
+pub(super) async fn readable<W: 'static, T>(
+    ctx: &WorkflowContext<W>,
+    ended: Result<T, ActivityExecutionError>,
+) -> Result<T, ActivityExecutionError> {
+    if let Err(ActivityExecutionError::Serialization(error)) = &ended {
+        ctx.force_task_fail(format!(
+            "this build cannot read the result of an activity ({error}); \
+             run a worker of the build that wrote it, or of a later one"
+        ));
+        std::future::pending().await
+    }
+    ended
+}
+
 /// Has an activity done, again should it ever fail for good; no cancel reaches the pause in between.
 pub(super) async fn done<W, A>(
     ctx: &WorkflowContext<W>,
@@ -85,7 +105,7 @@ where
 {
     loop {
         let doing = ctx.execute_activity(activity(), input.clone(), options());
-        if let Ok(output) = doing.await {
+        if let Ok(output) = readable(ctx, doing.await).await {
             return output;
         }
         let pause = TimerOptions::builder(AGAIN)
@@ -102,6 +122,13 @@ pub(super) async fn finish<W: 'static>(ctx: &WorkflowContext<W>, steps: &Steps, 
         options(steps, steps.backoff(), scope, FINISH_TRY)
     };
     done(ctx, || Activities::finish, input, detached).await;
+}
+
+/// Returns the last record of an activity that ended without a result; not all such ends carry it.
+pub(super) fn last_record(error: &ActivityExecutionError) -> Option<Attempt> {
+    let cancelled = || error.as_cancelled()?.details().ok().flatten();
+    let timed_out = || error.as_timeout()?.last_heartbeat_details().ok().flatten();
+    cancelled().or_else(timed_out)
 }
 
 /// Closes a run that has not completed, as its outcome says (contract, rule 7).

@@ -15,7 +15,7 @@ use temporalio_sdk::{
     WorkflowContext, WorkflowContextView, WorkflowResult,
 };
 
-use super::ending::{failed, finish, now, options, without_result};
+use super::ending::{failed, finish, last_record, now, options, readable, without_result};
 use crate::clock::since_epoch;
 use crate::domain::{ErrorCode, Generated, Identity, Journal, Outcome};
 use crate::temporal::activities::Activities;
@@ -77,10 +77,18 @@ struct Ending {
     leftover: Leftover,
 }
 
+impl Ending {
+    /// An end that leaves nothing at the provider.
+    fn of(outcome: Outcome) -> Self {
+        let leftover = Leftover::None;
+        Self { outcome, leftover }
+    }
+}
+
 impl Run {
     fn open(ctx: &Context, mut start: Start) -> Self {
         let info = ctx.info();
-        let identity = start.identity(info.run_id());
+        let identity = start.identity(info.run_id(), info.first_execution_run_id());
         let mut journal = std::mem::take(&mut start.journal);
         let started_at = info.start_time().map(since_epoch).unwrap_or_default();
         journal.open(&identity, started_at);
@@ -109,7 +117,7 @@ impl Run {
     fn handed(&self) -> Handed {
         Handed {
             workflow: self.start.request.run(self.start.retry),
-            fingerprint: self.start.fingerprint.clone(),
+            fingerprint: Some(self.start.fingerprint.clone()),
             events: self.journal.unconfirmed.clone(),
             traceparent: self.start.traceparent.clone(),
         }
@@ -124,8 +132,7 @@ impl Run {
     /// Options of `submit`; where its provider's rate is limited, it waits in a queue of its own.
     fn submitting(&self) -> ActivityOptions {
         let steps = &self.start.steps;
-        let backoff = steps.submit.unwrap_or(steps.backoff());
-        let mut options = options(steps, backoff, self.scope.clone(), SUBMIT_TRY);
+        let mut options = options(steps, steps.submit, self.scope.clone(), SUBMIT_TRY);
         options.task_queue = self.start.submit_queue.clone();
         options
     }
@@ -133,10 +140,17 @@ impl Run {
     /// Options of `fetch`.
     fn fetching(&self) -> ActivityOptions {
         let steps = &self.start.steps;
-        let backoff = steps.fetch.unwrap_or(steps.backoff());
-        let mut options = options(steps, backoff, self.scope.clone(), FETCH_TRY);
+        let mut options = options(steps, steps.fetch, self.scope.clone(), FETCH_TRY);
         options.task_queue = Some(self.start.fetch_queue.clone());
         options
+    }
+
+    /// Ends the running activity, unless a cancel did so before: then the run ends as cancelled.
+    fn expire(&self) {
+        if !self.scope.is_cancelled() {
+            self.expired.set(true);
+            self.scope.cancel_with_reason("deadline");
+        }
     }
 
     /// The end that somebody asked for: by the deadline, or by a cancel.
@@ -145,7 +159,7 @@ impl Run {
             let time = self.start.timeout_ms;
             let message = match &leftover {
                 Leftover::None | Leftover::Job(_) => format!("not done within {time} ms"),
-                Leftover::Unknown => {
+                Leftover::Unknown(_) => {
                     format!("not known to have been taken by the provider within {time} ms")
                 }
             };
@@ -172,10 +186,7 @@ impl Run {
             sent: None,
             notes: Vec::new(),
         };
-        Ending {
-            outcome: Outcome::Completed(generated),
-            leftover: Leftover::None,
-        }
+        Ending::of(Outcome::Completed(generated))
     }
 
     /// Closes the run as its outcome says (contract, rule 7).
@@ -210,10 +221,7 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
             "the deadline was over before the first step",
             true,
         );
-        return Ending {
-            outcome,
-            leftover: Leftover::None,
-        };
+        return Ending::of(outcome);
     }
     if run.scope.is_cancelled() {
         return run.asked(Leftover::None);
@@ -233,8 +241,7 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
                 workflows::select! {
                     result = activity => break result,
                     timer = deadline => if matches!(timer, TimerResult::Fired) {
-                        run.expired.set(true);
-                        run.scope.cancel_with_reason("deadline");
+                        run.expire();
                     },
                 }
             }
@@ -244,13 +251,16 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
     show(ctx, |status| "submitting".clone_into(&mut status.state));
     let upto = run.journal.next;
     let submit = ctx.execute_activity(Activities::submit, run.submit(), run.submitting());
-    let job = match within_deadline!(submit) {
+    let submitted = readable(ctx, within_deadline!(submit)).await;
+    if submitted.is_ok() {
+        run.journal.confirm(upto);
+    }
+    let job = match submitted {
         Ok(Submitted::Accepted {
             job,
             attempts,
             sent_at,
         }) => {
-            run.journal.confirm(upto);
             run.sent_at = sent_at;
             show(ctx, |status| {
                 "generating".clone_into(&mut status.state);
@@ -266,7 +276,6 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
             attempts,
             sent_at,
         }) => {
-            run.journal.confirm(upto);
             run.sent_at = sent_at;
             show(ctx, |status| {
                 status.provider_job_id = Some(result.provider_job_id.clone());
@@ -274,26 +283,21 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
                 status.submitted_at = sent_at;
                 status.updated_at = now(ctx);
             });
-            return Ending {
-                outcome: Outcome::Completed(result),
-                leftover: Leftover::None,
-            };
+            return Ending::of(Outcome::Completed(result));
         }
-        Ok(Submitted::Adopted(generated)) => {
-            run.journal.confirm(upto);
-            return Ending {
-                outcome: Outcome::Completed(generated),
-                leftover: Leftover::None,
-            };
-        }
-        Ok(Submitted::Refused(error)) => {
-            run.journal.confirm(upto);
+        Ok(Submitted::Adopted(generated)) => return Ending::of(Outcome::Completed(generated)),
+        Ok(Submitted::Refused(error)) => return Ending::of(Outcome::Failed(error)),
+        Ok(Submitted::Ambiguous { error, sought }) => {
             return Ending {
                 outcome: Outcome::Failed(error),
-                leftover: Leftover::None,
+                leftover: Leftover::Unknown(sought),
             };
         }
-        Err(error) => return run.without(&error, Leftover::Unknown, ErrorCode::SubmitAmbiguous),
+        Err(error) => {
+            let sought = run.start.sought(&run.identity.run_id, run.started_at);
+            let leftover = Leftover::of(last_record(&error), sought);
+            return run.without(&error, leftover, ErrorCode::SubmitAmbiguous);
+        }
     };
 
     let mut told = None;
@@ -305,7 +309,7 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
         let upto = run.journal.next;
         let input = run.fetch(&job, told.as_ref(), tellings);
         let fetch = ctx.execute_activity(Activities::fetch, input, run.fetching());
-        match within_deadline!(fetch) {
+        match readable(ctx, within_deadline!(fetch)).await {
             Ok(Fetched::Milestone(progress)) => {
                 run.journal.confirm(upto);
                 run.journal.progress(&run.identity, now(ctx), &progress);
@@ -344,6 +348,7 @@ impl Run {
         Submit {
             handed: self.handed(),
             spec: self.start.spec.clone(),
+            provider: self.start.provider,
             attempts: self.start.steps.submit_attempts,
             started_at: self.started_at,
         }
@@ -390,7 +395,6 @@ async fn conclude(ctx: &Context, run: &Run, leftover: Leftover) {
     let input = Finish {
         handed: run.handed(),
         leftover,
-        spec: Some(run.start.spec.clone()),
         started_at: run.started_at,
         sent_at: run.sent_at,
     };

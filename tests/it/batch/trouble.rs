@@ -1,18 +1,21 @@
 //! Batches in trouble: ids that are taken, invalid items, repeats, dead workers, a termination.
 
+use std::collections::BTreeSet;
+
 use genflow::domain::{ErrorCode, EventType, Request, Spec};
-use serde_json::json;
+use serde_json::{Value, json};
 use temporalio_client::WorkflowTerminateOptions;
 
 use super::{batch, counts, ids, spec, stories};
 use crate::closed::OFTEN;
+use crate::replay::history;
 use crate::retry::{commands_done, retry};
 use crate::support::ledger::types;
 use crate::support::requests::image;
 use crate::support::{Space, eventually};
 use genflow::temporal::workflows::batch::Batch;
 
-use EventType::{Cancelled, Completed, Failed, Rejected};
+use EventType::{Cancelled, Completed, Failed, Progress, Rejected};
 
 /// An item as a request of its own.
 fn alone(request: &Request, index: usize) -> Request {
@@ -228,6 +231,41 @@ async fn a_batch_that_is_terminated_in_a_later_run_keeps_its_counts() {
     let error = events.last().unwrap().error.as_ref().unwrap();
     assert_eq!(error.code, ErrorCode::Terminated);
     assert_eq!(counts(&events), [4, 1, 1, 1, 1]);
+}
+
+/// How many activities of that name were scheduled while another of them was open.
+fn overlaps(history: &[u8], name: &str) -> usize {
+    let history: Value = serde_json::from_slice(history).unwrap();
+    let (mut open, mut overlaps) = (BTreeSet::new(), 0);
+    for event in history["events"].as_array().unwrap() {
+        let attributes = &event["attributes"];
+        let scheduled = &attributes["ActivityTaskScheduledEventAttributes"];
+        if scheduled["activity_type"]["name"] == name {
+            overlaps += usize::from(!open.is_empty());
+            open.insert(event["event_id"].as_i64());
+        }
+        let completed = &attributes["ActivityTaskCompletedEventAttributes"];
+        open.remove(&completed["scheduled_event_id"].as_i64());
+    }
+    overlaps
+}
+
+#[tokio::test]
+async fn one_publisher_at_a_time_publishes_the_progress_of_many_items_that_end_at_once() {
+    let space = Space::with(&[("BATCH_PROGRESS_INTERVAL", "1ms")]).await;
+    let _all = space.start(&["all"]);
+    let mut request = batch("at-once", &vec![json!({"seconds": 1.0}); 20]);
+    spec(&mut request).max_concurrent = 20;
+
+    space.send(&request).await;
+
+    let events = space.story(request.id.as_str()).await;
+    let progress = types(&events);
+    let progress = progress.iter().filter(|kind| **kind == Progress).count();
+    assert!(progress > 5, "{progress} of 20 items");
+    let client = space.client().await;
+    let history = history(&client, request.id.as_str(), None).await;
+    assert_eq!(overlaps(&history, "publish.v1"), 0);
 }
 
 #[tokio::test]

@@ -1,36 +1,61 @@
-//! What a reader of `gen.events` may rely on (contract, section 3, rule 11), as a check.
+//! What a reader of `gen.events` may rely on (contract, section 3, rules 4 and 11), as a check.
 
 use std::collections::BTreeMap;
 
-use genflow::domain::{ErrorCode, Event, EventType};
+use genflow::domain::{ErrorCode, Event, EventType, RequestId};
 
-/// Holds the events of one request against rule 11; repeats may stand among them.
+/// Holds the events of one request against rules 4 and 11; repeats may be among them.
 pub(crate) fn check(events: &[Event]) {
-    let mut first: BTreeMap<(i32, i32), &Event> = BTreeMap::new();
-    let mut next: BTreeMap<i32, i32> = BTreeMap::new();
+    let lives = lives(events);
+    assert_eq!(lives.len(), 1, "the request ran once: {events:#?}");
+    lives.iter().for_each(|life| check_life(life));
+}
+
+/// First occurrences in order, one list for each use of the request's id.
+pub(crate) fn lives(events: &[Event]) -> Vec<Vec<&Event>> {
+    let mut known: BTreeMap<&str, &Event> = BTreeMap::new();
+    let mut lives: Vec<Vec<&Event>> = Vec::new();
     let runs = events
         .iter()
         .filter(|event| event.kind_of_event != EventType::Rejected);
     for event in runs {
-        match first.get(&(event.retry, event.sequence)) {
-            Some(known) => assert_eq!(*known, event, "a repeat has other content"),
-            None => {
-                let expected = next.entry(event.retry).or_insert(0);
-                assert_eq!(
-                    event.sequence, *expected,
-                    "out of order, or a gap: {events:#?}"
+        if let Some(first) = known.insert(&event.event_id, event) {
+            assert_eq!(first, event, "a repeat has other content");
+            continue;
+        }
+        match lives.last_mut() {
+            Some(life) if (event.retry, event.sequence) != (0, 0) => life.push(event),
+            before => {
+                let ended = before.and_then(|life| life.last());
+                assert!(
+                    ended.is_none_or(|last| last.occurred_at < event.occurred_at),
+                    "a life begins before the one before it has ended: {events:#?}"
                 );
-                *expected += 1;
-                first.insert((event.retry, event.sequence), event);
+                lives.push(vec![event]);
             }
         }
     }
-    for retry in next.keys() {
-        let run: Vec<_> = first
-            .iter()
-            .filter(|((of, _), _)| of == retry)
-            .map(|(_, event)| *event)
-            .collect();
+    lives
+}
+
+fn check_life(life: &[&Event]) {
+    let mut runs: BTreeMap<i32, Vec<&Event>> = BTreeMap::new();
+    for event in life {
+        runs.entry(event.retry).or_default().push(event);
+    }
+    for run in runs.values() {
+        let sequences = run.iter().map(|event| event.sequence);
+        assert!(
+            sequences.eq(0..i32::try_from(run.len()).unwrap()),
+            "out of order, or a gap: {life:#?}"
+        );
+        let request = RequestId::try_from(run[0].request_id.clone()).unwrap();
+        let workflow = request.run(run[0].retry.unsigned_abs());
+        let first_run = run[0].run_id.as_deref().unwrap();
+        for event in run {
+            let id = Event::id(&workflow, first_run, event.sequence);
+            assert_eq!(event.event_id, id, "{event:#?}");
+        }
         let terminal = run
             .iter()
             .filter(|event| event.kind_of_event.is_terminal())
@@ -39,7 +64,7 @@ pub(crate) fn check(events: &[Event]) {
         assert!(
             run.last()
                 .is_some_and(|last| last.kind_of_event.is_terminal()),
-            "it stands last: {run:#?}"
+            "it is the last: {run:#?}"
         );
         assert_eq!(run[0].kind_of_event, EventType::Started);
         let percents: Vec<_> = run
@@ -54,9 +79,7 @@ pub(crate) fn check(events: &[Event]) {
 /// The types of the first occurrences, in order.
 pub(crate) fn types(events: &[Event]) -> Vec<EventType> {
     let mut seen = std::collections::BTreeSet::new();
-    let fresh = events
-        .iter()
-        .filter(|event| seen.insert((event.retry, event.sequence)));
+    let fresh = events.iter().filter(|event| seen.insert(&event.event_id));
     fresh.map(|event| event.kind_of_event).collect()
 }
 

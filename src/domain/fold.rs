@@ -1,0 +1,125 @@
+//! The fold over `gen.events`: which events of a request are new to a reader (contract, section 3, rule 11). Pure.
+
+use super::Event;
+
+/// How far a reader has read one request.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// (retry, sequence) of the last event.
+    last: (i32, i32),
+    run_id: Option<String>,
+    occurred_at: i64,
+    /// When the life began, if its beginning was read.
+    began: Option<i64>,
+}
+
+impl Place {
+    /// Returns the place after `event`, if a reader that is at `place` has not read past it yet.
+    ///
+    /// Events are new in order of (retry, sequence). A request id that is used again after the dedup window begins a
+    /// new life: its first event has another run id and occurred later.
+    pub fn after(place: Option<&Self>, event: &Event) -> Option<Self> {
+        let last = (event.retry, event.sequence);
+        let is_first = last == (0, 0);
+        let began = is_first.then_some(event.occurred_at);
+        let began = match place {
+            None => began,
+            Some(held) => {
+                let later = event.occurred_at > held.occurred_at && event.run_id != held.run_id;
+                let of_this_life = held.began.is_none_or(|at| event.occurred_at >= at);
+                let is_new = is_first && later || last > held.last && of_this_life;
+                if !is_new {
+                    return None;
+                }
+                began.or(held.began)
+            }
+        };
+        Some(Self {
+            last,
+            run_id: event.run_id.clone(),
+            occurred_at: event.occurred_at,
+            began,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(retry: i32, sequence: i32, run_id: &str, occurred_at: i64) -> Event {
+        let json = serde_json::json!({"event_id": "e", "request_id": "a", "retry": retry, "sequence": sequence,
+            "user_id": "u", "kind": "IMAGE", "type": "PROGRESS", "occurred_at": occurred_at, "run_id": run_id});
+        serde_json::from_value(json).unwrap()
+    }
+
+    /// Which of these events are new.
+    fn fold(events: &[Event]) -> Vec<bool> {
+        let mut place = None;
+        let mut is_new = |event| {
+            let after = Place::after(place.as_ref(), event);
+            let is_new = after.is_some();
+            place = after.or(place.take());
+            is_new
+        };
+        events.iter().map(&mut is_new).collect()
+    }
+
+    #[test]
+    fn repeats_of_earlier_events_are_not_new() {
+        let events = [
+            event(0, 0, "r", 10),
+            event(0, 1, "r", 20),
+            event(0, 0, "r", 10),
+            event(0, 1, "r", 20),
+            event(1, 0, "s", 30),
+            event(0, 0, "r", 10),
+            event(0, 2, "r", 25),
+            event(1, 1, "s", 40),
+        ];
+
+        assert_eq!(
+            fold(&events),
+            [true, true, false, false, true, false, false, true]
+        );
+    }
+
+    #[test]
+    fn a_run_that_continued_as_new_does_not_begin_a_life() {
+        let events = [
+            event(0, 0, "r", 10),
+            event(0, 5, "continued", 20),
+            event(0, 0, "r", 10),
+            event(0, 6, "continued", 30),
+        ];
+
+        assert_eq!(fold(&events), [true, true, false, true]);
+    }
+
+    #[test]
+    fn a_new_life_begins_with_another_run_and_ends_what_was_before() {
+        let events = [
+            event(0, 0, "r", 10),
+            event(1, 3, "s", 20),
+            event(0, 0, "t", 90),
+            // Late repeats of the first life, one of them above the place of the second.
+            event(0, 0, "r", 10),
+            event(1, 3, "s", 20),
+            event(0, 1, "t", 95),
+            event(1, 0, "u", 99),
+        ];
+
+        assert_eq!(fold(&events), [true, true, true, false, false, true, true]);
+    }
+
+    #[test]
+    fn a_start_is_new_after_a_refusal_whatever_their_times() {
+        let events = [
+            event(0, -1, "", 50),
+            event(0, 0, "r", 10),
+            event(0, -1, "", 50),
+        ];
+
+        assert_eq!(fold(&events), [true, true, false]);
+    }
+}
