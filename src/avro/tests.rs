@@ -199,8 +199,8 @@ fn what_the_readmes_producer_writes_is_read() {
         "0e6f726465722d370a616c6963650212612072656420666f7800028008028008",
         "000000000000000000020004000000000806080a0c000000",
     );
-    let digits = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
-    let datum: Vec<u8> = (0..hex.len()).step_by(2).map(digits).collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    let datum: Vec<u8> = hex.as_bytes().chunks(2).map(byte).collect();
 
     let read = read_request(&REQUEST.schema, &datum).unwrap();
 
