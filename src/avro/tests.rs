@@ -193,6 +193,33 @@ fn every_request_reads_back_as_it_was_written() {
 }
 
 #[test]
+fn what_the_readmes_producer_writes_is_read() {
+    // From Python: fastavro.schemaless_writer, of the README's request; it fills in the defaults.
+    let hex = concat!(
+        "0e6f726465722d370a616c6963650212612072656420666f7800028008028008",
+        "000000000000000000020004000000000806080a0c000000",
+    );
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    let datum: Vec<u8> = hex.as_bytes().chunks(2).map(byte).collect();
+
+    let read = read_request(&REQUEST.schema, &datum).unwrap();
+
+    let spec = Spec::Image(ImageSpec {
+        common: Common::new("a red fox"),
+        width: Some(512),
+        height: Some(512),
+        ..ImageSpec::default()
+    });
+    let sent = Request {
+        id: id("order-7"),
+        user: id("alice"),
+        notify_on: EventType::TOLD_BY_DEFAULT.to_vec(),
+        ..bare(spec)
+    };
+    assert_eq!(read, sent);
+}
+
+#[test]
 fn every_priority_reads_back_as_it_was_written() {
     for priority in [Priority::Low, Priority::Normal, Priority::High] {
         let request = Request {

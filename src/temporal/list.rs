@@ -182,7 +182,7 @@ impl Which {
 /// Tells whether a text can stand between the quotes of a query. Visibility stores differ in what they make of a quote or
 /// a backslash, however it is escaped (seen on SQLite: `\"` and `\\` are never found), so such a text goes into none.
 fn is_plain(text: &str) -> bool {
-    !text.contains(|c: char| matches!(c, '\'' | '"' | '\\' | '`'))
+    !text.contains(['\'', '"', '\\', '`'])
 }
 
 impl State {

@@ -280,10 +280,43 @@ fn a_symbol_of_a_later_version_in_a_request_refuses_it_only_where_it_says_how_to
     for (name, symbol, told) in [
         ("BatchStrategy", "SEQUENTIAL", "spec.strategy is unknown"),
         ("OnFailure", "STOP", "spec.on_failure is unknown"),
+        (
+            "InputRole",
+            "MASK",
+            "spec.items[0].spec.inputs[5].role is unknown, want one of UNSPECIFIED, FIRST_FRAME, ",
+        ),
+        (
+            "OnUnsupported",
+            "DROP",
+            "spec.items[0].spec.on_unsupported is unknown, want REFUSE or DROP",
+        ),
     ] {
         let error = read(name, symbol).unwrap_err().to_string();
         assert!(error.contains(told), "{error}");
     }
+}
+
+#[test]
+fn an_input_that_is_no_address_and_a_provider_that_is_unknown_are_named_by_their_place() {
+    let request = bare(Spec::Image(image()));
+    let datum = write_request(&request).unwrap();
+    let with = |from: &[u8], to: &[u8]| {
+        let at = datum.windows(from.len()).position(|part| part == from);
+        let mut datum = datum.clone();
+        datum[at.unwrap()..][..to.len()].copy_from_slice(to);
+        read_request(&REQUEST.schema, &datum)
+            .unwrap_err()
+            .to_string()
+    };
+
+    assert_eq!(
+        with(b"https://example.com/in.png", b"gopher"),
+        "spec.inputs[0].url is not an http or https URL"
+    );
+    assert_eq!(
+        with(b"openai", b"closed"),
+        "spec.fallback[0].provider is \"closed\", want one of: replicate, openai, fal"
+    );
 }
 
 #[test]
