@@ -1,10 +1,10 @@
 //! Runs that are closed from outside: terminated at any moment, or timed out by the server.
 
 mod jobs;
+mod moments;
 
 use std::time::Duration;
 
-use futures::future::join_all;
 use genflow::domain::{ErrorCode, EventType, ProviderName, Request, fingerprint};
 use genflow::temporal::queues::{SubmitQueues, fetch_queue};
 use genflow::temporal::retries::{Retried, Retry};
@@ -49,40 +49,6 @@ async fn terminate_at(client: &Client, request: &Request, length: usize) {
     })
     .await;
     terminate(client, request).await;
-}
-
-#[tokio::test]
-async fn a_run_that_is_terminated_at_any_moment_has_one_outcome() {
-    let space = Space::with(&[OFTEN]).await;
-    let _all = space.start(&["all"]);
-    let client = space.client().await;
-    // A happy run has some twenty events in its history.
-    let requests: Vec<_> = (1..=24).map(|_| image("terminated")).collect();
-    for request in &requests {
-        space.send(request).await;
-    }
-    let moments = requests.iter().zip(1..);
-    join_all(moments.map(|(request, at)| terminate_at(&client, request, at))).await;
-
-    let mut outcomes = Vec::new();
-    for request in &requests {
-        let events = space.story(request.id.as_str()).await;
-        let last = events.last().unwrap();
-        if let Some(error) = &last.error {
-            assert_eq!(error.code, ErrorCode::Terminated);
-        }
-        outcomes.push(*types(&events).last().unwrap());
-        assert!(space.bill(request.id.as_str()).await.accepted <= 1);
-    }
-    assert!(outcomes.contains(&EventType::Failed), "{outcomes:?}");
-    let results = space
-        .read(&space.config.kafka.topics.results)
-        .await
-        .all()
-        .await;
-    let keys: std::collections::BTreeSet<_> =
-        results.iter().map(|record| record.key.clone()).collect();
-    assert_eq!(keys.len(), requests.len());
 }
 
 /// Starts a run that never ends by itself, terminates it and waits for the outcome that a sweep gives it.

@@ -5,6 +5,7 @@
 
 mod away;
 mod fence;
+mod listed;
 mod switched;
 mod unconnected;
 

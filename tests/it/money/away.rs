@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use genflow::clock::now;
-use genflow::domain::{ProviderName, Request};
+use genflow::domain::{ErrorCode, ProviderName, Request};
+use serde_json::json;
 use temporalio_client::{Client, WorkflowDescribeOptions};
 use temporalio_common::protos::temporal::api::enums::v1::PendingActivityState;
 use temporalio_common::protos::temporal::api::workflow::v1::PendingActivityInfo;
@@ -13,6 +14,7 @@ use crate::support::cutter::{Cut, Cutter};
 use crate::support::engines::engines;
 use crate::support::gate::Gate;
 use crate::support::process::Process;
+use crate::support::requests::script;
 use crate::support::server::Server;
 use crate::support::{Space, Watched, eventually};
 
@@ -80,26 +82,31 @@ struct Held {
 }
 
 impl Held {
-    /// Sends the submits by a worker that finds Temporal there; that to Replicate is held so.
+    /// Sends one submit to each provider, by a worker that finds Temporal there; that to Replicate is held so.
     async fn new(space: Space, temporal: &str, replicate: Cut) -> Self {
+        let plan = TAKERS.map(|(provider, make)| {
+            let held = match provider {
+                ProviderName::Replicate => replicate,
+                ProviderName::OpenAi | ProviderName::Fal => Cut::AfterBody,
+            };
+            (at(provider, make("away")), held)
+        });
+        Self::of(space, temporal, plan.into()).await
+    }
+
+    async fn of(space: Space, temporal: &str, plan: Vec<(Request, Cut)>) -> Self {
         let cutter = Cutter::before(&space.engines.simulator).await;
         let mut settings = served_at(&cutter.url);
         settings.push(("TEMPORAL_HOST", temporal.to_owned()));
         settings.push(("SUBMIT_TIMEOUT", "60s".to_owned()));
         let intake = space.start(&["intake"]);
         let worker = Watched::start(&space, "worker", &borrowed(&settings));
-        let requests: Vec<Request> = TAKERS
-            .map(|(provider, make)| at(provider, make("away")))
-            .into();
-        for request in &requests {
-            let held = match request.spec.provider() {
-                Some(ProviderName::Replicate) => replicate,
-                _ => Cut::AfterBody,
-            };
-            cutter.plan(request.id.as_str(), held);
+        for (request, held) in &plan {
+            cutter.plan(request.id.as_str(), *held);
             space.send(request).await;
         }
-        cutter.held(requests.len()).await;
+        cutter.held(plan.len()).await;
+        let requests = plan.into_iter().map(|(request, _)| request).collect();
         Self {
             client: space.client().await,
             space,
@@ -186,4 +193,42 @@ async fn an_answer_that_came_while_the_server_was_paused_is_adopted() {
     server.resume();
 
     held.end_well().await;
+}
+
+/// What a provider has refused is known, although the server never got to know it from the attempt.
+#[tokio::test]
+async fn a_refusal_that_came_while_temporal_was_away_is_not_ambiguous() {
+    let space = Space::new().await;
+    let gate = Gate::before(&space.engines.temporal).await;
+    let mut plan = Vec::new();
+    for (provider, make) in [TAKERS[0], TAKERS[1], TAKERS[3]] {
+        for status in [503, 422] {
+            let request = script(make("refused"), &json!({"submit": [status]}));
+            plan.push((at(provider, request), Cut::AfterBody));
+        }
+    }
+    let held = Held::of(space, &gate.address.to_string(), plan).await;
+    gate.shut();
+    given_up(&held.client, &held.requests).await;
+
+    held.cutter.answer();
+    for request in &held.requests {
+        let record = held
+            .space
+            .results()
+            .join(request.id.as_str())
+            .join("job.json");
+        eventually("the answer is kept", async || record.exists().then_some(())).await;
+    }
+    gate.open();
+
+    let requests: Vec<&Request> = held.requests.iter().collect();
+    let stories = stories(&held.space, &requests).await;
+    for (pair, events) in requests.chunks(2).zip(stories.chunks(2)) {
+        let busy = bill(&held.space, pair[0], end(&events[0])).await;
+        assert_eq!(busy, (COMPLETED, 2, 1), "{:?}", pair[0].spec.provider());
+        let invalid = bill(&held.space, pair[1], end(&events[1])).await;
+        let code = Some(ErrorCode::InvalidRequest);
+        assert_eq!(invalid, (code, 1, 0), "{:?}", pair[1].spec.provider());
+    }
 }

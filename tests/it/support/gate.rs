@@ -1,12 +1,14 @@
 //! A TCP gate in front of an engine: while it is shut, the engine cannot be reached; while it is mute, it is not heard.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -25,6 +27,11 @@ pub(crate) struct Gate {
 impl Gate {
     /// Opens a gate before `engine`, `host:port`.
     pub(crate) async fn before(engine: &str) -> Self {
+        Self::slow_before(engine, Duration::ZERO).await
+    }
+
+    /// The same; what is said to the engine takes so long.
+    pub(crate) async fn slow_before(engine: &str, delay: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (state, states) = watch::channel(State::Open);
@@ -33,7 +40,7 @@ impl Gate {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
                 if *states.borrow() != State::Shut {
-                    tokio::spawn(carry(client, engine.clone(), states.clone()));
+                    tokio::spawn(carry(client, engine.clone(), states.clone(), delay));
                 }
             }
         });
@@ -65,17 +72,51 @@ impl Drop for Gate {
     }
 }
 
-async fn carry(mut client: TcpStream, engine: String, mut states: watch::Receiver<State>) {
+async fn carry(
+    mut client: TcpStream,
+    engine: String,
+    mut states: watch::Receiver<State>,
+    delay: Duration,
+) {
     let Ok(mut server) = TcpStream::connect(&engine).await else {
         return;
     };
-    let (mut asks, hears) = client.split();
-    let (answers, mut engine) = server.split();
+    let (asks, hears) = client.split();
+    let (answers, engine) = server.split();
     tokio::select! {
-        _ = copy(&mut asks, &mut engine) => {}
+        _ = pass_on(asks, engine, delay) => {}
         _ = pass_back(answers, hears, states.clone()) => {}
         _ = states.wait_for(|state| *state == State::Shut) => {}
     }
+}
+
+/// Each piece arrives so much later; one does not wait for another.
+async fn pass_on(mut asks: ReadHalf<'_>, mut engine: WriteHalf<'_>, delay: Duration) -> Option<()> {
+    let (taken, mut due) = mpsc::unbounded_channel();
+    let taking = async move {
+        let mut piece = [0; 16 * 1024];
+        loop {
+            let length = asks
+                .read(&mut piece)
+                .await
+                .ok()
+                .filter(|length| *length > 0)?;
+            taken
+                .send((Instant::now() + delay, piece[..length].to_vec()))
+                .ok()?;
+        }
+    };
+    let giving = async {
+        while let Some((at, piece)) = due.recv().await {
+            sleep_until(at).await;
+            engine.write_all(&piece).await.ok()?;
+        }
+        Some(())
+    };
+    let (None::<()>, given) = tokio::join!(taking, giving) else {
+        unreachable!("it ends with the connection")
+    };
+    given
 }
 
 async fn pass_back(
