@@ -105,8 +105,8 @@ impl<F: Read + Seek> Walk<F> {
 
     /// Reads the size of a video track; its parts before the point are whole pixels.
     fn size(&mut self, trak: &Span) -> Option<(u16, u16)> {
-        let mdia = self.find(&mut trak.clone(), b"mdia")?;
-        let hdlr = self.find(&mut mdia.clone(), b"hdlr")?;
+        let mut mdia = self.find(&mut trak.clone(), b"mdia")?;
+        let hdlr = self.find(&mut mdia, b"hdlr")?;
         if &self.read(&hdlr, 8)? != b"vide" {
             return None;
         }

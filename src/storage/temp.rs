@@ -95,12 +95,23 @@ impl TempFolders {
     /// # Errors
     /// When the disk does not take it.
     pub fn attempt(&self, workflow: &WorkflowId) -> io::Result<Attempt> {
+        self.folder(workflow, self.room.clone())
+    }
+
+    /// The same for what came with the answer to a submit: it is paid for and has little time, so it waits for no room.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn attempt_at_once(&self, workflow: &WorkflowId) -> io::Result<Attempt> {
+        self.folder(workflow, Room::of(u64::MAX))
+    }
+
+    fn folder(&self, workflow: &WorkflowId, room: Room) -> io::Result<Attempt> {
         let path = self
             .instance
             .folder
             .join(format!("{workflow}-{}", Uuid::new_v4().simple()));
         private().create(&path)?;
-        let room = self.room.clone();
         Ok(Attempt { path, room })
     }
 }
@@ -307,6 +318,23 @@ pub(crate) mod tests {
         }
         drop((attempt, temp));
         fs::remove_dir_all(root.ancestors().nth(3).unwrap()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn downloads_share_room_and_what_came_at_once_waits_for_none() {
+        let root = folder();
+        let temp = TempFolders::open(&root, Some(10)).unwrap();
+        let workflow = RequestId::try_from("r".to_owned()).unwrap().run(0);
+        let one = temp.attempt(&workflow).unwrap();
+        let other = temp.attempt_at_once(&workflow).unwrap();
+
+        one.file(0).grow(10).await.unwrap();
+        let full = one.file(1).grow(11).await.unwrap_err();
+        other.file(0).grow(1 << 30).await.unwrap();
+
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        drop((one, other, temp));
+        fs::remove_dir_all(root).unwrap();
     }
 
     #[test]

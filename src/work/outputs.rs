@@ -93,7 +93,8 @@ impl Work {
         }
     }
 
-    /// Downloads and stores all outputs; the temp folder is gone when this returns, however it returns.
+    /// Downloads and stores all outputs; the temp folder is gone when this returns, however it returns. Those of a submit
+    /// belong to no `turn`.
     pub(super) async fn store_all(
         &self,
         store: &Store,
@@ -111,10 +112,11 @@ impl Work {
                 "the provider named no output".to_owned(),
             ));
         }
-        let folder = self
-            .temp
-            .attempt(&handed.workflow)
-            .inspect_err(temp_failed)?;
+        let folder = match turn {
+            Some(_) => self.temp.attempt(&handed.workflow),
+            None => self.temp.attempt_at_once(&handed.workflow),
+        };
+        let folder = folder.inspect_err(temp_failed)?;
         let mut outputs = Vec::new();
         let mut left = self.settings.max_result_bytes;
         for (index, source) in sources.iter().enumerate() {

@@ -92,7 +92,10 @@ fn told(status: u16, words: &str, code: Option<ErrorCode>) -> String {
     let status = StatusCode::from_u16(status).unwrap();
     match not_taken(status, None, &Said { detail, code }) {
         Submission::Refused(error) | Submission::NotAccepted { error, .. } => error.message,
-        other => panic!("{other:?}"),
+        other @ (Submission::Accepted(_)
+        | Submission::Made(_)
+        | Submission::Unknown(_)
+        | Submission::Withheld(_)) => panic!("{other:?}"),
     }
 }
 

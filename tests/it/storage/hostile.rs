@@ -1,12 +1,13 @@
 //! Outputs that are made to end a worker, or to keep it busy: they end their own run at most.
 
-use genflow::domain::{ErrorCode, EventType};
+use genflow::domain::{ErrorCode, EventType, Spec};
 use serde_json::json;
 
-use super::outputs;
+use super::{at_openai, outputs};
 use crate::support::Space;
 use crate::support::ledger::types;
 use crate::support::requests::{image, script, video};
+use crate::support::stories::stories;
 
 /// Films that aborted a parser, by a size of 2^50 bytes, and kept one busy for ever, by one of none.
 const ABORT: &str = "AAAAFGZ0eXBpc29tAAAAAGlzb20AAABkbW9vdgAAAFxtZXRhAAAAAAAAAAFoZGxyAAQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -76,4 +77,39 @@ async fn a_file_whose_checks_were_cut_short_by_chance_is_stored() {
     let _last = space.start(&["worker"]);
 
     assert_eq!(outputs(&space.story(request.id.as_str()).await).len(), 1);
+}
+
+/// Sixteen images count as an eighth of the memory for them, so the ninth request waits, and is sent once like the others.
+#[tokio::test]
+async fn images_that_come_with_their_answers_are_asked_for_while_there_is_memory() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let requests: Vec<_> = (0..9)
+        .map(|_| {
+            let mut request = at_openai(image("many"));
+            if let Spec::Image(image) = &mut request.spec {
+                image.num_images = 16;
+            }
+            script(request, &json!({"delay_submit_ms": 2000}))
+        })
+        .collect();
+    for request in &requests {
+        space.send(request).await;
+    }
+
+    let requests: Vec<_> = requests.iter().collect();
+    let stories = stories(&space, &requests).await;
+
+    let mut elapsed = Vec::new();
+    for (request, events) in requests.iter().zip(&stories) {
+        assert_eq!(outputs(events).len(), 16);
+        elapsed.push(events.last().unwrap().result.as_ref().unwrap().elapsed_ms);
+        let bill = space.bill(request.id.as_str()).await;
+        assert_eq!((bill.submits, bill.accepted), (1, 1));
+    }
+    // It came back after five seconds and took two.
+    assert!(
+        elapsed.iter().any(|elapsed| *elapsed >= 7000),
+        "{elapsed:?}"
+    );
 }
