@@ -7,11 +7,12 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends g++ libssl-dev make perl pkg-config zlib1g-dev \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-# The dependencies first, with an empty program: they are built again only when the lock file changes.
+# The dependencies first, with an empty program: they are built again only when the lock file changes. Cargo.toml names
+# the benches, which are not in the context: without their files cargo refuses it.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src \
+RUN mkdir src benches \
  && echo 'fn main() {}' > src/main.rs \
- && touch src/lib.rs \
+ && touch src/lib.rs benches/intake.rs benches/notify.rs \
  && cargo build --release --locked --bin genflow \
  && rm -r src
 COPY schemas schemas
@@ -25,10 +26,12 @@ FROM debian:bookworm-slim
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates libssl3 zlib1g \
  && rm -rf /var/lib/apt/lists/* \
- && useradd --system --uid 10001 --user-group --home-dir /var/lib/genflow genflow \
+ && groupadd --system --gid 10001 genflow \
+ && useradd --system --uid 10001 --gid genflow --home-dir /var/lib/genflow genflow \
  && install -d -o genflow -g genflow /var/lib/genflow /var/lib/genflow/results /var/lib/genflow/tmp
 COPY --from=build /src/target/release/genflow /usr/local/bin/genflow
-USER genflow
+# By number: Kubernetes' runAsNonRoot cannot judge a name.
+USER 10001:10001
 WORKDIR /var/lib/genflow
 # In a container the pages have to be reached from outside of it.
 ENV HTTP_ADDR=0.0.0.0:9464 \

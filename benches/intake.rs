@@ -23,9 +23,11 @@ use genflow::admin::Health;
 use genflow::avro;
 use genflow::config::Config;
 use genflow::dev::engines::{Engines, Existing, Options, Ports, default_cache};
-use genflow::domain::{EventType, ImageSpec, Priority, Request, Spec, Targets, fingerprint};
+use genflow::domain::{
+    Common, EventType, ImageSpec, Priority, Request, Spec, Targets, fingerprint,
+};
 use genflow::kafka::Record;
-use genflow::kafka::admin::lag;
+use genflow::kafka::admin::{Asked, lag};
 use genflow::kafka::consumer::{self, BoxError, Failure, Handler, Place, Rejection};
 use genflow::kafka::producer::{Message, Producer};
 use genflow::registry::Registry;
@@ -104,7 +106,7 @@ async fn bench(
         ("TOPIC_REQUESTS", format!("{name}.requests")),
     ]);
     let config = Config::load(|name| variables.get(name).cloned()).unwrap();
-    setup::run(&config, false, &mut std::io::sink())
+    setup::run(&config, Asked::ONE_COPY, &mut std::io::sink())
         .await
         .unwrap();
     let registry = Arc::new(Registry::new(&config.schema_registry_url).unwrap());
@@ -171,7 +173,7 @@ fn request(number: usize) -> Request {
         id: format!("bench-{number}").try_into().unwrap(),
         user: "ann".to_owned().try_into().unwrap(),
         spec: Spec::Image(ImageSpec {
-            prompt: "a red fox in the snow, golden hour, 35 mm".to_owned(),
+            common: Common::new("a red fox in the snow, golden hour, 35 mm"),
             ..ImageSpec::default()
         }),
         priority: Priority::Normal,

@@ -13,6 +13,8 @@ use crate::kafka::Record;
 pub const HEADER: &str = "x-api-key";
 /// Begins a key that is given by its digest.
 const HASHED: &str = "sha256:";
+/// Shorter keys can be guessed.
+const SHORTEST: usize = 8;
 
 /// The keys that open the door.
 #[derive(Clone, Default)]
@@ -94,7 +96,9 @@ impl ApiKeys {
             }
             let at = at + 1;
             let key = Key::parse(entry).ok_or_else(|| {
-                format!("entry {at}: want key[:user] or sha256:64-hex-digits[:user]")
+                format!(
+                    "entry {at}: want key[:user] or sha256:64-hex-digits[:user], the key of {SHORTEST} bytes at least"
+                )
             })?;
             // Which of two users would it be for?
             if keys.iter().any(|other| other.digest == key.digest) {
@@ -147,8 +151,9 @@ impl Key {
             None => split(entry.rsplit_once(':'), entry),
         };
         let digest = match hashed {
-            Some(_) => unhex(key)?,
-            None if key.is_empty() => return None,
+            // That of no key at all is what `sha256sum` prints where its input is not set.
+            Some(_) => unhex(key).filter(|hash| hash != digest(&SHA256, b"").as_ref())?,
+            None if key.len() < SHORTEST => return None,
             None => digest(&SHA256, key.as_bytes()).as_ref().try_into().ok()?,
         };
         let user = user.map(|user| UserId::try_from(user.to_owned()));
@@ -195,24 +200,25 @@ mod tests {
                 .map(|(name, text)| ((*name).to_owned(), Some(text.as_bytes().to_vec())))
                 .collect(),
             timestamp: None,
+            stamped_by_broker: true,
         }
     }
 
     fn keys() -> ApiKeys {
         let hashed = hex(digest(&SHA256, b"hashed").as_ref());
         let bound = hex(digest(&SHA256, b"bound").as_ref());
-        let text = format!("plain, mine:ann ,sha256:{hashed},sha256:{bound}:bob:x");
+        let text = format!("plain-key, anns-key:ann ,sha256:{hashed},sha256:{bound}:bob:x");
         ApiKeys::parse(true, &text).unwrap()
     }
 
     #[test]
     fn each_form_of_a_key_lets_in_whom_it_should() {
         let pass = |key| keys().check(&record(&[("x-api-key", key)]));
-        assert_eq!(pass("plain"), Ok(Pass::Anyone));
+        assert_eq!(pass("plain-key"), Ok(Pass::Anyone));
         assert_eq!(pass("hashed"), Ok(Pass::Anyone));
-        assert_eq!(pass("mine"), Ok(Pass::Only("ann".to_owned())));
+        assert_eq!(pass("anns-key"), Ok(Pass::Only("ann".to_owned())));
         assert_eq!(pass("bound"), Ok(Pass::Only("bob:x".to_owned())));
-        assert_eq!(pass("mine:ann"), Err(Denied::Unknown));
+        assert_eq!(pass("anns-key:ann"), Err(Denied::Unknown));
         assert_eq!(pass(""), Err(Denied::Unknown));
         assert_eq!(keys().check(&record(&[])), Err(Denied::Missing));
     }
@@ -220,19 +226,30 @@ mod tests {
     #[test]
     fn a_plain_key_ends_at_its_last_colon_and_a_digest_at_its_first() {
         let hashed = hex(digest(&SHA256, b"a:b,c").as_ref()).to_uppercase();
-        let keys = ApiKeys::parse(true, &format!("a:b:ann,SHA256:{hashed}:team:bob")).unwrap();
+        let text = format!("a:longer:ann,SHA256:{hashed}:team:bob");
+        let keys = ApiKeys::parse(true, &text).unwrap();
         let pass = |key| keys.check(&record(&[("x-api-key", key)]));
 
-        assert_eq!(pass("a:b"), Ok(Pass::Only("ann".to_owned())));
+        assert_eq!(pass("a:longer"), Ok(Pass::Only("ann".to_owned())));
         assert_eq!(pass("a:b,c"), Ok(Pass::Only("team:bob".to_owned())));
-        for wrong in ["a", "a:b:ann", "SHA256", hashed.as_str(), "A:B", "a:b "] {
+        for wrong in [
+            "a",
+            "a:longer:ann",
+            "SHA256",
+            hashed.as_str(),
+            "A:LONGER",
+            "a:longer ",
+        ] {
             assert_eq!(pass(wrong), Err(Denied::Unknown), "{wrong}");
         }
     }
 
     #[test]
     fn the_header_counts_in_any_case_and_the_last_one_wins() {
-        let pass = keys().check(&record(&[("X-Api-Key", "wrong"), ("X-API-KEY", "plain")]));
+        let pass = keys().check(&record(&[
+            ("X-Api-Key", "wrong"),
+            ("X-API-KEY", "plain-key"),
+        ]));
         assert_eq!(pass, Ok(Pass::Anyone));
     }
 
@@ -248,7 +265,7 @@ mod tests {
 
     #[test]
     fn while_none_is_required_any_key_and_none_will_do() {
-        let keys = ApiKeys::parse(false, "plain").unwrap();
+        let keys = ApiKeys::parse(false, "plain-key").unwrap();
         assert_eq!(keys.check(&record(&[])), Ok(Pass::Anyone));
         assert_eq!(
             keys.check(&record(&[("x-api-key", "wrong")])),
@@ -258,10 +275,15 @@ mod tests {
 
     #[test]
     fn a_bad_entry_is_told_by_its_place_and_not_shown() {
-        let hashed = hex(digest(&SHA256, b"secret").as_ref());
-        let long = format!("secret:{}", "u".repeat(129));
+        let hashed = hex(digest(&SHA256, b"topsecret").as_ref());
+        let long = format!("topsecret:{}", "u".repeat(129));
+        let empty = hex(digest(&SHA256, b"").as_ref());
         for bad in [
-            "secret:",
+            "topsecret:",
+            "secret",
+            "secret:user",
+            &format!("sha256:{empty}"),
+            &format!("SHA256:{}:user", empty.to_uppercase()),
             ":user",
             "sha256:12",
             "sha256:12:user",
@@ -271,12 +293,16 @@ mod tests {
             &format!("sha256:+{}", hashed.chars().skip(1).collect::<String>()),
             &long,
         ] {
-            let error = ApiKeys::parse(true, &format!("ok,{bad}")).unwrap_err();
+            let error = ApiKeys::parse(true, &format!("good-key,{bad}")).unwrap_err();
             assert!(error.starts_with("entry 2: want key[:user]"), "{error}");
             assert!(!error.contains("secret"), "{error}");
         }
-        for again in ["secret", "secret:ann", &format!("sha256:{hashed}:bob")] {
-            let error = ApiKeys::parse(true, &format!("ok,,secret,{again}")).unwrap_err();
+        for again in [
+            "topsecret",
+            "topsecret:ann",
+            &format!("sha256:{hashed}:bob"),
+        ] {
+            let error = ApiKeys::parse(true, &format!("good-key,,topsecret,{again}")).unwrap_err();
             assert_eq!(error, "entry 4: repeats a key, want each once");
         }
         assert_eq!(

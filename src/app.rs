@@ -1,6 +1,7 @@
 //! Composition: which roles run, how they stop, who waits for whom. No logic.
 
 pub mod settings;
+mod window;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +19,7 @@ use crate::admin::{self, Health};
 use crate::config::Config;
 use crate::domain::ProviderName;
 use crate::events::Publisher;
-use crate::intake::{Commands, Intake};
+use crate::intake::{Commands, Intake, Limits};
 use crate::kafka::consumer::{self, Handler, Options};
 use crate::kafka::producer::Producer;
 use crate::notifier::{Deliverer, Handover, Notifier};
@@ -25,7 +27,6 @@ use crate::open_files;
 use crate::provider_sim::{self, Simulator};
 use crate::registry::Registry;
 use crate::seal::Sealer;
-use crate::setup;
 use crate::telemetry;
 use crate::telemetry::events::{RoleStarted, RoleStopped};
 use crate::temporal::client::Temporal;
@@ -156,6 +157,7 @@ struct Process {
     registry: Arc<Registry>,
     producer: Arc<Producer>,
     publisher: Publisher,
+    limits: Option<Arc<Limits>>,
 }
 
 impl Process {
@@ -171,6 +173,9 @@ impl Process {
             registry.clone(),
             config.kafka.topics.clone(),
         );
+        // A quarter of what may run at once: the rest is for users within their limits.
+        let waiting = (config.intake.concurrency / 4).max(1);
+        let limits = config.intake.rate_limit;
         Ok(Self {
             config: config.clone(),
             health: health.clone(),
@@ -178,6 +183,7 @@ impl Process {
             registry,
             producer,
             publisher,
+            limits: limits.map(|limit| Arc::new(Limits::new(limit, waiting, stop.clone()))),
         })
     }
 
@@ -238,28 +244,33 @@ async fn intake(process: &Process) -> anyhow::Result<()> {
     let Some(temporal) = connected(process, INTAKE).await else {
         return Ok(());
     };
-    let Some(window) = window(process, &temporal).await else {
+    let Some(first) = window::first(process, &temporal).await else {
         return Ok(());
     };
+    let (tell, window) = watch::channel(first);
     let handler = Intake::new(
         config,
-        temporal,
+        temporal.clone(),
         process.registry.clone(),
         process.publisher.clone(),
         Sealer::new(&config.notify_keys)?,
         window,
-        process.stop.clone(),
+        process.limits.clone(),
     );
     let (topics, concurrency) = (&config.kafka.topics, config.intake.concurrency);
     let consuming = process.consume(INTAKE, &topics.requests, &topics.dlq, concurrency, handler);
-    consuming.await
+    tokio::select! {
+        ended = consuming => ended,
+        never = window::follow(process, &temporal, &tell) => match never {},
+    }
 }
 
 async fn commands(process: &Process) -> anyhow::Result<()> {
     let Some(temporal) = connected(process, COMMANDS).await else {
         return Ok(());
     };
-    let handler = Commands::new(&process.config, temporal, process.registry.clone());
+    let (registry, limits) = (process.registry.clone(), process.limits.clone());
+    let handler = Commands::new(&process.config, temporal, registry, limits);
     let topics = &process.config.kafka.topics;
     let (topic, dlq) = (&topics.commands, &topics.dlq);
     process
@@ -352,14 +363,6 @@ async fn connected(process: &Process, role: &'static str) -> Option<Temporal> {
     persist(process, role, connect).await
 }
 
-/// The age above which a record is too old: as configured, or nine tenths of the namespace's retention.
-async fn window(process: &Process, temporal: &Temporal) -> Option<Duration> {
-    if let Some(window) = process.config.intake.dedup_window {
-        return Some(window);
-    }
-    retention(process, INTAKE, temporal).await.map(setup::bound)
-}
-
 /// The namespace's retention, once it is there: a worker would end at once where it is not yet.
 async fn retention(process: &Process, role: &'static str, temporal: &Temporal) -> Option<Duration> {
     persist(process, role, || temporal.retention()).await
@@ -398,6 +401,9 @@ async fn persist<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
 async fn simulate(config: &Config, roles: Roles) -> anyhow::Result<Option<Simulator>> {
     if !(config.mock_external_apis && roles.worker) {
         return Ok(None);
+    }
+    if !config.is_development() {
+        tracing::warn!("MOCK_EXTERNAL_APIS=true: results are made up, no generation API is called");
     }
     let listen = ([127, 0, 0, 1], 0).into();
     let options = provider_sim::Options {

@@ -8,8 +8,10 @@ mod form;
 mod list;
 mod replay;
 pub mod run;
+pub mod secrets;
 pub mod status;
 mod submit;
+mod text;
 mod watch;
 
 use std::ffi::OsString;
@@ -51,15 +53,15 @@ pub enum Command {
         /// Send one request of each kind, check what comes of it and stop
         #[arg(long)]
         once: bool,
-        /// Where the engines listen: on the usual ports, or wherever there is room
-        #[arg(long, value_enum, default_value_t = Ports::Fixed)]
-        ports: Ports,
+        /// Where engines are, and what is paid for.
+        #[command(flatten)]
+        here: Here,
     },
     /// Try everything on this machine: as dev --once
     Test {
-        /// Where the engines listen: on the usual ports, or wherever there is room
-        #[arg(long, value_enum, default_value_t = Ports::Fixed)]
-        ports: Ports,
+        /// Where engines are, and what is paid for.
+        #[command(flatten)]
+        here: Here,
     },
     /// Serve the protocols of the outside APIs, with faults on demand
     ProviderSim {
@@ -78,6 +80,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print new secrets as lines for .env
+    Secrets,
     /// Look at the dead letters of requests and commands, and send them again
     #[command(subcommand)]
     Dlq(Dlq),
@@ -96,14 +100,31 @@ pub enum Command {
     Operator(Operator),
 }
 
+/// What `genflow dev` and `genflow test` have in common.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Here {
+    /// Where the engines listen: on the usual ports, or wherever there is room
+    #[arg(long, value_enum, default_value_t = Ports::Fixed)]
+    pub ports: Ports,
+    /// Use the engines that the settings name, wherever they are, with topics, groups and task queues of its own
+    #[arg(long)]
+    pub use_existing: bool,
+    /// Send the sample requests even if they are paid for: with MOCK_EXTERNAL_APIS=false
+    #[arg(long)]
+    pub samples: bool,
+}
+
 /// The operator's commands that do not stay: see [`run::operate`].
 #[derive(Debug, Subcommand)]
 pub enum Operator {
     /// Create topics, register schemas and prepare the Temporal namespace; may be run again
     Setup {
-        /// Give existing topics more partitions; the order of records by key is lost across the change
+        /// Give existing input topics more partitions; the order of records by key is lost across the change
         #[arg(long)]
         grow: bool,
+        /// Copies of each new topic; if left out, 3 where there are so many brokers, else 1
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+        replication: Option<u16>,
     },
     /// Look at all that genflow needs, change nothing, and say what to do
     Doctor {
@@ -126,14 +147,10 @@ pub enum Operator {
     Retry(Ask),
     /// Follow events as they come; of one request from its beginning to its end
     Watch(Watch),
-    /// Print what checks the signatures of webhooks, the current one first
+    /// Print what verifies a user's webhooks: its secrets (v1), then its public keys (v1a); the current one first
     WebhookSecret {
-        /// User id: prints the secrets of this user
-        #[arg(required_unless_present = "public", conflicts_with = "public")]
-        user: Option<String>,
-        /// Print the public keys of v1a signatures, the same for all users
-        #[arg(long)]
-        public: bool,
+        /// User id
+        user: String,
     },
 }
 

@@ -8,6 +8,7 @@ mod egress;
 mod intake;
 mod kafka;
 mod log;
+mod models;
 mod notifier;
 mod provider;
 mod retries;
@@ -16,7 +17,7 @@ mod temporal;
 mod vars;
 mod worker;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use url::Url;
@@ -25,14 +26,15 @@ pub use self::egress::{Egress, Nat64, Ports};
 pub use self::intake::{Backoff, Intake, RateLimit, Steps};
 pub use self::kafka::{GroupProtocol, Kafka, Topics};
 pub use self::log::Log;
-pub use self::notifier::{Email, Notifier, NotifyKey};
-pub use self::provider::{Named, Own, Provider, Rates};
+pub use self::models::AllowedModels;
+pub use self::notifier::{Email, MailLimits, Notifier, NotifyKey};
+pub use self::provider::{DefaultProviders, Named, Own, Provider, Rates};
 pub use self::retries::{Pauses, Tries};
 pub use self::store::{Keys, S3};
 pub use self::temporal::Temporal;
 use self::vars::Vars;
-pub(crate) use self::vars::duration;
 pub use self::vars::{Fault, Faults, Secret};
+pub(crate) use self::vars::{duration, shown};
 pub use self::worker::{Pollers, Worker};
 
 /// All settings.
@@ -40,8 +42,8 @@ pub use self::worker::{Pollers, Worker};
 pub struct Config {
     /// Kafka and its topics.
     pub kafka: Kafka,
-    /// Base URL of the schema registry.
-    pub schema_registry_url: Url,
+    /// Base URL of the schema registry; its user name and password, if it has any, are sent as basic authentication.
+    pub schema_registry_url: Secret<Url>,
     /// The Temporal server.
     pub temporal: Temporal,
     /// What intake needs.
@@ -60,6 +62,8 @@ pub struct Config {
     pub grace: Duration,
     /// Start the provider simulator in this process and use it.
     pub mock_external_apis: bool,
+    /// This is no production: the public secrets of [`dev`] are good enough.
+    pub insecure_dev: bool,
 }
 
 /// The settings of development: known to all, so never for production.
@@ -70,6 +74,13 @@ pub mod dev {
     pub const EMAIL_FROM: &str = "genflow <genflow@localhost>";
     /// Signs webhooks.
     pub const WEBHOOK_SIGNING_SECRET: &str = "whsec_Z2VuZmxvdy1kZXYtc2VjcmV0LW5vdC1mb3ItcHJvZA==";
+
+    /// Tells whether a key or secret is one of these.
+    pub fn is_public(secret: &super::Secret) -> bool {
+        let secret = secret.expose();
+        let sealing = NOTIFY_KEYS.split_once(':').map(|(_, key)| key);
+        sealing == Some(secret) || secret == WEBHOOK_SIGNING_SECRET
+    }
 }
 
 impl Config {
@@ -109,6 +120,61 @@ impl Config {
         })
     }
 
+    /// Tells whether this is development: every engine is on this machine, or the operator says so.
+    pub fn is_development(&self) -> bool {
+        self.insecure_dev || self.foreign_engines().is_empty()
+    }
+
+    /// Returns the variables of the engines that are not on this machine.
+    pub fn foreign_engines(&self) -> Vec<&'static str> {
+        let mut brokers = self.kafka.brokers.split(',').map(|at| at.rsplit_once(':'));
+        let local = |url: &Url| url.host_str().is_some_and(is_loopback);
+        let registry = self.schema_registry_url.expose();
+        let engines = [
+            // One without a port is a fault of its own.
+            (
+                "KAFKA_BROKERS",
+                brokers.all(|at| at.is_none_or(|(host, _)| is_loopback(host))),
+            ),
+            ("SCHEMA_REGISTRY_URL", local(registry)),
+            ("TEMPORAL_HOST", local(&self.temporal.url)),
+        ];
+        let foreign = engines.into_iter().filter(|(_, is_local)| !is_local);
+        foreign.map(|(variable, _)| variable).collect()
+    }
+
+    /// Checks the keys that seal targets: the public one of [`dev`] is for development only.
+    ///
+    /// # Errors
+    /// It is among them, and this is no development.
+    pub fn check_notify_keys(&self) -> Result<(), Fault> {
+        let public = self.notify_keys.iter().any(|key| dev::is_public(&key.key));
+        self.check_public("NOTIFY_KEYS", public)
+    }
+
+    /// The same of the secrets that sign webhooks.
+    ///
+    /// # Errors
+    /// The public one is among them, and this is no development.
+    pub fn check_signing_secrets(&self) -> Result<(), Fault> {
+        let public = self.notifier.signing_secrets.iter().any(dev::is_public);
+        self.check_public("WEBHOOK_SIGNING_SECRET", public)
+    }
+
+    fn check_public(&self, variable: &'static str, public: bool) -> Result<(), Fault> {
+        if !public || self.is_development() {
+            return Ok(());
+        }
+        let foreign = self.foreign_engines().join(", ");
+        Err(Fault {
+            variable,
+            problem: format!(
+                "holds the public development secret, which is for engines on this machine ({foreign}: elsewhere); \
+                 want one of your own, as genflow secrets prints it, or GENFLOW_INSECURE_DEV=true"
+            ),
+        })
+    }
+
     /// Returns the names of all variables that are read.
     pub fn variables() -> Vec<&'static str> {
         let nothing = |_: &str| None;
@@ -124,8 +190,8 @@ fn read(vars: &mut Vars<'_>) -> Config {
     let retries = retries::read(vars);
     let nat64 = egress::nat64(vars);
     let grace = vars.duration("SHUTDOWN_GRACE", "25s");
-    Config {
-        schema_registry_url: vars.url(
+    let mut config = Config {
+        schema_registry_url: vars.secret_url(
             "SCHEMA_REGISTRY_URL",
             "http://127.0.0.1:8081/apis/ccompat/v7",
         ),
@@ -143,7 +209,19 @@ fn read(vars: &mut Vars<'_>) -> Config {
         kafka,
         grace,
         mock_external_apis,
+        insecure_dev: vars.flag("GENFLOW_INSECURE_DEV", false),
+    };
+    let is_development = config.is_development();
+    if let Some(email) = &mut config.notifier.email {
+        email.allowed_domains.default_to(is_development);
     }
+    config
+}
+
+/// Tells whether a host, as a setting names it, is this machine.
+fn is_loopback(host: &str) -> bool {
+    let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]

@@ -2,16 +2,19 @@
 //! each kind and shows what comes of it.
 //!
 //! Nothing outlives a run but the results and the installed engines: topics, schemas and histories are as new each
-//! time. An engine that the environment names is used as it is.
+//! time. An engine that the environment names is used as it is; one that is not on this machine, and so may be somebody's
+//! production, only if the user says so, and then with names of our own. Nothing is paid for unless the user says so.
 
 pub mod engines;
 pub mod guard;
 mod mailbox;
 mod receiver;
 mod samples;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,7 +28,8 @@ use self::engines::{Engines, Existing, Options, Ports, default_cache};
 use self::mailbox::Mailbox;
 use self::receiver::Receiver;
 use crate::app::{self, Roles};
-use crate::config::{Config, Faults};
+use crate::config::{Config, Fault, Faults, Topics, shown};
+use crate::kafka::admin::Asked;
 use crate::storage::Store;
 use crate::{setup, telemetry};
 
@@ -36,6 +40,10 @@ pub struct Dev {
     pub once: bool,
     /// Where the engines listen.
     pub ports: Ports,
+    /// Use engines that are not on this machine too, with topics, groups and task queues of our own.
+    pub use_existing: bool,
+    /// Send the sample requests even if they are paid for.
+    pub samples: bool,
 }
 
 /// What is around the roles.
@@ -51,7 +59,8 @@ struct World {
 const SAMPLES_TIME: Duration = Duration::from_secs(120);
 
 /// Settings of development, where the environment says nothing else.
-const DEFAULTS: [(&str, &str); 7] = [
+const DEFAULTS: [(&str, &str); 8] = [
+    ("GENFLOW_INSECURE_DEV", "true"),
     ("MOCK_EXTERNAL_APIS", "true"),
     ("WEBHOOK_ALLOW_PRIVATE", "true"),
     ("LOG_LEVEL", "warn"),
@@ -77,7 +86,9 @@ pub async fn run(
     let data = std::env::temp_dir().join(format!("genflow-dev-{}", std::process::id()));
     let options = options(dev, &data, &lookup)?;
     // Before the engines are up, or installed: what is wrong here is told at once.
-    let http = listen(dev, &settings(&BTreeMap::new(), &data, &lookup)?).await?;
+    let config = settings(dev, &BTreeMap::new(), &data, &lookup)?;
+    check(dev, &config)?;
+    let http = listen(dev, &config).await?;
     let started = tokio::select! {
         started = Box::pin(Engines::start(&options)) => started,
         () = stop.cancelled() => {
@@ -87,7 +98,7 @@ pub async fn run(
     };
     let mut engines = started?;
     let places = engines_of(&engines);
-    let config = settings(&places, &data, &lookup)?;
+    let config = settings(dev, &places, &data, &lookup)?;
     let mailbox = match engines.maildir.clone() {
         Some(maildir) => Some(Mailbox::bind(dev.ports, maildir).await?),
         None => None,
@@ -149,14 +160,77 @@ fn engines_of(engines: &Engines) -> BTreeMap<&'static str, String> {
     ])
 }
 
+/// Checks that no engine elsewhere, which may be production, is used and nothing is paid for, unless the user says so.
+fn check(dev: Dev, config: &Config) -> Result<(), Faults> {
+    let mut faults = Vec::new();
+    if !dev.use_existing {
+        faults.extend(config.foreign_engines().into_iter().map(|variable| Fault {
+            variable,
+            problem: "is not on this machine, want it unset so that genflow dev starts one here, or --use-existing \
+                      to use it with topics, groups and task queues of its own"
+                .to_owned(),
+        }));
+    }
+    if dev.once && !sends_samples(dev, config) {
+        faults.push(Fault {
+            variable: "MOCK_EXTERNAL_APIS",
+            problem: "is false, so the sample requests are paid for, want it unset, or --samples to pay for them"
+                .to_owned(),
+        });
+    }
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(Faults(faults))
+}
+
+fn sends_samples(dev: Dev, config: &Config) -> bool {
+    config.mock_external_apis || dev.samples
+}
+
+/// Gives topics, groups and queues names that no other deployment on these engines has, and leaves its operators alone:
+/// the workflows that gather their failures are theirs.
+fn keep_apart(config: &mut Config, user: Option<&str>) {
+    let user: String = user
+        .unwrap_or_default()
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect();
+    let Topics {
+        requests,
+        commands,
+        events,
+        results,
+        dlq,
+        notifications,
+        notifications_dlq,
+    } = &mut config.kafka.topics;
+    for name in [
+        requests,
+        commands,
+        events,
+        results,
+        dlq,
+        notifications,
+        notifications_dlq,
+        &mut config.kafka.group,
+        &mut config.temporal.task_queue,
+    ] {
+        *name = format!("dev-{user}.{name}");
+    }
+    config.notifier.ops_slack = None;
+    config.notifier.ops_email = None;
+}
+
 /// Reads the settings: where the engines are, what the environment says, what suits development.
 fn settings(
+    dev: Dev,
     engines: &BTreeMap<&'static str, String>,
     data: &Path,
     lookup: &impl Fn(&str) -> Option<String>,
 ) -> Result<Config, Faults> {
     let temp = data.join("temp").display().to_string();
-    app::settings::load(Roles::ALL, |name| {
+    let mut config = app::settings::load(Roles::ALL, |name| {
         let default = || {
             DEFAULTS
                 .iter()
@@ -170,7 +244,11 @@ fn settings(
             .or_else(|| lookup(name))
             .or_else(here)
             .or_else(default)
-    })
+    })?;
+    if dev.use_existing {
+        keep_apart(&mut config, lookup("USER").as_deref());
+    }
+    Ok(config)
 }
 
 /// Takes the port of health and metrics.
@@ -192,21 +270,19 @@ async fn play(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let metrics = telemetry::init(&config.log)?;
-    setup::run(&config, false, &mut std::io::sink())
+    setup::run(&config, Asked::ONE_COPY, &mut std::io::sink())
         .await
         .context("setup")?;
     let receiver = Receiver::bind(&config).await?;
     announce(world, &config, &http, &receiver)?;
+    let samples = sends_samples(dev, &config);
 
     let ending = stop.child_token();
     let serving = app::run(config.clone(), Roles::ALL, http, metrics, ending.clone());
     let watching = async {
         let _ends_the_roles = ending.clone().drop_guard();
         let sampled = tokio::select! {
-            sampled = tokio::time::timeout(SAMPLES_TIME, samples::run(&config, &receiver, world.mailbox.as_ref())) => match sampled {
-                Ok(sampled) => sampled,
-                Err(_) => bail!("the sample requests did not end within {SAMPLES_TIME:?}"),
-            },
+            sampled = sample(samples, &config, &receiver, world.mailbox.as_ref()) => sampled,
             () = ending.cancelled() => return Ok(()),
         };
         if dev.once {
@@ -215,7 +291,17 @@ async fn play(
         if let Err(error) = sampled {
             say(&format!("the samples did not go well: {error:#}"));
         }
-        say("\nsend your own:  genflow submit image --prompt \"a red fox\" --watch");
+        let topics = &config.kafka.topics;
+        let named = match dev.use_existing {
+            true => format!(
+                "TOPIC_REQUESTS={} TOPIC_EVENTS={} ",
+                topics.requests, topics.events
+            ),
+            false => String::new(),
+        };
+        say(&format!(
+            "\nsend your own:  {named}genflow submit image --prompt \"a red fox\" --watch"
+        ));
         samples::show_all(&config, &ending).await
     };
     let receiving = receiver.run(ending.clone());
@@ -227,6 +313,23 @@ async fn play(
     };
     let (served, watched, received, shown) = tokio::join!(serving, watching, receiving, showing);
     watched.and(served).and(received).and(shown)
+}
+
+/// Sends the sample requests, if they are to be sent, and waits for their end.
+async fn sample(
+    sends: bool,
+    config: &Config,
+    receiver: &Receiver,
+    mailbox: Option<&Mailbox>,
+) -> anyhow::Result<()> {
+    if !sends {
+        say("no sample requests are sent, since they are paid for: --samples sends them");
+        return Ok(());
+    }
+    match tokio::time::timeout(SAMPLES_TIME, samples::run(config, receiver, mailbox)).await {
+        Ok(sampled) => sampled,
+        Err(_) => bail!("the sample requests did not end within {SAMPLES_TIME:?}"),
+    }
 }
 
 fn announce(
@@ -242,7 +345,10 @@ fn announce(
         world.began.elapsed().as_secs_f64()
     ));
     say(&format!("  Kafka            {}", at("KAFKA_BROKERS")));
-    say(&format!("  schema registry  {}", at("SCHEMA_REGISTRY_URL")));
+    say(&format!(
+        "  schema registry  {}",
+        config.schema_registry_url.shown()
+    ));
     say(&format!("  Temporal         {}", at("TEMPORAL_HOST")));
     say(&format!("  Temporal UI      {}", at("TEMPORAL_UI")));
     say(&format!(
@@ -254,8 +360,30 @@ fn announce(
         Some(mailbox) => say(&format!("  mail is shown at {}", mailbox.url())),
         None => say("  mail goes to     the server of SMTP_URL"),
     }
-    say(&format!("  results          {results}\n"));
+    say(&format!("  results          {results}"));
+    if !config.mock_external_apis {
+        let [video, image] = [&config.worker.video, &config.worker.image].map(|provider| {
+            format!(
+                "{} at {}",
+                provider.name.as_str(),
+                shown(&provider.base_url)
+            )
+        });
+        warn(&format!(
+            "  PAID FOR         videos by {video}; images by {image}"
+        ));
+    }
+    say("");
     Ok(())
+}
+
+/// Prints one line, red on a terminal.
+fn warn(line: &str) {
+    if std::io::stdout().is_terminal() {
+        say(&format!("\x1b[31m{line}\x1b[0m"));
+    } else {
+        say(line);
+    }
 }
 
 /// Prints one line; a reader that has gone away is no fault.

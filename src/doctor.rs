@@ -13,11 +13,9 @@ mod temporal;
 
 use std::fmt;
 
-use serde::Serialize;
-use url::Url;
-
 use crate::causes::causes;
-use crate::config::Config;
+use crate::config::{Config, shown};
+use serde::Serialize;
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -128,17 +126,6 @@ pub async fn examine(config: &Config, try_fairness: bool) -> Report {
         ok: checks.iter().all(|check| check.verdict != Verdict::Fail),
         checks,
     }
-}
-
-/// Returns what may be shown of a URL: a user and a password may stand in it, and a token in its query.
-fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    // Err: a URL that can have no password has none.
-    url.set_username("")
-        .and_then(|()| url.set_password(None))
-        .ok();
-    url.set_query(None);
-    url.to_string()
 }
 
 /// Returns "1 record", "2 records".

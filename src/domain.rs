@@ -8,6 +8,7 @@ mod event;
 mod fingerprint;
 mod fold;
 mod ids;
+mod invalid;
 mod journal;
 mod request;
 mod size;
@@ -16,18 +17,22 @@ mod tally;
 
 pub use error_code::ErrorCode;
 pub use event::{
-    BatchSummary, Event, EventError, EventType, Generated, Kind, Notify, Output, Progress,
-    RecordPosition, Sealed,
+    BatchSummary, Event, EventError, EventType, Generated, Kind, Note, Notify, Output, Problem,
+    Progress, RecordPosition, Sealed,
 };
 pub use fingerprint::fingerprint;
 pub(crate) use fingerprint::{content_hash, hex, spelled};
 pub use fold::Place;
 pub use ids::{CommandId, InvalidId, RequestId, UserId, WorkflowId};
+pub use invalid::{Faults, Invalid};
 pub use journal::{Identity, Journal, Outcome};
-pub use request::{Action, Command, Invalid, Priority, Request, Targets};
+pub(crate) use request::input_url;
+pub use request::{Action, Command, Priority, Request, Targets};
 #[cfg(test)]
 pub(crate) use size::LARGEST_EVENT;
+pub(crate) use spec::urls;
 pub use spec::{
-    BatchItem, BatchSpec, ImageSpec, OnFailure, ProviderName, Spec, Strategy, VideoSpec,
+    BatchItem, BatchSpec, Common, Fallback, ImageSpec, Input, OnFailure, OnUnsupported,
+    ProviderName, Role, Spec, Strategy, VideoSpec,
 };
 pub use tally::{ItemEnding, Tally};

@@ -155,6 +155,25 @@ pub(crate) fn is_local(name: &str) -> bool {
     address::is_local(name)
 }
 
+/// Says why a provider is not given `url` to fetch: it would call hosts that we may reach and the user may not. Names are
+/// not resolved here, since the provider resolves them by itself, later.
+pub(crate) fn check_input(url: &Url, rules: &Egress) -> Result<(), Refused> {
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(Refused::Scheme);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Refused::Userinfo);
+    }
+    // The usual port of the scheme is none.
+    if url.port().is_some_and(|port| !rules.ports.contain(port)) {
+        return Err(Refused::Port);
+    }
+    if rules.allow_private {
+        return Ok(());
+    }
+    address::check(url, &rules.nat64)
+}
+
 /// Tells whether anybody can reach the host of `url`, as far as the URL says.
 pub(crate) fn is_public(url: &Url) -> bool {
     address::check(url, &[]).is_ok()

@@ -3,23 +3,29 @@
 //!
 //! Ok means: a durable run of this content exists. Handled again, a record finds that run and is a duplicate.
 
+mod allowed;
 mod commands;
 mod inputs;
 mod limits;
+mod refusals;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 
+use self::allowed::Allowed;
 pub use self::commands::Commands;
 use self::inputs::Input;
-use self::limits::{Limits, Refused};
+pub use self::limits::Limits;
+use self::limits::Refused;
+pub use self::refusals::{ACCEPT_OLD, FIRST_SEEN};
+use self::refusals::{keyed, too_old};
 use crate::avro::{self, Named};
 use crate::clock::now;
-use crate::config::{self, Config};
-use crate::domain::{ErrorCode, Event, EventError, EventType, Request, fingerprint};
+use crate::config::{self, Config, DefaultProviders};
+use crate::domain::{ErrorCode, Event, EventError, EventType, Request, Spec, UserId, fingerprint};
 use crate::events::Publisher;
 use crate::failpoint;
 use crate::kafka::Record;
@@ -38,20 +44,12 @@ pub struct Intake {
     sealer: Sealer,
     settings: config::Intake,
     fetch_queue: String,
+    providers: DefaultProviders,
     submit_queues: SubmitQueues,
-    window: Duration,
-    limits: Option<Limits>,
+    window: watch::Receiver<Duration>,
+    allowed: Allowed,
+    limits: Option<Arc<Limits>>,
 }
-
-/// Header of a record that is taken however old it is: `true`, set by `genflow dlq redrive --accept-old`.
-///
-/// Whoever can write it can write to `gen.requests`, and could as well send the same request anew, with today's time
-/// and an id of their own: it opens no door that is shut. It spends money twice only where an operator says so of an
-/// id that ran before and that Temporal has forgotten.
-pub const ACCEPT_OLD: &str = "genflow-accept-old";
-/// Header of a redriven record: when it first came, in milliseconds since the epoch. Without it a record would be
-/// young again each time it is sent, and its id could run a second time. It makes a record older, never younger.
-pub const FIRST_SEEN: &str = "genflow-first-seen";
 
 impl Intake {
     /// Makes the handler of `gen.requests`; `window` is the age above which a record is too old.
@@ -61,20 +59,19 @@ impl Intake {
         registry: Arc<Registry>,
         publisher: Publisher,
         sealer: Sealer,
-        window: Duration,
-        stop: CancellationToken,
+        window: watch::Receiver<Duration>,
+        limits: Option<Arc<Limits>>,
     ) -> Self {
-        // A quarter of what may run at once: the rest is for users within their limits.
-        let waiting = (config.intake.concurrency / 4).max(1);
-        let limits = config.intake.rate_limit;
         Self {
-            limits: limits.map(|limit| Limits::new(limit, waiting, stop)),
+            allowed: Allowed::new(config),
+            limits,
             temporal,
             registry,
             publisher,
             sealer,
             settings: config.intake.clone(),
             fetch_queue: fetch_queue(&config.temporal.task_queue),
+            providers: config.worker.default_providers(),
             submit_queues: SubmitQueues::new(config),
             window,
         }
@@ -103,44 +100,22 @@ impl Intake {
             Some(named) => pass.admit(&named.user),
             None => Ok(()),
         });
-        let denied = admitted.err()?;
-        Some(reject(ErrorCode::Unauthorized, denied.into()))
+        Some(admitted.err()?.into())
     }
 
     /// Says why a record may not start anything, unless its request runs already.
     fn refused(&self, record: &Record, request: &Request) -> Option<Failure> {
         let pass = self.settings.api_keys.check(record);
         if let Err(denied) = pass.and_then(|pass| pass.admit(request.user.as_str())) {
-            return Some(reject(ErrorCode::Unauthorized, denied.into()));
+            return Some(denied.into());
         }
-        if record.header(ACCEPT_OLD) == Some("true") {
-            return None;
+        if let Err(failure) = keyed(record, &request.id) {
+            return Some(failure);
         }
-        // A record is as old as the oldest of its own time, `requested_at`, and when it came before it was redriven.
-        let first_seen = record.header(FIRST_SEEN).and_then(|text| text.parse().ok());
-        let times = record.timestamp.into_iter().chain(request.requested_at);
-        let age = now().saturating_sub(times.chain(first_seen).min()?);
-        let window = self.window.as_secs();
-        (u128::try_from(age).is_ok_and(|age| age > self.window.as_millis())).then(|| {
-            reject(
-                ErrorCode::TooOld,
-                anyhow!("the request is older than the dedup window of {window} s"),
-            )
-        })
-    }
-
-    /// Waits until its user may start one more.
-    async fn wait_for_token(&self, request: &Request) -> Result<(), Failure> {
-        let Some(limits) = &self.limits else {
-            return Ok(());
-        };
-        match limits.admit(request.user.as_str()).await {
-            Ok(()) => Ok(()),
-            Err(Refused::After(_)) => Err(reject(ErrorCode::RateLimited, anyhow!("{limits}"))),
-            Err(stopped @ Refused::Stopped) => {
-                Err(Failure::Retry(Cause::Interrupted, stopped.into()))
-            }
+        if let Err(error) = self.allowed.check(&request.spec, request.timeout) {
+            return Some(reject(ErrorCode::Invalid, error));
         }
+        too_old(record, request.requested_at, *self.window.borrow(), now())
     }
 
     /// Says what a request comes to whose id is taken.
@@ -231,7 +206,7 @@ impl Intake {
 }
 
 impl Handler for Intake {
-    async fn handle(&self, record: &Record, _: Place<'_>) -> Result<(), Failure> {
+    async fn handle(&self, record: &Record, place: Place<'_>) -> Result<(), Failure> {
         let request = self.decode(record).await?;
         let fingerprint = fingerprint(&request).map_err(internal)?;
         let refused = self.refused(record, &request);
@@ -247,7 +222,10 @@ impl Handler for Intake {
                 }
                 (_, Some(refused)) => return Err(refused),
                 (Some(known), None) => return self.known(record, &request, known),
-                (None, None) => self.wait_for_token(&request).await?,
+                (None, None) => {
+                    let limits = self.limits.as_deref();
+                    wait_for_token(limits, &request.user, tokens(&request.spec), place).await?;
+                }
             }
         }
         let input = self.input(&request, &fingerprint, record.traceparent())?;
@@ -280,11 +258,39 @@ impl Handler for Intake {
         let Some((named, request)) = self.named(record).await? else {
             return Ok(());
         };
-        let event = self.rejected(record, rejection, named, request)?;
-        Ok(self
-            .publisher
-            .publish(&[event], record.traceparent())
-            .await?)
+        let events = [self.rejected(record, rejection, named, request)?];
+        let publishing = self.publisher.publish(&events, record.traceparent());
+        publishing.await?;
+        failpoint::hit("intake.rejected").await;
+        Ok(())
+    }
+}
+
+/// Returns how many generations a request starts.
+fn tokens(spec: &Spec) -> u32 {
+    match spec {
+        Spec::Video(_) | Spec::Image(_) => 1,
+        Spec::Batch(batch) => u32::try_from(batch.items.len()).unwrap_or(u32::MAX),
+    }
+}
+
+/// Waits until a user may start more; another record has the place meanwhile.
+async fn wait_for_token(
+    limits: Option<&Limits>,
+    user: &UserId,
+    count: u32,
+    place: Place<'_>,
+) -> Result<(), Failure> {
+    let Some(limits) = limits else {
+        return Ok(());
+    };
+    match place.without(limits.admit(user.as_str(), count)).await {
+        Ok(()) => Ok(()),
+        Err(Refused::After(_)) => {
+            let limited = anyhow!("{limits}").context("the user starts more than its limit");
+            Err(reject(ErrorCode::RateLimited, limited))
+        }
+        Err(stopped @ Refused::Stopped) => Err(Failure::Retry(Cause::Interrupted, stopped.into())),
     }
 }
 
@@ -304,10 +310,7 @@ async fn open<'r>(
 }
 
 fn reject(reason: ErrorCode, error: anyhow::Error) -> Failure {
-    Failure::Reject(Rejection {
-        reason,
-        error: error.into(),
-    })
+    Failure::Reject(Rejection::new(reason, error))
 }
 
 fn internal(error: impl Into<BoxError>) -> Failure {
@@ -328,24 +331,19 @@ impl From<avro::Error> for Failure {
             avro::Error::Unframed(_) | avro::Error::Datum(_) => ErrorCode::Undecodable,
             avro::Error::Invalid { .. } => ErrorCode::Invalid,
         };
-        Self::Reject(Rejection {
-            reason,
-            error: error.into(),
-        })
+        Self::Reject(Rejection::new(reason, error))
     }
 }
 
 impl From<registry::Error> for Failure {
     fn from(error: registry::Error) -> Self {
         match error {
-            registry::Error::Unknown(_) => Self::Reject(Rejection {
-                reason: ErrorCode::UnknownSchema,
-                error: error.into(),
-            }),
-            registry::Error::Unparsable(..) => Self::Reject(Rejection {
-                reason: ErrorCode::Undecodable,
-                error: error.into(),
-            }),
+            registry::Error::Unknown(_) => {
+                Self::Reject(Rejection::new(ErrorCode::UnknownSchema, error))
+            }
+            registry::Error::Unparsable(..) => {
+                Self::Reject(Rejection::new(ErrorCode::Undecodable, error))
+            }
             registry::Error::Unavailable(_) | registry::Error::Refused { .. } => {
                 Self::Retry(Cause::RegistryUnavailable, error.into())
             }

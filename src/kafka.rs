@@ -24,8 +24,10 @@ pub struct Record {
     pub value: Option<Vec<u8>>,
     /// Its headers, in order; a name may stand there twice.
     pub headers: Headers,
-    /// Milliseconds since the epoch, as the topic stamps it.
+    /// Milliseconds since the epoch.
     pub timestamp: Option<i64>,
+    /// Whether the broker set the timestamp (LogAppendTime); otherwise the producer did.
+    pub stamped_by_broker: bool,
 }
 
 /// Headers of a record, in order.
@@ -91,7 +93,7 @@ fn client(kafka: &config::Kafka, name: &str) -> ClientConfig {
         .set("reconnect.backoff.max.ms", "1000")
         .set("socket.keepalive.enable", "true");
     for (option, value) in &kafka.options {
-        client.set(option, value);
+        client.set(option, value.expose());
     }
     client
 }
@@ -136,6 +138,7 @@ mod tests {
                 value: None,
                 headers: vec![(name.to_owned(), Some(value.as_bytes().to_vec()))],
                 timestamp: None,
+                stamped_by_broker: true,
             };
             record.traceparent().map(str::to_owned)
         };

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use genflow::app::{self, Roles, settings};
-use genflow::cli::{self, Cli, Command, Ports, UNAVAILABLE, USAGE};
+use genflow::cli::{self, Cli, Command, Here, Ports, UNAVAILABLE, USAGE};
 use genflow::config::{Config, Faults};
 use genflow::dev::{self, Dev, engines, guard};
 use genflow::provider_sim::{Options, Simulator};
@@ -20,8 +20,8 @@ async fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code.into(),
     };
-    // A missing .env is no fault; a broken one is.
-    match dotenvy::dotenv() {
+    // A missing .env is no fault; a broken one is. That of this folder only: one above it may be somebody else's.
+    match dotenvy::from_path(".env") {
         Err(error) if !error.not_found() => return fault(USAGE, &unread(&error)),
         Ok(_) | Err(_) => {}
     }
@@ -60,8 +60,8 @@ async fn run(cli: Cli) -> anyhow::Result<u8> {
             let parent = parent.unwrap_or_else(std::os::unix::process::parent_id);
             return Err(guard::run(parent, command).into());
         }
-        Command::Dev { once, ports } => return start_all(once, ports, stop).await,
-        Command::Test { ports } => return start_all(true, ports, stop).await,
+        Command::Dev { once, here } => return start_all(once, here, stop).await,
+        Command::Test { here } => return start_all(true, here, stop).await,
         Command::ProviderSim { listen, job_time } => {
             stop_at_signal(&stop)?;
             let simulator = Simulator::bind(Options { listen, job_time })
@@ -73,6 +73,10 @@ async fn run(cli: Cli) -> anyhow::Result<u8> {
                 simulator.address()
             )?;
             simulator.run(stop).await?;
+            return Ok(0);
+        }
+        Command::Secrets => {
+            cli::secrets::print(&mut std::io::stdout())?;
             return Ok(0);
         }
         Command::Status { id, json } => {
@@ -122,13 +126,19 @@ async fn run(cli: Cli) -> anyhow::Result<u8> {
 }
 
 /// Starts engines and roles; with `once` they are tried and stopped.
-async fn start_all(once: bool, ports: Ports, stop: CancellationToken) -> anyhow::Result<u8> {
+async fn start_all(once: bool, here: Here, stop: CancellationToken) -> anyhow::Result<u8> {
     stop_at_signal(&stop)?;
-    let ports = match ports {
+    let ports = match here.ports {
         Ports::Fixed => engines::Ports::Fixed,
         Ports::Free => engines::Ports::Free,
     };
-    Box::pin(dev::run(Dev { once, ports }, variable, stop)).await?;
+    let dev = Dev {
+        once,
+        ports,
+        use_existing: here.use_existing,
+        samples: here.samples,
+    };
+    Box::pin(dev::run(dev, variable, stop)).await?;
     Ok(0)
 }
 

@@ -11,6 +11,7 @@
 //! [`Outcome::Skipped`] with `channel_not_served`, what was handed over only behind its last try: notifiers may differ.
 
 mod channels;
+mod circuits;
 mod deliver;
 mod digest;
 mod durable;
@@ -57,7 +58,7 @@ use crate::domain::{ErrorCode, Event};
 use crate::failpoint;
 use crate::intake::ACCEPT_OLD;
 use crate::kafka::Record;
-use crate::kafka::consumer::{BoxError, Cause, Failure, Fuse, Handler, Place, Rejection};
+use crate::kafka::consumer::{BoxError, Cause, Failure, Fault, Fuse, Handler, Place, Rejection};
 use crate::telemetry::events::NotificationHandedOver;
 use crate::temporal::deliveries::{Delivery, Parcel, Raw};
 
@@ -148,7 +149,15 @@ impl Notifier {
                 }
                 Ok(planned)
             }
-            Err(error) if self.seals().lets_pass(ErrorCode::Undecodable) => Err(error.into()),
+            Err(error)
+                if (self.seals()).lets_pass(
+                    ErrorCode::Undecodable,
+                    Fault::Unclear,
+                    Instant::now(),
+                ) =>
+            {
+                Err(error.into())
+            }
             Err(error) => {
                 let why = format!(
                     "DLQ_FUSE: too many seals in a row do not open, are NOTIFY_KEYS those of intake? The last: {error}"
@@ -214,6 +223,10 @@ impl Notifier {
         let began = now();
         if !is_taken_however_old(record) && self.is_past(event, began) {
             return First::Ended(End::expired());
+        }
+        if !notification.tells(event) {
+            let why = "no mail is sent about a request that was refused as invalid";
+            return First::Ended(End::skipped(DeliveryError::new("not_mailed", why)));
         }
         if let Some(left) = tries.left_alone(Instant::now()) {
             return First::Left(Left::Failed(Some(left)));
@@ -373,10 +386,9 @@ impl From<Unread> for Failure {
     fn from(error: Unread) -> Self {
         match error {
             Unread::Schema(error) => error.into(),
-            Unread::Event(_) | Unread::Seal(_) => Self::Reject(Rejection {
-                reason: ErrorCode::Undecodable,
-                error: error.into(),
-            }),
+            Unread::Event(_) | Unread::Seal(_) => {
+                Self::Reject(Rejection::new(ErrorCode::Undecodable, error))
+            }
         }
     }
 }

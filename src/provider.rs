@@ -26,7 +26,7 @@ use crate::http;
 use crate::storage::Source;
 use crate::temporal::steps::Job;
 
-/// The configured providers.
+/// All providers.
 #[derive(Debug)]
 pub struct Providers {
     video: Served,
@@ -36,8 +36,6 @@ pub struct Providers {
 /// The providers of one kind of output.
 #[derive(Debug)]
 struct Served {
-    /// Which one serves a spec that names none.
-    configured: ProviderName,
     replicate: Provider,
     openai: Provider,
     fal: Provider,
@@ -128,6 +126,14 @@ pub enum Error {
     /// It could not be reached.
     #[error("the provider is unreachable")]
     Unreachable(#[source] reqwest::Error),
+    /// This process has no key for it, so nothing was asked.
+    #[error("there is no key for {}: {variable} is not set", .provider.as_str())]
+    NoKey {
+        /// The provider.
+        provider: ProviderName,
+        /// The variable that holds its key.
+        variable: &'static str,
+    },
 }
 
 /// Why a body was not written: this attempt may not send any more, or the server did not say that it may.
@@ -172,8 +178,6 @@ fn unanswered(error: &reqwest::Error, begun: bool) -> Submission {
 
 /// How long one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a submit may take: some providers answer only when the job has begun.
-const SUBMIT_TIMEOUT: Duration = Duration::from_secs(120);
 
 impl Providers {
     /// Makes the configured providers; calls none.
@@ -184,55 +188,44 @@ impl Providers {
         let clients = Clients {
             submitting: http::client()
                 .pool_max_idle_per_host(0)
-                .timeout(SUBMIT_TIMEOUT)
+                .timeout(config.submit_timeout)
                 .build()?,
             asking: http::client().timeout(CALL_TIMEOUT).build()?,
         };
-        let served = |kind, configured: &config::Provider| {
+        let served = |kind| {
             let provider = |name| Provider {
                 config: config.provider(kind, name),
                 kind,
                 clients: clients.clone(),
             };
             Served {
-                configured: configured.name,
                 replicate: provider(ProviderName::Replicate),
                 openai: provider(ProviderName::OpenAi),
                 fal: provider(ProviderName::Fal),
             }
         };
         Ok(Self {
-            video: served(Kind::Video, &config.video),
-            image: served(Kind::Image, &config.image),
+            video: served(Kind::Video),
+            image: served(Kind::Image),
         })
     }
 
-    /// Returns the provider that serves `spec`: the one it names, else the configured one.
-    pub fn of(&self, spec: &Spec) -> &Provider {
-        let served = self.served(spec.kind());
-        served.of(spec.provider().unwrap_or(served.configured))
-    }
-
-    /// Returns the provider that has `job`, whichever serves now.
-    pub fn that_has(&self, job: &Job) -> &Provider {
-        self.served(job.kind).of(job.provider)
-    }
-
-    fn served(&self, kind: Kind) -> &Served {
-        match kind {
+    /// Returns the provider of that name, as it is set up for `kind`.
+    pub fn of(&self, kind: Kind, name: ProviderName) -> &Provider {
+        let served = match kind {
             Kind::Video => &self.video,
             Kind::Image | Kind::Batch | Kind::Unknown => &self.image,
+        };
+        match name {
+            ProviderName::Replicate => &served.replicate,
+            ProviderName::OpenAi => &served.openai,
+            ProviderName::Fal => &served.fal,
         }
     }
-}
 
-impl Served {
-    fn of(&self, name: ProviderName) -> &Provider {
-        match name {
-            ProviderName::Replicate => &self.replicate,
-            ProviderName::OpenAi => &self.openai,
-            ProviderName::Fal => &self.fal,
-        }
+    /// Returns the provider that has `job`.
+    pub fn that_has(&self, job: &Job) -> &Provider {
+        self.of(job.kind, job.provider)
     }
 }
 
@@ -257,17 +250,25 @@ impl Provider {
         spec: &Spec,
         go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
     ) -> Submission {
-        if let (Some(variable), None) = (self.config.wants_key, &self.config.api_key) {
-            let message = format!(
-                "there is no key for {}: {variable} is not set",
-                self.config.name.as_str()
-            );
+        if let Err(error) = self.has_key() {
+            let message = error.to_string();
             return Submission::Refused(EventError::new(ErrorCode::ProviderAuth, &message, true));
         }
         match self.config.name {
             ProviderName::Replicate => replicate::submit(self, workflow, spec, go).await,
             ProviderName::OpenAi => openai::submit(self, workflow, spec, go).await,
             ProviderName::Fal => fal::submit(self, workflow, spec, go).await,
+        }
+    }
+
+    /// Holds that there is a key, where the provider is not asked without one.
+    fn has_key(&self) -> Result<(), Error> {
+        match (self.config.wants_key, &self.config.api_key) {
+            (Some(variable), None) => Err(Error::NoKey {
+                provider: self.config.name,
+                variable,
+            }),
+            (Some(_), Some(_)) | (None, _) => Ok(()),
         }
     }
 
@@ -302,6 +303,7 @@ impl Provider {
     /// # Errors
     /// When the provider could not be asked.
     pub async fn poll(&self, job: &Job) -> Result<Poll, Error> {
+        self.has_key()?;
         match job.provider {
             ProviderName::Replicate => replicate::poll(self, job).await,
             ProviderName::OpenAi => openai::poll(self, job).await,
@@ -314,6 +316,7 @@ impl Provider {
     /// # Errors
     /// When the provider could not be asked.
     pub async fn cancel(&self, job: &Job) -> Result<(), Error> {
+        self.has_key()?;
         match job.provider {
             ProviderName::Replicate => replicate::cancel(self, job).await,
             // Its API has no such call: the job runs on.
@@ -327,6 +330,7 @@ impl Provider {
     /// # Errors
     /// When the provider could not be asked.
     pub async fn find(&self, workflow: &WorkflowId, since: i64) -> Result<Option<Job>, Error> {
+        self.has_key()?;
         match self.config.name {
             ProviderName::Replicate => replicate::find(self, workflow, since).await,
             ProviderName::OpenAi | ProviderName::Fal => Ok(None),

@@ -11,6 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use apache_avro::Schema;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use reqwest::ClientBuilder;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use schema_registry_converter::async_impl::schema_registry::{
     SrSettings, get_schema_by_id, post_schema,
 };
@@ -20,6 +24,7 @@ use url::Url;
 
 pub use self::inspect::{InspectError, Subject};
 use crate::avro::{self, Ours, SchemaError};
+use crate::config::Secret;
 use crate::http;
 
 /// Why the registry did not help.
@@ -48,7 +53,10 @@ pub enum Error {
 /// A client of the schema registry.
 #[derive(Debug)]
 pub struct Registry {
+    /// Without user name and password: it is in headers of events and in errors.
     base: String,
+    /// Marked as sensitive, so that it is not shown.
+    login: Option<HeaderValue>,
     settings: SrSettings,
     schemas: Mutex<HashMap<u32, Arc<Schema>>>,
     /// By subject and name of the schema: two topics of one name must not share an id.
@@ -59,18 +67,20 @@ pub struct Registry {
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Registry {
-    /// Makes a client of the registry at `base`; makes no call.
+    /// Makes a client of the registry at `url`; makes no call.
     ///
     /// # Errors
     /// When the HTTP client cannot be built.
-    pub fn new(base: &Url) -> Result<Self, Error> {
-        let base = base.as_str().trim_end_matches('/').to_owned();
+    pub fn new(url: &Secret<Url>) -> Result<Self, Error> {
+        let login = login(url.expose());
+        let base = url.shown().trim_end_matches('/').to_owned();
         let mut settings = SrSettings::new_builder(base.clone());
         settings.set_timeout(CALL_TIMEOUT);
-        let settings = settings.build_with(http::client());
+        let settings = settings.build_with(client(login.as_ref()));
         let settings = settings.map_err(Error::Unavailable)?;
         Ok(Self {
             base,
+            login,
             settings,
             schemas: Mutex::default(),
             ids: Mutex::default(),
@@ -141,7 +151,7 @@ impl Registry {
     /// # Errors
     /// [`LevelError`].
     pub async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), LevelError> {
-        let client = http::client().timeout(CALL_TIMEOUT).build()?;
+        let client = client(self.login.as_ref()).build()?;
         let url = self.url(&["config", subject]).ok_or(LevelError::Base)?;
         let level = serde_json::json!({ "compatibility": level });
         let answer = client.put(url).json(&level).send().await?;
@@ -181,7 +191,7 @@ impl Registry {
         Some(url)
     }
 
-    /// Returns the base URL, without a trailing slash.
+    /// Returns the base URL, without login and trailing slash.
     pub fn base(&self) -> &str {
         &self.base
     }
@@ -217,6 +227,26 @@ pub enum EncodeError {
     /// The value does not fit its schema.
     #[error("a message does not fit its schema")]
     Value(#[from] avro::Error),
+}
+
+/// Returns the header that user name and password of a URL stand for: basic authentication.
+fn login(url: &Url) -> Option<HeaderValue> {
+    let (user, password) = (url.username(), url.password());
+    if user.is_empty() && password.is_none() {
+        return None;
+    }
+    let [user, password] = [user, password.unwrap_or_default()].map(http::percent_decoded);
+    let encoded = BASE64.encode(format!("{user}:{password}"));
+    let mut login = HeaderValue::from_str(&format!("Basic {encoded}")).ok()?;
+    login.set_sensitive(true);
+    Some(login)
+}
+
+fn client(login: Option<&HeaderValue>) -> ClientBuilder {
+    let login = login.map(|login| (AUTHORIZATION, login.clone()));
+    http::client()
+        .default_headers(HeaderMap::from_iter(login))
+        .timeout(CALL_TIMEOUT)
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

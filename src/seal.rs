@@ -1,6 +1,6 @@
 //! Notification targets, sealed at the edge: intake seals them, only the notifier opens them.
 //!
-//! AES-256-GCM under one of `NOTIFY_KEYS`. Bound as additional data: the header, and the context, the id of the
+//! AES-256-GCM under one of `NOTIFY_KEYS`. Bound as additional data: the purpose, the header, and the context, the id of the
 //! request whose record named the targets, so that a seal cannot be moved to another request. The bytes:
 //!
 //! | version (1) | length of key id (1) | key id | nonce (12) | ciphertext and tag (16) |
@@ -50,6 +50,7 @@ struct Key {
 }
 
 const VERSION: u8 = 1;
+const PURPOSE: &[u8] = b"genflow targets";
 
 /// What a seal of the targets is bound to: the id of the request whose record named them.
 ///
@@ -173,9 +174,10 @@ impl Key {
     }
 }
 
-/// The additional data. The header tells its own length, so no two pairs give the same bytes.
+/// The additional data. The header tells its own length, so no two pairs give the same bytes; another use of the keys
+/// would have another purpose.
 fn bound(header: &[u8], context: &str) -> Vec<u8> {
-    [header, context.as_bytes()].concat()
+    [PURPOSE, header, context.as_bytes()].concat()
 }
 
 #[cfg(test)]
@@ -215,6 +217,25 @@ mod tests {
         assert_eq!(one, two);
         let nonce = |sealed: &Sealed| sealed.0[3..3 + NONCE_LEN].to_vec();
         assert_ne!(nonce(&one), nonce(&other));
+    }
+
+    #[test]
+    fn a_seal_is_aes_gcm_over_purpose_header_and_context() {
+        // From Python: AESGCM(bytes(range(32))).encrypt(bytes(range(12)), b'{"email":"someone@example.com"}',
+        // b"genflow targets" + b"\x01\x02k1" + b"order-7"), behind header and nonce.
+        let sealed = BASE64.decode(
+            "AQJrMQABAgMEBQYHCAkKCzwgs3akjK45t2Pk5NyMFwPmluJMkRYvEF1JhupwS31ybpC0BffYxzNB+44NVKKX",
+        );
+        let key = NotifyKey {
+            id: "k1".to_owned(),
+            key: Secret::new(BASE64.encode(std::array::from_fn::<u8, 32, _>(|at| at as u8))),
+        };
+        let sealer = Sealer::new(&[key]).unwrap();
+
+        let opened = sealer.open(&Sealed(sealed.unwrap()), "order-7");
+
+        let email = Targets::parse(None, Some("someone@example.com"), None);
+        assert_eq!(opened, Ok(email.unwrap()));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use crate::avro::{self, Ours};
 use crate::config::{self, Config};
-use crate::kafka::admin::{self, EVENTS_RETENTION};
+use crate::kafka::admin::{self, Asked, EVENTS_RETENTION};
 use crate::registry::Registry;
 use crate::temporal::admin::{self as temporal, Attribute, Change, Namespace};
 
@@ -21,58 +21,49 @@ pub const COMPATIBILITY: &str = "FULL_TRANSITIVE";
 ///
 /// # Errors
 /// The first engine that does not answer or refuses what is needed.
-pub async fn run(config: &Config, grow: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+pub async fn run(config: &Config, asked: Asked, out: &mut dyn Write) -> anyhow::Result<()> {
     // Temporal first: its retention bounds the dedup window, and that the retention of requests.
     let deliveries = delivery_retention(config.notifier.max_age);
     let report = temporal::ensure(&config.temporal, deliveries, PATIENCE).await?;
     tell_temporal(&report, out)?;
-    let retention = report.runs.retention;
-    let window = dedup_window(config.intake.dedup_window, retention);
-    if fit(window, retention) != Fit::Within {
-        writeln!(
-            out,
-            "warning: DEDUP_WINDOW is {}, more than nine tenths of Temporal's retention of {}: an old record may run twice",
-            span(window),
-            span(retention),
-        )?;
-    }
-    admin::wait_ready(&config.kafka, PATIENCE).await?;
-    for topic in admin::ensure_topics(&config.kafka, window, grow).await? {
+    let window = bounded_window(config.intake.dedup_window, report.runs.retention, out)?;
+    let replication = admin::replication(&config.kafka, asked.replication, PATIENCE).await?;
+    writeln!(out, "{replication}")?;
+    for topic in admin::ensure_topics(&config.kafka, window, replication, asked.grow).await? {
         writeln!(out, "{topic}")?;
     }
     register(config, out).await
 }
 
-/// Returns the age above which a record is `too_old`: as configured, else nine tenths of the retention.
-pub fn dedup_window(configured: Option<Duration>, retention: Duration) -> Duration {
-    configured.unwrap_or_else(|| bound(retention))
-}
-
-/// How a dedup window stands to the retention of the Temporal namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fit {
-    /// At most nine tenths of it.
-    Within,
-    /// More than nine tenths: a run may be forgotten while its record waits to be taken.
-    Tight,
-    /// More than all of it: a run may be forgotten before its record is too old, which then runs twice.
-    Beyond,
-}
-
-/// Says how a dedup window stands to the retention.
-pub fn fit(window: Duration, retention: Duration) -> Fit {
-    if window <= bound(retention) {
-        Fit::Within
-    } else if window <= retention {
-        Fit::Tight
-    } else {
-        Fit::Beyond
+/// Returns how long requests may be kept on their topic, and warns of a window that is not as configured.
+fn bounded_window(
+    configured: Option<Duration>,
+    retention: Duration,
+    out: &mut dyn Write,
+) -> std::io::Result<Duration> {
+    let kept = span(retention);
+    let Some(window) = dedup_window(configured, retention) else {
+        writeln!(
+            out,
+            "warning: the namespace has no retention, or does not show it: intake takes no requests until it does"
+        )?;
+        return Ok(configured.unwrap_or(EVENTS_RETENTION));
+    };
+    if let Some(asked) = configured.filter(|asked| *asked > window) {
+        let (asked, window) = (span(asked), span(window));
+        writeln!(
+            out,
+            "warning: DEDUP_WINDOW is {asked}, more than nine tenths of Temporal's retention of {kept}: intake uses {window}"
+        )?;
     }
+    Ok(window)
 }
 
-/// Returns the longest dedup window that a retention allows: nine tenths of it (contract, promise 2).
-pub fn bound(retention: Duration) -> Duration {
-    retention * 9 / 10
+/// Returns the age above which a record is `too_old`: as configured, at most nine tenths of the retention of the Temporal
+/// namespace (contract, promise 2). `None` where that has none, or the server does not say: nothing can be told too old.
+pub fn dedup_window(configured: Option<Duration>, retention: Duration) -> Option<Duration> {
+    let longest = retention * 9 / 10;
+    (!longest.is_zero()).then(|| configured.map_or(longest, |asked| asked.min(longest)))
 }
 
 /// Returns how long the namespace of deliveries is to remember them: as long as their events can come again and are not
@@ -158,11 +149,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_dedup_window_is_nine_tenths_of_the_retention_unless_configured() {
+    fn the_dedup_window_is_as_configured_and_never_more_than_nine_tenths_of_the_retention() {
         let day = Duration::from_secs(86_400);
 
-        assert_eq!(dedup_window(None, day * 30), day * 27);
-        assert_eq!(dedup_window(Some(day), day * 30), day);
+        assert_eq!(dedup_window(None, day * 30), Some(day * 27));
+        assert_eq!(dedup_window(Some(day), day * 30), Some(day));
+        assert_eq!(dedup_window(Some(day * 60), day * 30), Some(day * 27));
+        assert_eq!(dedup_window(Some(day), Duration::ZERO), None);
     }
 
     #[test]
@@ -171,16 +164,6 @@ mod tests {
 
         assert_eq!(delivery_retention(hour * 76), hour * 24 * 7);
         assert_eq!(delivery_retention(hour * 24 * 9), hour * 24 * 9);
-    }
-
-    #[test]
-    fn a_window_within_nine_tenths_fits_and_one_beyond_the_retention_does_not() {
-        let day = Duration::from_secs(86_400);
-
-        assert_eq!(fit(day * 27, day * 30), Fit::Within);
-        assert_eq!(fit(day * 28, day * 30), Fit::Tight);
-        assert_eq!(fit(day * 30, day * 30), Fit::Tight);
-        assert_eq!(fit(day * 31, day * 30), Fit::Beyond);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod disk;
 mod download;
 pub(crate) mod fault;
+mod job;
 mod media;
 mod s3;
 pub mod temp;
@@ -23,6 +24,7 @@ use object_store::aws::AmazonS3;
 use object_store::path::Path as Location;
 use object_store::signer::{Method, Signer as _};
 use object_store::{Attribute, Attributes, ObjectStore, ObjectStoreExt as _, PutOptions};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::fs;
 use url::Url;
@@ -169,8 +171,19 @@ impl Store {
     /// # Errors
     /// When the store does not take it.
     pub async fn write_manifest(&self, manifest: &Manifest) -> io::Result<()> {
-        let location = self.location(&manifest.workflow_id, MANIFEST)?;
-        let text = serde_json::to_vec_pretty(manifest).map_err(io::Error::other)?;
+        let write = self.write_json(&manifest.workflow_id, MANIFEST, manifest);
+        self.tell(write.await)
+    }
+
+    /// Writes a small file over the one of that name.
+    async fn write_json(
+        &self,
+        workflow: &WorkflowId,
+        name: &str,
+        content: &impl Serialize,
+    ) -> io::Result<()> {
+        let location = self.location(workflow, name)?;
+        let text = serde_json::to_vec_pretty(content).map_err(io::Error::other)?;
         let options = PutOptions {
             attributes: self.typed("application/json"),
             ..PutOptions::default()
@@ -179,7 +192,20 @@ impl Store {
             let put = self.objects.put_opts(&location, text.into(), options).await;
             put.map(drop).map_err(fault::of_store)
         };
-        self.tell(fault::within(ASK_TIME, writing).await)
+        fault::within(ASK_TIME, writing).await
+    }
+
+    /// Reads a small file; `None` if it is absent, or not what this version writes.
+    async fn read_json<T: DeserializeOwned>(
+        &self,
+        workflow: &WorkflowId,
+        name: &str,
+    ) -> io::Result<Option<T>> {
+        match self.read(&self.location(workflow, name)?).await {
+            Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn put_file(
@@ -284,12 +310,7 @@ impl Store {
         workflow: &WorkflowId,
         fingerprint: Option<&str>,
     ) -> io::Result<Option<Manifest>> {
-        let text = match self.read(&self.location(workflow, MANIFEST)?).await {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let Ok(manifest) = serde_json::from_slice::<Manifest>(&text) else {
+        let Some(manifest) = self.read_json::<Manifest>(workflow, MANIFEST).await? else {
             return Ok(None);
         };
         if !manifest.is_of(fingerprint) {

@@ -14,14 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::span;
 use crate::config;
-use crate::domain::Event;
+use crate::domain::{Event, WorkflowId};
 use crate::events::Publisher;
 use crate::failpoint;
 use crate::provider::{self, Provider, Providers};
 use crate::storage::temp::TempFolders;
 use crate::storage::{Downloader, Manifest, Store};
 use crate::telemetry::events::{ProviderCalled, ProviderCost, RunEnded};
-use crate::temporal::steps::{Finish, Handed, Leftover};
+use crate::temporal::steps::{Answer, Finish, Handed, Job, Leftover, Sought};
 
 /// What the steps work with.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Drain {
         self.stop.cancelled().await;
     }
 
-    async fn over(&self) {
+    pub(crate) async fn over(&self) {
         self.stop.cancelled().await;
         tokio::time::sleep(self.grace).await;
     }
@@ -83,6 +83,11 @@ impl From<anyhow::Error> for Aborted {
 
 /// How often `finish` asks the provider to end a job.
 const CANCEL_TRIES: u32 = 3;
+/// How often a job is looked for before it counts as absent: a list may lag behind what was accepted, and an attempt that
+/// has its answer may be about to keep it.
+pub(crate) const LOOKS: u32 = 5;
+/// Pause between two looks.
+pub(crate) const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 /// How long all asking of the provider in `finish` may take.
 const CANCEL_TIME: Duration = Duration::from_secs(60);
 /// How long publishing may take before the step is tried again.
@@ -110,10 +115,8 @@ impl Work {
     /// [`Aborted::Again`] until all of it is done.
     pub async fn finish(&self, input: Finish) -> Result<(), Aborted> {
         failpoint::hit("finish.began").await;
-        if tokio::time::timeout(CANCEL_TIME, self.end_job(&input))
-            .await
-            .is_err()
-        {
+        let ending = self.end_job(&input.handed.workflow, &input.leftover);
+        if tokio::time::timeout(CANCEL_TIME, ending).await.is_err() {
             tracing::warn!(workflow = %input.handed.workflow, "the provider's job was not ended in time");
         }
         let outcome = input
@@ -144,41 +147,58 @@ impl Work {
         Ok(())
     }
 
-    async fn end_job(&self, input: &Finish) {
+    /// Ends what may still run at the provider, as well as the provider lets it.
+    pub(crate) async fn end_job(&self, workflow: &WorkflowId, leftover: &Leftover) {
         for attempt in 1..=CANCEL_TRIES {
-            let ended = match &input.leftover {
+            let ended = match leftover {
                 Leftover::None => return,
-                Leftover::Job(job) => {
-                    let provider = self.providers.that_has(job);
-                    call(provider, "cancel", provider.cancel(job)).await
-                }
-                Leftover::Unknown => self.find_and_end(input).await,
+                Leftover::Job(job) => self.cancel(job).await,
+                Leftover::Unknown(sought) => self.find_and_end(workflow, sought).await,
             };
             let Err(error) = ended else { return };
-            tracing::warn!(workflow = %input.handed.workflow, %error, attempt, "the provider's job was not ended");
+            tracing::warn!(%workflow, error = format!("{error:#}"), attempt, "the provider's job was not ended");
             tokio::time::sleep(Duration::from_secs(u64::from(attempt))).await;
         }
     }
 
-    async fn find_and_end(&self, input: &Finish) -> Result<(), provider::Error> {
-        // A batch has no job of its own.
-        let Some(spec) = &input.spec else {
-            return Ok(());
-        };
-        let provider = self.providers.of(spec);
-        if !provider.can_find() {
-            return Ok(());
+    async fn cancel(&self, job: &Job) -> anyhow::Result<()> {
+        let provider = self.providers.that_has(job);
+        Ok(call(provider, "cancel", provider.cancel(job)).await?)
+    }
+
+    async fn find_and_end(&self, workflow: &WorkflowId, sought: &Sought) -> anyhow::Result<()> {
+        let looks = if sought.recent { LOOKS } else { 1 };
+        for look in 1..=looks {
+            if let Some(job) = self.find(workflow, sought).await? {
+                return self.cancel(&job).await;
+            }
+            if look < looks {
+                tokio::time::sleep(BETWEEN_LOOKS).await;
+            }
         }
-        let found = call(
-            provider,
-            "find",
-            provider.find(&input.handed.workflow, input.started_at),
-        )
-        .await?;
-        match found {
-            Some(job) => call(provider, "cancel", provider.cancel(&job)).await,
-            None => Ok(()),
+        Ok(())
+    }
+
+    /// Looks once for the job of a run: in the provider's list, or where it has none, in the answer that was kept.
+    ///
+    /// # Errors
+    /// When it is not known whether there is one.
+    pub(crate) async fn find(
+        &self,
+        workflow: &WorkflowId,
+        sought: &Sought,
+    ) -> anyhow::Result<Option<Job>> {
+        let provider = self.providers.of(sought.kind, sought.provider);
+        if provider.can_find() {
+            let finding = provider.find(workflow, sought.since);
+            return Ok(call(provider, "find", finding).await?);
         }
+        let record = self.store.job_record(workflow, &sought.run_id).await;
+        let record = record.context("the job record was not read")?;
+        Ok(match record.map(|record| record.answer) {
+            Some(Answer::Job(job)) => Some(job),
+            Some(Answer::Refused(_) | Answer::NotAccepted) | None => None,
+        })
     }
 }
 
@@ -195,6 +215,7 @@ pub(crate) async fn call<T>(
         Err(provider::Error::Status(..)) => "status",
         Err(provider::Error::Unreadable(_)) => "unreadable",
         Err(provider::Error::Unreachable(_)) => "unreachable",
+        Err(provider::Error::NoKey { .. }) => "no_key",
     };
     ProviderCalled {
         provider: provider.name(),
@@ -223,6 +244,7 @@ fn tell(outcome: &Event, input: &Finish) {
         request_id: &outcome.request_id,
         kind: outcome.kind,
         outcome: outcome.kind_of_event,
+        code: outcome.error.as_ref().map(|error| error.code),
         elapsed,
         worked: input.sent_at.map(|sent| span(sent, outcome.occurred_at)),
     }

@@ -9,6 +9,7 @@ use genflow::config::Config;
 use genflow::dev::engines::Engines;
 use genflow::domain::{Event, EventType, Generated, Kind, Notify, Output, Targets};
 use genflow::events::Publisher;
+use genflow::kafka::admin::Asked;
 use genflow::kafka::producer::Producer;
 use genflow::registry::Registry;
 use genflow::seal::{self, Sealer};
@@ -50,7 +51,7 @@ impl Stage {
             .map(|(name, value)| ((*name).to_owned(), value.clone()))
             .collect();
         let config = Config::load(|name| variables.get(name).cloned()).unwrap();
-        setup::run(&config, false, &mut std::io::sink())
+        setup::run(&config, Asked::ONE_COPY, &mut std::io::sink())
             .await
             .unwrap();
         let registry = Registry::new(&config.schema_registry_url).unwrap();
@@ -145,6 +146,8 @@ fn generated(request: &str) -> Generated {
         provider_job_id: "job".to_owned(),
         elapsed_ms: 4_200,
         cost_usd: None,
+        sent: None,
+        notes: Vec::new(),
     }
 }
 

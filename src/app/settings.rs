@@ -21,7 +21,12 @@ fn faults(roles: Roles, config: &Config) -> Vec<Fault> {
     if roles.intake || roles.notifier {
         faults.extend(config.check_drain().err());
     }
+    // The worker opens no seal and signs nothing.
+    if roles.intake || roles.notifier {
+        faults.extend(config.check_notify_keys().err());
+    }
     if roles.notifier {
+        faults.extend(config.check_signing_secrets().err());
         let checked = check_templates(config.notifier.templates.as_deref());
         faults.extend(checked.err().map(|error| fault("NOTIFY_TEMPLATES", error)));
     }
@@ -56,6 +61,59 @@ mod tests {
         });
         let faults = loaded.unwrap_err().0;
         faults.iter().map(|fault| fault.variable).collect()
+    }
+
+    /// The variables at fault where an engine is elsewhere and `set` is set too.
+    fn elsewhere(roles: Roles, set: &[(&str, &str)]) -> Vec<&'static str> {
+        let own = |name: &str| set.iter().find(|(known, _)| *known == name);
+        let loaded = load(roles, |name| {
+            own(name).map(|(_, value)| (*value).to_owned())
+        });
+        match loaded {
+            Ok(_) => Vec::new(),
+            Err(faults) => faults.0.iter().map(|fault| fault.variable).collect(),
+        }
+    }
+
+    #[test]
+    fn a_role_does_not_start_with_a_public_secret_that_it_uses_but_in_development() {
+        let (keys, secret) = ("NOTIFY_KEYS", "WEBHOOK_SIGNING_SECRET");
+        let one = |intake, worker, notifier| Roles {
+            intake,
+            worker,
+            notifier,
+        };
+        for engine in [
+            ("KAFKA_BROKERS", "127.0.0.1:9092,kafka:9092"),
+            ("SCHEMA_REGISTRY_URL", "http://registry/"),
+            ("TEMPORAL_HOST", "10.0.0.1:7233"),
+        ] {
+            let at_fault = |roles, set: &[_]| elsewhere(roles, &[&[engine], set].concat());
+
+            assert_eq!(at_fault(Roles::ALL, &[]), [keys, secret], "{engine:?}");
+            assert_eq!(at_fault(one(true, false, false), &[]), [keys]);
+            assert_eq!(at_fault(one(false, false, true), &[]), [keys, secret]);
+            assert_eq!(at_fault(one(false, true, false), &[]), [""; 0]);
+            let insecure = ("GENFLOW_INSECURE_DEV", "true");
+            assert_eq!(at_fault(Roles::ALL, &[insecure]), [""; 0]);
+            // Half a rotation opens and signs with the public one too.
+            let own = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFE=";
+            let half_keys = format!("own:{own},{}", crate::config::dev::NOTIFY_KEYS);
+            let half_secret = format!("whsec_{own},{}", crate::config::dev::WEBHOOK_SIGNING_SECRET);
+            let half = [(keys, &*half_keys), (secret, &*half_secret)];
+            assert_eq!(at_fault(Roles::ALL, &half), [keys, secret]);
+            let own = [
+                (keys, &*format!("own:{own}")),
+                (secret, &*format!("whsec_{own}")),
+            ];
+            assert_eq!(at_fault(Roles::ALL, &own), [""; 0]);
+        }
+        let here = [
+            ("KAFKA_BROKERS", "localhost:9092,[::1]:9092"),
+            ("SCHEMA_REGISTRY_URL", "http://ann:pw@127.0.0.2:8081/"),
+            ("TEMPORAL_HOST", "http://[::1]:7233"),
+        ];
+        assert_eq!(elsewhere(Roles::ALL, &here), [""; 0]);
     }
 
     #[test]

@@ -80,6 +80,22 @@ impl<'v> Fields<'v> {
         }
     }
 
+    pub(super) fn optional_long(&self, name: &str) -> Result<Option<i64>, Invalid> {
+        match inner(self.get(name)?) {
+            Value::Null => Ok(None),
+            Value::Long(number) => Ok(Some(*number)),
+            other => Err(self.unlike(name, other, "a long or null")),
+        }
+    }
+
+    pub(super) fn optional_bool(&self, name: &str) -> Result<Option<bool>, Invalid> {
+        match inner(self.get(name)?) {
+            Value::Null => Ok(None),
+            Value::Boolean(value) => Ok(Some(*value)),
+            other => Err(self.unlike(name, other, "a boolean or null")),
+        }
+    }
+
     pub(super) fn optional_millis(&self, name: &str) -> Result<Option<i64>, Invalid> {
         match inner(self.get(name)?) {
             Value::Null => Ok(None),
@@ -104,17 +120,6 @@ impl<'v> Fields<'v> {
             }
         }
         Ok(symbols)
-    }
-
-    pub(super) fn strings(&self, name: &str) -> Result<Vec<String>, Invalid> {
-        let mut strings = Vec::new();
-        for item in self.array(name)? {
-            match inner(item) {
-                Value::String(text) => strings.push(text.clone()),
-                other => return Err(self.unlike(name, other, "strings")),
-            }
-        }
-        Ok(strings)
     }
 
     pub(super) fn strings_by_name(&self, name: &str) -> Result<BTreeMap<String, String>, Invalid> {

@@ -5,11 +5,13 @@ mod decode;
 mod versions;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::*;
 use crate::domain::{
-    BatchSummary, ErrorCode, EventError, Generated, Notify, Output, Progress, RecordPosition,
-    Sealed,
+    Action, BatchItem, BatchSpec, BatchSummary, Common, ErrorCode, EventError, Fallback, Generated,
+    ImageSpec, Input, Note, Notify, OnFailure, OnUnsupported, Output, Priority, Problem, Progress,
+    ProviderName, RecordPosition, Role, Sealed, Spec, Strategy, VideoSpec,
 };
 
 fn id<T: TryFrom<String>>(text: &str) -> T
@@ -26,44 +28,65 @@ fn names(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn video() -> VideoSpec {
-    VideoSpec {
-        prompt: "a lake at dawn, наводнение".to_owned(),
-        duration: 7,
-        resolution: "1280x720".to_owned(),
-        fps: 24,
-        style: "noir".to_owned(),
+fn common(prompt: &str) -> Common {
+    let input = |(_, role)| Input {
+        url: "https://example.com/in.png".parse().unwrap(),
+        role,
+    };
+    Common {
+        negative_prompt: Some("dogs".to_owned()),
+        aspect_ratio: Some("16:9".to_owned()),
+        style: Some("noir".to_owned()),
+        seed: Some(i64::MAX),
+        inputs: Role::ALL.map(input).to_vec(),
         provider: Some(ProviderName::Replicate),
         model: Some("owner/name:abc".to_owned()),
-        params: names(&[("seed", "7"), ("steps", "[1, 2]")]),
-        input_urls: vec!["https://example.com/in.png".to_owned()],
+        params: names(&[("steps", "[1, 2]")]),
+        on_unsupported: OnUnsupported::Drop,
+        fallback: vec![
+            Fallback {
+                provider: ProviderName::OpenAi,
+                model: None,
+            },
+            Fallback {
+                provider: ProviderName::Fal,
+                model: Some("fal-ai/flux".to_owned()),
+            },
+        ],
+        ..Common::new(prompt)
+    }
+}
+
+fn video() -> VideoSpec {
+    VideoSpec {
+        common: common("a lake at dawn, наводнение"),
+        duration: Some(7),
+        resolution: Some("1280x720".to_owned()),
+        fps: Some(24),
+        audio: Some(true),
     }
 }
 
 fn image() -> ImageSpec {
     ImageSpec {
-        prompt: "a cat".to_owned(),
-        width: 512,
-        height: 768,
-        style: "sketch".to_owned(),
-        num_images: 4,
-        provider: Some(ProviderName::Replicate),
-        model: Some("owner/name".to_owned()),
-        params: names(&[("seed", "7")]),
-        input_urls: vec!["https://example.com/in.png".to_owned()],
+        common: common("a cat"),
+        width: Some(512),
+        height: Some(768),
+        num_images: Some(4),
+        output_format: Some("png".to_owned()),
     }
 }
 
 fn bare_video() -> VideoSpec {
     VideoSpec {
-        prompt: "x".to_owned(),
+        common: Common::new("x"),
         ..VideoSpec::default()
     }
 }
 
 fn bare_image() -> ImageSpec {
     ImageSpec {
-        prompt: "x".to_owned(),
+        common: Common::new("x"),
         ..ImageSpec::default()
     }
 }
@@ -278,6 +301,12 @@ fn full_event() -> Event {
             provider_job_id: "job".to_owned(),
             elapsed_ms: 12_345,
             cost_usd: Some(0.02),
+            sent: Some("{}".to_owned()),
+            notes: vec![Note {
+                field: "resolution".to_owned(),
+                kind: "adapted".to_owned(),
+                details: "720p".to_owned(),
+            }],
         }),
         batch: Some(BatchSummary {
             total: 5,
@@ -286,7 +315,15 @@ fn full_event() -> Event {
             cancelled: 1,
             not_started: 1,
         }),
-        error: Some(EventError::new(ErrorCode::ProviderFailed, "boom", true)),
+        error: Some(EventError {
+            problems: vec![Problem {
+                field: "fps".to_owned(),
+                asked: Some("7".to_owned()),
+                allowed: None,
+                hint: Some("leave it out".to_owned()),
+            }],
+            ..EventError::new(ErrorCode::ProviderFailed, "boom", true)
+        }),
         record: Some(RecordPosition {
             topic: "gen.requests".to_owned(),
             partition: 3,

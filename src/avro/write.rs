@@ -7,8 +7,8 @@ use apache_avro::writer::datum::GenericDatumWriter;
 
 use super::{COMMAND, Error, Ours, REQUEST};
 use crate::domain::{
-    Action, BatchItem, BatchSpec, Command, EventType, ImageSpec, OnFailure, Priority, ProviderName,
-    Request, Spec, Strategy, VideoSpec,
+    Action, BatchItem, BatchSpec, Command, Common, EventType, Fallback, ImageSpec, Input,
+    OnFailure, OnUnsupported, Priority, ProviderName, Request, Role, Spec, Strategy, VideoSpec,
 };
 
 /// Writes a generation request as a datum of our schema.
@@ -82,36 +82,71 @@ fn spec(spec: &Spec) -> Value {
 }
 
 fn video_spec(video: &VideoSpec) -> Value {
-    record([
-        ("prompt", string(&video.prompt)),
-        ("duration", Value::Int(video.duration)),
-        ("resolution", string(&video.resolution)),
-        ("fps", Value::Int(video.fps)),
-        ("style", string(&video.style)),
-        (
-            "provider",
-            optional_string(video.provider.map(ProviderName::as_str)),
-        ),
-        ("model", optional_string(video.model.as_deref())),
-        ("params", strings_by_name(&video.params)),
-        ("input_urls", strings(&video.input_urls)),
-    ])
+    let own = [
+        ("duration", optional(video.duration.map(Value::Int))),
+        ("resolution", optional_string(video.resolution.as_deref())),
+        ("fps", optional(video.fps.map(Value::Int))),
+        ("audio", optional(video.audio.map(Value::Boolean))),
+    ];
+    record(own.into_iter().chain(common(&video.common)))
 }
 
 fn image_spec(image: &ImageSpec) -> Value {
-    record([
-        ("prompt", string(&image.prompt)),
-        ("width", Value::Int(image.width)),
-        ("height", Value::Int(image.height)),
-        ("style", string(&image.style)),
-        ("num_images", Value::Int(image.num_images)),
+    let format = image.output_format.as_deref();
+    let own = [
+        ("width", optional(image.width.map(Value::Int))),
+        ("height", optional(image.height.map(Value::Int))),
+        ("num_images", optional(image.num_images.map(Value::Int))),
+        ("output_format", optional_string(format)),
+    ];
+    record(own.into_iter().chain(common(&image.common)))
+}
+
+fn common(common: &Common) -> [(&'static str, Value); 11] {
+    let provider = common.provider.map(ProviderName::as_str);
+    let on_unsupported = match common.on_unsupported {
+        OnUnsupported::Refuse => symbol(1, "REFUSE"),
+        OnUnsupported::Drop => symbol(2, "DROP"),
+    };
+    let inputs = common.inputs.iter().map(input);
+    let fallback = common.fallback.iter().map(fallback);
+    [
+        ("prompt", string(&common.prompt)),
         (
-            "provider",
-            optional_string(image.provider.map(ProviderName::as_str)),
+            "negative_prompt",
+            optional_string(common.negative_prompt.as_deref()),
         ),
-        ("model", optional_string(image.model.as_deref())),
-        ("params", strings_by_name(&image.params)),
-        ("input_urls", strings(&image.input_urls)),
+        (
+            "aspect_ratio",
+            optional_string(common.aspect_ratio.as_deref()),
+        ),
+        ("style", optional_string(common.style.as_deref())),
+        ("seed", optional(common.seed.map(Value::Long))),
+        ("inputs", Value::Array(inputs.collect())),
+        ("provider", optional_string(provider)),
+        ("model", optional_string(common.model.as_deref())),
+        ("params", strings_by_name(&common.params)),
+        ("on_unsupported", on_unsupported),
+        ("fallback", Value::Array(fallback.collect())),
+    ]
+}
+
+fn input(input: &Input) -> Value {
+    let role = match input.role {
+        Role::Unspecified => symbol(1, "UNSPECIFIED"),
+        Role::FirstFrame => symbol(2, "FIRST_FRAME"),
+        Role::LastFrame => symbol(3, "LAST_FRAME"),
+        Role::Source => symbol(4, "SOURCE"),
+        Role::Reference => symbol(5, "REFERENCE"),
+        Role::Mask => symbol(6, "MASK"),
+    };
+    record([("url", string(input.url.as_str())), ("role", role)])
+}
+
+fn fallback(fallback: &Fallback) -> Value {
+    record([
+        ("provider", string(fallback.provider.as_str())),
+        ("model", optional_string(fallback.model.as_deref())),
     ])
 }
 
@@ -175,7 +210,8 @@ fn event_types(types: &[EventType]) -> Value {
     )
 }
 
-fn record<const N: usize>(fields: [(&str, Value); N]) -> Value {
+/// The order of the fields is the schema's: the writer finds each by its name.
+fn record<'n>(fields: impl IntoIterator<Item = (&'n str, Value)>) -> Value {
     Value::Record(
         fields
             .into_iter()
@@ -205,10 +241,6 @@ fn string(text: &str) -> Value {
 
 fn optional_string(text: Option<&str>) -> Value {
     optional(text.map(string))
-}
-
-fn strings(texts: &[String]) -> Value {
-    Value::Array(texts.iter().map(|text| string(text)).collect())
 }
 
 fn strings_by_name(texts: &std::collections::BTreeMap<String, String>) -> Value {

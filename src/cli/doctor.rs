@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::text::plain;
 use crate::cli::Error;
 use crate::config::Config;
 use crate::doctor::{self, Finding, Report};
@@ -34,7 +35,8 @@ fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
             found,
             advice,
         } = check;
-        write!(out, "{verdict:<7}  {name}: {found}")?;
+        // A user id may stand in it.
+        write!(out, "{verdict:<7}  {name}: {}", plain(found))?;
         if let Some(advice) = advice {
             write!(out, " -> {advice}")?;
         }
@@ -53,7 +55,7 @@ mod tests {
         let check = |verdict, advice: Option<&str>| Finding {
             check: "topic gen.requests".to_owned(),
             verdict,
-            found: "is so".to_owned(),
+            found: "is\u{1b}so".to_owned(),
             advice: advice.map(str::to_owned),
         };
         let report = Report {

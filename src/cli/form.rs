@@ -1,4 +1,4 @@
-//! A request as people write it in JSON, to a [`Request`]: strict, so that a misspelt field is told and not dropped.
+//! A request as people write it in JSON, to a [`Request`]: strict, so that a misspelt field is an error.
 //!
 //! Two forms: nested, as the schema has it (`spec` within), and flat, as the original system had it. What is left
 //! out takes the schema's default; a request id is made up.
@@ -11,8 +11,9 @@ use serde_json::Value as Json;
 
 use self::fields::Form;
 use crate::domain::{
-    BatchItem, BatchSpec, EventType, ImageSpec, Invalid, Kind, OnFailure, Priority, ProviderName,
-    Request, RequestId, Spec, Strategy, Targets, UserId, VideoSpec,
+    BatchItem, BatchSpec, Common, EventType, Fallback, Faults, ImageSpec, Input, Invalid, Kind,
+    OnFailure, OnUnsupported, Priority, ProviderName, Request, RequestId, Role, Spec, Strategy,
+    Targets, UserId, VideoSpec, input_url,
 };
 
 /// What a form that leaves it out gets.
@@ -50,16 +51,21 @@ const ITEM: &[&str] = &[
     "notify_on",
     "metadata",
 ];
-const MODEL: &[&str] = &[
+const COMMON: &[&str] = &[
     "prompt",
+    "negative_prompt",
+    "aspect_ratio",
     "style",
+    "seed",
+    "inputs",
     "provider",
     "model",
     "params",
-    "input_urls",
+    "on_unsupported",
+    "fallback",
 ];
-const VIDEO: &[&str] = &["duration", "resolution", "fps"];
-const IMAGE: &[&str] = &["width", "height", "num_images"];
+const VIDEO: &[&str] = &["duration", "resolution", "fps", "audio"];
+const IMAGE: &[&str] = &["width", "height", "num_images", "output_format"];
 const BATCH: &[&str] = &["strategy", "max_concurrent", "on_failure", "items"];
 /// Names that the original system had for a batch's id and items.
 const ALIASES: &[&str] = &["batch_id", "requests"];
@@ -67,8 +73,12 @@ const ALIASES: &[&str] = &["batch_id", "requests"];
 /// Reads one request.
 ///
 /// # Errors
-/// The first field that is unknown, missing or not what it should be.
-pub(super) fn request(json: &Json, defaults: &Defaults<'_>) -> Result<Request, Invalid> {
+/// The first field that is unknown, missing or of another type, else all that are out of bounds.
+pub(super) fn request(json: &Json, defaults: &Defaults<'_>) -> Result<Request, Faults> {
+    parsed(json, defaults)?.check()
+}
+
+fn parsed(json: &Json, defaults: &Defaults<'_>) -> Result<Request, Invalid> {
     let form = Form::of("", json)?;
     let (kind, spec) = allowed(&form, ENVELOPE, defaults.kind)?;
     let fields = spec.as_ref().unwrap_or(&form);
@@ -88,7 +98,7 @@ pub(super) fn request(json: &Json, defaults: &Defaults<'_>) -> Result<Request, I
     let user = user.unwrap_or(defaults.user).to_owned();
     let user =
         UserId::try_from(user).map_err(|error| Invalid::new("user_id", error.to_string()))?;
-    let request = Request {
+    Ok(Request {
         spec: match kind {
             Kind::Video => Spec::Video(video(fields)?),
             Kind::Image => Spec::Image(image(fields)?),
@@ -109,8 +119,7 @@ pub(super) fn request(json: &Json, defaults: &Defaults<'_>) -> Result<Request, I
         },
         metadata: form.texts("metadata")?.unwrap_or_default(),
         requested_at: Some(form.time("requested_at")?.unwrap_or(defaults.now)),
-    };
-    request.check()
+    })
 }
 
 /// Finds out what kind of form it is, nested or flat, and holds its fields against what such a form may have.
@@ -122,8 +131,8 @@ fn allowed<'j>(
     let spec = form.record("spec")?;
     let kind = kind(form, spec.as_ref().unwrap_or(form), default)?;
     let (own, aliases): (&[&[&'static str]], &[&'static str]) = match kind {
-        Kind::Video => (&[MODEL, VIDEO], &[]),
-        Kind::Image => (&[MODEL, IMAGE], &[]),
+        Kind::Video => (&[COMMON, VIDEO], &[]),
+        Kind::Image => (&[COMMON, IMAGE], &[]),
         Kind::Batch | Kind::Unknown => (&[BATCH], ALIASES),
     };
     match &spec {
@@ -172,32 +181,65 @@ fn kind(form: &Form<'_>, fields: &Form<'_>, default: Option<Kind>) -> Result<Kin
 }
 
 fn video(form: &Form<'_>) -> Result<VideoSpec, Invalid> {
-    let default = VideoSpec::default();
     Ok(VideoSpec {
-        prompt: form.required("prompt")?.to_owned(),
-        duration: form.int("duration")?.unwrap_or(default.duration),
-        resolution: text(form, "resolution", default.resolution)?,
-        fps: form.int("fps")?.unwrap_or(default.fps),
-        style: text(form, "style", default.style)?,
-        provider: provider(form)?,
-        model: form.string("model")?.map(str::to_owned),
-        params: form.json_texts("params")?.unwrap_or_default(),
-        input_urls: form.strings("input_urls")?.unwrap_or_default(),
+        common: common(form)?,
+        duration: form.int("duration")?,
+        resolution: text(form, "resolution")?,
+        fps: form.int("fps")?,
+        audio: form.flag("audio")?,
     })
 }
 
 fn image(form: &Form<'_>) -> Result<ImageSpec, Invalid> {
-    let default = ImageSpec::default();
     Ok(ImageSpec {
+        common: common(form)?,
+        width: form.int("width")?,
+        height: form.int("height")?,
+        num_images: form.int("num_images")?,
+        output_format: text(form, "output_format")?,
+    })
+}
+
+fn common(form: &Form<'_>) -> Result<Common, Invalid> {
+    let on_unsupported = [
+        ("REFUSE", OnUnsupported::Refuse),
+        ("DROP", OnUnsupported::Drop),
+    ];
+    let inputs = form.records("inputs")?.unwrap_or_default();
+    let fallback = form.records("fallback")?.unwrap_or_default();
+    Ok(Common {
         prompt: form.required("prompt")?.to_owned(),
-        width: form.int("width")?.unwrap_or(default.width),
-        height: form.int("height")?.unwrap_or(default.height),
-        style: text(form, "style", default.style)?,
-        num_images: form.int("num_images")?.unwrap_or(default.num_images),
+        negative_prompt: text(form, "negative_prompt")?,
+        aspect_ratio: text(form, "aspect_ratio")?,
+        style: text(form, "style")?,
+        seed: form.long("seed")?,
+        inputs: inputs.iter().map(input).collect::<Result<_, _>>()?,
         provider: provider(form)?,
-        model: form.string("model")?.map(str::to_owned),
+        model: text(form, "model")?,
         params: form.json_texts("params")?.unwrap_or_default(),
-        input_urls: form.strings("input_urls")?.unwrap_or_default(),
+        on_unsupported: form
+            .word("on_unsupported", &on_unsupported)?
+            .unwrap_or_default(),
+        fallback: fallback.iter().map(other).collect::<Result<_, _>>()?,
+    })
+}
+
+fn input(form: &Form<'_>) -> Result<Input, Invalid> {
+    form.allow(&["url", "role"], &[])?;
+    let url = input_url("url", form.required("url")?);
+    Ok(Input {
+        url: url.map_err(|error| form.wrong("url", &error.problem))?,
+        role: form.word("role", &Role::ALL)?.unwrap_or_default(),
+    })
+}
+
+/// Reads an entry of `fallback`.
+fn other(form: &Form<'_>) -> Result<Fallback, Invalid> {
+    form.allow(&["provider", "model"], &[])?;
+    let missing = || form.wrong("provider", "is missing");
+    Ok(Fallback {
+        provider: provider(form)?.ok_or_else(missing)?,
+        model: text(form, "model")?,
     })
 }
 
@@ -284,8 +326,8 @@ fn request_id(form: &Form<'_>, name: &str, id: String) -> Result<RequestId, Inva
     RequestId::try_from(id).map_err(|error| form.wrong(name, &error.to_string()))
 }
 
-fn text(form: &Form<'_>, name: &'static str, default: String) -> Result<String, Invalid> {
-    Ok(form.string(name)?.map_or(default, str::to_owned))
+fn text(form: &Form<'_>, name: &str) -> Result<Option<String>, Invalid> {
+    Ok(form.string(name)?.map(str::to_owned))
 }
 
 fn provider(form: &Form<'_>) -> Result<Option<ProviderName>, Invalid> {

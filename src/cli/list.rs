@@ -4,7 +4,8 @@ use std::io::Write;
 
 use clap::ValueEnum;
 
-use super::status::{LONGEST, PATIENCE, plain, within};
+use super::status::{LONGEST, PATIENCE, within};
+use super::text::plain;
 use super::{Error, watch};
 use crate::clock::now;
 use crate::config::Config;

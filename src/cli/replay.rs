@@ -5,8 +5,9 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::Error;
-use super::status::{LONGEST, PATIENCE, named, nobody, plain, within};
+use super::status::{LONGEST, PATIENCE, named, nobody, within};
 use super::submit::text;
+use super::text::plain;
 use crate::causes::causes;
 use crate::clock::now;
 use crate::config::{self, Config};

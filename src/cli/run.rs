@@ -10,6 +10,7 @@ use crate::avro::{self, Ours};
 use crate::clock::now;
 use crate::config::Config;
 use crate::domain::{Action, Command, CommandId, RequestId};
+use crate::kafka::admin::Asked;
 use crate::kafka::producer::{self, Message, Producer};
 use crate::kafka::{Headers, admin, new_trace, tail};
 use crate::notifier::{self, user_secret};
@@ -37,7 +38,14 @@ pub async fn operate(
 
 async fn carry_out(config: &Config, command: &Operator, out: &mut dyn Write) -> Result<u8, Error> {
     match command {
-        Operator::Setup { grow } => setup::run(config, *grow, out).await?,
+        Operator::Setup { grow, replication } => {
+            let replication = replication.map(usize::from);
+            let asked = Asked {
+                grow: *grow,
+                replication,
+            };
+            setup::run(config, asked, out).await?;
+        }
         Operator::Doctor { json, try_fairness } => {
             return doctor::run(config, *json, *try_fairness, out).await;
         }
@@ -47,10 +55,7 @@ async fn carry_out(config: &Config, command: &Operator, out: &mut dyn Write) -> 
         Operator::Cancel(asked) => ask(config, Action::Cancel, asked, out).await?,
         Operator::Retry(asked) => ask(config, Action::Retry, asked, out).await?,
         Operator::Watch(watch) => watch::watch(config, watch, out).await?,
-        Operator::WebhookSecret { user: None, .. } => public_keys(config, out)?,
-        Operator::WebhookSecret {
-            user: Some(user), ..
-        } => webhook_secret(config, user, out)?,
+        Operator::WebhookSecret { user } => webhook_secret(config, user, out)?,
     }
     Ok(0)
 }
@@ -102,16 +107,9 @@ fn webhook_secret(config: &Config, user: &str, out: &mut dyn Write) -> Result<()
         let secret = user_secret(master, user).map_err(anyhow::Error::from)?;
         writeln!(out, "{}", secret.expose())?;
     }
-    Ok(())
-}
-
-fn public_keys(config: &Config, out: &mut dyn Write) -> Result<(), Error> {
-    if config.notifier.signing_keys.is_empty() {
-        return Err(Error::Usage("WEBHOOK_SIGNING_KEY is not set".to_owned()));
-    }
     for key in &config.notifier.signing_keys {
         let key = notifier::Key::parse(key).map_err(anyhow::Error::from)?;
-        writeln!(out, "{}", key.public())?;
+        writeln!(out, "{}", key.public(user))?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 
+use super::text::plain;
 use super::{Error, watch};
 use crate::config::{self, Config};
 use crate::domain::RequestId;
@@ -138,12 +139,6 @@ fn facts(status: &RunStatus) -> Vec<(&'static str, String)> {
         facts.push(("output", plain(&output.uri)));
     }
     facts
-}
-
-/// Returns a text that keeps to its line.
-pub(super) fn plain(text: &str) -> String {
-    let blank = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().map(blank).collect()
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::watch::{self, Form};
 use crate::avro;
 use crate::clock::now;
 use crate::config::Config;
-use crate::domain::{Invalid, Kind, Request};
+use crate::domain::{Faults, Invalid, Kind, Request, Role};
 use crate::kafka::tail::{From, Tail};
 
 /// `genflow submit`.
@@ -30,39 +30,60 @@ pub struct Submit {
     /// What it should show
     #[arg(long)]
     pub prompt: Option<String>,
-    /// Seconds of video [default: 10]
+    /// What it should not show
+    #[arg(long, value_name = "TEXT")]
+    pub negative_prompt: Option<String>,
+    /// Seconds of video
     #[arg(long, allow_negative_numbers = true)]
     pub duration: Option<i32>,
-    /// Of the video, as 1280x720 [default: 1920x1080]
+    /// Of the video, in pixels as 1280x720, or a class as 720p
     #[arg(long)]
     pub resolution: Option<String>,
-    /// Frames per second of video [default: 30]
+    /// Frames per second of video
     #[arg(long, allow_negative_numbers = true)]
     pub fps: Option<i32>,
-    /// A word the model knows [default: realistic, photorealistic]
+    /// Whether the video has sound
     #[arg(long)]
-    pub style: Option<String>,
-    /// Of the image, in pixels [default: 1024]
+    pub audio: Option<bool>,
+    /// Of the image, in pixels
     #[arg(long, allow_negative_numbers = true)]
     pub width: Option<i32>,
-    /// Of the image, in pixels [default: 1024]
+    /// Of the image, in pixels
     #[arg(long, allow_negative_numbers = true)]
     pub height: Option<i32>,
+    /// Width to height, as 16:9
+    #[arg(long, value_name = "RATIO")]
+    pub aspect_ratio: Option<String>,
     /// How many images [default: 1]
     #[arg(long, allow_negative_numbers = true)]
     pub num_images: Option<i32>,
+    /// File format of the image, as png
+    #[arg(long, value_name = "FORMAT")]
+    pub output_format: Option<String>,
+    /// A word that the model knows
+    #[arg(long)]
+    pub style: Option<String>,
+    /// Makes the result repeatable
+    #[arg(long, allow_negative_numbers = true)]
+    pub seed: Option<i64>,
+    /// File to start from, with its role: first_frame, last_frame, source, reference or mask; may be repeated
+    #[arg(long, value_name = "[ROLE=]URL")]
+    pub input: Vec<String>,
     /// Which outside API serves [default: as configured]
     #[arg(long)]
     pub provider: Option<String>,
     /// Which of its models [default: as configured]
     #[arg(long)]
     pub model: Option<String>,
-    /// A further input of the model; a value that is not JSON counts as a string; may be repeated
+    /// An input by the model's own name; a value that is not JSON counts as a string; may be repeated
     #[arg(long, value_name = "NAME=JSON", value_parser = pair)]
     pub param: Vec<(String, String)>,
-    /// URL of an input; may be repeated
-    #[arg(long, value_name = "URL")]
-    pub input_url: Vec<String>,
+    /// What happens to a field that the model has no input for: refuse or drop [default: refuse]
+    #[arg(long, value_name = "WORD")]
+    pub on_unsupported: Option<String>,
+    /// Another provider to try if nothing was accepted; may be repeated
+    #[arg(long, value_name = "PROVIDER[/MODEL]")]
+    pub fallback: Vec<String>,
     /// Request id [default: a new one]
     #[arg(long)]
     pub id: Option<String>,
@@ -188,8 +209,12 @@ fn parse(forms: &[Json], submit: &Submit, now: i64) -> Result<Vec<Request>, Erro
     };
     let mut requests = Vec::with_capacity(forms.len());
     for (index, form) in forms.iter().enumerate() {
-        let told = |error: Invalid| match (&submit.file, forms.len()) {
-            (None, _) => Error::Usage(format!("{} {}", flag(&error.field), error.problem)),
+        let told = |mut error: Faults| match (&submit.file, forms.len()) {
+            (None, _) => {
+                let listed = error.listed.iter_mut();
+                listed.for_each(|fault| fault.field = flag(&fault.field));
+                Error::Usage(error.to_string())
+            }
             (Some(_), 1) => Error::Usage(error.to_string()),
             (Some(_), _) => Error::Usage(format!("request {}: {error}", index + 1)),
         };
@@ -198,7 +223,7 @@ fn parse(forms: &[Json], submit: &Submit, now: i64) -> Result<Vec<Request>, Erro
         if let Some(wanted) = defaults.kind.filter(|wanted| *wanted != made) {
             let (made, wanted) = (made.as_str(), wanted.as_str());
             let problem = format!("is {made}, and the command says {wanted}");
-            return Err(told(Invalid::new("type", problem)));
+            return Err(told(Invalid::new("type", problem).into()));
         }
         requests.push(request);
     }
@@ -229,7 +254,7 @@ fn flag(field: &str) -> String {
         "user_id" => "--user".to_owned(),
         "timeout_seconds" => "--timeout".to_owned(),
         "params" => "--param".to_owned(),
-        "input_urls" => "--input-url".to_owned(),
+        "inputs" => "--input".to_owned(),
         same => format!("--{}", same.replace('_', "-")),
     }
 }
@@ -291,17 +316,24 @@ fn from_flags(submit: &Submit) -> Json {
     let all = json!({
         "type": kind,
         "prompt": submit.prompt,
+        "negative_prompt": submit.negative_prompt,
         "duration": submit.duration,
         "resolution": submit.resolution,
         "fps": submit.fps,
-        "style": submit.style,
+        "audio": submit.audio,
         "width": submit.width,
         "height": submit.height,
+        "aspect_ratio": submit.aspect_ratio,
         "num_images": submit.num_images,
+        "output_format": submit.output_format,
+        "style": submit.style,
+        "seed": submit.seed,
+        "inputs": records(&submit.input, input),
         "provider": submit.provider,
         "model": submit.model,
         "params": map(&submit.param),
-        "input_urls": list(&submit.input_url),
+        "on_unsupported": submit.on_unsupported,
+        "fallback": records(&submit.fallback, fallback),
         "request_id": submit.id,
         "priority": submit.priority,
         "timeout_seconds": submit.timeout.map(|timeout| timeout.as_secs()),
@@ -318,6 +350,30 @@ fn from_flags(submit: &Submit) -> Json {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect(),
     )
+}
+
+fn records(texts: &[String], of: impl Fn(&String) -> Json) -> Option<Json> {
+    (!texts.is_empty()).then(|| texts.iter().map(of).collect())
+}
+
+/// Reads `[ROLE=]URL`; a URL may hold `=` itself.
+fn input(text: &String) -> Json {
+    let role = text.split_once('=').filter(|(word, _)| {
+        let mut roles = Role::ALL.iter();
+        roles.any(|(role, _)| role.eq_ignore_ascii_case(word))
+    });
+    match role {
+        Some((role, url)) => json!({"url": url, "role": role}),
+        None => json!({"url": text}),
+    }
+}
+
+/// Reads `PROVIDER[/MODEL]`.
+fn fallback(text: &String) -> Json {
+    match text.split_once('/') {
+        Some((provider, model)) => json!({"provider": provider, "model": model}),
+        None => json!({"provider": text}),
+    }
 }
 
 fn pair(text: &str) -> Result<(String, String), &'static str> {

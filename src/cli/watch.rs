@@ -7,6 +7,7 @@ use chrono::{DateTime, SecondsFormat};
 use tokio::time::Instant;
 
 use super::follow::Follow;
+use super::text::plain;
 use super::{Error, Watch};
 use crate::avro;
 use crate::config::Config;
@@ -127,7 +128,7 @@ fn line(event: &Event) -> String {
     );
     let mut say = |text: String| {
         line.push_str("  ");
-        line.push_str(&text.replace(['\n', '\r'], " "));
+        line.push_str(&text);
     };
     if event.retry > 0 {
         say(format!("retry {}", event.retry));
@@ -151,7 +152,7 @@ fn line(event: &Event) -> String {
     for output in event.result.iter().flat_map(|result| &result.outputs) {
         say(output.uri.clone());
     }
-    line.trim_end().to_owned()
+    plain(line.trim_end())
 }
 
 /// Returns how the items of a batch stand, in words.
@@ -191,8 +192,8 @@ mod tests {
             (serde_json::json!({}), "STARTED"),
             (
                 serde_json::json!({"type": "PROGRESS", "retry": 2,
-                    "progress": {"percent": 40, "stage": "processing", "message": "step\n4"}}),
-                "PROGRESS   retry 2  40% processing: step 4",
+                    "progress": {"percent": 40, "stage": "processing", "message": "st\u{1b}[2Jep\n4"}}),
+                "PROGRESS   retry 2  40% processing: st [2Jep 4",
             ),
             (
                 serde_json::json!({"type": "FAILED",

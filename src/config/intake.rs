@@ -5,6 +5,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::models::{self, AllowedModels};
 use super::retries::{Pauses, Retries};
 use super::vars::{Fault, Vars};
 use crate::access::ApiKeys;
@@ -21,6 +22,10 @@ pub struct Intake {
     pub api_keys: ApiKeys,
     /// How often a user may start, if that is limited.
     pub rate_limit: Option<RateLimit>,
+    /// The models that requests may name.
+    pub allowed_models: AllowedModels,
+    /// The longest deadline that a request may name.
+    pub max_timeout: Duration,
     /// Deadline of a video whose request names none.
     pub video_timeout: Duration,
     /// Deadline of images whose request names none.
@@ -112,14 +117,21 @@ impl Intake {
 }
 
 pub(super) fn read(vars: &mut Vars<'_>, retries: &Retries) -> Intake {
+    let max_timeout = max_timeout(vars);
+    let mut timeout = |name, default| vars.duration(name, default).min(max_timeout);
+    let video_timeout = timeout("VIDEO_TIMEOUT", "1h");
+    let image_timeout = timeout("IMAGE_TIMEOUT", "10m");
+    let batch_timeout = timeout("BATCH_TIMEOUT", "24h");
     Intake {
         concurrency: vars.number("INTAKE_CONCURRENCY", 16, 1..=1000) as usize,
         dedup_window: vars.optional_duration("DEDUP_WINDOW"),
         api_keys: api_keys(vars),
         rate_limit: rate_limit(vars),
-        video_timeout: vars.duration("VIDEO_TIMEOUT", "1h"),
-        image_timeout: vars.duration("IMAGE_TIMEOUT", "10m"),
-        batch_timeout: vars.duration("BATCH_TIMEOUT", "24h"),
+        allowed_models: models::allowed(vars),
+        max_timeout,
+        video_timeout,
+        image_timeout,
+        batch_timeout,
         batch_segment: vars.number("BATCH_SEGMENT", 500, 1..=1000) as u32,
         batch_progress_interval: vars.duration("BATCH_PROGRESS_INTERVAL", "5s"),
         steps: Steps {
@@ -144,6 +156,17 @@ fn heartbeat(vars: &mut Vars<'_>) -> u64 {
         vars.fault(name, &format!("is {timeout:?}, want a time from 1s to 60s"));
     }
     millis(timeout)
+}
+
+/// The longest deadline that the contract knows.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(604_800);
+
+fn max_timeout(vars: &mut Vars<'_>) -> Duration {
+    let longest = vars.duration("MAX_TIMEOUT", "7d");
+    if !(Duration::from_secs(1)..=LONGEST_TIMEOUT).contains(&longest) {
+        vars.fault("MAX_TIMEOUT", "is out of bounds, want 1s to 7d");
+    }
+    longest
 }
 
 fn api_keys(vars: &mut Vars<'_>) -> ApiKeys {

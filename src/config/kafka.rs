@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::vars::Vars;
+use super::vars::{Secret, Vars, without_login};
 
 /// Kafka: where it is, and the names of the topics.
 #[derive(Clone, Debug)]
@@ -10,7 +10,7 @@ pub struct Kafka {
     /// `host:port[,host:port]`.
     pub brokers: String,
     /// Further librdkafka settings, as `security.protocol=SASL_SSL`.
-    pub options: Vec<(String, String)>,
+    pub options: Vec<(String, Secret)>,
     /// Topic names.
     pub topics: Topics,
     /// Prefix of the consumer groups.
@@ -75,27 +75,15 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Kafka {
     if !brokers.split(',').all(good) {
         vars.fault(
             "KAFKA_BROKERS",
-            &format!("is {brokers:?}, want host:port[,host:port]"),
-        );
-    }
-    let options = vars.string("KAFKA_OPTIONS", "");
-    let mut pairs = Vec::new();
-    for option in options
-        .split(',')
-        .map(str::trim)
-        .filter(|option| !option.is_empty())
-    {
-        match option.split_once('=') {
-            Some((name, value)) => pairs.push((name.to_owned(), value.to_owned())),
-            None => vars.fault(
-                "KAFKA_OPTIONS",
-                "want name=value[,name=value] of librdkafka",
+            &format!(
+                "is {:?}, want host:port[,host:port]",
+                without_login(&brokers)
             ),
-        }
+        );
     }
     Kafka {
         brokers,
-        options: pairs,
+        options: options(vars),
         topics: topics(vars),
         group: vars.name("KAFKA_GROUP", "genflow"),
         session_timeout: session_timeout(vars),
@@ -103,6 +91,28 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Kafka {
         group_instance: vars.optional("KAFKA_GROUP_INSTANCE_ID"),
         dlq_fuse: vars.parsed("DLQ_FUSE", "100", "a number of records, 0 for no fuse"),
     }
+}
+
+/// Runs code of the file that it names.
+const PLUGINS: &str = "plugin.library.paths";
+
+/// Reads further settings of librdkafka, which may hold passwords: no fault shows a value.
+fn options(vars: &mut Vars<'_>) -> Vec<(String, Secret)> {
+    const NAME: &str = "KAFKA_OPTIONS";
+    let text = vars.string(NAME, "");
+    let mut pairs = Vec::new();
+    for option in text.split(',').map(str::trim) {
+        match option.split_once('=') {
+            None if option.is_empty() => {}
+            None => vars.fault(NAME, "want name=value[,name=value] of librdkafka"),
+            Some((name, _)) if name.trim() == PLUGINS => {
+                let problem = format!("sets {PLUGINS}, which runs code of a file; leave it out");
+                vars.fault(NAME, &problem);
+            }
+            Some((name, value)) => pairs.push((name.to_owned(), Secret::new(value.to_owned()))),
+        }
+    }
+    pairs
 }
 
 /// Reads the names of the topics, no two of which may be the same.

@@ -19,7 +19,7 @@ use crate::notifier::email::{Domains, FromAddress, Server, is_address};
 pub struct Notifier {
     /// Master secrets of webhook signatures; the first signs first.
     pub signing_secrets: Vec<Secret>,
-    /// Private keys of signatures that anybody can check; none by default.
+    /// Master keys of signatures that anybody can check; none by default.
     pub signing_keys: Vec<Secret>,
     /// What a webhook's address may be.
     pub egress: Egress,
@@ -56,8 +56,19 @@ pub struct Email {
     pub server: Server,
     /// Whom it is from.
     pub from: FromAddress,
-    /// Where it may go.
+    /// Where it may go, to addresses that tenants name.
     pub allowed_domains: Domains,
+    /// Mails an hour to one address, and for one user, that tenants name.
+    pub limits: MailLimits,
+}
+
+/// Mails an hour that tenants may have sent; `None`: without limit.
+#[derive(Clone, Copy, Debug)]
+pub struct MailLimits {
+    /// To one address.
+    pub address: Option<NonZeroU32>,
+    /// For one user.
+    pub user: Option<NonZeroU32>,
 }
 
 /// A key that seals notification targets.
@@ -77,21 +88,7 @@ const LONGEST_TRY: Duration = Duration::from_secs(60);
 
 pub(super) fn read(vars: &mut Vars<'_>, nat64: &[Nat64]) -> Notifier {
     let secrets = vars.string("WEBHOOK_SIGNING_SECRET", dev::WEBHOOK_SIGNING_SECRET);
-    let mut signing_secrets = Vec::new();
-    for secret in secrets.split(',').map(str::trim) {
-        let bytes = secret
-            .strip_prefix("whsec_")
-            .and_then(|text| BASE64.decode(text).ok());
-        match bytes {
-            Some(bytes) if (24..=64).contains(&bytes.len()) => {
-                signing_secrets.push(Secret::new(secret.to_owned()))
-            }
-            Some(_) | None => vars.fault(
-                "WEBHOOK_SIGNING_SECRET",
-                "want whsec_ and the base64 of 24 to 64 bytes, several by comma",
-            ),
-        }
-    }
+    let keys = vars.optional("WEBHOOK_SIGNING_KEY").unwrap_or_default();
     let smtp_url = vars.optional("SMTP_URL");
     let slack_hosts = hosts(vars);
     let egress = egress::read(
@@ -104,8 +101,8 @@ pub(super) fn read(vars: &mut Vars<'_>, nat64: &[Nat64]) -> Notifier {
         nat64,
     );
     Notifier {
-        signing_secrets,
-        signing_keys: signing_keys(vars),
+        signing_secrets: masters(vars, "WEBHOOK_SIGNING_SECRET", &secrets, "whsec_", 24),
+        signing_keys: masters(vars, "WEBHOOK_SIGNING_KEY", &keys, "whsk_", 32),
         concurrency: vars.number("NOTIFY_CONCURRENCY", 128, 1..=10_000) as usize,
         try_timeout: try_timeout(vars),
         schedule: schedule(vars),
@@ -127,23 +124,35 @@ pub(super) fn read(vars: &mut Vars<'_>, nat64: &[Nat64]) -> Notifier {
     }
 }
 
-fn signing_keys(vars: &mut Vars<'_>) -> Vec<Secret> {
-    let text = vars.optional("WEBHOOK_SIGNING_KEY").unwrap_or_default();
-    let mut keys = Vec::new();
-    for key in text.split(',').map(str::trim).filter(|key| !key.is_empty()) {
-        let bytes = key
-            .strip_prefix("whsk_")
-            .and_then(|text| BASE64.decode(text).ok());
-        if bytes.is_some_and(|bytes| matches!(bytes.len(), 32 | 64)) {
-            keys.push(Secret::new(key.to_owned()));
-        } else {
-            vars.fault(
-                "WEBHOOK_SIGNING_KEY",
-                "want whsk_ and the base64 of 32 or 64 bytes, several by comma",
-            );
+/// Reads the masters that keys of users are derived from: `prefix` and base64, by comma.
+fn masters(
+    vars: &mut Vars<'_>,
+    name: &'static str,
+    text: &str,
+    prefix: &str,
+    shortest: usize,
+) -> Vec<Secret> {
+    let mut masters = Vec::new();
+    for master in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
+        let encoded = master.strip_prefix(prefix).unwrap_or_default();
+        match random_bytes(encoded).filter(|bytes| (shortest..=64).contains(&bytes.len())) {
+            Some(_) => masters.push(Secret::new(master.to_owned())),
+            None => {
+                let wanted = format!(
+                    "want {prefix} and the base64 of {shortest} to 64 random bytes, several by comma"
+                );
+                vars.fault(name, &wanted);
+            }
         }
     }
-    keys
+    masters
+}
+
+/// Decodes base64; `None` if it is none, or if all its bytes are equal: no random source made that.
+fn random_bytes(encoded: &str) -> Option<Vec<u8>> {
+    let bytes = BASE64.decode(encoded).ok()?;
+    let first = bytes.first()?;
+    bytes.iter().any(|byte| byte != first).then_some(bytes)
 }
 
 fn hosts(vars: &mut Vars<'_>) -> Vec<String> {
@@ -246,15 +255,23 @@ fn email(vars: &mut Vars<'_>, smtp_url: Option<String>) -> Option<Email> {
     let from = vars.parsed("EMAIL_FROM", dev::EMAIL_FROM, wanted);
     let domains = vars.string("EMAIL_ALLOWED_DOMAINS", "");
     let allowed_domains = Domains::parse(&domains).unwrap_or_else(|part| {
-        let problem =
-            format!("holds {part:?}, want domains by comma, as example.com,*.example.org");
+        let problem = format!(
+            "holds {part:?}, want domains by comma, as example.com,*.example.org, or * for all"
+        );
         vars.fault("EMAIL_ALLOWED_DOMAINS", &problem);
         Domains::default()
     });
+    let mut limit =
+        |name, default| NonZeroU32::new(vars.number(name, default, 0..=1_000_000) as u32);
+    let limits = MailLimits {
+        address: limit("EMAIL_ADDRESS_LIMIT", 60),
+        user: limit("EMAIL_USER_LIMIT", 1000),
+    };
     Some(Email {
         server: server?,
         from,
         allowed_domains,
+        limits,
     })
 }
 
@@ -263,7 +280,8 @@ pub(super) fn notify_keys(vars: &mut Vars<'_>) -> Vec<NotifyKey> {
     let mut keys = Vec::new();
     for part in text.split(',').map(str::trim) {
         let pair = part.split_once(':').filter(|(id, key)| {
-            (1..=32).contains(&id.len()) && BASE64.decode(key).is_ok_and(|bytes| bytes.len() == 32)
+            let is_key = random_bytes(key).is_some_and(|bytes| bytes.len() == 32);
+            (1..=32).contains(&id.len()) && is_key
         });
         match pair {
             Some((id, key)) => keys.push(NotifyKey {
@@ -272,7 +290,7 @@ pub(super) fn notify_keys(vars: &mut Vars<'_>) -> Vec<NotifyKey> {
             }),
             None => vars.fault(
                 "NOTIFY_KEYS",
-                "want id:base64 of 32 bytes, several by comma",
+                "want id:base64 of 32 random bytes, several by comma",
             ),
         }
     }

@@ -1,12 +1,16 @@
 //! The outside APIs as they are set: one for videos, one for images, and those that a spec may name beside them.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{Secret, Worker, vars::Vars};
-use crate::domain::{Kind, ProviderName};
+use super::vars::{Vars, shown};
+use super::{Secret, Worker};
+use crate::domain::{Kind, ProviderName, Spec};
 
 /// One outside API.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Provider {
     /// Which protocol it speaks.
     pub name: ProviderName,
@@ -21,7 +25,7 @@ pub struct Provider {
 }
 
 /// Where a provider is that a spec names, and its key.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Own {
     /// Where it is.
     pub base_url: Url,
@@ -42,6 +46,25 @@ pub struct Named {
     pub fal: Own,
 }
 
+/// The providers of specs that name none; kept in workflow inputs, so that a later change does not reach their runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefaultProviders {
+    /// For videos.
+    pub video: ProviderName,
+    /// For images.
+    pub image: ProviderName,
+}
+
+impl DefaultProviders {
+    /// Returns the provider of `spec`: the one that it names, else the default for its kind.
+    pub fn of(self, spec: &Spec) -> ProviderName {
+        spec.provider().unwrap_or(match spec.kind() {
+            Kind::Video => self.video,
+            Kind::Image | Kind::Batch | Kind::Unknown => self.image,
+        })
+    }
+}
+
 /// How often a job may be submitted to each provider, in all workers together; `None`: as often as it comes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rates {
@@ -51,6 +74,25 @@ pub struct Rates {
     pub openai: Option<f64>,
     /// Submits a second to fal.
     pub fal: Option<f64>,
+}
+
+/// A login may stand in the URL.
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provider")
+            .field("name", &self.name)
+            .field("base_url", &shown(&self.base_url))
+            .field("model", &self.model)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Own {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Own")
+            .field("base_url", &shown(&self.base_url))
+            .finish_non_exhaustive()
+    }
 }
 
 impl Rates {
@@ -76,6 +118,14 @@ impl Named {
 }
 
 impl Worker {
+    /// Returns the providers of specs that name none.
+    pub fn default_providers(&self) -> DefaultProviders {
+        DefaultProviders {
+            video: self.video.name,
+            image: self.image.name,
+        }
+    }
+
     /// Returns the provider of that name for `kind`: the configured one if it is that, else as a spec names it.
     pub fn provider(&self, kind: Kind, name: ProviderName) -> Provider {
         let configured = match kind {

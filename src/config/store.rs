@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::vars::{Secret, Vars};
+use super::vars::{Secret, Vars, has_login};
 
 /// A bucket, and how it is reached.
 #[derive(Clone, Debug)]
@@ -98,7 +98,7 @@ fn endpoint(vars: &mut Vars<'_>) -> Option<Url> {
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
         // Neither a signature nor a request has a place for these.
-        .filter(|url| url.username().is_empty() && url.query().is_none());
+        .filter(|url| !has_login(url) && url.query().is_none());
     if url.is_none() {
         vars.fault(
             NAME,

@@ -2,12 +2,13 @@
 
 use url::Url;
 
-use super::vars::{self, Secret, Vars};
+use super::is_loopback;
+use super::vars::{self, Secret, Vars, has_login, without_login};
 
 /// The Temporal server and our place in it.
 #[derive(Clone, Debug)]
 pub struct Temporal {
-    /// As `http://host:port`.
+    /// As `http://host:port`, or by https.
     pub url: Url,
     /// Namespace.
     pub namespace: String,
@@ -31,27 +32,92 @@ impl Temporal {
 }
 
 pub(super) fn read(vars: &mut Vars<'_>) -> Temporal {
-    let host = vars.string("TEMPORAL_HOST", "127.0.0.1:7233");
-    let text = if host.contains("://") {
-        host.clone()
-    } else {
-        format!("http://{host}")
-    };
-    let url = Url::parse(&text)
-        .ok()
-        .filter(|url| url.has_host() && matches!(url.scheme(), "http" | "https"));
-    if url.is_none() {
-        vars.fault(
-            "TEMPORAL_HOST",
-            &format!("is {host:?}, want host:port or a URL"),
-        );
-    }
+    let api_key = vars.key("TEMPORAL_API_KEY");
+    let url = url(vars, api_key.is_some());
     let namespace = vars.name("TEMPORAL_NAMESPACE", "default");
     Temporal {
-        url: url.unwrap_or_else(vars::no_url),
+        url,
         notify_namespace: vars.name("NOTIFY_NAMESPACE", &namespace),
         namespace,
         task_queue: vars.name("TEMPORAL_TASK_QUEUE", "genflow"),
-        api_key: vars.key("TEMPORAL_API_KEY"),
+        api_key,
+    }
+}
+
+/// Reads where the server is. With a key TLS is the default, and without it the key goes no further than this machine.
+fn url(vars: &mut Vars<'_>, has_key: bool) -> Url {
+    const NAME: &str = "TEMPORAL_HOST";
+    let host = vars.string(NAME, "127.0.0.1:7233");
+    let scheme = if has_key { "https" } else { "http" };
+    let text = if host.contains("://") {
+        host.clone()
+    } else {
+        format!("{scheme}://{host}")
+    };
+    let url = Url::parse(&text).ok();
+    let url = url.filter(|url| url.has_host() && matches!(url.scheme(), "http" | "https"));
+    let Some(url) = url else {
+        let problem = format!("is {:?}, want host:port or a URL", without_login(&host));
+        vars.fault(NAME, &problem);
+        return vars::no_url();
+    };
+    if has_login(&url) {
+        vars.fault(
+            NAME,
+            "holds a user name or password, want host:port; a key belongs in TEMPORAL_API_KEY",
+        );
+    }
+    if has_key && url.scheme() == "http" && !url.host_str().is_some_and(is_loopback) {
+        vars.fault(
+            NAME,
+            "is http, which would send TEMPORAL_API_KEY unencrypted; want https://host:port",
+        );
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+
+    /// The URL, or the variables at fault.
+    fn loaded(host: &str, key: &str) -> Result<String, Vec<&'static str>> {
+        let loaded = Config::load(|name| match name {
+            "TEMPORAL_HOST" => Some(host.to_owned()),
+            "TEMPORAL_API_KEY" => Some(key.to_owned()),
+            _ => None,
+        });
+        let variable = |fault: &super::super::Fault| fault.variable;
+        match loaded {
+            Ok(config) => Ok(config.temporal.url.to_string()),
+            Err(faults) => Err(faults.0.iter().map(variable).collect()),
+        }
+    }
+
+    #[test]
+    fn a_key_is_sent_by_tls_or_stays_on_this_machine() {
+        let url = |url: &str| Ok(url.to_owned());
+        let cloud = "eu.api.temporal.test:7233";
+
+        assert_eq!(loaded(cloud, ""), url(&format!("http://{cloud}/")));
+        assert_eq!(loaded(cloud, "key"), url(&format!("https://{cloud}/")));
+        let spelt = format!("http://{cloud}");
+        assert_eq!(loaded(&spelt, ""), url(&format!("http://{cloud}/")));
+        assert_eq!(loaded(&spelt, "key"), Err(vec!["TEMPORAL_HOST"]));
+        for local in ["localhost:7233", "127.0.0.1:7233", "[::1]:7233"] {
+            let spelt = format!("http://{local}");
+            assert_eq!(loaded(&spelt, "key"), url(&format!("{spelt}/")));
+        }
+    }
+
+    #[test]
+    fn a_login_in_the_address_is_a_fault_that_does_not_show_it() {
+        for host in ["ann:needle@temporal.test:7233", "https://ann:needle@:x/"] {
+            let loaded = Config::load(|name| (name == "TEMPORAL_HOST").then(|| host.to_owned()));
+
+            let faults = loaded.unwrap_err();
+            assert_eq!(faults.0[0].variable, "TEMPORAL_HOST");
+            assert!(!faults.to_string().contains("needle"), "{faults}");
+        }
     }
 }

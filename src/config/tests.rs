@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use super::*;
 
 fn load(pairs: &[(&str, &str)]) -> Result<Config, Faults> {
@@ -239,13 +242,57 @@ fn a_step_without_pauses_of_its_own_has_those_of_all() {
 #[test]
 fn secrets_are_not_shown() {
     let slack = ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/topsecret");
-    let config = load(&[("VIDEO_API_KEY", "r8_topsecret"), slack]).unwrap();
+    let config = load(&[
+        ("VIDEO_API_KEY", "r8_topsecret"),
+        slack,
+        ("SCHEMA_REGISTRY_URL", "https://key:topsecret@registry/"),
+        ("KAFKA_OPTIONS", "sasl.username=a,sasl.password=topsecret"),
+        ("SMTP_URL", "smtp://a:topsecret@mail.test"),
+        ("VIDEO_API_BASE_URL", "https://a:topsecret@gateway.test/"),
+        ("FAL_API_BASE_URL", "https://a:topsecret@gateway.test/"),
+    ]);
+    let config = config.unwrap();
 
     assert!(!format!("{config:?}").contains("topsecret"));
     assert_eq!(
         config.worker.video.api_key.unwrap().expose(),
         "r8_topsecret"
     );
+}
+
+#[test]
+fn faults_show_no_password() {
+    for (variable, value) in [
+        ("SCHEMA_REGISTRY_URL", "registry/a:needle@b"),
+        ("SCHEMA_REGISTRY_URL", "https://needle:needle"),
+        ("KAFKA_BROKERS", "a:needle@kafka"),
+        ("KAFKA_OPTIONS", "needle"),
+        ("KAFKA_OPTIONS", "plugin.library.paths=needle"),
+        ("S3_ENDPOINT", "https://:needle@store.test"),
+        ("VIDEO_API_BASE_URL", "https://a:needle@:x"),
+        ("SMTP_URL", "https://a:needle@mail.test"),
+    ] {
+        let faults = load(&[("S3_BUCKET", "media"), (variable, value)]).unwrap_err();
+
+        let named: Vec<_> = faults.0.iter().map(|fault| fault.variable).collect();
+        assert_eq!(named, [variable], "{value}");
+        assert!(!faults.to_string().contains("needle"), "{faults}");
+    }
+}
+
+#[test]
+fn a_key_of_one_byte_repeated_is_refused() {
+    let zeros = |bytes: usize| BASE64.encode(vec![0_u8; bytes]);
+    for (variable, value) in [
+        ("NOTIFY_KEYS", format!("a:{}", zeros(32))),
+        ("WEBHOOK_SIGNING_SECRET", format!("whsec_{}", zeros(24))),
+        ("WEBHOOK_SIGNING_KEY", format!("whsk_{}", zeros(64))),
+    ] {
+        let faults = load(&[(variable, &value)]).unwrap_err();
+
+        assert_eq!(faults.0[0].variable, variable);
+        assert!(faults.to_string().contains("random bytes"), "{faults}");
+    }
 }
 
 #[test]

@@ -56,6 +56,11 @@ impl Secret<Url> {
     pub fn expose(&self) -> &Url {
         &self.0
     }
+
+    /// Returns what may be shown of it.
+    pub fn shown(&self) -> String {
+        shown(&self.0)
+    }
 }
 
 impl<T> fmt::Debug for Secret<T> {
@@ -129,6 +134,16 @@ impl<'l> Vars<'l> {
         Some(Secret::new(key))
     }
 
+    /// A URL that may hold a user name and a password. Its faults do not show it.
+    pub(super) fn secret_url(&mut self, name: &'static str, default: &str) -> Secret<Url> {
+        let url = Url::parse(&self.string(name, default)).ok();
+        let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        Secret::new(url.unwrap_or_else(|| {
+            self.fault(name, "is not an http or https URL");
+            no_url()
+        }))
+    }
+
     /// The name of a topic, group, queue or namespace.
     pub(super) fn name(&mut self, name: &'static str, default: &str) -> String {
         let value = self.string(name, default);
@@ -153,6 +168,7 @@ impl<'l> Vars<'l> {
     {
         let text = self.string(name, default);
         text.parse().unwrap_or_else(|_| {
+            let text = without_login(&text);
             self.fault(name, &format!("is {text:?}, want {wanted}"));
             trusted(default.parse())
         })
@@ -270,9 +286,33 @@ impl<'l> Vars<'l> {
     }
 }
 
-/// Stands in for a URL that was faulty: the fault is noted, nobody will use this one.
+/// Whether a URL holds a user name or a password.
+pub(super) fn has_login(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
+}
+
+/// Returns what may be shown of a value that may be a URL: a user name and a password end at the last `@`.
+pub(super) fn without_login(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((_, rest)) => format!("…@{rest}"),
+        None => text.to_owned(),
+    }
+}
+
+/// Returns what may be shown of a URL: it may hold a user name and a password, and a token in its query.
+pub(crate) fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // Err: a URL that can have no password has none.
+    url.set_username("")
+        .and_then(|()| url.set_password(None))
+        .ok();
+    url.set_query(None);
+    url.to_string()
+}
+
+/// Stands in for a URL that was faulty: the fault is noted, and this one adds none.
 pub(super) fn no_url() -> Url {
-    trusted(Url::parse("http://invalid"))
+    trusted(Url::parse("http://localhost"))
 }
 
 #[expect(

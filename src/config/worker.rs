@@ -28,6 +28,8 @@ pub struct Worker {
     pub named: Named,
     /// How often a job may be submitted to each of them.
     pub rates: Rates,
+    /// How long a provider may take to answer a submit.
+    pub submit_timeout: Duration,
     /// Pay twice rather than fail when it is unknown whether a submit was accepted.
     pub submit_ambiguous_resubmit: bool,
     /// Pause between two looks at a provider's job.
@@ -120,6 +122,7 @@ pub(super) fn read(
         image: provider::image(vars, mocked),
         named: provider::named(vars, mocked),
         rates: provider::rates(vars),
+        submit_timeout: submit_timeout(vars),
         submit_ambiguous_resubmit: vars.one_of("SUBMIT_AMBIGUOUS", &["fail", "resubmit"])
             == "resubmit",
         poll_interval: vars.duration("FETCH_POLL_INTERVAL", "2s"),
@@ -146,6 +149,17 @@ pub(super) fn read(
         build_id: vars.optional("WORKER_BUILD_ID"),
         cached_workflows: vars.number("WORKER_CACHED_WORKFLOWS", 1000, 0..=1_000_000) as usize,
     }
+}
+
+/// An attempt of `submit` has five minutes, in which it may also have to store what came with the answer.
+const LONGEST_SUBMIT: Duration = Duration::from_secs(200);
+
+fn submit_timeout(vars: &mut Vars<'_>) -> Duration {
+    let timeout = vars.duration("SUBMIT_TIMEOUT", "200s");
+    if timeout > LONGEST_SUBMIT {
+        vars.fault("SUBMIT_TIMEOUT", "is longer than 200s, want at most that");
+    }
+    timeout
 }
 
 /// The workflow's own bounds allow for a minute.

@@ -12,8 +12,8 @@ use super::say;
 use crate::avro;
 use crate::config::Config;
 use crate::domain::{
-    BatchItem, BatchSpec, Event, EventType, ImageSpec, Kind, OnFailure, Priority, Request, Spec,
-    Strategy, Targets, VideoSpec,
+    BatchItem, BatchSpec, Common, Event, EventType, ImageSpec, Kind, OnFailure, Priority, Request,
+    Spec, Strategy, Targets, VideoSpec,
 };
 use crate::kafka::producer::{Message, Producer};
 use crate::kafka::tail::{From, Next, Tail};
@@ -97,23 +97,27 @@ pub(super) async fn show_all(config: &Config, stop: &CancellationToken) -> anyho
 }
 
 fn requests(receiver: &Receiver, mailed: Option<&str>) -> anyhow::Result<[Request; 3]> {
-    let image = ImageSpec {
-        prompt: "a red fox in the snow".to_owned(),
-        width: 512,
-        height: 512,
-        ..ImageSpec::default()
-    };
     let video = VideoSpec {
-        prompt: "waves at dusk".to_owned(),
-        duration: 5,
-        resolution: "1280x720".to_owned(),
+        common: Common::new("waves at dusk"),
+        duration: Some(5),
+        resolution: Some("1280x720".to_owned()),
         ..VideoSpec::default()
     };
+    let image = image("a red fox in the snow", 512);
     Ok([
         request("image", Spec::Image(image), receiver, mailed)?,
         request("video", Spec::Video(video), receiver, None)?,
         batch(receiver)?,
     ])
+}
+
+fn image(prompt: &str, side: i32) -> ImageSpec {
+    ImageSpec {
+        common: Common::new(prompt),
+        width: Some(side),
+        height: Some(side),
+        ..ImageSpec::default()
+    }
 }
 
 fn batch(receiver: &Receiver) -> anyhow::Result<Request> {
@@ -128,12 +132,7 @@ fn batch(receiver: &Receiver) -> anyhow::Result<Request> {
         for (number, prompt) in (1..).zip(["an owl", "a lynx", "a hare"]) {
             spec.items.push(BatchItem {
                 request_id: format!("{}-{number}", request.id).try_into()?,
-                spec: Spec::Image(ImageSpec {
-                    prompt: prompt.to_owned(),
-                    width: 256,
-                    height: 256,
-                    ..ImageSpec::default()
-                }),
+                spec: Spec::Image(image(prompt, 256)),
                 webhook_url: None,
                 notify_on: Vec::new(),
                 metadata: BTreeMap::new(),

@@ -4,7 +4,7 @@ use url::Url;
 
 use super::Letter;
 use crate::avro;
-use crate::config::Topics;
+use crate::config::{Secret, Topics};
 use crate::domain::{Event, Request};
 use crate::registry::{self, Registry};
 
@@ -44,7 +44,7 @@ impl Opener {
     ///
     /// # Errors
     /// The HTTP client cannot be built.
-    pub fn new(registry: &Url, topics: &Topics) -> Result<Self, registry::Error> {
+    pub fn new(registry: &Secret<Url>, topics: &Topics) -> Result<Self, registry::Error> {
         Ok(Self {
             registry: Registry::new(registry)?,
             topics: topics.clone(),

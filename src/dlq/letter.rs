@@ -147,6 +147,7 @@ pub(super) mod tests {
                 value: Some(b"value".to_vec()),
                 headers,
                 timestamp: Some(1_700_000_100_000),
+                stamped_by_broker: true,
             },
         }
     }

@@ -33,6 +33,7 @@ pub(super) async fn examine(kafka: &config::Kafka, window: Option<Duration>) -> 
             Ok(seen) if topic == &kafka.topics.requests => {
                 judge(name, Kind::Requests { window }, seen)
             }
+            Ok(seen) if topic == &kafka.topics.commands => judge(name, Kind::Commands, seen),
             Ok(seen) => judge(name, Kind::Other, seen),
             Err(error) => Finding::unknown(name, causes(error))
                 .advise("may this principal describe the topic and its configs?"),
@@ -60,6 +61,8 @@ enum Kind {
     Requests {
         window: Duration,
     },
+    Commands,
+    /// Readers rely on the order of its keys.
     Other,
 }
 
@@ -91,7 +94,7 @@ fn judge(name: String, kind: Kind, seen: &Topic) -> Finding {
     }
     let found = told.join("; ");
     let broken = counted.iter().any(|difference| breaks(difference, kind));
-    let advice = advice(&counted);
+    let advice = advice(&counted, kind);
     if leaderless > 0 {
         Finding::fail(name, found).advise("see to the brokers that hold them")
     } else if broken {
@@ -114,7 +117,7 @@ fn is_more_than_wanted(difference: &Difference, kind: Kind) -> bool {
         ("retention.ms", Kind::Requests { window }) => {
             is > want && u128::from(is) <= window.as_millis()
         }
-        ("retention.ms", Kind::Other) | ("max.message.bytes", _) => is > want,
+        ("retention.ms", Kind::Commands | Kind::Other) | ("max.message.bytes", _) => is > want,
         _ => false,
     }
 }
@@ -136,17 +139,20 @@ fn number(setting: &str) -> Option<u64> {
     Some(u64::try_from(number).unwrap_or(u64::MAX))
 }
 
-fn advice(differences: &[&Difference]) -> String {
+fn advice(differences: &[&Difference], kind: Kind) -> String {
     let (shape, settings): (Vec<_>, Vec<_>) = differences
         .iter()
         .map(|difference| difference.setting.as_str())
         .partition(|setting| matches!(*setting, "partitions" | "replication.factor"));
     let mut told = Vec::new();
     if shape.contains(&"partitions") {
-        told.push(
-            "genflow setup --grow (the order of records by key is lost across the change)"
-                .to_owned(),
-        );
+        let how = match kind {
+            Kind::Requests { .. } | Kind::Commands => {
+                "genflow setup --grow (the order of records by key is lost across the change)"
+            }
+            Kind::Other => "docs/operating.md says how to grow it",
+        };
+        told.push(how.to_owned());
     }
     if shape.contains(&"replication.factor") {
         told.push("kafka-reassign-partitions.sh for more replicas".to_owned());

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{Access, access, statvfs};
 
 use super::{Finding, causes};
-use crate::config::{Config, dev};
+use crate::config::{Config, Fault, dev};
 use crate::notifier::email::{FromAddress, check_templates};
 
 const GIB: u64 = 1024 * 1024 * 1024;
@@ -30,25 +30,17 @@ pub(super) fn examine(config: &Config) -> Vec<Finding> {
 }
 
 fn notify_keys(config: &Config) -> Finding {
-    let public = |key: &str| {
-        dev::NOTIFY_KEYS
-            .split_once(':')
-            .is_some_and(|(_, dev)| dev == key)
-    };
-    let keys: Vec<_> = config
+    let public = config
         .notify_keys
         .iter()
-        .map(|key| key.key.expose())
-        .collect();
-    judge_secret("NOTIFY_KEYS", &keys, public, "id:base64 of 32 random bytes")
+        .any(|key| dev::is_public(&key.key));
+    judge_secret("NOTIFY_KEYS", public, config.check_notify_keys())
 }
 
 fn signing_secret(config: &Config) -> Finding {
-    let secrets = &config.notifier.signing_secrets;
-    let secrets: Vec<_> = secrets.iter().map(|secret| secret.expose()).collect();
-    let public = |secret: &str| secret == dev::WEBHOOK_SIGNING_SECRET;
-    let want = "whsec_ and the base64 of 24 to 64 random bytes";
-    judge_secret("WEBHOOK_SIGNING_SECRET", &secrets, public, want)
+    let public = config.notifier.signing_secrets.iter().any(dev::is_public);
+    let checked = config.check_signing_secrets();
+    judge_secret("WEBHOOK_SIGNING_SECRET", public, checked)
 }
 
 fn mail(config: &Config) -> Finding {
@@ -61,6 +53,11 @@ fn mail(config: &Config) -> Finding {
     if ours.is_ok_and(|ours: FromAddress| ours == email.from) {
         return Finding::warn(check, format!("{server}; EMAIL_FROM is not your own"))
             .advise("set EMAIL_FROM: few mail servers take mail from localhost");
+    }
+    if email.allowed_domains.are_none() {
+        let found =
+            format!("{server}; EMAIL_ALLOWED_DOMAINS is not set: email targets end as SKIPPED");
+        return Finding::warn(check, found).advise("set the domains that tenants may name, or *");
     }
     Finding::ok(check, server)
 }
@@ -98,17 +95,14 @@ fn templates(config: &Config) -> Finding {
     }
 }
 
-fn judge_secret(
-    variable: &str,
-    values: &[&str],
-    is_public: impl Fn(&str) -> bool,
-    want: &str,
-) -> Finding {
-    if values.iter().any(|value| is_public(value)) {
-        Finding::warn(variable, "holds the public value of development")
-            .advise(format!("set your own: {want}"))
-    } else {
-        Finding::ok(variable, "is your own")
+fn judge_secret(variable: &str, public: bool, checked: Result<(), Fault>) -> Finding {
+    let advice = "set your own: genflow secrets prints one";
+    match (checked, public) {
+        (Err(fault), _) => Finding::fail(variable, fault.problem).advise(advice),
+        (Ok(()), true) => {
+            Finding::warn(variable, "holds the public development secret").advise(advice)
+        }
+        (Ok(()), false) => Finding::ok(variable, "is your own"),
     }
 }
 
@@ -194,19 +188,46 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_public_defaults_warn_and_ones_own_do_not() {
-        let defaults = Config::load(|_| None).unwrap();
-        assert_eq!(notify_keys(&defaults).verdict, Verdict::Warn);
-        assert_eq!(signing_secret(&defaults).verdict, Verdict::Warn);
+    fn the_public_defaults_warn_or_fail_and_ones_own_do_not() {
+        let verdicts = |set: &[(&str, &str)]| {
+            let own = |name: &str| set.iter().find(|(known, _)| *known == name);
+            let config = Config::load(|name| own(name).map(|(_, value)| (*value).to_owned()));
+            let config = config.unwrap();
+            [notify_keys(&config), signing_secret(&config)].map(|finding| finding.verdict)
+        };
+        let elsewhere = ("KAFKA_BROKERS", "kafka:9092");
+        let own = [
+            (
+                "NOTIFY_KEYS",
+                "a:0123456789abcdefghijklmnopqrstuvwxyzABCDEFE=",
+            ),
+            (
+                "WEBHOOK_SIGNING_SECRET",
+                "whsec_0123456789abcdefghijklmnopqrstuv",
+            ),
+            elsewhere,
+        ];
 
-        let own = Config::load(|name| match name {
-            "NOTIFY_KEYS" => Some(format!("a:{}=", "A".repeat(43))),
-            "WEBHOOK_SIGNING_SECRET" => Some(format!("whsec_{}", "A".repeat(32))),
-            _ => None,
-        });
-        let own = own.unwrap();
-        assert_eq!(notify_keys(&own).verdict, Verdict::Ok);
-        assert_eq!(signing_secret(&own).verdict, Verdict::Ok);
+        assert_eq!(verdicts(&[]), [Verdict::Warn; 2]);
+        assert_eq!(verdicts(&[elsewhere]), [Verdict::Fail; 2]);
+        assert_eq!(verdicts(&own), [Verdict::Ok; 2]);
+    }
+
+    #[test]
+    fn mail_that_may_go_nowhere_warns() {
+        let verdict = |domains: &'static str| {
+            let config = Config::load(|name| match name {
+                "SMTP_URL" => Some("smtp://mail.test".to_owned()),
+                "EMAIL_FROM" => Some("genflow@mail.test".to_owned()),
+                "KAFKA_BROKERS" => Some("kafka:9092".to_owned()),
+                "EMAIL_ALLOWED_DOMAINS" => Some(domains.to_owned()),
+                _ => None,
+            });
+            mail(&config.unwrap()).verdict
+        };
+
+        assert_eq!(verdict(""), Verdict::Warn);
+        assert_eq!(verdict("*"), Verdict::Ok);
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! The schema registry: does it answer, has it our schemas, does it hold them compatible?
 
-use super::{Finding, causes, shown};
+use super::{Finding, causes};
 use crate::avro::Ours;
 use crate::config::Config;
 use crate::registry::{InspectError, Registry, Subject};
 use crate::setup::{COMPATIBILITY, subjects};
 
 pub(super) async fn examine(config: &Config) -> Vec<Finding> {
-    let at = shown(&config.schema_registry_url);
+    let at = config.schema_registry_url.shown();
     let away = |why: String| {
         vec![
             Finding::fail(

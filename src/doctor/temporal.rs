@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Finding, causes, count, shown};
 use crate::config::Config;
 use crate::domain::ProviderName;
-use crate::setup::{self, Fit, dedup_window, span};
+use crate::setup::{self, dedup_window, span};
 use crate::temporal::admin::{Error, Registered, Server, Tasks};
 use crate::temporal::queues::{fetch_queue, submit_queue};
 
@@ -39,12 +39,11 @@ pub(super) async fn examine(config: &Config, may_try: bool) -> (Vec<Finding>, Op
     let Ok(retention) = retention else {
         return (findings, configured);
     };
-    let window = dedup_window(configured, retention);
-    findings.push(judge_window(window, retention));
+    findings.push(judge_window(configured, retention));
     findings.extend(search_attributes(&server).await);
     findings.extend(workers(config, &server).await);
     findings.push(fairness(config, &server, may_try).await);
-    (findings, Some(window))
+    (findings, dedup_window(configured, retention))
 }
 
 async fn reached(config: &Config, server: &Server) -> Finding {
@@ -80,19 +79,24 @@ fn namespace(
     }
 }
 
-fn judge_window(window: Duration, retention: Duration) -> Finding {
+fn judge_window(configured: Option<Duration>, retention: Duration) -> Finding {
     const NAME: &str = "dedup window";
+    let Some(window) = dedup_window(configured, retention) else {
+        let found = "the namespace has no retention: intake takes no requests";
+        return Finding::fail(NAME, found).advise("set the retention of the namespace");
+    };
     let (is, kept) = (span(window), span(retention));
-    match setup::fit(window, retention) {
-        Fit::Within => Finding::ok(NAME, format!("is {is}, within nine tenths of the retention of {kept}")),
-        Fit::Tight => Finding::warn(
+    match configured.filter(|asked| *asked > window) {
+        None => Finding::ok(
             NAME,
-            format!("is {is}, more than nine tenths of the retention of {kept}: an old record may run twice"),
-        )
-        .advise("shorten DEDUP_WINDOW, or raise the retention of the namespace"),
-        Fit::Beyond => Finding::fail(
+            format!("is {is}, within nine tenths of the retention of {kept}"),
+        ),
+        Some(asked) => Finding::warn(
             NAME,
-            format!("is {is}, more than the retention of {kept}: an id is forgotten while its record still counts as new, and runs and costs twice"),
+            format!(
+                "is {is}, nine tenths of the retention of {kept}: DEDUP_WINDOW asks for {}",
+                span(asked)
+            ),
         )
         .advise("shorten DEDUP_WINDOW, or raise the retention of the namespace"),
     }
@@ -249,13 +253,14 @@ mod tests {
     const DAY: Duration = Duration::from_secs(86_400);
 
     #[test]
-    fn a_window_that_outlasts_the_retention_fails_and_a_tight_one_warns() {
-        for (window, verdict) in [
-            (DAY * 27, Verdict::Ok),
-            (DAY * 28, Verdict::Warn),
-            (DAY * 31, Verdict::Fail),
+    fn a_window_that_is_cut_warns_and_one_that_is_not_known_fails() {
+        for (window, retention, verdict) in [
+            (None, DAY * 30, Verdict::Ok),
+            (Some(DAY * 27), DAY * 30, Verdict::Ok),
+            (Some(DAY * 28), DAY * 30, Verdict::Warn),
+            (Some(DAY), Duration::ZERO, Verdict::Fail),
         ] {
-            let found = judge_window(window, DAY * 30);
+            let found = judge_window(window, retention);
 
             assert_eq!(found.verdict, verdict, "{found:?}");
         }

@@ -130,6 +130,24 @@ pub struct Generated {
     /// What the provider said it costs.
     #[serde(default)]
     pub cost_usd: Option<f64>,
+    /// The input that was sent to the model, as JSON text without the prompt.
+    #[serde(default)]
+    pub sent: Option<String>,
+    /// Fields that were not sent as they were asked.
+    #[serde(default)]
+    pub notes: Vec<Note>,
+}
+
+/// How the input of a model differs from its request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// Field of the request.
+    pub field: String,
+    /// `adapted`, `dropped` or `overridden`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// How.
+    pub details: String,
 }
 
 /// One stored file.
@@ -182,6 +200,25 @@ pub struct EventError {
     pub message: String,
     /// Whether the same request may succeed later.
     pub retryable: bool,
+    /// Every problem of the input that was found before anything was sent.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
+}
+
+/// One field that a model cannot serve.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Field of the request.
+    pub field: String,
+    /// The value that was asked for.
+    #[serde(default)]
+    pub asked: Option<String>,
+    /// The values that the model allows.
+    #[serde(default)]
+    pub allowed: Option<String>,
+    /// What to do.
+    #[serde(default)]
+    pub hint: Option<String>,
 }
 
 /// Where a refused record stands.
@@ -329,6 +366,7 @@ impl EventError {
             code,
             message: message.chars().take(1000).collect(),
             retryable,
+            problems: Vec::new(),
         }
     }
 }

@@ -8,7 +8,7 @@
 use ring::digest;
 use serde_json::{Map, Value, json};
 
-use super::{ImageSpec, Invalid, Request, Spec, VideoSpec};
+use super::{BatchSpec, Invalid, Request, Spec};
 
 /// Returns `f1:` and the SHA-256 of the request's canonical JSON.
 ///
@@ -41,14 +41,10 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 fn canonical(request: &Request) -> Result<String, serde_json::Error> {
+    // A video and images leave their defaults out by themselves.
     let spec = match &request.spec {
-        Spec::Video(video) => {
-            json!({"video": without(serde_json::to_value(video)?, &json!(VideoSpec::default()))})
-        }
-        Spec::Image(image) => {
-            json!({"image": without(serde_json::to_value(image)?, &json!(ImageSpec::default()))})
-        }
-        Spec::Batch(batch) => json!({"batch": serde_json::to_value(batch)?}),
+        Spec::Video(_) | Spec::Image(_) => serde_json::to_value(&request.spec)?,
+        Spec::Batch(batch) => json!({"batch": batch_of(batch)?}),
     };
     let whole = json!({
         "request_id": request.id,
@@ -68,6 +64,20 @@ fn canonical(request: &Request) -> Result<String, serde_json::Error> {
         "metadata": {},
     });
     serde_json::to_string(&sorted(without(whole, &defaults)))
+}
+
+fn batch_of(batch: &BatchSpec) -> Result<Value, serde_json::Error> {
+    let of_item = json!({"webhook_url": null, "notify_on": [], "metadata": {}});
+    let defaults = json!({
+        "strategy": "PARALLEL",
+        "max_concurrent": 3,
+        "on_failure": "CONTINUE",
+    });
+    let mut whole = without(serde_json::to_value(batch)?, &defaults);
+    for item in whole["items"].as_array_mut().into_iter().flatten() {
+        *item = without(item.take(), &of_item);
+    }
+    Ok(whole)
 }
 
 /// Leaves out the fields of `value` that equal those of `defaults`.
@@ -107,14 +117,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{EventType, Priority, Targets};
+    use crate::domain::{
+        BatchItem, Common, EventType, ImageSpec, Input, OnFailure, OnUnsupported, Priority, Role,
+        Strategy, Targets, VideoSpec,
+    };
 
     fn request() -> Request {
         Request {
             id: "r-1".to_owned().try_into().unwrap(),
             user: "u".to_owned().try_into().unwrap(),
             spec: Spec::Image(ImageSpec {
-                prompt: "a fox".to_owned(),
+                common: Common::new("a fox"),
                 ..ImageSpec::default()
             }),
             priority: Priority::Normal,
@@ -182,8 +195,8 @@ mod tests {
             },
             Request {
                 spec: Spec::Image(ImageSpec {
-                    prompt: "a fox".to_owned(),
-                    width: 512,
+                    common: Common::new("a fox"),
+                    width: Some(512),
                     ..ImageSpec::default()
                 }),
                 ..request()
@@ -192,5 +205,79 @@ mod tests {
         for other in others {
             assert_ne!(fingerprint(&other).unwrap(), base, "{other:?}");
         }
+    }
+
+    fn of(spec: Spec) -> Request {
+        Request { spec, ..request() }
+    }
+
+    #[test]
+    fn each_field_of_a_spec_counts() {
+        let input = |role| Input {
+            url: "https://a/1.png".parse().unwrap(),
+            role,
+        };
+        let common = |edit: &dyn Fn(&mut Common)| {
+            let mut common = Common::new("a fox");
+            edit(&mut common);
+            of(Spec::Video(VideoSpec {
+                common,
+                ..VideoSpec::default()
+            }))
+        };
+        let video = |edit: &dyn Fn(&mut VideoSpec)| {
+            let mut video = VideoSpec {
+                common: Common::new("a fox"),
+                ..VideoSpec::default()
+            };
+            edit(&mut video);
+            of(Spec::Video(video))
+        };
+        let all = [
+            common(&|_| {}),
+            common(&|it| it.negative_prompt = Some("x".to_owned())),
+            common(&|it| it.aspect_ratio = Some("x".to_owned())),
+            common(&|it| it.style = Some("x".to_owned())),
+            common(&|it| it.seed = Some(0)),
+            common(&|it| it.inputs = vec![input(Role::Unspecified)]),
+            common(&|it| it.inputs = vec![input(Role::Mask)]),
+            common(&|it| it.model = Some("x".to_owned())),
+            common(&|it| it.on_unsupported = OnUnsupported::Drop),
+            video(&|it| it.duration = Some(5)),
+            video(&|it| it.resolution = Some("x".to_owned())),
+            video(&|it| it.fps = Some(5)),
+            video(&|it| it.audio = Some(false)),
+            request(),
+        ];
+
+        let prints: std::collections::BTreeSet<_> =
+            all.iter().map(|it| fingerprint(it).unwrap()).collect();
+
+        assert_eq!(prints.len(), all.len());
+    }
+
+    #[test]
+    fn defaults_of_a_batch_and_its_items_are_left_out() {
+        let item = BatchItem {
+            request_id: "i".to_owned().try_into().unwrap(),
+            spec: request().spec,
+            webhook_url: None,
+            notify_on: Vec::new(),
+            metadata: BTreeMap::new(),
+        };
+        let batch = Spec::Batch(BatchSpec {
+            strategy: Strategy::Parallel,
+            max_concurrent: 3,
+            on_failure: OnFailure::Continue,
+            items: vec![item],
+        });
+
+        assert_eq!(
+            canonical(&of(batch)).unwrap(),
+            concat!(
+                r#"{"request_id":"r-1","spec":{"batch":{"items":[{"request_id":"i","#,
+                r#""spec":{"image":{"prompt":"a fox"}}}]}},"user_id":"u"}"#
+            )
+        );
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct RequestId(String);
 
-/// Names the tenant on whose behalf a request is made: 1 to 128 characters.
+/// Names the tenant on whose behalf a request is made: 1 to 128 characters, none of them a control character.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct UserId(String);
@@ -37,6 +37,9 @@ pub enum InvalidId {
     /// A character that an id may not hold, or not at its start.
     #[error("holds {0:?}, want a letter or digit first, then letters, digits, '.', '_' or '-'")]
     Character(char),
+    /// A character that terminals and mails may act on.
+    #[error("holds the control character {0:?}, want printable characters")]
+    Control(char),
 }
 
 const LONGEST: usize = 128;
@@ -70,7 +73,10 @@ impl TryFrom<String> for UserId {
     type Error = InvalidId;
 
     fn try_from(raw: String) -> Result<Self, Self::Error> {
-        bounded(raw).map(Self)
+        match raw.chars().find(|c| c.is_control()) {
+            Some(c) => Err(InvalidId::Control(c)),
+            None => bounded(raw).map(Self),
+        }
     }
 }
 
@@ -193,6 +199,16 @@ mod tests {
             longer.as_str(),
         ] {
             assert!(RequestId::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_user_id_holds_no_control_characters() {
+        for good in ["ann", "Ann Müller", "team:ann@example.com"] {
+            assert!(UserId::try_from(good.to_owned()).is_ok(), "{good}");
+        }
+        for bad in ["", "a\u{1b}[2J", "a\nb", "\u{9b}"] {
+            assert!(UserId::try_from(bad.to_owned()).is_err(), "{bad:?}");
         }
     }
 

@@ -120,12 +120,11 @@ impl Journal {
             match &outcome {
                 Outcome::Completed(generated) => event.result = Some(generated.clone()),
                 Outcome::Failed(error) => {
-                    let EventError {
-                        code,
-                        message,
-                        retryable,
-                    } = error;
-                    event.error = Some(EventError::new(*code, message, *retryable));
+                    let cut = EventError::new(error.code, &error.message, error.retryable);
+                    event.error = Some(EventError {
+                        problems: error.problems.clone(),
+                        ..cut
+                    });
                 }
                 Outcome::BatchCompleted | Outcome::Cancelled => {}
             }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::spec::check_metadata;
-use super::{BatchItem, CommandId, EventType, RequestId, Spec, UserId};
+use super::{BatchItem, CommandId, EventType, Faults, Invalid, RequestId, Spec, UserId};
 
 /// One request for one generation.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,55 +85,32 @@ pub enum Action {
     Retry,
 }
 
-/// Which field of a request or command is wrong, and what is wanted there.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field} {problem}")]
-pub struct Invalid {
-    /// The field's path in the message.
-    pub field: String,
-    /// What it is and what is wanted.
-    pub problem: String,
-}
-
-impl Invalid {
-    /// Says that `field` is wrong.
-    pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            problem: problem.into(),
-        }
-    }
-
-    /// Says which item of a batch it is wrong in.
-    pub(crate) fn of_item(self, index: usize) -> Self {
-        Self::new(format!("spec.items[{index}].{}", self.field), self.problem)
-    }
-}
-
 const LONGEST_TARGET: usize = 2048;
 
 impl Request {
     /// Holds the request against the contract's bounds.
     ///
     /// # Errors
-    /// The first field out of bounds, with what is wanted.
-    pub fn check(self) -> Result<Self, Invalid> {
-        self.spec.check()?;
+    /// Every field out of bounds, with what is wanted.
+    pub fn check(self) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        self.spec.check(&mut faults);
         if let Some(timeout) = self.timeout
             && !(1..=604_800).contains(&timeout.as_secs())
         {
-            return Err(Self::timeout_out_of_bounds(timeout.as_secs()));
+            let out_of_bounds = Self::timeout_out_of_bounds(timeout.as_secs());
+            faults.note(Err(out_of_bounds));
         }
-        check_metadata(&self.metadata)?;
+        faults.note(check_metadata(&self.metadata));
         if let Spec::Batch(batch) = &self.spec
             && batch.items.iter().any(|item| item.request_id == self.id)
         {
-            return Err(Invalid::new(
+            faults.add(
                 "spec.items",
                 format!("names {}, which is the batch", self.id),
-            ));
+            );
         }
-        Ok(self)
+        faults.or(self)
     }
 
     /// Says that a deadline of so many seconds is none.
@@ -197,6 +174,11 @@ pub(crate) fn http_url(field: &'static str, raw: &str) -> Result<Url, Invalid> {
             format!("is longer than {LONGEST_TARGET} characters"),
         ));
     }
+    input_url(field, raw)
+}
+
+/// Parses an absolute http or https URL of any length: signatures make those of inputs long.
+pub(crate) fn input_url(field: &str, raw: &str) -> Result<Url, Invalid> {
     match Url::parse(raw) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
         Ok(_) | Err(_) => Err(Invalid::new(field, "is not an http or https URL")),

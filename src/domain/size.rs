@@ -3,7 +3,7 @@
 //! Sizes are reckoned from above and not by encoding: the domain knows no Avro. The tests of `avro.rs` hold the two
 //! against each other.
 
-use super::{Event, Generated, Output};
+use super::{Event, EventError, Generated, Output};
 
 /// No event is larger, as Avro (contract, section 3, rule 5).
 pub(crate) const LARGEST_EVENT: usize = 256 * 1024;
@@ -21,7 +21,8 @@ const OUTPUT_FRAME: usize = 96;
 const ENTRY_FRAME: usize = 8;
 
 impl Event {
-    /// Cuts what would make the event larger than 256 kB: first the addresses to fetch outputs at, then the metadata.
+    /// Cuts what would make the event larger than 256 kB: first the addresses to fetch outputs at, then what was sent to
+    /// the model and how it differs from the request, then the metadata.
     ///
     /// Texts are bounded as they come in. What says which event it is, whom to tell and what is stored is never cut,
     /// and fits: see [`Generated::fits`].
@@ -32,6 +33,12 @@ impl Event {
                 .iter_mut()
                 .flat_map(|result| &mut result.outputs);
             outputs.for_each(|output| output.url = None);
+        }
+        if self.weight() > LARGEST_EVENT
+            && let Some(result) = &mut self.result
+        {
+            result.sent = None;
+            result.notes.clear();
         }
         if self.weight() > LARGEST_EVENT {
             self.metadata.clear();
@@ -46,7 +53,7 @@ impl Event {
             progress.stage.len() + length(progress.message.as_ref())
         });
         let result = self.result.as_ref().map_or(0, Generated::weight);
-        let error = self.error.as_ref().map_or(0, |error| error.message.len());
+        let error = self.error.as_ref().map_or(0, EventError::weight);
         let record = self.record.as_ref().map_or(0, |record| record.topic.len());
         let notify = self
             .notify
@@ -76,7 +83,24 @@ impl Generated {
     fn weight(&self) -> usize {
         let outputs = self.outputs.iter();
         let outputs = outputs.map(|output| output.weight() + length(output.url.as_ref()));
-        self.provider.len() + self.provider_job_id.len() + outputs.sum::<usize>()
+        let ids = self.provider.len() + self.provider_job_id.len();
+        let notes = self
+            .notes
+            .iter()
+            .map(|note| ENTRY_FRAME * 2 + note.field.len() + note.kind.len() + note.details.len());
+        let sent = length(self.sent.as_ref());
+        ids + outputs.sum::<usize>() + sent + notes.sum::<usize>()
+    }
+}
+
+impl EventError {
+    fn weight(&self) -> usize {
+        let problems = self.problems.iter().map(|problem| {
+            let texts = [&problem.asked, &problem.allowed, &problem.hint];
+            let texts = texts.map(|text| length(text.as_ref()));
+            ENTRY_FRAME * 3 + problem.field.len() + texts.iter().sum::<usize>()
+        });
+        self.message.len() + problems.sum::<usize>()
     }
 }
 

@@ -3,12 +3,18 @@
 //! What stands here stands in histories: fields are added with a default, never removed or retyped. One of a later
 //! version is passed over, so that workers of two versions can run side by side.
 
+mod check;
+mod params;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{EventType, Invalid, InvalidId, Kind, RequestId};
+pub(super) use self::check::check_metadata;
+pub(crate) use self::params::urls;
+
+use super::{EventType, Invalid, Kind, RequestId};
 
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,52 +28,134 @@ pub enum Spec {
     Batch(BatchSpec),
 }
 
-/// One video to generate.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One video to generate. What is `None` takes the model's own default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct VideoSpec {
-    /// 1 to 10,000 characters.
-    pub prompt: String,
+    /// What images have too.
+    #[serde(flatten)]
+    pub common: Common,
     /// Seconds, 1 to 600.
-    pub duration: i32,
-    /// Width x height in pixels, as `1920x1080`.
-    pub resolution: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<i32>,
+    /// Width x height in pixels, as `1920x1080`, or a class, as `720p`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<String>,
     /// Frames per second, 1 to 120.
-    pub fps: i32,
-    /// A word the model knows.
-    pub style: String,
-    /// Which outside API serves; `None` takes the configured one.
-    pub provider: Option<ProviderName>,
-    /// Which of its models; `None` takes the configured one.
-    pub model: Option<String>,
-    /// Further model inputs: each value is JSON text.
-    pub params: BTreeMap<String, String>,
-    /// URLs of input media.
-    pub input_urls: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fps: Option<i32>,
+    /// Whether it has sound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio: Option<bool>,
 }
 
-/// One or more images to generate from one prompt.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One or more images to generate from one prompt. What is `None` takes the model's own default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ImageSpec {
+    /// What videos have too.
+    #[serde(flatten)]
+    pub common: Common,
+    /// Pixels, 64 to 8192.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width: Option<i32>,
+    /// Pixels, 64 to 8192.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub height: Option<i32>,
+    /// 1 to 16.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_images: Option<i32>,
+    /// File format, as `png`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_format: Option<String>,
+}
+
+/// What videos and images have in common. What is `None` takes the model's own default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Common {
     /// 1 to 10,000 characters.
     pub prompt: String,
-    /// Pixels, 64 to 8192.
-    pub width: i32,
-    /// Pixels, 64 to 8192.
-    pub height: i32,
-    /// A word the model knows.
-    pub style: String,
-    /// 1 to 16.
-    pub num_images: i32,
+    /// What it must not show.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub negative_prompt: Option<String>,
+    /// Width to height, as `16:9`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aspect_ratio: Option<String>,
+    /// A word that the model knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub style: Option<String>,
+    /// Makes a generation repeatable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<i64>,
+    /// Files that the model starts from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<Input>,
     /// Which outside API serves; `None` takes the configured one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<ProviderName>,
     /// Which of its models; `None` takes the configured one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Further model inputs: each value is JSON text.
+    /// Inputs by the model's own names: each value is JSON text.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, String>,
-    /// URLs of input media.
-    pub input_urls: Vec<String>,
+    /// What happens to a field that the model has no input for.
+    #[serde(skip_serializing_if = "OnUnsupported::is_refuse")]
+    pub on_unsupported: OnUnsupported,
+    /// Providers to try in turn if nothing was accepted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fallback: Vec<Fallback>,
+}
+
+/// A file that the model starts from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Input {
+    /// http or https. It goes to the provider as it was parsed here, so that both see the same host in it.
+    pub url: Url,
+    /// What it is to the output.
+    #[serde(default, skip_serializing_if = "Role::is_unspecified")]
+    pub role: Role,
+}
+
+/// What an input is to the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Role {
+    /// The request does not say.
+    #[default]
+    Unspecified,
+    /// A video begins with it.
+    FirstFrame,
+    /// A video ends with it.
+    LastFrame,
+    /// It is edited.
+    Source,
+    /// The output resembles it.
+    Reference,
+    /// It says where the source is edited.
+    Mask,
+}
+
+/// What happens to a field that the model has no input for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum OnUnsupported {
+    /// The request fails before anything is paid.
+    #[default]
+    Refuse,
+    /// It is left out.
+    Drop,
+}
+
+/// Another provider to try.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fallback {
+    /// Which outside API.
+    pub provider: ProviderName,
+    /// Which of its models; `None` takes the configured one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
 }
 
 /// Many videos and images under one id.
@@ -151,40 +239,9 @@ impl ProviderName {
         let known = Self::ALL.into_iter().find(|name| name.as_str() == raw);
         known.ok_or_else(|| {
             let names = Self::ALL.map(Self::as_str).join(", ");
-            Invalid::new(field, format!("is {raw:?}, want one of: {names}"))
+            let shown = check::beginning(raw);
+            Invalid::new(field, format!("is {shown:?}, want one of: {names}"))
         })
-    }
-}
-
-impl Default for VideoSpec {
-    fn default() -> Self {
-        Self {
-            prompt: String::new(),
-            duration: 10,
-            resolution: "1920x1080".to_owned(),
-            fps: 30,
-            style: "realistic".to_owned(),
-            provider: None,
-            model: None,
-            params: BTreeMap::new(),
-            input_urls: Vec::new(),
-        }
-    }
-}
-
-impl Default for ImageSpec {
-    fn default() -> Self {
-        Self {
-            prompt: String::new(),
-            width: 1024,
-            height: 1024,
-            style: "photorealistic".to_owned(),
-            num_images: 1,
-            provider: None,
-            model: None,
-            params: BTreeMap::new(),
-            input_urls: Vec::new(),
-        }
     }
 }
 
@@ -200,180 +257,48 @@ impl Spec {
 
     /// Returns the provider it names, if it names one.
     pub fn provider(&self) -> Option<ProviderName> {
+        self.common().and_then(|common| common.provider)
+    }
+
+    /// Returns what videos and images have in common; a batch has its items.
+    pub fn common(&self) -> Option<&Common> {
         match self {
-            Self::Video(video) => video.provider,
-            Self::Image(image) => image.provider,
+            Self::Video(video) => Some(&video.common),
+            Self::Image(image) => Some(&image.common),
             Self::Batch(_) => None,
         }
     }
+}
 
-    /// Holds the spec against the contract's bounds.
-    ///
-    /// # Errors
-    /// The first field out of bounds, with what is wanted.
-    pub fn check(&self) -> Result<(), Invalid> {
-        match self {
-            Self::Video(video) => video.check(),
-            Self::Image(image) => image.check(),
-            Self::Batch(batch) => batch.check(),
+impl Common {
+    /// Returns what asks for this prompt, and for nothing else.
+    pub fn new(prompt: impl Into<String>) -> Self {
+        Self {
+            prompt: prompt.into(),
+            ..Self::default()
         }
     }
 }
 
-impl VideoSpec {
-    fn check(&self) -> Result<(), Invalid> {
-        check_prompt(&self.prompt)?;
-        within("spec.duration", self.duration, 1..=600)?;
-        within("spec.fps", self.fps, 1..=120)?;
-        let sides = self
-            .resolution
-            .split_once('x')
-            .map(|(w, h)| (w.parse::<u16>(), h.parse::<u16>()));
-        if !matches!(sides, Some((Ok(1..), Ok(1..)))) {
-            return Err(Invalid::new(
-                "spec.resolution",
-                format!(
-                    "is {:?}, want WIDTHxHEIGHT, each 1 to 65535",
-                    self.resolution
-                ),
-            ));
-        }
-        check_model(
-            self.model.as_deref(),
-            &self.style,
-            &self.params,
-            &self.input_urls,
-        )
+impl OnUnsupported {
+    fn is_refuse(&self) -> bool {
+        *self == Self::Refuse
     }
 }
 
-impl ImageSpec {
-    fn check(&self) -> Result<(), Invalid> {
-        check_prompt(&self.prompt)?;
-        within("spec.width", self.width, 64..=8192)?;
-        within("spec.height", self.height, 64..=8192)?;
-        within("spec.num_images", self.num_images, 1..=16)?;
-        check_model(
-            self.model.as_deref(),
-            &self.style,
-            &self.params,
-            &self.input_urls,
-        )
-    }
-}
+impl Role {
+    /// All there are, as they stand in Avro and JSON.
+    pub(crate) const ALL: [(&'static str, Self); 6] = [
+        ("UNSPECIFIED", Self::Unspecified),
+        ("FIRST_FRAME", Self::FirstFrame),
+        ("LAST_FRAME", Self::LastFrame),
+        ("SOURCE", Self::Source),
+        ("REFERENCE", Self::Reference),
+        ("MASK", Self::Mask),
+    ];
 
-impl BatchSpec {
-    fn check(&self) -> Result<(), Invalid> {
-        within("spec.max_concurrent", self.max_concurrent, 1..=500)?;
-        if !(1..=10_000).contains(&self.items.len()) {
-            return Err(Invalid::new(
-                "spec.items",
-                format!("has {} items, want 1 to 10000", self.items.len()),
-            ));
-        }
-        let mut seen = std::collections::BTreeSet::new();
-        for (index, item) in self.items.iter().enumerate() {
-            if !seen.insert(&item.request_id) {
-                return Err(Invalid::new(
-                    "spec.items",
-                    format!("names {} twice", item.request_id),
-                ));
-            }
-            item.check().map_err(|error| error.of_item(index))?;
-        }
-        Ok(())
-    }
-}
-
-impl BatchItem {
-    fn check(&self) -> Result<(), Invalid> {
-        if self.spec.kind() == Kind::Batch {
-            return Err(Invalid::new("spec", "is a batch, want a video or images"));
-        }
-        self.spec.check()?;
-        check_metadata(&self.metadata)
-    }
-}
-
-/// Holds the metadata of a request or an item against the contract's bounds.
-pub(super) fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), Invalid> {
-    let bytes: usize = metadata
-        .iter()
-        .map(|(key, value)| key.len() + value.len())
-        .sum();
-    if metadata.len() > 32 || bytes > 8 * 1024 {
-        let entries = metadata.len();
-        return Err(Invalid::new(
-            "metadata",
-            format!(
-                "has {entries} entries of {bytes} bytes in all, want at most 32 and 8192 bytes"
-            ),
-        ));
-    }
-    Ok(())
-}
-
-fn check_prompt(prompt: &str) -> Result<(), Invalid> {
-    match prompt.chars().count() {
-        1..=10_000 => Ok(()),
-        length => Err(Invalid::new(
-            "spec.prompt",
-            format!("is {length} characters, want 1 to 10000"),
-        )),
-    }
-}
-
-fn check_model(
-    model: Option<&str>,
-    style: &str,
-    params: &BTreeMap<String, String>,
-    input_urls: &[String],
-) -> Result<(), Invalid> {
-    if style.chars().count() > 128 {
-        return Err(Invalid::new("spec.style", "is longer than 128 characters"));
-    }
-    if model.is_some_and(|model| !(1..=256).contains(&model.chars().count())) {
-        return Err(Invalid::new(
-            "spec.model",
-            "is empty or longer than 256 characters",
-        ));
-    }
-    for (name, text) in params {
-        if let Err(error) = serde_json::from_str::<serde_json::Value>(text) {
-            return Err(Invalid::new(
-                "spec.params",
-                format!("{name} is not JSON text: {error}"),
-            ));
-        }
-    }
-    for input in input_urls {
-        if !Url::parse(input).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
-            return Err(Invalid::new(
-                "spec.input_urls",
-                "holds what is not an http or https URL",
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn within(
-    field: &'static str,
-    value: i32,
-    range: std::ops::RangeInclusive<i32>,
-) -> Result<(), Invalid> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    Err(Invalid::new(
-        field,
-        format!("is {value}, want {} to {}", range.start(), range.end()),
-    ))
-}
-
-impl From<InvalidId> for Invalid {
-    fn from(error: InvalidId) -> Self {
-        Self::new("request_id", error.to_string())
+    fn is_unspecified(&self) -> bool {
+        *self == Self::Unspecified
     }
 }
 

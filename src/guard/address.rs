@@ -31,7 +31,7 @@ pub(super) fn check(url: &Url, nat64: &[Nat64]) -> Result<(), Refused> {
 
 /// A name without a dot, or below one of the endings that are for networks of one's own.
 pub(super) fn is_local(name: &str) -> bool {
-    let name = name.strip_suffix('.').unwrap_or(name);
+    let name = name.trim_end_matches('.');
     !name.contains('.') || LOCAL.iter().any(|ending| name.ends_with(ending))
 }
 

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{open, reject};
+use anyhow::anyhow;
+
+use super::allowed::Allowed;
+use super::limits::Limits;
+use super::{keyed, open, reject, wait_for_token};
 use crate::access::{ApiKeys, Denied, Pass};
 use crate::avro;
-use crate::config::{Config, Steps};
+use crate::config::{Config, DefaultProviders, Steps};
 use crate::domain::{Action, Command, ErrorCode};
 use crate::failpoint;
 use crate::kafka::Record;
@@ -16,6 +20,10 @@ use crate::temporal::client::Temporal;
 use crate::temporal::queues::{SubmitQueues, fetch_queue};
 use crate::temporal::retries::{Retried, Retry, Unretryable};
 use crate::temporal::slots::Cancelled;
+use crate::temporal::steps::Start;
+
+/// A reason is cut to so many characters.
+const LONGEST_REASON: usize = 1_000;
 
 /// Carries out commands.
 pub struct Commands {
@@ -24,18 +32,29 @@ pub struct Commands {
     api_keys: ApiKeys,
     steps: Steps,
     fetch_queue: String,
+    providers: DefaultProviders,
     submit_queues: SubmitQueues,
+    allowed: Allowed,
+    limits: Option<Arc<Limits>>,
 }
 
 impl Commands {
     /// Makes the handler of `gen.commands`.
-    pub fn new(config: &Config, temporal: Temporal, registry: Arc<Registry>) -> Self {
+    pub fn new(
+        config: &Config,
+        temporal: Temporal,
+        registry: Arc<Registry>,
+        limits: Option<Arc<Limits>>,
+    ) -> Self {
         Self {
+            allowed: Allowed::new(config),
+            limits,
             temporal,
             registry,
             api_keys: config.intake.api_keys.clone(),
             steps: config.intake.steps,
             fetch_queue: fetch_queue(&config.temporal.task_queue),
+            providers: config.worker.default_providers(),
             submit_queues: SubmitQueues::new(config),
         }
     }
@@ -50,7 +69,14 @@ impl Commands {
             Cancelled::Asked => Ok("asked"),
             Cancelled::Over => Ok("over"),
             Cancelled::Claimed => Ok("claimed"),
-            Cancelled::OthersRun => Err(denied(Denied::OtherUser)),
+            Cancelled::OthersRun => Err(Denied::OtherUser.into()),
+            Cancelled::Foreign(kind) => {
+                let problem = anyhow!(
+                    "request_id {} is of a workflow {kind}, which is none of genflow's",
+                    command.request
+                );
+                Err(reject(ErrorCode::Invalid, problem))
+            }
         }
     }
 
@@ -64,13 +90,14 @@ impl Commands {
         command: &Command,
         pass: &Pass,
         traceparent: Option<&str>,
+        place: Place<'_>,
     ) -> Result<&'static str, Failure> {
         // An id that nobody has is refused anyway.
         if let Some(only) = pass.only()
             && let Some(user) = self.temporal.user(&command.request.run(0)).await?
             && user != only
         {
-            return Err(denied(Denied::OtherUser));
+            return Err(Denied::OtherUser.into());
         }
         let retry = Retry {
             request: &command.request,
@@ -79,18 +106,27 @@ impl Commands {
             traceparent,
             steps: self.steps,
             fetch_queue: &self.fetch_queue,
+            providers: self.providers,
             submit_queues: &self.submit_queues,
         };
-        match self.temporal.retry(&retry).await? {
+        // It is paid for as a request is, so it is held to the same.
+        let admit = |start: Start| async move {
+            let allowed = self.allowed.check(&start.spec, None);
+            allowed.map_err(|error| reject(ErrorCode::Invalid, error))?;
+            wait_for_token(self.limits.as_deref(), &start.user, 1, place).await
+        };
+        match self.temporal.retry(&retry, admit).await? {
             Retried::Started => Ok("started"),
             Retried::Repeated => Ok("duplicate"),
             Retried::Running => Ok("running"),
             Retried::Completed => Ok("completed"),
+            Retried::NotAdmitted(failure) => Err(failure),
             Retried::Refused(refused) => {
                 let reason = match &refused {
                     Unretryable::Claimed(_) => ErrorCode::CancelledBeforeStart,
                     Unretryable::Unknown(_)
                     | Unretryable::Other(..)
+                    | Unretryable::Foreign(..)
                     | Unretryable::Unreadable(..) => ErrorCode::Invalid,
                 };
                 Err(reject(reason, refused.into()))
@@ -100,13 +136,21 @@ impl Commands {
 }
 
 impl Handler for Commands {
-    async fn handle(&self, record: &Record, _: Place<'_>) -> Result<(), Failure> {
+    async fn handle(&self, record: &Record, place: Place<'_>) -> Result<(), Failure> {
         let (writer, datum) = open(&self.registry, record).await?;
-        let command = avro::read_command(&writer, datum)?;
-        let pass = self.api_keys.check(record).map_err(denied)?;
+        let mut command = avro::read_command(&writer, datum)?;
+        // It may be as long as a record, and goes into workflows.
+        command.reason = command
+            .reason
+            .map(|it| it.chars().take(LONGEST_REASON).collect());
+        let pass = self.api_keys.check(record)?;
+        keyed(record, &command.request)?;
         let outcome = match command.action {
             Action::Cancel => self.cancel(&command, &pass).await?,
-            Action::Retry => self.retry(&command, &pass, record.traceparent()).await?,
+            Action::Retry => {
+                let traceparent = record.traceparent();
+                self.retry(&command, &pass, traceparent, place).await?
+            }
         };
         failpoint::hit("commands.started").await;
         CommandHandled {
@@ -121,8 +165,4 @@ impl Handler for Commands {
     async fn parked(&self, _: &Record, _: &Rejection) -> Result<(), BoxError> {
         Ok(())
     }
-}
-
-fn denied(denied: Denied) -> Failure {
-    reject(ErrorCode::Unauthorized, denied.into())
 }

@@ -41,19 +41,21 @@ impl Intake {
             Kind::Image => image,
             Kind::Video | Kind::Batch | Kind::Unknown => video,
         });
+        let provider = self.providers.of(&request.spec);
         let start = Start {
             request: request.id.clone(),
             retry: 0,
             batch: None,
             user: request.user.clone(),
             spec: request.spec.clone(),
+            provider,
             fingerprint: fingerprint.to_owned(),
             metadata: request.metadata.clone(),
             notify: self.notify(&request.targets, &request.notify_on, request.id.as_str())?,
             timeout_ms: millis(timeout),
             steps: self.settings.steps,
             fetch_queue: self.fetch_queue.clone(),
-            submit_queue: self.submit_queues.of(&request.spec),
+            submit_queue: self.submit_queues.of(provider),
             traceparent: Some(traceparent.map_or_else(new_trace, str::to_owned)),
             journal: Journal::default(),
         };
@@ -80,6 +82,7 @@ impl Intake {
             segment: self.settings.batch_segment,
             steps: self.settings.steps,
             fetch_queue: self.fetch_queue.clone(),
+            providers: self.providers,
             submit_queues: self.submit_queues.clone(),
             traceparent: Some(traceparent.map_or_else(new_trace, str::to_owned)),
             tally: Tally {
@@ -130,7 +133,7 @@ fn bounded(what: &str, size: usize, largest: usize) -> Result<(), Failure> {
     if size <= largest {
         return Ok(());
     }
-    let problem =
-        anyhow!("{what} is {size} bytes as the input of a workflow, want at most {largest}");
+    let problem = anyhow!("it is {size} bytes, want at most {largest}")
+        .context(format!("{what} is too large as the input of a workflow"));
     Err(reject(ErrorCode::Invalid, problem))
 }

@@ -1,10 +1,11 @@
 //! Sets up the topics of the contract, and tells whether brokers answer at all.
 //!
-//! What exists is left alone: settings that differ are told, partitions grow only when asked, for a key then moves to
-//! another partition and its records lose their order.
+//! What exists is left alone: settings that differ are reported. Partitions grow only when asked, and only those of input
+//! topics: a key then moves to another partition, and its records lose their order.
 
 mod inspect;
 mod plan;
+mod replication;
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ pub use self::inspect::{Cluster, Members, Topic, inspect, lag, members};
 pub use self::plan::Difference;
 pub(crate) use self::plan::EVENTS_RETENTION;
 use self::plan::{Plan, plans};
+pub use self::replication::{Replication, replication};
 use crate::config;
 
 /// Why topics could not be set up.
@@ -34,6 +36,16 @@ pub enum Error {
     /// The client could not be made from its settings.
     #[error("no Kafka client can be made")]
     Client(#[source] KafkaError),
+    /// There are not as many brokers as copies were asked for.
+    #[error(
+        "{there} Kafka brokers answer, want {wanted} for as many copies of each topic: start them, or ask for fewer"
+    )]
+    TooFewBrokers {
+        /// How many there are.
+        there: usize,
+        /// How many there have to be.
+        wanted: usize,
+    },
     /// The cluster did not do what was asked.
     #[error("topic {topic} cannot be set up")]
     Topic {
@@ -57,11 +69,30 @@ impl Error {
     }
 }
 
+/// What is asked for of topics.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked {
+    /// Give existing input topics more partitions.
+    pub grow: bool,
+    /// Copies of each new topic; by the number of brokers if left out.
+    pub replication: Option<usize>,
+}
+
+impl Asked {
+    /// For one broker on this machine.
+    pub const ONE_COPY: Self = Self {
+        grow: false,
+        replication: Some(1),
+    };
+}
+
 /// What became of one topic.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TopicReport {
     /// Topic name.
     pub topic: String,
+    /// Whether it may be given more partitions while genflow runs.
+    pub may_grow: bool,
     /// What was done.
     pub outcome: Outcome,
     /// Settings that are not as wanted, and are left so.
@@ -132,13 +163,13 @@ pub async fn wait_ready(kafka: &config::Kafka, patience: Duration) -> Result<usi
 pub async fn ensure_topics(
     kafka: &config::Kafka,
     dedup_window: Duration,
+    replication: Replication,
     grow: bool,
 ) -> Result<Vec<TopicReport>, Error> {
-    let brokers = wait_ready(kafka, Duration::from_secs(10)).await?;
     let admin = admin(kafka)?;
     let mut reports = Vec::new();
-    for plan in plans(&kafka.topics, brokers, dedup_window) {
-        reports.push(ensure(kafka, &admin, &plan, grow).await?);
+    for plan in plans(&kafka.topics, replication.copies(), dedup_window) {
+        reports.push(ensure(kafka, &admin, &plan, grow && plan.may_grow).await?);
     }
     Ok(reports)
 }
@@ -253,8 +284,10 @@ impl std::fmt::Display for TopicReport {
         }?;
         for Difference { setting, is, want } in &self.differences {
             write!(f, "; {setting} is {is}, want {want}")?;
-            if setting == "partitions" {
+            if setting == "partitions" && self.may_grow {
                 write!(f, " (setup --grow)")?;
+            } else if setting == "partitions" {
+                write!(f, " (docs/operating.md says how to grow it)")?;
             }
         }
         Ok(())

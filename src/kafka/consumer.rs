@@ -3,7 +3,10 @@
 //! Owns all that is Kafka for a role: the group, bounded concurrency with one record of a key at a time, pauses
 //! between tries, back-pressure, the dead-letter topic and its fuse, commits behind the watermark, and the drain at the
 //! end. An offset is stored only when its record and all before it are done; librdkafka commits what is stored. A
-//! record is done when its handler said Ok, or when it stands on the dead-letter topic and the handler was told.
+//! record is done when its handler said Ok, or when it is on the dead-letter topic and the handler was notified.
+//!
+//! No record stops those of other keys. A record that the fuse holds, and one whose key has its share of the memory, is
+//! deferred: only its offset is kept, and a second reader reads it again when its turn comes.
 
 mod brake;
 mod connect;
@@ -14,6 +17,7 @@ mod group;
 mod lanes;
 mod load;
 mod places;
+mod reread;
 mod schedule;
 mod settle;
 mod watermark;
@@ -24,13 +28,14 @@ use std::time::Duration;
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use self::flow::Flow;
 pub(crate) use self::fuse::Fuse;
 use self::group::Group;
 pub use self::places::Place;
+use self::reread::Reread;
 use self::settle::Settler;
 use super::{Headers, Record, producer::Producer};
 use crate::admin::Health;
@@ -45,8 +50,38 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Rejection {
     /// From the closed list of `dlq.reason`.
     pub reason: ErrorCode,
-    /// What is wrong, for a person.
+    /// What is wrong, for a person. The text of its causes may depend on settings, its own must not (contract, rule 10).
     pub error: BoxError,
+    /// Who may be at fault.
+    pub fault: Fault,
+}
+
+/// Who may be at fault that a record is rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Perhaps this system, as far as the reason can be a fault of a system at all.
+    Unclear,
+    /// The producer, for certain: however many there are, they say nothing about this system.
+    Producer,
+}
+
+impl Rejection {
+    /// Makes a rejection whose reason says who may be at fault.
+    pub fn new(reason: ErrorCode, error: impl Into<BoxError>) -> Self {
+        Self {
+            reason,
+            error: error.into(),
+            fault: Fault::Unclear,
+        }
+    }
+
+    /// Lays it at the producer's door.
+    pub fn by_producer(self) -> Self {
+        Self {
+            fault: Fault::Producer,
+            ..self
+        }
+    }
 }
 
 /// What to do with a record that was not handled.
@@ -105,8 +140,7 @@ impl Cause {
         !matches!(self, Self::Panicked | Self::Interrupted)
     }
 
-    /// Whether other records may fare well meanwhile: one that does is what mends a blown fuse, and most need no
-    /// hand-over. So what waits takes no place.
+    /// Whether the cause does not affect other records. A record held for it gives up its place, so that others run.
     fn is_others_chance(self) -> bool {
         matches!(self, Self::Fuse | Self::HandoverUnavailable)
     }
@@ -192,7 +226,8 @@ pub async fn run<H: Handler>(
     // Ends what waits for another try also where it is not the stop that ends the loop.
     let stop = stop.child_token();
     let patience = PATIENCE.min(kafka.session_timeout / 3);
-    let group = Arc::new(Group::new(&options.topic, patience, stop.clone()));
+    let schedule = flow::schedule(&options, stop.clone());
+    let group = Arc::new(Group::new(&options.topic, patience, schedule));
     let consumer = Arc::new(connect::client(kafka, &options, group.clone())?);
     if connect::reached(&consumer, &options, &health, &stop)
         .await
@@ -207,7 +242,8 @@ pub async fn run<H: Handler>(
             source,
         })?;
     let settler = Arc::new(Settler::new(options.clone(), producer, handler, health));
-    let mut flow = Flow::new(options, consumer, group, settler);
+    let reread = Reread::new(kafka.clone(), options.clone());
+    let mut flow = Flow::new(options, consumer, group, settler, reread);
     let ended = flow.until(&stop).await;
     stop.cancel();
     flow.drain().await;
@@ -230,5 +266,6 @@ pub(super) fn detach(message: &BorrowedMessage<'_>) -> Record {
         value: message.payload().map(<[u8]>::to_vec),
         headers,
         timestamp: message.timestamp().to_millis(),
+        stamped_by_broker: matches!(message.timestamp(), Timestamp::LogAppendTime(_)),
     }
 }

@@ -55,7 +55,7 @@ impl Channels {
             Target::Webhook(url) => Some(Served::Webhook(&self.webhooks, url)),
             Target::Slack(url) => Some(Served::Slack(&self.slack, url)),
             Target::Email(address) => {
-                let mails = self.mails.as_ref()?;
+                let mails = self.mails.as_ref().filter(|mails| mails.serves_tenants())?;
                 Some(Served::Email(mails, address))
             }
         }
@@ -64,10 +64,18 @@ impl Channels {
 
 impl Served<'_> {
     /// Waits until the target may have its next message, if that is soon: before a place at its endpoint is taken.
-    pub(super) async fn turn(&self) -> Result<(), Held> {
+    pub(super) async fn turn(&self, user: &str) -> Result<(), Held> {
         match self {
-            Self::Slack(sender, url) => sender.turn(url).await,
+            Self::Slack(sender, url) => sender.turn(Some(user), url).await,
             Self::Webhook(..) | Self::Email(..) => Ok(()),
+        }
+    }
+
+    /// Returns what becomes of a message that is above the limits of its target or of `user`.
+    pub(super) fn limited(&self, user: &str) -> Option<Tried> {
+        match self {
+            Self::Email(sender, to) => sender.limited(user, to),
+            Self::Webhook(..) | Self::Slack(..) => None,
         }
     }
 

@@ -141,13 +141,17 @@ impl Deliverer {
             Ok(share) => share,
             Err(closed) => return Attempt::Kept(closed),
         };
-        if let Err(Held(_)) = channel.turn().await {
+        if let Err(Held(_)) = channel.turn(user).await {
             return Attempt::Kept(Closed::Full);
         }
         let place = match share.enter(patience).await {
             Ok(place) => place,
             Err(closed) => return Attempt::Kept(closed),
         };
+        // The place goes back unused: the endpoint is not asked.
+        if let Some(tried) = channel.limited(user) {
+            return Attempt::Sent(tried);
+        }
         let began = Instant::now();
         let tried = match Box::pin(channel.send(letter, limit)).await {
             Ok(tried) => tried,

@@ -153,7 +153,8 @@ fn lasting(error: Unread) -> Result<Unread, Aborted> {
 
 /// Why what goes by a channel that is not served is not tried.
 pub(super) fn unserved() -> DeliveryError {
-    let why = "this notifier does not serve the channel";
+    let why =
+        "this notifier sends no mail to tenants: SMTP_URL or EMAIL_ALLOWED_DOMAINS is not set";
     DeliveryError::new("channel_not_served", why)
 }
 

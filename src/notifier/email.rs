@@ -9,6 +9,7 @@ mod advice;
 mod connection;
 mod digest;
 mod examples;
+mod limits;
 mod message;
 mod server;
 mod templates;
@@ -21,6 +22,7 @@ use lettre::transport::smtp;
 
 pub use self::address::{Domains, FromAddress, InvalidAddress, InvalidFrom, is_address};
 use self::connection::Connection;
+use self::limits::Limits;
 pub use self::server::{InvalidServer, Server};
 pub use self::templates::Fault as TemplateFault;
 use self::templates::Templates;
@@ -80,6 +82,7 @@ pub(super) struct Sender {
     connection: Connection,
     from: FromAddress,
     allowed: Domains,
+    limits: Limits,
     templates: Templates,
 }
 
@@ -102,8 +105,25 @@ impl Sender {
             connection: Connection::new(&email.server).map_err(Unusable::Certificates)?,
             from: email.from.clone(),
             allowed: email.allowed_domains.clone(),
+            limits: Limits::new(email.limits),
             templates,
         }))
+    }
+
+    /// Whether tenants may have mails sent at all.
+    pub(super) fn serves_tenants(&self) -> bool {
+        !self.allowed.are_none()
+    }
+
+    /// Counts a mail for `user` to `to`; returns what becomes of it where that is above their limits: it is tried later.
+    pub(super) fn limited(&self, user: &str, to: &str) -> Option<Tried> {
+        let wait = self.limits.take(user, to).err()?;
+        let why = "the address or the user has had as many mails as EMAIL_ADDRESS_LIMIT or EMAIL_USER_LIMIT allows";
+        Some(Tried::Later {
+            status: None,
+            error: DeliveryError::new("throttled", why),
+            again_in: Some(wait),
+        })
     }
 
     /// Whether the server was slower with the last message than a try of `limit` can wait.

@@ -3,10 +3,9 @@
 //! Places are counted by origin (scheme, host, port): a dead host with a URL for each request must not fill the pool.
 //! Tries are counted by user too: neither must a user with a host for each request, nor may one fill the line of an
 //! origin that others need.
-//! A circuit opens at [`FAILURES`] failures in a row, for [`OPEN_FOR`], and then lets one try through. What gets no
-//! answer counts against the user's origin, what is answered badly against the target alone: on a host that tenants
-//! share, one tenant's broken or hanging path does not stop the others. All in the memory of this process; nothing is
-//! lost by it.
+//! Each endpoint has two circuits ([`Circuits`]). What gets no answer counts against the user's origin, what is answered
+//! badly against the user's target alone: on a host that tenants share, one tenant's broken or hanging path does not stop
+//! the others, nor does a tenant that calls another's target. All in the memory of this process; nothing is lost by it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::circuits::Circuits;
 use crate::telemetry::events::{CircuitsOpen, TriesInFlight};
 
 /// Tries in flight at one origin, at most (contract, section 7).
@@ -22,13 +22,6 @@ pub(super) const MOST: usize = 8;
 const PART: usize = 10;
 /// The part of the pool that one user may take, at whatever endpoints; [`MOST`] at least.
 const USERS_PART: usize = 2;
-/// How many failures in a row open a circuit.
-const FAILURES: u32 = 5;
-/// For how long.
-const OPEN_FOR: Duration = Duration::from_secs(30);
-/// Circuits that nobody has used for so long are forgotten, and once there are [`MANY`] all that are closed.
-const FORGOTTEN: Duration = Duration::from_secs(600);
-const MANY: usize = 10_000;
 
 /// Who is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +32,7 @@ pub(super) struct Endpoint {
     pub(super) target: String,
     /// Tries at once that its origin can do with.
     pub(super) most: usize,
-    /// It is no tenant's but the operator's, and away for all users alike.
+    /// Its origin is no tenant's but the operator's, and away for all users alike.
     pub(super) ours: bool,
 }
 
@@ -87,7 +80,7 @@ pub(super) struct Endpoints {
 #[derive(Debug, Default)]
 struct Known {
     origins: HashMap<String, Origin>,
-    circuits: HashMap<String, Circuit>,
+    circuits: Circuits,
     /// How many tries each user has, those that wait included.
     users: HashMap<String, usize>,
     in_flight: usize,
@@ -98,13 +91,6 @@ struct Origin {
     places: Arc<Semaphore>,
     /// Tries in flight or waiting for a place, by user.
     line: HashMap<String, usize>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Circuit {
-    failures: u32,
-    open_until: Option<Instant>,
-    used: Instant,
 }
 
 /// A try that is counted as its user's until it is dropped.
@@ -137,7 +123,9 @@ impl Endpoints {
     /// Counts a try as the user's, unless that has its share or `endpoint` is not asked now; takes no place there.
     pub(super) fn share(&self, user: &str, endpoint: Endpoint) -> Result<Share<'_>, Closed> {
         let mut known = self.known();
-        known.is_closed(&keys(&endpoint, user), Instant::now())?;
+        known
+            .circuits
+            .check(&keys(&endpoint, user), Instant::now())?;
         let tries = known.users.entry(user.to_owned()).or_default();
         if *tries >= self.users_share {
             return Err(Closed::Full);
@@ -177,7 +165,7 @@ impl Share<'_> {
         };
         // It may have opened meanwhile.
         let mut known = self.endpoints.known();
-        known.admit(&self.keys(), Instant::now())?;
+        known.circuits.admit(&self.keys(), Instant::now())?;
         drop(known);
         place.permit = Some(permit);
         self.endpoints.count(1);
@@ -187,7 +175,7 @@ impl Share<'_> {
     fn line_up(&self, now: Instant) -> Result<(Place<'_>, Arc<Semaphore>), Closed> {
         let Endpoints { most, share, .. } = *self.endpoints;
         let mut known = self.endpoints.known();
-        known.is_closed(&self.keys(), now)?;
+        known.circuits.check(&self.keys(), now)?;
         let places = most.min(self.endpoint.most);
         let origin = known
             .origins
@@ -228,12 +216,12 @@ impl Place<'_> {
         };
         for (key, failed) in [(origin, origin_failed), (target, target_failed)] {
             match failed {
-                Some(true) => known.failed(key, now),
-                Some(false) => drop(known.circuits.remove(&key)),
+                Some(true) => known.circuits.failed(&key, now),
+                Some(false) => known.circuits.succeeded(&key),
                 None => {}
             }
         }
-        let count = known.open(now);
+        let count = known.circuits.open(now);
         drop(known);
         CircuitsOpen { count }.emit();
     }
@@ -276,68 +264,14 @@ fn give_back(tries: &mut HashMap<String, usize>, user: &str) {
     }
 }
 
-impl Known {
-    fn is_closed(&self, circuits: &[String], now: Instant) -> Result<(), Closed> {
-        let circuits = circuits.iter().filter_map(|key| self.circuits.get(key));
-        let open_until = circuits.filter_map(|circuit| circuit.open_until).max();
-        match open_until {
-            Some(until) if now < until => Err(Closed::Circuit(until - now)),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// Lets a try through; where the circuit was open, it is the only one until it is known what came of it.
-    fn admit(&mut self, circuits: &[String], now: Instant) -> Result<(), Closed> {
-        self.is_closed(circuits, now)?;
-        for key in circuits {
-            if let Some(circuit) = self.circuits.get_mut(key) {
-                circuit.used = now;
-                if circuit.open_until.is_some() {
-                    circuit.open_until = Some(now + OPEN_FOR);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn failed(&mut self, key: String, now: Instant) {
-        self.forget(now);
-        let circuit = self.circuits.entry(key).or_insert(Circuit {
-            failures: 0,
-            open_until: None,
-            used: now,
-        });
-        circuit.used = now;
-        circuit.failures += 1;
-        if circuit.failures >= FAILURES {
-            circuit.open_until = Some(now + OPEN_FOR);
-        }
-    }
-
-    fn forget(&mut self, now: Instant) {
-        self.circuits
-            .retain(|_, circuit| now.saturating_duration_since(circuit.used) < FORGOTTEN);
-        if self.circuits.len() >= MANY {
-            self.circuits
-                .retain(|_, circuit| circuit.open_until.is_some());
-        }
-    }
-
-    fn open(&self, now: Instant) -> usize {
-        let circuits = self.circuits.values();
-        circuits
-            .filter(|circuit| circuit.open_until.is_some_and(|until| now < until))
-            .count()
-    }
-}
-
-/// The circuits of a user's endpoint: that of its origin, and that of the target.
+/// The circuits of a user's endpoint: that of its origin, and that of the target. A target has one for each user: who
+/// knows another's URL could close it to its owner by calls that it answers badly.
 fn keys(endpoint: &Endpoint, user: &str) -> [String; 2] {
     let Endpoint { origin, target, .. } = endpoint;
     let whose = if endpoint.ours { "" } else { user };
     [
         format!("origin {origin} {whose}"),
-        format!("target {target}"),
+        format!("target {target} {user}"),
     ]
 }
 

@@ -117,6 +117,14 @@ fn answered(code: ErrorCode) -> bool {
 }
 
 impl Notification {
+    /// Returns whether this target is notified of an event. A request that is refused as invalid costs its sender nothing, and
+    /// quotes what was sent: no mail is written about it.
+    pub(super) fn tells(&self, event: &Event) -> bool {
+        let is_mail = self.channel() == Channel::Email;
+        let code = event.error.as_ref().map(|error| error.code);
+        !(is_mail && event.kind_of_event == EventType::Rejected && code == Some(ErrorCode::Invalid))
+    }
+
     /// Names a target by its hash.
     pub(super) fn new(target: Target) -> Self {
         let text = match &target {
@@ -235,6 +243,22 @@ mod tests {
 
             assert_eq!(wanted(&rejected).is_some(), told, "{code:?}");
         }
+    }
+
+    #[test]
+    fn no_mail_is_written_about_an_invalid_request() {
+        let rejected = |code| Event {
+            kind_of_event: EventType::Rejected,
+            error: Some(EventError::new(code, "why", false)),
+            ..event()
+        };
+        let mail = Notification::new(Target::Email("a@b.example".to_owned()));
+        let webhook = Notification::new(Target::Webhook("https://b.example/".parse().unwrap()));
+
+        assert!(!mail.tells(&rejected(ErrorCode::Invalid)));
+        assert!(webhook.tells(&rejected(ErrorCode::Invalid)));
+        assert!(mail.tells(&rejected(ErrorCode::RequestIdConflict)));
+        assert!(mail.tells(&event()));
     }
 
     #[test]

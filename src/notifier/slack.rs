@@ -31,6 +31,8 @@ pub(super) struct Sender {
     hosts: Vec<String>,
     try_time: Duration,
     pace: Pace,
+    /// The operator's own targets.
+    ours: Vec<Url>,
 }
 
 /// What Slack answered, or why it did not.
@@ -43,7 +45,7 @@ enum Answer {
     None(reqwest::Error),
 }
 
-/// How many targets have a place at once, each for a second or as long as it asked for.
+/// How many targets of tenants have a place at once, each for a second or as long as it asked for.
 const TARGETS: usize = 10_000;
 /// How long a message waits for its second.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -82,18 +84,24 @@ impl Sender {
             hosts: config.slack_hosts.clone(),
             try_time: config.try_timeout,
             pace: Pace::new(TARGETS),
+            ours: [&config.default_slack, &config.ops_slack]
+                .into_iter()
+                .flatten()
+                .map(|url| url.expose().clone())
+                .collect(),
         })
     }
 
     /// Waits for the target's next second, if there is one soon, and takes it.
-    pub(super) async fn turn(&self, to: &Url) -> Result<(), Held> {
+    pub(super) async fn turn(&self, user: Option<&str>, to: &Url) -> Result<(), Held> {
         // What is not called waits for nothing, and is not among the targets whose pace is kept.
         if !self.is_slacks(to) {
             return Ok(());
         }
         let now = Instant::now();
-        let second = self.pace.place(to.as_str(), now, PATIENCE).map_err(Held)?;
-        sleep_until(second).await;
+        let user = user.filter(|_| !self.ours.contains(to));
+        let second = self.pace.place(to.as_str(), user, now, PATIENCE);
+        sleep_until(second.map_err(Held)?).await;
         Ok(())
     }
 
@@ -104,19 +112,22 @@ impl Sender {
         to: &Url,
         limit: Duration,
     ) -> Result<Tried, Held> {
-        self.post_within(message(letter.event), to, limit).await
+        let Letter { event, .. } = letter;
+        self.post_within(message(event), Some(&event.user_id), to, limit)
+            .await
     }
 
-    /// Tries once to post a message in the target's next second, within the time of a try.
+    /// Tries once to post a message to a target of the operator's in its next second, within the time of a try.
     pub(super) async fn post(&self, message: Value, to: &Url) -> Result<Tried, Held> {
-        self.turn(to).await?;
-        self.post_within(message, to, self.try_time).await
+        self.turn(None, to).await?;
+        self.post_within(message, None, to, self.try_time).await
     }
 
     /// Posts a message. One that is refused for its images is posted without them, a second later.
     async fn post_within(
         &self,
         mut message: Value,
+        user: Option<&str>,
         to: &Url,
         limit: Duration,
     ) -> Result<Tried, Held> {
@@ -131,7 +142,7 @@ impl Sender {
         let first = self.call(client, &message, to, ends).await;
         let refused = matches!(first, Answer::Status { status: 400, .. });
         if refused && without_images(&mut message) {
-            self.turn(to).await?;
+            self.turn(user, to).await?;
             return Ok(judge(self.call(client, &message, to, ends).await));
         }
         Ok(judge(first))

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use super::Deliverer;
 use super::plan::{Notification, Target};
 use crate::avro::{self, EVENT};
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::domain::{Event, EventType, Kind, Notify, Targets};
 use crate::kafka::producer::Producer;
 use crate::registry::Registry;
@@ -34,7 +34,7 @@ pub(super) fn config(settings: &[(&str, &str)]) -> Config {
 /// Delivers to this machine, by these settings.
 pub(super) fn deliverer(registry: &str, settings: &[(&str, &str)]) -> Deliverer {
     let config = config(settings);
-    let registry = Arc::new(Registry::new(&registry.parse().unwrap()).unwrap());
+    let registry = Arc::new(Registry::new(&Secret::new(registry.parse().unwrap())).unwrap());
     let producer = Arc::new(Producer::new(&config.kafka, "test").unwrap());
     let sealer = Sealer::new(&config.notify_keys).unwrap();
     Deliverer::new(&config, registry, producer, sealer).unwrap()

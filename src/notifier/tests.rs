@@ -33,6 +33,7 @@ fn record() -> Record {
         value: None,
         headers: Vec::new(),
         timestamp: None,
+        stamped_by_broker: true,
     }
 }
 

@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::answer::{Answer, Looked, Said, ask, beginning, is_policy, judge, look, price, whole};
-use super::input::{is_model, merge, model, ratio, sides, styled};
+use super::input::{Mapping, both, is_model, model, ratio, sides};
 use super::{Error, NotCurrent, Poll, Provider, Submission};
-use crate::domain::{ErrorCode, EventError, ProviderName, Spec, WorkflowId};
+use crate::domain::{ErrorCode, EventError, ProviderName, Role, Spec, VideoSpec, WorkflowId};
 use crate::storage::Source;
 use crate::temporal::steps::Job;
 
@@ -163,45 +163,63 @@ fn check(model: &str) -> Result<(), String> {
     Err(format!("model is {model:?}, want owner/app[/path]"))
 }
 
-/// Returns the model's input. Models differ: `params` win, and null takes away.
+/// Returns the model's input. Models differ, and drop what they do not know: these are the names that most of them have.
 fn input(spec: &Spec) -> Result<Map<String, Value>, String> {
-    let (input, params, urls) = match spec {
-        Spec::Image(image) => (
-            json!({
-                "prompt": styled(&image.prompt, &image.style, &image.params),
-                "image_size": {"width": image.width, "height": image.height},
-                "num_images": image.num_images,
-            }),
-            &image.params,
-            &image.input_urls,
-        ),
+    let common = spec.common().ok_or("a batch is no single job")?;
+    let mut mapping = Mapping::new(common);
+    mapping.style_in_words();
+    mapping.put("negative_prompt", common.negative_prompt.as_deref());
+    mapping.put("aspect_ratio", common.aspect_ratio.as_deref());
+    mapping.put("seed", common.seed);
+    let role = match spec {
+        Spec::Image(image) => {
+            let size =
+                both(image)?.map(|(width, height)| json!({"width": width, "height": height}));
+            mapping.put("image_size", size);
+            mapping.put("num_images", image.num_images);
+            mapping.put("output_format", image.output_format.as_deref());
+            Role::Source
+        }
         Spec::Video(video) => {
-            let sides = sides(&video.resolution)
-                .ok_or_else(|| format!("resolution is {:?}", video.resolution))?;
-            let input = json!({
-                "prompt": styled(&video.prompt, &video.style, &video.params),
-                "duration": video.duration,
-                "resolution": format!("{}p", sides.0.min(sides.1)),
-                "aspect_ratio": ratio(sides),
-                "fps": video.fps,
-            });
-            (input, &video.params, &video.input_urls)
+            mapping.put("duration", video.duration);
+            mapping.put("fps", video.fps);
+            mapping.put("generate_audio", video.audio);
+            size(&mut mapping, video)?;
+            Role::FirstFrame
         }
-        Spec::Batch(_) => return Err("a batch is no single job".to_owned()),
+        Spec::Batch(_) => Role::Unspecified,
     };
-    let Value::Object(mut input) = input else {
-        return Err("the input is no object".to_owned());
-    };
-    match urls.as_slice() {
+    match mapping.inputs(role).as_slice() {
         [] => {}
-        [one] => {
-            input.insert("image_url".to_owned(), json!(one));
-        }
-        many => {
-            input.insert("image_urls".to_owned(), json!(many));
-        }
+        [one] => mapping.put("image_url", Some(*one)),
+        many => mapping.put("image_urls", Some(json!(many))),
     }
-    merge(input, params)
+    mapping.finish()
+}
+
+/// Puts a resolution by its class and its ratio, which have an input each.
+fn size(mapping: &mut Mapping<'_>, video: &VideoSpec) -> Result<(), String> {
+    let Some(resolution) = video.resolution.as_deref() else {
+        return Ok(());
+    };
+    let Some(sides) = sides(resolution) else {
+        mapping.put("resolution", Some(resolution));
+        return Ok(());
+    };
+    let own = ratio(sides);
+    if let Some(asked) = video
+        .common
+        .aspect_ratio
+        .as_deref()
+        .filter(|asked| *asked != own)
+    {
+        return Err(format!(
+            "resolution {resolution} is {own} and aspect_ratio is {asked}, want one of them"
+        ));
+    }
+    mapping.put("resolution", Some(format!("{}p", sides.0.min(sides.1))));
+    mapping.put("aspect_ratio", Some(own));
+    Ok(())
 }
 
 fn job(provider: &Provider, model: &str, queued: &Queued) -> Job {

@@ -1,20 +1,15 @@
-//! What the adapters share in making a request: `params`, style, and the shapes that sizes have.
+//! What the adapters share in making a request: the mapping of fields, `params`, and the shapes that sizes have.
 
-use std::collections::BTreeMap;
 use std::ops::RangeBounds;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::domain::Spec;
+use crate::domain::{Common, ImageSpec, Input, OnUnsupported, Role, Spec};
 
 /// Returns a spec's model, or `otherwise`.
 pub(super) fn model(spec: &Spec, otherwise: &str) -> String {
-    let named = match spec {
-        Spec::Image(image) => &image.model,
-        Spec::Video(video) => &video.model,
-        Spec::Batch(_) => &None,
-    };
-    named.clone().unwrap_or_else(|| otherwise.to_owned())
+    let named = spec.common().and_then(|common| common.model.as_deref());
+    named.unwrap_or(otherwise).to_owned()
 }
 
 /// Tells whether a model's name has so many parts, each of which can stand in an address as it is.
@@ -25,29 +20,94 @@ pub(super) fn is_model(name: &str, parts: impl RangeBounds<usize>) -> bool {
     parts.contains(&name.split('/').count()) && name.split('/').all(part)
 }
 
-/// Merges `params` over `input`; one that is null takes the input away.
-pub(super) fn merge(
-    mut input: Map<String, Value>,
-    params: &BTreeMap<String, String>,
-) -> Result<Map<String, Value>, String> {
-    for (name, text) in params {
-        let value: Value = serde_json::from_str(text)
-            .map_err(|error| format!("params.{name} is not JSON text: {error}"))?;
-        if value.is_null() {
-            input.remove(name);
-        } else {
-            input.insert(name.clone(), value);
-        }
-    }
-    Ok(input)
+/// The input of a job in the making: what was asked for, in a provider's names, and nothing else.
+pub(super) struct Mapping<'s> {
+    common: &'s Common,
+    input: Map<String, Value>,
+    unsupported: Vec<&'static str>,
 }
 
-/// Returns the prompt with the style in words, for an API that has no input for it; `params.style` is one.
-pub(super) fn styled(prompt: &str, style: &str, params: &BTreeMap<String, String>) -> String {
-    if style.trim().is_empty() || params.contains_key("style") {
-        return prompt.to_owned();
+impl<'s> Mapping<'s> {
+    /// Begins with the prompt.
+    pub(super) fn new(common: &'s Common) -> Self {
+        let prompt = ("prompt".to_owned(), json!(common.prompt));
+        Self {
+            common,
+            input: Map::from_iter([prompt]),
+            unsupported: Vec::new(),
+        }
     }
-    format!("{prompt}\n\nStyle: {style}.")
+
+    /// Sends a field that was asked for as `name`.
+    pub(super) fn put(&mut self, name: &str, asked: Option<impl Into<Value>>) {
+        if let Some(value) = asked {
+            self.input.insert(name.to_owned(), value.into());
+        }
+    }
+
+    /// Notes a field that the provider has no input for, if it was asked for.
+    pub(super) fn lacks(&mut self, field: &'static str, asked: bool) {
+        if asked {
+            self.unsupported.push(field);
+        }
+    }
+
+    /// Says the style in the prompt, for an API that has no input for it; `params.style` is one.
+    pub(super) fn style_in_words(&mut self) {
+        let style = self.common.style.as_deref().map(str::trim);
+        let style = style.filter(|style| !style.is_empty());
+        if let Some(style) = style.filter(|_| !self.common.params.contains_key("style")) {
+            let prompt = format!("{}\n\nStyle: {style}.", self.common.prompt);
+            self.input.insert("prompt".to_owned(), json!(prompt));
+        }
+    }
+
+    /// Returns the URLs of the inputs without a role or with role `own`; others have no input.
+    pub(super) fn inputs(&mut self, own: Role) -> Vec<&'s str> {
+        let is_plain = |input: &&Input| input.role == own || input.role == Role::Unspecified;
+        let (plain, others): (Vec<_>, Vec<_>) = self.common.inputs.iter().partition(is_plain);
+        self.lacks("inputs", !others.is_empty());
+        plain.into_iter().map(|input| input.url.as_str()).collect()
+    }
+
+    /// Merges `params` over the rest; one that is null takes an input away.
+    ///
+    /// # Errors
+    /// What there is no input for, unless the request says to leave it out.
+    pub(super) fn finish(self) -> Result<Map<String, Value>, String> {
+        let Self {
+            common,
+            mut input,
+            unsupported,
+        } = self;
+        if common.on_unsupported == OnUnsupported::Refuse && !unsupported.is_empty() {
+            return Err(format!(
+                "the provider has no input for {}; leave them out, name the model's own inputs in params, or set \
+                 on_unsupported to DROP",
+                unsupported.join(", ")
+            ));
+        }
+        for (name, text) in &common.params {
+            let value: Value = serde_json::from_str(text)
+                .map_err(|error| format!("params.{name} is not JSON text: {error}"))?;
+            if value.is_null() {
+                input.remove(name);
+            } else {
+                input.insert(name.clone(), value);
+            }
+        }
+        Ok(input)
+    }
+}
+
+/// Returns both sides of an image, for an API that takes them together.
+pub(super) fn both(image: &ImageSpec) -> Result<Option<(i32, i32)>, String> {
+    match (image.width, image.height) {
+        (Some(width), Some(height)) => Ok(Some((width, height))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err("width comes without height, want both or none".to_owned()),
+        (None, Some(_)) => Err("height comes without width, want both or none".to_owned()),
+    }
 }
 
 /// Reads `1920x1080`.
@@ -72,16 +132,27 @@ mod tests {
 
     use super::*;
 
+    fn common() -> Common {
+        Common {
+            prompt: "a fox".to_owned(),
+            ..Common::default()
+        }
+    }
+
     #[test]
     fn params_win_and_null_takes_away() {
-        let input = json!({"prompt": "a fox", "duration": 5, "seed": 1});
-        let Value::Object(input) = input else {
-            panic!("an object");
-        };
         let params = [("duration", "null"), ("seed", "7"), ("deep", "{\"a\":[1]}")]
             .map(|(name, text)| (name.to_owned(), text.to_owned()));
+        let common = Common {
+            params: params.into(),
+            ..common()
+        };
+        let mut mapping = Mapping::new(&common);
+        mapping.put("duration", Some(5));
+        mapping.put("seed", Some(1));
+        mapping.put("fps", None::<i32>);
 
-        let merged = merge(input, &params.into()).unwrap();
+        let merged = mapping.finish().unwrap();
 
         assert_eq!(
             Value::Object(merged),
@@ -91,14 +162,55 @@ mod tests {
 
     #[test]
     fn a_style_stands_in_the_prompt_unless_the_params_have_one() {
-        let own = BTreeMap::from([("style".to_owned(), "\"any\"".to_owned())]);
+        let prompt = |style: &str, params: &[&str]| {
+            let params = params
+                .iter()
+                .map(|name| ((*name).to_owned(), "7".to_owned()));
+            let common = Common {
+                style: Some(style.to_owned()),
+                params: params.collect(),
+                ..common()
+            };
+            let mut mapping = Mapping::new(&common);
+            mapping.style_in_words();
+            mapping.finish().unwrap()["prompt"].clone()
+        };
 
+        assert_eq!(prompt("ink", &[]), "a fox\n\nStyle: ink.");
+        assert_eq!(prompt(" ", &[]), "a fox");
+        assert_eq!(prompt("ink", &["style"]), "a fox");
+    }
+
+    #[test]
+    fn what_has_no_input_is_refused_or_left_out_as_the_request_says() {
+        let mut asked = common();
+        let mask = Input {
+            url: "https://a/mask.png".parse().unwrap(),
+            role: Role::Mask,
+        };
+        let plain = Input {
+            url: "https://a/1.png".parse().unwrap(),
+            role: Role::Unspecified,
+        };
+        asked.inputs = vec![mask, plain];
+        let map = |common: &Common| {
+            let mut mapping = Mapping::new(common);
+            let inputs = json!(mapping.inputs(Role::Source));
+            mapping.put("image", Some(inputs));
+            mapping.lacks("seed", true);
+            mapping.lacks("fps", false);
+            mapping.finish()
+        };
+
+        let refused = map(&asked).unwrap_err();
+        asked.on_unsupported = OnUnsupported::Drop;
+        let sent = map(&asked).unwrap();
+
+        assert!(refused.contains("no input for inputs, seed;"), "{refused}");
         assert_eq!(
-            styled("a fox", "ink", &BTreeMap::new()),
-            "a fox\n\nStyle: ink."
+            Value::Object(sent),
+            json!({"prompt": "a fox", "image": ["https://a/1.png"]})
         );
-        assert_eq!(styled("a fox", "", &BTreeMap::new()), "a fox");
-        assert_eq!(styled("a fox", "ink", &own), "a fox");
     }
 
     #[test]

@@ -4,21 +4,19 @@
 //! `videos` with a JSON body (`CreateVideoJsonBody`). No call ends a job or looks one up by our id; our id goes along
 //! as `X-Client-Request-Id`, by which OpenAI's support finds a request.
 
-use std::time::Duration;
-
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::answer::{Answer, Looked, Said, beginning, is_policy, judge, look, price};
-use super::input::{merge, model, styled};
+use super::input::{Mapping, both, model, sides};
 use super::{Error, Made, NotCurrent, Poll, Provider, Submission};
-use crate::domain::{ErrorCode, EventError, ImageSpec, ProviderName, Spec, VideoSpec, WorkflowId};
+use crate::domain::{
+    ErrorCode, EventError, ImageSpec, ProviderName, Role, Spec, VideoSpec, WorkflowId,
+};
 use crate::storage::Source;
 use crate::temporal::steps::Job;
 
-/// How long images may take: they come with the answer, and OpenAI speaks of up to two minutes.
-const IMAGES_TIMEOUT: Duration = Duration::from_secs(200);
 /// Error codes of an account that has nothing left to spend.
 const NO_MONEY: [&str; 2] = ["insufficient_quota", "billing_hard_limit_reached"];
 
@@ -78,9 +76,6 @@ pub(super) async fn submit(
     let mut sending = provider.submitting(workflow, at(provider, path), body, go);
     let id = workflow.as_str();
     sending.request = sending.request.header("x-client-request-id", id);
-    if let Spec::Image(_) = spec {
-        sending.request = sending.request.timeout(IMAGES_TIMEOUT);
-    }
     match sending.send().await {
         Ok(response) => {
             let taken = |answer: &Answer| match spec {
@@ -129,42 +124,48 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
 
 /// Returns the body of `images/generations`.
 fn images(spec: &ImageSpec, model: &str) -> Result<Map<String, Value>, String> {
-    if !spec.input_urls.is_empty() {
-        return Err("openai's images/generations takes no input_urls".to_owned());
+    let common = &spec.common;
+    let mut mapping = Mapping::new(common);
+    let style = common.style.as_deref();
+    match style.filter(|style| matches!(*style, "vivid" | "natural")) {
+        Some(style) if model.starts_with("dall-e-3") => mapping.put("style", Some(style)),
+        Some(_) | None => mapping.style_in_words(),
     }
-    let mut body = Map::new();
-    let has_style = model.starts_with("dall-e-3") && matches!(&*spec.style, "vivid" | "natural");
-    let prompt = if has_style {
-        body.insert("style".to_owned(), json!(spec.style));
-        spec.prompt.clone()
-    } else {
-        styled(&spec.prompt, &spec.style, &spec.params)
-    };
-    body.insert("model".to_owned(), json!(model));
-    body.insert("prompt".to_owned(), json!(prompt));
-    body.insert("n".to_owned(), json!(spec.num_images));
-    let size = format!("{}x{}", spec.width, spec.height);
-    body.insert("size".to_owned(), json!(size));
-    merge(body, &spec.params)
+    mapping.put("model", Some(model));
+    mapping.put("n", spec.num_images);
+    let size = both(spec)?.map(|(width, height)| format!("{width}x{height}"));
+    mapping.put("size", size);
+    mapping.put("output_format", spec.output_format.as_deref());
+    mapping.lacks("negative_prompt", common.negative_prompt.is_some());
+    mapping.lacks("aspect_ratio", common.aspect_ratio.is_some());
+    mapping.lacks("seed", common.seed.is_some());
+    mapping.lacks("inputs", !common.inputs.is_empty());
+    mapping.finish()
 }
 
-/// Returns the body of `videos`; it has no place for `fps`.
+/// Returns the body of `videos`.
 fn videos(spec: &VideoSpec, model: &str) -> Result<Map<String, Value>, String> {
-    let mut body = Map::new();
-    match spec.input_urls.as_slice() {
-        [] => {}
-        [one] => {
-            body.insert("input_reference".to_owned(), json!({"image_url": one}));
-        }
-        _ => return Err("openai's videos takes one of input_urls".to_owned()),
-    }
-    let prompt = styled(&spec.prompt, &spec.style, &spec.params);
-    body.insert("model".to_owned(), json!(model));
-    body.insert("prompt".to_owned(), json!(prompt));
+    let common = &spec.common;
+    let mut mapping = Mapping::new(common);
+    mapping.style_in_words();
+    mapping.put("model", Some(model));
     // Text, though it is a number.
-    body.insert("seconds".to_owned(), json!(spec.duration.to_string()));
-    body.insert("size".to_owned(), json!(spec.resolution));
-    merge(body, &spec.params)
+    mapping.put("seconds", spec.duration.map(|seconds| seconds.to_string()));
+    let resolution = spec.resolution.as_deref();
+    let size = resolution.filter(|text| sides(text).is_some());
+    mapping.put("size", size);
+    mapping.lacks("resolution", resolution.is_some() && size.is_none());
+    mapping.lacks("negative_prompt", common.negative_prompt.is_some());
+    mapping.lacks("aspect_ratio", common.aspect_ratio.is_some());
+    mapping.lacks("seed", common.seed.is_some());
+    mapping.lacks("fps", spec.fps.is_some());
+    mapping.lacks("audio", spec.audio.is_some());
+    match mapping.inputs(Role::FirstFrame).as_slice() {
+        [] => {}
+        [one] => mapping.put("input_reference", Some(json!({"image_url": one}))),
+        _ => mapping.lacks("inputs", true),
+    }
+    mapping.finish()
 }
 
 fn made(answer: &Answer) -> Result<Made, serde_json::Error> {

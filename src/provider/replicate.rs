@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::answer::{Answer, Looked, Said, ask, beginning, is_policy, judge, look};
-use super::input::{is_model, merge, model};
+use super::input::{Mapping, is_model, model};
 use super::{Error, NotCurrent, Poll, Provider, Submission};
 use crate::domain::{ErrorCode, EventError, ProviderName, Spec, WorkflowId};
 use crate::storage::Source;
@@ -194,9 +194,9 @@ pub(super) async fn find(
         if page.results.last().is_some_and(is_older) {
             return Ok(None);
         }
-        match page.next.as_deref().and_then(|next| provider.own(next)) {
-            Some(next) => url = next,
-            None => return Ok(None),
+        match page.next.as_deref() {
+            None | Some("") => return Ok(None),
+            Some(next) => url = further(provider, next)?,
         }
     }
     // Neither found nor known to be absent: the caller looks again.
@@ -205,38 +205,51 @@ pub(super) async fn find(
     )))
 }
 
-/// Returns the model and the prediction's input: ours, with the request's `params` merged over.
+/// Returns where the list goes on. A gateway may pass on addresses of the server that it hides, so only the query is taken
+/// from them: the list is asked for where it began.
+fn further(provider: &Provider, next: &str) -> Result<String, Error> {
+    let list = provider.at("v1/predictions");
+    let next = Url::parse(&list).and_then(|list| list.join(next));
+    match next.as_ref().ok().and_then(Url::query) {
+        Some(query) => Ok(format!("{list}?{query}")),
+        // Never "absent": what we look for may be on the next page.
+        None => Err(Error::Unreadable(
+            "the list of predictions goes on at an address without a cursor".to_owned(),
+        )),
+    }
+}
+
+/// Returns the model and its input. Models differ, and Replicate drops what a model does not know: these are the names
+/// that most of them have.
 fn input(
     provider: &Provider,
     workflow: &WorkflowId,
     spec: &Spec,
 ) -> Result<(String, Map<String, Value>), String> {
-    let (mut input, params, urls) = match spec {
-        Spec::Image(image) => (
-            json!({
-                "prompt": image.prompt, "style": image.style,
-                "width": image.width, "height": image.height, "num_outputs": image.num_images,
-            }),
-            &image.params,
-            &image.input_urls,
-        ),
-        Spec::Video(video) => (
-            json!({
-                "prompt": video.prompt, "style": video.style,
-                "duration": video.duration, "resolution": video.resolution, "fps": video.fps,
-            }),
-            &video.params,
-            &video.input_urls,
-        ),
-        Spec::Batch(_) => return Err("a batch is no single job".to_owned()),
-    };
-    if !urls.is_empty() {
-        input["input_urls"] = json!(urls);
+    let common = spec.common().ok_or("a batch is no single job")?;
+    let mut mapping = Mapping::new(common);
+    mapping.put("negative_prompt", common.negative_prompt.as_deref());
+    mapping.put("aspect_ratio", common.aspect_ratio.as_deref());
+    mapping.put("style", common.style.as_deref());
+    mapping.put("seed", common.seed);
+    // Each model has another name for each role.
+    mapping.lacks("inputs", !common.inputs.is_empty());
+    match spec {
+        Spec::Image(image) => {
+            mapping.put("width", image.width);
+            mapping.put("height", image.height);
+            mapping.put("num_outputs", image.num_images);
+            mapping.put("output_format", image.output_format.as_deref());
+        }
+        Spec::Video(video) => {
+            mapping.put("duration", video.duration);
+            mapping.put("resolution", video.resolution.as_deref());
+            mapping.put("fps", video.fps);
+            mapping.put("generate_audio", video.audio);
+        }
+        Spec::Batch(_) => {}
     }
-    let Value::Object(input) = input else {
-        return Err("the input is no object".to_owned());
-    };
-    let mut input = merge(input, params)?;
+    let mut input = mapping.finish()?;
     input.insert("genflow_id".to_owned(), json!(workflow.as_str()));
     Ok((model(spec, &provider.config.model), input))
 }

@@ -5,7 +5,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::config::Config;
-use crate::domain::{ImageSpec, RequestId};
+use crate::domain::{Common, ImageSpec, RequestId};
 
 fn providers(base: &str) -> Providers {
     let config = Config::load(|name| match name {
@@ -23,8 +23,10 @@ fn providers(base: &str) -> Providers {
 
 fn spec(name: ProviderName) -> Spec {
     Spec::Image(ImageSpec {
-        prompt: "a fox".to_owned(),
-        provider: Some(name),
+        common: Common {
+            provider: Some(name),
+            ..Common::new("a fox")
+        },
         ..ImageSpec::default()
     })
 }
@@ -49,7 +51,7 @@ async fn submit<F: Future<Output = ()> + Send>(
     };
     let workflow = workflow();
     let submitting = providers
-        .of(&spec)
+        .of(spec.kind(), name)
         .submit(&workflow, &spec, async move { go });
     let (submission, ()) = tokio::join!(submitting, serving);
     submission
@@ -110,7 +112,7 @@ async fn a_connection_that_breaks_before_a_byte_was_written_leaves_nothing_open(
 
         let ending = async { drop(listener.accept().await.unwrap()) };
         let workflow = workflow();
-        let submitting = providers.of(&spec).submit(&workflow, &spec, go);
+        let submitting = providers.of(spec.kind(), name).submit(&workflow, &spec, go);
         let (known, ()) = tokio::join!(submitting, ending);
 
         let nothing_open = matches!(known, Submission::NotAccepted { .. });
@@ -135,7 +137,7 @@ async fn a_connection_that_breaks_in_the_handshake_leaves_nothing_open() {
         };
         let workflow = workflow();
         let submitting = providers
-            .of(&spec)
+            .of(spec.kind(), name)
             .submit(&workflow, &spec, async { Ok(()) });
         let (known, ()) = tokio::join!(submitting, breaking);
 
@@ -150,7 +152,7 @@ async fn without_a_server_nothing_was_taken() {
         let spec = spec(name);
 
         let known = providers
-            .of(&spec)
+            .of(spec.kind(), name)
             .submit(&workflow(), &spec, async { Ok(()) })
             .await;
 
@@ -266,4 +268,96 @@ async fn a_look_up_passes_over_a_job_of_our_id_that_is_older_than_the_run() {
 
     assert_eq!(found("2026-11-26T09:59:00Z").await.as_deref(), Some("old"));
     assert_eq!(found("2026-11-27T10:00:00Z").await, None);
+}
+
+/// Serves a list of predictions, a page for each request in turn; returns what the look-up found, and where it asked.
+async fn listed(pages: &[&str]) -> (Result<Option<Job>, Error>, Vec<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // As behind a gateway: below a path of its own.
+    let base = format!("http://{}/gateway", listener.local_addr().unwrap());
+    let providers = providers(&base);
+    let replicate = providers.of(Kind::Image, ProviderName::Replicate);
+    let mut asked = Vec::new();
+    let serving = async {
+        for page in pages {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let read = read_until(&mut socket, b"\r\n\r\n").await;
+            let request = String::from_utf8(read).unwrap();
+            asked.push(request.split(' ').nth(1).unwrap().to_owned());
+            let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length:";
+            let answer = format!("{head} {}\r\n\r\n{page}", page.len());
+            socket.write_all(answer.as_bytes()).await.unwrap();
+        }
+        std::future::pending::<()>().await
+    };
+    let workflow = workflow();
+    let found = tokio::select! {
+        found = replicate.find(&workflow, 0) => found,
+        () = serving => unreachable!(),
+    };
+    (found, asked)
+}
+
+const OTHER: &str = r#"{"id": "other", "status": "starting", "input": {"genflow_id": "r-2"}}"#;
+const OURS: &str = r#"{"id": "ours", "status": "starting", "input": {"genflow_id": "r-1"}}"#;
+
+#[tokio::test]
+async fn a_list_that_goes_on_at_another_origin_is_read_to_its_end_through_the_gateway() {
+    let hidden = "https://api.replicate.example/v1/predictions?cursor=";
+    let first = format!(r#"{{"next": "{hidden}two", "results": [{OTHER}]}}"#);
+    let second = format!(r#"{{"next": "/v1/predictions?cursor=3", "results": [{OTHER}]}}"#);
+    let third = format!(r#"{{"next": null, "results": [{OURS}]}}"#);
+
+    let (found, asked) = listed(&[&first, &second, &third]).await;
+
+    assert_eq!(found.unwrap().unwrap().id, "ours");
+    let list = "/gateway/v1/predictions";
+    let wanted = ["", "?cursor=two", "?cursor=3"].map(|query| format!("{list}{query}"));
+    assert_eq!(asked, wanted);
+}
+
+#[tokio::test]
+async fn a_list_that_is_not_read_to_its_end_does_not_say_that_a_job_is_absent() {
+    for next in ["https://elsewhere.example/more", "https://:0"] {
+        let page = format!(r#"{{"next": "{next}", "results": [{OTHER}]}}"#);
+
+        let (found, _) = listed(&[&page]).await;
+
+        assert!(matches!(found, Err(Error::Unreadable(_))), "{found:?}");
+    }
+    for end in ["null", r#""""#] {
+        let page = format!(r#"{{"next": {end}, "results": [{OTHER}]}}"#);
+
+        let (found, _) = listed(&[&page]).await;
+
+        assert!(matches!(found, Ok(None)), "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_key_a_provider_is_not_asked_about_its_jobs() {
+    let config = Config::load(|_| None).unwrap();
+    let providers = Providers::new(&config.worker).unwrap();
+    let fal = providers.of(Kind::Video, ProviderName::Fal);
+    let job = Job {
+        provider: ProviderName::Fal,
+        kind: Kind::Video,
+        id: "j".to_owned(),
+        status_url: String::new(),
+        result_url: String::new(),
+        cancel_url: String::new(),
+    };
+
+    let polled = fal.poll(&job).await.map(|_| ());
+    let cancelled = fal.cancel(&job).await;
+    let found = fal.find(&workflow(), 0).await.map(|_| ());
+
+    for answer in [polled, cancelled, found] {
+        let error = answer.unwrap_err();
+        assert!(matches!(error, Error::NoKey { .. }), "{error:?}");
+        assert_eq!(
+            error.to_string(),
+            "there is no key for fal: FAL_API_KEY is not set"
+        );
+    }
 }

@@ -76,7 +76,7 @@ async fn submit(
     let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
     let key = client_id(headers, &body);
     let earlier = shared.ledger().arrive(&key);
-    let order = match Order::try_from(plain(body)) {
+    let order = match Order::of(model, plain(body)) {
         Ok(order) => order,
         Err(error) => return invalid(&error.to_string()),
     };

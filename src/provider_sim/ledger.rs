@@ -211,7 +211,7 @@ mod tests {
             key: id.to_owned(),
             model: String::new(),
             version: String::new(),
-            order: Order::try_from(json!({"prompt": "a cat"})).unwrap(),
+            order: Order::of("me/mine", json!({"prompt": "a cat"})).unwrap(),
             created: (SystemTime::now(), now),
             run_time,
             progress: Progress::default(),

@@ -309,7 +309,7 @@ mod tests {
     use super::*;
 
     fn made(input: Value, name: &str) -> Vec<u8> {
-        file(&Order::try_from(input).unwrap(), name)
+        file(&Order::of("me/mine", input).unwrap(), name)
             .unwrap()
             .unwrap()
             .1
@@ -385,7 +385,7 @@ mod tests {
 
     #[test]
     fn a_file_that_was_not_ordered_does_not_exist() {
-        let order = Order::try_from(json!({"prompt": "a cat"})).unwrap();
+        let order = Order::of("me/mine", json!({"prompt": "a cat"})).unwrap();
 
         for name in ["1.png", "0.mp4", "0", "x.png", "-1.png"] {
             assert!(file(&order, name).is_none(), "{name}");

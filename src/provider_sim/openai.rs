@@ -194,7 +194,7 @@ fn arrive(
     let as_urls = text("response_format").as_deref() == Some("url");
     let model = text("model").unwrap_or_default();
     let order = plain(body, known.contains(&"seconds"))
-        .and_then(|input| Order::try_from(input).map_err(|error| error.to_string()))
+        .and_then(|input| Order::of(&model, input).map_err(|error| error.to_string()))
         .map_err(|message| invalid("invalid_value", &message))?;
     let arrival = Arrival {
         key,

@@ -71,15 +71,14 @@ struct Fields {
     sim: Script,
 }
 
-impl TryFrom<Value> for Order {
-    type Error = InvalidOrder;
-
-    fn try_from(raw: Value) -> Result<Self, InvalidOrder> {
+impl Order {
+    /// Parses the input of a job of `model`, whose name says what it makes where the input does not.
+    pub(super) fn of(model: &str, raw: Value) -> Result<Self, InvalidOrder> {
         let fields = Fields::deserialize(&raw)?;
         let Value::Object(input) = raw else {
             return Err(InvalidOrder::NotAnObject);
         };
-        let media = media(&fields)?;
+        let media = media(model, &fields)?;
         Ok(Self {
             input,
             prompt: fields.prompt,
@@ -89,8 +88,9 @@ impl TryFrom<Value> for Order {
     }
 }
 
-fn media(fields: &Fields) -> Result<Media, InvalidOrder> {
-    if fields.duration.is_none() && fields.fps.is_none() && fields.resolution.is_none() {
+fn media(model: &str, fields: &Fields) -> Result<Media, InvalidOrder> {
+    let asked = fields.duration.is_some() || fields.fps.is_some() || fields.resolution.is_some();
+    if !asked && !model.contains("video") {
         return Ok(Media::Images {
             width: within("width", fields.width.unwrap_or(1024), 1, 4096)?,
             height: within("height", fields.height.unwrap_or(1024), 1, 4096)?,
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_prompt_alone_is_one_square_picture() {
-        let order = Order::try_from(json!({"prompt": "a cat"})).unwrap();
+        let order = Order::of("me/mine", json!({"prompt": "a cat"})).unwrap();
 
         assert_eq!(
             order.media,
@@ -183,6 +183,13 @@ mod tests {
     }
 
     #[test]
+    fn the_model_says_what_it_makes_where_the_input_does_not() {
+        let film = Order::of("minimax/video-01", json!({"prompt": "a cat"})).unwrap();
+
+        assert_eq!(film.media.kind(), "video");
+    }
+
+    #[test]
     fn any_word_of_film_makes_a_video() {
         for film in [
             json!({"duration": 3}),
@@ -192,7 +199,7 @@ mod tests {
             let mut input = film;
             input["prompt"] = json!("a cat");
 
-            assert_eq!(Order::try_from(input).unwrap().media.kind(), "video");
+            assert_eq!(Order::of("me/mine", input).unwrap().media.kind(), "video");
         }
     }
 
@@ -204,7 +211,7 @@ mod tests {
             ("512x768", (512, 768)),
         ] {
             let Media::Video { width, height, .. } =
-                Order::try_from(json!({"prompt": "", "resolution": raw}))
+                Order::of("me/mine", json!({"prompt": "", "resolution": raw}))
                     .unwrap()
                     .media
             else {
@@ -251,7 +258,7 @@ mod tests {
                 "not a span of seconds",
             ),
         ] {
-            let error = Order::try_from(input).unwrap_err().to_string();
+            let error = Order::of("me/mine", input).unwrap_err().to_string();
 
             assert!(error.contains(want), "{error}");
         }

@@ -108,7 +108,8 @@ async fn submit(
 ) -> Response {
     let key = client_id(headers, &body["input"]);
     let earlier = shared.ledger().arrive(&key);
-    let order = match Order::try_from(body["input"].take()) {
+    let name = target.as_ref().map_or("", |(model, _)| model);
+    let order = match Order::of(name, body["input"].take()) {
         Ok(order) => order,
         Err(error) => return invalid(&error.to_string()),
     };

@@ -3,9 +3,8 @@
 use reqwest::StatusCode;
 use serde_json::{Value as Json, json};
 
-use super::{CALL_TIMEOUT, Registry};
+use super::{Registry, client};
 use crate::avro::Ours;
-use crate::http;
 
 /// A subject as it is.
 #[derive(Debug, PartialEq, Eq)]
@@ -85,10 +84,8 @@ impl Registry {
         parts: &[&str],
         body: Option<&Json>,
     ) -> Result<(StatusCode, Json), InspectError> {
-        // A password may stand in the URL.
         let unavailable = |source: reqwest::Error| InspectError::Unavailable(source.without_url());
-        let client = http::client().timeout(CALL_TIMEOUT).build();
-        let client = client.map_err(unavailable)?;
+        let client = client(self.login.as_ref()).build().map_err(unavailable)?;
         let Some(url) = self.url(parts) else {
             return Err(InspectError::Answered(StatusCode::NOT_FOUND));
         };

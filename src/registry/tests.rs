@@ -24,8 +24,8 @@ impl Drop for Scripted {
     }
 }
 
-fn base(address: SocketAddr) -> Url {
-    format!("http://{address}").parse().unwrap()
+fn base(address: SocketAddr) -> Secret<Url> {
+    Secret::new(format!("http://{address}").parse().unwrap())
 }
 
 async fn scripted(answers: Vec<(u16, String)>) -> Scripted {
@@ -161,4 +161,67 @@ async fn a_registry_that_cannot_be_reached_is_unavailable() {
     let error = registry.schema(7).await.unwrap_err();
 
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_login_in_the_url_is_sent_as_basic_authentication_and_is_shown_nowhere() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let logins = seen.clone();
+    let router = Router::new().fallback(move |headers: axum::http::HeaderMap| {
+        let login = headers
+            .get("authorization")
+            .map(|login| login.to_str().unwrap());
+        logins
+            .lock()
+            .unwrap()
+            .push(login.unwrap_or("none").to_owned());
+        async { json!({ "schema": avro::REQUEST.text, "id": 7, "version": 1 }).to_string() }
+    });
+    let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let url = Secret::new(
+        format!("http://ann:top+se%3Acret@{address}/api/")
+            .parse()
+            .unwrap(),
+    );
+    let registry = Registry::new(&url).unwrap();
+
+    registry.schema(7).await.unwrap();
+    registry.id_of("subject", &avro::REQUEST).await.unwrap();
+    registry.set_compatibility("subject", "FULL").await.unwrap();
+    registry.inspect("subject", &avro::REQUEST).await.unwrap();
+
+    // From: printf 'ann:top+se:cret' | base64
+    let login = "Basic YW5uOnRvcCtzZTpjcmV0";
+    let seen = seen.lock().unwrap().clone();
+    assert!(
+        seen.len() >= 4 && seen.iter().all(|seen| seen == login),
+        "{seen:?}"
+    );
+    assert_eq!(
+        registry.schema_url(7),
+        format!("http://{address}/api/schemas/ids/7")
+    );
+    assert_eq!(registry.base(), format!("http://{address}/api"));
+    serving.abort();
+    let away = registry.schema(8).await.unwrap_err();
+    let looked = registry
+        .inspect("subject", &avro::REQUEST)
+        .await
+        .unwrap_err();
+    let level = registry
+        .set_compatibility("subject", "FULL")
+        .await
+        .unwrap_err();
+    for shown in [
+        format!("{registry:?} {url:?} {}", url.shown()),
+        format!("{away:?} {}", crate::causes::causes(&away)),
+        format!("{looked:?} {}", crate::causes::causes(&looked)),
+        format!("{level:?} {}", crate::causes::causes(&level)),
+    ] {
+        for needle in ["top+se", "cret@", "YW5uOnRvcCtz"] {
+            assert!(!shown.contains(needle), "{shown}");
+        }
+    }
 }

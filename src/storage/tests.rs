@@ -1,7 +1,8 @@
 //! The store on a disk; what it does with a bucket stands among the stories, which have a server.
 
 use super::*;
-use crate::domain::RequestId;
+use crate::domain::{ProviderName, RequestId};
+use crate::temporal::steps::{Answer, JobRecord};
 
 struct Folder(PathBuf);
 
@@ -66,6 +67,8 @@ fn manifest(output: Output) -> Manifest {
             provider_job_id: "j".to_owned(),
             elapsed_ms: 1,
             cost_usd: None,
+            sent: None,
+            notes: Vec::new(),
         },
     }
 }
@@ -236,4 +239,29 @@ async fn a_manifest_that_an_earlier_version_wrote_counts_for_any_content() {
         let found = store.manifest(&workflow(0), fingerprint).await.unwrap();
         assert_eq!(found.unwrap().fingerprint, None);
     }
+}
+
+#[tokio::test]
+async fn an_answer_is_found_by_its_own_run_only() {
+    let folder = Folder::new();
+    let store = folder.store();
+    let record = |run_id: &str, send| JobRecord {
+        workflow_id: workflow(0),
+        run_id: run_id.to_owned(),
+        provider: ProviderName::Fal,
+        send,
+        answer: Answer::NotAccepted,
+    };
+    let found = async |run_id| {
+        let found = store.job_record(&workflow(0), run_id).await.unwrap();
+        found.map(|record| record.send)
+    };
+
+    assert_eq!(found("first").await, None);
+    store.write_job_record(&record("first", 1)).await.unwrap();
+    assert_eq!(found("first").await, Some(1));
+    assert_eq!(found("second").await, None, "of an earlier run of the id");
+    store.write_job_record(&record("second", 2)).await.unwrap();
+    assert_eq!(found("second").await, Some(2));
+    assert_eq!(folder.names("store/r-1"), ["job.json"]);
 }

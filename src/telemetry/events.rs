@@ -21,7 +21,7 @@ pub use self::redriven::DeadLetterRedriven;
 pub use self::stored::{OutputStored, StoreFailed, TempSwept};
 pub use self::worker::*;
 use super::metrics as catalogue;
-use crate::domain::{Action, EventType, Kind, ProviderName, RecordPosition, RequestId};
+use crate::domain::{Action, ErrorCode, EventType, Kind, ProviderName, RecordPosition, RequestId};
 
 /// A request's workflow was started.
 #[derive(Debug)]
@@ -112,6 +112,8 @@ pub struct RunEnded<'a> {
     pub kind: Kind,
     /// The type of its last event; a label.
     pub outcome: EventType,
+    /// Why it failed, if it did; a label.
+    pub code: Option<ErrorCode>,
     /// Since the run started.
     pub elapsed: Duration,
     /// Since its job was first sent to the provider, if it was taken.
@@ -289,12 +291,17 @@ impl RunEnded<'_> {
             request_id,
             kind,
             outcome,
+            code,
             elapsed,
             worked,
         } = self;
         let kind = kind.as_str();
         let outcome = outcome.as_str();
-        debug!(%request_id, kind, outcome, ?elapsed, "run ended");
+        let code = code.map(ErrorCode::as_str);
+        debug!(%request_id, kind, outcome, code, ?elapsed, "run ended");
+        if let Some(code) = code {
+            counter!(catalogue::RUNS_FAILED, "kind" => kind, "code" => code).increment(1);
+        }
         histogram!(catalogue::RUN_SECONDS, "kind" => kind, "outcome" => outcome).record(elapsed);
         if let Some(worked) = worked {
             histogram!(catalogue::RUN_WORK_SECONDS, "kind" => kind, "outcome" => outcome)

@@ -99,6 +99,8 @@ pub const PROVIDER_UNKNOWN_STATES: &str = "genflow_provider_unknown_states_total
 pub const PROVIDER_COST: &str = "genflow_provider_cost_usd";
 /// Time from the start of a run to its outcome.
 pub const RUN_SECONDS: &str = "genflow_run_seconds";
+/// Runs whose outcome is FAILED, by the code of their error.
+pub const RUNS_FAILED: &str = "genflow_runs_failed_total";
 /// Time from the start of a run to the first send of its job: waiting for a worker, and for its turn at the provider.
 pub const RUN_WAIT_SECONDS: &str = "genflow_run_wait_seconds";
 /// Time from the first send of a job that was taken to the outcome of its run.
@@ -249,6 +251,12 @@ pub const CATALOGUE: &[Metric] = &[
         kind: Histogram(RUN),
         help: "Time from the start of a run to its outcome.",
         labels: &["kind", "outcome"],
+    },
+    Metric {
+        name: RUNS_FAILED,
+        kind: Counter,
+        help: "Runs whose outcome is FAILED, by the code of their error.",
+        labels: &["kind", "code"],
     },
     Metric {
         name: RUN_WAIT_SECONDS,

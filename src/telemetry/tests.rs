@@ -115,6 +115,7 @@ fn emit_all() {
         request_id: request_id.as_str(),
         kind: Kind::Video,
         outcome: EventType::Completed,
+        code: Some(ErrorCode::ProviderFailed),
         elapsed,
         worked: Some(elapsed),
     }
@@ -293,6 +294,7 @@ fn values_are_in_base_units() {
         "genflow_run_seconds_sum{kind=\"VIDEO\",outcome=\"COMPLETED\"} 1.5",
         "genflow_run_seconds_bucket{kind=\"VIDEO\",outcome=\"COMPLETED\",le=\"2.5\"} 1",
         "genflow_run_seconds_bucket{kind=\"VIDEO\",outcome=\"COMPLETED\",le=\"1\"} 0",
+        "genflow_runs_failed_total{kind=\"VIDEO\",code=\"provider_failed\"} 1",
         "genflow_provider_cost_usd_sum{provider=\"replicate\"} 0.25",
         "genflow_stored_bytes_total 1024",
         "genflow_oldest_unfinished_record_seconds{topic=\"gen.requests\"} 1.5",

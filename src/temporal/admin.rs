@@ -10,9 +10,9 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use temporalio_client::Connection;
 use temporalio_client::errors::ClientConnectError;
 use temporalio_client::tonic::{Code, IntoRequest as _, Response, Status};
-use temporalio_client::{Connection, ConnectionOptions};
 use temporalio_common::protos::temporal::api::enums::v1::IndexedValueType;
 use temporalio_common::protos::temporal::api::operatorservice::v1::{
     AddSearchAttributesRequest, ListSearchAttributesRequest,
@@ -21,6 +21,7 @@ use temporalio_common::protos::temporal::api::operatorservice::v1::{
 pub use self::inspect::{Registered, Server, Tasks};
 use self::namespace::retention;
 pub use self::namespace::{Change, Namespace};
+use super::client;
 use crate::config;
 
 /// Search attributes that runs are started with, all of type Keyword.
@@ -93,7 +94,6 @@ pub enum Attribute {
 }
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Waits for the server, makes the namespaces that are missing, raises their retention where it is lower than
 /// [`RETENTION`], for deliveries of their own lower than `deliveries`, and adds the search attributes.
@@ -132,13 +132,7 @@ pub async fn wait_ready(
     patience: Duration,
 ) -> Result<Connection, Error> {
     let deadline = Instant::now() + patience;
-    let options = || {
-        ConnectionOptions::new(temporal.url.clone())
-            .identity("genflow-setup".to_owned())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .maybe_api_key(temporal.api_key.as_ref().map(|key| key.expose().to_owned()))
-            .build()
-    };
+    let options = || client::options(temporal, "genflow-setup".to_owned());
     loop {
         // The time-out of the options covers the connection alone, not the first call on it.
         let attempt = tokio::time::timeout(CALL_TIMEOUT, Connection::connect(options()));

@@ -9,8 +9,8 @@ use temporalio_client::errors::{WorkflowInteractionError, WorkflowStartError};
 use temporalio_client::tonic::{Code, IntoRequest as _};
 use temporalio_client::{
     Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient as _, Priority,
-    WorkflowDescribeOptions, WorkflowExecutionDescription, WorkflowHandle, WorkflowIdReusePolicy,
-    WorkflowStartOptions,
+    TlsOptions, WorkflowDescribeOptions, WorkflowExecutionDescription, WorkflowHandle,
+    WorkflowIdReusePolicy, WorkflowStartOptions,
 };
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
     CountWorkflowExecutionsRequest, DescribeNamespaceRequest,
@@ -64,12 +64,7 @@ impl Temporal {
             url: config.url.to_string(),
             cause,
         };
-        let options = ConnectionOptions::new(config.url.clone())
-            .identity(identity())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .maybe_api_key(config.api_key.as_ref().map(|key| key.expose().to_owned()))
-            .build();
-        let connection = Connection::connect(options)
+        let connection = Connection::connect(options(config, identity()))
             .await
             .map_err(|error| unreachable(first_cause(&error)))?;
         let options = ClientOptions::new(config.namespace.clone()).build();
@@ -289,6 +284,17 @@ impl Temporal {
 pub(super) fn user(described: &WorkflowExecutionDescription) -> Option<String> {
     let key = SearchAttributeKey::keyword(GEN_USER);
     described.search_attributes().get(&key)
+}
+
+/// Returns how to connect, as `identity`. The SDK speaks TLS only with TLS options, whatever the URL says.
+pub(super) fn options(config: &config::Temporal, identity: String) -> ConnectionOptions {
+    let tls = (config.url.scheme() == "https").then(TlsOptions::default);
+    ConnectionOptions::new(config.url.clone())
+        .identity(identity)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .maybe_api_key(config.api_key.as_ref().map(|key| key.expose().to_owned()))
+        .maybe_tls_options(tls)
+        .build()
 }
 
 fn identity() -> String {

@@ -207,12 +207,14 @@ impl Items {
         };
         let sealed = usize::from(note.seal).checked_sub(1);
         let sealed = sealed.and_then(|at| self.seals.get(at)).cloned();
+        let provider = batch.providers.of(&item.spec);
         Some(Start {
             request: item.request_id.clone(),
             retry: 0,
             batch: Some(batch.request.clone()),
             user: batch.user.clone(),
             spec: item.spec.clone(),
+            provider,
             fingerprint: spelled(&note.hash),
             metadata: item.metadata.clone(),
             notify: sealed.filter(|_| !on.is_empty()).map(|sealed| Notify {
@@ -225,7 +227,7 @@ impl Items {
             },
             steps: batch.steps,
             fetch_queue: batch.fetch_queue.clone(),
-            submit_queue: batch.submit_queues.of(&item.spec),
+            submit_queue: batch.submit_queues.of(provider),
             traceparent: batch.traceparent.clone(),
             journal: crate::domain::Journal::default(),
         })

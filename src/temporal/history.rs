@@ -9,9 +9,10 @@ use temporalio_common::protos::temporal::api::enums::v1::HistoryEventFilterType;
 use temporalio_common::protos::temporal::api::history::v1::{
     HistoryEvent, WorkflowExecutionStartedEventAttributes, history_event::Attributes,
 };
+use temporalio_common::protos::temporal::api::workflow::v1::PendingActivityInfo;
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
-    GetWorkflowExecutionHistoryRequest, GetWorkflowExecutionHistoryResponse,
-    GetWorkflowExecutionHistoryReverseRequest,
+    DescribeWorkflowExecutionRequest, GetWorkflowExecutionHistoryRequest,
+    GetWorkflowExecutionHistoryResponse, GetWorkflowExecutionHistoryReverseRequest,
 };
 
 use super::client::{Error, answered};
@@ -65,6 +66,30 @@ pub(super) async fn closed(
         ..of(client, id, run_id)
     };
     first_of(read(client, close).await)
+}
+
+/// Returns the activities of a run that have not ended; none if it has closed, or nobody knows it any more.
+pub(super) async fn pending(
+    client: &Client,
+    id: &str,
+    run_id: &str,
+) -> Result<Vec<PendingActivityInfo>, Error> {
+    let asked = of(client, id, run_id);
+    let request = DescribeWorkflowExecutionRequest {
+        namespace: asked.namespace,
+        execution: asked.execution,
+    };
+    let mut service = client.connection().workflow_service();
+    let answer = service.describe_workflow_execution(request.into_request());
+    let Some(answer) = known(answer.await)? else {
+        return Ok(Vec::new());
+    };
+    let info = answer.workflow_execution_info.unwrap_or_default();
+    // Of a run that was terminated the server still lists what had not ended.
+    Ok(match info.close_time {
+        Some(_) => Vec::new(),
+        None => answer.pending_activities,
+    })
 }
 
 /// Returns the newest events of a run, the last one first; none where nobody knows it any more.

@@ -6,25 +6,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Rates};
-use crate::domain::{Kind, ProviderName, Spec};
+use crate::domain::ProviderName;
 
-/// Where `submit` waits, by who makes what; `None`: in the main queue.
+/// Where `submit` waits, by provider; `None`: in the main queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubmitQueues {
-    /// Of a video whose spec names no provider.
-    #[serde(default)]
-    pub video: Option<String>,
-    /// Of images whose spec names no provider.
-    #[serde(default)]
-    pub image: Option<String>,
-    /// Of what a spec names itself.
-    #[serde(default)]
+    /// For Replicate.
     pub replicate: Option<String>,
-    /// The same.
-    #[serde(default)]
+    /// For OpenAI.
     pub openai: Option<String>,
-    /// The same.
-    #[serde(default)]
+    /// For fal.
     pub fal: Option<String>,
 }
 
@@ -34,24 +25,19 @@ impl SubmitQueues {
         let (main, worker) = (&config.temporal.task_queue, &config.worker);
         let of = |name| limited(&worker.rates, main, name);
         Self {
-            video: of(worker.video.name),
-            image: of(worker.image.name),
             replicate: of(ProviderName::Replicate),
             openai: of(ProviderName::OpenAi),
             fal: of(ProviderName::Fal),
         }
     }
 
-    /// Returns the queue of a run that makes this.
-    pub fn of(&self, spec: &Spec) -> Option<String> {
-        let queue = match (spec.provider(), spec.kind()) {
-            (Some(ProviderName::Replicate), _) => &self.replicate,
-            (Some(ProviderName::OpenAi), _) => &self.openai,
-            (Some(ProviderName::Fal), _) => &self.fal,
-            (None, Kind::Video) => &self.video,
-            (None, Kind::Image | Kind::Batch | Kind::Unknown) => &self.image,
-        };
-        queue.clone()
+    /// Returns the queue of a run that this provider serves.
+    pub fn of(&self, provider: ProviderName) -> Option<String> {
+        match provider {
+            ProviderName::Replicate => self.replicate.clone(),
+            ProviderName::OpenAi => self.openai.clone(),
+            ProviderName::Fal => self.fal.clone(),
+        }
     }
 }
 
@@ -72,7 +58,6 @@ pub fn submit_queue(main: &str, provider: ProviderName) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{ImageSpec, VideoSpec};
 
     fn queues(settings: &[(&str, &str)]) -> SubmitQueues {
         let config = Config::load(|name| {
@@ -82,22 +67,13 @@ mod tests {
         SubmitQueues::new(&config.unwrap())
     }
 
-    fn image(provider: Option<ProviderName>) -> Spec {
-        Spec::Image(ImageSpec {
-            provider,
-            ..ImageSpec::default()
-        })
-    }
-
     #[test]
     fn only_a_provider_with_a_limit_has_a_queue_of_its_own() {
-        let queues = queues(&[("FAL_RATE_LIMIT", "0.5"), ("VIDEO_PROVIDER", "fal")]);
+        let queues = queues(&[("FAL_RATE_LIMIT", "0.5")]);
         let fal = Some("genflow-submit-fal".to_owned());
 
-        assert_eq!(queues.of(&image(None)), None);
-        assert_eq!(queues.of(&image(Some(ProviderName::Replicate))), None);
-        assert_eq!(queues.of(&image(Some(ProviderName::Fal))), fal);
-        assert_eq!(queues.of(&Spec::Video(VideoSpec::default())), fal);
+        let all = ProviderName::ALL.map(|provider| queues.of(provider));
+        assert_eq!(all, [None, None, fal]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub(super) mod batch;
 mod handed;
+pub(super) mod wanted;
 
 use anyhow::{Context as _, anyhow};
 use serde::de::DeserializeOwned;
@@ -16,11 +17,14 @@ use temporalio_common::protos::temporal::api::history::v1::{
 use self::handed::HandedEvents;
 use super::activities::{FETCH, FINISH, SUBMIT};
 use super::history::{input, pages};
-use super::steps::{Closed, Fetch, Finish, Leftover, Remains, Start, Submit};
+use super::steps::{Closed, Fetch, Finish, Leftover, Remains, Sought, Start, Submit, Submitted};
 
 /// Reads what is left of a closed run.
 pub(super) async fn read(client: &Client, closed: &Closed) -> Result<Remains, anyhow::Error> {
-    let mut remains = Collected::default();
+    let mut remains = Collected {
+        run_id: closed.run_id.clone(),
+        ..Collected::default()
+    };
     let (id, run_id) = (closed.workflow.as_str(), &closed.run_id);
     pages(client, id, run_id, |event| remains.add(event)).await?;
     remains.done()
@@ -28,9 +32,12 @@ pub(super) async fn read(client: &Client, closed: &Closed) -> Result<Remains, an
 
 #[derive(Default)]
 struct Collected {
+    run_id: String,
     start: Option<Begun<Start>>,
     events: HandedEvents,
     leftover: Option<Leftover>,
+    /// The history event that scheduled `submit`.
+    submit: Option<i64>,
 }
 
 impl Collected {
@@ -48,7 +55,14 @@ impl Collected {
                     SUBMIT => {
                         let submit: Submit = input(scheduled.input)?;
                         self.events.hand(event.event_id, &submit.handed.events);
-                        self.leftover = Some(Leftover::Unknown);
+                        self.submit = Some(event.event_id);
+                        self.leftover = Some(Leftover::Unknown(Sought {
+                            provider: submit.provider,
+                            kind: submit.spec.kind(),
+                            run_id: self.run_id.clone(),
+                            since: at,
+                            recent: true,
+                        }));
                     }
                     FETCH => {
                         let fetch: Fetch = input(scheduled.input)?;
@@ -65,6 +79,15 @@ impl Collected {
             }
             Some(Attributes::ActivityTaskCompletedEventAttributes(completed)) => {
                 self.events.returned(completed.scheduled_event_id);
+                if Some(completed.scheduled_event_id) == self.submit {
+                    self.leftover = Some(match input(completed.result)? {
+                        Submitted::Accepted { job, .. } => Leftover::Job(job),
+                        Submitted::Ambiguous { sought, .. } => Leftover::Unknown(sought),
+                        Submitted::Stored { .. }
+                        | Submitted::Adopted(_)
+                        | Submitted::Refused(_) => Leftover::None,
+                    });
+                }
             }
             Some(_) | None => {}
         }
@@ -107,4 +130,109 @@ impl<S: DeserializeOwned> Begun<S> {
 fn happened(event: &HistoryEvent) -> i64 {
     let at = event.event_time.unwrap_or_default();
     at.seconds * 1000 + i64::from(at.nanos) / 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Serialize;
+    use serde_json::{Value, json};
+    use temporalio_common::protos::temporal::api::common::v1::{ActivityType, Payload, Payloads};
+    use temporalio_common::protos::temporal::api::history::v1::{
+        ActivityTaskCompletedEventAttributes, ActivityTaskScheduledEventAttributes,
+        WorkflowExecutionStartedEventAttributes,
+    };
+
+    use super::*;
+    use crate::config::Config;
+    use crate::domain::{ErrorCode, EventError, ProviderName};
+    use crate::temporal::steps::Job;
+
+    fn payloads(value: &impl Serialize) -> Option<Payloads> {
+        let payload = Payload {
+            data: serde_json::to_vec(value).unwrap(),
+            ..Payload::default()
+        };
+        let payloads = vec![payload];
+        Some(Payloads { payloads })
+    }
+
+    fn start() -> Value {
+        let steps = Config::load(|_| None).unwrap().intake.steps;
+        json!({"request": "r", "user": "u", "spec": {"video": {}}, "provider": "fal", "timeout_ms": 1,
+            "steps": steps, "fetch_queue": "f"})
+    }
+
+    /// Returns what a run leaves that was closed when `submit` had been scheduled, and had come to this.
+    fn left(submitted: Option<&Submitted>) -> Leftover {
+        let submit = json!({"handed": {"workflow": "r", "events": []}, "spec": {"video": {}}, "provider": "fal",
+            "attempts": 5, "started_at": 1});
+        let mut attributes = vec![
+            Attributes::WorkflowExecutionStartedEventAttributes(
+                WorkflowExecutionStartedEventAttributes {
+                    input: payloads(&start()),
+                    ..Default::default()
+                },
+            ),
+            Attributes::ActivityTaskScheduledEventAttributes(
+                ActivityTaskScheduledEventAttributes {
+                    activity_type: Some(ActivityType {
+                        name: SUBMIT.to_owned(),
+                    }),
+                    input: payloads(&submit),
+                    ..Default::default()
+                },
+            ),
+        ];
+        if let Some(submitted) = submitted {
+            attributes.push(Attributes::ActivityTaskCompletedEventAttributes(
+                ActivityTaskCompletedEventAttributes {
+                    result: payloads(submitted),
+                    scheduled_event_id: 2,
+                    ..Default::default()
+                },
+            ));
+        }
+        let mut collected = Collected {
+            run_id: "run".to_owned(),
+            ..Collected::default()
+        };
+        for (attributes, event_id) in attributes.into_iter().zip(1..) {
+            let event = HistoryEvent {
+                event_id,
+                attributes: Some(attributes),
+                ..HistoryEvent::default()
+            };
+            collected.add(event).unwrap();
+        }
+        collected.done().unwrap().leftover
+    }
+
+    #[test]
+    fn the_result_of_submit_says_what_a_closed_run_leaves() {
+        let job = Job {
+            provider: ProviderName::Fal,
+            kind: crate::domain::Kind::Video,
+            id: "j".to_owned(),
+            status_url: String::new(),
+            result_url: String::new(),
+            cancel_url: "c".to_owned(),
+        };
+        let accepted = Submitted::Accepted {
+            job: job.clone(),
+            attempts: 1,
+            sent_at: None,
+        };
+        let error = EventError::new(ErrorCode::InvalidRequest, "no", false);
+
+        assert_eq!(left(Some(&accepted)), Leftover::Job(job));
+        assert_eq!(left(Some(&Submitted::Refused(error))), Leftover::None);
+        let Leftover::Unknown(sought) = left(None) else {
+            panic!("it may have been sent")
+        };
+        assert!(sought.recent);
+        assert_eq!(
+            (sought.provider, &*sought.run_id),
+            (ProviderName::Fal, "run")
+        );
+    }
 }

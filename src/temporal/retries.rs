@@ -2,6 +2,8 @@
 //!
 //! Decides by what the server holds and by nothing else, so a command may come as often as it likes.
 
+use std::convert::Infallible;
+
 use temporalio_client::errors::WorkflowStartError;
 use temporalio_client::{Priority, WorkflowExecutionDescription};
 use temporalio_common::MemoValues;
@@ -13,15 +15,13 @@ use super::slots::{Standing, comes_and_goes};
 use super::steps::Start;
 use super::workflows::claimed;
 use super::workflows::generation::{self, Generation};
-use crate::config::Steps;
+use crate::config::{DefaultProviders, Steps};
 use crate::domain::{CommandId, Journal, RequestId, WorkflowId};
 
 /// The memo field of a retry that holds the id of the command it was started by.
 pub const COMMAND_ID: &str = "command_id";
 /// The memo field of a retry that says why it was asked for.
 pub const REASON: &str = "reason";
-/// A reason is cut to so many characters.
-const LONGEST_REASON: usize = 1_000;
 
 /// A request to run a request again.
 #[derive(Clone, Copy, Debug)]
@@ -38,13 +38,15 @@ pub struct Retry<'a> {
     pub steps: Steps,
     /// Task queue of `fetch`, as it is set now.
     pub fetch_queue: &'a str,
+    /// The providers of specs that name none, as they are set now.
+    pub providers: DefaultProviders,
     /// Task queues of `submit`, as they are set now.
     pub submit_queues: &'a SubmitQueues,
 }
 
 /// What a retry came to.
 #[derive(Debug)]
-pub enum Retried {
+pub enum Retried<E = Infallible> {
     /// A new run, durable.
     Started,
     /// This command has started its run before, whatever became of it.
@@ -55,6 +57,8 @@ pub enum Retried {
     Completed,
     /// There is nothing that can be run again.
     Refused(Unretryable),
+    /// It was not admitted.
+    NotAdmitted(E),
 }
 
 /// Why a request cannot be run again.
@@ -69,6 +73,9 @@ pub enum Unretryable {
     /// The id belongs to a batch, or to a workflow of somebody else.
     #[error("request_id {0} is of a {1}, want a single generation: retry the items of a batch")]
     Other(RequestId, String),
+    /// A workflow that is not genflow's has one of the ids of its retries.
+    #[error("{0} is the id of a workflow {1}, which is none of genflow's")]
+    Foreign(WorkflowId, String),
     /// The input of its first run is not what this version reads.
     #[error("the content of request_id {0} cannot be read back")]
     Unreadable(RequestId, #[source] Option<serde_json::Error>),
@@ -84,11 +91,15 @@ impl Temporal {
     /// Runs a failed or cancelled request again, once a command.
     ///
     /// A command that comes again must find its own run even where that has failed meanwhile; so it looks at every
-    /// slot up to the first free one before it decides.
+    /// slot up to the first free one before it decides. Only a run that would start is held against `admit`.
     ///
     /// # Errors
     /// When the server did not decide.
-    pub async fn retry(&self, retry: &Retry<'_>) -> Result<Retried, Error> {
+    pub async fn retry<E, F: Future<Output = Result<(), E>>>(
+        &self,
+        retry: &Retry<'_>,
+        admit: impl Fn(Start) -> F,
+    ) -> Result<Retried<E>, Error> {
         let request = retry.request;
         let first = request.run(0);
         let Some(described) = self.describe(&first).await? else {
@@ -102,6 +113,11 @@ impl Temporal {
         for _ in 0..STARTS {
             let mut slot = request.run(free);
             while let Some(described) = self.describe(&slot).await? {
+                let workflow_type = described.workflow_type();
+                if workflow_type != generation::NAME {
+                    let foreign = Unretryable::Foreign(slot, workflow_type.to_owned());
+                    return Ok(Retried::Refused(foreign));
+                }
                 if command_of(&described).as_deref() == Some(retry.command.as_str()) {
                     return Ok(Retried::Repeated);
                 }
@@ -119,6 +135,9 @@ impl Temporal {
                 Ok(first) => first,
                 Err(refused) => return Ok(Retried::Refused(refused)),
             };
+            if let Err(refused) = admit(first.start.clone()).await {
+                return Ok(Retried::NotAdmitted(refused));
+            }
             if self.start_retry(retry, free, first).await? {
                 return Ok(Retried::Started);
             }
@@ -148,15 +167,15 @@ impl Temporal {
         start.journal = Journal::default();
         start.steps = retry.steps;
         retry.fetch_queue.clone_into(&mut start.fetch_queue);
-        start.submit_queue = retry.submit_queues.of(&start.spec);
+        start.provider = retry.providers.of(&start.spec);
+        start.submit_queue = retry.submit_queues.of(start.provider);
         if let Some(traceparent) = retry.traceparent {
             start.traceparent = Some(traceparent.to_owned());
         }
         let mut memo = MemoValues::new();
         memo.insert(COMMAND_ID, retry.command.as_str().to_owned());
         if let Some(reason) = retry.reason {
-            let cut: String = reason.chars().take(LONGEST_REASON).collect();
-            memo.insert(REASON, cut);
+            memo.insert(REASON, reason.to_owned());
         }
         let mut options = self.options(&start, first.priority);
         options.memo = Some(memo);

@@ -11,11 +11,11 @@ use temporalio_client::{
 };
 
 use super::client::{Error, STARTS, Temporal, answered, user};
-use super::workflows::claimed;
+use super::workflows::{batch, claimed, generation};
 use crate::domain::{EventType, RequestId, WorkflowId};
 
 /// What a cancel came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cancelled {
     /// The newest run was asked to end.
     Asked,
@@ -25,6 +25,8 @@ pub enum Cancelled {
     Claimed,
     /// It is not a run of the user who may ask; nothing was done.
     OthersRun,
+    /// A workflow of this type has the id, which is none of ours; nothing was done.
+    Foreign(String),
 }
 
 /// Where a run stands, as far as a retry or a cancel minds.
@@ -41,20 +43,25 @@ struct Newest {
     workflow: WorkflowId,
     standing: Standing,
     user: Option<String>,
-    is_claim: bool,
+    workflow_type: String,
 }
 
 impl Newest {
-    /// A claim is nobody's, and there is nothing to be done to it.
+    /// A claim has no user, and there is nothing to be done to it.
     fn is_others(&self, user: &str) -> bool {
-        !self.is_claim && self.user.as_deref() != Some(user)
+        self.workflow_type != claimed::NAME && self.user.as_deref() != Some(user)
+    }
+
+    fn is_foreign(&self) -> bool {
+        let ours = [generation::NAME, batch::NAME, claimed::NAME];
+        !ours.contains(&self.workflow_type.as_str())
     }
 }
 
 impl Temporal {
     /// Asks a request's newest run to end; an id that nobody has yet is claimed, so that its request never starts.
     ///
-    /// With `only`, what is not a run of that user is left alone. A free id may be claimed on anyone's behalf: whose it
+    /// A workflow that is not genflow's is left alone, and with `only` what is not a run of that user. A free id may be claimed on anyone's behalf: whose it
     /// will be nobody can say yet, just as anyone may take it by a request of their own.
     ///
     /// # Errors
@@ -67,6 +74,9 @@ impl Temporal {
     ) -> Result<Cancelled, Error> {
         for _ in 0..STARTS {
             match self.last(request).await? {
+                Some(newest) if newest.is_foreign() => {
+                    return Ok(Cancelled::Foreign(newest.workflow_type));
+                }
                 // By the description of the run that is to end, and not of one seen before.
                 Some(newest) if only.is_some_and(|user| newest.is_others(user)) => {
                     return Ok(Cancelled::OthersRun);
@@ -110,7 +120,7 @@ impl Temporal {
         Ok(self.last(request).await?.map(|newest| newest.workflow))
     }
 
-    /// Walks to the newest run: there is none behind one that has completed.
+    /// Walks to the newest run: there is none after one that has completed, or after a slot that is not ours.
     async fn last(&self, request: &RequestId) -> Result<Option<Newest>, Error> {
         let mut last = None;
         for number in 0.. {
@@ -118,12 +128,15 @@ impl Temporal {
             let Some(described) = self.describe(&workflow).await? else {
                 break;
             };
+            if number > 0 && described.workflow_type() != generation::NAME {
+                break;
+            }
             let standing = standing(described.status());
             last = Some(Newest {
                 workflow,
                 standing,
                 user: user(&described),
-                is_claim: described.workflow_type() == claimed::NAME,
+                workflow_type: described.workflow_type().to_owned(),
             });
             if standing == Standing::Completed {
                 break;

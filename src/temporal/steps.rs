@@ -3,16 +3,18 @@
 //! These stand in histories that later versions replay: fields are added with a default, never removed or retyped.
 
 mod batch;
+mod submit;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::batch::{BatchRemains, BatchStart, ClosedItem};
+pub use self::submit::{Answer, Attempt, JobRecord, Leftover, Sent, Sought};
 use crate::config::Steps;
 use crate::domain::{
-    BatchSummary, ErrorCode, Event, EventError, Generated, Identity, Journal, Kind, Notify, Output,
-    Progress, ProviderName, RequestId, Spec, UserId, WorkflowId,
+    BatchSummary, Event, EventError, Generated, Identity, Journal, Kind, Notify, Output, Progress,
+    ProviderName, RequestId, Spec, UserId, WorkflowId,
 };
 
 /// The input of `generation.v1`: all that a run needs to know.
@@ -30,6 +32,8 @@ pub struct Start {
     pub user: UserId,
     /// What to make; never a batch.
     pub spec: Spec,
+    /// Who makes it, whatever is configured later.
+    pub provider: ProviderName,
     /// The request's fingerprint.
     pub fingerprint: String,
     /// Given back in every event.
@@ -71,6 +75,17 @@ impl Start {
         }
     }
 
+    /// Returns how to look up a job that `submit` may have left in that run.
+    pub(crate) fn sought(&self, run_id: &str, started_at: i64) -> Sought {
+        Sought {
+            provider: self.provider,
+            kind: self.spec.kind(),
+            run_id: run_id.to_owned(),
+            since: started_at,
+            recent: false,
+        }
+    }
+
     /// Returns how many bytes it takes as an input.
     pub(crate) fn weight(&self) -> usize {
         serde_json::to_vec(self).map_or(usize::MAX, |text| text.len())
@@ -99,6 +114,8 @@ pub struct Submit {
     pub handed: Handed,
     /// What to make.
     pub spec: Spec,
+    /// Who makes it.
+    pub provider: ProviderName,
     /// How often a submit that was not accepted is sent.
     pub attempts: u32,
     /// When the workflow started, in milliseconds since the epoch.
@@ -135,39 +152,13 @@ pub enum Submitted {
     Adopted(Generated),
     /// There will be no job.
     Refused(EventError),
-}
-
-impl Submitted {
-    /// Says that there will be no job.
-    pub fn refused(code: ErrorCode, message: &str, retryable: bool) -> Self {
-        Self::Refused(EventError::new(code, message, retryable))
-    }
-}
-
-/// The record of an attempt of `submit`, kept at the server (contract, promise 3).
-///
-/// Attempt n may send only if n = 1, or if this record carries n − 1 and says `NotAccepted`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// The attempt that wrote it.
-    pub number: u32,
-    /// What is known of its submit.
-    pub state: Sent,
-    /// How often any attempt has sent.
-    pub sends: u32,
-    /// When the first of them did, in milliseconds since the epoch.
-    #[serde(default)]
-    pub first_at: Option<i64>,
-}
-
-/// What is known of a submit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Sent {
-    /// No byte was written, or the provider's own complete answer refused it.
-    NotAccepted,
-    /// It may have reached the provider.
-    Maybe,
+    /// The provider may have taken a job that was not found.
+    Ambiguous {
+        /// What to say of it.
+        error: EventError,
+        /// The job, should it be found later.
+        sought: Sought,
+    },
 }
 
 /// A job at a provider.
@@ -261,9 +252,6 @@ pub struct Finish {
     pub handed: Handed,
     /// What may still run at the provider.
     pub leftover: Leftover,
-    /// What is made; a batch has no job of its own at a provider, and tells none.
-    #[serde(default)]
-    pub spec: Option<Spec>,
     /// When the workflow started, in milliseconds since the epoch.
     pub started_at: i64,
     /// When the job was first sent to the provider, if it was taken.
@@ -300,18 +288,6 @@ pub struct Remains {
     pub events: Vec<Event>,
     /// What may still run at the provider.
     pub leftover: Leftover,
-}
-
-/// What may still run at the provider when a run ends.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Leftover {
-    /// Nothing.
-    None,
-    /// This job.
-    Job(Job),
-    /// `submit` did not tell: look it up by our id.
-    Unknown,
 }
 
 /// The answer of the query `status`.

@@ -3,158 +3,288 @@
 //! The server keeps the record of the last attempt, [`Attempt`]. Attempt n may send only if n = 1, or if that record
 //! carries n − 1 and says that nothing was accepted. Right before the send the record becomes "maybe", by a heartbeat
 //! that the server answers: if it says that this is no longer the current attempt, nothing is sent. The answer is good
-//! only while it is fresh, so it is held once more against the clock when the connection stands and the body is due:
+//! only while it is fresh, so it is checked once more against the clock when the connection is open and the body is due:
 //! a process that was paused in between may have lost its run, and then it asks again.
 //!
-//! An attempt that finds another record looks the job up by our id. One that may have been sent and is not found ends
-//! the run as ambiguous. If the record says that no attempt got to its send (an attempt in between was lost on its way
-//! to a worker), this one takes the record over, and the attempt after it may send.
+//! What the provider answers goes to the server as the attempt's result, and a server that is away may never get it. So a
+//! job that cannot be looked up is kept in the result store first, and so is any other answer when the server does not
+//! confirm the attempt.
 //!
-//! The SDK's own heartbeats are queued and throttled, and one that says less could overtake the fence. So before the
-//! fence only raw calls are made, and after it the SDK is told nothing but "maybe" until the answer is known.
+//! An attempt that finds another record looks for the result, the answer and the job of those before it, for as long as
+//! one of them may still wait for its answer. What may have been sent and is not found ends the run as ambiguous. If the
+//! record says that no attempt got to its send (an attempt in between was lost on its way to a worker), this one takes
+//! the record over, and the attempt after it may send.
+
+mod record;
+mod search;
+mod settle;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, anyhow};
-use temporalio_client::tonic::{Code, IntoRequest as _};
+use anyhow::anyhow;
 use temporalio_common::error::ApplicationFailure;
-use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads};
-use temporalio_common::protos::temporal::api::workflowservice::v1::RecordActivityTaskHeartbeatRequest;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
+use self::record::{Unstored, alive, cancelled, clear, may_send, store, take_over};
+use self::search::Left;
 use super::activities::{every, failure};
-use super::steps::{Attempt, Handed, Job, Sent, Submit, Submitted};
+use super::steps::{Answer, Attempt, Job, JobRecord, Sent, Submit, Submitted};
 use crate::clock::{now, span};
-use crate::domain::ErrorCode;
+use crate::domain::{ErrorCode, EventError};
 use crate::failpoint;
 use crate::provider::{NotCurrent, Provider, Submission};
 use crate::telemetry::events::RunBegan;
-use crate::work::{Aborted, Work, call};
+use crate::work::{Aborted, Work};
 
-/// How often a job is looked for before it counts as not there: a list may lag behind what was accepted.
-const LOOKS: u32 = 5;
-/// Pause between two looks.
-const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+/// One attempt, and what it works with.
+struct This<'a> {
+    work: &'a Work,
+    ctx: &'a ActivityContext,
+    input: &'a Submit,
+    provider: &'a Provider,
+    run_id: &'a str,
+}
 
 pub(super) async fn run(
     work: &Work,
     ctx: &ActivityContext,
     input: Submit,
 ) -> Result<Submitted, ActivityError> {
-    let number = ctx.info().attempt;
+    let info = ctx.info();
     let previous: Option<Attempt> = ctx.heartbeat_details().deserialize()?;
-    let mine = take_over(number, previous);
-    if may_send(number, previous) {
-        send(work, ctx, &input, mine).await
+    let mine = take_over(info.attempt, input.provider, previous);
+    let this = This {
+        work,
+        ctx,
+        input: &input,
+        provider: work.providers.of(input.spec.kind(), mine.provider),
+        run_id: info.workflow_run_id.as_deref().unwrap_or_default(),
+    };
+    // An operator's reset counts from 1 again, and may drop the record; a first attempt is one that was scheduled once.
+    let is_first = info.current_attempt_scheduled_time <= info.scheduled_time;
+    if may_send(info.attempt, is_first, previous) {
+        this.send(mine).await
     } else {
-        reconcile(work, ctx, &input, mine).await
+        this.reconcile(mine).await
     }
 }
 
-/// What is known when an attempt begins. No attempt sends before the server has its "maybe": without one, none has sent.
-fn take_over(number: u32, previous: Option<Attempt>) -> Attempt {
-    Attempt {
-        number,
-        state: previous.map_or(Sent::NotAccepted, |record| record.state),
-        sends: previous.map_or(0, |record| record.sends),
-        first_at: previous.and_then(|record| record.first_at),
+impl This<'_> {
+    async fn send(&self, mine: Attempt) -> Result<Submitted, ActivityError> {
+        let ctx = self.ctx;
+        let cleared = mine.cleared();
+        let stored = store(ctx, cleared).await;
+        stored.map_err(|unstored| unstored.into_error(cleared))?;
+        if let Some(end) = self.before(mine).await? {
+            return Ok(end);
+        }
+        failpoint::hit("submit.fencing").await;
+        // Set by a cancel, a time-out or the end of the grace: of such an attempt the SDK may not report the result.
+        if ctx.is_cancelled() {
+            return Err(cancelled(cleared));
+        }
+        let at = now();
+        let fence = Attempt {
+            state: Sent::Maybe,
+            sends: mine.sends + 1,
+            first_at: mine.first_at.or(Some(at)),
+            waiting_since: Some(at),
+            ..mine
+        };
+        let asked = Instant::now();
+        match store(ctx, fence).await {
+            Ok(()) => {}
+            // The server may have stored it all the same, but this attempt has not sent and never will.
+            Err(Unstored::Unanswered(error)) => {
+                tracing::warn!(workflow = %self.input.handed.workflow, %error, "nothing is sent: the fence was not answered");
+                return clear(ctx, cleared, error).await;
+            }
+            Err(unstored) => return Err(unstored.into_error(cleared)),
+        }
+        let submission = alive(ctx, fence, self.submit(fence, asked)).await?;
+        failpoint::hit("submit.sent").await;
+        if mine.sends == 0 && !matches!(submission, Submission::Withheld(_)) {
+            let kind = self.input.spec.kind();
+            let waited = span(self.input.started_at, at);
+            RunBegan { kind, waited }.emit();
+        }
+        self.conclude(fence, asked, submission).await
     }
-}
 
-fn may_send(number: u32, previous: Option<Attempt>) -> bool {
-    let cleared =
-        |record: Attempt| record.number == number - 1 && record.state == Sent::NotAccepted;
-    // An operator's reset of the activity counts anew and leaves the record.
-    match previous {
-        None => number == 1,
-        Some(record) => cleared(record),
-    }
-}
-
-async fn send(
-    work: &Work,
-    ctx: &ActivityContext,
-    input: &Submit,
-    mine: Attempt,
-) -> Result<Submitted, ActivityError> {
-    let cleared = Attempt {
-        state: Sent::NotAccepted,
-        ..mine
-    };
-    store(ctx, cleared).await?;
-    if let Some(adopted) = before(work, ctx, input).await? {
-        return Ok(adopted);
-    }
-    failpoint::hit("submit.fencing").await;
-    let first_at = mine.first_at.unwrap_or_else(now);
-    let fence = Attempt {
-        state: Sent::Maybe,
-        sends: mine.sends + 1,
-        first_at: Some(first_at),
-        ..mine
-    };
-    let asked = Instant::now();
-    store(ctx, fence).await?;
-
-    let provider = work.providers.of(&input.spec);
-    let submitting = async {
+    async fn submit(&self, fence: Attempt, asked: Instant) -> Submission {
+        let Submit { handed, spec, .. } = self.input;
         let began = Instant::now();
-        let go = fresh(ctx.clone(), fence, asked);
-        let submission = provider
-            .submit(&input.handed.workflow, &input.spec, go)
-            .await;
-        tally(provider, &submission, began.elapsed());
+        let go = fresh(self.ctx.clone(), fence, asked);
+        let submission = self.provider.submit(&handed.workflow, spec, go).await;
+        tally(self.provider, &submission, began.elapsed());
         submission
-    };
-    let submission = telling(ctx, fence, submitting).await?;
-    failpoint::hit("submit.sent").await;
-    if mine.sends == 0 {
-        let kind = input.spec.kind();
-        let waited = span(input.started_at, first_at);
-        RunBegan { kind, waited }.emit();
     }
-    match submission {
-        Submission::Accepted(job) => Ok(Submitted::Accepted {
-            job,
-            attempts: fence.sends,
-            sent_at: fence.first_at,
-        }),
-        Submission::Made(made) => {
-            let keeping = work.keep(&input.handed, &input.spec, made, input.started_at);
-            let kept = telling(ctx, fence, keeping).await?;
-            failpoint::hit("submit.stored").await;
-            Ok(match kept {
-                Ok(result) => Submitted::Stored {
-                    result,
-                    attempts: fence.sends,
-                    sent_at: fence.first_at,
-                },
-                Err(error) => Submitted::Refused(error),
-            })
+
+    /// Decides what comes of a submit that was sent.
+    async fn conclude(
+        &self,
+        fence: Attempt,
+        asked: Instant,
+        submission: Submission,
+    ) -> Result<Submitted, ActivityError> {
+        let ctx = self.ctx;
+        match submission {
+            Submission::Accepted(job) => {
+                alive(ctx, fence, self.keep_job(fence, asked, &job)).await?;
+                Ok(fence.accepted(job))
+            }
+            Submission::Made(made) => {
+                let kept = alive(ctx, fence, self.work.keep(self.input, made)).await?;
+                failpoint::hit("submit.stored").await;
+                Ok(match kept {
+                    Ok(result) => Submitted::Stored {
+                        result,
+                        attempts: fence.sends,
+                        sent_at: fence.first_at,
+                    },
+                    Err(error) => Submitted::Refused(error),
+                })
+            }
+            Submission::Refused(error) => self.refused(fence, error).await,
+            Submission::NotAccepted { error, .. } if fence.sends >= self.input.attempts => {
+                self.refused(fence, error).await
+            }
+            Submission::NotAccepted { error, after } => {
+                self.confirm(fence.cleared(), Answer::NotAccepted).await;
+                // Goes to the server with the failure itself: the next attempt finds it.
+                ctx.record_heartbeat(fence.cleared()).await?;
+                let failure = ApplicationFailure::builder(anyhow!("{}", error.message))
+                    .type_name("genflow.NotAccepted".to_owned());
+                Err(ActivityError::application(
+                    failure.maybe_next_retry_delay(after).build(),
+                ))
+            }
+            Submission::Withheld(why) => {
+                let sends = fence.sends - 1;
+                let cleared = Attempt {
+                    sends,
+                    ..fence.cleared()
+                };
+                clear(ctx, cleared, why.into()).await
+            }
+            Submission::Unknown(why) => {
+                tracing::warn!(workflow = %self.input.handed.workflow, why, "submit is ambiguous");
+                let record = Attempt {
+                    waiting_since: None,
+                    ..fence
+                };
+                // Its own answer is lost, so there is none to wait for; only a list may have the job.
+                if !self.provider.can_find() {
+                    return self.unknown(record).await;
+                }
+                let left = alive(ctx, record, self.search(record)).await??;
+                self.found(record, left).await
+            }
         }
-        Submission::Refused(error) => Ok(Submitted::Refused(error)),
-        Submission::NotAccepted { error, .. } if fence.sends >= input.attempts => {
-            Ok(Submitted::Refused(error))
+    }
+
+    async fn refused(&self, fence: Attempt, error: EventError) -> Result<Submitted, ActivityError> {
+        self.confirm(fence, Answer::Refused(error.clone())).await;
+        Ok(Submitted::Refused(error))
+    }
+
+    /// Keeps an answer in the store unless the server confirms the attempt, and so will get its result.
+    async fn confirm(&self, record: Attempt, answer: Answer) {
+        match store(self.ctx, record).await {
+            Ok(()) | Err(Unstored::CancelRequested) => {}
+            Err(Unstored::NotCurrent | Unstored::Unanswered(_)) => self.keep(record, answer).await,
         }
-        Submission::NotAccepted { error, after } => {
-            // Goes to the server with the failure itself: the next attempt finds it.
-            let cleared = Attempt {
-                state: Sent::NotAccepted,
-                ..fence
+    }
+
+    /// Keeps an answer where later attempts, and the end of the run, find it.
+    async fn keep(&self, record: Attempt, answer: Answer) {
+        let record = JobRecord {
+            workflow_id: self.input.handed.workflow.clone(),
+            run_id: self.run_id.to_owned(),
+            provider: record.provider,
+            send: record.sends,
+            answer,
+        };
+        // The result of the attempt says the same, so this is no reason to hold it back.
+        if let Err(error) = self.work.store.write_job_record(&record).await {
+            tracing::warn!(workflow = %record.workflow_id, %error, "the provider's answer was not kept");
+        }
+    }
+
+    async fn keep_job(&self, fence: Attempt, asked: Instant, job: &Job) {
+        if !self.provider.can_find() {
+            self.keep(fence, Answer::Job(job.clone())).await;
+            failpoint::hit("submit.kept").await;
+        }
+        self.settle(fence, asked, job).await;
+    }
+
+    /// What comes before the fence: the events, and a look whether there is an end already.
+    async fn before(&self, mine: Attempt) -> Result<Option<Submitted>, ActivityError> {
+        // Shorter than the heartbeat time-out: until the fence the server does not hear that this attempt lives.
+        let most = every(self.ctx) * 2;
+        let before = async {
+            self.publish().await?;
+            // The first attempt has none before it.
+            let left = match mine.number {
+                1 => self.adopt().await?.map_or(Left::Nothing, Left::End),
+                _ => self.left(mine).await?,
             };
-            ctx.record_heartbeat(cleared).await?;
-            let failure = ApplicationFailure::builder(anyhow!("{}", error.message))
-                .type_name("genflow.NotAccepted".to_owned());
-            Err(ActivityError::application(
-                failure.maybe_next_retry_delay(after).build(),
-            ))
+            Ok(match left {
+                Left::End(end) => Some(end),
+                Left::NotAccepted | Left::Nothing => None,
+            })
+        };
+        let too_long = |_| failure(Aborted::Again(anyhow!("Kafka or the store took too long")));
+        tokio::time::timeout(most, before).await.map_err(too_long)?
+    }
+
+    async fn publish(&self) -> Result<(), ActivityError> {
+        self.work.publish(&self.input.handed).await.map_err(failure)
+    }
+
+    /// An earlier attempt may have sent: looks for what it left, and never sends.
+    async fn reconcile(&self, record: Attempt) -> Result<Submitted, ActivityError> {
+        let looking = async {
+            self.publish().await?;
+            self.search(record).await
+        };
+        // It sends nothing, so it need not go on to the end when its worker stops or its run is cancelled.
+        let left = tokio::select! {
+            left = alive(self.ctx, record, looking) => left??,
+            () = self.ctx.cancelled() => return Err(cancelled(record)),
+        };
+        self.found(record, left).await
+    }
+
+    async fn found(&self, record: Attempt, left: Left) -> Result<Submitted, ActivityError> {
+        match left {
+            Left::End(end) => Ok(end),
+            Left::NotAccepted => {
+                let why = anyhow!("the provider did not accept the job: the next attempt may send");
+                clear(self.ctx, record.cleared(), why).await
+            }
+            Left::Nothing => self.unknown(record).await,
         }
-        Submission::Withheld(why) => Err(failure(Aborted::Again(why.into()))),
-        Submission::Unknown(why) => {
-            tracing::warn!(workflow = %input.handed.workflow, why, "submit is ambiguous");
-            let looked = telling(ctx, fence, look(work, input)).await??;
-            found(work, ctx, looked, fence, input.attempts).await
-        }
+    }
+
+    /// Decides what comes of a submit of which nothing was found: another attempt, or the end.
+    async fn unknown(&self, record: Attempt) -> Result<Submitted, ActivityError> {
+        let resubmit = self.work.settings.submit_ambiguous_resubmit;
+        let again = match record.state {
+            Sent::NotAccepted => "no attempt got to its send: the next one may",
+            Sent::Maybe if resubmit && record.sends < self.input.attempts => {
+                "the job was not found: it is sent again, as configured"
+            }
+            Sent::Maybe => {
+                let why = "it is not known whether the provider took the job";
+                return Ok(Submitted::Ambiguous {
+                    error: EventError::new(ErrorCode::SubmitAmbiguous, why, true),
+                    sought: self.sought(record),
+                });
+            }
+        };
+        clear(self.ctx, record.cleared(), anyhow!(again)).await
     }
 }
 
@@ -165,170 +295,10 @@ async fn fresh(ctx: ActivityContext, fence: Attempt, mut asked: Instant) -> Resu
         asked = Instant::now();
         store(&ctx, fence).await.map_err(|_| NotCurrent)?;
     }
+    if ctx.is_cancelled() {
+        return Err(NotCurrent);
+    }
     Ok(())
-}
-
-/// What comes before the fence: the events, and a look whether the result is there already.
-async fn before(
-    work: &Work,
-    ctx: &ActivityContext,
-    input: &Submit,
-) -> Result<Option<Submitted>, ActivityError> {
-    // Shorter than the heartbeat time-out: until the fence nobody tells the server that this attempt lives.
-    let most = every(ctx) * 2;
-    let before = async {
-        work.publish(&input.handed).await.map_err(failure)?;
-        adopt(work, input).await
-    };
-    let too_long = |_| failure(Aborted::Again(anyhow!("Kafka or the store took too long")));
-    tokio::time::timeout(most, before).await.map_err(too_long)?
-}
-
-/// Takes the result that an earlier attempt has stored, or an earlier run of the same id and content.
-async fn adopt(work: &Work, input: &Submit) -> Result<Option<Submitted>, ActivityError> {
-    let Handed {
-        workflow,
-        fingerprint,
-        ..
-    } = &input.handed;
-    let manifest = work
-        .store
-        .manifest(workflow, fingerprint.as_deref())
-        .await
-        .context("the store was not read");
-    Ok(manifest
-        .map_err(|error| failure(error.into()))?
-        .map(|manifest| Submitted::Adopted(manifest.result)))
-}
-
-/// An earlier attempt may have sent: looks for its result and its job, and never sends.
-async fn reconcile(
-    work: &Work,
-    ctx: &ActivityContext,
-    input: &Submit,
-    record: Attempt,
-) -> Result<Submitted, ActivityError> {
-    let looking = async {
-        work.publish(&input.handed).await.map_err(failure)?;
-        match adopt(work, input).await? {
-            Some(adopted) => Ok(Err(adopted)),
-            None => look(work, input).await.map(Ok),
-        }
-    };
-    // It sends nothing, so it need not go on to the end when its worker stops or its run is cancelled.
-    let looked = tokio::select! {
-        looked = telling(ctx, record, looking) => looked??,
-        () = ctx.cancelled() => return Err(ActivityError::cancelled()),
-    };
-    match looked {
-        Ok(job) => found(work, ctx, job, record, input.attempts).await,
-        Err(adopted) => Ok(adopted),
-    }
-}
-
-async fn look(work: &Work, input: &Submit) -> Result<Option<Job>, ActivityError> {
-    let provider = work.providers.of(&input.spec);
-    if !provider.can_find() {
-        return Ok(None);
-    }
-    for _ in 0..LOOKS {
-        let found = call(
-            provider,
-            "find",
-            provider.find(&input.handed.workflow, input.started_at),
-        )
-        .await;
-        if let Some(job) = found.map_err(|error| failure(Aborted::Again(error.into())))? {
-            return Ok(Some(job));
-        }
-        tokio::time::sleep(BETWEEN_LOOKS).await;
-    }
-    Ok(None)
-}
-
-/// Says what came of a submit whose end is not known: its job, another attempt, or the end.
-async fn found(
-    work: &Work,
-    ctx: &ActivityContext,
-    job: Option<Job>,
-    record: Attempt,
-    most: u32,
-) -> Result<Submitted, ActivityError> {
-    if let Some(job) = job {
-        return Ok(Submitted::Accepted {
-            job,
-            attempts: record.sends,
-            sent_at: record.first_at,
-        });
-    }
-    let again = match record.state {
-        Sent::NotAccepted => "no attempt got to its send: the next one may",
-        Sent::Maybe if work.settings.submit_ambiguous_resubmit && record.sends < most => {
-            "the job was not found: it is sent again, as configured"
-        }
-        Sent::Maybe => {
-            let why = "it is not known whether the provider took the job";
-            return Ok(Submitted::refused(ErrorCode::SubmitAmbiguous, why, true));
-        }
-    };
-    // Goes to the server with the failure itself: the next attempt finds it.
-    let cleared = Attempt {
-        state: Sent::NotAccepted,
-        ..record
-    };
-    ctx.record_heartbeat(cleared).await?;
-    Err(failure(Aborted::Again(anyhow!(again))))
-}
-
-/// Works, and tells the server all the while that this attempt lives and may have sent.
-async fn telling<T>(
-    ctx: &ActivityContext,
-    record: Attempt,
-    work: impl Future<Output = T>,
-) -> Result<T, ActivityError> {
-    let mut work = std::pin::pin!(work);
-    loop {
-        ctx.record_heartbeat(record).await?;
-        tokio::select! {
-            done = &mut work => return Ok(done),
-            () = tokio::time::sleep(every(ctx)) => {}
-        }
-    }
-}
-
-/// Stores the record at the server and waits for its answer.
-///
-/// An attempt that is no longer the current one, or whose run shall end, goes no further.
-async fn store(ctx: &ActivityContext, record: Attempt) -> Result<(), ActivityError> {
-    let data = serde_json::to_vec(&record)?;
-    let metadata = [("encoding".to_owned(), b"json/plain".to_vec())].into();
-    let details = Payloads {
-        payloads: vec![Payload {
-            metadata,
-            data,
-            ..Payload::default()
-        }],
-    };
-    let request = RecordActivityTaskHeartbeatRequest {
-        namespace: ctx.info().namespace.clone(),
-        task_token: ctx.info().task_token.clone(),
-        details: Some(details),
-        ..RecordActivityTaskHeartbeatRequest::default()
-    };
-    let answer = ctx
-        .client()
-        .connection()
-        .workflow_service()
-        .record_activity_task_heartbeat(request.into_request())
-        .await;
-    match answer {
-        Ok(answer) if answer.get_ref().cancel_requested => Err(ActivityError::cancelled()),
-        Ok(_) => Ok(()),
-        Err(status) if status.code() == Code::NotFound => Err(ActivityError::cancelled()),
-        Err(status) => Err(failure(Aborted::Again(
-            anyhow!(status).context("the record was not stored"),
-        ))),
-    }
 }
 
 fn tally(provider: &Provider, submission: &Submission, elapsed: Duration) {
@@ -346,41 +316,4 @@ fn tally(provider: &Provider, submission: &Submission, elapsed: Duration) {
         elapsed,
     }
     .emit();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(number: u32, state: Sent) -> Option<Attempt> {
-        Some(Attempt {
-            number,
-            state,
-            sends: 1,
-            first_at: Some(7),
-        })
-    }
-
-    #[test]
-    fn only_a_first_attempt_or_one_whose_predecessor_was_not_accepted_may_send() {
-        assert!(may_send(1, None));
-        assert!(may_send(2, record(1, Sent::NotAccepted)));
-        assert!(!may_send(2, None));
-        assert!(!may_send(2, record(1, Sent::Maybe)));
-        assert!(!may_send(3, record(1, Sent::NotAccepted)));
-        assert!(
-            !may_send(1, record(3, Sent::Maybe)),
-            "the activity was reset by hand"
-        );
-    }
-
-    #[test]
-    fn what_may_have_been_sent_stays_so_whoever_takes_it_over() {
-        assert_eq!(take_over(3, record(1, Sent::Maybe)).state, Sent::Maybe);
-        let cleared = take_over(3, record(1, Sent::NotAccepted));
-        assert_eq!((cleared.number, cleared.state), (3, Sent::NotAccepted));
-        assert!(may_send(4, Some(cleared)));
-        assert_eq!((cleared.sends, cleared.first_at), (1, Some(7)));
-        assert_eq!(take_over(2, None).state, Sent::NotAccepted);
-    }
 }

@@ -118,6 +118,11 @@ impl Work {
                         }
                     }
                 }
+                // Another worker may have the key; until the deadline nothing is lost.
+                Err(error @ provider::Error::NoKey { .. }) => {
+                    tracing::warn!(workflow = %input.handed.workflow, %error, "the job was not looked at");
+                    return Err(Aborted::Again(error.into()));
+                }
                 Err(error) => match self.next_look(&error, tally) {
                     Ok(pause) => pause,
                     Err(given_up) => return Ok(Fetched::Failed(given_up)),
@@ -135,7 +140,9 @@ impl Work {
     fn next_look(&self, error: &provider::Error, tally: &Tally) -> Result<Duration, EventError> {
         let after = match error {
             provider::Error::Status(_, after) => *after,
-            provider::Error::Unreadable(_) | provider::Error::Unreachable(_) => None,
+            provider::Error::Unreadable(_)
+            | provider::Error::Unreachable(_)
+            | provider::Error::NoKey { .. } => None,
         };
         let failures = tally.count(|failures| {
             failures.refusals = if is_refusal(error) {
@@ -152,7 +159,9 @@ impl Work {
             return Ok(after.unwrap_or_else(backoff));
         }
         let code = match error {
-            provider::Error::Status(401 | 403, _) => ErrorCode::ProviderAuth,
+            provider::Error::Status(401 | 403, _) | provider::Error::NoKey { .. } => {
+                ErrorCode::ProviderAuth
+            }
             provider::Error::Status(..)
             | provider::Error::Unreadable(_)
             | provider::Error::Unreachable(_) => ErrorCode::ProviderFailed,

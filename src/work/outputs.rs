@@ -6,11 +6,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Work, priced};
 use crate::clock::now;
-use crate::domain::{ErrorCode, EventError, Generated, Kind, Output, Spec};
+use crate::domain::{ErrorCode, EventError, Generated, Kind, Output};
 use crate::provider::Made;
 use crate::storage::{DownloadError, Manifest, Source, Store, temp_failed};
 use crate::telemetry::events::OutputStored;
-use crate::temporal::steps::Handed;
+use crate::temporal::steps::{Handed, Submit};
 
 /// How long it may take to store what came with the answer to a submit: its step has an end.
 const KEEP_TIME: Duration = Duration::from_secs(60);
@@ -20,14 +20,9 @@ impl Work {
     ///
     /// # Errors
     /// Why there is no result; it was paid for nevertheless.
-    pub(crate) async fn keep(
-        &self,
-        handed: &Handed,
-        spec: &Spec,
-        made: Made,
-        started_at: i64,
-    ) -> Result<Generated, EventError> {
-        let provider = self.providers.of(spec);
+    pub(crate) async fn keep(&self, submit: &Submit, made: Made) -> Result<Generated, EventError> {
+        let Submit { handed, spec, .. } = submit;
+        let provider = self.providers.of(spec.kind(), submit.provider);
         priced(provider, made.cost_usd);
         let outputs = self
             .store_patiently(handed, spec.kind(), &made.outputs)
@@ -36,8 +31,10 @@ impl Work {
             outputs,
             provider: provider.name().as_str().to_owned(),
             provider_job_id: made.id,
-            elapsed_ms: now() - started_at,
+            elapsed_ms: now() - submit.started_at,
             cost_usd: made.cost_usd,
+            sent: None,
+            notes: Vec::new(),
         };
         let manifest = Manifest {
             workflow_id: handed.workflow.clone(),

@@ -43,7 +43,7 @@ fn bobs(name: &str) -> Request {
 fn invalid(name: &str) -> Request {
     let mut request = image(&format!("invalid-{name}"));
     if let Spec::Image(image) = &mut request.spec {
-        image.width = 1;
+        image.width = Some(1);
     }
     request
 }

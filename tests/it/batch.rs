@@ -219,7 +219,7 @@ async fn items_that_are_too_large_for_one_step_together_start_in_several() {
     for item in &mut spec(&mut request).items {
         if let Spec::Image(image) = &mut item.spec {
             // Six bytes each in the input of a workflow: five megabytes in all.
-            image.prompt = "\u{1}".repeat(9_500);
+            image.common.prompt = "\u{1}".repeat(9_500);
         }
     }
     spec(&mut request).max_concurrent = 90;
@@ -241,7 +241,7 @@ async fn many_items_are_all_tried_and_counted() {
     for item in &mut spec(&mut request).items {
         item.metadata.clear();
         if let Spec::Image(image) = &mut item.spec {
-            image.params.clear();
+            image.common.params.clear();
         }
     }
     // More lanes than the library polls in a plain loop.

@@ -1,9 +1,11 @@
 //! Runs that are closed from outside: terminated at any moment, or timed out by the server.
 
+mod jobs;
+
 use std::time::Duration;
 
 use futures::future::join_all;
-use genflow::domain::{ErrorCode, EventType, Request, fingerprint};
+use genflow::domain::{ErrorCode, EventType, ProviderName, Request, fingerprint};
 use genflow::temporal::queues::{SubmitQueues, fetch_queue};
 use genflow::temporal::retries::{Retried, Retry};
 use genflow::temporal::steps::Start;
@@ -258,16 +260,20 @@ async fn an_outcome_that_was_decided_while_kafka_was_away_stands_after_a_termina
     assert_eq!(types(&events).last(), Some(&EventType::Completed));
     assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
     // It has its result, whatever the server says of its workflow: a retry would pay again.
-    let retried = temporal
-        .retry(&Retry {
-            request: &request.id,
-            command: &"c-1".to_owned().try_into().unwrap(),
-            reason: None,
-            traceparent: None,
-            steps: space.config.intake.steps,
-            fetch_queue: &fetch_queue(&space.config.temporal.task_queue),
-            submit_queues: &SubmitQueues::default(),
-        })
+    let retried: Retried = temporal
+        .retry(
+            &Retry {
+                request: &request.id,
+                command: &"c-1".to_owned().try_into().unwrap(),
+                reason: None,
+                traceparent: None,
+                steps: space.config.intake.steps,
+                fetch_queue: &fetch_queue(&space.config.temporal.task_queue),
+                providers: space.config.worker.default_providers(),
+                submit_queues: &SubmitQueues::default(),
+            },
+            |_| async { Ok(()) },
+        )
         .await
         .unwrap();
     assert!(matches!(retried, Retried::Completed), "{retried:?}");
@@ -284,6 +290,7 @@ async fn a_run_that_the_server_timed_out_fails_and_its_job_is_ended() {
         batch: None,
         user: request.user.clone(),
         spec: request.spec.clone(),
+        provider: ProviderName::Replicate,
         fingerprint: fingerprint(&request).unwrap(),
         metadata: request.metadata.clone(),
         notify: None,

@@ -175,6 +175,24 @@ fn a_line_of_the_env_file_that_cannot_be_read_is_named_and_not_shown() {
 }
 
 #[test]
+fn an_env_file_of_a_folder_above_is_not_read() {
+    let folder =
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("above-{}", std::process::id()));
+    let below = folder.join("below");
+    std::fs::create_dir_all(&below).unwrap();
+    std::fs::write(folder.join(".env"), "WEBHOOK_SIGNING_SECRET=none\n").unwrap();
+    let code = |folder: &PathBuf| {
+        let mut genflow = std::process::Command::new(env!("CARGO_BIN_EXE_genflow"));
+        let ran = genflow.args(["webhook-secret", "ann"]).current_dir(folder);
+        ran.output().unwrap().status.code()
+    };
+
+    assert_eq!(code(&folder), Some(64), "it is read in its own folder");
+    assert_eq!(code(&below), Some(0));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn every_line_of_the_example_can_be_read_once_its_mark_is_off() {
     let example = include_str!("../../.env.example");
     let unmarked = example.lines().filter_map(|line| line.strip_prefix("# "));

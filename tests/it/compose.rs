@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use genflow::app::{Roles, settings};
 use genflow::config::Config;
 use serde_json::{Map, Value};
 
@@ -151,8 +152,38 @@ fn roles_get_variables_that_are_read_and_values_that_are_good() {
                 "{role}: nothing reads {name}"
             );
         }
-        Config::load(|name| variables.get(name).cloned())
+        let roles = Roles {
+            intake: role == "intake",
+            worker: role == "worker",
+            notifier: role == "notifier",
+        };
+        settings::load(roles, |name| variables.get(name).cloned())
             .unwrap_or_else(|faults| panic!("{role}: {faults}"));
+    }
+}
+
+#[test]
+fn roles_have_no_rights_that_they_do_not_need() {
+    let services = services();
+    for role in ROLES {
+        let service = &services[role];
+        assert_eq!(service["read_only"], true, "{role}");
+        assert_eq!(texts(&service["cap_drop"]), ["ALL"], "{role}");
+        let options = texts(&service["security_opt"]);
+        assert_eq!(options, ["no-new-privileges:true"], "{role}");
+    }
+    // Where the worker writes, although its root is read-only.
+    let dockerfile = read("Dockerfile");
+    for folder in ["RESULTS_DIR", "TEMP_DIR"] {
+        let (_, rest) = dockerfile.split_once(&format!("{folder}=")).unwrap();
+        let folder = rest.split_whitespace().next().unwrap();
+        let mounts = texts(&services["worker"]["volumes"]);
+        assert!(
+            mounts
+                .iter()
+                .any(|mount| mount.ends_with(&format!(":{folder}"))),
+            "{folder}"
+        );
     }
 }
 
@@ -200,7 +231,7 @@ fn ports_are_published_on_loopback_once_and_where_the_defaults_look() {
     let (_, kafka) = defaults.kafka.brokers.rsplit_once(':').unwrap();
     assert_eq!(published[&kafka.parse::<u16>().unwrap()], "kafka");
     assert_eq!(
-        published[&defaults.schema_registry_url.port().unwrap()],
+        published[&defaults.schema_registry_url.expose().port().unwrap()],
         "registry"
     );
     assert_eq!(

@@ -2,8 +2,9 @@
 
 use rustix::process::Signal;
 
-use crate::support::eventually;
+use crate::support::requests::image;
 use crate::support::trial::Trial;
+use crate::support::{Space, eventually};
 
 #[tokio::test]
 async fn a_test_completes_the_samples_and_leaves_nothing_running() {
@@ -31,6 +32,40 @@ async fn a_test_completes_the_samples_and_leaves_nothing_running() {
         dev.output()
     );
     trial.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn on_existing_engines_the_requests_of_others_are_left_alone() {
+    // A deployment whose roles do not run, and a request that waits for them.
+    let space = Space::new().await;
+    let request = image("waits");
+    space.send(&request).await;
+    let mut trial = Trial::new();
+    let places = [
+        "KAFKA_BROKERS",
+        "KAFKA_GROUP",
+        "SCHEMA_REGISTRY_URL",
+        "TEMPORAL_HOST",
+        "TEMPORAL_TASK_QUEUE",
+    ];
+    for (name, value) in &space.variables {
+        if name.starts_with("TOPIC_") || places.contains(&&**name) {
+            trial.set(name, value);
+        }
+    }
+    trial.set("USER", "ann");
+    let mut dev = trial.start(&["test", "--ports", "free", "--use-existing"]);
+
+    let status = dev.ended().await;
+
+    let output = dev.output();
+    assert!(status.success(), "{output}");
+    assert!(output.contains("the sample requests completed"), "{output}");
+    let topics = &space.config.kafka.topics;
+    assert_eq!(space.lag("intake", &topics.requests).await, 1);
+    assert!(space.read(&topics.events).await.all().await.is_empty());
+    let own = space.read(&format!("dev-ann.{}", topics.events)).await;
+    assert!(!{ own }.all().await.is_empty());
 }
 
 #[tokio::test]

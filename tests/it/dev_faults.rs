@@ -75,6 +75,30 @@ async fn settings_at_fault_are_told_before_any_engine_is_started() {
 }
 
 #[tokio::test]
+async fn engines_that_are_not_on_this_machine_and_paid_samples_are_refused_before_anything_is_started()
+ {
+    let mut trial = Trial::new();
+    trial.set("KAFKA_BROKERS", "kafka.production.test:9092");
+    trial.set("MOCK_EXTERNAL_APIS", "false");
+    let mut dev = trial.start(&["test", "--ports", "free"]);
+
+    let status = dev.ended().await;
+
+    let output = dev.output();
+    assert_eq!(status.code(), Some(64), "{output}");
+    for told in [
+        "KAFKA_BROKERS: is not on this machine",
+        "--use-existing",
+        "MOCK_EXTERNAL_APIS: is false, so the sample requests are paid for",
+        "--samples",
+    ] {
+        assert!(output.contains(told), "{told} is not in {output}");
+    }
+    assert!(!output.contains("is ready at"), "{output}");
+    trial.nothing_is_left().await;
+}
+
+#[tokio::test]
 async fn half_an_engine_is_not_used_and_what_kept_it_from_being_mended_is_told() {
     let (mut trial, cache) = Trial::with_cache().await;
     let jar = folder(&cache, "apicurio-").join("app/quarkus-run.jar");

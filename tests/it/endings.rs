@@ -173,7 +173,7 @@ async fn a_cancel_while_images_are_made_that_come_with_the_answer_changes_nothin
     let _all = space.start(&["all"]);
     let mut request = script(image("answered"), &json!({"seconds": 3.0}));
     if let Spec::Image(image) = &mut request.spec {
-        image.provider = Some(ProviderName::OpenAi);
+        image.common.provider = Some(ProviderName::OpenAi);
     }
     space.send(&request).await;
     eventually("they are being made", async || {
@@ -243,7 +243,7 @@ async fn the_deadline_ends_a_job_that_never_does() {
     let space = Space::new().await;
     let _all = space.start(&["all"]);
     let mut request = script(image("late"), &json!({"stuck": true}));
-    request.timeout = Some(Duration::from_secs(2));
+    request.timeout = Some(Duration::from_secs(8));
 
     space.send(&request).await;
 

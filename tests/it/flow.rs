@@ -1,11 +1,15 @@
 //! The consumer under load and in trouble: members that come, go and die, engines that are away, a wrong deploy.
 
+mod limits;
+
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
 use genflow::domain::{EventType, Request};
 use genflow::kafka::Headers;
 use rustix::process::Signal;
+use temporalio_client::tonic::IntoRequest as _;
+use temporalio_common::protos::temporal::api::workflowservice::v1::RegisterNamespaceRequest;
 
 use crate::support::broker::Broker;
 use crate::support::engines::engines;
@@ -62,8 +66,20 @@ async fn while_temporal_is_away_records_wait_and_nothing_is_parked() {
 #[tokio::test]
 async fn what_temporal_would_refuse_to_anyone_is_held_and_not_parked() {
     let space = Space::new().await;
-    let wrong = [("TEMPORAL_NAMESPACE", "nowhere"), ("DEDUP_WINDOW", "1h")];
-    let mut intake = Watched::start(&space, "intake", &wrong);
+    // A namespace without our search attributes.
+    let name = format!("{}-bare", space.name());
+    let request = RegisterNamespaceRequest {
+        namespace: name.clone(),
+        workflow_execution_retention_period: Duration::from_secs(86_400).try_into().ok(),
+        ..Default::default()
+    };
+    let client = space.client().await;
+    let mut service = client.connection().workflow_service();
+    service
+        .register_namespace(request.into_request())
+        .await
+        .unwrap();
+    let mut intake = Watched::start(&space, "intake", &[("TEMPORAL_NAMESPACE", &name)]);
     let request = image("held");
     space.send(&request).await;
 
@@ -74,6 +90,21 @@ async fn what_temporal_would_refuse_to_anyone_is_held_and_not_parked() {
     let _right = space.start(&["all"]);
     let events = space.story(request.id.as_str()).await;
     assert_eq!(types(&events).last(), Some(&EventType::Completed));
+}
+
+#[tokio::test]
+async fn while_the_retention_is_not_known_intake_is_not_ready_and_refuses_nothing() {
+    let space = Space::new().await;
+    let wrong = [("TEMPORAL_NAMESPACE", "nowhere"), ("DEDUP_WINDOW", "1h")];
+    let mut intake = Watched::start(&space, "intake", &wrong);
+    let mut request = image("waits");
+    request.requested_at = Some(1_700_000_000_000);
+    space.send(&request).await;
+
+    intake.says("readyz", "NotFound").await;
+
+    assert!(intake.process.terminate().await.success());
+    assert_eq!(space.parked().await.len(), 0);
 }
 
 #[tokio::test]
@@ -144,7 +175,7 @@ async fn a_row_of_refusals_for_one_reason_blows_the_fuse_and_a_good_record_mends
     let settings = [("DLQ_FUSE", "5"), ("INTAKE_CONCURRENCY", "2")];
     let intake = Watched::start(&space, "intake", &settings);
     let topic = &space.config.kafka.topics.requests;
-    let bad = 8;
+    let bad = 20;
     for number in 0..bad {
         let key = format!("bad-{number}");
         space
@@ -153,10 +184,15 @@ async fn a_row_of_refusals_for_one_reason_blows_the_fuse_and_a_good_record_mends
     }
 
     intake.says("readyz", "DLQ_FUSE").await;
-    assert_eq!(space.parked().await.len(), 5);
+    eventually("at intervals one is parked", async || {
+        (space.parked().await.len() > 5).then_some(())
+    })
+    .await;
+    assert!(space.parked().await.len() < bad, "the others are held");
+    assert!(space.lag("intake", topic).await > 0);
 
-    space.send(&image("good")).await;
-    eventually("the rest is parked", async || {
+    eventually("good records have the rest parked", async || {
+        space.send(&image("good")).await;
         (space.parked().await.len() == bad).then_some(())
     })
     .await;
@@ -227,81 +263,6 @@ async fn come_go_and_die(protocol: &str, dies: impl Fn(usize) -> bool) {
     })
     .await;
     assert_eq!(space.parked().await.len(), 0);
-}
-
-#[tokio::test]
-async fn a_user_above_the_limit_waits_then_is_refused_and_holds_nobody_up() {
-    let space = Space::with(&[
-        ("ENABLE_RATE_LIMITING", "true"),
-        ("RATE_LIMIT_PER_MINUTE", "1"),
-        ("RATE_LIMIT_BURST", "2"),
-        ("RATE_LIMIT_HOLD", "1s"),
-    ])
-    .await;
-    let topic = &space.config.kafka.topics.requests;
-    let _all = space.start(&["all"]);
-    let of = |user: &str| {
-        let mut request = image(user);
-        request.user = user.to_owned().try_into().unwrap();
-        request
-    };
-    let first = of("ann");
-    space.send(&first).await;
-    space.story(first.id.as_str()).await;
-
-    for _ in 0..4 {
-        space.send(&of("ann")).await;
-    }
-    let other = of("bob");
-    space.send(&other).await;
-    space.story(other.id.as_str()).await;
-
-    let mut dlq = space.read(&space.config.kafka.topics.dlq).await;
-    for _ in 0..3 {
-        let refused = dlq.next().await;
-        assert_eq!(refused.header("dlq.reason"), Some("rate_limited"));
-        let error = refused.header("dlq.error").unwrap();
-        assert!(error.contains("retry_after"), "{error}");
-    }
-    // Only new starts count: what runs or ran already is a duplicate.
-    space.send(&first).await;
-    space.caught_up("intake", topic).await;
-    assert_eq!(space.parked().await.len(), 3);
-    let temporal = space.temporal().await;
-    let queue = &space.config.temporal.task_queue;
-    let ours = format!("WorkflowType = 'generation.v1' AND TaskQueue = '{queue}'");
-    eventually("two of ann's and one of bob's run", async || {
-        (temporal.count(&ours).await.unwrap() == 3).then_some(())
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_request_that_runs_is_a_duplicate_also_after_the_limit_was_lowered() {
-    let space = Space::new().await;
-    let _worker = space.start(&["worker"]);
-    let mut intake = space.start(&["intake"]);
-    let request = image("lowered");
-    space.send(&request).await;
-    space.story(request.id.as_str()).await;
-    assert!(intake.terminate().await.success());
-
-    let lowered = [
-        ("ENABLE_RATE_LIMITING", "true"),
-        ("RATE_LIMIT_PER_MINUTE", "1"),
-        ("RATE_LIMIT_BURST", "1"),
-        ("RATE_LIMIT_HOLD", "1s"),
-    ];
-    let _intake = space.start_with(&["intake"], &lowered);
-    let takes_the_token = image("next");
-    space.send(&takes_the_token).await;
-    space.story(takes_the_token.id.as_str()).await;
-    space.send(&request).await;
-    let topic = &space.config.kafka.topics.requests;
-    space.caught_up("intake", topic).await;
-
-    assert_eq!(space.parked().await.len(), 0);
-    assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
 }
 
 #[tokio::test]

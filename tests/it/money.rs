@@ -3,6 +3,9 @@
 //!
 //! All submits of a test are held at their points at once; then the worker meets its fate, and the connections are cut.
 
+mod away;
+mod fence;
+mod switched;
 mod unconnected;
 
 use genflow::domain::{ErrorCode, Event, ProviderName, Request};
@@ -85,7 +88,7 @@ fn expected_of_resubmit(cell: &Cell) -> Bill {
 }
 
 /// Settings of a worker whose providers are all at `base`.
-fn served_at(base: &str) -> Vec<(&'static str, String)> {
+pub(crate) fn served_at(base: &str) -> Vec<(&'static str, String)> {
     let mut settings: Vec<_> = [
         "VIDEO_API_BASE_URL",
         "IMAGE_API_BASE_URL",
@@ -98,7 +101,7 @@ fn served_at(base: &str) -> Vec<(&'static str, String)> {
     settings
 }
 
-fn borrowed<'a>(settings: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+pub(crate) fn borrowed<'a>(settings: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
     settings
         .iter()
         .map(|(name, value)| (*name, value.as_str()))

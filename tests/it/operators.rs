@@ -229,7 +229,7 @@ async fn without_temporal_failures_that_operators_cannot_be_told_of_hold_up_nobo
 async fn operators_hear_once_of_a_failure_whose_seal_does_not_open_and_its_redrive_may_come_late() {
     let slack = Receiver::start(&[]).await;
     let space = watched(&slack, "1s").await;
-    let other = "other:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let other = "other:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=";
     let wrong = [("NOTIFY_KEYS", other), ("DLQ_FUSE", "1")];
     let notifier = space.start_with(&["notifier"], &wrong);
     let tenant = Receiver::start(&[]).await;

@@ -5,7 +5,10 @@
 //! `rate_limited` in `flow`, `unauthorized` in `access`.
 
 mod corpus;
+mod floods;
 mod registry;
+
+use std::collections::BTreeMap;
 
 use genflow::avro;
 use genflow::domain::EventType;
@@ -82,7 +85,7 @@ async fn a_corpus_of_poison_is_parked_as_it_came_and_the_last_good_record_is_han
 }
 
 #[tokio::test]
-async fn a_record_without_a_key_is_handled_or_parked_like_any() {
+async fn a_record_without_a_key_is_parked_like_any() {
     let space = Space::new().await;
     let topic = &space.config.kafka.topics.requests;
     let _all = space.start(&["all"]);
@@ -100,16 +103,25 @@ async fn a_record_without_a_key_is_handled_or_parked_like_any() {
         producer.send(message).await.unwrap();
     }
 
-    let events = space.story(request.id.as_str()).await;
-    assert_eq!(types(&events).last(), Some(&EventType::Completed));
     space.caught_up("intake", topic).await;
-    let mut left = space.parked().await;
-    left.sort_by_key(|record| record.value.clone());
-    let left: Vec<_> = left
+    let left = space.parked().await;
+    let left: BTreeMap<_, _> = left
         .iter()
-        .map(|record| (record.key.as_deref(), record.value.as_deref()))
+        .map(|record| {
+            (
+                record.value.as_deref(),
+                record.header("dlq.reason").unwrap(),
+            )
+        })
         .collect();
-    assert_eq!(left, [(None, None), (None, Some(&b"poison"[..]))]);
+    let wanted = [
+        (None, "undecodable"),
+        (Some(&b"poison"[..]), "undecodable"),
+        (Some(&good), "invalid"),
+    ];
+    assert_eq!(left, BTreeMap::from(wanted));
+    let events = space.all_events(request.id.as_str()).await;
+    assert_eq!(types(&events), [EventType::Rejected]);
 }
 
 #[tokio::test]

@@ -216,7 +216,7 @@ async fn outputs_that_take_longer_than_the_grace_end_with_the_deadline() {
     let space = Space::with(&[("STORE_GRACE", "1s")]).await;
     let _all = space.start(&["all"]);
     let mut request = script(image("never"), &json!({"seconds": 0.1, "download": 300.0}));
-    request.timeout = Some(Duration::from_secs(4));
+    request.timeout = Some(Duration::from_secs(10));
 
     space.send(&request).await;
 

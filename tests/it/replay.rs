@@ -170,7 +170,7 @@ async fn a_run_of_every_ending_replays() {
     let space = Space::with(&[("SWEEP_INTERVAL", "300ms")]).await;
     let _all = space.start(&["all"]);
     let mut late = script(image("deadline"), &json!({"stuck": true}));
-    late.timeout = Some(Duration::from_secs(2));
+    late.timeout = Some(Duration::from_secs(8));
     let stuck = script(image("cancelled"), &json!({"stuck": true}));
     let claimed = image("claimed");
     let stored = at(ProviderName::OpenAi, image("stored"));

@@ -1,5 +1,6 @@
 //! RETRY: a failed or cancelled request runs again, once a command, under an id of its own; and a cancel finds it.
 
+mod foreign;
 mod operator;
 mod told;
 
@@ -289,9 +290,10 @@ async fn of_many_at_once_one_starts_the_run() {
             traceparent: None,
             steps: space.config.intake.steps,
             fetch_queue: "nobody",
+            providers: space.config.worker.default_providers(),
             submit_queues: &genflow::temporal::queues::SubmitQueues::default(),
         };
-        temporal.retry(&retry).await.unwrap()
+        temporal.retry(&retry, |_| async { Ok(()) }).await.unwrap()
     };
 
     let same = join_all((0..8).map(|_| again("c1"))).await;
@@ -342,6 +344,16 @@ async fn a_cancel_reaches_the_newest_run() {
     }
 }
 
+/// Starts a workflow under any id and of any type, that no worker runs.
+async fn start_foreign(space: &Space, id: &str, workflow_type: &str) {
+    let queue = format!("{}-nobody", space.config.temporal.task_queue);
+    let options = WorkflowStartOptions::new(queue, id.to_owned()).build();
+    let kind = UntypedWorkflow::new(workflow_type);
+    let client = space.client().await;
+    let nothing = temporalio_common::data_converters::RawValue::new(Vec::new());
+    client.start_workflow(kind, nothing, options).await.unwrap();
+}
+
 #[tokio::test]
 async fn what_cannot_be_run_again_is_parked() {
     let space = Space::new().await;
@@ -349,12 +361,7 @@ async fn what_cannot_be_run_again_is_parked() {
     let (unknown, claimed, batch) = (image("unknown").id, image("claimed").id, image("batch").id);
     space.cancel(claimed.as_str()).await;
     space.closed(claimed.as_str()).await;
-    let queue = format!("{}-nobody", space.config.temporal.task_queue);
-    let options = WorkflowStartOptions::new(queue, batch.to_string()).build();
-    let kind = UntypedWorkflow::new("batch.v1");
-    let client = space.client().await;
-    let nothing = temporalio_common::data_converters::RawValue::new(Vec::new());
-    client.start_workflow(kind, nothing, options).await.unwrap();
+    start_foreign(&space, batch.as_str(), "batch.v1").await;
 
     for (id, reason, told) in [
         (&unknown, "invalid", "nobody knows"),

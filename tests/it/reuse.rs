@@ -49,7 +49,7 @@ async fn an_id_used_again_begins_a_new_life_whose_notification_is_delivered() {
     forget(&space, &id).await;
 
     if let Spec::Image(image) = &mut request.spec {
-        "a blue whale".clone_into(&mut image.prompt);
+        "a blue whale".clone_into(&mut image.common.prompt);
     }
     space.send(&request).await;
 

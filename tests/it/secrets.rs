@@ -4,6 +4,7 @@
 //! and in a batch, with logs at their most talkative. Then every byte that the system has written is searched.
 
 mod needles;
+mod public;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -46,11 +47,14 @@ impl Story {
         let master = format!("whsec_{}", needles.make_key("master"));
         let signing = format!("whsk_{}", needles.make_key("signingkey"));
         let engines = tokio::task::spawn_blocking(engines).await.unwrap();
+        let login = format!("http://ann:{}@", needles.make("registry"));
+        let registry = engines.registry.replace("http://", &login);
         let login = format!("smtp://ann:{}@", needles.make("password"));
         let smtp = engines.smtp.replace("smtp://", &login);
         let mailbox = format!("{}@example.org", needles.make("opsmail"));
         let space = Space::with(&[
             ("OPS_EMAIL", &mailbox),
+            ("SCHEMA_REGISTRY_URL", &registry),
             // Of all crates, not of ours alone.
             ("LOG_LEVEL", "trace,genflow=trace"),
             ("REQUIRE_API_KEY", "true"),
@@ -340,7 +344,7 @@ async fn check_planted(story: &Story) {
             planted.extend(story.needles.found(bytes));
         }
     }
-    planted.extend(["imagekey", "opsmail", "opsslack", "password"]);
+    planted.extend(["imagekey", "opsmail", "opsslack", "password", "registry"]);
     planted.extend(["defaultslack", "sealkey", "master", "signingkey"]);
     assert_eq!(planted, story.needles.names());
 }

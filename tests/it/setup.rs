@@ -1,7 +1,12 @@
-//! `genflow setup`: namespaces of one's own, for runs and for deliveries.
+//! `genflow setup`: namespaces for runs and for deliveries, and schemas that stay compatible.
 
+use genflow::avro::{self, Ours};
 use genflow::domain::Targets;
 use genflow::notifier::Outcome;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use serde_json::{Value, json};
 
 use crate::doctor::doctor;
 use crate::notify::receipts;
@@ -10,7 +15,12 @@ use crate::support::receiver::Receiver;
 use crate::support::requests::image;
 
 async fn setup(space: &Space, settings: &[(&str, &str)]) -> String {
-    let mut process = space.start_with(&["setup"], settings);
+    setup_as(space, &["--replication", "1"], settings).await
+}
+
+async fn setup_as(space: &Space, options: &[&str], settings: &[(&str, &str)]) -> String {
+    let arguments = [&["setup"], options].concat();
+    let mut process = space.start_with(&arguments, settings);
     let status = process.ended().await;
     assert!(status.success(), "{}", process.output());
     process.output()
@@ -65,4 +75,104 @@ async fn setup_makes_the_namespaces_of_runs_and_deliveries_for_roles_that_wait_f
     space.send(&request).await;
     let receipt = receipts(&space, 1).await.remove(0);
     assert_eq!((receipt.outcome, receipt.tries), (Outcome::Delivered, 2));
+}
+
+/// Registers the schema with one more field, as a later version would; returns the status of the answer.
+async fn register(space: &Space, topic: &str, ours: &Ours, field: Value) -> u16 {
+    let mut text: Value = serde_json::from_str(ours.text).unwrap();
+    text["fields"].as_array_mut().unwrap().push(field);
+    let base = space.config.schema_registry_url.expose().as_str();
+    let base = base.trim_end_matches('/');
+    let answer = reqwest::Client::new()
+        .post(format!("{base}/subjects/{topic}-value/versions"))
+        .json(&json!({ "schema": text.to_string() }))
+        .send();
+    answer.await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn a_later_schema_is_registered_only_if_it_is_compatible_with_all_before_it() {
+    let space = Space::new().await;
+    let topics = &space.config.kafka.topics;
+    for (topic, ours) in [
+        (&topics.requests, &avro::REQUEST),
+        (&topics.commands, &avro::COMMAND),
+        (&topics.events, &avro::EVENT),
+        (&topics.notifications, &avro::RECEIPT),
+    ] {
+        let optional = json!({"name": "later", "type": ["null", "string"], "default": null});
+        let other = json!({"name": "later_still", "type": ["null", "string"], "default": null});
+        let required = json!({"name": "later_still", "type": "string"});
+        // Compatible with the version before it, which has no such field, but not with the one before that.
+        let retyped = json!({"name": "later", "type": "int", "default": 7});
+
+        assert_eq!(register(&space, topic, ours, optional).await, 200);
+        assert_eq!(register(&space, topic, ours, other).await, 200);
+        for wrong in [required, retyped] {
+            assert_eq!(register(&space, topic, ours, wrong).await, 409, "{topic}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn setup_says_how_many_copies_there_are_and_warns_of_one_that_was_not_asked_for() {
+    let space = Space::new().await;
+
+    let asked = setup(&space, &[]).await;
+    let chosen = setup_as(&space, &[], &[]).await;
+
+    holds(
+        &asked,
+        &["replication of new topics: 1, as asked".to_owned()],
+    );
+    assert!(!asked.contains("warning"), "{asked}");
+    assert!(
+        chosen.contains("warning: new topics have replication 1, for there are 1 brokers"),
+        "{chosen}"
+    );
+    let (code, refused) = space.run(&["setup", "--replication", "2"]).await;
+    assert_eq!(code, 1, "{refused}");
+    assert!(
+        refused.contains("1 Kafka brokers answer, want 2"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn setup_grows_the_input_topics_only() {
+    let space = Space::new().await;
+    let names = ["requests", "commands", "events", "results", "requests.dlq"];
+    let [requests, commands, events, results, dlq] =
+        names.map(|topic| format!("{}.small.{topic}", space.name()));
+    let settings = [
+        ("TOPIC_REQUESTS", requests.as_str()),
+        ("TOPIC_COMMANDS", &commands),
+        ("TOPIC_EVENTS", &events),
+        ("TOPIC_RESULTS", &results),
+        ("TOPIC_REQUESTS_DLQ", &dlq),
+    ];
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", &space.config.kafka.brokers)
+        .create()
+        .unwrap();
+    let small = settings.map(|(_, topic)| NewTopic::new(topic, 1, TopicReplication::Fixed(1)));
+    let made = admin.create_topics(&small, &AdminOptions::new()).await;
+    assert!(made.unwrap().iter().all(Result::is_ok));
+
+    let grown = setup_as(&space, &["--replication", "1", "--grow"], &settings).await;
+
+    let says = |topic: &str, text: &str| {
+        let line = format!("topic {topic}: {text}");
+        assert!(
+            grown.lines().any(|told| told.starts_with(&line)),
+            "{line}: {grown}"
+        );
+    };
+    says(&requests, "grown from 1 to 6 partitions");
+    says(&commands, "grown from 1 to 3 partitions");
+    for (topic, want) in [(&events, 6), (&results, 6), (&dlq, 3)] {
+        says(topic, "exists");
+        let line = format!("partitions is 1, want {want} (docs/operating.md says how to grow it)");
+        assert!(grown.contains(&line), "{grown}");
+    }
 }

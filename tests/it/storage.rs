@@ -52,7 +52,7 @@ pub(crate) fn manifest(space: &Space, workflow: &str) -> Value {
 
 fn at_openai(mut request: Request) -> Request {
     if let Spec::Image(image) = &mut request.spec {
-        image.provider = Some(ProviderName::OpenAi);
+        image.common.provider = Some(ProviderName::OpenAi);
     }
     request
 }

@@ -73,6 +73,8 @@ fn generated(outputs: Vec<Output>) -> Generated {
         provider_job_id: WIDE.repeat(256),
         elapsed_ms: i64::MAX,
         cost_usd: Some(f64::MAX),
+        sent: None,
+        notes: Vec::new(),
     }
 }
 
@@ -100,7 +102,16 @@ fn no_event_of_the_largest_request_exceeds_256_kb() {
         message: Some(long.clone()),
     };
     journal.progress(&identity, i64::MAX, &progress);
-    let error = EventError::new(ErrorCode::CancelledBeforeStart, &long, true);
+    let problem = Problem {
+        field: "fps".to_owned(),
+        asked: Some(WIDE.repeat(100)),
+        allowed: Some(WIDE.repeat(100)),
+        hint: Some(WIDE.repeat(100)),
+    };
+    let error = EventError {
+        problems: vec![problem; 16],
+        ..EventError::new(ErrorCode::CancelledBeforeStart, &long, true)
+    };
     let mut events = journal.unconfirmed;
     events.push(closed(&identity, Outcome::Failed(error)));
     events.push(closed(&identity, Outcome::Cancelled));
@@ -116,17 +127,36 @@ fn no_event_of_the_largest_request_exceeds_256_kb() {
 }
 
 #[test]
-fn what_does_not_fit_is_cut_of_addresses_first_and_metadata_last() {
+fn what_does_not_fit_is_cut_of_addresses_then_of_what_was_sent_and_of_metadata_last() {
     let identity = identity(&at_all_bounds());
     let outputs = longest_outputs();
     let (few, all) = (outputs[..14].to_vec(), outputs);
+    let noted = |outputs: &[Output], sent: usize| {
+        let note = Note {
+            field: "fps".to_owned(),
+            kind: "dropped".to_owned(),
+            details: WIDE.repeat(100),
+        };
+        let made = Generated {
+            sent: Some("s".repeat(sent)),
+            notes: vec![note; 3],
+            ..generated(outputs.to_vec())
+        };
+        closed(&identity, Outcome::Completed(made))
+    };
 
-    let without_addresses = closed(&identity, Outcome::Completed(generated(few)));
-    let without_metadata = closed(&identity, Outcome::Completed(generated(all.clone())));
+    let without_addresses = noted(&few, 100);
+    let without_sent = noted(&few, 60_000);
+    let without_metadata = noted(&all, 60_000);
 
     let result = without_addresses.result.unwrap();
     assert!(result.outputs.iter().all(|output| output.url.is_none()));
+    assert!(result.sent.is_some() && result.notes.len() == 3);
     assert_eq!(without_addresses.metadata, identity.metadata);
+    assert!(size(&without_sent) <= LARGEST_EVENT);
+    let result = without_sent.result.unwrap();
+    assert!(result.sent.is_none() && result.notes.is_empty());
+    assert_eq!(without_sent.metadata, identity.metadata);
     assert!(without_metadata.metadata.is_empty());
     let stored = |outputs: &[Output]| -> Vec<_> {
         let names = outputs.iter();
@@ -194,6 +224,6 @@ fn a_user_that_is_no_user_id_does_not_go_along_in_the_answer() {
     let Error::Invalid { error, named } = error else {
         panic!("{error}");
     };
-    assert_eq!(error.field, "user_id");
+    assert_eq!(error.listed[0].field, "user_id");
     assert_eq!(named.unwrap().user, "");
 }

@@ -192,7 +192,10 @@ fn retyped(field: usize, kind: &Json, nested: bool) -> Schema {
     } else {
         &mut text["fields"]
     };
-    let count = fields.as_array().unwrap().len();
+    // One that defines a type cannot go: others refer to it by name.
+    let mut fields: Vec<_> = fields.as_array_mut().unwrap().iter_mut().collect();
+    fields.retain(|field| !nested || !field["type"].to_string().contains("\"name\""));
+    let count = fields.len();
     let field = &mut fields[field % count];
     field["type"] = kind.clone();
     field.as_object_mut().unwrap().remove("default");

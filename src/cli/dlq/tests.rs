@@ -34,6 +34,7 @@ fn letter(headers: &[(&str, &str)]) -> Letter {
             value: None,
             headers: headers.collect(),
             timestamp: Some(1_700_000_000_123),
+            stamped_by_broker: true,
         },
     }
 }

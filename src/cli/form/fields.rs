@@ -74,6 +74,14 @@ impl<'j> Form<'j> {
     }
 
     pub(super) fn int(&self, name: &str) -> Result<Option<i32>, Invalid> {
+        let Some(number) = self.long(name)? else {
+            return Ok(None);
+        };
+        let outside = |_| self.wrong(name, &format!("is {number}, want a whole number"));
+        i32::try_from(number).map(Some).map_err(outside)
+    }
+
+    pub(super) fn long(&self, name: &str) -> Result<Option<i64>, Invalid> {
         let Some(value) = self.get(name) else {
             return Ok(None);
         };
@@ -82,12 +90,20 @@ impl<'j> Form<'j> {
             let number = value.as_f64().filter(|number| number.fract() == 0.0)?;
             (number.abs() < 1e15).then_some(number as i64)
         });
-        match (whole.map(i32::try_from), value) {
-            (Some(Ok(number)), _) => Ok(Some(number)),
-            (Some(Err(_)), _) | (None, Json::Number(_)) => {
+        match (whole, value) {
+            (Some(number), _) => Ok(Some(number)),
+            (None, Json::Number(_)) => {
                 Err(self.wrong(name, &format!("is {value}, want a whole number")))
             }
             (None, other) => self.unlike(name, other, "a whole number"),
+        }
+    }
+
+    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, Invalid> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Json::Bool(value)) => Ok(Some(*value)),
+            Some(other) => self.unlike(name, other, "true or false"),
         }
     }
 

@@ -23,7 +23,10 @@ fn the_nested_form_is_that_of_the_schema() {
     let read = read(&json!({
         "request_id": "r-1", "user_id": "alice", "priority": "high", "timeout_seconds": 90,
         "spec": {"prompt": "a cat", "width": 512, "params": {"seed": 7, "sampler": "euler", "steps": "20"},
-                 "input_urls": ["https://example.com/a.png"], "provider": "replicate", "model": "a/b"},
+                 "inputs": [{"url": "https://example.com/a.png", "role": "mask"}, {"url": "https://example.com/b.png"}],
+                 "provider": "replicate", "model": "a/b", "negative_prompt": "dogs", "aspect_ratio": "16:9",
+                 "seed": 9_007_199_254_740_993_i64, "output_format": "png", "on_unsupported": "drop",
+                 "fallback": [{"provider": "openai", "model": "gpt-image-2"}, {"provider": "fal"}]},
         "webhook_url": "https://example.com/h", "notify_email": "a@b.c",
         "notify_slack": "https://hooks.example.com/x", "notify_on": ["completed", "FAILED"],
         "metadata": {"order": 7, "shop": "x"}, "requested_at": "2023-11-14T22:13:20.123Z",
@@ -42,11 +45,11 @@ fn the_nested_form_is_that_of_the_schema() {
     let Spec::Image(image) = read.spec else {
         panic!("not an image");
     };
-    assert_eq!((image.width, image.height), (512, 1024));
-    assert_eq!(image.params["seed"], "7");
-    assert_eq!(image.params["sampler"], "\"euler\"");
-    assert_eq!(image.params["steps"], "20");
-    assert_eq!(image.provider, Some(ProviderName::Replicate));
+    assert_eq!((image.width, image.height), (Some(512), None));
+    assert_eq!(image.common.params["seed"], "7");
+    assert_eq!(image.common.params["sampler"], "\"euler\"");
+    assert_eq!(image.common.params["steps"], "20");
+    assert_eq!(image.common.provider, Some(ProviderName::Replicate));
 }
 
 #[test]
@@ -63,15 +66,18 @@ fn the_flat_form_is_that_of_the_original_system() {
         panic!("not a video");
     };
     assert_eq!(
-        (spec.duration, spec.fps, spec.style.as_str()),
-        (5, 24, "noir")
+        (spec.duration, spec.fps, spec.common.style.as_deref()),
+        (Some(5), Some(24), Some("noir"))
     );
     assert_eq!(video.targets, Targets::default());
     assert_eq!(image.id.as_str(), "image-new");
     let Spec::Image(spec) = image.spec else {
         panic!("not an image");
     };
-    assert_eq!((spec.width, spec.height, spec.num_images), (1024, 64, 2));
+    assert_eq!(
+        (spec.width, spec.height, spec.num_images),
+        (None, Some(64), Some(2))
+    );
 }
 
 #[test]
@@ -225,12 +231,12 @@ fn an_unknown_field_is_named_with_those_there_are() {
     );
     assert!(
         flat.ends_with(
-            "prompt, style, provider, model, params, input_urls, width, height, num_images"
+            "prompt, negative_prompt, aspect_ratio, style, seed, inputs, provider, model, params, on_unsupported, fallback, width, height, num_images, output_format"
         ),
         "{flat}"
     );
     assert!(
-        nested.starts_with("spec.hight is unknown here, want one of: prompt, style, "),
+        nested.starts_with("spec.hight is unknown here, want one of: prompt, negative_prompt, "),
         "{nested}"
     );
     assert!(

@@ -4,7 +4,7 @@ use clap::Parser as _;
 
 use super::*;
 use crate::cli::{Cli, Command, Operator};
-use crate::domain::{Priority, Spec};
+use crate::domain::{OnUnsupported, Priority, ProviderName, Role, Spec};
 
 fn submitted(arguments: &[&str]) -> Result<Submit, String> {
     let line = ["genflow", "submit"].iter().chain(arguments);
@@ -45,8 +45,24 @@ fn every_flag_of_an_image_reaches_the_request() {
         "seed=7",
         "--param",
         "sampler=euler",
-        "--input-url",
-        "https://example.com/a.png",
+        "--input",
+        "https://example.com/a.png?a=b",
+        "--input",
+        "mask=https://example.com/m.png",
+        "--negative-prompt",
+        "dogs",
+        "--aspect-ratio",
+        "2:1",
+        "--seed",
+        "-1",
+        "--output-format",
+        "png",
+        "--on-unsupported",
+        "drop",
+        "--fallback",
+        "openai",
+        "--fallback",
+        "fal/a/b",
         "--id",
         "r-1",
         "--user",
@@ -71,9 +87,37 @@ fn every_flag_of_an_image_reaches_the_request() {
     let Spec::Image(image) = request.spec else {
         panic!("not an image");
     };
-    assert_eq!((image.width, image.height, image.num_images), (512, 256, 3));
-    assert_eq!(image.params["sampler"], "\"euler\"");
-    assert_eq!(image.input_urls.len(), 1);
+    assert_eq!(
+        (image.width, image.height, image.num_images),
+        (Some(512), Some(256), Some(3))
+    );
+    assert_eq!(image.common.params["sampler"], "\"euler\"");
+    let common = &image.common;
+    let inputs: Vec<_> = common.inputs.iter().map(|input| input.role).collect();
+    assert_eq!(inputs, [Role::Unspecified, Role::Mask]);
+    assert_eq!(
+        common.inputs[0].url.as_str(),
+        "https://example.com/a.png?a=b"
+    );
+    assert_eq!(common.negative_prompt.as_deref(), Some("dogs"));
+    assert_eq!(common.aspect_ratio.as_deref(), Some("2:1"));
+    assert_eq!(
+        (common.seed, image.output_format.as_deref()),
+        (Some(-1), Some("png"))
+    );
+    assert_eq!(common.on_unsupported, OnUnsupported::Drop);
+    let fallback: Vec<_> = common
+        .fallback
+        .iter()
+        .map(|other| (other.provider, other.model.as_deref()))
+        .collect();
+    assert_eq!(
+        fallback,
+        [
+            (ProviderName::OpenAi, None),
+            (ProviderName::Fal, Some("a/b"))
+        ]
+    );
     assert_eq!(
         (request.id.as_str(), request.user.as_str()),
         ("r-1", "alice")
@@ -89,7 +133,7 @@ fn every_flag_of_an_image_reaches_the_request() {
 fn a_video_needs_no_more_than_a_prompt() {
     let request = request(&["video", "--prompt", "x", "--duration", "3"]).unwrap();
 
-    assert!(matches!(&request.spec, Spec::Video(video) if video.duration == 3));
+    assert!(matches!(&request.spec, Spec::Video(video) if video.duration == Some(3)));
     assert!(
         request.id.as_str().starts_with("video-018bcfe5-687b-7"),
         "{}",

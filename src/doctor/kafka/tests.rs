@@ -60,7 +60,7 @@ fn the_worst_of_a_topic_counts_and_all_of_it_is_told() {
         ("cleanup.policy", "compact", "delete"),
     ]);
 
-    let found = judge("topic x".to_owned(), Kind::Other, &seen);
+    let found = judge("topic x".to_owned(), Kind::Commands, &seen);
 
     assert_eq!(found.verdict, Verdict::Fail);
     for part in [
@@ -73,6 +73,11 @@ fn the_worst_of_a_topic_counts_and_all_of_it_is_told() {
     assert!(
         advice.contains("--grow") && advice.contains("--alter for cleanup.policy"),
         "{advice}"
+    );
+    let advice = judge("topic x".to_owned(), Kind::Other, &seen).advice;
+    assert!(
+        !advice.unwrap().contains("--grow"),
+        "its keys would lose their order"
     );
 }
 

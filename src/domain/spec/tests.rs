@@ -1,51 +1,258 @@
-//! The bounds of specs, and how faults of items are named.
+//! The bounds of specs, and how faults are named.
 
 use super::*;
+use crate::domain::Faults;
 
-fn batch(item: BatchItem) -> Result<(), String> {
-    let spec = Spec::Batch(BatchSpec {
+fn faults(spec: &Spec) -> Vec<String> {
+    let mut faults = Faults::default();
+    spec.check(&mut faults);
+    let listed = faults.listed.into_iter();
+    listed.map(|fault| fault.to_string()).collect()
+}
+
+fn fields(spec: &Spec) -> Vec<String> {
+    let shown = faults(spec).into_iter();
+    shown
+        .map(|fault| fault.split(' ').next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+fn image(common: Common) -> Spec {
+    Spec::Image(ImageSpec {
+        common,
+        ..ImageSpec::default()
+    })
+}
+
+fn item() -> BatchItem {
+    BatchItem {
+        request_id: "i".to_owned().try_into().unwrap(),
+        spec: image(Common::new("a fox")),
+        webhook_url: None,
+        notify_on: Vec::new(),
+        metadata: BTreeMap::new(),
+    }
+}
+
+fn batch(items: Vec<BatchItem>) -> Spec {
+    Spec::Batch(BatchSpec {
         strategy: Strategy::Parallel,
         max_concurrent: 3,
         on_failure: OnFailure::Continue,
-        items: vec![item],
-    });
-    spec.check().map_err(|error| error.to_string())
+        items,
+    })
 }
 
 #[test]
 fn an_item_is_held_to_the_bounds_of_a_request() {
-    let good = BatchItem {
-        request_id: "i".to_owned().try_into().unwrap(),
-        spec: Spec::Image(ImageSpec {
-            prompt: "a fox".to_owned(),
-            ..ImageSpec::default()
-        }),
-        webhook_url: None,
-        notify_on: Vec::new(),
-        metadata: BTreeMap::new(),
-    };
-    assert_eq!(batch(good.clone()), Ok(()));
+    assert_eq!(faults(&batch(vec![item()])), [""; 0]);
 
-    let long = BTreeMap::from([("k".to_owned(), "v".repeat(9_000))]);
     let many = BatchItem {
-        metadata: long,
-        ..good.clone()
-    };
-    let empty = BatchItem {
+        metadata: BTreeMap::from([("k".to_owned(), "v".repeat(9_000))]),
         spec: Spec::Video(VideoSpec::default()),
-        ..good
+        ..item()
     };
 
-    assert!(
-        batch(many)
-            .unwrap_err()
-            .starts_with("spec.items[0].metadata ")
+    assert_eq!(
+        fields(&batch(vec![item(), many])),
+        [
+            "spec.items",
+            "spec.items[1].spec.prompt",
+            "spec.items[1].metadata"
+        ]
     );
-    assert!(
-        batch(empty)
-            .unwrap_err()
-            .starts_with("spec.items[0].spec.prompt ")
+}
+
+#[test]
+fn all_fields_out_of_bounds_are_named_at_once() {
+    let video = Spec::Video(VideoSpec {
+        common: Common {
+            negative_prompt: Some(String::new()),
+            aspect_ratio: Some("x".repeat(33)),
+            style: Some("x".repeat(129)),
+            model: Some(String::new()),
+            fallback: vec![Fallback {
+                provider: ProviderName::Fal,
+                model: Some("x".repeat(257)),
+            }],
+            ..Common::new("")
+        },
+        duration: Some(601),
+        fps: Some(0),
+        ..VideoSpec::default()
+    });
+    let image = Spec::Image(ImageSpec {
+        common: Common::new("a fox"),
+        width: Some(63),
+        height: Some(8193),
+        num_images: Some(17),
+        output_format: Some(String::new()),
+    });
+
+    assert_eq!(
+        fields(&video),
+        [
+            "spec.prompt",
+            "spec.negative_prompt",
+            "spec.aspect_ratio",
+            "spec.style",
+            "spec.model",
+            "spec.fallback[0].model",
+            "spec.duration",
+            "spec.fps"
+        ]
     );
+    assert_eq!(
+        fields(&image),
+        [
+            "spec.width",
+            "spec.height",
+            "spec.num_images",
+            "spec.output_format"
+        ]
+    );
+}
+
+#[test]
+fn a_resolution_is_two_sides_or_a_class() {
+    let told = |resolution: &str| {
+        faults(&Spec::Video(VideoSpec {
+            common: Common::new("a fox"),
+            resolution: Some(resolution.to_owned()),
+            ..VideoSpec::default()
+        }))
+    };
+    for good in ["1920x1080", "1x65535", "720p", "768P", "4k", "2K"] {
+        assert_eq!(told(good), [""; 0], "{good}");
+    }
+    for bad in [
+        "",
+        "wide",
+        "0x9",
+        "1280x",
+        "1280x720x3",
+        "65536x1",
+        "p",
+        "720",
+        "0p",
+        "HD",
+    ] {
+        let told = told(bad).remove(0);
+        assert!(told.ends_with("or a class such as 720p"), "{told}");
+    }
+}
+
+#[test]
+fn params_may_not_change_the_model_the_count_or_the_protocol() {
+    let told = |name: &str, text: &str| {
+        faults(&image(Common {
+            params: BTreeMap::from([(name.to_owned(), text.to_owned())]),
+            ..Common::new("a fox")
+        }))
+    };
+    for (names, wanted) in [
+        (&["model", "version"][..], "want it in spec.model"),
+        (
+            &[
+                "n",
+                "num_images",
+                "num_outputs",
+                "number_of_images",
+                "batch_size",
+            ],
+            "want spec.num_images",
+        ),
+        (
+            &[
+                "stream",
+                "partial_images",
+                "sync_mode",
+                "genflow_id",
+                "webhook",
+                "webhook_url",
+                "webhooks",
+            ],
+            "want it left out",
+        ),
+    ] {
+        for name in names {
+            for text in ["1", "null", "\"x\""] {
+                let told = told(name, text);
+                assert!(
+                    told.len() == 1 && told[0].ends_with(wanted),
+                    "{name}: {told:?}"
+                );
+            }
+        }
+    }
+    for good in ["steps", "model_name", "names", "guidance", "sim"] {
+        assert_eq!(told(good, "1"), [""; 0], "{good}");
+    }
+}
+
+#[test]
+fn the_name_of_a_param_is_shown_safely_and_in_part() {
+    let name = format!("\u{1b}[2J\n{}", "x".repeat(500));
+    let told = faults(&image(Common {
+        params: BTreeMap::from([(name, "{".to_owned())]),
+        ..Common::new("a fox")
+    }));
+
+    let told = told.join("");
+    assert!(
+        told.starts_with("spec.params has \"\\u{1b}[2J\\nx"),
+        "{told}"
+    );
+    assert!(told.len() < 200 && !told.contains('\u{1b}'), "{told}");
+}
+
+#[test]
+fn the_urls_in_params_are_found_wherever_they_stand() {
+    let params = [
+        ("image", r#""https://a.example/1.png""#),
+        (
+            "deep",
+            r#"{"images": ["HTTP://b.example/2.png", {"x": "http:c.example"}]}"#,
+        ),
+        ("prompt", r#""see https://d.example""#),
+        ("data", r#""data:image/png;base64,AA==""#),
+        ("seed", "7"),
+    ];
+    let params = params
+        .map(|(name, text)| (name.to_owned(), text.to_owned()))
+        .into();
+
+    let found = urls(&params).unwrap();
+
+    let found: Vec<_> = found
+        .iter()
+        .map(|(name, url)| (name.as_str(), url.as_str()))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("deep", "http://b.example/2.png"),
+            ("deep", "http://c.example/"),
+            ("image", "https://a.example/1.png"),
+        ]
+    );
+}
+
+#[test]
+fn a_url_that_other_parsers_read_otherwise_is_refused_in_params() {
+    for text in [
+        r"https://a.example\\@10.0.0.1/",
+        r"https:\\\\10.0.0.1",
+        " http://a.example",
+        "http://a.example/ x",
+        r"http://a\t.example",
+    ] {
+        let params = BTreeMap::from([("image".to_owned(), format!("\"{text}\""))]);
+
+        let error = urls(&params).unwrap_err();
+
+        assert_eq!(error.field, "spec.params", "{text}");
+    }
 }
 
 #[test]
@@ -56,6 +263,35 @@ fn a_field_of_a_later_version_is_passed_over() {
         let read: Spec = serde_json::from_str(&later).unwrap();
 
         assert_eq!(read.kind(), known);
-        assert_eq!(read.check(), Ok(()));
+        assert_eq!(faults(&read), [""; 0]);
+    }
+}
+
+#[test]
+fn what_was_not_asked_for_is_not_written_and_all_else_is_read_back() {
+    let bare = image(Common::new("a fox"));
+    let text = serde_json::to_string(&bare).unwrap();
+    assert_eq!(text, r#"{"image":{"prompt":"a fox"}}"#);
+
+    let full = Spec::Video(VideoSpec {
+        common: Common {
+            seed: Some(i64::MIN),
+            inputs: vec![Input {
+                url: "https://a.example/1.png".parse().unwrap(),
+                role: Role::LastFrame,
+            }],
+            on_unsupported: OnUnsupported::Drop,
+            fallback: vec![Fallback {
+                provider: ProviderName::OpenAi,
+                model: None,
+            }],
+            ..Common::new("a fox")
+        },
+        audio: Some(false),
+        ..VideoSpec::default()
+    });
+    for spec in [bare, full] {
+        let text = serde_json::to_string(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<Spec>(&text).unwrap(), spec);
     }
 }

@@ -10,7 +10,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::plan::{Difference, plans};
+use super::plan::{Difference, for_brokers, plans};
 use super::{CALL_TIMEOUT, Error, admin, differences, metadata};
 use crate::config;
 
@@ -51,7 +51,7 @@ pub async fn inspect(kafka: &config::Kafka, dedup_window: Duration) -> Result<Cl
     let brokers = metadata.brokers().len();
     let there: BTreeMap<_, _> = metadata.topics().iter().map(|t| (t.name(), t)).collect();
     let mut topics = Vec::new();
-    for plan in plans(&kafka.topics, brokers, dedup_window) {
+    for plan in plans(&kafka.topics, for_brokers(brokers), dedup_window) {
         let seen = match there.get(plan.topic.as_str()) {
             None => Ok(Topic::Missing),
             Some(topic) => {

@@ -25,6 +25,8 @@ pub(super) struct Plan {
     pub(super) topic: String,
     pub(super) partitions: usize,
     pub(super) replication: usize,
+    /// Whether it is an input topic: of others readers rely on the order of a key.
+    pub(super) may_grow: bool,
     settings: Vec<(&'static str, String)>,
 }
 
@@ -34,12 +36,25 @@ const MIB: usize = 1024 * 1024;
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 
-pub(super) fn plans(topics: &config::Topics, brokers: usize, dedup_window: Duration) -> Vec<Plan> {
-    let (replication, in_sync) = if brokers >= 3 { (3, 2) } else { (1, 1) };
+/// How many copies a topic has where there are brokers for it; of these two are written before a record counts.
+pub(super) const FULL: usize = 3;
+
+/// Returns how many copies new topics have on so many brokers.
+pub(super) fn for_brokers(brokers: usize) -> usize {
+    if brokers >= FULL { FULL } else { 1 }
+}
+
+pub(super) fn plans(
+    topics: &config::Topics,
+    replication: usize,
+    dedup_window: Duration,
+) -> Vec<Plan> {
+    let in_sync = if replication >= FULL { 2 } else { 1 };
     let plan = |topic: &str, partitions: usize, settings: &[(&'static str, String)]| Plan {
         topic: topic.to_owned(),
         partitions,
         replication,
+        may_grow: [&topics.requests, &topics.commands].contains(&&topic.to_owned()),
         settings: [("min.insync.replicas", format!("{in_sync}"))]
             .into_iter()
             .chain(settings.iter().cloned())
@@ -128,6 +143,7 @@ impl Plan {
     pub(super) fn report(&self, outcome: Outcome, differences: Vec<Difference>) -> TopicReport {
         TopicReport {
             topic: self.topic.clone(),
+            may_grow: self.may_grow,
             outcome,
             differences,
         }
@@ -165,13 +181,25 @@ mod tests {
 
     #[test]
     fn three_brokers_get_three_replicas_and_fewer_get_one() {
-        for (brokers, replication, in_sync) in [(1, 1, "1"), (2, 1, "1"), (3, 3, "2"), (9, 3, "2")]
-        {
-            for plan in plans(&topics(), brokers, WEEK) {
+        assert_eq!([1, 2, 3, 9].map(for_brokers), [1, 1, 3, 3]);
+        for (replication, in_sync) in [(1, "1"), (2, "1"), (3, "2"), (5, "2")] {
+            for plan in plans(&topics(), replication, WEEK) {
                 assert_eq!(plan.replication, replication);
                 assert_eq!(setting(&plan, "min.insync.replicas"), Some(in_sync));
             }
         }
+    }
+
+    #[test]
+    fn only_the_input_topics_may_grow() {
+        let all = plans(&topics(), 1, WEEK);
+
+        let growing: Vec<_> = all
+            .iter()
+            .filter(|plan| plan.may_grow)
+            .map(|plan| plan.topic.as_str())
+            .collect();
+        assert_eq!(growing, ["gen.requests", "gen.commands"]);
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub(super) async fn park(
     Err("the dead-letter topic takes not even a record without key and value".into())
 }
 
-/// The headers of a parked record: why, from where, and its own, less the key that let it in.
+/// The headers of a dead letter: why, from where, and its own, without credentials.
 fn headers(record: &Record, rejection: &Rejection, group: &str) -> Headers {
     let attempts = record
         .header("dlq.attempts")
@@ -76,12 +76,19 @@ fn headers(record: &Record, rejection: &Rejection, group: &str) -> Headers {
     let own = record
         .headers
         .iter()
-        .filter(|(name, _)| !name.eq_ignore_ascii_case(access::HEADER) && !name.starts_with(PREFIX))
+        .filter(|(name, _)| !is_credential(name) && !name.starts_with(PREFIX))
         .cloned();
     ours.into_iter()
         .map(|(name, text)| (name.to_owned(), Some(text.into_bytes())))
         .chain(own)
         .collect()
+}
+
+/// Dead letters are kept for long, and are read by more people than the topic they come from.
+fn is_credential(name: &str) -> bool {
+    let others = ["authorization", "proxy-authorization", "cookie"];
+    let mut names = others.into_iter().chain([access::HEADER]);
+    names.any(|credential| name.eq_ignore_ascii_case(credential))
 }
 
 fn without_value<'a>(whole: &Message<'a>) -> Message<'a> {
@@ -130,17 +137,19 @@ mod tests {
                 .map(|(name, text)| ((*name).to_owned(), Some(text.as_bytes().to_vec())))
                 .collect(),
             timestamp: Some(3),
+            stamped_by_broker: true,
         }
     }
 
     #[test]
-    fn a_parked_record_keeps_its_headers_but_the_key_that_let_it_in() {
-        let rejection = Rejection {
-            reason: ErrorCode::Invalid,
-            error: anyhow::anyhow!("it ends").context("read: it ends").into(),
-        };
+    fn a_dead_letter_keeps_its_headers_but_no_credentials() {
+        let error = anyhow::anyhow!("it ends").context("read: it ends");
+        let rejection = Rejection::new(ErrorCode::Invalid, error);
         let came = record(&[
             ("X-Api-Key", "secret"),
+            ("Authorization", "secret"),
+            ("proxy-authorization", "secret"),
+            ("COOKIE", "secret"),
             ("traceparent", "00-1"),
             ("dlq.attempts", "2"),
             ("dlq.reason", "old"),
@@ -155,7 +164,8 @@ mod tests {
         assert_eq!(parked.header("dlq.error"), Some("read: it ends"));
         assert_eq!(parked.header("dlq.attempts"), Some("3"));
         assert_eq!(parked.header("traceparent"), Some("00-1"));
-        assert_eq!(parked.header("X-Api-Key"), None);
+        let values = parked.headers.iter().map(|(_, value)| value.as_deref());
+        assert!(!values.flatten().any(|value| value == b"secret"));
         assert_eq!(
             parked
                 .headers

@@ -12,18 +12,26 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::group::{Context, Group};
+use super::lanes::Share;
 use super::load::{Load, Taken};
-use super::settle::{Settled, Settler};
+use super::reread::{self, Reread};
+use super::schedule::{Read, Schedule};
+use super::settle::{Hold, Settler};
 use super::{Error, Handler, Options, detach};
 use crate::clock::{now, span};
+use crate::kafka::Record;
 use crate::telemetry::events::{
     ConsumerPaused, ConsumerStumbled, OldestUnfinished, RecordsInFlight,
 };
 
-/// Records taken and not yet done, for each one that may be handled at once: what waits behind a slow key.
+/// Records in memory and not yet done, for each one that may be handled at once.
 const TAKEN_PER_SLOT: usize = 64;
-/// Bytes of the records taken and not yet done, in all. What librdkafka has fetched comes on top of it.
+/// Their bytes, in all. What librdkafka has fetched comes on top of it.
 const TAKEN_BYTES: usize = 64 * 1024 * 1024;
+/// The part of both that one key may have; what comes on top is deferred.
+const SHARE: usize = 16;
+/// Records deferred above which the partitions pause: to remember one takes some 100 bytes.
+const MOST_DEFERRED: usize = 1_000_000;
 /// How often gauges are told.
 const TICK: Duration = Duration::from_secs(1);
 /// How long as much may be taken as may be until the partitions pause.
@@ -31,13 +39,30 @@ const PAUSE_AFTER: Duration = Duration::from_secs(2);
 /// How long the group has to let a member go that has committed what it did.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 
+/// Makes the schedule of a consumer.
+pub(super) fn schedule<T>(options: &Options, stop: CancellationToken) -> Schedule<T> {
+    let bytes = TAKEN_BYTES / SHARE;
+    let share = Share {
+        items: (options.concurrency * TAKEN_PER_SLOT / SHARE).max(1),
+        bytes,
+    };
+    let back = Share {
+        items: options.concurrency,
+        bytes,
+    };
+    Schedule::new(share, back, stop)
+}
+
 pub(super) struct Flow<H> {
     options: Options,
     consumer: Arc<StreamConsumer<Context<Taken>>>,
     group: Arc<Group<Taken>>,
     running: JoinSet<()>,
     settler: Arc<Settler<H>>,
+    reread: Reread,
     load: Load,
+    /// Of what is read again, which has bounds of its own.
+    load_again: Load,
     /// Why the partitions are paused, if they are.
     paused: Option<&'static str>,
     /// Since when as much is taken as may be.
@@ -51,6 +76,7 @@ impl<H: Handler> Flow<H> {
         consumer: Arc<StreamConsumer<Context<Taken>>>,
         group: Arc<Group<Taken>>,
         settler: Arc<Settler<H>>,
+        reread: Reread,
     ) -> Self {
         Self {
             options,
@@ -58,7 +84,9 @@ impl<H: Handler> Flow<H> {
             group,
             running: JoinSet::new(),
             settler,
+            reread,
             load: Load::default(),
+            load_again: Load::default(),
             paused: None,
             full_since: None,
             stumbles: 0,
@@ -71,6 +99,7 @@ impl<H: Handler> Flow<H> {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let reader = self.reader()?;
             // All arms are cancel-safe: a message that `recv` has not returned stays in librdkafka's queue.
             tokio::select! {
                 biased;
@@ -78,6 +107,11 @@ impl<H: Handler> Flow<H> {
                 Some(ran) = self.running.join_next() => went_on(ran),
                 () = settler.places().freed() => {}
                 _ = ticks.tick() => self.tell(),
+                // Before the other, which may always have something; of this there is only ever a little.
+                received = reread::next(reader.as_deref()) => match received {
+                    Ok(record) => self.take_again(record),
+                    Err(source) => self.stumble(source)?,
+                },
                 received = consumer.recv(), if self.may_receive() => match received {
                     Ok(message) => self.take(&message),
                     Err(source) => self.stumble(source)?,
@@ -91,13 +125,42 @@ impl<H: Handler> Flow<H> {
     fn take(&mut self, message: &BorrowedMessage<'_>) {
         self.stumbles = 0;
         let record = detach(message);
-        self.group.schedule().take(
-            message.partition(),
-            message.offset(),
-            message.key(),
-            record.timestamp,
-            self.load.take(record),
-        );
+        let timestamp = record.timestamp;
+        let item = self.load.take(record);
+        self.group.schedule().take(Read {
+            partition: message.partition(),
+            offset: message.offset(),
+            key: message.key(),
+            timestamp,
+            bytes: item.bytes(),
+            item,
+        });
+    }
+
+    /// Returns the second reader, while it has something to read.
+    fn reader(&mut self) -> Result<Option<Arc<StreamConsumer>>, Error> {
+        let aimed = self.reread.aim(&self.group.schedule());
+        aimed.map_err(|source| Error::Client {
+            topic: self.options.topic.clone(),
+            source,
+        })
+    }
+
+    fn take_again(&mut self, record: Record) {
+        let topic = &self.options.topic;
+        let taken = self.load_again.take(record);
+        let mut schedule = self.group.schedule();
+        let found = self.reread.take(&mut schedule, taken);
+        if found.gone > 0 {
+            tracing::error!(
+                topic,
+                records = found.gone,
+                "the topic's retention ended before these records were handled: they are lost"
+            );
+        }
+        if let Some((partition, offset)) = found.reached {
+            store(&self.consumer, topic, partition, offset);
+        }
     }
 
     fn start_what_may_run(&mut self) {
@@ -108,22 +171,24 @@ impl<H: Handler> Flow<H> {
             {
                 return;
             }
-            let Some(ticket) = self.group.schedule().next() else {
+            let (next, deferred) = {
+                let mut schedule = self.group.schedule();
+                (schedule.next(), schedule.deferred())
+            };
+            let Some(ticket) = next else {
                 return;
             };
+            let hold = Hold::of(ticket.is_back, deferred);
             let (settler, group, consumer) = (
                 self.settler.clone(),
                 self.group.clone(),
                 self.consumer.clone(),
             );
             self.running.spawn(async move {
-                let settled = settler.settle(&ticket.item.record, &ticket.leave).await;
-                let topic = &ticket.item.record.position.topic;
-                group.finish(&ticket, settled == Settled::Done, |partition, offset| {
-                    if let Err(error) = consumer.store_offset(topic, partition, offset) {
-                        // The partition was taken away a moment ago: its new owner reads the record again.
-                        tracing::debug!(partition, offset, %error, "offset not stored");
-                    }
+                let record = &ticket.item.record;
+                let settled = settler.settle(record, hold, &ticket.leave).await;
+                group.finish(&ticket, settled, |partition, offset| {
+                    store(&consumer, &record.position.topic, partition, offset);
                 });
             });
         }
@@ -138,12 +203,17 @@ impl<H: Handler> Flow<H> {
     /// not poll is put out of its group. Not at once, for a pause throws away what librdkafka has fetched.
     fn pause_or_resume(&mut self) {
         let most = self.options.concurrency * TAKEN_PER_SLOT;
-        let taken = self.group.schedule().taken();
+        let (taken, deferred) = {
+            let schedule = self.group.schedule();
+            (schedule.taken(), schedule.deferred())
+        };
         let fresh = self.group.take_note_of_change();
         let paused = self.paused.is_some();
         // Resumed at half of it, so that it does not pause for each record.
         let part = if paused { 2 } else { 1 };
-        let is_full = taken * part >= most || self.load.bytes() * part >= TAKEN_BYTES;
+        let is_full = taken * part >= most
+            || self.load.bytes() * part >= TAKEN_BYTES
+            || deferred * part >= MOST_DEFERRED;
         self.full_since = is_full.then(|| self.full_since.unwrap_or_else(Instant::now));
         let full = self
             .full_since
@@ -186,15 +256,11 @@ impl<H: Handler> Flow<H> {
 
     fn tell(&self) {
         let topic = &self.options.topic;
-        let (taken, oldest) = {
+        let (count, oldest) = {
             let schedule = self.group.schedule();
-            (schedule.taken(), schedule.oldest())
+            (schedule.unfinished(), schedule.oldest())
         };
-        RecordsInFlight {
-            topic,
-            count: taken,
-        }
-        .emit();
+        RecordsInFlight { topic, count }.emit();
         let written = oldest.filter(|millis| *millis >= 0);
         let age = written.map(|written| span(written, now()));
         OldestUnfinished {
@@ -227,7 +293,7 @@ impl<H: Handler> Flow<H> {
         while let Some(ran) = self.running.join_next().await {
             went_on(ran);
         }
-        let consumer = self.consumer;
+        let (consumer, reader) = (self.consumer, self.reread.into_consumer());
         let (done, closed) = oneshot::channel::<()>();
         // Blocks on the brokers, and after a peer's crash until its session is over. A thread and not a task: the
         // runtime would wait for it at its end.
@@ -236,7 +302,7 @@ impl<H: Handler> Flow<H> {
                 tracing::debug!(%error, "nothing more to commit");
             }
             consumer.unsubscribe();
-            drop(consumer);
+            drop((consumer, reader));
             drop(done);
         });
         if timeout(CLOSE_TIME, closed).await.is_err() {
@@ -246,6 +312,14 @@ impl<H: Handler> Flow<H> {
                 "left the group without its good-bye: it rebalances, and does not answer"
             );
         }
+    }
+}
+
+/// Has librdkafka commit all up to an offset.
+fn store(consumer: &StreamConsumer<Context<Taken>>, topic: &str, partition: i32, offset: i64) {
+    if let Err(error) = consumer.store_offset(topic, partition, offset) {
+        // The partition was taken away a moment ago: its new owner reads the record again.
+        tracing::debug!(partition, offset, %error, "offset not stored");
     }
 }
 

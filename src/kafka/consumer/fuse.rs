@@ -1,5 +1,11 @@
 //! Stops a wrong deploy from emptying a backlog into the dead-letter topic; pure.
+//!
+//! A circuit breaker: closed until so many refusals in a row have one reason that may be a fault of this system, then
+//! half-open. At intervals it lets one record pass, and that record's result closes it or not.
 
+use std::time::{Duration, Instant};
+
+use super::Fault;
 use crate::domain::ErrorCode;
 
 /// Counts refusals in a row whose reason may lie in the system and not in the records.
@@ -8,7 +14,12 @@ pub(crate) struct Fuse {
     most: u32,
     reason: Option<ErrorCode>,
     count: u32,
+    /// When it last let a record pass that counts.
+    passed: Option<Instant>,
 }
+
+/// How long a blown fuse waits between two records that it lets pass.
+pub(super) const TRIAL: Duration = Duration::from_secs(10);
 
 impl Fuse {
     /// Blows after `most` refusals in a row for one systemic reason; 0 never does.
@@ -17,34 +28,39 @@ impl Fuse {
             most,
             reason: None,
             count: 0,
+            passed: None,
         }
     }
 
-    /// Tells whether a record may be parked for `reason`. Once blown, no more until a record fares otherwise.
-    pub(crate) fn lets_pass(&mut self, reason: ErrorCode) -> bool {
-        if !is_systemic(reason) {
+    /// Tells whether a record may be dead-lettered for `reason`.
+    ///
+    /// What is the producer's fault always passes, and counts neither for nor against the reason it names.
+    pub(crate) fn lets_pass(&mut self, reason: ErrorCode, fault: Fault, now: Instant) -> bool {
+        if self.reason != Some(reason) {
             self.reset();
+        }
+        if fault == Fault::Producer || !is_systemic(reason) {
             return true;
         }
-        if self.reason != Some(reason) {
-            self.reason = Some(reason);
-            self.count = 0;
-        }
-        if self.most > 0 && self.count >= self.most {
+        self.reason = Some(reason);
+        let blown = self.most > 0 && self.count >= self.most;
+        let is_early = |passed| now.saturating_duration_since(passed) < TRIAL;
+        if blown && self.passed.is_some_and(is_early) {
             return false;
         }
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
+        self.passed = Some(now);
         true
     }
 
-    /// Notes that a record was handled well.
+    /// Notes that a record succeeded.
     pub(crate) fn reset(&mut self) {
         self.reason = None;
         self.count = 0;
     }
 }
 
-/// A wrong registry, clock, key list or server refuses every record alike; what is wrong with the content of one is not.
+/// A wrong registry, clock, key list or server refuses every record alike; wrong content is one record's own.
 fn is_systemic(reason: ErrorCode) -> bool {
     matches!(
         reason,
@@ -60,33 +76,64 @@ fn is_systemic(reason: ErrorCode) -> bool {
 mod tests {
     use super::*;
 
+    fn passes(fuse: &mut Fuse, reason: ErrorCode) -> bool {
+        fuse.lets_pass(reason, Fault::Unclear, Instant::now())
+    }
+
     #[test]
-    fn it_blows_after_so_many_of_one_systemic_reason_and_stays_so() {
+    fn it_blows_after_so_many_of_one_systemic_reason_and_a_success_closes_it() {
         let mut fuse = Fuse::new(2);
-        assert!(fuse.lets_pass(ErrorCode::UnknownSchema));
-        assert!(fuse.lets_pass(ErrorCode::UnknownSchema));
-        assert!(!fuse.lets_pass(ErrorCode::UnknownSchema));
-        assert!(!fuse.lets_pass(ErrorCode::UnknownSchema));
+        assert!(passes(&mut fuse, ErrorCode::UnknownSchema));
+        assert!(passes(&mut fuse, ErrorCode::UnknownSchema));
+        assert!(!passes(&mut fuse, ErrorCode::UnknownSchema));
+        assert!(!passes(&mut fuse, ErrorCode::UnknownSchema));
 
         fuse.reset();
-        assert!(fuse.lets_pass(ErrorCode::UnknownSchema), "a record passed");
+        assert!(passes(&mut fuse, ErrorCode::UnknownSchema));
+    }
+
+    #[test]
+    fn blown_it_lets_one_record_pass_at_intervals() {
+        let mut fuse = Fuse::new(1);
+        let began = Instant::now();
+        let mut at = |seconds| {
+            let now = began + Duration::from_secs(seconds);
+            fuse.lets_pass(ErrorCode::UnknownSchema, Fault::Unclear, now)
+        };
+
+        assert_eq!([0, 1, 9, 10, 11, 19, 20].map(&mut at), {
+            [true, false, false, true, false, false, true]
+        });
     }
 
     #[test]
     fn another_reason_or_the_records_own_fault_begins_the_count_anew() {
         let mut fuse = Fuse::new(1);
-        assert!(fuse.lets_pass(ErrorCode::TooOld));
-        assert!(fuse.lets_pass(ErrorCode::Undecodable));
-        assert!(fuse.lets_pass(ErrorCode::Invalid));
-        assert!(fuse.lets_pass(ErrorCode::Undecodable));
+        assert!(passes(&mut fuse, ErrorCode::TooOld));
+        assert!(passes(&mut fuse, ErrorCode::Undecodable));
+        assert!(passes(&mut fuse, ErrorCode::Invalid));
+        assert!(passes(&mut fuse, ErrorCode::Undecodable));
         for _ in 0..10 {
-            assert!(fuse.lets_pass(ErrorCode::Invalid), "never systemic");
+            assert!(passes(&mut fuse, ErrorCode::Invalid), "never systemic");
         }
+    }
+
+    #[test]
+    fn what_the_producer_controls_neither_blows_it_nor_closes_it() {
+        let mut fuse = Fuse::new(1);
+        let now = Instant::now();
+        for _ in 0..10 {
+            assert!(fuse.lets_pass(ErrorCode::TooOld, Fault::Producer, now));
+        }
+        assert!(passes(&mut fuse, ErrorCode::TooOld), "nothing was counted");
+
+        assert!(fuse.lets_pass(ErrorCode::TooOld, Fault::Producer, now));
+        assert!(!passes(&mut fuse, ErrorCode::TooOld), "still blown");
     }
 
     #[test]
     fn nought_never_blows() {
         let mut fuse = Fuse::new(0);
-        assert!((0..1000).all(|_| fuse.lets_pass(ErrorCode::StartRefused)));
+        assert!((0..1000).all(|_| passes(&mut fuse, ErrorCode::StartRefused)));
     }
 }

@@ -12,9 +12,9 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio_util::sync::CancellationToken;
 
 use super::schedule::{Schedule, Ticket};
+use super::settle::Settled;
 use crate::telemetry::events::{ConsumerLag, Rebalanced};
 
 /// The schedule, shared between the loop, the tasks and the callbacks.
@@ -29,11 +29,11 @@ pub(super) struct Group<T> {
 }
 
 impl<T> Group<T> {
-    pub(super) fn new(topic: &str, patience: Duration, stop: CancellationToken) -> Self {
+    pub(super) fn new(topic: &str, patience: Duration, schedule: Schedule<T>) -> Self {
         Self {
             topic: topic.to_owned(),
             patience,
-            schedule: Mutex::new(Schedule::new(stop)),
+            schedule: Mutex::new(schedule),
             changed: false.into(),
             finished: Condvar::new(),
         }
@@ -43,10 +43,15 @@ impl<T> Group<T> {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that an item ran. `store` is called under the lock, so that stored offsets never fall.
-    pub(super) fn finish(&self, ticket: &Ticket<T>, done: bool, store: impl FnOnce(i32, i64)) {
+    /// Notes how an item ended. `store` is called under the lock, so that stored offsets never fall.
+    pub(super) fn finish(
+        &self,
+        ticket: &Ticket<T>,
+        settled: Settled,
+        store: impl FnOnce(i32, i64),
+    ) {
         let mut schedule = self.schedule();
-        if let Some((partition, offset)) = schedule.finish(ticket, done) {
+        if let Some((partition, offset)) = schedule.finish(ticket, settled) {
             store(partition, offset);
         }
         self.finished.notify_all();

@@ -35,6 +35,13 @@ impl Load {
     }
 }
 
+impl Taken {
+    /// Returns how many bytes it counts.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 impl Drop for Taken {
     fn drop(&mut self) {
         self.load.0.fetch_sub(self.bytes, Ordering::Relaxed);
@@ -70,6 +77,7 @@ mod tests {
                 ("n".to_owned(), None),
             ],
             timestamp: None,
+            stamped_by_broker: true,
         };
 
         let (one, two) = (load.take(record.clone()), load.take(record));

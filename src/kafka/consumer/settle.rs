@@ -1,6 +1,7 @@
 //! Carries one record to its end: handled, or parked on the dead-letter topic, or left alone at a stop.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,11 +28,38 @@ pub(super) enum Settled {
     Done,
     /// A stop came, or its partition went, while it waited for another try: the next owner reads it again.
     Abandoned,
+    /// The fuse holds it: it is read again later.
+    Deferred,
+}
+
+/// What becomes of a record that the fuse holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// It is deferred.
+    Later,
+    /// It waits: it was deferred before, and its turn has come.
+    Here,
+    /// It is dead-lettered all the same: no more can be remembered.
+    Never,
+}
+
+/// Records deferred above which the fuse holds no more, so that no number of them stops the others.
+const MOST_HELD: usize = 100_000;
+
+impl Hold {
+    /// Decides for a record that is back or not, while so many are deferred.
+    pub(super) fn of(is_back: bool, deferred: usize) -> Self {
+        match is_back {
+            _ if deferred >= MOST_HELD => Self::Never,
+            true => Self::Here,
+            false => Self::Later,
+        }
+    }
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// A record at which our own code panics so often is parked: a fault of ours must not block a partition.
+/// A record at which our own code panics so often is dead-lettered: a fault of ours must not block a partition.
 const PANICS: u32 = 5;
 
 pub(super) struct Settler<H> {
@@ -83,16 +111,16 @@ impl<H: Handler> Settler<H> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Carries the record to its end, or until `leave`.
-    pub(super) async fn settle(&self, record: &Record, leave: &CancellationToken) -> Settled {
+    /// Carries the record to its end, or until `leave`, or until the fuse says `hold`.
+    pub(super) async fn settle(
+        &self,
+        record: &Record,
+        hold: Hold,
+        leave: &CancellationToken,
+    ) -> Settled {
         let began = Instant::now();
-        let Some(decided) = self.until_decided(record, leave).await else {
-            return Settled::Abandoned;
-        };
-        if let Some(rejection) = decided
-            && self.park(record, &rejection, leave).await.is_none()
-        {
-            return Settled::Abandoned;
+        if let Err(unsettled) = self.until_done(record, hold, leave).await {
+            return unsettled;
         }
         RecordHandled {
             topic: &self.options.topic,
@@ -102,13 +130,27 @@ impl<H: Handler> Settler<H> {
         Settled::Done
     }
 
-    /// Handles the record until it is decided: done, or rejected. `None`: it was left.
+    async fn until_done(
+        &self,
+        record: &Record,
+        hold: Hold,
+        leave: &CancellationToken,
+    ) -> Result<(), Settled> {
+        match self.until_decided(record, hold, leave).await? {
+            Some(rejection) => self.park(record, &rejection, leave).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Handles the record until it is decided: done, or rejected.
     async fn until_decided(
         &self,
         record: &Record,
+        hold: Hold,
         leave: &CancellationToken,
-    ) -> Option<Option<Rejection>> {
-        let attempt = |tries| async move {
+    ) -> Result<Option<Rejection>, Settled> {
+        let panics = AtomicU32::new(0);
+        let attempt = || async {
             let handling =
                 AssertUnwindSafe(self.handler.handle(record, self.places.place())).catch_unwind();
             match handling.await {
@@ -116,26 +158,33 @@ impl<H: Handler> Settler<H> {
                     self.fuse().reset();
                     Ok(None)
                 }
-                Ok(Err(Failure::Reject(rejection))) => self.fused(rejection),
+                Ok(Err(Failure::Reject(rejection))) => self.fused(rejection, hold),
                 Ok(Err(Failure::Retry(cause, error))) => Err((cause, error)),
-                Err(_) if tries < PANICS => Err((Cause::Panicked, "the handler panicked".into())),
-                Err(_) => self.fused(Rejection {
-                    reason: ErrorCode::StartRefused,
-                    error: format!("the handler panicked {PANICS} times").into(),
-                }),
+                Err(_) if panics.fetch_add(1, Ordering::Relaxed) + 1 < PANICS => {
+                    Err((Cause::Panicked, "the handler panicked".into()))
+                }
+                Err(_) => {
+                    let error = format!("the handler panicked {PANICS} times");
+                    self.fused(Rejection::new(ErrorCode::StartRefused, error), hold)
+                }
             }
         };
-        self.persist(record, leave, attempt).await
+        self.persist(record, hold, leave, attempt).await
     }
 
-    fn fused(&self, rejection: Rejection) -> Result<Option<Rejection>, (Cause, BoxError)> {
-        if self.fuse().lets_pass(rejection.reason) {
+    fn fused(
+        &self,
+        rejection: Rejection,
+        hold: Hold,
+    ) -> Result<Option<Rejection>, (Cause, BoxError)> {
+        let Rejection { reason, fault, .. } = rejection;
+        if self.fuse().lets_pass(reason, fault, Instant::now()) || hold == Hold::Never {
             return Ok(Some(rejection));
         }
         let why = format!(
             "DLQ_FUSE: {} records in a row were refused as {}, which may be the fault of this deploy and not theirs",
             self.options.fuse,
-            rejection.reason.as_str()
+            reason.as_str()
         );
         Err((Cause::Fuse, why.into()))
     }
@@ -145,9 +194,9 @@ impl<H: Handler> Settler<H> {
         record: &Record,
         rejection: &Rejection,
         leave: &CancellationToken,
-    ) -> Option<()> {
+    ) -> Result<(), Settled> {
         let Options { dlq, group, .. } = &self.options;
-        self.persist(record, leave, |_| async {
+        self.persist(record, Hold::Here, leave, || async {
             park(&self.producer, dlq, group, record, rejection)
                 .await
                 .map_err(|error| (Cause::KafkaUnavailable, error))
@@ -159,35 +208,40 @@ impl<H: Handler> Settler<H> {
             error: rejection.error.as_ref(),
         }
         .emit();
-        self.persist(record, leave, |tries| async move {
+        let panics = AtomicU32::new(0);
+        self.persist(record, Hold::Here, leave, || async {
             let telling = AssertUnwindSafe(self.handler.parked(record, rejection)).catch_unwind();
             match telling.await {
                 Ok(told) => told.map_err(|error| (Cause::KafkaUnavailable, error)),
-                Err(_) if tries < PANICS => Err((Cause::Panicked, "the handler panicked".into())),
-                // The record is parked; that nobody is told is the lesser evil.
+                Err(_) if panics.fetch_add(1, Ordering::Relaxed) + 1 < PANICS => {
+                    Err((Cause::Panicked, "the handler panicked".into()))
+                }
+                // The record is dead-lettered; that it is not answered is the lesser evil.
                 Err(_) => Ok(()),
             }
         })
         .await
     }
 
-    /// Tries until it works, with growing pauses; `None` when told to leave during a pause.
+    /// Tries until it works, with growing pauses, unless the record is deferred or `leave` comes during a pause.
     async fn persist<T, F>(
         &self,
         record: &Record,
+        hold: Hold,
         leave: &CancellationToken,
-        attempt: impl Fn(u32) -> F,
-    ) -> Option<T>
+        attempt: impl Fn() -> F,
+    ) -> Result<T, Settled>
     where
         F: Future<Output = Result<T, (Cause, BoxError)>>,
     {
         let mut held = None;
         for tries in 1.. {
-            let (cause, error) = match attempt(tries).await {
+            let (cause, error) = match attempt().await {
                 Ok(value) => {
                     self.brake().succeeded();
-                    return Some(value);
+                    return Ok(value);
                 }
+                Err((Cause::Fuse, _)) if hold == Hold::Later => return Err(Settled::Deferred),
                 Err(failed) => failed,
             };
             if cause.is_eased_by_less() {
@@ -209,7 +263,7 @@ impl<H: Handler> Settler<H> {
                 () = leave.cancelled() => break,
             }
         }
-        None
+        Err(Settled::Abandoned)
     }
 }
 
@@ -261,73 +315,4 @@ fn pause(tries: u32) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-    use crate::config::Config;
-    use crate::domain::RecordPosition;
-    use crate::kafka::consumer::Place;
-
-    /// Panics so often, and then does its work.
-    struct Panics(AtomicUsize);
-
-    impl Handler for Panics {
-        async fn handle(&self, _: &Record, _: Place<'_>) -> Result<(), Failure> {
-            let left = self.0.load(Ordering::Relaxed);
-            self.0.store(left.saturating_sub(1), Ordering::Relaxed);
-            assert_eq!(left, 0, "as the test wants it");
-            Ok(())
-        }
-
-        async fn parked(&self, _: &Record, _: &Rejection) -> Result<(), BoxError> {
-            Ok(())
-        }
-    }
-
-    async fn decided(panics: u32) -> Option<Option<Rejection>> {
-        let config = Config::load(|_| None).unwrap();
-        let options = Options {
-            role: "test",
-            topic: "t".to_owned(),
-            group: "g".to_owned(),
-            dlq: "d".to_owned(),
-            concurrency: 1,
-            fuse: 0,
-        };
-        let producer = Arc::new(Producer::new(&config.kafka, "test").unwrap());
-        let handler = Panics(AtomicUsize::new(panics as usize));
-        let settler = Settler::new(options, producer, handler, Arc::default());
-        let record = Record {
-            position: RecordPosition {
-                topic: "t".to_owned(),
-                partition: 0,
-                offset: 0,
-            },
-            key: None,
-            value: None,
-            headers: Vec::new(),
-            timestamp: None,
-        };
-        let decided = settler
-            .until_decided(&record, &CancellationToken::new())
-            .await;
-        assert_eq!(*settler.held(), 0);
-        decided
-    }
-
-    #[tokio::test]
-    async fn a_panic_is_tried_again_and_one_that_stays_is_parked() {
-        assert!(decided(PANICS - 1).await.unwrap().is_none());
-
-        let rejection = decided(PANICS).await.unwrap().unwrap();
-        assert_eq!(rejection.reason, ErrorCode::StartRefused);
-        assert!(rejection.error.to_string().contains("panicked"));
-    }
-
-    #[test]
-    fn pauses_grow_to_ten_seconds_and_no_further() {
-        assert!(pause(1) < Duration::from_millis(121));
-        assert!((Duration::from_secs(8)..Duration::from_secs(12)).contains(&pause(40)));
-    }
-}
+mod tests;

@@ -28,9 +28,12 @@ pub enum InvalidAddress {
     Number,
 }
 
-/// The domains that mail may go to.
+/// The domains that mail may go to; none of them by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Domains(Vec<String>);
+
+/// Stands for all domains but those of networks of one's own.
+const ALL: &str = "*";
 
 impl FromAddress {
     /// Returns it as a header has it.
@@ -62,13 +65,16 @@ impl FromStr for FromAddress {
 }
 
 impl Domains {
-    /// Reads domains by comma; of none, all are allowed but those of networks of our own.
+    /// Reads domains by comma; `*` is all of them but those of networks of one's own.
     ///
     /// # Errors
     /// The first that is no domain.
     pub fn parse(text: &str) -> Result<Self, String> {
         let parts = text.split(',').map(str::trim);
         let domains = parts.filter(|part| !part.is_empty()).map(|part| {
+            if part == ALL {
+                return Ok(part.to_owned());
+            }
             let name = part.strip_prefix("*.").unwrap_or(part);
             let ascii = ascii(name).filter(|ascii| !ascii.contains('*'));
             let ascii = ascii.ok_or_else(|| part.to_owned())?;
@@ -78,16 +84,27 @@ impl Domains {
         Ok(Self(domains.collect::<Result<_, String>>()?))
     }
 
+    /// Where none are set: allows all in development, and none otherwise.
+    pub fn default_to(&mut self, is_development: bool) {
+        if self.0.is_empty() && is_development {
+            self.0.push(ALL.to_owned());
+        }
+    }
+
+    /// Tells whether mail may go nowhere.
+    pub fn are_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Tells whether mail may go there.
     pub(super) fn allow(&self, address: &Address) -> bool {
         let domain = address.domain().to_ascii_lowercase();
-        let is_anybodys = self.0.is_empty() && !guard::is_local(&domain);
-        is_anybodys
-            || self.0.iter().any(|allowed| {
-                let below = allowed
-                    .strip_prefix('*')
-                    .is_some_and(|below| domain.ends_with(below));
-                below || *allowed == domain
+        self.0
+            .iter()
+            .any(|allowed| match allowed.strip_prefix('*') {
+                Some("") => !guard::is_local(&domain),
+                Some(below) => domain.ends_with(below),
+                None => *allowed == domain,
             })
     }
 }
@@ -182,11 +199,15 @@ mod tests {
         assert!(!allow("a@mail.example.org"));
         assert!(!allow("a@evilexample.org"));
         assert_eq!(Domains::parse("a, b c"), Err("b c".to_owned()));
-        assert_eq!(Domains::parse("*"), Err("*".to_owned()));
+        assert_eq!(
+            Domains::parse("*example.org"),
+            Err("*example.org".to_owned())
+        );
     }
 
     #[test]
     fn a_domain_of_a_network_of_our_own_is_allowed_only_where_it_is_listed() {
+        let all = Domains::parse("*").unwrap();
         let listed = Domains::parse("localhost, *.internal").unwrap();
         for (text, is_listed) in [
             ("root@localhost", true),
@@ -198,11 +219,26 @@ mod tests {
         ] {
             let to = recipient(text).unwrap();
 
-            assert!(!Domains::default().allow(&to), "{text}");
+            assert!(!all.allow(&to), "{text}");
             assert_eq!(listed.allow(&to), is_listed, "{text}");
         }
         let elsewhere = recipient("a@example.org").unwrap();
-        assert!(Domains::default().allow(&elsewhere));
+        assert!(all.allow(&elsewhere));
+    }
+
+    #[test]
+    fn where_no_domain_is_set_mail_goes_out_in_development_only() {
+        let elsewhere = recipient("a@example.org").unwrap();
+        for is_development in [true, false] {
+            let mut none = Domains::default();
+            none.default_to(is_development);
+            let mut one = Domains::parse("example.com").unwrap();
+            one.default_to(is_development);
+
+            assert_eq!(none.allow(&elsewhere), is_development);
+            assert_eq!(none.are_none(), !is_development);
+            assert!(!one.allow(&elsewhere));
+        }
     }
 
     #[test]

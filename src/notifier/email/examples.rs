@@ -177,6 +177,8 @@ fn images() -> Generated {
         provider_job_id: "ufawqhfynnddngldkgtslldrkq".to_owned(),
         elapsed_ms: 8_400,
         cost_usd: Some(0.04),
+        sent: None,
+        notes: Vec::new(),
     }
 }
 
@@ -193,6 +195,8 @@ fn clip() -> Generated {
             duration_seconds: Some(10.0),
         }],
         cost_usd: None,
+        sent: None,
+        notes: Vec::new(),
         elapsed_ms: 192_000,
         ..images()
     }

@@ -6,6 +6,8 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::extension::ClientId;
 use url::Url;
 
+use crate::http::percent_decoded;
+
 /// A mail server: where it is, how the connection is protected, who we are to it.
 #[derive(Clone)]
 pub struct Server {
@@ -120,15 +122,11 @@ fn login(url: &Url) -> Result<Option<Credentials>, InvalidServer> {
 
 /// Undoes percent-encoding. A control character in the result would be a line of its own to the server.
 fn decoded(text: &str) -> Result<String, InvalidServer> {
-    // As in a query, where a + would be a space.
-    let query = format!("x={}", text.replace('+', "%2B").replace('&', "%26"));
-    let value = url::form_urlencoded::parse(query.as_bytes()).next();
-    let value = value.map(|(_, value)| value.into_owned());
-    value
-        .filter(|value| {
-            !value.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER)
-        })
-        .ok_or(InvalidServer::Url)
+    let text = percent_decoded(text);
+    if text.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
+        return Err(InvalidServer::Url);
+    }
+    Ok(text)
 }
 
 fn is_of_host(c: char) -> bool {

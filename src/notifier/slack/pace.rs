@@ -1,10 +1,11 @@
 //! One message a second to one target, which is what Slack asks for; pure, the time is given.
 //!
 //! Places are handed out in order, so that several messages to one target leave a second apart. What a target asks
-//! for by `Retry-After` moves its next place. Each process keeps its own pace.
+//! for by `Retry-After` moves its next place. Each process keeps its own pace. Tenants name the targets, so the memory of
+//! them is bounded: in all, and for each user. The operator's own targets are always remembered.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,53 +13,117 @@ use tokio::time::Instant;
 /// The least time between two messages to one target.
 pub(super) const EACH: Duration = Duration::from_secs(1);
 
+/// The part of the tenants' targets that those of one user may be.
+const PART: usize = 10;
+
 /// When each target may have its next message.
 pub(super) struct Pace {
-    next: Mutex<HashMap<String, Instant>>,
+    known: Mutex<Known>,
+    /// Tenants' targets at once.
     most: usize,
 }
 
+#[derive(Default)]
+struct Known {
+    next: HashMap<String, Next>,
+    /// How many targets there are of each user.
+    users: HashMap<String, usize>,
+    /// How many there are of tenants.
+    tenants: usize,
+    swept: Option<Instant>,
+}
+
+struct Next {
+    at: Instant,
+    /// The tenant that named it first; none of the operator's.
+    user: Option<String>,
+}
+
 impl Pace {
-    /// Keeps the pace of `most` targets at once.
+    /// Keeps the pace of `most` targets of tenants at once.
     pub(super) fn new(most: usize) -> Self {
         Self {
-            next: Mutex::default(),
+            known: Mutex::default(),
             most,
         }
     }
 
-    /// Takes the next place of `target` if it is within `patience`, and returns when it is.
+    /// Takes the next place of `target` if it is within `patience`, and returns when it is. `user` is the tenant that
+    /// names the target; none for a target of the operator's.
     ///
     /// # Errors
     /// How long to wait before it is worth to ask again; no place was taken.
     pub(super) fn place(
         &self,
         target: &str,
+        user: Option<&str>,
         now: Instant,
         patience: Duration,
     ) -> Result<Instant, Duration> {
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        if next.len() >= self.most && !next.contains_key(target) {
-            next.retain(|_, at| *at > now);
-            if next.len() >= self.most {
-                return Err(EACH);
-            }
+        let mut known = self.known();
+        if !known.next.contains_key(target) && !known.has_room(self.most, user, now) {
+            return Err(EACH);
         }
-        let place = next.get(target).copied().unwrap_or(now).max(now);
+        let place = known.next.get(target).map_or(now, |next| next.at.max(now));
         let wait = place.saturating_duration_since(now);
         if wait > patience {
             return Err(wait);
         }
-        next.insert(target.to_owned(), place + EACH);
+        known.note(target, user, place + EACH);
         Ok(place)
     }
 
     /// Notes that `target` wants nothing for `pause`.
     pub(super) fn hold(&self, target: &str, now: Instant, pause: Duration) {
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = next.get_mut(target) {
-            *at = (*at).max(now + pause);
+        if let Some(next) = self.known().next.get_mut(target) {
+            next.at = next.at.max(now + pause);
         }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Tells whether there is room for another target of that user; forgets those whose second is over, where it is not.
+    fn has_room(&mut self, most: usize, user: Option<&str>, now: Instant) -> bool {
+        let Some(user) = user else { return true };
+        let fits = |known: &Self| {
+            let own = known.users.get(user).copied().unwrap_or(0);
+            known.tenants < most && own < (most / PART).max(1)
+        };
+        if fits(self) {
+            return true;
+        }
+        // It looks at all of them, so not at each try.
+        if self.swept.is_none_or(|swept| now >= swept + EACH) {
+            self.swept = Some(now);
+            self.sweep(now);
+        }
+        fits(self)
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        self.next.retain(|_, next| next.at > now);
+        self.users.clear();
+        for user in self.next.values().filter_map(|next| next.user.as_ref()) {
+            *self.users.entry(user.clone()).or_default() += 1;
+        }
+        self.tenants = self.users.values().sum();
+    }
+
+    fn note(&mut self, target: &str, user: Option<&str>, at: Instant) {
+        if let Some(next) = self.next.get_mut(target) {
+            next.at = at;
+            return;
+        }
+        if let Some(user) = user {
+            *self.users.entry(user.to_owned()).or_default() += 1;
+            self.tenants += 1;
+        }
+        let user = user.map(str::to_owned);
+        self.next.insert(target.to_owned(), Next { at, user });
     }
 }
 
@@ -68,40 +133,67 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    /// A place that ann's message would take within two seconds.
+    fn anns(pace: &Pace, target: &str, now: Instant) -> Result<Instant, Duration> {
+        pace.place(target, Some("ann"), now, SECOND * 2)
+    }
+
     #[test]
     fn messages_to_one_target_leave_a_second_apart_and_others_do_not_wait() {
-        let (pace, now) = (Pace::new(10), Instant::now());
+        let (pace, now) = (Pace::new(100), Instant::now());
 
-        assert_eq!(pace.place("a", now, SECOND * 2), Ok(now));
-        assert_eq!(pace.place("a", now, SECOND * 2), Ok(now + SECOND));
-        assert_eq!(pace.place("b", now, SECOND * 2), Ok(now));
-        assert_eq!(pace.place("a", now, SECOND * 2), Ok(now + SECOND * 2));
-        assert_eq!(pace.place("a", now, SECOND * 2), Err(SECOND * 3));
+        assert_eq!(anns(&pace, "a", now), Ok(now));
+        assert_eq!(anns(&pace, "a", now), Ok(now + SECOND));
+        assert_eq!(anns(&pace, "b", now), Ok(now));
+        assert_eq!(anns(&pace, "a", now), Ok(now + SECOND * 2));
+        assert_eq!(anns(&pace, "a", now), Err(SECOND * 3));
         let later = now + SECOND * 5;
-        assert_eq!(pace.place("a", later, SECOND * 2), Ok(later));
+        assert_eq!(anns(&pace, "a", later), Ok(later));
     }
 
     #[test]
     fn a_target_that_asks_for_a_pause_has_it() {
         let (pace, now) = (Pace::new(10), Instant::now());
-        pace.place("a", now, SECOND).unwrap();
+        anns(&pace, "a", now).unwrap();
 
         pace.hold("a", now, SECOND * 30);
 
-        assert_eq!(pace.place("a", now + SECOND, SECOND), Err(SECOND * 29));
+        assert_eq!(anns(&pace, "a", now + SECOND), Err(SECOND * 29));
         let after = now + SECOND * 30;
-        assert_eq!(pace.place("a", after, SECOND), Ok(after));
+        assert_eq!(anns(&pace, "a", after), Ok(after));
     }
 
     #[test]
-    fn no_more_targets_are_kept_than_were_asked_for() {
-        let (pace, now) = (Pace::new(2), Instant::now());
-        pace.place("a", now, SECOND).unwrap();
-        pace.place("b", now, SECOND).unwrap();
+    fn a_user_has_a_tenth_of_the_targets_and_the_operator_room_at_any_time() {
+        let (pace, now) = (Pace::new(20), Instant::now());
+        let place = |target: &str, user, now| pace.place(target, user, now, SECOND);
+        for user in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"] {
+            for target in ["0", "1"] {
+                let target = format!("{user}/{target}");
+                assert_eq!(place(&target, Some(user), now), Ok(now), "{target}");
+                pace.hold(&target, now, SECOND * 600);
+            }
+            assert_eq!(place(&format!("{user}/x"), Some(user), now), Err(EACH));
+        }
 
-        assert_eq!(pace.place("c", now, SECOND), Err(SECOND));
-        assert_eq!(pace.place("a", now, SECOND), Ok(now + SECOND));
-        assert_eq!(pace.place("c", now + SECOND, SECOND), Ok(now + SECOND));
-        assert_eq!(pace.next.lock().unwrap().len(), 2);
+        let full = place("new", Some("new"), now + EACH);
+        let operators = place("ops", None, now + EACH);
+
+        assert_eq!(full, Err(EACH), "all held targets are remembered");
+        assert_eq!(operators, Ok(now + EACH));
+        let known = pace.known();
+        assert_eq!((known.next.len(), known.tenants), (21, 20));
+    }
+
+    #[test]
+    fn targets_whose_second_is_over_make_room() {
+        let (pace, now) = (Pace::new(2), Instant::now());
+        anns(&pace, "a", now).unwrap();
+        assert_eq!(anns(&pace, "b", now), Err(EACH), "one of two is a user's");
+        assert_eq!(anns(&pace, "a", now), Ok(now + SECOND), "it is known");
+
+        let later = now + SECOND * 2;
+        assert_eq!(anns(&pace, "b", later), Ok(later));
+        assert_eq!(pace.known().next.len(), 1);
     }
 }

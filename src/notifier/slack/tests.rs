@@ -106,7 +106,7 @@ async fn try_send(sender: &Sender, event: &Event, to: &Url) -> Result<Tried, Hel
         event,
         traceparent: None,
     };
-    sender.turn(to).await?;
+    sender.turn(Some("ann"), to).await?;
     sender.send(&letter, to, sender.try_time).await
 }
 
@@ -143,6 +143,8 @@ fn with_image() -> Event {
         provider_job_id: "job".to_owned(),
         elapsed_ms: 1,
         cost_usd: None,
+        sent: None,
+        notes: Vec::new(),
     };
     Event {
         result: Some(result),

@@ -60,7 +60,7 @@ pub(crate) fn body(event: &Event) -> Result<Vec<u8>, serde_json::Error> {
         data.remove("notify");
     }
     let mut text = serde_json::to_vec(&body)?;
-    for cut in [empty_metadata, empty_urls, drop_outputs] {
+    for cut in [empty_sent, empty_metadata, empty_urls, drop_outputs] {
         if text.len() <= LONGEST_BODY {
             break;
         }
@@ -72,6 +72,19 @@ pub(crate) fn body(event: &Event) -> Result<Vec<u8>, serde_json::Error> {
 }
 
 // What is too bulky is emptied and not removed, so that the shape stays that of the schema.
+
+/// Empties what says how the model's input differs from the request.
+fn empty_sent(data: &mut Value, _: usize) {
+    for (path, nothing) in [
+        ("/result/sent", Value::Null),
+        ("/result/notes", json!([])),
+        ("/error/problems", json!([])),
+    ] {
+        if let Some(value) = data.pointer_mut(path) {
+            *value = nothing;
+        }
+    }
+}
 
 fn empty_metadata(data: &mut Value, _: usize) {
     if let Some(metadata) = data.pointer_mut("/metadata") {
@@ -120,7 +133,10 @@ impl Signer {
             .masters
             .iter()
             .map(|master| sign(&user_key(master, user), id, timestamp, body));
-        let asymmetric = self.keys.iter().map(|key| key.sign(id, timestamp, body));
+        let asymmetric = self
+            .keys
+            .iter()
+            .map(|key| key.sign(user, id, timestamp, body));
         let signatures: Vec<_> = symmetric.chain(asymmetric).collect();
         signatures.join(" ")
     }
@@ -147,7 +163,7 @@ fn sign(key: &[u8], id: &str, timestamp: u64, body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Generated, Notify, Output, Sealed};
+    use crate::domain::{Generated, Note, Notify, Output, Sealed};
     use crate::notifier::testing::event;
 
     #[test]
@@ -217,6 +233,8 @@ mod tests {
             provider_job_id: "job".to_owned(),
             elapsed_ms: 1,
             cost_usd: None,
+            sent: None,
+            notes: Vec::new(),
         };
         Event {
             result: Some(result),
@@ -243,6 +261,28 @@ mod tests {
         assert_eq!(body["data"]["type"], "COMPLETED");
         assert_eq!(body["data"].get("notify"), None);
         assert_eq!(body.get("truncated"), None);
+    }
+
+    #[test]
+    fn a_body_too_long_loses_what_was_sent_to_the_model_first() {
+        let mut event = big(1, 100);
+        let result = event.result.as_mut().unwrap();
+        result.sent = Some("s".repeat(30_000));
+        let note = Note {
+            field: "fps".to_owned(),
+            kind: "dropped".to_owned(),
+            details: String::new(),
+        };
+        result.notes.push(note);
+
+        let (length, body) = parsed(&event);
+
+        assert!(length <= LONGEST_BODY, "{length}");
+        let data = &body["data"];
+        assert_eq!(data["result"]["sent"], Value::Null);
+        assert_eq!(data["result"]["notes"], json!([]));
+        assert_ne!(data["metadata"], json!({}));
+        assert_eq!(body["truncated"], true);
     }
 
     #[test]

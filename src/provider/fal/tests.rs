@@ -1,40 +1,115 @@
 //! What is sent to fal, and what its answers mean.
 
 use super::*;
-use crate::domain::{ImageSpec, VideoSpec};
+use crate::domain::{Common, ImageSpec, Input};
+
+fn inputs(roles: &[Role]) -> Vec<Input> {
+    let url = |number| format!("https://a/{number}.png").parse().unwrap();
+    let each = roles.iter().zip(1..);
+    each.map(|(role, number)| Input {
+        url: url(number),
+        role: *role,
+    })
+    .collect()
+}
+
+fn video(common: Common, resolution: &str) -> Spec {
+    Spec::Video(VideoSpec {
+        common,
+        duration: Some(6),
+        resolution: Some(resolution.to_owned()),
+        audio: Some(false),
+        ..VideoSpec::default()
+    })
+}
 
 #[test]
 fn a_spec_becomes_the_input_of_a_model() {
     let image = Spec::Image(ImageSpec {
-        prompt: "a fox".to_owned(),
-        style: "ink".to_owned(),
-        num_images: 2,
-        input_urls: vec!["https://a/1.png".to_owned()],
-        params: [("seed".to_owned(), "7".to_owned())].into(),
-        ..ImageSpec::default()
+        common: Common {
+            style: Some("ink".to_owned()),
+            seed: Some(7),
+            negative_prompt: Some("dogs".to_owned()),
+            inputs: inputs(&[Role::Source]),
+            params: [("acceleration".to_owned(), "\"none\"".to_owned())].into(),
+            ..Common::new("a fox")
+        },
+        width: Some(512),
+        height: Some(256),
+        num_images: Some(2),
+        output_format: Some("png".to_owned()),
     });
-    let video = Spec::Video(VideoSpec {
-        prompt: "waves".to_owned(),
-        style: String::new(),
-        input_urls: vec!["https://a/1.png".to_owned(), "https://a/2.png".to_owned()],
-        params: [("fps".to_owned(), "null".to_owned())].into(),
-        ..VideoSpec::default()
-    });
+    let film = Common {
+        inputs: inputs(&[Role::FirstFrame, Role::Unspecified]),
+        ..Common::new("waves")
+    };
 
     assert_eq!(
         Value::Object(input(&image).unwrap()),
         json!({
-            "prompt": "a fox\n\nStyle: ink.", "image_size": {"width": 1024, "height": 1024},
-            "num_images": 2, "image_url": "https://a/1.png", "seed": 7,
+            "prompt": "a fox\n\nStyle: ink.", "negative_prompt": "dogs", "seed": 7,
+            "image_size": {"width": 512, "height": 256}, "num_images": 2, "output_format": "png",
+            "image_url": "https://a/1.png", "acceleration": "none",
         })
     );
     assert_eq!(
-        Value::Object(input(&video).unwrap()),
+        Value::Object(input(&video(film, "1920x1080")).unwrap()),
         json!({
-            "prompt": "waves", "duration": 10, "resolution": "1080p", "aspect_ratio": "16:9",
-            "image_urls": ["https://a/1.png", "https://a/2.png"],
+            "prompt": "waves", "duration": 6, "resolution": "1080p", "aspect_ratio": "16:9",
+            "generate_audio": false, "image_urls": ["https://a/1.png", "https://a/2.png"],
         })
     );
+}
+
+#[test]
+fn what_was_not_asked_for_is_not_sent() {
+    let image = Spec::Image(ImageSpec {
+        common: Common::new("a fox"),
+        ..ImageSpec::default()
+    });
+    let film = Spec::Video(VideoSpec {
+        common: Common::new("a fox"),
+        ..VideoSpec::default()
+    });
+
+    for spec in [image, film] {
+        let sent = Value::Object(input(&spec).unwrap());
+        assert_eq!(sent, json!({"prompt": "a fox"}));
+    }
+}
+
+#[test]
+fn a_class_goes_along_with_a_ratio_and_two_ratios_are_refused() {
+    let wide = Common {
+        aspect_ratio: Some("16:9".to_owned()),
+        ..Common::new("waves")
+    };
+    let sent = |resolution| input(&video(wide.clone(), resolution));
+
+    let class = sent("720p").unwrap();
+    assert_eq!(
+        (&class["resolution"], &class["aspect_ratio"]),
+        (&json!("720p"), &json!("16:9"))
+    );
+    assert_eq!(sent("1280x720").unwrap()["resolution"], "720p");
+    assert_eq!(
+        sent("512x512").unwrap_err(),
+        "resolution 512x512 is 1:1 and aspect_ratio is 16:9, want one of them"
+    );
+}
+
+#[test]
+fn an_input_whose_role_has_no_name_is_refused() {
+    for role in [Role::LastFrame, Role::Reference, Role::Mask, Role::Source] {
+        let asked = Common {
+            inputs: inputs(&[role]),
+            ..Common::new("waves")
+        };
+
+        let error = input(&video(asked, "720p")).unwrap_err();
+
+        assert!(error.contains("no input for inputs;"), "{error}");
+    }
 }
 
 #[test]

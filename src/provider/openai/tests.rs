@@ -4,6 +4,7 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 
 use super::*;
+use crate::domain::{Common, Input, OnUnsupported};
 
 fn answer(body: &str) -> Answer {
     Answer {
@@ -16,40 +17,52 @@ fn answer(body: &str) -> Answer {
 
 #[test]
 fn an_image_spec_becomes_a_body() {
-    let spec = ImageSpec {
-        prompt: "a fox".to_owned(),
-        style: "ink".to_owned(),
-        num_images: 2,
+    let common = Common {
+        style: Some("ink".to_owned()),
         params: [("quality".to_owned(), "\"low\"".to_owned())].into(),
-        ..ImageSpec::default()
+        ..Common::new("a fox")
+    };
+    let spec = ImageSpec {
+        common,
+        width: Some(1024),
+        height: Some(512),
+        num_images: Some(2),
+        output_format: Some("png".to_owned()),
     };
 
     assert_eq!(
         Value::Object(images(&spec, "gpt-image-1").unwrap()),
         json!({
-            "model": "gpt-image-1", "prompt": "a fox\n\nStyle: ink.", "n": 2, "size": "1024x1024",
-            "quality": "low",
+            "model": "gpt-image-1", "prompt": "a fox\n\nStyle: ink.", "n": 2, "size": "1024x512",
+            "output_format": "png", "quality": "low",
         })
     );
     let vivid = ImageSpec {
-        style: "vivid".to_owned(),
-        ..spec
+        common: Common {
+            style: Some("vivid".to_owned()),
+            ..Common::new("a fox")
+        },
+        ..ImageSpec::default()
     };
-    let body = images(&vivid, "dall-e-3").unwrap();
     assert_eq!(
-        (&body["style"], &body["prompt"]),
-        (&json!("vivid"), &json!("a fox"))
+        Value::Object(images(&vivid, "dall-e-3").unwrap()),
+        json!({"model": "dall-e-3", "prompt": "a fox", "style": "vivid"})
     );
 }
 
 #[test]
 fn a_video_spec_becomes_a_body() {
+    let bare = VideoSpec {
+        common: Common::new("waves"),
+        ..VideoSpec::default()
+    };
     let spec = VideoSpec {
-        prompt: "waves".to_owned(),
-        duration: 8,
-        resolution: "1280x720".to_owned(),
-        style: String::new(),
-        input_urls: vec!["https://a/1.png".to_owned()],
+        common: Common {
+            inputs: vec![input(Role::FirstFrame)],
+            ..Common::new("waves")
+        },
+        duration: Some(8),
+        resolution: Some("1280x720".to_owned()),
         ..VideoSpec::default()
     };
 
@@ -60,21 +73,79 @@ fn a_video_spec_becomes_a_body() {
             "input_reference": {"image_url": "https://a/1.png"},
         })
     );
+    assert_eq!(
+        Value::Object(videos(&bare, "sora-2").unwrap()),
+        json!({"model": "sora-2", "prompt": "waves"})
+    );
+}
+
+fn input(role: Role) -> Input {
+    Input {
+        url: "https://a/1.png".parse().unwrap(),
+        role,
+    }
+}
+
+/// Holds that a body is refused for these fields, and has no more than model and prompt where they may be dropped.
+fn lacks(fields: &str, asked: Common, body: impl Fn(Common) -> Result<Map<String, Value>, String>) {
+    let drop = Common {
+        on_unsupported: OnUnsupported::Drop,
+        ..asked.clone()
+    };
+
+    let refused = body(asked).unwrap_err();
+
+    assert!(
+        refused.contains(&format!("no input for {fields};")),
+        "{refused}"
+    );
+    let sent = body(drop).unwrap();
+    assert_eq!(sent.keys().collect::<Vec<_>>(), ["model", "prompt"]);
 }
 
 #[test]
-fn inputs_without_a_place_are_refused_and_not_dropped() {
-    let urls = vec!["https://a/1.png".to_owned(), "https://a/2.png".to_owned()];
-    let image = ImageSpec {
-        input_urls: urls.clone(),
-        ..ImageSpec::default()
+fn a_field_without_an_input_is_refused_unless_it_may_be_dropped() {
+    let asked = Common {
+        negative_prompt: Some("dogs".to_owned()),
+        aspect_ratio: Some("16:9".to_owned()),
+        seed: Some(7),
+        inputs: vec![input(Role::Unspecified), input(Role::Unspecified)],
+        ..Common::new("a fox")
     };
-    let video = VideoSpec {
-        input_urls: urls,
-        ..VideoSpec::default()
+    let image = |common| {
+        let spec = ImageSpec {
+            common,
+            ..ImageSpec::default()
+        };
+        images(&spec, "m")
+    };
+    let video = |common| {
+        let spec = VideoSpec {
+            common,
+            duration: None,
+            resolution: Some("720p".to_owned()),
+            fps: Some(24),
+            audio: Some(false),
+        };
+        videos(&spec, "m")
     };
 
-    assert!(images(&image, "m").is_err() && videos(&video, "m").is_err());
+    lacks(
+        "negative_prompt, aspect_ratio, seed, inputs",
+        asked.clone(),
+        image,
+    );
+    lacks(
+        "resolution, negative_prompt, aspect_ratio, seed, fps, audio, inputs",
+        asked,
+        video,
+    );
+    let half = ImageSpec {
+        common: Common::new("a fox"),
+        width: Some(512),
+        ..ImageSpec::default()
+    };
+    assert!(images(&half, "m").unwrap_err().contains("want both"));
 }
 
 #[test]

@@ -247,6 +247,28 @@ fn alert_rules_ask_for_what_there_is_and_say_what_to_do() {
 }
 
 #[test]
+fn the_alert_of_failed_runs_sends_to_a_panel_that_says_why() {
+    let alerts = yaml("alerts.yml");
+    let rules = alerts["groups"].as_array().unwrap().iter();
+    let mut rules = rules.flat_map(|group| group["rules"].as_array().unwrap());
+    let rule = rules
+        .find(|rule| rule["alert"] == "GenflowRunsFail")
+        .unwrap();
+    let advice = rule["annotations"]["description"].as_str().unwrap();
+
+    let named = dashboards().into_iter().any(|(_, dashboard)| {
+        panels(&dashboard).iter().any(|panel| {
+            let shows = panel["targets"][0]["expr"].as_str().unwrap_or_default();
+            let title = panel["title"].as_str().unwrap();
+            shows.contains("by (code) (rate(genflow_runs_failed_total")
+                && advice.contains(&format!("'{title}'"))
+        })
+    });
+
+    assert!(named, "{advice}");
+}
+
+#[test]
 fn panels_have_titles_and_places_of_their_own() {
     for (path, dashboard) in dashboards() {
         let (mut ids, mut cells) = (BTreeSet::new(), BTreeSet::new());

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Config, NotifyKey, Secret};
-use crate::domain::{EventType, ImageSpec, Priority, Tally, VideoSpec, fingerprint};
+use crate::config::{Config, DefaultProviders, NotifyKey, Secret};
+use crate::domain::{
+    Common, EventType, ImageSpec, Priority, ProviderName, Tally, VideoSpec, fingerprint,
+};
 use crate::temporal::queues::SubmitQueues;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -22,7 +24,7 @@ fn item(number: usize, webhook: Option<&str>) -> BatchItem {
     BatchItem {
         request_id: format!("item-{number}").try_into().unwrap(),
         spec: Spec::Image(ImageSpec {
-            prompt: format!("fox {number}"),
+            common: Common::new(format!("fox {number}")),
             ..ImageSpec::default()
         }),
         webhook_url: webhook.map(|url| url.parse().unwrap()),
@@ -53,7 +55,7 @@ fn batch(items: Vec<BatchItem>) -> (Request, BatchSpec) {
 }
 
 fn start(total: u32) -> BatchStart {
-    let intake = Config::load(|_| None).unwrap().intake;
+    let Config { intake, worker, .. } = Config::load(|_| None).unwrap();
     BatchStart {
         request: "batch".to_owned().try_into().unwrap(),
         user: "ann".to_owned().try_into().unwrap(),
@@ -67,6 +69,7 @@ fn start(total: u32) -> BatchStart {
         segment: 500,
         steps: intake.steps,
         fetch_queue: "f".to_owned(),
+        providers: worker.default_providers(),
         submit_queues: SubmitQueues::default(),
         traceparent: None,
         tally: Tally {
@@ -82,7 +85,7 @@ fn start(total: u32) -> BatchStart {
 fn an_item_comes_back_as_the_run_it_becomes() {
     let mut second = item(2, None);
     second.spec = Spec::Video(VideoSpec {
-        prompt: "waves".to_owned(),
+        common: Common::new("waves"),
         ..VideoSpec::default()
     });
     second.notify_on = vec![EventType::Failed];
@@ -115,6 +118,30 @@ fn an_item_comes_back_as_the_run_it_becomes() {
 }
 
 #[test]
+fn an_item_keeps_the_provider_that_was_resolved_with_its_batch() {
+    let mut named = item(2, None);
+    if let Spec::Image(image) = &mut named.spec {
+        image.common.provider = Some(ProviderName::Replicate);
+    }
+    let (request, spec) = batch(vec![item(1, None), named]);
+    let items = Items::read(&write(&request, &spec, &sealer()).unwrap()).unwrap();
+    let mut batch = start(2);
+    batch.providers = DefaultProviders {
+        video: ProviderName::Fal,
+        image: ProviderName::OpenAi,
+    };
+    batch.submit_queues.openai = Some("openai".to_owned());
+
+    let of = |index| {
+        let start = items.start(&batch, index).unwrap();
+        (start.provider, start.submit_queue)
+    };
+
+    assert_eq!(of(0), (ProviderName::OpenAi, Some("openai".to_owned())));
+    assert_eq!(of(1), (ProviderName::Replicate, None));
+}
+
+#[test]
 fn no_target_can_be_read_in_it() {
     let (request, spec) = batch(vec![item(1, Some("https://example.com/secret-token"))]);
 
@@ -132,7 +159,7 @@ fn ten_thousand_items_of_a_full_record_pass_the_server() {
     let items = urls.enumerate().map(|(number, url)| {
         let mut item = item(number, Some(&url));
         if let Spec::Image(image) = &mut item.spec {
-            image.prompt = "x".repeat(49);
+            image.common.prompt = "x".repeat(57);
         }
         item
     });

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Steps;
+use crate::config::{DefaultProviders, Steps};
 use crate::domain::{
     Event, EventType, Identity, Journal, Kind, Notify, RequestId, Tally, UserId, WorkflowId,
 };
@@ -40,8 +40,9 @@ pub struct BatchStart {
     pub steps: Steps,
     /// Task queue of `fetch`.
     pub fetch_queue: String,
+    /// The providers of items that name none.
+    pub providers: DefaultProviders,
     /// Task queues of the items' `submit`.
-    #[serde(default)]
     pub submit_queues: SubmitQueues,
     /// W3C trace context of the request's record.
     #[serde(default)]

@@ -237,7 +237,6 @@ impl Run {
         let input = Finish {
             handed: self.handed(),
             leftover: Leftover::None,
-            spec: None,
             started_at: self.started_at,
             sent_at: None,
         };

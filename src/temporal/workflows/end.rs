@@ -63,7 +63,6 @@ fn decide(closed: &Closed, remains: Remains) -> Finish {
             traceparent: remains.start.traceparent,
         },
         leftover: remains.leftover,
-        spec: Some(remains.start.spec),
         started_at: remains.started_at,
         sent_at: None,
     }
@@ -91,7 +90,6 @@ fn decide_batch(closed: &Closed, remains: BatchRemains) -> Finish {
             traceparent: remains.start.traceparent,
         },
         leftover: Leftover::None,
-        spec: None,
         started_at: remains.started_at,
         sent_at: None,
     }
@@ -148,7 +146,8 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::domain::{Progress, Spec, VideoSpec, WorkflowId};
+    use crate::domain::{Progress, ProviderName, Spec, VideoSpec, WorkflowId};
+    use crate::temporal::queues::SubmitQueues;
     use crate::temporal::steps::Start;
 
     fn closed(timed_out: bool) -> Closed {
@@ -168,6 +167,7 @@ mod tests {
             batch: None,
             user: "u".to_owned().try_into().unwrap(),
             spec: Spec::Video(VideoSpec::default()),
+            provider: ProviderName::Replicate,
             fingerprint: "f1:".to_owned(),
             metadata: BTreeMap::new(),
             notify: None,
@@ -238,7 +238,7 @@ mod tests {
         let intake = Config::load(|_| None).unwrap().intake;
         let json = serde_json::json!({"request": "b", "user": "u", "timeout_ms": 1, "image_timeout_ms": 1,
             "video_timeout_ms": 1, "progress_every_ms": 1, "segment": 5, "steps": intake.steps,
-            "fetch_queue": "f", "tally": {"total": 9, "completed": 2, "failed": 1},
+            "fetch_queue": "f", "providers": {"video": "fal", "image": "fal"}, "submit_queues": SubmitQueues::default(), "tally": {"total": 9, "completed": 2, "failed": 1},
             "journal": {"next": 4, "unconfirmed": [], "outcome": null}});
         let remains = BatchRemains {
             start: serde_json::from_value(json).unwrap(),
@@ -260,7 +260,6 @@ mod tests {
             (items.completed, items.failed, items.not_started),
             (2, 1, 6)
         );
-        assert_eq!(finish.spec, None);
     }
 
     #[test]

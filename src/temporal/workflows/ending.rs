@@ -16,7 +16,7 @@ use crate::clock::since_epoch;
 use crate::config::{Backoff, Steps};
 use crate::domain::{ErrorCode, EventError, Outcome};
 use crate::temporal::activities::Activities;
-use crate::temporal::steps::Finish;
+use crate::temporal::steps::{Attempt, Finish};
 
 /// The failure type by which the sweep knows that a run ended by itself.
 pub(crate) const FAILED: &str = "genflow.Failed";
@@ -122,6 +122,13 @@ pub(super) async fn finish<W: 'static>(ctx: &WorkflowContext<W>, steps: &Steps, 
         options(steps, steps.backoff(), scope, FINISH_TRY)
     };
     done(ctx, || Activities::finish, input, detached).await;
+}
+
+/// Returns the last record of an activity that ended without a result; not all such ends carry it.
+pub(super) fn last_record(error: &ActivityExecutionError) -> Option<Attempt> {
+    let cancelled = || error.as_cancelled()?.details().ok().flatten();
+    let timed_out = || error.as_timeout()?.last_heartbeat_details().ok().flatten();
+    cancelled().or_else(timed_out)
 }
 
 /// Closes a run that has not completed, as its outcome says (contract, rule 7).

@@ -15,7 +15,7 @@ use temporalio_sdk::{
     WorkflowContext, WorkflowContextView, WorkflowResult,
 };
 
-use super::ending::{failed, finish, now, options, readable, without_result};
+use super::ending::{failed, finish, last_record, now, options, readable, without_result};
 use crate::clock::since_epoch;
 use crate::domain::{ErrorCode, Generated, Identity, Journal, Outcome};
 use crate::temporal::activities::Activities;
@@ -78,7 +78,7 @@ struct Ending {
 }
 
 impl Ending {
-    /// Nothing runs at the provider any more.
+    /// An end that leaves nothing at the provider.
     fn of(outcome: Outcome) -> Self {
         let leftover = Leftover::None;
         Self { outcome, leftover }
@@ -159,7 +159,7 @@ impl Run {
             let time = self.start.timeout_ms;
             let message = match &leftover {
                 Leftover::None | Leftover::Job(_) => format!("not done within {time} ms"),
-                Leftover::Unknown => {
+                Leftover::Unknown(_) => {
                     format!("not known to have been taken by the provider within {time} ms")
                 }
             };
@@ -183,6 +183,8 @@ impl Run {
             provider_job_id: job.id.clone(),
             elapsed_ms: now(ctx) - self.started_at,
             cost_usd,
+            sent: None,
+            notes: Vec::new(),
         };
         Ending::of(Outcome::Completed(generated))
     }
@@ -249,13 +251,16 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
     show(ctx, |status| "submitting".clone_into(&mut status.state));
     let upto = run.journal.next;
     let submit = ctx.execute_activity(Activities::submit, run.submit(), run.submitting());
-    let job = match readable(ctx, within_deadline!(submit)).await {
+    let submitted = readable(ctx, within_deadline!(submit)).await;
+    if submitted.is_ok() {
+        run.journal.confirm(upto);
+    }
+    let job = match submitted {
         Ok(Submitted::Accepted {
             job,
             attempts,
             sent_at,
         }) => {
-            run.journal.confirm(upto);
             run.sent_at = sent_at;
             show(ctx, |status| {
                 "generating".clone_into(&mut status.state);
@@ -271,7 +276,6 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
             attempts,
             sent_at,
         }) => {
-            run.journal.confirm(upto);
             run.sent_at = sent_at;
             show(ctx, |status| {
                 status.provider_job_id = Some(result.provider_job_id.clone());
@@ -281,15 +285,19 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
             });
             return Ending::of(Outcome::Completed(result));
         }
-        Ok(Submitted::Adopted(generated)) => {
-            run.journal.confirm(upto);
-            return Ending::of(Outcome::Completed(generated));
+        Ok(Submitted::Adopted(generated)) => return Ending::of(Outcome::Completed(generated)),
+        Ok(Submitted::Refused(error)) => return Ending::of(Outcome::Failed(error)),
+        Ok(Submitted::Ambiguous { error, sought }) => {
+            return Ending {
+                outcome: Outcome::Failed(error),
+                leftover: Leftover::Unknown(sought),
+            };
         }
-        Ok(Submitted::Refused(error)) => {
-            run.journal.confirm(upto);
-            return Ending::of(Outcome::Failed(error));
+        Err(error) => {
+            let sought = run.start.sought(&run.identity.run_id, run.started_at);
+            let leftover = Leftover::of(last_record(&error), sought);
+            return run.without(&error, leftover, ErrorCode::SubmitAmbiguous);
         }
-        Err(error) => return run.without(&error, Leftover::Unknown, ErrorCode::SubmitAmbiguous),
     };
 
     let mut told = None;
@@ -340,6 +348,7 @@ impl Run {
         Submit {
             handed: self.handed(),
             spec: self.start.spec.clone(),
+            provider: self.start.provider,
             attempts: self.start.steps.submit_attempts,
             started_at: self.started_at,
         }
@@ -386,7 +395,6 @@ async fn conclude(ctx: &Context, run: &Run, leftover: Leftover) {
     let input = Finish {
         handed: run.handed(),
         leftover,
-        spec: Some(run.start.spec.clone()),
         started_at: run.started_at,
         sent_at: run.sent_at,
     };

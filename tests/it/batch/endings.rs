@@ -120,7 +120,7 @@ async fn the_deadline_of_a_batch_ends_it_and_what_runs() {
     let space = Space::new().await;
     let _all = space.start(&["all"]);
     let mut request = batch("late", &vec![json!({"stuck": true}); 4]);
-    request.timeout = Some(Duration::from_secs(3));
+    request.timeout = Some(Duration::from_secs(10));
 
     space.send(&request).await;
 

@@ -80,7 +80,7 @@ async fn an_invalid_or_repeated_item_makes_the_batch_invalid_and_starts_nothing(
     let _all = space.start(&["all"]);
     let mut invalid = batch("invalid", &[json!({}), json!({})]);
     if let Spec::Image(image) = &mut spec(&mut invalid).items[1].spec {
-        image.num_images = 17;
+        image.num_images = Some(17);
     }
     let mut repeated = batch("invalid", &[json!({}), json!({})]);
     let first = spec(&mut repeated).items[0].request_id.clone();

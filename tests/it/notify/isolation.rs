@@ -7,7 +7,7 @@ use genflow::notifier::{Outcome, Receipt};
 use super::{caught_up, event, publish, receipts, tell};
 use crate::support::gate::Gate;
 use crate::support::receiver::{Answer, Receiver};
-use crate::support::{Space, Watched, eventually};
+use crate::support::{Space, eventually};
 
 /// What the first tries leave stays with the workflows for the time of a test.
 const LONG: (&str, &str) = ("NOTIFY_SCHEDULE", "1h");
@@ -25,20 +25,24 @@ async fn an_endpoint_that_never_answers_takes_its_share_and_delays_nobody() {
     publish(&space, &events(&silent.url, 60)).await;
     publish(&space, &events(&well.url, 20)).await;
 
+    let began = Instant::now();
     let _notifier = space.start(&["notifier"]);
 
     well.wait(20).await;
     let asked = silent.got().len();
-    assert!(
-        asked <= 10,
-        "two at a time until the circuit opened, and not {asked}"
-    );
+    assert!(asked <= most_asked(2, began), "{asked} were asked");
     caught_up(&space).await;
+    // The others found both places taken and went to their workflows untried.
     let asked = silent.got().len();
-    assert!(
-        (1..=12).contains(&asked),
-        "the rest was handed over untried, and not {asked}"
-    );
+    assert!(asked >= 1, "{asked} were asked");
+    assert!(asked <= most_asked(2, began), "{asked} were asked");
+}
+
+/// How many attempts an endpoint that always fails gets from first attempts since `began`, `at_once` in flight: five
+/// failures open its circuit while the others are on their way, and then one attempt goes through every 30 s.
+fn most_asked(at_once: usize, began: Instant) -> usize {
+    let probes = began.elapsed().as_secs() / 30;
+    5 + (at_once - 1) + usize::try_from(probes).unwrap()
 }
 
 #[tokio::test]
@@ -65,13 +69,14 @@ async fn a_target_that_fails_again_and_again_is_not_asked_for_a_while() {
     let failing = Receiver::answering(&[Answer::Status(500)]).await;
     let events: Vec<_> = (0..40).map(|_| event(&space, &failing.url)).collect();
     publish(&space, &events).await;
+    let began = Instant::now();
 
     let _notifier = space.start(&["notifier"]);
 
     caught_up(&space).await;
     let asked = failing.got().len();
-    // Five open the circuit; seven more may have been on their way by then.
-    assert!((5..=12).contains(&asked), "{asked}");
+    assert!(asked >= 5, "{asked} were asked");
+    assert!(asked <= most_asked(8, began), "{asked} were asked");
 }
 
 #[tokio::test]
@@ -96,20 +101,15 @@ async fn what_waits_for_its_hand_over_takes_no_place() {
     let space = Space::with(&[LONG, pace, ("NOTIFY_CONCURRENCY", "8")]).await;
     let refusing = Receiver::answering(&[Answer::Status(500)]).await;
     let well = Receiver::start(&[]).await;
-    let events: Vec<_> = (0..60).map(|_| event(&space, &refusing.url)).collect();
+    // At one a second they take longer than any story waits.
+    let events: Vec<_> = (0..200).map(|_| event(&space, &refusing.url)).collect();
     publish(&space, &events).await;
-    let notifier = Watched::start(&space, "notifier", &[]);
+    let _notifier = space.start(&["notifier"]);
     refusing.wait(5).await;
 
     tell(&space, &well.url).await;
-    well.wait(1).await;
 
-    let handed_over = "genflow_notifications_handed_over_total";
-    let handed_over = notifier.sum(handed_over).await;
-    assert!(
-        handed_over < 40.0,
-        "one a second, and it waited for {handed_over}"
-    );
+    well.wait(1).await;
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::support::{Space, Watched, eventually};
 
 const HOUR: i64 = 3_600_000;
 /// Not the one that the events of a test are sealed by.
-const OTHER_KEY: &str = "other:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+const OTHER_KEY: &str = "other:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=";
 
 #[tokio::test]
 async fn an_event_that_comes_again_is_told_once() {

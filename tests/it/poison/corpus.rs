@@ -134,11 +134,11 @@ async fn invalid(space: &Space) -> Vec<Poison> {
     let mut bad_id = with(&|_| {});
     bad_id[1] = b'/';
     let data = [
-        spec(|video| video.prompt.clear()),
-        spec(|video| video.prompt = "x".repeat(10_001)),
-        spec(|video| video.duration = i32::MIN),
-        spec(|video| video.fps = i32::MAX),
-        spec(|video| video.resolution = "wide".to_owned()),
+        spec(|video| video.common.prompt.clear()),
+        spec(|video| video.common.prompt = "x".repeat(10_001)),
+        spec(|video| video.duration = Some(i32::MIN)),
+        spec(|video| video.fps = Some(i32::MAX)),
+        spec(|video| video.resolution = Some("wide".to_owned())),
         with(&|request| request.timeout = Some(Duration::ZERO)),
         with(&|request| request.metadata = BTreeMap::from([("k".to_owned(), "v".repeat(9000))])),
         bad_id,

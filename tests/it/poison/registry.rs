@@ -27,6 +27,7 @@ pub(super) async fn registered(
         space
             .config
             .schema_registry_url
+            .expose()
             .as_str()
             .trim_end_matches('/')
     );
@@ -76,7 +77,7 @@ async fn while_the_registry_is_in_trouble_a_record_waits_and_nothing_is_parked()
     send_anew(&space, &refused).await;
     waits(&space, &intake).await;
 
-    let proxy = Proxy::at(address, space.config.schema_registry_url.as_str()).await;
+    let proxy = Proxy::at(address, space.config.schema_registry_url.expose().as_str()).await;
 
     completes(&space, &intake, &refused).await;
     let faults = [500, 503, 429, 401, 403, 404].map(Fault::Status);
@@ -172,8 +173,8 @@ async fn a_producer_with_a_newer_schema_is_understood() {
     let (id, newer) = registered(&space, &subject(&space), |text| {
         let campaign = json!({"name": "campaign", "type": "string", "default": ""});
         push(text, "GenerationRequest", "fields", campaign);
-        let seed = json!({"name": "seed", "type": ["null", "long"], "default": null});
-        push(text, "ImageSpec", "fields", seed);
+        let mood = json!({"name": "mood", "type": ["null", "long"], "default": null});
+        push(text, "ImageSpec", "fields", mood);
         push(text, "Priority", "symbols", json!("URGENT"));
         push(text, "EventType", "symbols", json!("ARCHIVED"));
     })
@@ -187,8 +188,8 @@ async fn a_producer_with_a_newer_schema_is_understood() {
                 let Value::Record(spec) = &mut **spec else {
                     panic!("not a record");
                 };
-                let seed = Value::Union(1, Box::new(Value::Long(7)));
-                spec.push(("seed".to_owned(), seed));
+                let mood = Value::Union(1, Box::new(Value::Long(7)));
+                spec.push(("mood".to_owned(), mood));
             }
             ("priority", value) => *value = Value::Enum(4, "URGENT".to_owned()),
             ("notify_on", Value::Array(types)) => {

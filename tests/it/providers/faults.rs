@@ -123,7 +123,7 @@ pub(super) fn by_address(name: &str) -> Request {
     let mut request = image(name);
     if let Spec::Image(image) = &mut request.spec {
         let format = ("response_format".to_owned(), "\"url\"".to_owned());
-        image.params.extend([format]);
+        image.common.params.extend([format]);
     }
     request
 }

@@ -157,7 +157,7 @@ async fn a_job_that_never_ends_is_ended_at_the_deadline_where_the_provider_can()
     let _all = space.start(&["all"]);
     let requests = POLLED.map(|(provider, make)| {
         let mut request = asked(provider, make, &json!({"stuck": true}));
-        request.timeout = Some(Duration::from_secs(4));
+        request.timeout = Some(Duration::from_secs(10));
         request
     });
 

@@ -47,7 +47,7 @@ async fn register(client: &Client, namespace: &str) {
 fn of_prompt(request: &Request, prompt: &str) -> Request {
     let mut other = request.clone();
     if let Spec::Image(image) = &mut other.spec {
-        prompt.clone_into(&mut image.prompt);
+        prompt.clone_into(&mut image.common.prompt);
     }
     other
 }

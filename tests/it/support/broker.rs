@@ -59,6 +59,10 @@ impl Broker {
         let any = "listeners=PLAINTEXT://127.0.0.1:0,";
         assert!(text.contains(any), "{text}");
         let text = text.replace(any, &format!("listeners=PLAINTEXT://{address},"));
+        // The controller lets a killed broker in again only when the session of the old one has expired.
+        let patient = "broker.session.timeout.ms=60000";
+        assert!(text.contains(patient), "{text}");
+        let text = text.replace(patient, "broker.session.timeout.ms=2000");
         std::fs::write(&properties, text).unwrap();
         Self {
             address,

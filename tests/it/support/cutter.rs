@@ -1,4 +1,5 @@
-//! A proxy before the simulator that cuts a submit where a test says so, or first holds it there.
+//! A proxy before the simulator that cuts a submit where a test says so, or first holds it there; or lets its answer
+//! through late.
 //!
 //! Knows a submit by its idempotency key, and cuts the first one of a key only. What comes to its point has come there
 //! for certain: an answer that is cut was given, so the simulator has the job.
@@ -45,6 +46,13 @@ impl Cut {
     }
 }
 
+/// What becomes of a submit that was held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    Cut,
+    Answered,
+}
+
 /// Passes connections on to the simulator until dropped.
 pub(crate) struct Cutter {
     pub(crate) url: String,
@@ -59,8 +67,8 @@ struct Shared {
     plan: Mutex<BTreeMap<String, Cut>>,
     /// How many have come to their point.
     held: watch::Sender<usize>,
-    /// Whether they are cut there.
-    cutting: watch::Sender<bool>,
+    /// What becomes of them there.
+    then: watch::Sender<Option<Then>>,
 }
 
 impl Cutter {
@@ -71,7 +79,7 @@ impl Cutter {
             provider: simulator.strip_prefix("http://").unwrap().to_owned(),
             plan: Mutex::default(),
             held: watch::Sender::default(),
-            cutting: watch::Sender::default(),
+            then: watch::Sender::default(),
         });
         let sharing = shared.clone();
         let serving = tokio::spawn(async move {
@@ -103,7 +111,12 @@ impl Cutter {
 
     /// Cuts what is held, and from now on at once.
     pub(crate) fn cut(&self) {
-        self.shared.cutting.send_replace(true);
+        self.shared.then.send_replace(Some(Then::Cut));
+    }
+
+    /// Lets through what is held: the whole of a submit, and its answer, if that did not begin.
+    pub(crate) fn answer(&self) {
+        self.shared.then.send_replace(Some(Then::Answered));
     }
 }
 
@@ -134,8 +147,8 @@ async fn carry(mut client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     };
     let mut provider = TcpStream::connect(&shared.provider).await?;
     provider.write_all(&request[..had]).await?;
+    let mut answer = Vec::new();
     if cut.arrives() {
-        let mut answer = Vec::new();
         let head = read_head(&mut provider, &mut answer).await?;
         read_body(&mut provider, &mut answer, head).await?;
         if cut == Cut::AmidstAnswer {
@@ -143,13 +156,21 @@ async fn carry(mut client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
         }
     }
     shared.held.send_modify(|held| *held += 1);
-    shared
-        .cutting
-        .subscribe()
-        .wait_for(|cutting| *cutting)
+    let mut then = shared.then.subscribe();
+    let then = then
+        .wait_for(Option::is_some)
         .await
-        .ok();
-    Ok(())
+        .ok()
+        .and_then(|then| *then);
+    if then != Some(Then::Answered) {
+        return Ok(());
+    }
+    if !cut.arrives() {
+        provider.write_all(&request[had..]).await?;
+        let head = read_head(&mut provider, &mut answer).await?;
+        read_body(&mut provider, &mut answer, head).await?;
+    }
+    client.write_all(&answer).await
 }
 
 /// Reads until the head has come, and returns its length.

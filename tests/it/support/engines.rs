@@ -10,6 +10,8 @@ use genflow::dev::engines::{Engines, Existing, Options, Ports, default_cache};
 use genflow::provider_sim::{self, Simulator};
 use tokio_util::sync::CancellationToken;
 
+use super::janitor::Janitor;
+
 /// Where the engines are.
 pub(crate) struct Running {
     pub(crate) kafka: String,
@@ -18,6 +20,7 @@ pub(crate) struct Running {
     pub(crate) simulator: String,
     pub(crate) smtp: String,
     pub(crate) maildir: PathBuf,
+    pub(crate) janitor: Janitor,
 }
 
 /// Returns the engines, started once.
@@ -46,6 +49,7 @@ pub(crate) fn engines() -> &'static Running {
                     simulator: format!("http://{}", simulator.address()),
                     smtp: engines.smtp_url.clone(),
                     maildir: engines.maildir.clone().unwrap(),
+                    janitor: Janitor::start(&engines.kafka_brokers),
                 };
                 told.send(running).unwrap();
                 simulator.run(CancellationToken::new()).await.unwrap();
@@ -54,6 +58,25 @@ pub(crate) fn engines() -> &'static Running {
         });
         tells.recv().expect("the engines start")
     })
+}
+
+/// Settings by which an engine is not on this machine, as far as its address says, and secrets that are not public.
+pub(crate) async fn elsewhere() -> [(&'static str, &'static str); 3] {
+    let engines = tokio::task::spawn_blocking(engines).await.unwrap();
+    let (_, port) = engines.temporal.rsplit_once(':').unwrap();
+    // Linux connects to itself by it.
+    let temporal = format!("0.0.0.0:{port}").leak();
+    [
+        ("TEMPORAL_HOST", temporal),
+        (
+            "NOTIFY_KEYS",
+            "own:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        ),
+        (
+            "WEBHOOK_SIGNING_SECRET",
+            "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        ),
+    ]
 }
 
 /// Returns the folder of the reference library of Standard Webhooks for Python.

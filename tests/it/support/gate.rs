@@ -1,16 +1,24 @@
-//! A TCP gate in front of an engine: while it is shut, the engine cannot be reached.
+//! A TCP gate in front of an engine: while it is shut, the engine cannot be reached; while it is mute, it is not heard.
 
 use std::net::SocketAddr;
 
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    Mute,
+    Shut,
+}
+
 /// Lets connections through to an engine, or cuts them all.
 pub(crate) struct Gate {
     pub(crate) address: SocketAddr,
-    open: watch::Sender<bool>,
+    state: watch::Sender<State>,
     serving: JoinHandle<()>,
 }
 
@@ -19,30 +27,35 @@ impl Gate {
     pub(crate) async fn before(engine: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (open, is_open) = watch::channel(true);
+        let (state, states) = watch::channel(State::Open);
         let engine = engine.to_owned();
         let serving = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                if *is_open.borrow() {
-                    tokio::spawn(carry(client, engine.clone(), is_open.clone()));
+                if *states.borrow() != State::Shut {
+                    tokio::spawn(carry(client, engine.clone(), states.clone()));
                 }
             }
         });
         Self {
             address,
-            open,
+            state,
             serving,
         }
     }
 
     /// Cuts every connection and lets no new one through.
     pub(crate) fn shut(&self) {
-        self.open.send_replace(false);
+        self.state.send_replace(State::Shut);
+    }
+
+    /// Lets everything through to the engine, and nothing back.
+    pub(crate) fn mute(&self) {
+        self.state.send_replace(State::Mute);
     }
 
     pub(crate) fn open(&self) {
-        self.open.send_replace(true);
+        self.state.send_replace(State::Open);
     }
 }
 
@@ -52,12 +65,31 @@ impl Drop for Gate {
     }
 }
 
-async fn carry(mut client: TcpStream, engine: String, mut open: watch::Receiver<bool>) {
+async fn carry(mut client: TcpStream, engine: String, mut states: watch::Receiver<State>) {
     let Ok(mut server) = TcpStream::connect(&engine).await else {
         return;
     };
+    let (mut asks, hears) = client.split();
+    let (answers, mut engine) = server.split();
     tokio::select! {
-        _ = copy_bidirectional(&mut client, &mut server) => {}
-        _ = open.wait_for(|open| !open) => {}
+        _ = copy(&mut asks, &mut engine) => {}
+        _ = pass_back(answers, hears, states.clone()) => {}
+        _ = states.wait_for(|state| *state == State::Shut) => {}
+    }
+}
+
+async fn pass_back(
+    mut answers: ReadHalf<'_>,
+    mut hears: WriteHalf<'_>,
+    mut states: watch::Receiver<State>,
+) -> Option<()> {
+    let mut piece = [0; 16 * 1024];
+    loop {
+        let length = answers.read(&mut piece).await.ok()?;
+        if length == 0 {
+            return None;
+        }
+        states.wait_for(|state| *state == State::Open).await.ok()?;
+        hears.write_all(&piece[..length]).await.ok()?;
     }
 }

@@ -7,7 +7,7 @@ use genflow::domain::{ErrorCode, Event, EventType, RequestId};
 /// Holds the events of one request against rules 4 and 11; repeats may be among them.
 pub(crate) fn check(events: &[Event]) {
     let lives = lives(events);
-    assert!(lives.len() <= 1, "the request ran twice: {events:#?}");
+    assert_eq!(lives.len(), 1, "the request ran once: {events:#?}");
     lives.iter().for_each(|life| check_life(life));
 }
 

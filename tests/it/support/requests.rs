@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use genflow::domain::{
-    EventType, ImageSpec, Priority, ProviderName, Request, Spec, Targets, VideoSpec,
+    Common, EventType, ImageSpec, Priority, ProviderName, Request, Spec, Targets, VideoSpec,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -11,9 +11,9 @@ use uuid::Uuid;
 /// A request for one small image, of one's own id.
 pub(crate) fn image(name: &str) -> Request {
     let spec = ImageSpec {
-        prompt: "a red fox".to_owned(),
-        width: 64,
-        height: 64,
+        common: Common::new("a red fox"),
+        width: Some(64),
+        height: Some(64),
         ..ImageSpec::default()
     };
     request(name, Spec::Image(spec))
@@ -22,12 +22,21 @@ pub(crate) fn image(name: &str) -> Request {
 /// A request for one short video.
 pub(crate) fn video(name: &str) -> Request {
     let spec = VideoSpec {
-        prompt: "waves".to_owned(),
-        duration: 2,
-        resolution: "320x180".to_owned(),
+        common: Common::new("waves"),
+        duration: Some(2),
+        resolution: Some("320x180".to_owned()),
         ..VideoSpec::default()
     };
     request(name, Spec::Video(spec))
+}
+
+/// What a request for images or a video has in common with the other.
+pub(crate) fn common(request: &mut Request) -> &mut Common {
+    match &mut request.spec {
+        Spec::Image(image) => &mut image.common,
+        Spec::Video(video) => &mut video.common,
+        Spec::Batch(_) => panic!("a batch has items"),
+    }
 }
 
 fn request(name: &str, spec: Spec) -> Request {
@@ -47,21 +56,13 @@ fn request(name: &str, spec: Spec) -> Request {
 
 /// Tells the simulator how to treat a request.
 pub(crate) fn script(mut request: Request, script: &Value) -> Request {
-    let params = match &mut request.spec {
-        Spec::Image(image) => &mut image.params,
-        Spec::Video(video) => &mut video.params,
-        Spec::Batch(_) => panic!("a batch has no params"),
-    };
+    let params = &mut common(&mut request).params;
     params.insert("sim".to_owned(), script.to_string());
     request
 }
 
 /// The same request at that provider.
 pub(crate) fn at(provider: ProviderName, mut request: Request) -> Request {
-    match &mut request.spec {
-        Spec::Image(image) => image.provider = Some(provider),
-        Spec::Video(video) => video.provider = Some(provider),
-        Spec::Batch(_) => panic!("a batch has no provider"),
-    }
+    common(&mut request).provider = Some(provider);
     request
 }

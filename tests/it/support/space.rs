@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use genflow::avro;
 use genflow::config::Config;
 use genflow::domain::{Action, Command, Event, Request};
+use genflow::kafka::admin::Asked;
 use genflow::kafka::producer::{Message, Producer};
 use genflow::kafka::tail::{From, Tail};
 use genflow::kafka::{Headers, Record};
@@ -55,7 +56,7 @@ impl Space {
             variables.insert((*variable).to_owned(), (*value).to_owned());
         }
         let config = Box::new(Config::load(|name| variables.get(name).cloned()).unwrap());
-        setup::run(&config, false, &mut std::io::sink())
+        setup::run(&config, Asked::ONE_COPY, &mut std::io::sink())
             .await
             .unwrap();
         let registry = Arc::new(Registry::new(&config.schema_registry_url).unwrap());
@@ -345,6 +346,12 @@ impl Space {
 
 impl Drop for Space {
     fn drop(&mut self) {
+        if self.config.kafka.brokers == self.engines.kafka {
+            let topics = self.variables.iter();
+            let topics = topics.filter(|(name, _)| name.starts_with("TOPIC_"));
+            let topics = topics.map(|(_, topic)| topic.clone()).collect();
+            self.engines.janitor.delete(topics);
+        }
         if !std::thread::panicking() {
             std::fs::remove_dir_all(&self.folder).ok();
         }

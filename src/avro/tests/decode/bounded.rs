@@ -88,7 +88,8 @@ fn items_that_are_not_there_are_not_made_up() {
 
 #[test]
 fn a_batch_of_as_many_items_as_a_record_holds_is_refused() {
-    let item = [&[2, b'i', 2, 2, b'p'][..], &[0; 11]].concat();
+    // REFUSE stands between the fields that are null or empty.
+    let item = [&[2, b'i', 2, 2, b'p'][..], &[0; 12], &[2], &[0; 4]].concat();
     let count = 1024 * 1024 / item.len();
     let head = [&[2, b'r', 2, b'u', 4, 2, 2, 2][..], &long(count as i64)].concat();
     let tail = [0, 4, 0, 0, 0, 0, 0, 0, 0];
@@ -96,7 +97,7 @@ fn a_batch_of_as_many_items_as_a_record_holds_is_refused() {
 
     let error = read_request(&REQUEST.schema, &datum).unwrap_err();
 
-    assert!(matches!(error, Error::Invalid { .. }), "{error}");
+    assert!(error.to_string().starts_with("spec.items has "), "{error}");
 }
 
 fn refused(schema: &Json) -> String {

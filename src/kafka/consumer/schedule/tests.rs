@@ -2,35 +2,51 @@
 
 use super::*;
 
+const SHARE: Share = Share {
+    items: 2,
+    bytes: 100,
+};
+
 fn schedule(partitions: std::ops::Range<i32>) -> Schedule<u32> {
-    let mut schedule = Schedule::new(CancellationToken::new());
+    let mut schedule = Schedule::new(SHARE, SHARE, CancellationToken::new());
     schedule.gain(partitions);
     schedule
+}
+
+fn came<T>(partition: i32, offset: i64, key: Option<&[u8]>, item: T) -> Read<'_, T> {
+    Read {
+        partition,
+        offset,
+        key,
+        timestamp: None,
+        bytes: 1,
+        item,
+    }
 }
 
 #[test]
 fn a_result_of_an_older_assignment_moves_nothing() {
     let mut schedule = schedule(0..1);
-    schedule.take(0, 5, Some(b"a"), None, 1);
+    schedule.take(came(0, 5, Some(b"a"), 1));
     let old = schedule.next().unwrap();
     schedule.lose(&[0]);
     schedule.gain(0..1);
-    schedule.take(0, 5, Some(b"a"), None, 2);
+    schedule.take(came(0, 5, Some(b"a"), 2));
 
     assert!(
         schedule.next().is_none(),
         "the key's older record still runs"
     );
-    assert_eq!(schedule.finish(&old, true), None);
+    assert_eq!(schedule.finish(&old, Settled::Done), None);
     let new = schedule.next().unwrap();
-    assert_eq!(schedule.finish(&new, true), Some((0, 5)));
+    assert_eq!(schedule.finish(&new, Settled::Done), Some((0, 5)));
 }
 
 #[test]
 fn what_waited_for_a_partition_that_went_never_runs() {
     let mut schedule = schedule(0..2);
-    schedule.take(0, 1, Some(b"a"), None, 1);
-    schedule.take(1, 1, Some(b"b"), None, 2);
+    schedule.take(came(0, 1, Some(b"a"), 1));
+    schedule.take(came(1, 1, Some(b"b"), 2));
 
     schedule.close(&[0]);
 
@@ -42,22 +58,114 @@ fn what_waited_for_a_partition_that_went_never_runs() {
 #[test]
 fn what_runs_on_a_partition_that_is_about_to_go_may_still_end_well() {
     let mut schedule = schedule(0..1);
-    schedule.take(0, 1, None, None, 1);
+    schedule.take(came(0, 1, None, 1));
     let runs = schedule.next().unwrap();
 
     schedule.close(&[0]);
 
     assert!(runs.leave.is_cancelled());
     assert_eq!(schedule.running(&[0]), 1);
-    assert_eq!(schedule.finish(&runs, true), Some((0, 1)));
+    assert_eq!(schedule.finish(&runs, Settled::Done), Some((0, 1)));
     assert_eq!(schedule.running(&[0]), 0);
 }
 
 #[test]
 fn nothing_is_taken_from_a_partition_that_is_not_ours() {
     let mut schedule = schedule(0..0);
-    schedule.take(0, 5, None, None, 1);
+    schedule.take(came(0, 5, None, 1));
     assert!(schedule.next().is_none());
+}
+
+#[test]
+fn a_topic_that_was_made_anew_is_committed_from_its_start() {
+    let mut schedule = schedule(0..1);
+    schedule.take(came(0, 7, None, 1));
+    let old = schedule.next().unwrap();
+
+    schedule.take(came(0, 0, None, 2));
+
+    assert!(old.leave.is_cancelled());
+    assert_eq!(schedule.finish(&old, Settled::Done), None);
+    let new = schedule.next().unwrap();
+    assert_eq!(schedule.finish(&new, Settled::Done), Some((0, 0)));
+}
+
+#[test]
+fn a_key_has_its_share_and_the_rest_of_it_takes_no_room() {
+    let mut schedule = schedule(0..1);
+    for offset in 0..10 {
+        schedule.take(came(0, offset, Some(b"flood"), 0));
+    }
+    schedule.take(came(0, 10, Some(b"other"), 1));
+
+    assert_eq!((schedule.taken(), schedule.deferred()), (3, 8));
+    let [flood, other] = [(); 2].map(|()| schedule.next().unwrap());
+    assert_eq!((flood.item, other.item), (0, 1));
+    assert_eq!(schedule.finish(&other, Settled::Done), None);
+    assert_eq!(schedule.finish(&flood, Settled::Done), Some((0, 0)));
+    assert_eq!(schedule.next_deferred(None), Some((0, 2)));
+}
+
+#[test]
+fn what_the_fuse_holds_is_deferred_with_all_of_its_key_and_comes_back_in_order() {
+    let mut schedule = schedule(0..1);
+    schedule.take(came(0, 1, Some(b"held"), 1));
+    schedule.take(came(0, 2, Some(b"held"), 2));
+    schedule.take(came(0, 3, Some(b"other"), 3));
+    let held = schedule.next().unwrap();
+    assert_eq!(schedule.finish(&held, Settled::Deferred), None);
+    schedule.take(came(0, 4, Some(b"held"), 4));
+    let other = schedule.next().unwrap();
+    assert_eq!(other.item, 3);
+    assert_eq!(schedule.finish(&other, Settled::Done), None);
+    assert_eq!((schedule.taken(), schedule.deferred()), (0, 3));
+
+    assert_eq!(schedule.next_deferred(None), Some((0, 1)));
+    schedule.resume(came(0, 2, Some(b"held"), 2));
+    assert!(schedule.next().is_none(), "1 comes first");
+    schedule.resume(came(0, 1, Some(b"held"), 1));
+    schedule.resume(came(0, 2, Some(b"held"), 2));
+    assert_eq!(schedule.first_deferred(0), None, "two are back: no room");
+    let first = schedule.next().unwrap();
+    assert!(first.is_back && schedule.next().is_none());
+    assert_eq!(schedule.finish(&first, Settled::Done), Some((0, 1)));
+    assert_eq!(schedule.first_deferred(0), Some(4));
+    assert_eq!(schedule.next().unwrap().item, 2);
+    assert_eq!(
+        schedule.taken(),
+        0,
+        "what is back takes no part of the window"
+    );
+}
+
+#[test]
+fn what_is_gone_from_its_topic_is_waited_for_no_more() {
+    let mut schedule = schedule(0..1);
+    for offset in [1, 2, 3, 9] {
+        schedule.take(came(0, offset, Some(b"a"), 0));
+    }
+    for _ in 0..2 {
+        let ticket = schedule.next().unwrap();
+        schedule.finish(&ticket, Settled::Done);
+    }
+
+    assert_eq!(schedule.gone(0, 3..9), (1, Some(8)));
+    assert_eq!(schedule.next_deferred(None), Some((0, 9)));
+}
+
+#[test]
+fn partitions_are_read_again_in_turn() {
+    let mut schedule = schedule(0..3);
+    for partition in [0, 2] {
+        for offset in 0..3 {
+            schedule.take(came(partition, offset, Some(b"a"), 0));
+        }
+    }
+
+    let turns = [None, Some(0), Some(1), Some(2)].map(|last| schedule.next_deferred(last));
+    assert_eq!(turns, [0, 2, 2, 0].map(|partition| Some((partition, 2))));
+    schedule.close(&[0, 2]);
+    assert_eq!(schedule.next_deferred(None), None);
 }
 
 /// A group member as Kafka sees it, and what must hold of it whatever happens.
@@ -84,8 +192,10 @@ mod random {
         /// One of those that run ends.
         End {
             which: usize,
-            done: bool,
+            settled: Settled,
         },
+        /// A few of those deferred are read again.
+        Reread,
         /// The partition is about to go, or goes at once.
         Close(i32),
         Lose(i32),
@@ -98,11 +208,19 @@ mod random {
             8 => (0..PARTITIONS, 1..4_i64, 0..5_u8)
                 .prop_map(|(partition, gap, key)| Step::Take { partition, gap, key }),
             4 => Just(Step::Start),
-            6 => (0..BOUND, prop::bool::weighted(0.9))
-                .prop_map(|(which, done)| Step::End { which, done }),
+            6 => (0..BOUND, settled()).prop_map(|(which, settled)| Step::End { which, settled }),
+            3 => Just(Step::Reread),
             1 => (0..PARTITIONS).prop_map(Step::Close),
             1 => (0..PARTITIONS).prop_map(Step::Lose),
             2 => (0..PARTITIONS).prop_map(Step::Gain),
+        ]
+    }
+
+    fn settled() -> impl Strategy<Value = Settled> {
+        prop_oneof![
+            8 => Just(Settled::Done),
+            1 => Just(Settled::Abandoned),
+            2 => Just(Settled::Deferred),
         ]
     }
 
@@ -117,6 +235,8 @@ mod random {
         /// What the member has read of each partition that it has.
         read: BTreeMap<i32, usize>,
         closed: BTreeSet<i32>,
+        /// Left at a stop: their keys go on when the partition comes anew.
+        abandoned: BTreeSet<(i32, u8)>,
         committed: BTreeMap<i32, i64>,
         done: BTreeSet<(i32, i64)>,
     }
@@ -124,11 +244,12 @@ mod random {
     impl Member {
         fn new() -> Self {
             Self {
-                schedule: Schedule::new(CancellationToken::new()),
+                schedule: Schedule::new(SHARE, SHARE, CancellationToken::new()),
                 running: Vec::new(),
                 log: (0..PARTITIONS).map(|it| (it, Vec::new())).collect(),
                 read: BTreeMap::new(),
                 closed: BTreeSet::new(),
+                abandoned: BTreeSet::new(),
                 committed: BTreeMap::new(),
                 done: BTreeSet::new(),
             }
@@ -149,6 +270,7 @@ mod random {
             self.schedule.lose(&[partition]);
             self.read.remove(&partition);
             self.closed.remove(&partition);
+            self.abandoned.retain(|(lost, _)| *lost != partition);
         }
 
         fn read_on(&mut self) {
@@ -156,9 +278,24 @@ mod random {
                 for &(offset, key) in &self.log[&partition][*read..] {
                     let item = (partition, offset, key);
                     self.schedule
-                        .take(partition, offset, Some(&[key]), None, item);
+                        .take(came(partition, offset, Some(&[key]), item));
                 }
                 *read = self.log[&partition].len();
+            }
+        }
+
+        /// Reads again as the reader does: from the first deferred one on, past those that are done.
+        fn reread(&mut self) {
+            let Some((partition, _)) = self.schedule.next_deferred(None) else {
+                return;
+            };
+            while let Some(first) = self.schedule.first_deferred(partition) {
+                let log = &self.log[&partition];
+                let at = log.binary_search_by_key(&first, |&(offset, _)| offset);
+                let (offset, key) = log[at.unwrap()];
+                let item = (partition, offset, key);
+                self.schedule
+                    .resume(came(partition, offset, Some(&[key]), item));
             }
         }
 
@@ -167,7 +304,12 @@ mod random {
                 let Some(ticket) = self.schedule.next() else {
                     return;
                 };
-                let (partition, _, key) = ticket.item;
+                let (partition, offset, key) = ticket.item;
+                let earlier = self.log[&partition].iter().find(|&&(at, of)| {
+                    at < offset && of == key && !self.done.contains(&(partition, at))
+                });
+                let skipped = earlier.filter(|_| !self.abandoned.contains(&(partition, key)));
+                assert_eq!(skipped, None, "began before an earlier one of its key");
                 assert!(
                     !self
                         .running
@@ -183,16 +325,18 @@ mod random {
             }
         }
 
-        fn end(&mut self, which: usize, done: bool) {
+        fn end(&mut self, which: usize, settled: Settled) {
             if self.running.is_empty() {
                 return;
             }
             let ticket = self.running.swap_remove(which % self.running.len());
-            let (partition, offset, _) = ticket.item;
-            if done {
-                self.done.insert((partition, offset));
+            let (partition, offset, key) = ticket.item;
+            match settled {
+                Settled::Done => drop(self.done.insert((partition, offset))),
+                Settled::Abandoned => drop(self.abandoned.insert((partition, key))),
+                Settled::Deferred => {}
             }
-            if let Some((partition, reached)) = self.schedule.finish(&ticket, done) {
+            if let Some((partition, reached)) = self.schedule.finish(&ticket, settled) {
                 let before = self.committed.insert(partition, reached);
                 assert!(before.is_none_or(|before| before < reached), "fell back");
                 let skipped = self.log[&partition].iter().find(|&&(offset, _)| {
@@ -220,7 +364,8 @@ mod random {
                         }
                     }
                     Step::Start => member.start(),
-                    Step::End { which, done } => member.end(which, done),
+                    Step::End { which, settled } => member.end(which, settled),
+                    Step::Reread => member.reread(),
                     Step::Close(partition) => {
                         if member.read.contains_key(&partition) {
                             member.schedule.close(&[partition]);
@@ -236,10 +381,10 @@ mod random {
                 member.lose(partition);
                 member.gain(partition);
             }
-            while { member.start(); !member.running.is_empty() } {
-                member.end(0, true);
+            while { member.reread(); member.start(); !member.running.is_empty() } {
+                member.end(0, Settled::Done);
             }
-            prop_assert_eq!(member.schedule.taken(), 0);
+            prop_assert_eq!((member.schedule.taken(), member.schedule.unfinished()), (0, 0));
             for (partition, log) in &member.log {
                 let last = log.last().map(|&(offset, _)| offset);
                 prop_assert_eq!(member.committed.get(partition).copied(), last);

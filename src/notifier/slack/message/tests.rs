@@ -28,6 +28,8 @@ fn completed(outputs: Vec<Output>) -> Event {
         provider_job_id: "job".to_owned(),
         elapsed_ms: 12_345,
         cost_usd: Some(0.04),
+        sent: None,
+        notes: Vec::new(),
     };
     Event {
         result: Some(result),
@@ -211,12 +213,15 @@ prop_compose! {
                 provider_job_id: "job".to_owned(),
                 elapsed_ms,
                 cost_usd,
+                sent: None,
+                notes: Vec::new(),
             }),
             progress: progress.map(|(percent, stage, message)| Progress { percent, stage, message }),
             error: problem.map(|(message, retryable)| EventError {
                 code: ErrorCode::ProviderFailed,
                 message,
                 retryable,
+                problems: Vec::new(),
             }),
             batch: batch.map(|total| BatchSummary { total, ..BatchSummary::default() }),
             record: record.map(|(topic, offset)| crate::domain::RecordPosition {

@@ -1,0 +1,46 @@
+//! `genflow secrets`: new secrets, as lines for `.env`.
+
+use std::io::Write;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+/// Prints a new secret for each variable that wants one. The id of the sealing key is the day, so that the next key has
+/// another one.
+///
+/// # Errors
+/// The output is closed.
+pub fn print(out: &mut dyn Write) -> std::io::Result<()> {
+    let random = || BASE64.encode(rand::random::<[u8; 32]>());
+    let day = chrono::Utc::now().format("%Y-%m-%d");
+    writeln!(out, "NOTIFY_KEYS={day}:{}", random())?;
+    writeln!(out, "WEBHOOK_SIGNING_SECRET=whsec_{}", random())?;
+    writeln!(out, "WEBHOOK_SIGNING_KEY=whsk_{}", random())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::app::{Roles, settings};
+
+    #[test]
+    fn what_is_printed_lets_all_roles_start_with_engines_elsewhere() {
+        let made = || {
+            let mut out = Vec::new();
+            print(&mut out).unwrap();
+            let variables: Result<BTreeMap<_, _>, _> = dotenvy::from_read_iter(&*out).collect();
+            variables.unwrap()
+        };
+        let (one, other) = (made(), made());
+
+        let elsewhere = |name: &str| (name == "KAFKA_BROKERS").then(|| "kafka:9092".to_owned());
+        let lookup = |name: &str| one.get(name).cloned().or_else(|| elsewhere(name));
+        let config = settings::load(Roles::ALL, lookup).unwrap();
+
+        assert!(!config.is_development());
+        assert_eq!(config.notifier.signing_keys.len(), 1);
+        assert!(one.iter().all(|(name, value)| other[name] != *value));
+    }
+}

@@ -1,0 +1,186 @@
+//! `ALLOWED_MODELS`: which models a request may name, as patterns by kind and provider.
+
+use std::fmt;
+
+use super::vars::Vars;
+use crate::domain::{Kind, ProviderName};
+
+/// The models that requests may name; without patterns, any.
+#[derive(Clone, Debug, Default)]
+pub struct AllowedModels(Vec<Pattern>);
+
+/// `[video:|image:]provider/model`; `*` is any provider, or any part of a model.
+#[derive(Clone, Debug)]
+struct Pattern {
+    text: String,
+    /// `None` is both.
+    kind: Option<Kind>,
+    /// `None` is any.
+    provider: Option<ProviderName>,
+    model: String,
+}
+
+impl AllowedModels {
+    /// Tells whether there is no restriction.
+    pub fn are_any(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Tells whether a request of this kind may use the provider's model.
+    pub fn allow(&self, kind: Kind, provider: ProviderName, model: &str) -> bool {
+        self.are_any()
+            || self.0.iter().any(|pattern| {
+                pattern.kind.is_none_or(|only| only == kind)
+                    && pattern.provider.is_none_or(|only| only == provider)
+                    && fits(&pattern.model, model)
+            })
+    }
+}
+
+impl fmt::Display for AllowedModels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let patterns: Vec<_> = self.0.iter().map(|pattern| pattern.text.as_str()).collect();
+        f.write_str(&patterns.join(", "))
+    }
+}
+
+impl Pattern {
+    fn parse(text: &str) -> Option<Self> {
+        let (kind, rest) = match text.split_once(':') {
+            Some(("video", rest)) => (Some(Kind::Video), rest),
+            Some(("image", rest)) => (Some(Kind::Image), rest),
+            Some(_) | None => (None, text),
+        };
+        let (provider, model) = rest.split_once('/')?;
+        let provider = match provider {
+            "*" => None,
+            name => Some(ProviderName::parse("provider", name).ok()?),
+        };
+        (!model.is_empty()).then(|| Self {
+            text: text.to_owned(),
+            kind,
+            provider,
+            model: model.to_owned(),
+        })
+    }
+}
+
+/// A version (`owner/name:version`) decides alone what Replicate runs, whatever stands before it: the pattern of a name
+/// does not allow any version of it.
+fn fits(pattern: &str, model: &str) -> bool {
+    match (pattern.split_once(':'), model.split_once(':')) {
+        (Some((names, versions)), Some((name, version))) => {
+            is_like(names, name) && is_like(versions, version)
+        }
+        (None, None) => is_like(pattern, model),
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+/// Tells whether `text` is like `pattern`, in which `*` is any number of characters.
+fn is_like(pattern: &str, text: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else {
+        return pattern == text;
+    };
+    let Some(mut left) = text.strip_prefix(start) else {
+        return false;
+    };
+    let (between, end) = rest.rsplit_once('*').unwrap_or(("", rest));
+    for part in between.split('*') {
+        match left.split_once(part) {
+            Some((_, after)) => left = after,
+            None => return false,
+        }
+    }
+    left.ends_with(end)
+}
+
+pub(super) fn allowed(vars: &mut Vars<'_>) -> AllowedModels {
+    let name = "ALLOWED_MODELS";
+    let Some(text) = vars.optional(name) else {
+        return AllowedModels::default();
+    };
+    let mut patterns = Vec::new();
+    for entry in text.split(',').map(str::trim) {
+        match Pattern::parse(entry) {
+            Some(pattern) => patterns.push(pattern),
+            None => {
+                let wanted = "want [video:|image:]provider/model, as video:replicate/minimax/*";
+                vars.fault(name, &format!("has the entry {entry:?}, {wanted}"));
+            }
+        }
+    }
+    AllowedModels(patterns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use super::*;
+
+    fn load(text: &str) -> Result<AllowedModels, String> {
+        let lookup = |name: &str| (name == "ALLOWED_MODELS").then(|| text.to_owned());
+        let config = Config::load(lookup).map_err(|faults| faults.to_string())?;
+        Ok(config.intake.allowed_models)
+    }
+
+    #[test]
+    fn a_model_is_allowed_by_kind_provider_and_pattern() {
+        use Kind::{Image, Video};
+        use ProviderName::{Fal, OpenAi, Replicate};
+
+        let some =
+            load("video:replicate/minimax/*, image:openai/gpt-image-*,*/me/mine:5c*").unwrap();
+
+        for (kind, provider, model, allowed) in [
+            (Video, Replicate, "minimax/video-01", true),
+            (Video, Replicate, "minimax/video-01:abc", false),
+            (Image, Replicate, "minimax/video-01", false),
+            (Video, Fal, "minimax/video-01", false),
+            (Video, Replicate, "other/minimax/x", false),
+            (Image, OpenAi, "gpt-image-2", true),
+            (Image, OpenAi, "gpt-image", false),
+            (Image, Fal, "me/mine:5c1", true),
+            (Video, Replicate, "me/mine:6c1", false),
+            (Video, Replicate, "me/mine", false),
+        ] {
+            assert_eq!(some.allow(kind, provider, model), allowed, "{model}");
+            assert!(load("").unwrap().allow(kind, provider, model));
+        }
+    }
+
+    #[test]
+    fn a_star_is_any_number_of_characters() {
+        for (pattern, text, like) in [
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("*", "", true),
+            ("a*", "a", true),
+            ("*b", "ab", true),
+            ("a*b", "ab", true),
+            ("a*b", "a", false),
+            ("ab*ba", "aba", false),
+            ("a*b*c", "axbxbxc", true),
+            ("a*b*c", "acb", false),
+            ("**", "x", true),
+            ("a*bc*d", "abd", false),
+        ] {
+            assert_eq!(is_like(pattern, text), like, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_is_no_pattern_is_a_fault() {
+        for entry in [
+            "flux",
+            "replicate",
+            "replicate/",
+            "audio:fal/x",
+            "me/mine",
+            "fal/x,",
+        ] {
+            let fault = load(entry).unwrap_err();
+            assert!(fault.contains("ALLOWED_MODELS: has the entry"), "{fault}");
+        }
+    }
+}

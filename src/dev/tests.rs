@@ -1,0 +1,93 @@
+//! What dev refuses, and how it keeps apart from others.
+
+use super::*;
+
+fn dev(once: bool) -> Dev {
+    Dev {
+        once,
+        ports: Ports::Free,
+        use_existing: false,
+        samples: false,
+    }
+}
+
+/// The settings that dev has where these variables are set.
+fn loaded(dev: Dev, set: &[(&str, &str)]) -> Config {
+    let value = |name: &str| {
+        let found = set.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| (*value).to_owned())
+    };
+    settings(dev, &BTreeMap::new(), Path::new("/tmp"), &value).unwrap()
+}
+
+fn at_fault(dev: Dev, set: &[(&str, &str)]) -> Vec<&'static str> {
+    match check(dev, &loaded(dev, set)) {
+        Ok(()) => Vec::new(),
+        Err(faults) => faults.0.iter().map(|fault| fault.variable).collect(),
+    }
+}
+
+#[test]
+fn engines_elsewhere_are_used_only_if_that_is_asked_for() {
+    let engines = [
+        ("KAFKA_BROKERS", "kafka.test:9092"),
+        ("SCHEMA_REGISTRY_URL", "http://registry.test"),
+        ("TEMPORAL_HOST", "temporal.test:7233"),
+    ];
+    let asked = Dev {
+        use_existing: true,
+        ..dev(true)
+    };
+
+    for engine in engines {
+        assert_eq!(at_fault(dev(true), &[engine]), [engine.0]);
+        assert_eq!(at_fault(asked, &[engine]), [""; 0]);
+    }
+    let here = ("KAFKA_BROKERS", "127.0.0.1:9092");
+    assert_eq!(at_fault(dev(true), &[here]), [""; 0]);
+}
+
+#[test]
+fn nothing_is_paid_for_unless_that_is_asked_for() {
+    let real = [("MOCK_EXTERNAL_APIS", "false"), ("IMAGE_API_KEY", "r8_key")];
+    let samples = Dev {
+        samples: true,
+        ..dev(true)
+    };
+
+    assert_eq!(at_fault(dev(true), &real), ["MOCK_EXTERNAL_APIS"]);
+    assert_eq!(at_fault(samples, &real), [""; 0]);
+    // It goes on without samples.
+    assert_eq!(at_fault(dev(false), &real), [""; 0]);
+    assert!(!sends_samples(dev(false), &loaded(dev(false), &real)));
+    assert!(sends_samples(dev(true), &loaded(dev(true), &[])));
+}
+
+#[test]
+fn on_existing_engines_all_names_are_of_its_own_and_operators_hear_nothing() {
+    let set = [
+        ("USER", "Ann.B"),
+        ("TOPIC_EVENTS", "prod.events"),
+        ("OPS_EMAIL", "ops@example.org"),
+        (
+            "OPS_SLACK_WEBHOOK_URL",
+            "https://hooks.slack.com/services/x",
+        ),
+    ];
+    let apart = loaded(
+        Dev {
+            use_existing: true,
+            ..dev(true)
+        },
+        &set,
+    );
+    let usual = loaded(dev(true), &set);
+
+    assert_eq!(apart.kafka.topics.events, "dev-AnnB.prod.events");
+    assert_eq!(apart.kafka.topics.requests, "dev-AnnB.gen.requests");
+    assert_eq!(apart.kafka.group, "dev-AnnB.genflow");
+    assert_eq!(apart.temporal.task_queue, "dev-AnnB.genflow");
+    assert!(apart.notifier.ops_slack.is_none() && apart.notifier.ops_email.is_none());
+    assert_eq!(usual.kafka.topics.events, "prod.events");
+    assert!(usual.notifier.ops_slack.is_some() && usual.notifier.ops_email.is_some());
+}

@@ -1,0 +1,134 @@
+//! What is wrong with a message: which field, what it is, and what is wanted there.
+
+use std::fmt;
+
+use super::InvalidId;
+
+/// One field of a request or command that breaks the contract.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {problem}")]
+pub struct Invalid {
+    /// The field's path in the message.
+    pub field: String,
+    /// What it is and what is wanted.
+    pub problem: String,
+}
+
+/// All fields of a message that break the contract; the first ones in words, the rest counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// The first of them.
+    pub listed: Vec<Invalid>,
+    more: usize,
+}
+
+/// A record of 1 MiB has room for faults without end.
+const MOST_LISTED: usize = 8;
+
+impl Invalid {
+    /// Says that `field` is wrong.
+    pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            problem: problem.into(),
+        }
+    }
+
+    /// Says which item of a batch it is wrong in.
+    pub(crate) fn of_item(self, index: usize) -> Self {
+        Self::new(format!("spec.items[{index}].{}", self.field), self.problem)
+    }
+}
+
+impl Faults {
+    /// Adds a fault.
+    pub(crate) fn add(&mut self, field: impl Into<String>, problem: impl Into<String>) {
+        self.push(Invalid::new(field, problem));
+    }
+
+    /// Adds what went wrong, if anything did.
+    pub(crate) fn note(&mut self, result: Result<(), Invalid>) {
+        if let Err(fault) = result {
+            self.push(fault);
+        }
+    }
+
+    fn push(&mut self, fault: Invalid) {
+        if self.listed.len() < MOST_LISTED {
+            self.listed.push(fault);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Adds the faults of an item of a batch.
+    pub(crate) fn of_item(&mut self, index: usize, item: Self) {
+        let listed = item.listed.into_iter();
+        listed.for_each(|fault| self.push(fault.of_item(index)));
+        self.more += item.more;
+    }
+
+    /// Returns `good` unless there is a fault.
+    pub(crate) fn or<T>(self, good: T) -> Result<T, Self> {
+        if self.listed.is_empty() {
+            Ok(good)
+        } else {
+            Err(self)
+        }
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, fault) in self.listed.iter().enumerate() {
+            let between = if at == 0 { "" } else { "; " };
+            write!(f, "{between}{fault}")?;
+        }
+        match self.more {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
+    }
+}
+
+impl std::error::Error for Faults {}
+
+impl From<Invalid> for Faults {
+    fn from(fault: Invalid) -> Self {
+        Self {
+            listed: vec![fault],
+            more: 0,
+        }
+    }
+}
+
+impl From<InvalidId> for Invalid {
+    fn from(error: InvalidId) -> Self {
+        Self::new("request_id", error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_faults_are_named_and_the_rest_counted() {
+        let mut item = Faults::default();
+        for number in 0..9 {
+            item.add(format!("f{number}"), "is wrong");
+        }
+        let mut faults = Faults::default();
+        faults.add("user_id", "is wrong");
+        faults.of_item(3, item);
+
+        let shown = faults.or(()).unwrap_err().to_string();
+
+        assert!(
+            shown.starts_with("user_id is wrong; spec.items[3].f0 is wrong; "),
+            "{shown}"
+        );
+        assert!(shown.ends_with("f6 is wrong; and 2 more"), "{shown}");
+        assert_eq!(Faults::default().or(7), Ok(7));
+    }
+}

@@ -1,0 +1,153 @@
+//! The bounds of specs, as far as they follow from the contract alone; what an operator allows is for intake.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+
+use super::{BatchItem, BatchSpec, Common, ImageSpec, Spec, VideoSpec, params};
+use crate::domain::{Faults, Invalid, Kind};
+
+const PROMPT: RangeInclusive<usize> = 1..=10_000;
+const MODEL: RangeInclusive<usize> = 1..=256;
+const WORD: RangeInclusive<usize> = 1..=32;
+
+impl Spec {
+    /// Holds the spec against the contract's bounds.
+    pub(in crate::domain) fn check(&self, faults: &mut Faults) {
+        match self {
+            Self::Video(video) => video.check(faults),
+            Self::Image(image) => image.check(faults),
+            Self::Batch(batch) => batch.check(faults),
+        }
+    }
+}
+
+impl VideoSpec {
+    fn check(&self, faults: &mut Faults) {
+        self.common.check(faults);
+        within(faults, "spec.duration", self.duration, 1..=600);
+        within(faults, "spec.fps", self.fps, 1..=120);
+        if let Some(resolution) = &self.resolution
+            && !is_resolution(resolution)
+        {
+            let wanted = "want WIDTHxHEIGHT, each 1 to 65535, or a class such as 720p";
+            let shown = beginning(resolution);
+            faults.add("spec.resolution", format!("is {shown:?}, {wanted}"));
+        }
+    }
+}
+
+impl ImageSpec {
+    fn check(&self, faults: &mut Faults) {
+        self.common.check(faults);
+        within(faults, "spec.width", self.width, 64..=8192);
+        within(faults, "spec.height", self.height, 64..=8192);
+        within(faults, "spec.num_images", self.num_images, 1..=16);
+        long(
+            faults,
+            "spec.output_format",
+            self.output_format.as_deref(),
+            WORD,
+        );
+    }
+}
+
+impl Common {
+    fn check(&self, faults: &mut Faults) {
+        long(faults, "spec.prompt", Some(&self.prompt), PROMPT);
+        let negative = self.negative_prompt.as_deref();
+        long(faults, "spec.negative_prompt", negative, PROMPT);
+        let ratio = self.aspect_ratio.as_deref();
+        long(faults, "spec.aspect_ratio", ratio, WORD);
+        long(faults, "spec.style", self.style.as_deref(), 0..=128);
+        long(faults, "spec.model", self.model.as_deref(), MODEL);
+        for (index, fallback) in self.fallback.iter().enumerate() {
+            let field = format!("spec.fallback[{index}].model");
+            long(faults, &field, fallback.model.as_deref(), MODEL);
+        }
+        params::check(faults, &self.params);
+    }
+}
+
+impl BatchSpec {
+    fn check(&self, faults: &mut Faults) {
+        let most = Some(self.max_concurrent);
+        within(faults, "spec.max_concurrent", most, 1..=500);
+        if !(1..=10_000).contains(&self.items.len()) {
+            let problem = format!("has {} items, want 1 to 10000", self.items.len());
+            faults.add("spec.items", problem);
+            return;
+        }
+        let mut seen = BTreeSet::new();
+        for (index, item) in self.items.iter().enumerate() {
+            if !seen.insert(&item.request_id) {
+                faults.add("spec.items", format!("names {} twice", item.request_id));
+            }
+            let mut of_item = Faults::default();
+            item.check(&mut of_item);
+            faults.of_item(index, of_item);
+        }
+    }
+}
+
+impl BatchItem {
+    fn check(&self, faults: &mut Faults) {
+        if self.spec.kind() == Kind::Batch {
+            faults.add("spec", "is a batch, want a video or images");
+            return;
+        }
+        self.spec.check(faults);
+        faults.note(check_metadata(&self.metadata));
+    }
+}
+
+/// Holds the metadata of a request or an item against the contract's bounds.
+pub(in crate::domain) fn check_metadata(
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), Invalid> {
+    let bytes: usize = metadata
+        .iter()
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
+    if metadata.len() > 32 || bytes > 8 * 1024 {
+        let entries = metadata.len();
+        return Err(Invalid::new(
+            "metadata",
+            format!(
+                "has {entries} entries of {bytes} bytes in all, want at most 32 and 8192 bytes"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Tells whether it is two sides in pixels, or a class: `720p`, `4k`.
+fn is_resolution(text: &str) -> bool {
+    let number = |text: &str| text.parse::<u16>().is_ok_and(|number| number > 0);
+    match text.split_once('x') {
+        Some((width, height)) => number(width) && number(height),
+        None => text.strip_suffix(['p', 'P', 'k', 'K']).is_some_and(number),
+    }
+}
+
+fn long(faults: &mut Faults, field: &str, text: Option<&str>, range: RangeInclusive<usize>) {
+    let length = text.map_or(*range.start(), |text| text.chars().count());
+    if !range.contains(&length) {
+        let (least, most) = (range.start(), range.end());
+        faults.add(
+            field,
+            format!("is {length} characters, want {least} to {most}"),
+        );
+    }
+}
+
+fn within(faults: &mut Faults, field: &str, value: Option<i32>, range: RangeInclusive<i32>) {
+    if let Some(value) = value.filter(|value| !range.contains(value)) {
+        let (least, most) = (range.start(), range.end());
+        faults.add(field, format!("is {value}, want {least} to {most}"));
+    }
+}
+
+/// Returns as much of a text of a tenant's as an error shows.
+pub(super) fn beginning(text: &str) -> String {
+    text.chars().take(64).collect()
+}

@@ -1,0 +1,197 @@
+//! Circuit breakers by key; pure, the time is given.
+//!
+//! A circuit opens at [`FAILURES`] failures in a row, for [`OPEN_FOR`], and then lets one try through. Indexes by time
+//! keep each step cheap, however many circuits there are: tenants decide how many.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::endpoints::Closed;
+
+/// How many failures in a row open a circuit.
+const FAILURES: u32 = 5;
+/// For how long.
+pub(super) const OPEN_FOR: Duration = Duration::from_secs(30);
+/// Circuits that were not used for so long are forgotten; above [`MANY`] also those that were not used for longest.
+const FORGOTTEN: Duration = Duration::from_secs(600);
+const MANY: usize = 10_000;
+
+/// The circuits that had a failure and no success since.
+#[derive(Debug, Default)]
+pub(super) struct Circuits {
+    by_key: HashMap<Arc<str>, Circuit>,
+    /// By when they were last used.
+    used: BTreeSet<(Instant, Arc<str>)>,
+    /// Those that are open, by until when.
+    open: BTreeSet<(Instant, Arc<str>)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Circuit {
+    failures: u32,
+    open_until: Option<Instant>,
+    used: Instant,
+}
+
+impl Circuits {
+    /// Tells whether one of these is open, and for how long.
+    pub(super) fn check(&self, keys: &[String], now: Instant) -> Result<(), Closed> {
+        let circuits = keys.iter().filter_map(|key| self.by_key.get(key.as_str()));
+        let open_until = circuits.filter_map(|circuit| circuit.open_until).max();
+        match open_until {
+            Some(until) if now < until => Err(Closed::Circuit(until - now)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Lets a try through; where a circuit was open, it is the only one until its outcome is known.
+    pub(super) fn admit(&mut self, keys: &[String], now: Instant) -> Result<(), Closed> {
+        self.check(keys, now)?;
+        for key in keys {
+            if let Some((key, mut circuit)) = self.take(key) {
+                circuit.used = now;
+                circuit.open_until = circuit.open_until.map(|_| now + OPEN_FOR);
+                self.put(key, circuit);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts a failure.
+    pub(super) fn failed(&mut self, key: &str, now: Instant) {
+        let new = || {
+            let circuit = Circuit {
+                failures: 0,
+                open_until: None,
+                used: now,
+            };
+            (key.into(), circuit)
+        };
+        let (key, mut circuit) = self.take(key).unwrap_or_else(new);
+        self.forget(now);
+        circuit.used = now;
+        circuit.failures += 1;
+        if circuit.failures >= FAILURES {
+            circuit.open_until = Some(now + OPEN_FOR);
+        }
+        self.put(key, circuit);
+    }
+
+    /// Closes a circuit.
+    pub(super) fn succeeded(&mut self, key: &str) {
+        self.take(key);
+    }
+
+    /// Returns how many are open.
+    pub(super) fn open(&mut self, now: Instant) -> usize {
+        while self.open.first().is_some_and(|(until, _)| *until <= now) {
+            self.open.pop_first();
+        }
+        self.open.len()
+    }
+
+    /// Makes room for one more.
+    fn forget(&mut self, now: Instant) {
+        while let Some((used, key)) = self.used.first()
+            && (self.by_key.len() >= MANY || now.saturating_duration_since(*used) >= FORGOTTEN)
+        {
+            let key = key.clone();
+            self.take(&key);
+        }
+    }
+
+    fn take(&mut self, key: &str) -> Option<(Arc<str>, Circuit)> {
+        let (key, circuit) = self.by_key.remove_entry(key)?;
+        self.used.remove(&(circuit.used, key.clone()));
+        if let Some(until) = circuit.open_until {
+            self.open.remove(&(until, key.clone()));
+        }
+        Some((key, circuit))
+    }
+
+    fn put(&mut self, key: Arc<str>, circuit: Circuit) {
+        self.used.insert((circuit.used, key.clone()));
+        if let Some(until) = circuit.open_until {
+            self.open.insert((until, key.clone()));
+        }
+        self.by_key.insert(key, circuit);
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Lets the time of every open circuit be over.
+    #[cfg(test)]
+    pub(super) fn age(&mut self) {
+        for key in self.by_key.keys().cloned().collect::<Vec<_>>() {
+            let (key, mut circuit) = self.take(&key).unwrap();
+            circuit.open_until = circuit.open_until.map(|until| until - OPEN_FOR);
+            self.put(key, circuit);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened(circuits: &mut Circuits, key: &str, now: Instant) {
+        for _ in 0..FAILURES {
+            circuits.failed(key, now);
+        }
+    }
+
+    #[test]
+    fn circuits_that_are_not_used_are_forgotten() {
+        let (mut circuits, now) = (Circuits::default(), Instant::now());
+        circuits.failed("early", now);
+        circuits.failed("late", now + FORGOTTEN / 2);
+
+        circuits.failed("new", now + FORGOTTEN);
+
+        let keys: Vec<_> = circuits.used.iter().map(|(_, key)| &**key).collect();
+        assert_eq!(keys, ["late", "new"]);
+        assert_eq!(circuits.len(), 2);
+    }
+
+    #[test]
+    fn there_are_never_too_many_and_those_not_used_for_longest_go_first() {
+        let (mut circuits, now) = (Circuits::default(), Instant::now());
+        let second = |n: usize| now + Duration::from_millis(n as u64);
+        opened(&mut circuits, "first", now);
+        for n in 0..MANY - 1 {
+            opened(&mut circuits, &n.to_string(), second(n + 1));
+        }
+        assert_eq!(circuits.open(now), MANY);
+
+        opened(&mut circuits, "last", second(MANY));
+
+        let of = |key: &str| circuits.check(&[key.to_owned()], second(MANY));
+        assert_eq!(of("first"), Ok(()), "it is forgotten");
+        assert!(of("0").is_err() && of("last").is_err());
+        assert_eq!((circuits.len(), circuits.used.len()), (MANY, MANY));
+        assert_eq!(circuits.open.len(), MANY);
+    }
+
+    #[test]
+    fn only_what_is_open_now_counts_as_open() {
+        let (mut circuits, now) = (Circuits::default(), Instant::now());
+        opened(&mut circuits, "a", now);
+        opened(&mut circuits, "b", now + OPEN_FOR / 2);
+        circuits.failed("c", now);
+
+        assert_eq!(circuits.open(now), 2);
+        assert_eq!(circuits.open(now + OPEN_FOR), 1);
+        circuits.succeeded("b");
+        assert_eq!(circuits.open(now), 0);
+        // The probe of a: one failure more opens it again.
+        let later = now + OPEN_FOR;
+        circuits.admit(&["a".to_owned()], later).unwrap();
+        assert_eq!(circuits.open(later), 1, "one probe at a time");
+        circuits.failed("a", later);
+        assert_eq!(circuits.open(later + OPEN_FOR / 2), 1);
+    }
+}

@@ -1,0 +1,163 @@
+//! What is known of a submit: the record of an attempt, a provider's answer, what may still run.
+
+use serde::{Deserialize, Serialize};
+
+use super::Job;
+use crate::domain::{EventError, Kind, ProviderName, WorkflowId};
+
+/// The record of an attempt of `submit`, kept at the server (contract, promise 3).
+///
+/// Attempt n may send only if n = 1, or if this record carries n − 1 and says `NotAccepted`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The attempt that wrote it.
+    pub number: u32,
+    /// What is known of its submit.
+    pub state: Sent,
+    /// The provider that was asked.
+    pub provider: ProviderName,
+    /// How often any attempt has sent.
+    pub sends: u32,
+    /// When the first of them did, in milliseconds since the epoch.
+    pub first_at: Option<i64>,
+    /// When the last of them did, while its answer may still arrive, in milliseconds since the epoch.
+    pub waiting_since: Option<i64>,
+}
+
+/// What is known of a submit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sent {
+    /// No byte was written, or the provider's own complete answer refused it.
+    NotAccepted,
+    /// It may have reached the provider.
+    Maybe,
+}
+
+impl Attempt {
+    /// Returns the record that lets the next attempt send.
+    pub fn cleared(self) -> Self {
+        Self {
+            state: Sent::NotAccepted,
+            waiting_since: None,
+            ..self
+        }
+    }
+
+    /// Returns how to look up the job of a submit that may have been sent: where it was sent, since the first send.
+    pub(crate) fn sought(self, kind: Kind, run_id: &str, started_at: i64) -> Sought {
+        Sought {
+            provider: self.provider,
+            kind,
+            run_id: run_id.to_owned(),
+            since: self.first_at.unwrap_or(started_at),
+            recent: true,
+        }
+    }
+}
+
+/// A provider's answer to a submit, kept in the result store as `job.json` for later attempts of the same run and for
+/// its end (contract, promise 3 (e)).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobRecord {
+    /// The run's workflow id.
+    pub workflow_id: WorkflowId,
+    /// Temporal's id of the run: another run of the same workflow id does not take the answer for its own.
+    pub run_id: String,
+    /// The provider that answered.
+    pub provider: ProviderName,
+    /// Which send of the run was answered, from 1.
+    pub send: u32,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// A provider's complete answer to a submit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// It accepted this job.
+    Job(Job),
+    /// It refused, and would again.
+    Refused(EventError),
+    /// It did not accept, and may later.
+    NotAccepted,
+}
+
+/// What may still run at the provider when a run ends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leftover {
+    /// Nothing.
+    None,
+    /// This job.
+    Job(Job),
+    /// `submit` ended without an answer: a job that must be looked up.
+    Unknown(Sought),
+}
+
+/// A job that may exist, and how to look it up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sought {
+    /// The provider that was asked.
+    pub provider: ProviderName,
+    /// What it was asked for.
+    pub kind: Kind,
+    /// Temporal's id of the run.
+    pub run_id: String,
+    /// The job is not older than this, in milliseconds since the epoch.
+    pub since: i64,
+    /// It may have been sent a moment ago, so one look is not enough.
+    pub recent: bool,
+}
+
+impl Leftover {
+    /// Returns what `submit` left when it ended without a result; `record` is its last record that the server reported.
+    pub fn of(record: Option<Attempt>, sought: Sought) -> Self {
+        match record {
+            None => Self::Unknown(sought),
+            Some(Attempt { first_at: None, .. }) => Self::None,
+            Some(sent) => Self::Unknown(sent.sought(sought.kind, &sought.run_id, sought.since)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_looked_up_where_it_was_sent_and_since_then() {
+        let sought = Sought {
+            provider: ProviderName::Fal,
+            kind: Kind::Video,
+            run_id: "run".to_owned(),
+            since: 1,
+            recent: false,
+        };
+        let record = |first_at| Attempt {
+            number: 1,
+            state: Sent::Maybe,
+            provider: ProviderName::Replicate,
+            sends: 1,
+            first_at,
+            waiting_since: None,
+        };
+
+        let unsent = Leftover::of(Some(record(None)), sought.clone());
+        let sent = Leftover::of(Some(record(Some(7))), sought.clone());
+
+        assert_eq!(unsent, Leftover::None);
+        let Leftover::Unknown(at) = sent else {
+            panic!("{sent:?}")
+        };
+        assert_eq!(
+            (at.provider, at.since, at.recent, at.run_id.as_str()),
+            (ProviderName::Replicate, 7, true, "run")
+        );
+        assert_eq!(
+            Leftover::of(None, sought.clone()),
+            Leftover::Unknown(sought)
+        );
+    }
+}

@@ -1,0 +1,156 @@
+//! The job of a run that was closed from outside around its submit: whoever has it last, it does not run on.
+
+use genflow::domain::{Kind, ProviderName, Request};
+use genflow::temporal::steps::{Job, Submitted};
+use genflow::temporal::workflows::generation::Generation;
+use rustix::process::Signal;
+use serde_json::json;
+use temporalio_client::tonic::IntoRequest as _;
+use temporalio_client::{Client, WorkflowDescribeOptions};
+use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads};
+use temporalio_common::protos::temporal::api::workflowservice::v1::RespondActivityTaskCompletedByIdRequest;
+
+use super::{OFTEN, terminate};
+use crate::money::{borrowed, served_at};
+use crate::support::cutter::{Cut, Cutter};
+use crate::support::requests::{at, image, script};
+use crate::support::{Space, Watched, eventually};
+
+use ProviderName::{Fal, Replicate};
+
+fn stuck(provider: ProviderName) -> Request {
+    at(provider, script(image("closed"), &json!({"stuck": true})))
+}
+
+async fn is_canceled(space: &Space, request: &Request) {
+    eventually("the job is canceled", async || {
+        let bill = space.bill(request.id.as_str()).await;
+        (bill.statuses == ["canceled"]).then_some(())
+    })
+    .await;
+}
+
+/// Reports the submit of a run as its worker would have, had it lived a moment longer.
+async fn complete_submit(client: &Client, request: &Request, result: &Submitted) {
+    let run = client.get_workflow_handle::<Generation>(request.id.to_string());
+    let described = run.describe(WorkflowDescribeOptions::default()).await;
+    let described = described.unwrap();
+    let metadata = [("encoding".to_owned(), b"json/plain".to_vec())].into();
+    let payload = Payload {
+        metadata,
+        data: serde_json::to_vec(result).unwrap(),
+        ..Payload::default()
+    };
+    let completed = RespondActivityTaskCompletedByIdRequest {
+        namespace: "default".to_owned(),
+        workflow_id: request.id.to_string(),
+        run_id: described.run_id().to_owned(),
+        activity_id: described.raw().pending_activities[0].activity_id.clone(),
+        result: Some(Payloads {
+            payloads: vec![payload],
+        }),
+        ..RespondActivityTaskCompletedByIdRequest::default()
+    };
+    let mut service = client.connection().workflow_service();
+    let responding = service.respond_activity_task_completed_by_id(completed.into_request());
+    responding.await.unwrap();
+}
+
+/// fal cannot be asked for a job by our id: what the history says is all that is known of it.
+#[tokio::test]
+async fn a_run_that_is_terminated_between_submit_and_fetch_leaves_no_job() {
+    let space = Space::with(&[OFTEN]).await;
+    let _intake = space.start(&["intake"]);
+    let failpoint = [("GENFLOW_FAILPOINT", "submit.sent=kill")];
+    let mut worker = space.start_with(&["worker"], &failpoint);
+    let request = stuck(Fal);
+    space.send(&request).await;
+    worker.ended().await;
+    let id = space.jobs(request.id.as_str()).await[0]["id"].clone();
+    let id = id.as_str().unwrap();
+    let requests = "fal/fal-ai/flux/requests";
+    let at = |end: &str| format!("{}/{requests}/{id}{end}", space.engines.simulator);
+    let client = space.client().await;
+    let accepted = Submitted::Accepted {
+        job: Job {
+            provider: Fal,
+            kind: Kind::Image,
+            id: id.to_owned(),
+            status_url: at("/status"),
+            result_url: at(""),
+            cancel_url: at("/cancel"),
+        },
+        attempts: 1,
+        sent_at: None,
+    };
+    complete_submit(&client, &request, &accepted).await;
+    terminate(&client, &request).await;
+
+    let _next = space.start(&["worker"]);
+
+    space.story(request.id.as_str()).await;
+    is_canceled(&space, &request).await;
+}
+
+/// The worker that sent it is dead, so the end of the run has to find it.
+#[tokio::test]
+async fn a_job_that_is_accepted_while_its_terminated_run_is_ended_is_found_and_canceled() {
+    let space = Space::with(&[OFTEN]).await;
+    let cutter = Cutter::before(&space.engines.simulator).await;
+    let settings = served_at(&cutter.url);
+    let _intake = space.start(&["intake"]);
+    let mut first = space.start_with(&["worker"], &borrowed(&settings));
+    let request = stuck(Replicate);
+    cutter.plan(request.id.as_str(), Cut::Unread);
+    space.send(&request).await;
+    cutter.held(1).await;
+    first.signal(Signal::KILL);
+    first.ended().await;
+    terminate(&space.client().await, &request).await;
+
+    let second = Watched::start(&space, "worker", &[]);
+    eventually("the end has looked once", async || {
+        let metrics = second.page("metrics").await;
+        let mut calls = metrics
+            .lines()
+            .filter(|line| line.starts_with("genflow_provider_call_seconds_count"));
+        calls
+            .any(|line| line.contains("step=\"find\""))
+            .then_some(())
+    })
+    .await;
+    cutter.answer();
+
+    is_canceled(&space, &request).await;
+}
+
+/// The run is over, and its end has looked in vain; the worker that sent it lives, and gets the answer.
+#[tokio::test]
+async fn a_job_that_is_accepted_when_its_run_is_over_is_canceled_by_the_attempt_that_has_it() {
+    let space = Space::with(&[OFTEN, ("SUBMIT_TIMEOUT", "100s")]).await;
+    let cutter = Cutter::before(&space.engines.simulator).await;
+    let settings = served_at(&cutter.url);
+    let _intake = space.start(&["intake"]);
+    let _worker = space.start_with(&["worker"], &borrowed(&settings));
+    let requests = [(Fal, Cut::AfterBody), (Replicate, Cut::Unread)]
+        .map(|(provider, cut)| (stuck(provider), cut));
+    for (request, cut) in &requests {
+        cutter.plan(request.id.as_str(), *cut);
+        space.send(request).await;
+    }
+    cutter.held(requests.len()).await;
+    let client = space.client().await;
+    for (request, _) in &requests {
+        terminate(&client, request).await;
+    }
+    for (request, _) in &requests {
+        space.story(request.id.as_str()).await;
+    }
+
+    cutter.answer();
+
+    for (request, _) in &requests {
+        is_canceled(&space, request).await;
+        assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
+    }
+}

@@ -1,0 +1,107 @@
+//! Limits of how often one user may start.
+
+use crate::support::requests::image;
+use crate::support::{Space, eventually};
+
+#[tokio::test]
+async fn a_request_that_waits_for_its_token_leaves_its_place_to_others() {
+    let limits = [
+        ("ENABLE_RATE_LIMITING", "true"),
+        ("RATE_LIMIT_PER_MINUTE", "1"),
+        ("RATE_LIMIT_BURST", "1"),
+        ("RATE_LIMIT_HOLD", "10m"),
+        ("INTAKE_CONCURRENCY", "1"),
+    ];
+    let space = Space::with(&limits).await;
+    let _all = space.start(&["all"]);
+    let (first, waits, mut other) = (image("first"), image("waits"), image("other"));
+    other.user = "bob".to_owned().try_into().unwrap();
+
+    for request in [&first, &waits, &other] {
+        space.send(request).await;
+        if request.id == waits.id {
+            space.story(first.id.as_str()).await;
+        }
+    }
+
+    space.story(other.id.as_str()).await;
+    // Its token comes a minute after the first one's.
+    let temporal = space.temporal().await;
+    assert!(temporal.run_id(&waits.id.run(0)).await.is_err());
+    assert_eq!(space.parked().await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_user_above_the_limit_waits_then_is_refused_and_holds_nobody_up() {
+    let space = Space::with(&[
+        ("ENABLE_RATE_LIMITING", "true"),
+        ("RATE_LIMIT_PER_MINUTE", "1"),
+        ("RATE_LIMIT_BURST", "2"),
+        ("RATE_LIMIT_HOLD", "1s"),
+    ])
+    .await;
+    let topic = &space.config.kafka.topics.requests;
+    let _all = space.start(&["all"]);
+    let of = |user: &str| {
+        let mut request = image(user);
+        request.user = user.to_owned().try_into().unwrap();
+        request
+    };
+    let first = of("ann");
+    space.send(&first).await;
+    space.story(first.id.as_str()).await;
+
+    for _ in 0..4 {
+        space.send(&of("ann")).await;
+    }
+    let other = of("bob");
+    space.send(&other).await;
+    space.story(other.id.as_str()).await;
+
+    let mut dlq = space.read(&space.config.kafka.topics.dlq).await;
+    for _ in 0..3 {
+        let refused = dlq.next().await;
+        assert_eq!(refused.header("dlq.reason"), Some("rate_limited"));
+        let error = refused.header("dlq.error").unwrap();
+        assert!(error.contains("retry_after"), "{error}");
+    }
+    // Only new starts count: what runs or ran already is a duplicate.
+    space.send(&first).await;
+    space.caught_up("intake", topic).await;
+    assert_eq!(space.parked().await.len(), 3);
+    let temporal = space.temporal().await;
+    let queue = &space.config.temporal.task_queue;
+    let ours = format!("WorkflowType = 'generation.v1' AND TaskQueue = '{queue}'");
+    eventually("two of ann's and one of bob's run", async || {
+        (temporal.count(&ours).await.unwrap() == 3).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_that_runs_is_a_duplicate_also_after_the_limit_was_lowered() {
+    let space = Space::new().await;
+    let _worker = space.start(&["worker"]);
+    let mut intake = space.start(&["intake"]);
+    let request = image("lowered");
+    space.send(&request).await;
+    space.story(request.id.as_str()).await;
+    assert!(intake.terminate().await.success());
+
+    let lowered = [
+        ("ENABLE_RATE_LIMITING", "true"),
+        ("RATE_LIMIT_PER_MINUTE", "1"),
+        ("RATE_LIMIT_BURST", "1"),
+        ("RATE_LIMIT_HOLD", "1s"),
+    ];
+    let _intake = space.start_with(&["intake"], &lowered);
+    let takes_the_token = image("next");
+    space.send(&takes_the_token).await;
+    space.story(takes_the_token.id.as_str()).await;
+    space.send(&request).await;
+    let topic = &space.config.kafka.topics.requests;
+    space.caught_up("intake", topic).await;
+
+    assert_eq!(space.parked().await.len(), 0);
+    assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
+}

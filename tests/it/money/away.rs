@@ -1,0 +1,189 @@
+//! Temporal is away while a submit is under way: what the provider answered is not lost.
+
+use std::time::Duration;
+
+use genflow::clock::now;
+use genflow::domain::{ProviderName, Request};
+use temporalio_client::{Client, WorkflowDescribeOptions};
+use temporalio_common::protos::temporal::api::enums::v1::PendingActivityState;
+use temporalio_common::protos::temporal::api::workflow::v1::PendingActivityInfo;
+
+use super::{COMPLETED, TAKERS, at, bill, borrowed, end, served_at, stories};
+use crate::support::cutter::{Cut, Cutter};
+use crate::support::engines::engines;
+use crate::support::gate::Gate;
+use crate::support::process::Process;
+use crate::support::server::Server;
+use crate::support::{Space, Watched, eventually};
+
+use genflow::temporal::workflows::generation::Generation;
+
+/// Looks that an attempt takes in any case take less.
+const SOME_LOOKS: Duration = Duration::from_secs(8);
+
+/// Returns the submit of a run that has not ended, as the server has it.
+pub(crate) async fn pending(client: &Client, request: &Request) -> Option<PendingActivityInfo> {
+    let run = client.get_workflow_handle::<Generation>(request.id.to_string());
+    let described = run
+        .describe(WorkflowDescribeOptions::default())
+        .await
+        .ok()?;
+    let mut pending = described.into_raw().pending_activities.into_iter();
+    pending.find(|activity| activity.activity_type.as_ref().unwrap().name == "submit.v1")
+}
+
+/// Waits until the server has given up the first attempt of each submit.
+async fn given_up(client: &Client, requests: &[Request]) {
+    for request in requests {
+        eventually("the second attempt is scheduled", async || {
+            (pending(client, request).await?.attempt >= 2).then_some(())
+        })
+        .await;
+    }
+}
+
+/// Waits until another attempt of each submit has looked for a job in vain.
+async fn looked(client: &Client, requests: &[Request]) {
+    for request in requests {
+        eventually("another attempt looks", async || {
+            let submit = pending(client, request).await?;
+            let started = submit.last_started_time.filter(|_| {
+                // One or another may be lost on its way to a worker whose connections were cut.
+                submit.attempt >= 2 && submit.state() == PendingActivityState::Started
+            })?;
+            let since = Duration::from_millis((now() - started.seconds * 1000) as u64);
+            (since >= SOME_LOOKS).then_some(())
+        })
+        .await;
+    }
+}
+
+/// Waits until the answers are in the store that cannot be looked up.
+async fn kept(space: &Space, requests: &[Request]) {
+    for (request, name) in requests[1..]
+        .iter()
+        .zip(["job.json", "manifest.json", "job.json"])
+    {
+        let file = space.results().join(request.id.as_str()).join(name);
+        eventually("the answer is kept", async || file.exists().then_some(())).await;
+    }
+}
+
+/// Submits whose answers are held, one for each provider.
+struct Held {
+    space: Space,
+    cutter: Cutter,
+    worker: Watched,
+    _intake: Process,
+    client: Client,
+    requests: Vec<Request>,
+}
+
+impl Held {
+    /// Sends the submits by a worker that finds Temporal there; that to Replicate is held so.
+    async fn new(space: Space, temporal: &str, replicate: Cut) -> Self {
+        let cutter = Cutter::before(&space.engines.simulator).await;
+        let mut settings = served_at(&cutter.url);
+        settings.push(("TEMPORAL_HOST", temporal.to_owned()));
+        settings.push(("SUBMIT_TIMEOUT", "60s".to_owned()));
+        let intake = space.start(&["intake"]);
+        let worker = Watched::start(&space, "worker", &borrowed(&settings));
+        let requests: Vec<Request> = TAKERS
+            .map(|(provider, make)| at(provider, make("away")))
+            .into();
+        for request in &requests {
+            let held = match request.spec.provider() {
+                Some(ProviderName::Replicate) => replicate,
+                _ => Cut::AfterBody,
+            };
+            cutter.plan(request.id.as_str(), held);
+            space.send(request).await;
+        }
+        cutter.held(requests.len()).await;
+        Self {
+            client: space.client().await,
+            space,
+            cutter,
+            worker,
+            _intake: intake,
+            requests,
+        }
+    }
+
+    async fn end_well(&self) {
+        let requests: Vec<&Request> = self.requests.iter().collect();
+        let stories = stories(&self.space, &requests).await;
+        for (request, events) in requests.iter().zip(&stories) {
+            let provider = request.spec.provider();
+            let bill = bill(&self.space, request, end(events)).await;
+            assert_eq!(bill, (COMPLETED, 1, 1), "{provider:?}");
+            // Whose attempt is over has found that its job is used.
+            let jobs = self.space.jobs(request.id.as_str()).await;
+            assert_eq!(jobs[0]["cancel_requests"], 0, "{provider:?}");
+        }
+    }
+}
+
+async fn behind_a_gate(replicate: Cut) -> (Held, Gate) {
+    let space = Space::new().await;
+    let gate = Gate::before(&space.engines.temporal).await;
+    let address = gate.address.to_string();
+    (Held::new(space, &address, replicate).await, gate)
+}
+
+#[tokio::test]
+async fn an_answer_that_came_while_temporal_was_away_is_adopted() {
+    let (held, gate) = behind_a_gate(Cut::AfterBody).await;
+    gate.shut();
+    given_up(&held.client, &held.requests).await;
+
+    held.cutter.answer();
+    kept(&held.space, &held.requests).await;
+    gate.open();
+
+    held.end_well().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_came_right_before_temporal_was_away_is_adopted() {
+    let (held, gate) = behind_a_gate(Cut::AfterBody).await;
+    gate.shut();
+
+    // The result is there at once, and does not reach the server.
+    held.cutter.answer();
+    given_up(&held.client, &held.requests).await;
+    gate.open();
+
+    held.end_well().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_when_another_attempt_looks_for_it_is_adopted() {
+    // Else Replicate had the job, and its list told.
+    let (held, gate) = behind_a_gate(Cut::Unread).await;
+    gate.shut();
+    given_up(&held.client, &held.requests).await;
+    gate.open();
+    looked(&held.client, &held.requests).await;
+
+    held.cutter.answer();
+
+    held.end_well().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_came_while_the_server_was_paused_is_adopted() {
+    let server = Server::beside(tokio::task::spawn_blocking(engines).await.unwrap()).await;
+    let space = Space::with(&[("TEMPORAL_HOST", &server.address)]).await;
+    let held = Held::new(space, &server.address, Cut::AfterBody).await;
+    server.pause();
+
+    held.cutter.answer();
+    kept(&held.space, &held.requests).await;
+    held.worker
+        .says("readyz", "\"role\":\"worker\",\"ready\":false")
+        .await;
+    server.resume();
+
+    held.end_well().await;
+}

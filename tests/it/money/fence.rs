@@ -1,0 +1,103 @@
+//! The fence: its answer is lost, or an operator resets the activity.
+
+use genflow::domain::{ProviderName, Request};
+use genflow::temporal::workflows::generation::Generation;
+use temporalio_client::tonic::IntoRequest as _;
+use temporalio_client::{Client, WorkflowDescribeOptions};
+use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
+use temporalio_common::protos::temporal::api::workflowservice::v1::ResetActivityRequest;
+use temporalio_common::protos::temporal::api::workflowservice::v1::reset_activity_request::Activity;
+
+use super::away::pending;
+use super::{COMPLETED, Fal, Replicate, at, bill, end};
+use crate::support::gate::Gate;
+use crate::support::requests::image;
+use crate::support::{Space, eventually};
+
+/// Waits until the server has a record of the submit that says so.
+async fn recorded(client: &Client, request: &Request, state: &str) {
+    eventually("the server has the record", async || {
+        let details = pending(client, request).await?.heartbeat_details?;
+        let text = String::from_utf8_lossy(&details.payloads[0].data).into_owned();
+        text.contains(state).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_submit_whose_fence_was_stored_but_not_answered_is_sent_by_the_next_attempt() {
+    let space = Space::with(&[("HEARTBEAT_TIMEOUT", "60s")]).await;
+    let gate = Gate::before(&space.engines.temporal).await;
+    let address = gate.address.to_string();
+    let _intake = space.start(&["intake"]);
+    let settings = [
+        ("TEMPORAL_HOST", address.as_str()),
+        ("GENFLOW_FAILPOINT", "submit.fencing=stop"),
+    ];
+    let worker = space.start_with(&["worker"], &settings);
+    let request = at(Fal, image("unanswered"));
+    space.send(&request).await;
+    worker.stopped().await;
+    let client = space.client().await;
+
+    gate.mute();
+    worker.signal(rustix::process::Signal::CONT);
+    recorded(&client, &request, "maybe").await;
+    gate.shut();
+    eventually("the fence is given up", async || {
+        let given_up = worker.output().contains("the fence was not answered");
+        given_up.then_some(())
+    })
+    .await;
+    gate.open();
+
+    let events = space.story(request.id.as_str()).await;
+    let bill = bill(&space, &request, end(&events)).await;
+    assert_eq!(bill, (COMPLETED, 1, 1));
+}
+
+/// Resets the activity of a submit, as an operator does, and drops its record.
+async fn reset(client: &Client, request: &Request) {
+    let run = client.get_workflow_handle::<Generation>(request.id.to_string());
+    let described = run.describe(WorkflowDescribeOptions::default()).await;
+    let reset = ResetActivityRequest {
+        namespace: "default".to_owned(),
+        execution: Some(WorkflowExecution {
+            workflow_id: request.id.to_string(),
+            run_id: described.unwrap().run_id().to_owned(),
+        }),
+        activity: Some(Activity::Type("submit.v1".to_owned())),
+        reset_heartbeat: true,
+        ..ResetActivityRequest::default()
+    };
+    let mut service = client.connection().workflow_service();
+    service.reset_activity(reset.into_request()).await.unwrap();
+    let submit = pending(client, request).await.unwrap();
+    assert_eq!((submit.attempt, submit.heartbeat_details), (1, None));
+}
+
+#[tokio::test]
+async fn a_submit_that_is_reset_with_its_record_is_looked_for_before_it_is_sent() {
+    let cases: [(ProviderName, &str); 2] = [(Replicate, "submit.sent"), (Fal, "submit.kept")];
+    for (provider, point) in cases {
+        let space = Space::new().await;
+        let _intake = space.start(&["intake"]);
+        let failpoint = format!("{point}=kill");
+        let mut first = space.start_with(&["worker"], &[("GENFLOW_FAILPOINT", &failpoint)]);
+        let request = at(provider, image("reset"));
+        space.send(&request).await;
+        first.ended().await;
+        let client = space.client().await;
+        eventually("the second attempt is scheduled", async || {
+            (pending(&client, &request).await?.attempt == 2).then_some(())
+        })
+        .await;
+
+        reset(&client, &request).await;
+        let _second = space.start(&["worker"]);
+
+        let events = space.story(request.id.as_str()).await;
+        let bill = bill(&space, &request, end(&events)).await;
+        assert_eq!(bill, (COMPLETED, 1, 1), "{provider:?}");
+    }
+}

@@ -1,0 +1,270 @@
+//! Floods at full size: thousands of bad records, or of one key, while what others send goes on at its pace; and all of
+//! the flood comes to its end.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use futures::stream::{self, StreamExt as _};
+use genflow::avro;
+use genflow::domain::{EventType, Request, Spec};
+use genflow::kafka::Headers;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::support::engines::engines;
+use crate::support::ledger::types;
+use crate::support::process::Process;
+use crate::support::requests::{image, script};
+use crate::support::stories::stories;
+use crate::support::{Space, eventually, eventually_within};
+
+/// Records of a flood.
+const FLOOD: usize = 3_000;
+/// Requests of others.
+const OTHERS: usize = 10;
+/// How much longer the others may take beside a flood: a tenth of what a stopped intake is given up after. The flood's
+/// own records that came before them take some seconds on a small machine.
+const SLACK: Duration = Duration::from_secs(30);
+/// To read, refuse and answer all of a flood.
+const LONG: Duration = Duration::from_secs(300);
+
+const GOOD: &str = "good-key";
+const BOBS: &str = "bobs-key";
+
+async fn guarded() -> Space {
+    let keys = format!("{GOOD}, {BOBS}:bob");
+    Space::with(&[("REQUIRE_API_KEY", "true"), ("API_KEYS", &keys)]).await
+}
+
+fn key(key: &str) -> Headers {
+    vec![("x-api-key".to_owned(), Some(key.as_bytes().to_vec()))]
+}
+
+/// A record of a flood: its key, its value, its headers.
+type Record = (String, Vec<u8>, Headers);
+
+async fn send_all(space: &Space, topic: &str, flood: &[Record]) {
+    stream::iter(flood)
+        .for_each_concurrent(64, |(key, value, headers)| async {
+            let headers = headers.clone();
+            space.produce(topic, key, Some(value), headers).await;
+        })
+        .await;
+}
+
+/// Values that no schema explains.
+fn undecodable() -> Vec<Record> {
+    let record = |number| (format!("bad-{number}"), b"not avro".to_vec(), key(GOOD));
+    (0..FLOOD).map(record).collect()
+}
+
+/// Requests that `edit` makes bad.
+async fn requests(space: &Space, api_key: &str, edit: fn(&mut Request)) -> Vec<Record> {
+    let topic = &space.config.kafka.topics.requests;
+    let mut flood = Vec::new();
+    for number in 0..FLOOD {
+        let mut request = image("bad");
+        request.id = format!("bad-{number}").try_into().unwrap();
+        edit(&mut request);
+        let datum = avro::write_request(&request).unwrap();
+        let value = space.framed(topic, &avro::REQUEST, &datum).await;
+        flood.push((request.id.to_string(), value, key(api_key)));
+    }
+    flood
+}
+
+/// Sends what others send, and returns how long all of it took to complete.
+async fn others(space: &Space) -> Duration {
+    let requests: Vec<_> = (0..OTHERS).map(|_| image("other")).collect();
+    let began = Instant::now();
+    for request in &requests {
+        space.send_with(request, key(GOOD)).await;
+    }
+    let all = stories(space, &requests.iter().collect::<Vec<_>>()).await;
+    for events in &all {
+        assert_eq!(types(events).last(), Some(&EventType::Completed));
+    }
+    began.elapsed()
+}
+
+/// The others, at the same pace as ever.
+async fn others_go_on(space: &Space, usual: Duration) {
+    let took = others(space).await;
+    assert!(took < usual + SLACK, "{took:?}, usually {usual:?}");
+}
+
+/// Floods the requests while others go on, over a restart; all of the flood is dead-lettered for `reason`.
+async fn flooded(space: &Space, flood: &[Record], reason: &str) {
+    let topic = &space.config.kafka.topics.requests;
+    let mut first = space.start(&["all"]);
+    others(space).await;
+    let usual = others(space).await;
+
+    send_all(space, topic, flood).await;
+    others_go_on(space, usual).await;
+    assert!(first.terminate().await.success(), "{}", first.output());
+    let _second = space.start(&["all"]);
+    others_go_on(space, usual).await;
+
+    dead_lettered(space, flood, reason).await;
+    space.caught_up("intake", topic).await;
+}
+
+/// Waits until all of a flood is dead-lettered, while others send now and then.
+async fn dead_lettered(space: &Space, flood: &[Record], reason: &str) {
+    let wanted: BTreeSet<_> = flood.iter().map(|(key, ..)| key.as_bytes()).collect();
+    let known = image("now-and-then");
+    eventually_within(LONG, "all of the flood is dead-lettered", async || {
+        space.send_with(&known, key(GOOD)).await;
+        let parked = space.parked().await;
+        let found = parked.iter().map(|record| {
+            assert_eq!(record.header("dlq.reason"), Some(reason));
+            record.key.as_deref().unwrap()
+        });
+        (found.collect::<BTreeSet<_>>() == wanted).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn undecodable_records_stop_no_others() {
+    let space = guarded().await;
+    flooded(&space, &undecodable(), "undecodable").await;
+}
+
+#[tokio::test]
+async fn records_of_an_unknown_schema_stop_no_others() {
+    let space = guarded().await;
+    let mut flood = undecodable();
+    for (_, value, _) in &mut flood {
+        *value = avro::frame(999_999, b"datum");
+    }
+    flooded(&space, &flood, "unknown_schema").await;
+}
+
+#[tokio::test]
+async fn records_with_a_key_that_is_not_known_stop_no_others() {
+    let space = guarded().await;
+    let flood = requests(&space, "wrong-key", |_| {}).await;
+    flooded(&space, &flood, "unauthorized").await;
+}
+
+#[tokio::test]
+async fn records_with_the_key_of_another_user_stop_no_others() {
+    let space = guarded().await;
+    let flood = requests(&space, BOBS, |_| {}).await;
+    flooded(&space, &flood, "unauthorized").await;
+}
+
+#[tokio::test]
+async fn records_that_say_they_are_old_stop_no_others() {
+    let space = guarded().await;
+    let flood = requests(&space, GOOD, |request| request.requested_at = Some(0)).await;
+    flooded(&space, &flood, "too_old").await;
+}
+
+#[tokio::test]
+async fn invalid_records_stop_no_others() {
+    let space = guarded().await;
+    let flood = requests(&space, GOOD, |request| {
+        if let Spec::Image(image) = &mut request.spec {
+            image.common.prompt.clear();
+        }
+    })
+    .await;
+    flooded(&space, &flood, "invalid").await;
+}
+
+/// A space whose requests have one partition: what is sent after a flood stands after all of it.
+async fn in_one_partition() -> Space {
+    let topic = format!("one{}.requests", Uuid::new_v4().simple());
+    let engines = tokio::task::spawn_blocking(engines).await.unwrap();
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", &engines.kafka)
+        .create()
+        .unwrap();
+    let one = NewTopic::new(&topic, 1, TopicReplication::Fixed(1))
+        .set("message.timestamp.type", "LogAppendTime");
+    let made = admin.create_topics([&one], &AdminOptions::new()).await;
+    assert!(made.unwrap().iter().all(Result::is_ok));
+    Space::with(&[("TOPIC_REQUESTS", &topic)]).await
+}
+
+#[tokio::test]
+async fn one_request_sent_thousands_of_times_stops_no_others_and_runs_once() {
+    let space = in_one_partition().await;
+    let topic = &space.config.kafka.topics.requests;
+    let mut first = space.start(&["all"]);
+    others(&space).await;
+    let usual = others(&space).await;
+    let request = image("flood");
+    let datum = avro::write_request(&request).unwrap();
+    let value = space.framed(topic, &avro::REQUEST, &datum).await;
+    let flood = vec![(request.id.to_string(), value, key(GOOD)); FLOOD];
+
+    send_all(&space, topic, &flood).await;
+
+    let passes = image("passes");
+    space.send(&passes).await;
+    let temporal = space.temporal().await;
+    eventually("another one is started", async || {
+        temporal.run_id(&passes.id.run(0)).await.ok()
+    })
+    .await;
+    // Of the flood no more was handled meanwhile than a few records at a time.
+    let left = space.lag("intake", topic).await;
+    assert!(left > FLOOD as u64 / 2, "{left}");
+    others_go_on(&space, usual).await;
+    assert!(first.terminate().await.success(), "{}", first.output());
+    let _second = space.start(&["all"]);
+    others_go_on(&space, usual).await;
+    eventually_within(LONG, "all of the flood is handled", async || {
+        (space.lag("intake", topic).await == 0).then_some(())
+    })
+    .await;
+    assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
+    assert_eq!(space.parked().await.len(), 0);
+}
+
+/// Sends a request whose job never ends, and waits until it runs.
+async fn stuck(space: &Space) -> Request {
+    let request = script(image("stuck"), &json!({"stuck": true}));
+    space.send_with(&request, key(GOOD)).await;
+    eventually("the job runs", async || {
+        (space.bill(request.id.as_str()).await.accepted == 1).then_some(())
+    })
+    .await;
+    request
+}
+
+#[tokio::test]
+async fn a_cancel_is_heard_in_a_flood_of_bad_commands_over_a_restart_too() {
+    let space = guarded().await;
+    let topic = &space.config.kafka.topics.commands;
+    let cancelled = async |request: &Request| {
+        space.cancel_with(request.id.as_str(), key(GOOD)).await;
+        let events = space.story(request.id.as_str()).await;
+        assert_eq!(types(&events).last(), Some(&EventType::Cancelled));
+    };
+    let start = || -> Process { space.start(&["all"]) };
+    let mut first = start();
+    let [early, late] = [stuck(&space).await, stuck(&space).await];
+
+    send_all(&space, topic, &undecodable()).await;
+
+    cancelled(&early).await;
+    assert!(first.terminate().await.success(), "{}", first.output());
+    let _second = start();
+    cancelled(&late).await;
+    eventually_within(LONG, "all of the flood is dead-lettered", async || {
+        space.cancel_with(late.id.as_str(), key(GOOD)).await;
+        let parked = space.parked().await;
+        let keys: BTreeSet<_> = parked.into_iter().map(|record| record.key).collect();
+        (keys.len() == FLOOD).then_some(())
+    })
+    .await;
+    space.caught_up("commands", topic).await;
+}

@@ -1,0 +1,86 @@
+//! Refusals: what they are given for, and that a repeat says the same.
+
+use std::collections::BTreeSet;
+
+use genflow::avro;
+use genflow::domain::EventType;
+use genflow::kafka::Headers;
+
+use crate::support::Space;
+use crate::support::ledger::types;
+use crate::support::requests::image;
+
+#[tokio::test]
+async fn a_refusal_that_is_repeated_after_a_restart_has_the_same_content() {
+    let space = Space::with(&[("DEDUP_WINDOW", "2h")]).await;
+    let first = [("GENFLOW_FAILPOINT", "intake.rejected=kill")];
+    let mut first = space.start_with(&["intake"], &first);
+    let mut request = image("old");
+    request.requested_at = Some(1_700_000_000_000);
+    space.send(&request).await;
+    first.ended().await;
+
+    let _second = space.start_with(&["intake"], &[("DEDUP_WINDOW", "1h")]);
+    let topic = &space.config.kafka.topics.requests;
+    space.caught_up("intake", topic).await;
+
+    let events = space.all_events(request.id.as_str()).await;
+    assert_eq!(
+        (types(&events), events.len()),
+        (vec![EventType::Rejected], 2)
+    );
+    assert_eq!(events[0], events[1]);
+    let parked = space.parked().await;
+    let errors: BTreeSet<_> = parked.iter().map(|it| it.header("dlq.error")).collect();
+    assert_eq!(errors.len(), 2, "dead letters say what was set: {errors:?}");
+}
+
+#[tokio::test]
+async fn a_record_whose_key_is_not_its_request_id_is_invalid_and_answered() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let topic = &space.config.kafka.topics.requests;
+    let (runs, other) = (image("runs"), image("other"));
+    space.send(&runs).await;
+    space.story(runs.id.as_str()).await;
+
+    for request in [&other, &runs] {
+        let datum = avro::write_request(request).unwrap();
+        let value = space.framed(topic, &avro::REQUEST, &datum).await;
+        let key = "another-key";
+        space
+            .produce(topic, key, Some(&value), Headers::new())
+            .await;
+    }
+    space.caught_up("intake", topic).await;
+
+    let parked = space.parked().await;
+    assert_eq!(parked.len(), 1, "what runs already is a duplicate");
+    assert_eq!(parked[0].header("dlq.reason"), Some("invalid"));
+    let error = parked[0].header("dlq.error").unwrap();
+    assert!(
+        error.contains("another-key") && error.contains(other.id.as_str()),
+        "{error}"
+    );
+    let events = space.all_events(other.id.as_str()).await;
+    assert_eq!(types(&events), [EventType::Rejected]);
+    assert_eq!(space.bill(other.id.as_str()).await.submits, 0);
+}
+
+#[tokio::test]
+async fn a_window_beyond_the_retention_is_cut_to_it() {
+    let space = Space::with(&[("DEDUP_WINDOW", "60d")]).await;
+    let _intake = space.start(&["intake"]);
+    let mut request = image("forgotten");
+    // Temporal keeps closed runs for 30 days: whether this one ran is not known for certain.
+    request.requested_at = Some(genflow::clock::now() - 28 * 86_400_000);
+
+    space.send(&request).await;
+
+    let parked = space
+        .read(&space.config.kafka.topics.dlq)
+        .await
+        .next()
+        .await;
+    assert_eq!(parked.header("dlq.reason"), Some("too_old"));
+}

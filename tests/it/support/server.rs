@@ -1,0 +1,89 @@
+//! A Temporal server of a test's own, that can be paused.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use genflow::dev::engines::{Engines, Existing, Options, Ports, default_cache};
+use rustix::process::{Pid, Signal, kill_process};
+use uuid::Uuid;
+
+use super::engines::Running;
+
+/// A Temporal server beside the engines of the run.
+pub(crate) struct Server {
+    /// `host:port`.
+    pub(crate) address: String,
+    process: Pid,
+    data: PathBuf,
+    /// Ends the server with the test.
+    _engines: Engines,
+}
+
+impl Server {
+    /// Starts one.
+    pub(crate) async fn beside(engines: &Running) -> Self {
+        let mark = Uuid::new_v4().simple().to_string();
+        let data = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("server-{mark}-{}", std::process::id()));
+        let options = Options {
+            cache: default_cache(),
+            data: data.clone(),
+            guard: env!("CARGO_BIN_EXE_genflow").into(),
+            ports: Ports::Free,
+            existing: Existing {
+                kafka_brokers: Some(engines.kafka.clone()),
+                schema_registry_url: Some(engines.registry.clone()),
+                temporal_host: None,
+                smtp_url: Some(engines.smtp.clone()),
+            },
+            progress: Arc::new(|line: &str| eprintln!("engines: {line}")),
+        };
+        let engines = match Engines::start(&options).await {
+            Ok(engines) => engines,
+            Err(error) => panic!("the server did not start: {error}"),
+        };
+        Self {
+            address: engines.temporal_host.clone(),
+            process: find(&engines.temporal_host),
+            data,
+            _engines: engines,
+        }
+    }
+
+    /// Stops it by SIGSTOP: connections stay, and get no answer.
+    pub(crate) fn pause(&self) {
+        kill_process(self.process, Signal::STOP).unwrap();
+    }
+
+    pub(crate) fn resume(&self) {
+        kill_process(self.process, Signal::CONT).unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        kill_process(self.process, Signal::CONT).ok();
+        if !std::thread::panicking() {
+            std::fs::remove_dir_all(&self.data).ok();
+        }
+    }
+}
+
+/// Finds the server that listens at `address`.
+fn find(address: &str) -> Pid {
+    let (_, port) = address.rsplit_once(':').unwrap();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line);
+        let words: Vec<&str> = line.split('\0').collect();
+        let listens = words.windows(2).any(|pair| pair == ["--port", port]);
+        if listens && words[0].ends_with("temporal") {
+            return Pid::from_raw(pid).unwrap();
+        }
+    }
+    panic!("no server at {address}");
+}
