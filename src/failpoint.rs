@@ -67,9 +67,10 @@ pub(crate) mod later {
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
-        match Value::deserialize(from)? {
-            Value::String(text) if is_later() => text.parse().map_err(D::Error::custom),
-            value => u32::deserialize(value).map_err(D::Error::custom),
+        let value = Value::deserialize(from)?;
+        match value.as_str() {
+            Some(text) if is_later() => text.parse().map_err(D::Error::custom),
+            Some(_) | None => u32::deserialize(value).map_err(D::Error::custom),
         }
     }
 }

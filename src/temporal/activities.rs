@@ -152,10 +152,10 @@ impl Activities {
         (): (),
     ) -> Result<(), ActivityError> {
         let temporal = Temporal::of(ctx.client(), ctx.info().task_queue.clone());
-        let looking = async {
+        let looking = Box::pin(async {
             let looked = look_back::run(&temporal).await;
             Ok(looked.map_err(anyhow::Error::from)?)
-        };
+        });
         alive_until_stop(&ctx, looking).await
     }
 }

@@ -15,11 +15,11 @@ const LATER: [(&str, &str); 1] = [("GENFLOW_FAILPOINT", "submit.result=later")];
 fn failed_task(history: &[u8]) -> Option<String> {
     let history: Value = serde_json::from_slice(history).unwrap();
     let events = history["events"].as_array().unwrap().iter();
-    let failures = events.filter_map(|event| {
+    let mut failures = events.rev().filter_map(|event| {
         let failed = &event["attributes"]["WorkflowTaskFailedEventAttributes"];
         failed["failure"]["message"].as_str().map(str::to_owned)
     });
-    failures.last()
+    failures.next()
 }
 
 #[tokio::test]

@@ -251,7 +251,8 @@ async fn come_go_and_die(protocol: &str, dies: impl Fn(usize) -> bool) {
     .await;
 
     let temporal = space.temporal().await;
-    let ours = format!("TaskQueue = '{}'", space.config.temporal.task_queue);
+    let queue = &space.config.temporal.task_queue;
+    let ours = format!("WorkflowType = 'generation.v1' AND TaskQueue = '{queue}'");
     for request in &requests {
         temporal.run_id(&request.id.run(0)).await.unwrap();
     }

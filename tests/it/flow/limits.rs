@@ -72,7 +72,8 @@ async fn a_user_above_the_limit_waits_then_is_refused_and_holds_nobody_up() {
     space.caught_up("intake", topic).await;
     assert_eq!(space.parked().await.len(), 3);
     let temporal = space.temporal().await;
-    let ours = format!("TaskQueue = '{}'", space.config.temporal.task_queue);
+    let queue = &space.config.temporal.task_queue;
+    let ours = format!("WorkflowType = 'generation.v1' AND TaskQueue = '{queue}'");
     eventually("two of ann's and one of bob's run", async || {
         (temporal.count(&ours).await.unwrap() == 3).then_some(())
     })
