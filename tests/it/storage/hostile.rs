@@ -88,7 +88,7 @@ async fn images_that_come_with_their_answers_are_asked_for_while_there_is_memory
         .map(|_| {
             let mut request = at_openai(image("many"));
             if let Spec::Image(image) = &mut request.spec {
-                image.num_images = 16;
+                image.num_images = Some(16);
             }
             script(request, &json!({"delay_submit_ms": 2000}))
         })
