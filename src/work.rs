@@ -75,7 +75,7 @@ pub enum Aborted {
     Cancelled,
     /// Its worker stops: another goes on where it was.
     HandedBack,
-    /// It waits for others of this worker, for so long, and gives up its place meanwhile.
+    /// It gives up its place on this worker to others, and comes back after this pause.
     Waits(Duration),
     /// It may succeed at another try.
     Again(anyhow::Error),

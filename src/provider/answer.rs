@@ -121,7 +121,7 @@ impl Provider {
         Ok(answer)
     }
 
-    /// The same, and reads what the answer holds.
+    /// Like [`Self::whole`], and parses the body.
     pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
@@ -129,7 +129,7 @@ impl Provider {
         Ok(self.look(request).await?.read)
     }
 
-    /// The same, and what stands beside it.
+    /// Like [`Self::ask`], and returns the headers that concern the job.
     pub(super) async fn look<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
@@ -137,7 +137,7 @@ impl Provider {
         looked(self.whole(request).await?)
     }
 
-    /// The same of a page of a list.
+    /// Like [`Self::ask`], for a page of a list.
     pub(super) async fn page<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
@@ -160,7 +160,7 @@ fn looked<T: DeserializeOwned>(answer: Answer) -> Result<Looked<T>, Error> {
     })
 }
 
-/// Parses a body, unless it has more values than memory.
+/// Parses a body, unless it has too many values.
 pub(super) fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     let separators = body
         .iter()

@@ -1,8 +1,8 @@
 //! Brings a provider's output to disk, in pieces, and checks it: size, pace, content, hash.
 //!
 //! An address is the provider's to choose, so only the [`guard`](crate::guard) says whether it is called; that holds for
-//! each one a redirect leads to. The key goes to the provider's own origin and no further, and so does what that origin
-//! may do beyond others: to be called though it is private.
+//! each address that a redirect leads to. The key goes to the provider's own origin only. That origin may be private, but
+//! only the provider itself can lead there.
 
 use std::io;
 use std::time::Duration;
@@ -229,7 +229,7 @@ impl Downloader {
     }
 }
 
-/// Returns whether a server that was waited for so long should have sent more.
+/// Returns whether a server should have sent more bytes in the time spent waiting for it.
 fn is_too_slow(bytes: u64, waited: Duration, silence: Duration) -> bool {
     bytes < waited.saturating_sub(silence).as_secs() * SLOWEST
 }

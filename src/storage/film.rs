@@ -1,8 +1,9 @@
-//! How large a film is and how long it runs, by the headers of an MP4 file that anybody may have written.
+//! Reads width, height and length of a film from the headers of an MP4 file that an attacker may have written.
 //!
-//! Our own walk over the boxes (ISO/IEC 14496-12): the crates that parse MP4 allocate what a size in the file says, and
-//! one of 36 bytes keeps some of them busy for ever. Here nothing is allocated, every step moves forward, a box ends
-//! within its parent, and the number of reads is bounded. What is odd ends the walk; what was found until then counts.
+//! Our own walk over the boxes (ISO/IEC 14496-12), because the crates that parse MP4 allocate memory by sizes in the
+//! file, and a file of 36 bytes sends two of them into an endless loop. Here nothing is allocated, every step moves
+//! forward, a box ends within its parent, and the number of reads is bounded. A faulty box ends the walk; what was
+//! found before it counts.
 
 use std::io::{Read, Seek, SeekFrom};
 

@@ -11,7 +11,7 @@ use std::path::Path;
 use super::film;
 use crate::domain::Kind;
 
-/// How much of a file tells what it is.
+/// The format of a file is recognised by its first bytes.
 const BEGINNING: u64 = 8 * 1024;
 /// How much of a picture is searched for its size. Some formats can have it anywhere.
 const PICTURE: u64 = 1024 * 1024;

@@ -33,7 +33,7 @@ impl Taken {
 }
 
 impl Room {
-    /// Makes room for so many bytes.
+    /// Makes room for that many bytes.
     pub(super) fn of(bytes: u64) -> Self {
         let all = usize::try_from(bytes).unwrap_or(usize::MAX);
         let all = all.min(Semaphore::MAX_PERMITS);

@@ -1,8 +1,8 @@
 //! Shares the places for `fetch` among users: the endless jobs of one do not keep the others out.
 //!
-//! Temporal's fairness orders tasks that wait; a place, once taken, is taken until the job ends. So a tenth of the places
-//! is kept free: while it is touched, fetches of users with more than their share of the rest go back to the queue,
-//! where those of others are served first. While it is free, nobody is bounded.
+//! Temporal's fairness orders tasks that wait, but a fetch keeps its place until the job ends. So a tenth of the places is
+//! a reserve. While part of it is in use, fetches of users with more than an equal share of the other places go back to
+//! the queue, which serves the others first. While all of it is free, no user is limited.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,7 +28,7 @@ pub(crate) struct Place {
 }
 
 impl Shares {
-    /// Makes the shares of a worker with so many places.
+    /// Makes the shares of a worker with that many places.
     pub fn of(places: usize) -> Self {
         Self {
             places,

@@ -18,7 +18,7 @@ use crate::support::process::Process;
 use crate::support::requests::{image, script};
 use crate::support::{Space, eventually};
 
-/// Sends so many requests whose jobs never end, each of another user, who share the places of a worker.
+/// Sends `count` requests whose jobs never end, each of another user: one user alone does not get all places.
 async fn stuck(space: &Space, count: usize) -> Vec<Request> {
     let mut requests: Vec<_> = (0..count).map(|_| endless()).collect();
     for (number, request) in requests.iter_mut().enumerate() {
@@ -111,7 +111,7 @@ async fn a_worker_takes_as_many_fetches_as_it_has_slots() {
     leaves_to_another(&space, &bounds, 3).await;
 }
 
-/// All of one user, and more than there are places: all but one place are taken, and the rest come back again and again.
+/// More jobs of one user than there are places: they take all places but one, and the rest come back later.
 #[tokio::test]
 async fn one_users_endless_jobs_leave_a_place_for_anothers() {
     let space = Space::new().await;
@@ -136,7 +136,7 @@ async fn one_users_endless_jobs_leave_a_place_for_anothers() {
 
     let events = space.story(other.id.as_str()).await;
     assert_eq!(types(&events).last(), Some(&EventType::Completed));
-    // Whatever waits for a place ends as soon as it is to.
+    // A job that waits for a place can be cancelled too.
     for request in &crowd {
         space.cancel(request.id.as_str()).await;
     }

@@ -86,8 +86,8 @@ fn the_pause_that_openai_asks_for_is_in_milliseconds() {
     assert_eq!(poll_after(&HeaderMap::new()), None);
 }
 
-/// What users are told of a refusal in those words.
-fn told(status: u16, words: &str, code: Option<ErrorCode>) -> String {
+/// The message of the event for a refusal in those words.
+fn message(status: u16, words: &str, code: Option<ErrorCode>) -> String {
     let detail = words.to_owned();
     let status = StatusCode::from_u16(status).unwrap();
     match not_taken(status, None, &Said { detail, code }) {
@@ -110,18 +110,24 @@ fn a_providers_words_about_our_key_and_account_are_not_for_users() {
         (401, policy),
         (403, policy),
     ] {
-        let told = told(status, words, code);
+        let message = message(status, words, code);
 
-        assert!(!told.contains("sk-pr") && !told.contains("ann@"), "{told}");
         assert!(
-            told.starts_with(&format!("status {status}: the ")),
-            "{told}"
+            !message.contains("sk-pr") && !message.contains("ann@"),
+            "{message}"
+        );
+        assert!(
+            message.starts_with(&format!("status {status}: the ")),
+            "{message}"
         );
     }
-    assert_eq!(told(422, "width is odd", None), "status 422: width is odd");
+    assert_eq!(
+        message(422, "width is odd", None),
+        "status 422: width is odd"
+    );
 }
 
-/// An answer of so many bytes.
+/// An answer with that body.
 fn response(body: Vec<u8>) -> Response {
     axum::http::Response::new(body).into()
 }

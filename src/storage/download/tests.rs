@@ -137,7 +137,7 @@ async fn only_the_providers_own_origin_is_fetched_from_a_private_network() {
 async fn no_other_server_leads_to_what_only_the_provider_may_name() {
     let (own, other) = (Server::start().await, Server::start().await);
     let mut downloader = downloader(true);
-    // Whoever it is, only `other` is called; `own` is where it is the provider's.
+    // The port of `own` is not allowed, so it is called only as the provider's own origin.
     let rules = Egress {
         allow_private: true,
         allow_http: true,

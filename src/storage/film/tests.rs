@@ -1,4 +1,4 @@
-//! Films as they should be, cut anywhere, and as nobody should write them; each walk is bounded.
+//! Good films, films cut at each byte, and faulty ones; each walk is bounded.
 
 use std::io::{Cursor, Result};
 
@@ -75,7 +75,7 @@ fn a_film_tells_its_size_and_length_wherever_its_header_is() {
 #[test]
 fn the_films_that_aborted_the_process_and_never_ended_have_no_measures() {
     let head = a_box(b"ftyp", b"isom\0\0\0\0isom");
-    // A child whose size is 2^50, in a box that is not so long.
+    // A child whose size is 2^50, in a much smaller box.
     let mut huge = [&1_u32.to_be_bytes(), &b"hdlr"[..]].concat();
     huge.extend((1_u64 << 50).to_be_bytes());
     huge.resize(80, 0);
@@ -198,7 +198,7 @@ fn the_long_form_of_the_headers_is_read() {
     assert_eq!(film(b"text"), Film { size, seconds });
 }
 
-/// The headers of a film, changed: bytes set, put in and taken out, and sizes that somebody might think of.
+/// The headers of a film with bytes set, inserted and removed, and with sizes that are powers of two.
 fn mutated() -> impl Strategy<Value = Vec<u8>> {
     let film = streamed(&real());
     let mdat = film.windows(4).position(|kind| kind == b"mdat").unwrap();

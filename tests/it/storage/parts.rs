@@ -43,6 +43,8 @@ struct Bench {
     store: Arc<Store>,
     folder: PathBuf,
     temp: Attempt,
+    /// What the attempt is in: gone, it takes the attempt with it.
+    _folders: TempFolders,
     film: Url,
 }
 
@@ -64,11 +66,12 @@ impl Bench {
         let router = Router::new().route("/film.mp4", get(async move || self::film(length)));
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let folder = folder();
-        let temp = TempFolders::open(&folder.join("temp"), None).unwrap();
+        let folders = TempFolders::open(&folder.join("temp"), None).unwrap();
         Self {
             s3,
             store: Arc::new(Store::open(&config.unwrap().worker).unwrap()),
-            temp: temp.attempt(&workflow()).unwrap(),
+            temp: folders.attempt(&workflow()).unwrap(),
+            _folders: folders,
             folder,
             film: Url::parse(&film).unwrap(),
         }

@@ -102,7 +102,7 @@ async fn bytes_that_came_with_an_answer_are_decoded_piece_by_piece() {
     }
 }
 
-/// Killers of parsers are videos of which nothing is known.
+/// The films that aborted a parser, and kept it busy for ever.
 #[tokio::test]
 async fn films_that_cannot_be_measured_are_stored_without_measures() {
     let downloader = downloader(true);
@@ -130,7 +130,7 @@ async fn films_that_cannot_be_measured_are_stored_without_measures() {
     }
 }
 
-/// A JPEG may have its size behind as many segments as it likes.
+/// A JPEG has its size after any number of segments.
 #[tokio::test]
 async fn a_picture_is_not_searched_for_its_size_for_ever() {
     let downloader = downloader(true);
