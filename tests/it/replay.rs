@@ -3,13 +3,14 @@
 //! What an operator does before a deploy, `genflow replay`, does the same.
 //!
 //! `GENFLOW_RECORD=0.1 cargo test --test it replays` records a history of every ending of every workflow as
-//! `tests/histories/0.1/{ending}.json`: each story that makes one has `replays` in its name. A release records once.
+//! `tests/histories/0.1/{ending}.json`: each story that makes one has `replays` in its name. A release records once. Beside
+//! them, `tests/exported.json` is what Temporal's own CLI exports of a run.
 //! What an earlier release has recorded stays, since its runs may still be open. Folders of the machine are replaced.
 
 mod operator;
+mod recorded;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -25,40 +26,14 @@ use temporalio_client::{
     Client, NamespacedClient as _, UntypedWorkflow, WorkflowExecutionInfo, WorkflowHandle,
 };
 
+pub(crate) use self::recorded::keep;
+use self::recorded::{each_text, export, recorded, replay};
 use crate::batch::{batch, ids, spec};
 use crate::notify;
 use crate::support::receiver::Receiver;
 use crate::support::requests::at;
 use crate::support::requests::{image, script, video};
 use crate::support::{Space, eventually};
-
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/histories")
-}
-
-/// The recorded histories: release and ending, and what is in the file.
-fn recorded() -> Vec<(String, Vec<u8>)> {
-    let entries = |path: &Path| {
-        let entries = std::fs::read_dir(path).unwrap();
-        entries.map(|entry| entry.unwrap().path())
-    };
-    let files = entries(&folder()).flat_map(|release| entries(&release));
-    let name = |path: &Path| {
-        let name = path.strip_prefix(folder()).unwrap().with_extension("");
-        name.to_str().unwrap().to_owned()
-    };
-    files
-        .map(|path| (name(&path), std::fs::read(&path).unwrap()))
-        .collect()
-}
-
-async fn replay(name: &str, history: &[u8]) {
-    let recorded = Recorded::from_json(history).unwrap();
-    let misfit = Replayer::new().unwrap().replay(&recorded).await.unwrap();
-    if let Some(misfit) = misfit {
-        panic!("{name} does not replay: {misfit:?}");
-    }
-}
 
 #[tokio::test]
 async fn every_recorded_history_replays() {
@@ -215,6 +190,7 @@ async fn a_run_of_every_ending_replays() {
         assert_eq!(events.last().unwrap().kind_of_event, *ending, "{name}");
         check(&client, name, request.id.as_str()).await;
     }
+    export(&space, endings[0].1.id.as_str());
     space.closed(claimed.id.as_str()).await;
     check(&client, "claimed", claimed.id.as_str()).await;
     check_end(&space, &client).await;
@@ -354,56 +330,4 @@ pub(crate) async fn closes(client: &Client, workflow: &str) {
         described.close_time().map(|_| ())
     })
     .await;
-}
-
-/// Replays a fresh history, and records it if that is asked for; else one like it is recorded.
-pub(crate) async fn keep(name: &str, history: &[u8]) {
-    if let Ok(release) = std::env::var("GENFLOW_RECORD") {
-        let mut history: Value = serde_json::from_slice(history).unwrap();
-        each_text(&mut history, &anywhere);
-        let folder = folder().join(release);
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join(format!("{name}.json")), history.to_string()).unwrap();
-    }
-    let is_recorded = recorded()
-        .iter()
-        .any(|(recorded, _)| recorded.ends_with(&format!("/{name}")));
-    assert!(
-        is_recorded,
-        "no history is recorded of {name}: see GENFLOW_RECORD"
-    );
-    replay(name, history).await;
-}
-
-/// Puts another text in the place of each for which `change` has one, in what payloads hold too.
-fn each_text(value: &mut Value, change: &dyn Fn(&str) -> Option<String>) {
-    match value {
-        Value::String(text) => {
-            let held = BASE64.decode(&*text).ok();
-            let changed = match held.and_then(|bytes| String::from_utf8(bytes).ok()) {
-                Some(held) => change(&held).map(|held| BASE64.encode(held)),
-                None => change(text),
-            };
-            if let Some(changed) = changed {
-                *text = changed;
-            }
-        }
-        Value::Array(values) => values.iter_mut().for_each(|value| each_text(value, change)),
-        Value::Object(fields) => fields
-            .values_mut()
-            .for_each(|value| each_text(value, change)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
-/// A text as if the folder of its space were `/srv`.
-fn anywhere(text: &str) -> Option<String> {
-    let mut parts = text.split(concat!(env!("CARGO_TARGET_TMPDIR"), "/"));
-    let mut moved = parts.next()?.to_owned();
-    for part in parts {
-        let inside = part.find(['/', '"']).map_or("", |at| &part[at..]);
-        moved.push_str("/srv");
-        moved.push_str(inside);
-    }
-    (moved != text).then_some(moved)
 }

@@ -8,7 +8,7 @@ use genflow::config::Config;
 use genflow::temporal::replay::{Recorded, Replayer};
 use serde_json::{Value, json};
 
-use super::recorded;
+use super::recorded::{exported, recorded};
 use crate::notify;
 use crate::support::receiver::Receiver;
 use crate::support::requests::{image, script};
@@ -76,8 +76,8 @@ async fn replayed(file: &Path) -> (u8, String) {
 }
 
 #[tokio::test]
-async fn an_exported_history_replays_and_a_damaged_one_fails_with_its_event() {
-    let exported = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/exported.json");
+async fn an_exported_history_goes_on_and_a_damaged_one_fails_with_its_event() {
+    let exported = exported();
     let text = std::fs::read_to_string(&exported).unwrap();
     let folder = std::env::temp_dir().join(format!("genflow-replay-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
