@@ -158,13 +158,13 @@ mod tests {
 
     fn start() -> Value {
         let steps = Config::load(|_| None).unwrap().intake.steps;
-        json!({"request": "r", "user": "u", "spec": {"video": {}}, "provider": "fal", "timeout_ms": 1,
+        json!({"request": "r", "user": "u", "spec": {"video": {}}, "provider": "fal", "fingerprint": "f1:", "timeout_ms": 1,
             "steps": steps, "fetch_queue": "f"})
     }
 
     /// Returns what a run leaves that was closed when `submit` had been scheduled, and had come to this.
     fn left(submitted: Option<&Submitted>) -> Leftover {
-        let submit = json!({"handed": {"workflow": "r", "events": []}, "spec": {"video": {}}, "provider": "fal",
+        let submit = json!({"handed": {"workflow": "r", "fingerprint": "f1:", "events": []}, "spec": {"video": {}}, "provider": "fal",
             "attempts": 5, "started_at": 1});
         let mut attributes = vec![
             Attributes::WorkflowExecutionStartedEventAttributes(
