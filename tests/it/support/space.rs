@@ -185,8 +185,11 @@ impl Space {
     /// How many records of `topic` the group of `role` has not committed.
     pub(crate) async fn lag(&self, role: &str, topic: &str) -> u64 {
         let group = format!("{}-{role}", self.config.kafka.group);
-        let lag = genflow::kafka::admin::lag(&self.config.kafka, &group, topic).await;
-        lag.unwrap()
+        eventually("the brokers know the lag", async || {
+            let lag = genflow::kafka::admin::lag(&self.config.kafka, &group, topic);
+            lag.await.ok()
+        })
+        .await
     }
 
     /// Sends a CANCEL.
