@@ -11,6 +11,7 @@ mod ids;
 mod invalid;
 mod journal;
 mod request;
+mod sealed;
 mod size;
 mod spec;
 mod tally;
@@ -18,7 +19,7 @@ mod tally;
 pub use error_code::ErrorCode;
 pub use event::{
     BatchSummary, Event, EventError, EventType, Generated, Kind, Note, Notify, Output, Problem,
-    Progress, RecordPosition, Sealed,
+    Progress, RecordPosition,
 };
 pub use fingerprint::fingerprint;
 pub(crate) use fingerprint::{content_hash, hex, spelled};
@@ -28,6 +29,7 @@ pub use invalid::{Faults, Invalid};
 pub use journal::{Identity, Journal, Outcome};
 pub(crate) use request::input_url;
 pub use request::{Action, Command, Priority, Request, Targets};
+pub use sealed::Sealed;
 #[cfg(test)]
 pub(crate) use size::LARGEST_EVENT;
 pub(crate) use spec::urls;

@@ -6,12 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 use uuid::{Uuid, uuid};
 
-use super::{ErrorCode, WorkflowId};
+use super::{ErrorCode, Sealed, WorkflowId};
 
 /// The namespace of all event ids (contract, section 3, rule 4).
 const EVENT_IDS: Uuid = uuid!("79fee3e2-b561-5e54-a0e3-7636f829fc32");
@@ -241,10 +239,6 @@ pub struct Notify {
     pub sealed: Sealed,
 }
 
-/// Encrypted bytes: base64 in JSON, `bytes` in Avro.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sealed(pub Vec<u8>);
-
 impl EventType {
     /// What a request is told of that says nothing of it (the default of `notify_on`).
     pub const TOLD_BY_DEFAULT: [Self; 4] = [
@@ -367,48 +361,6 @@ impl EventError {
             message: message.chars().take(1000).collect(),
             retryable,
             problems: Vec::new(),
-        }
-    }
-}
-
-impl Serialize for Sealed {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            serializer.serialize_str(&BASE64.encode(&self.0))
-        } else {
-            serializer.serialize_bytes(&self.0)
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Sealed {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl de::Visitor<'_> for Visitor {
-            type Value = Sealed;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("bytes or base64")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Sealed, E> {
-                BASE64.decode(text).map(Sealed).map_err(E::custom)
-            }
-
-            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Sealed, E> {
-                Ok(Sealed(bytes.to_vec()))
-            }
-
-            fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Sealed, E> {
-                Ok(Sealed(bytes))
-            }
-        }
-
-        if deserializer.is_human_readable() {
-            deserializer.deserialize_str(Visitor)
-        } else {
-            deserializer.deserialize_bytes(Visitor)
         }
     }
 }
