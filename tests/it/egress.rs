@@ -46,11 +46,19 @@ fn header(record: &Record, name: &str) -> String {
     String::from_utf8(found.unwrap().1.clone().unwrap()).unwrap()
 }
 
+/// Has intake take a script for the simulator that names a private address, as the model itself would.
+const LETS_THROUGH: [(&str, &str); 3] = [
+    ("DOWNLOAD_ALLOW_PRIVATE", "true"),
+    ("DOWNLOAD_ALLOW_HTTP", "true"),
+    ("DOWNLOAD_PORTS", "any"),
+];
+
 #[tokio::test]
 async fn a_result_at_a_private_address_ends_its_run_at_once_and_is_not_connected_to() {
     let space = Space::with(&[("DOWNLOAD_ALLOW_HTTP", "true"), ("DOWNLOAD_PORTS", "any")]).await;
     let inside = Listener::start().await;
-    let all = Watched::start(&space, "all", &[]);
+    let _intake = space.start_with(&["intake"], &LETS_THROUGH);
+    let worker = Watched::start(&space, "worker", &[]);
     let place = format!("http://{}/secret", inside.address);
     let request = script(image("inside"), &json!({"output_at": place}));
 
@@ -67,7 +75,7 @@ async fn a_result_at_a_private_address_ends_its_run_at_once_and_is_not_connected
     assert_eq!(inside.connections(), 0);
     // Counted once, so it was tried once.
     let counted = "genflow_calls_refused_total{caller=\"download\",reason=\"address\"} 1";
-    all.says("metrics", counted).await;
+    worker.says("metrics", counted).await;
     assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
     assert_eq!(space.temp_leftovers(), Vec::<String>::new());
 }
@@ -82,7 +90,8 @@ async fn a_result_at_another_providers_private_address_is_not_connected_to() {
         ("FAL_API_BASE_URL", &place),
     ])
     .await;
-    let _all = space.start(&["all"]);
+    let _intake = space.start_with(&["intake"], &LETS_THROUGH);
+    let _worker = space.start(&["worker"]);
     let request = script(
         image("beside"),
         &json!({"output_at": format!("{place}/secret")}),
