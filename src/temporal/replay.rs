@@ -2,7 +2,7 @@
 //!
 //! It reads, and changes nothing at the server: no worker polls, nothing is scheduled, no task is failed.
 //!
-//! The SDK compares the commands of a workflow with its history, and [`inputs`] what is in them. Events are in these
+//! The SDK compares the commands of a workflow with its history, and `inputs` what is in them. Events are in these
 //! inputs, and each of their copies must have the content under which the first was published (contract, section 3,
 //! rule 2). So a build may not encode an event otherwise than the build that decided it. A change of encoding is made
 //! in three steps: ask `ctx.patched("name-of-the-change")` where the event is decided, encode as before where it is
