@@ -58,7 +58,7 @@ pub struct Drain {
 }
 
 impl Drain {
-    async fn begun(&self) {
+    pub(crate) async fn begun(&self) {
         self.stop.cancelled().await;
     }
 

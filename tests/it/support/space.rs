@@ -10,7 +10,7 @@ use genflow::config::Config;
 use genflow::domain::{Action, Command, Event, Request};
 use genflow::kafka::admin::Asked;
 use genflow::kafka::producer::{Message, Producer};
-use genflow::kafka::tail::{From, Tail};
+use genflow::kafka::tail::{self, From, Tail};
 use genflow::kafka::{Headers, Record};
 use genflow::registry::Registry;
 use genflow::setup;
@@ -218,9 +218,14 @@ impl Space {
 
     /// Reads a topic from its beginning.
     pub(crate) async fn read(&self, topic: &str) -> Reader {
-        let tail = Tail::open(&self.config.kafka, topic, From::Beginning)
-            .await
-            .unwrap();
+        // A busy broker may take a while to know a topic that it has just created.
+        let tail = eventually("the topic is known", async || {
+            match Tail::open(&self.config.kafka, topic, From::Beginning).await {
+                Err(tail::Error::NoTopic(_)) => None,
+                opened => Some(opened.unwrap()),
+            }
+        })
+        .await;
         Reader::of(tail, self.registry.clone())
     }
 
