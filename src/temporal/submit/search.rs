@@ -70,7 +70,7 @@ impl This<'_> {
         loop {
             let found = match self.left(record).await? {
                 Left::Nothing => self.find(record).await?,
-                left => left,
+                left @ (Left::End(_) | Left::NotAccepted) => left,
             };
             if !matches!(found, Left::Nothing) {
                 return Ok(found);
