@@ -70,7 +70,7 @@ impl This<'_> {
         loop {
             let found = match self.left(record).await? {
                 Left::Nothing => self.find(record).await?,
-                found @ (Left::End(_) | Left::NotAccepted) => found,
+                left @ (Left::End(_) | Left::NotAccepted) => left,
             };
             if !matches!(found, Left::Nothing) {
                 return Ok(found);
