@@ -56,7 +56,9 @@ pub(super) async fn run(
 ) -> Result<Submitted, ActivityError> {
     let info = ctx.info();
     let previous: Option<Attempt> = ctx.heartbeat_details().deserialize()?;
-    let mine = take_over(info.attempt, input.provider, previous);
+    // An operator's reset counts from 1 again, and may drop the record; a first attempt is one that was scheduled once.
+    let is_first = info.current_attempt_scheduled_time <= info.scheduled_time;
+    let mine = take_over(info.attempt, is_first, input.provider, previous);
     let this = This {
         work,
         ctx,
@@ -64,8 +66,6 @@ pub(super) async fn run(
         provider: work.providers.of(input.spec.kind(), mine.provider),
         run_id: info.workflow_run_id.as_deref().unwrap_or_default(),
     };
-    // An operator's reset counts from 1 again, and may drop the record; a first attempt is one that was scheduled once.
-    let is_first = info.current_attempt_scheduled_time <= info.scheduled_time;
     if may_send(info.attempt, is_first, previous) {
         this.send(mine).await
     } else {

@@ -10,6 +10,7 @@ use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads};
 use temporalio_common::protos::temporal::api::workflowservice::v1::RecordActivityTaskHeartbeatRequest;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
+use crate::clock::now;
 use crate::domain::ProviderName;
 use crate::temporal::activities::{every, failure};
 use crate::temporal::steps::{Attempt, Job, Sent, Submitted};
@@ -46,15 +47,28 @@ impl Attempt {
     }
 }
 
-/// What is known when an attempt begins. No attempt sends before the server has its "maybe": without one, none has sent.
-pub(super) fn take_over(number: u32, provider: ProviderName, previous: Option<Attempt>) -> Attempt {
+/// Returns what is known when an attempt begins; `is_first` unless another was scheduled before it.
+///
+/// No attempt sends before the server has its "maybe". So without a record none has sent, unless this is attempt 1 again:
+/// then an operator has reset the activity and dropped the record, and an earlier attempt may still wait for its answer.
+pub(super) fn take_over(
+    number: u32,
+    is_first: bool,
+    provider: ProviderName,
+    previous: Option<Attempt>,
+) -> Attempt {
+    let dropped = number == 1 && !is_first;
     let fresh = Attempt {
         number,
-        state: Sent::NotAccepted,
+        state: if dropped {
+            Sent::Maybe
+        } else {
+            Sent::NotAccepted
+        },
         provider,
         sends: 0,
         first_at: None,
-        waiting_since: None,
+        waiting_since: dropped.then(now),
     };
     previous.map_or(fresh, |record| Attempt { number, ..record })
 }
@@ -166,11 +180,14 @@ mod tests {
         assert!(!may_send(1, false, None), "the record was dropped");
         assert!(!may_send(1, false, record(3, Sent::Maybe)), "it was kept");
         assert!(!may_send(1, false, record(3, Sent::NotAccepted)));
+        let dropped = take_over(1, false, ProviderName::Fal, None);
+        assert_eq!(dropped.state, Sent::Maybe, "it may have been sent");
+        assert!(dropped.waiting_since.is_some());
     }
 
     #[test]
     fn the_record_of_a_submit_that_may_have_been_sent_is_taken_over_as_it_is() {
-        let taken = take_over(3, ProviderName::Replicate, record(1, Sent::Maybe));
+        let taken = take_over(3, true, ProviderName::Replicate, record(1, Sent::Maybe));
 
         assert_eq!((taken.number, taken.state), (3, Sent::Maybe));
         // The provider that was asked, and not the one that would be asked now.
@@ -180,12 +197,12 @@ mod tests {
 
     #[test]
     fn a_cleared_record_lets_the_next_attempt_send() {
-        let cleared = take_over(3, ProviderName::Fal, record(1, Sent::Maybe)).cleared();
+        let cleared = take_over(3, true, ProviderName::Fal, record(1, Sent::Maybe)).cleared();
 
         assert!(may_send(4, true, Some(cleared)));
         assert_eq!((cleared.sends, cleared.first_at), (1, Some(7)));
         assert_eq!(cleared.waiting_since, None);
-        let none = take_over(2, ProviderName::Fal, None);
-        assert_eq!(none.state, Sent::NotAccepted);
+        let none = take_over(2, true, ProviderName::Fal, None);
+        assert_eq!((none.state, none.waiting_since), (Sent::NotAccepted, None));
     }
 }
