@@ -59,15 +59,15 @@ fn mail(config: &Config) -> Finding {
         return Finding::ok(check, "is not set: email targets end as SKIPPED");
     };
     let server = email.server.shown();
-    let ours = dev::EMAIL_FROM.parse();
-    if ours.is_ok_and(|ours: FromAddress| ours == email.from) {
-        return Finding::warn(check, format!("{server}; EMAIL_FROM is not your own"))
-            .advise("set EMAIL_FROM: few mail servers take mail from localhost");
-    }
     if email.allowed_domains.are_none() {
         let found =
             format!("{server}; EMAIL_ALLOWED_DOMAINS is not set: email targets end as SKIPPED");
         return Finding::warn(check, found).advise("set the domains that tenants may name, or *");
+    }
+    let ours = dev::EMAIL_FROM.parse();
+    if ours.is_ok_and(|ours: FromAddress| ours == email.from) {
+        return Finding::warn(check, format!("{server}; EMAIL_FROM is not your own"))
+            .advise("set EMAIL_FROM: few mail servers take mail from localhost");
     }
     Finding::ok(check, server)
 }
