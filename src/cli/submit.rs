@@ -54,7 +54,7 @@ pub struct Submit {
     /// Width to height, as 16:9
     #[arg(long, value_name = "RATIO")]
     pub aspect_ratio: Option<String>,
-    /// How many images [default: 1]
+    /// How many images [default: the model's own]
     #[arg(long, allow_negative_numbers = true)]
     pub num_images: Option<i32>,
     /// File format of the image, as png
@@ -81,7 +81,7 @@ pub struct Submit {
     /// What happens to a field that the model has no input for: refuse or drop [default: refuse]
     #[arg(long, value_name = "WORD")]
     pub on_unsupported: Option<String>,
-    /// Another provider to try if nothing was accepted; may be repeated
+    /// Another provider to try if nothing was accepted (kept, not tried yet); may be repeated
     #[arg(long, value_name = "PROVIDER[/MODEL]")]
     pub fallback: Vec<String>,
     /// Request id [default: a new one]
