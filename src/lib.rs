@@ -75,5 +75,6 @@ pub mod setup;
 pub mod storage;
 pub mod telemetry;
 pub mod temporal;
+mod token_buckets;
 pub mod work;
 pub mod worker;

@@ -1,13 +1,11 @@
-//! How many generations one user may start: a token bucket each, in the memory of this process.
+//! Limits how many generations one user may start.
 //!
-//! A record above the limit waits a little, so that a short burst costs nobody a request; few may wait at once, so that
-//! one user's flood leaves room for all others. A batch takes a token for each item. It has to wait for the first one
-//! only, since it may have more items than a bucket holds; the user then waits until the others are made up for (GCRA).
-//! Partitions are shared out by request, so with n intakes a user has up to n buckets.
+//! A record above the limit waits a little, so that a short burst fails no request. Few records may wait at once, so that
+//! one user's flood leaves room for all others. A batch takes a token for each item, but waits for the first one only,
+//! since it may have more items than a bucket holds. Each intake has its own buckets, and requests are spread over the
+//! partitions, so with n intakes a user may start up to n times as many.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -15,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::RateLimit;
+use crate::token_buckets::TokenBuckets;
 
 /// Why a record was not let in.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,8 +29,7 @@ pub(super) enum Refused {
 /// The buckets of all users; for requests and RETRY commands together.
 #[derive(Debug)]
 pub struct Limits {
-    /// When each bucket is full again; one that is not here is full.
-    full_at: Mutex<HashMap<String, Instant>>,
+    buckets: TokenBuckets,
     settings: RateLimit,
     waiting: Semaphore,
     stop: CancellationToken,
@@ -51,14 +49,13 @@ impl fmt::Display for Limits {
     }
 }
 
-/// Buckets that are full again are forgotten when there are more than this.
-const MOST_BUCKETS: usize = 10_000;
+const MINUTE: Duration = Duration::from_secs(60);
 
 impl Limits {
     /// At most `waiting` records wait at once.
     pub fn new(settings: RateLimit, waiting: usize, stop: CancellationToken) -> Self {
         Self {
-            full_at: Mutex::default(),
+            buckets: TokenBuckets::new(settings.per_minute, MINUTE, settings.burst),
             settings,
             waiting: Semaphore::new(waiting),
             stop,
@@ -67,7 +64,7 @@ impl Limits {
 
     /// Takes `count` tokens of `user`, now or as soon as there is one and the record may wait so long.
     pub(super) async fn admit(&self, user: &str, count: u32) -> Result<(), Refused> {
-        let Err(mut pause) = self.take(user, count, Instant::now()) else {
+        let Err(mut pause) = self.buckets.take(user, count, Instant::now()) else {
             return Ok(());
         };
         let Ok(_waits) = self.waiting.try_acquire() else {
@@ -80,29 +77,12 @@ impl Limits {
                 () = sleep(pause) => {}
                 () = self.stop.cancelled() => return Err(Refused::Stopped),
             }
-            match self.take(user, count, Instant::now()) {
+            match self.buckets.take(user, count, Instant::now()) {
                 Ok(()) => return Ok(()),
                 Err(longer) => pause = longer,
             }
         }
         Err(Refused::After(pause))
-    }
-
-    /// Takes the tokens if the bucket holds one; else says how long it takes until it does.
-    fn take(&self, user: &str, count: u32, now: Instant) -> Result<(), Duration> {
-        let token = Duration::from_secs(60) / self.settings.per_minute.get();
-        let all_but_one = token * (self.settings.burst.get() - 1);
-        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if full_at.len() > MOST_BUCKETS {
-            full_at.retain(|_, full| *full > now);
-        }
-        let full = full_at.get(user).map_or(now, |full| now.max(*full));
-        let pause = full.saturating_duration_since(now + all_but_one);
-        if !pause.is_zero() {
-            return Err(pause);
-        }
-        full_at.insert(user.to_owned(), full + token * count);
-        Ok(())
     }
 }
 
@@ -159,32 +139,5 @@ mod tests {
         ));
         limits.stop.cancel();
         assert_eq!(waits.await, Err(Refused::Stopped));
-    }
-
-    #[test]
-    fn a_batch_takes_a_token_for_each_item_and_waits_for_the_first_only() {
-        let (limits, now) = (limits(60, LONG, 1), Instant::now());
-        let second = Duration::from_secs(1);
-
-        assert_eq!(limits.take("ann", 100, now), Ok(()));
-        assert_eq!(limits.take("ann", 1, now), Err(second * 100));
-        assert_eq!(limits.take("ann", 7, now + second * 99), Err(second));
-        assert_eq!(limits.take("ann", 7, now + second * 100), Ok(()));
-    }
-
-    #[test]
-    fn a_burst_comes_back_over_time() {
-        let settings = RateLimit {
-            burst: 3.try_into().unwrap(),
-            ..limits(60, LONG, 1).settings
-        };
-        let limits = Limits::new(settings, 1, CancellationToken::new());
-        let now = Instant::now();
-        let taken_at = |seconds| {
-            let at = now + Duration::from_secs(seconds);
-            (0..9).filter(|_| limits.take("ann", 1, at).is_ok()).count()
-        };
-
-        assert_eq!([0, 2, 62].map(taken_at), [3, 2, 3]);
     }
 }

@@ -1,32 +1,30 @@
-//! How many mails go to one address and for one user: token buckets in the memory of this process.
+//! Limits how many mails go to one address, and how many one user's requests send.
 //!
 //! Tenants name the addresses, and the mails come from the operator's domain: a tenant must not flood a mailbox that is not
-//! its own. Operators' own mails are not counted.
+//! its own. Mails to operators are not limited.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use tokio::time::Instant;
 
 use crate::config::MailLimits;
+use crate::token_buckets::TokenBuckets;
 
-/// The buckets of addresses and of users, where they are limited.
+/// The buckets of addresses and of users; none without a limit.
 pub(super) struct Limits {
-    addresses: Option<Buckets>,
-    users: Option<Buckets>,
+    addresses: Option<TokenBuckets>,
+    users: Option<TokenBuckets>,
 }
 
-struct Buckets(DefaultKeyedRateLimiter<String>);
-
-/// Buckets that are full again are forgotten when there are more than this.
-const MOST_BUCKETS: usize = 10_000;
+const HOUR: Duration = Duration::from_secs(3600);
 
 impl Limits {
     pub(super) fn new(settings: MailLimits) -> Self {
+        let hourly = |limit: NonZeroU32| TokenBuckets::new(limit, HOUR, limit);
         Self {
-            addresses: settings.address.map(Buckets::new),
-            users: settings.user.map(Buckets::new),
+            addresses: settings.address.map(hourly),
+            users: settings.user.map(hourly),
         }
     }
 
@@ -35,26 +33,13 @@ impl Limits {
     /// # Errors
     /// How long until there is one again.
     pub(super) fn take(&self, user: &str, address: &str) -> Result<(), Duration> {
-        let take = |buckets: &Option<Buckets>, key: String| match buckets {
-            Some(buckets) => buckets.take(&key),
+        let now = Instant::now();
+        let take = |buckets: &Option<TokenBuckets>, key: &str| match buckets {
+            Some(buckets) => buckets.take(key, 1, now),
             None => Ok(()),
         };
-        take(&self.users, user.to_owned())?;
-        take(&self.addresses, address.to_ascii_lowercase())
-    }
-}
-
-impl Buckets {
-    fn new(an_hour: NonZeroU32) -> Self {
-        Self(RateLimiter::keyed(Quota::per_hour(an_hour)))
-    }
-
-    fn take(&self, key: &String) -> Result<(), Duration> {
-        if self.0.len() > MOST_BUCKETS {
-            self.0.retain_recent();
-        }
-        let taken = self.0.check_key(key);
-        taken.map_err(|until| until.wait_time_from(DefaultClock::default().now()))
+        take(&self.users, user)?;
+        take(&self.addresses, &address.to_ascii_lowercase())
     }
 }
 
