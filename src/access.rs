@@ -184,24 +184,10 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{RecordPosition, hex};
+    use crate::domain::hex;
 
     fn record(headers: &[(&str, &str)]) -> Record {
-        Record {
-            position: RecordPosition {
-                topic: "t".to_owned(),
-                partition: 0,
-                offset: 0,
-            },
-            key: None,
-            value: None,
-            headers: headers
-                .iter()
-                .map(|(name, text)| ((*name).to_owned(), Some(text.as_bytes().to_vec())))
-                .collect(),
-            timestamp: None,
-            stamped_by_broker: true,
-        }
+        Record::of(0, headers)
     }
 
     fn keys() -> ApiKeys {

@@ -83,6 +83,15 @@ pub mod dev {
     }
 }
 
+#[cfg(test)]
+impl Config {
+    /// Reads the settings of `variables`; of two with one name the last counts.
+    pub(crate) fn of(variables: &[(&str, &str)]) -> Result<Self, Faults> {
+        let value = |name: &str| variables.iter().rfind(|(known, _)| *known == name);
+        Self::load(|name| value(name).map(|(_, value)| (*value).to_owned()))
+    }
+}
+
 impl Config {
     /// Reads all settings through `lookup`.
     ///

@@ -45,6 +45,28 @@ impl Record {
     }
 }
 
+#[cfg(test)]
+impl Record {
+    /// Returns a record without key, value and timestamp, at `offset` of partition 0 of a topic `t`.
+    pub(crate) fn of(offset: i64, headers: &[(&str, &str)]) -> Self {
+        let headers = headers
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), Some(text.as_bytes().to_vec())));
+        Self {
+            position: RecordPosition {
+                topic: "t".to_owned(),
+                partition: 0,
+                offset,
+            },
+            key: None,
+            value: None,
+            headers: headers.collect(),
+            timestamp: None,
+            stamped_by_broker: true,
+        }
+    }
+}
+
 impl Record {
     /// Returns the W3C trace context of the record, if it has one that is well-formed: it rides on every event.
     pub fn traceparent(&self) -> Option<&str> {
@@ -128,18 +150,7 @@ mod tests {
     #[test]
     fn only_a_well_formed_trace_context_goes_along() {
         let of = |name: &str, value: &str| {
-            let record = Record {
-                position: RecordPosition {
-                    topic: "t".to_owned(),
-                    partition: 0,
-                    offset: 0,
-                },
-                key: None,
-                value: None,
-                headers: vec![(name.to_owned(), Some(value.as_bytes().to_vec()))],
-                timestamp: None,
-                stamped_by_broker: true,
-            };
+            let record = Record::of(0, &[(name, value)]);
             record.traceparent().map(str::to_owned)
         };
         let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_users_secret_follows_from_master_and_user() {
-        let config = Config::load(|_| None).unwrap();
+        let config = Config::of(&[]).unwrap();
         let mut out = Vec::new();
 
         webhook_secret(&config, "alice", &mut out).unwrap();

@@ -111,13 +111,8 @@ fn ports(vars: &mut Vars<'_>, name: &'static str, text: &str) -> Ports {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, Faults};
+    use super::super::Config;
     use super::*;
-
-    fn load(pairs: &[(&str, &str)]) -> Result<Config, Faults> {
-        let value = |name: &str| pairs.iter().find(|(key, _)| *key == name);
-        Config::load(|name| value(name).map(|(_, value)| (*value).to_owned()))
-    }
 
     #[test]
     fn what_is_not_set_follows_from_what_is() {
@@ -153,13 +148,13 @@ mod tests {
                     .map(|(name, value)| (format!("{prefix}_{name}"), *value))
                     .collect();
                 let pairs: Vec<_> = full.iter().map(|(name, value)| (&**name, *value)).collect();
-                load(&pairs).unwrap()
+                Config::of(&pairs).unwrap()
             };
 
             assert_eq!(with("WEBHOOK").notifier.egress, expected, "{set:?}");
             assert_eq!(with("DOWNLOAD").worker.egress, expected, "{set:?}");
             // One does not let the other.
-            let by_default = load(&[]).unwrap().worker.egress;
+            let by_default = Config::of(&[]).unwrap().worker.egress;
             assert_eq!(with("WEBHOOK").worker.egress, by_default);
         }
     }
@@ -167,7 +162,7 @@ mod tests {
     #[test]
     fn ports_that_are_none_are_a_fault() {
         for ports in ["0", "443,", "70000", "all", "443 80", "-1"] {
-            let faults = load(&[("WEBHOOK_PORTS", ports)]).unwrap_err();
+            let faults = Config::of(&[("WEBHOOK_PORTS", ports)]).unwrap_err();
 
             assert_eq!(faults.0[0].variable, "WEBHOOK_PORTS", "{ports}");
         }
@@ -186,7 +181,7 @@ mod tests {
                 vec![of("fd00:64::", 32), of("64:ff9b:1::", 48)],
             ),
         ] {
-            let config = load(&[("NAT64_PREFIXES", text)]).unwrap();
+            let config = Config::of(&[("NAT64_PREFIXES", text)]).unwrap();
 
             assert_eq!(config.notifier.egress.nat64, expected, "{text}");
             assert_eq!(config.worker.egress.nat64, expected, "{text}");
@@ -208,7 +203,7 @@ mod tests {
             "2001:db8:64::/96,",
             "2001:db8:64::/96 fd00::/96",
         ] {
-            let faults = load(&[("NAT64_PREFIXES", prefixes)]).unwrap_err();
+            let faults = Config::of(&[("NAT64_PREFIXES", prefixes)]).unwrap_err();
 
             let named: Vec<_> = faults.0.iter().map(|fault| fault.variable).collect();
             assert_eq!(named, ["NAT64_PREFIXES"], "{prefixes}");

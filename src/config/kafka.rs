@@ -86,7 +86,7 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Kafka {
         options: options(vars),
         topics: topics(vars),
         group: vars.name("KAFKA_GROUP", "genflow"),
-        session_timeout: session_timeout(vars),
+        session_timeout: vars.duration_up_to("KAFKA_SESSION_TIMEOUT", "45s", "5m"),
         group_protocol: vars.parsed("KAFKA_GROUP_PROTOCOL", "classic", "classic or consumer"),
         group_instance: vars.optional("KAFKA_GROUP_INSTANCE_ID"),
         dlq_fuse: vars.parsed("DLQ_FUSE", "100", "a number of records, 0 for no fuse"),
@@ -136,18 +136,4 @@ fn topics(vars: &mut Vars<'_>) -> Topics {
         notifications: topic("TOPIC_NOTIFICATIONS", "gen.notifications"),
         notifications_dlq: topic("TOPIC_NOTIFICATIONS_DLQ", "gen.notifications.dlq"),
     }
-}
-
-/// librdkafka takes none longer than its `max.poll.interval.ms`.
-const LONGEST_SESSION: Duration = Duration::from_secs(300);
-
-fn session_timeout(vars: &mut Vars<'_>) -> Duration {
-    let timeout = vars.duration("KAFKA_SESSION_TIMEOUT", "45s");
-    if timeout > LONGEST_SESSION {
-        vars.fault(
-            "KAFKA_SESSION_TIMEOUT",
-            "is longer than 5m, want at most that",
-        );
-    }
-    timeout
 }

@@ -83,8 +83,6 @@ pub struct NotifyKey {
 /// The schedule of Standard Webhooks, less its first try.
 const SCHEDULE: &str = "5s,5m,30m,2h,5h,10h,14h,20h,24h";
 const MOST_PAUSES: usize = 50;
-/// An activity that tries has two minutes.
-const LONGEST_TRY: Duration = Duration::from_secs(60);
 
 pub(super) fn read(vars: &mut Vars<'_>, nat64: &[Nat64]) -> Notifier {
     let secrets = vars.string("WEBHOOK_SIGNING_SECRET", dev::WEBHOOK_SIGNING_SECRET);
@@ -104,7 +102,7 @@ pub(super) fn read(vars: &mut Vars<'_>, nat64: &[Nat64]) -> Notifier {
         signing_secrets: masters(vars, "WEBHOOK_SIGNING_SECRET", &secrets, "whsec_", 24),
         signing_keys: masters(vars, "WEBHOOK_SIGNING_KEY", &keys, "whsk_", 32),
         concurrency: vars.number("NOTIFY_CONCURRENCY", 128, 1..=10_000) as usize,
-        try_timeout: try_timeout(vars),
+        try_timeout: vars.duration_up_to("NOTIFY_TRY_TIMEOUT", "15s", "1m"),
         schedule: schedule(vars),
         handovers_per_second: NonZeroU32::new(vars.number(
             "NOTIFY_HANDOVERS_PER_SECOND",
@@ -165,15 +163,6 @@ fn hosts(vars: &mut Vars<'_>) -> Vec<String> {
         }
     }
     hosts
-}
-
-fn try_timeout(vars: &mut Vars<'_>) -> Duration {
-    const NAME: &str = "NOTIFY_TRY_TIMEOUT";
-    let timeout = vars.duration(NAME, "15s");
-    if timeout > LONGEST_TRY {
-        vars.fault(NAME, "is above a minute, want less");
-    }
-    timeout
 }
 
 fn schedule(vars: &mut Vars<'_>) -> Vec<Duration> {

@@ -82,11 +82,7 @@ mod tests {
 
     /// The URL, or the variables at fault.
     fn loaded(host: &str, key: &str) -> Result<String, Vec<&'static str>> {
-        let loaded = Config::load(|name| match name {
-            "TEMPORAL_HOST" => Some(host.to_owned()),
-            "TEMPORAL_API_KEY" => Some(key.to_owned()),
-            _ => None,
-        });
+        let loaded = Config::of(&[("TEMPORAL_HOST", host), ("TEMPORAL_API_KEY", key)]);
         let variable = |fault: &super::super::Fault| fault.variable;
         match loaded {
             Ok(config) => Ok(config.temporal.url.to_string()),
@@ -113,7 +109,7 @@ mod tests {
     #[test]
     fn a_login_in_the_address_is_a_fault_that_does_not_show_it() {
         for host in ["ann:needle@temporal.test:7233", "https://ann:needle@:x/"] {
-            let loaded = Config::load(|name| (name == "TEMPORAL_HOST").then(|| host.to_owned()));
+            let loaded = Config::of(&[("TEMPORAL_HOST", host)]);
 
             let faults = loaded.unwrap_err();
             assert_eq!(faults.0[0].variable, "TEMPORAL_HOST");

@@ -1,23 +1,13 @@
 //! Defaults, faults, secrets, and the manual of the variables.
 
-use std::collections::BTreeMap;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::*;
 
-fn load(pairs: &[(&str, &str)]) -> Result<Config, Faults> {
-    let map: BTreeMap<_, _> = pairs
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
-    Config::load(|name| map.get(name).cloned())
-}
-
 #[test]
 fn the_defaults_are_good() {
-    let config = load(&[]).unwrap();
+    let config = Config::of(&[]).unwrap();
 
     assert_eq!(config.kafka.topics.requests, "gen.requests");
     assert_eq!(config.temporal.url.as_str(), "http://127.0.0.1:7233/");
@@ -27,7 +17,7 @@ fn the_defaults_are_good() {
 #[test]
 fn deliveries_have_a_queue_of_their_own_and_may_have_a_namespace() {
     let place = |pairs: &[(&str, &str)]| {
-        let place = load(pairs).unwrap().temporal.for_deliveries();
+        let place = Config::of(pairs).unwrap().temporal.for_deliveries();
         (place.namespace, place.task_queue)
     };
     let names = |namespace: &str, queue: &str| (namespace.to_owned(), queue.to_owned());
@@ -41,12 +31,12 @@ fn deliveries_have_a_queue_of_their_own_and_may_have_a_namespace() {
 
 #[test]
 fn a_worker_has_five_pollers_for_each_or_as_many_as_it_is_told() {
-    let defaults = load(&[]).unwrap().worker;
+    let defaults = Config::of(&[]).unwrap().worker;
     assert_eq!(defaults.fetch_slots, 2000);
     assert_eq!(defaults.fetch_pollers, Pollers::Exactly(5));
     assert_eq!((defaults.memory_limit, defaults.build_id), (None, None));
 
-    let told = load(&[
+    let told = Config::of(&[
         ("WORKER_WORKFLOW_SLOTS", "7"),
         ("WORKER_WORKFLOW_POLLERS", "2"),
         ("WORKER_ACTIVITY_POLLERS", "auto"),
@@ -66,7 +56,7 @@ fn a_worker_has_five_pollers_for_each_or_as_many_as_it_is_told() {
 fn our_slack_webhooks_are_of_hosts_that_may_be_posted_to() {
     let hook = "https://hooks.slack.test/services/needle";
     for variable in ["SLACK_WEBHOOK_URL", "OPS_SLACK_WEBHOOK_URL"] {
-        let loaded = |hosts| load(&[(variable, hook), ("SLACK_ALLOWED_HOSTS", hosts)]);
+        let loaded = |hosts| Config::of(&[(variable, hook), ("SLACK_ALLOWED_HOSTS", hosts)]);
 
         assert!(loaded("hooks.slack.com,hooks.slack.test").is_ok());
         let fault = loaded("hooks.slack.com").unwrap_err().to_string();
@@ -82,7 +72,7 @@ fn our_slack_webhooks_are_of_hosts_that_may_be_posted_to() {
 fn our_slack_webhooks_are_such_as_a_webhook_may_be() {
     let faults = |hook: &str, (variable, value)| {
         let hosts = ("SLACK_ALLOWED_HOSTS", "slack.test,127.0.0.1");
-        let loaded = load(&[("SLACK_WEBHOOK_URL", hook), hosts, (variable, value)]);
+        let loaded = Config::of(&[("SLACK_WEBHOOK_URL", hook), hosts, (variable, value)]);
         loaded.err().map(|faults| faults.to_string())
     };
 
@@ -109,9 +99,9 @@ fn our_slack_webhooks_are_such_as_a_webhook_may_be() {
 #[test]
 fn a_key_that_no_header_may_have_is_refused_and_not_shown() {
     for variable in ["VIDEO_API_KEY", "FAL_API_KEY", "TEMPORAL_API_KEY"] {
-        assert!(load(&[(variable, "r8_needle")]).is_ok());
+        assert!(Config::of(&[(variable, "r8_needle")]).is_ok());
         for key in ["needle\nneedle", "needle\u{7f}"] {
-            let fault = load(&[(variable, key)]).unwrap_err();
+            let fault = Config::of(&[(variable, key)]).unwrap_err();
 
             assert_eq!(fault.0[0].variable, variable);
             assert!(!fault.to_string().contains("needle"), "{fault}");
@@ -122,7 +112,7 @@ fn a_key_that_no_header_may_have_is_refused_and_not_shown() {
 #[test]
 fn the_operators_address_is_one_that_mail_can_go_to() {
     let faults = |address: &str, smtp: &str| {
-        let loaded = load(&[("OPS_EMAIL", address), ("SMTP_URL", smtp)]);
+        let loaded = Config::of(&[("OPS_EMAIL", address), ("SMTP_URL", smtp)]);
         loaded.err().map(|faults| faults.to_string())
     };
 
@@ -148,7 +138,7 @@ fn the_operators_address_is_one_that_mail_can_go_to() {
 
 #[test]
 fn all_faults_are_told_at_once_a_line_each() {
-    let faults = load(&[
+    let faults = Config::of(&[
         ("KAFKA_BROKERS", "nowhere"),
         ("TEMPORAL_HOST", "://"),
         ("INTAKE_CONCURRENCY", "0"),
@@ -218,7 +208,7 @@ fn all_faults_are_told_at_once_a_line_each() {
 
 #[test]
 fn a_step_without_pauses_of_its_own_has_those_of_all() {
-    let config = load(&[
+    let config = Config::of(&[
         ("RETRY_BACKOFF", "3s"),
         ("RETRY_BACKOFF_MAX", "30s"),
         ("STORE_BACKOFF", "5s"),
@@ -242,7 +232,7 @@ fn a_step_without_pauses_of_its_own_has_those_of_all() {
 #[test]
 fn secrets_are_not_shown() {
     let slack = ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/topsecret");
-    let config = load(&[
+    let config = Config::of(&[
         ("VIDEO_API_KEY", "r8_topsecret"),
         slack,
         ("SCHEMA_REGISTRY_URL", "https://key:topsecret@registry/"),
@@ -272,7 +262,7 @@ fn faults_show_no_password() {
         ("VIDEO_API_BASE_URL", "https://a:needle@:x"),
         ("SMTP_URL", "https://a:needle@mail.test"),
     ] {
-        let faults = load(&[("S3_BUCKET", "media"), (variable, value)]).unwrap_err();
+        let faults = Config::of(&[("S3_BUCKET", "media"), (variable, value)]).unwrap_err();
 
         let named: Vec<_> = faults.0.iter().map(|fault| fault.variable).collect();
         assert_eq!(named, [variable], "{value}");
@@ -288,7 +278,7 @@ fn a_key_of_one_byte_repeated_is_refused() {
         ("WEBHOOK_SIGNING_SECRET", format!("whsec_{}", zeros(24))),
         ("WEBHOOK_SIGNING_KEY", format!("whsk_{}", zeros(64))),
     ] {
-        let faults = load(&[(variable, &value)]).unwrap_err();
+        let faults = Config::of(&[(variable, &value)]).unwrap_err();
 
         assert_eq!(faults.0[0].variable, variable);
         assert!(faults.to_string().contains("random bytes"), "{faults}");
@@ -297,7 +287,7 @@ fn a_key_of_one_byte_repeated_is_refused() {
 
 #[test]
 fn a_bucket_brings_its_settings_and_hides_its_secrets() {
-    let config = load(&[
+    let config = Config::of(&[
         ("S3_BUCKET", "media"),
         ("S3_PREFIX", "/prod/genflow/"),
         ("S3_ENDPOINT", "http://127.0.0.1:9000"),
@@ -313,16 +303,16 @@ fn a_bucket_brings_its_settings_and_hides_its_secrets() {
     assert_eq!((&*s3.bucket, &*s3.prefix), ("media", "prod/genflow"));
     assert_eq!(s3.region, "eu-west-1");
     assert!(!format!("{s3:?}").contains("topsecret"), "{s3:?}");
-    assert!(load(&[]).unwrap().worker.s3.is_none());
+    assert!(Config::of(&[]).unwrap().worker.s3.is_none());
 }
 
 #[test]
 fn the_heartbeat_timeout_has_bounds() {
     for good in ["1s", "1000ms", "60s", "1m"] {
-        assert!(load(&[("HEARTBEAT_TIMEOUT", good)]).is_ok(), "{good}");
+        assert!(Config::of(&[("HEARTBEAT_TIMEOUT", good)]).is_ok(), "{good}");
     }
     for bad in ["999ms", "61s", "2m", "soon"] {
-        let faults = load(&[("HEARTBEAT_TIMEOUT", bad)]).unwrap_err();
+        let faults = Config::of(&[("HEARTBEAT_TIMEOUT", bad)]).unwrap_err();
         let named: Vec<_> = faults.0.iter().map(|fault| fault.variable).collect();
         assert_eq!(named, ["HEARTBEAT_TIMEOUT"], "{bad}");
     }
@@ -338,11 +328,11 @@ fn what_a_bucket_cannot_be_reached_by_is_a_fault() {
         ("AWS_ACCESS_KEY_ID", "AKID", "AWS_SECRET_ACCESS_KEY"),
         ("AWS_SECRET_ACCESS_KEY", "s", "AWS_ACCESS_KEY_ID"),
     ] {
-        let faults = load(&[("S3_BUCKET", "media"), (variable, value)]).unwrap_err();
+        let faults = Config::of(&[("S3_BUCKET", "media"), (variable, value)]).unwrap_err();
         let named: Vec<_> = faults.0.iter().map(|fault| fault.variable).collect();
         assert_eq!(named, [faulty], "{variable}={value}");
     }
-    let alone = load(&[("RESULT_URL_TTL", "1d")]).unwrap_err();
+    let alone = Config::of(&[("RESULT_URL_TTL", "1d")]).unwrap_err();
     assert_eq!(alone.0[0].variable, "RESULT_URL_TTL");
 }
 
@@ -350,8 +340,8 @@ fn what_a_bucket_cannot_be_reached_by_is_a_fault() {
 fn only_intake_asks_for_keys_where_one_is_required() {
     let required = ("REQUIRE_API_KEY", "true");
 
-    let without = load(&[required]).unwrap();
-    let with = load(&[required, ("API_KEYS", "topsecret")]).unwrap();
+    let without = Config::of(&[required]).unwrap();
+    let with = Config::of(&[required, ("API_KEYS", "topsecret")]).unwrap();
 
     let fault = without.intake.check_access().unwrap_err();
     assert_eq!(fault.variable, "API_KEYS");
@@ -387,10 +377,10 @@ fn the_example_names_the_variables_that_are_read_and_no_others() {
 
 #[test]
 fn only_a_consumer_has_to_be_done_before_its_group_gives_it_up() {
-    let long = load(&[("SHUTDOWN_GRACE", "4m")]).unwrap();
+    let long = Config::of(&[("SHUTDOWN_GRACE", "4m")]).unwrap();
 
     let fault = long.check_drain().unwrap_err();
 
     assert_eq!(fault.variable, "SHUTDOWN_GRACE");
-    assert!(load(&[]).unwrap().check_drain().is_ok());
+    assert!(Config::of(&[]).unwrap().check_drain().is_ok());
 }

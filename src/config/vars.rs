@@ -248,6 +248,23 @@ impl<'l> Vars<'l> {
         })
     }
 
+    /// As [`Self::duration`], and no longer than `longest`.
+    pub(super) fn duration_up_to(
+        &mut self,
+        name: &'static str,
+        default: &str,
+        longest: &str,
+    ) -> Duration {
+        let given = self.duration(name, default);
+        if duration(longest).is_some_and(|longest| given > longest) {
+            self.fault(
+                name,
+                &format!("is longer than {longest}, want at most that"),
+            );
+        }
+        given
+    }
+
     pub(super) fn optional_duration(&mut self, name: &'static str) -> Option<Duration> {
         let text = self.optional(name)?;
         let parsed = duration(&text);

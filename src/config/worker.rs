@@ -131,7 +131,8 @@ pub(super) fn read(
         image: provider::image(vars, mocked),
         named: provider::named(vars, mocked),
         rates: provider::rates(vars),
-        submit_timeout: submit_timeout(vars),
+        // An attempt of `submit` has five minutes, in which it may also have to store what came with the answer.
+        submit_timeout: vars.duration_up_to("SUBMIT_TIMEOUT", "200s", "200s"),
         submit_ambiguous_resubmit: vars.one_of("SUBMIT_AMBIGUOUS", &["fail", "resubmit"])
             == "resubmit",
         poll_interval: vars.duration("FETCH_POLL_INTERVAL", "2s"),
@@ -140,7 +141,8 @@ pub(super) fn read(
         download_timeout: vars.duration("DOWNLOAD_TIMEOUT", "15m"),
         looks: retries.fetch,
         stores: retries.store,
-        store_grace: store_grace(vars),
+        // The workflow's own bounds allow for a minute.
+        store_grace: vars.duration_up_to("STORE_GRACE", "60s", "60s"),
         egress: egress::read(
             vars,
             &Names {
@@ -162,17 +164,6 @@ pub(super) fn read(
     }
 }
 
-/// An attempt of `submit` has five minutes, in which it may also have to store what came with the answer.
-const LONGEST_SUBMIT: Duration = Duration::from_secs(200);
-
-fn submit_timeout(vars: &mut Vars<'_>) -> Duration {
-    let timeout = vars.duration("SUBMIT_TIMEOUT", "200s");
-    if timeout > LONGEST_SUBMIT {
-        vars.fault("SUBMIT_TIMEOUT", "is longer than 200s, want at most that");
-    }
-    timeout
-}
-
 /// Reads a number of bytes for which one output of the largest size is not too much, or nothing.
 fn at_least(vars: &mut Vars<'_>, name: &'static str, output: u64) -> Option<u64> {
     let text = vars.optional(name)?;
@@ -185,29 +176,13 @@ fn at_least(vars: &mut Vars<'_>, name: &'static str, output: u64) -> Option<u64>
     bytes
 }
 
-/// The workflow's own bounds allow for a minute.
-const LONGEST_GRACE: Duration = Duration::from_secs(60);
-
-fn store_grace(vars: &mut Vars<'_>) -> Duration {
-    let grace = vars.duration("STORE_GRACE", "60s");
-    if grace > LONGEST_GRACE {
-        vars.fault("STORE_GRACE", "is longer than 60s, want at most that");
-    }
-    grace
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, Faults};
-
-    fn load(pairs: &[(&str, &str)]) -> Result<Config, Faults> {
-        let value = |name: &str| pairs.iter().find(|(key, _)| *key == name);
-        Config::load(|name| value(name).map(|(_, value)| (*value).to_owned()))
-    }
+    use super::super::Config;
 
     #[test]
     fn the_bounds_of_downloads_leave_room_for_one_of_the_largest_size() {
-        let worker = |pairs: &[(&str, &str)]| load(pairs).unwrap().worker;
+        let worker = |pairs: &[(&str, &str)]| Config::of(pairs).unwrap().worker;
 
         let least = worker(&[("MAX_OUTPUT_BYTES", "10")]);
         assert_eq!((least.max_result_bytes, least.temp_max_bytes), (40, None));
@@ -219,7 +194,7 @@ mod tests {
         assert_eq!((set.max_result_bytes, set.temp_max_bytes), (10, Some(11)));
         for name in ["MAX_RESULT_BYTES", "TEMP_MAX_BYTES"] {
             for bytes in ["9", "-1", "1 GiB"] {
-                let faults = load(&[("MAX_OUTPUT_BYTES", "10"), (name, bytes)]).unwrap_err();
+                let faults = Config::of(&[("MAX_OUTPUT_BYTES", "10"), (name, bytes)]).unwrap_err();
 
                 let named: Vec<_> = faults.0.iter().map(|fault| fault.variable).collect();
                 assert_eq!(named, [name], "{bytes}");

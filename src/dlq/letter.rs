@@ -132,22 +132,12 @@ pub(super) mod tests {
             ("dlq.attempts", "1"),
         ];
         all.extend_from_slice(headers);
-        let headers = all
-            .into_iter()
-            .map(|(name, text)| (name.to_owned(), Some(text.as_bytes().to_vec())))
-            .collect();
         Letter {
             record: Record {
-                position: RecordPosition {
-                    topic: "gen.requests.dlq".to_owned(),
-                    partition: 1,
-                    offset: 33,
-                },
                 key: Some(b"order-7".to_vec()),
                 value: Some(b"value".to_vec()),
-                headers,
                 timestamp: Some(1_700_000_100_000),
-                stamped_by_broker: true,
+                ..Record::of(33, &all)
             },
         }
     }

@@ -145,7 +145,7 @@ mod tests {
     }
 
     fn judge(rules: &Rules, headers: &[(&str, &str)], sent_before: bool) -> Result<String, Skip> {
-        let topics = Config::load(|_| None).unwrap().kafka.topics;
+        let topics = Config::of(&[]).unwrap().kafka.topics;
         let judged = rules.judge(&letter(headers), sent_before, &topics);
         judged.map(|way| match way {
             Way::Topic(topic) => topic.to_owned(),

@@ -200,9 +200,7 @@ mod tests {
     #[test]
     fn the_public_defaults_warn_or_fail_and_ones_own_do_not() {
         let verdicts = |set: &[(&str, &str)]| {
-            let own = |name: &str| set.iter().find(|(known, _)| *known == name);
-            let config = Config::load(|name| own(name).map(|(_, value)| (*value).to_owned()));
-            let config = config.unwrap();
+            let config = Config::of(set).unwrap();
             [notify_keys(&config), signing_secret(&config)].map(|finding| finding.verdict)
         };
         let elsewhere = ("KAFKA_BROKERS", "kafka:9092");
@@ -225,14 +223,13 @@ mod tests {
 
     #[test]
     fn mail_that_may_go_nowhere_warns() {
-        let verdict = |domains: &'static str| {
-            let config = Config::load(|name| match name {
-                "SMTP_URL" => Some("smtp://mail.test".to_owned()),
-                "EMAIL_FROM" => Some("genflow@mail.test".to_owned()),
-                "KAFKA_BROKERS" => Some("kafka:9092".to_owned()),
-                "EMAIL_ALLOWED_DOMAINS" => Some(domains.to_owned()),
-                _ => None,
-            });
+        let verdict = |domains: &str| {
+            let config = Config::of(&[
+                ("SMTP_URL", "smtp://mail.test"),
+                ("EMAIL_FROM", "genflow@mail.test"),
+                ("KAFKA_BROKERS", "kafka:9092"),
+                ("EMAIL_ALLOWED_DOMAINS", domains),
+            ]);
             mail(&config.unwrap()).verdict
         };
 

@@ -95,12 +95,11 @@ mod tests {
     }
 
     fn provider_of(provider: &str, url: &str, key: Option<&str>) -> Provider {
-        let config = Config::load(|name| match name {
-            "VIDEO_PROVIDER" => Some(provider.to_owned()),
-            "VIDEO_API_BASE_URL" => Some(url.to_owned()),
-            "VIDEO_API_KEY" => key.map(str::to_owned),
-            _ => None,
-        });
+        let config = Config::of(&[
+            ("VIDEO_PROVIDER", provider),
+            ("VIDEO_API_BASE_URL", url),
+            ("VIDEO_API_KEY", key.unwrap_or_default()),
+        ]);
         config.unwrap().worker.video
     }
 

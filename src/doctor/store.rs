@@ -94,12 +94,8 @@ mod tests {
     }
 
     fn verdicts(keys: &[(&str, &str)], trial: Trial) -> Vec<Verdict> {
-        let config = Config::load(|name| {
-            let pairs = [("S3_BUCKET", "media"), ("RESULT_URL_TTL", "1d")];
-            let mut pairs = pairs.iter().chain(keys);
-            let found = pairs.find(|(variable, _)| *variable == name);
-            found.map(|(_, value)| (*value).to_owned())
-        });
+        let bucket = [("S3_BUCKET", "media"), ("RESULT_URL_TTL", "1d")];
+        let config = Config::of(&[&bucket, keys].concat());
         let s3 = config.unwrap().worker.s3.unwrap();
         let findings = judge("s3://media/", &s3, trial);
         findings.iter().map(|finding| finding.verdict).collect()

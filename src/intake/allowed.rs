@@ -132,11 +132,7 @@ mod tests {
     };
 
     fn allowed(settings: &[(&str, &str)]) -> Allowed {
-        let config = Config::load(|name| {
-            let found = settings.iter().find(|(variable, _)| *variable == name);
-            found.map(|(_, value)| (*value).to_owned())
-        });
-        Allowed::new(&config.unwrap())
+        Allowed::new(&Config::of(settings).unwrap())
     }
 
     fn refusal(allowed: &Allowed, spec: &Spec) -> String {

@@ -89,7 +89,6 @@ impl From<Denied> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::RecordPosition;
     use crate::kafka::consumer::Fault;
 
     const NOW: i64 = 1_000_000;
@@ -97,20 +96,11 @@ mod tests {
     const WINDOW: Duration = Duration::from_secs(10);
 
     fn record(timestamp: i64, stamped_by_broker: bool, headers: &[(&str, &str)]) -> Record {
-        let headers = headers.iter();
         Record {
-            position: RecordPosition {
-                topic: "t".to_owned(),
-                partition: 0,
-                offset: 0,
-            },
             key: Some(b"order-7".to_vec()),
-            value: None,
-            headers: headers
-                .map(|(name, text)| ((*name).to_owned(), Some(text.as_bytes().to_vec())))
-                .collect(),
             timestamp: Some(timestamp),
             stamped_by_broker,
+            ..Record::of(0, headers)
         }
     }
 

@@ -301,7 +301,7 @@ mod tests {
 
     #[tokio::test]
     async fn brokers_that_do_not_answer_are_named() {
-        let mut kafka = Config::load(|_| None).unwrap().kafka;
+        let mut kafka = Config::of(&[]).unwrap().kafka;
         kafka.brokers = "127.0.0.1:1".to_owned();
 
         let error = wait_ready(&kafka, Duration::ZERO).await.unwrap_err();

@@ -185,6 +185,21 @@ pub struct Options {
     pub fuse: u32,
 }
 
+#[cfg(test)]
+impl Options {
+    /// Returns options of one record at a time; `fuse` as in [`Self::fuse`].
+    pub(crate) fn of(fuse: u32) -> Self {
+        Self {
+            role: "test",
+            topic: "t".to_owned(),
+            group: "g".to_owned(),
+            dlq: "d".to_owned(),
+            concurrency: 1,
+            fuse,
+        }
+    }
+}
+
 /// Why the group cannot go on. A bad record never ends the loop.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn the_default_is_the_schedule_of_standard_webhooks() {
-        let schedule = Config::load(|_| None).unwrap().notifier.schedule;
+        let schedule = Config::of(&[]).unwrap().notifier.schedule;
 
         let pauses: Vec<_> = (0..10)
             .map(|step| pause(&schedule, step, None, 1.0).map(|pause| pause.as_secs()))

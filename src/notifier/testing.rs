@@ -27,8 +27,7 @@ pub(super) fn config(settings: &[(&str, &str)]) -> Config {
         ("WEBHOOK_ALLOW_PRIVATE", "true"),
         ("SLACK_ALLOWED_HOSTS", "127.0.0.1"),
     ];
-    let all: BTreeMap<_, _> = here.iter().chain(settings).copied().collect();
-    Config::load(|name| all.get(name).map(|value| (*value).to_owned())).unwrap()
+    Config::of(&[&here, settings].concat()).unwrap()
 }
 
 /// Delivers to this machine, by these settings.

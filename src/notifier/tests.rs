@@ -10,7 +10,6 @@ use tokio::net::TcpListener;
 use super::plan::Target;
 use super::testing::{NO_REGISTRY, config, deliverer, event};
 use super::*;
-use crate::domain::RecordPosition;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -22,19 +21,7 @@ fn notifier() -> Notifier {
 }
 
 fn record() -> Record {
-    let position = RecordPosition {
-        topic: "gen.events".to_owned(),
-        partition: 0,
-        offset: 7,
-    };
-    Record {
-        position,
-        key: None,
-        value: None,
-        headers: Vec::new(),
-        timestamp: None,
-        stamped_by_broker: true,
-    }
+    Record::of(7, &[])
 }
 
 /// Starts a target that wants to be left alone for an hour; counts how often it is asked.

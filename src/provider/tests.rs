@@ -9,16 +9,16 @@ use crate::config::Config;
 use crate::domain::{Common, ImageSpec, RequestId};
 
 fn providers(base: &str) -> Providers {
-    let config = Config::load(|name| match name {
-        "OPENAI_API_BASE_URL"
-        | "FAL_API_BASE_URL"
-        | "REPLICATE_API_BASE_URL"
-        | "IMAGE_API_BASE_URL" => Some(base.to_owned()),
-        "OPENAI_API_KEY" | "FAL_API_KEY" | "REPLICATE_API_KEY" | "IMAGE_API_KEY" => {
-            Some("k".to_owned())
-        }
-        _ => None,
-    });
+    let config = Config::of(&[
+        ("OPENAI_API_BASE_URL", base),
+        ("FAL_API_BASE_URL", base),
+        ("REPLICATE_API_BASE_URL", base),
+        ("IMAGE_API_BASE_URL", base),
+        ("OPENAI_API_KEY", "k"),
+        ("FAL_API_KEY", "k"),
+        ("REPLICATE_API_KEY", "k"),
+        ("IMAGE_API_KEY", "k"),
+    ]);
     Providers::new(&config.unwrap().worker).unwrap()
 }
 
@@ -337,7 +337,7 @@ async fn a_list_that_is_not_read_to_its_end_does_not_say_that_a_job_is_absent() 
 
 #[tokio::test]
 async fn without_a_key_a_provider_is_not_asked_about_its_jobs() {
-    let config = Config::load(|_| None).unwrap();
+    let config = Config::of(&[]).unwrap();
     let providers = Providers::new(&config.worker).unwrap();
     let fal = providers.of(Kind::Video, ProviderName::Fal);
     let job = Job {

@@ -95,12 +95,8 @@ mod tests {
     use crate::config::Config;
 
     async fn signed(settings: &[(&str, &str)]) -> String {
-        let config = Config::load(|name| {
-            let keys = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "s")];
-            let mut pairs = settings.iter().chain(&keys);
-            let found = pairs.find(|(variable, _)| *variable == name);
-            found.map(|(_, value)| (*value).to_owned())
-        });
+        let keys = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "s")];
+        let config = Config::of(&[settings, &keys].concat());
         let client = client(&config.unwrap().worker.s3.unwrap()).unwrap();
         let day = Duration::from_secs(86_400);
         let path = Path::parse("r~1/0-ab.png").unwrap();

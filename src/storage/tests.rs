@@ -12,7 +12,7 @@ impl Folder {
     }
 
     fn store(&self) -> Store {
-        let mut settings = config::Config::load(|_| None).unwrap().worker;
+        let mut settings = config::Config::of(&[]).unwrap().worker;
         settings.results_dir = self.0.join("store");
         Store::open(&settings).unwrap()
     }

@@ -269,7 +269,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_does_not_answer_is_named() {
-        let mut temporal = Config::load(|_| None).unwrap().temporal;
+        let mut temporal = Config::of(&[]).unwrap().temporal;
         temporal.url = "http://127.0.0.1:1".parse().unwrap();
 
         let error = wait_ready(&temporal, Duration::ZERO).await.err().unwrap();

@@ -60,11 +60,7 @@ mod tests {
     use super::*;
 
     fn queues(settings: &[(&str, &str)]) -> SubmitQueues {
-        let config = Config::load(|name| {
-            let found = settings.iter().find(|(variable, _)| *variable == name);
-            found.map(|(_, value)| (*value).to_owned())
-        });
-        SubmitQueues::new(&config.unwrap())
+        SubmitQueues::new(&Config::of(settings).unwrap())
     }
 
     #[test]

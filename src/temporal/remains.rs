@@ -157,7 +157,7 @@ mod tests {
     }
 
     fn start() -> Value {
-        let steps = Config::load(|_| None).unwrap().intake.steps;
+        let steps = Config::of(&[]).unwrap().intake.steps;
         json!({"request": "r", "user": "u", "spec": {"video": {}}, "provider": "fal", "fingerprint": "f1:", "timeout_ms": 1,
             "steps": steps, "fetch_queue": "f"})
     }

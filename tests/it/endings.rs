@@ -132,15 +132,7 @@ async fn a_cancel_before_any_worker_takes_the_run_submits_nothing() {
     })
     .await;
 
-    space.cancel(request.id.as_str()).await;
-    eventually("the cancel is asked", async || {
-        temporal
-            .is_cancel_asked(&workflow)
-            .await
-            .unwrap()
-            .then_some(())
-    })
-    .await;
+    space.cancel_and_wait(&request.id).await;
     let _worker = space.start(&["worker"]);
 
     let events = space.story(request.id.as_str()).await;
@@ -198,16 +190,7 @@ async fn a_cancel_while_the_run_finishes_changes_nothing() {
     space.send(&request).await;
     worker.stopped().await;
 
-    space.cancel(request.id.as_str()).await;
-    let (temporal, workflow) = (space.temporal().await, request.id.run(0));
-    eventually("the cancel is asked", async || {
-        temporal
-            .is_cancel_asked(&workflow)
-            .await
-            .unwrap()
-            .then_some(())
-    })
-    .await;
+    space.cancel_and_wait(&request.id).await;
     worker.signal(rustix::process::Signal::CONT);
 
     let events = space.story(request.id.as_str()).await;
@@ -283,18 +266,8 @@ async fn a_cancel_seconds_before_the_deadline_ends_as_cancelled() {
         })
         .await;
     }
-    let temporal = space.temporal().await;
     for request in [&single, &batch] {
-        space.cancel(request.id.as_str()).await;
-        let workflow = request.id.run(0);
-        eventually("the cancel is asked", async || {
-            temporal
-                .is_cancel_asked(&workflow)
-                .await
-                .unwrap()
-                .then_some(())
-        })
-        .await;
+        space.cancel_and_wait(&request.id).await;
     }
     let asked_at = genflow::clock::now();
 

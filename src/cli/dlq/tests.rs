@@ -4,7 +4,6 @@ use clap::Parser as _;
 
 use super::super::{Cli, Command, one_line};
 use super::*;
-use crate::domain::RecordPosition;
 use crate::kafka::Record;
 
 fn parse(arguments: &[&str]) -> Result<Dlq, String> {
@@ -19,22 +18,11 @@ fn parse(arguments: &[&str]) -> Result<Dlq, String> {
 }
 
 fn letter(headers: &[(&str, &str)]) -> Letter {
-    let headers = headers.iter().map(|(name, text)| {
-        let value = Some(text.as_bytes().to_vec());
-        ((*name).to_owned(), value)
-    });
     Letter {
         record: Record {
-            position: RecordPosition {
-                topic: "gen.requests.dlq".to_owned(),
-                partition: 0,
-                offset: 15,
-            },
             key: Some(b"order-7".to_vec()),
-            value: None,
-            headers: headers.collect(),
             timestamp: Some(1_700_000_000_123),
-            stamped_by_broker: true,
+            ..Record::of(15, headers)
         },
     }
 }

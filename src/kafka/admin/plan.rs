@@ -171,7 +171,7 @@ mod tests {
     use crate::config::Config;
 
     fn topics() -> config::Topics {
-        Config::load(|_| None).unwrap().kafka.topics
+        Config::of(&[]).unwrap().kafka.topics
     }
 
     fn setting<'p>(plan: &'p Plan, name: &str) -> Option<&'p str> {

@@ -121,24 +121,10 @@ fn hash(bytes: Option<&[u8]>) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{ErrorCode, RecordPosition};
+    use crate::domain::ErrorCode;
 
     fn record(headers: &[(&str, &str)]) -> Record {
-        Record {
-            position: RecordPosition {
-                topic: "t".to_owned(),
-                partition: 1,
-                offset: 2,
-            },
-            key: None,
-            value: None,
-            headers: headers
-                .iter()
-                .map(|(name, text)| ((*name).to_owned(), Some(text.as_bytes().to_vec())))
-                .collect(),
-            timestamp: Some(3),
-            stamped_by_broker: true,
-        }
+        Record::of(2, headers)
     }
 
     #[test]

@@ -59,25 +59,18 @@ fn bytes(record: &Record) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::RecordPosition;
 
     #[test]
     fn a_record_weighs_what_it_holds_until_it_is_dropped() {
         let load = Load::default();
         let record = Record {
-            position: RecordPosition {
-                topic: "t".to_owned(),
-                partition: 0,
-                offset: 0,
-            },
             key: Some(vec![0; 3]),
             value: Some(vec![0; 100]),
             headers: vec![
                 ("name".to_owned(), Some(vec![0; 20])),
                 ("n".to_owned(), None),
             ],
-            timestamp: None,
-            stamped_by_broker: true,
+            ..Record::of(0, &[])
         };
 
         let (one, two) = (load.take(record.clone()), load.take(record));

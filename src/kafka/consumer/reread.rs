@@ -144,23 +144,14 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::domain::RecordPosition;
     use crate::kafka::consumer::lanes::Share;
     use crate::kafka::consumer::load::Load;
     use crate::kafka::consumer::settle::Settled;
 
     fn record(offset: i64) -> Record {
         Record {
-            position: RecordPosition {
-                topic: "t".to_owned(),
-                partition: 0,
-                offset,
-            },
             key: Some(b"a".to_vec()),
-            value: None,
-            headers: Vec::new(),
-            timestamp: None,
-            stamped_by_broker: true,
+            ..Record::of(offset, &[])
         }
     }
 
@@ -186,15 +177,8 @@ mod tests {
         for offset in [1, 4, 6, 8] {
             take(&mut schedule, offset);
         }
-        let options = Options {
-            role: "test",
-            topic: "t".to_owned(),
-            group: "g".to_owned(),
-            dlq: "d".to_owned(),
-            concurrency: 1,
-            fuse: 0,
-        };
-        let mut reread = Reread::new(Config::load(|_| None).unwrap().kafka, options);
+        let kafka = Config::of(&[]).unwrap().kafka;
+        let mut reread = Reread::new(kafka, Options::of(0));
         reread.at = Some(At {
             partition: 0,
             next: 3,

@@ -93,7 +93,7 @@ fn settings() -> config::Notifier {
         egress: open(),
         slack_hosts: vec!["127.0.0.1".to_owned()],
         try_timeout: Duration::from_secs(20),
-        ..Config::load(|_| None).unwrap().notifier
+        ..Config::of(&[]).unwrap().notifier
     }
 }
 
@@ -350,7 +350,7 @@ async fn only_hosts_of_slack_are_called_and_only_in_secret() {
     let port = slack.url.port().unwrap();
     let own = settings();
     let public = config::Notifier {
-        egress: Config::load(|_| None).unwrap().notifier.egress,
+        egress: Config::of(&[]).unwrap().notifier.egress,
         slack_hosts: ["hooks.slack.com", "127.0.0.1", "localhost"]
             .map(str::to_owned)
             .to_vec(),

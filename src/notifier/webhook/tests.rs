@@ -122,7 +122,7 @@ fn settings() -> config::Notifier {
     config::Notifier {
         egress: anywhere(),
         try_timeout: Duration::from_secs(5),
-        ..Config::load(|_| None).unwrap().notifier
+        ..Config::of(&[]).unwrap().notifier
     }
 }
 

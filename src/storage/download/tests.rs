@@ -81,7 +81,7 @@ fn picture() -> Vec<u8> {
 
 /// Downloads by the default rules, or anything there is.
 fn downloader(anything: bool) -> Downloader {
-    let mut config = Config::load(|_| None).unwrap().worker;
+    let mut config = Config::of(&[]).unwrap().worker;
     config.max_output_bytes = 100_000;
     if anything {
         config.egress = Egress {

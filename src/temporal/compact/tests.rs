@@ -55,7 +55,7 @@ fn batch(items: Vec<BatchItem>) -> (Request, BatchSpec) {
 }
 
 fn start(total: u32) -> BatchStart {
-    let Config { intake, worker, .. } = Config::load(|_| None).unwrap();
+    let Config { intake, worker, .. } = Config::of(&[]).unwrap();
     BatchStart {
         request: "batch".to_owned().try_into().unwrap(),
         user: "ann".to_owned().try_into().unwrap(),

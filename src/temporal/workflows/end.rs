@@ -172,7 +172,7 @@ mod tests {
             metadata: BTreeMap::new(),
             notify: None,
             timeout_ms: 1000,
-            steps: Config::load(|_| None).unwrap().intake.steps,
+            steps: Config::of(&[]).unwrap().intake.steps,
             fetch_queue: "f".to_owned(),
             submit_queue: None,
             traceparent: None,
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_batch_tells_how_its_items_ended_and_goes_on_from_its_runs_number() {
-        let intake = Config::load(|_| None).unwrap().intake;
+        let intake = Config::of(&[]).unwrap().intake;
         let json = serde_json::json!({"request": "b", "user": "u", "timeout_ms": 1, "image_timeout_ms": 1,
             "video_timeout_ms": 1, "progress_every_ms": 1, "segment": 5, "steps": intake.steps,
             "fetch_queue": "f", "providers": {"video": "fal", "image": "fal"}, "submit_queues": SubmitQueues::default(), "tally": {"total": 9, "completed": 2, "failed": 1},

@@ -101,13 +101,7 @@ async fn a_cancel_before_any_worker_takes_the_batch_starts_no_item() {
         temporal.status(&workflow).await.unwrap()
     })
     .await;
-    space.cancel(request.id.as_str()).await;
-    eventually("the cancel is asked", async || {
-        let asked = temporal.is_cancel_asked(&workflow).await.unwrap();
-        asked.then_some(())
-    })
-    .await;
-
+    space.cancel_and_wait(&request.id).await;
     let _worker = space.start(&["worker"]);
 
     let events = space.story(request.id.as_str()).await;

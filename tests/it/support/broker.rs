@@ -4,15 +4,13 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 
 use genflow::config;
-use genflow::dev::engines::{Engines, Existing, Options, Ports, default_cache};
+use genflow::dev::engines::{Engines, Existing};
 use genflow::kafka::admin::wait_ready;
 use rustix::process::{Pid, Signal, kill_process};
-use uuid::Uuid;
 
-use super::engines::Running;
+use super::engines::{Running, extra};
 use super::{SOON, eventually};
 
 /// A Kafka beside the engines of the run.
@@ -31,26 +29,11 @@ pub(crate) struct Broker {
 impl Broker {
     /// Starts one.
     pub(crate) async fn beside(engines: &Running) -> Self {
-        let mark = Uuid::new_v4().simple().to_string();
-        let data = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("broker-{mark}-{}", std::process::id()));
-        let options = Options {
-            cache: default_cache(),
-            data: data.clone(),
-            guard: env!("CARGO_BIN_EXE_genflow").into(),
-            ports: Ports::Free,
-            existing: Existing {
-                kafka_brokers: None,
-                schema_registry_url: Some(engines.registry.clone()),
-                temporal_host: Some(engines.temporal.clone()),
-                smtp_url: Some(engines.smtp.clone()),
-            },
-            progress: Arc::new(|line: &str| eprintln!("engines: {line}")),
+        let existing = Existing {
+            kafka_brokers: None,
+            ..engines.existing()
         };
-        let engines = match Engines::start(&options).await {
-            Ok(engines) => engines,
-            Err(error) => panic!("the broker did not start: {error}"),
-        };
+        let (engines, data) = extra("broker", existing).await;
         let (process, command) = find(&data);
         // It was given any port; it shall come back to the one it took.
         let address = engines.kafka_brokers.clone();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use genflow::dev::engines::{Engines, Existing, Options, Ports, default_cache};
 use genflow::provider_sim::{self, Simulator};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::janitor::Janitor;
 
@@ -84,6 +85,30 @@ pub(crate) async fn standard_webhooks() -> PathBuf {
     genflow::dev::engines::standard_webhooks(&options("python"))
         .await
         .unwrap_or_else(|error| panic!("no library to check by: {error}"))
+}
+
+impl Running {
+    /// Returns these engines as ones that need not be started.
+    pub(super) fn existing(&self) -> Existing {
+        Existing {
+            kafka_brokers: Some(self.kafka.clone()),
+            schema_registry_url: Some(self.registry.clone()),
+            temporal_host: Some(self.temporal.clone()),
+            smtp_url: Some(self.smtp.clone()),
+        }
+    }
+}
+
+/// Starts what `existing` lacks, for one test; returns also where its data is. `use_` names the folder.
+pub(super) async fn extra(use_: &str, existing: Existing) -> (Engines, PathBuf) {
+    let options = Options {
+        existing,
+        ..options(&format!("{use_}-{}", Uuid::new_v4().simple()))
+    };
+    match Engines::start(&options).await {
+        Ok(engines) => (engines, options.data),
+        Err(error) => panic!("the {use_} did not start: {error}"),
+    }
 }
 
 async fn start() -> Engines {

@@ -1,13 +1,11 @@
 //! A Temporal server of a test's own, that can be paused.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use genflow::dev::engines::{Engines, Existing, Options, Ports, default_cache};
+use genflow::dev::engines::{Engines, Existing};
 use rustix::process::{Pid, Signal, kill_process};
-use uuid::Uuid;
 
-use super::engines::Running;
+use super::engines::{Running, extra};
 
 /// A Temporal server beside the engines of the run.
 pub(crate) struct Server {
@@ -22,26 +20,11 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one.
     pub(crate) async fn beside(engines: &Running) -> Self {
-        let mark = Uuid::new_v4().simple().to_string();
-        let data = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("server-{mark}-{}", std::process::id()));
-        let options = Options {
-            cache: default_cache(),
-            data: data.clone(),
-            guard: env!("CARGO_BIN_EXE_genflow").into(),
-            ports: Ports::Free,
-            existing: Existing {
-                kafka_brokers: Some(engines.kafka.clone()),
-                schema_registry_url: Some(engines.registry.clone()),
-                temporal_host: None,
-                smtp_url: Some(engines.smtp.clone()),
-            },
-            progress: Arc::new(|line: &str| eprintln!("engines: {line}")),
+        let existing = Existing {
+            temporal_host: None,
+            ..engines.existing()
         };
-        let engines = match Engines::start(&options).await {
-            Ok(engines) => engines,
-            Err(error) => panic!("the server did not start: {error}"),
-        };
+        let (engines, data) = extra("server", existing).await;
         Self {
             address: engines.temporal_host.clone(),
             process: find(&engines.temporal_host),

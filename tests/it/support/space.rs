@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use genflow::avro;
 use genflow::config::Config;
-use genflow::domain::{Action, Command, Event, Request};
+use genflow::domain::{Action, Command, Event, Request, RequestId};
 use genflow::kafka::admin::Asked;
 use genflow::kafka::producer::{Message, Producer};
 use genflow::kafka::tail::{self, From, Tail};
@@ -195,6 +195,17 @@ impl Space {
     /// Sends a CANCEL.
     pub(crate) async fn cancel(&self, request: &str) {
         self.cancel_with(request, Headers::new()).await;
+    }
+
+    /// Sends a CANCEL for the first run of `request`, and waits until its workflow has it.
+    pub(crate) async fn cancel_and_wait(&self, request: &RequestId) {
+        self.cancel(request.as_str()).await;
+        let (temporal, workflow) = (self.temporal().await, request.run(0));
+        eventually("the cancel reaches the workflow", async || {
+            let asked = temporal.is_cancel_asked(&workflow).await.unwrap();
+            asked.then_some(())
+        })
+        .await;
     }
 
     pub(crate) async fn cancel_with(&self, request: &str, headers: Headers) {

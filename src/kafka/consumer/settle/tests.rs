@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 
 use super::*;
 use crate::config::Config;
-use crate::domain::RecordPosition;
 use crate::kafka::consumer::Place;
 
 /// What the handler does in turn; then it succeeds.
@@ -41,30 +40,11 @@ async fn decided(
     acts: impl IntoIterator<Item = Act>,
     holds: &[Hold],
 ) -> Vec<Result<Option<Rejection>, Settled>> {
-    let config = Config::load(|_| None).unwrap();
-    let options = Options {
-        role: "test",
-        topic: "t".to_owned(),
-        group: "g".to_owned(),
-        dlq: "d".to_owned(),
-        concurrency: 1,
-        fuse: 1,
-    };
+    let config = Config::of(&[]).unwrap();
     let producer = Arc::new(Producer::new(&config.kafka, "test").unwrap());
     let handler = Acts(Mutex::new(acts.into_iter().collect()));
-    let settler = Settler::new(options, producer, handler, Arc::default());
-    let record = Record {
-        position: RecordPosition {
-            topic: "t".to_owned(),
-            partition: 0,
-            offset: 0,
-        },
-        key: None,
-        value: None,
-        headers: Vec::new(),
-        timestamp: None,
-        stamped_by_broker: true,
-    };
+    let settler = Settler::new(Options::of(1), producer, handler, Arc::default());
+    let record = Record::of(0, &[]);
     let mut all = Vec::new();
     for hold in holds {
         let leave = CancellationToken::new();
