@@ -19,19 +19,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _};
-use genflow::admin::Health;
-use genflow::avro;
-use genflow::config::Config;
+use genflow::contract::avro;
 use genflow::dev::engines::{Engines, Existing, Options, Ports, default_cache};
 use genflow::domain::{
     Common, EventType, ImageSpec, Priority, Request, Spec, Targets, fingerprint,
 };
-use genflow::kafka::Record;
-use genflow::kafka::admin::{Asked, lag};
-use genflow::kafka::consumer::{self, BoxError, Failure, Handler, Place, Rejection};
-use genflow::kafka::producer::{Message, Producer};
-use genflow::registry::Registry;
-use genflow::setup;
+use genflow::engines::config::Config;
+use genflow::engines::health::Health;
+use genflow::engines::kafka::Record;
+use genflow::engines::kafka::admin::{Asked, lag};
+use genflow::engines::kafka::consumer;
+use genflow::engines::kafka::consumer::{BoxError, Failure, Handler, Place, Rejection};
+use genflow::engines::kafka::producer::{Message, Producer};
+use genflow::engines::registry::Registry;
+use genflow::operate::setup;
 use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
 

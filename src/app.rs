@@ -15,22 +15,25 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, Health};
-use crate::config::Config;
+use crate::contract::seal::Sealer;
+use crate::dev::simulator as provider_sim;
+use crate::dev::simulator::Simulator;
 use crate::domain::ProviderName;
-use crate::events::Publisher;
-use crate::intake::{Commands, Intake, Limits};
-use crate::kafka::consumer::{self, Handler, Options};
-use crate::kafka::producer::Producer;
-use crate::notifier::{Deliverer, Handover, Notifier};
-use crate::open_files;
-use crate::provider_sim::{self, Simulator};
-use crate::registry::Registry;
-use crate::seal::Sealer;
-use crate::telemetry;
-use crate::telemetry::events::{RoleStarted, RoleStopped};
-use crate::temporal::client::Temporal;
-use crate::worker;
+use crate::engines::config::Config;
+use crate::engines::health as admin;
+use crate::engines::health::Health;
+use crate::engines::kafka::consumer;
+use crate::engines::kafka::consumer::{Handler, Options};
+use crate::engines::kafka::producer::Producer;
+use crate::engines::open_files;
+use crate::engines::publisher::Publisher;
+use crate::engines::registry::Registry;
+use crate::engines::telemetry;
+use crate::engines::telemetry::events::{RoleStarted, RoleStopped};
+use crate::engines::temporal::client::Temporal;
+use crate::roles::intake::{Commands, Intake, Limits};
+use crate::roles::notifier::{Deliverer, Handover, Notifier};
+use crate::roles::worker;
 
 /// Which roles a process runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,11 +5,12 @@
 //! time. An engine that the environment names is used as it is; one that is not on this machine, and so may be somebody's
 //! production, only if the user says so, and then with names of our own. Nothing is paid for unless the user says so.
 
+pub mod child_guard;
 pub mod engines;
-pub mod guard;
 mod mailbox;
 mod receiver;
 mod samples;
+pub mod simulator;
 #[cfg(test)]
 mod tests;
 
@@ -28,10 +29,11 @@ use self::engines::{Engines, Existing, Options, Ports, default_cache};
 use self::mailbox::Mailbox;
 use self::receiver::Receiver;
 use crate::app::{self, Roles};
-use crate::config::{Config, Fault, Faults, Topics, shown};
-use crate::kafka::admin::Asked;
-use crate::storage::Store;
-use crate::{setup, telemetry};
+use crate::engines::config::{Config, Fault, Faults, Topics, shown};
+use crate::engines::kafka::admin::Asked;
+use crate::engines::storage::Store;
+use crate::engines::telemetry;
+use crate::operate::setup;
 
 /// How to run.
 #[derive(Clone, Copy, Debug)]

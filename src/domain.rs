@@ -3,6 +3,8 @@
 //! Names and rules are those of the contract. Everything here is either proof that it is good
 //! (a parsed type) or plain data that goes along in workflow inputs and events as it stands.
 
+pub(crate) mod email_address;
+pub(crate) mod error_chain;
 mod error_code;
 mod event;
 mod fingerprint;
@@ -15,6 +17,7 @@ mod sealed;
 mod size;
 mod spec;
 mod tally;
+pub(crate) mod token_buckets;
 
 pub use error_code::ErrorCode;
 pub use event::{

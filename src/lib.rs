@@ -47,34 +47,11 @@
 //!   [`temporal::replay`] tells before a deploy whether open runs go on under a new build.
 //! - [`provider_sim`] serves the outside APIs' protocols with faults on demand; [`dev`] starts engines and all roles.
 
-pub mod access;
-pub mod admin;
 pub mod app;
-pub mod avro;
-mod causes;
-pub mod cli;
-pub mod clock;
-pub mod config;
+pub mod contract;
 pub mod dev;
-pub mod dlq;
-pub mod doctor;
 pub mod domain;
-pub mod events;
-mod failpoint;
-pub mod guard;
-mod http;
-pub mod intake;
-pub mod kafka;
-pub mod notifier;
-mod open_files;
-pub mod provider;
-pub mod provider_sim;
-pub mod registry;
-pub mod seal;
-pub mod setup;
-pub mod storage;
-pub mod telemetry;
-pub mod temporal;
-mod token_buckets;
-pub mod work;
-pub mod worker;
+pub mod engines;
+pub mod operate;
+pub mod roles;
+pub mod workflows;

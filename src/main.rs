@@ -5,11 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use genflow::app::{self, Roles, settings};
-use genflow::cli::{self, Cli, Command, Here, Ports, UNAVAILABLE, USAGE};
-use genflow::config::{Config, Faults};
-use genflow::dev::{self, Dev, engines, guard};
-use genflow::provider_sim::{Options, Simulator};
-use genflow::telemetry;
+use genflow::dev;
+use genflow::dev::simulator::{Options, Simulator};
+use genflow::dev::{Dev, child_guard as guard, engines};
+use genflow::engines::config::{Config, Faults};
+use genflow::engines::telemetry;
+use genflow::operate::cli;
+use genflow::operate::cli::{Cli, Command, Here, Ports, UNAVAILABLE, USAGE};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;

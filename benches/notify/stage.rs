@@ -5,15 +5,16 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use genflow::config::Config;
+use genflow::contract::seal;
+use genflow::contract::seal::Sealer;
 use genflow::dev::engines::Engines;
 use genflow::domain::{Event, EventType, Generated, Kind, Notify, Output, Targets};
-use genflow::events::Publisher;
-use genflow::kafka::admin::Asked;
-use genflow::kafka::producer::Producer;
-use genflow::registry::Registry;
-use genflow::seal::{self, Sealer};
-use genflow::setup;
+use genflow::engines::config::Config;
+use genflow::engines::kafka::admin::Asked;
+use genflow::engines::kafka::producer::Producer;
+use genflow::engines::publisher::Publisher;
+use genflow::engines::registry::Registry;
+use genflow::operate::setup;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 use url::Url;
@@ -75,7 +76,7 @@ impl Stage {
             user_id: format!("user of {}", Url::parse(webhook).unwrap().authority()),
             kind: Kind::Image,
             kind_of_event: EventType::Completed,
-            occurred_at: genflow::clock::now(),
+            occurred_at: genflow::engines::clock::now(),
             workflow_id: Some(request_id.clone()),
             run_id: Some(Uuid::new_v4().to_string()),
             progress: None,

@@ -1,9 +1,9 @@
 //! The settings of a process, held against all that its roles ask for: every fault at once, before anything starts.
 
 use super::Roles;
-use crate::config::{Config, Fault, Faults};
-use crate::notifier::email::check_templates;
-use crate::telemetry;
+use crate::engines::config::{Config, Fault, Faults};
+use crate::engines::telemetry;
+use crate::roles::notifier::email::check_templates;
 
 /// Reads the settings of a process that runs `roles`.
 ///
@@ -98,8 +98,11 @@ mod tests {
             assert_eq!(at_fault(Roles::ALL, &[insecure]), [""; 0]);
             // Half a rotation opens and signs with the public one too.
             let own = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFE=";
-            let half_keys = format!("own:{own},{}", crate::config::dev::NOTIFY_KEYS);
-            let half_secret = format!("whsec_{own},{}", crate::config::dev::WEBHOOK_SIGNING_SECRET);
+            let half_keys = format!("own:{own},{}", crate::engines::config::dev::NOTIFY_KEYS);
+            let half_secret = format!(
+                "whsec_{own},{}",
+                crate::engines::config::dev::WEBHOOK_SIGNING_SECRET
+            );
             let half = [(keys, &*half_keys), (secret, &*half_secret)];
             assert_eq!(at_fault(Roles::ALL, &half), [keys, secret]);
             let own = [

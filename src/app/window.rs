@@ -8,8 +8,9 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::{INTAKE, Process, persist};
-use crate::setup;
-use crate::temporal::client::{self, Temporal};
+use crate::engines::temporal::client;
+use crate::engines::temporal::client::Temporal;
+use crate::operate::setup;
 
 /// How often intake reads the retention, which bounds the dedup window.
 const REREAD: Duration = Duration::from_secs(3600);

@@ -5,7 +5,7 @@
 //!
 //! The invariant: what was started here ends no later than this process, however it ends.
 //! [`Engines::stop`] is the orderly way; a drop or a failed start kills; and the guard that each
-//! child starts as ([`super::guard`]) covers a SIGKILL of ourselves.
+//! child starts as ([`crate::dev::child_guard`]) covers a SIGKILL of ourselves.
 
 mod error;
 mod install;

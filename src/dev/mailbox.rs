@@ -167,7 +167,7 @@ mod tests {
         X-Genflow-Request: r-1\r\nX-Genflow-Event: genflow.request.completed\r\nContent-Type: text/html\r\n\r\n<p onclick=x>hello</p>\r\n";
 
     async fn get(address: &str, path: &str) -> (u16, String, String) {
-        let response = crate::http::client()
+        let response = crate::engines::http::client()
             .build()
             .unwrap()
             .get(format!("{address}{path}"))

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::engines::config::Config;
 
 /// Listens for webhooks.
 pub(super) struct Receiver {

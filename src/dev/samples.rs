@@ -9,15 +9,15 @@ use uuid::Uuid;
 use super::mailbox::Mailbox;
 use super::receiver::Receiver;
 use super::say;
-use crate::avro;
-use crate::config::Config;
+use crate::contract::avro;
 use crate::domain::{
     BatchItem, BatchSpec, Common, Event, EventType, ImageSpec, Kind, OnFailure, Priority, Request,
     Spec, Strategy, Targets, VideoSpec,
 };
-use crate::kafka::producer::{Message, Producer};
-use crate::kafka::tail::{From, Next, Tail};
-use crate::registry::Registry;
+use crate::engines::config::Config;
+use crate::engines::kafka::producer::{Message, Producer};
+use crate::engines::kafka::tail::{From, Next, Tail};
+use crate::engines::registry::Registry;
 
 /// Whom the first sample is mailed to; only the catcher ever sees it.
 const MAILED_TO: &str = "demo@example.com";

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use genflow::domain::{ErrorCode, EventType, Request, Spec, Targets};
-use genflow::kafka::{Headers, Record};
+use genflow::engines::kafka::{Headers, Record};
 use serde_json::json;
 
 use crate::support::ledger::types;

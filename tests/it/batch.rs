@@ -10,7 +10,7 @@ use genflow::domain::{
     BatchItem, BatchSpec, BatchSummary, Event, EventType, OnFailure, Priority, Request, Spec,
     Strategy, Targets, fingerprint,
 };
-use genflow::temporal::workflows::generation::Generation;
+use genflow::workflows::generation::Generation;
 use serde_json::{Value, json};
 
 use crate::storage::manifest;

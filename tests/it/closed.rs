@@ -5,13 +5,13 @@ mod moments;
 
 use std::time::Duration;
 
+use genflow::contract::run::Start;
 use genflow::domain::{ErrorCode, EventType, ProviderName, Request, fingerprint};
-use genflow::temporal::queues::{SubmitQueues, fetch_queue};
-use genflow::temporal::retries::{Retried, Retry};
-use genflow::temporal::steps::Start;
-use genflow::temporal::workflows::end::End;
-use genflow::temporal::workflows::generation::Generation;
-use genflow::temporal::workflows::look_back::LookBack;
+use genflow::engines::temporal::queues::{SubmitQueues, fetch_queue};
+use genflow::engines::temporal::retries::{Retried, Retry};
+use genflow::workflows::closed_run::End;
+use genflow::workflows::generation::Generation;
+use genflow::workflows::look_back::LookBack;
 use rustix::process::Signal;
 use serde_json::json;
 use temporalio_client::errors::WorkflowInteractionError;
@@ -139,7 +139,7 @@ async fn a_look_back_ends_what_no_sweep_has_found() {
     let space = Space::with(&[("SWEEP_INTERVAL", "1h")]).await;
     let _all = space.start(&["all"]);
     let client = space.client().await;
-    let today = genflow::clock::now() / 86_400_000;
+    let today = genflow::engines::clock::now() / 86_400_000;
     let queue = &space.config.temporal.task_queue;
     closes(&client, &format!("look-back/{queue}/{today}")).await;
     let request = script(image("late"), &json!({"stuck": true}));

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use genflow::app::{Roles, settings};
-use genflow::config::Config;
+use genflow::engines::config::Config;
 use serde_json::{Map, Value};
 
 /// The services that run genflow, and the command that each is.

@@ -4,9 +4,9 @@ mod resume;
 
 use std::collections::BTreeMap;
 
-use genflow::avro;
+use genflow::contract::avro;
 use genflow::domain::{EventType, Request, Targets};
-use genflow::kafka::{Headers, Record};
+use genflow::engines::kafka::{Headers, Record};
 use serde_json::{Value, json};
 
 use crate::support::ledger::types;
@@ -248,7 +248,7 @@ async fn a_redriven_record_is_as_old_as_it_was() {
     let _all = space.start(&["all"]);
     let request = image("aged");
     // Two hours ago, by the clock of the record that was parked.
-    let stamp = (genflow::clock::now() - 7_200_000).to_string();
+    let stamp = (genflow::engines::clock::now() - 7_200_000).to_string();
     park(
         &space,
         &request,

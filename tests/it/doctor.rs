@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use genflow::kafka::admin::Asked;
-use genflow::setup;
+use genflow::engines::kafka::admin::Asked;
+use genflow::operate::setup;
 use serde_json::Value;
 
 use crate::support::s3::{Fault, S3};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use genflow::domain::{ErrorCode, EventType, Targets};
-use genflow::kafka::Record;
+use genflow::engines::kafka::Record;
 use serde_json::json;
 use tokio::net::TcpListener;
 

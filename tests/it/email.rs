@@ -5,10 +5,10 @@ mod tenants;
 
 use std::path::Path;
 
-use genflow::avro::EVENT;
+use genflow::contract::avro::EVENT;
 use genflow::domain::{Event, EventType, RequestId, Targets};
-use genflow::kafka::Headers;
-use genflow::notifier::Receipt;
+use genflow::engines::kafka::Headers;
+use genflow::roles::notifier::Receipt;
 use serde_json::Value;
 
 use crate::support::events::{self, completed, sealed};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use genflow::domain::{ErrorCode, EventType, ProviderName, Spec};
-use genflow::temporal::workflows::generation::Generation;
+use genflow::workflows::generation::Generation;
 use serde_json::json;
 
 use crate::batch::{batch, ids};
@@ -269,7 +269,7 @@ async fn a_cancel_seconds_before_the_deadline_ends_as_cancelled() {
     for request in [&single, &batch] {
         space.cancel_and_wait(&request.id).await;
     }
-    let asked_at = genflow::clock::now();
+    let asked_at = genflow::engines::clock::now();
 
     for request in [&single, &batch] {
         let events = space.story(request.id.as_str()).await;
@@ -300,7 +300,7 @@ async fn a_deadline_that_is_over_before_anything_began_submits_nothing() {
     })
     .await
     .started_at;
-    let over = || genflow::clock::now() > started_at + 1000;
+    let over = || genflow::engines::clock::now() > started_at + 1000;
     eventually("the deadline is over", async || over().then_some(())).await;
 
     let _worker = space.start(&["worker"]);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
 use genflow::domain::{EventType, Request};
-use genflow::kafka::Headers;
+use genflow::engines::kafka::Headers;
 use rustix::process::Signal;
 use temporalio_client::tonic::IntoRequest as _;
 use temporalio_common::protos::temporal::api::workflowservice::v1::RegisterNamespaceRequest;

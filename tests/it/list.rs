@@ -1,8 +1,8 @@
 //! `genflow list`: by user, kind, state, batch and time, the newest first.
 
-use genflow::clock::now;
 use genflow::domain::{EventType, Kind, Request};
-use genflow::temporal::list::{Listed, State, Which};
+use genflow::engines::clock::now;
+use genflow::engines::temporal::list::{Listed, State, Which};
 use serde_json::{Value, json};
 
 use crate::batch::{batch, ids};

@@ -14,11 +14,11 @@ mod stops;
 use std::time::Duration;
 
 use genflow::domain::{Event, Targets};
-use genflow::events::Publisher;
-use genflow::kafka::Record;
-use genflow::kafka::producer::Producer;
-use genflow::notifier::{Outcome, Receipt};
-use genflow::temporal::workflows::delivery;
+use genflow::engines::kafka::Record;
+use genflow::engines::kafka::producer::Producer;
+use genflow::engines::publisher::Publisher;
+use genflow::roles::notifier::{Outcome, Receipt};
+use genflow::workflows::delivery;
 use serde_json::Value;
 use temporalio_client::{UntypedWorkflow, WorkflowHandle};
 

@@ -5,7 +5,7 @@ mod settings;
 mod signals;
 
 use genflow::domain::{ErrorCode, Event, EventError, EventType};
-use genflow::notifier::{Channel, Outcome, Receipt};
+use genflow::roles::notifier::{Channel, Outcome, Receipt};
 use serde_json::Value;
 use temporalio_client::UntypedWorkflow;
 

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use genflow::domain::{Event, EventType, Targets};
-use genflow::notifier::user_secret;
+use genflow::roles::notifier::user_secret;
 use serde_json::{Value, json};
 
 use crate::support::Space;
@@ -62,7 +62,7 @@ async fn a_video_request_becomes_a_film_that_plays() {
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-fn trace() -> genflow::kafka::Headers {
+fn trace() -> genflow::engines::kafka::Headers {
     vec![("traceparent".to_owned(), Some(TRACE.as_bytes().to_vec()))]
 }
 
@@ -143,9 +143,10 @@ async fn check_headers(space: &Space, request: &str) {
             "the trace id of the request's record"
         );
         chrono::DateTime::parse_from_rfc3339(&header("ce_time")).unwrap();
-        let (id, datum) = genflow::avro::unframe(record.value.as_deref().unwrap()).unwrap();
+        let (id, datum) =
+            genflow::contract::avro::unframe(record.value.as_deref().unwrap()).unwrap();
         let schema = space.registry.schema(id).await.unwrap();
-        let event = genflow::avro::read_event(&schema, datum).unwrap();
+        let event = genflow::contract::avro::read_event(&schema, datum).unwrap();
         assert_eq!(header("ce_id"), event.event_id);
         let found = reqwest::get(header("ce_dataschema")).await.unwrap();
         assert!(found.status().is_success());

@@ -10,10 +10,10 @@ mod registry;
 
 use std::collections::BTreeMap;
 
-use genflow::avro;
+use genflow::contract::avro;
 use genflow::domain::EventType;
-use genflow::kafka::Headers;
-use genflow::kafka::producer::{Message, Producer};
+use genflow::engines::kafka::Headers;
+use genflow::engines::kafka::producer::{Message, Producer};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;

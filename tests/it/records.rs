@@ -4,9 +4,9 @@ mod refusals;
 
 use std::collections::BTreeSet;
 
-use genflow::avro;
+use genflow::contract::avro;
 use genflow::domain::{ErrorCode, Event, EventType};
-use genflow::kafka::{Headers, Record};
+use genflow::engines::kafka::{Headers, Record};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -237,7 +237,7 @@ async fn after_the_window_what_ran_is_a_duplicate_and_other_content_a_conflict()
     let _worker = space.start(&["worker"]);
     let mut intake = space.start_with(&["intake"], &[("DEDUP_WINDOW", "1d")]);
     let mut request = image("again");
-    request.requested_at = Some(genflow::clock::now() - 2 * 3_600_000);
+    request.requested_at = Some(genflow::engines::clock::now() - 2 * 3_600_000);
     space.send(&request).await;
     space.story(request.id.as_str()).await;
     assert!(intake.terminate().await.success());

@@ -16,11 +16,11 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use genflow::domain::{EventType, OnFailure, ProviderName, Request};
-use genflow::notifier::{Outcome, Receipt};
-use genflow::temporal::replay::{
+use genflow::operate::replay::{
     Effect, Misfit, Recorded, Replayer, types_of_notifications, types_of_requests,
 };
-use genflow::temporal::workflows::generation::Generation;
+use genflow::roles::notifier::{Outcome, Receipt};
+use genflow::workflows::generation::Generation;
 use serde_json::{Value, json};
 use temporalio_client::{
     Client, NamespacedClient as _, UntypedWorkflow, WorkflowExecutionInfo, WorkflowHandle,
@@ -211,7 +211,7 @@ async fn check_end(space: &Space, client: &Client) {
     let end = format!("end/{workflow}/{run_id}");
     closes(client, &end).await;
     check(client, "ended", &end).await;
-    let day = genflow::clock::now() / 86_400_000;
+    let day = genflow::engines::clock::now() / 86_400_000;
     let look_back = format!("look-back/{}/{day}", space.config.temporal.task_queue);
     closes(client, &look_back).await;
     check(client, "look-back", &look_back).await;

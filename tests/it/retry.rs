@@ -7,14 +7,14 @@ mod told;
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
-use genflow::avro;
+use genflow::contract::avro;
 use genflow::domain::{
     Action, Command, Event, EventType, Priority, Request, RequestId, Targets, fingerprint,
 };
-use genflow::kafka::{Headers, Record};
-use genflow::temporal::client::Started;
-use genflow::temporal::retries::{Retried, Retry};
-use genflow::temporal::workflows::generation::Generation;
+use genflow::engines::kafka::{Headers, Record};
+use genflow::engines::temporal::client::Started;
+use genflow::engines::temporal::retries::{Retried, Retry};
+use genflow::workflows::generation::Generation;
 use serde_json::{Value, json};
 use temporalio_client::{UntypedWorkflow, WorkflowExecutionDescription, WorkflowStartOptions};
 
@@ -291,7 +291,7 @@ async fn of_many_at_once_one_starts_the_run() {
             steps: space.config.intake.steps,
             fetch_queue: "nobody",
             providers: space.config.worker.default_providers(),
-            submit_queues: &genflow::temporal::queues::SubmitQueues::default(),
+            submit_queues: &genflow::engines::temporal::queues::SubmitQueues::default(),
         };
         temporal.retry(&retry, |_| async { Ok(()) }).await.unwrap()
     };

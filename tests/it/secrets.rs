@@ -11,10 +11,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use futures::StreamExt as _;
-use genflow::avro;
+use genflow::contract::avro;
 use genflow::domain::{EventType, Request, Targets};
-use genflow::kafka::{Headers, Record};
-use genflow::notifier::{Channel, Outcome};
+use genflow::engines::kafka::{Headers, Record};
+use genflow::roles::notifier::{Channel, Outcome};
 use serde_json::json;
 use temporalio_client::{Client, UntypedWorkflow, WorkflowExecutionInfo, WorkflowHandle};
 

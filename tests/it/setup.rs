@@ -1,8 +1,9 @@
 //! `genflow setup`: namespaces for runs and for deliveries, and schemas that stay compatible.
 
-use genflow::avro::{self, Ours};
+use genflow::contract::avro;
+use genflow::contract::avro::Ours;
 use genflow::domain::Targets;
-use genflow::notifier::Outcome;
+use genflow::roles::notifier::Outcome;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use futures::future::join_all;
 use genflow::domain::{EventType, Request};
-use genflow::temporal::queues::fetch_queue;
-use genflow::temporal::workflows::generation::Generation;
+use genflow::engines::temporal::queues::fetch_queue;
+use genflow::workflows::generation::Generation;
 use serde_json::json;
 use temporalio_client::tonic::IntoRequest as _;
 use temporalio_client::{Client, NamespacedClient as _, WorkflowDescribeOptions};

@@ -2,11 +2,11 @@
 
 use std::net::TcpListener;
 
-use genflow::cli::status::show;
+use genflow::contract::run::Status;
 use genflow::domain::{ErrorCode, EventType, Request};
-use genflow::temporal::status::{RunStatus, Source};
-use genflow::temporal::steps::Status;
-use genflow::temporal::workflows::generation::Generation;
+use genflow::engines::temporal::status::{RunStatus, Source};
+use genflow::operate::cli::status::show;
+use genflow::workflows::generation::Generation;
 use serde_json::{Value, json};
 use temporalio_client::{WorkflowQueryOptions, WorkflowTerminateOptions};
 

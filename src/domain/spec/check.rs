@@ -12,7 +12,7 @@ const WORD: RangeInclusive<usize> = 1..=32;
 
 impl Spec {
     /// Holds the spec against the contract's bounds.
-    pub(in crate::domain) fn check(&self, faults: &mut Faults) {
+    pub(crate) fn check(&self, faults: &mut Faults) {
         match self {
             Self::Video(video) => video.check(faults),
             Self::Image(image) => image.check(faults),
@@ -101,9 +101,7 @@ impl BatchItem {
 }
 
 /// Holds the metadata of a request or an item against the contract's bounds.
-pub(in crate::domain) fn check_metadata(
-    metadata: &BTreeMap<String, String>,
-) -> Result<(), Invalid> {
+pub(crate) fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), Invalid> {
     let bytes: usize = metadata
         .iter()
         .map(|(key, value)| key.len() + value.len())

@@ -1,7 +1,7 @@
 //! Items of a batch that are closed from outside are counted by the outcome that they had decided.
 
 use genflow::domain::{Event, EventType, Request};
-use genflow::temporal::workflows::batch::Batch;
+use genflow::workflows::batch::Batch;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use temporalio_client::WorkflowTerminateOptions;

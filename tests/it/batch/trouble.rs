@@ -13,7 +13,7 @@ use crate::retry::{commands_done, retry};
 use crate::support::ledger::types;
 use crate::support::requests::image;
 use crate::support::{Space, eventually};
-use genflow::temporal::workflows::batch::Batch;
+use genflow::workflows::batch::Batch;
 
 use EventType::{Cancelled, Completed, Failed, Progress, Rejected};
 

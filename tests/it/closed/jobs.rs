@@ -1,8 +1,8 @@
 //! The job of a run that was closed from outside around its submit: whoever has it last, it does not run on.
 
+use genflow::contract::run::{Job, Submitted};
 use genflow::domain::{Kind, ProviderName, Request};
-use genflow::temporal::steps::{Job, Submitted};
-use genflow::temporal::workflows::generation::Generation;
+use genflow::workflows::generation::Generation;
 use rustix::process::Signal;
 use serde_json::json;
 use temporalio_client::tonic::IntoRequest as _;

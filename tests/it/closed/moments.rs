@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use genflow::domain::{ErrorCode, EventType, ProviderName, Request};
-use genflow::temporal::workflows::generation::Generation;
+use genflow::workflows::generation::Generation;
 use serde_json::json;
 use temporalio_client::{Client, WorkflowDescribeOptions, WorkflowFetchHistoryOptions};
 use temporalio_common::protos::temporal::api::history::v1::{

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use genflow::dlq::Done;
 use genflow::domain::EventType;
-use genflow::kafka::offsets::Offsets;
+use genflow::engines::kafka::offsets::Offsets;
+use genflow::operate::dead_letters::Done;
 use rustix::process::Signal;
 
 use super::{park, requests};

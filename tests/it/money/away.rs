@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use genflow::clock::now;
 use genflow::domain::{ErrorCode, ProviderName, Request};
+use genflow::engines::clock::now;
 use serde_json::json;
 use temporalio_client::{Client, WorkflowDescribeOptions};
 use temporalio_common::protos::temporal::api::enums::v1::PendingActivityState;
@@ -18,7 +18,7 @@ use crate::support::requests::script;
 use crate::support::server::Server;
 use crate::support::{Space, Watched, eventually};
 
-use genflow::temporal::workflows::generation::Generation;
+use genflow::workflows::generation::Generation;
 
 /// Looks that an attempt takes in any case take less.
 const SOME_LOOKS: Duration = Duration::from_secs(8);

@@ -1,7 +1,7 @@
 //! The fence: its answer is lost, or an operator resets the activity.
 
 use genflow::domain::{ProviderName, Request};
-use genflow::temporal::workflows::generation::Generation;
+use genflow::workflows::generation::Generation;
 use temporalio_client::tonic::IntoRequest as _;
 use temporalio_client::{Client, WorkflowDescribeOptions};
 use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;

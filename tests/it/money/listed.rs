@@ -10,7 +10,7 @@ use axum::http::Response;
 use axum::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use axum::response::IntoResponse as _;
 use futures::future::join_all;
-use genflow::provider_sim::{Options, Simulator};
+use genflow::dev::simulator::{Options, Simulator};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;

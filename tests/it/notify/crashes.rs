@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use genflow::notifier::{Outcome, Receipt};
+use genflow::roles::notifier::{Outcome, Receipt};
 
 use super::{caught_up, event, given_up, publish, receipts};
 use crate::support::Space;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use genflow::notifier::{Outcome, Receipt};
+use genflow::roles::notifier::{Outcome, Receipt};
 
 use super::{caught_up, event, publish, receipts, tell};
 use crate::support::gate::Gate;

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use genflow::notifier::{Outcome, Receipt};
-use genflow::temporal::client::Temporal;
-use genflow::temporal::deliveries::{Conclude, Deliver, Delivered, Delivery, Once, Parcel, Raw};
-use genflow::temporal::workflows::delivery;
+use genflow::contract::delivery::{Conclude, Deliver, Delivered, Delivery, Once, Parcel, Raw};
+use genflow::engines::temporal::client::Temporal;
+use genflow::roles::notifier::{Outcome, Receipt};
+use genflow::workflows::delivery;
 use serde_json::{Value, json};
 use temporalio_client::{UntypedWorkflow, WorkflowStartOptions};
 use temporalio_common::data_converters::RawValue;
@@ -82,7 +82,7 @@ fn waiting() -> Delivery {
             request_id: "order-7".to_owned(),
             occurred_at: 1,
             traceparent: None,
-            channel: genflow::notifier::Channel::Webhook,
+            channel: genflow::roles::notifier::Channel::Webhook,
             target_hash: "19f1352238b91533".to_owned(),
         },
         tries: 3,

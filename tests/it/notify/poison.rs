@@ -1,7 +1,8 @@
 //! Records on the topic of events that are no events.
 
-use genflow::avro::{self, EVENT};
-use genflow::kafka::Headers;
+use genflow::contract::avro;
+use genflow::contract::avro::EVENT;
+use genflow::engines::kafka::Headers;
 
 use super::{event, given_up, receipts};
 use crate::support::Space;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use genflow::domain::{Event, EventType, Targets};
-use genflow::notifier::{Outcome, Receipt};
+use genflow::roles::notifier::{Outcome, Receipt};
 
 use super::{caught_up, event, given_up, publish, receipts, sealed, tell};
 use crate::support::receiver::{Delivery, Receiver};

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use genflow::domain::Event;
-use genflow::notifier::{Outcome, Receipt};
+use genflow::roles::notifier::{Outcome, Receipt};
 use rustix::process::Signal;
 
 use super::stage::Stage;

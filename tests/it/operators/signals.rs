@@ -1,9 +1,9 @@
 //! What many failures make of a digest's history, which must not grow too large.
 
 use futures::StreamExt as _;
-use genflow::notifier::{Channel, Failed};
-use genflow::temporal::client::Temporal;
-use genflow::temporal::digests::Addressee;
+use genflow::contract::digest::Addressee;
+use genflow::engines::temporal::client::Temporal;
+use genflow::roles::notifier::{Channel, Failed};
 
 use super::{failed, hash, history, messages, told, told_in_all, watched};
 use crate::replay::{keep, run_before};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use genflow::avro;
+use genflow::contract::avro;
 use genflow::domain::{Request, Spec, VideoSpec};
 use serde_json::json;
 

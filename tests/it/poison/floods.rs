@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _};
-use genflow::avro;
+use genflow::contract::avro;
 use genflow::domain::{EventType, Request, Spec};
-use genflow::kafka::Headers;
+use genflow::engines::kafka::Headers;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;

@@ -4,9 +4,9 @@ use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
-use genflow::avro;
+use genflow::contract::avro;
 use genflow::domain::{EventType, Request};
-use genflow::kafka::Headers;
+use genflow::engines::kafka::Headers;
 use serde_json::{Value as Json, json};
 
 use crate::support::ledger::types;

@@ -1,6 +1,6 @@
 //! A worker that stops, again and again, while one job is made: no failure of the job, and no attempt used up.
 
-use genflow::temporal::workflows::generation::Generation;
+use genflow::workflows::generation::Generation;
 use rustix::process::Signal;
 
 use super::*;

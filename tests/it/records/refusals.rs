@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use genflow::avro;
+use genflow::contract::avro;
 use genflow::domain::{Action, Command, EventType};
-use genflow::kafka::Headers;
+use genflow::engines::kafka::Headers;
 
 use crate::support::Space;
 use crate::support::ledger::types;
@@ -102,7 +102,7 @@ async fn a_window_beyond_the_retention_is_cut_to_it() {
     let _intake = space.start(&["intake"]);
     let mut request = image("forgotten");
     // Temporal keeps closed runs for 30 days: whether this one ran is not known for certain.
-    request.requested_at = Some(genflow::clock::now() - 28 * 86_400_000);
+    request.requested_at = Some(genflow::engines::clock::now() - 28 * 86_400_000);
 
     space.send(&request).await;
 

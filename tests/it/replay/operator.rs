@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use clap::Parser as _;
-use genflow::cli::{Cli, Command, run::operate};
-use genflow::config::Config;
-use genflow::temporal::replay::{Recorded, Replayer};
+use genflow::engines::config::Config;
+use genflow::operate::cli::run::operate;
+use genflow::operate::cli::{Cli, Command};
+use genflow::operate::replay::{Recorded, Replayer};
 use serde_json::{Value, json};
 
 use super::recorded::{exported, recorded};

@@ -6,7 +6,7 @@ use std::process::Command;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use genflow::dev::engines::default_cache;
-use genflow::temporal::replay::{Recorded, Replayer};
+use genflow::operate::replay::{Recorded, Replayer};
 use serde_json::Value;
 
 use crate::support::Space;

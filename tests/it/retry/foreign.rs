@@ -1,9 +1,9 @@
 //! Workflows that are not genflow's, and what else of a command must not reach a workflow.
 
-use genflow::avro;
+use genflow::contract::avro;
 use genflow::domain::{Action, Command, EventType};
-use genflow::kafka::Headers;
-use genflow::temporal::workflows::generation::Generation;
+use genflow::engines::kafka::Headers;
+use genflow::workflows::generation::Generation;
 use serde_json::json;
 
 use super::{commands_done, job_runs, outcome, retry, start_foreign};

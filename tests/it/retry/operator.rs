@@ -1,6 +1,6 @@
 //! A retry as an operator asks for it and sees it.
 
-use genflow::avro;
+use genflow::contract::avro;
 use genflow::domain::EventType;
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! Secrets that everybody knows are for development only.
 
-use genflow::config::dev;
+use genflow::engines::config::dev;
 use rustix::process::Signal;
 
 use crate::support::Space;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::routing::get;
-use genflow::config::Config;
 use genflow::domain::{Kind, RequestId, WorkflowId};
-use genflow::storage::temp::{Attempt, TempFolders};
-use genflow::storage::{Checked, Downloader, Source, Store};
+use genflow::engines::config::Config;
+use genflow::engines::storage::temp::{Attempt, TempFolders};
+use genflow::engines::storage::{Checked, Downloader, Source, Store};
 use tokio::net::TcpListener;
 use url::Url;
 

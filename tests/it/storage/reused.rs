@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use genflow::domain::{Event, EventType, Request, Spec, fingerprint};
-use genflow::temporal::client::Temporal;
+use genflow::engines::temporal::client::Temporal;
 use temporalio_client::Client;
 use temporalio_client::tonic::IntoRequest as _;
 use temporalio_common::protos::temporal::api::workflowservice::v1::RegisterNamespaceRequest;

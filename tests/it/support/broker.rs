@@ -5,9 +5,9 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use genflow::config;
 use genflow::dev::engines::{Engines, Existing};
-use genflow::kafka::admin::wait_ready;
+use genflow::engines::config;
+use genflow::engines::kafka::admin::wait_ready;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::engines::{Running, extra};

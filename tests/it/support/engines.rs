@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use genflow::dev::engines::{Engines, Existing, Options, Ports, default_cache};
-use genflow::provider_sim::{self, Simulator};
+use genflow::dev::simulator as provider_sim;
+use genflow::dev::simulator::Simulator;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 

@@ -1,11 +1,13 @@
 //! Events and receipts, as the notifier takes and gives them.
 
 use apache_avro::reader::datum::GenericDatumReader;
-use genflow::avro::{self, RECEIPT};
+use genflow::contract::avro;
+use genflow::contract::avro::RECEIPT;
+use genflow::contract::seal;
+use genflow::contract::seal::Sealer;
 use genflow::domain::{Event, EventType, Kind, Notify, Targets};
-use genflow::kafka::Record;
-use genflow::notifier::Receipt;
-use genflow::seal::{self, Sealer};
+use genflow::engines::kafka::Record;
+use genflow::roles::notifier::Receipt;
 use uuid::Uuid;
 
 use super::Space;
@@ -21,7 +23,7 @@ pub(crate) fn completed() -> Event {
         user_id: "ann".to_owned(),
         kind: Kind::Image,
         kind_of_event: EventType::Completed,
-        occurred_at: genflow::clock::now(),
+        occurred_at: genflow::engines::clock::now(),
         workflow_id: None,
         run_id: None,
         progress: None,

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use genflow::avro;
+use genflow::contract::avro;
 use genflow::domain::Event;
-use genflow::kafka::Record;
-use genflow::kafka::tail::{Next, Tail};
-use genflow::registry::Registry;
+use genflow::engines::kafka::Record;
+use genflow::engines::kafka::tail::{Next, Tail};
+use genflow::engines::registry::Registry;
 
 use super::{SOON, within};
 

@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use genflow::avro;
-use genflow::config::Config;
+use genflow::contract::avro;
 use genflow::domain::{Action, Command, Event, Request, RequestId};
-use genflow::kafka::admin::Asked;
-use genflow::kafka::producer::{Message, Producer};
-use genflow::kafka::tail::{self, From, Tail};
-use genflow::kafka::{Headers, Record};
-use genflow::registry::Registry;
-use genflow::setup;
-use genflow::temporal::client::Temporal;
+use genflow::engines::config::Config;
+use genflow::engines::kafka::admin::Asked;
+use genflow::engines::kafka::producer::{Message, Producer};
+use genflow::engines::kafka::tail;
+use genflow::engines::kafka::tail::{From, Tail};
+use genflow::engines::kafka::{Headers, Record};
+use genflow::engines::registry::Registry;
+use genflow::engines::temporal::client::Temporal;
+use genflow::operate::setup;
 use serde_json::Value;
 use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions};
 use uuid::Uuid;
@@ -186,7 +187,7 @@ impl Space {
     pub(crate) async fn lag(&self, role: &str, topic: &str) -> u64 {
         let group = format!("{}-{role}", self.config.kafka.group);
         eventually("the brokers know the lag", async || {
-            let lag = genflow::kafka::admin::lag(&self.config.kafka, &group, topic);
+            let lag = genflow::engines::kafka::admin::lag(&self.config.kafka, &group, topic);
             lag.await.ok()
         })
         .await

@@ -18,7 +18,7 @@ const POM: &str = include_str!("pom.xml");
 const TERMINATED: i32 = 143;
 
 impl Kafka {
-    pub(in crate::dev::engines) async fn install(
+    pub(crate) async fn install(
         &self,
         installer: &Installer<'_>,
         options: &Options,

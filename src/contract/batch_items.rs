@@ -1,0 +1,260 @@
+//! The items of a batch as they stand in the input of `batch.v1`: bytes, and no more than a record and a half.
+//!
+//! | format (1) | length (4) | datum | prefix | seals | a note for each item |
+//!
+//! The datum is the batch's request as Avro, less all targets; its schema is that of `schemas/history/{format}`, so
+//! that later versions read it. Distinct targets are sealed once, and what all seals begin with stands once. A note is
+//! the number of the item's seal (0: none) and the hash in its fingerprint. Per item that adds 78 bytes at most.
+
+use std::collections::BTreeMap;
+
+use crate::contract::avro;
+use crate::contract::run::{BatchStart, Start};
+use crate::contract::seal;
+use crate::contract::seal::Sealer;
+use crate::domain::{
+    BatchItem, BatchSpec, Invalid, Notify, OnFailure, Request, Sealed, Spec, Strategy, Targets,
+    content_hash, spelled,
+};
+
+/// The format that this version writes; it is also the version of the request's schema.
+const FORMAT: u8 = 1;
+/// Length of the hash in a fingerprint.
+const HASH: usize = 32;
+
+/// Why items cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// They are no Avro.
+    #[error("the items cannot be written")]
+    Avro(#[from] avro::Error),
+    /// They have no fingerprint.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// Their targets cannot be sealed.
+    #[error(transparent)]
+    Seal(#[from] seal::Error),
+    /// A length that has no room.
+    #[error("an item is too long")]
+    Length(#[from] std::num::TryFromIntError),
+}
+
+/// Why bytes are no items.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// Of a later version, or of something else.
+    #[error("the items are of format {0:?}, want {FORMAT}")]
+    Format(Option<u8>),
+    /// Cut off, or changed.
+    #[error("the items are damaged")]
+    Damaged,
+    /// The datum in them does not read.
+    #[error("the items do not read")]
+    Avro(#[source] Box<avro::Error>),
+}
+
+/// The items of a batch, and how they run.
+#[derive(Debug)]
+pub struct Items {
+    spec: BatchSpec,
+    seals: Vec<Sealed>,
+    notes: Vec<Note>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Note {
+    /// From 1; 0 is none.
+    seal: u16,
+    hash: [u8; HASH],
+}
+
+/// Writes the items of `batch`, whose spec is `spec`, and seals their targets.
+///
+/// # Errors
+/// [`Error`]; of a request that was parsed none comes.
+pub fn write(batch: &Request, spec: &BatchSpec, sealer: &Sealer) -> Result<Vec<u8>, Error> {
+    let mut seals = Vec::new();
+    let mut numbers = BTreeMap::new();
+    let mut notes = Vec::with_capacity(spec.items.len() * (HASH + 2));
+    for item in &spec.items {
+        let number = match &item.webhook_url {
+            None => 0,
+            Some(url) => match numbers.get(url) {
+                Some(number) => *number,
+                None => {
+                    let targets = Targets {
+                        webhook: Some(url.clone()),
+                        ..Targets::default()
+                    };
+                    seals.push(sealer.seal(&targets, batch.id.as_str())?.0);
+                    let number = u16::try_from(seals.len())?;
+                    numbers.insert(url, number);
+                    number
+                }
+            },
+        };
+        notes.extend_from_slice(&number.to_be_bytes());
+        notes.extend_from_slice(&content_hash(&batch.item(item))?);
+    }
+    let datum = avro::write_request(&bare(batch, spec))?;
+    let prefix = common(&seals);
+    let mut bytes = vec![FORMAT];
+    bytes.extend_from_slice(&u32::try_from(datum.len())?.to_be_bytes());
+    bytes.extend_from_slice(&datum);
+    let mut put = |part: &[u8]| -> Result<(), Error> {
+        bytes.extend_from_slice(&u16::try_from(part.len())?.to_be_bytes());
+        bytes.extend_from_slice(part);
+        Ok(())
+    };
+    put(&prefix)?;
+    put(&u16::try_from(seals.len())?.to_be_bytes())?;
+    for seal in &seals {
+        put(seal.get(prefix.len()..).unwrap_or_default())?;
+    }
+    bytes.extend_from_slice(&notes);
+    Ok(bytes)
+}
+
+/// The request less all that is sealed, or that stands beside the items.
+fn bare(batch: &Request, spec: &BatchSpec) -> Request {
+    let items = spec.items.iter().map(|item| BatchItem {
+        webhook_url: None,
+        ..item.clone()
+    });
+    Request {
+        spec: Spec::Batch(BatchSpec {
+            items: items.collect(),
+            ..*spec
+        }),
+        targets: Targets::default(),
+        notify_on: Vec::new(),
+        metadata: BTreeMap::new(),
+        ..batch.clone()
+    }
+}
+
+/// What all begin with.
+fn common(seals: &[Vec<u8>]) -> Vec<u8> {
+    let Some(first) = seals.first() else {
+        return Vec::new();
+    };
+    let alike = |seal: &Vec<u8>| first.iter().zip(seal).take_while(|(a, b)| a == b).count();
+    let length = seals.iter().map(alike).min().unwrap_or(0);
+    first.iter().take(length).copied().collect()
+}
+
+impl Items {
+    /// Reads items back.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub fn read(bytes: &[u8]) -> Result<Self, Unreadable> {
+        let mut rest = match bytes.split_first() {
+            Some((&FORMAT, rest)) => Rest(rest),
+            other => return Err(Unreadable::Format(other.map(|(format, _)| *format))),
+        };
+        let length = u32::from_be_bytes(rest.array()?);
+        let datum = rest.take(usize::try_from(length).map_err(|_| Unreadable::Damaged)?)?;
+        let request = avro::read_stored(datum).map_err(|error| Unreadable::Avro(error.into()))?;
+        let Spec::Batch(spec) = request.spec else {
+            return Err(Unreadable::Damaged);
+        };
+        let prefix = rest.part()?;
+        let count: [u8; 2] = rest.part()?.try_into().map_err(|_| Unreadable::Damaged)?;
+        let mut seals = Vec::new();
+        for _ in 0..u16::from_be_bytes(count) {
+            seals.push(Sealed([prefix, rest.part()?].concat()));
+        }
+        let mut notes = Vec::with_capacity(spec.items.len());
+        for _ in &spec.items {
+            notes.push(Note {
+                seal: u16::from_be_bytes(rest.array()?),
+                hash: rest.array()?,
+            });
+        }
+        match rest.0 {
+            [] => Ok(Self { spec, seals, notes }),
+            _ => Err(Unreadable::Damaged),
+        }
+    }
+
+    /// Returns how many there are.
+    pub fn total(&self) -> u32 {
+        u32::try_from(self.spec.items.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Returns how many run at once.
+    pub fn window(&self) -> usize {
+        match self.spec.strategy {
+            Strategy::Sequential => 1,
+            Strategy::Parallel => usize::try_from(self.spec.max_concurrent)
+                .unwrap_or(1)
+                .max(1),
+        }
+    }
+
+    /// Returns what a failed item does to the rest.
+    pub fn on_failure(&self) -> OnFailure {
+        self.spec.on_failure
+    }
+
+    /// Returns the input of the run of an item.
+    pub fn start(&self, batch: &BatchStart, index: u32) -> Option<Start> {
+        let index = usize::try_from(index).ok()?;
+        let (item, note) = self.spec.items.get(index).zip(self.notes.get(index))?;
+        let on = match item.notify_on.is_empty() {
+            true => &batch.notify_on,
+            false => &item.notify_on,
+        };
+        let sealed = usize::from(note.seal).checked_sub(1);
+        let sealed = sealed.and_then(|at| self.seals.get(at)).cloned();
+        let provider = batch.providers.of(&item.spec);
+        Some(Start {
+            request: item.request_id.clone(),
+            retry: 0,
+            batch: Some(batch.request.clone()),
+            user: batch.user.clone(),
+            spec: item.spec.clone(),
+            provider,
+            fingerprint: spelled(&note.hash),
+            metadata: item.metadata.clone(),
+            notify: sealed.filter(|_| !on.is_empty()).map(|sealed| Notify {
+                on: on.clone(),
+                sealed,
+            }),
+            timeout_ms: match item.spec {
+                Spec::Video(_) | Spec::Batch(_) => batch.video_timeout_ms,
+                Spec::Image(_) => batch.image_timeout_ms,
+            },
+            steps: batch.steps,
+            fetch_queue: batch.fetch_queue.clone(),
+            submit_queue: batch.submit_queues.of(provider),
+            traceparent: batch.traceparent.clone(),
+            journal: crate::domain::Journal::default(),
+        })
+    }
+}
+
+struct Rest<'b>(&'b [u8]);
+
+impl<'b> Rest<'b> {
+    fn take(&mut self, length: usize) -> Result<&'b [u8], Unreadable> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(Unreadable::Damaged)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Unreadable> {
+        let (taken, rest) = self.0.split_first_chunk().ok_or(Unreadable::Damaged)?;
+        self.0 = rest;
+        Ok(*taken)
+    }
+
+    fn part(&mut self) -> Result<&'b [u8], Unreadable> {
+        let length = u16::from_be_bytes(self.array()?);
+        self.take(usize::from(length))
+    }
+}
+
+#[cfg(test)]
+mod tests;

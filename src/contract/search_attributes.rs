@@ -1,0 +1,29 @@
+//! What every run is labelled with, the first of a request, its retries and the items of batches alike.
+
+use std::time::Duration;
+
+use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributes};
+
+use crate::domain::{Kind, RequestId, UserId};
+
+/// The tenant of a run.
+pub const GEN_USER: &str = "GenUser";
+/// What a run makes.
+pub const GEN_KIND: &str = "GenKind";
+/// The batch a run is an item of.
+pub const GEN_BATCH: &str = "GenBatch";
+
+/// A run outlives its deadline by so much before the server itself ends it: a backstop (contract, rule 7).
+pub(crate) const BACKSTOP: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Returns the search attributes of a run.
+pub(crate) fn attributes(user: &UserId, kind: Kind, batch: Option<&RequestId>) -> SearchAttributes {
+    let mut attributes = vec![
+        SearchAttributeKey::keyword(GEN_USER).value_set(user.as_str().to_owned()),
+        SearchAttributeKey::keyword(GEN_KIND).value_set(kind.as_str().to_owned()),
+    ];
+    if let Some(batch) = batch {
+        attributes.push(SearchAttributeKey::keyword(GEN_BATCH).value_set(batch.to_string()));
+    }
+    SearchAttributes::new(attributes)
+}

@@ -1,0 +1,239 @@
+//! The only reader of the environment: strings in, typed settings out, all faults at once.
+//!
+//! `.env.example` is the manual of these variables; a test holds it and these files together. Later code trusts the
+//! values. All variables are read, whatever role is chosen; what only some roles ask for is looked at by
+//! [`crate::app::settings`].
+
+pub mod api_keys;
+mod egress;
+mod intake;
+mod kafka;
+mod log;
+pub(crate) mod mail_server;
+mod models;
+mod notifier;
+mod provider;
+mod retries;
+mod store;
+mod temporal;
+mod vars;
+mod worker;
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use url::Url;
+
+pub use self::egress::{Egress, Nat64, Ports};
+pub use self::intake::{Backoff, Intake, RateLimit, Steps};
+pub use self::kafka::{GroupProtocol, Kafka, Topics};
+pub use self::log::Log;
+pub use self::models::AllowedModels;
+pub use self::notifier::{Email, MailLimits, Notifier, NotifyKey};
+pub use self::provider::{DefaultProviders, Named, Own, Provider, Rates};
+pub use self::retries::{Pauses, Tries};
+pub use self::store::{Keys, S3};
+pub use self::temporal::Temporal;
+use self::vars::Vars;
+pub use self::vars::{Fault, Faults, Secret};
+pub(crate) use self::vars::{duration, shown};
+pub use self::worker::{Pollers, Worker};
+
+/// All settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Kafka and its topics.
+    pub kafka: Kafka,
+    /// Base URL of the schema registry; its user name and password, if it has any, are sent as basic authentication.
+    pub schema_registry_url: Secret<Url>,
+    /// The Temporal server.
+    pub temporal: Temporal,
+    /// What intake needs.
+    pub intake: Intake,
+    /// What the worker needs.
+    pub worker: Worker,
+    /// What the notifier needs.
+    pub notifier: Notifier,
+    /// Keys that seal and open notification targets; the first seals.
+    pub notify_keys: Vec<NotifyKey>,
+    /// Logs.
+    pub log: Log,
+    /// Where `/livez`, `/readyz` and `/metrics` are served.
+    pub http_addr: SocketAddr,
+    /// How long a stop may take.
+    pub grace: Duration,
+    /// Start the provider simulator in this process and use it.
+    pub mock_external_apis: bool,
+    /// This is no production: the public secrets of [`dev`] are good enough.
+    pub insecure_dev: bool,
+}
+
+/// The settings of development: known to all, so never for production.
+pub mod dev {
+    /// Seals notification targets.
+    pub const NOTIFY_KEYS: &str = "dev:Z2VuZmxvdy1kZXYta2V5LW5vdC1mb3ItcHJvZHVjdCE=";
+    /// Whom mail is from; few mail servers take it.
+    pub const EMAIL_FROM: &str = "genflow <genflow@localhost>";
+    /// Signs webhooks.
+    pub const WEBHOOK_SIGNING_SECRET: &str = "whsec_Z2VuZmxvdy1kZXYtc2VjcmV0LW5vdC1mb3ItcHJvZA==";
+
+    /// Tells whether a key or secret is one of these.
+    pub fn is_public(secret: &super::Secret) -> bool {
+        let secret = secret.expose();
+        let sealing = NOTIFY_KEYS.split_once(':').map(|(_, key)| key);
+        sealing == Some(secret) || secret == WEBHOOK_SIGNING_SECRET
+    }
+}
+
+#[cfg(test)]
+impl Config {
+    /// Reads the settings of `variables`; of two with one name the last counts.
+    pub(crate) fn of(variables: &[(&str, &str)]) -> Result<Self, Faults> {
+        let value = |name: &str| variables.iter().rfind(|(known, _)| *known == name);
+        Self::load(|name| value(name).map(|(_, value)| (*value).to_owned()))
+    }
+}
+
+impl Config {
+    /// Reads all settings through `lookup`.
+    ///
+    /// # Errors
+    /// Every fault there is, a line each.
+    pub fn load(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Faults> {
+        Self::load_for(lookup, |_| Vec::new())
+    }
+
+    /// Reads all settings through `lookup`; `further` holds them against what only some roles ask for.
+    ///
+    /// # Errors
+    /// Every fault there is, a line each.
+    pub fn load_for(
+        lookup: impl Fn(&str) -> Option<String>,
+        further: impl FnOnce(&Self) -> Vec<Fault>,
+    ) -> Result<Self, Faults> {
+        let mut vars = Vars::new(&lookup);
+        let config = read(&mut vars);
+        vars.finish(config, further)
+    }
+
+    /// Checks that a consumer's drain ends before its group gives it up. Only consumers are in groups: a worker may take
+    /// longer.
+    ///
+    /// # Errors
+    /// It would not.
+    pub fn check_drain(&self) -> Result<(), Fault> {
+        if self.grace < self.kafka.session_timeout {
+            return Ok(());
+        }
+        Err(Fault {
+            variable: "SHUTDOWN_GRACE",
+            problem: "is not below KAFKA_SESSION_TIMEOUT, want less: the group would not wait for the drain".to_owned(),
+        })
+    }
+
+    /// Tells whether this is development: every engine is on this machine, or the operator says so.
+    pub fn is_development(&self) -> bool {
+        self.insecure_dev || self.foreign_engines().is_empty()
+    }
+
+    /// Returns the variables of the engines that are not on this machine.
+    pub fn foreign_engines(&self) -> Vec<&'static str> {
+        let mut brokers = self.kafka.brokers.split(',').map(|at| at.rsplit_once(':'));
+        let local = |url: &Url| url.host_str().is_some_and(is_loopback);
+        let registry = self.schema_registry_url.expose();
+        let engines = [
+            // One without a port is a fault of its own.
+            (
+                "KAFKA_BROKERS",
+                brokers.all(|at| at.is_none_or(|(host, _)| is_loopback(host))),
+            ),
+            ("SCHEMA_REGISTRY_URL", local(registry)),
+            ("TEMPORAL_HOST", local(&self.temporal.url)),
+        ];
+        let foreign = engines.into_iter().filter(|(_, is_local)| !is_local);
+        foreign.map(|(variable, _)| variable).collect()
+    }
+
+    /// Checks the keys that seal targets: the public one of [`dev`] is for development only.
+    ///
+    /// # Errors
+    /// It is among them, and this is no development.
+    pub fn check_notify_keys(&self) -> Result<(), Fault> {
+        let public = self.notify_keys.iter().any(|key| dev::is_public(&key.key));
+        self.check_public("NOTIFY_KEYS", public)
+    }
+
+    /// The same of the secrets that sign webhooks.
+    ///
+    /// # Errors
+    /// The public one is among them, and this is no development.
+    pub fn check_signing_secrets(&self) -> Result<(), Fault> {
+        let public = self.notifier.signing_secrets.iter().any(dev::is_public);
+        self.check_public("WEBHOOK_SIGNING_SECRET", public)
+    }
+
+    fn check_public(&self, variable: &'static str, public: bool) -> Result<(), Fault> {
+        if !public || self.is_development() {
+            return Ok(());
+        }
+        let foreign = self.foreign_engines().join(", ");
+        Err(Fault {
+            variable,
+            problem: format!(
+                "holds the public development secret, which is for engines on this machine ({foreign}: elsewhere); \
+                 want one of your own, as genflow secrets prints it, or GENFLOW_INSECURE_DEV=true"
+            ),
+        })
+    }
+
+    /// Returns the names of all variables that are read.
+    pub fn variables() -> Vec<&'static str> {
+        let nothing = |_: &str| None;
+        let mut vars = Vars::new(&nothing);
+        read(&mut vars);
+        vars.names()
+    }
+}
+
+fn read(vars: &mut Vars<'_>) -> Config {
+    let mock_external_apis = vars.flag("MOCK_EXTERNAL_APIS", false);
+    let kafka = kafka::read(vars);
+    let retries = retries::read(vars);
+    let nat64 = egress::nat64(vars);
+    let grace = vars.duration("SHUTDOWN_GRACE", "25s");
+    let mut config = Config {
+        schema_registry_url: vars.secret_url(
+            "SCHEMA_REGISTRY_URL",
+            "http://127.0.0.1:8081/apis/ccompat/v7",
+        ),
+        temporal: temporal::read(vars),
+        intake: intake::read(vars, &retries),
+        worker: worker::read(vars, mock_external_apis, &retries, &nat64),
+        notifier: notifier::read(vars, &nat64),
+        notify_keys: notifier::notify_keys(vars),
+        log: log::read(vars),
+        http_addr: vars.parsed(
+            "HTTP_ADDR",
+            "127.0.0.1:9464",
+            "host:port, the host as an IP address",
+        ),
+        kafka,
+        grace,
+        mock_external_apis,
+        insecure_dev: vars.flag("GENFLOW_INSECURE_DEV", false),
+    };
+    let is_development = config.is_development();
+    if let Some(email) = &mut config.notifier.email {
+        email.allowed_domains.default_to(is_development);
+    }
+    config
+}
+
+/// Tells whether a host, as a setting names it, is this machine.
+fn is_loopback(host: &str) -> bool {
+    let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests;

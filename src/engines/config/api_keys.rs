@@ -1,0 +1,299 @@
+//! Who may ask: keys in the record header `x-api-key`, each bound to a user or not (contract, section 5).
+//!
+//! Only digests are kept, and they are compared in constant time, all of them each time: neither a log nor a clock
+//! tells of a key.
+
+use ring::digest::{SHA256, digest};
+use subtle::ConstantTimeEq as _;
+
+use crate::domain::UserId;
+use crate::engines::kafka::Record;
+
+/// Name of the header, in any case of its letters.
+pub const HEADER: &str = "x-api-key";
+/// Begins a key that is given by its digest.
+const HASHED: &str = "sha256:";
+/// Shorter keys can be guessed.
+const SHORTEST: usize = 8;
+
+/// The keys that open the door.
+#[derive(Clone, Default)]
+pub struct ApiKeys {
+    required: bool,
+    keys: Vec<Key>,
+}
+
+#[derive(Clone)]
+struct Key {
+    digest: [u8; 32],
+    user: Option<String>,
+}
+
+/// Shows no digest either: a weak key could be guessed from it.
+impl std::fmt::Debug for ApiKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiKeys")
+            .field("required", &self.required)
+            .field("keys", &self.keys.len())
+            .finish()
+    }
+}
+
+/// Why a record may not ask; never shows a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// It has no key.
+    #[error("the header x-api-key is missing, want one of API_KEYS")]
+    Missing,
+    /// Its key is none of ours.
+    #[error("the header x-api-key is none of API_KEYS")]
+    Unknown,
+    /// Its key is bound to another user.
+    #[error("the header x-api-key is bound to another user")]
+    OtherUser,
+}
+
+/// What a good key lets in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// Records of any user.
+    Anyone,
+    /// Records of this user only.
+    Only(String),
+}
+
+impl Pass {
+    /// Holds the pass against the user a record is of.
+    ///
+    /// # Errors
+    /// [`Denied::OtherUser`].
+    pub fn admit(&self, user: &str) -> Result<(), Denied> {
+        match self {
+            Self::Only(bound) if bound != user => Err(Denied::OtherUser),
+            Self::Anyone | Self::Only(_) => Ok(()),
+        }
+    }
+
+    /// Returns the user whose records it lets in, if it is one alone.
+    pub fn only(&self) -> Option<&str> {
+        match self {
+            Self::Anyone => None,
+            Self::Only(user) => Some(user),
+        }
+    }
+}
+
+impl ApiKeys {
+    /// Reads `key[:user]` by comma, a key plain or as `sha256:` and 64 hex digits.
+    ///
+    /// # Errors
+    /// What is wanted where an entry is not so; shows no entry, only its place.
+    pub fn parse(required: bool, text: &str) -> Result<Self, String> {
+        let mut keys: Vec<Key> = Vec::new();
+        for (at, entry) in text.split(',').map(str::trim).enumerate() {
+            if entry.is_empty() {
+                continue;
+            }
+            let at = at + 1;
+            let key = Key::parse(entry).ok_or_else(|| {
+                format!(
+                    "entry {at}: want key[:user] or sha256:64-hex-digits[:user], the key of {SHORTEST} bytes at least"
+                )
+            })?;
+            // Which of two users would it be for?
+            if keys.iter().any(|other| other.digest == key.digest) {
+                return Err(format!("entry {at}: repeats a key, want each once"));
+            }
+            keys.push(key);
+        }
+        Ok(Self { required, keys })
+    }
+
+    /// Tells whether there is a record that would be let in.
+    pub fn let_in_anybody(&self) -> bool {
+        !self.required || !self.keys.is_empty()
+    }
+
+    /// Says what the key of a record lets in; anything while no key is required.
+    ///
+    /// # Errors
+    /// [`Denied::Missing`], [`Denied::Unknown`].
+    pub fn check(&self, record: &Record) -> Result<Pass, Denied> {
+        if !self.required {
+            return Ok(Pass::Anyone);
+        }
+        let header = record
+            .headers
+            .iter()
+            .rfind(|(name, _)| name.eq_ignore_ascii_case(HEADER));
+        let presented = header.and_then(|(_, value)| value.as_deref());
+        let presented = digest(&SHA256, presented.ok_or(Denied::Missing)?);
+        let mut found = None;
+        for key in &self.keys {
+            if bool::from(key.digest.as_slice().ct_eq(presented.as_ref())) {
+                found = found.or(Some(key));
+            }
+        }
+        let key = found.ok_or(Denied::Unknown)?;
+        Ok(key.user.clone().map_or(Pass::Anyone, Pass::Only))
+    }
+}
+
+impl Key {
+    /// A plain key ends at the last colon; a digest has no colon, so what is behind it is the user whatever it holds.
+    fn parse(entry: &str) -> Option<Self> {
+        // In any case of its letters: else `SHA256:…` would be a key "SHA256" of a user "…".
+        let hashed = entry
+            .split_at_checked(HASHED.len())
+            .filter(|(start, _)| start.eq_ignore_ascii_case(HASHED));
+        let (key, user) = match hashed {
+            Some((_, rest)) => split(rest.split_once(':'), rest),
+            None => split(entry.rsplit_once(':'), entry),
+        };
+        let digest = match hashed {
+            // That of no key at all is what `sha256sum` prints where its input is not set.
+            Some(_) => unhex(key).filter(|hash| hash != digest(&SHA256, b"").as_ref())?,
+            None if key.len() < SHORTEST => return None,
+            None => digest(&SHA256, key.as_bytes()).as_ref().try_into().ok()?,
+        };
+        let user = user.map(|user| UserId::try_from(user.to_owned()));
+        let user = user.transpose().ok()?;
+        Some(Self {
+            digest,
+            user: user.map(String::from),
+        })
+    }
+}
+
+fn split<'t>(parts: Option<(&'t str, &'t str)>, whole: &'t str) -> (&'t str, Option<&'t str>) {
+    parts.map_or((whole, None), |(key, user)| (key, Some(user)))
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    // Else a sign would pass for a digit.
+    if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::hex;
+
+    fn record(headers: &[(&str, &str)]) -> Record {
+        Record::of(0, headers)
+    }
+
+    fn keys() -> ApiKeys {
+        let hashed = hex(digest(&SHA256, b"hashed").as_ref());
+        let bound = hex(digest(&SHA256, b"bound").as_ref());
+        let text = format!("plain-key, anns-key:ann ,sha256:{hashed},sha256:{bound}:bob:x");
+        ApiKeys::parse(true, &text).unwrap()
+    }
+
+    #[test]
+    fn each_form_of_a_key_lets_in_whom_it_should() {
+        let pass = |key| keys().check(&record(&[("x-api-key", key)]));
+        assert_eq!(pass("plain-key"), Ok(Pass::Anyone));
+        assert_eq!(pass("hashed"), Ok(Pass::Anyone));
+        assert_eq!(pass("anns-key"), Ok(Pass::Only("ann".to_owned())));
+        assert_eq!(pass("bound"), Ok(Pass::Only("bob:x".to_owned())));
+        assert_eq!(pass("anns-key:ann"), Err(Denied::Unknown));
+        assert_eq!(pass(""), Err(Denied::Unknown));
+        assert_eq!(keys().check(&record(&[])), Err(Denied::Missing));
+    }
+
+    #[test]
+    fn a_plain_key_ends_at_its_last_colon_and_a_digest_at_its_first() {
+        let hashed = hex(digest(&SHA256, b"a:b,c").as_ref()).to_uppercase();
+        let text = format!("a:longer:ann,SHA256:{hashed}:team:bob");
+        let keys = ApiKeys::parse(true, &text).unwrap();
+        let pass = |key| keys.check(&record(&[("x-api-key", key)]));
+
+        assert_eq!(pass("a:longer"), Ok(Pass::Only("ann".to_owned())));
+        assert_eq!(pass("a:b,c"), Ok(Pass::Only("team:bob".to_owned())));
+        for wrong in [
+            "a",
+            "a:longer:ann",
+            "SHA256",
+            hashed.as_str(),
+            "A:LONGER",
+            "a:longer ",
+        ] {
+            assert_eq!(pass(wrong), Err(Denied::Unknown), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_header_counts_in_any_case_and_the_last_one_wins() {
+        let pass = keys().check(&record(&[
+            ("X-Api-Key", "wrong"),
+            ("X-API-KEY", "plain-key"),
+        ]));
+        assert_eq!(pass, Ok(Pass::Anyone));
+    }
+
+    #[test]
+    fn a_bound_key_is_for_its_user_only() {
+        assert_eq!(
+            Pass::Only("ann".to_owned()).admit("bob"),
+            Err(Denied::OtherUser)
+        );
+        assert_eq!(Pass::Only("ann".to_owned()).admit("ann"), Ok(()));
+        assert_eq!(Pass::Anyone.admit("bob"), Ok(()));
+    }
+
+    #[test]
+    fn while_none_is_required_any_key_and_none_will_do() {
+        let keys = ApiKeys::parse(false, "plain-key").unwrap();
+        assert_eq!(keys.check(&record(&[])), Ok(Pass::Anyone));
+        assert_eq!(
+            keys.check(&record(&[("x-api-key", "wrong")])),
+            Ok(Pass::Anyone)
+        );
+    }
+
+    #[test]
+    fn a_bad_entry_is_told_by_its_place_and_not_shown() {
+        let hashed = hex(digest(&SHA256, b"topsecret").as_ref());
+        let long = format!("topsecret:{}", "u".repeat(129));
+        let empty = hex(digest(&SHA256, b"").as_ref());
+        for bad in [
+            "topsecret:",
+            "secret",
+            "secret:user",
+            &format!("sha256:{empty}"),
+            &format!("SHA256:{}:user", empty.to_uppercase()),
+            ":user",
+            "sha256:12",
+            "sha256:12:user",
+            "SHA256:secret",
+            &format!("sha256:{hashed}0"),
+            &format!("sha256:{hashed}:"),
+            &format!("sha256:+{}", hashed.chars().skip(1).collect::<String>()),
+            &long,
+        ] {
+            let error = ApiKeys::parse(true, &format!("good-key,{bad}")).unwrap_err();
+            assert!(error.starts_with("entry 2: want key[:user]"), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+        for again in [
+            "topsecret",
+            "topsecret:ann",
+            &format!("sha256:{hashed}:bob"),
+        ] {
+            let error = ApiKeys::parse(true, &format!("good-key,,topsecret,{again}")).unwrap_err();
+            assert_eq!(error, "entry 4: repeats a key, want each once");
+        }
+        assert_eq!(
+            format!("{:?}", keys()),
+            "ApiKeys { required: true, keys: 4 }"
+        );
+    }
+}

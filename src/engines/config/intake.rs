@@ -1,0 +1,190 @@
+//! Intake: who may ask, how often, and what a run takes along when it starts.
+//!
+//! [`Steps`] stand in histories: fields are added with a default, never removed or retyped.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::models::{self, AllowedModels};
+use super::retries::{Pauses, Retries};
+use super::vars::{Fault, Vars};
+use crate::engines::clock::millis;
+use crate::engines::config::api_keys::ApiKeys;
+
+/// What intake needs.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    /// Records in flight at once.
+    pub concurrency: usize,
+    /// Age above which a record is `too_old`; `None` takes nine tenths of the namespace's retention.
+    pub dedup_window: Option<Duration>,
+    /// Who may ask.
+    pub api_keys: ApiKeys,
+    /// How often a user may start, if that is limited.
+    pub rate_limit: Option<RateLimit>,
+    /// The models that requests may name.
+    pub allowed_models: AllowedModels,
+    /// The longest deadline that a request may name.
+    pub max_timeout: Duration,
+    /// Deadline of a video whose request names none.
+    pub video_timeout: Duration,
+    /// Deadline of images whose request names none.
+    pub image_timeout: Duration,
+    /// Deadline of a batch whose request names none.
+    pub batch_timeout: Duration,
+    /// Items after which a batch continues as new.
+    pub batch_segment: u32,
+    /// Shortest time between two PROGRESS events of a batch.
+    pub batch_progress_interval: Duration,
+    /// Bounds and pauses of a run's steps; they travel with the workflow's input.
+    pub steps: Steps,
+}
+
+/// How often a user may start.
+#[derive(Clone, Copy, Debug)]
+pub struct RateLimit {
+    /// Starts a minute, over time.
+    pub per_minute: NonZeroU32,
+    /// Starts at once.
+    pub burst: NonZeroU32,
+    /// How long a record above the limit may wait.
+    pub hold: Duration,
+}
+
+/// Bounds and pauses of a run's steps.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Steps {
+    /// A worker that is silent for so long has lost its activity.
+    pub heartbeat_ms: u64,
+    /// How often a submit that was not accepted is sent.
+    pub submit_attempts: u32,
+    /// First pause between tries of an activity that has no pauses of its own; it doubles.
+    pub backoff_ms: u64,
+    /// Longest pause between them.
+    pub backoff_max_ms: u64,
+    /// Pauses between tries of `submit`.
+    pub submit: Backoff,
+    /// Pauses between tries of `fetch`.
+    pub fetch: Backoff,
+    /// Shortest time between two PROGRESS events.
+    pub progress_every_ms: u64,
+    /// Most PROGRESS events of a run.
+    pub progress_most: u32,
+}
+
+/// Pauses between tries of an activity, as they travel with a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Backoff {
+    /// The first; it doubles.
+    pub first_ms: u64,
+    /// The longest.
+    pub most_ms: u64,
+}
+
+impl Steps {
+    /// Returns the pauses of an activity that has none of its own.
+    pub fn backoff(&self) -> Backoff {
+        Backoff {
+            first_ms: self.backoff_ms,
+            most_ms: self.backoff_max_ms,
+        }
+    }
+}
+
+impl From<Pauses> for Backoff {
+    fn from(pauses: Pauses) -> Self {
+        Self {
+            first_ms: millis(pauses.first),
+            most_ms: millis(pauses.most),
+        }
+    }
+}
+
+impl Intake {
+    /// Checks that somebody is let in. Only intake needs the keys: other roles may do without them.
+    ///
+    /// # Errors
+    /// A key is required and there is none.
+    pub fn check_access(&self) -> Result<(), Fault> {
+        if self.api_keys.let_in_anybody() {
+            return Ok(());
+        }
+        Err(Fault {
+            variable: "API_KEYS",
+            problem: "is empty, want a key at least, or REQUIRE_API_KEY=false".to_owned(),
+        })
+    }
+}
+
+pub(super) fn read(vars: &mut Vars<'_>, retries: &Retries) -> Intake {
+    let max_timeout = max_timeout(vars);
+    let mut timeout = |name, default| vars.duration(name, default).min(max_timeout);
+    let video_timeout = timeout("VIDEO_TIMEOUT", "1h");
+    let image_timeout = timeout("IMAGE_TIMEOUT", "10m");
+    let batch_timeout = timeout("BATCH_TIMEOUT", "24h");
+    Intake {
+        concurrency: vars.number("INTAKE_CONCURRENCY", 16, 1..=1000) as usize,
+        dedup_window: vars.optional_duration("DEDUP_WINDOW"),
+        api_keys: api_keys(vars),
+        rate_limit: rate_limit(vars),
+        allowed_models: models::allowed(vars),
+        max_timeout,
+        video_timeout,
+        image_timeout,
+        batch_timeout,
+        batch_segment: vars.number("BATCH_SEGMENT", 500, 1..=1000) as u32,
+        batch_progress_interval: vars.duration("BATCH_PROGRESS_INTERVAL", "5s"),
+        steps: Steps {
+            heartbeat_ms: heartbeat(vars),
+            submit_attempts: retries.submit.most,
+            backoff_ms: millis(retries.other.first),
+            backoff_max_ms: millis(retries.other.most),
+            submit: retries.submit.pauses.into(),
+            fetch: retries.fetch.pauses.into(),
+            progress_every_ms: vars.millis("PROGRESS_INTERVAL", "10s"),
+            progress_most: vars.number("PROGRESS_MAX", 50, 0..=1000) as u32,
+        },
+    }
+}
+
+/// Shorter than a second leaves no time to send a submit; longer than a minute keeps a fence valid for so long that a
+/// paused worker could send after its run has ended.
+fn heartbeat(vars: &mut Vars<'_>) -> u64 {
+    let name = "HEARTBEAT_TIMEOUT";
+    let timeout = vars.duration(name, "10s");
+    if !(Duration::from_secs(1)..=Duration::from_secs(60)).contains(&timeout) {
+        vars.fault(name, &format!("is {timeout:?}, want a time from 1s to 60s"));
+    }
+    millis(timeout)
+}
+
+/// The longest deadline that the contract knows.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(604_800);
+
+fn max_timeout(vars: &mut Vars<'_>) -> Duration {
+    let longest = vars.duration("MAX_TIMEOUT", "7d");
+    if !(Duration::from_secs(1)..=LONGEST_TIMEOUT).contains(&longest) {
+        vars.fault("MAX_TIMEOUT", "is out of bounds, want 1s to 7d");
+    }
+    longest
+}
+
+fn api_keys(vars: &mut Vars<'_>) -> ApiKeys {
+    let required = vars.flag("REQUIRE_API_KEY", false);
+    let keys = vars.string("API_KEYS", "");
+    ApiKeys::parse(required, &keys).unwrap_or_else(|problem| {
+        vars.fault("API_KEYS", &problem);
+        ApiKeys::default()
+    })
+}
+
+fn rate_limit(vars: &mut Vars<'_>) -> Option<RateLimit> {
+    let limited = vars.flag("ENABLE_RATE_LIMITING", false);
+    let wanted = "a number from 1";
+    let limit = RateLimit {
+        per_minute: vars.parsed("RATE_LIMIT_PER_MINUTE", "60", wanted),
+        burst: vars.parsed("RATE_LIMIT_BURST", "20", wanted),
+        hold: vars.duration("RATE_LIMIT_HOLD", "10s"),
+    };
+    limited.then_some(limit)
+}

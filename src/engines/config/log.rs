@@ -1,0 +1,97 @@
+//! How logs are written.
+
+use std::path::PathBuf;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+use super::vars::Vars;
+
+/// How logs are written.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// A `tracing` filter.
+    pub filter: String,
+    /// JSON instead of text.
+    pub json: bool,
+    /// Append to this file instead of standard error.
+    pub file: Option<PathBuf>,
+}
+
+pub(super) fn read(vars: &mut Vars<'_>) -> Log {
+    const NAME: &str = "LOG_LEVEL";
+    let debug = vars.flag("DEBUG", false);
+    let level = vars.string(NAME, if debug { "debug" } else { "info" });
+    let filter = filter(&level);
+    if filter.is_none() {
+        let problem = format!(
+            "is {level:?}, want off, error, warn, info, debug, trace, or a tracing filter as warn,genflow=debug"
+        );
+        vars.fault(NAME, &problem);
+    }
+    Log {
+        filter: filter.unwrap_or_default(),
+        json: vars.flag("USE_JSON_LOGGING", false),
+        file: vars.optional("LOG_FILE_PATH").map(PathBuf::from),
+    }
+}
+
+/// Returns the filter that `level` stands for. A plain level is that of genflow; the libraries below tell no more than
+/// warnings.
+fn filter(level: &str) -> Option<String> {
+    let plain = match level.to_ascii_lowercase().as_str() {
+        "warning" => Some(LevelFilter::WARN),
+        word => word.parse().ok(),
+    };
+    match plain {
+        Some(plain) if plain <= LevelFilter::ERROR => Some(plain.to_string()),
+        Some(plain) => Some(format!("warn,genflow={plain}")),
+        // A word that is no level would be a target's name, and silence all others.
+        None if level.split(',').any(is_bare_target) => None,
+        None => EnvFilter::try_new(level).ok().map(|_| level.to_owned()),
+    }
+}
+
+fn is_bare_target(part: &str) -> bool {
+    !part.contains(['=', '[', ']']) && part.trim().parse::<LevelFilter>().is_err()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_level_is_for_genflow_and_anything_else_is_a_filter() {
+        for (level, directives) in [
+            ("info", "warn,genflow=info"),
+            ("DEBUG", "warn,genflow=debug"),
+            ("Warning", "warn,genflow=warn"),
+            ("error", "error"),
+            ("OFF", "off"),
+            (
+                "genflow::engines::kafka=trace",
+                "genflow::engines::kafka=trace",
+            ),
+            ("warn,genflow=debug", "warn,genflow=debug"),
+            (
+                "info,genflow[{topic=a}]=debug",
+                "info,genflow[{topic=a}]=debug",
+            ),
+        ] {
+            assert_eq!(filter(level).as_deref(), Some(directives), "{level}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused() {
+        for level in [
+            "verbose",
+            "genflow",
+            "WARN,verbose",
+            "genflow::engines::kafka",
+            "genflow=loud",
+        ] {
+            assert_eq!(filter(level), None, "{level}");
+        }
+    }
+}

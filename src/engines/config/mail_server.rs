@@ -1,0 +1,217 @@
+//! The mail server, as `SMTP_URL` names it.
+
+use std::fmt;
+
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::extension::ClientId;
+use url::Url;
+
+use crate::engines::http::percent_decoded;
+
+/// A mail server: where it is, how the connection is protected, who we are to it.
+#[derive(Clone)]
+pub struct Server {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) security: Security,
+    pub(crate) login: Option<Credentials>,
+    pub(crate) hello: ClientId,
+}
+
+/// How a connection is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Security {
+    /// Not at all.
+    Plain,
+    /// By STARTTLS where the server offers it.
+    Opportunistic,
+    /// By STARTTLS, or nothing is sent.
+    Starttls,
+    /// From the first byte.
+    Tls,
+}
+
+/// Why a text names no mail server. None of it is shown: a password may stand in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidServer {
+    /// It is no URL of mail.
+    #[error(
+        "is no URL of a mail server, want smtp://[user:password@]host[:port] or smtps://…, with % codes in user and password"
+    )]
+    Url,
+    /// Its `tls` is not known.
+    #[error("has an unknown tls, want ?tls=required, opportunistic or none, behind smtp:// only")]
+    Tls,
+    /// It has a parameter that is not `tls`.
+    #[error("has a parameter that is not tls")]
+    Parameter,
+}
+
+impl Server {
+    /// Reads `smtp://` or `smtps://`, user, password, host, port and `?tls=`; a path is the name we greet with.
+    ///
+    /// Without `?tls=`, a password asks for encryption, and without one it is used where it is offered.
+    ///
+    /// # Errors
+    /// What is wrong, without the text.
+    pub fn parse(text: &str) -> Result<Self, InvalidServer> {
+        let url = Url::parse(text).map_err(|_| InvalidServer::Url)?;
+        let host = url.host_str().filter(|host| !host.is_empty());
+        let host = host.ok_or(InvalidServer::Url)?;
+        let login = login(&url)?;
+        let security = security(&url, login.is_some())?;
+        let port = match security {
+            Security::Tls => 465,
+            Security::Plain | Security::Opportunistic | Security::Starttls if login.is_some() => {
+                587
+            }
+            Security::Plain | Security::Opportunistic | Security::Starttls => 25,
+        };
+        let name = url.path().trim_matches('/');
+        if name.chars().any(|c| !is_of_host(c)) {
+            return Err(InvalidServer::Url);
+        }
+        Ok(Self {
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port: url.port().unwrap_or(port),
+            security,
+            login,
+            hello: if name.is_empty() {
+                ClientId::default()
+            } else {
+                ClientId::Domain(name.to_owned())
+            },
+        })
+    }
+
+    /// Returns what may be shown of it: host and port.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+}
+
+fn security(url: &Url, has_login: bool) -> Result<Security, InvalidServer> {
+    let mut tls = None;
+    for (name, value) in url.query_pairs() {
+        if name != "tls" {
+            return Err(InvalidServer::Parameter);
+        }
+        tls = Some(value.into_owned());
+    }
+    match (url.scheme(), tls.as_deref()) {
+        ("smtps", None) => Ok(Security::Tls),
+        ("smtp", Some("required")) => Ok(Security::Starttls),
+        ("smtp", Some("opportunistic")) => Ok(Security::Opportunistic),
+        ("smtp", Some("none")) => Ok(Security::Plain),
+        ("smtp", None) if has_login => Ok(Security::Starttls),
+        ("smtp", None) => Ok(Security::Opportunistic),
+        ("smtp" | "smtps", Some(_)) => Err(InvalidServer::Tls),
+        _ => Err(InvalidServer::Url),
+    }
+}
+
+fn login(url: &Url) -> Result<Option<Credentials>, InvalidServer> {
+    let (user, password) = (url.username(), url.password());
+    if user.is_empty() && password.is_none() {
+        return Ok(None);
+    }
+    let password = password.ok_or(InvalidServer::Url)?;
+    Ok(Some(Credentials::new(decoded(user)?, decoded(password)?)))
+}
+
+/// Undoes percent-encoding. A control character in the result would be a line of its own to the server.
+fn decoded(text: &str) -> Result<String, InvalidServer> {
+    let text = percent_decoded(text);
+    if text.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
+        return Err(InvalidServer::Url);
+    }
+    Ok(text)
+}
+
+fn is_of_host(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '-')
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("at", &self.shown())
+            .field("security", &self.security)
+            .field("login", &self.login.as_ref().map(|_| "***"))
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_host_port_and_protection() {
+        for (url, at, security) in [
+            ("smtp://mail.test", "mail.test:25", Security::Opportunistic),
+            (
+                "smtp://mail.test:2525?tls=none",
+                "mail.test:2525",
+                Security::Plain,
+            ),
+            (
+                "smtp://mail.test?tls=required",
+                "mail.test:25",
+                Security::Starttls,
+            ),
+            ("smtp://u:p@mail.test", "mail.test:587", Security::Starttls),
+            (
+                "smtp://u:p@mail.test?tls=opportunistic",
+                "mail.test:587",
+                Security::Opportunistic,
+            ),
+            (
+                "smtps://u:p@mail.test/me.test",
+                "mail.test:465",
+                Security::Tls,
+            ),
+            ("smtp://[::1]:2525", "::1:2525", Security::Opportunistic),
+        ] {
+            let server = Server::parse(url).unwrap();
+
+            assert_eq!(
+                (server.shown().as_str(), server.security),
+                (at, security),
+                "{url}"
+            );
+        }
+        let named = Server::parse("smtps://mail.test/me.test").unwrap();
+        assert_eq!(named.hello, ClientId::Domain("me.test".to_owned()));
+    }
+
+    #[test]
+    fn user_and_password_are_decoded_and_never_shown() {
+        let server = Server::parse("smtps://me%40mail.test:top%2Fsecret+%26%25@mail.test").unwrap();
+
+        let expected = Credentials::new("me@mail.test".to_owned(), "top/secret+&%".to_owned());
+        assert_eq!(server.login, Some(expected));
+        assert!(!format!("{server:?}").contains("secret"));
+    }
+
+    #[test]
+    fn what_names_no_server_is_refused_without_being_shown() {
+        for (url, error) in [
+            ("mail.test:25", InvalidServer::Url),
+            ("http://mail.test", InvalidServer::Url),
+            ("smtp://", InvalidServer::Url),
+            ("smtp://topsecret@mail.test", InvalidServer::Url),
+            ("smtp://u:topsecret%0d%0aQUIT@mail.test", InvalidServer::Url),
+            ("smtp://u:p@mail.test/a%0d%0aQUIT", InvalidServer::Url),
+            ("smtp://mail.test?tls=maybe", InvalidServer::Tls),
+            ("smtps://mail.test?tls=none", InvalidServer::Tls),
+            ("smtp://mail.test?starttls=yes", InvalidServer::Parameter),
+        ] {
+            let refused = Server::parse(url).unwrap_err();
+
+            assert_eq!(refused, error, "{url}");
+            assert!(!refused.to_string().contains("topsecret"));
+        }
+    }
+}

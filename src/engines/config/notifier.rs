@@ -1,0 +1,287 @@
+//! The notifier: channels, schedule, whom it may call; and the keys that seal targets.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use url::Url;
+
+use super::dev;
+use super::egress::{self, Egress, Names, Nat64};
+use super::vars::{Secret, Vars, duration};
+use crate::engines::egress as guard;
+use crate::roles::notifier::email::{Domains, FromAddress, Server, is_address};
+
+/// What the notifier needs.
+#[derive(Clone, Debug)]
+pub struct Notifier {
+    /// Master secrets of webhook signatures; the first signs first.
+    pub signing_secrets: Vec<Secret>,
+    /// Master keys of signatures that anybody can check; none by default.
+    pub signing_keys: Vec<Secret>,
+    /// What a webhook's address may be.
+    pub egress: Egress,
+    /// Events handled at once, and tries of the delivery workflows at once.
+    pub concurrency: usize,
+    /// How long one try may take.
+    pub try_timeout: Duration,
+    /// Pauses before the second try, the third and so on; behind the last the notification is given up.
+    pub schedule: Vec<Duration>,
+    /// Notifications handed over to their workflows, at most so many a second.
+    pub handovers_per_second: NonZeroU32,
+    /// Slack incoming webhook for requests that name none.
+    pub default_slack: Option<Secret<Url>>,
+    /// Slack incoming webhook that operators are told of failures by.
+    pub ops_slack: Option<Secret<Url>>,
+    /// Address that operators are told of failures at.
+    pub ops_email: Option<Secret>,
+    /// Time between two messages to the operators.
+    pub ops_every: Duration,
+    /// Age above which an event is not notified of any more.
+    pub max_age: Duration,
+    /// Hosts that Slack targets may name.
+    pub slack_hosts: Vec<String>,
+    /// How mail goes out; without it the channel is not served.
+    pub email: Option<Email>,
+    /// A folder of templates that replace ours.
+    pub templates: Option<PathBuf>,
+}
+
+/// How mail goes out.
+#[derive(Clone, Debug)]
+pub struct Email {
+    /// The server that takes it.
+    pub server: Server,
+    /// Whom it is from.
+    pub from: FromAddress,
+    /// Where it may go, to addresses that tenants name.
+    pub allowed_domains: Domains,
+    /// Mails an hour to one address, and for one user, that tenants name.
+    pub limits: MailLimits,
+}
+
+/// Mails an hour that tenants may have sent; `None`: without limit.
+#[derive(Clone, Copy, Debug)]
+pub struct MailLimits {
+    /// To one address.
+    pub address: Option<NonZeroU32>,
+    /// For one user.
+    pub user: Option<NonZeroU32>,
+}
+
+/// A key that seals notification targets.
+#[derive(Clone, Debug)]
+pub struct NotifyKey {
+    /// Names the key in what it sealed.
+    pub id: String,
+    /// 32 bytes, base64.
+    pub key: Secret,
+}
+
+/// The schedule of Standard Webhooks, less its first try.
+const SCHEDULE: &str = "5s,5m,30m,2h,5h,10h,14h,20h,24h";
+const MOST_PAUSES: usize = 50;
+
+pub(super) fn read(vars: &mut Vars<'_>, nat64: &[Nat64]) -> Notifier {
+    let secrets = vars.string("WEBHOOK_SIGNING_SECRET", dev::WEBHOOK_SIGNING_SECRET);
+    let keys = vars.optional("WEBHOOK_SIGNING_KEY").unwrap_or_default();
+    let smtp_url = vars.optional("SMTP_URL");
+    let slack_hosts = hosts(vars);
+    let egress = egress::read(
+        vars,
+        &Names {
+            allow_private: "WEBHOOK_ALLOW_PRIVATE",
+            allow_http: "WEBHOOK_ALLOW_HTTP",
+            ports: "WEBHOOK_PORTS",
+        },
+        nat64,
+    );
+    Notifier {
+        signing_secrets: masters(vars, "WEBHOOK_SIGNING_SECRET", &secrets, "whsec_", 24),
+        signing_keys: masters(vars, "WEBHOOK_SIGNING_KEY", &keys, "whsk_", 32),
+        concurrency: vars.number("NOTIFY_CONCURRENCY", 128, 1..=10_000) as usize,
+        try_timeout: vars.duration_up_to("NOTIFY_TRY_TIMEOUT", "15s", "1m"),
+        schedule: schedule(vars),
+        handovers_per_second: NonZeroU32::new(vars.number(
+            "NOTIFY_HANDOVERS_PER_SECOND",
+            200,
+            1..=100_000,
+        ) as u32)
+        .unwrap_or(NonZeroU32::MIN),
+        default_slack: slack(vars, "SLACK_WEBHOOK_URL", &slack_hosts, &egress),
+        ops_slack: slack(vars, "OPS_SLACK_WEBHOOK_URL", &slack_hosts, &egress),
+        ops_email: ops_email(vars, smtp_url.is_some()),
+        ops_every: vars.duration("OPS_DIGEST_EVERY", "1m"),
+        max_age: vars.duration("NOTIFY_MAX_AGE", "76h"),
+        slack_hosts,
+        egress,
+        email: email(vars, smtp_url),
+        templates: vars.optional("NOTIFY_TEMPLATES").map(PathBuf::from),
+    }
+}
+
+/// Reads the masters that keys of users are derived from: `prefix` and base64, by comma.
+fn masters(
+    vars: &mut Vars<'_>,
+    name: &'static str,
+    text: &str,
+    prefix: &str,
+    shortest: usize,
+) -> Vec<Secret> {
+    let mut masters = Vec::new();
+    for master in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
+        let encoded = master.strip_prefix(prefix).unwrap_or_default();
+        match random_bytes(encoded).filter(|bytes| (shortest..=64).contains(&bytes.len())) {
+            Some(_) => masters.push(Secret::new(master.to_owned())),
+            None => {
+                let wanted = format!(
+                    "want {prefix} and the base64 of {shortest} to 64 random bytes, several by comma"
+                );
+                vars.fault(name, &wanted);
+            }
+        }
+    }
+    masters
+}
+
+/// Decodes base64; `None` if it is none, or if all its bytes are equal: no random source made that.
+fn random_bytes(encoded: &str) -> Option<Vec<u8>> {
+    let bytes = BASE64.decode(encoded).ok()?;
+    let first = bytes.first()?;
+    bytes.iter().any(|byte| byte != first).then_some(bytes)
+}
+
+fn hosts(vars: &mut Vars<'_>) -> Vec<String> {
+    let text = vars.string("SLACK_ALLOWED_HOSTS", "hooks.slack.com");
+    let mut hosts = Vec::new();
+    for host in text.split(',').map(str::trim) {
+        match url::Host::parse(host) {
+            Ok(host) => hosts.push(host.to_string()),
+            Err(_) => vars.fault("SLACK_ALLOWED_HOSTS", "want hosts without port, by comma"),
+        }
+    }
+    hosts
+}
+
+fn schedule(vars: &mut Vars<'_>) -> Vec<Duration> {
+    const NAME: &str = "NOTIFY_SCHEDULE";
+    let text = vars.string(NAME, SCHEDULE);
+    let pauses: Vec<_> = text.split(',').map(|part| duration(part.trim())).collect();
+    let pauses: Option<Vec<_>> = pauses.into_iter().collect();
+    match pauses.filter(|pauses| (1..=MOST_PAUSES).contains(&pauses.len())) {
+        Some(pauses) => pauses,
+        None => {
+            let wanted = format!("is {text:?}, want 1 to {MOST_PAUSES} times as 5s,5m,2h");
+            vars.fault(NAME, &wanted);
+            Vec::new()
+        }
+    }
+}
+
+/// Takes a URL that messages would be posted to: of one that is refused at every message nobody would hear.
+fn slack(
+    vars: &mut Vars<'_>,
+    name: &'static str,
+    hosts: &[String],
+    egress: &Egress,
+) -> Option<Secret<Url>> {
+    let text = vars.optional(name)?;
+    let url = Url::parse(&text).ok();
+    let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));
+    // The value is not told: it is a secret.
+    let Some(url) = url else {
+        vars.fault(name, "want an http or https URL");
+        return None;
+    };
+    let host = url.host_str().unwrap_or_default();
+    if !hosts.iter().any(|allowed| allowed == host) {
+        vars.fault(name, "is of a host that SLACK_ALLOWED_HOSTS does not list");
+    } else if let Some(problem) = uncalled(&url, egress) {
+        vars.fault(name, problem);
+    }
+    Some(Secret::new(url))
+}
+
+/// Says why a URL of our own settings would not be called, by the rules of webhooks.
+fn uncalled(url: &Url, egress: &Egress) -> Option<&'static str> {
+    let port = url.port_or_known_default();
+    if !url.username().is_empty() || url.password().is_some() {
+        Some("holds a user name or password, want none")
+    } else if url.scheme() == "http" && !egress.allow_http {
+        Some("is http, want https, or WEBHOOK_ALLOW_HTTP=true")
+    } else if !port.is_some_and(|port| egress.ports.contain(port)) {
+        Some("has a port that WEBHOOK_PORTS does not list")
+    } else if !egress.allow_private && !guard::is_public(url) {
+        Some("is of a private network, want a public host, or WEBHOOK_ALLOW_PRIVATE=true")
+    } else {
+        None
+    }
+}
+
+fn ops_email(vars: &mut Vars<'_>, has_server: bool) -> Option<Secret> {
+    const NAME: &str = "OPS_EMAIL";
+    let address = vars.optional(NAME)?;
+    if !is_address(&address) {
+        vars.fault(NAME, "want one address, local@domain");
+    }
+    if !has_server {
+        vars.fault(NAME, "wants SMTP_URL too: without it no mail goes out");
+    }
+    Some(Secret::new(address))
+}
+
+fn email(vars: &mut Vars<'_>, smtp_url: Option<String>) -> Option<Email> {
+    // Its faults show none of it: a password may stand in it.
+    let server = smtp_url.and_then(|url| {
+        let parsed = Server::parse(&url);
+        parsed
+            .map_err(|error| vars.fault("SMTP_URL", &error.to_string()))
+            .ok()
+    });
+    let wanted = "local@domain or Name <local@domain>";
+    let from = vars.parsed("EMAIL_FROM", dev::EMAIL_FROM, wanted);
+    let domains = vars.string("EMAIL_ALLOWED_DOMAINS", "");
+    let allowed_domains = Domains::parse(&domains).unwrap_or_else(|part| {
+        let problem = format!(
+            "holds {part:?}, want domains by comma, as example.com,*.example.org, or * for all"
+        );
+        vars.fault("EMAIL_ALLOWED_DOMAINS", &problem);
+        Domains::default()
+    });
+    let mut limit =
+        |name, default| NonZeroU32::new(vars.number(name, default, 0..=1_000_000) as u32);
+    let limits = MailLimits {
+        address: limit("EMAIL_ADDRESS_LIMIT", 60),
+        user: limit("EMAIL_USER_LIMIT", 1000),
+    };
+    Some(Email {
+        server: server?,
+        from,
+        allowed_domains,
+        limits,
+    })
+}
+
+pub(super) fn notify_keys(vars: &mut Vars<'_>) -> Vec<NotifyKey> {
+    let text = vars.string("NOTIFY_KEYS", dev::NOTIFY_KEYS);
+    let mut keys = Vec::new();
+    for part in text.split(',').map(str::trim) {
+        let pair = part.split_once(':').filter(|(id, key)| {
+            let is_key = random_bytes(key).is_some_and(|bytes| bytes.len() == 32);
+            (1..=32).contains(&id.len()) && is_key
+        });
+        match pair {
+            Some((id, key)) => keys.push(NotifyKey {
+                id: id.to_owned(),
+                key: Secret::new(key.to_owned()),
+            }),
+            None => vars.fault(
+                "NOTIFY_KEYS",
+                "want id:base64 of 32 random bytes, several by comma",
+            ),
+        }
+    }
+    keys
+}

@@ -1,0 +1,386 @@
+//! Defaults, faults, secrets, and the manual of the variables.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use super::*;
+
+#[test]
+fn the_defaults_are_good() {
+    let config = Config::of(&[]).unwrap();
+
+    assert_eq!(config.kafka.topics.requests, "gen.requests");
+    assert_eq!(config.temporal.url.as_str(), "http://127.0.0.1:7233/");
+    assert_eq!(config.notify_keys.len(), 1);
+}
+
+#[test]
+fn deliveries_have_a_queue_of_their_own_and_may_have_a_namespace() {
+    let place = |pairs: &[(&str, &str)]| {
+        let place = Config::of(pairs).unwrap().temporal.for_deliveries();
+        (place.namespace, place.task_queue)
+    };
+    let names = |namespace: &str, queue: &str| (namespace.to_owned(), queue.to_owned());
+
+    let (ours, queue) = (("TEMPORAL_NAMESPACE", "ours"), ("TEMPORAL_TASK_QUEUE", "q"));
+    assert_eq!(place(&[]), names("default", "genflow-notify"));
+    assert_eq!(place(&[ours, queue]), names("ours", "q-notify"));
+    let apart = [ours, ("NOTIFY_NAMESPACE", "apart")];
+    assert_eq!(place(&apart), names("apart", "genflow-notify"));
+}
+
+#[test]
+fn a_worker_has_five_pollers_for_each_or_as_many_as_it_is_told() {
+    let defaults = Config::of(&[]).unwrap().worker;
+    assert_eq!(defaults.fetch_slots, 2000);
+    assert_eq!(defaults.fetch_pollers, Pollers::Exactly(5));
+    assert_eq!((defaults.memory_limit, defaults.build_id), (None, None));
+
+    let told = Config::of(&[
+        ("WORKER_WORKFLOW_SLOTS", "7"),
+        ("WORKER_WORKFLOW_POLLERS", "2"),
+        ("WORKER_ACTIVITY_POLLERS", "auto"),
+        ("MEMORY_LIMIT_BYTES", "1073741824"),
+        ("WORKER_BUILD_ID", "blue-7"),
+    ]);
+    let told = told.unwrap().worker;
+
+    assert_eq!(told.workflow_slots, 7);
+    assert_eq!(told.workflow_pollers, Pollers::Exactly(2));
+    assert_eq!(told.activity_pollers, Pollers::Auto);
+    assert_eq!(told.memory_limit, Some(1 << 30));
+    assert_eq!(told.build_id.as_deref(), Some("blue-7"));
+}
+
+#[test]
+fn our_slack_webhooks_are_of_hosts_that_may_be_posted_to() {
+    let hook = "https://hooks.slack.test/services/needle";
+    for variable in ["SLACK_WEBHOOK_URL", "OPS_SLACK_WEBHOOK_URL"] {
+        let loaded = |hosts| Config::of(&[(variable, hook), ("SLACK_ALLOWED_HOSTS", hosts)]);
+
+        assert!(loaded("hooks.slack.com,hooks.slack.test").is_ok());
+        let fault = loaded("hooks.slack.com").unwrap_err().to_string();
+        assert!(
+            fault.contains(variable) && fault.contains("SLACK_ALLOWED_HOSTS does not list"),
+            "{fault}"
+        );
+        assert!(!fault.contains("needle"), "{fault}");
+    }
+}
+
+#[test]
+fn our_slack_webhooks_are_such_as_a_webhook_may_be() {
+    let faults = |hook: &str, (variable, value)| {
+        let hosts = ("SLACK_ALLOWED_HOSTS", "slack.test,127.0.0.1");
+        let loaded = Config::of(&[("SLACK_WEBHOOK_URL", hook), hosts, (variable, value)]);
+        loaded.err().map(|faults| faults.to_string())
+    };
+
+    for (hook, lets) in [
+        ("http://slack.test/needle", ("WEBHOOK_ALLOW_HTTP", "true")),
+        ("https://slack.test:8443/needle", ("WEBHOOK_PORTS", "8443")),
+        (
+            "https://127.0.0.1/needle",
+            ("WEBHOOK_ALLOW_PRIVATE", "true"),
+        ),
+    ] {
+        assert_eq!(faults(hook, lets), None);
+        let told = faults(hook, ("DEBUG", "false")).unwrap();
+        assert!(
+            told.starts_with("SLACK_WEBHOOK_URL: ") && told.contains(lets.0),
+            "{told}"
+        );
+        assert!(!told.contains("needle"), "{told}");
+    }
+    let told = faults("https://me:needle@slack.test/", ("DEBUG", "false")).unwrap();
+    assert!(told.contains("user name or password"), "{told}");
+}
+
+#[test]
+fn a_key_that_no_header_may_have_is_refused_and_not_shown() {
+    for variable in ["VIDEO_API_KEY", "FAL_API_KEY", "TEMPORAL_API_KEY"] {
+        assert!(Config::of(&[(variable, "r8_needle")]).is_ok());
+        for key in ["needle\nneedle", "needle\u{7f}"] {
+            let fault = Config::of(&[(variable, key)]).unwrap_err();
+
+            assert_eq!(fault.0[0].variable, variable);
+            assert!(!fault.to_string().contains("needle"), "{fault}");
+        }
+    }
+}
+
+#[test]
+fn the_operators_address_is_one_that_mail_can_go_to() {
+    let faults = |address: &str, smtp: &str| {
+        let loaded = Config::of(&[("OPS_EMAIL", address), ("SMTP_URL", smtp)]);
+        loaded.err().map(|faults| faults.to_string())
+    };
+
+    assert_eq!(faults("ops@example.org", "smtp://mail.test"), None);
+    for (address, smtp, told) in [
+        ("ops@example.org", "", "wants SMTP_URL too"),
+        ("needle", "smtp://mail.test", "want one address"),
+        (
+            "needle@a.test,b@a.test",
+            "smtp://mail.test",
+            "want one address",
+        ),
+        ("needle@127.0.0.1", "smtp://mail.test", "want one address"),
+    ] {
+        let fault = faults(address, smtp).unwrap();
+        assert!(
+            fault.contains("OPS_EMAIL") && fault.contains(told),
+            "{fault}"
+        );
+        assert!(!fault.contains("needle"), "{fault}");
+    }
+}
+
+#[test]
+fn all_faults_are_told_at_once_a_line_each() {
+    let faults = Config::of(&[
+        ("KAFKA_BROKERS", "nowhere"),
+        ("TEMPORAL_HOST", "://"),
+        ("INTAKE_CONCURRENCY", "0"),
+        ("NOTIFY_KEYS", "k:short"),
+        ("WEBHOOK_SIGNING_SECRET", "plain"),
+        ("WEBHOOK_SIGNING_KEY", "whsk_c2hvcnQ="),
+        ("SLACK_ALLOWED_HOSTS", "https://hooks.slack.com"),
+        ("VIDEO_PROVIDER", "acme"),
+        ("HTTP_ADDR", "here"),
+        ("LOG_LEVEL", "verbose"),
+        ("RETRY_BACKOFF", "soon"),
+        ("USE_JSON_LOGGING", "maybe"),
+        ("TOPIC_EVENTS", "a b"),
+        ("TOPIC_RESULTS", "gen.requests"),
+        ("KAFKA_SESSION_TIMEOUT", "6m"),
+        ("SUBMIT_AMBIGUOUS", "hope"),
+        ("NOTIFY_SCHEDULE", "5s,,later"),
+        ("NOTIFY_TRY_TIMEOUT", "2m"),
+        ("SLACK_WEBHOOK_URL", "topsecret"),
+        ("FAL_RATE_LIMIT", "0"),
+        ("STORE_GRACE", "2m"),
+        ("MEMORY_LIMIT_BYTES", "2GiB"),
+        ("WORKER_WORKFLOW_POLLERS", "1"),
+        ("WORKER_FETCH_POLLERS", "many"),
+    ])
+    .unwrap_err();
+
+    let mut named: Vec<_> = faults.0.iter().map(|fault| fault.variable).collect();
+    named.sort_unstable();
+    assert_eq!(
+        named,
+        [
+            "FAL_RATE_LIMIT",
+            "HTTP_ADDR",
+            "INTAKE_CONCURRENCY",
+            "KAFKA_BROKERS",
+            "KAFKA_SESSION_TIMEOUT",
+            "LOG_LEVEL",
+            "MEMORY_LIMIT_BYTES",
+            "NOTIFY_KEYS",
+            "NOTIFY_SCHEDULE",
+            "NOTIFY_TRY_TIMEOUT",
+            "RETRY_BACKOFF",
+            "SLACK_ALLOWED_HOSTS",
+            "SLACK_WEBHOOK_URL",
+            "STORE_GRACE",
+            "SUBMIT_AMBIGUOUS",
+            "TEMPORAL_HOST",
+            "TOPIC_EVENTS",
+            "TOPIC_RESULTS",
+            "USE_JSON_LOGGING",
+            "VIDEO_PROVIDER",
+            "WEBHOOK_SIGNING_KEY",
+            "WEBHOOK_SIGNING_SECRET",
+            "WORKER_FETCH_POLLERS",
+            "WORKER_WORKFLOW_POLLERS",
+        ]
+    );
+    assert_eq!(faults.to_string().lines().count(), named.len());
+    assert!(
+        faults
+            .to_string()
+            .contains("KAFKA_BROKERS: is \"nowhere\", want host:port[,host:port]")
+    );
+    assert!(!faults.to_string().contains("topsecret"));
+}
+
+#[test]
+fn a_step_without_pauses_of_its_own_has_those_of_all() {
+    let config = Config::of(&[
+        ("RETRY_BACKOFF", "3s"),
+        ("RETRY_BACKOFF_MAX", "30s"),
+        ("STORE_BACKOFF", "5s"),
+        ("SUBMIT_BACKOFF_MAX", "9s"),
+        ("FETCH_MAX_ATTEMPTS", "7"),
+    ])
+    .unwrap();
+
+    let (worker, steps) = (&config.worker, config.intake.steps);
+    let pauses = |first, most| Pauses {
+        first: Duration::from_secs(first),
+        most: Duration::from_secs(most),
+    };
+    assert_eq!(worker.stores.pauses, pauses(5, 30));
+    assert_eq!((worker.looks.most, worker.looks.pauses), (7, pauses(3, 30)));
+    assert_eq!(steps.submit, pauses(3, 9).into());
+    assert_eq!(steps.fetch, pauses(3, 30).into());
+    assert_eq!(steps.backoff(), pauses(3, 30).into());
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let slack = ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/topsecret");
+    let config = Config::of(&[
+        ("VIDEO_API_KEY", "r8_topsecret"),
+        slack,
+        ("SCHEMA_REGISTRY_URL", "https://key:topsecret@registry/"),
+        ("KAFKA_OPTIONS", "sasl.username=a,sasl.password=topsecret"),
+        ("SMTP_URL", "smtp://a:topsecret@mail.test"),
+        ("VIDEO_API_BASE_URL", "https://a:topsecret@gateway.test/"),
+        ("FAL_API_BASE_URL", "https://a:topsecret@gateway.test/"),
+    ]);
+    let config = config.unwrap();
+
+    assert!(!format!("{config:?}").contains("topsecret"));
+    assert_eq!(
+        config.worker.video.api_key.unwrap().expose(),
+        "r8_topsecret"
+    );
+}
+
+#[test]
+fn faults_show_no_password() {
+    for (variable, value) in [
+        ("SCHEMA_REGISTRY_URL", "registry/a:needle@b"),
+        ("SCHEMA_REGISTRY_URL", "https://needle:needle"),
+        ("KAFKA_BROKERS", "a:needle@kafka"),
+        ("KAFKA_OPTIONS", "needle"),
+        ("KAFKA_OPTIONS", "plugin.library.paths=needle"),
+        ("S3_ENDPOINT", "https://:needle@store.test"),
+        ("VIDEO_API_BASE_URL", "https://a:needle@:x"),
+        ("SMTP_URL", "https://a:needle@mail.test"),
+    ] {
+        let faults = Config::of(&[("S3_BUCKET", "media"), (variable, value)]).unwrap_err();
+
+        let named: Vec<_> = faults.0.iter().map(|fault| fault.variable).collect();
+        assert_eq!(named, [variable], "{value}");
+        assert!(!faults.to_string().contains("needle"), "{faults}");
+    }
+}
+
+#[test]
+fn a_key_of_one_byte_repeated_is_refused() {
+    let zeros = |bytes: usize| BASE64.encode(vec![0_u8; bytes]);
+    for (variable, value) in [
+        ("NOTIFY_KEYS", format!("a:{}", zeros(32))),
+        ("WEBHOOK_SIGNING_SECRET", format!("whsec_{}", zeros(24))),
+        ("WEBHOOK_SIGNING_KEY", format!("whsk_{}", zeros(64))),
+    ] {
+        let faults = Config::of(&[(variable, &value)]).unwrap_err();
+
+        assert_eq!(faults.0[0].variable, variable);
+        assert!(faults.to_string().contains("random bytes"), "{faults}");
+    }
+}
+
+#[test]
+fn a_bucket_brings_its_settings_and_hides_its_secrets() {
+    let config = Config::of(&[
+        ("S3_BUCKET", "media"),
+        ("S3_PREFIX", "/prod/genflow/"),
+        ("S3_ENDPOINT", "http://127.0.0.1:9000"),
+        ("AWS_REGION", "eu-west-1"),
+        ("AWS_ACCESS_KEY_ID", "AKID"),
+        ("AWS_SECRET_ACCESS_KEY", "topsecret"),
+        ("AWS_SESSION_TOKEN", "topsecrettoken"),
+        ("RESULT_URL_TTL", "7d"),
+    ]);
+
+    let s3 = config.unwrap().worker.s3.unwrap();
+
+    assert_eq!((&*s3.bucket, &*s3.prefix), ("media", "prod/genflow"));
+    assert_eq!(s3.region, "eu-west-1");
+    assert!(!format!("{s3:?}").contains("topsecret"), "{s3:?}");
+    assert!(Config::of(&[]).unwrap().worker.s3.is_none());
+}
+
+#[test]
+fn the_heartbeat_timeout_has_bounds() {
+    for good in ["1s", "1000ms", "60s", "1m"] {
+        assert!(Config::of(&[("HEARTBEAT_TIMEOUT", good)]).is_ok(), "{good}");
+    }
+    for bad in ["999ms", "61s", "2m", "soon"] {
+        let faults = Config::of(&[("HEARTBEAT_TIMEOUT", bad)]).unwrap_err();
+        let named: Vec<_> = faults.0.iter().map(|fault| fault.variable).collect();
+        assert_eq!(named, ["HEARTBEAT_TIMEOUT"], "{bad}");
+    }
+}
+
+#[test]
+fn what_a_bucket_cannot_be_reached_by_is_a_fault() {
+    for (variable, value, faulty) in [
+        ("S3_BUCKET", "s3://media", "S3_BUCKET"),
+        ("S3_PREFIX", "a/../b", "S3_PREFIX"),
+        ("S3_ENDPOINT", "minio:9000", "S3_ENDPOINT"),
+        ("RESULT_URL_TTL", "8d", "RESULT_URL_TTL"),
+        ("AWS_ACCESS_KEY_ID", "AKID", "AWS_SECRET_ACCESS_KEY"),
+        ("AWS_SECRET_ACCESS_KEY", "s", "AWS_ACCESS_KEY_ID"),
+    ] {
+        let faults = Config::of(&[("S3_BUCKET", "media"), (variable, value)]).unwrap_err();
+        let named: Vec<_> = faults.0.iter().map(|fault| fault.variable).collect();
+        assert_eq!(named, [faulty], "{variable}={value}");
+    }
+    let alone = Config::of(&[("RESULT_URL_TTL", "1d")]).unwrap_err();
+    assert_eq!(alone.0[0].variable, "RESULT_URL_TTL");
+}
+
+#[test]
+fn only_intake_asks_for_keys_where_one_is_required() {
+    let required = ("REQUIRE_API_KEY", "true");
+
+    let without = Config::of(&[required]).unwrap();
+    let with = Config::of(&[required, ("API_KEYS", "topsecret")]).unwrap();
+
+    let fault = without.intake.check_access().unwrap_err();
+    assert_eq!(fault.variable, "API_KEYS");
+    assert_eq!(with.intake.check_access(), Ok(()));
+    assert!(!format!("{with:?}").contains("topsecret"));
+}
+
+#[test]
+fn the_example_names_the_variables_that_are_read_and_no_others() {
+    let manual = include_str!("../../../.env.example");
+    let assigned = |line: &str| {
+        line.trim_start_matches(['#', ' '])
+            .split_once('=')
+            .map(|(name, _)| name.to_owned())
+    };
+    let is_name = |name: &String| {
+        !name.is_empty()
+            && name
+                .chars()
+                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    };
+    let mut named: Vec<_> = manual
+        .lines()
+        .filter_map(assigned)
+        .filter(is_name)
+        .collect();
+    named.sort_unstable();
+    let mut read: Vec<_> = Config::variables().into_iter().map(str::to_owned).collect();
+    read.sort_unstable();
+
+    assert_eq!(named, read);
+}
+
+#[test]
+fn only_a_consumer_has_to_be_done_before_its_group_gives_it_up() {
+    let long = Config::of(&[("SHUTDOWN_GRACE", "4m")]).unwrap();
+
+    let fault = long.check_drain().unwrap_err();
+
+    assert_eq!(fault.variable, "SHUTDOWN_GRACE");
+    assert!(Config::of(&[]).unwrap().check_drain().is_ok());
+}

@@ -1,0 +1,357 @@
+//! Reads single variables: each with its default, each fault noted, none fatal at once.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use reqwest::header::HeaderValue;
+use url::Url;
+
+use crate::domain::ProviderName;
+
+/// What is wrong with one variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The variable.
+    pub variable: &'static str,
+    /// What it is and what is wanted.
+    pub problem: String,
+}
+
+/// Every fault of the environment, a line each.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Faults(pub Vec<Fault>);
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, Fault { variable, problem }) in self.0.iter().enumerate() {
+            let line = if at == 0 { "" } else { "\n" };
+            write!(f, "{line}{variable}: {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A token, key or password, or a URL that holds one: `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret<T = String>(T);
+
+impl<T> Secret<T> {
+    /// Wraps a secret.
+    pub fn new(value: T) -> Self {
+        Self(value)
+    }
+}
+
+impl Secret {
+    /// Returns the secret itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Secret<Url> {
+    /// Returns the secret itself.
+    pub fn expose(&self) -> &Url {
+        &self.0
+    }
+
+    /// Returns what may be shown of it.
+    pub fn shown(&self) -> String {
+        shown(&self.0)
+    }
+}
+
+impl<T> fmt::Debug for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Reads variables and collects their faults.
+pub(super) struct Vars<'l> {
+    lookup: &'l dyn Fn(&str) -> Option<String>,
+    faults: Vec<Fault>,
+    names: Vec<&'static str>,
+}
+
+impl<'l> Vars<'l> {
+    pub(super) fn new(lookup: &'l dyn Fn(&str) -> Option<String>) -> Self {
+        Self {
+            lookup,
+            faults: Vec::new(),
+            names: Vec::new(),
+        }
+    }
+
+    /// Returns `value` if nothing is wrong, nor anything that `further` finds.
+    pub(super) fn finish<T>(
+        mut self,
+        value: T,
+        further: impl FnOnce(&T) -> Vec<Fault>,
+    ) -> Result<T, Faults> {
+        self.faults.extend(further(&value));
+        if self.faults.is_empty() {
+            Ok(value)
+        } else {
+            Err(Faults(self.faults))
+        }
+    }
+
+    pub(super) fn names(self) -> Vec<&'static str> {
+        self.names
+    }
+
+    pub(super) fn fault(&mut self, variable: &'static str, problem: &str) {
+        self.faults.push(Fault {
+            variable,
+            problem: problem.to_owned(),
+        });
+    }
+
+    /// A variable that is set to nothing counts as not set: that is how `.env` files leave one out.
+    pub(super) fn optional(&mut self, name: &'static str) -> Option<String> {
+        self.names.push(name);
+        (self.lookup)(name)
+            .map(|value| value.trim().to_owned())
+            .filter(|value| !value.is_empty())
+    }
+
+    pub(super) fn string(&mut self, name: &'static str, default: &str) -> String {
+        self.optional(name).unwrap_or_else(|| default.to_owned())
+    }
+
+    /// A key that travels in an HTTP header. Its faults do not show it.
+    pub(super) fn key(&mut self, name: &'static str) -> Option<Secret> {
+        let key = self.optional(name)?;
+        if HeaderValue::from_str(&key).is_err() {
+            self.fault(
+                name,
+                "holds a line break or another control character, want the key alone",
+            );
+        }
+        Some(Secret::new(key))
+    }
+
+    /// A URL that may hold a user name and a password. Its faults do not show it.
+    pub(super) fn secret_url(&mut self, name: &'static str, default: &str) -> Secret<Url> {
+        let url = Url::parse(&self.string(name, default)).ok();
+        let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        Secret::new(url.unwrap_or_else(|| {
+            self.fault(name, "is not an http or https URL");
+            no_url()
+        }))
+    }
+
+    /// The name of a topic, group, queue or namespace.
+    pub(super) fn name(&mut self, name: &'static str, default: &str) -> String {
+        let value = self.string(name, default);
+        let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if value.len() > 200 || !value.chars().all(good) {
+            self.fault(
+                name,
+                &format!("is {value:?}, want letters, digits, '.', '_' or '-', at most 200"),
+            );
+        }
+        value
+    }
+
+    pub(super) fn parsed<T: FromStr>(
+        &mut self,
+        name: &'static str,
+        default: &str,
+        wanted: &str,
+    ) -> T
+    where
+        T::Err: fmt::Debug,
+    {
+        let text = self.string(name, default);
+        text.parse().unwrap_or_else(|_| {
+            let text = without_login(&text);
+            self.fault(name, &format!("is {text:?}, want {wanted}"));
+            trusted(default.parse())
+        })
+    }
+
+    pub(super) fn number(
+        &mut self,
+        name: &'static str,
+        default: u64,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> u64 {
+        let text = self.optional(name);
+        match text.as_deref().map(str::parse::<u64>) {
+            None => default,
+            Some(Ok(number)) if range.contains(&number) => number,
+            Some(_) => {
+                let (low, high, text) = (range.start(), range.end(), text.unwrap_or_default());
+                self.fault(
+                    name,
+                    &format!("is {text:?}, want a number from {low} to {high}"),
+                );
+                default
+            }
+        }
+    }
+
+    /// How often a second; not set: without limit.
+    pub(super) fn rate(&mut self, name: &'static str) -> Option<f64> {
+        let text = self.optional(name)?;
+        match text.parse::<f64>() {
+            Ok(rate) if (0.001..=100_000.0).contains(&rate) => Some(rate),
+            Ok(_) | Err(_) => {
+                self.fault(
+                    name,
+                    &format!("is {text:?}, want how often a second, from 0.001 to 100000"),
+                );
+                None
+            }
+        }
+    }
+
+    pub(super) fn flag(&mut self, name: &'static str, default: bool) -> bool {
+        match self
+            .optional(name)
+            .map(|text| text.to_ascii_lowercase())
+            .as_deref()
+        {
+            None => default,
+            Some("true" | "1" | "yes" | "on") => true,
+            Some("false" | "0" | "no" | "off") => false,
+            Some(other) => {
+                self.fault(name, &format!("is {other:?}, want true or false"));
+                default
+            }
+        }
+    }
+
+    pub(super) fn one_of(&mut self, name: &'static str, words: &[&'static str]) -> String {
+        let value = self.string(name, words.first().copied().unwrap_or_default());
+        if !words.contains(&value.as_str()) {
+            self.fault(
+                name,
+                &format!("is {value:?}, want one of: {}", words.join(", ")),
+            );
+        }
+        value
+    }
+
+    pub(super) fn duration(&mut self, name: &'static str, default: &str) -> Duration {
+        let text = self.string(name, default);
+        duration(&text).unwrap_or_else(|| {
+            self.fault(
+                name,
+                &format!("is {text:?}, want a time above 0 as 500ms, 30s, 5m, 2h or 7d"),
+            );
+            duration(default).unwrap_or_default()
+        })
+    }
+
+    /// As [`Self::duration`], and no longer than `longest`.
+    pub(super) fn duration_up_to(
+        &mut self,
+        name: &'static str,
+        default: &str,
+        longest: &str,
+    ) -> Duration {
+        let given = self.duration(name, default);
+        if duration(longest).is_some_and(|longest| given > longest) {
+            self.fault(
+                name,
+                &format!("is longer than {longest}, want at most that"),
+            );
+        }
+        given
+    }
+
+    pub(super) fn optional_duration(&mut self, name: &'static str) -> Option<Duration> {
+        let text = self.optional(name)?;
+        let parsed = duration(&text);
+        if parsed.is_none() {
+            self.fault(
+                name,
+                &format!("is {text:?}, want a time above 0 as 500ms, 30s, 5m, 2h or 7d"),
+            );
+        }
+        parsed
+    }
+
+    pub(super) fn millis(&mut self, name: &'static str, default: &str) -> u64 {
+        crate::engines::clock::millis(self.duration(name, default))
+    }
+
+    pub(super) fn path(&mut self, name: &'static str, default: &Path) -> PathBuf {
+        self.optional(name)
+            .map_or_else(|| default.to_owned(), PathBuf::from)
+    }
+
+    pub(super) fn url(&mut self, name: &'static str, default: &str) -> Url {
+        let url: Url = self.parsed(name, default, "an http or https URL");
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            self.fault(name, "is not an http or https URL");
+        }
+        url
+    }
+
+    pub(super) fn provider(&mut self, name: &'static str) -> ProviderName {
+        let text = self.string(name, ProviderName::Replicate.as_str());
+        ProviderName::parse(name, &text).unwrap_or_else(|error| {
+            self.fault(name, &error.problem);
+            ProviderName::Replicate
+        })
+    }
+}
+
+/// Whether a URL holds a user name or a password.
+pub(super) fn has_login(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
+}
+
+/// Returns what may be shown of a value that may be a URL: a user name and a password end at the last `@`.
+pub(super) fn without_login(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((_, rest)) => format!("…@{rest}"),
+        None => text.to_owned(),
+    }
+}
+
+/// Returns what may be shown of a URL: it may hold a user name and a password, and a token in its query.
+pub(crate) fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // Err: a URL that can have no password has none.
+    url.set_username("")
+        .and_then(|()| url.set_password(None))
+        .ok();
+    url.set_query(None);
+    url.to_string()
+}
+
+/// Stands in for a URL that was faulty: the fault is noted, and this one adds none.
+pub(super) fn no_url() -> Url {
+    trusted(Url::parse("http://localhost"))
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "defaults are part of the program; a test loads them all"
+)]
+fn trusted<T, E: fmt::Debug>(parsed: Result<T, E>) -> T {
+    parsed.expect("a default of ours is good")
+}
+
+/// Parses a number and a unit: `500ms`, `30s`, `5m`, `2h`, `7d`.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    let at = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at_checked(at)?;
+    let number: u64 = number.parse().ok().filter(|number| *number > 0)?;
+    let seconds = |each: u64| number.checked_mul(each).map(Duration::from_secs);
+    match unit.trim() {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => seconds(1),
+        "m" => seconds(60),
+        "h" => seconds(3600),
+        "d" => seconds(86_400),
+        _ => None,
+    }
+}

@@ -1,0 +1,114 @@
+//! Finds the addresses of a name and gives on only those that may be called.
+//!
+//! The client connects to what it is given here and looks nothing up itself: what is checked is what is called, however
+//! the name is answered the next time. An error says nothing of the name, since it comes into the log.
+
+use std::error::Error;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::Name;
+use reqwest::dns::{self, Addrs, Resolve, Resolving};
+
+use super::{Refused, address};
+use crate::engines::config::Nat64;
+use crate::engines::telemetry::events::CallRefused;
+
+/// Resolves to public addresses only.
+#[derive(Clone)]
+pub(super) struct PublicOnly {
+    resolver: TokioResolver,
+    allowed: Allowed,
+    caller: &'static str,
+}
+
+/// Tells whether an address may be called.
+type Allowed = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+
+/// Why a name has no address for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unresolved {
+    #[error("the name has no address")]
+    NoAddress,
+    #[error("no name server told the address")]
+    NoAnswer,
+}
+
+impl PublicOnly {
+    /// Makes one that asks whom the machine asks: `/etc/hosts`, then the name servers of `/etc/resolv.conf`.
+    pub(super) fn of_machine(caller: &'static str, nat64: &[Nat64]) -> Result<Self, NetError> {
+        let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|error| {
+            // As the system does where no name server is set.
+            tracing::debug!(%error, "no name server is set, so this machine itself is asked");
+            let here = NameServerConfig::udp_and_tcp(Ipv4Addr::LOCALHOST.into());
+            let config = ResolverConfig::from_name_servers(vec![here]);
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        });
+        let options = builder.options_mut();
+        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        // Both are waited for, so one that is never answered must leave time for the call.
+        options.timeout = Duration::from_secs(2);
+        Ok(Self::behind(nat64, builder.build()?, caller))
+    }
+
+    /// Makes one that asks `resolver`, in a network with these prefixes of NAT64.
+    pub(super) fn behind(nat64: &[Nat64], resolver: TokioResolver, caller: &'static str) -> Self {
+        let nat64 = nat64.to_vec();
+        Self::new(resolver, move |ip| address::is_public(ip, &nat64), caller)
+    }
+
+    pub(super) fn new(
+        resolver: TokioResolver,
+        allowed: impl Fn(IpAddr) -> bool + Send + Sync + 'static,
+        caller: &'static str,
+    ) -> Self {
+        Self {
+            resolver,
+            allowed: Arc::new(allowed),
+            caller,
+        }
+    }
+
+    /// Returns for whom it resolves.
+    pub(super) fn caller(&self) -> &'static str {
+        self.caller
+    }
+
+    async fn lookup(self, name: &str) -> Result<Addrs, Box<dyn Error + Send + Sync>> {
+        // Complete as it stands: what the machine searches its own domains for is not for strangers.
+        let mut name = Name::from_ascii(name).map_err(|_| Unresolved::NoAddress)?;
+        name.set_fqdn(true);
+        let found = self.resolver.lookup_ip(name).await;
+        let found = found.map_err(|error| match error.is_no_records_found() {
+            true => Unresolved::NoAddress,
+            false => Unresolved::NoAnswer,
+        })?;
+        let (public, others): (Vec<_>, Vec<_>) = found.iter().partition(|ip| (self.allowed)(*ip));
+        if public.is_empty() {
+            if others.is_empty() {
+                return Err(Unresolved::NoAddress.into());
+            }
+            let refused = Refused::Address;
+            CallRefused {
+                caller: self.caller,
+                reason: refused.reason(),
+            }
+            .emit();
+            return Err(refused.into());
+        }
+        let addresses = public.into_iter().map(|ip| SocketAddr::new(ip, 0));
+        Ok(Box::new(addresses))
+    }
+}
+
+impl Resolve for PublicOnly {
+    fn resolve(&self, name: dns::Name) -> Resolving {
+        let this = self.clone();
+        Box::pin(async move { this.lookup(name.as_str()).await })
+    }
+}

@@ -1,0 +1,182 @@
+//! HTTP for operators: `/livez`, `/readyz`, `/metrics`.
+//!
+//! Live means that the process turns; ready, that every chosen role is connected and none is draining. Answers
+//! until `stop`, which therefore is to come after the roles have drained.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::time::{interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::engines::telemetry;
+use crate::engines::telemetry::events::ReadinessChanged;
+
+/// How long open connections may take after `stop`.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often histograms are folded when nobody scrapes.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Which roles are ready; shared by all roles of the process.
+#[derive(Debug, Default)]
+pub struct Health {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    draining: bool,
+    /// Why a role is not ready; `None` when it is.
+    roles: BTreeMap<&'static str, Option<String>>,
+}
+
+/// One line of `/readyz`.
+#[derive(Serialize)]
+struct Line<'a> {
+    role: &'a str,
+    ready: bool,
+    why: &'a str,
+}
+
+impl Health {
+    /// Adds a role; it is not ready yet.
+    pub fn register(&self, role: &'static str) {
+        self.set(role, Some("starting".to_owned()));
+    }
+
+    /// Notes that `role` is ready, unless the process drains.
+    pub fn ready(&self, role: &'static str) {
+        self.set(role, None);
+    }
+
+    /// Notes that `role` is not ready, and why.
+    pub fn not_ready(&self, role: &'static str, why: &str) {
+        self.set(role, Some(why.to_owned()));
+    }
+
+    /// Notes that the process drains: no role is ready any more, whatever it says.
+    pub fn drain(&self) {
+        let roles: Vec<_> = {
+            let mut inner = self.lock();
+            inner.draining = true;
+            inner.roles.keys().copied().collect()
+        };
+        for role in roles {
+            self.not_ready(role, "draining");
+        }
+    }
+
+    fn set(&self, role: &'static str, why: Option<String>) {
+        let now = {
+            let mut inner = self.lock();
+            let now = if inner.draining {
+                Some("draining".to_owned())
+            } else {
+                why
+            };
+            let before = inner.roles.insert(role, now.clone());
+            if before.as_ref() == Some(&now) {
+                return;
+            }
+            now
+        };
+        ReadinessChanged {
+            role,
+            ready: now.is_none(),
+            why: now.as_deref().unwrap_or_default(),
+        }
+        .emit();
+    }
+
+    /// Returns whether all roles are ready, and a line of JSON for each. Before the first is registered, none is.
+    fn report(&self) -> (bool, String) {
+        let inner = self.lock();
+        let mut lines = String::new();
+        for (role, why) in &inner.roles {
+            let line = Line {
+                role,
+                ready: why.is_none(),
+                why: why.as_deref().unwrap_or_default(),
+            };
+            lines.push_str(&serde_json::to_string(&line).unwrap_or_default());
+            lines.push('\n');
+        }
+        let ready = !inner.roles.is_empty() && inner.roles.values().all(Option::is_none);
+        (ready, lines)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Serves on `listener` until `stop`.
+///
+/// # Errors
+/// When the listener can accept no more.
+pub async fn serve(
+    listener: TcpListener,
+    health: Arc<Health>,
+    metrics: telemetry::Handle,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let server = axum::serve(listener, routes(health, metrics.clone()))
+        .with_graceful_shutdown(stop.clone().cancelled_owned());
+    let overdue = async {
+        stop.cancelled().await;
+        sleep(PATIENCE).await;
+    };
+    // Whichever ends first, the others hold nothing that has to be finished.
+    tokio::select! {
+        served = async { server.await } => served,
+        () = overdue => Ok(()),
+        () = keep_up(&metrics) => Ok(()),
+    }
+}
+
+async fn keep_up(metrics: &telemetry::Handle) {
+    let mut ticks = interval(UPKEEP);
+    loop {
+        ticks.tick().await;
+        metrics.upkeep();
+    }
+}
+
+fn routes(health: Arc<Health>, metrics: telemetry::Handle) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "ok" }))
+        .route("/readyz", get(ready).with_state(health))
+        .route("/metrics", get(scrape).with_state(metrics))
+}
+
+async fn ready(State(health): State<Arc<Health>>) -> Response {
+    let (ready, lines) = health.report();
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/x-ndjson")],
+        lines,
+    )
+        .into_response()
+}
+
+async fn scrape(State(metrics): State<telemetry::Handle>) -> Response {
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], metrics.render()).into_response()
+}
+
+#[cfg(test)]
+mod tests;

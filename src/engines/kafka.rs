@@ -1,0 +1,177 @@
+//! All that is Kafka: no other module names rdkafka.
+
+pub mod admin;
+pub mod consumer;
+pub mod offsets;
+pub mod producer;
+pub mod snapshot;
+pub mod tail;
+
+use rdkafka::ClientConfig;
+use uuid::Uuid;
+
+use crate::domain::RecordPosition;
+use crate::engines::config;
+
+/// One record as it came.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Where it stands.
+    pub position: RecordPosition,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Its headers, in order; a name may stand there twice.
+    pub headers: Headers,
+    /// Milliseconds since the epoch.
+    pub timestamp: Option<i64>,
+    /// Whether the broker set the timestamp (LogAppendTime); otherwise the producer did.
+    pub stamped_by_broker: bool,
+}
+
+/// Headers of a record, in order.
+pub type Headers = Vec<(String, Option<Vec<u8>>)>;
+
+impl Record {
+    /// Returns the text of the last header of that name, if it is UTF-8.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self
+            .headers
+            .iter()
+            .rev()
+            .find(|(header, _)| header == name)?;
+        std::str::from_utf8(found.1.as_deref()?).ok()
+    }
+}
+
+#[cfg(test)]
+impl Record {
+    /// Returns a record without key, value and timestamp, at `offset` of partition 0 of a topic `t`.
+    pub(crate) fn of(offset: i64, headers: &[(&str, &str)]) -> Self {
+        let headers = headers
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), Some(text.as_bytes().to_vec())));
+        Self {
+            position: RecordPosition {
+                topic: "t".to_owned(),
+                partition: 0,
+                offset,
+            },
+            key: None,
+            value: None,
+            headers: headers.collect(),
+            timestamp: None,
+            stamped_by_broker: true,
+        }
+    }
+}
+
+impl Record {
+    /// Returns the W3C trace context of the record, if it has one that is well-formed: it rides on every event.
+    pub fn traceparent(&self) -> Option<&str> {
+        let headers = self.headers.iter().rev();
+        let mut named = headers.filter(|(name, _)| name.eq_ignore_ascii_case("traceparent"));
+        let text = std::str::from_utf8(named.next()?.1.as_deref()?).ok()?;
+        is_traceparent(text).then_some(text)
+    }
+}
+
+/// Returns a W3C trace context that begins here, for what came without one.
+pub(crate) fn new_trace() -> String {
+    let span = Uuid::new_v4().as_u64_pair().0;
+    format!("00-{}-{span:016x}-01", Uuid::new_v4().simple())
+}
+
+/// Later versions of the recommendation may have more than the 55 characters of version 00.
+const LONGEST_TRACEPARENT: usize = 256;
+
+/// Tells whether a text is a trace context (W3C Trace Context, section 3.2): whoever gets a malformed one begins anew.
+fn is_traceparent(text: &str) -> bool {
+    let hex = |part: &str, digits: usize| {
+        let lower = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
+        part.len() == digits && part.bytes().all(lower)
+    };
+    let names = |part: &str, digits| hex(part, digits) && part.bytes().any(|byte| byte != b'0');
+    let mut parts = text.splitn(5, '-');
+    let [version, trace, parent, flags] = [(); 4].map(|()| parts.next().unwrap_or_default());
+    let more = parts.next();
+    hex(version, 2)
+        && version != "ff"
+        && names(trace, 32)
+        && names(parent, 16)
+        && hex(flags, 2)
+        && (more.is_none() || version != "00")
+        && text.len() <= LONGEST_TRACEPARENT
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// What all clients have in common.
+fn client(kafka: &config::Kafka, name: &str) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client
+        .set("bootstrap.servers", &kafka.brokers)
+        .set("client.id", format!("genflow-{name}"))
+        .set("reconnect.backoff.max.ms", "1000")
+        .set("socket.keepalive.enable", "true");
+    for (option, value) in &kafka.options {
+        client.set(option, value.expose());
+    }
+    client
+}
+
+/// What clients have in common that read a topic to its end and commit nothing.
+fn reader(kafka: &config::Kafka, name: &str) -> ClientConfig {
+    let mut client = client(kafka, name);
+    // No group is joined; librdkafka wants a name all the same.
+    client
+        .set("group.id", format!("genflow-{name}"))
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "true")
+        .set("fetch.wait.max.ms", "100")
+        .set("allow.auto.create.topics", "false")
+        .set("auto.offset.reset", "earliest");
+    client
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_begins_as_w3c_has_it() {
+        let trace = new_trace();
+
+        assert!(is_traceparent(&trace), "{trace}");
+        assert_ne!(trace, new_trace());
+    }
+
+    #[test]
+    fn only_a_well_formed_trace_context_goes_along() {
+        let of = |name: &str, value: &str| {
+            let record = Record::of(0, &[(name, value)]);
+            record.traceparent().map(str::to_owned)
+        };
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(of("TraceParent", good).as_deref(), Some(good));
+        let later = good.replace("00-0a", "cc-0a") + "-what-comes";
+        assert_eq!(of("traceparent", &later), Some(later.clone()));
+        let malformed = [
+            String::new(),
+            "garbage".to_owned(),
+            "00-abc-01".to_owned(),
+            good.to_uppercase(),
+            good.replace("00-0a", "ff-0a"),
+            good.replace("0af7651916cd43dd8448eb211c80319c", &"0".repeat(32)),
+            good.replace("b7ad6b7169203331", &"0".repeat(16)),
+            format!("{good}-more"),
+            format!("{later}{}", "-".repeat(200)),
+            format!("{later}\n"),
+            format!("{later}é"),
+        ];
+        for malformed in malformed {
+            assert_eq!(of("traceparent", &malformed), None, "{malformed}");
+        }
+    }
+}

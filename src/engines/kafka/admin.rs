@@ -1,0 +1,311 @@
+//! Sets up the topics of the contract, and tells whether brokers answer at all.
+//!
+//! What exists is left alone: settings that differ are reported. Partitions grow only when asked, and only those of input
+//! topics: a key then moves to another partition, and its records lose their order.
+
+mod inspect;
+mod plan;
+mod replication;
+
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
+
+pub use self::inspect::{Cluster, Members, Topic, inspect, lag, members};
+pub use self::plan::Difference;
+pub(crate) use self::plan::EVENTS_RETENTION;
+use self::plan::{Plan, plans};
+pub use self::replication::{Replication, replication};
+use crate::engines::config;
+
+/// Why topics could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No broker answered.
+    #[error("no Kafka broker answers at {brokers}")]
+    Unreachable {
+        /// As configured.
+        brokers: String,
+        /// What librdkafka says, where that is more.
+        #[source]
+        source: Option<KafkaError>,
+    },
+    /// The client could not be made from its settings.
+    #[error("no Kafka client can be made")]
+    Client(#[source] KafkaError),
+    /// There are not as many brokers as copies were asked for.
+    #[error(
+        "{there} Kafka brokers answer, want {wanted} for as many copies of each topic: start them, or ask for fewer"
+    )]
+    TooFewBrokers {
+        /// How many there are.
+        there: usize,
+        /// How many there have to be.
+        wanted: usize,
+    },
+    /// The cluster did not do what was asked.
+    #[error("topic {topic} cannot be set up")]
+    Topic {
+        /// Topic name.
+        topic: String,
+        /// What the cluster says.
+        #[source]
+        source: KafkaError,
+    },
+}
+
+impl Error {
+    /// That the transport failed is the same in other words.
+    fn unreachable(brokers: String, source: KafkaError) -> Self {
+        let failed = Some(RDKafkaErrorCode::BrokerTransportFailure);
+        let says_more = source.rdkafka_error_code() != failed;
+        Self::Unreachable {
+            brokers,
+            source: says_more.then_some(source),
+        }
+    }
+}
+
+/// What is asked for of topics.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked {
+    /// Give existing input topics more partitions.
+    pub grow: bool,
+    /// Copies of each new topic; by the number of brokers if left out.
+    pub replication: Option<usize>,
+}
+
+impl Asked {
+    /// For one broker on this machine.
+    pub const ONE_COPY: Self = Self {
+        grow: false,
+        replication: Some(1),
+    };
+}
+
+/// What became of one topic.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TopicReport {
+    /// Topic name.
+    pub topic: String,
+    /// Whether it may be given more partitions while genflow runs.
+    pub may_grow: bool,
+    /// What was done.
+    pub outcome: Outcome,
+    /// Settings that are not as wanted, and are left so.
+    pub differences: Vec<Difference>,
+}
+
+/// What was done about a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was not there.
+    Created {
+        /// How many it has.
+        partitions: usize,
+    },
+    /// It was there.
+    Exists {
+        /// How many it has.
+        partitions: usize,
+    },
+    /// It was there with fewer partitions.
+    Grown {
+        /// How many it had.
+        from: usize,
+        /// How many it has.
+        to: usize,
+    },
+}
+
+impl Outcome {
+    fn partitions(self) -> usize {
+        match self {
+            Self::Created { partitions } | Self::Exists { partitions } => partitions,
+            Self::Grown { to, .. } => to,
+        }
+    }
+}
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Waits until brokers answer, and returns how many there are.
+///
+/// # Errors
+/// [`Error::Unreachable`] when none did within `patience`.
+pub async fn wait_ready(kafka: &config::Kafka, patience: Duration) -> Result<usize, Error> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match metadata(kafka, None).await {
+            Ok(metadata) if !metadata.brokers().is_empty() => return Ok(metadata.brokers().len()),
+            Ok(_) if Instant::now() < deadline => {}
+            Err(Error::Unreachable { .. }) if Instant::now() < deadline => {}
+            Ok(_) => {
+                return Err(Error::Unreachable {
+                    brokers: kafka.brokers.clone(),
+                    source: None,
+                });
+            }
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+/// Creates the topics of the contract that are not there; `dedup_window` bounds the retention of requests.
+///
+/// # Errors
+/// The first topic that could not be set up.
+pub async fn ensure_topics(
+    kafka: &config::Kafka,
+    dedup_window: Duration,
+    replication: Replication,
+    grow: bool,
+) -> Result<Vec<TopicReport>, Error> {
+    let admin = admin(kafka)?;
+    let mut reports = Vec::new();
+    for plan in plans(&kafka.topics, replication.copies(), dedup_window) {
+        reports.push(ensure(kafka, &admin, &plan, grow && plan.may_grow).await?);
+    }
+    Ok(reports)
+}
+
+async fn ensure(
+    kafka: &config::Kafka,
+    admin: &AdminClient<DefaultClientContext>,
+    plan: &Plan,
+    grow: bool,
+) -> Result<TopicReport, Error> {
+    let created = admin
+        .create_topics([&plan.new_topic()], &patient())
+        .await
+        .map_err(|source| plan.error(source))?;
+    match created.into_iter().next() {
+        None | Some(Ok(_)) => {
+            let outcome = Outcome::Created {
+                partitions: plan.partitions,
+            };
+            return Ok(plan.report(outcome, Vec::new()));
+        }
+        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {}
+        Some(Err((_, code))) => return Err(plan.error(KafkaError::AdminOp(code))),
+    }
+    let (partitions, replicas) = shape(kafka, plan).await?;
+    let mut outcome = Outcome::Exists { partitions };
+    if partitions < plan.partitions && grow {
+        let to = plan.partitions;
+        let more = NewPartitions::new(&plan.topic, to);
+        let grown = admin.create_partitions([&more], &patient()).await;
+        let grown = grown.map_err(|source| plan.error(source))?;
+        if let Some(Err((_, code))) = grown.into_iter().next() {
+            return Err(plan.error(KafkaError::AdminOp(code)));
+        }
+        outcome = Outcome::Grown {
+            from: partitions,
+            to,
+        };
+    }
+    let partitions = outcome.partitions();
+    let differences = differences(admin, plan, partitions, replicas).await?;
+    Ok(plan.report(outcome, differences))
+}
+
+/// Returns what is not as wanted of a topic that is there.
+async fn differences(
+    admin: &AdminClient<DefaultClientContext>,
+    plan: &Plan,
+    partitions: usize,
+    replicas: usize,
+) -> Result<Vec<Difference>, Error> {
+    let described = admin
+        .describe_configs([&ResourceSpecifier::Topic(&plan.topic)], &patient())
+        .await
+        .map_err(|source| plan.error(source))?;
+    let mut found = plan.shape_differences(partitions, replicas);
+    match described.into_iter().next() {
+        Some(Ok(resource)) => found.extend(plan.differences(&resource)),
+        Some(Err(code)) => return Err(plan.error(KafkaError::AdminOp(code))),
+        None => {}
+    }
+    Ok(found)
+}
+
+/// Returns the number of partitions and of replicas of a topic that is there.
+async fn shape(kafka: &config::Kafka, plan: &Plan) -> Result<(usize, usize), Error> {
+    let metadata = metadata(kafka, Some(plan.topic.clone())).await?;
+    let topic = metadata.topics().iter().find(|t| t.name() == plan.topic);
+    let partitions = topic.map_or(&[] as &[_], |topic| topic.partitions());
+    let replicas = partitions.iter().map(|p| p.replicas().len()).min();
+    Ok((partitions.len(), replicas.unwrap_or(0)))
+}
+
+fn admin(kafka: &config::Kafka) -> Result<AdminClient<DefaultClientContext>, Error> {
+    super::client(kafka, "setup")
+        .create()
+        .map_err(Error::Client)
+}
+
+fn patient() -> AdminOptions {
+    AdminOptions::new()
+        .request_timeout(Some(OPERATION_TIMEOUT))
+        .operation_timeout(Some(OPERATION_TIMEOUT))
+}
+
+/// Asks the cluster of its brokers, and of one topic. The call blocks, so it has a thread of its own.
+async fn metadata(kafka: &config::Kafka, topic: Option<String>) -> Result<Metadata, Error> {
+    let admin = admin(kafka)?;
+    let brokers = kafka.brokers.clone();
+    let unreachable = |source| Error::unreachable(brokers, source);
+    let asked = tokio::task::spawn_blocking(move || {
+        let client = admin.inner();
+        client.fetch_metadata(topic.as_deref(), CALL_TIMEOUT)
+    });
+    match asked.await {
+        Ok(answer) => answer.map_err(unreachable),
+        Err(_) => Err(unreachable(KafkaError::Canceled)),
+    }
+}
+
+impl std::fmt::Display for TopicReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let topic = &self.topic;
+        match self.outcome {
+            Outcome::Created { partitions } => {
+                write!(f, "topic {topic}: created, {partitions} partitions")
+            }
+            Outcome::Exists { .. } => write!(f, "topic {topic}: exists"),
+            Outcome::Grown { from, to } => {
+                write!(f, "topic {topic}: grown from {from} to {to} partitions")
+            }
+        }?;
+        for Difference { setting, is, want } in &self.differences {
+            write!(f, "; {setting} is {is}, want {want}")?;
+            if setting == "partitions" && self.may_grow {
+                write!(f, " (setup --grow)")?;
+            } else if setting == "partitions" {
+                write!(f, " (docs/operating.md says how to grow it)")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engines::config::Config;
+
+    #[tokio::test]
+    async fn brokers_that_do_not_answer_are_named() {
+        let mut kafka = Config::of(&[]).unwrap().kafka;
+        kafka.brokers = "127.0.0.1:1".to_owned();
+
+        let error = wait_ready(&kafka, Duration::ZERO).await.unwrap_err();
+
+        assert_eq!(error.to_string(), "no Kafka broker answers at 127.0.0.1:1");
+    }
+}

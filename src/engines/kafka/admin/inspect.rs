@@ -1,0 +1,158 @@
+//! Looks at the cluster and changes nothing: topics, groups, lag.
+//!
+//! Topics are looked up in the list of all: to ask for one by name may create it, where the brokers allow that.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::metadata::MetadataTopic;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::plan::{Difference, for_brokers, plans};
+use super::{CALL_TIMEOUT, Error, admin, differences, metadata};
+use crate::engines::config;
+
+/// The cluster as it is.
+#[derive(Debug)]
+pub struct Cluster {
+    /// How many brokers there are.
+    pub brokers: usize,
+    /// The topics of the contract, in its order.
+    pub topics: Vec<(String, Result<Topic, Error>)>,
+}
+
+/// A topic as it is.
+#[derive(Debug)]
+pub enum Topic {
+    /// It is not there.
+    Missing,
+    /// It is there.
+    Exists {
+        /// How many it has.
+        partitions: usize,
+        /// How many of them have no leader: they take and give no records.
+        leaderless: usize,
+        /// How many of them have fewer replicas in sync than they should.
+        under_replicated: usize,
+        /// Settings that are not as wanted.
+        differences: Vec<Difference>,
+    },
+}
+
+/// Looks at the topics of the contract; `dedup_window` bounds the retention of requests.
+///
+/// # Errors
+/// [`Error::Unreachable`]. What a single topic does not tell stands in its place.
+pub async fn inspect(kafka: &config::Kafka, dedup_window: Duration) -> Result<Cluster, Error> {
+    let metadata = metadata(kafka, None).await?;
+    let admin = admin(kafka)?;
+    let brokers = metadata.brokers().len();
+    let there: BTreeMap<_, _> = metadata.topics().iter().map(|t| (t.name(), t)).collect();
+    let mut topics = Vec::new();
+    for plan in plans(&kafka.topics, for_brokers(brokers), dedup_window) {
+        let seen = match there.get(plan.topic.as_str()) {
+            None => Ok(Topic::Missing),
+            Some(topic) => {
+                let replicas = topic.partitions().iter().map(|p| p.replicas().len()).min();
+                let partitions = topic.partitions().len();
+                differences(&admin, &plan, partitions, replicas.unwrap_or(0))
+                    .await
+                    .map(|differences| exists(topic, differences))
+            }
+        };
+        topics.push((plan.topic, seen));
+    }
+    Ok(Cluster { brokers, topics })
+}
+
+fn exists(topic: &MetadataTopic, differences: Vec<Difference>) -> Topic {
+    let partitions = topic.partitions();
+    let behind = |p: &&rdkafka::metadata::MetadataPartition| p.isr().len() < p.replicas().len();
+    Topic::Exists {
+        partitions: partitions.len(),
+        leaderless: partitions.iter().filter(|p| p.leader() < 0).count(),
+        under_replicated: partitions.iter().filter(behind).count(),
+        differences,
+    }
+}
+
+/// Who is in a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Members {
+    /// So many consumers.
+    Known(usize),
+    /// librdkafka lists no members of groups that the brokers run (KIP-848).
+    Unknown,
+}
+
+/// Counts the members of a group.
+///
+/// # Errors
+/// [`Error::Unreachable`] when the brokers do not tell.
+pub async fn members(kafka: &config::Kafka, group: &str) -> Result<Members, Error> {
+    if kafka.group_protocol == config::GroupProtocol::Consumer {
+        return Ok(Members::Unknown);
+    }
+    let consumer = consumer(kafka, group)?;
+    let asked = group.to_owned();
+    // Blocks on the brokers.
+    let told = tokio::task::spawn_blocking(move || {
+        let list = consumer.fetch_group_list(Some(&asked), CALL_TIMEOUT)?;
+        let found = list.groups().iter().find(|group| group.name() == asked);
+        Ok(found.map_or(0, |group| group.members().len()))
+    });
+    let told = told.await.unwrap_or(Err(KafkaError::Canceled));
+    let told = told.map_err(|source| Error::unreachable(kafka.brokers.clone(), source))?;
+    Ok(Members::Known(told))
+}
+
+fn consumer(kafka: &config::Kafka, group: &str) -> Result<BaseConsumer, Error> {
+    crate::engines::kafka::client(kafka, "lag")
+        .set("group.id", group)
+        .create()
+        .map_err(Error::Client)
+}
+
+/// Counts the records of `topic` that `group` has not committed; what it never committed at all counts from the start.
+///
+/// # Errors
+/// [`Error::Topic`] when the brokers do not tell.
+pub async fn lag(kafka: &config::Kafka, group: &str, topic: &str) -> Result<u64, Error> {
+    let consumer = consumer(kafka, group)?;
+    let asked = topic.to_owned();
+    // Blocks on the brokers.
+    let told = tokio::task::spawn_blocking(move || uncommitted(&consumer, &asked)).await;
+    let failed = |source| Error::Topic {
+        topic: topic.to_owned(),
+        source,
+    };
+    told.unwrap_or(Err(KafkaError::Canceled)).map_err(failed)
+}
+
+fn uncommitted(consumer: &BaseConsumer, topic: &str) -> Result<u64, KafkaError> {
+    let metadata = consumer.fetch_metadata(Some(topic), CALL_TIMEOUT)?;
+    let partitions = metadata
+        .topics()
+        .iter()
+        .flat_map(|topic| topic.partitions());
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(topic, partition.id());
+    }
+    let mut lag = 0;
+    for committed in consumer.committed_offsets(list, CALL_TIMEOUT)?.elements() {
+        let (low, high) = consumer.fetch_watermarks(topic, committed.partition(), CALL_TIMEOUT)?;
+        let from = match committed.offset() {
+            Offset::Offset(offset) => offset.max(low),
+            Offset::Beginning
+            | Offset::End
+            | Offset::Stored
+            | Offset::Invalid
+            | Offset::OffsetTail(_) => low,
+        };
+        lag += u64::try_from(high - from).unwrap_or(0);
+    }
+    Ok(lag)
+}

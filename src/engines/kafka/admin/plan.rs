@@ -1,0 +1,214 @@
+//! The topics as the contract wants them (section 4): the one place where `setup` and `doctor` read it.
+
+use std::time::Duration;
+
+use rdkafka::admin::{ConfigResource, NewTopic, TopicReplication};
+use rdkafka::error::KafkaError;
+
+use super::{Error, Outcome, TopicReport};
+use crate::engines::config;
+
+/// A setting that is not as wanted.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Its name; `partitions` and `replication.factor` count as settings.
+    pub setting: String,
+    /// What it is.
+    pub is: String,
+    /// What the contract wants.
+    pub want: String,
+}
+
+/// A topic as the contract wants it.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) topic: String,
+    pub(super) partitions: usize,
+    pub(super) replication: usize,
+    /// Whether it is an input topic: of others readers rely on the order of a key.
+    pub(super) may_grow: bool,
+    settings: Vec<(&'static str, String)>,
+}
+
+/// How long `gen.events` are kept.
+pub(crate) const EVENTS_RETENTION: Duration = WEEK;
+const MIB: usize = 1024 * 1024;
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How many copies a topic has where there are brokers for it; of these two are written before a record counts.
+pub(super) const FULL: usize = 3;
+
+/// Returns how many copies new topics have on so many brokers.
+pub(super) fn for_brokers(brokers: usize) -> usize {
+    if brokers >= FULL { FULL } else { 1 }
+}
+
+pub(super) fn plans(
+    topics: &config::Topics,
+    replication: usize,
+    dedup_window: Duration,
+) -> Vec<Plan> {
+    let in_sync = if replication >= FULL { 2 } else { 1 };
+    let plan = |topic: &str, partitions: usize, settings: &[(&'static str, String)]| Plan {
+        topic: topic.to_owned(),
+        partitions,
+        replication,
+        may_grow: [&topics.requests, &topics.commands].contains(&&topic.to_owned()),
+        settings: [("min.insync.replicas", format!("{in_sync}"))]
+            .into_iter()
+            .chain(settings.iter().cloned())
+            .collect(),
+    };
+    let retention = |age: Duration| ("retention.ms", age.as_millis().to_string());
+    let largest = |bytes: usize| ("max.message.bytes", bytes.to_string());
+    let cleanup = |policy: &str| ("cleanup.policy", policy.to_owned());
+    vec![
+        plan(
+            &topics.requests,
+            6,
+            &[
+                cleanup("delete"),
+                retention(WEEK.min(dedup_window)),
+                largest(MIB),
+                ("message.timestamp.type", "LogAppendTime".to_owned()),
+            ],
+        ),
+        plan(
+            &topics.commands,
+            3,
+            &[cleanup("delete"), retention(WEEK), largest(MIB)],
+        ),
+        plan(
+            &topics.events,
+            6,
+            &[cleanup("delete"), retention(EVENTS_RETENTION)],
+        ),
+        plan(&topics.results, 6, &[cleanup("compact")]),
+        plan(
+            &topics.dlq,
+            3,
+            &[cleanup("delete"), retention(MONTH), largest(4 * MIB)],
+        ),
+        plan(
+            &topics.notifications,
+            6,
+            &[cleanup("delete"), retention(WEEK)],
+        ),
+        plan(
+            &topics.notifications_dlq,
+            3,
+            &[cleanup("delete"), retention(MONTH), largest(2 * MIB)],
+        ),
+    ]
+}
+
+impl Plan {
+    pub(super) fn new_topic(&self) -> NewTopic<'_> {
+        let partitions = i32::try_from(self.partitions).unwrap_or(1);
+        let replication = i32::try_from(self.replication).unwrap_or(1);
+        let topic = NewTopic::new(
+            &self.topic,
+            partitions,
+            TopicReplication::Fixed(replication),
+        );
+        self.settings
+            .iter()
+            .fold(topic, |topic, (name, value)| topic.set(name, value))
+    }
+
+    pub(super) fn shape_differences(&self, partitions: usize, replicas: usize) -> Vec<Difference> {
+        let mut found = Vec::new();
+        if partitions < self.partitions {
+            found.push(difference("partitions", &partitions, &self.partitions));
+        }
+        if replicas < self.replication {
+            let setting = "replication.factor";
+            found.push(difference(setting, &replicas, &self.replication));
+        }
+        found
+    }
+
+    pub(super) fn differences(&self, resource: &ConfigResource) -> Vec<Difference> {
+        let mut found = Vec::new();
+        for (name, want) in &self.settings {
+            let is = resource.get(name).and_then(|entry| entry.value.as_deref());
+            if is.is_some_and(|is| is != want) {
+                found.push(difference(name, &is.unwrap_or_default(), want));
+            }
+        }
+        found
+    }
+
+    pub(super) fn report(&self, outcome: Outcome, differences: Vec<Difference>) -> TopicReport {
+        TopicReport {
+            topic: self.topic.clone(),
+            may_grow: self.may_grow,
+            outcome,
+            differences,
+        }
+    }
+
+    pub(super) fn error(&self, source: KafkaError) -> Error {
+        Error::Topic {
+            topic: self.topic.clone(),
+            source,
+        }
+    }
+}
+
+fn difference(setting: &str, is: &dyn ToString, want: &dyn ToString) -> Difference {
+    Difference {
+        setting: setting.to_owned(),
+        is: is.to_string(),
+        want: want.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engines::config::Config;
+
+    fn topics() -> config::Topics {
+        Config::of(&[]).unwrap().kafka.topics
+    }
+
+    fn setting<'p>(plan: &'p Plan, name: &str) -> Option<&'p str> {
+        let found = plan.settings.iter().find(|(other, _)| *other == name)?;
+        Some(&found.1)
+    }
+
+    #[test]
+    fn three_brokers_get_three_replicas_and_fewer_get_one() {
+        assert_eq!([1, 2, 3, 9].map(for_brokers), [1, 1, 3, 3]);
+        for (replication, in_sync) in [(1, "1"), (2, "1"), (3, "2"), (5, "2")] {
+            for plan in plans(&topics(), replication, WEEK) {
+                assert_eq!(plan.replication, replication);
+                assert_eq!(setting(&plan, "min.insync.replicas"), Some(in_sync));
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_input_topics_may_grow() {
+        let all = plans(&topics(), 1, WEEK);
+
+        let growing: Vec<_> = all
+            .iter()
+            .filter(|plan| plan.may_grow)
+            .map(|plan| plan.topic.as_str())
+            .collect();
+        assert_eq!(growing, ["gen.requests", "gen.commands"]);
+    }
+
+    #[test]
+    fn requests_are_not_kept_longer_than_the_dedup_window() {
+        for (window, kept) in [(MONTH, "604800000"), (Duration::from_secs(60), "60000")] {
+            let plans = plans(&topics(), 1, window);
+
+            assert_eq!(setting(&plans[0], "retention.ms"), Some(kept));
+            assert_eq!(setting(&plans[2], "retention.ms"), Some("604800000"));
+        }
+    }
+}

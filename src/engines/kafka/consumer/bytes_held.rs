@@ -1,0 +1,84 @@
+//! The bytes of the records that are taken and not done; pure.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::engines::kafka::Record;
+
+/// The bytes of all records taken.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Load(Arc<AtomicUsize>);
+
+/// A record whose bytes are counted until it is dropped, wherever that is.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) record: Record,
+    bytes: usize,
+    load: Load,
+}
+
+impl Load {
+    /// Counts a record.
+    pub(super) fn take(&self, record: Record) -> Taken {
+        let bytes = bytes(&record);
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+        Taken {
+            record,
+            bytes,
+            load: self.clone(),
+        }
+    }
+
+    /// Returns how many bytes are counted.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Taken {
+    /// Returns how many bytes it counts.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.load.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Returns what a record holds, less what its fields themselves take.
+fn bytes(record: &Record) -> usize {
+    let headers = record.headers.iter();
+    let headers = headers.map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len));
+    let parts = [&record.key, &record.value].map(|part| part.as_ref().map_or(0, Vec::len));
+    headers.chain(parts).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_weighs_what_it_holds_until_it_is_dropped() {
+        let load = Load::default();
+        let record = Record {
+            key: Some(vec![0; 3]),
+            value: Some(vec![0; 100]),
+            headers: vec![
+                ("name".to_owned(), Some(vec![0; 20])),
+                ("n".to_owned(), None),
+            ],
+            ..Record::of(0, &[])
+        };
+
+        let (one, two) = (load.take(record.clone()), load.take(record));
+
+        assert_eq!(load.bytes(), 256);
+        drop(one);
+        assert_eq!(load.bytes(), 128);
+        drop(two);
+        assert_eq!(load.bytes(), 0);
+    }
+}

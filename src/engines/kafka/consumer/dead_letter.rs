@@ -1,0 +1,165 @@
+//! What a record looks like on a dead-letter topic (contract, section 4).
+
+use ring::digest;
+
+use super::{BoxError, Rejection};
+use crate::domain::error_chain::causes;
+use crate::domain::hex;
+use crate::engines::config::api_keys as access;
+use crate::engines::kafka::producer;
+use crate::engines::kafka::producer::{Message, Producer};
+use crate::engines::kafka::{Headers, Record};
+use crate::engines::telemetry::events::RecordTruncated;
+
+/// Our headers; those that an earlier stay on the dead-letter topic left are replaced.
+const PREFIX: &str = "dlq.";
+const LONGEST_ERROR: usize = 1000;
+const TRUNCATED: &str = "dlq.truncated";
+
+/// Parks a record on `topic`, and returns when the brokers have it.
+pub(super) async fn park(
+    producer: &Producer,
+    topic: &str,
+    group: &str,
+    record: &Record,
+    rejection: &Rejection,
+) -> Result<(), BoxError> {
+    let message = Message {
+        topic,
+        key: record.key.as_deref(),
+        value: record.value.as_deref(),
+        headers: headers(record, rejection, group),
+    };
+    // A partition is never blocked by one record: what is too big even here goes without its value, and if that is not
+    // enough without its key and its own headers.
+    let whole = message.clone();
+    let (cut, bare) = (without_value(&whole), bare(&whole));
+    for (message, is_cut) in [(message, false), (cut, true), (bare, true)] {
+        match producer.send(message).await {
+            Err(producer::Error::TooLarge { .. }) => {}
+            sent => {
+                sent?;
+                if is_cut {
+                    let position = &record.position;
+                    RecordTruncated { position }.emit();
+                }
+                return Ok(());
+            }
+        }
+    }
+    Err("the dead-letter topic takes not even a record without key and value".into())
+}
+
+/// The headers of a dead letter: why, from where, and its own, without credentials.
+fn headers(record: &Record, rejection: &Rejection, group: &str) -> Headers {
+    let attempts = record
+        .header("dlq.attempts")
+        .and_then(|text| text.parse::<u32>().ok())
+        .unwrap_or(0);
+    let error: String = causes(rejection.error.as_ref())
+        .chars()
+        .take(LONGEST_ERROR)
+        .collect();
+    let position = &record.position;
+    let ours = [
+        ("dlq.reason", rejection.reason.as_str().to_owned()),
+        ("dlq.error", error),
+        ("dlq.original.topic", position.topic.clone()),
+        ("dlq.original.partition", position.partition.to_string()),
+        ("dlq.original.offset", position.offset.to_string()),
+        (
+            "dlq.original.timestamp",
+            record.timestamp.unwrap_or(-1).to_string(),
+        ),
+        ("dlq.attempts", (attempts + 1).to_string()),
+        ("dlq.group", group.to_owned()),
+    ];
+    let own = record
+        .headers
+        .iter()
+        .filter(|(name, _)| !is_credential(name) && !name.starts_with(PREFIX))
+        .cloned();
+    ours.into_iter()
+        .map(|(name, text)| (name.to_owned(), Some(text.into_bytes())))
+        .chain(own)
+        .collect()
+}
+
+/// Dead letters are kept for long, and are read by more people than the topic they come from.
+fn is_credential(name: &str) -> bool {
+    let others = ["authorization", "proxy-authorization", "cookie"];
+    let mut names = others.into_iter().chain([access::HEADER]);
+    names.any(|credential| name.eq_ignore_ascii_case(credential))
+}
+
+fn without_value<'a>(whole: &Message<'a>) -> Message<'a> {
+    let mut message = Message {
+        value: None,
+        ..whole.clone()
+    };
+    message.headers.extend([
+        (TRUNCATED.to_owned(), Some(b"true".to_vec())),
+        ("dlq.sha256".to_owned(), hash(whole.value)),
+    ]);
+    message
+}
+
+fn bare<'a>(whole: &Message<'a>) -> Message<'a> {
+    let mut message = without_value(whole);
+    message.key = None;
+    message.headers.retain(|(name, _)| name.starts_with(PREFIX));
+    message
+        .headers
+        .push(("dlq.key.sha256".to_owned(), hash(whole.key)));
+    message
+}
+
+fn hash(bytes: Option<&[u8]>) -> Option<Vec<u8>> {
+    let hash = digest::digest(&digest::SHA256, bytes.unwrap_or_default());
+    Some(hex(hash.as_ref()).into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ErrorCode;
+
+    fn record(headers: &[(&str, &str)]) -> Record {
+        Record::of(2, headers)
+    }
+
+    #[test]
+    fn a_dead_letter_keeps_its_headers_but_no_credentials() {
+        let error = anyhow::anyhow!("it ends").context("read: it ends");
+        let rejection = Rejection::new(ErrorCode::Invalid, error);
+        let came = record(&[
+            ("X-Api-Key", "secret"),
+            ("Authorization", "secret"),
+            ("proxy-authorization", "secret"),
+            ("COOKIE", "secret"),
+            ("traceparent", "00-1"),
+            ("dlq.attempts", "2"),
+            ("dlq.reason", "old"),
+        ]);
+
+        let parked = Record {
+            headers: headers(&came, &rejection, "g"),
+            ..came
+        };
+
+        assert_eq!(parked.header("dlq.reason"), Some("invalid"));
+        assert_eq!(parked.header("dlq.error"), Some("read: it ends"));
+        assert_eq!(parked.header("dlq.attempts"), Some("3"));
+        assert_eq!(parked.header("traceparent"), Some("00-1"));
+        let values = parked.headers.iter().map(|(_, value)| value.as_deref());
+        assert!(!values.flatten().any(|value| value == b"secret"));
+        assert_eq!(
+            parked
+                .headers
+                .iter()
+                .filter(|(name, _)| name == "dlq.reason")
+                .count(),
+            1
+        );
+    }
+}

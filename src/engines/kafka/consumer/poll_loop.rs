@@ -1,0 +1,334 @@
+//! The loop of a consumer: takes records, starts what may run, pauses and resumes, drains.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Message as _};
+use tokio::sync::oneshot;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::group::{Context, Group};
+use super::schedule::{Read, Schedule};
+use super::{Error, Handler, Options, detach};
+use crate::engines::clock::{now, span};
+use crate::engines::kafka::Record;
+use crate::engines::kafka::consumer::bytes_held::{Load, Taken};
+use crate::engines::kafka::consumer::deferred as reread;
+use crate::engines::kafka::consumer::deferred::Reread;
+use crate::engines::kafka::consumer::key_order::Share;
+use crate::engines::kafka::consumer::record_task::{Hold, Settler};
+use crate::engines::telemetry::events::{
+    ConsumerPaused, ConsumerStumbled, OldestUnfinished, RecordsInFlight,
+};
+
+/// Records in memory and not yet done, for each one that may be handled at once.
+const TAKEN_PER_SLOT: usize = 64;
+/// Their bytes, in all. What librdkafka has fetched comes on top of it.
+const TAKEN_BYTES: usize = 64 * 1024 * 1024;
+/// The part of both that one key may have; what comes on top is deferred.
+const SHARE: usize = 16;
+/// Records deferred above which the partitions pause: to remember one takes some 100 bytes.
+const MOST_DEFERRED: usize = 1_000_000;
+/// How often gauges are told.
+const TICK: Duration = Duration::from_secs(1);
+/// How long as much may be taken as may be until the partitions pause.
+const PAUSE_AFTER: Duration = Duration::from_secs(2);
+/// How long the group has to let a member go that has committed what it did.
+const CLOSE_TIME: Duration = Duration::from_secs(2);
+
+/// Makes the schedule of a consumer.
+pub(super) fn schedule<T>(options: &Options, stop: CancellationToken) -> Schedule<T> {
+    let bytes = TAKEN_BYTES / SHARE;
+    let share = Share {
+        items: (options.concurrency * TAKEN_PER_SLOT / SHARE).max(1),
+        bytes,
+    };
+    let back = Share {
+        items: options.concurrency,
+        bytes,
+    };
+    Schedule::new(share, back, stop)
+}
+
+pub(super) struct Flow<H> {
+    options: Options,
+    consumer: Arc<StreamConsumer<Context<Taken>>>,
+    group: Arc<Group<Taken>>,
+    running: JoinSet<()>,
+    settler: Arc<Settler<H>>,
+    reread: Reread,
+    load: Load,
+    /// Of what is read again, which has bounds of its own.
+    load_again: Load,
+    /// Why the partitions are paused, if they are.
+    paused: Option<&'static str>,
+    /// Since when as much is taken as may be.
+    full_since: Option<Instant>,
+    stumbles: u32,
+}
+
+impl<H: Handler> Flow<H> {
+    pub(super) fn new(
+        options: Options,
+        consumer: Arc<StreamConsumer<Context<Taken>>>,
+        group: Arc<Group<Taken>>,
+        settler: Arc<Settler<H>>,
+        reread: Reread,
+    ) -> Self {
+        Self {
+            options,
+            consumer,
+            group,
+            running: JoinSet::new(),
+            settler,
+            reread,
+            load: Load::default(),
+            load_again: Load::default(),
+            paused: None,
+            full_since: None,
+            stumbles: 0,
+        }
+    }
+
+    /// Works until `stop`, or until the group cannot go on.
+    pub(super) async fn until(&mut self, stop: &CancellationToken) -> Result<(), Error> {
+        let (consumer, settler) = (self.consumer.clone(), self.settler.clone());
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let reader = self.reader()?;
+            // All arms are cancel-safe: a message that `recv` has not returned stays in librdkafka's queue.
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                Some(ran) = self.running.join_next() => went_on(ran),
+                () = settler.places().freed() => {}
+                _ = ticks.tick() => self.tell(),
+                // Before the other, which may always have something; of this there is only ever a little.
+                received = reread::next(reader.as_deref()) => match received {
+                    Ok(record) => self.take_again(record),
+                    Err(source) => self.stumble(source)?,
+                },
+                received = consumer.recv(), if self.may_receive() => match received {
+                    Ok(message) => self.take(&message),
+                    Err(source) => self.stumble(source)?,
+                },
+            }
+            self.start_what_may_run();
+            self.pause_or_resume();
+        }
+    }
+
+    fn take(&mut self, message: &BorrowedMessage<'_>) {
+        self.stumbles = 0;
+        let record = detach(message);
+        let timestamp = record.timestamp;
+        let item = self.load.take(record);
+        self.group.schedule().take(Read {
+            partition: message.partition(),
+            offset: message.offset(),
+            key: message.key(),
+            timestamp,
+            bytes: item.bytes(),
+            item,
+        });
+    }
+
+    /// Returns the second reader, while it has something to read.
+    fn reader(&mut self) -> Result<Option<Arc<StreamConsumer>>, Error> {
+        let aimed = self.reread.aim(&self.group.schedule());
+        aimed.map_err(|source| Error::Client {
+            topic: self.options.topic.clone(),
+            source,
+        })
+    }
+
+    fn take_again(&mut self, record: Record) {
+        let topic = &self.options.topic;
+        let taken = self.load_again.take(record);
+        let mut schedule = self.group.schedule();
+        let found = self.reread.take(&mut schedule, taken);
+        if found.gone > 0 {
+            tracing::error!(
+                topic,
+                records = found.gone,
+                "the topic's retention ended before these records were handled: they are lost"
+            );
+        }
+        if let Some((partition, offset)) = found.reached {
+            store(&self.consumer, topic, partition, offset);
+        }
+    }
+
+    fn start_what_may_run(&mut self) {
+        loop {
+            let (running, places) = (self.running.len(), self.settler.places());
+            if running.saturating_sub(places.aside()) >= self.options.concurrency
+                || running.saturating_sub(places.resting()) >= self.settler.brake().limit()
+            {
+                return;
+            }
+            let (next, deferred) = {
+                let mut schedule = self.group.schedule();
+                (schedule.next(), schedule.deferred())
+            };
+            let Some(ticket) = next else {
+                return;
+            };
+            let hold = Hold::of(ticket.is_back, deferred);
+            let (settler, group, consumer) = (
+                self.settler.clone(),
+                self.group.clone(),
+                self.consumer.clone(),
+            );
+            self.running.spawn(async move {
+                let record = &ticket.item.record;
+                let settled = settler.settle(record, hold, &ticket.leave).await;
+                group.finish(&ticket, settled, |partition, offset| {
+                    store(&consumer, &record.position.topic, partition, offset);
+                });
+            });
+        }
+    }
+
+    /// While enough is taken, nothing more is. Paused partitions give nothing, and must be polled.
+    fn may_receive(&self) -> bool {
+        self.full_since.is_none() || self.paused.is_some()
+    }
+
+    /// Pauses when there is enough to do for a while, or the brake is on, and then goes on polling: a consumer that does
+    /// not poll is put out of its group. Not at once, for a pause throws away what librdkafka has fetched.
+    fn pause_or_resume(&mut self) {
+        let most = self.options.concurrency * TAKEN_PER_SLOT;
+        let (taken, deferred) = {
+            let schedule = self.group.schedule();
+            (schedule.taken(), schedule.deferred())
+        };
+        let fresh = self.group.take_note_of_change();
+        let paused = self.paused.is_some();
+        // Resumed at half of it, so that it does not pause for each record.
+        let part = if paused { 2 } else { 1 };
+        let is_full = taken * part >= most
+            || self.load.bytes() * part >= TAKEN_BYTES
+            || deferred * part >= MOST_DEFERRED;
+        self.full_since = is_full.then(|| self.full_since.unwrap_or_else(Instant::now));
+        let full = self
+            .full_since
+            .is_some_and(|since| paused || since.elapsed() > PAUSE_AFTER);
+        // Nothing at work would ever release the brake.
+        let braked = self.settler.brake().pauses(paused).filter(|_| taken > 0);
+        let why = match braked {
+            Some(cause) => Some(cause.as_str()),
+            None => full.then_some("full"),
+        };
+        // What was paused when it went comes back paused, and what was not comes back as it was: say it anew.
+        if why == self.paused && !fresh {
+            return;
+        }
+        let done = self.consumer.assignment().and_then(|all| match why {
+            Some(_) => self.consumer.pause(&all),
+            None => self.consumer.resume(&all),
+        });
+        if let Err(error) = done {
+            tracing::debug!(%error, why, "partitions not paused or resumed");
+            return;
+        }
+        if let Some(before) = self.paused.filter(|before| why != Some(before)) {
+            self.tell_of_pause(before, false);
+        }
+        if let Some(now) = why.filter(|now| self.paused != Some(now)) {
+            self.tell_of_pause(now, true);
+        }
+        self.paused = why;
+    }
+
+    fn tell_of_pause(&self, cause: &'static str, paused: bool) {
+        ConsumerPaused {
+            topic: &self.options.topic,
+            cause,
+            paused,
+        }
+        .emit();
+    }
+
+    fn tell(&self) {
+        let topic = &self.options.topic;
+        let (count, oldest) = {
+            let schedule = self.group.schedule();
+            (schedule.unfinished(), schedule.oldest())
+        };
+        RecordsInFlight { topic, count }.emit();
+        let written = oldest.filter(|millis| *millis >= 0);
+        let age = written.map(|written| span(written, now()));
+        OldestUnfinished {
+            topic,
+            age: age.unwrap_or_default(),
+        }
+        .emit();
+    }
+
+    fn stumble(&mut self, source: KafkaError) -> Result<(), Error> {
+        if let Some((_, reason)) = self.consumer.client().fatal_error() {
+            tracing::error!(reason, "the consumer cannot go on");
+            return Err(Error::Fatal {
+                topic: self.options.topic.clone(),
+                source,
+            });
+        }
+        self.stumbles += 1;
+        ConsumerStumbled {
+            topic: &self.options.topic,
+            error: &source,
+            times: self.stumbles,
+        }
+        .emit();
+        Ok(())
+    }
+
+    /// Finishes what runs, commits, leaves the group. What only waited is left for the next owner.
+    pub(super) async fn drain(mut self) {
+        while let Some(ran) = self.running.join_next().await {
+            went_on(ran);
+        }
+        let (consumer, reader) = (self.consumer, self.reread.into_consumer());
+        let (done, closed) = oneshot::channel::<()>();
+        // Blocks on the brokers, and after a peer's crash until its session is over. A thread and not a task: the
+        // runtime would wait for it at its end.
+        std::thread::spawn(move || {
+            if let Err(error) = consumer.commit_consumer_state(CommitMode::Sync) {
+                tracing::debug!(%error, "nothing more to commit");
+            }
+            consumer.unsubscribe();
+            drop((consumer, reader));
+            drop(done);
+        });
+        if timeout(CLOSE_TIME, closed).await.is_err() {
+            let topic = self.options.topic;
+            tracing::info!(
+                topic,
+                "left the group without its good-bye: it rebalances, and does not answer"
+            );
+        }
+    }
+}
+
+/// Has librdkafka commit all up to an offset.
+fn store(consumer: &StreamConsumer<Context<Taken>>, topic: &str, partition: i32, offset: i64) {
+    if let Err(error) = consumer.store_offset(topic, partition, offset) {
+        // The partition was taken away a moment ago: its new owner reads the record again.
+        tracing::debug!(partition, offset, %error, "offset not stored");
+    }
+}
+
+/// A panic of ours beyond the handler's would leave a record that never ends: better that the process does.
+fn went_on(ran: Result<(), JoinError>) {
+    if let Err(error) = ran
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
+    }
+}

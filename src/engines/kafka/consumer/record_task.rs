@@ -1,0 +1,321 @@
+//! Carries one record to its end: handled, or parked on the dead-letter topic, or left alone at a stop.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use rand::RngExt as _;
+use tokio_util::sync::CancellationToken;
+
+use super::dead_letter::park;
+use super::fuse::Fuse;
+use super::{BoxError, Cause, Failure, Handler, Options, Rejection};
+use crate::domain::ErrorCode;
+use crate::domain::error_chain::causes;
+use crate::engines::health::Health;
+use crate::engines::kafka::Record;
+use crate::engines::kafka::consumer::concurrency_limit::Brake;
+use crate::engines::kafka::consumer::slots::Places;
+use crate::engines::kafka::producer::Producer;
+use crate::engines::telemetry::events::{RecordHandled, RecordHeld, RecordRejected};
+
+/// How it went with a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// Its offset may be committed.
+    Done,
+    /// A stop came, or its partition went, while it waited for another try: the next owner reads it again.
+    Abandoned,
+    /// The fuse holds it: it is read again later.
+    Deferred,
+}
+
+/// What becomes of a record that the fuse holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// It is deferred.
+    Later,
+    /// It waits: it was deferred before, and its turn has come.
+    Here,
+    /// It is dead-lettered all the same: no more can be remembered.
+    Never,
+}
+
+/// Records deferred above which the fuse holds no more, so that no number of them stops the others.
+///
+/// A blown fuse lets one pass every ten seconds ([`TRIAL`](super::fuse::TRIAL)): so many take six days, less than the
+/// seven that the topics keep them. None is lost while it waits.
+const MOST_HELD: usize = 50_000;
+
+impl Hold {
+    /// Decides for a record that is back or not, while so many are deferred.
+    pub(super) fn of(is_back: bool, deferred: usize) -> Self {
+        match is_back {
+            _ if deferred >= MOST_HELD => Self::Never,
+            true => Self::Here,
+            false => Self::Later,
+        }
+    }
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// A record at which our own code panics so often is dead-lettered: a fault of ours must not block a partition.
+const PANICS: u32 = 5;
+
+pub(super) struct Settler<H> {
+    options: Options,
+    producer: Arc<Producer>,
+    handler: H,
+    health: Arc<Health>,
+    places: Places,
+    /// How many records wait for another try, or have it.
+    held: Mutex<usize>,
+    brake: Mutex<Brake>,
+    fuse: Mutex<Fuse>,
+}
+
+impl<H: Handler> Settler<H> {
+    pub(super) fn new(
+        options: Options,
+        producer: Arc<Producer>,
+        handler: H,
+        health: Arc<Health>,
+    ) -> Self {
+        Self {
+            brake: Mutex::new(Brake::new(options.concurrency)),
+            fuse: Mutex::new(Fuse::new(options.fuse)),
+            options,
+            producer,
+            handler,
+            health,
+            places: Places::default(),
+            held: Mutex::default(),
+        }
+    }
+
+    pub(super) fn brake(&self) -> MutexGuard<'_, Brake> {
+        self.brake.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fuse(&self) -> MutexGuard<'_, Fuse> {
+        self.fuse.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the places of the records that run.
+    pub(super) fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// Returns how many records wait for another try, or have it.
+    fn held(&self) -> MutexGuard<'_, usize> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Carries the record to its end, or until `leave`, or until the fuse says `hold`.
+    pub(super) async fn settle(
+        &self,
+        record: &Record,
+        hold: Hold,
+        leave: &CancellationToken,
+    ) -> Settled {
+        let began = Instant::now();
+        if let Err(unsettled) = self.until_done(record, hold, leave).await {
+            return unsettled;
+        }
+        RecordHandled {
+            topic: &self.options.topic,
+            elapsed: began.elapsed(),
+        }
+        .emit();
+        Settled::Done
+    }
+
+    async fn until_done(
+        &self,
+        record: &Record,
+        hold: Hold,
+        leave: &CancellationToken,
+    ) -> Result<(), Settled> {
+        match self.until_decided(record, hold, leave).await? {
+            Some(rejection) => self.park(record, &rejection, leave).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Handles the record until it is decided: done, or rejected.
+    async fn until_decided(
+        &self,
+        record: &Record,
+        hold: Hold,
+        leave: &CancellationToken,
+    ) -> Result<Option<Rejection>, Settled> {
+        let panics = AtomicU32::new(0);
+        let attempt = || async {
+            let handling =
+                AssertUnwindSafe(self.handler.handle(record, self.places.place())).catch_unwind();
+            match handling.await {
+                Ok(Ok(())) => {
+                    self.fuse().reset();
+                    Ok(None)
+                }
+                Ok(Err(Failure::Reject(rejection))) => self.fused(rejection, hold),
+                Ok(Err(Failure::Retry(cause, error))) => Err((cause, error)),
+                Err(_) if panics.fetch_add(1, Ordering::Relaxed) + 1 < PANICS => {
+                    Err((Cause::Panicked, "the handler panicked".into()))
+                }
+                Err(_) => {
+                    let error = format!("the handler panicked {PANICS} times");
+                    self.fused(Rejection::new(ErrorCode::StartRefused, error), hold)
+                }
+            }
+        };
+        self.persist(record, hold, leave, attempt).await
+    }
+
+    fn fused(
+        &self,
+        rejection: Rejection,
+        hold: Hold,
+    ) -> Result<Option<Rejection>, (Cause, BoxError)> {
+        let Rejection { reason, fault, .. } = rejection;
+        if self.fuse().lets_pass(reason, fault, Instant::now()) || hold == Hold::Never {
+            return Ok(Some(rejection));
+        }
+        let why = format!(
+            "DLQ_FUSE: {} records in a row were refused as {}, which may be the fault of this deploy and not theirs",
+            self.options.fuse,
+            reason.as_str()
+        );
+        Err((Cause::Fuse, why.into()))
+    }
+
+    async fn park(
+        &self,
+        record: &Record,
+        rejection: &Rejection,
+        leave: &CancellationToken,
+    ) -> Result<(), Settled> {
+        let Options { dlq, group, .. } = &self.options;
+        self.persist(record, Hold::Here, leave, || async {
+            park(&self.producer, dlq, group, record, rejection)
+                .await
+                .map_err(|error| (Cause::KafkaUnavailable, error))
+        })
+        .await?;
+        RecordRejected {
+            position: &record.position,
+            reason: rejection.reason,
+            error: rejection.error.as_ref(),
+        }
+        .emit();
+        let panics = AtomicU32::new(0);
+        self.persist(record, Hold::Here, leave, || async {
+            let telling = AssertUnwindSafe(self.handler.parked(record, rejection)).catch_unwind();
+            match telling.await {
+                Ok(told) => told.map_err(|error| (Cause::KafkaUnavailable, error)),
+                Err(_) if panics.fetch_add(1, Ordering::Relaxed) + 1 < PANICS => {
+                    Err((Cause::Panicked, "the handler panicked".into()))
+                }
+                // The record is dead-lettered; that it is not answered is the lesser evil.
+                Err(_) => Ok(()),
+            }
+        })
+        .await
+    }
+
+    /// Tries until it works, with growing pauses, unless the record is deferred or `leave` comes during a pause.
+    async fn persist<T, F>(
+        &self,
+        record: &Record,
+        hold: Hold,
+        leave: &CancellationToken,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, Settled>
+    where
+        F: Future<Output = Result<T, (Cause, BoxError)>>,
+    {
+        let mut held = None;
+        for tries in 1.. {
+            let (cause, error) = match attempt().await {
+                Ok(value) => {
+                    self.brake().succeeded();
+                    return Ok(value);
+                }
+                Err((Cause::Fuse, _)) if hold == Hold::Later => return Err(Settled::Deferred),
+                Err(failed) => failed,
+            };
+            if cause.is_eased_by_less() {
+                self.brake().failed(cause);
+            }
+            let why = format!("holds records: {}", causes(error.as_ref()));
+            held.get_or_insert_with(|| Held::new(self))
+                .tell(cause, &why);
+            RecordHeld {
+                position: &record.position,
+                cause: cause.as_str(),
+                error: error.as_ref(),
+                tries,
+            }
+            .emit();
+            let _rest = self.places.rest(cause.is_others_chance());
+            tokio::select! {
+                () = tokio::time::sleep(pause(tries)) => {}
+                () = leave.cancelled() => break,
+            }
+        }
+        Err(Settled::Abandoned)
+    }
+}
+
+/// Counts a record that waits for another try, for as long as it does; after the last of them the role is ready.
+struct Held<'a, H> {
+    settler: &'a Settler<H>,
+}
+
+impl<'a, H: Handler> Held<'a, H> {
+    fn new(settler: &'a Settler<H>) -> Self {
+        *settler.held() += 1;
+        Self { settler }
+    }
+
+    fn tell(&self, cause: Cause, why: &str) {
+        // Under the lock, so that the end of another one's wait does not speak last.
+        let _held = self.settler.held();
+        if cause.is_systemic() {
+            let Settler {
+                health, options, ..
+            } = self.settler;
+            health.not_ready(options.role, why);
+        }
+    }
+}
+
+impl<H> Drop for Held<'_, H> {
+    fn drop(&mut self) {
+        let Settler {
+            held,
+            health,
+            options,
+            ..
+        } = self.settler;
+        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        *held -= 1;
+        if *held == 0 {
+            health.ready(options.role);
+        }
+    }
+}
+
+/// Doubles from 100 ms to 10 s, with a jitter of ± 20 %.
+fn pause(tries: u32) -> Duration {
+    let doubled = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(tries.saturating_sub(1).min(16)));
+    doubled
+        .min(LONGEST_PAUSE)
+        .mul_f64(rand::rng().random_range(0.8..1.2))
+}
+
+#[cfg(test)]
+mod tests;

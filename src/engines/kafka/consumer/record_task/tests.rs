@@ -1,0 +1,104 @@
+//! How one record is decided, by a handler that does as it is told.
+
+use std::collections::VecDeque;
+
+use super::*;
+use crate::engines::config::Config;
+use crate::engines::kafka::consumer::Place;
+
+/// What the handler does in turn; then it succeeds.
+struct Acts(Mutex<VecDeque<Act>>);
+
+#[derive(Clone, Copy)]
+enum Act {
+    Panic,
+    Retry,
+    Reject,
+}
+
+impl Handler for Acts {
+    async fn handle(&self, _: &Record, _: Place<'_>) -> Result<(), Failure> {
+        let act = self.0.lock().unwrap().pop_front();
+        match act {
+            None => Ok(()),
+            Some(Act::Panic) => panic!("as the test wants it"),
+            Some(Act::Retry) => Err(Failure::Retry(Cause::Internal, "again".into())),
+            Some(Act::Reject) => {
+                let rejection = Rejection::new(ErrorCode::Undecodable, "no");
+                Err(Failure::Reject(rejection))
+            }
+        }
+    }
+
+    async fn parked(&self, _: &Record, _: &Rejection) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+/// Says how records are decided, one after the other; each `hold` is of one record.
+async fn decided(
+    acts: impl IntoIterator<Item = Act>,
+    holds: &[Hold],
+) -> Vec<Result<Option<Rejection>, Settled>> {
+    let config = Config::of(&[]).unwrap();
+    let producer = Arc::new(Producer::new(&config.kafka, "test").unwrap());
+    let handler = Acts(Mutex::new(acts.into_iter().collect()));
+    let settler = Settler::new(Options::of(1), producer, handler, Arc::default());
+    let record = Record::of(0, &[]);
+    let mut all = Vec::new();
+    for hold in holds {
+        let leave = CancellationToken::new();
+        all.push(settler.until_decided(&record, *hold, &leave).await);
+        assert_eq!(*settler.held(), 0);
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_panic_is_tried_again_and_one_that_stays_is_dead_lettered() {
+    let panics = |count| vec![Act::Panic; count as usize];
+    let passed = decided(panics(PANICS - 1), &[Hold::Later]).await.remove(0);
+    assert!(passed.unwrap().is_none());
+
+    let stayed = decided(panics(PANICS), &[Hold::Later]).await.remove(0);
+    let rejection = stayed.unwrap().unwrap();
+    assert_eq!(rejection.reason, ErrorCode::StartRefused);
+    assert!(rejection.error.to_string().contains("panicked"));
+}
+
+#[tokio::test]
+async fn tries_that_failed_for_another_cause_are_no_panics() {
+    let away = [Act::Retry; PANICS as usize];
+
+    let decided = decided(away.into_iter().chain([Act::Panic]), &[Hold::Later]).await;
+
+    assert!(decided[0].as_ref().unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_the_blown_fuse_holds_is_deferred_or_waits_or_goes_where_no_more_can_be_remembered() {
+    let blown = async |hold| decided([Act::Reject; 2], &[Hold::Later, hold]).await;
+
+    let mut later = blown(Hold::Later).await;
+    let rejection = later.remove(0).unwrap().unwrap();
+    assert_eq!(rejection.reason, ErrorCode::Undecodable);
+    assert_eq!(later.remove(0).unwrap_err(), Settled::Deferred);
+    // It waits until its next try, which goes well.
+    assert!(blown(Hold::Here).await.remove(1).unwrap().is_none());
+    assert!(blown(Hold::Never).await.remove(1).unwrap().is_some());
+}
+
+#[test]
+fn the_fuse_holds_no_more_than_can_be_remembered() {
+    assert_eq!(Hold::of(false, MOST_HELD - 1), Hold::Later);
+    assert_eq!(Hold::of(true, MOST_HELD - 1), Hold::Here);
+    for is_back in [false, true] {
+        assert_eq!(Hold::of(is_back, MOST_HELD), Hold::Never);
+    }
+}
+
+#[test]
+fn pauses_grow_to_ten_seconds_and_no_further() {
+    assert!(pause(1) < Duration::from_millis(121));
+    assert!((Duration::from_secs(8)..Duration::from_secs(12)).contains(&pause(40)));
+}

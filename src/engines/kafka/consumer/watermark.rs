@@ -1,0 +1,153 @@
+//! Which offset of a partition may be committed; pure.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::engines::kafka::consumer::key_order::Lane;
+
+/// The records of one partition that were read and are not done: those in memory, and those that are deferred.
+///
+/// Records may finish in any order; all before the first unfinished one may be committed. Offsets that never come
+/// (compaction, transaction markers) leave no gap. What is done takes no memory.
+#[derive(Debug, Default)]
+pub(super) struct Watermark {
+    /// Timestamps by offset.
+    held: BTreeMap<i64, Option<i64>>,
+    deferred: BTreeMap<i64, Deferred>,
+    last: Option<i64>,
+}
+
+/// A record of which only this is kept, until it is read again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deferred {
+    pub(super) lane: Lane,
+    pub(super) timestamp: Option<i64>,
+}
+
+impl Watermark {
+    /// Tells whether an offset comes after all that were read; one that does not is of a topic that was made anew.
+    pub(super) fn rises_to(&self, offset: i64) -> bool {
+        self.last.is_none_or(|last| last < offset)
+    }
+
+    /// Notes that a record is in memory; offsets come in rising order.
+    pub(super) fn take(&mut self, offset: i64, timestamp: Option<i64>) {
+        self.last = self.last.max(Some(offset));
+        self.held.insert(offset, timestamp);
+    }
+
+    /// Notes that a record, in memory until now or just read, is to be read again.
+    pub(super) fn defer(&mut self, offset: i64, deferred: Deferred) {
+        self.last = self.last.max(Some(offset));
+        self.held.remove(&offset);
+        self.deferred.insert(offset, deferred);
+    }
+
+    /// Returns the first offset that is to be read again.
+    pub(super) fn first_deferred(&self) -> Option<i64> {
+        self.deferred.keys().next().copied()
+    }
+
+    /// Notes that a deferred record is in memory again, if it is the first of them: so each key keeps its order.
+    pub(super) fn resume(&mut self, offset: i64) -> Option<Deferred> {
+        let first = self.deferred.first_entry()?;
+        if *first.key() != offset {
+            return None;
+        }
+        let deferred = first.remove();
+        self.held.insert(offset, deferred.timestamp);
+        Some(deferred)
+    }
+
+    /// Returns the deferred records within a range of offsets.
+    pub(super) fn deferred_in(&self, range: Range<i64>) -> Vec<(i64, Lane)> {
+        let found = self.deferred.range(range);
+        found.map(|(at, deferred)| (*at, deferred.lane)).collect()
+    }
+
+    /// Notes that a record is done; returns the last offset that may be committed, if that rose.
+    pub(super) fn finish(&mut self, offset: i64) -> Option<i64> {
+        let first = self.first();
+        if self.held.remove(&offset).is_none() {
+            self.deferred.remove(&offset)?;
+        }
+        let reached = self.first().map(|unfinished| unfinished - 1).or(self.last);
+        reached.filter(|_| first == Some(offset))
+    }
+
+    /// Returns how many records are not done.
+    pub(super) fn unfinished(&self) -> usize {
+        self.held.len() + self.deferred.len()
+    }
+
+    /// Returns how many are to be read again.
+    pub(super) fn deferred(&self) -> usize {
+        self.deferred.len()
+    }
+
+    /// Returns the timestamp of the oldest record that is not done, in milliseconds since the epoch.
+    pub(super) fn oldest(&self) -> Option<i64> {
+        let first = self.first()?;
+        let held = self.held.get(&first).copied();
+        held.or_else(|| self.deferred.get(&first).map(|it| it.timestamp))?
+    }
+
+    fn first(&self) -> Option<i64> {
+        let held = self.held.keys().next().copied();
+        held.into_iter().chain(self.first_deferred()).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_after_an_unfinished_record_is_committed() {
+        let mut watermark = Watermark::default();
+        for offset in [5, 6, 9, 12] {
+            watermark.take(offset, Some(offset * 10));
+        }
+
+        assert_eq!(watermark.finish(9), None);
+        assert_eq!(watermark.finish(6), None);
+        assert_eq!(watermark.oldest(), Some(50));
+        assert_eq!(watermark.finish(5), Some(11), "all before 12");
+        assert_eq!(watermark.oldest(), Some(120));
+        assert_eq!(watermark.finish(12), Some(12));
+        assert_eq!(watermark.oldest(), None);
+    }
+
+    #[test]
+    fn what_was_not_taken_or_is_done_already_moves_nothing() {
+        let mut watermark = Watermark::default();
+        watermark.take(1, None);
+
+        assert_eq!(watermark.finish(7), None);
+        assert_eq!(watermark.finish(1), Some(1));
+        assert_eq!(watermark.finish(1), None);
+    }
+
+    #[test]
+    fn what_is_deferred_is_not_done_and_comes_back_in_its_order() {
+        let deferred = Deferred {
+            lane: Lane::Alone(0, 0),
+            timestamp: Some(7),
+        };
+        let mut watermark = Watermark::default();
+        for offset in 0..3 {
+            watermark.take(offset, None);
+        }
+        watermark.defer(0, deferred);
+        watermark.defer(3, deferred);
+
+        assert_eq!(watermark.finish(1), None);
+        assert_eq!(watermark.finish(2), None);
+        assert_eq!((watermark.oldest(), watermark.unfinished()), (Some(7), 2));
+        assert!(watermark.resume(3).is_none(), "0 comes first");
+        assert!(watermark.resume(0).is_some());
+        assert_eq!(watermark.finish(0), Some(2));
+        assert!(watermark.resume(3).is_some());
+        assert_eq!(watermark.finish(3), Some(3));
+    }
+}

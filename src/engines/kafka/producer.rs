@@ -1,0 +1,172 @@
+//! Publishes records: each send returns when the broker has the record, on all in-sync replicas.
+//!
+//! Idempotent, so a retry inside the client makes no second copy and does not change the order. A fatal error
+//! (librdkafka then refuses every later send) drops the client; the next send makes a new one.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use rdkafka::util::Timeout;
+
+use super::Headers;
+use crate::domain::RecordPosition;
+use crate::engines::config;
+
+/// Why a record is not on its topic.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is larger than the topic allows; another try would not help.
+    #[error("the record is too large for {topic}")]
+    TooLarge {
+        /// Topic name.
+        topic: String,
+    },
+    /// The broker did not take it, now.
+    #[error("the record was not taken by {topic}")]
+    Refused {
+        /// Topic name.
+        topic: String,
+        /// What librdkafka says.
+        #[source]
+        source: KafkaError,
+    },
+    /// The client could not be made from its settings.
+    #[error("no producer can be made")]
+    Client(#[source] KafkaError),
+}
+
+/// A record to publish.
+#[derive(Clone, Debug, Default)]
+pub struct Message<'a> {
+    /// Topic name.
+    pub topic: &'a str,
+    /// Its key; equal keys keep their order.
+    pub key: Option<&'a [u8]>,
+    /// Its value.
+    pub value: Option<&'a [u8]>,
+    /// Its headers.
+    pub headers: Headers,
+}
+
+/// A producer, cheap to share.
+pub struct Producer {
+    config: config::Kafka,
+    name: &'static str,
+    client: Mutex<Option<Arc<FutureProducer>>>,
+}
+
+impl std::fmt::Debug for Producer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Producer")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long a record may wait for its broker before the send fails; the caller decides what then.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The largest request; topics set their own, smaller bounds.
+const LARGEST_MESSAGE: &str = "8388608";
+
+impl Producer {
+    /// Makes a producer; connects with the first send.
+    ///
+    /// # Errors
+    /// [`Error::Client`] when librdkafka refuses the settings.
+    pub fn new(config: &config::Kafka, name: &'static str) -> Result<Self, Error> {
+        let producer = Self {
+            config: config.clone(),
+            name,
+            client: Mutex::default(),
+        };
+        producer.client()?;
+        Ok(producer)
+    }
+
+    /// Publishes one record and returns when the broker has acknowledged it.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] is final, [`Error::Refused`] may pass.
+    pub async fn send(&self, message: Message<'_>) -> Result<(), Error> {
+        self.place(message).await.map(drop)
+    }
+
+    /// The same, and tells where the record stands.
+    ///
+    /// # Errors
+    /// As [`Producer::send`].
+    pub async fn place(&self, message: Message<'_>) -> Result<RecordPosition, Error> {
+        let client = self.client()?;
+        let topic = message.topic;
+        let mut record = FutureRecord::<[u8], [u8]>::to(topic).headers(owned(&message.headers));
+        record.key = message.key;
+        record.payload = message.value;
+        let source = match client.send(record, Timeout::Never).await {
+            Ok(placed) => {
+                return Ok(RecordPosition {
+                    topic: topic.to_owned(),
+                    partition: placed.partition,
+                    offset: placed.offset,
+                });
+            }
+            Err((source, _)) => source,
+        };
+        if client.client().fatal_error().is_some() {
+            self.drop_client(&client);
+        }
+        match source.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => Err(Error::TooLarge {
+                topic: topic.to_owned(),
+            }),
+            Some(_) | None => Err(Error::Refused {
+                topic: topic.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    fn client(&self) -> Result<Arc<FutureProducer>, Error> {
+        let mut slot = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = slot.as_ref() {
+            return Ok(client.clone());
+        }
+        let client: FutureProducer = super::client(&self.config, self.name)
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("linger.ms", "2")
+            .set("compression.type", "lz4")
+            .set("message.max.bytes", LARGEST_MESSAGE)
+            .set(
+                "message.timeout.ms",
+                MESSAGE_TIMEOUT.as_millis().to_string(),
+            )
+            .create()
+            .map_err(Error::Client)?;
+        Ok(slot.insert(Arc::new(client)).clone())
+    }
+
+    fn drop_client(&self, failed: &Arc<FutureProducer>) {
+        let mut slot = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot
+            .as_ref()
+            .is_some_and(|client| Arc::ptr_eq(client, failed))
+        {
+            *slot = None;
+        }
+    }
+}
+
+fn owned(headers: &Headers) -> OwnedHeaders {
+    headers.iter().fold(
+        OwnedHeaders::new_with_capacity(headers.len()),
+        |all, (key, value)| {
+            all.insert(Header {
+                key,
+                value: value.as_deref(),
+            })
+        },
+    )
+}

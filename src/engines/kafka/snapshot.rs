@@ -1,0 +1,231 @@
+//! Reads what a topic holds now and stops there: all of it, or single records. No group, no commits.
+//!
+//! The ends are taken when it is opened, so what comes while it reads is not read. Partitions come one after the
+//! other, each in its order.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
+use std::time::Duration;
+
+use rdkafka::consumer::{Consumer as _, StreamConsumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message as _;
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::time::{Instant, timeout_at};
+
+use super::Record;
+use super::consumer::detach;
+use super::tail::{Error, is_passing};
+use crate::engines::config;
+
+/// Which part of a topic to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All that it holds.
+    All,
+    /// From the first record of that time, in milliseconds since the epoch.
+    Since(i64),
+    /// Single records, by partition and offset; those that are not there are passed over.
+    At(BTreeSet<(i32, i64)>),
+}
+
+/// A reader of what a topic holds.
+pub struct Snapshot {
+    consumer: StreamConsumer,
+    brokers: String,
+    topic: String,
+    bounds: BTreeMap<i32, Range<i64>>,
+    todo: VecDeque<(i32, Range<i64>)>,
+    current: Option<(i32, Range<i64>)>,
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Snapshot");
+        shown.field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// A broker that sends nothing for so long, while there is something to read, is away.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Snapshot {
+    /// Looks up what there is to read.
+    ///
+    /// # Errors
+    /// No broker answers, or the topic is not there.
+    pub async fn open(kafka: &config::Kafka, topic: &str, extent: Extent) -> Result<Self, Error> {
+        let mut client = super::reader(kafka, "snapshot");
+        client.set("queued.max.messages.kbytes", "16384");
+        let broken = |source| Error::Broken {
+            topic: topic.to_owned(),
+            source,
+        };
+        let consumer: StreamConsumer = client.create().map_err(broken)?;
+        let (brokers, name) = (kafka.brokers.clone(), topic.to_owned());
+        // The look-ups block on the broker.
+        let opened = tokio::task::spawn_blocking(move || {
+            let looked_up = bounds(&consumer, &name).and_then(|bounds| {
+                let todo = spans(&consumer, &name, &bounds, extent)?;
+                Ok((bounds, todo))
+            });
+            match looked_up {
+                Ok((bounds, todo)) => Ok(Self {
+                    consumer,
+                    brokers,
+                    topic: name,
+                    bounds,
+                    todo,
+                    current: None,
+                }),
+                Err(None) => Err(Error::NoTopic(name)),
+                Err(Some(source)) => Err(Error::Unreachable { brokers, source }),
+            }
+        });
+        opened
+            .await
+            .unwrap_or_else(|_| Err(broken(KafkaError::Canceled)))
+    }
+
+    /// Returns the offsets that each partition holds, whatever of them is read.
+    pub fn bounds(&self) -> &BTreeMap<i32, Range<i64>> {
+        &self.bounds
+    }
+
+    /// Returns the next record, `None` behind the last. Cancel-safe.
+    ///
+    /// # Errors
+    /// Reading cannot go on, or nothing came for half a minute.
+    pub async fn next(&mut self) -> Result<Option<Record>, Error> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let Some((partition, range)) = self.current.clone() else {
+                let Some((partition, range)) = self.todo.pop_front() else {
+                    return Ok(None);
+                };
+                self.assign(partition, range.start)?;
+                self.current = Some((partition, range));
+                continue;
+            };
+            let Ok(received) = timeout_at(deadline, self.consumer.recv()).await else {
+                return Err(Error::Unreachable {
+                    brokers: self.brokers.clone(),
+                    source: KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut),
+                });
+            };
+            match received {
+                Ok(message) => {
+                    let offset = message.offset();
+                    if message.partition() != partition || offset < range.start {
+                        continue;
+                    }
+                    if offset + 1 >= range.end {
+                        self.current = None;
+                    }
+                    if offset < range.end {
+                        return Ok(Some(detach(&message)));
+                    }
+                }
+                Err(KafkaError::PartitionEOF(ended)) if ended == partition => self.current = None,
+                Err(KafkaError::PartitionEOF(_)) => {}
+                Err(source) if is_passing(&source) => {}
+                Err(source) => return Err(self.broken(source)),
+            }
+        }
+    }
+
+    fn assign(&self, partition: i32, from: i64) -> Result<(), Error> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topic, partition, Offset::Offset(from))
+            .and_then(|()| self.consumer.assign(&list))
+            .map_err(|source| self.broken(source))
+    }
+
+    fn broken(&self, source: KafkaError) -> Error {
+        Error::Broken {
+            topic: self.topic.clone(),
+            source,
+        }
+    }
+}
+
+/// Looks up which offsets each partition holds; `None` in the error says that there is no such topic.
+fn bounds(
+    consumer: &StreamConsumer,
+    topic: &str,
+) -> Result<BTreeMap<i32, Range<i64>>, Option<KafkaError>> {
+    let metadata = consumer.fetch_metadata(Some(topic), CALL_TIMEOUT)?;
+    let found = metadata.topics().iter().find(|t| t.name() == topic);
+    let Some(found) = found.filter(|t| t.error().is_none() && !t.partitions().is_empty()) else {
+        return Err(None);
+    };
+    let mut bounds = BTreeMap::new();
+    for partition in found.partitions() {
+        let (low, high) = consumer.fetch_watermarks(topic, partition.id(), CALL_TIMEOUT)?;
+        bounds.insert(partition.id(), low..high);
+    }
+    Ok(bounds)
+}
+
+/// Returns what is to be read, without what is empty.
+fn spans(
+    consumer: &StreamConsumer,
+    topic: &str,
+    bounds: &BTreeMap<i32, Range<i64>>,
+    extent: Extent,
+) -> Result<VecDeque<(i32, Range<i64>)>, Option<KafkaError>> {
+    let mut spans: VecDeque<_> = match extent {
+        Extent::All => bounds.clone().into_iter().collect(),
+        Extent::At(positions) => runs(&positions)
+            .into_iter()
+            .filter_map(|(partition, run)| {
+                let held = bounds.get(&partition)?;
+                Some((partition, run.start.max(held.start)..run.end.min(held.end)))
+            })
+            .collect(),
+        Extent::Since(millis) => {
+            let mut list = TopicPartitionList::new();
+            for partition in bounds.keys() {
+                list.add_partition_offset(topic, *partition, Offset::Offset(millis))?;
+            }
+            let found = consumer.offsets_for_times(list, CALL_TIMEOUT)?;
+            let mut spans = VecDeque::new();
+            for (partition, held) in bounds {
+                let element = found.find_partition(topic, *partition);
+                // No record of that time or later: no offset, and nothing to read.
+                if let Some(Offset::Offset(first)) = element.map(|element| element.offset()) {
+                    spans.push_back((*partition, first.max(held.start)..held.end));
+                }
+            }
+            spans
+        }
+    };
+    spans.retain(|(_, range)| !range.is_empty());
+    Ok(spans)
+}
+
+/// Joins neighbouring offsets, so that each run is read in one go.
+fn runs(positions: &BTreeSet<(i32, i64)>) -> Vec<(i32, Range<i64>)> {
+    let mut runs: Vec<(i32, Range<i64>)> = Vec::new();
+    for &(partition, offset) in positions {
+        match runs.last_mut() {
+            Some((last, run)) if *last == partition && run.end == offset => run.end += 1,
+            Some(_) | None => runs.push((partition, offset..offset.saturating_add(1))),
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_read_in_one_go() {
+        let positions = BTreeSet::from([(0, 5), (0, 6), (0, 8), (1, 9), (1, 10)]);
+
+        assert_eq!(runs(&positions), [(0, 5..7), (0, 8..9), (1, 9..11)]);
+        assert_eq!(runs(&BTreeSet::new()), []);
+    }
+}

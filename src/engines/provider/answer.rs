@@ -1,0 +1,291 @@
+//! What an answer says, whichever API gave it: read to its end within bounds, and judged by its status.
+//!
+//! Only a complete answer refuses a submit; what broke off, or was too long to be read, leaves it open.
+//!
+//! An answer may be a stranger's in part: the model's output, its log, its name for what it does. So its length is
+//! bounded, and a long one waits for memory.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use reqwest::header::HeaderMap;
+use reqwest::{RequestBuilder, Response, StatusCode};
+use serde::de::DeserializeOwned;
+
+use super::memory::{Held, Memory};
+use super::{Error, Provider, Submission};
+use crate::domain::{ErrorCode, EventError};
+use crate::engines::http;
+use crate::engines::http::retry_after;
+
+const MIB: usize = 1024 * 1024;
+/// An answer about one job is no longer; small outputs may be in it.
+pub(super) const LONGEST: usize = 8 * MIB;
+/// A page of a list of jobs is no longer.
+const LONGEST_PAGE: usize = 64 * MIB;
+/// Images that come with their answer are no longer together: ten of the largest take 84 MiB.
+pub(super) const LONGEST_IMAGES: usize = 128 * MIB;
+/// An answer of no more waits for no memory.
+const SHORT: usize = 64 * 1024;
+/// An answer has no more values. A request of 1 MiB cannot have more in its input, which providers give back; parsed,
+/// each takes thirty times the memory that it has as text.
+const MOST_VALUES: usize = 600_000;
+
+/// A whole answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// What `Retry-After` asks for.
+    pub(super) after: Option<Duration>,
+    pub(super) body: Vec<u8>,
+    /// The memory that it has.
+    pub(super) held: Held,
+}
+
+/// What a look at a job brought.
+#[derive(Debug)]
+pub(super) struct Looked<T> {
+    pub(super) read: T,
+    /// How long the provider asks us to wait before the next one.
+    pub(super) after: Option<Duration>,
+    /// The price that it tells, in US dollars.
+    pub(super) cost_usd: Option<f64>,
+    /// The memory that it has.
+    pub(super) held: Held,
+}
+
+/// What the body of an answer other than 2xx says.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// Its words.
+    pub(super) detail: String,
+    /// Our code for it, where the words tell more than the status.
+    pub(super) code: Option<ErrorCode>,
+}
+
+/// Why there is no whole answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    #[error("it broke off: {0}")]
+    Off(#[from] reqwest::Error),
+    #[error("it is longer than {0} bytes")]
+    Long(usize),
+}
+
+impl From<Broken> for Error {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Off(error) => Self::Unreachable(error),
+            Broken::Long(_) => Self::Unreadable(broken.to_string()),
+        }
+    }
+}
+
+/// Reads an answer to its end; with `memory`, a long one waits for its part.
+async fn read(
+    response: Response,
+    longest: usize,
+    memory: Option<&Memory>,
+) -> Result<Answer, Broken> {
+    let status = response.status();
+    let headers = response.headers().clone();
+    let after = retry_after(&headers);
+    let mut held = Held::default();
+    let mut body = Vec::new();
+    let mut pieces = response.bytes_stream();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece?;
+        let length = body.len() + piece.len();
+        if length > longest {
+            return Err(Broken::Long(longest));
+        }
+        if let (Some(memory), true, true) = (memory, held.is_empty(), length > SHORT) {
+            held = memory.hold(longest).await;
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(Answer {
+        status,
+        headers,
+        after,
+        body,
+        held,
+    })
+}
+
+impl Provider {
+    /// Sends a request that may be sent again, and reads its answer to the end.
+    pub(super) async fn whole(&self, request: RequestBuilder) -> Result<Answer, Error> {
+        let response = request.send().await.map_err(Error::Unreachable)?;
+        let answer = read(response, LONGEST, Some(&self.clients.memory)).await?;
+        Ok(answer)
+    }
+
+    /// Like [`Self::whole`], and parses the body.
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<T, Error> {
+        Ok(self.look(request).await?.read)
+    }
+
+    /// Like [`Self::ask`], and returns the headers that concern the job.
+    pub(super) async fn look<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<Looked<T>, Error> {
+        looked(self.whole(request).await?)
+    }
+
+    /// Like [`Self::ask`], for a page of a list.
+    pub(super) async fn page<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<T, Error> {
+        let response = request.send().await.map_err(Error::Unreachable)?;
+        let page = read(response, LONGEST_PAGE, Some(&self.clients.memory)).await?;
+        Ok(looked(page)?.read)
+    }
+}
+
+fn looked<T: DeserializeOwned>(answer: Answer) -> Result<Looked<T>, Error> {
+    if !answer.status.is_success() {
+        return Err(Error::Status(answer.status.as_u16(), answer.after));
+    }
+    Ok(Looked {
+        read: parsed(&answer.body)?,
+        after: answer.after.or_else(|| poll_after(&answer.headers)),
+        cost_usd: price(&answer.headers),
+        held: answer.held,
+    })
+}
+
+/// Parses a body, unless it has too many values.
+pub(super) fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    let separators = body
+        .iter()
+        .filter(|byte| matches!(byte, b',' | b'[' | b'{'));
+    if body.len() > SHORT && separators.count() > MOST_VALUES {
+        return Err(Error::Unreadable(format!(
+            "it has more than {MOST_VALUES} values"
+        )));
+    }
+    serde_json::from_slice(body).map_err(|error| Error::Unreadable(cut(&error.to_string())))
+}
+
+/// Returns the pause between polls that OpenAI's API gives in milliseconds, as its own client keeps it.
+fn poll_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("openai-poll-after-ms")?.to_str().ok()?;
+    http::some(Duration::from_millis(text.trim().parse().ok()?))
+}
+
+/// Returns what an answer says that its job costs, in US dollars.
+///
+/// None of the providers tells that; a gateway between us and them may, by the header that LiteLLM made known
+/// (<https://docs.litellm.ai/docs/proxy/response_headers>).
+pub(super) fn price(headers: &HeaderMap) -> Option<f64> {
+    let text = headers.get("x-litellm-response-cost")?.to_str().ok()?;
+    let usd: f64 = text.trim().parse().ok()?;
+    (usd.is_finite() && usd >= 0.0).then_some(usd)
+}
+
+/// Says what a submit's answer means: `taken` reads a 2xx of up to `longest` bytes, `said` the words of any other.
+///
+/// It waits for no memory: the job may be paid for.
+pub(super) async fn judge(
+    response: Response,
+    longest: usize,
+    taken: impl FnOnce(&Answer) -> Result<Submission, serde_json::Error>,
+    said: impl FnOnce(&[u8]) -> Said,
+) -> Submission {
+    let status = response.status();
+    match read(response, longest, None).await {
+        Err(broken) => Submission::Unknown(format!("the answer with status {status}: {broken}")),
+        Ok(answer) if status.is_success() => taken(&answer).unwrap_or_else(|error| {
+            Submission::Unknown(format!(
+                "the answer with status {status} is not readable: {}",
+                cut(&error.to_string())
+            ))
+        }),
+        Ok(answer) => {
+            let said = said(&answer.body);
+            let detail = cut(&said.detail);
+            not_taken(status, answer.after, &Said { detail, ..said })
+        }
+    }
+}
+
+/// Says what a whole answer other than 2xx to a submit means (contract, promise 3).
+fn not_taken(status: StatusCode, after: Option<Duration>, said: &Said) -> Submission {
+    let error = |code, retryable| {
+        let words = words_for_users(status, code).unwrap_or(&said.detail);
+        EventError::new(
+            code,
+            &format!("status {}: {words}", status.as_u16()),
+            retryable,
+        )
+    };
+    let refused = |otherwise| {
+        let code = said.code.unwrap_or(otherwise);
+        if words_for_users(status, code).is_some() {
+            tracing::warn!(%status, said = said.detail, "the provider refused our key or account");
+        }
+        Submission::Refused(error(code, code == ErrorCode::ProviderQuota))
+    };
+    match status.as_u16() {
+        401 | 403 => refused(ErrorCode::ProviderAuth),
+        402 => refused(ErrorCode::ProviderQuota),
+        // An account without money stays so however often it is asked.
+        429 if said.code == Some(ErrorCode::ProviderQuota) => refused(ErrorCode::ProviderQuota),
+        408 | 429 => Submission::NotAccepted {
+            error: error(ErrorCode::ProviderQuota, true),
+            after,
+        },
+        400 | 422 => refused(ErrorCode::InvalidRequest),
+        400..=499 => refused(ErrorCode::ProviderRefused),
+        500 | 501 | 503 => Submission::NotAccepted {
+            error: error(ErrorCode::ProviderFailed, true),
+            after,
+        },
+        _ => Submission::Unknown(format!("answered with status {status}: {}", said.detail)),
+    }
+}
+
+/// Returns what users are given in place of a provider's words about the operator's account, which may hold parts of its
+/// key: those are for the log alone.
+fn words_for_users(status: StatusCode, code: ErrorCode) -> Option<&'static str> {
+    match (status.as_u16(), code) {
+        (401..=403, ErrorCode::ContentPolicy) => Some("the provider refuses the content"),
+        (401 | 403, _) => Some("the provider refuses the key that the operator has set"),
+        (402, _) => Some("the operator's account at the provider has no money left"),
+        _ => None,
+    }
+}
+
+/// Cuts a text of strangers before it is kept.
+pub(super) fn cut(text: &str) -> String {
+    text.chars().take(1000).collect()
+}
+
+/// Tells a refusal for the content from one for the input by the words that providers use.
+pub(super) fn is_policy(said: &str) -> bool {
+    let said = said.to_lowercase();
+    let words = [
+        "nsfw",
+        "content policy",
+        "content_policy",
+        "flagged as sensitive",
+        "safety",
+        "moderation",
+    ];
+    words.iter().any(|word| said.contains(word))
+}
+
+/// Returns the beginning of a body that is not what its protocol says.
+pub(super) fn beginning(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,305 @@
+//! fal's queue API: a request is queued, its status polled, its result had from another address.
+//!
+//! The answer to a submit names all further addresses; they leave out what stands behind the app in a model's id
+//! (<https://fal.ai/docs/documentation/model-apis/inference/queue>). fal knows no id of ours and lists no requests, so
+//! an interrupted submit cannot be looked up. A request that failed is `COMPLETED` too: its result's address then
+//! answers with the failure.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use super::answer::{Answer, LONGEST, Looked, Said, beginning, is_policy, judge, parsed, price};
+use super::input::{Mapping, both, is_model, model, ratio, sides};
+use super::{Error, NotCurrent, Poll, Provider, Submission};
+use crate::contract::run::Job;
+use crate::domain::{ErrorCode, EventError, ProviderName, Role, Spec, VideoSpec, WorkflowId};
+use crate::engines::storage::Source;
+
+/// First parts of a model's id that stand before its owner.
+const NAMESPACES: [&str; 2] = ["workflows", "comfy"];
+
+#[derive(Deserialize)]
+struct Queued {
+    request_id: String,
+    #[serde(default)]
+    status_url: String,
+    #[serde(default)]
+    response_url: String,
+    #[serde(default)]
+    cancel_url: String,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    status: String,
+    /// Says that a completed request failed.
+    #[serde(default)]
+    error: Option<Value>,
+    #[serde(default)]
+    error_type: Option<String>,
+}
+
+pub(super) async fn submit(
+    provider: &Provider,
+    workflow: &WorkflowId,
+    spec: &Spec,
+    go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
+) -> Submission {
+    let model = model(spec, &provider.config.model);
+    let input = match check(&model).and_then(|()| input(spec)) {
+        Ok(input) => input,
+        Err(message) => {
+            let error = EventError::new(ErrorCode::InvalidRequest, &message, false);
+            return Submission::Refused(error);
+        }
+    };
+    let body = Value::Object(input).to_string().into_bytes();
+    let sending = provider.submitting(workflow, provider.at(&model), body, go);
+    match sending.send().await {
+        Ok(response) => {
+            let taken = |answer: &Answer| {
+                let queued = serde_json::from_slice(&answer.body)?;
+                Ok(Submission::Accepted(job(provider, &model, &queued)))
+            };
+            judge(response, LONGEST, taken, said).await
+        }
+        Err(known) => known,
+    }
+}
+
+pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> {
+    let asked = provider
+        .look(provider.get(own(provider, &job.status_url)?))
+        .await?;
+    let Looked::<Status> {
+        read: status,
+        after,
+        ..
+    } = asked;
+    match status.status.as_str() {
+        "COMPLETED" => match status.error {
+            Some(error) if !error.is_null() => {
+                Ok(Poll::Failed(failure(&error, status.error_type.as_deref())))
+            }
+            Some(_) | None => result(provider, job).await,
+        },
+        stage => Ok(Poll::Running {
+            stage: stage.to_lowercase(),
+            percent: None,
+            known: matches!(stage, "IN_QUEUE" | "IN_PROGRESS"),
+            after,
+        }),
+    }
+}
+
+/// Asks for the result of a completed request; what failed is told here, by the status that its model gave.
+async fn result(provider: &Provider, job: &Job) -> Result<Poll, Error> {
+    let request = provider.get(own(provider, &job.result_url)?);
+    let answer = provider.whole(request).await?;
+    let status = answer.status.as_u16();
+    if answer.status.is_success() {
+        let output: Value = parsed(&answer.body)?;
+        let mut outputs = Vec::new();
+        collect(&output, &mut outputs);
+        return Ok(Poll::Succeeded {
+            outputs: outputs.into_iter().map(Source::Open).collect(),
+            cost_usd: price(&answer.headers),
+            held: answer.held,
+        });
+    }
+    match parsed::<Value>(&answer.body) {
+        Ok(body) if is_failure(status, &body) => {
+            let kind = body.get("error_type").and_then(Value::as_str);
+            Ok(Poll::Failed(failure(&body["detail"], kind)))
+        }
+        Ok(_) | Err(_) => Err(Error::Status(status, answer.after)),
+    }
+}
+
+/// Tells the failure of a request from a fault of the call that asked for it.
+fn is_failure(status: u16, body: &Value) -> bool {
+    let typed = body["detail"].is_array() || body["error_type"].is_string();
+    matches!(status, 400 | 422) || typed && !matches!(status, 401 | 403 | 404 | 408 | 429)
+}
+
+fn failure(detail: &Value, kind: Option<&str>) -> EventError {
+    let message = match kind {
+        Some(kind) => format!("{kind}: {}", words(detail)),
+        None => words(detail),
+    };
+    if is_policy(&message) {
+        return EventError::new(ErrorCode::ContentPolicy, &message, false);
+    }
+    // A list of located errors is the model's word on its input; a bare text is the platform's on its own trouble.
+    let located = detail.as_array().and_then(|errors| errors.first());
+    let about_input =
+        located.is_some_and(|error| error["loc"].as_array().is_some_and(|loc| loc.len() > 1));
+    if about_input {
+        return EventError::new(ErrorCode::InvalidRequest, &message, false);
+    }
+    EventError::new(ErrorCode::ProviderFailed, &message, kind.is_some())
+}
+
+pub(super) async fn cancel(provider: &Provider, job: &Job) -> Result<(), Error> {
+    let url = own(provider, &job.cancel_url)?;
+    let request = provider.authorised(provider.clients.asking.put(url));
+    match provider.ask::<IgnoredAny>(request).await {
+        // Completed, or gone: there is nothing to end. What a yes says beside that is not needed.
+        Ok(_) | Err(Error::Unreadable(_) | Error::Status(400 | 404 | 410, _)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns a job's address if it is still the provider's, whose base URL may have been set anew.
+fn own(provider: &Provider, url: &str) -> Result<String, Error> {
+    let elsewhere = || Error::Unreadable("the job's address is not the provider's".to_owned());
+    provider.own(url).ok_or_else(elsewhere)
+}
+
+/// Holds a model's id against what it may be: it becomes part of an address.
+fn check(model: &str) -> Result<(), String> {
+    if is_model(model, 2..) {
+        return Ok(());
+    }
+    Err(format!("model is {model:?}, want owner/app[/path]"))
+}
+
+/// Returns the model's input. Models differ, and drop what they do not know: these are the names that most of them have.
+fn input(spec: &Spec) -> Result<Map<String, Value>, String> {
+    let common = spec.common().ok_or("a batch is no single job")?;
+    let mut mapping = Mapping::new(common);
+    mapping.style_in_words();
+    mapping.put("negative_prompt", common.negative_prompt.as_deref());
+    mapping.put("aspect_ratio", common.aspect_ratio.as_deref());
+    mapping.put("seed", common.seed);
+    let role = match spec {
+        Spec::Image(image) => {
+            let size =
+                both(image)?.map(|(width, height)| json!({"width": width, "height": height}));
+            mapping.put("image_size", size);
+            mapping.put("num_images", image.num_images);
+            mapping.put("output_format", image.output_format.as_deref());
+            Role::Source
+        }
+        Spec::Video(video) => {
+            mapping.put("duration", video.duration);
+            mapping.put("fps", video.fps);
+            mapping.put("generate_audio", video.audio);
+            size(&mut mapping, video)?;
+            Role::FirstFrame
+        }
+        Spec::Batch(_) => Role::Unspecified,
+    };
+    match mapping.inputs(role).as_slice() {
+        [] => {}
+        [one] => mapping.put("image_url", Some(*one)),
+        many => mapping.put("image_urls", Some(json!(many))),
+    }
+    mapping.finish()
+}
+
+/// Puts a resolution by its class and its ratio, which have an input each.
+fn size(mapping: &mut Mapping<'_>, video: &VideoSpec) -> Result<(), String> {
+    let Some(resolution) = video.resolution.as_deref() else {
+        return Ok(());
+    };
+    let Some(sides) = sides(resolution) else {
+        mapping.put("resolution", Some(resolution));
+        return Ok(());
+    };
+    let own = ratio(sides);
+    if let Some(asked) = video
+        .common
+        .aspect_ratio
+        .as_deref()
+        .filter(|asked| *asked != own)
+    {
+        return Err(format!(
+            "resolution {resolution} is {own} and aspect_ratio is {asked}, want one of them"
+        ));
+    }
+    mapping.put("resolution", Some(format!("{}p", sides.0.min(sides.1))));
+    mapping.put("aspect_ratio", Some(own));
+    Ok(())
+}
+
+fn job(provider: &Provider, model: &str, queued: &Queued) -> Job {
+    let id: String = queued.request_id.chars().take(256).collect();
+    let below = |url: &str, end: &str| {
+        let built = || provider.at(&format!("{}/requests/{id}{end}", app(model)));
+        provider.own(url).unwrap_or_else(built)
+    };
+    Job {
+        provider: ProviderName::Fal,
+        kind: provider.kind,
+        status_url: below(&queued.status_url, "/status"),
+        result_url: below(&queued.response_url, ""),
+        cancel_url: below(&queued.cancel_url, "/cancel"),
+        id,
+    }
+}
+
+/// Returns what of a model's id stands in the addresses of its requests: owner and app.
+fn app(model: &str) -> String {
+    let parts: Vec<&str> = model.split('/').collect();
+    let kept = match parts.first() {
+        Some(first) if NAMESPACES.contains(first) => 3,
+        Some(_) | None => 2,
+    };
+    let kept: Vec<&str> = parts.into_iter().take(kept).collect();
+    kept.join("/")
+}
+
+/// Collects the files of an output: each is an object with a `url`, under `images`, `video` or another name.
+fn collect(output: &Value, found: &mut Vec<Url>) {
+    match output {
+        Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
+        Value::Object(fields) => match fields.get("url").and_then(Value::as_str).map(Url::parse) {
+            Some(Ok(url)) => found.push(url),
+            Some(Err(_)) | None => fields.values().for_each(|field| collect(field, found)),
+        },
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn said(body: &[u8]) -> Said {
+    let parsed: Option<Value> = serde_json::from_slice(body).ok();
+    let detail = parsed
+        .as_ref()
+        .and_then(|value| value.get("detail"))
+        .map_or_else(|| beginning(body), words);
+    let lower = detail.to_lowercase();
+    let code = if is_policy(&detail) {
+        Some(ErrorCode::ContentPolicy)
+    } else if lower.contains("exhausted balance") || lower.contains("top_up") {
+        Some(ErrorCode::ProviderQuota)
+    } else {
+        None
+    };
+    Said { detail, code }
+}
+
+/// Returns an error in words: a text, or a list of `{loc, msg, type}`.
+fn words(detail: &Value) -> String {
+    match detail {
+        Value::String(text) => text.clone(),
+        Value::Array(errors) => errors.iter().map(one).collect::<Vec<_>>().join("; "),
+        Value::Null => "the provider gave no reason".to_owned(),
+        Value::Object(_) => one(detail),
+        Value::Bool(_) | Value::Number(_) => detail.to_string(),
+    }
+}
+
+fn one(error: &Value) -> String {
+    let text = |name: &str| error.get(name).and_then(Value::as_str);
+    match (text("type"), text("msg")) {
+        (Some(kind), Some(message)) => format!("{kind}: {message}"),
+        (Some(text), None) | (None, Some(text)) => text.to_owned(),
+        (None, None) => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+//! OpenAI's HTTP API: images come with the answer, videos are jobs.
+//!
+//! Held against the types of OpenAI's own client, made from its OpenAPI description: `images/generations`, and
+//! `videos` with a JSON body (`CreateVideoJsonBody`). No call ends a job or looks one up by our id; our id goes along
+//! as `X-Client-Request-Id`, by which OpenAI's support finds a request.
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use super::answer::{
+    Answer, LONGEST, LONGEST_IMAGES, Looked, Said, beginning, is_policy, judge, price,
+};
+use super::input::{Mapping, both, model, sides};
+use super::{Error, Made, NotCurrent, Poll, Provider, Submission};
+use crate::contract::run::Job;
+use crate::domain::{
+    ErrorCode, EventError, ImageSpec, ProviderName, Role, Spec, VideoSpec, WorkflowId,
+};
+use crate::engines::storage::Source;
+
+/// Error codes of an account that has nothing left to spend.
+const NO_MONEY: [&str; 2] = ["insufficient_quota", "billing_hard_limit_reached"];
+
+#[derive(Deserialize)]
+struct Images {
+    #[serde(default)]
+    created: i64,
+    data: Vec<Image>,
+}
+
+#[derive(Deserialize)]
+struct Image {
+    #[serde(default)]
+    b64_json: Option<String>,
+    #[serde(default)]
+    url: Option<Url>,
+}
+
+#[derive(Deserialize)]
+struct Video {
+    id: String,
+    status: String,
+    #[serde(default)]
+    progress: Option<f64>,
+    #[serde(default)]
+    error: Option<Fault>,
+}
+
+#[derive(Default, Deserialize)]
+struct Fault {
+    #[serde(default)]
+    message: Option<String>,
+    #[serde(default)]
+    code: Option<String>,
+}
+
+pub(super) async fn submit(
+    provider: &Provider,
+    workflow: &WorkflowId,
+    spec: &Spec,
+    go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
+) -> Submission {
+    let model = model(spec, &provider.config.model);
+    let built = match spec {
+        Spec::Image(image) => images(image, &model).map(|body| ("images/generations", body)),
+        Spec::Video(video) => videos(video, &model).map(|body| ("videos", body)),
+        Spec::Batch(_) => Err("a batch is no single job".to_owned()),
+    };
+    let (path, body) = match built {
+        Ok(built) => built,
+        Err(message) => {
+            let error = EventError::new(ErrorCode::InvalidRequest, &message, false);
+            return Submission::Refused(error);
+        }
+    };
+    let body = Value::Object(body).to_string().into_bytes();
+    let mut sending = provider.submitting(workflow, at(provider, path), body, go);
+    let id = workflow.as_str();
+    sending.request = sending.request.header("x-client-request-id", id);
+    match sending.send().await {
+        Ok(response) => {
+            let taken = |answer: &Answer| match spec {
+                Spec::Image(_) => Ok(Submission::Made(made(answer)?)),
+                Spec::Video(_) | Spec::Batch(_) => {
+                    let video: Video = serde_json::from_slice(&answer.body)?;
+                    Ok(Submission::Accepted(job(provider, &video.id)))
+                }
+            };
+            let longest = match spec {
+                Spec::Image(_) => LONGEST_IMAGES,
+                Spec::Video(_) | Spec::Batch(_) => LONGEST,
+            };
+            judge(response, longest, taken, said).await
+        }
+        Err(known) => known,
+    }
+}
+
+pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> {
+    let url = provider
+        .own(&job.status_url)
+        .unwrap_or_else(|| at(provider, &format!("videos/{}", job.id)));
+    let Looked::<Video> {
+        read: video,
+        after,
+        cost_usd,
+        held,
+    } = provider.look(provider.get(&url)).await?;
+    match video.status.as_str() {
+        "completed" => {
+            let content = Url::parse(&format!("{url}/content"))
+                .map_err(|error| Error::Unreadable(error.to_string()))?;
+            Ok(Poll::Succeeded {
+                outputs: vec![Source::Keyed(content, provider.authorization())],
+                cost_usd,
+                held,
+            })
+        }
+        "failed" => Ok(Poll::Failed(failure(&video.error.unwrap_or_default()))),
+        stage => Ok(Poll::Running {
+            stage: stage.to_owned(),
+            percent: video
+                .progress
+                .filter(|percent| (0.0..=100.0).contains(percent))
+                .map(|percent| percent as i32),
+            known: matches!(stage, "queued" | "in_progress"),
+            after,
+        }),
+    }
+}
+
+/// Returns the body of `images/generations`.
+fn images(spec: &ImageSpec, model: &str) -> Result<Map<String, Value>, String> {
+    let common = &spec.common;
+    let mut mapping = Mapping::new(common);
+    let style = common.style.as_deref();
+    match style.filter(|style| matches!(*style, "vivid" | "natural")) {
+        Some(style) if model.starts_with("dall-e-3") => mapping.put("style", Some(style)),
+        Some(_) | None => mapping.style_in_words(),
+    }
+    mapping.put("model", Some(model));
+    mapping.put("n", spec.num_images);
+    let size = both(spec)?.map(|(width, height)| format!("{width}x{height}"));
+    mapping.put("size", size);
+    mapping.put("output_format", spec.output_format.as_deref());
+    mapping.lacks("negative_prompt", common.negative_prompt.is_some());
+    mapping.lacks("aspect_ratio", common.aspect_ratio.is_some());
+    mapping.lacks("seed", common.seed.is_some());
+    mapping.lacks("inputs", !common.inputs.is_empty());
+    mapping.finish()
+}
+
+/// Returns the body of `videos`.
+fn videos(spec: &VideoSpec, model: &str) -> Result<Map<String, Value>, String> {
+    let common = &spec.common;
+    let mut mapping = Mapping::new(common);
+    mapping.style_in_words();
+    mapping.put("model", Some(model));
+    // Text, though it is a number.
+    mapping.put("seconds", spec.duration.map(|seconds| seconds.to_string()));
+    let resolution = spec.resolution.as_deref();
+    let size = resolution.filter(|text| sides(text).is_some());
+    mapping.put("size", size);
+    mapping.lacks("resolution", resolution.is_some() && size.is_none());
+    mapping.lacks("negative_prompt", common.negative_prompt.is_some());
+    mapping.lacks("aspect_ratio", common.aspect_ratio.is_some());
+    mapping.lacks("seed", common.seed.is_some());
+    mapping.lacks("fps", spec.fps.is_some());
+    mapping.lacks("audio", spec.audio.is_some());
+    match mapping.inputs(Role::FirstFrame).as_slice() {
+        [] => {}
+        [one] => mapping.put("input_reference", Some(json!({"image_url": one}))),
+        _ => mapping.lacks("inputs", true),
+    }
+    mapping.finish()
+}
+
+fn made(answer: &Answer) -> Result<Made, serde_json::Error> {
+    let images: Images = serde_json::from_slice(&answer.body)?;
+    let id = answer
+        .headers
+        .get("x-request-id")
+        .and_then(|id| id.to_str().ok())
+        .map_or_else(|| format!("images-{}", images.created), str::to_owned);
+    let source = |image: Image| match (image.b64_json, image.url) {
+        (Some(text), _) => Some(Source::Inline(text)),
+        (None, Some(url)) => Some(Source::Open(url)),
+        (None, None) => None,
+    };
+    Ok(Made {
+        id: id.chars().take(256).collect(),
+        outputs: images.data.into_iter().filter_map(source).collect(),
+        cost_usd: price(&answer.headers),
+    })
+}
+
+fn job(provider: &Provider, id: &str) -> Job {
+    let id: String = id.chars().take(256).collect();
+    Job {
+        provider: ProviderName::OpenAi,
+        kind: provider.kind,
+        status_url: at(provider, &format!("videos/{id}")),
+        result_url: String::new(),
+        cancel_url: String::new(),
+        id,
+    }
+}
+
+/// Returns `path` below version 1 of the API, whether the base URL ends with that or not.
+fn at(provider: &Provider, path: &str) -> String {
+    let base = provider.config.base_url.as_str().trim_end_matches('/');
+    let base = base.strip_suffix("/v1").unwrap_or(base);
+    format!("{base}/v1/{path}")
+}
+
+fn failure(fault: &Fault) -> EventError {
+    let said = words(fault);
+    match code(fault, &said) {
+        Some(code) => EventError::new(code, &said, code == ErrorCode::ProviderQuota),
+        None => EventError::new(ErrorCode::ProviderFailed, &said, false),
+    }
+}
+
+fn said(body: &[u8]) -> Said {
+    #[derive(Deserialize)]
+    struct Body {
+        error: Fault,
+    }
+    match serde_json::from_slice::<Body>(body) {
+        Ok(Body { error }) => {
+            let detail = words(&error);
+            let code = code(&error, &detail);
+            Said { detail, code }
+        }
+        Err(_) => Said {
+            detail: beginning(body),
+            code: None,
+        },
+    }
+}
+
+fn code(fault: &Fault, said: &str) -> Option<ErrorCode> {
+    let named = fault.code.as_deref().unwrap_or_default();
+    if NO_MONEY.contains(&named) {
+        return Some(ErrorCode::ProviderQuota);
+    }
+    is_policy(said).then_some(ErrorCode::ContentPolicy)
+}
+
+fn words(fault: &Fault) -> String {
+    match (&fault.code, &fault.message) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(text), None) | (None, Some(text)) => text.clone(),
+        (None, None) => "the provider gave no reason".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,425 @@
+//! What is known of a submit whose connection breaks, and where a key goes: seen by a server made of bare sockets.
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::domain::{Common, ImageSpec, RequestId};
+use crate::engines::config::Config;
+
+fn providers(base: &str) -> Providers {
+    let config = Config::of(&[
+        ("OPENAI_API_BASE_URL", base),
+        ("FAL_API_BASE_URL", base),
+        ("REPLICATE_API_BASE_URL", base),
+        ("IMAGE_API_BASE_URL", base),
+        ("OPENAI_API_KEY", "k"),
+        ("FAL_API_KEY", "k"),
+        ("REPLICATE_API_KEY", "k"),
+        ("IMAGE_API_KEY", "k"),
+    ]);
+    Providers::new(&config.unwrap().worker).unwrap()
+}
+
+fn spec(name: ProviderName) -> Spec {
+    Spec::Image(ImageSpec {
+        common: Common {
+            provider: Some(name),
+            ..Common::new("a fox")
+        },
+        ..ImageSpec::default()
+    })
+}
+
+fn workflow() -> WorkflowId {
+    RequestId::try_from("r-1".to_owned()).unwrap().run(0)
+}
+
+/// Submits to a server that treats its one connection so; returns what is known, and what the server read.
+async fn submit<F: Future<Output = ()> + Send>(
+    name: ProviderName,
+    go: Result<(), NotCurrent>,
+    server: impl FnOnce(TcpStream) -> F + Send + 'static,
+) -> Submission {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let providers = providers(&base);
+    let spec = spec(name);
+    let serving = async {
+        let (socket, _) = listener.accept().await.unwrap();
+        server(socket).await;
+    };
+    let workflow = workflow();
+    let submitting = providers
+        .of(spec.kind(), name)
+        .submit(&workflow, &spec, async move { go });
+    let (submission, ()) = tokio::join!(submitting, serving);
+    submission
+}
+
+/// Reads until `end` has come.
+async fn read_until(socket: &mut TcpStream, end: &[u8]) -> Vec<u8> {
+    let mut read = Vec::new();
+    while !read.windows(end.len()).any(|window| window == end) {
+        let mut piece = [0; 4096];
+        match socket.read(&mut piece).await {
+            Ok(0) | Err(_) => break,
+            Ok(count) => read.extend_from_slice(&piece[..count]),
+        }
+    }
+    read
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_leaves_open_what_was_taken() {
+    for name in ProviderName::ALL {
+        let amidst_head = submit(name, Ok(()), async |mut socket| {
+            socket.read_exact(&mut [0; 10]).await.unwrap();
+        })
+        .await;
+        let after_body = submit(name, Ok(()), async |mut socket| {
+            read_until(&mut socket, b"a fox").await;
+        })
+        .await;
+        let amidst_answer = submit(name, Ok(()), async |mut socket| {
+            read_until(&mut socket, b"a fox").await;
+            let answer = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 100\r\n\r\n{\"de";
+            socket.write_all(answer).await.unwrap();
+        })
+        .await;
+
+        for known in [amidst_head, after_body, amidst_answer] {
+            assert!(matches!(known, Submission::Unknown(_)), "{known:?}");
+        }
+    }
+}
+
+/// Whether the client sees the end before it writes is a race; what it says must fit how that went.
+#[tokio::test]
+async fn a_connection_that_breaks_before_a_byte_was_written_leaves_nothing_open() {
+    for round in 0..30 {
+        let name = ProviderName::ALL[round % ProviderName::ALL.len()];
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let providers = providers(&base);
+        let spec = spec(name);
+        let begun = Arc::new(AtomicBool::new(false));
+        let asked = begun.clone();
+        let go = async move {
+            asked.store(true, Ordering::Release);
+            Ok(())
+        };
+
+        let ending = async { drop(listener.accept().await.unwrap()) };
+        let workflow = workflow();
+        let submitting = providers.of(spec.kind(), name).submit(&workflow, &spec, go);
+        let (known, ()) = tokio::join!(submitting, ending);
+
+        let nothing_open = matches!(known, Submission::NotAccepted { .. });
+        let open = matches!(known, Submission::Unknown(_));
+        assert!(nothing_open || open, "{known:?}");
+        assert_eq!(begun.load(Ordering::Acquire), open, "{known:?}");
+    }
+}
+
+/// With TLS the bytes of a request follow a handshake.
+#[tokio::test]
+async fn a_connection_that_breaks_in_the_handshake_leaves_nothing_open() {
+    for name in ProviderName::ALL {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("https://{}", listener.local_addr().unwrap());
+        let providers = providers(&base);
+        let spec = spec(name);
+
+        let breaking = async {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            socket.read_exact(&mut [0; 10]).await.unwrap();
+        };
+        let workflow = workflow();
+        let submitting = providers
+            .of(spec.kind(), name)
+            .submit(&workflow, &spec, async { Ok(()) });
+        let (known, ()) = tokio::join!(submitting, breaking);
+
+        assert!(matches!(known, Submission::NotAccepted { .. }), "{known:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_server_nothing_was_taken() {
+    for name in ProviderName::ALL {
+        let providers = providers("http://127.0.0.1:1");
+        let spec = spec(name);
+
+        let known = providers
+            .of(spec.kind(), name)
+            .submit(&workflow(), &spec, async { Ok(()) })
+            .await;
+
+        assert!(matches!(known, Submission::NotAccepted { .. }), "{known:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_body_is_not_written_unless_it_may_be() {
+    for name in ProviderName::ALL {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let known = submit(name, Err(NotCurrent), async move |mut socket| {
+            tell.send(read_until(&mut socket, b"a fox").await).unwrap();
+        })
+        .await;
+
+        assert!(matches!(known, Submission::Withheld(_)), "{known:?}");
+        let read = told.await.unwrap();
+        assert!(!read.windows(5).any(|window| window == b"a fox"));
+    }
+}
+
+#[tokio::test]
+async fn a_job_goes_to_the_provider_that_has_it_and_its_key_goes_nowhere_else() {
+    let providers = providers("http://127.0.0.1:1");
+    let job = Job {
+        provider: ProviderName::Fal,
+        kind: Kind::Image,
+        id: "j".to_owned(),
+        status_url: "http://elsewhere.example/status".to_owned(),
+        result_url: String::new(),
+        cancel_url: String::new(),
+    };
+
+    let fal = providers.that_has(&job);
+
+    assert_eq!(fal.name(), ProviderName::Fal);
+    assert!(matches!(fal.poll(&job).await, Err(Error::Unreadable(_))));
+    assert!(!format!("{:?}", fal.authorization()).contains('k'));
+}
+
+/// Answers one request with `answer`, and asks the provider of this name about its job there.
+async fn asked<T>(
+    name: ProviderName,
+    answer: &str,
+    ask: impl AsyncFnOnce(&Provider, &Job) -> T,
+) -> T {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let providers = providers(&base);
+    let job = Job {
+        provider: name,
+        kind: Kind::Image,
+        id: "j".to_owned(),
+        status_url: format!("{base}/status"),
+        result_url: format!("{base}/result"),
+        cancel_url: format!("{base}/cancel"),
+    };
+    let answering = async {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        read_until(&mut socket, b"\r\n\r\n").await;
+        let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length:";
+        let answer = format!("{head} {}\r\n\r\n{answer}", answer.len());
+        socket.write_all(answer.as_bytes()).await.unwrap();
+    };
+    let (told, ()) = tokio::join!(ask(providers.that_has(&job), &job), answering);
+    told
+}
+
+#[tokio::test]
+async fn a_cancel_is_done_whatever_its_answer_says() {
+    for name in [ProviderName::Replicate, ProviderName::Fal] {
+        for answer in ["", "gone"] {
+            let done = asked(name, answer, async |provider, job| {
+                provider.cancel(job).await
+            })
+            .await;
+
+            assert!(done.is_ok(), "{done:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn outputs_that_replicate_has_deleted_are_not_available() {
+    let answer = r#"{"id": "j", "status": "succeeded", "data_removed": true, "output": null}"#;
+
+    let told = asked(ProviderName::Replicate, answer, async |provider, job| {
+        provider.poll(job).await
+    })
+    .await;
+
+    let Ok(Poll::Failed(error)) = told else {
+        panic!("{told:?}")
+    };
+    assert_eq!(error.code, ErrorCode::ResultUnavailable);
+}
+
+#[tokio::test]
+async fn a_look_up_passes_over_a_job_of_our_id_that_is_older_than_the_run() {
+    let answer = r#"{"results": [
+        {"id": "old", "status": "starting", "input": {"genflow_id": "r-1"}, "created_at": "2026-11-26T10:00:00Z"}
+    ]}"#;
+    let found = async |since: &str| {
+        let since = chrono::DateTime::parse_from_rfc3339(since).unwrap();
+        asked(ProviderName::Replicate, answer, async |provider, _| {
+            provider.find(&workflow(), since.timestamp_millis()).await
+        })
+        .await
+        .unwrap()
+        .map(|job| job.id)
+    };
+
+    assert_eq!(found("2026-11-26T09:59:00Z").await.as_deref(), Some("old"));
+    assert_eq!(found("2026-11-27T10:00:00Z").await, None);
+}
+
+/// Serves a list of predictions, a page for each request in turn; returns what the look-up found, and where it asked.
+async fn listed(pages: &[&str]) -> (Result<Option<Job>, Error>, Vec<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // As behind a gateway: below a path of its own.
+    let base = format!("http://{}/gateway", listener.local_addr().unwrap());
+    let providers = providers(&base);
+    let replicate = providers.of(Kind::Image, ProviderName::Replicate);
+    let mut asked = Vec::new();
+    let serving = async {
+        for page in pages {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let read = read_until(&mut socket, b"\r\n\r\n").await;
+            let request = String::from_utf8(read).unwrap();
+            asked.push(request.split(' ').nth(1).unwrap().to_owned());
+            let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length:";
+            let answer = format!("{head} {}\r\n\r\n{page}", page.len());
+            socket.write_all(answer.as_bytes()).await.unwrap();
+        }
+        std::future::pending::<()>().await
+    };
+    let workflow = workflow();
+    let found = tokio::select! {
+        found = replicate.find(&workflow, 0) => found,
+        () = serving => unreachable!(),
+    };
+    (found, asked)
+}
+
+const OTHER: &str = r#"{"id": "other", "status": "starting", "input": {"genflow_id": "r-2"}}"#;
+const OURS: &str = r#"{"id": "ours", "status": "starting", "input": {"genflow_id": "r-1"}}"#;
+
+#[tokio::test]
+async fn a_list_that_goes_on_at_another_origin_is_read_to_its_end_through_the_gateway() {
+    let hidden = "https://api.replicate.example/v1/predictions?cursor=";
+    let first = format!(r#"{{"next": "{hidden}two", "results": [{OTHER}]}}"#);
+    let second = format!(r#"{{"next": "/v1/predictions?cursor=3", "results": [{OTHER}]}}"#);
+    let third = format!(r#"{{"next": null, "results": [{OURS}]}}"#);
+
+    let (found, asked) = listed(&[&first, &second, &third]).await;
+
+    assert_eq!(found.unwrap().unwrap().id, "ours");
+    let list = "/gateway/v1/predictions";
+    let wanted = ["", "?cursor=two", "?cursor=3"].map(|query| format!("{list}{query}"));
+    assert_eq!(asked, wanted);
+}
+
+#[tokio::test]
+async fn a_list_that_is_not_read_to_its_end_does_not_say_that_a_job_is_absent() {
+    for next in ["https://elsewhere.example/more", "https://:0"] {
+        let page = format!(r#"{{"next": "{next}", "results": [{OTHER}]}}"#);
+
+        let (found, _) = listed(&[&page]).await;
+
+        assert!(matches!(found, Err(Error::Unreadable(_))), "{found:?}");
+    }
+    for end in ["null", r#""""#] {
+        let page = format!(r#"{{"next": {end}, "results": [{OTHER}]}}"#);
+
+        let (found, _) = listed(&[&page]).await;
+
+        assert!(matches!(found, Ok(None)), "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_key_a_provider_is_not_asked_about_its_jobs() {
+    let config = Config::of(&[]).unwrap();
+    let providers = Providers::new(&config.worker).unwrap();
+    let fal = providers.of(Kind::Video, ProviderName::Fal);
+    let job = Job {
+        provider: ProviderName::Fal,
+        kind: Kind::Video,
+        id: "j".to_owned(),
+        status_url: String::new(),
+        result_url: String::new(),
+        cancel_url: String::new(),
+    };
+
+    let polled = fal.poll(&job).await.map(|_| ());
+    let cancelled = fal.cancel(&job).await;
+    let found = fal.find(&workflow(), 0).await.map(|_| ());
+
+    for answer in [polled, cancelled, found] {
+        let error = answer.unwrap_err();
+        assert!(matches!(error, Error::NoKey { .. }), "{error:?}");
+        assert_eq!(
+            error.to_string(),
+            "there is no key for fal: FAL_API_KEY is not set"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_strangers_word_for_what_a_job_does_is_cut() {
+    let long = "\u{f6}".repeat(100_000);
+    let answer = json!({"id": "j", "status": long, "request_id": "j"}).to_string();
+    for name in ProviderName::ALL {
+        let polled = asked(name, &answer, async |provider, job| {
+            provider.poll(job).await
+        })
+        .await;
+
+        let Ok(Poll::Running { stage, known, .. }) = polled else {
+            panic!("{polled:?}");
+        };
+        assert_eq!((stage.chars().count(), known), (100, false), "{name:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_the_providers_or_too_long_is_not_kept() {
+    let long = format!("http://127.0.0.1:1/{}", "x".repeat(2048));
+    let urls = json!({"get": long, "cancel": "http://elsewhere.example/cancel"});
+    let taken =
+        json!({"id": "j", "status": "starting", "urls": urls, "input": {"genflow_id": "r-1"}});
+    let list = json!({"results": [taken]}).to_string();
+
+    let found = asked(ProviderName::Replicate, &list, async |provider, _| {
+        provider.find(&workflow(), 0).await
+    })
+    .await;
+
+    let job = found.unwrap().unwrap();
+    assert_eq!((&*job.status_url, &*job.cancel_url), ("", ""));
+    let provider = providers("http://127.0.0.1:1");
+    let provider = provider.that_has(&job);
+    let (fits, long) = (long.get(..2048).unwrap(), long.get(..2049).unwrap());
+    assert_eq!(provider.own(fits).as_deref(), Some(fits));
+    assert_eq!(provider.own(long), None);
+}
+
+#[test]
+fn outputs_that_come_with_the_answer_hold_memory_by_their_number() {
+    let providers = providers("http://127.0.0.1:1");
+    let held = |name, count| {
+        let mut spec = spec(name);
+        if let Spec::Image(image) = &mut spec {
+            image.num_images = Some(count);
+        }
+        providers.of(spec.kind(), name).hold(&spec)
+    };
+
+    let first: Vec<_> = (0..8)
+        .map(|_| held(ProviderName::OpenAi, 16).unwrap())
+        .collect();
+    assert!(held(ProviderName::OpenAi, 1).is_none());
+    assert!(
+        held(ProviderName::Replicate, 16).is_some(),
+        "its answer is a job"
+    );
+    drop(first);
+}

@@ -1,0 +1,125 @@
+//! Publishes what the workflow decided, in order, and nothing else (contract, section 3, rule 5).
+//!
+//! Each event is acknowledged before the next is sent. Nothing is added that was not given: copies are equal.
+
+use std::sync::Arc;
+
+use crate::contract::avro;
+use crate::domain::Event;
+use crate::engines::clock::rfc3339;
+use crate::engines::config::Topics;
+use crate::engines::kafka::Headers;
+use crate::engines::kafka::producer;
+use crate::engines::kafka::producer::{Message, Producer};
+use crate::engines::registry::{EncodeError, Registry};
+use crate::engines::telemetry::events::EventPublished;
+
+/// Why an event is not on its topic.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It could not be written.
+    #[error("an event could not be written")]
+    Encode(#[from] EncodeError),
+    /// The broker did not take it.
+    #[error(transparent)]
+    Send(#[from] producer::Error),
+}
+
+/// Publishes lifecycle events.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    producer: Arc<Producer>,
+    registry: Arc<Registry>,
+    topics: Topics,
+}
+
+/// The CloudEvents attribute `source`: who speaks.
+const SOURCE: &str = "/genflow";
+
+impl Publisher {
+    /// Makes a publisher to the topics of `topics`.
+    pub fn new(producer: Arc<Producer>, registry: Arc<Registry>, topics: Topics) -> Self {
+        Self {
+            producer,
+            registry,
+            topics,
+        }
+    }
+
+    /// Publishes `events` on the events topic, in order, each acknowledged before the next.
+    ///
+    /// # Errors
+    /// The first that was not taken; those before it stand on the topic.
+    pub async fn publish(&self, events: &[Event], traceparent: Option<&str>) -> Result<(), Error> {
+        for event in events {
+            self.send(&self.topics.events, &event.request_id, event, traceparent)
+                .await?;
+            EventPublished {
+                kind_of_event: event.kind_of_event,
+            }
+            .emit();
+        }
+        Ok(())
+    }
+
+    /// Publishes an outcome, less its targets, on the results topic, under its workflow id.
+    ///
+    /// # Errors
+    /// When it was not taken.
+    pub async fn publish_result(
+        &self,
+        outcome: &Event,
+        traceparent: Option<&str>,
+    ) -> Result<(), Error> {
+        let key = outcome
+            .workflow_id
+            .as_deref()
+            .unwrap_or(&outcome.request_id);
+        self.send(&self.topics.results, key, &outcome.public(), traceparent)
+            .await
+    }
+
+    async fn send(
+        &self,
+        topic: &str,
+        key: &str,
+        event: &Event,
+        traceparent: Option<&str>,
+    ) -> Result<(), Error> {
+        let schema = self
+            .registry
+            .id_of(&format!("{topic}-value"), &avro::EVENT)
+            .await
+            .map_err(EncodeError::from)?;
+        let datum = avro::write(&avro::EVENT, event).map_err(EncodeError::from)?;
+        let value = avro::frame(schema, &datum);
+        let headers = headers(event, &self.registry.schema_url(schema), traceparent);
+        let message = Message {
+            topic,
+            key: Some(key.as_bytes()),
+            value: Some(&value),
+            headers,
+        };
+        Ok(self.producer.send(message).await?)
+    }
+}
+
+/// The CloudEvents 1.0 attributes of the Kafka binary mode, and the trace context.
+fn headers(event: &Event, schema_url: &str, traceparent: Option<&str>) -> Headers {
+    let attributes = [
+        ("ce_specversion", "1.0".to_owned()),
+        ("ce_id", event.event_id.clone()),
+        ("ce_type", event.kind_of_event.cloud_type()),
+        ("ce_source", SOURCE.to_owned()),
+        ("ce_subject", event.request_id.clone()),
+        ("ce_time", rfc3339(event.occurred_at)),
+        ("ce_dataschema", schema_url.to_owned()),
+        ("content-type", "application/avro".to_owned()),
+    ];
+    let trace = traceparent.map(|text| ("traceparent", text.to_owned()));
+    attributes
+        .into_iter()
+        .chain(trace)
+        .map(|(name, text)| (name.to_owned(), Some(text.into_bytes())))
+        .collect()
+}

@@ -1,0 +1,270 @@
+//! Schema ids and schemas: one cache, one failure policy.
+//!
+//! Only what the registry said for good is kept: a schema by its id, the id of one of ours by subject. A failure is
+//! never kept, so a registry that comes back is used at once. "No such id" counts only when the registry itself says so.
+
+mod inspect;
+
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use apache_avro::Schema;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use reqwest::ClientBuilder;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use schema_registry_converter::async_impl::schema_registry::{
+    SrSettings, get_schema_by_id, post_schema,
+};
+use schema_registry_converter::error::SRCError;
+use schema_registry_converter::schema_registry_common::{RawError, SchemaType, SuppliedSchema};
+use url::Url;
+
+pub use self::inspect::{InspectError, Subject};
+use crate::contract::avro;
+use crate::contract::avro::{Ours, SchemaError};
+use crate::engines::config::Secret;
+use crate::engines::http;
+
+/// Why the registry did not help.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It knows no schema of that id.
+    #[error("the registry knows no schema {0}")]
+    Unknown(u32),
+    /// It knows one that this version does not read.
+    #[error("schema {0} of the registry is not one that is read")]
+    Unparsable(u32, #[source] SchemaError),
+    /// It did not answer as it should; it may later.
+    #[error("the schema registry is unavailable")]
+    Unavailable(#[source] SRCError),
+    /// It refused to register one of our schemas.
+    #[error("the schema registry refuses the schema of {subject}")]
+    Refused {
+        /// Subject name.
+        subject: String,
+        /// What it said.
+        #[source]
+        source: SRCError,
+    },
+}
+
+/// A client of the schema registry.
+#[derive(Debug)]
+pub struct Registry {
+    /// Without user name and password: it is in headers of events and in errors.
+    base: String,
+    /// Marked as sensitive, so that it is not shown.
+    login: Option<HeaderValue>,
+    settings: SrSettings,
+    schemas: Mutex<HashMap<u32, Arc<Schema>>>,
+    /// By subject and name of the schema: two topics of one name must not share an id.
+    ids: Mutex<HashMap<(String, &'static str), u32>>,
+}
+
+/// How long one call may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Registry {
+    /// Makes a client of the registry at `url`; makes no call.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be built.
+    pub fn new(url: &Secret<Url>) -> Result<Self, Error> {
+        let login = login(url.expose());
+        let base = url.shown().trim_end_matches('/').to_owned();
+        let mut settings = SrSettings::new_builder(base.clone());
+        settings.set_timeout(CALL_TIMEOUT);
+        let settings = settings.build_with(client(login.as_ref()));
+        let settings = settings.map_err(Error::Unavailable)?;
+        Ok(Self {
+            base,
+            login,
+            settings,
+            schemas: Mutex::default(),
+            ids: Mutex::default(),
+        })
+    }
+
+    /// Returns the schema of that id.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] only when the registry said so, or the id is none.
+    pub async fn schema(&self, id: u32) -> Result<Arc<Schema>, Error> {
+        if let Some(schema) = locked(&self.schemas).get(&id) {
+            return Ok(schema.clone());
+        }
+        // Ids are positive ints of 32 bits. Not every registry says of another number that there is no such schema.
+        if i32::try_from(id).is_err() {
+            return Err(Error::Unknown(id));
+        }
+        let found = get_schema_by_id(id, &self.settings)
+            .await
+            .map_err(|error| {
+                if is_not_found(&error) {
+                    Error::Unknown(id)
+                } else {
+                    Error::Unavailable(error)
+                }
+            })?;
+        // A JSON schema may parse as Avro.
+        let schema = if found.schema_type == SchemaType::Avro {
+            avro::parse_writer(&found.schema)
+        } else {
+            Err(SchemaError::Kind(format!("{:?}", found.schema_type)))
+        };
+        let schema = Arc::new(schema.map_err(|error| Error::Unparsable(id, error))?);
+        locked(&self.schemas).insert(id, schema.clone());
+        Ok(schema)
+    }
+
+    /// Registers one of our schemas under `subject`, or finds it there, and returns its id.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when it breaks the subject's compatibility.
+    pub async fn id_of(&self, subject: &str, ours: &Ours) -> Result<u32, Error> {
+        let key = (subject.to_owned(), ours.name);
+        if let Some(id) = locked(&self.ids).get(&key) {
+            return Ok(*id);
+        }
+        let supplied = SuppliedSchema::new(
+            Some(ours.name.to_owned()),
+            SchemaType::Avro,
+            ours.text.to_owned(),
+        );
+        let registered = post_schema(&self.settings, subject.to_owned(), supplied)
+            .await
+            .map_err(|source| match code(&source) {
+                Some(409 | 42201) => Error::Refused {
+                    subject: subject.to_owned(),
+                    source,
+                },
+                Some(_) | None => Error::Unavailable(source),
+            })?;
+        locked(&self.ids).insert(key, registered.id);
+        Ok(registered.id)
+    }
+
+    /// Sets how far the schemas of `subject` may change.
+    ///
+    /// # Errors
+    /// [`LevelError`].
+    pub async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), LevelError> {
+        let client = client(self.login.as_ref()).build()?;
+        let url = self.url(&["config", subject]).ok_or(LevelError::Base)?;
+        let level = serde_json::json!({ "compatibility": level });
+        let answer = client.put(url).json(&level).send().await?;
+        // Bodies of errors differ by vendor, and may be empty: the status is what counts.
+        match answer.status() {
+            status if status.is_success() => Ok(()),
+            status => Err(LevelError::Refused {
+                subject: subject.to_owned(),
+                status: status.as_u16(),
+            }),
+        }
+    }
+
+    /// Returns the Confluent-framed bytes of `value`, for `topic` by TopicNameStrategy.
+    ///
+    /// # Errors
+    /// As [`Registry::id_of`]; or the value does not fit its schema.
+    pub async fn encode<T: serde::Serialize + Sync>(
+        &self,
+        topic: &str,
+        ours: &Ours,
+        value: &T,
+    ) -> Result<Vec<u8>, EncodeError> {
+        let id = self.id_of(&format!("{topic}-value"), ours).await?;
+        Ok(avro::frame(id, &avro::write(ours, value)?))
+    }
+
+    /// Returns where a reader finds the schema of that id: the CloudEvents attribute `dataschema`.
+    pub fn schema_url(&self, id: u32) -> String {
+        format!("{}/schemas/ids/{id}", self.base)
+    }
+
+    /// Returns the URL of a resource; its parts are percent-encoded, whatever they hold.
+    fn url(&self, parts: &[&str]) -> Option<url::Url> {
+        let mut url = url::Url::parse(&self.base).ok()?;
+        url.path_segments_mut().ok()?.extend(parts);
+        Some(url)
+    }
+
+    /// Returns the base URL, without login and trailing slash.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+}
+
+/// Why a subject's compatibility level could not be set.
+#[derive(Debug, thiserror::Error)]
+pub enum LevelError {
+    /// It did not answer.
+    #[error("the schema registry is unavailable")]
+    Unavailable(#[from] reqwest::Error),
+    /// It answered with another status than success.
+    #[error(
+        "the schema registry refuses to set the compatibility of {subject} with status {status}"
+    )]
+    Refused {
+        /// Subject name.
+        subject: String,
+        /// HTTP status.
+        status: u16,
+    },
+    /// The base URL has no path to append to.
+    #[error("the URL of the schema registry cannot be built upon")]
+    Base,
+}
+
+/// Why a message could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// The registry did not help.
+    #[error(transparent)]
+    Registry(#[from] Error),
+    /// The value does not fit its schema.
+    #[error("a message does not fit its schema")]
+    Value(#[from] avro::Error),
+}
+
+/// Returns the header that user name and password of a URL stand for: basic authentication.
+fn login(url: &Url) -> Option<HeaderValue> {
+    let (user, password) = (url.username(), url.password());
+    if user.is_empty() && password.is_none() {
+        return None;
+    }
+    let [user, password] = [user, password.unwrap_or_default()].map(http::percent_decoded);
+    let encoded = BASE64.encode(format!("{user}:{password}"));
+    let mut login = HeaderValue::from_str(&format!("Basic {encoded}")).ok()?;
+    login.set_sensitive(true);
+    Some(login)
+}
+
+fn client(login: Option<&HeaderValue>) -> ClientBuilder {
+    let login = login.map(|login| (AUTHORIZATION, login.clone()));
+    http::client()
+        .default_headers(HeaderMap::from_iter(login))
+        .timeout(CALL_TIMEOUT)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns the registry's own error code, if it answered with one.
+fn code(error: &SRCError) -> Option<i64> {
+    error
+        .source()?
+        .downcast_ref::<RawError>()
+        .map(|raw| i64::from(raw.error_code))
+}
+
+fn is_not_found(error: &SRCError) -> bool {
+    matches!(code(error), Some(40401..=40403))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! Looks at subjects and changes nothing.
+
+use reqwest::StatusCode;
+use serde_json::{Value as Json, json};
+
+use super::{Registry, client};
+use crate::contract::avro::Ours;
+
+/// A subject as it is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The registry knows no such subject.
+    Missing,
+    /// It is there, and has not the schema that was looked for.
+    Other,
+    /// It has the schema.
+    Known {
+        /// Id of the schema.
+        id: u32,
+        /// Its version under the subject.
+        version: u32,
+        /// The compatibility level in force; `None` when the registry does not tell.
+        compatibility: Option<String>,
+    },
+}
+
+/// Why a subject could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// The registry does not answer.
+    #[error("the schema registry does not answer")]
+    Unavailable(#[source] reqwest::Error),
+    /// It answered otherwise than a registry does.
+    #[error("the schema registry answers with status {0}")]
+    Answered(StatusCode),
+}
+
+/// "No such subject", in Confluent's dialect.
+const NO_SUBJECT: i64 = 40401;
+/// "No such schema under that subject", in Confluent's dialect.
+const NO_SCHEMA: i64 = 40403;
+
+impl Registry {
+    /// Looks for one of our schemas under `subject`.
+    ///
+    /// # Errors
+    /// When the registry does not tell.
+    pub async fn inspect(&self, subject: &str, ours: &Ours) -> Result<Subject, InspectError> {
+        let asked = json!({ "schema": ours.text, "schemaType": "AVRO" });
+        let (status, found) = self.ask(&["subjects", subject], Some(&asked)).await?;
+        if !status.is_success() {
+            return match (status, found["error_code"].as_i64()) {
+                (StatusCode::NOT_FOUND, Some(NO_SUBJECT)) => Ok(Subject::Missing),
+                (StatusCode::NOT_FOUND, Some(NO_SCHEMA)) => Ok(Subject::Other),
+                _ => Err(InspectError::Answered(status)),
+            };
+        }
+        let number = |name: &str| found[name].as_u64().and_then(|n| u32::try_from(n).ok());
+        let (Some(id), Some(version)) = (number("id"), number("version")) else {
+            return Err(InspectError::Answered(status));
+        };
+        Ok(Subject::Known {
+            id,
+            version,
+            compatibility: self.compatibility(subject).await?,
+        })
+    }
+
+    /// Returns the level set for the subject, else that of the registry.
+    async fn compatibility(&self, subject: &str) -> Result<Option<String>, InspectError> {
+        for parts in [&["config", subject][..], &["config"]] {
+            let (status, answer) = self.ask(parts, None).await?;
+            if let Some(level) = answer["compatibilityLevel"].as_str()
+                && status.is_success()
+            {
+                return Ok(Some(level.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn ask(
+        &self,
+        parts: &[&str],
+        body: Option<&Json>,
+    ) -> Result<(StatusCode, Json), InspectError> {
+        let unavailable = |source: reqwest::Error| InspectError::Unavailable(source.without_url());
+        let client = client(self.login.as_ref()).build().map_err(unavailable)?;
+        let Some(url) = self.url(parts) else {
+            return Err(InspectError::Answered(StatusCode::NOT_FOUND));
+        };
+        let asked = match body {
+            Some(body) => client.post(url).json(body),
+            None => client.get(url),
+        };
+        let answer = asked.send().await.map_err(unavailable)?;
+        let status = answer.status();
+        // What is no JSON is no registry's answer; the status then tells more than the parser would.
+        let body = answer.bytes().await.map_err(unavailable)?;
+        Ok((status, serde_json::from_slice(&body).unwrap_or(Json::Null)))
+    }
+}

@@ -1,0 +1,400 @@
+//! Results: downloaded to a temp folder, checked, put into the store, listed in a manifest.
+//!
+//! The store is a folder or a bucket, by the `object_store` crate. Names are content-addressed below the workflow id,
+//! so a second attempt puts the same bytes under the same name and no attempt can spoil another's. A file appears
+//! under its name only when it is whole, and what stands there is never replaced; a manifest is, by that of a later run
+//! of the same id, and counts only for the content that it was written for.
+
+mod disk;
+mod download;
+pub(crate) mod fault;
+mod film;
+mod job;
+mod media;
+mod s3;
+pub mod temp;
+mod temp_budget;
+mod trial;
+mod upload;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::AmazonS3;
+use object_store::path::Path as Location;
+use object_store::signer::{Method, Signer as _};
+use object_store::{Attribute, Attributes, ObjectStore, ObjectStoreExt as _, PutOptions};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::fs;
+use url::Url;
+
+pub use self::download::{Downloaded, Downloader, Error as DownloadError, Source};
+use self::temp::TempFile;
+pub use self::trial::Trial;
+use self::upload::Uploads;
+use crate::domain::{Generated, Output, WorkflowId};
+use crate::engines::config;
+use crate::engines::telemetry::events::StoreFailed;
+
+/// What was stored for one run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The run.
+    pub workflow_id: WorkflowId,
+    /// The fingerprint of its request.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
+    /// Its result, as in the COMPLETED event.
+    pub result: Generated,
+}
+
+/// Where all results are.
+#[derive(Clone, Debug)]
+pub struct Store {
+    place: Place,
+    objects: Arc<dyn ObjectStore>,
+    uploads: Uploads,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Disk(PathBuf),
+    Bucket(Arc<Bucket>),
+}
+
+#[derive(Debug)]
+struct Bucket {
+    client: AmazonS3,
+    name: String,
+    /// What stands before each key, with a slash behind it; or nothing.
+    prefix: String,
+    url_ttl: Option<Duration>,
+}
+
+/// A downloaded and checked file, ready to be stored.
+#[derive(Debug)]
+pub struct Checked {
+    file: TempFile,
+    bytes: u64,
+    sha256: String,
+    media: media::Media,
+}
+
+const MANIFEST: &str = "manifest.json";
+/// How long all that is not the bytes of an output may take.
+const ASK_TIME: Duration = Duration::from_secs(30);
+
+impl Manifest {
+    /// Returns whether it is of that content. One without a fingerprint may be anybody's.
+    fn is_of(&self, fingerprint: Option<&str>) -> bool {
+        self.fingerprint.is_some() && self.fingerprint.as_deref() == fingerprint
+    }
+}
+
+impl Store {
+    /// Opens the store that is configured: makes the folder, or the client of the bucket, which asks nobody yet.
+    ///
+    /// # Errors
+    /// When the folder or the client cannot be made.
+    pub fn open(settings: &config::Worker) -> io::Result<Self> {
+        let (place, objects): (_, Arc<dyn ObjectStore>) = match &settings.s3 {
+            None => {
+                let (root, objects) = disk::open(&settings.results_dir)?;
+                (Place::Disk(root), Arc::new(objects))
+            }
+            Some(s3) => {
+                let client = s3::client(s3)?;
+                let bucket = Bucket {
+                    client: client.clone(),
+                    name: s3.bucket.clone(),
+                    prefix: match &*s3.prefix {
+                        "" => String::new(),
+                        prefix => format!("{prefix}/"),
+                    },
+                    url_ttl: s3.url_ttl,
+                };
+                (Place::Bucket(Arc::new(bucket)), Arc::new(client))
+            }
+        };
+        Ok(Self {
+            place,
+            objects,
+            uploads: Uploads::new(),
+        })
+    }
+
+    /// Returns the same store with places of its own for uploads: what goes there waits for no other.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self {
+            uploads: self.uploads.apart(),
+            ..self.clone()
+        }
+    }
+
+    /// Waits until uploads that were given up have taken back what they had sent.
+    pub async fn close(&self) {
+        self.uploads.close().await;
+    }
+
+    /// Puts the `index`-th output of a run into the store; done twice, it does no harm.
+    ///
+    /// # Errors
+    /// When the store does not take it; its kind and `fault::cause` say why.
+    pub async fn put(
+        &self,
+        workflow: &WorkflowId,
+        index: usize,
+        file: Checked,
+    ) -> io::Result<Output> {
+        let put = self.put_file(workflow, index, file).await;
+        self.tell(put)
+    }
+
+    /// Returns the manifest of a run, if one of its content stands there and all its files do.
+    ///
+    /// Another can have had the id before, or in another namespace: its result is not what was asked for now.
+    ///
+    /// # Errors
+    /// When the store cannot be read; a manifest that is no JSON counts as absent.
+    pub async fn manifest(
+        &self,
+        workflow: &WorkflowId,
+        fingerprint: Option<&str>,
+    ) -> io::Result<Option<Manifest>> {
+        let read = self.read_manifest(workflow, fingerprint).await;
+        self.tell(read)
+    }
+
+    /// Writes the manifest of a run, over that of an earlier run of the same id: the newest is to be found again.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn write_manifest(&self, manifest: &Manifest) -> io::Result<()> {
+        let write = self.write_json(&manifest.workflow_id, MANIFEST, manifest);
+        self.tell(write.await)
+    }
+
+    /// Writes a small file over the one of that name.
+    async fn write_json(
+        &self,
+        workflow: &WorkflowId,
+        name: &str,
+        content: &impl Serialize,
+    ) -> io::Result<()> {
+        let location = self.location(workflow, name)?;
+        let text = serde_json::to_vec_pretty(content).map_err(io::Error::other)?;
+        let options = PutOptions {
+            attributes: self.typed("application/json"),
+            ..PutOptions::default()
+        };
+        let writing = async {
+            let put = self.objects.put_opts(&location, text.into(), options).await;
+            put.map(drop).map_err(fault::of_store)
+        };
+        fault::within(ASK_TIME, writing).await
+    }
+
+    /// Reads a small file; `None` if it is absent, or not what this version writes.
+    async fn read_json<T: DeserializeOwned>(
+        &self,
+        workflow: &WorkflowId,
+        name: &str,
+    ) -> io::Result<Option<T>> {
+        match self.read(&self.location(workflow, name)?).await {
+            Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn put_file(
+        &self,
+        workflow: &WorkflowId,
+        index: usize,
+        file: Checked,
+    ) -> io::Result<Output> {
+        let short: String = file.sha256.chars().take(16).collect();
+        let name = format!("{index}-{short}.{}", file.media.extension);
+        let location = self.location(workflow, &name)?;
+        if !self.has(&location, file.bytes).await? {
+            self.bring(&file, &location).await?;
+        }
+        // A rename has taken it along; the rest goes with the attempt's folder, but a disk has room for few outputs.
+        match fs::remove_file(file.file.path()).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        Ok(Output {
+            uri: self.uri(&location)?,
+            url: self.url(&location).await?,
+            content_type: file.media.content_type.to_owned(),
+            bytes: i64::try_from(file.bytes).unwrap_or(i64::MAX),
+            sha256: file.sha256,
+            width: file.media.width,
+            height: file.media.height,
+            duration_seconds: file.media.duration_seconds,
+        })
+    }
+
+    /// Brings a file to where nothing was.
+    async fn bring(&self, file: &Checked, location: &Location) -> io::Result<()> {
+        let attributes = self.typed(file.media.content_type);
+        let in_parts = || {
+            let (store, to) = (self.objects.clone(), location.clone());
+            let uploads = &self.uploads;
+            uploads.put_in_parts(store, to, file.file.path(), file.bytes, attributes.clone())
+        };
+        match &self.place {
+            Place::Disk(root) => {
+                let target = root.join(location.as_ref());
+                if !disk::rename(file.file.path().to_owned(), target.clone()).await? {
+                    in_parts().await?;
+                    disk::tidy(target).await?;
+                }
+                Ok(())
+            }
+            Place::Bucket(_) if file.bytes > upload::PART => in_parts().await,
+            Place::Bucket(_) => {
+                let objects = self.objects.as_ref();
+                let put = self
+                    .uploads
+                    .put_whole(objects, location, file.file.path(), attributes.clone())
+                    .await;
+                match put {
+                    // Another attempt was faster, or the first answer to this one was lost.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        let there = self.has(location, file.bytes).await?;
+                        if there { Ok(()) } else { Err(error) }
+                    }
+                    put => put,
+                }
+            }
+        }
+    }
+
+    /// Says whether a file stands there; one of another length is an error, for its name tells its content.
+    async fn has(&self, location: &Location, bytes: u64) -> io::Result<bool> {
+        match self.length(location).await? {
+            None => Ok(false),
+            Some(length) if length == bytes => Ok(true),
+            Some(_) => Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "a file of another length has the output's name",
+            )),
+        }
+    }
+
+    async fn length(&self, location: &Location) -> io::Result<Option<u64>> {
+        let looking = async {
+            match self.objects.head(location).await {
+                Ok(there) => Ok(Some(there.size)),
+                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(fault::of_store(error)),
+            }
+        };
+        fault::within(ASK_TIME, looking).await
+    }
+
+    async fn read(&self, location: &Location) -> io::Result<Vec<u8>> {
+        let reading = async {
+            let got = self.objects.get(location).await.map_err(fault::of_store)?;
+            let bytes = got.bytes().await.map_err(fault::of_store)?;
+            Ok(bytes.to_vec())
+        };
+        fault::within(ASK_TIME, reading).await
+    }
+
+    async fn read_manifest(
+        &self,
+        workflow: &WorkflowId,
+        fingerprint: Option<&str>,
+    ) -> io::Result<Option<Manifest>> {
+        let Some(manifest) = self.read_json::<Manifest>(workflow, MANIFEST).await? else {
+            return Ok(None);
+        };
+        if !manifest.is_of(fingerprint) {
+            tracing::warn!(%workflow, "a result of other content has the id: it is not taken for this run's");
+            return Ok(None);
+        }
+        for output in &manifest.result.outputs {
+            let name = output.uri.rsplit('/').next().unwrap_or_default();
+            let Ok(location) = self.location(workflow, name) else {
+                return Ok(None);
+            };
+            // What stands elsewhere, in a former folder or bucket, is not in this store.
+            if self.uri(&location)? != output.uri {
+                return Ok(None);
+            }
+            let length = self.length(&location).await?;
+            if length.and_then(|length| i64::try_from(length).ok()) != Some(output.bytes) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(manifest))
+    }
+
+    /// Not by the crate's own joining, which would write the `~` of a retry as `%7E`.
+    fn location(&self, workflow: &WorkflowId, name: &str) -> io::Result<Location> {
+        let prefix = match &self.place {
+            Place::Disk(_) => "",
+            Place::Bucket(bucket) => &bucket.prefix,
+        };
+        Location::parse(format!("{prefix}{workflow}/{name}")).map_err(io::Error::other)
+    }
+
+    fn uri(&self, location: &Location) -> io::Result<String> {
+        match &self.place {
+            Place::Disk(root) => Url::from_file_path(root.join(location.as_ref()))
+                .map(String::from)
+                .map_err(|()| io::Error::other("the store's path is not absolute")),
+            Place::Bucket(bucket) => Ok(format!("s3://{}/{location}", bucket.name)),
+        }
+    }
+
+    /// Signs an address by which anybody can fetch the file for a while, if that is wanted.
+    async fn url(&self, location: &Location) -> io::Result<Option<String>> {
+        let Place::Bucket(bucket) = &self.place else {
+            return Ok(None);
+        };
+        let Some(ttl) = bucket.url_ttl else {
+            return Ok(None);
+        };
+        let signing = async {
+            let signed = bucket.client.signed_url(Method::GET, location, ttl).await;
+            signed.map_err(fault::of_store)
+        };
+        let url = fault::within(ASK_TIME, signing).await?;
+        Ok(Some(url.into()))
+    }
+
+    /// A bucket keeps the content type; a folder has no place for it.
+    fn typed(&self, content_type: &'static str) -> Attributes {
+        match &self.place {
+            Place::Disk(_) => Attributes::new(),
+            Place::Bucket(_) => Attributes::from_iter([(Attribute::ContentType, content_type)]),
+        }
+    }
+
+    fn tell<T>(&self, done: io::Result<T>) -> io::Result<T> {
+        done.inspect_err(|error| {
+            let place = match &self.place {
+                Place::Disk(_) => "disk",
+                Place::Bucket(_) => "bucket",
+            };
+            StoreFailed { place, error }.emit();
+        })
+    }
+}
+
+/// Counts what the temp folder did not take.
+pub(crate) fn temp_failed(error: &io::Error) {
+    let place = "temp";
+    StoreFailed { place, error }.emit();
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,340 @@
+//! Brings a provider's output to disk, in pieces, and checks it: size, pace, content, hash.
+//!
+//! An address is the provider's to choose, so only the [`guard`](crate::engines::egress) says whether it is called; that holds for
+//! each address that a redirect leads to. The key goes to the provider's own origin only. That origin may be private, but
+//! only the provider itself can lead there.
+
+use std::io;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use futures::StreamExt as _;
+use reqwest::header::{AUTHORIZATION, HeaderValue, LOCATION};
+use reqwest::{ClientBuilder, Response, StatusCode};
+use ring::digest;
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::{Instant, timeout};
+use url::Url;
+
+use super::temp::TempFile;
+use super::{Checked, media};
+use crate::domain::{Kind, hex};
+use crate::engines::config;
+use crate::engines::egress as guard;
+use crate::engines::egress::{Guard, Refused};
+
+/// Why an output is not on disk.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not there any more, or not to be had; the provider may give another address.
+    #[error("the output is not to be had: {0}")]
+    Unavailable(String),
+    /// It is there, and is not what was asked for.
+    #[error("the output is not what it should be: {0}")]
+    Invalid(String),
+    /// It is where genflow does not call.
+    #[error("the output is not fetched: {0}")]
+    Refused(#[from] Refused),
+    /// The disk did not take it.
+    #[error("the output could not be written")]
+    Disk(#[from] io::Error),
+}
+
+/// Where an output is to be had.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Anybody may fetch it; a `data:` URL is the output itself.
+    Open(Url),
+    /// The provider's own address, and the key that opens it.
+    Keyed(Url, Option<HeaderValue>),
+    /// The bytes themselves, as base64.
+    Inline(String),
+}
+
+/// Downloads outputs.
+#[derive(Clone, Debug)]
+pub struct Downloader {
+    guard: Guard,
+    most: u64,
+    longest: Duration,
+    silence: Duration,
+}
+
+/// An output on disk that is not checked yet.
+#[derive(Debug)]
+pub struct Downloaded {
+    file: TempFile,
+    bytes: u64,
+    sha256: String,
+}
+
+impl Downloaded {
+    /// Returns how many bytes it has.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// How long a server may be silent in the midst of a file, and how long its pace does not matter.
+const SILENCE: Duration = Duration::from_secs(60);
+/// The fewest bytes a second that a server may send, over all the time that it was waited for.
+const SLOWEST: u64 = 32 * 1024;
+/// How often an output may be elsewhere: some providers' addresses lead to a store of files.
+const REDIRECTS: usize = 3;
+/// How long the check of a file may take: it reads a megabyte at most.
+const CHECK_TIME: Duration = Duration::from_secs(30);
+/// Characters of base64 that are decoded at once: a multiple of four, which are three bytes.
+const ENCODED: usize = 256 * 1024;
+
+impl Downloader {
+    /// Makes a downloader; makes no call.
+    ///
+    /// # Errors
+    /// When there is no guard of its calls.
+    pub fn new(config: &config::Worker) -> Result<Self, guard::Unusable> {
+        let patient = |client: ClientBuilder| client.read_timeout(SILENCE);
+        Ok(Self {
+            guard: Guard::new("download", &config.egress, patient)?,
+            most: config.max_output_bytes,
+            longest: config.download_timeout,
+            silence: SILENCE,
+        })
+    }
+
+    /// Brings an output that the provider at `base` has named into `file`; `left` bytes are left to its run.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn fetch(
+        &self,
+        base: &Url,
+        source: &Source,
+        file: TempFile,
+        left: u64,
+    ) -> Result<Downloaded, Error> {
+        let most = self.most;
+        let mut sink = Sink::create(file, most, left).await?;
+        match source {
+            Source::Open(url) if url.scheme() == "data" => inline(encoded(url)?, &mut sink).await?,
+            Source::Open(url) => self.download(base, url, None, &mut sink).await?,
+            Source::Keyed(url, key) => self.download(base, url, key.as_ref(), &mut sink).await?,
+            Source::Inline(text) => inline(text, &mut sink).await?,
+        }
+        sink.finish().await
+    }
+
+    /// Checks that a file is of `kind`, and measures it.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn check(&self, found: Downloaded, kind: Kind) -> Result<Checked, Error> {
+        let Downloaded {
+            file,
+            bytes,
+            sha256,
+        } = found;
+        let path = file.path().to_owned();
+        let sniffing = tokio::task::spawn_blocking(move || media::sniff(&path, kind));
+        let media = timeout(CHECK_TIME, sniffing)
+            .await
+            .map_err(|_| {
+                io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the check of an output took too long",
+                )
+            })?
+            .map_err(|error| Error::Invalid(format!("its check went wrong: {error}")))??;
+        let media = media.ok_or_else(|| {
+            let kind = kind.as_str().to_lowercase();
+            Error::Invalid(format!("its bytes are not of a {kind}"))
+        })?;
+        Ok(Checked {
+            file,
+            bytes,
+            sha256,
+            media,
+        })
+    }
+
+    async fn download(
+        &self,
+        base: &Url,
+        url: &Url,
+        key: Option<&HeaderValue>,
+        sink: &mut Sink,
+    ) -> Result<(), Error> {
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(Error::Invalid(format!("its address is {}:", url.scheme())));
+        }
+        let downloading = async {
+            let response = self.answer(base, url, key).await?;
+            sink.bound(response.content_length().unwrap_or(0))?;
+            let mut stream = response.bytes_stream();
+            let mut waited = Duration::ZERO;
+            loop {
+                let asked = Instant::now();
+                let Some(piece) = stream.next().await else {
+                    return Ok(());
+                };
+                // The disk and other downloads take their time too: that is not the server's.
+                waited += asked.elapsed();
+                sink.write(&piece.map_err(unavailable)?).await?;
+                if is_too_slow(sink.bytes, waited, self.silence) {
+                    let why = format!("it comes slower than {SLOWEST} bytes a second");
+                    return Err(Error::Unavailable(why));
+                }
+            }
+        };
+        let late = |_| {
+            let seconds = self.longest.as_secs();
+            Error::Unavailable(format!("it did not come within {seconds} s"))
+        };
+        timeout(self.longest, downloading).await.map_err(late)?
+    }
+
+    /// Returns the answer that has the output, wherever redirects lead.
+    async fn answer(
+        &self,
+        base: &Url,
+        url: &Url,
+        mut key: Option<&HeaderValue>,
+    ) -> Result<Response, Error> {
+        let mut at = url.clone();
+        let mut base = Some(base);
+        for _ in 0..=REDIRECTS {
+            let client = match base {
+                Some(base) => self.guard.client_from(base, &at)?,
+                None => self.guard.client(&at)?,
+            };
+            let mut request = client.get(at.clone());
+            if let Some(key) = key {
+                request = request.header(AUTHORIZATION, key);
+            }
+            let response = request.send().await.map_err(not_sent)?;
+            if response.status().is_success() {
+                return Ok(response);
+            }
+            let next = elsewhere(&response, &at).ok_or_else(|| {
+                Error::Unavailable(format!("status {}", response.status().as_u16()))
+            })?;
+            // Once it has left, no other server may lead back with the key, or to what only the provider may name.
+            key = key.filter(|_| next.origin() == at.origin());
+            base = base.filter(|base| base.origin() == at.origin());
+            at = next;
+        }
+        Err(Error::Unavailable(format!(
+            "it is elsewhere more than {REDIRECTS} times"
+        )))
+    }
+}
+
+/// Returns whether a server should have sent more bytes in the time spent waiting for it.
+fn is_too_slow(bytes: u64, waited: Duration, silence: Duration) -> bool {
+    bytes < waited.saturating_sub(silence).as_secs() * SLOWEST
+}
+
+/// A file that is being written: within its bounds, and hashed.
+struct Sink {
+    file: TempFile,
+    writing: File,
+    hash: digest::Context,
+    bytes: u64,
+    most: u64,
+    left: u64,
+}
+
+impl Sink {
+    async fn create(file: TempFile, most: u64, left: u64) -> io::Result<Self> {
+        let writing = File::create_new(file.path()).await?;
+        let hash = digest::Context::new(&digest::SHA256);
+        Ok(Self {
+            file,
+            writing,
+            hash,
+            bytes: 0,
+            most,
+            left,
+        })
+    }
+
+    /// Holds a number of bytes against the bounds.
+    fn bound(&self, bytes: u64) -> Result<(), Error> {
+        if bytes > self.most {
+            let why = format!("it is larger than {} bytes", self.most);
+            return Err(Error::Invalid(why));
+        }
+        if bytes > self.left {
+            let why = "with it the outputs are larger than those of one run may be together";
+            return Err(Error::Invalid(why.to_owned()));
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, piece: &[u8]) -> Result<(), Error> {
+        self.bytes += piece.len() as u64;
+        self.bound(self.bytes)?;
+        self.file.grow(self.bytes).await?;
+        self.hash.update(piece);
+        self.writing.write_all(piece).await?;
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<Downloaded, Error> {
+        if self.bytes == 0 {
+            return Err(Error::Invalid("it is empty".to_owned()));
+        }
+        self.writing.flush().await?;
+        Ok(Downloaded {
+            file: self.file,
+            bytes: self.bytes,
+            sha256: hex(self.hash.finish().as_ref()),
+        })
+    }
+}
+
+/// Decodes an output that came with its answer.
+async fn inline(text: &str, sink: &mut Sink) -> Result<(), Error> {
+    for piece in text.as_bytes().chunks(ENCODED) {
+        let bytes = BASE64
+            .decode(piece)
+            .map_err(|error| Error::Invalid(format!("it is not base64: {error}")))?;
+        sink.write(&bytes).await?;
+    }
+    Ok(())
+}
+
+/// Models with small outputs answer with the bytes themselves, in a `data:` URL.
+fn encoded(url: &Url) -> Result<&str, Error> {
+    let split = url.path().split_once(";base64,");
+    let encoded = split.map(|(_, encoded)| encoded);
+    encoded.ok_or_else(|| Error::Invalid("its data: address is not base64".to_owned()))
+}
+
+/// Returns where an answer says the output is, if it does.
+fn elsewhere(response: &Response, at: &Url) -> Option<Url> {
+    match response.status() {
+        StatusCode::MOVED_PERMANENTLY
+        | StatusCode::FOUND
+        | StatusCode::SEE_OTHER
+        | StatusCode::TEMPORARY_REDIRECT
+        | StatusCode::PERMANENT_REDIRECT => {
+            let location = response.headers().get(LOCATION)?.to_str().ok()?;
+            at.join(location).ok()
+        }
+        _ => None,
+    }
+}
+
+fn not_sent(error: reqwest::Error) -> Error {
+    Refused::of(&error).map_or_else(|| unavailable(error), Error::Refused)
+}
+
+/// Says what went wrong without the address, which may carry a signature.
+fn unavailable(error: reqwest::Error) -> Error {
+    Error::Unavailable(error.without_url().to_string())
+}
+
+#[cfg(test)]
+mod tests;

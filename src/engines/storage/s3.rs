@@ -1,0 +1,140 @@
+//! The client of S3, or of a server that speaks its protocol.
+
+use std::io;
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::client::{HttpClient, HttpConnector};
+use object_store::{BackoffConfig, ClientOptions, RetryConfig};
+
+use super::fault;
+use crate::engines::config::S3;
+use crate::engines::http;
+
+/// One request, a part of a large file included: below it, a link of a megabyte a second is enough.
+const REQUEST_TIME: Duration = Duration::from_secs(60);
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// What passes by itself is worth a second request; for the rest an output has tries of its own.
+const RETRIES: usize = 3;
+const RETRY_TIME: Duration = Duration::from_secs(20);
+
+/// Its HTTP clients are made where all others are: keys of a role come that way too, and pass no proxy of the environment.
+#[derive(Debug)]
+struct OurClients;
+
+impl HttpConnector for OurClients {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        let client = http::client()
+            .connect_timeout(CONNECT_TIME)
+            .timeout(REQUEST_TIME)
+            .build();
+        let client = client.map_err(|error| object_store::Error::Generic {
+            store: "S3",
+            source: error.into(),
+        })?;
+        Ok(HttpClient::new(client))
+    }
+}
+
+/// Makes the client; asks nobody yet.
+pub(super) fn client(settings: &S3) -> io::Result<AmazonS3> {
+    let plain = settings
+        .endpoint
+        .as_ref()
+        .is_some_and(|endpoint| endpoint.scheme() == "http");
+    let options = ClientOptions::new().with_allow_http(plain);
+    let retry = RetryConfig {
+        backoff: BackoffConfig::default(),
+        max_retries: RETRIES,
+        retry_timeout: RETRY_TIME,
+    };
+    let mut builder = AmazonS3Builder::new()
+        .with_bucket_name(&settings.bucket)
+        .with_region(&settings.region)
+        .with_client_options(options)
+        .with_http_connector(OurClients)
+        .with_retry(retry)
+        // Few servers but S3 itself know how to delete many at once.
+        .with_disable_bulk_delete(true)
+        .with_virtual_hosted_style_request(in_host(settings));
+    if let Some(endpoint) = &settings.endpoint {
+        builder = builder.with_endpoint(endpoint.as_str().trim_end_matches('/'));
+    }
+    match &settings.keys {
+        Some(keys) => {
+            builder = builder
+                .with_access_key_id(&keys.id)
+                .with_secret_access_key(keys.secret.expose());
+            if let Some(token) = &keys.token {
+                builder = builder.with_token(token.expose());
+            }
+        }
+        None => {
+            for (name, value) in &settings.role {
+                let key: AmazonS3ConfigKey =
+                    name.to_ascii_lowercase().parse().map_err(fault::of_store)?;
+                builder = builder.with_config(key, value);
+            }
+        }
+    }
+    builder.build().map_err(fault::of_store)
+}
+
+/// Whether the bucket stands in the name of the host: not where a server is one's own, and not where the dots of its
+/// name would miss the certificate of S3.
+fn in_host(settings: &S3) -> bool {
+    settings.endpoint.is_none() && !settings.bucket.contains('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::path::Path;
+    use object_store::signer::{Method, Signer as _};
+
+    use super::*;
+    use crate::engines::config::Config;
+
+    async fn signed(settings: &[(&str, &str)]) -> String {
+        let keys = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "s")];
+        let config = Config::of(&[settings, &keys].concat());
+        let client = client(&config.unwrap().worker.s3.unwrap()).unwrap();
+        let day = Duration::from_secs(86_400);
+        let path = Path::parse("r~1/0-ab.png").unwrap();
+        let url = client.signed_url(Method::GET, &path, day).await.unwrap();
+        url.to_string()
+    }
+
+    #[tokio::test]
+    async fn the_bucket_stands_in_the_host_unless_a_server_or_a_certificate_forbids_it() {
+        let hosted = signed(&[("S3_BUCKET", "media"), ("S3_REGION", "eu-west-1")]).await;
+        let dotted = signed(&[("S3_BUCKET", "a.media")]).await;
+        let own = signed(&[("S3_BUCKET", "media"), ("S3_ENDPOINT", "http://h:9000/")]).await;
+
+        for (url, start) in [
+            (
+                hosted,
+                "https://media.s3.eu-west-1.amazonaws.com/r~1/0-ab.png?",
+            ),
+            (
+                dotted,
+                "https://s3.us-east-1.amazonaws.com/a.media/r~1/0-ab.png?",
+            ),
+            (own, "http://h:9000/media/r~1/0-ab.png?"),
+        ] {
+            assert!(url.starts_with(start), "{url}");
+        }
+    }
+
+    #[test]
+    fn the_variables_of_a_role_are_known_to_the_client() {
+        let config = Config::load(|name| match name {
+            "S3_BUCKET" => Some("media".to_owned()),
+            name if name.starts_with("AWS_") && !name.contains("KEY") => Some("x".to_owned()),
+            _ => None,
+        });
+        let settings = config.unwrap().worker.s3.unwrap();
+
+        assert_eq!(settings.role.len(), 8);
+        assert!(client(&settings).is_ok());
+    }
+}

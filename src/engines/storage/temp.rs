@@ -1,0 +1,371 @@
+//! Temp folders: one for each attempt, gone when the attempt ends; what a crash left is swept at the next start.
+//!
+//! Each worker has an instance folder under `TEMP_DIR` and holds an exclusive lock on the file beside it. The kernel
+//! gives the lock up when the process dies, so a lock that can be taken belongs to nobody. The lock file gets its
+//! final name only when it is locked: the sweep of another worker never sees one that is not.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::statvfs;
+use rustix::process::geteuid;
+use uuid::Uuid;
+
+use crate::domain::WorkflowId;
+use crate::engines::storage::temp_budget::{Room, Taken};
+use crate::engines::telemetry::events::TempSwept;
+
+/// The instance folder of this worker.
+#[derive(Clone, Debug)]
+pub struct TempFolders {
+    instance: Arc<Instance>,
+    room: Room,
+}
+
+#[derive(Debug)]
+struct Instance {
+    folder: PathBuf,
+    lock_path: PathBuf,
+    /// Held, not read: closing it gives the folder up.
+    _lock: File,
+}
+
+/// The folder of one attempt; dropped, it is removed.
+#[derive(Debug)]
+pub struct Attempt {
+    path: PathBuf,
+    room: Room,
+}
+
+/// A file of an attempt, and the room on the disk that it has taken; dropped, it gives the room back.
+#[derive(Debug)]
+pub struct TempFile {
+    path: PathBuf,
+    room: Room,
+    taken: Taken,
+}
+
+/// A lock that is not taken so long after it was made never will be.
+const STALE: Duration = Duration::from_secs(3600);
+
+impl TempFolders {
+    /// Removes what dead workers left under `root` and makes a folder for this one, whose files may have `most` bytes
+    /// together; without it, half of what is free.
+    ///
+    /// # Errors
+    /// When `root` cannot be written, or another user may write there.
+    pub fn open(root: &Path, most: Option<u64>) -> io::Result<Self> {
+        private().recursive(true).create(root)?;
+        check(root)?;
+        let folders = sweep(root)?;
+        if folders > 0 {
+            TempSwept { folders }.emit();
+        }
+        let most = match most {
+            Some(most) => most,
+            None => {
+                let disk = statvfs(root)?;
+                disk.f_bavail.saturating_mul(disk.f_frsize) / 2
+            }
+        };
+        let name = format!("worker-{}", Uuid::new_v4().simple());
+        let unlocked = root.join(format!("{name}.new"));
+        let lock_path = root.join(format!("{name}.lock"));
+        let lock = File::create_new(&unlocked)?;
+        lock.lock()?;
+        fs::rename(&unlocked, &lock_path)?;
+        let folder = root.join(name);
+        private().create(&folder)?;
+        Ok(Self {
+            instance: Arc::new(Instance {
+                folder,
+                lock_path,
+                _lock: lock,
+            }),
+            room: Room::of(most),
+        })
+    }
+
+    /// Makes the folder of one attempt.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn attempt(&self, workflow: &WorkflowId) -> io::Result<Attempt> {
+        self.folder(workflow, self.room.clone())
+    }
+
+    /// The same for what came with the answer to a submit: it is paid for and has little time, so it waits for no room.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn attempt_at_once(&self, workflow: &WorkflowId) -> io::Result<Attempt> {
+        self.folder(workflow, Room::of(u64::MAX))
+    }
+
+    fn folder(&self, workflow: &WorkflowId, room: Room) -> io::Result<Attempt> {
+        let path = self
+            .instance
+            .folder
+            .join(format!("{workflow}-{}", Uuid::new_v4().simple()));
+        private().create(&path)?;
+        Ok(Attempt { path, room })
+    }
+}
+
+/// Makes folders that no other user may enter.
+fn private() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.mode(0o700);
+    builder
+}
+
+/// Checks that no other user can plant or exchange a file in `root`.
+///
+/// # Errors
+/// [`io::ErrorKind::PermissionDenied`] when one can; or when it is not there.
+pub fn check(root: &Path) -> io::Result<()> {
+    let found = fs::symlink_metadata(root)?;
+    let problem = if found.is_symlink() {
+        "is a symbolic link"
+    } else if found.uid() != geteuid().as_raw() {
+        "belongs to another user"
+    } else if found.mode() & 0o022 != 0 {
+        "can be written by other users"
+    } else {
+        return Ok(());
+    };
+    let message = format!(
+        "{} {problem}; expected a folder that only the user of this process can write; set TEMP_DIR to a folder that \
+         does not exist yet, or mend this one (chown, chmod 700)",
+        root.display()
+    );
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
+}
+
+impl Attempt {
+    /// Returns the `index`-th file, which is not there yet.
+    pub fn file(&self, index: usize) -> TempFile {
+        TempFile {
+            path: self.path.join(index.to_string()),
+            room: self.room.clone(),
+            taken: Taken::default(),
+        }
+    }
+}
+
+impl TempFile {
+    /// Returns where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes room for `bytes` in all; see [`Room::grow`].
+    pub(super) async fn grow(&mut self, bytes: u64) -> io::Result<()> {
+        self.room.grow(&mut self.taken, bytes).await
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        remove(&self.path);
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        remove(&self.folder);
+        if let Err(error) = fs::remove_file(&self.lock_path) {
+            tracing::warn!(%error, "lock file not removed");
+        }
+    }
+}
+
+/// A write that was given up may still be on its way in another thread, and make its file amidst this: once more, then.
+fn remove(folder: &Path) {
+    let removed = fs::remove_dir_all(folder).or_else(|error| {
+        if error.kind() == io::ErrorKind::DirectoryNotEmpty {
+            fs::remove_dir_all(folder)
+        } else {
+            Err(error)
+        }
+    });
+    if let Err(error) = removed
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, "temp folder not removed");
+    }
+}
+
+/// A start that died before it had its lock leaves an empty file, which one that goes on renames at once.
+fn is_stale(path: &Path) -> bool {
+    let made = fs::metadata(path).and_then(|file| file.modified());
+    let age = made.ok().and_then(|made| made.elapsed().ok());
+    path.extension().is_some_and(|extension| extension == "new")
+        && age.is_some_and(|age| age > STALE)
+}
+
+/// Removes the folders whose lock nobody holds; returns how many.
+fn sweep(root: &Path) -> io::Result<usize> {
+    let mut swept = 0;
+    for entry in fs::read_dir(root)? {
+        let lock_path = entry?.path();
+        if is_stale(&lock_path) && fs::remove_file(&lock_path).is_ok() {
+            continue;
+        }
+        if lock_path
+            .extension()
+            .is_none_or(|extension| extension != "lock")
+        {
+            continue;
+        }
+        // Another sweep may be faster: what is gone is gone.
+        let Ok(lock) = File::open(&lock_path) else {
+            continue;
+        };
+        if lock.try_lock().is_err() {
+            continue;
+        }
+        remove(&lock_path.with_extension(""));
+        if fs::remove_file(&lock_path).is_ok() {
+            swept += 1;
+        }
+    }
+    Ok(swept)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::domain::RequestId;
+
+    /// Makes a folder for one test.
+    pub(crate) fn folder() -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("genflow-test-{}", Uuid::new_v4().simple()));
+        private().create(&folder).unwrap();
+        folder
+    }
+
+    /// A file that nothing bounds.
+    pub(crate) fn file(path: PathBuf) -> TempFile {
+        TempFile {
+            path,
+            room: Room::of(u64::MAX),
+            taken: Taken::default(),
+        }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o777
+    }
+
+    fn entries(root: &Path) -> usize {
+        fs::read_dir(root).unwrap().count()
+    }
+
+    #[test]
+    fn an_attempts_folder_goes_with_the_attempt_and_the_instance_with_the_worker() {
+        let root = folder();
+        let temp = TempFolders::open(&root, None).unwrap();
+        let workflow = RequestId::try_from("r".to_owned()).unwrap().run(0);
+        let attempt = temp.attempt(&workflow).unwrap();
+        let path = attempt.path.clone();
+        fs::write(attempt.file(0).path(), b"x").unwrap();
+
+        drop(attempt);
+        assert!(!path.exists());
+        drop(temp);
+        assert_eq!(entries(&root), 0);
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_dead_workers_folder_is_swept_and_a_living_ones_is_not() {
+        let root = folder();
+        let living = TempFolders::open(&root, None).unwrap();
+        fs::create_dir(root.join("worker-dead")).unwrap();
+        fs::write(root.join("worker-dead/left"), b"x").unwrap();
+        fs::write(root.join("worker-dead.lock"), b"").unwrap();
+        fs::write(root.join("worker-young.new"), b"").unwrap();
+        let unborn = File::create(root.join("worker-unborn.new")).unwrap();
+        let long_ago = SystemTime::now() - 2 * STALE;
+        unborn.set_modified(long_ago).unwrap();
+
+        let started = TempFolders::open(&root, None).unwrap();
+
+        assert!(!root.join("worker-dead").exists());
+        assert!(!root.join("worker-unborn.new").exists());
+        assert!(root.join("worker-young.new").exists(), "about to be locked");
+        assert!(living.instance.folder.exists());
+        drop((living, started));
+        fs::remove_dir_all(root).unwrap();
+    }
+    #[test]
+    fn no_other_user_may_look_into_the_folders() {
+        let root = folder().join("not/there/yet");
+
+        let temp = TempFolders::open(&root, None).unwrap();
+
+        let workflow = RequestId::try_from("r".to_owned()).unwrap().run(0);
+        let attempt = temp.attempt(&workflow).unwrap();
+        for path in [&root, &temp.instance.folder, &attempt.path] {
+            assert_eq!(mode(path), 0o700, "{}", path.display());
+        }
+        drop((attempt, temp));
+        fs::remove_dir_all(root.ancestors().nth(3).unwrap()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn downloads_share_room_and_what_came_at_once_waits_for_none() {
+        let root = folder();
+        let temp = TempFolders::open(&root, Some(10)).unwrap();
+        let workflow = RequestId::try_from("r".to_owned()).unwrap().run(0);
+        let one = temp.attempt(&workflow).unwrap();
+        let other = temp.attempt_at_once(&workflow).unwrap();
+
+        one.file(0).grow(10).await.unwrap();
+        let full = one.file(1).grow(11).await.unwrap_err();
+        other.file(0).grow(1 << 30).await.unwrap();
+
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        drop((one, other, temp));
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_another_user_may_write_or_that_is_a_link_is_refused() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+        let root = folder();
+        let at = |name: &str| root.join(name);
+        for (name, mode) in [("group", 0o770), ("all", 0o707), ("sticky", 0o1777)] {
+            fs::create_dir(at(name)).unwrap();
+            fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        fs::create_dir(at("own")).unwrap();
+        symlink(at("own"), at("link")).unwrap();
+        for (name, problem) in [
+            ("group", "can be written by other users"),
+            ("all", "can be written by other users"),
+            ("sticky", "can be written by other users"),
+            ("link", "is a symbolic link"),
+        ] {
+            let error = TempFolders::open(&at(name), None).unwrap_err();
+
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+            assert!(error.to_string().contains(problem), "{name}: {error}");
+        }
+        assert_eq!(entries(&at("own")), 0);
+        // Where this process may give a folder away.
+        if std::os::unix::fs::chown(at("own"), Some(12_345), None).is_ok() {
+            let error = TempFolders::open(&at("own"), None).unwrap_err();
+            assert!(error.to_string().contains("belongs to another user"));
+        }
+        fs::remove_dir_all(root).unwrap();
+    }
+}

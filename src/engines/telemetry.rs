@@ -1,0 +1,130 @@
+//! Installs the log subscriber and the Prometheus recorder.
+//!
+//! What happened is said by the structs of [`events`]; what is counted is listed in [`metrics`]. No other module
+//! names the metrics crates, and each log line is written by one write, so that lines of threads do not mix.
+
+pub mod events;
+pub mod metrics;
+
+use std::fs::OpenOptions;
+use std::io::{self, IsTerminal};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use rustix::fs::OFlags;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
+use crate::engines::config;
+
+/// Why there are no logs or no metrics.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What is to be logged is no `tracing` filter.
+    #[error("the filter of the log is not one")]
+    Filter(#[source] ParseError),
+    /// `LOG_FILE_PATH` cannot be appended to.
+    #[error("{path} cannot be opened")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// A bucket list of the catalogue is empty.
+    #[error("the metrics catalogue is faulty")]
+    Catalogue(#[source] metrics_exporter_prometheus::BuildError),
+    /// Something else in this process took the place of the log subscriber or the recorder.
+    #[error("another {0} is installed in this process")]
+    Taken(&'static str),
+}
+
+/// Reads the metrics; cheap to clone.
+#[derive(Clone)]
+pub struct Handle(PrometheusHandle);
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Handle")
+    }
+}
+
+impl Handle {
+    /// Returns all metrics in the Prometheus text format.
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
+
+    /// Folds what histograms gathered into their buckets; without it they grow from scrape to scrape.
+    pub(crate) fn upkeep(&self) {
+        self.0.run_upkeep();
+    }
+}
+
+/// Both installations are for the whole process, so what is known of them has to be too.
+static INSTALLED: Mutex<Option<Handle>> = Mutex::new(None);
+
+/// Checks that the log's file, if it has one, can be appended to.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn check(log: &config::Log) -> Result<(), Error> {
+    writer(log).map(drop)
+}
+
+/// Installs logs and metrics for the whole process.
+///
+/// A second call changes nothing and returns the handle of the first.
+///
+/// # Errors
+/// [`Error`], when the settings of the log cannot be used or somebody else's subscriber or recorder is installed.
+pub fn init(log: &config::Log) -> Result<Handle, Error> {
+    let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = installed.as_ref() {
+        return Ok(handle.clone());
+    }
+    install_log(log)?;
+    let recorder = metrics::recorder().map_err(Error::Catalogue)?;
+    let handle = Handle(recorder.handle());
+    ::metrics::set_global_recorder(recorder).map_err(|_| Error::Taken("metrics recorder"))?;
+    Ok(installed.insert(handle).clone())
+}
+
+fn install_log(log: &config::Log) -> Result<(), Error> {
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(&log.filter).map_err(Error::Filter)?)
+        .with_ansi(log.file.is_none() && io::stderr().is_terminal())
+        .with_writer(writer(log)?);
+    let installed = if log.json {
+        subscriber.json().try_init()
+    } else {
+        subscriber.try_init()
+    };
+    installed.map_err(|_| Error::Taken("log subscriber"))
+}
+
+/// The subscriber hands over a whole line at once; in append mode such a write is not torn.
+fn writer(log: &config::Log) -> Result<BoxMakeWriter, Error> {
+    let Some(path) = &log.file else {
+        return Ok(BoxMakeWriter::new(io::stderr));
+    };
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        // Where others may write, a link could lead to any file of ours.
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path);
+    let file = file.map_err(|source| Error::File {
+        path: path.clone(),
+        source,
+    })?;
+    Ok(BoxMakeWriter::new(Arc::new(file)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,281 @@
+//! Sets up our Temporal namespaces: that they are there, their retention, and the search attributes of runs.
+//!
+//! Hosted servers refuse all three to an ordinary key; what is there already is then enough, and what is refused is told.
+
+mod fairness;
+mod inspect;
+mod namespace;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use temporalio_client::Connection;
+use temporalio_client::errors::ClientConnectError;
+use temporalio_client::tonic::{Code, IntoRequest as _, Response, Status};
+use temporalio_common::protos::temporal::api::enums::v1::IndexedValueType;
+use temporalio_common::protos::temporal::api::operatorservice::v1::{
+    AddSearchAttributesRequest, ListSearchAttributesRequest,
+};
+
+pub use self::inspect::{Registered, Server, Tasks};
+use self::namespace::retention;
+pub use self::namespace::{Change, Namespace};
+use super::client;
+use crate::engines::config;
+
+/// Search attributes that runs are started with, all of type Keyword.
+pub const SEARCH_ATTRIBUTES: [&str; 3] = ["GenUser", "GenKind", "GenBatch"];
+/// How long closed runs are remembered, where we may set it: the bound of the dedup window.
+pub const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Why a namespace could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server does not answer.
+    #[error("no Temporal server answers at {url}: {cause}")]
+    Unreachable {
+        /// As configured.
+        url: String,
+        /// Its first cause: the client wraps it in several layers of debug text.
+        cause: String,
+    },
+    /// It took too long over a call.
+    #[error("the Temporal server did not answer {0} in time")]
+    Late(&'static str),
+    /// The namespace is not there.
+    #[error("Temporal has no namespace {0}")]
+    NoNamespace(String),
+    /// The namespace is not there, and the server would not make it.
+    #[error(
+        "Temporal has no namespace {name} and does not create it ({why}): create it on the server's page, \
+         or by: temporal operator namespace create --namespace {name} --retention {}h",
+        retention.as_secs().div_ceil(3600)
+    )]
+    NotCreated {
+        /// Its name.
+        name: String,
+        /// How long it should remember closed runs.
+        retention: Duration,
+        /// What the server says.
+        why: String,
+    },
+    /// A call was refused.
+    #[error("Temporal refuses {call}")]
+    Refused {
+        /// Which.
+        call: &'static str,
+        /// What it says.
+        #[source]
+        source: Box<Status>,
+    },
+}
+
+/// What was done.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The namespace of runs.
+    pub runs: Namespace,
+    /// Each search attribute of it, in order.
+    pub attributes: Vec<(&'static str, Attribute)>,
+    /// The namespace of deliveries, where they have one of their own.
+    pub deliveries: Option<Namespace>,
+}
+
+/// What was done about a search attribute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attribute {
+    /// It was not there.
+    Created,
+    /// It was there.
+    Exists,
+    /// It is not there, and the server would not add it.
+    Refused(String),
+}
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Waits for the server, makes the namespaces that are missing, raises their retention where it is lower than
+/// [`RETENTION`], for deliveries of their own lower than `deliveries`, and adds the search attributes.
+///
+/// # Errors
+/// The server does not answer within `patience`, or a namespace is not there and not made, or not ours to see.
+pub async fn ensure(
+    temporal: &config::Temporal,
+    deliveries: Duration,
+    patience: Duration,
+) -> Result<Report, Error> {
+    let connection = wait_ready(temporal, patience).await?;
+    let (runs, notify) = (&temporal.namespace, &temporal.notify_namespace);
+    let shared = runs == notify;
+    let wanted = if shared {
+        RETENTION.max(deliveries)
+    } else {
+        RETENTION
+    };
+    Ok(Report {
+        runs: namespace::ensure(&connection, runs, wanted).await?,
+        attributes: attributes(&connection, runs).await?,
+        deliveries: match shared {
+            true => None,
+            false => Some(namespace::ensure(&connection, notify, deliveries).await?),
+        },
+    })
+}
+
+/// Waits until the server's frontend answers.
+///
+/// # Errors
+/// [`Error::Unreachable`] when it did not within `patience`.
+pub async fn wait_ready(
+    temporal: &config::Temporal,
+    patience: Duration,
+) -> Result<Connection, Error> {
+    let deadline = Instant::now() + patience;
+    let options = || client::options(temporal, "genflow-setup".to_owned());
+    loop {
+        // The time-out of the options covers the connection alone, not the first call on it.
+        let attempt = tokio::time::timeout(CALL_TIMEOUT, Connection::connect(options()));
+        match attempt.await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(_)) | Err(_) if Instant::now() < deadline => {}
+            Ok(Err(source)) => {
+                return Err(Error::Unreachable {
+                    url: temporal.url.to_string(),
+                    cause: first_cause(&source),
+                });
+            }
+            Err(_) => return Err(Error::Late("the connection")),
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+async fn attributes(
+    connection: &Connection,
+    namespace: &str,
+) -> Result<Vec<(&'static str, Attribute)>, Error> {
+    let there = existing(connection, namespace).await.unwrap_or_default();
+    let mut done = Vec::new();
+    for name in SEARCH_ATTRIBUTES {
+        let outcome = if there.contains_key(name) {
+            Attribute::Exists
+        } else {
+            add(connection, namespace, name).await?
+        };
+        done.push((name, outcome));
+    }
+    Ok(done)
+}
+
+/// Returns the custom search attributes; a server that does not list them may still have them.
+async fn existing(connection: &Connection, namespace: &str) -> Result<HashMap<String, i32>, Error> {
+    let request = ListSearchAttributesRequest {
+        namespace: namespace.to_owned(),
+    };
+    let mut service = connection.operator_service();
+    let listed = service.list_search_attributes(request.into_request());
+    let listed = call("ListSearchAttributes", listed).await?;
+    Ok(listed.custom_attributes)
+}
+
+async fn add(
+    connection: &Connection,
+    namespace: &str,
+    name: &'static str,
+) -> Result<Attribute, Error> {
+    let keyword = IndexedValueType::Keyword as i32;
+    let request = AddSearchAttributesRequest {
+        namespace: namespace.to_owned(),
+        search_attributes: [(name.to_owned(), keyword)].into(),
+    };
+    let mut service = connection.operator_service();
+    let added = service.add_search_attributes(request.into_request());
+    match call("AddSearchAttributes", added).await {
+        Ok(_) => Ok(Attribute::Created),
+        Err(Error::Refused { source, .. }) if source.code() == Code::AlreadyExists => {
+            Ok(Attribute::Exists)
+        }
+        Err(Error::Refused { source, .. }) => Ok(Attribute::Refused(told(&source))),
+        Err(error) => Err(error),
+    }
+}
+
+async fn call<T>(
+    name: &'static str,
+    answer: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(CALL_TIMEOUT, answer).await {
+        Ok(Ok(answer)) => Ok(answer.into_inner()),
+        Ok(Err(source)) => Err(Error::Refused {
+            call: name,
+            source: Box::new(source),
+        }),
+        Err(_) => Err(Error::Late(name)),
+    }
+}
+
+/// Returns what keeps the client from the server; it wraps that in layers of debug text.
+pub(super) fn first_cause(error: &ClientConnectError) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    if let ClientConnectError::SystemInfoCallError(status) = error {
+        return said(status);
+    }
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// Returns what the server says, or what keeps it from being heard.
+pub(super) fn said(status: &Status) -> String {
+    let mut cause = std::error::Error::source(status);
+    while let Some(inner) = cause.and_then(std::error::Error::source) {
+        cause = Some(inner);
+    }
+    cause.map_or_else(|| told(status), ToString::to_string)
+}
+
+fn told(status: &Status) -> String {
+    match status.message() {
+        "" => status.code().description().to_owned(),
+        message => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engines::config::Config;
+
+    #[test]
+    fn a_namespace_that_is_not_made_is_told_of_with_the_command_that_makes_it() {
+        let error = Error::NotCreated {
+            name: "apart".to_owned(),
+            retention: Duration::from_secs(7 * 24 * 3600),
+            why: "not allowed".to_owned(),
+        };
+
+        let told = error.to_string();
+
+        assert!(
+            told.starts_with("Temporal has no namespace apart"),
+            "{told}"
+        );
+        assert!(told.contains("(not allowed)"), "{told}");
+        let command = "temporal operator namespace create --namespace apart --retention 168h";
+        assert!(told.ends_with(command), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_answer_is_named() {
+        let mut temporal = Config::of(&[]).unwrap().temporal;
+        temporal.url = "http://127.0.0.1:1".parse().unwrap();
+
+        let error = wait_ready(&temporal, Duration::ZERO).await.err().unwrap();
+
+        let told = "no Temporal server answers at http://127.0.0.1:1/: ";
+        assert!(error.to_string().starts_with(told), "{error}");
+        assert!(!error.to_string().contains("ConnectError"), "{error}");
+    }
+}

@@ -1,0 +1,142 @@
+//! `batch-remains.v1`: what a batch has decided that was closed from outside, and how its items ended.
+//!
+//! The server asks the items that still ran to end. Their ends are awaited: what is told of them is what came of them.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, anyhow};
+use temporalio_client::errors::WorkflowInteractionError;
+use temporalio_client::{Client, WorkflowDescribeOptions, WorkflowExecutionStatus};
+use temporalio_common::protos::temporal::api::history::v1::{
+    HistoryEvent, history_event::Attributes,
+};
+
+use super::handed::HandedEvents;
+use super::{Begun, happened};
+use crate::contract::run::{BatchRemains, BatchStart, Closed, Finish, Handed};
+use crate::domain::{ItemEnding, WorkflowId};
+use crate::engines::temporal::history::{input, pages};
+use crate::engines::temporal::outcome;
+use crate::roles::worker::activities::{FINISH, ITEM_ENDING, PUBLISH};
+use crate::workflows::generation::Generation;
+
+/// Reads what is left of a closed batch; fails while an item still runs.
+pub(crate) async fn read(client: &Client, closed: &Closed) -> Result<BatchRemains, anyhow::Error> {
+    let mut collected = Collected::default();
+    let (id, run_id) = (closed.workflow.as_str(), &closed.run_id);
+    pages(client, id, run_id, |event| collected.add(event)).await?;
+    let begun = collected.start.context("a history without a beginning")?;
+    let mut start = begun.start;
+    for item in collected.open {
+        if let Some(ending) = ending(client, closed, &item).await? {
+            start.tally.count(ending);
+        }
+    }
+    for ending in collected.endings {
+        start.tally.count(ending);
+    }
+    Ok(BatchRemains {
+        started_at: start.started_at.unwrap_or(begun.at),
+        start,
+        first_run_id: begun.first_run_id,
+        events: collected.events.into_events(),
+    })
+}
+
+/// Says how an item ended that ran when its batch was closed; `None` if it never began.
+async fn ending(
+    client: &Client,
+    closed: &Closed,
+    item: &str,
+) -> Result<Option<ItemEnding>, anyhow::Error> {
+    let workflow = WorkflowId::parse(item).context("an item is no request")?;
+    let handle = client.get_workflow_handle::<Generation>(item.to_owned());
+    let described = match handle.describe(WorkflowDescribeOptions::default()).await {
+        Ok(described) => described,
+        Err(WorkflowInteractionError::NotFound(_)) => return Ok(None),
+        Err(error) => return Err(error).context("an item was not described"),
+    };
+    if described.parent_run_id() != Some(closed.run_id.as_str()) {
+        return Ok(Some(ItemEnding::Taken));
+    }
+    if described.close_time().is_none() {
+        return Err(anyhow!("item {item} still runs"));
+    }
+    Ok(Some(match described.status() {
+        WorkflowExecutionStatus::Completed => ItemEnding::Completed,
+        WorkflowExecutionStatus::Canceled => ItemEnding::Cancelled,
+        WorkflowExecutionStatus::Terminated | WorkflowExecutionStatus::TimedOut => {
+            outcome::item_ending(client, &workflow, described.run_id()).await?
+        }
+        WorkflowExecutionStatus::Failed | _ => ItemEnding::Failed,
+    }))
+}
+
+#[derive(Default)]
+struct Collected {
+    start: Option<Begun<BatchStart>>,
+    events: HandedEvents,
+    /// Items that were to start, and whose end the batch's history does not say.
+    open: BTreeSet<String>,
+    endings: Vec<ItemEnding>,
+}
+
+impl Collected {
+    fn add(&mut self, event: HistoryEvent) -> Result<(), anyhow::Error> {
+        let at = happened(&event);
+        match event.attributes {
+            Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => {
+                let begun: Begun<BatchStart> = Begun::read(started, at)?;
+                self.events.keep(&begun.start.journal.unconfirmed);
+                self.start = Some(begun);
+            }
+            Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => {
+                let name = scheduled.activity_type.unwrap_or_default().name;
+                let handed: Handed = match name.as_str() {
+                    PUBLISH => input(scheduled.input)?,
+                    FINISH => input::<Finish>(scheduled.input)?.handed,
+                    ITEM_ENDING => return Ok(()),
+                    other => return Err(anyhow!("an activity {other} of another version")),
+                };
+                self.events.hand(event.event_id, &handed.events);
+            }
+            Some(Attributes::ActivityTaskCompletedEventAttributes(completed)) => {
+                self.events.returned(completed.scheduled_event_id);
+            }
+            Some(Attributes::StartChildWorkflowExecutionInitiatedEventAttributes(child)) => {
+                self.open.insert(child.workflow_id);
+            }
+            Some(Attributes::StartChildWorkflowExecutionFailedEventAttributes(child)) => {
+                self.over(Some(child.workflow_id), ItemEnding::Taken);
+            }
+            Some(Attributes::ChildWorkflowExecutionCompletedEventAttributes(child)) => {
+                self.over(
+                    child.workflow_execution.map(|it| it.workflow_id),
+                    ItemEnding::Completed,
+                );
+            }
+            Some(Attributes::ChildWorkflowExecutionCanceledEventAttributes(child)) => {
+                self.over(
+                    child.workflow_execution.map(|it| it.workflow_id),
+                    ItemEnding::Cancelled,
+                );
+            }
+            Some(Attributes::ChildWorkflowExecutionFailedEventAttributes(child)) => {
+                self.over(
+                    child.workflow_execution.map(|it| it.workflow_id),
+                    ItemEnding::Failed,
+                );
+            }
+            // One that was closed from outside stays open here: its own history says how it ended.
+            Some(_) | None => {}
+        }
+        Ok(())
+    }
+
+    fn over(&mut self, item: Option<String>, ending: ItemEnding) {
+        if let Some(item) = item {
+            self.open.remove(&item);
+            self.endings.push(ending);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The events that a closed run handed to its activities, and which of them are known to be on their topic.
+
+use std::collections::BTreeMap;
+
+use crate::domain::Event;
+
+/// What goes to `finish` beside the run's input, together below the server's 2 MB: the input has up to 1 MB.
+const LARGEST: usize = 900_000;
+
+/// Events by their sequence. Copies of one are alike, whoever was handed them.
+#[derive(Debug, Default)]
+pub(crate) struct HandedEvents {
+    events: BTreeMap<i32, Event>,
+    /// The last sequence that an activity was handed, by the history event that scheduled it.
+    scheduled: BTreeMap<i64, i32>,
+    /// All up to this sequence are on their topic.
+    published: Option<i32>,
+}
+
+impl HandedEvents {
+    /// Takes the events that the run went on from.
+    pub(crate) fn keep(&mut self, events: &[Event]) {
+        for event in events {
+            self.events.insert(event.sequence, event.clone());
+        }
+    }
+
+    /// Takes the events that the activity scheduled by history event `id` was handed.
+    pub(crate) fn hand(&mut self, id: i64, events: &[Event]) {
+        self.keep(events);
+        if let Some(last) = events.last() {
+            self.scheduled.insert(id, last.sequence);
+        }
+    }
+
+    /// Notes that this activity returned Ok: its events are confirmed (contract, section 3, rule 5).
+    pub(crate) fn returned(&mut self, id: i64) {
+        self.published = self.published.max(self.scheduled.get(&id).copied());
+    }
+
+    /// Returns them in order.
+    ///
+    /// All, if an input can carry them; else less those that are confirmed and not the last, which says where to go
+    /// on: a reader has them already.
+    pub(crate) fn into_events(mut self) -> Vec<Event> {
+        let size = |event: &Event| serde_json::to_vec(event).map_or(0, |text| text.len());
+        if self.events.values().map(size).sum::<usize>() > LARGEST {
+            let last = self.events.keys().last().copied();
+            let published = self.published;
+            self.events
+                .retain(|sequence, _| Some(*sequence) > published || Some(*sequence) == last);
+        }
+        self.events.into_values().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::EventType;
+
+    fn events(sequences: std::ops::Range<i32>, bulk: usize) -> Vec<Event> {
+        let event = |sequence| {
+            let text = serde_json::json!({"event_id": "e", "request_id": "a", "retry": 0, "sequence": sequence,
+                "user_id": "u", "kind": "IMAGE", "type": "PROGRESS", "occurred_at": 1,
+                "metadata": {"bulk": "b".repeat(bulk)}});
+            serde_json::from_value(text).unwrap()
+        };
+        sequences.map(event).collect()
+    }
+
+    fn left(bulk: usize) -> Vec<i32> {
+        let mut handed = HandedEvents::default();
+        handed.keep(&events(0..1, bulk));
+        handed.hand(5, &events(0..2, bulk));
+        handed.returned(5);
+        handed.hand(11, &events(2..60, bulk));
+        handed.returned(11);
+        handed.hand(17, &events(60..62, bulk));
+        handed.returned(99);
+        let left = handed.into_events();
+        assert!(
+            left.iter()
+                .all(|event| event.kind_of_event == EventType::Progress)
+        );
+        left.iter().map(|event| event.sequence).collect()
+    }
+
+    #[test]
+    fn all_events_are_left_where_an_input_can_carry_them() {
+        assert_eq!(left(8_000), (0..62).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn confirmed_events_are_left_out_where_all_would_be_too_much() {
+        assert_eq!(left(20_000), [60, 61]);
+    }
+
+    #[test]
+    fn the_last_event_stays_also_when_it_is_confirmed() {
+        let mut handed = HandedEvents::default();
+        handed.hand(5, &events(0..50, 20_000));
+        handed.returned(5);
+
+        let left = handed.into_events();
+
+        assert_eq!(
+            left.iter().map(|event| event.sequence).collect::<Vec<_>>(),
+            [49]
+        );
+    }
+}

@@ -1,0 +1,75 @@
+//! Whether a run has use for a job that came to an attempt of `submit` which is not the current one any more.
+
+use anyhow::Context as _;
+use temporalio_client::Client;
+use temporalio_common::protos::temporal::api::common::v1::ActivityType;
+use temporalio_common::protos::temporal::api::enums::v1::PendingActivityState;
+use temporalio_common::protos::temporal::api::history::v1::{
+    HistoryEvent, history_event::Attributes,
+};
+
+use crate::contract::run::{Job, Submitted};
+use crate::domain::WorkflowId;
+use crate::engines::temporal::history::{input, pages, pending};
+use crate::roles::worker::activities::SUBMIT;
+
+/// Says whether the run uses `job`, or a later attempt will find it; `None` while that is being decided.
+///
+/// An attempt that begins after this finds what was left for it before. One that runs may have looked too early, so its
+/// end decides.
+pub(crate) async fn is_wanted(
+    client: &Client,
+    workflow: &WorkflowId,
+    run_id: &str,
+    job: &Job,
+) -> Result<Option<bool>, anyhow::Error> {
+    let id = workflow.as_str();
+    let open = pending(client, id, run_id).await;
+    let mut open = open.context("the run was not described")?.into_iter();
+    let submit = open.find(|activity| is_submit(activity.activity_type.as_ref()));
+    if let Some(submit) = submit {
+        return Ok(match submit.state() {
+            PendingActivityState::Scheduled | PendingActivityState::Paused => Some(true),
+            PendingActivityState::Started
+            | PendingActivityState::CancelRequested
+            | PendingActivityState::PauseRequested
+            | PendingActivityState::Unspecified => None,
+        });
+    }
+    let mut taken = Taken::default();
+    pages(client, id, run_id, |event| taken.add(event)).await?;
+    let is_taken = |taken: Job| (taken.provider, &taken.id) == (job.provider, &job.id);
+    Ok(Some(taken.job.is_some_and(is_taken)))
+}
+
+fn is_submit(activity: Option<&ActivityType>) -> bool {
+    activity.is_some_and(|activity| activity.name == SUBMIT)
+}
+
+/// The job that a run has taken.
+#[derive(Default)]
+struct Taken {
+    submit: Option<i64>,
+    job: Option<Job>,
+}
+
+impl Taken {
+    fn add(&mut self, event: HistoryEvent) -> Result<(), anyhow::Error> {
+        match event.attributes {
+            Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled))
+                if is_submit(scheduled.activity_type.as_ref()) =>
+            {
+                self.submit = Some(event.event_id);
+            }
+            Some(Attributes::ActivityTaskCompletedEventAttributes(completed))
+                if Some(completed.scheduled_event_id) == self.submit =>
+            {
+                if let Submitted::Accepted { job, .. } = input(completed.result)? {
+                    self.job = Some(job);
+                }
+            }
+            Some(_) | None => {}
+        }
+        Ok(())
+    }
+}

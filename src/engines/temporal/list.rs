@@ -1,0 +1,330 @@
+//! Lists runs, the newest first, by what they are labelled with.
+//!
+//! Not every visibility store sorts, so time is gone back through in windows: all that began within one is read and
+//! sorted here. Windows grow, so that a quiet month costs a few calls, and a busy minute is not read twice.
+
+use std::fmt::Write as _;
+
+use futures::StreamExt as _;
+use serde::Serialize;
+use temporalio_client::{WorkflowExecution, WorkflowExecutionStatus, WorkflowListOptions};
+use temporalio_common::search_attributes::SearchAttributeKey;
+
+use super::client::{Error, Temporal, answered};
+use super::status::request_of;
+use crate::contract::search_attributes::{GEN_BATCH, GEN_KIND, GEN_USER};
+use crate::domain::{Kind, RequestId, UserId};
+use crate::engines::clock::{rfc3339, since_epoch};
+use crate::workflows::{batch, claimed, generation};
+
+/// The first window, in milliseconds.
+const WINDOW: i64 = 60_000;
+/// By how much each window is longer than the one before it in this walk.
+const GROWTH: i64 = 4;
+
+/// Which runs; what is not set takes all.
+#[derive(Clone, Debug, Default)]
+pub struct Which {
+    /// Of this tenant.
+    pub user: Option<UserId>,
+    /// That make this.
+    pub kind: Option<Kind>,
+    /// That stand so.
+    pub state: Option<State>,
+    /// Items of this batch.
+    pub batch: Option<RequestId>,
+    /// Begun then or later, in milliseconds since the epoch.
+    pub since: Option<i64>,
+    /// Begun before.
+    pub until: Option<i64>,
+}
+
+/// How a run stands, as the server lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It is open.
+    Running,
+    /// Ended with a result.
+    Completed,
+    /// Ended without one.
+    Failed,
+    /// Ended because somebody asked.
+    Cancelled,
+    /// Closed from outside; what became of it its status tells.
+    Terminated,
+    /// Closed by Temporal's own time-out.
+    TimedOut,
+    /// An id that was cancelled before its request came.
+    Claimed,
+}
+
+/// A run in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// The request.
+    pub request_id: String,
+    /// The run: the request's id, for the n-th retry with `~n` behind it.
+    pub workflow_id: String,
+    /// `VIDEO`, `IMAGE` or `BATCH`; a claim has none.
+    pub kind: Option<String>,
+    /// The tenant; a claim has none.
+    pub user_id: Option<String>,
+    /// The batch it is an item of.
+    pub batch_id: Option<String>,
+    /// How it stands.
+    pub state: State,
+    /// Milliseconds since the epoch; of a batch that went on in a new run, that run's.
+    pub started_at: i64,
+    /// Milliseconds since the epoch.
+    pub closed_at: Option<i64>,
+}
+
+impl Temporal {
+    /// Lists runs of this task queue that began before `now`, the newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the server did not answer.
+    pub async fn list(&self, which: &Which, limit: usize, now: i64) -> Result<Vec<Listed>, Error> {
+        let query = which.query(&self.task_queue());
+        let between = (which.since.unwrap_or(0), which.until);
+        let takes = |run: &WorkflowExecution| which.takes(run);
+        let found = self.newest_first(&query, between, now, limit, takes);
+        Ok(found.await?.iter().map(Listed::of).collect())
+    }
+
+    /// Returns what a query finds and `takes` takes, begun before `now` and between two times, the newest first.
+    ///
+    /// # Errors
+    /// When the server did not answer.
+    pub(crate) async fn newest_first(
+        &self,
+        query: &str,
+        (since, until): (i64, Option<i64>),
+        now: i64,
+        limit: usize,
+        takes: impl Fn(&WorkflowExecution) -> bool,
+    ) -> Result<Vec<WorkflowExecution>, Error> {
+        let mut newest = Vec::new();
+        for (from, to) in windows(since, until, now) {
+            if newest.len() >= limit {
+                break;
+            }
+            let mut query = format!("{query} AND StartTime >= '{}'", rfc3339(from));
+            if let Some(to) = to {
+                write!(query, " AND StartTime < '{}'", rfc3339(to)).ok();
+            }
+            let mut found = Vec::new();
+            let mut runs = self
+                .client()
+                .list_workflows(query, WorkflowListOptions::default());
+            while let Some(run) = runs.next().await {
+                let run = run.map_err(answered)?;
+                if takes(&run) {
+                    found.push(run);
+                }
+            }
+            found.sort_by(|a: &WorkflowExecution, b| {
+                let began = |run: &WorkflowExecution| run.start_time().map_or(0, since_epoch);
+                let newest = began(b).cmp(&began(a));
+                newest.then_with(|| a.id().cmp(b.id()))
+            });
+            newest.append(&mut found);
+        }
+        newest.truncate(limit);
+        Ok(newest)
+    }
+}
+
+impl Which {
+    /// Returns the visibility query, times aside.
+    fn query(&self, task_queue: &str) -> String {
+        let types = match self.state {
+            None => &[generation::NAME, batch::NAME, claimed::NAME][..],
+            Some(State::Claimed) => &[claimed::NAME],
+            Some(
+                State::Running
+                | State::Completed
+                | State::Failed
+                | State::Cancelled
+                | State::Terminated
+                | State::TimedOut,
+            ) => &[generation::NAME, batch::NAME],
+        };
+        // Of a batch that went on in new runs only the last counts.
+        let mut query = format!(
+            "WorkflowType IN ('{}') AND ExecutionStatus != 'ContinuedAsNew'",
+            types.join("', '")
+        );
+        let mut is = |name: &str, value: Option<&str>| {
+            if let Some(value) = value
+                && is_plain(value)
+            {
+                // Writing to a string does not fail.
+                write!(query, " AND {name} = '{value}'").ok();
+            }
+        };
+        is("TaskQueue", Some(task_queue));
+        is("ExecutionStatus", self.state.and_then(State::status));
+        is(GEN_USER, self.user.as_ref().map(UserId::as_str));
+        is(GEN_KIND, self.kind.map(Kind::as_str));
+        is(GEN_BATCH, self.batch.as_ref().map(RequestId::as_str));
+        query
+    }
+
+    /// Tells whether a run that the query found is meant: a user may be one that no query can name.
+    fn takes(&self, run: &WorkflowExecution) -> bool {
+        let user = self.user.as_ref().map(UserId::as_str);
+        user.is_none() || user == label(run, GEN_USER).as_deref()
+    }
+}
+
+/// Tells whether a text can stand between the quotes of a query. Visibility stores differ in what they make of a quote or
+/// a backslash, however it is escaped (seen on SQLite: `\"` and `\\` are never found), so such a text goes into none.
+fn is_plain(text: &str) -> bool {
+    !text.contains(['\'', '"', '\\', '`'])
+}
+
+impl State {
+    /// Returns the word of it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Terminated => "terminated",
+            Self::TimedOut => "timed_out",
+            Self::Claimed => "claimed",
+        }
+    }
+
+    /// Returns the server's word; a claim has any.
+    fn status(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Running => "Running",
+            Self::Completed => "Completed",
+            Self::Failed => "Failed",
+            Self::Cancelled => "Canceled",
+            Self::Terminated => "Terminated",
+            Self::TimedOut => "TimedOut",
+            Self::Claimed => return None,
+        })
+    }
+
+    fn of(run: &WorkflowExecution) -> Self {
+        if run.workflow_type() == claimed::NAME {
+            return Self::Claimed;
+        }
+        match run.status() {
+            WorkflowExecutionStatus::Completed => Self::Completed,
+            WorkflowExecutionStatus::Failed => Self::Failed,
+            WorkflowExecutionStatus::Canceled => Self::Cancelled,
+            WorkflowExecutionStatus::Terminated => Self::Terminated,
+            WorkflowExecutionStatus::TimedOut => Self::TimedOut,
+            WorkflowExecutionStatus::Running
+            | WorkflowExecutionStatus::ContinuedAsNew
+            | WorkflowExecutionStatus::Paused
+            | WorkflowExecutionStatus::Unspecified
+            | WorkflowExecutionStatus::Unknown
+            | _ => Self::Running,
+        }
+    }
+}
+
+impl Listed {
+    fn of(run: &WorkflowExecution) -> Self {
+        Self {
+            request_id: request_of(run.id()).to_owned(),
+            workflow_id: run.id().to_owned(),
+            kind: label(run, GEN_KIND),
+            user_id: label(run, GEN_USER),
+            batch_id: label(run, GEN_BATCH),
+            state: State::of(run),
+            started_at: run.start_time().map_or(0, since_epoch),
+            closed_at: run.close_time().map(since_epoch),
+        }
+    }
+}
+
+fn label(run: &WorkflowExecution, name: &'static str) -> Option<String> {
+    let attributes = run.search_attributes();
+    attributes.get(&SearchAttributeKey::<String>::keyword(name))
+}
+
+/// Goes back through time: from where each window begins, and where it ends, which the newest does not.
+fn windows(since: i64, until: Option<i64>, now: i64) -> impl Iterator<Item = (i64, Option<i64>)> {
+    let mut next = Some((until, WINDOW));
+    std::iter::from_fn(move || {
+        let (to, length) = next.take()?;
+        let end = to.unwrap_or(now);
+        let from = end.saturating_sub(length).max(since);
+        if from > since {
+            next = Some((Some(from), length.saturating_mul(GROWTH)));
+        }
+        (to.is_none() || from < end).then_some((from, to))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_leave_no_time_out_and_take_none_twice() {
+        let now = 1_700_000_000_000;
+
+        let all: Vec<_> = windows(0, None, now).collect();
+
+        assert_eq!(all.first(), Some(&(now - WINDOW, None)));
+        assert!(all.len() < 20, "{}", all.len());
+        for pair in all.windows(2) {
+            assert_eq!(pair[1].1, Some(pair[0].0));
+        }
+        assert_eq!(all.last().map(|(from, _)| *from), Some(0));
+        let bounded: Vec<_> = windows(now - 100_000, Some(now - 20_000), now).collect();
+        assert_eq!(
+            bounded,
+            [
+                (now - 80_000, Some(now - 20_000)),
+                (now - 100_000, Some(now - 80_000))
+            ]
+        );
+    }
+
+    #[test]
+    fn since_later_than_now_still_takes_what_comes_after() {
+        assert_eq!(windows(20, None, 10).collect::<Vec<_>>(), [(20, None)]);
+        assert_eq!(windows(20, Some(20), 30).count(), 0);
+    }
+
+    #[test]
+    fn a_query_names_what_is_asked_for() {
+        let which = Which {
+            user: Some("ann lee".to_owned().try_into().unwrap()),
+            state: Some(State::Cancelled),
+            kind: Some(Kind::Image),
+            ..Which::default()
+        };
+
+        assert_eq!(
+            which.query("genflow"),
+            "WorkflowType IN ('generation.v1', 'batch.v1') AND ExecutionStatus != 'ContinuedAsNew' \
+             AND TaskQueue = 'genflow' AND ExecutionStatus = 'Canceled' AND GenUser = 'ann lee' \
+             AND GenKind = 'IMAGE'"
+        );
+    }
+
+    #[test]
+    fn a_user_that_no_query_can_name_is_looked_for_here() {
+        let query = Which::default().query("genflow");
+        for odd in ["o'brien", "x' OR GenUser != '", "ann\\", "q\"q"] {
+            let which = Which {
+                user: Some(odd.to_owned().try_into().unwrap()),
+                ..Which::default()
+            };
+
+            assert_eq!(which.query("genflow"), query, "{odd}");
+        }
+    }
+}

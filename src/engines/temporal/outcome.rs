@@ -1,0 +1,157 @@
+//! What a run has decided: its outcome is told before its workflow closes, and stands whatever closed it.
+//!
+//! Who reads FAILED and asks for a retry at once finds the workflow still open. The outcome is fixed when `finish` is
+//! scheduled, and stands in its input (contract, section 3, rules 2 and 7); so the history tells it, with no worker.
+
+use temporalio_client::Client;
+use temporalio_common::protos::temporal::api::history::v1::{
+    ActivityTaskScheduledEventAttributes, HistoryEvent, history_event::Attributes,
+};
+
+use super::client::{Error, Temporal};
+use super::history;
+use crate::contract::run::Finish;
+use crate::domain::{Event, EventType, ItemEnding, WorkflowId};
+use crate::roles::worker::activities::FINISH;
+
+/// Events at the end of a history that are looked at. Behind `finish` there are its end, a step of the workflow and a
+/// cancel; where it had to be scheduled again, it stands there again.
+const LAST: i32 = 32;
+
+/// The outcome of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Decided {
+    /// The event that tells it.
+    pub(crate) event: Event,
+    /// When the request's work began: a batch that goes on in a new run began before that run.
+    pub(crate) started_at: i64,
+    /// When the job was first sent to the provider that took it.
+    pub(crate) submitted_at: Option<i64>,
+}
+
+impl Temporal {
+    /// Returns the outcome that a run has decided; `None` while it has none, and if it never had one.
+    pub(crate) async fn decided(
+        &self,
+        workflow: &WorkflowId,
+        run_id: &str,
+    ) -> Result<Option<Decided>, Error> {
+        decided(&self.client(), workflow, run_id).await
+    }
+}
+
+/// Returns how an item of a batch ended that was closed from outside: with the outcome that it had decided, which is
+/// the one that its end publishes (contract, section 3, rule 9); else without a result.
+pub(crate) async fn item_ending(
+    client: &Client,
+    workflow: &WorkflowId,
+    run_id: &str,
+) -> Result<ItemEnding, Error> {
+    let decided = decided(client, workflow, run_id).await?;
+    let outcome = decided.map(|decided| decided.event.kind_of_event);
+    Ok(match outcome {
+        Some(EventType::Completed) => ItemEnding::Completed,
+        Some(EventType::Cancelled) => ItemEnding::Cancelled,
+        Some(_) | None => ItemEnding::Failed,
+    })
+}
+
+async fn decided(
+    client: &Client,
+    workflow: &WorkflowId,
+    run_id: &str,
+) -> Result<Option<Decided>, Error> {
+    let events = history::newest(client, workflow.as_str(), run_id, LAST).await?;
+    Ok(outcome(events))
+}
+
+/// Finds the outcome in the newest events of a history, the last one first.
+fn outcome(events: Vec<HistoryEvent>) -> Option<Decided> {
+    let finish = events.into_iter().find_map(finishing)?;
+    let input: Finish = history::input(finish.input).ok()?;
+    let mut events = input.handed.events;
+    let event = events.pop()?;
+    event.kind_of_event.is_terminal().then_some(Decided {
+        event,
+        started_at: input.started_at,
+        submitted_at: input.sent_at,
+    })
+}
+
+fn finishing(event: HistoryEvent) -> Option<ActivityTaskScheduledEventAttributes> {
+    let Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) = event.attributes else {
+        return None;
+    };
+    let kind = scheduled.activity_type.as_ref()?;
+    (kind.name == FINISH).then_some(scheduled)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use temporalio_common::protos::temporal::api::common::v1::{ActivityType, Payload, Payloads};
+
+    use super::*;
+    use crate::domain::EventType;
+
+    fn scheduled(name: &str, input: &serde_json::Value) -> HistoryEvent {
+        let payload = Payload {
+            data: input.to_string().into_bytes(),
+            ..Payload::default()
+        };
+        let scheduled = ActivityTaskScheduledEventAttributes {
+            activity_type: Some(ActivityType {
+                name: name.to_owned(),
+            }),
+            input: Some(Payloads {
+                payloads: vec![payload],
+            }),
+            ..ActivityTaskScheduledEventAttributes::default()
+        };
+        HistoryEvent {
+            attributes: Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)),
+            ..HistoryEvent::default()
+        }
+    }
+
+    /// The input of `finish`, with events of these types.
+    fn input(types: &[&str]) -> serde_json::Value {
+        let events = types.iter().map(|kind| {
+            json!({"event_id": "e", "request_id": "a", "retry": 0, "sequence": 0, "user_id": "u",
+                "kind": "IMAGE", "type": kind, "occurred_at": 1})
+        });
+        json!({"handed": {"workflow": "a", "events": events.collect::<Vec<_>>()}, "leftover": "none",
+            "spec": crate::domain::Spec::Image(Default::default()), "started_at": 1})
+    }
+
+    #[test]
+    fn the_outcome_stands_in_the_input_of_finish() {
+        for (told, wanted) in [
+            (&["STARTED", "FAILED"][..], Some(EventType::Failed)),
+            (&["CANCELLED"], Some(EventType::Cancelled)),
+            (&["COMPLETED"], Some(EventType::Completed)),
+            (&["STARTED"], None),
+            (&[], None),
+        ] {
+            let events = vec![
+                HistoryEvent::default(),
+                scheduled("finish.v1", &input(told)),
+                scheduled("submit.v1", &json!({})),
+            ];
+
+            let told_last = outcome(events).map(|decided| decided.event.kind_of_event);
+            assert_eq!(told_last, wanted, "{told:?}");
+        }
+    }
+
+    #[test]
+    fn without_finish_or_with_one_that_cannot_be_read_there_is_none() {
+        for events in [
+            vec![],
+            vec![scheduled("fetch.v1", &input(&["FAILED"]))],
+            vec![scheduled("finish.v1", &json!({"handed": 7}))],
+        ] {
+            assert_eq!(outcome(events), None);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The task queues beside the main one: of `fetch`, and of `submit` to a provider whose rate is limited.
+//!
+//! Temporal keeps the rate of a queue across all workers that poll it. Which queue a run's `submit` waits in stands in
+//! its input, so it is the same on every replay; workers poll all of them, whatever limits they have themselves.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ProviderName;
+use crate::engines::config::{Config, Rates};
+
+/// Where `submit` waits, by provider; `None`: in the main queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubmitQueues {
+    /// For Replicate.
+    pub replicate: Option<String>,
+    /// For OpenAI.
+    pub openai: Option<String>,
+    /// For fal.
+    pub fal: Option<String>,
+}
+
+impl SubmitQueues {
+    /// Returns the queues of what starts under these settings.
+    pub fn new(config: &Config) -> Self {
+        let (main, worker) = (&config.temporal.task_queue, &config.worker);
+        let of = |name| limited(&worker.rates, main, name);
+        Self {
+            replicate: of(ProviderName::Replicate),
+            openai: of(ProviderName::OpenAi),
+            fal: of(ProviderName::Fal),
+        }
+    }
+
+    /// Returns the queue of a run that this provider serves.
+    pub fn of(&self, provider: ProviderName) -> Option<String> {
+        match provider {
+            ProviderName::Replicate => self.replicate.clone(),
+            ProviderName::OpenAi => self.openai.clone(),
+            ProviderName::Fal => self.fal.clone(),
+        }
+    }
+}
+
+fn limited(rates: &Rates, main: &str, name: ProviderName) -> Option<String> {
+    rates.of(name).map(|_| submit_queue(main, name))
+}
+
+/// Returns the task queue of `fetch` that goes with a main queue.
+pub fn fetch_queue(main: &str) -> String {
+    format!("{main}-fetch")
+}
+
+/// Returns the task queue of submits to a provider whose rate is limited, that goes with a main queue.
+pub fn submit_queue(main: &str, provider: ProviderName) -> String {
+    format!("{main}-submit-{}", provider.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queues(settings: &[(&str, &str)]) -> SubmitQueues {
+        SubmitQueues::new(&Config::of(settings).unwrap())
+    }
+
+    #[test]
+    fn only_a_provider_with_a_limit_has_a_queue_of_its_own() {
+        let queues = queues(&[("FAL_RATE_LIMIT", "0.5")]);
+        let fal = Some("genflow-submit-fal".to_owned());
+
+        let all = ProviderName::ALL.map(|provider| queues.of(provider));
+        assert_eq!(all, [None, None, fal]);
+    }
+
+    #[test]
+    fn without_limits_nothing_leaves_the_main_queue() {
+        assert_eq!(queues(&[]), SubmitQueues::default());
+    }
+}

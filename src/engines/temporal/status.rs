@@ -1,0 +1,241 @@
+//! Where a run stands: an open one by its worker, or by the server when no worker answers; a closed one by its history.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use temporalio_client::{
+    WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowQueryOptions,
+};
+use temporalio_common::search_attributes::SearchAttributeKey;
+
+use super::client::{Error, Temporal, user};
+use super::outcome::Decided;
+use crate::contract::run::Status;
+use crate::contract::search_attributes::{GEN_BATCH, GEN_KIND};
+use crate::domain::{BatchSummary, ErrorCode, EventError, EventType, Generated, WorkflowId};
+use crate::engines::clock::since_epoch;
+use crate::workflows::claimed;
+use crate::workflows::generation::Generation;
+
+/// How long a query may wait for a worker.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Where a run stands, and who says so.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunStatus {
+    /// The request.
+    pub request_id: String,
+    /// The run: the request's id, for the n-th retry with `~n` behind it.
+    pub workflow_id: String,
+    /// Temporal's own name for it.
+    pub run_id: String,
+    /// `VIDEO`, `IMAGE` or `BATCH`; a claim has none.
+    pub kind: Option<String>,
+    /// The tenant; a claim has none.
+    pub user_id: Option<String>,
+    /// The batch it is an item of.
+    pub batch_id: Option<String>,
+    /// `queued`, `submitting`, `generating`, `finishing`, `running` where only the server answers; `completed`, `failed`,
+    /// `cancelled`, `claimed`.
+    pub state: String,
+    /// The provider's word for what it does; none before and behind its part.
+    pub stage: Option<String>,
+    /// 0 to 100.
+    pub percent: Option<i32>,
+    /// The provider's name for the job.
+    pub provider_job_id: Option<String>,
+    /// How often the job was sent to the provider.
+    pub attempts: Option<u32>,
+    /// Milliseconds since the epoch.
+    pub started_at: i64,
+    /// When the job was first sent to the provider that took it, in milliseconds since the epoch.
+    pub submitted_at: Option<i64>,
+    /// Milliseconds since the epoch; of a closed run, when it closed.
+    pub updated_at: Option<i64>,
+    /// Why it did not complete.
+    pub error: Option<EventError>,
+    /// How the items of a batch stand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchSummary>,
+    /// What it made.
+    pub result: Option<Generated>,
+    /// Who says so.
+    pub source: Source,
+}
+
+/// Who says where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A worker, which knows all of it.
+    Worker,
+    /// The history of a closed run; no worker is needed.
+    History,
+    /// The server, for no worker answered: it knows when the run began, and that it is open.
+    Server,
+}
+
+impl Temporal {
+    /// Says where a run stands; `None` if nobody knows it. Takes little more than two seconds, when no worker answers.
+    ///
+    /// # Errors
+    /// When the server did not answer.
+    pub async fn status(&self, workflow: &WorkflowId) -> Result<Option<RunStatus>, Error> {
+        // The client's futures are large, and callers ask again and again.
+        let Some(described) = Box::pin(self.describe(workflow)).await? else {
+            return Ok(None);
+        };
+        let found = RunStatus::described(workflow, &described);
+        if described.workflow_type() == claimed::NAME {
+            return Ok(Some(found.claimed()));
+        }
+        if described.close_time().is_some() {
+            let decided = Box::pin(self.decided(workflow, described.run_id())).await?;
+            return Ok(Some(found.closed(described.status(), decided)));
+        }
+        // Batches answer the same query.
+        let handle = self.handle(workflow);
+        let query = Box::pin(handle.query(Generation::status, (), WorkflowQueryOptions::default()));
+        Ok(Some(
+            match tokio::time::timeout(QUERY_TIMEOUT, query).await {
+                Ok(Ok(status)) => found.told(status),
+                // No worker, one that cannot run this workflow, one that hangs: to who asks it is the same.
+                Ok(Err(_)) | Err(_) => found,
+            },
+        ))
+    }
+}
+
+impl RunStatus {
+    /// What the server knows of a run.
+    fn described(workflow: &WorkflowId, described: &WorkflowExecutionDescription) -> Self {
+        let label = |name| {
+            let attributes = described.search_attributes();
+            attributes.get::<String>(&SearchAttributeKey::keyword(name))
+        };
+        Self {
+            request_id: request_of(workflow.as_str()).to_owned(),
+            workflow_id: workflow.to_string(),
+            run_id: described.run_id().to_owned(),
+            kind: label(GEN_KIND),
+            user_id: user(described),
+            batch_id: label(GEN_BATCH),
+            state: "running".to_owned(),
+            stage: None,
+            percent: None,
+            provider_job_id: None,
+            attempts: None,
+            started_at: described.start_time().map_or(0, since_epoch),
+            submitted_at: None,
+            updated_at: described.close_time().map(since_epoch),
+            error: None,
+            batch: None,
+            result: None,
+            source: Source::Server,
+        }
+    }
+
+    /// The same with what a worker tells.
+    fn told(self, status: Status) -> Self {
+        Self {
+            state: status.state,
+            stage: status.stage,
+            percent: Some(status.percent),
+            provider_job_id: status.provider_job_id,
+            attempts: Some(status.attempts),
+            started_at: status.started_at,
+            submitted_at: status.submitted_at,
+            updated_at: Some(status.updated_at),
+            error: status.error,
+            batch: status.batch,
+            source: Source::Worker,
+            ..self
+        }
+    }
+
+    /// A claim never does more than to stand there, whether a worker has looked at it or not.
+    fn claimed(self) -> Self {
+        Self {
+            state: "claimed".to_owned(),
+            source: Source::History,
+            ..self
+        }
+    }
+
+    /// The same with how it ended. What it had decided stands, whatever closed it (contract, section 3, rule 9).
+    fn closed(self, status: WorkflowExecutionStatus, decided: Option<Decided>) -> Self {
+        let source = Source::History;
+        let Some(Decided {
+            event,
+            started_at,
+            submitted_at,
+        }) = decided
+        else {
+            let (state, error) = undecided(status);
+            return Self {
+                state: state.to_owned(),
+                error,
+                source,
+                ..self
+            };
+        };
+        let state = match event.kind_of_event {
+            EventType::Completed => "completed",
+            EventType::Cancelled => "cancelled",
+            EventType::Failed
+            | EventType::Unknown
+            | EventType::Started
+            | EventType::Progress
+            | EventType::Rejected => "failed",
+        };
+        Self {
+            state: state.to_owned(),
+            percent: (state == "completed").then_some(100),
+            provider_job_id: event
+                .result
+                .as_ref()
+                .map(|result| result.provider_job_id.clone()),
+            started_at,
+            submitted_at,
+            error: event.error,
+            batch: event.batch,
+            result: event.result,
+            source,
+            ..self
+        }
+    }
+}
+
+/// How a closed run stands that had decided nothing: as the sweep will end it, or has (contract, section 3, rule 9).
+fn undecided(status: WorkflowExecutionStatus) -> (&'static str, Option<EventError>) {
+    match status {
+        WorkflowExecutionStatus::Completed => ("completed", None),
+        WorkflowExecutionStatus::Canceled => ("cancelled", None),
+        WorkflowExecutionStatus::TimedOut => {
+            let why = "Temporal's own time-out came before the outcome";
+            (
+                "failed",
+                Some(EventError::new(ErrorCode::TimedOut, why, true)),
+            )
+        }
+        WorkflowExecutionStatus::Failed
+        | WorkflowExecutionStatus::Terminated
+        | WorkflowExecutionStatus::Running
+        | WorkflowExecutionStatus::ContinuedAsNew
+        | WorkflowExecutionStatus::Paused
+        | WorkflowExecutionStatus::Unspecified
+        | WorkflowExecutionStatus::Unknown
+        | _ => {
+            let why = "the workflow was ended from outside";
+            (
+                "failed",
+                Some(EventError::new(ErrorCode::Terminated, why, true)),
+            )
+        }
+    }
+}
+
+/// Returns the request that a run is of.
+pub(super) fn request_of(workflow: &str) -> &str {
+    workflow.split('~').next().unwrap_or_default()
+}

@@ -1,0 +1,289 @@
+//! Finds runs that were closed from outside, and has each of them ended (contract, section 3, rule 8).
+//!
+//! Each worker looks over what was closed lately. Once a day one worker, for all, looks over all that the server still
+//! has ([`look_back`]): this finds what was closed while no worker ran, and what visibility listed late. The notifiers
+//! do the same for deliveries and digests, each for itself: few of those close without an end.
+
+mod deliveries;
+mod digests;
+pub(crate) mod look_back;
+mod memory;
+
+use std::time::{Duration, SystemTime};
+
+use futures::StreamExt as _;
+use temporalio_client::errors::WorkflowStartError;
+use temporalio_client::{
+    WorkflowExecution, WorkflowExecutionStatus, WorkflowIdReusePolicy, WorkflowListOptions,
+    WorkflowStartOptions,
+};
+use temporalio_common::HasWorkflowDefinition;
+use temporalio_common::protos::temporal::api::failure::v1::failure::FailureInfo;
+use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use self::memory::Memory;
+use super::client::{Error, Temporal, answered};
+use super::history;
+use crate::contract::run::Closed;
+use crate::domain::WorkflowId;
+use crate::engines::clock::{rfc3339, since_epoch};
+use crate::engines::telemetry::events::{RunSwept, SweepWhole};
+use crate::workflows::closed_run as end;
+use crate::workflows::closed_run::End;
+use crate::workflows::support::FAILED;
+use crate::workflows::{batch, delivery, digest, generation};
+
+/// Visibility may be late by so much.
+const OVERLAP: Duration = Duration::from_secs(600);
+
+/// What is looked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sweep {
+    /// Generations and batches, and their ends.
+    Runs,
+    /// Deliveries, and digests for operators.
+    Deliveries,
+}
+
+impl Sweep {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Runs => "runs",
+            Self::Deliveries => "deliveries",
+        }
+    }
+
+    fn types(self) -> &'static [&'static str] {
+        match self {
+            Self::Runs => &[generation::NAME, batch::NAME, end::NAME],
+            Self::Deliveries => &[delivery::NAME, digest::NAME],
+        }
+    }
+}
+
+/// A workflow that the server lists as closed without an end of its own.
+#[derive(Clone, Debug)]
+struct Found {
+    workflow_type: String,
+    id: String,
+    run_id: String,
+    timed_out: bool,
+}
+
+impl Found {
+    fn of(listed: &WorkflowExecution) -> Self {
+        Self {
+            workflow_type: listed.workflow_type().to_owned(),
+            id: listed.id().to_owned(),
+            run_id: listed.run_id().to_owned(),
+            timed_out: listed.status() == WorkflowExecutionStatus::TimedOut,
+        }
+    }
+}
+
+/// Looks every `pause` until `stop`.
+pub(crate) async fn run(
+    temporal: &Temporal,
+    sweep: Sweep,
+    pause: Duration,
+    stop: &CancellationToken,
+) {
+    let whole = || SweepWhole {
+        sweep: sweep.label(),
+        at: SystemTime::now(),
+    };
+    // Counted from the start, so that one that never succeeds is noticed too.
+    whole().emit();
+    let mut memory = Memory::default();
+    let mut failures = 0_u32;
+    while !stop.is_cancelled() {
+        let looked = tokio::select! {
+            looked = look_lately(temporal, sweep, &mut memory) => looked,
+            () = stop.cancelled() => break,
+        };
+        match looked {
+            Ok(()) => failures = 0,
+            Err(error) => {
+                failures += 1;
+                if failures.is_power_of_two() {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        failures,
+                        "closed workflows were not listed"
+                    );
+                }
+            }
+        }
+        if failures == 0 && memory.has_settled_all() {
+            whole().emit();
+        }
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+/// Looks over what was closed since the last look.
+async fn look_lately(temporal: &Temporal, sweep: Sweep, memory: &mut Memory) -> Result<(), Error> {
+    let now = SystemTime::now();
+    if memory.is_another_day(now) {
+        let covered = look_back::begin(temporal, sweep, now).await?;
+        memory.begin_day(now, covered - OVERLAP);
+    }
+    look(temporal, sweep, memory).await?;
+    memory.advance(now - OVERLAP);
+    Ok(())
+}
+
+/// Settles all that was closed since the memory's moment, and what an earlier look could not settle; an error says that
+/// the list was not read to its end.
+async fn look(temporal: &Temporal, sweep: Sweep, memory: &mut Memory) -> Result<(), Error> {
+    for found in memory.unsettled() {
+        let settled = settle(temporal, &found).await;
+        memory.note(found, settled);
+    }
+    let query = format!(
+        "WorkflowType IN ('{}') AND TaskQueue = '{}' AND CloseTime >= '{}' \
+         AND ExecutionStatus IN ('Terminated', 'TimedOut', 'Failed')",
+        sweep.types().join("', '"),
+        temporal.task_queue(),
+        rfc3339(since_epoch(memory.since())),
+    );
+    let mut listed = temporal
+        .client()
+        .list_workflows(query, WorkflowListOptions::default());
+    while let Some(run) = listed.next().await {
+        let found = Found::of(&run.map_err(answered)?);
+        if memory.is_new(&found) {
+            // One that cannot be settled now does not keep the others from it.
+            let settled = settle(temporal, &found).await;
+            memory.note(found, settled);
+        }
+    }
+    Ok(())
+}
+
+/// Has a closed workflow ended, unless it needs no end.
+async fn settle(temporal: &Temporal, found: &Found) -> Result<(), Error> {
+    match found.workflow_type.as_str() {
+        delivery::NAME => deliveries::end(temporal, found).await,
+        digest::NAME => digests::end(temporal, found).await,
+        end::NAME => end_again(temporal, found).await,
+        _ => match WorkflowId::parse(&found.id) {
+            Some(workflow) => end(temporal, &workflow, found).await,
+            // We did not start a workflow of such an id.
+            None => Ok(()),
+        },
+    }
+}
+
+/// Starts the end of a run, unless it has ended by itself or its id has a newer run.
+async fn end(temporal: &Temporal, workflow: &WorkflowId, found: &Found) -> Result<(), Error> {
+    let run_id = found.run_id.as_str();
+    // First, since most runs that the server lists as failed have ended by themselves.
+    if is_finished(temporal, workflow, run_id).await? {
+        return Ok(());
+    }
+    let described = temporal.describe(workflow).await?;
+    let Some(described) = described.filter(|newest| newest.run_id() == run_id) else {
+        return Ok(());
+    };
+    let closed = Closed {
+        workflow: workflow.clone(),
+        run_id: run_id.to_owned(),
+        at: described.close_time().map_or(0, since_epoch),
+        timed_out: found.timed_out,
+        batch: found.workflow_type == batch::NAME,
+    };
+    begin(temporal, End::run, closed, first_end(found), found).await
+}
+
+/// Starts an end again that was itself closed from outside.
+async fn end_again(temporal: &Temporal, found: &Found) -> Result<(), Error> {
+    let started = history::started(&temporal.client(), &found.id, &found.run_id).await?;
+    let Some(started) = started else {
+        // Its retention ended between two looks.
+        return Ok(());
+    };
+    let closed: Closed =
+        history::input(started.input).map_err(|error| Error::Unreadable(error.into()))?;
+    begin(temporal, End::run, closed, next_end(&found.id), found).await
+}
+
+fn first_end(found: &Found) -> String {
+    format!("end/{}/{}", found.id, found.run_id)
+}
+
+/// Returns the id of the end that follows the end of this id: `end/a/run`, `end/a/run~1`, `end/a/run~2` and so on.
+fn next_end(id: &str) -> String {
+    let (path, run) = id.rsplit_once('/').unwrap_or_default();
+    let (run, number) = run.split_once('~').unwrap_or((run, "0"));
+    let next = number.parse::<u32>().unwrap_or(0) + 1;
+    format!("{path}/{run}~{next}")
+}
+
+/// Starts what ends a closed workflow: of all that find it one does, and none does again, also after a restart.
+async fn begin<W>(
+    temporal: &Temporal,
+    workflow: W,
+    input: W::Input,
+    id: String,
+    found: &Found,
+) -> Result<(), Error>
+where
+    W: HasWorkflowDefinition,
+    W::Input: Send,
+{
+    let options = WorkflowStartOptions::new(temporal.task_queue(), id)
+        .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
+        .build();
+    let client = temporal.client();
+    match client.start_workflow(workflow, input, options).await {
+        Ok(_) => RunSwept {
+            workflow: &found.id,
+            timed_out: found.timed_out,
+        }
+        .emit(),
+        Err(WorkflowStartError::AlreadyStarted { .. }) => {}
+        Err(error) => return Err(answered(error)),
+    }
+    Ok(())
+}
+
+/// Tells whether a run closed as `finish` lets it: its close event has the failure type of our own end.
+async fn is_finished(
+    temporal: &Temporal,
+    workflow: &WorkflowId,
+    run_id: &str,
+) -> Result<bool, Error> {
+    let closed = history::closed(&temporal.client(), workflow.as_str(), run_id).await?;
+    let Some(closed) = closed else {
+        // Its retention ended between two looks.
+        return Ok(true);
+    };
+    let Some(Attributes::WorkflowExecutionFailedEventAttributes(failed)) = closed.attributes else {
+        return Ok(false);
+    };
+    let info = failed.failure.and_then(|failure| failure.failure_info);
+    Ok(matches!(info, Some(FailureInfo::ApplicationFailureInfo(info)) if info.r#type == FAILED))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_was_closed_is_followed_by_the_next_number() {
+        for (id, next) in [
+            ("end/a/run", "end/a/run~1"),
+            ("end/a/run~1", "end/a/run~2"),
+            ("end/a~3/run", "end/a~3/run~1"),
+            ("end/a~3/run~9", "end/a~3/run~10"),
+        ] {
+            assert_eq!(next_end(id), next);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Deliveries that were closed from outside: each is given up, by a workflow of its own that has nothing else to do.
+
+use temporalio_client::errors::WorkflowInteractionError;
+use temporalio_client::{UntypedWorkflow, WorkflowDescribeOptions};
+
+use super::{Found, begin, first_end};
+use crate::contract::delivery::Delivery;
+use crate::engines::telemetry::events::NotificationLost;
+use crate::engines::temporal::client::{Error, Temporal, answered};
+use crate::engines::temporal::history;
+use crate::roles::notifier::DeliveryError;
+use crate::workflows::delivery;
+
+/// Has a run given up, unless its id has a newer run: that one delivers.
+pub(super) async fn end(temporal: &Temporal, found: &Found) -> Result<(), Error> {
+    let (id, run_id) = (found.id.as_str(), found.run_id.as_str());
+    let handle = temporal.client().get_workflow_handle::<UntypedWorkflow>(id);
+    let described = match handle.describe(WorkflowDescribeOptions::default()).await {
+        Ok(described) => described,
+        // Its retention ended between two looks.
+        Err(WorkflowInteractionError::NotFound(_)) => return Ok(()),
+        Err(error) => return Err(answered(error)),
+    };
+    if described.run_id() != run_id {
+        return Ok(());
+    }
+    let Some(start) = start(temporal, id, run_id).await? else {
+        return Ok(());
+    };
+    let why = DeliveryError::new("terminated", "the delivery was closed from outside");
+    let given_up = Delivery {
+        lost: Some(why),
+        ..start
+    };
+    let end = first_end(found);
+    begin(temporal, delivery::Delivery::run, given_up, end, found).await
+}
+
+/// Returns what a run was started with; `None` where nobody knows it any more, or it is not what this version reads.
+async fn start(temporal: &Temporal, id: &str, run_id: &str) -> Result<Option<Delivery>, Error> {
+    let Some(started) = history::started(&temporal.client(), id, run_id).await? else {
+        return Ok(None);
+    };
+    match history::input(started.input) {
+        Ok(start) => Ok(Some(start)),
+        Err(error) => {
+            let error = error.as_ref();
+            NotificationLost {
+                workflow: id,
+                error,
+            }
+            .emit();
+            Ok(None)
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What a sweep remembers from look to look. Pure.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::Found;
+use crate::engines::temporal::client::Error;
+
+const DAY: u64 = 24 * 3600;
+
+/// What was settled, what was not, and since when to look.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// The day on which it last looked back, in days since the epoch.
+    day: Option<u64>,
+    since: SystemTime,
+    /// Run ids that were listed in this look; those of the last look need no second one.
+    listed: HashSet<String>,
+    settled: HashSet<String>,
+    /// By run id: workflows that could not be settled.
+    unsettled: HashMap<String, Found>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            day: None,
+            since: UNIX_EPOCH,
+            listed: HashSet::new(),
+            settled: HashSet::new(),
+            unsettled: HashMap::new(),
+        }
+    }
+}
+
+/// Returns the number of a day in UTC.
+pub(super) fn day(now: SystemTime) -> u64 {
+    now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / DAY
+}
+
+impl Memory {
+    /// Tells whether it has not looked back on this day.
+    pub(super) fn is_another_day(&self, now: SystemTime) -> bool {
+        self.day != Some(day(now))
+    }
+
+    /// Notes that this day's look-back covers all that was closed before `covered`.
+    pub(super) fn begin_day(&mut self, now: SystemTime, covered: SystemTime) {
+        let first = self.day.is_none();
+        self.since = if first {
+            covered
+        } else {
+            self.since.min(covered)
+        };
+        self.day = Some(day(now));
+    }
+
+    /// Returns since when to list.
+    pub(super) fn since(&self) -> SystemTime {
+        self.since
+    }
+
+    /// Returns what an earlier look could not settle.
+    pub(super) fn unsettled(&self) -> Vec<Found> {
+        self.unsettled.values().cloned().collect()
+    }
+
+    /// Notes that a workflow is listed; tells whether no look has taken it up.
+    pub(super) fn is_new(&mut self, found: &Found) -> bool {
+        self.listed.insert(found.run_id.clone());
+        !self.settled.contains(&found.run_id) && !self.unsettled.contains_key(&found.run_id)
+    }
+
+    /// Notes what became of a workflow.
+    pub(super) fn note(&mut self, found: Found, settled: Result<(), Error>) {
+        match settled {
+            Ok(()) => {
+                self.unsettled.remove(&found.run_id);
+                self.settled.insert(found.run_id);
+            }
+            Err(error) => {
+                if !self.unsettled.contains_key(&found.run_id) {
+                    tracing::warn!(
+                        workflow = found.id,
+                        error = &error as &dyn std::error::Error,
+                        "a workflow that was closed from outside has no end yet"
+                    );
+                }
+                self.unsettled.insert(found.run_id.clone(), found);
+            }
+        }
+    }
+
+    /// Notes that a list was read to its end: the next look begins at `since`.
+    pub(super) fn advance(&mut self, since: SystemTime) {
+        self.since = since;
+        // What is not listed any more was closed before the moment from which the list begins.
+        let listed = std::mem::take(&mut self.listed);
+        self.settled.retain(|run_id| listed.contains(run_id));
+    }
+
+    /// Tells whether every workflow that was found is settled.
+    pub(super) fn has_settled_all(&self) -> bool {
+        self.unsettled.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn found(run_id: &str) -> Found {
+        Found {
+            workflow_type: "generation.v1".to_owned(),
+            id: "a".to_owned(),
+            run_id: run_id.to_owned(),
+            timed_out: false,
+        }
+    }
+
+    fn away() -> Result<(), Error> {
+        Err(Error::Unreadable("no".into()))
+    }
+
+    #[test]
+    fn one_workflow_that_cannot_be_settled_is_tried_again_and_the_time_goes_on() {
+        let mut memory = Memory::default();
+        for (run_id, settled) in [("good", Ok(())), ("bad", away())] {
+            assert!(memory.is_new(&found(run_id)));
+            memory.note(found(run_id), settled);
+        }
+        memory.advance(at(50));
+
+        assert_eq!(memory.since(), at(50));
+        assert!(!memory.has_settled_all());
+        let again = memory.unsettled();
+        assert_eq!(again.len(), 1);
+        assert_eq!(again[0].run_id, "bad");
+        // Both are listed again, and neither is taken up twice.
+        assert!(!memory.is_new(&found("good")) && !memory.is_new(&found("bad")));
+
+        memory.note(found("bad"), Ok(()));
+        memory.advance(at(60));
+
+        assert!(memory.has_settled_all() && memory.unsettled().is_empty());
+        assert!(!memory.is_new(&found("bad")));
+    }
+
+    #[test]
+    fn what_is_not_listed_any_more_is_forgotten() {
+        let mut memory = Memory::default();
+        memory.is_new(&found("a"));
+        memory.note(found("a"), Ok(()));
+        memory.advance(at(50));
+        memory.advance(at(60));
+
+        assert!(memory.settled.is_empty());
+    }
+
+    #[test]
+    fn a_list_that_was_not_read_to_its_end_moves_nothing() {
+        let mut memory = Memory::default();
+        memory.begin_day(at(DAY), at(DAY - 600));
+        memory.is_new(&found("a"));
+        memory.note(found("a"), Ok(()));
+
+        assert_eq!(memory.since(), at(DAY - 600));
+        assert!(!memory.is_new(&found("a")));
+    }
+
+    #[test]
+    fn a_new_worker_looks_since_the_last_look_back_and_looks_back_each_day() {
+        let mut memory = Memory::default();
+        assert!(memory.is_another_day(at(DAY)));
+
+        memory.begin_day(at(DAY + 9), at(DAY + 3));
+        assert_eq!(memory.since(), at(DAY + 3));
+        assert!(!memory.is_another_day(at(2 * DAY - 1)));
+        memory.advance(at(2 * DAY - 1));
+        assert!(memory.is_another_day(at(2 * DAY)));
+
+        memory.begin_day(at(2 * DAY), at(2 * DAY + 1));
+        assert_eq!(memory.since(), at(2 * DAY - 1), "nothing is left out");
+        memory.begin_day(at(3 * DAY), UNIX_EPOCH);
+        assert_eq!(memory.since(), UNIX_EPOCH);
+    }
+}

@@ -1,0 +1,137 @@
+//! The arguments of `genflow dlq`, and its lines.
+
+use clap::Parser as _;
+
+use super::super::{Cli, Command, one_line};
+use super::*;
+use crate::engines::kafka::Record;
+
+fn parse(arguments: &[&str]) -> Result<Dlq, String> {
+    let line = ["genflow", "dlq"].iter().chain(arguments);
+    match Cli::try_parse_from(line) {
+        Ok(Cli {
+            command: Command::Dlq(dlq),
+        }) => Ok(dlq),
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => Err(one_line(&error)),
+    }
+}
+
+fn letter(headers: &[(&str, &str)]) -> Letter {
+    Letter {
+        record: Record {
+            key: Some(b"order-7".to_vec()),
+            timestamp: Some(1_700_000_000_123),
+            ..Record::of(15, headers)
+        },
+    }
+}
+
+#[test]
+fn filters_are_read_as_they_are_meant() {
+    let arguments = [
+        "list",
+        "--reason",
+        "too_old,invalid",
+        "--since",
+        "2h",
+        "--until",
+        "2023-11-14T22:13:20Z",
+    ];
+    let Dlq::List(list) = parse(&arguments).unwrap() else {
+        panic!("not a list");
+    };
+
+    let filter = list.which.filter(1_700_000_000_000).unwrap();
+
+    assert_eq!(filter.reasons, [ErrorCode::TooOld, ErrorCode::Invalid]);
+    assert_eq!(filter.since, Some(1_699_992_800_000));
+    assert_eq!(filter.until, Some(1_700_000_000_000));
+}
+
+#[test]
+fn a_bad_argument_is_told_with_what_is_wanted() {
+    for (arguments, told) in [
+        (
+            &["list", "--reason", "old"][..],
+            "invalid value 'old' for '--reason <REASON>': want one of undecodable, ",
+        ),
+        (
+            &["list", "--since", "now"],
+            "invalid value 'now' for '--since <TIME>': want a time as 2026-01-31T12:00:00Z, ",
+        ),
+        (
+            &["show", "15"],
+            "invalid value '15' for '<PARTITION:OFFSET>': want PARTITION:OFFSET as dlq list shows it",
+        ),
+        (
+            &["redrive", "--rate", "0"],
+            "invalid value '0' for '--rate <N>': 0 is not in 1..=10000",
+        ),
+        (
+            &["redrive", "0:1", "--reason", "invalid"],
+            "the argument '[PARTITION:OFFSET]...' cannot be used with",
+        ),
+    ] {
+        let error = parse(arguments).unwrap_err();
+
+        assert!(error.starts_with(told), "{error}");
+    }
+}
+
+#[test]
+fn a_time_that_ends_before_it_begins_is_a_fault() {
+    let which = Which {
+        since: "1h".parse().ok(),
+        until: "2h".parse().ok(),
+        ..Which::default()
+    };
+
+    let error = which.filter(1_700_000_000_000).unwrap_err();
+
+    assert_eq!(
+        error.to_string(),
+        "--since 2023-11-14T21:13:20.000Z is not before --until 2023-11-14T20:13:20.000Z"
+    );
+    assert_eq!(error.exit_code(), 64);
+}
+
+#[test]
+fn a_dead_letter_is_one_line_and_harmless_to_a_terminal() {
+    let long = format!("see https://a.example/token\u{1b}[2J\n{}", "x".repeat(200));
+    let letter = letter(&[
+        ("dlq.reason", "invalid"),
+        ("dlq.error", &long),
+        ("dlq.original.topic", "gen.requests"),
+        ("dlq.original.partition", "3"),
+        ("dlq.original.offset", "991"),
+        ("dlq.attempts", "2"),
+    ]);
+
+    let line = line(&letter, None, Some("ann"), Some(true));
+
+    assert!(
+        line.starts_with("0:15      2023-11-14T22:13:20.123Z  invalid                 order-7  ann  attempts 2  gen.requests/3/991  redriven  see https://a.example/…\\u{1b}[2J\\nxxx"),
+        "{line}"
+    );
+    assert!(line.ends_with("xx…") && line.chars().count() < 240);
+}
+
+#[test]
+fn json_has_the_same_facts() {
+    let letter = letter(&[("dlq.reason", "undecodable"), ("dlq.truncated", "true")]);
+
+    let json: serde_json::Value =
+        serde_json::from_str(&json_line(&letter, None, None, None)).unwrap();
+
+    assert_eq!(
+        (&json["partition"], &json["offset"]),
+        (&0.into(), &15.into())
+    );
+    assert_eq!(json["request_id"], "order-7");
+    assert_eq!(json["truncated"], true);
+    assert_eq!(
+        (&json["original"], &json["redriven"]),
+        (&().into(), &().into())
+    );
+}

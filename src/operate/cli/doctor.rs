@@ -1,0 +1,78 @@
+//! `genflow doctor`: prints what was found.
+
+use std::io::Write;
+
+use super::text::plain;
+use crate::engines::config::Config;
+use crate::operate::cli::Error;
+use crate::operate::doctor;
+use crate::operate::doctor::{Finding, Report};
+
+/// Looks at everything and prints a line a check; exit code 1 if any fails.
+///
+/// # Errors
+/// The output is closed.
+pub async fn run(
+    config: &Config,
+    json: bool,
+    try_fairness: bool,
+    out: &mut dyn Write,
+) -> Result<u8, Error> {
+    let report = doctor::examine(config, try_fairness).await;
+    if json {
+        let text = serde_json::to_string(&report).map_err(anyhow::Error::from)?;
+        writeln!(out, "{text}")?;
+    } else {
+        print(&report, out)?;
+    }
+    Ok(u8::from(!report.ok))
+}
+
+fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
+    for check in &report.checks {
+        let Finding {
+            check: name,
+            verdict,
+            found,
+            advice,
+        } = check;
+        // A user id may stand in it.
+        write!(out, "{verdict:<7}  {name}: {}", plain(found))?;
+        if let Some(advice) = advice {
+            write!(out, " -> {advice}")?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operate::doctor::Verdict;
+
+    #[test]
+    fn a_check_is_a_line() {
+        let check = |verdict, advice: Option<&str>| Finding {
+            check: "topic gen.requests".to_owned(),
+            verdict,
+            found: "is\u{1b}so".to_owned(),
+            advice: advice.map(str::to_owned),
+        };
+        let report = Report {
+            ok: false,
+            checks: vec![
+                check(Verdict::Ok, None),
+                check(Verdict::Fail, Some("genflow setup")),
+            ],
+        };
+        let mut out = Vec::new();
+
+        print(&report, &mut out).unwrap();
+
+        assert_eq!(
+            std::str::from_utf8(&out).unwrap(),
+            "ok       topic gen.requests: is so\nFAIL     topic gen.requests: is so -> genflow setup\n"
+        );
+    }
+}

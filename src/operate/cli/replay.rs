@@ -1,0 +1,235 @@
+//! `genflow replay`: whether runs go on under this build, before it is deployed.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::Error;
+use super::status::{LONGEST, PATIENCE, named, nobody, within};
+use super::submit::text;
+use super::text::plain;
+use crate::domain::error_chain::causes;
+use crate::engines::clock::now;
+use crate::engines::config;
+use crate::engines::config::Config;
+use crate::engines::temporal::client::Temporal;
+use crate::operate::replay::{
+    Effect, Misfit, Open, Recorded, ReplayError, Replayer, types_of_notifications,
+    types_of_requests,
+};
+
+/// `genflow replay`.
+#[derive(Debug, clap::Args)]
+pub struct Replay {
+    /// Runs, open or not: ID is a request's newest, ID~n its n-th retry; the open runs if left out
+    #[arg(value_name = "ID", conflicts_with = "file")]
+    pub ids: Vec<String>,
+    /// Read a history from a JSON file as Temporal exports it, - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<String>,
+    /// Of the open runs of each workflow type at most so many, the newest
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 100,
+        value_parser = clap::value_parser!(u32).range(1..),
+        conflicts_with_all = ["ids", "file"]
+    )]
+    pub limit: u32,
+    /// Print each history as a line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a FAIL's line says of a problem; the SDK may put a whole event into it.
+const LONGEST_PROBLEM: usize = 500;
+
+pub(super) async fn replay(
+    config: &Config,
+    replay: &Replay,
+    out: &mut dyn Write,
+) -> Result<u8, Error> {
+    let mut replays = Replays {
+        replayer: Replayer::new().map_err(anyhow::Error::from)?,
+        json: replay.json,
+        out,
+        replayed: 0,
+        misfits: 0,
+        unknown: 0,
+    };
+    if let Some(file) = &replay.file {
+        let recorded = Recorded::from_json(text(file)?.as_bytes());
+        let recorded = recorded.map_err(|error| Error::Usage(format!("{file}: {error}")))?;
+        replays.one(&recorded).await?;
+    } else if replay.ids.is_empty() {
+        replays.open(config, replay.limit).await?;
+    } else {
+        replays.named(&config.temporal, &replay.ids).await?;
+    }
+    replays.sum()
+}
+
+/// Histories that are replayed, one after the other.
+struct Replays<'o> {
+    replayer: Replayer,
+    json: bool,
+    out: &'o mut dyn Write,
+    replayed: usize,
+    misfits: usize,
+    unknown: usize,
+}
+
+/// A history's line of JSON.
+#[derive(Serialize)]
+struct Line<'r> {
+    workflow_id: &'r str,
+    run_id: &'r str,
+    workflow_type: &'r str,
+    open: bool,
+    ok: bool,
+    event: Option<i64>,
+    event_type: Option<&'r str>,
+    problem: Option<&'r str>,
+}
+
+impl Replays<'_> {
+    /// Replays the open runs: of requests, and of notifications, which may have a namespace of their own.
+    async fn open(&mut self, config: &Config, limit: u32) -> Result<(), Error> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let notifications = config.temporal.for_deliveries();
+        for (server, types) in [
+            (&config.temporal, types_of_requests()),
+            (&notifications, types_of_notifications()),
+        ] {
+            let temporal = within(PATIENCE, server, Temporal::connect(server)).await?;
+            for workflow_type in types {
+                let listing = temporal.open(workflow_type, limit, now());
+                let (runs, there) = within(LONGEST, server, listing).await?;
+                if there > 0 {
+                    // Not in the way of a pipe.
+                    let mut told = std::io::stderr().lock();
+                    let taken = runs.len();
+                    writeln!(told, "{workflow_type}: {there} open, {taken} replayed")?;
+                }
+                for Open {
+                    workflow_id,
+                    run_id,
+                } in &runs
+                {
+                    let reading = temporal.recorded(workflow_id, Some(run_id));
+                    // One that is not there any more has ended, and its time is over.
+                    if let Some(recorded) = within(LONGEST, server, reading).await? {
+                        self.one(&whole(workflow_id, recorded)?).await?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Replays runs that somebody names.
+    async fn named(&mut self, server: &config::Temporal, ids: &[String]) -> Result<(), Error> {
+        let ids: Vec<_> = ids
+            .iter()
+            .map(|id| Ok((id, named(id)?)))
+            .collect::<Result<_, Error>>()?;
+        let temporal = within(PATIENCE, server, Temporal::connect(server)).await?;
+        for (id, (request, retry)) in ids {
+            let run = match retry {
+                Some(retry) => Some(request.run(retry)),
+                None => within(PATIENCE, server, temporal.newest(&request)).await?,
+            };
+            let recorded = match &run {
+                Some(run) => within(LONGEST, server, temporal.recorded(run.as_str(), None)).await?,
+                None => None,
+            };
+            match recorded {
+                Some(recorded) => self.one(&whole(id, recorded)?).await?,
+                None => {
+                    within(PATIENCE, server, temporal.has_namespace()).await?;
+                    nobody(id)?;
+                    self.unknown += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn one(&mut self, recorded: &Recorded) -> Result<(), Error> {
+        let misfit = self.replayer.replay(recorded).await;
+        let misfit = misfit.map_err(anyhow::Error::from)?;
+        self.replayed += 1;
+        self.misfits += usize::from(misfit.is_some());
+        let line = match self.json {
+            true => json(recorded, misfit.as_ref())?,
+            false => line(recorded, misfit.as_ref()),
+        };
+        writeln!(self.out, "{line}")?;
+        // A long list is read as it comes.
+        Ok(self.out.flush()?)
+    }
+
+    /// Says what it comes to; the exit code is 1 if any does not go on.
+    fn sum(self) -> Result<u8, Error> {
+        let (replayed, misfits) = (self.replayed, self.misfits);
+        let sum = match (replayed, misfits) {
+            // That is told already.
+            (0, _) if self.unknown > 0 => return Ok(1),
+            (0, _) => "nothing is open: there is nothing to replay".to_owned(),
+            (_, 0) => format!("{replayed} replayed: all go on under this build"),
+            _ => format!(
+                "{replayed} replayed, {misfits} FAIL: under this build such runs stand still, or publish events again with other \
+                 content. Let workers of the build that they began with run until they have ended, and start none of \
+                 this build before"
+            ),
+        };
+        writeln!(std::io::stderr().lock(), "{sum}")?;
+        Ok(u8::from(misfits + self.unknown > 0))
+    }
+}
+
+/// The server has whole histories.
+fn whole(id: &str, recorded: Result<Recorded, ReplayError>) -> Result<Recorded, Error> {
+    recorded.map_err(|error| Error::Failed(anyhow::anyhow!("{id} {}", causes(&error))))
+}
+
+fn json(recorded: &Recorded, misfit: Option<&Misfit>) -> Result<String, Error> {
+    let line = Line {
+        workflow_id: &recorded.workflow_id,
+        run_id: &recorded.run_id,
+        workflow_type: &recorded.workflow_type,
+        open: recorded.open,
+        ok: misfit.is_none(),
+        event: misfit.map(|misfit| misfit.event),
+        event_type: misfit.map(|misfit| misfit.kind.as_str()),
+        problem: misfit.map(|misfit| misfit.problem.as_str()),
+    };
+    Ok(serde_json::to_string(&line).map_err(anyhow::Error::from)?)
+}
+
+fn line(recorded: &Recorded, misfit: Option<&Misfit>) -> String {
+    let id = match recorded.workflow_id.as_str() {
+        "" => &recorded.run_id,
+        id => id,
+    };
+    let run = format!("{}  {}", plain(id), plain(&recorded.workflow_type));
+    let Some(Misfit {
+        event,
+        kind,
+        problem,
+        effect,
+    }) = misfit
+    else {
+        return format!("ok    {run}");
+    };
+    let problem: String = plain(problem).chars().take(LONGEST_PROBLEM).collect();
+    let one = match recorded.open {
+        true => "it",
+        false => "it has ended; one like it",
+    };
+    let would = match effect {
+        Effect::StandsStill => "would stand still",
+        Effect::OtherContent => "would publish events again with other content",
+    };
+    format!("FAIL  {run}  event {event}, {kind}, does not fit: {problem}: {one} {would}")
+}

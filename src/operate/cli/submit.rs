@@ -1,0 +1,387 @@
+//! `genflow submit`: requests from flags or a file to `gen.requests`. All are checked before the first is sent.
+
+use std::io::{Read as _, Write};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use serde_json::{Map, Value as Json, json};
+use uuid::Uuid;
+
+use super::Error;
+use super::follow::Follow;
+use super::form::{self, Defaults};
+use super::run::Sender;
+use super::watch::{self, Form};
+use crate::contract::avro;
+use crate::domain::{Faults, Invalid, Kind, Request, Role};
+use crate::engines::clock::now;
+use crate::engines::config::Config;
+use crate::engines::kafka::tail::{From, Tail};
+
+/// `genflow submit`.
+#[derive(Debug, clap::Args)]
+pub struct Submit {
+    /// What to make; may be left out where a file tells
+    #[arg(value_enum, value_name = "KIND", required_unless_present = "file")]
+    pub kind: Option<What>,
+    /// Read requests from a JSON file, - for standard input: an object, an array, or a line each
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<String>,
+    /// What it should show
+    #[arg(long)]
+    pub prompt: Option<String>,
+    /// What it should not show
+    #[arg(long, value_name = "TEXT")]
+    pub negative_prompt: Option<String>,
+    /// Seconds of video
+    #[arg(long, allow_negative_numbers = true)]
+    pub duration: Option<i32>,
+    /// Of the video, in pixels as 1280x720, or a class as 720p
+    #[arg(long)]
+    pub resolution: Option<String>,
+    /// Frames per second of video
+    #[arg(long, allow_negative_numbers = true)]
+    pub fps: Option<i32>,
+    /// Whether the video has sound
+    #[arg(long)]
+    pub audio: Option<bool>,
+    /// Of the image, in pixels
+    #[arg(long, allow_negative_numbers = true)]
+    pub width: Option<i32>,
+    /// Of the image, in pixels
+    #[arg(long, allow_negative_numbers = true)]
+    pub height: Option<i32>,
+    /// Width to height, as 16:9
+    #[arg(long, value_name = "RATIO")]
+    pub aspect_ratio: Option<String>,
+    /// How many images [default: the model's own]
+    #[arg(long, allow_negative_numbers = true)]
+    pub num_images: Option<i32>,
+    /// File format of the image, as png
+    #[arg(long, value_name = "FORMAT")]
+    pub output_format: Option<String>,
+    /// A word that the model knows
+    #[arg(long)]
+    pub style: Option<String>,
+    /// Makes the result repeatable
+    #[arg(long, allow_negative_numbers = true)]
+    pub seed: Option<i64>,
+    /// File to start from, with its role: first_frame, last_frame, source, reference or mask; may be repeated
+    #[arg(long, value_name = "[ROLE=]URL")]
+    pub input: Vec<String>,
+    /// Which outside API serves [default: as configured]
+    #[arg(long)]
+    pub provider: Option<String>,
+    /// Which of its models [default: as configured]
+    #[arg(long)]
+    pub model: Option<String>,
+    /// An input by the model's own name; a value that is not JSON counts as a string; may be repeated
+    #[arg(long, value_name = "NAME=JSON", value_parser = pair)]
+    pub param: Vec<(String, String)>,
+    /// What happens to a field that the model has no input for: refuse or drop [default: refuse]
+    #[arg(long, value_name = "WORD")]
+    pub on_unsupported: Option<String>,
+    /// Another provider to try if nothing was accepted (kept, not tried yet); may be repeated
+    #[arg(long, value_name = "PROVIDER[/MODEL]")]
+    pub fallback: Vec<String>,
+    /// Request id [default: a new one]
+    #[arg(long)]
+    pub id: Option<String>,
+    /// User id of requests that name none
+    #[arg(long, default_value = "cli")]
+    pub user: String,
+    /// low, normal or high [default: normal]
+    #[arg(long)]
+    pub priority: Option<String>,
+    /// Deadline, as 90s or 1h [default: as configured]
+    #[arg(long, value_name = "TIME", value_parser = super::duration)]
+    pub timeout: Option<Duration>,
+    /// Where to POST events
+    #[arg(long, value_name = "URL")]
+    pub webhook_url: Option<String>,
+    /// Where to mail events
+    #[arg(long, value_name = "ADDRESS")]
+    pub notify_email: Option<String>,
+    /// A Slack incoming-webhook URL
+    #[arg(long, value_name = "URL")]
+    pub notify_slack: Option<String>,
+    /// Types of events to notify of, by comma [default: completed,failed,cancelled,rejected]
+    #[arg(long, value_name = "TYPES", value_delimiter = ',')]
+    pub notify_on: Vec<String>,
+    /// Given back in every event; may be repeated
+    #[arg(long, value_name = "NAME=TEXT", value_parser = pair)]
+    pub metadata: Vec<(String, String)>,
+    /// Sent as the header x-api-key
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "GENFLOW_API_KEY",
+        hide_env_values = true
+    )]
+    pub api_key: Option<String>,
+    /// Follow the events; exit code 0 completed, 1 failed, 2 cancelled or rejected
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// What to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum What {
+    /// One video.
+    Video,
+    /// Images.
+    Image,
+    /// Many of both; from a file.
+    Batch,
+}
+
+/// What a record may hold; the topic's bound, less its headers.
+const LARGEST: usize = 1024 * 1024 - 4096;
+/// Sends under way at once.
+const IN_FLIGHT: usize = 64;
+
+pub(super) async fn submit(
+    config: &Config,
+    submit: &Submit,
+    out: &mut dyn Write,
+) -> Result<u8, Error> {
+    let started = now();
+    let forms = match &submit.file {
+        Some(file) => {
+            alone(submit)?;
+            read(&text(file)?)?
+        }
+        None => vec![from_flags(submit)],
+    };
+    let requests = parse(&forms, submit, started)?;
+    let sender = Sender::open(config, submit.api_key.as_deref()).await?;
+    let topic = &config.kafka.topics.requests;
+    let mut values = Vec::with_capacity(requests.len());
+    for request in &requests {
+        let datum = avro::write_request(request).map_err(anyhow::Error::from)?;
+        if datum.len() > LARGEST {
+            let (id, size) = (&request.id, datum.len());
+            let problem = format!("request {id} has {size} bytes, want at most {LARGEST}");
+            return Err(Error::Usage(problem));
+        }
+        values.push(sender.frame(topic, &avro::REQUEST, &datum).await?);
+    }
+    // An id of the user's own may have been submitted before: then its events tell, a duplicate gets none.
+    let own = forms.iter().any(|form| {
+        ["request_id", "batch_id"]
+            .iter()
+            .any(|id| !form[id].is_null())
+    });
+    let from = if own { From::Beginning } else { From::End };
+    let tail = match submit.watch {
+        true => Some(Tail::open(&config.kafka, &config.kafka.topics.events, from).await?),
+        false => None,
+    };
+    let sends = requests.iter().zip(&values);
+    let sends = sends.map(|(request, value)| sender.send(topic, request.id.as_str(), value));
+    let mut sent = futures::stream::iter(sends).buffered(IN_FLIGHT);
+    for request in &requests {
+        if let Some(result) = sent.next().await {
+            result?;
+        }
+        writeln!(out, "{}", request.id)?;
+    }
+    out.flush()?;
+    let Some(tail) = tail else {
+        return Ok(0);
+    };
+    let ids = requests.iter().map(|request| request.id.to_string());
+    let follow = Follow::of(ids.collect(), Some(started));
+    watch::show(config, &tail, follow, Form::Text, out).await
+}
+
+fn parse(forms: &[Json], submit: &Submit, now: i64) -> Result<Vec<Request>, Error> {
+    let id = |kind: Kind| new_id(kind, now);
+    let defaults = Defaults {
+        kind: submit.kind.map(|kind| match kind {
+            What::Video => Kind::Video,
+            What::Image => Kind::Image,
+            What::Batch => Kind::Batch,
+        }),
+        user: &submit.user,
+        now,
+        id: &id,
+    };
+    let mut requests = Vec::with_capacity(forms.len());
+    for (index, form) in forms.iter().enumerate() {
+        let told = |mut error: Faults| match (&submit.file, forms.len()) {
+            (None, _) => {
+                let listed = error.listed.iter_mut();
+                listed.for_each(|fault| fault.field = flag(&fault.field));
+                Error::Usage(error.to_string())
+            }
+            (Some(_), 1) => Error::Usage(error.to_string()),
+            (Some(_), _) => Error::Usage(format!("request {}: {error}", index + 1)),
+        };
+        let request = form::request(form, &defaults).map_err(told)?;
+        let made = request.spec.kind();
+        if let Some(wanted) = defaults.kind.filter(|wanted| *wanted != made) {
+            let (made, wanted) = (made.as_str(), wanted.as_str());
+            let problem = format!("is {made}, and the command says {wanted}");
+            return Err(told(Invalid::new("type", problem).into()));
+        }
+        requests.push(request);
+    }
+    Ok(requests)
+}
+
+/// Makes up a request id that sorts by time.
+fn new_id(kind: Kind, now: i64) -> String {
+    let mut random = [0; 10];
+    random.copy_from_slice(&Uuid::new_v4().as_bytes()[..10]);
+    // The version of the random one is fixed: the last bytes of another fill in.
+    random[6..].copy_from_slice(&Uuid::new_v4().as_bytes()[12..]);
+    let millis = u64::try_from(now).unwrap_or(0);
+    let id = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
+    format!("{}-{id}", kind.as_str().to_ascii_lowercase())
+}
+
+/// Returns the flag that a field of the flat form is given by.
+fn flag(field: &str) -> String {
+    let name = field.strip_prefix("spec.").unwrap_or(field);
+    let name = name.split(['.', '[']).next().unwrap_or_default();
+    match name {
+        // Which is an argument.
+        "type" => "KIND".to_owned(),
+        // A batch comes from a file.
+        "items" => "--file".to_owned(),
+        "request_id" => "--id".to_owned(),
+        "user_id" => "--user".to_owned(),
+        "timeout_seconds" => "--timeout".to_owned(),
+        "params" => "--param".to_owned(),
+        "inputs" => "--input".to_owned(),
+        same => format!("--{}", same.replace('_', "-")),
+    }
+}
+
+/// Holds that nothing of a request is given beside a file.
+fn alone(submit: &Submit) -> Result<(), Error> {
+    let flags = from_flags(submit);
+    let mut given = flags.as_object().into_iter().flatten();
+    match given.find(|(name, _)| *name != "type") {
+        Some((name, _)) => Err(Error::Usage(format!(
+            "{} is given beside --file, want it in the file",
+            flag(name)
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Reads a file, or standard input.
+pub(super) fn text(file: &str) -> Result<String, Error> {
+    let mut text = String::new();
+    let read = match file {
+        "-" => std::io::stdin()
+            .lock()
+            .read_to_string(&mut text)
+            .map(|_| text),
+        path => std::fs::read_to_string(path),
+    };
+    read.map_err(|error| Error::Usage(format!("{file}: {error}")))
+}
+
+/// Reads JSON values one behind the other, and those of arrays.
+fn read(text: &str) -> Result<Vec<Json>, Error> {
+    let mut forms = Vec::new();
+    for value in serde_json::Deserializer::from_str(text).into_iter() {
+        match value {
+            Ok(Json::Array(items)) => forms.extend(items),
+            Ok(other) => forms.push(other),
+            Err(error) => return Err(Error::Usage(format!("the input is not JSON: {error}"))),
+        }
+    }
+    if forms.is_empty() {
+        return Err(Error::Usage("the input holds no request".to_owned()));
+    }
+    Ok(forms)
+}
+
+/// Returns the flags as the flat form, so that they go through the same door as a file.
+fn from_flags(submit: &Submit) -> Json {
+    let map = |pairs: &[(String, String)]| {
+        let entries = pairs.iter().map(|(key, text)| (key.clone(), json!(text)));
+        (!pairs.is_empty()).then(|| Json::Object(entries.collect::<Map<_, _>>()))
+    };
+    let list = |items: &[String]| (!items.is_empty()).then(|| json!(items));
+    let kind = submit.kind.map(|kind| match kind {
+        What::Video => "video",
+        What::Image => "image",
+        What::Batch => "batch",
+    });
+    let all = json!({
+        "type": kind,
+        "prompt": submit.prompt,
+        "negative_prompt": submit.negative_prompt,
+        "duration": submit.duration,
+        "resolution": submit.resolution,
+        "fps": submit.fps,
+        "audio": submit.audio,
+        "width": submit.width,
+        "height": submit.height,
+        "aspect_ratio": submit.aspect_ratio,
+        "num_images": submit.num_images,
+        "output_format": submit.output_format,
+        "style": submit.style,
+        "seed": submit.seed,
+        "inputs": records(&submit.input, input),
+        "provider": submit.provider,
+        "model": submit.model,
+        "params": map(&submit.param),
+        "on_unsupported": submit.on_unsupported,
+        "fallback": records(&submit.fallback, fallback),
+        "request_id": submit.id,
+        "priority": submit.priority,
+        "timeout_seconds": submit.timeout.map(|timeout| timeout.as_secs()),
+        "webhook_url": submit.webhook_url,
+        "notify_email": submit.notify_email,
+        "notify_slack": submit.notify_slack,
+        "notify_on": list(&submit.notify_on),
+        "metadata": map(&submit.metadata),
+    });
+    let given = all.as_object().into_iter().flatten();
+    let given = given.filter(|(_, value)| !value.is_null());
+    Json::Object(
+        given
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+    )
+}
+
+fn records(texts: &[String], of: impl Fn(&String) -> Json) -> Option<Json> {
+    (!texts.is_empty()).then(|| texts.iter().map(of).collect())
+}
+
+/// Reads `[ROLE=]URL`; a URL may hold `=` itself.
+fn input(text: &String) -> Json {
+    let role = text.split_once('=').filter(|(word, _)| {
+        let mut roles = Role::ALL.iter();
+        roles.any(|(role, _)| role.eq_ignore_ascii_case(word))
+    });
+    match role {
+        Some((role, url)) => json!({"url": url, "role": role}),
+        None => json!({"url": text}),
+    }
+}
+
+/// Reads `PROVIDER[/MODEL]`.
+fn fallback(text: &String) -> Json {
+    match text.split_once('/') {
+        Some((provider, model)) => json!({"provider": provider, "model": model}),
+        None => json!({"provider": text}),
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), &'static str> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        Some(_) | None => Err("want NAME=VALUE"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,250 @@
+//! Flags and files become the requests they should.
+
+use clap::Parser as _;
+
+use super::*;
+use crate::domain::{OnUnsupported, Priority, ProviderName, Role, Spec};
+use crate::operate::cli::{Cli, Command, Operator};
+
+fn submitted(arguments: &[&str]) -> Result<Submit, String> {
+    let line = ["genflow", "submit"].iter().chain(arguments);
+    match Cli::try_parse_from(line).map(|cli| cli.command) {
+        Ok(Command::Operator(Operator::Submit(submit))) => Ok(*submit),
+        Ok(_) => panic!("not a submit"),
+        Err(error) => Err(super::super::one_line(&error)),
+    }
+}
+
+fn request(arguments: &[&str]) -> Result<Request, String> {
+    let submit = submitted(arguments)?;
+    let parsed = parse(&[from_flags(&submit)], &submit, 1_700_000_000_123);
+    parsed
+        .map(|mut requests| requests.remove(0))
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn every_flag_of_an_image_reaches_the_request() {
+    let request = request(&[
+        "image",
+        "--prompt",
+        "a cat",
+        "--width",
+        "512",
+        "--height",
+        "256",
+        "--num-images",
+        "3",
+        "--style",
+        "ink",
+        "--model",
+        "a/b",
+        "--provider",
+        "replicate",
+        "--param",
+        "seed=7",
+        "--param",
+        "sampler=euler",
+        "--input",
+        "https://example.com/a.png?a=b",
+        "--input",
+        "mask=https://example.com/m.png",
+        "--negative-prompt",
+        "dogs",
+        "--aspect-ratio",
+        "2:1",
+        "--seed",
+        "-1",
+        "--output-format",
+        "png",
+        "--on-unsupported",
+        "drop",
+        "--fallback",
+        "openai",
+        "--fallback",
+        "fal/a/b",
+        "--id",
+        "r-1",
+        "--user",
+        "alice",
+        "--priority",
+        "low",
+        "--timeout",
+        "2m",
+        "--webhook-url",
+        "https://example.com/h",
+        "--notify-email",
+        "a@b.c",
+        "--notify-slack",
+        "https://hooks.example.com/x",
+        "--notify-on",
+        "completed,failed",
+        "--metadata",
+        "a=b=c",
+    ])
+    .unwrap();
+
+    let Spec::Image(image) = request.spec else {
+        panic!("not an image");
+    };
+    assert_eq!(
+        (image.width, image.height, image.num_images),
+        (Some(512), Some(256), Some(3))
+    );
+    assert_eq!(image.common.params["sampler"], "\"euler\"");
+    let common = &image.common;
+    let inputs: Vec<_> = common.inputs.iter().map(|input| input.role).collect();
+    assert_eq!(inputs, [Role::Unspecified, Role::Mask]);
+    assert_eq!(
+        common.inputs[0].url.as_str(),
+        "https://example.com/a.png?a=b"
+    );
+    assert_eq!(common.negative_prompt.as_deref(), Some("dogs"));
+    assert_eq!(common.aspect_ratio.as_deref(), Some("2:1"));
+    assert_eq!(
+        (common.seed, image.output_format.as_deref()),
+        (Some(-1), Some("png"))
+    );
+    assert_eq!(common.on_unsupported, OnUnsupported::Drop);
+    let fallback: Vec<_> = common
+        .fallback
+        .iter()
+        .map(|other| (other.provider, other.model.as_deref()))
+        .collect();
+    assert_eq!(
+        fallback,
+        [
+            (ProviderName::OpenAi, None),
+            (ProviderName::Fal, Some("a/b"))
+        ]
+    );
+    assert_eq!(
+        (request.id.as_str(), request.user.as_str()),
+        ("r-1", "alice")
+    );
+    assert_eq!(request.priority, Priority::Low);
+    assert_eq!(request.timeout, Some(Duration::from_secs(120)));
+    assert_eq!(request.notify_on.len(), 2);
+    assert_eq!(request.metadata["a"], "b=c");
+    assert!(request.targets.slack.is_some());
+}
+
+#[test]
+fn a_video_needs_no_more_than_a_prompt() {
+    let request = request(&["video", "--prompt", "x", "--duration", "3"]).unwrap();
+
+    assert!(matches!(&request.spec, Spec::Video(video) if video.duration == Some(3)));
+    assert!(
+        request.id.as_str().starts_with("video-018bcfe5-687b-7"),
+        "{}",
+        request.id
+    );
+    assert_eq!(request.user.as_str(), "cli");
+}
+
+#[test]
+fn flags_that_do_not_go_together_are_refused() {
+    for (arguments, told) in [
+        (&["video"][..], "--prompt is missing"),
+        (&["batch"], "--file is missing"),
+        (
+            &["video", "--prompt", "x", "--fps", "-1"],
+            "--fps is -1, want 1 to 120",
+        ),
+        (
+            &["image", "--prompt", "x", "--num-images", "99"],
+            "--num-images is 99, want 1 to 16",
+        ),
+        (&["image", "--prompt", "x", "--id", "a b"], "--id "),
+        (
+            &[],
+            "the following required arguments were not provided: <KIND>",
+        ),
+        (
+            &["image", "--param", "x"],
+            "invalid value 'x' for '--param <NAME=JSON>': want NAME=VALUE",
+        ),
+    ] {
+        let error = request(arguments).unwrap_err();
+
+        assert!(error.contains(told), "{error}");
+    }
+    let error = request(&["video", "--prompt", "x", "--width", "64"]).unwrap_err();
+    assert!(
+        error.starts_with("--width is unknown here, want one of: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_file_stands_alone() {
+    let submit = submitted(&["image", "--file", "-", "--user", "u", "--watch"]).unwrap();
+    assert!(alone(&submit).is_ok());
+    let submit = submitted(&["--file", "-", "--prompt", "x"]).unwrap();
+    let error = alone(&submit).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "--prompt is given beside --file, want it in the file"
+    );
+}
+
+#[test]
+fn a_file_holds_an_object_an_array_or_lines() {
+    for (text, count) in [
+        (r#"{"prompt": "x"}"#, 1),
+        (r#"[{"prompt": "x"}, {"prompt": "y"}]"#, 2),
+        (
+            "{\"prompt\": \"x\"}\n{\"prompt\": \"y\"}\n\n{\"prompt\": \"z\"}\n",
+            3,
+        ),
+    ] {
+        assert_eq!(read(text).unwrap().len(), count);
+    }
+    assert_eq!(
+        read(" \n").unwrap_err().to_string(),
+        "the input holds no request"
+    );
+    let error = read("{\"prompt\": \"x\"}\n{prompt}").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the input is not JSON: key must be a string at line 2 column 2"
+    );
+    assert_eq!(error.exit_code(), 64);
+}
+
+#[test]
+fn a_file_holds_what_the_command_says() {
+    let submit = submitted(&["video", "--file", "-"]).unwrap();
+    let forms = [
+        json!({"prompt": "x"}),
+        json!({"type": "image", "prompt": "x"}),
+    ];
+
+    let error = parse(&forms, &submit, 0).unwrap_err();
+
+    assert_eq!(
+        error.to_string(),
+        "request 2: type is IMAGE, and the command says VIDEO"
+    );
+    assert_eq!(error.exit_code(), 64);
+    assert_eq!(parse(&forms[..1], &submit, 0).unwrap().len(), 1);
+}
+
+#[test]
+fn the_faulty_one_of_several_is_counted() {
+    let submit = submitted(&["image", "--file", "-"]).unwrap();
+    let forms = [json!({"prompt": "x"}), json!({"prompt": ""})];
+
+    let error = parse(&forms, &submit, 0).unwrap_err();
+
+    assert_eq!(
+        error.to_string(),
+        "request 2: spec.prompt is 0 characters, want 1 to 10000"
+    );
+}
+
+#[test]
+fn made_up_ids_differ_and_sort_by_time() {
+    assert_ne!(new_id(Kind::Image, 7), new_id(Kind::Image, 7));
+    assert!(new_id(Kind::Image, 7) < new_id(Kind::Image, 8));
+}

@@ -1,0 +1,229 @@
+//! `genflow watch`: events as lines, read from `gen.events` without a group.
+
+use std::io::Write;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat};
+use tokio::time::Instant;
+
+use super::follow::Follow;
+use super::text::plain;
+use super::{Error, Watch};
+use crate::contract::avro;
+use crate::domain::{BatchSummary, Event, EventType};
+use crate::engines::config::Config;
+use crate::engines::kafka::Record;
+use crate::engines::kafka::tail::{From, Next, Tail};
+use crate::engines::registry;
+use crate::engines::registry::Registry;
+
+/// How events are shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Form {
+    Text,
+    Json,
+}
+
+/// How long to wait for the refusal of a request whose id had ended before.
+const GRACE: Duration = Duration::from_secs(5);
+
+pub(super) async fn watch(
+    config: &Config,
+    watch: &Watch,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let form = if watch.json { Form::Json } else { Form::Text };
+    let (from, follow) = match &watch.id {
+        Some(id) => (From::Beginning, Follow::of(vec![id.clone()], None)),
+        None => (From::End, Follow::all()),
+    };
+    let tail = Tail::open(&config.kafka, &config.kafka.topics.events, from).await?;
+    show(config, &tail, follow, form, out).await.map(|_| ())
+}
+
+/// Shows events until all that is waited for has ended; returns the exit code that tells how.
+pub(super) async fn show(
+    config: &Config,
+    tail: &Tail,
+    mut follow: Follow,
+    form: Form,
+    out: &mut dyn Write,
+) -> Result<u8, Error> {
+    let registry = Registry::new(&config.schema_registry_url)?;
+    let mut stale_since = None;
+    loop {
+        let next = if follow.is_done() && follow.is_stale() {
+            let since = *stale_since.get_or_insert_with(Instant::now);
+            match tokio::time::timeout_at(since + GRACE, tail.next()).await {
+                Ok(next) => next?,
+                Err(_) => return Ok(follow.exit_code()),
+            }
+        } else if follow.is_done() {
+            return Ok(follow.exit_code());
+        } else {
+            tail.next().await?
+        };
+        match next {
+            Next::End(partition) => follow.reached(partition),
+            Next::Record(record) => {
+                let Some(event) = event(&registry, &record, out).await? else {
+                    continue;
+                };
+                if follow.see(record.position.partition, &event) {
+                    tell(&event, form, out)?;
+                }
+            }
+        }
+    }
+}
+
+/// Reads the event of a record; one that cannot be read is told and passed over.
+async fn event(
+    registry: &Registry,
+    record: &Record,
+    out: &mut dyn Write,
+) -> Result<Option<Event>, Error> {
+    let Some(value) = &record.value else {
+        return Ok(None);
+    };
+    let read = match avro::unframe(value) {
+        Err(error) => Err(error.to_string()),
+        Ok((id, datum)) => match registry.schema(id).await {
+            Ok(schema) => avro::read_event(&schema, datum).map_err(|error| error.to_string()),
+            Err(error @ registry::Error::Unavailable(_)) => return Err(error.into()),
+            Err(error) => Err(error.to_string()),
+        },
+    };
+    match read {
+        Ok(event) => Ok(Some(event)),
+        Err(problem) => {
+            writeln!(out, "{} {problem}", record.position)?;
+            Ok(None)
+        }
+    }
+}
+
+fn tell(event: &Event, form: Form, out: &mut dyn Write) -> Result<(), Error> {
+    match form {
+        Form::Text => writeln!(out, "{}", line(event))?,
+        Form::Json => {
+            let mut json = serde_json::to_value(event.public()).map_err(anyhow::Error::from)?;
+            if let Some(fields) = json.as_object_mut() {
+                fields.remove("notify");
+            }
+            writeln!(out, "{json}")?;
+        }
+    }
+    // A watcher is often a pipe: each event counts when it comes.
+    out.flush()?;
+    Ok(())
+}
+
+/// Returns an event in one line: time, request, type, and what there is to say.
+fn line(event: &Event) -> String {
+    let mut line = format!(
+        "{}  {}  {:<9}",
+        time(event.occurred_at),
+        event.request_id,
+        event.kind_of_event.as_str()
+    );
+    let mut say = |text: String| {
+        line.push_str("  ");
+        line.push_str(&text);
+    };
+    if event.retry > 0 {
+        say(format!("retry {}", event.retry));
+    }
+    if event.kind_of_event == EventType::Progress
+        && let Some(progress) = &event.progress
+    {
+        let message = progress.message.as_deref().unwrap_or_default();
+        let colon = if message.is_empty() { "" } else { ": " };
+        say(format!(
+            "{}% {}{colon}{message}",
+            progress.percent, progress.stage
+        ));
+    }
+    if let Some(batch) = &event.batch {
+        say(items(batch));
+    }
+    if let Some(error) = &event.error {
+        say(format!("{}: {}", error.code.as_str(), error.message));
+    }
+    for output in event.result.iter().flat_map(|result| &result.outputs) {
+        say(output.uri.clone());
+    }
+    plain(line.trim_end())
+}
+
+/// Returns how the items of a batch stand, in words.
+pub(super) fn items(batch: &BatchSummary) -> String {
+    format!(
+        "{} items: {} completed, {} failed, {} cancelled, {} not started",
+        batch.total, batch.completed, batch.failed, batch.cancelled, batch.not_started
+    )
+}
+
+/// Returns a time as RFC 3339 in UTC, to the millisecond.
+pub(super) fn time(millis: i64) -> String {
+    match DateTime::from_timestamp_millis(millis) {
+        Some(time) => time.to_rfc3339_opts(SecondsFormat::Millis, true),
+        None => millis.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(rest: &serde_json::Value) -> Event {
+        let mut json = serde_json::json!({
+            "event_id": "e", "request_id": "image-1", "retry": 0, "sequence": 1, "user_id": "u",
+            "kind": "IMAGE", "type": "STARTED", "occurred_at": 1_700_000_000_123_i64,
+            "notify": {"on": [], "sealed": "AAAA"},
+        });
+        let more = rest.as_object().unwrap().clone();
+        json.as_object_mut().unwrap().extend(more);
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn an_event_is_one_line() {
+        for (rest, told) in [
+            (serde_json::json!({}), "STARTED"),
+            (
+                serde_json::json!({"type": "PROGRESS", "retry": 2,
+                    "progress": {"percent": 40, "stage": "processing", "message": "st\u{1b}[2Jep\n4"}}),
+                "PROGRESS   retry 2  40% processing: st [2Jep 4",
+            ),
+            (
+                serde_json::json!({"type": "FAILED",
+                    "error": {"code": "provider_failed", "message": "boom", "retryable": false}}),
+                "FAILED     provider_failed: boom",
+            ),
+            (
+                serde_json::json!({"type": "COMPLETED", "result": {"provider": "replicate",
+                    "provider_job_id": "j", "elapsed_ms": 1, "outputs": [
+                    {"uri": "file:///a.png", "content_type": "image/png", "bytes": 1, "sha256": ""},
+                    {"uri": "file:///b.png", "content_type": "image/png", "bytes": 1, "sha256": ""},
+                ]}}),
+                "COMPLETED  file:///a.png  file:///b.png",
+            ),
+        ] {
+            let line = line(&event(&rest));
+
+            assert_eq!(line, format!("2023-11-14T22:13:20.123Z  image-1  {told}"));
+        }
+    }
+
+    #[test]
+    fn json_tells_all_but_whom_to_notify() {
+        let mut out = Vec::new();
+
+        tell(&event(&serde_json::json!({})), Form::Json, &mut out).unwrap();
+
+        let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(json["request_id"], "image-1");
+        assert!(json.get("notify").is_none());
+    }
+}

@@ -1,0 +1,165 @@
+//! What stands in the value of a dead letter, as far as it can be read.
+
+use url::Url;
+
+use super::Letter;
+use crate::contract::avro;
+use crate::domain::{Event, Request};
+use crate::engines::config::{Secret, Topics};
+use crate::engines::registry;
+use crate::engines::registry::Registry;
+
+/// Opens the values of dead letters.
+#[derive(Debug)]
+pub struct Opener {
+    registry: Registry,
+    topics: Topics,
+}
+
+/// What a dead letter's value tells.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The request it is, or is about.
+    pub request_id: Option<String>,
+    /// Whose request it is.
+    pub user: Option<String>,
+    /// What it is.
+    pub contents: Contents,
+}
+
+/// What a dead letter's value is.
+#[derive(Clone, Debug)]
+pub enum Contents {
+    /// A request that intake can read.
+    Request(Box<Request>),
+    /// An event.
+    Event(Box<Event>),
+    /// Readable, but no valid request: one with a field out of bounds, or a command.
+    Other,
+    /// Not readable; tells why.
+    Unreadable(String),
+}
+
+impl Opener {
+    /// Makes an opener; makes no call.
+    ///
+    /// # Errors
+    /// The HTTP client cannot be built.
+    pub fn new(registry: &Secret<Url>, topics: &Topics) -> Result<Self, registry::Error> {
+        Ok(Self {
+            registry: Registry::new(registry)?,
+            topics: topics.clone(),
+        })
+    }
+
+    /// Reads the value of a dead letter.
+    ///
+    /// # Errors
+    /// Only when the registry does not answer; a value that cannot be read is no error.
+    pub async fn open(&self, letter: &Letter) -> Result<Opened, registry::Error> {
+        let (writer, datum) = match self.schema(letter).await? {
+            Ok(found) => found,
+            Err(problem) => return Ok(Opened::unreadable(problem)),
+        };
+        if letter.is_event(&self.topics) {
+            return Ok(match avro::read_event(&writer, datum) {
+                Ok(event) => Opened {
+                    request_id: Some(event.request_id.clone()),
+                    user: Some(event.user_id.clone()),
+                    contents: Contents::Event(Box::new(event)),
+                },
+                Err(error) => Opened::unreadable(error.to_string()),
+            });
+        }
+        if letter.record.header("dlq.original.topic") == Some(self.topics.commands.as_str()) {
+            return Ok(match avro::read_command(&writer, datum) {
+                Ok(command) => Opened {
+                    request_id: Some(command.request.to_string()),
+                    user: None,
+                    contents: Contents::Other,
+                },
+                Err(error) => Opened::unreadable(error.to_string()),
+            });
+        }
+        Ok(match avro::read_request(&writer, datum) {
+            Ok(request) => Opened {
+                request_id: Some(request.id.to_string()),
+                user: Some(request.user.as_str().to_owned()),
+                contents: Contents::Request(Box::new(request)),
+            },
+            Err(avro::Error::Invalid { named, .. }) => Opened {
+                request_id: named.as_ref().map(|named| named.request.to_string()),
+                user: named.map(|named| named.user),
+                contents: Contents::Other,
+            },
+            Err(error @ (avro::Error::Unframed(_) | avro::Error::Datum(_))) => {
+                Opened::unreadable(error.to_string())
+            }
+        })
+    }
+
+    /// Returns the value as JSON, targets and all; or why it cannot be read.
+    ///
+    /// # Errors
+    /// Only when the registry does not answer.
+    pub async fn json(
+        &self,
+        letter: &Letter,
+    ) -> Result<Result<serde_json::Value, String>, registry::Error> {
+        Ok(match self.schema(letter).await? {
+            Ok((writer, datum)) => avro::to_json(&writer, datum).map_err(|error| error.to_string()),
+            Err(problem) => Err(problem),
+        })
+    }
+
+    /// Returns the Confluent-framed bytes of a request, as `topic` wants them.
+    ///
+    /// # Errors
+    /// The registry does not help.
+    pub(super) async fn encode(
+        &self,
+        topic: &str,
+        request: &Request,
+    ) -> Result<Vec<u8>, super::Error> {
+        let datum = avro::write_request(request)?;
+        let subject = format!("{topic}-value");
+        let id = self.registry.id_of(&subject, &avro::REQUEST).await?;
+        Ok(avro::frame(id, &datum))
+    }
+
+    /// Finds the schema that a value names.
+    async fn schema<'l>(
+        &self,
+        letter: &'l Letter,
+    ) -> Result<Result<Writer<'l>, String>, registry::Error> {
+        let Some(value) = letter.record.value.as_deref() else {
+            return Ok(Err("there is no value".to_owned()));
+        };
+        let (id, datum) = match avro::unframe(value) {
+            Ok(parts) => parts,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        match self.registry.schema(id).await {
+            Ok(schema) => Ok(Ok((schema, datum))),
+            Err(error @ (registry::Error::Unknown(_) | registry::Error::Unparsable(..))) => {
+                Ok(Err(error.to_string()))
+            }
+            Err(error @ (registry::Error::Unavailable(_) | registry::Error::Refused { .. })) => {
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The writer's schema, and the datum.
+type Writer<'l> = (std::sync::Arc<apache_avro::Schema>, &'l [u8]);
+
+impl Opened {
+    fn unreadable(problem: String) -> Self {
+        Self {
+            request_id: None,
+            user: None,
+            contents: Contents::Unreadable(problem),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! A record on the dead-letter topic, and what its headers tell of it. The headers are those that the consumer writes.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::domain::RecordPosition;
+use crate::engines::config::Topics;
+use crate::engines::kafka::Record;
+use crate::roles::notifier::Channel;
+
+/// Where a dead letter stands on its topic: `partition:offset`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// Partition number.
+    pub partition: i32,
+    /// Offset in the partition.
+    pub offset: i64,
+}
+
+/// A text that is no [`Position`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("want PARTITION:OFFSET as dlq list shows it, like 0:15")]
+pub struct NoPosition;
+
+/// A dead letter.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    /// The record as it stands on the dead-letter topic.
+    pub record: Record,
+}
+
+impl Letter {
+    /// Returns where it stands.
+    pub fn position(&self) -> Position {
+        Position {
+            partition: self.record.position.partition,
+            offset: self.record.position.offset,
+        }
+    }
+
+    /// Returns the code of why it was parked; `-` where it does not say.
+    pub fn reason(&self) -> &str {
+        self.record.header("dlq.reason").unwrap_or("-")
+    }
+
+    /// Returns why it was parked, in words.
+    pub fn error(&self) -> &str {
+        self.record.header("dlq.error").unwrap_or_default()
+    }
+
+    /// Returns how often it was parked; one that does not say was parked once.
+    pub fn attempts(&self) -> u32 {
+        self.number("dlq.attempts").unwrap_or(1)
+    }
+
+    /// Returns where it stood before.
+    pub fn original(&self) -> Option<RecordPosition> {
+        Some(RecordPosition {
+            topic: self.record.header("dlq.original.topic")?.to_owned(),
+            partition: self.number("dlq.original.partition")?,
+            offset: self.number("dlq.original.offset")?,
+        })
+    }
+
+    /// Returns when the record that was parked came, in milliseconds since the epoch.
+    pub fn original_timestamp(&self) -> Option<i64> {
+        self.number("dlq.original.timestamp")
+            .filter(|millis| *millis >= 0)
+    }
+
+    /// Returns the notification that was given up, by channel and hash of the target.
+    pub fn notification(&self) -> Option<(Channel, &str)> {
+        let channel = Channel::parse(self.record.header("dlq.channel")?)?;
+        Some((channel, self.record.header("dlq.target_hash")?))
+    }
+
+    /// Tells whether its value is an event.
+    pub fn is_event(&self, topics: &Topics) -> bool {
+        let origin = self.record.header("dlq.original.topic");
+        self.notification().is_some() || origin == Some(&topics.events)
+    }
+
+    /// Tells whether its value was left out because it was too large.
+    pub fn is_truncated(&self) -> bool {
+        self.record.header("dlq.truncated") == Some("true")
+    }
+
+    /// Returns its key; bytes that are no text are replaced.
+    pub fn key(&self) -> Option<Cow<'_, str>> {
+        self.record.key.as_deref().map(String::from_utf8_lossy)
+    }
+
+    fn number<T: FromStr>(&self, header: &str) -> Option<T> {
+        self.record.header(header)?.parse().ok()
+    }
+}
+
+impl FromStr for Position {
+    type Err = NoPosition;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.split_once(':').ok_or(NoPosition)?;
+        match (parts.0.parse(), parts.1.parse()) {
+            (Ok(partition), Ok(offset)) if partition >= 0 && offset >= 0 => {
+                Ok(Self { partition, offset })
+            }
+            _ => Err(NoPosition),
+        }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As a whole, so that a width of the caller counts.
+        f.pad(&format!("{}:{}", self.partition, self.offset))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Returns a dead letter of `gen.requests` at 1:33.
+    pub(crate) fn letter(headers: &[(&str, &str)]) -> Letter {
+        let mut all = vec![
+            ("dlq.reason", "invalid"),
+            ("dlq.original.topic", "gen.requests"),
+            ("dlq.original.partition", "3"),
+            ("dlq.original.offset", "991"),
+            ("dlq.original.timestamp", "1700000000000"),
+            ("dlq.attempts", "1"),
+        ];
+        all.extend_from_slice(headers);
+        Letter {
+            record: Record {
+                key: Some(b"order-7".to_vec()),
+                value: Some(b"value".to_vec()),
+                timestamp: Some(1_700_000_100_000),
+                ..Record::of(33, &all)
+            },
+        }
+    }
+
+    #[test]
+    fn a_position_reads_as_it_is_shown() {
+        let position: Position = "2:15".parse().unwrap();
+
+        assert_eq!((position.partition, position.offset), (2, 15));
+        assert_eq!(format!("{position:<6}|"), "2:15  |");
+        for bad in [
+            "", "2", "2:", ":15", "2:15:1", "-1:3", "2:-1", "2/15", "a:b",
+        ] {
+            assert_eq!(bad.parse::<Position>(), Err(NoPosition), "{bad}");
+        }
+    }
+
+    #[test]
+    fn headers_that_are_missing_or_no_numbers_are_passed_over() {
+        let told = letter(&[]);
+        assert_eq!(told.original().unwrap().to_string(), "gen.requests/3/991");
+        assert_eq!(told.original_timestamp(), Some(1_700_000_000_000));
+
+        let strange = letter(&[
+            ("dlq.original.offset", "x"),
+            ("dlq.original.timestamp", "-1"),
+            ("dlq.attempts", "many"),
+        ]);
+        assert_eq!(strange.original(), None);
+        assert_eq!(strange.original_timestamp(), None);
+        assert_eq!(strange.attempts(), 1);
+    }
+}

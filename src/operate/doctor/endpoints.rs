@@ -1,0 +1,110 @@
+//! Endpoints that want no more: those that answered a notification with 410 Gone.
+//!
+//! genflow keeps no list of them. They are read from the notifications that were given up, for as long as those are kept.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use chrono::{DateTime, SecondsFormat};
+use tokio::time::timeout;
+
+use super::{Finding, causes, count};
+use crate::engines::clock::since_epoch;
+use crate::engines::config::Config;
+use crate::engines::kafka::snapshot::{Extent, Snapshot};
+use crate::engines::kafka::tail;
+use crate::operate::dead_letters::{Contents, Letter, Opener};
+use crate::roles::notifier;
+use crate::roles::notifier::Channel;
+
+const CHECK: &str = "endpoints";
+/// As long as the topic keeps them by default.
+const LOOK_BACK: Duration = Duration::from_secs(30 * 24 * 3600);
+const PATIENCE: Duration = Duration::from_secs(30);
+/// So many are told one by one.
+const MOST: usize = 20;
+
+/// One that is gone.
+struct Gone {
+    times: u64,
+    last: Letter,
+}
+
+pub(super) async fn examine(config: &Config) -> Vec<Finding> {
+    let found = match timeout(PATIENCE, read(config)).await {
+        Ok(Ok(found)) => found,
+        // That it is missing is told where the topics are.
+        Ok(Err(tail::Error::NoTopic(_))) => return Vec::new(),
+        Ok(Err(error)) => return vec![Finding::unknown(CHECK, causes(&error))],
+        Err(_) => {
+            let long = format!("not read within {PATIENCE:?}");
+            return vec![Finding::unknown(CHECK, long)];
+        }
+    };
+    if found.is_empty() {
+        return vec![Finding::ok(CHECK, "none answered 410 Gone of late")];
+    }
+    let mut findings = Vec::new();
+    let rest = found.len().saturating_sub(MOST);
+    for ((channel, hash), gone) in found.into_iter().take(MOST) {
+        let check = format!("endpoint {} {hash}", channel.as_str());
+        let whose = whose(config, channel, &hash, &gone.last).await;
+        let times = count(gone.times, "notification");
+        let at = time(gone.last.record.timestamp.unwrap_or_default());
+        let found = format!("{whose} answered 410 Gone to {times}, last at {at}");
+        let advice = "it wants no more: have its owner name another, or none";
+        findings.push(Finding::warn(check, found).advise(advice));
+    }
+    if rest > 0 {
+        let found = format!("{rest} more answered 410 Gone");
+        let advice = "genflow dlq list --notifications";
+        findings.push(Finding::warn(CHECK, found).advise(advice));
+    }
+    findings
+}
+
+async fn read(config: &Config) -> Result<BTreeMap<(Channel, String), Gone>, tail::Error> {
+    let since = since_epoch(SystemTime::now() - LOOK_BACK);
+    let topic = &config.kafka.topics.notifications_dlq;
+    let mut snapshot = Snapshot::open(&config.kafka, topic, Extent::Since(since)).await?;
+    let mut found: BTreeMap<_, Gone> = BTreeMap::new();
+    while let Some(record) = snapshot.next().await? {
+        let letter = Letter { record };
+        if letter.reason() != notifier::GONE {
+            continue;
+        }
+        let Some((channel, hash)) = letter.notification() else {
+            continue;
+        };
+        let key = (channel, hash.to_owned());
+        let gone = found.entry(key).or_insert_with(|| Gone {
+            times: 0,
+            last: letter.clone(),
+        });
+        gone.times += 1;
+        if letter.record.timestamp >= gone.last.record.timestamp {
+            gone.last = letter;
+        }
+    }
+    Ok(found)
+}
+
+/// Says whose target it is and where, as far as that can be found out.
+async fn whose(config: &Config, channel: Channel, hash: &str, letter: &Letter) -> String {
+    let unknown = || "a target".to_owned();
+    let Ok(opener) = Opener::new(&config.schema_registry_url, &config.kafka.topics) else {
+        return unknown();
+    };
+    match opener.open(letter).await.map(|opened| opened.contents) {
+        Ok(Contents::Event(event)) => {
+            let shown = notifier::shown(&event, channel, hash, &config.notify_keys);
+            format!("{} of {}", shown.unwrap_or_else(unknown), event.user_id)
+        }
+        Ok(Contents::Request(_) | Contents::Other | Contents::Unreadable(_)) | Err(_) => unknown(),
+    }
+}
+
+fn time(millis: i64) -> String {
+    let at = DateTime::from_timestamp_millis(millis).unwrap_or_default();
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}

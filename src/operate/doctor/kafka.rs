@@ -1,0 +1,204 @@
+//! Kafka: the brokers, the topics as the contract has them, and how far the groups are behind.
+
+use std::time::Duration;
+
+use super::{Finding, causes, count};
+use crate::engines::config;
+use crate::engines::kafka::admin;
+use crate::engines::kafka::admin::{Difference, Members, Topic};
+
+pub(super) async fn examine(kafka: &config::Kafka, window: Option<Duration>) -> Vec<Finding> {
+    // Unknown where Temporal is away: then nothing is held against it.
+    let window = window.unwrap_or(Duration::MAX);
+    let cluster = match admin::inspect(kafka, window).await {
+        Ok(cluster) => cluster,
+        Err(error) => {
+            let found = format!("{}; topics and groups were not looked at", causes(&error));
+            let advice = "start it, or set KAFKA_BROKERS (KAFKA_OPTIONS for TLS and SASL)";
+            return vec![Finding::fail("Kafka", found).advise(advice)];
+        }
+    };
+    let brokers = count(cluster.brokers as u64, "broker");
+    let found = format!("answers at {}, {brokers}", kafka.brokers);
+    let mut findings = vec![match cluster.brokers {
+        0..3 => Finding::ok(
+            "Kafka",
+            format!("{found}: topics have one copy; three brokers keep three"),
+        ),
+        _ => Finding::ok("Kafka", found),
+    }];
+    let mut missing = Vec::new();
+    for (topic, seen) in &cluster.topics {
+        let name = format!("topic {topic}");
+        findings.push(match seen {
+            Ok(seen) if topic == &kafka.topics.requests => {
+                judge(name, Kind::Requests { window }, seen)
+            }
+            Ok(seen) if topic == &kafka.topics.commands => judge(name, Kind::Commands, seen),
+            Ok(seen) => judge(name, Kind::Other, seen),
+            Err(error) => Finding::unknown(name, causes(error))
+                .advise("may this principal describe the topic and its configs?"),
+        });
+        if matches!(seen, Ok(Topic::Missing)) {
+            missing.push(topic.as_str());
+        }
+    }
+    for (role, topic) in [
+        ("intake", &kafka.topics.requests),
+        ("commands", &kafka.topics.commands),
+        ("notifier", &kafka.topics.events),
+    ] {
+        if !missing.contains(&topic.as_str()) {
+            findings.push(group(kafka, role, topic).await);
+        }
+    }
+    findings
+}
+
+/// Which rules a topic is under.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// A record that is older than the window is refused.
+    Requests {
+        window: Duration,
+    },
+    Commands,
+    /// Readers rely on the order of its keys.
+    Other,
+}
+
+fn judge(name: String, kind: Kind, seen: &Topic) -> Finding {
+    let (partitions, leaderless, under_replicated, differences) = match seen {
+        Topic::Missing => return Finding::fail(name, "is missing").advise("genflow setup"),
+        Topic::Exists {
+            partitions,
+            leaderless,
+            under_replicated,
+            differences,
+        } => (*partitions, *leaderless, *under_replicated, differences),
+    };
+    let mut told = vec![count(partitions as u64, "partition")];
+    if leaderless > 0 {
+        told.push(format!("{leaderless} of them without a leader"));
+    }
+    if under_replicated > 0 {
+        told.push(format!(
+            "{under_replicated} of them with fewer replicas in sync than they should have"
+        ));
+    }
+    let counted: Vec<_> = differences
+        .iter()
+        .filter(|difference| !is_more_than_wanted(difference, kind))
+        .collect();
+    for Difference { setting, is, want } in &counted {
+        told.push(format!("{setting} is {is}, want {want}"));
+    }
+    let found = told.join("; ");
+    let broken = counted.iter().any(|difference| breaks(difference, kind));
+    let advice = advice(&counted, kind);
+    if leaderless > 0 {
+        Finding::fail(name, found).advise("see to the brokers that hold them")
+    } else if broken {
+        Finding::fail(name, found).advise(advice)
+    } else if !counted.is_empty() {
+        Finding::warn(name, found).advise(advice)
+    } else if under_replicated > 0 {
+        Finding::warn(name, found).advise("see to the brokers that are behind")
+    } else {
+        Finding::ok(name, found)
+    }
+}
+
+/// Room and time beyond the contract's do no harm; but a request must not be kept longer than its id is remembered.
+fn is_more_than_wanted(difference: &Difference, kind: Kind) -> bool {
+    let (Some(is), Some(want)) = (number(&difference.is), number(&difference.want)) else {
+        return false;
+    };
+    match (difference.setting.as_str(), kind) {
+        ("retention.ms", Kind::Requests { window }) => {
+            is > want && u128::from(is) <= window.as_millis()
+        }
+        ("retention.ms", Kind::Commands | Kind::Other) | ("max.message.bytes", _) => is > want,
+        _ => false,
+    }
+}
+
+/// A wrong cleanup policy loses records; a producer's own timestamps make an old request young, so that it runs again.
+fn breaks(difference: &Difference, kind: Kind) -> bool {
+    match (difference.setting.as_str(), kind) {
+        ("cleanup.policy", _) | ("message.timestamp.type", Kind::Requests { .. }) => true,
+        ("retention.ms", Kind::Requests { .. }) => {
+            number(&difference.is) > number(&difference.want)
+        }
+        _ => false,
+    }
+}
+
+/// Returns a setting as a number; what is negative means without bound.
+fn number(setting: &str) -> Option<u64> {
+    let number = setting.parse::<i64>().ok()?;
+    Some(u64::try_from(number).unwrap_or(u64::MAX))
+}
+
+fn advice(differences: &[&Difference], kind: Kind) -> String {
+    let (shape, settings): (Vec<_>, Vec<_>) = differences
+        .iter()
+        .map(|difference| difference.setting.as_str())
+        .partition(|setting| matches!(*setting, "partitions" | "replication.factor"));
+    let mut told = Vec::new();
+    if shape.contains(&"partitions") {
+        let how = match kind {
+            Kind::Requests { .. } | Kind::Commands => {
+                "genflow setup --grow (the order of records by key is lost across the change)"
+            }
+            Kind::Other => "docs/operating.md says how to grow it",
+        };
+        told.push(how.to_owned());
+    }
+    if shape.contains(&"replication.factor") {
+        told.push("kafka-reassign-partitions.sh for more replicas".to_owned());
+    }
+    if !settings.is_empty() {
+        told.push(format!(
+            "kafka-configs.sh --alter for {}",
+            settings.join(", ")
+        ));
+    }
+    told.join("; ")
+}
+
+async fn group(kafka: &config::Kafka, role: &str, topic: &str) -> Finding {
+    let group = format!("{}-{role}", kafka.group);
+    let check = format!("group {group}");
+    let lag = match admin::lag(kafka, &group, topic).await {
+        Ok(lag) => lag,
+        Err(error) => {
+            return Finding::unknown(check, causes(&error))
+                .advise("may this principal describe the group?");
+        }
+    };
+    match admin::members(kafka, &group).await {
+        Ok(members) => judge_group(check, role, topic, lag, members),
+        Err(error) => Finding::unknown(check, format!("lag {lag} on {topic}; {}", causes(&error))),
+    }
+}
+
+fn judge_group(check: String, role: &str, topic: &str, lag: u64, members: Members) -> Finding {
+    let found = format!("lag {lag} on {topic}");
+    match members {
+        Members::Known(0) => {
+            Finding::warn(check, format!("{found}, no members")).advise(match role {
+                "notifier" => "start genflow notifier",
+                _ => "start genflow intake",
+            })
+        }
+        Members::Known(members) => Finding::ok(
+            check,
+            format!("{found}, {}", count(members as u64, "member")),
+        ),
+        Members::Unknown => Finding::ok(check, found),
+    }
+}
+
+#[cfg(test)]
+mod tests;

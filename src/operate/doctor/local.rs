@@ -1,0 +1,282 @@
+//! This machine: secrets that are no secrets, and folders that results go to.
+
+use std::fs::{File, read, remove_file};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use rustix::fs::{Access, access, statvfs};
+
+use super::{Finding, causes};
+use crate::engines::config::{Config, Fault, dev};
+use crate::engines::storage::temp;
+use crate::roles::notifier::email::{FromAddress, check_templates};
+
+const GIB: u64 = 1024 * 1024 * 1024;
+const PROBE: &[u8] = b"genflow doctor was here";
+
+pub(super) fn examine(config: &Config) -> Vec<Finding> {
+    let room = config.worker.max_output_bytes;
+    let mut findings = vec![
+        notify_keys(config),
+        signing_secret(config),
+        mail(config),
+        operators(config),
+        templates(config),
+    ];
+    if config.worker.s3.is_none() {
+        findings.push(folder("RESULTS_DIR", &config.worker.results_dir, room));
+    }
+    findings.push(temp(&config.worker.temp_dir, room));
+    findings
+}
+
+fn temp(path: &Path, room: u64) -> Finding {
+    match temp::check(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Finding::fail("TEMP_DIR", error.to_string()).advise("the worker does not start with it")
+        }
+        Ok(()) | Err(_) => folder("TEMP_DIR", path, room),
+    }
+}
+
+fn notify_keys(config: &Config) -> Finding {
+    let public = config
+        .notify_keys
+        .iter()
+        .any(|key| dev::is_public(&key.key));
+    judge_secret("NOTIFY_KEYS", public, config.check_notify_keys())
+}
+
+fn signing_secret(config: &Config) -> Finding {
+    let public = config.notifier.signing_secrets.iter().any(dev::is_public);
+    let checked = config.check_signing_secrets();
+    judge_secret("WEBHOOK_SIGNING_SECRET", public, checked)
+}
+
+fn mail(config: &Config) -> Finding {
+    let check = "SMTP_URL";
+    let Some(email) = &config.notifier.email else {
+        return Finding::ok(check, "is not set: email targets end as SKIPPED");
+    };
+    let server = email.server.shown();
+    if email.allowed_domains.are_none() {
+        let found =
+            format!("{server}; EMAIL_ALLOWED_DOMAINS is not set: email targets end as SKIPPED");
+        return Finding::warn(check, found).advise("set the domains that tenants may name, or *");
+    }
+    let ours = dev::EMAIL_FROM.parse();
+    if ours.is_ok_and(|ours: FromAddress| ours == email.from) {
+        return Finding::warn(check, format!("{server}; EMAIL_FROM is not your own"))
+            .advise("set EMAIL_FROM: few mail servers take mail from localhost");
+    }
+    Finding::ok(check, server)
+}
+
+fn operators(config: &Config) -> Finding {
+    let check = "operators";
+    let notifier = &config.notifier;
+    let told = [
+        notifier.ops_slack.as_ref().map(|_| "OPS_SLACK_WEBHOOK_URL"),
+        notifier.ops_email.as_ref().map(|_| "OPS_EMAIL"),
+    ];
+    let told: Vec<_> = told.into_iter().flatten().collect();
+    if told.is_empty() {
+        let found = "OPS_SLACK_WEBHOOK_URL and OPS_EMAIL are not set: failures are told to nobody";
+        return Finding::ok(check, found);
+    }
+    Finding::ok(
+        check,
+        format!("are told of failures by {}", told.join(" and ")),
+    )
+}
+
+fn templates(config: &Config) -> Finding {
+    let check = "NOTIFY_TEMPLATES";
+    let folder = config.notifier.templates.as_deref();
+    match (check_templates(folder), folder) {
+        (Err(error), _) => Finding::fail(check, causes(&error)).advise(
+            "correct the file, or take it away: then ours is used; the notifier does not start so",
+        ),
+        (Ok(()), Some(folder)) => Finding::ok(
+            check,
+            format!("those in {} render every kind of event", folder.display()),
+        ),
+        (Ok(()), None) => Finding::ok(check, "is not set: those of the program are used"),
+    }
+}
+
+fn judge_secret(variable: &str, public: bool, checked: Result<(), Fault>) -> Finding {
+    let advice = "set your own: genflow secrets prints one";
+    match (checked, public) {
+        (Err(fault), _) => Finding::fail(variable, fault.problem).advise(advice),
+        (Ok(()), true) => {
+            Finding::warn(variable, "holds the public development secret").advise(advice)
+        }
+        (Ok(()), false) => Finding::ok(variable, "is your own"),
+    }
+}
+
+fn folder(variable: &str, path: &Path, room: u64) -> Finding {
+    let shown = path.display();
+    let (there, writable) = writable(path);
+    let state = if there {
+        ""
+    } else {
+        ", not there yet (the worker makes it)"
+    };
+    if let Err(error) = writable {
+        return Finding::fail(
+            variable,
+            format!("{shown} cannot be written to: {}", causes(&error)),
+        )
+        .advise("give the worker's user a folder to write to");
+    }
+    match free(path) {
+        Ok(free) if free < room => Finding::warn(
+            variable,
+            format!(
+                "{shown} is writable{state}, {} free: less than one output of MAX_OUTPUT_BYTES",
+                size(free)
+            ),
+        )
+        .advise("make room, or take another disk"),
+        Ok(free) => Finding::ok(
+            variable,
+            format!("{shown} is writable{state}, {} free", size(free)),
+        ),
+        Err(error) => Finding::unknown(
+            variable,
+            format!(
+                "{shown} is writable{state}; its free space is not told: {}",
+                causes(&error)
+            ),
+        ),
+    }
+}
+
+/// Tells whether the folder is there, and whether it can be written to, or made.
+fn writable(path: &Path) -> (bool, io::Result<()>) {
+    let near = nearest(path);
+    if near != path {
+        let made = access(near, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from);
+        return (false, made);
+    }
+    // Rights alone do not tell of a disk that is full or mounted read-only: write, and see that it was.
+    let probe = path.join(format!(".genflow-doctor-{}", std::process::id()));
+    let written = File::create_new(&probe).and_then(|mut file| {
+        file.write_all(PROBE)?;
+        file.sync_all()
+    });
+    let whole = written.and_then(|()| match read(&probe)? {
+        bytes if bytes == PROBE => Ok(()),
+        _ => Err(io::Error::other("other bytes came back than were written")),
+    });
+    let removed = remove_file(&probe);
+    (true, whole.and(removed))
+}
+
+/// Returns the folder itself, or of those above it the nearest that is there.
+fn nearest(path: &Path) -> &Path {
+    path.ancestors()
+        .find(|path| path.exists())
+        .unwrap_or(Path::new("."))
+}
+
+fn free(path: &Path) -> io::Result<u64> {
+    let told = statvfs(nearest(path))?;
+    Ok(told.f_bavail.saturating_mul(told.f_frsize))
+}
+
+fn size(bytes: u64) -> String {
+    let tenths = bytes.saturating_mul(10) / GIB;
+    format!("{}.{} GiB", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::*;
+
+    #[test]
+    fn the_public_defaults_warn_or_fail_and_ones_own_do_not() {
+        let verdicts = |set: &[(&str, &str)]| {
+            let config = Config::of(set).unwrap();
+            [notify_keys(&config), signing_secret(&config)].map(|finding| finding.verdict)
+        };
+        let elsewhere = ("KAFKA_BROKERS", "kafka:9092");
+        let own = [
+            (
+                "NOTIFY_KEYS",
+                "a:0123456789abcdefghijklmnopqrstuvwxyzABCDEFE=",
+            ),
+            (
+                "WEBHOOK_SIGNING_SECRET",
+                "whsec_0123456789abcdefghijklmnopqrstuv",
+            ),
+            elsewhere,
+        ];
+
+        assert_eq!(verdicts(&[]), [Verdict::Warn; 2]);
+        assert_eq!(verdicts(&[elsewhere]), [Verdict::Fail; 2]);
+        assert_eq!(verdicts(&own), [Verdict::Ok; 2]);
+    }
+
+    #[test]
+    fn mail_that_may_go_nowhere_warns() {
+        let verdict = |domains: &str| {
+            let config = Config::of(&[
+                ("SMTP_URL", "smtp://mail.test"),
+                ("EMAIL_FROM", "genflow@mail.test"),
+                ("KAFKA_BROKERS", "kafka:9092"),
+                ("EMAIL_ALLOWED_DOMAINS", domains),
+            ]);
+            mail(&config.unwrap()).verdict
+        };
+
+        assert_eq!(verdict(""), Verdict::Warn);
+        assert_eq!(verdict("*"), Verdict::Ok);
+    }
+
+    #[test]
+    fn a_folder_is_written_to_and_left_as_it_was() {
+        let folder = std::env::temp_dir().join(format!("genflow-doctor-{}", uuid::Uuid::new_v4()));
+        let judge = |room| super::folder("TEMP_DIR", &folder, room);
+
+        assert!(judge(0).found.contains("not there yet"));
+        assert!(!folder.exists());
+        std::fs::create_dir(&folder).unwrap();
+        assert_eq!(judge(0).verdict, Verdict::Ok);
+        assert_eq!(judge(u64::MAX).verdict, Verdict::Warn);
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+        std::fs::remove_dir(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_temp_folder_that_others_may_write_fails_as_it_does_when_a_worker_starts() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = std::env::temp_dir().join(format!("genflow-doctor-{}", uuid::Uuid::new_v4()));
+        assert_eq!(temp(&folder, 0).verdict, Verdict::Ok);
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o777)).unwrap();
+
+        let found = temp(&folder, 0);
+
+        std::fs::remove_dir(&folder).unwrap();
+        assert_eq!(found.verdict, Verdict::Fail);
+        assert!(found.found.contains("can be written by other users"));
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_a_folder_fails() {
+        let file = std::env::temp_dir().join(format!("genflow-doctor-{}", uuid::Uuid::new_v4()));
+        std::fs::write(&file, "").unwrap();
+
+        assert_eq!(folder("TEMP_DIR", &file, 0).verdict, Verdict::Fail);
+        assert_eq!(
+            folder("TEMP_DIR", &file.join("below"), 0).verdict,
+            Verdict::Fail
+        );
+        std::fs::remove_file(&file).unwrap();
+    }
+}

@@ -1,0 +1,139 @@
+//! The outside APIs: can they be connected to, is there a key? Nothing is sent, so nothing is paid.
+
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use url::Url;
+
+use super::{Finding, causes, shown};
+use crate::domain::{Kind, ProviderName};
+use crate::engines::config::{Config, Provider};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) async fn examine(config: &Config) -> Vec<Finding> {
+    if config.mock_external_apis {
+        let found = "MOCK_EXTERNAL_APIS=true: the simulator stands in, no API is asked";
+        return vec![Finding::warn("generation APIs", found).advise("not for production")];
+    }
+    let worker = &config.worker;
+    let (video, image) = tokio::join!(
+        look("video", "VIDEO", &worker.video),
+        look("image", "IMAGE", &worker.image)
+    );
+    let mut found = [video, image].concat();
+    // What only a spec may name is looked at where it has a key: without one, no spec is meant to name it.
+    for name in ProviderName::ALL {
+        let own = worker.named.of(name);
+        let configured = [worker.video.name, worker.image.name].contains(&name);
+        if own.api_key.is_some() && !configured {
+            let prefix = own.key_variable.trim_end_matches("_API_KEY");
+            let provider = worker.provider(Kind::Image, name);
+            found.extend(look(name.as_str(), prefix, &provider).await);
+        }
+    }
+    found
+}
+
+async fn look(kind: &str, prefix: &str, provider: &Provider) -> Vec<Finding> {
+    let check = format!("{kind} API");
+    let key = format!("{prefix}_API_KEY");
+    let url = &provider.base_url;
+    let reached = match connect(url).await {
+        Ok(()) => Finding::ok(&check, format!("{} can be connected to", shown(url))),
+        Err(why) => Finding::fail(
+            &check,
+            format!("{} cannot be connected to: {why}", shown(url)),
+        )
+        .advise(format!(
+            "{prefix}_API_BASE_URL, or the network of this machine (no proxy is used)"
+        )),
+    };
+    vec![reached, judge_key(&key, provider)]
+}
+
+fn judge_key(variable: &str, provider: &Provider) -> Finding {
+    let hosted = provider.wants_key.is_some()
+        || provider
+            .base_url
+            .host_str()
+            .is_some_and(|host| host == "replicate.com" || host.ends_with(".replicate.com"));
+    match (&provider.api_key, hosted) {
+        (Some(_), _) => Finding::ok(variable, "is set"),
+        (None, true) => Finding::fail(variable, "is not set: every request ends as provider_auth")
+            .advise("set it"),
+        (None, false) => Finding::warn(
+            variable,
+            "is not set; an API that wants one answers provider_auth",
+        )
+        .advise("set it, unless the server is your own and asks for none"),
+    }
+}
+
+/// Connects and hangs up; the error is told without its layers.
+async fn connect(url: &Url) -> Result<(), String> {
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
+        return Err("it names no host and port".to_owned());
+    };
+    // An IPv6 address stands in brackets in a URL, and without them everywhere else.
+    let host = host.trim_matches(['[', ']']);
+    match timeout(CONNECT_TIMEOUT, TcpStream::connect((host, port))).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(causes(&error)),
+        Err(_) => Err(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::*;
+
+    fn provider(url: &str, key: Option<&str>) -> Provider {
+        provider_of("replicate", url, key)
+    }
+
+    fn provider_of(provider: &str, url: &str, key: Option<&str>) -> Provider {
+        let config = Config::of(&[
+            ("VIDEO_PROVIDER", provider),
+            ("VIDEO_API_BASE_URL", url),
+            ("VIDEO_API_KEY", key.unwrap_or_default()),
+        ]);
+        config.unwrap().worker.video
+    }
+
+    #[test]
+    fn a_hosted_api_needs_a_key_and_ones_own_may_not() {
+        let judge = |url, key| judge_key("VIDEO_API_KEY", &provider(url, key)).verdict;
+
+        assert_eq!(judge("https://api.replicate.com", None), Verdict::Fail);
+        assert_eq!(judge("http://cog.internal:5000", None), Verdict::Warn);
+        assert_eq!(judge("https://api.replicate.com", Some("k")), Verdict::Ok);
+        let proxied = provider_of("openai", "http://proxy.internal", None);
+        assert_eq!(judge_key("VIDEO_API_KEY", &proxied).verdict, Verdict::Fail);
+    }
+
+    #[tokio::test]
+    async fn an_api_that_cannot_be_connected_to_fails_and_its_password_is_not_told() {
+        let away = provider("http://user:pass@127.0.0.1:1", Some("k"));
+
+        let found = look("video", "VIDEO", &away).await;
+
+        assert_eq!(found[0].verdict, Verdict::Fail);
+        assert!(
+            found[0].found.starts_with("http://127.0.0.1:1/ cannot"),
+            "{found:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_api_that_listens_is_connected_to() {
+        let listener = tokio::net::TcpListener::bind("[::1]:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+
+        let found = look("video", "VIDEO", &provider(&url, Some("k"))).await;
+
+        assert_eq!(found[0].verdict, Verdict::Ok, "{found:?}");
+    }
+}

@@ -1,0 +1,286 @@
+//! Temporal: the server, the namespace and how long it remembers, search attributes, and whether a worker is there.
+
+use std::time::Duration;
+
+use super::{Finding, causes, count, shown};
+use crate::domain::ProviderName;
+use crate::engines::config::Config;
+use crate::engines::temporal::admin::{Error, Registered, Server, Tasks};
+use crate::engines::temporal::queues::{fetch_queue, submit_queue};
+use crate::operate::setup;
+use crate::operate::setup::{dedup_window, span};
+
+const FAIRNESS: &str = "fairness";
+
+/// Returns the findings, and the dedup window as far as it is known.
+pub(super) async fn examine(config: &Config, may_try: bool) -> (Vec<Finding>, Option<Duration>) {
+    let configured = config.intake.dedup_window;
+    let server = match Server::reach(&config.temporal).await {
+        Ok(server) => server,
+        Err(error) => {
+            let found = format!(
+                "{}; namespace, search attributes and task queues were not looked at",
+                causes(&error)
+            );
+            let advice = "start it, or set TEMPORAL_HOST (TEMPORAL_API_KEY for a hosted one)";
+            return (
+                vec![Finding::fail("Temporal", found).advise(advice)],
+                configured,
+            );
+        }
+    };
+    let mut findings = vec![reached(config, &server).await];
+    let retention = server.retention().await;
+    findings.push(namespace(
+        &config.temporal.namespace,
+        "TEMPORAL_NAMESPACE",
+        "what is in it was not looked at",
+        &retention,
+    ));
+    let Ok(retention) = retention else {
+        return (findings, configured);
+    };
+    findings.push(judge_window(configured, retention));
+    findings.extend(search_attributes(&server).await);
+    findings.extend(workers(config, &server).await);
+    findings.push(fairness(config, &server, may_try).await);
+    (findings, dedup_window(configured, retention))
+}
+
+async fn reached(config: &Config, server: &Server) -> Finding {
+    let url = shown(&config.temporal.url);
+    match server.version().await {
+        Ok(version) => Finding::ok("Temporal", format!("answers at {url}, version {version}")),
+        Err(error) => Finding::warn(
+            "Temporal",
+            format!(
+                "answers at {url}, and does not tell its version: {}",
+                causes(&error)
+            ),
+        ),
+    }
+}
+
+/// What is known of a namespace, and what it means that it is not to be seen.
+fn namespace(
+    name: &str,
+    variable: &str,
+    otherwise: &str,
+    retention: &Result<Duration, Error>,
+) -> Finding {
+    let check = format!("namespace {name}");
+    match retention {
+        Ok(retention) => Finding::ok(check, format!("exists, retention is {}", span(*retention))),
+        Err(Error::NoNamespace(_)) => Finding::fail(check, format!("is missing; {otherwise}"))
+            .advise(format!("genflow setup, or set {variable}")),
+        Err(error) => {
+            let found = format!("{}; {otherwise}", causes(error));
+            Finding::fail(check, found).advise("has TEMPORAL_API_KEY access to it?")
+        }
+    }
+}
+
+fn judge_window(configured: Option<Duration>, retention: Duration) -> Finding {
+    const NAME: &str = "dedup window";
+    let Some(window) = dedup_window(configured, retention) else {
+        let found = "the namespace has no retention: intake takes no requests";
+        return Finding::fail(NAME, found).advise("set the retention of the namespace");
+    };
+    let (is, kept) = (span(window), span(retention));
+    match configured.filter(|asked| *asked > window) {
+        None => Finding::ok(
+            NAME,
+            format!("is {is}, within nine tenths of the retention of {kept}"),
+        ),
+        Some(asked) => Finding::warn(
+            NAME,
+            format!(
+                "is {is}, nine tenths of the retention of {kept}: DEDUP_WINDOW asks for {}",
+                span(asked)
+            ),
+        )
+        .advise("shorten DEDUP_WINDOW, or raise the retention of the namespace"),
+    }
+}
+
+fn judge_deliveries(retention: Duration, wanted: Duration) -> Finding {
+    const NAME: &str = "deliveries";
+    let (kept, wanted_text) = (span(retention), span(wanted));
+    if retention >= wanted {
+        return Finding::ok(
+            NAME,
+            format!("are remembered for {kept}, at least {wanted_text}"),
+        );
+    }
+    let found = format!(
+        "are remembered for {kept}, want {wanted_text}: what is forgotten and comes again is told again"
+    );
+    Finding::warn(NAME, found).advise("genflow setup, or raise the retention of their namespace")
+}
+
+async fn search_attributes(server: &Server) -> Vec<Finding> {
+    match server.search_attributes().await {
+        Ok(seen) => seen.into_iter().map(judge_attribute).collect(),
+        Err(error) => vec![
+            Finding::unknown("search attributes", causes(&error))
+                .advise("hosted servers list them on their page: GenUser, GenKind, GenBatch, each a Keyword"),
+        ],
+    }
+}
+
+fn judge_attribute((name, seen): (&'static str, Registered)) -> Finding {
+    let check = format!("search attribute {name}");
+    match seen {
+        Registered::Keyword => Finding::ok(check, "exists, Keyword"),
+        Registered::Missing => Finding::fail(check, "is missing: no run can be started")
+            .advise("genflow setup, or add it as a Keyword by hand"),
+        Registered::Other(kind) => Finding::fail(check, format!("is {kind}, want Keyword"))
+            .advise("remove it and run genflow setup, or take another namespace"),
+    }
+}
+
+async fn workers(config: &Config, server: &Server) -> Vec<Finding> {
+    let main = config.temporal.task_queue.clone();
+    let fetch = fetch_queue(&main);
+    let limited = ProviderName::ALL
+        .into_iter()
+        .filter(|name| config.worker.rates.of(*name).is_some())
+        .map(|name| submit_queue(&main, name));
+    let submits: Vec<_> = limited.collect();
+    let mut queues = vec![
+        (&main, Tasks::Workflow, "workflows"),
+        (&main, Tasks::Activity, "activities"),
+        (&fetch, Tasks::Activity, "activities"),
+    ];
+    queues.extend(
+        submits
+            .iter()
+            .map(|queue| (queue, Tasks::Activity, "activities")),
+    );
+    let mut findings = Vec::new();
+    for (queue, tasks, noun) in queues {
+        let check = format!("task queue {queue}, {noun}");
+        findings.push(match server.pollers(queue, tasks).await {
+            Ok(0) => Finding::warn(check, "nobody polls it: nothing gets on")
+                .advise("start genflow worker"),
+            Ok(pollers) => Finding::ok(check, count(pollers as u64, "poller")),
+            Err(error) => Finding::unknown(check, causes(&error)),
+        });
+    }
+    findings.extend(deliveries(config).await);
+    findings
+}
+
+/// The same of the deliveries of notifications, in their own namespace.
+async fn deliveries(config: &Config) -> Vec<Finding> {
+    let place = config.temporal.for_deliveries();
+    let queue = &place.task_queue;
+    let server = match Server::reach(&place).await {
+        Ok(server) => server,
+        Err(error) => {
+            return vec![Finding::unknown(
+                format!("task queue {queue}"),
+                causes(&error),
+            )];
+        }
+    };
+    let mut findings = Vec::new();
+    let retention = server.retention().await;
+    if place.namespace != config.temporal.namespace {
+        let otherwise = "what a first try does not deliver waits";
+        let (name, variable) = (&place.namespace, "NOTIFY_NAMESPACE");
+        findings.push(namespace(name, variable, otherwise, &retention));
+    }
+    let Ok(retention) = retention else {
+        return findings;
+    };
+    let wanted = setup::delivery_retention(config.notifier.max_age);
+    findings.push(judge_deliveries(retention, wanted));
+    for (tasks, noun) in [
+        (Tasks::Workflow, "workflows"),
+        (Tasks::Activity, "activities"),
+    ] {
+        let check = format!("task queue {queue}, {noun}");
+        findings.push(match server.pollers(queue, tasks).await {
+            Ok(0) => Finding::warn(
+                check,
+                "nobody polls it: what a first try does not deliver waits",
+            )
+            .advise("start genflow notifier"),
+            Ok(pollers) => Finding::ok(check, count(pollers as u64, "poller")),
+            Err(error) => Finding::unknown(check, causes(&error)),
+        });
+    }
+    findings
+}
+
+/// No call of the public API tells whether fairness is on: with it and without, GetSystemInfo, DescribeNamespace and
+/// DescribeTaskQueue (its stats and config too) answer the same (server 1.32). A trial tells, if it is allowed.
+async fn fairness(config: &Config, server: &Server, may_try: bool) -> Finding {
+    let queue = &config.temporal.task_queue;
+    let switch = "matching.enableFairness in the server's dynamic config";
+    let partitions = server.partitions(queue).await.unwrap_or(1);
+    if partitions > 1 {
+        let found =
+            format!("task queue {queue} has {partitions} partitions, and it holds within one");
+        let advice = "matching.numTaskqueueReadPartitions and …WritePartitions of 1";
+        return Finding::warn(FAIRNESS, found).advise(format!("{advice}; look at {switch}"));
+    }
+    if !may_try {
+        let silent = "no API of the server tells whether it is on";
+        let advice = format!("genflow doctor --try-fairness, or look at {switch}");
+        return Finding::unknown(FAIRNESS, silent).advise(advice);
+    }
+    match server.is_fair().await {
+        Ok(Some(true)) => Finding::ok(FAIRNESS, "is on, and the task queue has 1 partition"),
+        Ok(Some(false)) => {
+            Finding::warn(FAIRNESS, "is off: a user's flood delays all others").advise(switch)
+        }
+        Ok(None) => {
+            let found = "a new queue has several partitions, on which it cannot be tried";
+            Finding::unknown(FAIRNESS, found).advise(format!("look at {switch}"))
+        }
+        Err(error) => {
+            Finding::unknown(FAIRNESS, causes(&error)).advise(format!("look at {switch}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    #[test]
+    fn a_window_that_is_cut_warns_and_one_that_is_not_known_fails() {
+        for (window, retention, verdict) in [
+            (None, DAY * 30, Verdict::Ok),
+            (Some(DAY * 27), DAY * 30, Verdict::Ok),
+            (Some(DAY * 28), DAY * 30, Verdict::Warn),
+            (Some(DAY), Duration::ZERO, Verdict::Fail),
+        ] {
+            let found = judge_window(window, retention);
+
+            assert_eq!(found.verdict, verdict, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn deliveries_that_are_forgotten_too_soon_are_warned_of() {
+        let verdict = |retention| judge_deliveries(retention, DAY * 7).verdict;
+
+        assert_eq!(verdict(DAY * 7), Verdict::Ok);
+        assert_eq!(verdict(DAY * 6), Verdict::Warn);
+    }
+
+    #[test]
+    fn a_search_attribute_is_to_be_a_keyword() {
+        let judge = |seen| judge_attribute(("GenUser", seen)).verdict;
+
+        assert_eq!(judge(Registered::Keyword), Verdict::Ok);
+        assert_eq!(judge(Registered::Missing), Verdict::Fail);
+        assert_eq!(judge(Registered::Other("Text".to_owned())), Verdict::Fail);
+    }
+}

@@ -1,0 +1,172 @@
+//! Compares the inputs that a replayed workflow gives to its activities with those in its history.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use temporalio_common::protos::temporal::api::common::v1::Payloads;
+use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
+use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
+use temporalio_sdk::WorkflowContextView;
+use temporalio_sdk::workflow_interceptors::{
+    CancellableWorkflowOutboundFuture, ScheduleActivityInput, ScheduleActivityResult,
+    WorkflowInterceptor, WorkflowInterceptorConstructor, WorkflowInterceptorContext, WorkflowNext,
+};
+
+use crate::contract::delivery::{Conclude, Deliver};
+use crate::contract::digest::Tell;
+use crate::contract::run::{Closed, ClosedItem, Fetch, Finish, Handed, Submit};
+use crate::engines::temporal::history::input;
+
+/// The inputs of the last replay, in the order in which its activities were scheduled.
+#[derive(Clone, Default)]
+pub(super) struct Inputs(Arc<Mutex<Vec<Option<Value>>>>);
+
+impl Inputs {
+    fn all(&self) -> MutexGuard<'_, Vec<Option<Value>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what takes note of them.
+    pub(super) fn interceptor(&self) -> WorkflowInterceptorConstructor {
+        let inputs = self.clone();
+        WorkflowInterceptorConstructor::new(move |_: &WorkflowContextView| {
+            inputs.all().clear();
+            inputs.clone()
+        })
+    }
+
+    /// Returns the first event of a history whose activity now gets another input, and where that differs.
+    pub(super) fn differ(&self, events: &[HistoryEvent]) -> Option<(i64, String)> {
+        let given = self.all();
+        events.iter().find_map(|event| {
+            let Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) =
+                &event.attributes
+            else {
+                return None;
+            };
+            let name = &scheduled.activity_type.as_ref()?.name;
+            // The SDK numbers the activities of a workflow from 1.
+            let number = scheduled.activity_id.parse::<usize>().ok()?;
+            let given = given.get(number.checked_sub(1)?)?;
+            let said = |problem: &str| {
+                let problem = format!("the input of {name}: {problem}");
+                Some((event.event_id, problem))
+            };
+            let (Some(kind), Some(given)) = (Kind::of(name), given) else {
+                return said("this build does not compare it");
+            };
+            match (kind.recorded)(scheduled.input.clone()) {
+                Ok(recorded) => {
+                    let place = difference(&recorded, given)?;
+                    said(&format!("{place} is not what the history has"))
+                }
+                Err(error) => said(&format!("{error:#}")),
+            }
+        })
+    }
+}
+
+impl WorkflowInterceptor for Inputs {
+    fn schedule_activity(
+        &self,
+        _: WorkflowInterceptorContext,
+        input: ScheduleActivityInput,
+        next: WorkflowNext<
+            '_,
+            ScheduleActivityInput,
+            CancellableWorkflowOutboundFuture<ScheduleActivityResult>,
+        >,
+    ) -> CancellableWorkflowOutboundFuture<ScheduleActivityResult> {
+        let kind = Kind::of(input.activity_type());
+        let given = kind.and_then(|kind| (kind.given)(&input));
+        self.all().push(given);
+        next.run(input)
+    }
+}
+
+/// How to read the inputs of one activity.
+struct Kind {
+    given: fn(&ScheduleActivityInput) -> Option<Value>,
+    /// Read and written again, so that what was added with a default since counts as the default.
+    recorded: fn(Option<Payloads>) -> Result<Value, anyhow::Error>,
+}
+
+impl Kind {
+    fn of(activity: &str) -> Option<Self> {
+        Some(match activity {
+            "submit.v1" => Self::reading::<Submit>(),
+            "fetch.v1" => Self::reading::<Fetch>(),
+            "publish.v1" => Self::reading::<Handed>(),
+            "finish.v1" => Self::reading::<Finish>(),
+            "remains.v1" | "batch-remains.v1" => Self::reading::<Closed>(),
+            "item-ending.v1" => Self::reading::<ClosedItem>(),
+            "look-back.v1" => Self {
+                given: |_| Some(Value::Null),
+                recorded: |_| Ok(Value::Null),
+            },
+            "deliver.v1" => Self::reading::<Deliver>(),
+            "conclude.v1" => Self::reading::<Conclude>(),
+            "tell.v1" => Self::reading::<Tell>(),
+            _ => return None,
+        })
+    }
+
+    fn reading<T: Serialize + DeserializeOwned + 'static>() -> Self {
+        Self {
+            given: |given| serde_json::to_value(given.input_ref::<T>()?).ok(),
+            recorded: |payloads| Ok(serde_json::to_value(input::<T>(payloads)?)?),
+        }
+    }
+}
+
+/// Returns the place of the first difference, as `handed.events.0.type`.
+fn difference(recorded: &Value, given: &Value) -> Option<String> {
+    let inner = |name: &dyn std::fmt::Display, inner: String| match inner.as_str() {
+        "" => name.to_string(),
+        inner => format!("{name}.{inner}"),
+    };
+    match (recorded, given) {
+        (Value::Object(old), Value::Object(new)) => {
+            let names = old.keys().chain(new.keys());
+            names.into_iter().find_map(|name| {
+                let (old, new) = (old.get(name), new.get(name));
+                let (old, new) = (old.unwrap_or(&Value::Null), new.unwrap_or(&Value::Null));
+                Some(inner(name, difference(old, new)?))
+            })
+        }
+        (Value::Array(old), Value::Array(new)) if old.len() == new.len() => {
+            let pairs = old.iter().zip(new).enumerate();
+            let mut places =
+                pairs.filter_map(|(at, (old, new))| Some(inner(&at, difference(old, new)?)));
+            places.next()
+        }
+        (old, new) => (old != new).then(String::new),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_first_difference_is_named_by_its_place() {
+        let recorded = json!({"a": [{"b": 1}, {"b": 2, "c": "x"}], "d": null});
+        for (given, place) in [
+            (recorded.clone(), None),
+            (json!({"a": [{"b": 1}, {"b": 2, "c": "x"}]}), None),
+            (json!({"a": [{"b": 1}, {"b": 3, "c": "x"}]}), Some("a.1.b")),
+            (json!({"a": [{"b": 1}]}), Some("a")),
+            (
+                json!({"a": [{"b": 1}, {"b": 2, "c": "x"}], "e": 0}),
+                Some("e"),
+            ),
+            (json!(7), Some("")),
+        ] {
+            assert_eq!(difference(&recorded, &given).as_deref(), place, "{given}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! `genflow setup`: topics, schemas, namespaces, search attributes. May be run again, and leaves alone what is there.
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::contract::avro;
+use crate::contract::avro::Ours;
+use crate::engines::config;
+use crate::engines::config::Config;
+use crate::engines::kafka::admin;
+use crate::engines::kafka::admin::{Asked, EVENTS_RETENTION};
+use crate::engines::registry::Registry;
+use crate::engines::temporal::admin as temporal;
+use crate::engines::temporal::admin::{Attribute, Change, Namespace};
+
+/// How long engines may take to answer: setup is often run beside their start.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How far the schemas of a subject may change: they can be read both ways, back to the first.
+pub const COMPATIBILITY: &str = "FULL_TRANSITIVE";
+
+/// Sets everything up and tells what was done, a line each.
+///
+/// # Errors
+/// The first engine that does not answer or refuses what is needed.
+pub async fn run(config: &Config, asked: Asked, out: &mut dyn Write) -> anyhow::Result<()> {
+    // Temporal first: its retention bounds the dedup window, and that the retention of requests.
+    let deliveries = delivery_retention(config.notifier.max_age);
+    let report = temporal::ensure(&config.temporal, deliveries, PATIENCE).await?;
+    tell_temporal(&report, out)?;
+    let window = bounded_window(config.intake.dedup_window, report.runs.retention, out)?;
+    let replication = admin::replication(&config.kafka, asked.replication, PATIENCE).await?;
+    writeln!(out, "{replication}")?;
+    for topic in admin::ensure_topics(&config.kafka, window, replication, asked.grow).await? {
+        writeln!(out, "{topic}")?;
+    }
+    register(config, out).await
+}
+
+/// Returns how long requests may be kept on their topic, and warns of a window that is not as configured.
+fn bounded_window(
+    configured: Option<Duration>,
+    retention: Duration,
+    out: &mut dyn Write,
+) -> std::io::Result<Duration> {
+    let kept = span(retention);
+    let Some(window) = dedup_window(configured, retention) else {
+        writeln!(
+            out,
+            "warning: the namespace has no retention, or does not show it: intake takes no requests until it does"
+        )?;
+        return Ok(configured.unwrap_or(EVENTS_RETENTION));
+    };
+    if let Some(asked) = configured.filter(|asked| *asked > window) {
+        let (asked, window) = (span(asked), span(window));
+        writeln!(
+            out,
+            "warning: DEDUP_WINDOW is {asked}, more than nine tenths of Temporal's retention of {kept}: intake uses {window}"
+        )?;
+    }
+    Ok(window)
+}
+
+/// Returns the age above which a record is `too_old`: as configured, at most nine tenths of the retention of the Temporal
+/// namespace (contract, promise 2). `None` where that has none, or the server does not say: nothing can be told too old.
+pub fn dedup_window(configured: Option<Duration>, retention: Duration) -> Option<Duration> {
+    let longest = retention * 9 / 10;
+    (!longest.is_zero()).then(|| configured.map_or(longest, |asked| asked.min(longest)))
+}
+
+/// Returns how long the namespace of deliveries is to remember them: as long as their events can come again and are not
+/// too old to be told (`max_age`), and as `gen.events` has them, so that what was closed from outside is found.
+pub(crate) fn delivery_retention(max_age: Duration) -> Duration {
+    max_age.max(EVENTS_RETENTION)
+}
+
+fn tell_temporal(report: &temporal::Report, out: &mut dyn Write) -> std::io::Result<()> {
+    for (name, outcome) in &report.attributes {
+        match outcome {
+            Attribute::Created => writeln!(out, "search attribute {name}: created"),
+            Attribute::Exists => writeln!(out, "search attribute {name}: exists"),
+            Attribute::Refused(why) => writeln!(
+                out,
+                "search attribute {name}: refused ({why}), add it as a Keyword by hand"
+            ),
+        }?;
+    }
+    tell_namespace(&report.runs, out)?;
+    match &report.deliveries {
+        Some(apart) => tell_namespace(apart, out),
+        None => Ok(()),
+    }
+}
+
+fn tell_namespace(namespace: &Namespace, out: &mut dyn Write) -> std::io::Result<()> {
+    let Namespace { name, change, .. } = namespace;
+    let now = span(namespace.retention);
+    match change {
+        Change::Created => writeln!(out, "namespace {name}: created, retention is {now}"),
+        Change::Kept => writeln!(out, "namespace {name}: retention is {now}"),
+        Change::Raised { from } => writeln!(
+            out,
+            "namespace {name}: retention raised from {} to {now}",
+            span(*from)
+        ),
+        Change::Refused(why) => writeln!(
+            out,
+            "namespace {name}: retention is {now}, raising it was refused ({why})"
+        ),
+    }
+}
+
+/// Registers each schema under its topics' subjects, then fixes the subjects' compatibility.
+async fn register(config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
+    let registry = Registry::new(&config.schema_registry_url)?;
+    for (subject, ours) in subjects(&config.kafka.topics) {
+        let id = registry.id_of(&subject, ours).await;
+        let id = id.with_context(|| registry.base().to_owned())?;
+        registry.set_compatibility(&subject, COMPATIBILITY).await?;
+        writeln!(out, "schema {subject}: {}, id {id}", ours.name)?;
+    }
+    Ok(())
+}
+
+/// Returns the subject of each topic that has a schema.
+pub(crate) fn subjects(topics: &config::Topics) -> [(String, &'static Ours); 6] {
+    let subject = |topic: &str| format!("{topic}-value");
+    [
+        (subject(&topics.requests), &avro::REQUEST),
+        (subject(&topics.commands), &avro::COMMAND),
+        (subject(&topics.events), &avro::EVENT),
+        (subject(&topics.results), &avro::EVENT),
+        (subject(&topics.notifications), &avro::RECEIPT),
+        (subject(&topics.notifications_dlq), &avro::EVENT),
+    ]
+}
+
+/// Returns a span of time in its largest whole unit.
+pub(crate) fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    for (unit, name) in [(86_400, "d"), (3600, "h"), (60, "m")] {
+        if seconds >= unit && seconds.is_multiple_of(unit) {
+            return format!("{}{name}", seconds / unit);
+        }
+    }
+    format!("{seconds}s")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dedup_window_is_as_configured_and_never_more_than_nine_tenths_of_the_retention() {
+        let day = Duration::from_secs(86_400);
+
+        assert_eq!(dedup_window(None, day * 30), Some(day * 27));
+        assert_eq!(dedup_window(Some(day), day * 30), Some(day));
+        assert_eq!(dedup_window(Some(day * 60), day * 30), Some(day * 27));
+        assert_eq!(dedup_window(Some(day), Duration::ZERO), None);
+    }
+
+    #[test]
+    fn deliveries_are_remembered_as_long_as_their_events_can_come_again() {
+        let hour = Duration::from_secs(3600);
+
+        assert_eq!(delivery_retention(hour * 76), hour * 24 * 7);
+        assert_eq!(delivery_retention(hour * 24 * 9), hour * 24 * 9);
+    }
+
+    #[test]
+    fn spans_are_told_in_their_largest_whole_unit() {
+        for (seconds, text) in [
+            (30 * 86_400, "30d"),
+            (90_000, "25h"),
+            (120, "2m"),
+            (90, "90s"),
+            (0, "0s"),
+        ] {
+            assert_eq!(span(Duration::from_secs(seconds)), text);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+pub mod intake;
+pub mod notifier;
+pub mod worker;

@@ -1,0 +1,368 @@
+//! Role: record → request → workflow started; command → run cancelled or retried. A record that cannot be used is
+//! parked, and answered with REJECTED where its request can be named.
+//!
+//! Ok means: a durable run of this content exists. Handled again, a record finds that run and is a duplicate.
+
+mod allowed;
+mod commands;
+mod inputs;
+mod limits;
+mod refusals;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use tokio::sync::watch;
+
+use self::allowed::Allowed;
+pub use self::commands::Commands;
+use self::inputs::Input;
+pub use self::limits::Limits;
+use self::limits::Refused;
+pub use self::refusals::{ACCEPT_OLD, FIRST_SEEN};
+use self::refusals::{keyed, too_old};
+use crate::contract::avro;
+use crate::contract::avro::Named;
+use crate::contract::seal::Sealer;
+use crate::domain::{ErrorCode, Event, EventError, EventType, Request, Spec, UserId, fingerprint};
+use crate::engines::clock::now;
+use crate::engines::config;
+use crate::engines::config::{Config, DefaultProviders};
+use crate::engines::failpoint;
+use crate::engines::kafka::Record;
+use crate::engines::kafka::consumer::{BoxError, Cause, Failure, Handler, Place, Rejection};
+use crate::engines::publisher::Publisher;
+use crate::engines::registry;
+use crate::engines::registry::Registry;
+use crate::engines::telemetry::events::{RequestDecoded, RequestRepeated, RequestStarted};
+use crate::engines::temporal::client;
+use crate::engines::temporal::client::{Blame, Started, Temporal};
+use crate::engines::temporal::queues::{SubmitQueues, fetch_queue};
+
+/// Starts a workflow for each request.
+pub struct Intake {
+    temporal: Temporal,
+    registry: Arc<Registry>,
+    publisher: Publisher,
+    sealer: Sealer,
+    settings: config::Intake,
+    fetch_queue: String,
+    providers: DefaultProviders,
+    submit_queues: SubmitQueues,
+    window: watch::Receiver<Duration>,
+    allowed: Allowed,
+    limits: Option<Arc<Limits>>,
+}
+
+impl Intake {
+    /// Makes the handler of `gen.requests`; `window` is the age above which a record is too old.
+    pub fn new(
+        config: &Config,
+        temporal: Temporal,
+        registry: Arc<Registry>,
+        publisher: Publisher,
+        sealer: Sealer,
+        window: watch::Receiver<Duration>,
+        limits: Option<Arc<Limits>>,
+    ) -> Self {
+        Self {
+            allowed: Allowed::new(config),
+            limits,
+            temporal,
+            registry,
+            publisher,
+            sealer,
+            settings: config.intake.clone(),
+            fetch_queue: fetch_queue(&config.temporal.task_queue),
+            providers: config.worker.default_providers(),
+            submit_queues: SubmitQueues::new(config),
+            window,
+        }
+    }
+
+    async fn decode(&self, record: &Record) -> Result<Request, Failure> {
+        let (writer, datum) = open(&self.registry, record).await?;
+        let began = Instant::now();
+        let request = avro::read_request(&writer, datum)
+            .map_err(|error| self.denied(record, &error).unwrap_or_else(|| error.into()))?;
+        RequestDecoded {
+            elapsed: began.elapsed(),
+        }
+        .emit();
+        Ok(request)
+    }
+
+    /// Says why a record may not ask whose request is not valid. That comes before what is not valid: targets that
+    /// nobody with a key has named must not be told, in the name of whatever user stands there.
+    fn denied(&self, record: &Record, error: &avro::Error) -> Option<Failure> {
+        let avro::Error::Invalid { named, .. } = error else {
+            return None;
+        };
+        let pass = self.settings.api_keys.check(record);
+        let admitted = pass.and_then(|pass| match named {
+            Some(named) => pass.admit(&named.user),
+            None => Ok(()),
+        });
+        Some(admitted.err()?.into())
+    }
+
+    /// Says why a record may not start anything, unless its request runs already.
+    fn refused(&self, record: &Record, request: &Request) -> Option<Failure> {
+        let pass = self.settings.api_keys.check(record);
+        if let Err(denied) = pass.and_then(|pass| pass.admit(request.user.as_str())) {
+            return Some(denied.into());
+        }
+        if let Err(failure) = keyed(record, &request.id) {
+            return Some(failure);
+        }
+        if let Err(error) = self.allowed.check(&request.spec, request.timeout) {
+            return Some(reject(ErrorCode::Invalid, error));
+        }
+        too_old(record, request.requested_at, *self.window.borrow(), now())
+    }
+
+    /// Says what a request comes to whose id is taken.
+    fn known(&self, record: &Record, request: &Request, by: Started) -> Result<(), Failure> {
+        let id = &request.id;
+        match by {
+            Started::New | Started::Duplicate => {
+                RequestRepeated {
+                    position: &record.position,
+                    request_id: id,
+                    kind: request.spec.kind(),
+                }
+                .emit();
+                Ok(())
+            }
+            Started::Conflict => Err(reject(
+                ErrorCode::RequestIdConflict,
+                anyhow!("request_id {id} is taken by a request with other content"),
+            )),
+            Started::Claimed => Err(reject(
+                ErrorCode::CancelledBeforeStart,
+                anyhow!("request_id {id} was cancelled before it came"),
+            )),
+        }
+    }
+
+    /// Returns what can be said of the request of a refused record, if it can be named.
+    async fn named(&self, record: &Record) -> Result<Option<(Named, Option<Request>)>, BoxError> {
+        let (writer, datum) = match open(&self.registry, record).await {
+            Ok(opened) => opened,
+            Err(Failure::Reject(_)) => return Ok(None),
+            Err(Failure::Retry(_, error)) => return Err(error),
+        };
+        Ok(match avro::read_request(&writer, datum) {
+            Ok(request) => {
+                let named = Named {
+                    request: request.id.clone(),
+                    user: request.user.as_str().to_owned(),
+                    kind: request.spec.kind(),
+                    targets: request.targets.clone(),
+                    notify_on: request.notify_on.clone(),
+                };
+                Some((named, Some(request)))
+            }
+            Err(avro::Error::Invalid { named, .. }) => named.map(|named| (*named, None)),
+            Err(avro::Error::Unframed(_) | avro::Error::Datum(_)) => None,
+        })
+    }
+
+    fn rejected(
+        &self,
+        record: &Record,
+        rejection: &Rejection,
+        named: Named,
+        request: Option<Request>,
+    ) -> Result<Event, BoxError> {
+        let notify = self.notify(&named.targets, &named.notify_on, named.request.as_str());
+        let notify = notify.map_err(|failure| match failure {
+            Failure::Retry(_, error) => error,
+            Failure::Reject(rejection) => rejection.error,
+        })?;
+        Ok(Event {
+            event_id: Event::rejection_id(&record.position, rejection.reason),
+            request_id: named.request.to_string(),
+            retry: 0,
+            sequence: -1,
+            batch_id: None,
+            user_id: named.user,
+            kind: named.kind,
+            kind_of_event: EventType::Rejected,
+            // The record's time and not the clock's: a repeat of the event has the same content.
+            occurred_at: record.timestamp.unwrap_or_default(),
+            workflow_id: None,
+            run_id: None,
+            progress: None,
+            result: None,
+            batch: None,
+            error: Some(EventError::new(
+                rejection.reason,
+                &rejection.error.to_string(),
+                is_retryable(rejection.reason),
+            )),
+            record: Some(record.position.clone()),
+            notify,
+            metadata: request.map(|request| request.metadata).unwrap_or_default(),
+        })
+    }
+}
+
+impl Handler for Intake {
+    async fn handle(&self, record: &Record, place: Place<'_>) -> Result<(), Failure> {
+        let request = self.decode(record).await?;
+        let fingerprint = fingerprint(&request).map_err(internal)?;
+        let refused = self.refused(record, &request);
+        // A duplicate is one, whatever else is wrong with the record by now; and it takes no token.
+        if refused.is_some() || self.limits.is_some() {
+            let known = self
+                .temporal
+                .known(&request.id.run(0), &fingerprint)
+                .await?;
+            match (known, refused) {
+                (Some(Started::Duplicate), _) => {
+                    return self.known(record, &request, Started::Duplicate);
+                }
+                (_, Some(refused)) => return Err(refused),
+                (Some(known), None) => return self.known(record, &request, known),
+                (None, None) => {
+                    let limits = self.limits.as_deref();
+                    wait_for_token(limits, &request.user, tokens(&request.spec), place).await?;
+                }
+            }
+        }
+        let input = self.input(&request, &fingerprint, record.traceparent())?;
+        let began = Instant::now();
+        let (temporal, priority) = (&self.temporal, request.priority);
+        let started = match &input {
+            Input::Run(start) => temporal.start(start, priority).await?,
+            Input::Batch(start, items) => {
+                let starting = temporal.start_batch(start, items, priority, &fingerprint);
+                starting.await?
+            }
+        };
+        match started {
+            Started::New => RequestStarted {
+                position: &record.position,
+                request_id: &request.id,
+                kind: request.spec.kind(),
+                elapsed: began.elapsed(),
+            }
+            .emit(),
+            known @ (Started::Duplicate | Started::Conflict | Started::Claimed) => {
+                self.known(record, &request, known)?
+            }
+        }
+        failpoint::hit("intake.started").await;
+        Ok(())
+    }
+
+    async fn parked(&self, record: &Record, rejection: &Rejection) -> Result<(), BoxError> {
+        let Some((named, request)) = self.named(record).await? else {
+            return Ok(());
+        };
+        let events = [self.rejected(record, rejection, named, request)?];
+        let publishing = self.publisher.publish(&events, record.traceparent());
+        publishing.await?;
+        failpoint::hit("intake.rejected").await;
+        Ok(())
+    }
+}
+
+/// Returns how many generations a request starts.
+fn tokens(spec: &Spec) -> u32 {
+    match spec {
+        Spec::Video(_) | Spec::Image(_) => 1,
+        Spec::Batch(batch) => u32::try_from(batch.items.len()).unwrap_or(u32::MAX),
+    }
+}
+
+/// Waits until a user may start more; another record has the place meanwhile.
+async fn wait_for_token(
+    limits: Option<&Limits>,
+    user: &UserId,
+    count: u32,
+    place: Place<'_>,
+) -> Result<(), Failure> {
+    let Some(limits) = limits else {
+        return Ok(());
+    };
+    match place.without(limits.admit(user.as_str(), count)).await {
+        Ok(()) => Ok(()),
+        Err(Refused::After(_)) => {
+            let limited = anyhow!("{limits}").context("the user starts more than its limit");
+            Err(reject(ErrorCode::RateLimited, limited))
+        }
+        Err(stopped @ Refused::Stopped) => Err(Failure::Retry(Cause::Interrupted, stopped.into())),
+    }
+}
+
+/// Finds the writer's schema of a record's value.
+async fn open<'r>(
+    registry: &Registry,
+    record: &'r Record,
+) -> Result<(Arc<apache_avro::Schema>, &'r [u8]), Failure> {
+    let Some(value) = record.value.as_deref() else {
+        return Err(reject(
+            ErrorCode::Undecodable,
+            anyhow!("the record has no value"),
+        ));
+    };
+    let (id, datum) = avro::unframe(value)?;
+    Ok((registry.schema(id).await?, datum))
+}
+
+fn reject(reason: ErrorCode, error: anyhow::Error) -> Failure {
+    Failure::Reject(Rejection::new(reason, error))
+}
+
+fn internal(error: impl Into<BoxError>) -> Failure {
+    Failure::Retry(Cause::Internal, error.into())
+}
+
+/// Whether the same request may be taken if it is sent again later.
+fn is_retryable(reason: ErrorCode) -> bool {
+    matches!(
+        reason,
+        ErrorCode::RateLimited | ErrorCode::StartRefused | ErrorCode::UnknownSchema
+    )
+}
+
+impl From<avro::Error> for Failure {
+    fn from(error: avro::Error) -> Self {
+        let reason = match &error {
+            avro::Error::Unframed(_) | avro::Error::Datum(_) => ErrorCode::Undecodable,
+            avro::Error::Invalid { .. } => ErrorCode::Invalid,
+        };
+        Self::Reject(Rejection::new(reason, error))
+    }
+}
+
+impl From<registry::Error> for Failure {
+    fn from(error: registry::Error) -> Self {
+        match error {
+            registry::Error::Unknown(_) => {
+                Self::Reject(Rejection::new(ErrorCode::UnknownSchema, error))
+            }
+            registry::Error::Unparsable(..) => {
+                Self::Reject(Rejection::new(ErrorCode::Undecodable, error))
+            }
+            registry::Error::Unavailable(_) | registry::Error::Refused { .. } => {
+                Self::Retry(Cause::RegistryUnavailable, error.into())
+            }
+        }
+    }
+}
+
+impl From<client::Error> for Failure {
+    fn from(error: client::Error) -> Self {
+        let cause = match error.blame() {
+            Blame::Record => return reject(ErrorCode::StartRefused, error.into()),
+            Blame::Connection => Cause::TemporalUnavailable,
+            Blame::Load => Cause::TemporalExhausted,
+            Blame::System => Cause::TemporalRefused,
+        };
+        Self::Retry(cause, error.into())
+    }
+}

@@ -1,0 +1,300 @@
+//! What the operator allows a request to ask for: models, deadlines, and addresses that a provider would fetch.
+//!
+//! The contract's own bounds are held when a request is parsed; these follow from settings. An error's own text does not
+//! depend on them, so that a record that comes again is answered in the same words; its cause names them.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use url::Url;
+
+use crate::domain::{Common, Faults, Kind, ProviderName, Spec, urls};
+use crate::engines::config;
+use crate::engines::config::Config;
+use crate::engines::egress as guard;
+
+/// Holds requests against the settings.
+pub(super) struct Allowed {
+    intake: config::Intake,
+    worker: config::Worker,
+}
+
+impl Allowed {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            intake: config.intake.clone(),
+            worker: config.worker.clone(),
+        }
+    }
+
+    /// Checks what a request asks for, and how long it may take.
+    ///
+    /// # Errors
+    /// All that is not allowed.
+    pub(super) fn check(&self, spec: &Spec, timeout: Option<Duration>) -> anyhow::Result<()> {
+        let mut faults = Faults::default();
+        if let Some(timeout) = timeout.filter(|timeout| *timeout > self.intake.max_timeout) {
+            let problem = format!("is {}, which is longer than allowed", timeout.as_secs());
+            faults.add("timeout_seconds", problem);
+        }
+        self.spec(spec, &mut faults);
+        faults.or(()).map_err(|faults| {
+            let models = self.intake.allowed_models.to_string();
+            let longest = self.intake.max_timeout.as_secs();
+            let private = self.worker.egress.allow_private;
+            anyhow!(
+                "ALLOWED_MODELS is {models:?}, MAX_TIMEOUT {longest} s, DOWNLOAD_ALLOW_PRIVATE {private}"
+            )
+            .context(faults)
+        })
+    }
+
+    fn spec(&self, spec: &Spec, faults: &mut Faults) {
+        match spec {
+            Spec::Video(video) => self.common(Kind::Video, &video.common, faults),
+            Spec::Image(image) => self.common(Kind::Image, &image.common, faults),
+            Spec::Batch(batch) => {
+                for (index, item) in batch.items.iter().enumerate() {
+                    let mut of_item = Faults::default();
+                    self.spec(&item.spec, &mut of_item);
+                    faults.of_item(index, of_item);
+                }
+            }
+        }
+    }
+
+    fn common(&self, kind: Kind, common: &Common, faults: &mut Faults) {
+        let configured = match kind {
+            Kind::Video => self.worker.video.name,
+            Kind::Image | Kind::Batch | Kind::Unknown => self.worker.image.name,
+        };
+        let provider = common.provider.unwrap_or(configured);
+        self.model(
+            "spec.model",
+            kind,
+            provider,
+            common.model.as_deref(),
+            faults,
+        );
+        for (index, other) in common.fallback.iter().enumerate() {
+            let field = format!("spec.fallback[{index}].model");
+            self.model(&field, kind, other.provider, other.model.as_deref(), faults);
+        }
+        for (index, input) in common.inputs.iter().enumerate() {
+            if let Err(refused) = self.address(&input.url) {
+                let field = format!("spec.inputs[{index}].url");
+                faults.add(field, format!("is not allowed: {refused}"));
+            }
+        }
+        let in_params = urls(&common.params).map(|found| {
+            for (name, url) in found {
+                if let Err(refused) = self.address(&url) {
+                    let problem = format!("has {name:?}, whose URL is not allowed: {refused}");
+                    faults.add("spec.params", problem);
+                }
+            }
+        });
+        faults.note(in_params);
+    }
+
+    fn model(
+        &self,
+        field: &str,
+        kind: Kind,
+        provider: ProviderName,
+        named: Option<&str>,
+        faults: &mut Faults,
+    ) {
+        let allowed = &self.intake.allowed_models;
+        if allowed.are_any() {
+            return;
+        }
+        let model = match named {
+            Some(model) => model.to_owned(),
+            None => self.worker.provider(kind, provider).model,
+        };
+        if !allowed.allow(kind, provider, &model) {
+            let which = named.map_or("null".to_owned(), |model| format!("{model:?}"));
+            let of = format!("is {which} of {}", provider.as_str());
+            faults.add(field, format!("{of}, which is not allowed"));
+        }
+    }
+
+    fn address(&self, url: &Url) -> Result<(), guard::Refused> {
+        guard::check_input(url, &self.worker.egress)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        BatchItem, BatchSpec, Fallback, ImageSpec, Input, OnFailure, Role, Strategy, VideoSpec,
+    };
+
+    fn allowed(settings: &[(&str, &str)]) -> Allowed {
+        Allowed::new(&Config::of(settings).unwrap())
+    }
+
+    fn refusal(allowed: &Allowed, spec: &Spec) -> String {
+        let checked = allowed.check(spec, None);
+        checked.map_or_else(|error| error.to_string(), |()| String::new())
+    }
+
+    fn image(common: Common) -> Spec {
+        Spec::Image(ImageSpec {
+            common,
+            ..ImageSpec::default()
+        })
+    }
+
+    fn video(common: Common) -> Spec {
+        Spec::Video(VideoSpec {
+            common,
+            ..VideoSpec::default()
+        })
+    }
+
+    fn of_model(provider: Option<ProviderName>, model: Option<&str>) -> Common {
+        Common {
+            provider,
+            model: model.map(str::to_owned),
+            ..Common::new("a fox")
+        }
+    }
+
+    fn batch(specs: Vec<Spec>) -> Spec {
+        let items = specs.into_iter().zip(0..).map(|(spec, number)| BatchItem {
+            request_id: format!("i-{number}").try_into().unwrap(),
+            spec,
+            webhook_url: None,
+            notify_on: Vec::new(),
+            metadata: Default::default(),
+        });
+        Spec::Batch(BatchSpec {
+            strategy: Strategy::Parallel,
+            max_concurrent: 3,
+            on_failure: OnFailure::Continue,
+            items: items.collect(),
+        })
+    }
+
+    #[test]
+    fn a_model_that_is_not_allowed_is_refused_wherever_it_is_named() {
+        let models = "image:replicate/black-forest-labs/*,openai/gpt-image-2";
+        let allowed = allowed(&[("ALLOWED_MODELS", models)]);
+        let mut other = of_model(None, None);
+        other.fallback = vec![
+            Fallback {
+                provider: ProviderName::OpenAi,
+                model: Some("gpt-image-2".to_owned()),
+            },
+            Fallback {
+                provider: ProviderName::Fal,
+                model: None,
+            },
+        ];
+        let evil = of_model(None, Some("evil/x"));
+
+        // What the settings serve is held to the same.
+        assert_eq!(refusal(&allowed, &image(of_model(None, None))), "");
+        assert_eq!(
+            refusal(&allowed, &video(of_model(None, None))),
+            "spec.model is null of replicate, which is not allowed"
+        );
+        let openai = Some(ProviderName::OpenAi);
+        assert_eq!(
+            refusal(&allowed, &image(of_model(openai, Some("gpt-image-2")))),
+            ""
+        );
+        assert_eq!(
+            refusal(&allowed, &image(other)),
+            "spec.fallback[1].model is null of fal, which is not allowed"
+        );
+        let good = image(of_model(None, None));
+        assert_eq!(
+            refusal(&allowed, &batch(vec![good, image(evil.clone())])),
+            "spec.items[1].spec.model is \"evil/x\" of replicate, which is not allowed"
+        );
+        assert_eq!(
+            refusal(
+                &crate::roles::intake::allowed::tests::allowed(&[]),
+                &image(evil)
+            ),
+            ""
+        );
+    }
+
+    #[test]
+    fn a_deadline_beyond_the_operators_is_refused_and_those_of_the_settings_are_cut() {
+        let allowed = allowed(&[("MAX_TIMEOUT", "30m"), ("IMAGE_TIMEOUT", "5m")]);
+        let check = |seconds| {
+            let timeout = Some(Duration::from_secs(seconds));
+            allowed.check(&image(Common::new("a fox")), timeout)
+        };
+
+        assert!(check(1800).is_ok());
+        let error = check(1801).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "timeout_seconds is 1801, which is longer than allowed"
+        );
+        assert!(format!("{error:#}").contains("MAX_TIMEOUT 1800 s"));
+        let intake = &allowed.intake;
+        let timeouts = [
+            intake.image_timeout,
+            intake.video_timeout,
+            intake.batch_timeout,
+        ];
+        assert_eq!(timeouts.map(|timeout| timeout.as_secs()), [300, 1800, 1800]);
+    }
+
+    #[test]
+    fn an_address_that_genflow_would_not_call_is_not_given_to_a_provider() {
+        let of = |url: &str| {
+            let input = Input {
+                url: url.parse().unwrap(),
+                role: Role::Unspecified,
+            };
+            let params = [("deep".to_owned(), format!("{{\"image\": [\"{url}\"]}}"))];
+            let asked = Common {
+                inputs: vec![input],
+                ..Common::new("a fox")
+            };
+            let raw = Common {
+                params: params.into(),
+                ..Common::new("a fox")
+            };
+            [image(asked), video(raw)]
+        };
+        let (strict, private) = (allowed(&[]), allowed(&[("DOWNLOAD_ALLOW_PRIVATE", "true")]));
+        for (url, is_private) in [
+            ("http://169.254.169.254/latest/meta-data", true),
+            ("https://10.0.0.7/a.png", true),
+            ("http://[::1]/a.png", true),
+            ("http://2130706433/a.png", true),
+            ("https://kafka-ui/a.png", true),
+            ("https://kafka.internal/a.png", true),
+            ("https://localhost../a.png", true),
+            ("https://example.com:6379/a.png", true),
+            ("https://user@example.com/a.png", false),
+            ("https://example.com@10.0.0.7/a.png", false),
+        ] {
+            for spec in of(url) {
+                let told = refusal(&strict, &spec);
+                assert!(told.contains("not allowed: the address "), "{url}: {told}");
+                assert!(!told.contains("a.png"), "{told}");
+                assert_eq!(refusal(&private, &spec).is_empty(), is_private, "{url}");
+            }
+        }
+        for url in [
+            "https://example.com/a.png?sig=x",
+            "http://example.com/a.png",
+            "https://1.1.1.1/a.png",
+        ] {
+            for spec in of(url) {
+                assert_eq!(refusal(&strict, &spec), "", "{url}");
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Commands about requests: their own consumer, so that what holds requests back never holds a cancel.
+
+use std::sync::Arc;
+
+use anyhow::anyhow;
+
+use super::allowed::Allowed;
+use super::limits::Limits;
+use super::{keyed, open, reject, wait_for_token};
+use crate::contract::avro;
+use crate::contract::run::Start;
+use crate::domain::{Action, Command, ErrorCode};
+use crate::engines::config::api_keys::{ApiKeys, Denied, Pass};
+use crate::engines::config::{Config, DefaultProviders, Steps};
+use crate::engines::failpoint;
+use crate::engines::kafka::Record;
+use crate::engines::kafka::consumer::{BoxError, Failure, Handler, Place, Rejection};
+use crate::engines::registry::Registry;
+use crate::engines::telemetry::events::CommandHandled;
+use crate::engines::temporal::client::Temporal;
+use crate::engines::temporal::queues::{SubmitQueues, fetch_queue};
+use crate::engines::temporal::request_runs::Cancelled;
+use crate::engines::temporal::retries::{Retried, Retry, Unretryable};
+
+/// A reason is cut to so many characters.
+const LONGEST_REASON: usize = 1_000;
+
+/// Carries out commands.
+pub struct Commands {
+    temporal: Temporal,
+    registry: Arc<Registry>,
+    api_keys: ApiKeys,
+    steps: Steps,
+    fetch_queue: String,
+    providers: DefaultProviders,
+    submit_queues: SubmitQueues,
+    allowed: Allowed,
+    limits: Option<Arc<Limits>>,
+}
+
+impl Commands {
+    /// Makes the handler of `gen.commands`.
+    pub fn new(
+        config: &Config,
+        temporal: Temporal,
+        registry: Arc<Registry>,
+        limits: Option<Arc<Limits>>,
+    ) -> Self {
+        Self {
+            allowed: Allowed::new(config),
+            limits,
+            temporal,
+            registry,
+            api_keys: config.intake.api_keys.clone(),
+            steps: config.intake.steps,
+            fetch_queue: fetch_queue(&config.temporal.task_queue),
+            providers: config.worker.default_providers(),
+            submit_queues: SubmitQueues::new(config),
+        }
+    }
+
+    async fn cancel(&self, command: &Command, pass: &Pass) -> Result<&'static str, Failure> {
+        let reason = command.reason.as_deref().unwrap_or("cancelled by command");
+        let cancelled = self
+            .temporal
+            .cancel(&command.request, reason, pass.only())
+            .await?;
+        match cancelled {
+            Cancelled::Asked => Ok("asked"),
+            Cancelled::Over => Ok("over"),
+            Cancelled::Claimed => Ok("claimed"),
+            Cancelled::OthersRun => Err(Denied::OtherUser.into()),
+            Cancelled::Foreign(kind) => {
+                let problem = anyhow!(
+                    "request_id {} is of a workflow {kind}, which is none of genflow's",
+                    command.request
+                );
+                Err(reject(ErrorCode::Invalid, problem))
+            }
+        }
+    }
+
+    /// Runs a request again, or finds that there is nothing to do.
+    ///
+    /// What cannot be run again is parked. A claimed id as `cancelled_before_start`, for that is what its request
+    /// would get. All else as `invalid`: the fault is the command's own, while `start_refused` is held to be a fault
+    /// of the system, and many of them in a row would stop this consumer, and every CANCEL with it.
+    async fn retry(
+        &self,
+        command: &Command,
+        pass: &Pass,
+        traceparent: Option<&str>,
+        place: Place<'_>,
+    ) -> Result<&'static str, Failure> {
+        // An id that nobody has is refused anyway.
+        if let Some(only) = pass.only()
+            && let Some(user) = self.temporal.user(&command.request.run(0)).await?
+            && user != only
+        {
+            return Err(Denied::OtherUser.into());
+        }
+        let retry = Retry {
+            request: &command.request,
+            command: &command.id,
+            reason: command.reason.as_deref(),
+            traceparent,
+            steps: self.steps,
+            fetch_queue: &self.fetch_queue,
+            providers: self.providers,
+            submit_queues: &self.submit_queues,
+        };
+        // It is paid for as a request is, so it is held to the same.
+        let admit = |start: Start| async move {
+            let allowed = self.allowed.check(&start.spec, None);
+            allowed.map_err(|error| reject(ErrorCode::Invalid, error))?;
+            wait_for_token(self.limits.as_deref(), &start.user, 1, place).await
+        };
+        match self.temporal.retry(&retry, admit).await? {
+            Retried::Started => Ok("started"),
+            Retried::Repeated => Ok("duplicate"),
+            Retried::Running => Ok("running"),
+            Retried::Completed => Ok("completed"),
+            Retried::NotAdmitted(failure) => Err(failure),
+            Retried::Refused(refused) => {
+                let reason = match &refused {
+                    Unretryable::Claimed(_) => ErrorCode::CancelledBeforeStart,
+                    Unretryable::Unknown(_)
+                    | Unretryable::Other(..)
+                    | Unretryable::Foreign(..)
+                    | Unretryable::Unreadable(..) => ErrorCode::Invalid,
+                };
+                Err(reject(reason, refused.into()))
+            }
+        }
+    }
+}
+
+impl Handler for Commands {
+    async fn handle(&self, record: &Record, place: Place<'_>) -> Result<(), Failure> {
+        let (writer, datum) = open(&self.registry, record).await?;
+        let mut command = avro::read_command(&writer, datum)?;
+        // It may be as long as a record, and goes into workflows.
+        command.reason = command
+            .reason
+            .map(|it| it.chars().take(LONGEST_REASON).collect());
+        let pass = self.api_keys.check(record)?;
+        keyed(record, &command.request)?;
+        let outcome = match command.action {
+            Action::Cancel => self.cancel(&command, &pass).await?,
+            Action::Retry => {
+                let traceparent = record.traceparent();
+                self.retry(&command, &pass, traceparent, place).await?
+            }
+        };
+        failpoint::hit("commands.started").await;
+        CommandHandled {
+            position: &record.position,
+            action: command.action,
+            outcome,
+        }
+        .emit();
+        Ok(())
+    }
+
+    async fn parked(&self, _: &Record, _: &Rejection) -> Result<(), BoxError> {
+        Ok(())
+    }
+}

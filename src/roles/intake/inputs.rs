@@ -1,0 +1,140 @@
+//! What a request's workflow starts with: notification targets sealed, deadlines filled in, nothing larger than the
+//! server takes.
+
+use anyhow::anyhow;
+
+use super::{Intake, internal, reject};
+use crate::contract::batch_items as compact;
+use crate::contract::batch_items::Items;
+use crate::contract::run::{BatchStart, Start};
+use crate::domain::{
+    BatchSpec, ErrorCode, EventType, Journal, Kind, Notify, Request, Spec, Tally, Targets,
+};
+use crate::engines::clock::millis;
+use crate::engines::kafka::consumer::Failure;
+use crate::engines::kafka::new_trace;
+
+/// The input of a request's workflow.
+pub(super) enum Input {
+    /// Of a single generation.
+    Run(Start),
+    /// Of a batch, and its items.
+    Batch(BatchStart, Vec<u8>),
+}
+
+/// A run's input above this would not pass the server (2 MB a payload) once it rides in history beside its events.
+const LARGEST_INPUT: usize = 1_000_000;
+/// The same of a batch, whose events ride apart from its items.
+const LARGEST_BATCH: usize = 2_000_000;
+
+impl Intake {
+    pub(super) fn input(
+        &self,
+        request: &Request,
+        fingerprint: &str,
+        traceparent: Option<&str>,
+    ) -> Result<Input, Failure> {
+        if let Spec::Batch(spec) = &request.spec {
+            return self.batch(request, spec, traceparent);
+        }
+        let (image, video) = (self.settings.image_timeout, self.settings.video_timeout);
+        let timeout = request.timeout.unwrap_or(match request.spec.kind() {
+            Kind::Image => image,
+            Kind::Video | Kind::Batch | Kind::Unknown => video,
+        });
+        let provider = self.providers.of(&request.spec);
+        let start = Start {
+            request: request.id.clone(),
+            retry: 0,
+            batch: None,
+            user: request.user.clone(),
+            spec: request.spec.clone(),
+            provider,
+            fingerprint: fingerprint.to_owned(),
+            metadata: request.metadata.clone(),
+            notify: self.notify(&request.targets, &request.notify_on, request.id.as_str())?,
+            timeout_ms: millis(timeout),
+            steps: self.settings.steps,
+            fetch_queue: self.fetch_queue.clone(),
+            submit_queue: self.submit_queues.of(provider),
+            traceparent: Some(traceparent.map_or_else(new_trace, str::to_owned)),
+            journal: Journal::default(),
+        };
+        bounded("the request", start.weight(), LARGEST_INPUT)?;
+        Ok(Input::Run(start))
+    }
+
+    fn batch(
+        &self,
+        request: &Request,
+        spec: &BatchSpec,
+        traceparent: Option<&str>,
+    ) -> Result<Input, Failure> {
+        let start = BatchStart {
+            request: request.id.clone(),
+            user: request.user.clone(),
+            metadata: request.metadata.clone(),
+            notify: self.notify(&request.targets, &request.notify_on, request.id.as_str())?,
+            notify_on: request.notify_on.clone(),
+            timeout_ms: millis(request.timeout.unwrap_or(self.settings.batch_timeout)),
+            image_timeout_ms: millis(self.settings.image_timeout),
+            video_timeout_ms: millis(self.settings.video_timeout),
+            progress_every_ms: millis(self.settings.batch_progress_interval),
+            segment: self.settings.batch_segment,
+            steps: self.settings.steps,
+            fetch_queue: self.fetch_queue.clone(),
+            providers: self.providers,
+            submit_queues: self.submit_queues.clone(),
+            traceparent: Some(traceparent.map_or_else(new_trace, str::to_owned)),
+            tally: Tally {
+                total: u32::try_from(spec.items.len()).unwrap_or(u32::MAX),
+                ..Tally::default()
+            },
+            started_at: None,
+            journal: Journal::default(),
+        };
+        let items = compact::write(request, spec, &self.sealer).map_err(internal)?;
+        let size = items.len() + serde_json::to_vec(&start).map_err(internal)?.len();
+        bounded("the batch", size, LARGEST_BATCH)?;
+        // Each as its run will get it: before any money, and not when its turn comes.
+        let read = Items::read(&items).map_err(internal)?;
+        for (index, _) in (0..).zip(&spec.items) {
+            let item = read
+                .start(&start, index)
+                .ok_or_else(|| internal(anyhow!("item {index} is lost")))?;
+            bounded(
+                &format!("item {}", item.request),
+                item.weight(),
+                LARGEST_INPUT,
+            )?;
+        }
+        Ok(Input::Batch(start, items))
+    }
+
+    /// Returns what goes along of whom to tell: `None` where nothing was asked for.
+    pub(super) fn notify(
+        &self,
+        targets: &Targets,
+        on: &[EventType],
+        request: &str,
+    ) -> Result<Option<Notify>, Failure> {
+        // Without a word on it everybody hears of the same; what the request says holds for our own targets too.
+        if targets.is_empty() && EventType::are_default(on) {
+            return Ok(None);
+        }
+        let sealed = self.sealer.seal(targets, request).map_err(internal)?;
+        Ok(Some(Notify {
+            on: on.to_vec(),
+            sealed,
+        }))
+    }
+}
+
+fn bounded(what: &str, size: usize, largest: usize) -> Result<(), Failure> {
+    if size <= largest {
+        return Ok(());
+    }
+    let problem = anyhow!("it is {size} bytes, want at most {largest}")
+        .context(format!("{what} is too large as the input of a workflow"));
+    Err(reject(ErrorCode::Invalid, problem))
+}

@@ -1,0 +1,143 @@
+//! Limits how many generations one user may start.
+//!
+//! A record above the limit waits a little, so that a short burst fails no request. Few records may wait at once, so that
+//! one user's flood leaves room for all others. A batch takes a token for each item, but waits for the first one only,
+//! since it may have more items than a bucket holds. Each intake has its own buckets, and requests are spread over the
+//! partitions, so with n intakes a user may start up to n times as many.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::token_buckets::TokenBuckets;
+use crate::engines::config::RateLimit;
+
+/// Why a record was not let in.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refused {
+    /// It would have to wait for longer than it may, or too many wait.
+    #[error("above the limit")]
+    After(Duration),
+    /// A stop came while it waited.
+    #[error("a stop came while it waited for its turn")]
+    Stopped,
+}
+
+/// The buckets of all users; for requests and RETRY commands together.
+#[derive(Debug)]
+pub struct Limits {
+    buckets: TokenBuckets,
+    settings: RateLimit,
+    waiting: Semaphore,
+    stop: CancellationToken,
+}
+
+impl fmt::Display for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RateLimit {
+            per_minute, burst, ..
+        } = self.settings;
+        // The same at each redelivery: what an answer says must not change.
+        let next = 60_u32.div_ceil(per_minute.get());
+        write!(
+            f,
+            "a user may start {per_minute} a minute, {burst} at once; retry_after: {next} s"
+        )
+    }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+impl Limits {
+    /// At most `waiting` records wait at once.
+    pub fn new(settings: RateLimit, waiting: usize, stop: CancellationToken) -> Self {
+        Self {
+            buckets: TokenBuckets::new(settings.per_minute, MINUTE, settings.burst),
+            settings,
+            waiting: Semaphore::new(waiting),
+            stop,
+        }
+    }
+
+    /// Takes `count` tokens of `user`, now or as soon as there is one and the record may wait so long.
+    pub(super) async fn admit(&self, user: &str, count: u32) -> Result<(), Refused> {
+        let Err(mut pause) = self.buckets.take(user, count, Instant::now()) else {
+            return Ok(());
+        };
+        let Ok(_waits) = self.waiting.try_acquire() else {
+            return Err(Refused::After(pause));
+        };
+        let until = Instant::now() + self.settings.hold;
+        // Others of the same user may take what this one waited for.
+        while Instant::now() + pause <= until {
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.stop.cancelled() => return Err(Refused::Stopped),
+            }
+            match self.buckets.take(user, count, Instant::now()) {
+                Ok(()) => return Ok(()),
+                Err(longer) => pause = longer,
+            }
+        }
+        Err(Refused::After(pause))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(per_minute: u32, hold: Duration, waiting: usize) -> Limits {
+        let settings = RateLimit {
+            per_minute: per_minute.try_into().unwrap(),
+            burst: 1.try_into().unwrap(),
+            hold,
+        };
+        Limits::new(settings, waiting, CancellationToken::new())
+    }
+
+    const LONG: Duration = Duration::from_secs(600);
+
+    #[tokio::test]
+    async fn above_the_limit_a_record_waits_for_its_token() {
+        let limits = limits(6000, LONG, 1);
+        for _ in 0..5 {
+            assert_eq!(limits.admit("ann", 1).await, Ok(()));
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_would_wait_too_long_is_told_when_to_come_again() {
+        let limits = limits(1, Duration::from_secs(1), 1);
+        assert_eq!(limits.admit("ann", 1).await, Ok(()));
+
+        let Err(Refused::After(wait)) = limits.admit("ann", 1).await else {
+            panic!("let in");
+        };
+        assert!(wait > Duration::from_secs(50), "{wait:?}");
+        assert_eq!(
+            limits.admit("bob", 1).await,
+            Ok(()),
+            "has a bucket of his own"
+        );
+    }
+
+    #[tokio::test]
+    async fn few_wait_at_once_and_a_stop_ends_their_wait() {
+        let limits = limits(1, LONG, 1);
+        assert_eq!(limits.admit("ann", 1).await, Ok(()));
+        let waits = limits.admit("ann", 1);
+        let mut waits = std::pin::pin!(waits);
+        assert!(futures::poll!(&mut waits).is_pending());
+
+        assert!(matches!(
+            limits.admit("ann", 1).await,
+            Err(Refused::After(_))
+        ));
+        limits.stop.cancel();
+        assert_eq!(waits.await, Err(Refused::Stopped));
+    }
+}

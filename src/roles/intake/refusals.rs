@@ -1,0 +1,157 @@
+//! What is refused of a record whose value is good: its key, its age, and who sent it.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+
+use super::reject;
+use crate::domain::{ErrorCode, RequestId};
+use crate::engines::config::api_keys::Denied;
+use crate::engines::kafka::Record;
+use crate::engines::kafka::consumer::{Failure, Rejection};
+
+/// Header of a record that is taken however old it is: `true`, set by `genflow dlq redrive --accept-old`.
+///
+/// Whoever can write it can write to `gen.requests`, and could as well send the same request anew, with today's time
+/// and an id of their own: it opens no door that is shut. It spends money twice only where an operator says so of an
+/// id that ran before and that Temporal has forgotten.
+pub const ACCEPT_OLD: &str = "genflow-accept-old";
+/// Header of a redriven record: when it first came, in milliseconds since the epoch. Without it a record would be
+/// young again each time it is sent, and its id could run a second time. It makes a record older, never younger.
+pub const FIRST_SEEN: &str = "genflow-first-seen";
+
+/// Holds that the record's key is its request's id: else one request's records could be on two partitions, out of
+/// order, and one key could be that of many requests.
+pub(super) fn keyed(record: &Record, id: &RequestId) -> Result<(), Failure> {
+    if record.key.as_deref() == Some(id.as_str().as_bytes()) {
+        return Ok(());
+    }
+    let is = match &record.key {
+        Some(key) => format!(
+            "{:?}",
+            String::from_utf8_lossy(key)
+                .chars()
+                .take(LONGEST_SHOWN)
+                .collect::<String>()
+        ),
+        None => "missing".to_owned(),
+    };
+    let problem = anyhow!("the record key is {is}, want request_id, which is {id}");
+    Err(reject(ErrorCode::Invalid, problem))
+}
+
+/// A key is shown cut to so many characters.
+const LONGEST_SHOWN: usize = 128;
+
+/// Refuses a record that is older than the dedup window, by the oldest of its own timestamp, `requested_at`, and when
+/// it first came before it was redriven.
+///
+/// Only a timestamp that the broker set says something about this system, that is of its clock or its window. The
+/// others are the producer's.
+pub(super) fn too_old(
+    record: &Record,
+    requested_at: Option<i64>,
+    window: Duration,
+    now: i64,
+) -> Option<Failure> {
+    if record.header(ACCEPT_OLD) == Some("true") {
+        return None;
+    }
+    let is_past = |millis: i64| {
+        u128::try_from(now.saturating_sub(millis)).is_ok_and(|age| age > window.as_millis())
+    };
+    let first_seen = record.header(FIRST_SEEN).and_then(|text| text.parse().ok());
+    let times = record.timestamp.into_iter().chain(requested_at);
+    if !times.chain(first_seen).any(is_past) {
+        return None;
+    }
+    let error = anyhow!("the window is {} s", window.as_secs())
+        .context("the request is older than the dedup window");
+    let rejection = Rejection::new(ErrorCode::TooOld, error);
+    let by_broker = record.timestamp.filter(|_| record.stamped_by_broker);
+    Some(Failure::Reject(match by_broker.is_some_and(is_past) {
+        true => rejection,
+        false => rejection.by_producer(),
+    }))
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        let rejection = Rejection::new(ErrorCode::Unauthorized, denied);
+        Self::Reject(match denied {
+            // No key, or none of ours, is what a wrong list of keys looks like.
+            Denied::Missing | Denied::Unknown => rejection,
+            Denied::OtherUser => rejection.by_producer(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engines::kafka::consumer::Fault;
+
+    const NOW: i64 = 1_000_000;
+    const OLD: i64 = NOW - 10_001;
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    fn record(timestamp: i64, stamped_by_broker: bool, headers: &[(&str, &str)]) -> Record {
+        Record {
+            key: Some(b"order-7".to_vec()),
+            timestamp: Some(timestamp),
+            stamped_by_broker,
+            ..Record::of(0, headers)
+        }
+    }
+
+    fn fault(record: &Record, requested_at: Option<i64>) -> Option<Fault> {
+        match too_old(record, requested_at, WINDOW, NOW)? {
+            Failure::Reject(rejection) => Some(rejection.fault),
+            Failure::Retry(..) => panic!("it can never succeed"),
+        }
+    }
+
+    #[test]
+    fn only_a_timestamp_of_the_broker_says_that_the_system_may_be_at_fault() {
+        let by_broker = record(OLD, true, &[]);
+        assert_eq!(fault(&by_broker, None), Some(Fault::Unclear));
+        assert_eq!(fault(&by_broker, Some(OLD)), Some(Fault::Unclear));
+        let by_producer = record(OLD, false, &[]);
+        assert_eq!(fault(&by_producer, None), Some(Fault::Producer));
+        let young = record(NOW, true, &[]);
+        assert_eq!(fault(&young, Some(OLD)), Some(Fault::Producer));
+        let redriven = record(NOW, true, &[(FIRST_SEEN, &OLD.to_string())]);
+        assert_eq!(fault(&redriven, None), Some(Fault::Producer));
+    }
+
+    #[test]
+    fn what_is_as_old_as_the_window_is_taken_and_older_what_an_operator_accepts() {
+        assert_eq!(fault(&record(NOW - 10_000, true, &[]), Some(NOW)), None);
+        let accepted = record(OLD, true, &[(ACCEPT_OLD, "true")]);
+        assert_eq!(fault(&accepted, Some(OLD)), None);
+    }
+
+    #[test]
+    fn a_good_key_of_another_user_is_the_producers_fault_and_a_missing_one_may_not_be() {
+        for (denied, wanted) in [
+            (Denied::OtherUser, Fault::Producer),
+            (Denied::Missing, Fault::Unclear),
+            (Denied::Unknown, Fault::Unclear),
+        ] {
+            let Failure::Reject(rejection) = denied.into() else {
+                panic!("it can never succeed");
+            };
+            assert_eq!(rejection.fault, wanted, "{denied:?}");
+        }
+    }
+
+    #[test]
+    fn the_key_of_a_record_is_its_requests_id() {
+        let id = |text: &str| RequestId::try_from(text.to_owned()).unwrap();
+        let mut record = record(NOW, true, &[]);
+        assert!(keyed(&record, &id("order-7")).is_ok());
+        assert!(keyed(&record, &id("order-8")).is_err());
+        record.key = None;
+        assert!(keyed(&record, &id("order-7")).is_err());
+    }
+}

@@ -1,0 +1,148 @@
+//! A workflow's tries: by a notifier of other settings, at an endpoint that lets nobody in, while the registry is away.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::http::StatusCode;
+use tokio::net::TcpListener;
+use url::Url;
+
+use super::*;
+use crate::domain::Targets;
+use crate::roles::notifier::Outcome;
+use crate::roles::notifier::plan::Target;
+use crate::roles::notifier::testing::{deliverer, parcel, registry, told};
+
+const HOUR: u64 = 3_600_000;
+const MAILBOX: &str = "a@example.org";
+
+/// Neither the default Slack target nor a mail server stands in its settings.
+async fn other() -> Deliverer {
+    deliverer(&registry().await, &[("NOTIFY_SCHEDULE", "1h")])
+}
+
+fn parcels() -> [(Parcel, &'static str); 2] {
+    let event = told(&Targets::parse(None, Some(MAILBOX), None).unwrap());
+    let slack = Target::Slack("https://hooks.slack.com/services/T/B/x".parse().unwrap());
+    let email = Target::Email(MAILBOX.to_owned());
+    [
+        (parcel(&event, slack), "target_gone"),
+        (parcel(&event, email), "channel_not_served"),
+    ]
+}
+
+fn deliver(parcel: &Parcel, step: u32) -> Deliver {
+    Deliver {
+        parcel: parcel.clone(),
+        step,
+        waited: 0,
+        shut: 0,
+    }
+}
+
+#[tokio::test]
+async fn what_this_notifier_does_not_know_or_serve_is_left_to_later_tries() {
+    let other = other().await;
+    for (parcel, code) in parcels() {
+        let delivered = other.deliver(deliver(&parcel, 0)).await.unwrap();
+
+        let Delivered::Later {
+            error,
+            sent: false,
+            pause_ms: Some(pause),
+            ..
+        } = delivered
+        else {
+            panic!("{delivered:?}");
+        };
+        assert_eq!(error.code, code);
+        assert!((HOUR * 8 / 10..=HOUR * 12 / 10).contains(&pause));
+    }
+}
+
+#[tokio::test]
+async fn behind_the_last_step_it_is_skipped_for_nobody_refused_it() {
+    let other = other().await;
+    for (parcel, code) in parcels() {
+        let delivered = other.deliver(deliver(&parcel, 1)).await.unwrap();
+
+        let Delivered::Ended { end, sent: false } = delivered else {
+            panic!("{delivered:?}");
+        };
+        assert_eq!(end.outcome, Outcome::Skipped);
+        assert_eq!(end.error.unwrap().code, code);
+    }
+}
+
+/// Answers everything so; counts how often it is asked.
+async fn answering(status: StatusCode, asked: Arc<AtomicUsize>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let answer = async move || {
+        asked.fetch_add(1, Ordering::Relaxed);
+        status
+    };
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    address
+}
+
+#[tokio::test]
+async fn only_waits_for_an_open_circuit_count_as_a_try_in_the_end() {
+    let deliverer = deliverer(&registry().await, &[("NOTIFY_SCHEDULE", "1h")]);
+    let url: Url = answering(StatusCode::INTERNAL_SERVER_ERROR, Arc::default())
+        .await
+        .parse()
+        .unwrap();
+    let event = told(&Targets::parse(Some(url.as_str()), None, None).unwrap());
+    let parcel = parcel(&event, Target::Webhook(url));
+    let mut tried = 0;
+    while let Delivered::Later { sent: true, .. } =
+        deliverer.deliver(deliver(&parcel, 0)).await.unwrap()
+    {
+        tried += 1;
+        assert!(tried < 100, "its circuit does not open");
+    }
+
+    // It found no place before, and then an open circuit.
+    for (waited, shut) in [(WAITS, 0), (WAITS + 5, WAITS - 1)] {
+        let input = Deliver {
+            waited,
+            shut,
+            ..deliver(&parcel, 0)
+        };
+        let delivered = deliverer.deliver(input).await.unwrap();
+        let waits = matches!(delivered, Delivered::Wait { shut: true, .. });
+        assert!(waits, "{delivered:?}");
+    }
+    let input = Deliver {
+        waited: WAITS,
+        shut: WAITS,
+        ..deliver(&parcel, 0)
+    };
+    let Delivered::Later { error, sent, .. } = deliverer.deliver(input).await.unwrap() else {
+        panic!("it waits on");
+    };
+    assert_eq!((error.code.as_str(), sent), ("circuit_open", false));
+}
+
+#[tokio::test]
+async fn while_the_registry_is_away_no_end_is_told_without_its_target() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let registry = answering(StatusCode::SERVICE_UNAVAILABLE, asked.clone()).await;
+    let deliverer = deliverer(&registry, &[]);
+    let [(parcel, _), _] = parcels();
+    let conclude = Conclude {
+        parcel,
+        end: End::delivered(200),
+        tries: 1,
+        first_try_at: None,
+        ended_at: 7,
+    };
+
+    let told = deliverer.conclude(conclude).await;
+
+    assert!(matches!(told, Err(Aborted::Again(_))), "{told:?}");
+    // For the event's schema, and not for that of a receipt.
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+}

@@ -1,0 +1,79 @@
+//! Makes the message: headers and the two bodies. Pure, but for the date.
+
+use lettre::message::header::{ContentTransferEncoding, HeaderName, HeaderValue};
+use lettre::message::{Mailbox, MessageBuilder, MultiPart, SinglePart, header};
+use lettre::{Address, Message};
+
+use super::templates::Templates;
+use super::view::line;
+use crate::domain::email_address::FromAddress;
+use crate::roles::notifier::attempt::Letter;
+
+/// Why there is no message.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// A template does not render this event.
+    #[error("a template does not render the event")]
+    Template(#[from] minijinja::Error),
+    /// lettre finds a part missing.
+    #[error("a part of the message is missing")]
+    Incomplete(#[from] lettre::error::Error),
+}
+
+const AUTO_SUBMITTED: HeaderName = HeaderName::new_from_ascii_str("Auto-Submitted");
+const REQUEST: HeaderName = HeaderName::new_from_ascii_str("X-Genflow-Request");
+const TRACE: HeaderName = HeaderName::new_from_ascii_str("traceparent");
+const EVENT: HeaderName = HeaderName::new_from_ascii_str("X-Genflow-Event");
+
+/// Returns the message that tells `to` of the letter's event: the same but for its date and boundary, however often it is made.
+pub(super) fn write(
+    letter: &Letter<'_>,
+    from: &FromAddress,
+    to: Address,
+    templates: &Templates,
+) -> Result<Message, Error> {
+    let event = letter.event;
+    let words = templates.render(event)?;
+    let id = |event: &str| format!("<{}@{}>", line(event, 100), from.domain());
+    let mut message = begin(from, to, event.kind_of_event.cloud_type())
+        .subject(words.subject)
+        .message_id(Some(id(&event.event_id)))
+        .raw_header(HeaderValue::new(REQUEST, line(&event.request_id, 200)));
+    if let Some(trace) = letter.traceparent {
+        message = message.raw_header(HeaderValue::new(TRACE, line(trace, 100)));
+    }
+    // Mail programs group messages that refer to one id, although no message has it.
+    let thread = id(&event.thread_id());
+    message = message.in_reply_to(thread.clone()).references(thread);
+    Ok(message.multipart(bodies(words.text, words.html))?)
+}
+
+/// Begins a message of ours; `about` is for filters.
+pub(super) fn begin(from: &FromAddress, to: Address, about: String) -> MessageBuilder {
+    Message::builder()
+        .from(from.mailbox())
+        .to(Mailbox::new(None, to))
+        .date_now()
+        // No mailbox answers it with a note of absence.
+        .raw_header(HeaderValue::new(
+            AUTO_SUBMITTED,
+            "auto-generated".to_owned(),
+        ))
+        .raw_header(HeaderValue::new(EVENT, about))
+}
+
+/// Returns the two bodies, of which a mail program shows one.
+pub(super) fn bodies(text: String, html: String) -> MultiPart {
+    MultiPart::alternative()
+        .singlepart(part(header::ContentType::TEXT_PLAIN, text))
+        .singlepart(part(header::ContentType::TEXT_HTML, html))
+}
+
+/// Returns a body in ASCII lines: one way for all servers, those included that know no 8BITMIME.
+fn part(kind: header::ContentType, body: String) -> SinglePart {
+    let body =
+        lettre::message::Body::new_with_encoding(body, ContentTransferEncoding::QuotedPrintable);
+    // Err: a body that the encoding does not take, which quoted-printable does of every text.
+    let body = body.unwrap_or_else(lettre::message::Body::new);
+    SinglePart::builder().header(kind).body(body)
+}

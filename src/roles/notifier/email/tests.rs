@@ -1,0 +1,265 @@
+//! The words and headers of a mail, for all that can happen and for what should not.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use mail_parser::{Message, MessageParser, MimeHeaders};
+
+use super::templates::Rendered;
+use super::*;
+use crate::domain::{ErrorCode, Event, EventError, EventType, Progress};
+use crate::roles::notifier::testing;
+
+/// Returns the mail about an event as a mailbox gets it.
+fn written(event: &Event) -> Vec<u8> {
+    let from: FromAddress = "genflow <genflow@mail.test>".parse().unwrap();
+    let to = email_address::recipient("alice@example.org").unwrap();
+    let templates = Templates::load(None).unwrap();
+    let letter = Letter {
+        event,
+        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    };
+    let mail = message::write(&letter, &from, to, &templates).unwrap();
+    mail.formatted()
+}
+
+fn parsed(raw: &[u8]) -> Message<'_> {
+    MessageParser::default().parse(raw).unwrap()
+}
+
+fn header<'m>(mail: &'m Message<'_>, name: &'m str) -> &'m str {
+    mail.header_raw(name).unwrap_or_default().trim()
+}
+
+/// Text that tries to be more than text, in every field that is not ours.
+fn hostile() -> Event {
+    let evil = "x\r\nBcc: victim@example.org\r\n\r\n<script>alert(1)</script><img src=x onerror=y>";
+    Event {
+        request_id: evil.to_owned(),
+        user_id: evil.to_owned(),
+        batch_id: Some(evil.to_owned()),
+        kind_of_event: EventType::Failed,
+        progress: Some(Progress {
+            percent: 3,
+            stage: evil.to_owned(),
+            message: Some(evil.to_owned()),
+        }),
+        error: Some(EventError::new(ErrorCode::ProviderFailed, evil, true)),
+        metadata: BTreeMap::from([(evil.to_owned(), evil.to_owned())]),
+        ..testing::event()
+    }
+}
+
+#[test]
+fn a_mail_is_text_and_html_under_the_events_id() {
+    let (_, event) = examples::all()
+        .into_iter()
+        .find(|(name, _)| *name == "completed")
+        .unwrap();
+
+    let raw = written(&event);
+
+    let mail = parsed(&raw);
+    assert!(raw.is_ascii());
+    assert_eq!(
+        header(&mail, "Message-ID"),
+        format!("<{}@mail.test>", event.event_id)
+    );
+    assert_eq!(header(&mail, "Auto-Submitted"), "auto-generated");
+    assert_eq!(header(&mail, "X-Genflow-Request"), "hero-7");
+    assert_eq!(
+        header(&mail, "X-Genflow-Event"),
+        "genflow.request.completed"
+    );
+    assert_eq!(header(&mail, "From"), "genflow <genflow@mail.test>");
+    assert_eq!(header(&mail, "To"), "alice@example.org");
+    assert_eq!(mail.subject(), Some("Image completed: hero-7"));
+    assert!(header(&mail, "traceparent").starts_with("00-0af7651916cd43dd8448eb211c80319c-"));
+    assert!(mail.date().is_some());
+    assert_eq!(mail.content_type().unwrap().subtype(), Some("alternative"));
+    let text = mail.body_text(0).unwrap();
+    assert!(text.contains("https://cdn.example.com/hero-7/0-9f86d081884c7d65.png?expires=3600"));
+    assert!(
+        !text.contains("s3://"),
+        "where it is stored is not for everybody"
+    );
+    let html = mail.body_html(0).unwrap();
+    let source = "src=\"https:&#x2f;&#x2f;cdn.example.com&#x2f;hero-7&#x2f;0-9f86d081884c7d65.png?expires=3600\"";
+    assert_eq!(html.matches(source).count(), 1, "{html}");
+}
+
+#[test]
+fn mails_of_one_request_are_one_thread() {
+    let events: BTreeMap<_, _> = examples::all().into_iter().collect();
+    let of = |event: &Event| {
+        let raw = written(event);
+        let mail = parsed(&raw);
+        [header(&mail, "References"), header(&mail, "In-Reply-To")].map(ToOwned::to_owned)
+    };
+    let retried = Event {
+        retry: 1,
+        run_id: Some("another".to_owned()),
+        ..events["failed"].clone()
+    };
+
+    let thread = format!("<{}@mail.test>", events["started"].thread_id());
+    for event in [&events["started"], &events["failed"], &retried] {
+        assert_eq!(of(event), [thread.clone(), thread.clone()]);
+    }
+    assert_ne!(of(&hostile())[0], thread);
+}
+
+#[test]
+fn text_of_users_and_providers_adds_no_header_and_no_html() {
+    let raw = written(&hostile());
+
+    let mail = parsed(&raw);
+    let names: Vec<_> = mail.headers().iter().map(|header| header.name()).collect();
+    assert!(!names.contains(&"Bcc"), "{names:?}");
+    let text = String::from_utf8(raw.clone()).unwrap();
+    let (headers, _) = text.split_once("\r\n\r\n").unwrap();
+    assert!(
+        !headers
+            .lines()
+            .any(|line| line.to_ascii_lowercase().starts_with("bcc:"))
+    );
+    let html = mail.body_html(0).unwrap();
+    assert!(!html.contains("<script"), "{html}");
+    assert!(!html.contains("<img"), "{html}");
+    assert!(html.contains("&lt;script&gt;"));
+    let text = mail.body_text(0).unwrap();
+    assert!(!text.lines().any(|line| line.starts_with("Bcc:")), "{text}");
+}
+
+#[test]
+fn a_subject_is_short_and_one_line() {
+    let event = Event {
+        request_id: "ü".repeat(5000),
+        ..testing::event()
+    };
+
+    let raw = written(&event);
+
+    let subject = parsed(&raw).subject().unwrap().to_owned();
+    assert!(subject.starts_with("Image completed: üü"), "{subject}");
+    assert!(subject.chars().count() <= 150);
+}
+
+#[test]
+fn an_event_of_a_later_version_is_told_too() {
+    let event = Event {
+        kind: crate::domain::Kind::Unknown,
+        kind_of_event: EventType::Unknown,
+        ..testing::event()
+    };
+
+    let raw = written(&event);
+
+    assert_eq!(parsed(&raw).subject(), Some("Request changed: order-7"));
+}
+
+/// A folder of templates, gone with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn with(files: &[(&str, &str)]) -> Self {
+        let folder = std::env::temp_dir().join(format!("genflow-mail-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&folder).unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
+        Self(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+#[test]
+fn a_file_replaces_the_template_of_its_name_alone_and_html_stays_escaped() {
+    let folder = Folder::with(&[
+        (
+            "email.html",
+            "<p>{{ error.message if error else headline }}</p>",
+        ),
+        ("..data", "what Kubernetes puts there"),
+    ]);
+
+    let templates = Templates::load(Some(&folder.0)).unwrap();
+
+    let rendered = templates.render(&hostile()).unwrap();
+    assert!(rendered.html.starts_with("<p>x Bcc:"), "{}", rendered.html);
+    assert!(rendered.html.contains("&lt;script&gt;"));
+    assert!(rendered.text.starts_with("Image failed"));
+}
+
+#[test]
+fn a_faulty_template_is_told_with_its_name_before_it_is_used() {
+    for (name, text, told) in [
+        ("email.txt", "{% if %}", "email.txt is no template"),
+        (
+            "email.txt",
+            "{{ headlin }}",
+            "email.txt cannot tell of an event of the kind started",
+        ),
+        ("email.txt", "{{ error.code }}", "email.txt cannot tell"),
+        (
+            "email.subject",
+            "{% if error %}x{% endif %}",
+            "email.subject says nothing of an event of the kind started",
+        ),
+        ("email.htm", "x", "replaces no template"),
+        (
+            "digest.txt",
+            "{{ failures[1].request }}",
+            "digest.txt cannot tell of an event of the kind one-failure",
+        ),
+    ] {
+        let folder = Folder::with(&[(name, text)]);
+
+        let fault = check_templates(Some(&folder.0)).unwrap_err().to_string();
+
+        assert!(fault.contains(told), "{fault}");
+    }
+    let missing = check_templates(Some(Path::new("/nonexistent"))).unwrap_err();
+    assert_eq!(missing.to_string(), "/nonexistent cannot be read");
+}
+
+fn shown(name: &str, subject: &str, text: &str) -> String {
+    let text = text.trim_end();
+    format!("\n### {name}\n\n```text\nSubject: {subject}\n\n{text}\n```\n")
+}
+
+/// Holds the docs to the templates. To write what is rendered into them: `GENFLOW_WRITE_EXAMPLES=1 cargo test --lib docs_show`.
+#[test]
+fn the_docs_show_every_example_as_it_is_rendered() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/notifications.md");
+    let docs = std::fs::read_to_string(&path).unwrap();
+    let templates = Templates::load(None).unwrap();
+    let (intro, _) = docs
+        .split_once("<!-- examples: rendered, not written -->")
+        .unwrap();
+    let mut expected = format!("{intro}<!-- examples: rendered, not written -->\n");
+    for (name, event) in examples::all() {
+        let Rendered { subject, text, .. } = templates.render(&event).unwrap();
+        expected.push_str(&shown(name, &subject, &text));
+    }
+    for (name, gathered) in examples::digests() {
+        let Rendered { subject, text, .. } = templates.render_digest(&gathered).unwrap();
+        expected.push_str(&shown(name, &subject, &text));
+    }
+
+    if std::env::var_os("GENFLOW_WRITE_EXAMPLES").is_some() {
+        let html = templates.render(&examples::all()[2].1).unwrap().html;
+        std::fs::write(&path, &expected).unwrap();
+        std::fs::write(std::env::temp_dir().join("genflow-mail.html"), html).unwrap();
+    }
+    let docs = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        docs == expected,
+        "docs/notifications.md shows something else:\n{expected}"
+    );
+}

@@ -1,0 +1,265 @@
+//! The operators' targets: failures on their way to them, and the messages that tell of those.
+//!
+//! A failure is signalled to the workflow of each target (`digest.v1`) before its record is done, so no crash loses it.
+//! Signals leave one after the other, each with all that came meanwhile: many failures are few signals.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Mutex as Turns, oneshot};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::digest::Failed;
+use super::handover::Handover;
+use super::plan::{Notification, Target};
+use super::{Deliverer, slack};
+use crate::contract::digest::{Addressee, Tell, Told};
+use crate::contract::receipt::{Channel, DeliveryError, Receipt};
+use crate::domain::Event;
+use crate::engines::clock::millis;
+use crate::engines::config;
+use crate::engines::kafka::consumer::{Cause, Failure};
+use crate::engines::telemetry::events::OpsTold;
+use crate::roles::notifier::attempt::{Held, Tried};
+
+/// Takes failures in.
+pub(super) struct Desk {
+    queues: Vec<Queue>,
+    handover: Arc<Handover>,
+    every: Duration,
+}
+
+/// Failures that wait for the signal to one target.
+struct Queue {
+    to: Addressee,
+    waiting: Mutex<Vec<Waiting>>,
+    turn: Turns<()>,
+}
+
+struct Waiting {
+    failed: Failed,
+    /// Hears whether the signal was taken; its text is the error.
+    told: oneshot::Sender<Result<(), Arc<str>>>,
+}
+
+/// How long one signal may take, connecting included.
+const LIMIT: Duration = Duration::from_secs(10);
+/// How many failures one signal carries: well below what the server takes.
+const MOST: usize = 500;
+/// So often in a row a message may come to notifiers that do not know its addressee. By the pauses of its workflow that
+/// is some 50 minutes: enough for all of them to be restarted with other settings.
+const STRANGERS: u32 = 12;
+
+/// Returns the operators' targets as the settings name them.
+pub(super) fn targets(config: &config::Notifier) -> Vec<Notification> {
+    let slack = config.ops_slack.as_ref();
+    let slack = slack.map(|url| Target::Slack(url.expose().clone()));
+    let email = config.ops_email.as_ref();
+    let email = email.map(|text| Target::Email(text.expose().to_owned()));
+    let all = slack.into_iter().chain(email);
+    all.map(Notification::new).collect()
+}
+
+/// Returns the id under which it is remembered that a failure was taken.
+pub(super) fn id(event: &Event) -> Uuid {
+    Receipt::id(&event.event_id, Channel::Unknown, "operators")
+}
+
+impl Desk {
+    /// Makes no call.
+    pub(super) fn new(config: &config::Notifier, handover: Arc<Handover>) -> Self {
+        let queues = targets(config).into_iter().map(|target| Queue {
+            to: Addressee {
+                channel: target.channel(),
+                target_hash: target.hash,
+            },
+            waiting: Mutex::default(),
+            turn: Turns::default(),
+        });
+        Self {
+            queues: queues.collect(),
+            handover,
+            every: config.ops_every,
+        }
+    }
+
+    /// Returns when each target's workflow has the failure, if `event` is one.
+    pub(super) async fn note(&self, event: &Event) -> Result<(), Failure> {
+        let Some(failed) = Failed::of(event) else {
+            return Ok(());
+        };
+        let noting = self
+            .queues
+            .iter()
+            .map(|queue| self.give(queue, failed.clone()));
+        let noted = futures::future::join_all(noting).await;
+        noted.into_iter().collect()
+    }
+
+    async fn give(&self, queue: &Queue, failed: Failed) -> Result<(), Failure> {
+        let (told, hears) = oneshot::channel();
+        queue.waiting().push(Waiting { failed, told });
+        {
+            let _turn = queue.turn.lock().await;
+            let (failed, told): (Vec<_>, Vec<_>) = queue
+                .take()
+                .into_iter()
+                .map(|waiting| (waiting.failed, waiting.told))
+                .unzip();
+            // Empty: the one before took ours along.
+            if !failed.is_empty() {
+                let signalled = self.signal(queue.to.clone(), failed).await;
+                for told in told {
+                    // Nobody hears any more whose record was given back.
+                    told.send(signalled.clone()).ok();
+                }
+            }
+        }
+        match hears.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Failure::Retry(
+                // The notifications of others need no Temporal.
+                Cause::HandoverUnavailable,
+                error.to_string().into(),
+            )),
+            Err(dropped) => Err(Failure::Retry(Cause::Interrupted, dropped.into())),
+        }
+    }
+
+    async fn signal(&self, to: Addressee, failed: Vec<Failed>) -> Result<(), Arc<str>> {
+        let signalling = async {
+            let temporal = self.handover.temporal().await?;
+            temporal.gather(to, millis(self.every), failed).await
+        };
+        match timeout(LIMIT, signalling).await {
+            Ok(signalled) => signalled.map_err(|error| error.to_string().into()),
+            Err(_) => Err("the Temporal server did not take a failure in time".into()),
+        }
+    }
+}
+
+impl Queue {
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Vec<Waiting> {
+        let mut waiting = self.waiting();
+        let many = waiting.len().min(MOST);
+        waiting.drain(..many).collect()
+    }
+}
+
+impl Deliverer {
+    /// Tells a target of the operators of what was gathered for it, once.
+    pub async fn tell(&self, input: Tell) -> Told {
+        let Tell {
+            to,
+            gathered,
+            unknown,
+        } = input;
+        let meant = |target: &&Notification| {
+            target.channel() == to.channel && target.hash == to.target_hash
+        };
+        let target = self.ops.iter().find(meant).map(|target| &target.target);
+        let tried = match (target, &self.channels.mails) {
+            (Some(Target::Slack(url)), _) => {
+                let message = slack::digest(&gathered);
+                Some(self.channels.slack.post(message, url).await)
+            }
+            (Some(Target::Email(to)), Some(mails)) => {
+                Some(Ok(mails.tell(&gathered, to, self.try_timeout).await))
+            }
+            (Some(Target::Email(_)), None) | (Some(Target::Webhook(_)) | None, _) => None,
+        };
+        let (told, outcome, error) = match tried {
+            Some(Ok(Tried::Delivered(_))) => (Told::Ended, "delivered", None),
+            Some(Ok(Tried::Refused { error, .. })) => (Told::Ended, "lost", Some(error)),
+            Some(Ok(Tried::Later {
+                error, again_in, ..
+            })) => (later(again_in), "later", Some(error)),
+            Some(Err(Held(pause))) => return later(Some(pause)),
+            None => strange(unknown),
+        };
+        let error = error.as_ref();
+        OpsTold {
+            channel: to.channel.as_str(),
+            failures: gathered.total,
+            outcome,
+            error: error.map(|error| error as &(dyn std::error::Error + 'static)),
+        }
+        .emit();
+        told
+    }
+}
+
+fn later(again_in: Option<Duration>) -> Told {
+    Told::Later {
+        pause_ms: again_in.map(millis),
+        unknown: false,
+    }
+}
+
+/// What comes of a message whose addressee this notifier does not know, as did `unknown` others before.
+fn strange(unknown: u32) -> (Told, &'static str, Option<DeliveryError>) {
+    let why = "the settings of this notifier name no such target";
+    let error = Some(DeliveryError::new("target_gone", why));
+    if unknown.saturating_add(1) >= STRANGERS {
+        return (Told::Ended, "lost", error);
+    }
+    let told = Told::Later {
+        pause_ms: None,
+        unknown: true,
+    };
+    (told, "later", error)
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::super::digest::tests::gathered;
+    use super::super::testing::{NO_REGISTRY, deliverer};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_message_to_somebody_whom_no_notifier_knows_is_lost_in_the_end_and_that_is_told() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let _counted = metrics::set_default_local_recorder(&recorder);
+        let other = deliverer(NO_REGISTRY, &[]);
+        let tell = |channel, unknown| Tell {
+            to: Addressee {
+                channel,
+                target_hash: "19f1352238b91533".to_owned(),
+            },
+            gathered: gathered(3),
+            unknown,
+        };
+        let later = Told::Later {
+            pause_ms: None,
+            unknown: true,
+        };
+
+        for channel in [Channel::Slack, Channel::Email] {
+            for unknown in 0..STRANGERS - 1 {
+                assert_eq!(other.tell(tell(channel, unknown)).await, later);
+            }
+            assert_eq!(other.tell(tell(channel, STRANGERS - 1)).await, Told::Ended);
+        }
+
+        let page = recorder.handle().render();
+        for (channel, outcome, count) in [("SLACK", "later", 11), ("EMAIL", "lost", 1)] {
+            let line = format!(
+                "genflow_ops_messages_total{{channel=\"{channel}\",outcome=\"{outcome}\"}} {count}"
+            );
+            assert!(page.contains(&line), "{line} is not in\n{page}");
+        }
+    }
+}

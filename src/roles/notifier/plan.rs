@@ -1,0 +1,357 @@
+//! Whom an event is told to: a pure function of the event, its targets opened, and the settings.
+//!
+//! A notification is one event on one channel to one target. Its target goes nowhere but into the request that
+//! delivers it: what logs and receipts show is [`Notification::shown`] and [`Notification::hash`].
+
+use ring::digest::{SHA256, digest};
+use url::Url;
+
+use super::endpoints::{self, Endpoint};
+use crate::contract::receipt::Channel;
+use crate::contract::seal;
+use crate::contract::seal::Sealer;
+use crate::domain::{ErrorCode, Event, EventType, Notify, Targets, hex};
+use crate::engines::config::NotifyKey;
+
+/// One event to one target.
+#[derive(Clone, PartialEq)]
+pub(super) struct Notification {
+    /// Where it goes.
+    pub(super) target: Target,
+    /// First 16 hex digits of the target's SHA-256.
+    pub(super) hash: String,
+}
+
+/// Where a notification goes.
+#[derive(Clone, PartialEq)]
+pub(super) enum Target {
+    /// A tenant's endpoint.
+    Webhook(Url),
+    /// A mailbox.
+    Email(String),
+    /// A Slack incoming webhook.
+    Slack(Url),
+}
+
+/// Whom we tell ourselves.
+#[derive(Clone, Default)]
+pub(super) struct Rules {
+    /// Told of requests that name no Slack target of their own.
+    pub(super) default_slack: Option<Url>,
+}
+
+/// Returns what the event says of whom to notify, if the request wants it told.
+pub(super) fn wanted(event: &Event) -> Option<&Notify> {
+    event
+        .notify
+        .as_ref()
+        .filter(|notify| is_told(event) && notify.on.contains(&event.kind_of_event))
+}
+
+/// Tells whether anybody may hear of an event.
+fn is_told(event: &Event) -> bool {
+    match event.kind_of_event {
+        // A later version's type: `on` names it as unknown too, which does not make the two the same.
+        EventType::Unknown => false,
+        EventType::Rejected => event
+            .error
+            .as_ref()
+            .is_none_or(|error| answered(error.code)),
+        EventType::Started
+        | EventType::Progress
+        | EventType::Completed
+        | EventType::Failed
+        | EventType::Cancelled => true,
+    }
+}
+
+/// Returns a notification for each target; `targets` are those of [`wanted`], opened.
+pub(super) fn plan(event: &Event, targets: Option<&Targets>, rules: &Rules) -> Vec<Notification> {
+    let of = |target: fn(&Targets) -> Option<Target>| targets.and_then(target);
+    let slack = of(|targets| targets.slack.clone().map(Target::Slack));
+    let slack = slack.or_else(|| default_slack(event, rules).map(Target::Slack));
+    let all = [
+        of(|targets| targets.webhook.clone().map(Target::Webhook)),
+        of(|targets| targets.email.clone().map(Target::Email)),
+        slack,
+    ];
+    let mut planned: Vec<Notification> = Vec::new();
+    for notification in all.into_iter().flatten().map(Notification::new) {
+        // One target that is named twice hears once; two of one channel both do.
+        if !planned.contains(&notification) {
+            planned.push(notification);
+        }
+    }
+    planned
+}
+
+/// Returns the target of that hash as a receipt shows it, if the event's seal opens and it is named there.
+pub fn shown(event: &Event, channel: Channel, hash: &str, keys: &[NotifyKey]) -> Option<String> {
+    let sealed = &wanted(event)?.sealed;
+    let targets = Sealer::new(keys)
+        .ok()?
+        .open(sealed, seal::context(event))
+        .ok()?;
+    let planned = plan(event, Some(&targets), &Rules::default());
+    let mut planned = planned.into_iter();
+    let found = planned.find(|found| found.channel() == channel && found.hash == hash)?;
+    Some(found.shown())
+}
+
+/// The items of a batch are not told of by default: there may be thousands, and the batch tells of itself.
+fn default_slack(event: &Event, rules: &Rules) -> Option<Url> {
+    let on = event
+        .notify
+        .as_ref()
+        .map_or(&EventType::TOLD_BY_DEFAULT[..], |notify| &notify.on);
+    let told = is_told(event) && event.batch_id.is_none() && on.contains(&event.kind_of_event);
+    rules.default_slack.clone().filter(|_| told)
+}
+
+/// Tells whether whoever sent a refused record hears of it: not when nobody proved to be the tenant, and not of
+/// what is long past.
+fn answered(code: ErrorCode) -> bool {
+    !matches!(
+        code,
+        ErrorCode::Undecodable | ErrorCode::Unauthorized | ErrorCode::TooOld
+    )
+}
+
+impl Notification {
+    /// Returns whether this target is notified of an event. A request that is refused as invalid costs its sender nothing, and
+    /// quotes what was sent: no mail is written about it.
+    pub(super) fn tells(&self, event: &Event) -> bool {
+        let is_mail = self.channel() == Channel::Email;
+        let code = event.error.as_ref().map(|error| error.code);
+        !(is_mail && event.kind_of_event == EventType::Rejected && code == Some(ErrorCode::Invalid))
+    }
+
+    /// Names a target by its hash.
+    pub(super) fn new(target: Target) -> Self {
+        let text = match &target {
+            Target::Webhook(url) | Target::Slack(url) => url.as_str(),
+            Target::Email(address) => address,
+        };
+        let mut hash = hex(digest(&SHA256, text.as_bytes()).as_ref());
+        hash.truncate(16);
+        Self { target, hash }
+    }
+
+    /// Returns who is asked to take it; all mail goes by one server.
+    pub(super) fn endpoint(&self) -> Endpoint {
+        let target = self.hash.clone();
+        match &self.target {
+            Target::Webhook(url) | Target::Slack(url) => Endpoint {
+                origin: url.origin().ascii_serialization(),
+                target,
+                most: endpoints::MOST,
+                ours: false,
+            },
+            // There is one connection to the mail server.
+            Target::Email(_) => Endpoint {
+                origin: "mail".to_owned(),
+                target,
+                most: 1,
+                ours: true,
+            },
+        }
+    }
+
+    /// Returns the way it goes.
+    pub(super) fn channel(&self) -> Channel {
+        match self.target {
+            Target::Webhook(_) => Channel::Webhook,
+            Target::Email(_) => Channel::Email,
+            Target::Slack(_) => Channel::Slack,
+        }
+    }
+
+    /// Returns the target without its secret parts.
+    pub(super) fn shown(&self) -> String {
+        match &self.target {
+            Target::Webhook(url) | Target::Slack(url) => {
+                format!("{}://{}/…", url.scheme(), url.host_str().unwrap_or("…"))
+            }
+            Target::Email(address) => {
+                let domain = address.rsplit_once('@').map_or("…", |(_, domain)| domain);
+                format!("…@{domain}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{EventError, Sealed};
+    use crate::roles::notifier::testing::event;
+
+    #[test]
+    fn only_the_types_asked_for_are_told_of() {
+        let on = |kinds: &[EventType], kind| {
+            let notify = Notify {
+                on: kinds.to_vec(),
+                sealed: Sealed(Vec::new()),
+            };
+            wanted(&Event {
+                kind_of_event: kind,
+                notify: Some(notify),
+                ..event()
+            })
+            .is_some()
+        };
+
+        assert!(on(&[EventType::Completed], EventType::Completed));
+        assert!(on(&[EventType::Started], EventType::Started));
+        assert!(on(&[EventType::Rejected], EventType::Rejected));
+        assert!(!on(&[EventType::Completed], EventType::Failed));
+        assert!(!on(&[], EventType::Completed));
+        assert!(!on(&[EventType::Unknown], EventType::Unknown));
+        assert_eq!(wanted(&event()), None);
+    }
+
+    #[test]
+    fn all_mail_is_one_endpoint_with_one_place_and_a_web_server_has_more() {
+        let mail = |to: &str| Notification::new(Target::Email(to.to_owned())).endpoint();
+        let webhook = Target::Webhook("https://a.example:8443/x".parse().unwrap());
+        let webhook = Notification::new(webhook).endpoint();
+
+        assert_eq!(mail("a@b.example").origin, mail("c@d.example").origin);
+        assert_eq!(mail("a@b.example").most, 1);
+        assert_eq!(webhook.origin, "https://a.example:8443");
+        assert_eq!(webhook.most, endpoints::MOST);
+    }
+
+    #[test]
+    fn a_record_that_nobody_can_be_held_to_is_refused_in_silence() {
+        for (code, told) in [
+            (ErrorCode::Undecodable, false),
+            (ErrorCode::Unauthorized, false),
+            (ErrorCode::TooOld, false),
+            (ErrorCode::Invalid, true),
+            (ErrorCode::RequestIdConflict, true),
+        ] {
+            let notify = Notify {
+                on: vec![EventType::Rejected],
+                sealed: Sealed(Vec::new()),
+            };
+            let rejected = Event {
+                kind_of_event: EventType::Rejected,
+                error: Some(EventError::new(code, "why", false)),
+                notify: Some(notify),
+                ..event()
+            };
+
+            assert_eq!(wanted(&rejected).is_some(), told, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn no_mail_is_written_about_an_invalid_request() {
+        let rejected = |code| Event {
+            kind_of_event: EventType::Rejected,
+            error: Some(EventError::new(code, "why", false)),
+            ..event()
+        };
+        let mail = Notification::new(Target::Email("a@b.example".to_owned()));
+        let webhook = Notification::new(Target::Webhook("https://b.example/".parse().unwrap()));
+
+        assert!(!mail.tells(&rejected(ErrorCode::Invalid)));
+        assert!(webhook.tells(&rejected(ErrorCode::Invalid)));
+        assert!(mail.tells(&rejected(ErrorCode::RequestIdConflict)));
+        assert!(mail.tells(&event()));
+    }
+
+    #[test]
+    fn each_target_gets_a_notification_that_shows_none_of_its_secrets() {
+        let targets = Targets::parse(
+            Some("https://user:pw@example.com/hook?token=topsecret"),
+            Some("someone@example.org"),
+            Some("https://hooks.slack.com/services/topsecret"),
+        )
+        .unwrap();
+
+        let shown: Vec<_> = plan(&event(), Some(&targets), &Rules::default())
+            .iter()
+            .map(|notification| (notification.channel(), notification.shown()))
+            .collect();
+
+        assert_eq!(
+            shown,
+            [
+                (Channel::Webhook, "https://example.com/…".to_owned()),
+                (Channel::Email, "…@example.org".to_owned()),
+                (Channel::Slack, "https://hooks.slack.com/…".to_owned()),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_hash_is_the_start_of_the_targets_sha256() {
+        let targets = Targets::parse(Some("https://example.com/hook"), None, None).unwrap();
+
+        // From: printf https://example.com/hook | sha256sum
+        let planned = plan(&event(), Some(&targets), &Rules::default());
+        assert_eq!(planned[0].hash, "19f1352238b91533");
+    }
+
+    const OURS: &str = "https://hooks.slack.com/services/ours";
+
+    /// The Slack targets that are told of an event when there is a default.
+    fn slacks(event: &Event, own: Option<&str>) -> Vec<String> {
+        let targets = Targets::parse(Some("https://example.com/hook"), None, own).unwrap();
+        let rules = Rules {
+            default_slack: Some(OURS.parse().unwrap()),
+        };
+        let targets = wanted(event).map(|_| &targets);
+        let planned = plan(event, targets, &rules).into_iter();
+        let slacks = planned.filter_map(|notification| match notification.target {
+            Target::Slack(url) => Some(url.to_string()),
+            Target::Webhook(_) | Target::Email(_) => None,
+        });
+        slacks.collect()
+    }
+
+    #[test]
+    fn the_default_slack_is_told_where_the_request_names_none() {
+        let own = "https://hooks.slack.com/services/own";
+        let asking = |on: &[EventType]| Event {
+            notify: Some(Notify {
+                on: on.to_vec(),
+                sealed: Sealed(Vec::new()),
+            }),
+            ..event()
+        };
+        let completed = asking(&[EventType::Completed]);
+
+        assert_eq!(slacks(&completed, Some(own)), [own]);
+        assert_eq!(slacks(&completed, None), [OURS]);
+        assert_eq!(slacks(&event(), None), [OURS], "nobody else is to be told");
+        assert_eq!(slacks(&asking(&[EventType::Failed]), None), [""; 0]);
+        let started = Event {
+            kind_of_event: EventType::Started,
+            ..event()
+        };
+        assert_eq!(slacks(&started, None), [""; 0]);
+        let item = Event {
+            batch_id: Some("batch".to_owned()),
+            ..event()
+        };
+        assert_eq!(slacks(&item, None), [""; 0]);
+    }
+
+    #[test]
+    fn targets_of_one_host_share_its_places_and_have_circuits_of_their_own() {
+        let endpoint =
+            |url: &str| Notification::new(Target::Webhook(url.parse().unwrap())).endpoint();
+
+        let [one, other] = ["https://a.example/x?t=1", "https://a.example:443/y"].map(endpoint);
+
+        assert_eq!(
+            (&*one.origin, &*other.origin),
+            ("https://a.example", "https://a.example")
+        );
+        assert_ne!(one.target, other.target);
+        assert_ne!(endpoint("https://a.example:8443/x").origin, one.origin);
+    }
+}

@@ -1,0 +1,127 @@
+//! What this process remembers of notifications, so that a record that comes again is not told again.
+//!
+//! Only a comfort: it is bounded and gone with the process, and receivers know a repeat by its `webhook-id`.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use crate::contract::receipt::Receipt;
+
+/// What is known of one notification.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Known {
+    /// It was tried, and is not in its workflow's hands yet.
+    Tried(Tries),
+    /// It ended, but Kafka does not have its receipt yet.
+    Unreported(Box<Receipt>),
+    /// It ended and is reported, or a workflow has it.
+    Done,
+}
+
+/// The tries of a notification that is still the consumer's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tries {
+    /// How many there were.
+    pub(super) count: u32,
+    /// Milliseconds since the epoch.
+    pub(super) first_at: Option<i64>,
+    /// What the last was answered.
+    pub(super) status: Option<u16>,
+    /// Until when the target asked to be left alone.
+    pub(super) until: Option<Instant>,
+}
+
+impl Tries {
+    /// Returns for how long the target is still to be left alone, if it asked for that.
+    pub(super) fn left_alone(&self, now: Instant) -> Option<Duration> {
+        let left = self.until?.checked_duration_since(now);
+        left.filter(|left| !left.is_zero())
+    }
+}
+
+/// The last notifications, by receipt id.
+#[derive(Debug)]
+pub(super) struct Memory {
+    most: usize,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    known: HashMap<Uuid, Known>,
+    order: VecDeque<Uuid>,
+}
+
+impl Memory {
+    /// Makes a memory of the last `most` notifications.
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            most,
+            kept: Mutex::default(),
+        }
+    }
+
+    /// Returns what is known of a notification.
+    pub(super) fn recall(&self, id: Uuid) -> Option<Known> {
+        self.kept().known.get(&id).cloned()
+    }
+
+    /// Notes how far a notification is.
+    pub(super) fn note(&self, id: Uuid, known: Known) {
+        let mut kept = self.kept();
+        if kept.known.insert(id, known).is_some() {
+            return;
+        }
+        kept.order.push_back(id);
+        if kept.order.len() > self.most
+            && let Some(oldest) = kept.order.pop_front()
+        {
+            kept.known.remove(&oldest);
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_that_was_noted_is_known() {
+        let memory = Memory::new(10);
+        let id = Uuid::from_u128(1);
+        assert_eq!(memory.recall(id), None);
+
+        let tried = Known::Tried(Tries {
+            count: 2,
+            first_at: Some(7),
+            status: None,
+            until: None,
+        });
+        memory.note(id, tried.clone());
+        assert_eq!(memory.recall(id), Some(tried));
+
+        memory.note(id, Known::Done);
+        assert_eq!(memory.recall(id), Some(Known::Done));
+        assert_eq!(memory.kept().order.len(), 1);
+    }
+
+    #[test]
+    fn the_oldest_is_forgotten_first() {
+        let memory = Memory::new(2);
+
+        for n in 1..=3 {
+            memory.note(Uuid::from_u128(n), Known::Done);
+        }
+
+        let known = [1, 2, 3].map(|n| memory.recall(Uuid::from_u128(n)));
+        assert_eq!(known, [None, Some(Known::Done), Some(Known::Done)]);
+        assert_eq!(memory.kept().known.len(), 2);
+    }
+}

@@ -1,0 +1,260 @@
+//! Delivers to Slack's incoming webhooks: one message, one try, a second apart to each.
+//!
+//! The target is a secret that a tenant gave us, so it is called only on hosts of `SLACK_ALLOWED_HOSTS`. Of an answer
+//! no more is kept than its status, `Retry-After` and which of Slack's known words it is.
+
+mod digest;
+mod message;
+mod pace;
+mod text;
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::{Client, Response};
+use serde_json::Value;
+use tokio::time::{Instant, sleep_until, timeout};
+use url::Url;
+
+pub(super) use self::digest::digest;
+use self::message::{message, without_images};
+use self::pace::Pace;
+use super::webhook::{Unusable, retry_after};
+use crate::contract::receipt::DeliveryError;
+use crate::engines::config;
+use crate::engines::egress::{Guard, Refused};
+use crate::engines::http::LONGEST_PAUSE;
+use crate::roles::notifier::attempt::{Held, Letter, Tried};
+
+/// Delivers Slack messages.
+pub(super) struct Sender {
+    guard: Guard,
+    hosts: Vec<String>,
+    try_time: Duration,
+    pace: Pace,
+    /// The operator's own targets.
+    ours: Vec<Url>,
+}
+
+/// What Slack answered, or why it did not.
+enum Answer {
+    Status {
+        status: u16,
+        word: Option<&'static str>,
+        again_in: Option<Duration>,
+    },
+    None(reqwest::Error),
+}
+
+/// How many targets of tenants have a place at once, each for a second or as long as it asked for.
+const TARGETS: usize = 10_000;
+/// How long a message waits for its second.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How much of an answer is read: Slack's are one word.
+const LONGEST_ANSWER: usize = 1024;
+/// For how long.
+const LONGEST_READ: Duration = Duration::from_millis(500);
+/// Slack's words for what is wrong (docs.slack.dev/messaging/sending-messages-using-incoming-webhooks).
+const WORDS: [&str; 16] = [
+    "action_prohibited",
+    "channel_is_archived",
+    "channel_not_found",
+    "invalid_attachments",
+    "invalid_blocks",
+    "invalid_payload",
+    "invalid_token",
+    "no_active_hooks",
+    "no_service",
+    "no_service_id",
+    "no_team",
+    "no_text",
+    "posting_to_general_channel_denied",
+    "rollup_error",
+    "team_disabled",
+    "user_not_found",
+];
+
+impl Sender {
+    /// Makes a sender; makes no call.
+    ///
+    /// # Errors
+    /// [`Unusable`] when no HTTP client can be built.
+    pub(super) fn new(config: &config::Notifier) -> Result<Self, Unusable> {
+        Ok(Self {
+            guard: Guard::new("slack", &config.egress, |client| client)?,
+            hosts: config.slack_hosts.clone(),
+            try_time: config.try_timeout,
+            pace: Pace::new(TARGETS),
+            ours: [&config.default_slack, &config.ops_slack]
+                .into_iter()
+                .flatten()
+                .map(|url| url.expose().clone())
+                .collect(),
+        })
+    }
+
+    /// Waits for the target's next second, if there is one soon, and takes it.
+    pub(super) async fn turn(&self, user: Option<&str>, to: &Url) -> Result<(), Held> {
+        // What is not called waits for nothing, and is not among the targets whose pace is kept.
+        if !self.is_slacks(to) {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let user = user.filter(|_| !self.ours.contains(to));
+        let second = self.pace.place(to.as_str(), user, now, PATIENCE);
+        sleep_until(second.map_err(Held)?).await;
+        Ok(())
+    }
+
+    /// Tries once to tell `to` of an event, in the second that it waited for.
+    pub(super) async fn send(
+        &self,
+        letter: &Letter<'_>,
+        to: &Url,
+        limit: Duration,
+    ) -> Result<Tried, Held> {
+        let Letter { event, .. } = letter;
+        self.post_within(message(event), Some(&event.user_id), to, limit)
+            .await
+    }
+
+    /// Tries once to post a message to a target of the operator's in its next second, within the time of a try.
+    pub(super) async fn post(&self, message: Value, to: &Url) -> Result<Tried, Held> {
+        self.turn(None, to).await?;
+        self.post_within(message, None, to, self.try_time).await
+    }
+
+    /// Posts a message. One that is refused for its images is posted without them, a second later.
+    async fn post_within(
+        &self,
+        mut message: Value,
+        user: Option<&str>,
+        to: &Url,
+        limit: Duration,
+    ) -> Result<Tried, Held> {
+        let client = match self.client(to) {
+            Ok(client) => client,
+            Err(error) => {
+                let status = None;
+                return Ok(Tried::Refused { status, error });
+            }
+        };
+        let ends = Instant::now() + limit;
+        let first = self.call(client, &message, to, ends).await;
+        let refused = matches!(first, Answer::Status { status: 400, .. });
+        if refused && without_images(&mut message) {
+            self.turn(user, to).await?;
+            return Ok(judge(self.call(client, &message, to, ends).await));
+        }
+        Ok(judge(first))
+    }
+
+    /// Returns the client for a target, if that is Slack's and may be called.
+    fn client(&self, to: &Url) -> Result<&Client, DeliveryError> {
+        if !self.is_slacks(to) {
+            let message = "the host is not one of SLACK_ALLOWED_HOSTS";
+            return Err(DeliveryError::new("host_refused", message));
+        }
+        self.guard.client(to).map_err(refused)
+    }
+
+    fn is_slacks(&self, to: &Url) -> bool {
+        let host = to.host_str().unwrap_or_default();
+        self.hosts.iter().any(|allowed| allowed == host)
+    }
+
+    async fn call(&self, client: &Client, message: &Value, to: &Url, ends: Instant) -> Answer {
+        let left = ends.saturating_duration_since(Instant::now());
+        let posting = client.post(to.clone()).json(message).timeout(left);
+        let response = match posting.send().await {
+            Ok(response) => response,
+            Err(error) => return Answer::None(error.without_url()),
+        };
+        let status = response.status().as_u16();
+        let asked = retry_after::asked(response.headers(), SystemTime::now());
+        let again_in = asked.filter(|_| matches!(status, 429 | 503));
+        if let Some(pause) = again_in {
+            // This message keeps all of it; that others to the target do is bounded.
+            let pause = pause.min(LONGEST_PAUSE);
+            self.pace.hold(to.as_str(), Instant::now(), pause);
+        }
+        // Its status is what counts, however long its end takes.
+        let word = timeout(LONGEST_READ, word(response)).await;
+        Answer::Status {
+            status,
+            word: word.ok().flatten(),
+            again_in,
+        }
+    }
+}
+
+/// Says what an answer means to a delivery.
+fn judge(answer: Answer) -> Tried {
+    let (status, word, again_in) = match answer {
+        Answer::None(error) => return unanswered(&error),
+        Answer::Status {
+            status,
+            word,
+            again_in,
+        } => (status, word, again_in),
+    };
+    let said = word.map_or_else(String::new, |word| format!(" ({word})"));
+    let error =
+        |code, what| DeliveryError::new(code, &format!("Slack {what} status {status}{said}"));
+    let refused = |code, what| Tried::Refused {
+        status: Some(status),
+        error: error(code, what),
+    };
+    let later = |code, what| Tried::Later {
+        status: Some(status),
+        error: error(code, what),
+        again_in,
+    };
+    match status {
+        200..=299 => Tried::Delivered(status),
+        300..=399 => later("redirected", "redirects, with"),
+        404 | 410 => refused("gone", "knows no such target, with"),
+        408 => later("target_failed", "failed with"),
+        429 => later("throttled", "asks for a pause, with"),
+        400..=499 => refused("refused", "refused with"),
+        _ => later("target_failed", "failed with"),
+    }
+}
+
+/// Says what it means that there was no answer.
+fn unanswered(error: &reqwest::Error) -> Tried {
+    if let Some(why) = Refused::of(error) {
+        return Tried::Refused {
+            status: None,
+            error: refused(why),
+        };
+    }
+    let error = if error.is_timeout() {
+        DeliveryError::new("timed_out", "Slack did not answer in time")
+    } else {
+        DeliveryError::new("unreachable", "Slack cannot be reached")
+    };
+    Tried::Later {
+        status: None,
+        error,
+        again_in: None,
+    }
+}
+
+fn refused(why: Refused) -> DeliveryError {
+    DeliveryError::new("address_refused", &why.to_string())
+}
+
+/// Returns which of Slack's words the answer is, if it is one: what else stands there is not ours to show.
+async fn word(mut response: Response) -> Option<&'static str> {
+    let mut read = Vec::new();
+    while read.len() < LONGEST_ANSWER
+        && let Ok(Some(chunk)) = response.chunk().await
+    {
+        read.extend_from_slice(&chunk);
+    }
+    let text = std::str::from_utf8(&read).ok()?.trim();
+    WORDS.into_iter().find(|word| *word == text)
+}
+
+#[cfg(test)]
+mod tests;

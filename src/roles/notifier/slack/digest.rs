@@ -1,0 +1,98 @@
+//! What a Slack message says of many failures; pure.
+
+use serde_json::{Value, json};
+
+use super::message::{list, mrkdwn, time, whole};
+use super::text::{code, plain};
+use crate::roles::notifier::digest::{Failed, Gathered};
+
+const HEADER: usize = 150;
+/// The longest id or text in a line.
+const VALUE: usize = 220;
+
+/// Returns the message that tells of all that was gathered.
+pub(crate) fn digest(gathered: &Gathered) -> Value {
+    let title = gathered.title();
+    let counts = gathered.codes.iter();
+    let counts = counts.map(|(word, count)| format!("{} {count}", code(word, VALUE)));
+    let told = gathered.first.len() as u64;
+    let heading = if gathered.total > told {
+        format!("*The first {told}*")
+    } else {
+        "*Requests*".to_owned()
+    };
+    let blocks = vec![
+        json!({
+            "type": "header",
+            "text": {"type": "plain_text", "text": plain(&title, HEADER), "emoji": false},
+        }),
+        list("*By code*", counts),
+        list(&heading, gathered.first.iter().map(line)),
+        json!({
+            "type": "context",
+            "elements": [mrkdwn("`genflow status ID` tells more of a request")],
+        }),
+    ];
+    whole(&title, &blocks)
+}
+
+fn line(failed: &Failed) -> String {
+    let Failed {
+        event_id: _,
+        request_id,
+        user_id,
+        code: word,
+        message,
+        occurred_at,
+    } = failed;
+    format!(
+        "{} of {} at {}: {} {}",
+        code(request_id, VALUE),
+        code(user_id, VALUE),
+        time(*occurred_at),
+        code(word, VALUE),
+        code(message, VALUE)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::roles::notifier::digest::tests::{failed, gathered};
+    use crate::roles::notifier::slack::message::tests::check;
+
+    #[test]
+    fn one_failure_is_told_of_by_its_id() {
+        let told = digest(&gathered(1));
+
+        check(&told);
+        assert_eq!(told["text"], "Request failed: order-0");
+        assert_eq!(
+            told["blocks"][1]["text"]["text"],
+            "*By code*\n`content_policy` 1"
+        );
+        let line = told["blocks"][2]["text"]["text"].as_str().unwrap();
+        assert!(line.starts_with("*Requests*\n`order-0` of `alice` at <!date^1700000000^"));
+        assert!(
+            line.ends_with("`content_policy` `the prompt was &lt;refused&gt;`"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn many_failures_fit_into_one_message() {
+        let mut many = gathered(5000);
+        for failed in &mut many.first {
+            failed.message = "&".repeat(200);
+            failed.user_id = "<!channel>".repeat(12);
+        }
+        (0..60).for_each(|at| many.add(failed(at, &"c".repeat(at * 10))));
+
+        let told = digest(&many);
+
+        check(&told);
+        assert_eq!(told["text"], "5060 requests failed");
+        let listed = told["blocks"][2]["text"]["text"].as_str().unwrap();
+        assert!(listed.starts_with("*The first 20*\n") && listed.ends_with(" more"));
+    }
+}

@@ -1,0 +1,101 @@
+//! Values for the notifier's tests.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::Deliverer;
+use super::plan::{Notification, Target};
+use crate::contract::avro;
+use crate::contract::avro::EVENT;
+use crate::contract::delivery::{Parcel, Raw};
+use crate::contract::seal;
+use crate::contract::seal::Sealer;
+use crate::domain::{Event, EventType, Kind, Notify, Targets};
+use crate::engines::config::{Config, Secret};
+use crate::engines::kafka::producer::Producer;
+use crate::engines::registry::Registry;
+
+/// Where no registry answers.
+pub(super) const NO_REGISTRY: &str = "http://127.0.0.1:9";
+
+/// Settings by which this machine may be told, and these.
+pub(super) fn config(settings: &[(&str, &str)]) -> Config {
+    let here = [
+        ("WEBHOOK_ALLOW_PRIVATE", "true"),
+        ("SLACK_ALLOWED_HOSTS", "127.0.0.1"),
+    ];
+    Config::of(&[&here, settings].concat()).unwrap()
+}
+
+/// Delivers to this machine, by these settings.
+pub(super) fn deliverer(registry: &str, settings: &[(&str, &str)]) -> Deliverer {
+    let config = config(settings);
+    let registry = Arc::new(Registry::new(&Secret::new(registry.parse().unwrap())).unwrap());
+    let producer = Arc::new(Producer::new(&config.kafka, "test").unwrap());
+    let sealer = Sealer::new(&config.notify_keys).unwrap();
+    Deliverer::new(&config, registry, producer, sealer).unwrap()
+}
+
+/// Starts a registry whose every schema is that of events; returns its address.
+pub(super) async fn registry() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let answer = async || json!({ "schema": EVENT.text }).to_string();
+    let router = Router::new().route("/schemas/ids/{id}", get(answer));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+/// The same event, which tells these targets.
+pub(super) fn told(targets: &Targets) -> Event {
+    let mut event = event();
+    let sealer = Sealer::new(&config(&[]).notify_keys).unwrap();
+    event.notify = Some(Notify {
+        on: vec![EventType::Completed],
+        sealed: sealer.seal(targets, seal::context(&event)).unwrap(),
+    });
+    event
+}
+
+/// The event on its way to one target.
+pub(super) fn parcel(event: &Event, target: Target) -> Parcel {
+    let notification = Notification::new(target);
+    Parcel {
+        event: Raw(avro::frame(7, &avro::write(&EVENT, event).unwrap())),
+        event_id: event.event_id.clone(),
+        request_id: event.request_id.clone(),
+        occurred_at: event.occurred_at,
+        traceparent: None,
+        channel: notification.channel(),
+        target_hash: notification.hash,
+    }
+}
+
+/// An event that completed and tells nobody.
+pub(super) fn event() -> Event {
+    Event {
+        event_id: "92f851a0-b346-56ba-a96a-2664761e241d".to_owned(),
+        request_id: "order-7".to_owned(),
+        retry: 0,
+        sequence: 2,
+        batch_id: None,
+        user_id: "alice".to_owned(),
+        kind: Kind::Image,
+        kind_of_event: EventType::Completed,
+        occurred_at: 1_700_000_000_123,
+        workflow_id: Some("order-7".to_owned()),
+        run_id: Some("run".to_owned()),
+        progress: None,
+        result: None,
+        batch: None,
+        error: None,
+        record: None,
+        notify: None,
+        metadata: BTreeMap::new(),
+    }
+}

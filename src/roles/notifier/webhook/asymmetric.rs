@@ -1,0 +1,125 @@
+//! Signatures that need no shared secret: `v1a` of Standard Webhooks, Ed25519 over the same text as `v1`; pure.
+//!
+//! Each user has a key pair of its own, derived from the master: a webhook that one tenant has sent to another's endpoint
+//! does not verify there. Who has a public key can check webhooks and sign none.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use ring::hmac;
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+
+use crate::engines::config::Secret;
+
+/// A master that is not `whsk_` and the base64 of 32 bytes at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a signing key is not whsk_ and the base64 of 32 bytes or more")]
+pub struct InvalidKey;
+
+/// A master key, from which the key pairs of users are derived.
+pub struct Key(hmac::Key);
+
+const PRIVATE: &str = "whsk_";
+const PUBLIC: &str = "whpk_";
+const SHORTEST: usize = 32;
+
+impl Key {
+    /// Reads a master.
+    ///
+    /// # Errors
+    /// [`InvalidKey`].
+    pub fn parse(secret: &Secret) -> Result<Self, InvalidKey> {
+        let text = secret.expose().strip_prefix(PRIVATE).ok_or(InvalidKey)?;
+        let bytes = BASE64.decode(text).map_err(|_| InvalidKey)?;
+        if bytes.len() < SHORTEST {
+            return Err(InvalidKey);
+        }
+        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &bytes)))
+    }
+
+    /// Returns the public key by which `user` checks webhooks, as receivers want it.
+    pub fn public(&self, user: &str) -> String {
+        format!("{PUBLIC}{}", BASE64.encode(self.pair(user).public_key()))
+    }
+
+    /// Returns the signature of a webhook of `user` as in `webhook-signature`.
+    pub(super) fn sign(&self, user: &str, id: &str, timestamp: u64, body: &[u8]) -> String {
+        let mut text = format!("{id}.{timestamp}.").into_bytes();
+        text.extend_from_slice(body);
+        format!("v1a,{}", BASE64.encode(self.pair(user).sign(&text)))
+    }
+
+    /// The label has a version: another derivation would have another.
+    #[expect(
+        clippy::expect_used,
+        reason = "a seed has 32 bytes, as an HMAC-SHA256 has"
+    )]
+    fn pair(&self, user: &str) -> Ed25519KeyPair {
+        let seed = hmac::sign(&self.0, format!("v1a:{user}").as_bytes());
+        Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).expect("a seed of 32 bytes")
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Key(***)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ring::signature::{ED25519, UnparsedPublicKey};
+
+    use super::*;
+
+    fn key(bytes: &[u8]) -> Result<Key, InvalidKey> {
+        Key::parse(&Secret::new(format!("whsk_{}", BASE64.encode(bytes))))
+    }
+
+    /// Tells whether a signature of that text is by the owner of a public key.
+    fn fits(public: &str, text: &[u8], signature: &str) -> bool {
+        let decoded = |text: &str, prefix| BASE64.decode(text.strip_prefix(prefix).unwrap());
+        let public = decoded(public, "whpk_").unwrap();
+        UnparsedPublicKey::new(&ED25519, public)
+            .verify(text, &decoded(signature, "v1a,").unwrap())
+            .is_ok()
+    }
+
+    #[test]
+    fn a_users_key_follows_from_master_and_user() {
+        // From Python's cryptography:
+        // Ed25519PrivateKey.from_private_bytes(hmac.digest(bytes(range(32)), b"v1a:alice", "sha256")).public_key()
+        let key = key(&std::array::from_fn::<u8, 32, _>(|at| at as u8)).unwrap();
+
+        assert_eq!(
+            key.public("alice"),
+            "whpk_VPZ+edcp+AJFAUxGlJLx2rX8hoey742V3fbWL0qEuwU="
+        );
+    }
+
+    #[test]
+    fn what_is_signed_is_id_time_and_body_for_one_user_alone() {
+        let key = key(&[7; 32]).unwrap();
+
+        let signature = key.sign("alice", "event-1", 1_614_265_330, b"{}");
+
+        let (alice, bob) = (key.public("alice"), key.public("bob"));
+        assert!(fits(&alice, b"event-1.1614265330.{}", &signature));
+        assert!(!fits(&alice, b"event-1.1614265330.{ }", &signature));
+        assert!(!fits(&bob, b"event-1.1614265330.{}", &signature));
+    }
+
+    #[test]
+    fn what_is_no_master_is_refused_and_none_is_shown() {
+        for odd in [&b""[..], &[7; 31]] {
+            assert!(key(odd).is_err(), "{odd:?}");
+        }
+        for odd in [
+            "",
+            "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=",
+            "whsk_*",
+        ] {
+            assert!(Key::parse(&Secret::new(odd.to_owned())).is_err());
+        }
+        assert_eq!(format!("{:?}", key(&[7; 64]).unwrap()), "Key(***)");
+    }
+}

@@ -1,0 +1,310 @@
+//! What a webhook says and how it is signed: Standard Webhooks 1.0; pure.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use ring::hmac;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::asymmetric;
+use crate::domain::Event;
+use crate::engines::clock::rfc3339;
+use crate::engines::config::Secret;
+
+/// A secret that is not `whsec_` and base64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a signing secret is not whsec_ and base64")]
+pub struct InvalidSecret;
+
+/// Signs in the name of all masters, so that a receiver may hold the secret of any.
+pub(super) struct Signer {
+    masters: Vec<hmac::Key>,
+    keys: Vec<asymmetric::Key>,
+}
+
+#[derive(Serialize)]
+struct Body {
+    #[serde(rename = "type")]
+    kind: String,
+    timestamp: String,
+    data: Value,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
+}
+
+const PREFIX: &str = "whsec_";
+/// The longest body, in bytes; Standard Webhooks asks receivers to take 20 kB.
+const LONGEST_BODY: usize = 20_000;
+
+/// What a body has more once it is cut.
+const TRUNCATED: &str = ",\"truncated\":true";
+
+/// Returns the secret by which `user` checks our signatures, made from a master secret.
+///
+/// # Errors
+/// [`InvalidSecret`] when the master is malformed.
+pub fn user_secret(master: &Secret, user: &str) -> Result<Secret, InvalidSecret> {
+    let secret = user_key(&master_key(master)?, user);
+    Ok(Secret::new(format!("{PREFIX}{}", BASE64.encode(secret))))
+}
+
+/// Returns the body that tells of `event`, less what only we may see and, above 20 kB, what is bulky.
+pub(crate) fn body(event: &Event) -> Result<Vec<u8>, serde_json::Error> {
+    let mut body = Body {
+        kind: event.kind_of_event.cloud_type(),
+        timestamp: rfc3339(event.occurred_at),
+        data: serde_json::to_value(event)?,
+        truncated: false,
+    };
+    if let Some(data) = body.data.as_object_mut() {
+        data.remove("notify");
+    }
+    let mut text = serde_json::to_vec(&body)?;
+    for cut in [empty_sent, empty_metadata, empty_urls, drop_outputs] {
+        if text.len() <= LONGEST_BODY {
+            break;
+        }
+        body.truncated = true;
+        cut(&mut body.data, text.len() + TRUNCATED.len() - LONGEST_BODY);
+        text = serde_json::to_vec(&body)?;
+    }
+    Ok(text)
+}
+
+// What is too bulky is emptied and not removed, so that the shape stays that of the schema.
+
+/// Empties what says how the model's input differs from the request.
+fn empty_sent(data: &mut Value, _: usize) {
+    for (path, nothing) in [
+        ("/result/sent", Value::Null),
+        ("/result/notes", json!([])),
+        ("/error/problems", json!([])),
+    ] {
+        if let Some(value) = data.pointer_mut(path) {
+            *value = nothing;
+        }
+    }
+}
+
+fn empty_metadata(data: &mut Value, _: usize) {
+    if let Some(metadata) = data.pointer_mut("/metadata") {
+        *metadata = json!({});
+    }
+}
+
+fn empty_urls(data: &mut Value, _: usize) {
+    let outputs = data.pointer_mut("/result/outputs");
+    for output in outputs.and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(url) = output.pointer_mut("/url") {
+            *url = Value::Null;
+        }
+    }
+}
+
+/// Drops the last outputs, as few as make up for so many bytes.
+fn drop_outputs(data: &mut Value, mut bytes: usize) {
+    let outputs = data.pointer_mut("/result/outputs");
+    let Some(outputs) = outputs.and_then(Value::as_array_mut) else {
+        return;
+    };
+    while bytes > 0
+        && let Some(output) = outputs.pop()
+    {
+        bytes = bytes.saturating_sub(output.to_string().len());
+    }
+}
+
+impl Signer {
+    /// Takes the master secrets; the first signs first.
+    pub(super) fn new(masters: &[Secret]) -> Result<Self, InvalidSecret> {
+        let masters = masters.iter().map(master_key).collect::<Result<_, _>>()?;
+        let keys = Vec::new();
+        Ok(Self { masters, keys })
+    }
+
+    /// Signs with these keys too, after the secrets.
+    pub(super) fn with_keys(self, keys: Vec<asymmetric::Key>) -> Self {
+        Self { keys, ..self }
+    }
+
+    /// Returns the value of `webhook-signature`, for the eyes of `user`.
+    pub(super) fn signatures(&self, user: &str, id: &str, timestamp: u64, body: &[u8]) -> String {
+        let symmetric = self
+            .masters
+            .iter()
+            .map(|master| sign(&user_key(master, user), id, timestamp, body));
+        let asymmetric = self
+            .keys
+            .iter()
+            .map(|key| key.sign(user, id, timestamp, body));
+        let signatures: Vec<_> = symmetric.chain(asymmetric).collect();
+        signatures.join(" ")
+    }
+}
+
+fn master_key(secret: &Secret) -> Result<hmac::Key, InvalidSecret> {
+    let text = secret.expose().strip_prefix(PREFIX).ok_or(InvalidSecret)?;
+    let bytes = BASE64.decode(text).map_err(|_| InvalidSecret)?;
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
+}
+
+fn user_key(master: &hmac::Key, user: &str) -> Vec<u8> {
+    let tag = hmac::sign(master, format!("v1:{user}").as_bytes());
+    tag.as_ref().to_vec()
+}
+
+fn sign(key: &[u8], id: &str, timestamp: u64, body: &[u8]) -> String {
+    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
+    context.update(format!("{id}.{timestamp}.").as_bytes());
+    context.update(body);
+    format!("v1,{}", BASE64.encode(context.sign()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Generated, Note, Notify, Output, Sealed};
+    use crate::roles::notifier::testing::event;
+
+    #[test]
+    fn a_signature_is_that_of_the_specifications_example() {
+        let key = BASE64.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+
+        let signature = sign(
+            &key,
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            1_614_265_330,
+            br#"{"test": 2432232314}"#,
+        );
+
+        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn a_users_secret_is_the_masters_hmac_of_the_user() {
+        let master = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned());
+
+        // From Python: base64.b64encode(hmac.digest(base64.b64decode("MfKQ…"), b"v1:alice", "sha256"))
+        let alice = user_secret(&master, "alice").unwrap();
+        assert_eq!(
+            alice.expose(),
+            "whsec_hCwvpTlzxp44JnN2dCkNlpCU3xQfyLBcswY2wXovt3U="
+        );
+        assert_ne!(alice, user_secret(&master, "bob").unwrap());
+        let malformed = Secret::new("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned());
+        assert_eq!(user_secret(&malformed, "alice"), Err(InvalidSecret));
+    }
+
+    #[test]
+    fn each_master_signs_with_the_secret_of_the_user() {
+        let masters =
+            [[1; 24], [2; 24]].map(|key| Secret::new(format!("whsec_{}", BASE64.encode(key))));
+        let signer = Signer::new(&masters).unwrap();
+
+        let signatures = signer.signatures("alice", "id", 7, b"{}");
+
+        let expected = masters.map(|master| {
+            let secret = user_secret(&master, "alice").unwrap();
+            let key = BASE64.decode(secret.expose().strip_prefix("whsec_").unwrap());
+            sign(&key.unwrap(), "id", 7, b"{}")
+        });
+        assert_eq!(signatures, expected.join(" "));
+    }
+
+    fn parsed(event: &Event) -> (usize, Value) {
+        let text = body(event).unwrap();
+        (text.len(), serde_json::from_slice(&text).unwrap())
+    }
+
+    fn big(outputs: usize, url: usize) -> Event {
+        let output = Output {
+            uri: format!("file:///{}", "u".repeat(100)),
+            url: Some("x".repeat(url)),
+            content_type: "image/png".to_owned(),
+            bytes: 1,
+            sha256: "0".repeat(64),
+            width: None,
+            height: None,
+            duration_seconds: None,
+        };
+        let result = Generated {
+            outputs: vec![output; outputs],
+            provider: "replicate".to_owned(),
+            provider_job_id: "job".to_owned(),
+            elapsed_ms: 1,
+            cost_usd: None,
+            sent: None,
+            notes: Vec::new(),
+        };
+        Event {
+            result: Some(result),
+            metadata: [("key".to_owned(), "m".repeat(8000))].into(),
+            ..event()
+        }
+    }
+
+    #[test]
+    fn the_body_is_the_event_without_whom_to_notify() {
+        let notify = Notify {
+            on: vec![],
+            sealed: Sealed(vec![1]),
+        };
+
+        let (_, body) = parsed(&Event {
+            notify: Some(notify),
+            ..event()
+        });
+
+        assert_eq!(body["type"], "genflow.request.completed");
+        assert_eq!(body["timestamp"], "2023-11-14T22:13:20.123Z");
+        assert_eq!(body["data"]["request_id"], "order-7");
+        assert_eq!(body["data"]["type"], "COMPLETED");
+        assert_eq!(body["data"].get("notify"), None);
+        assert_eq!(body.get("truncated"), None);
+    }
+
+    #[test]
+    fn a_body_too_long_loses_what_was_sent_to_the_model_first() {
+        let mut event = big(1, 100);
+        let result = event.result.as_mut().unwrap();
+        result.sent = Some("s".repeat(30_000));
+        let note = Note {
+            field: "fps".to_owned(),
+            kind: "dropped".to_owned(),
+            details: String::new(),
+        };
+        result.notes.push(note);
+
+        let (length, body) = parsed(&event);
+
+        assert!(length <= LONGEST_BODY, "{length}");
+        let data = &body["data"];
+        assert_eq!(data["result"]["sent"], Value::Null);
+        assert_eq!(data["result"]["notes"], json!([]));
+        assert_ne!(data["metadata"], json!({}));
+        assert_eq!(body["truncated"], true);
+    }
+
+    #[test]
+    fn a_body_too_long_loses_what_is_bulky_and_no_more_than_it_must() {
+        for (event, metadata, urls, outputs) in [
+            (big(1, 100), true, true, 1),
+            (big(10, 1500), false, true, 10),
+            (big(10, 2500), false, false, 10),
+            (big(100, 100), false, false, 66),
+        ] {
+            let (length, body) = parsed(&event);
+
+            assert!(length <= LONGEST_BODY, "{length}");
+            let data = &body["data"];
+            let kept = data["result"]["outputs"].as_array().unwrap();
+            assert_eq!(data["metadata"] != json!({}), metadata);
+            assert_eq!(kept.len(), outputs, "in {length} bytes");
+            let has_url = kept.iter().all(|output| output["url"].is_string());
+            assert_eq!(has_url && !kept.is_empty(), urls);
+            assert_eq!(body.get("truncated").is_some(), !metadata);
+            let again: Event = serde_json::from_value(data.clone()).unwrap();
+            assert_eq!(again.event_id, event.event_id);
+        }
+    }
+}

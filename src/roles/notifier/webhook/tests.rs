@@ -1,0 +1,330 @@
+//! Deliveries over real HTTP.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response as Answer};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use ring::hmac;
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::engines::config::{Config, Egress, Ports, Secret};
+use crate::roles::notifier::testing::event;
+
+/// A target on a port of its own that answers with given statuses, the last one for ever.
+#[derive(Clone)]
+struct Receiver {
+    answers: Arc<Vec<Given>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    /// Bytes of endless answers that went out.
+    sent: Arc<AtomicUsize>,
+    url: Url,
+}
+
+/// What the system takes from a sender that nobody reads, and more: a reader takes this in a moment.
+const BUFFERS: usize = 8 * 1024 * 1024;
+
+#[derive(Clone, Copy)]
+enum Given {
+    Status(u16),
+    RetryAfter(u16, &'static str),
+    Redirect,
+    Silence,
+    /// 200, and a body without end.
+    Endless,
+    /// A status, and then a body that neither goes on nor ends.
+    Stalls(u16),
+}
+
+#[derive(Clone)]
+struct Seen {
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Receiver {
+    async fn start(answers: &[Given]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hook?q=1", listener.local_addr().unwrap());
+        let receiver = Self {
+            answers: Arc::new(answers.to_vec()),
+            seen: Arc::default(),
+            sent: Arc::default(),
+            url: url.parse().unwrap(),
+        };
+        let router = Router::new()
+            .fallback(Self::receive)
+            .with_state(receiver.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        receiver
+    }
+
+    async fn receive(State(receiver): State<Self>, request: Request) -> Answer {
+        let (parts, body) = request.into_parts();
+        let seen = Seen {
+            uri: parts.uri,
+            headers: parts.headers,
+            body: axum::body::to_bytes(body, usize::MAX).await.unwrap(),
+        };
+        let nth = {
+            let mut all = receiver.seen.lock().unwrap();
+            all.push(seen);
+            all.len() - 1
+        };
+        let last = receiver.answers.len() - 1;
+        let status = |status| StatusCode::from_u16(status).unwrap();
+        match receiver.answers[nth.min(last)] {
+            Given::Status(code) => status(code).into_response(),
+            Given::RetryAfter(code, after) => {
+                (status(code), [("retry-after", after)]).into_response()
+            }
+            Given::Redirect => (status(307), [("location", "/elsewhere")]).into_response(),
+            Given::Silence => std::future::pending().await,
+            Given::Stalls(code) => {
+                let body = futures::stream::pending::<Result<Bytes, std::io::Error>>();
+                (status(code), Body::from_stream(body)).into_response()
+            }
+            Given::Endless => {
+                let chunk = Bytes::from_static(&[b'x'; 65_536]);
+                let chunks = futures::stream::repeat_with(move || {
+                    receiver.sent.fetch_add(chunk.len(), Ordering::Relaxed);
+                    Ok::<_, Infallible>(chunk.clone())
+                });
+                Body::from_stream(chunks).into_response()
+            }
+        }
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+/// Anything may be called.
+fn anywhere() -> Egress {
+    Egress {
+        allow_private: true,
+        allow_http: true,
+        ports: Ports::Any,
+        nat64: Vec::new(),
+    }
+}
+
+fn settings() -> config::Notifier {
+    config::Notifier {
+        egress: anywhere(),
+        try_timeout: Duration::from_secs(5),
+        ..Config::of(&[]).unwrap().notifier
+    }
+}
+
+async fn send(settings: &config::Notifier, target: &Url) -> Tried {
+    let letter = Letter {
+        event: &event(),
+        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    };
+    let sender = Sender::new(settings).unwrap();
+    sender.send(&letter, target, settings.try_timeout).await
+}
+
+/// What a try came to: whether it is final, the code or that it was delivered, the status.
+fn told(tried: Tried) -> (bool, String, Option<u16>) {
+    match tried {
+        Tried::Delivered(status) => (true, "delivered".to_owned(), Some(status)),
+        Tried::Refused { status, error } => (true, error.code, status),
+        Tried::Later { status, error, .. } => (false, error.code, status),
+    }
+}
+
+#[tokio::test]
+async fn the_target_can_verify_the_signature_with_the_secret_of_its_user() {
+    let masters =
+        [[1; 24], [2; 24]].map(|key| Secret::new(format!("whsec_{}", BASE64.encode(key))));
+    let settings = config::Notifier {
+        signing_secrets: masters.to_vec(),
+        ..settings()
+    };
+    let receiver = Receiver::start(&[Given::Status(204)]).await;
+
+    let tried = send(&settings, &receiver.url).await;
+
+    assert_eq!(tried, Tried::Delivered(204));
+    let seen = receiver.seen().remove(0);
+    let header = |name: &str| seen.headers[name].to_str().unwrap().to_owned();
+    assert_eq!(seen.uri, "/hook?q=1");
+    assert_eq!(header("webhook-id"), event().event_id);
+    assert_eq!(header("content-type"), "application/json");
+    assert_eq!(
+        header("user-agent"),
+        concat!("genflow/", env!("CARGO_PKG_VERSION"))
+    );
+    assert!(header("traceparent").starts_with("00-0af7"));
+    let signed = [
+        format!("{}.{}.", event().event_id, header("webhook-timestamp")).as_bytes(),
+        &seen.body,
+    ]
+    .concat();
+    let signatures = header("webhook-signature");
+    assert_eq!(signatures.split(' ').count(), 2);
+    for (signature, master) in signatures.split(' ').zip(&masters) {
+        let secret = user_secret(master, "alice").unwrap();
+        let key = BASE64
+            .decode(secret.expose().strip_prefix("whsec_").unwrap())
+            .unwrap();
+        let tag = BASE64
+            .decode(signature.strip_prefix("v1,").unwrap())
+            .unwrap();
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
+        hmac::verify(&key, &signed, &tag).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_may_pass_is_for_later_and_what_is_final_is_not() {
+    for (answer, is_final, code) in [
+        (200, true, "delivered"),
+        (299, true, "delivered"),
+        (400, true, "refused"),
+        (404, true, "refused"),
+        (410, true, "gone"),
+        (408, false, "target_failed"),
+        (500, false, "target_failed"),
+        (502, false, "target_failed"),
+        (503, false, "target_failed"),
+        (429, false, "throttled"),
+    ] {
+        let receiver = Receiver::start(&[Given::Status(answer)]).await;
+
+        let tried = told(send(&settings(), &receiver.url).await);
+
+        assert_eq!(tried, (is_final, code.to_owned(), Some(answer)));
+        assert_eq!(receiver.seen().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn each_try_has_the_same_id_and_body_and_a_signature_of_its_own_time() {
+    let receiver = Receiver::start(&[Given::Status(500)]).await;
+
+    send(&settings(), &receiver.url).await;
+    tokio::time::sleep(Duration::from_millis(1100)).await; // the time stamp is in seconds
+    send(&settings(), &receiver.url).await;
+
+    let [one, two] = &receiver.seen()[..] else {
+        panic!("two tries");
+    };
+    let same = |name: &str| one.headers[name] == two.headers[name];
+    assert!(same("webhook-id") && one.body == two.body);
+    assert!(!same("webhook-timestamp") && !same("webhook-signature"));
+}
+
+#[tokio::test]
+async fn a_redirect_is_a_failure_and_not_followed() {
+    let receiver = Receiver::start(&[Given::Redirect]).await;
+
+    let tried = told(send(&settings(), &receiver.url).await);
+
+    assert_eq!(tried, (false, "redirected".to_owned(), Some(307)));
+    assert_eq!(receiver.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_target_that_says_nothing_is_left_after_the_time_of_a_try() {
+    let receiver = Receiver::start(&[Given::Silence, Given::Status(200)]).await;
+    let settings = config::Notifier {
+        try_timeout: Duration::from_millis(200),
+        ..settings()
+    };
+
+    let silent = told(send(&settings, &receiver.url).await);
+    let again = send(&settings, &receiver.url).await;
+
+    assert_eq!(silent, (false, "timed_out".to_owned(), None));
+    assert_eq!(again, Tried::Delivered(200));
+}
+
+#[tokio::test]
+async fn a_target_that_is_not_there_is_unreachable() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    drop(listener);
+
+    let tried = told(send(&settings(), &url.parse().unwrap()).await);
+
+    assert_eq!(tried, (false, "unreachable".to_owned(), None));
+}
+
+#[tokio::test]
+async fn an_answer_without_end_does_not_hold_the_delivery_and_little_of_it_is_read() {
+    let receiver = Receiver::start(&[Given::Endless]).await;
+
+    let tried = send(&settings(), &receiver.url).await;
+
+    assert_eq!(tried, Tried::Delivered(200));
+    let sent = receiver.sent.load(Ordering::Relaxed);
+    assert!(sent < BUFFERS, "{sent}");
+}
+
+#[tokio::test]
+async fn an_answer_that_stalls_behind_its_status_is_judged_by_that_and_soon() {
+    let settings = config::Notifier {
+        try_timeout: Duration::from_secs(600),
+        ..settings()
+    };
+    for (status, is_final, code) in [
+        (200, true, "delivered"),
+        (410, true, "gone"),
+        (500, false, "target_failed"),
+    ] {
+        let receiver = Receiver::start(&[Given::Stalls(status)]).await;
+
+        let tried = timeout(Duration::from_secs(60), send(&settings, &receiver.url)).await;
+
+        let tried = told(tried.expect("nobody waits for the end of the answer"));
+        assert_eq!(tried, (is_final, code.to_owned(), Some(status)));
+        assert_eq!(receiver.seen().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_pause_the_target_asks_for_is_told_with_429_and_503_only() {
+    for (status, expected) in [(429, Some(7)), (503, Some(7)), (500, None)] {
+        let receiver = Receiver::start(&[Given::RetryAfter(status, "7")]).await;
+
+        let tried = send(&settings(), &receiver.url).await;
+
+        let Tried::Later { again_in, .. } = tried else {
+            panic!("{tried:?}");
+        };
+        assert_eq!(again_in, expected.map(Duration::from_secs), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_private_address_is_not_called_by_number_or_by_name() {
+    let receiver = Receiver::start(&[Given::Status(200)]).await;
+    let settings = config::Notifier {
+        egress: Egress {
+            allow_private: false,
+            ..anywhere()
+        },
+        ..settings()
+    };
+    let mut by_name = receiver.url.clone();
+    by_name.set_host(Some("localhost")).unwrap();
+
+    for target in [&receiver.url, &by_name] {
+        let tried = told(send(&settings, target).await);
+
+        assert_eq!(tried, (true, "address_refused".to_owned(), None));
+    }
+    assert!(receiver.seen().is_empty());
+}

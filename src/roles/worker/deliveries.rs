@@ -1,0 +1,63 @@
+//! Hosts the delivery workflows, on a queue of their own: part of the role `notifier`, which alone opens targets.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use temporalio_sdk::runtime::RuntimeOptions;
+use temporalio_sdk::{Runtime, Worker, WorkerOptions};
+use tokio_util::sync::CancellationToken;
+
+use super::STICKY;
+use super::sizing::{Busy, Sizing, build};
+use crate::contract::delivery::DeliveryActivities;
+use crate::contract::digest::DigestActivities;
+use crate::engines::config::Config;
+use crate::engines::temporal::client::Temporal;
+use crate::engines::temporal::sweep;
+use crate::engines::temporal::sweep::Sweep;
+use crate::roles::notifier::Deliverer;
+use crate::workflows;
+
+/// Carries deliveries on until `stop`, then finishes or hands back what it has taken.
+///
+/// # Errors
+/// When the worker cannot be made, or ends by itself.
+pub async fn run(
+    config: &Config,
+    temporal: &Temporal,
+    deliverer: Arc<Deliverer>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let runtime =
+        Runtime::from_current_tokio(RuntimeOptions::default()).context("the Temporal runtime")?;
+    let queue = config.temporal.for_deliveries().task_queue;
+    let mut options = WorkerOptions::new(queue)
+        .deployment_options(build(config.worker.build_id.as_deref()))
+        .tuner(Sizing::new(&config.worker)?.tuner(config.notifier.concurrency))
+        .activity_inbound_interceptor(Busy("notify"))
+        .graceful_shutdown_period(config.grace.mul_f64(0.8))
+        .sticky_queue_schedule_to_start_timeout(STICKY)
+        .register_activities(DigestActivities {
+            deliverer: deliverer.clone(),
+        })
+        .register_activities(DeliveryActivities { deliverer })
+        .build();
+    workflows::of_notifications(&mut options)?;
+    let mut worker =
+        Worker::new(&runtime, temporal.client(), options).context("the delivery worker")?;
+    let stop_worker = worker.shutdown_handle();
+    let stopping = async {
+        stop.cancelled().await;
+        stop_worker();
+    };
+    let ended = async {
+        let ended = worker.run().await;
+        stop.cancel();
+        ended
+    };
+    let pause = config.worker.sweep_interval;
+    let sweeping = sweep::run(temporal, Sweep::Deliveries, pause, stop);
+    let (ended, (), ()) = tokio::join!(ended, stopping, sweeping);
+    ended.context("the delivery worker ended")?;
+    Ok(())
+}

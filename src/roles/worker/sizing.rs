@@ -1,0 +1,139 @@
+//! How much a worker takes at once: slots, pollers, memory; and the name of its build.
+
+use std::time::Duration;
+
+use temporalio_common::worker::{WorkerDeploymentOptions, build_id_from_current_exe};
+use temporalio_sdk::interceptors::{
+    ActivityInboundInterceptor, ExecuteActivityInput, ExecuteActivityOutput, Next,
+};
+use temporalio_sdk::runtime::worker_tuner::{
+    FixedSizeSlotSupplier, ResourceBasedController, ResourceBasedSlotOptions,
+    ResourceBasedSlotsForType, ResourceBasedTunerOptions, SlotSupplier, TunerHolder,
+};
+use temporalio_sdk::runtime::{AutoscalingOptions, PollerBehavior};
+
+use super::memory::Memory;
+use crate::engines::config;
+use crate::engines::config::Pollers;
+use crate::engines::telemetry::events::{SlotFreed, SlotTaken};
+
+/// So many activities of each queue run whatever the memory: endings must go on, and nothing may stand still.
+const MINIMUM: usize = 5;
+/// Pause between two slots above the minimum, so that memory shows what the last one cost.
+const RAMP: Duration = Duration::from_millis(10);
+/// Above any share of the processors: a busy machine is slow, but not full.
+const ANY_CPU: f64 = 2.0;
+
+/// Gives out the slots of a worker's queues.
+pub(super) struct Sizing {
+    workflows: usize,
+    /// Present if new work waits for memory; shared by the queues.
+    memory: Option<ResourceBasedController>,
+}
+
+impl Sizing {
+    /// Reads from the settings how much there may be.
+    ///
+    /// # Errors
+    /// A limit is set, and nothing tells how much memory there is.
+    pub(super) fn new(settings: &config::Worker) -> anyhow::Result<Self> {
+        let memory = match settings.memory_limit {
+            None => None,
+            Some(limit) => {
+                let measured = Memory::measure();
+                let measured = measured.ok_or_else(|| {
+                    anyhow::anyhow!("MEMORY_LIMIT_BYTES: this system does not tell its memory")
+                })?;
+                measured.warn(limit);
+                let options = ResourceBasedTunerOptions::builder()
+                    .target_memory_usage(measured.target(limit))
+                    .target_cpu_usage(ANY_CPU)
+                    .build();
+                Some(ResourceBasedController::new(options))
+            }
+        };
+        Ok(Self {
+            workflows: settings.workflow_slots,
+            memory,
+        })
+    }
+
+    /// Returns the slots of a queue with so many activities at once.
+    pub(super) fn tuner(&self, activities: usize) -> TunerHolder {
+        let fixed = FixedSizeSlotSupplier::new;
+        let activities: SlotSupplier = match &self.memory {
+            None => fixed(activities).into(),
+            Some(controller) => {
+                let options = ResourceBasedSlotOptions::builder()
+                    .minimum_slots(MINIMUM.min(activities))
+                    .maximum_slots(activities)
+                    .ramp_throttle(RAMP)
+                    .build();
+                ResourceBasedSlotsForType::with_controller(controller.clone(), options).into()
+            }
+        };
+        TunerHolder::builder()
+            .workflow_task_slot_supplier(fixed(self.workflows))
+            .activity_task_slot_supplier(activities)
+            .local_activity_task_slot_supplier(fixed(1))
+            .nexus_task_slot_supplier(fixed(1))
+            .build()
+    }
+}
+
+/// Returns how a queue is polled.
+pub(super) fn polled(pollers: Pollers) -> PollerBehavior {
+    match pollers {
+        Pollers::Exactly(count) => PollerBehavior::SimpleMaximum(count),
+        Pollers::Auto => PollerBehavior::Autoscaling(
+            AutoscalingOptions::builder()
+                .minimum(2)
+                .initial(5)
+                .maximum(100)
+                .build(),
+        ),
+    }
+}
+
+/// Names the build to the server; it is reported with polls and steps, and routes nothing.
+pub(super) fn build(id: Option<&str>) -> WorkerDeploymentOptions {
+    let ours = || {
+        let version = env!("CARGO_PKG_VERSION");
+        format!("{version}-{}", build_id_from_current_exe())
+    };
+    WorkerDeploymentOptions::from_build_id(id.map_or_else(ours, str::to_owned))
+}
+
+/// Counts the activities of a queue that run; its field is a label: `main`, `fetch`, `submit` or `notify`.
+pub(super) struct Busy(pub(super) &'static str);
+
+/// One activity that runs.
+struct Running(&'static str);
+
+impl Running {
+    fn new(queue: &'static str) -> Self {
+        SlotTaken { queue }.emit();
+        Self(queue)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        SlotFreed { queue: self.0 }.emit();
+    }
+}
+
+impl ActivityInboundInterceptor for Busy {
+    fn execute_activity<'a>(
+        &'a self,
+        input: ExecuteActivityInput,
+        next: Next<'a, ExecuteActivityInput, ExecuteActivityOutput<'a>>,
+    ) -> ExecuteActivityOutput<'a> {
+        let running = Running::new(self.0);
+        let execution = next.run(input);
+        Box::pin(async move {
+            let _until_it_ends = running;
+            execution.await
+        })
+    }
+}

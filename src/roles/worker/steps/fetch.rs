@@ -1,0 +1,331 @@
+//! The wait for a job: looks at it, tells milestones, and stores its outputs when it is done.
+//!
+//! What fails is counted here, and not by Temporal's attempts: an attempt also ends because its worker stops or dies,
+//! and that says nothing against the job. The counts go along in the heartbeat, so the next attempt counts on.
+
+use std::future::Future;
+use std::io::ErrorKind;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+use super::outputs::{Given, verdict};
+use super::shares::Place;
+use super::{Aborted, Work, call, priced};
+use crate::contract::run::{Failures, Fetch, Fetched, Told};
+use crate::domain::{ErrorCode, EventError, Progress};
+use crate::engines::clock::now;
+use crate::engines::failpoint;
+use crate::engines::provider;
+use crate::engines::provider::Poll;
+use crate::engines::storage::{DownloadError, Source};
+use crate::engines::telemetry::events::ProviderStateUnknown;
+
+/// A provider that answers with another 4xx so often in a row will not tell us more about the job. One that refuses
+/// the key, or does not find the job, may be about to: keys are changed, and lists lag. That is a look that failed.
+const REFUSALS: u32 = 5;
+/// A milestone is this many points above the last.
+const POINTS: i32 = 10;
+/// A run ends when this many checks of its files did not: once may be chance.
+const LOST: u32 = 2;
+
+/// What has failed so far, shared with who tells it to the server.
+#[derive(Debug, Default)]
+pub(crate) struct Tally(Mutex<Failures>);
+
+/// One attempt of `fetch`.
+pub(crate) struct Turn<'t> {
+    /// The key by which users share.
+    pub(crate) user: &'t str,
+    /// From 1.
+    pub(crate) number: u32,
+    pub(crate) tally: &'t Tally,
+    /// Stores the tally at the server before it returns, if the server answers.
+    pub(crate) store: &'t (dyn Fn(Failures) -> BoxFuture<'t, ()> + Send + Sync),
+}
+
+impl Turn<'_> {
+    /// Checks a file. A check that ends this worker, or does not end, is counted for the next attempt.
+    pub(super) async fn check<T>(
+        &self,
+        checking: impl Future<Output = Result<T, DownloadError>>,
+    ) -> Result<T, DownloadError> {
+        let failures = self.tally.count(|failures| failures.lost += 1);
+        let counted = Counted(self.tally);
+        // Not the first attempt: the call would be for nothing where all is well.
+        if self.number > 1 {
+            (self.store)(failures).await;
+        }
+        failpoint::hit("fetch.checking").await;
+        let checked = checking.await;
+        if matches!(&checked, Err(DownloadError::Disk(error)) if error.kind() == ErrorKind::TimedOut)
+        {
+            std::mem::forget(counted);
+        }
+        checked
+    }
+}
+
+/// A check that was counted as lost; dropped, it was not.
+struct Counted<'t>(&'t Tally);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let not_lost = |failures: &mut Failures| failures.lost = failures.lost.saturating_sub(1);
+        self.0.count(not_lost);
+    }
+}
+
+impl Tally {
+    /// Counts on from what an earlier attempt has told.
+    pub(crate) fn from(earlier: Failures) -> Self {
+        Self(Mutex::new(earlier))
+    }
+
+    pub(crate) fn failures(&self) -> Failures {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Failures)) -> Failures {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut failures);
+        *failures
+    }
+}
+
+impl Work {
+    /// Waits for a job until it tells a milestone, or is done and stored.
+    ///
+    /// # Errors
+    /// [`Aborted`]; business failures are values.
+    pub(crate) async fn fetch(
+        &self,
+        input: Fetch,
+        turn: &Turn<'_>,
+        cancelled: impl Future<Output = ()>,
+    ) -> Result<Fetched, Aborted> {
+        let tally = turn.tally;
+        let place = self.shares.enter(turn.user);
+        self.give_way(&place, turn)?;
+        tokio::select! {
+            published = self.publish(&input.handed) => published?,
+            () = self.drain.begun() => return Err(Aborted::HandedBack),
+        }
+        failpoint::hit("fetch.published").await;
+        let provider = self.providers.that_has(&input.job);
+        let mut cancelled = std::pin::pin!(cancelled);
+        // What was told last was counted by the attempt that told it.
+        let told = input.told.as_ref();
+        let mut counted = told.map(|told| told.progress.stage.clone());
+        loop {
+            let looking = call(provider, "poll", provider.poll(&input.job));
+            let pause = match self.unless_ended(looking, cancelled.as_mut()).await? {
+                Ok(Poll::Running {
+                    stage,
+                    percent,
+                    known,
+                    after,
+                }) => {
+                    tally.count(Failures::looked);
+                    if !known && is_news(&mut counted, &stage) {
+                        let provider = provider.name();
+                        let state = &stage;
+                        ProviderStateUnknown { provider, state }.emit();
+                    }
+                    if let Some(progress) = milestone(&input, stage, percent, now()) {
+                        return Ok(Fetched::Milestone(progress));
+                    }
+                    self.give_way(&place, turn)?;
+                    after.unwrap_or(self.settings.poll_interval)
+                }
+                Ok(Poll::Failed(error)) => return Ok(Fetched::Failed(error)),
+                Ok(Poll::Succeeded {
+                    outputs,
+                    cost_usd,
+                    held: _held,
+                }) => {
+                    let done = (&*outputs, cost_usd);
+                    let stored = self.store(&input, turn, done, cancelled.as_mut());
+                    match stored.await? {
+                        ControlFlow::Continue(pause) => pause,
+                        ControlFlow::Break(fetched) => {
+                            priced(provider, cost_usd);
+                            return Ok(fetched);
+                        }
+                    }
+                }
+                // Another worker may have the key; until the deadline nothing is lost.
+                Err(error @ provider::Error::NoKey { .. }) => {
+                    tracing::warn!(workflow = %input.handed.workflow, %error, "the job was not looked at");
+                    return Err(Aborted::Again(error.into()));
+                }
+                Err(error) => match self.next_look(&error, tally) {
+                    Ok(pause) => pause,
+                    Err(given_up) => return Ok(Fetched::Failed(given_up)),
+                },
+            };
+            let pausing = tokio::time::sleep(pause);
+            self.unless_ended(pausing, cancelled.as_mut()).await?;
+        }
+    }
+
+    /// Waits for what may be left at any time, unless the run or this worker is to end.
+    async fn unless_ended<T>(
+        &self,
+        waiting: impl Future<Output = T>,
+        cancelled: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<T, Aborted> {
+        tokio::select! {
+            done = waiting => Ok(done),
+            () = cancelled => Err(Aborted::Cancelled),
+            () = self.drain.begun() => Err(Aborted::HandedBack),
+        }
+    }
+
+    /// Hands the job back for a while if its user has more than a share of the places, and places are scarce.
+    fn give_way(&self, place: &Place, turn: &Turn<'_>) -> Result<(), Aborted> {
+        if !place.is_needed() {
+            return Ok(());
+        }
+        let pauses = self.settings.looks.pauses;
+        Err(Aborted::Waits(pauses.after(turn.number, rand::random())))
+    }
+
+    /// Stores the outputs of a job that is done; returns the end of that, or the pause before another try.
+    async fn store(
+        &self,
+        input: &Fetch,
+        turn: &Turn<'_>,
+        (sources, cost_usd): (&[Source], Option<f64>),
+        cancelled: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<ControlFlow<Fetched, Duration>, Aborted> {
+        let failures = turn.tally.count(Failures::looked);
+        failpoint::hit("fetch.storing").await;
+        if failures.lost >= LOST {
+            return Ok(ControlFlow::Break(Fetched::Failed(not_checked())));
+        }
+        let given = Given {
+            base: self.providers.that_has(&input.job).base_url(),
+            kind: input.job.kind,
+            sources,
+        };
+        let storing = self.store_all(&self.store, &input.handed, &given, Some(turn));
+        let error = match self.in_grace(storing, cancelled).await? {
+            Ok(outputs) => {
+                failpoint::hit("fetch.stored").await;
+                return Ok(ControlFlow::Break(Fetched::Stored { outputs, cost_usd }));
+            }
+            Err(error) => error,
+        };
+        let failed = turn.tally.count(|failures| failures.stores += 1).stores;
+        let is_final = matches!(error, DownloadError::Invalid(_) | DownloadError::Refused(_));
+        if is_final || failed >= self.settings.stores.most {
+            return Ok(ControlFlow::Break(Fetched::Failed(verdict(&error))));
+        }
+        tracing::warn!(workflow = %input.handed.workflow, %error, failed, "output not stored");
+        let pauses = self.settings.stores.pauses;
+        Ok(ControlFlow::Continue(pauses.after(failed, rand::random())))
+    }
+
+    /// Says how long to wait after a look that failed, or that there is no use in looking again.
+    fn next_look(&self, error: &provider::Error, tally: &Tally) -> Result<Duration, EventError> {
+        let after = match error {
+            provider::Error::Status(_, after) => *after,
+            provider::Error::Unreadable(_)
+            | provider::Error::Unreachable(_)
+            | provider::Error::NoKey { .. } => None,
+        };
+        let failures = tally.count(|failures| {
+            failures.refusals = if is_refusal(error) {
+                failures.refusals + 1
+            } else {
+                0
+            };
+            // Who says when to come back is busy, and not broken.
+            failures.looks += u32::from(after.is_none());
+        });
+        let looks = self.settings.looks;
+        if failures.refusals < REFUSALS.min(looks.most) && failures.looks < looks.most {
+            let backoff = || looks.pauses.after(failures.looks, rand::random());
+            return Ok(after.unwrap_or_else(backoff));
+        }
+        let code = match error {
+            provider::Error::Status(401 | 403, _) | provider::Error::NoKey { .. } => {
+                ErrorCode::ProviderAuth
+            }
+            provider::Error::Status(..)
+            | provider::Error::Unreadable(_)
+            | provider::Error::Unreachable(_) => ErrorCode::ProviderFailed,
+        };
+        Err(EventError::new(code, &error.to_string(), true))
+    }
+
+    /// Lets `storing` go on for a while after a cancel: what is paid for and almost here is not thrown away. A stop of
+    /// the worker leaves it the time of the drain; then another worker stores it.
+    async fn in_grace<T>(
+        &self,
+        storing: impl Future<Output = Result<T, DownloadError>>,
+        cancelled: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Result<T, DownloadError>, Aborted> {
+        let mut storing = std::pin::pin!(storing);
+        let mut drained = std::pin::pin!(self.drain.over());
+        tokio::select! {
+            stored = &mut storing => return Ok(stored),
+            () = &mut drained => return Err(Aborted::HandedBack),
+            () = cancelled => {}
+        }
+        tokio::select! {
+            stored = tokio::time::timeout(self.settings.store_grace, storing) => match stored {
+                Ok(Ok(stored)) => Ok(Ok(stored)),
+                Ok(Err(_)) | Err(_) => Err(Aborted::Cancelled),
+            },
+            () = drained => Err(Aborted::HandedBack),
+        }
+    }
+}
+
+/// Says why the outputs are not checked any more.
+fn not_checked() -> EventError {
+    let why = format!("the output is not what it should be: {LOST} checks of it did not end");
+    EventError::new(ErrorCode::ResultInvalid, &why, false)
+}
+
+/// Says whether a state that is not known differs from the last one that was counted; then it is the last.
+fn is_news(counted: &mut Option<String>, state: &str) -> bool {
+    let news = counted.as_deref() != Some(state);
+    if news {
+        *counted = Some(state.to_owned());
+    }
+    news
+}
+
+/// Decides whether what a job tells is worth a PROGRESS: a new stage or ten points more, and some time after the last.
+fn milestone(input: &Fetch, stage: String, percent: Option<i32>, now: i64) -> Option<Progress> {
+    if !input.may_tell {
+        return None;
+    }
+    let (last, at) = match &input.told {
+        None => (None, i64::MIN),
+        Some(Told { progress, at }) => (Some(progress), *at),
+    };
+    let reached = last.map_or(0, |last| last.percent);
+    let percent = percent.unwrap_or(0).max(reached);
+    let news = last.is_none_or(|last| last.stage != stage || percent >= last.percent + POINTS);
+    let waited =
+        now.saturating_sub(at) >= i64::try_from(input.progress_every_ms).unwrap_or(i64::MAX);
+    (news && waited).then_some(Progress {
+        percent,
+        stage,
+        message: None,
+    })
+}
+
+fn is_refusal(error: &provider::Error) -> bool {
+    matches!(error, provider::Error::Status(status, _) if (400..500).contains(status) && !matches!(status, 401 | 403 | 404 | 408 | 429))
+}
+
+#[cfg(test)]
+mod tests;

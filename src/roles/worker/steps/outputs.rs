@@ -1,0 +1,171 @@
+//! Outputs on their way into the store: brought to a temp folder, checked, put where they stay.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+
+use super::fetch::Turn;
+use super::{Work, priced};
+use crate::contract::run::{Handed, Submit};
+use crate::domain::{ErrorCode, EventError, Generated, Kind, Output};
+use crate::engines::clock::now;
+use crate::engines::provider::Made;
+use crate::engines::storage::{DownloadError, Manifest, Source, Store, temp_failed};
+use crate::engines::telemetry::events::OutputStored;
+
+/// Outputs as the answer of a provider gave them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Given<'g> {
+    /// The provider's base URL.
+    pub(super) base: &'g Url,
+    pub(super) kind: Kind,
+    pub(super) sources: &'g [Source],
+}
+
+/// How long it may take to store what came with the answer to a submit: its step has an end.
+const KEEP_TIME: Duration = Duration::from_secs(60);
+
+impl Work {
+    /// Stores what came with the answer to a submit, and the manifest by which another attempt finds it.
+    ///
+    /// # Errors
+    /// Why there is no result; it was paid for nevertheless.
+    pub(crate) async fn keep(&self, submit: &Submit, made: Made) -> Result<Generated, EventError> {
+        let Submit { handed, spec, .. } = submit;
+        let provider = self.providers.of(spec.kind(), submit.provider);
+        priced(provider, made.cost_usd);
+        let given = Given {
+            base: provider.base_url(),
+            kind: spec.kind(),
+            sources: &made.outputs,
+        };
+        let outputs = self.store_patiently(handed, &given).await?;
+        let result = Generated {
+            outputs,
+            provider: provider.name().as_str().to_owned(),
+            provider_job_id: made.id,
+            elapsed_ms: now() - submit.started_at,
+            cost_usd: made.cost_usd,
+            sent: None,
+            notes: Vec::new(),
+        };
+        let manifest = Manifest {
+            workflow_id: handed.workflow.clone(),
+            fingerprint: handed.fingerprint.clone(),
+            result,
+        };
+        // `finish` writes it too, and that one must succeed.
+        if let Err(error) = self.store.write_manifest(&manifest).await {
+            tracing::warn!(workflow = %handed.workflow, %error, "manifest not written yet");
+        }
+        Ok(manifest.result)
+    }
+
+    /// Tries for as long as there is time; what the last try met says why there is no result.
+    async fn store_patiently(
+        &self,
+        handed: &Handed,
+        given: &Given<'_>,
+    ) -> Result<Vec<Output>, EventError> {
+        let end = Instant::now() + KEEP_TIME;
+        let mut tries = 1;
+        loop {
+            let storing = self.store_all(&self.store_apart, handed, given, None);
+            let error = match timeout_at(end, storing).await {
+                Ok(Ok(outputs)) => return Ok(outputs),
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    let message = format!("not stored within {} s", KEEP_TIME.as_secs());
+                    return Err(EventError::new(ErrorCode::StoreFailed, &message, true));
+                }
+            };
+            let passes = match error {
+                DownloadError::Unavailable(_) | DownloadError::Disk(_) => true,
+                DownloadError::Invalid(_) | DownloadError::Refused(_) => false,
+            };
+            let pause = self.settings.stores.pauses.after(tries, rand::random());
+            if !passes || tries >= self.settings.stores.most || Instant::now() + pause >= end {
+                return Err(verdict(&error));
+            }
+            tries += 1;
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Downloads and stores all outputs; the temp folder is gone when this returns, however it returns. Those of a submit
+    /// belong to no `turn`.
+    pub(super) async fn store_all(
+        &self,
+        store: &Store,
+        handed: &Handed,
+        given: &Given<'_>,
+        turn: Option<&Turn<'_>>,
+    ) -> Result<Vec<Output>, DownloadError> {
+        let Given {
+            base,
+            kind,
+            sources,
+        } = *given;
+        if sources.is_empty() {
+            return Err(DownloadError::Invalid(
+                "the provider named no output".to_owned(),
+            ));
+        }
+        let folder = match turn {
+            Some(_) => self.temp.attempt(&handed.workflow),
+            None => self.temp.attempt_at_once(&handed.workflow),
+        };
+        let folder = folder.inspect_err(temp_failed)?;
+        let mut outputs = Vec::new();
+        let mut left = self.settings.max_result_bytes;
+        for (index, source) in sources.iter().enumerate() {
+            let bringing = async {
+                let file = folder.file(index);
+                let found = self.downloader.fetch(base, source, file, left).await?;
+                left -= found.bytes();
+                let checking = self.downloader.check(found, kind);
+                match turn {
+                    Some(turn) => turn.check(checking).await,
+                    None => checking.await,
+                }
+            };
+            let checked = bringing.await.inspect_err(|error| {
+                if let DownloadError::Disk(error) = error {
+                    temp_failed(error);
+                }
+            })?;
+            let output = store.put(&handed.workflow, index, checked).await?;
+            OutputStored {
+                bytes: u64::try_from(output.bytes).unwrap_or(0),
+            }
+            .emit();
+            outputs.push(output);
+            if !Generated::fits(&outputs) {
+                return Err(DownloadError::Invalid(format!(
+                    "the provider named {} outputs, more than one event can carry",
+                    sources.len()
+                )));
+            }
+        }
+        Ok(outputs)
+    }
+}
+
+/// Says what an output that is not stored means for its run.
+pub(super) fn verdict(error: &DownloadError) -> EventError {
+    let (code, retryable) = match error {
+        DownloadError::Unavailable(_) => (ErrorCode::ResultUnavailable, true),
+        // It may be there, but at an address that is the provider's to mend, or the operator's to allow.
+        DownloadError::Refused(_) => (ErrorCode::ResultUnavailable, false),
+        DownloadError::Invalid(_) => (ErrorCode::ResultInvalid, false),
+        DownloadError::Disk(_) => (ErrorCode::StoreFailed, true),
+    };
+    let message = match error {
+        DownloadError::Disk(cause) => format!("{error}: {cause}"),
+        DownloadError::Unavailable(_) | DownloadError::Invalid(_) | DownloadError::Refused(_) => {
+            error.to_string()
+        }
+    };
+    EventError::new(code, &message, retryable)
+}

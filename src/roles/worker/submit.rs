@@ -1,0 +1,330 @@
+//! `submit.v1`: at most one submit is ever sent for a run (contract, promise 3).
+//!
+//! The server keeps the record of the last attempt, [`Attempt`]. Attempt n may send only if n = 1, or if that record
+//! carries n − 1 and says that nothing was accepted. Right before the send the record becomes "maybe", by a heartbeat
+//! that the server answers: if it says that this is no longer the current attempt, nothing is sent. The answer is good
+//! only while it is fresh, so it is checked once more against the clock when the connection is open and the body is due:
+//! a process that was paused in between may have lost its run, and then it asks again.
+//!
+//! What the provider answers goes to the server as the attempt's result, and a server that is away may never get it. So a
+//! job that cannot be looked up is kept in the result store first, and so is any other answer when the server does not
+//! confirm the attempt.
+//!
+//! An attempt that finds another record looks for the result, the answer and the job of those before it, for as long as
+//! one of them may still wait for its answer. What may have been sent and is not found ends the run as ambiguous. If the
+//! record says that no attempt got to its send (an attempt in between was lost on its way to a worker), this one takes
+//! the record over, and the attempt after it may send.
+
+mod record;
+mod search;
+mod settle;
+
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use temporalio_common::error::ApplicationFailure;
+use temporalio_sdk::activities::{ActivityContext, ActivityError};
+
+pub(crate) use self::record::store;
+use self::record::{Unstored, alive, cancelled, clear, may_send, take_over};
+use self::search::Left;
+use super::activities::{every, failure};
+use crate::contract::run::{Answer, Attempt, Job, JobRecord, Sent, Submit, Submitted};
+use crate::domain::{ErrorCode, EventError};
+use crate::engines::clock::{now, span};
+use crate::engines::failpoint;
+use crate::engines::provider::{NotCurrent, Provider, Submission};
+use crate::engines::telemetry::events::RunBegan;
+use crate::roles::worker::steps::{Aborted, Work};
+
+/// Pause before a submit whose outputs have no place in memory yet is tried again; nothing was sent.
+const FOR_MEMORY: Duration = Duration::from_secs(5);
+
+/// One attempt, and what it works with.
+struct This<'a> {
+    work: &'a Work,
+    ctx: &'a ActivityContext,
+    input: &'a Submit,
+    provider: &'a Provider,
+    run_id: &'a str,
+}
+
+pub(crate) async fn run(
+    work: &Work,
+    ctx: &ActivityContext,
+    input: Submit,
+) -> Result<Submitted, ActivityError> {
+    let info = ctx.info();
+    let previous: Option<Attempt> = ctx.heartbeat_details().deserialize()?;
+    // An operator's reset counts from 1 again, and may drop the record; a first attempt is one that was scheduled once.
+    let is_first = info.current_attempt_scheduled_time <= info.scheduled_time;
+    let mine = take_over(info.attempt, is_first, input.provider, previous);
+    let this = This {
+        work,
+        ctx,
+        input: &input,
+        provider: work.providers.of(input.spec.kind(), mine.provider),
+        run_id: info.workflow_run_id.as_deref().unwrap_or_default(),
+    };
+    if may_send(info.attempt, is_first, previous) {
+        this.send(mine).await
+    } else {
+        this.reconcile(mine).await
+    }
+}
+
+impl This<'_> {
+    async fn send(&self, mine: Attempt) -> Result<Submitted, ActivityError> {
+        let ctx = self.ctx;
+        let cleared = mine.cleared();
+        let stored = store(ctx, cleared).await;
+        stored.map_err(|unstored| unstored.into_error(cleared))?;
+        if let Some(end) = self.before(mine).await? {
+            return Ok(end);
+        }
+        let Some(_held) = self.provider.hold(&self.input.spec) else {
+            return Err(failure(Aborted::Waits(FOR_MEMORY)));
+        };
+        failpoint::hit("submit.fencing").await;
+        // Set by a cancel, a time-out or the end of the grace: of such an attempt the SDK may not report the result.
+        if ctx.is_cancelled() {
+            return Err(cancelled(cleared));
+        }
+        let at = now();
+        let fence = Attempt {
+            state: Sent::Maybe,
+            sends: mine.sends + 1,
+            first_at: mine.first_at.or(Some(at)),
+            waiting_since: Some(at),
+            ..mine
+        };
+        let asked = Instant::now();
+        match store(ctx, fence).await {
+            Ok(()) => {}
+            // The server may have stored it all the same, but this attempt has not sent and never will.
+            Err(Unstored::Unanswered(error)) => {
+                tracing::warn!(workflow = %self.input.handed.workflow, %error, "nothing is sent: the fence was not answered");
+                return clear(ctx, cleared, error).await;
+            }
+            Err(unstored) => return Err(unstored.into_error(cleared)),
+        }
+        let submission = alive(ctx, fence, self.submit(fence, asked)).await?;
+        failpoint::hit("submit.sent").await;
+        if mine.sends == 0 && !matches!(submission, Submission::Withheld(_)) {
+            let kind = self.input.spec.kind();
+            let waited = span(self.input.started_at, at);
+            RunBegan { kind, waited }.emit();
+        }
+        self.conclude(fence, asked, submission).await
+    }
+
+    async fn submit(&self, fence: Attempt, asked: Instant) -> Submission {
+        let Submit { handed, spec, .. } = self.input;
+        let began = Instant::now();
+        let go = fresh(self.ctx.clone(), fence, asked);
+        let submission = self.provider.submit(&handed.workflow, spec, go).await;
+        tally(self.provider, &submission, began.elapsed());
+        submission
+    }
+
+    /// Decides what comes of a submit that was sent.
+    async fn conclude(
+        &self,
+        fence: Attempt,
+        asked: Instant,
+        submission: Submission,
+    ) -> Result<Submitted, ActivityError> {
+        let ctx = self.ctx;
+        match submission {
+            Submission::Accepted(job) => {
+                alive(ctx, fence, self.keep_job(fence, asked, &job)).await?;
+                Ok(fence.accepted(job))
+            }
+            Submission::Made(made) => {
+                let kept = alive(ctx, fence, self.work.keep(self.input, made)).await?;
+                failpoint::hit("submit.stored").await;
+                Ok(match kept {
+                    Ok(result) => Submitted::Stored {
+                        result,
+                        attempts: fence.sends,
+                        sent_at: fence.first_at,
+                    },
+                    Err(error) => Submitted::Refused(error),
+                })
+            }
+            Submission::Refused(error) => self.refused(fence, error).await,
+            Submission::NotAccepted { error, .. } if fence.sends >= self.input.attempts => {
+                self.refused(fence, error).await
+            }
+            Submission::NotAccepted { error, after } => {
+                self.confirm(fence.cleared(), Answer::NotAccepted).await;
+                // Goes to the server with the failure itself: the next attempt finds it.
+                ctx.record_heartbeat(fence.cleared()).await?;
+                let failure = ApplicationFailure::builder(anyhow!("{}", error.message))
+                    .type_name("genflow.NotAccepted".to_owned());
+                Err(ActivityError::application(
+                    failure.maybe_next_retry_delay(after).build(),
+                ))
+            }
+            Submission::Withheld(why) => {
+                let sends = fence.sends - 1;
+                let cleared = Attempt {
+                    sends,
+                    ..fence.cleared()
+                };
+                clear(ctx, cleared, why.into()).await
+            }
+            Submission::Unknown(why) => {
+                tracing::warn!(workflow = %self.input.handed.workflow, why, "submit is ambiguous");
+                let record = Attempt {
+                    waiting_since: None,
+                    ..fence
+                };
+                // Its own answer is lost, so there is none to wait for; only a list may have the job.
+                if !self.provider.can_find() {
+                    return self.unknown(record).await;
+                }
+                // To look takes longer than a stop may: another attempt looks as well as this one.
+                let left = tokio::select! {
+                    left = alive(ctx, record, self.search(record)) => left??,
+                    () = self.work.drain.begun() => return Err(failure(Aborted::HandedBack)),
+                };
+                self.found(record, left).await
+            }
+        }
+    }
+
+    async fn refused(&self, fence: Attempt, error: EventError) -> Result<Submitted, ActivityError> {
+        self.confirm(fence, Answer::Refused(error.clone())).await;
+        Ok(Submitted::Refused(error))
+    }
+
+    /// Keeps an answer in the store unless the server confirms the attempt, and so will get its result.
+    async fn confirm(&self, record: Attempt, answer: Answer) {
+        match store(self.ctx, record).await {
+            Ok(()) | Err(Unstored::CancelRequested) => {}
+            Err(Unstored::NotCurrent | Unstored::Unanswered(_)) => self.keep(record, answer).await,
+        }
+    }
+
+    /// Keeps an answer where later attempts, and the end of the run, find it.
+    async fn keep(&self, record: Attempt, answer: Answer) {
+        let record = JobRecord {
+            workflow_id: self.input.handed.workflow.clone(),
+            run_id: self.run_id.to_owned(),
+            provider: record.provider,
+            send: record.sends,
+            answer,
+        };
+        // The result of the attempt says the same, so this is no reason to hold it back.
+        if let Err(error) = self.work.store.write_job_record(&record).await {
+            tracing::warn!(workflow = %record.workflow_id, %error, "the provider's answer was not kept");
+        }
+    }
+
+    async fn keep_job(&self, fence: Attempt, asked: Instant, job: &Job) {
+        if !self.provider.can_find() {
+            self.keep(fence, Answer::Job(job.clone())).await;
+            failpoint::hit("submit.kept").await;
+        }
+        self.settle(fence, asked, job).await;
+    }
+
+    /// What comes before the fence: the events, and a look whether there is an end already.
+    async fn before(&self, mine: Attempt) -> Result<Option<Submitted>, ActivityError> {
+        // Shorter than the heartbeat time-out: until the fence the server does not hear that this attempt lives.
+        let most = every(self.ctx) * 2;
+        let before = async {
+            self.publish().await?;
+            // The first attempt has none before it.
+            let left = match mine.number {
+                1 => self.adopt().await?.map_or(Left::Nothing, Left::End),
+                _ => self.left(mine).await?,
+            };
+            Ok(match left {
+                Left::End(end) => Some(end),
+                Left::NotAccepted | Left::Nothing => None,
+            })
+        };
+        let too_long = |_| failure(Aborted::Again(anyhow!("Kafka or the store took too long")));
+        tokio::time::timeout(most, before).await.map_err(too_long)?
+    }
+
+    async fn publish(&self) -> Result<(), ActivityError> {
+        self.work.publish(&self.input.handed).await.map_err(failure)
+    }
+
+    /// An earlier attempt may have sent: looks for what it left, and never sends.
+    async fn reconcile(&self, record: Attempt) -> Result<Submitted, ActivityError> {
+        let looking = async {
+            self.publish().await?;
+            self.search(record).await
+        };
+        // It sends nothing, so it need not go on to the end when its worker stops or its run is cancelled.
+        let left = tokio::select! {
+            left = alive(self.ctx, record, looking) => left??,
+            () = self.ctx.cancelled() => return Err(cancelled(record)),
+        };
+        self.found(record, left).await
+    }
+
+    async fn found(&self, record: Attempt, left: Left) -> Result<Submitted, ActivityError> {
+        match left {
+            Left::End(end) => Ok(end),
+            Left::NotAccepted => {
+                let why = anyhow!("the provider did not accept the job: the next attempt may send");
+                clear(self.ctx, record.cleared(), why).await
+            }
+            Left::Nothing => self.unknown(record).await,
+        }
+    }
+
+    /// Decides what comes of a submit of which nothing was found: another attempt, or the end.
+    async fn unknown(&self, record: Attempt) -> Result<Submitted, ActivityError> {
+        let resubmit = self.work.settings.submit_ambiguous_resubmit;
+        let again = match record.state {
+            Sent::NotAccepted => "no attempt got to its send: the next one may",
+            Sent::Maybe if resubmit && record.sends < self.input.attempts => {
+                "the job was not found: it is sent again, as configured"
+            }
+            Sent::Maybe => {
+                let why = "it is not known whether the provider took the job";
+                return Ok(Submitted::Ambiguous {
+                    error: EventError::new(ErrorCode::SubmitAmbiguous, why, true),
+                    sought: self.sought(record),
+                });
+            }
+        };
+        clear(self.ctx, record.cleared(), anyhow!(again)).await
+    }
+}
+
+/// Returns Ok when the body may be written: the server's answer to the fence is fresh, or is given again.
+async fn fresh(ctx: ActivityContext, fence: Attempt, mut asked: Instant) -> Result<(), NotCurrent> {
+    failpoint::hit("submit.sending").await;
+    while asked.elapsed() >= every(&ctx) {
+        asked = Instant::now();
+        store(&ctx, fence).await.map_err(|_| NotCurrent)?;
+    }
+    if ctx.is_cancelled() {
+        return Err(NotCurrent);
+    }
+    Ok(())
+}
+
+fn tally(provider: &Provider, submission: &Submission, elapsed: Duration) {
+    let outcome = match submission {
+        Submission::Accepted(_) | Submission::Made(_) => "ok",
+        Submission::Refused(_) => "refused",
+        Submission::NotAccepted { .. } => "not_accepted",
+        Submission::Unknown(_) => "unknown",
+        Submission::Withheld(_) => "withheld",
+    };
+    crate::engines::telemetry::events::ProviderCalled {
+        provider: provider.name(),
+        step: "submit",
+        outcome,
+        elapsed,
+    }
+    .emit();
+}

@@ -1,0 +1,110 @@
+//! What earlier attempts of `submit` have left: a result, an answer, a job.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use temporalio_sdk::activities::ActivityError;
+
+use super::This;
+use crate::contract::run::{Answer, Attempt, Handed, Sought, Submitted};
+use crate::engines::clock::{now, span};
+use crate::roles::worker::activities::failure;
+use crate::roles::worker::steps::{Aborted, BETWEEN_LOOKS, LOOKS};
+
+/// Pause between two looks while another attempt may still wait for its answer.
+const LATER_LOOKS: Duration = Duration::from_secs(5);
+/// An attempt that has its answer needs no longer to keep it.
+const KEEPING: Duration = Duration::from_secs(5);
+
+/// What earlier attempts have left.
+pub(super) enum Left {
+    /// The end of `submit`.
+    End(Submitted),
+    /// The provider's answer that it did not accept.
+    NotAccepted,
+    Nothing,
+}
+
+impl This<'_> {
+    /// Takes the result that an earlier attempt has stored, or an earlier run of the same id and content.
+    pub(super) async fn adopt(&self) -> Result<Option<Submitted>, ActivityError> {
+        let Handed {
+            workflow,
+            fingerprint,
+            ..
+        } = &self.input.handed;
+        let manifest = self.work.store.manifest(workflow, fingerprint.as_deref());
+        let manifest = manifest.await.context("the store was not read");
+        Ok(manifest
+            .map_err(|error| failure(error.into()))?
+            .map(|manifest| Submitted::Adopted(manifest.result)))
+    }
+
+    /// Reads from the store what earlier attempts of this run have left.
+    pub(super) async fn left(&self, record: Attempt) -> Result<Left, ActivityError> {
+        if let Some(adopted) = self.adopt().await? {
+            return Ok(Left::End(adopted));
+        }
+        let workflow = &self.input.handed.workflow;
+        let kept = self.work.store.job_record(workflow, self.run_id).await;
+        let kept = kept.context("the store was not read");
+        let Some(kept) = kept.map_err(|error| failure(error.into()))? else {
+            return Ok(Left::Nothing);
+        };
+        // A refusal ends or frees the send that it answers, and no later one.
+        let is_last = kept.send == record.sends;
+        Ok(match kept.answer {
+            Answer::Job(job) => Left::End(record.accepted(job)),
+            Answer::Refused(error) if is_last => Left::End(Submitted::Refused(error)),
+            Answer::NotAccepted if is_last => Left::NotAccepted,
+            Answer::Refused(_) | Answer::NotAccepted => Left::Nothing,
+        })
+    }
+
+    /// Looks for an end until there is one, or until none can come any more.
+    pub(super) async fn search(&self, record: Attempt) -> Result<Left, ActivityError> {
+        let longest = self.work.settings.submit_timeout + KEEPING;
+        // By the clocks of two workers: bounded, should they differ.
+        let since = record.waiting_since.map(|since| since.min(now()));
+        let mut looks = 0;
+        loop {
+            let found = match self.left(record).await? {
+                Left::Nothing => self.find(record).await?,
+                left @ (Left::End(_) | Left::NotAccepted) => left,
+            };
+            if !matches!(found, Left::Nothing) {
+                return Ok(found);
+            }
+            looks += 1;
+            let waited = since.is_none_or(|since| span(since, now()) >= longest);
+            if looks >= LOOKS && waited {
+                return Ok(Left::Nothing);
+            }
+            let pause = if looks < LOOKS {
+                BETWEEN_LOOKS
+            } else {
+                LATER_LOOKS
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Looks for the job in the provider's list, if it has one.
+    async fn find(&self, record: Attempt) -> Result<Left, ActivityError> {
+        if !self.provider.can_find() {
+            return Ok(Left::Nothing);
+        }
+        let workflow = &self.input.handed.workflow;
+        let found = self.work.find(workflow, &self.sought(record)).await;
+        let found = found.map_err(|error| {
+            tracing::warn!(%workflow, error = format!("{error:#}"), "the job was not looked up");
+            failure(Aborted::Again(error))
+        });
+        Ok(found?.map_or(Left::Nothing, |job| Left::End(record.accepted(job))))
+    }
+
+    pub(super) fn sought(&self, record: Attempt) -> Sought {
+        let kind = self.input.spec.kind();
+        record.sought(kind, self.run_id, self.input.started_at)
+    }
+}

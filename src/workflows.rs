@@ -1,0 +1,74 @@
+//! The workflows: deterministic code only, and the only place where events are made.
+
+pub mod batch;
+pub mod claimed;
+pub mod closed_run;
+pub mod delivery;
+pub mod digest;
+pub mod generation;
+pub mod look_back;
+pub(crate) mod support;
+
+use temporalio_common::WorkflowDefinition;
+use temporalio_sdk::workflow_replayer::WorkflowReplayerOptions;
+use temporalio_sdk::workflows::WorkflowImplementation;
+use temporalio_sdk::{WorkerOptions, WorkflowRegistrationError};
+
+/// Where workflows are registered: with a worker, with a replayer, in a list of their names.
+pub(crate) trait Register {
+    /// Takes one.
+    fn take<W>(&mut self) -> Result<(), WorkflowRegistrationError>
+    where
+        W: WorkflowImplementation,
+        <W::Run as WorkflowDefinition>::Input: Send;
+}
+
+/// Registers what the role `worker` runs.
+pub(crate) fn of_requests(with: &mut impl Register) -> Result<(), WorkflowRegistrationError> {
+    with.take::<generation::Generation>()?;
+    with.take::<batch::Batch>()?;
+    with.take::<claimed::Claimed>()?;
+    with.take::<closed_run::End>()?;
+    with.take::<look_back::LookBack>()
+}
+
+/// Registers what the role `notifier` runs.
+pub(crate) fn of_notifications(with: &mut impl Register) -> Result<(), WorkflowRegistrationError> {
+    with.take::<delivery::Delivery>()?;
+    with.take::<digest::Digest>()
+}
+
+impl Register for WorkerOptions {
+    fn take<W>(&mut self) -> Result<(), WorkflowRegistrationError>
+    where
+        W: WorkflowImplementation,
+        <W::Run as WorkflowDefinition>::Input: Send,
+    {
+        self.register_workflow::<W>().map(|_| ())
+    }
+}
+
+impl Register for WorkflowReplayerOptions {
+    fn take<W>(&mut self) -> Result<(), WorkflowRegistrationError>
+    where
+        W: WorkflowImplementation,
+        <W::Run as WorkflowDefinition>::Input: Send,
+    {
+        self.register_workflow::<W>().map(|_| ())
+    }
+}
+
+/// The names by which the server knows workflows.
+#[derive(Default)]
+pub(crate) struct Names(pub(crate) Vec<&'static str>);
+
+impl Register for Names {
+    fn take<W>(&mut self) -> Result<(), WorkflowRegistrationError>
+    where
+        W: WorkflowImplementation,
+        <W::Run as WorkflowDefinition>::Input: Send,
+    {
+        self.0.push(W::name());
+        Ok(())
+    }
+}

@@ -1,0 +1,408 @@
+//! `generation.v1`: carries one request from its start to its one published outcome.
+//!
+//! Section 3 of the contract, in code. The workflow decides events; they ride as the input of the next activity,
+//! which publishes them before its own work. Nothing here may depend on anything but the input and the history.
+
+#![deny(clippy::disallowed_methods)]
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use temporalio_macros::{workflow, workflow_methods};
+use temporalio_sdk::workflows;
+use temporalio_sdk::{
+    ActivityExecutionError, ActivityOptions, TimerOptions, TimerResult, WorkflowCancellationToken,
+    WorkflowContext, WorkflowContextView, WorkflowResult,
+};
+
+use crate::contract::run::{
+    Fetch, Fetched, Finish, Handed, Job, Leftover, Start, Status, Submit, Submitted, Told,
+};
+use crate::domain::{ErrorCode, Generated, Identity, Journal, Outcome};
+use crate::engines::clock::since_epoch;
+use crate::roles::worker::activities::Activities;
+use crate::workflows::support::{
+    failed, finish, last_record, now, options, readable, without_result,
+};
+
+/// The type by which a run is known.
+pub const NAME: &str = "generation.v1";
+/// Longest try of `submit`: publishing, the look into the store, the send, the look-up.
+const SUBMIT_TRY: Duration = Duration::from_secs(300);
+/// `fetch` waits for the provider; the deadline ends it, not this.
+const FETCH_TRY: Duration = Duration::from_secs(8 * 24 * 3600);
+
+/// One run of one request.
+#[workflow]
+#[derive(Default)]
+pub struct Generation {
+    status: Status,
+}
+
+#[workflow_methods]
+impl Generation {
+    /// Carries one request to its end.
+    #[run(name = "generation.v1")]
+    pub async fn run(ctx: &mut WorkflowContext<Self>, start: Start) -> WorkflowResult<Generated> {
+        let mut run = Run::open(ctx, start);
+        let ending = drive(ctx, &mut run).await;
+        run.journal.close(&run.identity, now(ctx), ending.outcome);
+        conclude(ctx, &run, ending.leftover).await;
+        run.result(ctx)
+    }
+
+    /// Tells how far the run is.
+    #[query]
+    pub fn status(&self, _: &WorkflowContextView) -> Status {
+        self.status.clone()
+    }
+}
+
+type Context = WorkflowContext<Generation>;
+
+/// What a run knows of itself.
+struct Run {
+    start: Start,
+    identity: Identity,
+    journal: Journal,
+    started_at: i64,
+    /// When the provider that took the job was first asked.
+    sent_at: Option<i64>,
+    /// Ends the running activity; the workflow's cancel and the deadline both cancel it.
+    scope: WorkflowCancellationToken,
+    expired: Cell<bool>,
+}
+
+/// How it ends, and what may still run at the provider.
+struct Ending {
+    outcome: Outcome,
+    leftover: Leftover,
+}
+
+impl Ending {
+    /// An end that leaves nothing at the provider.
+    fn of(outcome: Outcome) -> Self {
+        let leftover = Leftover::None;
+        Self { outcome, leftover }
+    }
+}
+
+impl Run {
+    fn open(ctx: &Context, mut start: Start) -> Self {
+        let info = ctx.info();
+        let identity = start.identity(info.run_id(), info.first_execution_run_id());
+        let mut journal = std::mem::take(&mut start.journal);
+        let started_at = info.start_time().map(since_epoch).unwrap_or_default();
+        journal.open(&identity, started_at);
+        ctx.state_mut(|state| {
+            state.status = Status {
+                request_id: start.request.to_string(),
+                kind: start.spec.kind().as_str().to_owned(),
+                state: "queued".to_owned(),
+                started_at,
+                updated_at: started_at,
+                ..Status::default()
+            };
+        });
+        let scope = ctx.cancellation_token().child_token();
+        Self {
+            start,
+            identity,
+            journal,
+            started_at,
+            sent_at: None,
+            scope,
+            expired: Cell::new(false),
+        }
+    }
+
+    fn handed(&self) -> Handed {
+        Handed {
+            workflow: self.start.request.run(self.start.retry),
+            fingerprint: Some(self.start.fingerprint.clone()),
+            events: self.journal.unconfirmed.clone(),
+            traceparent: self.start.traceparent.clone(),
+        }
+    }
+
+    /// Time until the deadline, which counts from the workflow's start and not from its first task.
+    fn left(&self, ctx: &Context) -> Duration {
+        let gone = u64::try_from(now(ctx) - self.started_at).unwrap_or(0);
+        Duration::from_millis(self.start.timeout_ms.saturating_sub(gone))
+    }
+
+    /// Options of `submit`; where its provider's rate is limited, it waits in a queue of its own.
+    fn submitting(&self) -> ActivityOptions {
+        let steps = &self.start.steps;
+        let mut options = options(steps, steps.submit, self.scope.clone(), SUBMIT_TRY);
+        options.task_queue = self.start.submit_queue.clone();
+        options
+    }
+
+    /// Options of `fetch`.
+    fn fetching(&self) -> ActivityOptions {
+        let steps = &self.start.steps;
+        let mut options = options(steps, steps.fetch, self.scope.clone(), FETCH_TRY);
+        options.task_queue = Some(self.start.fetch_queue.clone());
+        options
+    }
+
+    /// Ends the running activity, unless a cancel did so before: then the run ends as cancelled.
+    fn expire(&self) {
+        if !self.scope.is_cancelled() {
+            self.expired.set(true);
+            self.scope.cancel_with_reason("deadline");
+        }
+    }
+
+    /// The end that somebody asked for: by the deadline, or by a cancel.
+    fn asked(&self, leftover: Leftover) -> Ending {
+        let outcome = if self.expired.get() {
+            let time = self.start.timeout_ms;
+            let message = match &leftover {
+                Leftover::None | Leftover::Job(_) => format!("not done within {time} ms"),
+                Leftover::Unknown(_) => {
+                    format!("not known to have been taken by the provider within {time} ms")
+                }
+            };
+            failed(ErrorCode::DeadlineExceeded, &message, true)
+        } else {
+            Outcome::Cancelled
+        };
+        Ending { outcome, leftover }
+    }
+
+    fn completed(
+        &self,
+        ctx: &Context,
+        fetched: Vec<crate::domain::Output>,
+        job: &Job,
+        cost_usd: Option<f64>,
+    ) -> Ending {
+        let generated = Generated {
+            outputs: fetched,
+            provider: job.provider.as_str().to_owned(),
+            provider_job_id: job.id.clone(),
+            elapsed_ms: now(ctx) - self.started_at,
+            cost_usd,
+            sent: None,
+            notes: Vec::new(),
+        };
+        Ending::of(Outcome::Completed(generated))
+    }
+
+    /// Closes the run as its outcome says (contract, rule 7).
+    fn result(self, ctx: &Context) -> WorkflowResult<Generated> {
+        match self.journal.outcome {
+            Some(Outcome::Completed(generated)) => {
+                show(ctx, |status| "completed".clone_into(&mut status.state));
+                Ok(generated)
+            }
+            Some(Outcome::Failed(error)) => {
+                let ended = without_result(Some(&error));
+                show(ctx, |status| {
+                    "failed".clone_into(&mut status.state);
+                    status.error = Some(error);
+                });
+                Err(ended)
+            }
+            Some(Outcome::Cancelled | Outcome::BatchCompleted) | None => {
+                show(ctx, |status| "cancelled".clone_into(&mut status.state));
+                Err(without_result(None))
+            }
+        }
+    }
+}
+
+/// Submits, then fetches until the result is stored; a cancel or the deadline ends it.
+async fn drive(ctx: &Context, run: &mut Run) -> Ending {
+    let left = run.left(ctx);
+    if left.is_zero() && !run.scope.is_cancelled() {
+        let outcome = failed(
+            ErrorCode::NotStartedInTime,
+            "the deadline was over before the first step",
+            true,
+        );
+        return Ending::of(outcome);
+    }
+    if run.scope.is_cancelled() {
+        return run.asked(Leftover::None);
+    }
+    let detached = WorkflowCancellationToken::new();
+    let mut deadline = ctx.timer(
+        TimerOptions::builder(left)
+            .cancellation_token(detached)
+            .build(),
+    );
+
+    // The handle of the activity stays: after the cancel its real end is awaited (contract, rule 6).
+    macro_rules! within_deadline {
+        ($activity:expr) => {{
+            let mut activity = $activity;
+            loop {
+                workflows::select! {
+                    result = activity => break result,
+                    timer = deadline => if matches!(timer, TimerResult::Fired) {
+                        run.expire();
+                    },
+                }
+            }
+        }};
+    }
+
+    show(ctx, |status| "submitting".clone_into(&mut status.state));
+    let upto = run.journal.next;
+    let submit = ctx.execute_activity(Activities::submit, run.submit(), run.submitting());
+    let submitted = readable(ctx, within_deadline!(submit)).await;
+    if submitted.is_ok() {
+        run.journal.confirm(upto);
+    }
+    let job = match submitted {
+        Ok(Submitted::Accepted {
+            job,
+            attempts,
+            sent_at,
+        }) => {
+            run.sent_at = sent_at;
+            show(ctx, |status| {
+                "generating".clone_into(&mut status.state);
+                status.provider_job_id = Some(job.id.clone());
+                status.attempts = attempts;
+                status.submitted_at = sent_at;
+                status.updated_at = now(ctx);
+            });
+            job
+        }
+        Ok(Submitted::Stored {
+            result,
+            attempts,
+            sent_at,
+        }) => {
+            run.sent_at = sent_at;
+            show(ctx, |status| {
+                status.provider_job_id = Some(result.provider_job_id.clone());
+                status.attempts = attempts;
+                status.submitted_at = sent_at;
+                status.updated_at = now(ctx);
+            });
+            return Ending::of(Outcome::Completed(result));
+        }
+        Ok(Submitted::Adopted(generated)) => return Ending::of(Outcome::Completed(generated)),
+        Ok(Submitted::Refused(error)) => return Ending::of(Outcome::Failed(error)),
+        Ok(Submitted::Ambiguous { error, sought }) => {
+            return Ending {
+                outcome: Outcome::Failed(error),
+                leftover: Leftover::Unknown(sought),
+            };
+        }
+        Err(error) => {
+            let sought = run.start.sought(&run.identity.run_id, run.started_at);
+            let leftover = Leftover::of(last_record(&error), sought);
+            return run.without(&error, leftover, ErrorCode::SubmitAmbiguous);
+        }
+    };
+
+    let mut told = None;
+    let mut tellings = 0;
+    loop {
+        if run.scope.is_cancelled() {
+            return run.asked(Leftover::Job(job));
+        }
+        let upto = run.journal.next;
+        let input = run.fetch(&job, told.as_ref(), tellings);
+        let fetch = ctx.execute_activity(Activities::fetch, input, run.fetching());
+        match readable(ctx, within_deadline!(fetch)).await {
+            Ok(Fetched::Milestone(progress)) => {
+                run.journal.confirm(upto);
+                run.journal.progress(&run.identity, now(ctx), &progress);
+                show(ctx, |status| {
+                    status.stage = Some(progress.stage.clone());
+                    status.percent = progress.percent;
+                    status.updated_at = now(ctx);
+                });
+                told = Some(Told {
+                    progress,
+                    at: now(ctx),
+                });
+                tellings += 1;
+            }
+            Ok(Fetched::Stored { outputs, cost_usd }) => {
+                run.journal.confirm(upto);
+                return run.completed(ctx, outputs, &job, cost_usd);
+            }
+            Ok(Fetched::Failed(error)) => {
+                run.journal.confirm(upto);
+                // Lost out of sight is not ended; to end what has ended already does no harm.
+                return Ending {
+                    outcome: Outcome::Failed(error),
+                    leftover: Leftover::Job(job),
+                };
+            }
+            Err(error) => {
+                return run.without(&error, Leftover::Job(job), ErrorCode::ResultUnavailable);
+            }
+        }
+    }
+}
+
+impl Run {
+    fn submit(&self) -> Submit {
+        Submit {
+            handed: self.handed(),
+            spec: self.start.spec.clone(),
+            provider: self.start.provider,
+            attempts: self.start.steps.submit_attempts,
+            started_at: self.started_at,
+        }
+    }
+
+    fn fetch(&self, job: &Job, told: Option<&Told>, tellings: u32) -> Fetch {
+        Fetch {
+            handed: self.handed(),
+            job: job.clone(),
+            told: told.cloned(),
+            may_tell: tellings < self.start.steps.progress_most,
+            progress_every_ms: self.start.steps.progress_every_ms,
+        }
+    }
+
+    /// The end when an activity ended without a result: asked for, or a fault that no retry mends.
+    fn without(
+        &self,
+        error: &ActivityExecutionError,
+        leftover: Leftover,
+        code: ErrorCode,
+    ) -> Ending {
+        if self.scope.is_cancelled() {
+            return self.asked(leftover);
+        }
+        Ending {
+            outcome: failed(code, &error.to_string(), true),
+            leftover,
+        }
+    }
+}
+
+/// Hands all that is left to `finish`.
+async fn conclude(ctx: &Context, run: &Run, leftover: Leftover) {
+    show(ctx, |status| {
+        "finishing".clone_into(&mut status.state);
+        // Whatever the provider said last, it does no more; and one that is quick has told nothing.
+        status.stage = None;
+        if matches!(run.journal.outcome, Some(Outcome::Completed(_))) {
+            status.percent = 100;
+        }
+        status.updated_at = now(ctx);
+    });
+    let input = Finish {
+        handed: run.handed(),
+        leftover,
+        started_at: run.started_at,
+        sent_at: run.sent_at,
+    };
+    finish(ctx, &run.start.steps, input).await;
+}
+
+fn show(ctx: &Context, change: impl FnOnce(&mut Status)) {
+    ctx.state_mut(|state| change(&mut state.status));
+}

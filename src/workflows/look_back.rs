@@ -1,0 +1,29 @@
+//! `look-back.v1`: has one worker look over all closed runs that the server still has (contract, section 3, rule 8).
+
+#![deny(clippy::disallowed_methods)]
+
+use std::time::Duration;
+
+use temporalio_macros::{workflow, workflow_methods};
+use temporalio_sdk::{WorkflowContext, WorkflowResult};
+
+use crate::roles::worker::activities::Activities;
+use crate::workflows::support::{detached, done};
+
+/// Longest look: a month may have a million runs that failed, and each is read.
+const TRY: Duration = Duration::from_secs(12 * 3600);
+
+/// One look.
+#[workflow]
+#[derive(Default)]
+pub struct LookBack;
+
+#[workflow_methods]
+impl LookBack {
+    /// Looks once.
+    #[run(name = "look-back.v1")]
+    pub async fn run(ctx: &mut WorkflowContext<Self>, (): ()) -> WorkflowResult<()> {
+        done(ctx, || Activities::look_back, (), || detached(TRY)).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,153 @@
+//! What workflows have in common: options of activities, the clock, the end.
+
+#![deny(clippy::disallowed_methods)]
+
+use std::time::Duration;
+
+use temporalio_common::ActivityDefinition;
+use temporalio_common::RetryPolicy;
+use temporalio_common::error::ApplicationFailure;
+use temporalio_sdk::{
+    ActivityCancellationType, ActivityExecutionError, ActivityOptions, TimerOptions,
+    WorkflowCancellationToken, WorkflowContext, WorkflowTermination,
+};
+
+use crate::contract::run::{Attempt, Finish};
+use crate::domain::{ErrorCode, EventError, Outcome};
+use crate::engines::clock::since_epoch;
+use crate::engines::config::{Backoff, Steps};
+use crate::roles::worker::activities::Activities;
+
+/// The failure type by which the sweep knows that a run ended by itself.
+pub(crate) const FAILED: &str = "genflow.Failed";
+/// Longest try of `finish`; its steps are bounded well below (contract, rule 7).
+pub(crate) const FINISH_TRY: Duration = Duration::from_secs(420);
+/// Longest read of a history.
+pub(crate) const READ_TRY: Duration = Duration::from_secs(60);
+/// Pause before an activity is scheduled again, should it ever fail for good.
+pub(crate) const AGAIN: Duration = Duration::from_secs(5);
+/// The heartbeat time-out of an activity whose run's input names none.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// The longest pause between its attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Options of an activity that `scope` cancels and whose real end is then awaited (contract, rule 6).
+pub(crate) fn options(
+    steps: &Steps,
+    backoff: Backoff,
+    scope: WorkflowCancellationToken,
+    try_for: Duration,
+) -> ActivityOptions {
+    ActivityOptions::with_start_to_close_timeout(try_for)
+        .heartbeat_timeout(Duration::from_millis(steps.heartbeat_ms))
+        .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
+        .cancellation_token(scope)
+        .retry_policy(doubling(
+            Duration::from_millis(backoff.first_ms),
+            Duration::from_millis(backoff.most_ms.max(backoff.first_ms)),
+        ))
+        .build()
+}
+
+/// Options of an activity that a cancel reaches, without a last attempt.
+pub(crate) fn patient(try_for: Duration) -> ActivityOptions {
+    let mut options = detached(try_for);
+    options.cancellation_token = None;
+    options
+}
+
+/// The same of one that no cancel reaches: what is under way has its real end.
+pub(crate) fn detached(try_for: Duration) -> ActivityOptions {
+    ActivityOptions::with_start_to_close_timeout(try_for)
+        .cancellation_token(WorkflowCancellationToken::new())
+        .heartbeat_timeout(HEARTBEAT)
+        .retry_policy(doubling(Duration::from_secs(1), LONGEST_PAUSE))
+        .build()
+}
+
+fn doubling(first: Duration, most: Duration) -> RetryPolicy {
+    RetryPolicy::builder()
+        .initial_interval(first)
+        .backoff_coefficient(2.0)
+        .maximum_interval(most)
+        .build()
+}
+
+/// Returns how an activity ended, if this build can read its result.
+///
+/// Otherwise it fails the workflow task and not the run: the server offers the task again, until a worker of a build
+/// that can read the result takes it (contract, promise 3 (h)).
+pub(crate) async fn readable<W: 'static, T>(
+    ctx: &WorkflowContext<W>,
+    ended: Result<T, ActivityExecutionError>,
+) -> Result<T, ActivityExecutionError> {
+    if let Err(ActivityExecutionError::Serialization(error)) = &ended {
+        ctx.force_task_fail(format!(
+            "this build cannot read the result of an activity ({error}); \
+             run a worker of the build that wrote it, or of a later one"
+        ));
+        std::future::pending().await
+    }
+    ended
+}
+
+/// Has an activity done, again should it ever fail for good; no cancel reaches the pause in between.
+pub(crate) async fn done<W, A>(
+    ctx: &WorkflowContext<W>,
+    activity: impl Fn() -> A,
+    input: A::Input,
+    options: impl Fn() -> ActivityOptions,
+) -> A::Output
+where
+    W: 'static,
+    A: ActivityDefinition,
+    A::Input: Clone,
+{
+    loop {
+        let doing = ctx.execute_activity(activity(), input.clone(), options());
+        if let Ok(output) = readable(ctx, doing.await).await {
+            return output;
+        }
+        let pause = TimerOptions::builder(AGAIN)
+            .cancellation_token(WorkflowCancellationToken::new())
+            .build();
+        ctx.timer(pause).await;
+    }
+}
+
+/// Publishes the outcome: detached from cancellation, without a last attempt, again should it ever fail.
+pub(crate) async fn finish<W: 'static>(ctx: &WorkflowContext<W>, steps: &Steps, input: Finish) {
+    let detached = || {
+        let scope = WorkflowCancellationToken::new();
+        options(steps, steps.backoff(), scope, FINISH_TRY)
+    };
+    done(ctx, || Activities::finish, input, detached).await;
+}
+
+/// Returns the last record of an activity that ended without a result; not all such ends carry it.
+pub(crate) fn last_record(error: &ActivityExecutionError) -> Option<Attempt> {
+    let cancelled = || error.as_cancelled()?.details().ok().flatten();
+    let timed_out = || error.as_timeout()?.last_heartbeat_details().ok().flatten();
+    cancelled().or_else(timed_out)
+}
+
+/// Closes a run that has not completed, as its outcome says (contract, rule 7).
+pub(crate) fn without_result(failed: Option<&EventError>) -> WorkflowTermination {
+    let Some(error) = failed else {
+        return WorkflowTermination::cancelled();
+    };
+    let message = anyhow::anyhow!("{}: {}", error.code.as_str(), error.message);
+    ApplicationFailure::builder(message)
+        .type_name(FAILED.to_owned())
+        .non_retryable(true)
+        .build()
+        .into()
+}
+
+pub(crate) fn failed(code: ErrorCode, message: &str, retryable: bool) -> Outcome {
+    Outcome::Failed(EventError::new(code, message, retryable))
+}
+
+pub(crate) fn now<W: 'static>(ctx: &WorkflowContext<W>) -> i64 {
+    ctx.workflow_time().map(since_epoch).unwrap_or_default()
+}
