@@ -16,9 +16,6 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::contract::seal::Sealer;
-use crate::dev::simulator as provider_sim;
-use crate::dev::simulator::Simulator;
-use crate::domain::ProviderName;
 use crate::engines::config::Config;
 use crate::engines::health as admin;
 use crate::engines::health::Health;
@@ -32,6 +29,7 @@ use crate::engines::telemetry;
 use crate::engines::telemetry::events::{RoleStarted, RoleStopped};
 use crate::engines::temporal::client::Temporal;
 use crate::roles::intake::{Commands, Intake, Limits};
+use crate::roles::notifier::worker as delivery_worker;
 use crate::roles::notifier::{Deliverer, Handover, Notifier};
 use crate::roles::worker;
 
@@ -83,22 +81,11 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     open_files::allow_many();
-    let simulator = simulate(&config, roles).await?;
-    let config = Arc::new(
-        simulator
-            .as_ref()
-            .map_or_else(|| config.clone(), |simulator| mocked(&config, simulator)),
-    );
+    let config = Arc::new(config);
     let health = Arc::new(Health::default());
-    // What serves the roles outlives them: health tells of the drain, the simulator answers the last calls.
+    // They outlive the roles: health tells of the drain.
     let served = CancellationToken::new();
     let pages = admin::serve(listener, health.clone(), metrics, served.clone());
-    let simulating = async {
-        match simulator {
-            Some(simulator) => simulator.run(served.clone()).await,
-            None => Ok(()),
-        }
-    };
     let working = async {
         let _ends_the_pages = served.clone().drop_guard();
         drained(
@@ -109,10 +96,9 @@ pub async fn run(
         )
         .await
     };
-    let (worked, paged, simulated) = tokio::join!(working, pages, simulating);
+    let (worked, paged) = tokio::join!(working, pages);
     worked?;
-    paged.context("the HTTP pages")?;
-    simulated.context("the provider simulator")
+    paged.context("the HTTP pages")
 }
 
 /// Lets the roles run; once they are to stop, they have the grace period for it.
@@ -353,7 +339,7 @@ async fn deliveries(
     if retention(process, DELIVERIES, temporal).await.is_none() {
         return Ok(());
     }
-    let working = worker::deliveries::run(&process.config, temporal, deliverer, &process.stop);
+    let working = delivery_worker::run(&process.config, temporal, deliverer, &process.stop);
     tokio::select! {
         ended = working => ended,
         never = watch(DELIVERIES, temporal, &process.health) => match never {},
@@ -397,41 +383,5 @@ async fn persist<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
             () = sleep(RECONNECT) => {}
             () = stop.cancelled() => return None,
         }
-    }
-}
-
-/// Starts the provider simulator in this process, if it is asked for and somebody here would call it.
-async fn simulate(config: &Config, roles: Roles) -> anyhow::Result<Option<Simulator>> {
-    if !(config.mock_external_apis && roles.worker) {
-        return Ok(None);
-    }
-    if !config.is_development() {
-        tracing::warn!("MOCK_EXTERNAL_APIS=true: results are made up, no generation API is called");
-    }
-    let listen = ([127, 0, 0, 1], 0).into();
-    let options = provider_sim::Options {
-        listen,
-        job_time: Duration::from_secs(2),
-    };
-    Simulator::bind(options)
-        .await
-        .map(Some)
-        .context("the provider simulator cannot listen")
-}
-
-fn mocked(config: &Config, simulator: &Simulator) -> Config {
-    let mut mocked = config.clone();
-    let address = simulator.address();
-    mocked
-        .worker
-        .relocate(|name| simulator_url(address, name).parse().ok());
-    mocked
-}
-
-/// Returns where the simulator at `address` speaks the protocol of that provider.
-fn simulator_url(address: std::net::SocketAddr, name: ProviderName) -> String {
-    match name {
-        ProviderName::Replicate | ProviderName::OpenAi => format!("http://{address}"),
-        ProviderName::Fal => format!("http://{address}/fal"),
     }
 }

@@ -1,8 +1,10 @@
+pub mod activities;
 pub mod avro;
 pub mod batch_items;
 pub mod delivery;
 pub mod digest;
-pub(crate) mod receipt;
+pub mod headers;
+pub mod receipt;
 pub mod run;
 pub mod seal;
 pub mod search_attributes;

@@ -8,6 +8,7 @@
 pub mod child_guard;
 pub mod engines;
 mod mailbox;
+pub mod mock;
 mod receiver;
 mod samples;
 pub mod simulator;
@@ -29,7 +30,8 @@ use self::engines::{Engines, Existing, Options, Ports, default_cache};
 use self::mailbox::Mailbox;
 use self::receiver::Receiver;
 use crate::app::{self, Roles};
-use crate::engines::config::{Config, Fault, Faults, Topics, shown};
+use crate::domain::shown;
+use crate::engines::config::{Config, Fault, Faults, Topics};
 use crate::engines::kafka::admin::Asked;
 use crate::engines::storage::Store;
 use crate::engines::telemetry;
@@ -280,7 +282,7 @@ async fn play(
     let samples = sends_samples(dev, &config);
 
     let ending = stop.child_token();
-    let serving = app::run(config.clone(), Roles::ALL, http, metrics, ending.clone());
+    let serving = run_roles(config.clone(), http, metrics, ending.clone());
     let watching = async {
         let _ends_the_roles = ending.clone().drop_guard();
         let sampled = tokio::select! {
@@ -315,6 +317,19 @@ async fn play(
     };
     let (served, watched, received, shown) = tokio::join!(serving, watching, receiving, showing);
     watched.and(served).and(received).and(shown)
+}
+
+async fn run_roles(
+    config: Config,
+    http: TcpListener,
+    metrics: telemetry::Handle,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    if config.mock_external_apis {
+        mock::run(config, Roles::ALL, http, metrics, stop).await
+    } else {
+        app::run(config, Roles::ALL, http, metrics, stop).await
+    }
 }
 
 /// Sends the sample requests, if they are to be sent, and waits for their end.

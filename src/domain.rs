@@ -12,11 +12,14 @@ mod fold;
 mod ids;
 mod invalid;
 mod journal;
+pub(crate) mod public_address;
 mod request;
 mod sealed;
+mod secret;
 mod size;
 mod spec;
 mod tally;
+pub(crate) mod time;
 pub(crate) mod token_buckets;
 
 pub use error_code::ErrorCode;
@@ -30,9 +33,12 @@ pub use fold::Place;
 pub use ids::{CommandId, InvalidId, RequestId, UserId, WorkflowId};
 pub use invalid::{Faults, Invalid};
 pub use journal::{Identity, Journal, Outcome};
+pub use public_address::Nat64;
 pub(crate) use request::input_url;
 pub use request::{Action, Command, Priority, Request, Targets};
 pub use sealed::Sealed;
+pub use secret::Secret;
+pub(crate) use secret::shown;
 #[cfg(test)]
 pub(crate) use size::LARGEST_EVENT;
 pub(crate) use spec::urls;

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use genflow::app::{self, Roles, settings};
 use genflow::dev;
 use genflow::dev::simulator::{Options, Simulator};
-use genflow::dev::{Dev, child_guard as guard, engines};
+use genflow::dev::{Dev, child_guard as guard, engines, mock};
 use genflow::engines::config::{Config, Faults};
 use genflow::engines::telemetry;
 use genflow::operate::cli;
@@ -123,7 +123,11 @@ async fn run(cli: Cli) -> anyhow::Result<u8> {
     let listener = TcpListener::bind(config.http_addr)
         .await
         .with_context(|| format!("HTTP_ADDR: {} cannot be listened on", config.http_addr))?;
-    app::run(config, roles, listener, metrics, stop).await?;
+    if config.mock_external_apis {
+        mock::run(config, roles, listener, metrics, stop).await?;
+    } else {
+        app::run(config, roles, listener, metrics, stop).await?;
+    }
     Ok(0)
 }
 

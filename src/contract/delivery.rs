@@ -3,20 +3,11 @@
 //! What stands here stands in histories: fields are added with a default, never removed or retyped. No target does: the
 //! event goes along as it came, its targets sealed, and the one that is meant is named by its hash.
 
-use std::sync::Arc;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use temporalio_client::errors::WorkflowStartError;
-use temporalio_client::{Priority, WorkflowIdReusePolicy, WorkflowStartOptions};
-use temporalio_macros::activities;
-use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
-use crate::engines::temporal::client::{Error, Temporal, answered, fairness_key};
-use crate::roles::notifier::{Channel, Deliverer, DeliveryError, End};
-use crate::roles::worker::activities::alive_until_stop;
-use crate::workflows::delivery;
+use super::receipt::{Channel, DeliveryError, End};
 
 /// The input of `delivery.v1`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,97 +128,11 @@ pub struct Conclude {
     pub ended_at: i64,
 }
 
-/// What became of a hand-over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Given {
-    /// A new workflow has it.
-    New,
-    /// One has it, or had it.
-    Before,
-}
-
-/// Who may deliver a notification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Once {
-    /// Nobody who has ended it before.
-    Ever,
-    /// Nobody else at the same time: an operator wants it tried again.
-    AtATime,
-}
-
 impl Parcel {
     /// Returns the id of its workflow.
     pub fn workflow(&self) -> String {
         let (event, hash) = (&self.event_id, &self.target_hash);
         format!("deliver/{event}/{}/{hash}", self.channel.as_str())
-    }
-}
-
-impl Temporal {
-    /// Puts a notification into the hands of a workflow; one of `user`'s, whose turn is fair among all.
-    ///
-    /// # Errors
-    /// When the server did not decide.
-    pub async fn hand_over(
-        &self,
-        delivery: Delivery,
-        user: &str,
-        once: Once,
-    ) -> Result<Given, Error> {
-        let reuse = match once {
-            Once::Ever => WorkflowIdReusePolicy::RejectDuplicate,
-            Once::AtATime => WorkflowIdReusePolicy::AllowDuplicate,
-        };
-        let options = WorkflowStartOptions::new(self.task_queue(), delivery.parcel.workflow())
-            .id_reuse_policy(reuse)
-            .priority(fair(user))
-            .build();
-        let started = self
-            .client()
-            .start_workflow(delivery::Delivery::run, delivery, options)
-            .await;
-        match started {
-            Ok(_) => Ok(Given::New),
-            Err(WorkflowStartError::AlreadyStarted { .. }) => Ok(Given::Before),
-            Err(error) => Err(answered(error)),
-        }
-    }
-}
-
-/// Returns the place of a user's delivery among those that wait.
-fn fair(user: &str) -> Priority {
-    let mut order = Priority::default();
-    order.fairness_key = Some(fairness_key(user));
-    order
-}
-
-/// The activities of `delivery.v1`.
-pub struct DeliveryActivities {
-    /// Who delivers.
-    pub deliverer: Arc<Deliverer>,
-}
-
-#[activities]
-impl DeliveryActivities {
-    /// Tries once.
-    #[activity(name = "deliver.v1")]
-    pub async fn deliver(
-        self: Arc<Self>,
-        ctx: ActivityContext,
-        input: Deliver,
-    ) -> Result<Delivered, ActivityError> {
-        // Boxed: it holds a mail on its way.
-        alive_until_stop(&ctx, Box::pin(self.deliverer.deliver(input))).await
-    }
-
-    /// Tells how it ended.
-    #[activity(name = "conclude.v1")]
-    pub async fn conclude(
-        self: Arc<Self>,
-        ctx: ActivityContext,
-        input: Conclude,
-    ) -> Result<(), ActivityError> {
-        alive_until_stop(&ctx, self.deliverer.conclude(input)).await
     }
 }
 

@@ -1,19 +1,15 @@
-//! Digests: failures on their way to the operators, in the hands of one workflow a target.
+//! Digests: failures on their way to the operators, many in one message, in the hands of one workflow a target.
 //!
 //! What stands here stands in histories: fields are added with a default, never removed or retyped. No target does: it
-//! is named by its channel and hash, and the activity takes it from the settings.
+//! is named by its channel and hash, and the activity takes it from the settings. All is bounded, however many failures
+//! there are: they are counted by their codes, and the first are told of one by one.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
-use temporalio_client::WorkflowStartOptions;
-use temporalio_macros::activities;
-use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
-use crate::engines::temporal::client::{Error, Temporal, answered};
-use crate::roles::notifier::{Channel, Deliverer, Failed, Gathered, Seen};
-use crate::roles::worker::activities::alive_until_stop;
-use crate::workflows::digest;
+use super::receipt::Channel;
+use crate::domain::{Event, EventType};
 
 /// The input of `digest.v1`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,67 +80,246 @@ impl Addressee {
     }
 }
 
-impl Temporal {
-    /// Returns when failures are in the hands of the workflow of their target, which is started where none runs.
-    ///
-    /// # Errors
-    /// When the server did not take them.
-    pub async fn gather(
-        &self,
-        to: Addressee,
-        every_ms: u64,
-        failed: Vec<Failed>,
-    ) -> Result<(), Error> {
-        let options = WorkflowStartOptions::new(self.task_queue(), to.workflow()).build();
-        let input = Digest {
-            to,
-            every_ms,
-            gathered: Gathered::default(),
-            seen: Seen::default(),
-            pause_ms: 0,
-            tries: 0,
-            unknown: 0,
-        };
-        self.client()
-            .signal_with_start_workflow(
-                digest::Digest::run,
-                input,
-                digest::Digest::failed,
-                failed,
-                options,
-            )
-            .await
-            .map(drop)
-            .map_err(answered)
+/// A request that failed, as operators are told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    /// The event that says so.
+    pub event_id: String,
+    /// The request.
+    pub request_id: String,
+    /// The tenant.
+    #[serde(default)]
+    pub user_id: String,
+    /// A word of the closed list.
+    pub code: String,
+    /// The start of the error's text.
+    #[serde(default)]
+    pub message: String,
+    /// Milliseconds since the epoch.
+    pub occurred_at: i64,
+}
+
+/// Failures that go into one message.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gathered {
+    /// How many there are.
+    pub total: u64,
+    /// How many of each code.
+    pub codes: BTreeMap<String, u64>,
+    /// The first that came.
+    pub first: Vec<Failed>,
+}
+
+/// Events that were counted lately, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen(VecDeque<String>);
+
+/// How many failures are told of one by one.
+const FIRST: usize = 20;
+/// How many codes are counted apart: more than there are, but a later version may have others.
+const CODES: usize = 50;
+const OTHER: &str = "other";
+/// Characters of an error's text.
+const MESSAGE: usize = 200;
+/// How many events are remembered: a record comes again within the next few hundred, if it does.
+const REMEMBERED: usize = 1000;
+
+impl Failed {
+    /// Returns what operators are told of `event`, if it says that a request failed.
+    pub fn of(event: &Event) -> Option<Self> {
+        if event.kind_of_event != EventType::Failed {
+            return None;
+        }
+        let error = event.error.as_ref();
+        let message = error.map_or("", |error| &error.message);
+        Some(Self {
+            event_id: event.event_id.clone(),
+            request_id: event.request_id.clone(),
+            user_id: event.user_id.clone(),
+            code: error.map_or(OTHER, |error| error.code.as_str()).to_owned(),
+            message: message.chars().take(MESSAGE).collect(),
+            occurred_at: event.occurred_at,
+        })
     }
 }
 
-/// The activities of `digest.v1`.
-pub struct DigestActivities {
-    /// Who delivers.
-    pub deliverer: Arc<Deliverer>,
+impl Gathered {
+    /// Tells whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    /// Adds one more.
+    pub fn add(&mut self, failed: Failed) {
+        self.count(&failed.code, 1);
+        if self.first.len() < FIRST {
+            self.first.push(failed);
+        }
+    }
+
+    /// Adds those that were not seen before.
+    pub fn add_new(&mut self, failed: Vec<Failed>, seen: &mut Seen) {
+        for failed in failed {
+            if seen.note(&failed.event_id) {
+                self.add(failed);
+            }
+        }
+    }
+
+    /// Puts back what came before.
+    pub fn behind(&mut self, mut earlier: Self) {
+        let later = std::mem::take(self);
+        for (code, count) in &later.codes {
+            earlier.count(code, *count);
+        }
+        let room = FIRST.saturating_sub(earlier.first.len());
+        earlier.first.extend(later.first.into_iter().take(room));
+        *self = earlier;
+    }
+
+    fn count(&mut self, code: &str, more: u64) {
+        self.total = self.total.saturating_add(more);
+        let known = self.codes.contains_key(code) || self.codes.len() < CODES;
+        let code = if known { code } else { OTHER };
+        let count = self.codes.entry(code.to_owned()).or_default();
+        *count = count.saturating_add(more);
+    }
+
+    /// Returns what the message is about, in one line.
+    pub fn title(&self) -> String {
+        match &self.first[..] {
+            [only] if self.total == 1 => format!("Request failed: {}", only.request_id),
+            _ => format!("{} requests failed", self.total),
+        }
+    }
 }
 
-#[activities]
-impl DigestActivities {
-    /// Sends one message.
-    #[activity(name = "tell.v1")]
-    pub async fn tell(
-        self: Arc<Self>,
-        ctx: ActivityContext,
-        input: Tell,
-    ) -> Result<Told, ActivityError> {
-        // Boxed: it holds a mail on its way.
-        let telling = Box::pin(async { Ok(self.deliverer.tell(input).await) });
-        alive_until_stop(&ctx, telling).await
+impl Seen {
+    /// Notes an event; returns whether it is new.
+    pub fn note(&mut self, event_id: &str) -> bool {
+        if self.0.iter().any(|known| known == event_id) {
+            return false;
+        }
+        if self.0.len() >= REMEMBERED {
+            self.0.pop_front();
+        }
+        self.0.push_back(event_id.to_owned());
+        true
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::{ErrorCode, EventError};
+
+    pub(crate) fn failed(at: usize, code: &str) -> Failed {
+        Failed {
+            event_id: format!("event-{at}"),
+            request_id: format!("order-{at}"),
+            user_id: "alice".to_owned(),
+            code: code.to_owned(),
+            message: "the prompt was <refused>".to_owned(),
+            occurred_at: 1_700_000_000_123,
+        }
+    }
+
+    pub(crate) fn gathered(count: usize) -> Gathered {
+        let mut gathered = Gathered::default();
+        for at in 0..count {
+            let code = ["content_policy", "timed_out"][at % 2];
+            gathered.add(failed(at, code));
+        }
+        gathered
+    }
+
+    #[test]
+    fn only_a_failed_request_is_told_of() {
+        let message = "x".repeat(1000);
+        let error = EventError::new(ErrorCode::ProviderFailed, &message, true);
+        let json = json!({"event_id": "e", "request_id": "order-7", "retry": 0, "sequence": 1, "user_id": "alice",
+            "kind": "IMAGE", "type": "FAILED", "occurred_at": 1, "run_id": "r"});
+        let event: Event = serde_json::from_value(json).unwrap();
+        let with = |kind_of_event| {
+            Failed::of(&Event {
+                kind_of_event,
+                error: Some(error.clone()),
+                ..event.clone()
+            })
+        };
+
+        let told = with(EventType::Failed).unwrap();
+
+        assert_eq!(
+            (told.code.as_str(), told.message.len()),
+            ("provider_failed", 200)
+        );
+        assert_eq!(
+            (told.request_id, told.user_id),
+            ("order-7".into(), "alice".into())
+        );
+        for other in [
+            EventType::Completed,
+            EventType::Cancelled,
+            EventType::Rejected,
+        ] {
+            assert_eq!(with(other), None);
+        }
+    }
+
+    #[test]
+    fn many_are_counted_and_the_first_are_kept() {
+        let many = gathered(10_001);
+
+        assert_eq!(many.total, 10_001);
+        assert_eq!(many.codes["content_policy"], 5001);
+        assert_eq!(many.codes["timed_out"], 5000);
+        assert_eq!(many.first.len(), FIRST);
+        assert_eq!(many.first[0].request_id, "order-0");
+        assert_eq!(many.title(), "10001 requests failed");
+        assert_eq!(gathered(1).title(), "Request failed: order-0");
+        let mut odd = Gathered::default();
+        (0..60).for_each(|at| odd.add(failed(at, &format!("code-{at}"))));
+        assert_eq!((odd.codes.len(), odd.codes[OTHER]), (CODES + 1, 10));
+    }
+
+    #[test]
+    fn what_could_not_be_told_comes_before_what_came_since() {
+        let mut since = Gathered::default();
+        since.add(failed(7, "store_failed"));
+
+        since.behind(gathered(3));
+
+        assert_eq!((since.total, since.codes.len()), (4, 3));
+        let order: Vec<_> = since
+            .first
+            .iter()
+            .map(|one| one.request_id.as_str())
+            .collect();
+        assert_eq!(order, ["order-0", "order-1", "order-2", "order-7"]);
+    }
+
+    #[test]
+    fn an_event_counts_once_and_few_are_remembered() {
+        let mut seen = Seen::default();
+
+        assert!(seen.note("a") && !seen.note("a"));
+        (0..REMEMBERED).for_each(|at| assert!(seen.note(&at.to_string())));
+
+        assert_eq!(seen.0.len(), REMEMBERED);
+        assert!(!seen.note("999") && seen.note("a"));
+    }
+
+    #[test]
+    fn it_reads_as_it_was_written() {
+        let many = gathered(3);
+
+        let written = serde_json::to_string(&many).unwrap();
+
+        assert_eq!(serde_json::from_str::<Gathered>(&written).unwrap(), many);
+    }
 
     #[test]
     fn an_input_reads_without_what_came_later() {

@@ -3,6 +3,7 @@
 //! These stand in histories that later versions replay: fields are added with a default, never removed or retyped.
 
 mod batch;
+mod settings;
 mod submit;
 
 use std::collections::BTreeMap;
@@ -10,12 +11,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::batch::{BatchRemains, BatchStart, ClosedItem};
+pub use self::settings::{Backoff, DefaultProviders, Steps, SubmitQueues};
 pub use self::submit::{Answer, Attempt, JobRecord, Leftover, Sent, Sought};
 use crate::domain::{
     BatchSummary, Event, EventError, Generated, Identity, Journal, Kind, Notify, Output, Progress,
     ProviderName, RequestId, Spec, UserId, WorkflowId,
 };
-use crate::engines::config::Steps;
 
 /// The input of `generation.v1`: all that a run needs to know.
 #[derive(Clone, Debug, Serialize, Deserialize)]

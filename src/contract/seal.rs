@@ -15,8 +15,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::{digest, hmac};
 
-use crate::domain::{Event, Sealed, Targets};
-use crate::engines::config::NotifyKey;
+use crate::domain::{Event, Sealed, Secret, Targets};
 
 /// Why targets were not sealed or opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +34,15 @@ pub enum Error {
     /// Changed, cut off, of another request, or of a later version.
     #[error("the sealed notification targets are damaged")]
     Damaged,
+}
+
+/// A key that seals notification targets.
+#[derive(Clone, Debug)]
+pub struct NotifyKey {
+    /// Names the key in what it sealed.
+    pub id: String,
+    /// 32 bytes, base64.
+    pub key: Secret,
 }
 
 /// Seals and opens notification targets.
@@ -183,7 +191,7 @@ fn bound(header: &[u8], context: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engines::config::Secret;
+    use crate::domain::Secret;
 
     fn sealer(keys: &[(&str, u8)]) -> Sealer {
         let keys: Vec<_> = keys

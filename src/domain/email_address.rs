@@ -6,7 +6,7 @@ use lettre::Address;
 use lettre::message::Mailbox;
 use url::Host;
 
-use crate::engines::egress as guard;
+use super::public_address::is_local;
 
 /// Whom mail is from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl Domains {
         self.0
             .iter()
             .any(|allowed| match allowed.strip_prefix('*') {
-                Some("") => !guard::is_local(&domain),
+                Some("") => !is_local(&domain),
                 Some(below) => domain.ends_with(below),
                 None => *allowed == domain,
             })

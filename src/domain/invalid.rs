@@ -108,6 +108,11 @@ impl From<InvalidId> for Invalid {
     }
 }
 
+/// Returns as much of a text of a tenant's as an error shows.
+pub(super) fn beginning(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -239,7 +239,7 @@ impl ProviderName {
         let known = Self::ALL.into_iter().find(|name| name.as_str() == raw);
         known.ok_or_else(|| {
             let names = Self::ALL.map(Self::as_str).join(", ");
-            let shown = check::beginning(raw);
+            let shown = crate::domain::invalid::beginning(raw);
             Invalid::new(field, format!("is {shown:?}, want one of: {names}"))
         })
     }

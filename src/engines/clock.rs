@@ -1,32 +1,10 @@
-//! Time as we write it: whole milliseconds since the epoch, and RFC 3339 in UTC.
+//! The clock of this machine.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use chrono::{DateTime, SecondsFormat};
+use crate::domain::time::since_epoch;
 
 /// Returns the time in milliseconds since the epoch.
 pub fn now() -> i64 {
     since_epoch(SystemTime::now())
-}
-
-/// Returns a time in milliseconds since the epoch, 0 before it.
-pub(crate) fn since_epoch(time: SystemTime) -> i64 {
-    let gone = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(gone.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Returns the time between two moments in milliseconds since the epoch.
-pub(crate) fn span(from: i64, to: i64) -> Duration {
-    Duration::from_millis(u64::try_from(to.saturating_sub(from)).unwrap_or(0))
-}
-
-/// Returns a span as whole milliseconds.
-pub(crate) fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Returns milliseconds since the epoch as RFC 3339, to the millisecond.
-pub(crate) fn rfc3339(millis: i64) -> String {
-    let time = DateTime::from_timestamp_millis(millis).unwrap_or_default();
-    time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }

@@ -25,19 +25,22 @@ use std::time::Duration;
 use url::Url;
 
 pub use self::egress::{Egress, Nat64, Ports};
-pub use self::intake::{Backoff, Intake, RateLimit, Steps};
+pub use self::intake::{Intake, RateLimit};
 pub use self::kafka::{GroupProtocol, Kafka, Topics};
 pub use self::log::Log;
 pub use self::models::AllowedModels;
-pub use self::notifier::{Email, MailLimits, Notifier, NotifyKey};
-pub use self::provider::{DefaultProviders, Named, Own, Provider, Rates};
+pub use self::notifier::{Email, MailLimits, Notifier};
+pub use self::provider::{Named, Own, Provider, Rates};
 pub use self::retries::{Pauses, Tries};
 pub use self::store::{Keys, S3};
 pub use self::temporal::Temporal;
 use self::vars::Vars;
-pub use self::vars::{Fault, Faults, Secret};
-pub(crate) use self::vars::{duration, shown};
+pub use self::vars::{Fault, Faults};
+
+pub(crate) use self::vars::duration;
 pub use self::worker::{Pollers, Worker};
+use crate::contract::seal::NotifyKey;
+use crate::domain::Secret;
 
 /// All settings.
 #[derive(Clone, Debug)]
@@ -78,7 +81,7 @@ pub mod dev {
     pub const WEBHOOK_SIGNING_SECRET: &str = "whsec_Z2VuZmxvdy1kZXYtc2VjcmV0LW5vdC1mb3ItcHJvZA==";
 
     /// Tells whether a key or secret is one of these.
-    pub fn is_public(secret: &super::Secret) -> bool {
+    pub fn is_public(secret: &crate::domain::Secret) -> bool {
         let secret = secret.expose();
         let sealing = NOTIFY_KEYS.split_once(':').map(|(_, key)| key);
         sealing == Some(secret) || secret == WEBHOOK_SIGNING_SECRET

@@ -5,7 +5,6 @@
 //! connection goes to an address that passed (`resolver`): a name that answers otherwise the next time gains nothing.
 //! The clients follow no redirect; who does checks each URL on the way.
 
-mod address;
 mod resolver;
 #[cfg(test)]
 mod tests;
@@ -18,6 +17,7 @@ use reqwest::{Client, ClientBuilder};
 use url::Url;
 
 use self::resolver::PublicOnly;
+use crate::domain::public_address::{self, NotPublic};
 use crate::engines::config::Egress;
 use crate::engines::http;
 use crate::engines::telemetry::events::CallRefused;
@@ -154,14 +154,9 @@ impl Guard {
         if self.rules.allow_private {
             return Ok(&self.open);
         }
-        address::check(url, &self.rules.nat64)?;
+        public_address::check(url, &self.rules.nat64)?;
         Ok(&self.guarded)
     }
-}
-
-/// Tells whether a name is one of a network of one's own, which no public name server knows; pure.
-pub(crate) fn is_local(name: &str) -> bool {
-    address::is_local(name)
 }
 
 /// Says why a provider is not given `url` to fetch: it would call hosts that we may reach and the user may not. Names are
@@ -180,12 +175,16 @@ pub(crate) fn check_input(url: &Url, rules: &Egress) -> Result<(), Refused> {
     if rules.allow_private {
         return Ok(());
     }
-    address::check(url, &rules.nat64)
+    Ok(public_address::check(url, &rules.nat64)?)
 }
 
-/// Tells whether anybody can reach the host of `url`, as far as the URL says.
-pub(crate) fn is_public(url: &Url) -> bool {
-    address::check(url, &[]).is_ok()
+impl From<NotPublic> for Refused {
+    fn from(reason: NotPublic) -> Self {
+        match reason {
+            NotPublic::Name => Self::Name,
+            NotPublic::Address => Self::Address,
+        }
+    }
 }
 
 impl Refused {

@@ -35,14 +35,6 @@ pub(crate) fn client() -> reqwest::ClientBuilder {
         .user_agent(concat!("genflow/", env!("CARGO_PKG_VERSION")))
 }
 
-/// Undoes percent-encoding, as of user name and password in a URL.
-pub(crate) fn percent_decoded(text: &str) -> String {
-    // As in a query, where a + would be a space.
-    let query = format!("x={}", text.replace('+', "%2B").replace('&', "%26"));
-    let value = url::form_urlencoded::parse(query.as_bytes()).next();
-    value.map_or_else(String::new, |(_, value)| value.into_owned())
-}
-
 /// Returns the pause that `Retry-After` asks for, in seconds or until a date, at most ten minutes; none of no length.
 pub(crate) fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
     let text = headers

@@ -10,6 +10,7 @@ pub mod tail;
 use rdkafka::ClientConfig;
 use uuid::Uuid;
 
+use crate::contract::headers::API_KEY;
 use crate::domain::RecordPosition;
 use crate::engines::config;
 
@@ -42,6 +43,13 @@ impl Record {
             .rev()
             .find(|(header, _)| header == name)?;
         std::str::from_utf8(found.1.as_deref()?).ok()
+    }
+
+    /// Returns the API key that the record presents: the last header of that name, in any case of its letters.
+    pub fn api_key(&self) -> Option<&[u8]> {
+        let mut headers = self.headers.iter();
+        let header = headers.rfind(|(name, _)| name.eq_ignore_ascii_case(API_KEY));
+        header.and_then(|(_, value)| value.as_deref())
     }
 }
 
@@ -138,6 +146,14 @@ fn reader(kafka: &config::Kafka, name: &str) -> ClientConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_api_key_is_found_in_any_case_and_the_last_one_counts() {
+        let record = Record::of(0, &[("X-Api-Key", "wrong"), ("X-API-KEY", "key")]);
+
+        assert_eq!(record.api_key(), Some(&b"key"[..]));
+        assert_eq!(Record::of(0, &[("key", "x")]).api_key(), None);
+    }
 
     #[test]
     fn a_trace_begins_as_w3c_has_it() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::contract::avro;
 use crate::domain::Event;
-use crate::engines::clock::rfc3339;
+use crate::domain::time::rfc3339;
 use crate::engines::config::Topics;
 use crate::engines::kafka::Headers;
 use crate::engines::kafka::producer;

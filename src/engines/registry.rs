@@ -13,6 +13,7 @@ use std::time::Duration;
 use apache_avro::Schema;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use percent_encoding::percent_decode_str;
 use reqwest::ClientBuilder;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use schema_registry_converter::async_impl::schema_registry::{
@@ -25,7 +26,7 @@ use url::Url;
 pub use self::inspect::{InspectError, Subject};
 use crate::contract::avro;
 use crate::contract::avro::{Ours, SchemaError};
-use crate::engines::config::Secret;
+use crate::domain::Secret;
 use crate::engines::http;
 
 /// Why the registry did not help.
@@ -236,7 +237,8 @@ fn login(url: &Url) -> Option<HeaderValue> {
     if user.is_empty() && password.is_none() {
         return None;
     }
-    let [user, password] = [user, password.unwrap_or_default()].map(http::percent_decoded);
+    let [user, password] = [user, password.unwrap_or_default()]
+        .map(|text| percent_decode_str(text).decode_utf8_lossy().into_owned());
     let encoded = BASE64.encode(format!("{user}:{password}"));
     let mut login = HeaderValue::from_str(&format!("Basic {encoded}")).ok()?;
     login.set_sensitive(true);

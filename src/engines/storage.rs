@@ -385,7 +385,12 @@ impl Store {
                 Place::Disk(_) => "disk",
                 Place::Bucket(_) => "bucket",
             };
-            StoreFailed { place, error }.emit();
+            StoreFailed {
+                place,
+                cause: fault::cause(error),
+                error,
+            }
+            .emit();
         })
     }
 }
@@ -393,7 +398,12 @@ impl Store {
 /// Counts what the temp folder did not take.
 pub(crate) fn temp_failed(error: &io::Error) {
     let place = "temp";
-    StoreFailed { place, error }.emit();
+    StoreFailed {
+        place,
+        cause: fault::cause(error),
+        error,
+    }
+    .emit();
 }
 
 #[cfg(test)]

@@ -1,14 +1,19 @@
 //! All that is Temporal: no other module but `worker` names its crates.
 
+pub(crate) mod activity;
 pub mod admin;
 pub(crate) mod batches;
 pub mod client;
 pub(crate) mod closed_run;
+pub mod deliveries;
+pub mod digests;
 pub(crate) mod history;
 pub mod list;
+pub(crate) mod memory;
 pub(crate) mod outcome;
 pub mod queues;
 pub mod request_runs;
 pub mod retries;
+pub(crate) mod sizing;
 pub mod status;
 pub(crate) mod sweep;

@@ -9,6 +9,7 @@ mod list;
 mod replay;
 pub mod run;
 pub mod secrets;
+mod sender;
 pub mod status;
 mod submit;
 mod text;

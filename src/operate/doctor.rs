@@ -14,7 +14,8 @@ mod temporal;
 use std::fmt;
 
 use crate::domain::error_chain::causes;
-use crate::engines::config::{Config, shown};
+use crate::domain::shown;
+use crate::engines::config::Config;
 use serde::Serialize;
 
 /// How a check ended.

@@ -20,15 +20,16 @@ pub use self::commands::Commands;
 use self::inputs::Input;
 pub use self::limits::Limits;
 use self::limits::Refused;
-pub use self::refusals::{ACCEPT_OLD, FIRST_SEEN};
 use self::refusals::{keyed, too_old};
 use crate::contract::avro;
 use crate::contract::avro::Named;
+use crate::contract::run::DefaultProviders;
+use crate::contract::run::SubmitQueues;
 use crate::contract::seal::Sealer;
 use crate::domain::{ErrorCode, Event, EventError, EventType, Request, Spec, UserId, fingerprint};
 use crate::engines::clock::now;
 use crate::engines::config;
-use crate::engines::config::{Config, DefaultProviders};
+use crate::engines::config::Config;
 use crate::engines::failpoint;
 use crate::engines::kafka::Record;
 use crate::engines::kafka::consumer::{BoxError, Cause, Failure, Handler, Place, Rejection};
@@ -38,7 +39,7 @@ use crate::engines::registry::Registry;
 use crate::engines::telemetry::events::{RequestDecoded, RequestRepeated, RequestStarted};
 use crate::engines::temporal::client;
 use crate::engines::temporal::client::{Blame, Started, Temporal};
-use crate::engines::temporal::queues::{SubmitQueues, fetch_queue};
+use crate::engines::temporal::queues::{fetch_queue, submit_queues};
 
 /// Starts a workflow for each request.
 pub struct Intake {
@@ -76,7 +77,7 @@ impl Intake {
             settings: config.intake.clone(),
             fetch_queue: fetch_queue(&config.temporal.task_queue),
             providers: config.worker.default_providers(),
-            submit_queues: SubmitQueues::new(config),
+            submit_queues: submit_queues(config),
             window,
         }
     }
@@ -99,7 +100,7 @@ impl Intake {
         let avro::Error::Invalid { named, .. } = error else {
             return None;
         };
-        let pass = self.settings.api_keys.check(record);
+        let pass = self.settings.api_keys.check(record.api_key());
         let admitted = pass.and_then(|pass| match named {
             Some(named) => pass.admit(&named.user),
             None => Ok(()),
@@ -109,7 +110,7 @@ impl Intake {
 
     /// Says why a record may not start anything, unless its request runs already.
     fn refused(&self, record: &Record, request: &Request) -> Option<Failure> {
-        let pass = self.settings.api_keys.check(record);
+        let pass = self.settings.api_keys.check(record.api_key());
         if let Err(denied) = pass.and_then(|pass| pass.admit(request.user.as_str())) {
             return Some(denied.into());
         }

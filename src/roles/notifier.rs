@@ -10,12 +10,11 @@
 //! Failures are told to the operators too, many in one message (`ops`). Targets of a channel that is not served end as
 //! [`Outcome::Skipped`] with `channel_not_served`, what was handed over only behind its last try: notifiers may differ.
 
-mod activities;
+pub mod activities;
 mod attempt;
 mod channels;
 mod circuits;
 mod deliver;
-mod digest;
 pub mod email;
 mod endpoints;
 mod handover;
@@ -29,6 +28,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod webhook;
+pub mod worker;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -40,7 +40,6 @@ use uuid::Uuid;
 pub use self::channels::Unusable;
 pub use self::deliver::Deliverer;
 use self::deliver::{Attempt, Unread, receipt};
-pub use self::digest::{Failed, Gathered, Seen};
 use self::endpoints::Closed;
 pub use self::handover::Handover;
 use self::handover::Refused;
@@ -48,9 +47,12 @@ use self::plan::Notification;
 pub use self::plan::shown;
 pub use self::webhook::{GONE, InvalidKey, InvalidSecret, Key, user_secret};
 use crate::contract::delivery::{Delivery, Parcel, Raw};
+use crate::contract::digest::Failed;
+use crate::contract::headers::ACCEPT_OLD;
 pub use crate::contract::receipt::{Channel, DeliveryError, End, Outcome, Receipt};
+use crate::domain::time::millis;
 use crate::domain::{ErrorCode, Event};
-use crate::engines::clock::{millis, now};
+use crate::engines::clock::now;
 use crate::engines::config::Config;
 use crate::engines::failpoint;
 use crate::engines::kafka::Record;
@@ -58,7 +60,7 @@ use crate::engines::kafka::consumer::{
     BoxError, Cause, Failure, Fault, Fuse, Handler, Place, Rejection,
 };
 use crate::engines::telemetry::events::NotificationHandedOver;
-use crate::roles::intake::ACCEPT_OLD;
+use crate::engines::temporal::deliveries::Given;
 use crate::roles::notifier::attempt::{Letter, Tried};
 use crate::roles::notifier::operator_alerts::Desk;
 use crate::roles::notifier::recent::{Known, Memory, Tries};
@@ -283,7 +285,7 @@ impl Notifier {
                 NotificationHandedOver {
                     channel,
                     why: left.as_str(),
-                    given,
+                    is_new: given == Given::New,
                 }
                 .emit();
                 Ok(None)

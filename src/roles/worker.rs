@@ -5,21 +5,16 @@
 //! their rate is limited. `Worker::run` is not `Send`: all run on the caller's task.
 
 pub mod activities;
-pub mod deliveries;
-mod memory;
-mod sizing;
 pub mod steps;
 pub(crate) mod submit;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use temporalio_sdk::runtime::{PollerBehavior, RuntimeOptions};
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use tokio_util::sync::CancellationToken;
 
-use self::sizing::{Busy, Sizing, build, polled};
 use crate::domain::ProviderName;
 use crate::engines::config::Config;
 use crate::engines::provider::Providers;
@@ -27,15 +22,15 @@ use crate::engines::publisher::Publisher;
 use crate::engines::storage::temp::TempFolders;
 use crate::engines::storage::{Downloader, Store};
 use crate::engines::temporal::client::Temporal;
+use crate::engines::temporal::memory;
 use crate::engines::temporal::queues::{fetch_queue, submit_queue};
+use crate::engines::temporal::sizing::{Busy, STICKY, Sizing, build, polled};
 use crate::engines::temporal::sweep;
 use crate::engines::temporal::sweep::Sweep;
 use crate::roles::worker::activities::Activities;
 use crate::roles::worker::steps::{Drain, Shares, Work};
 use crate::workflows;
 
-/// A dead worker's workflows go to another after so long (contract, rule 6).
-const STICKY: Duration = Duration::from_secs(2);
 /// Polls at once for submits to a provider.
 const POLLERS: usize = 5;
 /// The same where this worker knows of no limit, and few or none will come.

@@ -22,14 +22,14 @@ use temporalio_sdk::{
 };
 
 use super::generation::Generation;
+use crate::contract::activities::RequestActivities;
 use crate::contract::batch_items::Items;
 use crate::contract::run::{BatchStart, ClosedItem, Finish, Handed, Leftover, Start, Status};
 use crate::contract::search_attributes::{BACKSTOP, attributes};
+use crate::domain::time::since_epoch;
 use crate::domain::{
     BatchSummary, ErrorCode, Identity, ItemEnding, Journal, OnFailure, Outcome, Tally,
 };
-use crate::engines::clock::since_epoch;
-use crate::roles::worker::activities::Activities;
 use crate::workflows::support::{
     READ_TRY, detached, done, failed, finish, now, options, readable, without_result,
 };
@@ -179,7 +179,7 @@ impl Run {
             let upto = last.sequence + 1;
             let steps = &self.start.steps;
             let options = options(steps, steps.backoff(), self.scope.clone(), PUBLISH_TRY);
-            let published = ctx.execute_activity(Activities::publish, handed, options);
+            let published = ctx.execute_activity(RequestActivities::publish, handed, options);
             if readable(ctx, published.await).await.is_err() {
                 break;
             }
@@ -360,7 +360,7 @@ async fn item(ctx: &Context, run: &Run, items: &Items, index: u32) -> Option<Ite
             Some(IncomingError::Cancelled(_)) => ItemEnding::Cancelled,
             Some(IncomingError::Terminated(_) | IncomingError::Timeout(_)) => {
                 let options = || detached(READ_TRY);
-                done(ctx, || Activities::item_ending, closed, options).await
+                done(ctx, || RequestActivities::item_ending, closed, options).await
             }
             Some(_) | None => ItemEnding::Failed,
         },

@@ -5,11 +5,11 @@
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::{WorkflowContext, WorkflowResult};
 
+use crate::contract::activities::RequestActivities;
 use crate::contract::run::{BatchRemains, Closed, Finish, Handed, Leftover, Remains};
 use crate::domain::{
     BatchSummary, ErrorCode, Event, EventError, EventType, Identity, Journal, Outcome,
 };
-use crate::roles::worker::activities::Activities;
 use crate::workflows::support::{FINISH_TRY, READ_TRY, detached, done};
 
 /// The type by which an end is known.
@@ -27,16 +27,22 @@ impl End {
     pub async fn run(ctx: &mut WorkflowContext<Self>, closed: Closed) -> WorkflowResult<EventType> {
         let reading = || detached(READ_TRY);
         let finish = if closed.batch {
-            let remains = done(ctx, || Activities::batch_remains, closed.clone(), reading).await;
+            let remains = done(
+                ctx,
+                || RequestActivities::batch_remains,
+                closed.clone(),
+                reading,
+            )
+            .await;
             decide_batch(&closed, remains)
         } else {
-            let remains = done(ctx, || Activities::remains, closed.clone(), reading).await;
+            let remains = done(ctx, || RequestActivities::remains, closed.clone(), reading).await;
             decide(&closed, remains)
         };
         let outcome = finish.handed.events.last().map(|event| event.kind_of_event);
         // Nobody can call off an end: whoever cancels it has to wait for it.
         let options = || detached(FINISH_TRY);
-        done(ctx, || Activities::finish, finish, options).await;
+        done(ctx, || RequestActivities::finish, finish, options).await;
         Ok(outcome.unwrap_or(EventType::Failed))
     }
 }
@@ -146,9 +152,9 @@ mod tests {
 
     use super::*;
     use crate::contract::run::Start;
+    use crate::contract::run::SubmitQueues;
     use crate::domain::{Progress, ProviderName, Spec, VideoSpec, WorkflowId};
     use crate::engines::config::Config;
-    use crate::engines::temporal::queues::SubmitQueues;
 
     fn closed(timed_out: bool) -> Closed {
         Closed {

@@ -10,10 +10,9 @@ use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::{ContinueAsNewOptions, TimerResult, WorkflowContext, WorkflowResult};
 
-use crate::contract::delivery::{
-    Conclude, Deliver, Delivered, Delivery as Start, DeliveryActivities,
-};
-use crate::roles::notifier::{DeliveryError, End, Outcome};
+use crate::contract::activities::NotificationActivities;
+use crate::contract::delivery::{Conclude, Deliver, Delivered, Delivery as Start};
+use crate::contract::receipt::{DeliveryError, End, Outcome};
 use crate::workflows::support::{AGAIN, detached, done, now, readable};
 
 /// The type by which a delivery is known.
@@ -54,7 +53,7 @@ impl Delivery {
         };
         // What is under way has its real end.
         let options = || detached(TRY);
-        done(ctx, || DeliveryActivities::conclude, conclude, options).await;
+        done(ctx, || NotificationActivities::conclude, conclude, options).await;
         Ok(outcome)
     }
 }
@@ -112,7 +111,7 @@ async fn drive(ctx: &Context, start: &Start, tally: &mut Tally) -> Result<End, B
             waited,
             shut,
         };
-        let tried = ctx.execute_activity(DeliveryActivities::deliver, input, detached(TRY));
+        let tried = ctx.execute_activity(NotificationActivities::deliver, input, detached(TRY));
         match readable(ctx, tried.await).await {
             Ok(Delivered::Ended { end, sent }) => {
                 tally.note(sent, at);

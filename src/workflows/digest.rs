@@ -14,8 +14,9 @@ use temporalio_sdk::{
     WorkflowResult, WorkflowTermination, workflows,
 };
 
-use crate::contract::digest::{Digest as Start, DigestActivities, Tell, Told};
-use crate::roles::notifier::{Failed, Gathered, Seen};
+use crate::contract::activities::NotificationActivities;
+use crate::contract::digest::{Digest as Start, Tell, Told};
+use crate::contract::digest::{Failed, Gathered, Seen};
 use crate::workflows::support::{now, patient, readable};
 
 /// The type by which a digest is known.
@@ -86,7 +87,7 @@ impl Digest {
                 gathered: gathered.clone(),
                 unknown: start.unknown,
             };
-            let told = ctx.execute_activity(DigestActivities::tell, input, patient(TRY));
+            let told = ctx.execute_activity(NotificationActivities::tell, input, patient(TRY));
             start.pause_ms = match readable(ctx, told.await).await {
                 Ok(Told::Ended) => {
                     (start.tries, start.unknown) = (0, 0);

@@ -15,12 +15,12 @@ use temporalio_sdk::{
     WorkflowContext, WorkflowContextView, WorkflowResult,
 };
 
+use crate::contract::activities::RequestActivities;
 use crate::contract::run::{
     Fetch, Fetched, Finish, Handed, Job, Leftover, Start, Status, Submit, Submitted, Told,
 };
+use crate::domain::time::since_epoch;
 use crate::domain::{ErrorCode, Generated, Identity, Journal, Outcome};
-use crate::engines::clock::since_epoch;
-use crate::roles::worker::activities::Activities;
 use crate::workflows::support::{
     failed, finish, last_record, now, options, readable, without_result,
 };
@@ -252,7 +252,7 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
 
     show(ctx, |status| "submitting".clone_into(&mut status.state));
     let upto = run.journal.next;
-    let submit = ctx.execute_activity(Activities::submit, run.submit(), run.submitting());
+    let submit = ctx.execute_activity(RequestActivities::submit, run.submit(), run.submitting());
     let submitted = readable(ctx, within_deadline!(submit)).await;
     if submitted.is_ok() {
         run.journal.confirm(upto);
@@ -310,7 +310,7 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
         }
         let upto = run.journal.next;
         let input = run.fetch(&job, told.as_ref(), tellings);
-        let fetch = ctx.execute_activity(Activities::fetch, input, run.fetching());
+        let fetch = ctx.execute_activity(RequestActivities::fetch, input, run.fetching());
         match readable(ctx, within_deadline!(fetch)).await {
             Ok(Fetched::Milestone(progress)) => {
                 run.journal.confirm(upto);

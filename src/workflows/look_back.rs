@@ -7,7 +7,7 @@ use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::{WorkflowContext, WorkflowResult};
 
-use crate::roles::worker::activities::Activities;
+use crate::contract::activities::RequestActivities;
 use crate::workflows::support::{detached, done};
 
 /// Longest look: a month may have a million runs that failed, and each is read.
@@ -23,7 +23,7 @@ impl LookBack {
     /// Looks once.
     #[run(name = "look-back.v1")]
     pub async fn run(ctx: &mut WorkflowContext<Self>, (): ()) -> WorkflowResult<()> {
-        done(ctx, || Activities::look_back, (), || detached(TRY)).await;
+        done(ctx, || RequestActivities::look_back, (), || detached(TRY)).await;
         Ok(())
     }
 }

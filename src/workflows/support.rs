@@ -12,11 +12,11 @@ use temporalio_sdk::{
     WorkflowCancellationToken, WorkflowContext, WorkflowTermination,
 };
 
+use crate::contract::activities::RequestActivities;
 use crate::contract::run::{Attempt, Finish};
+use crate::contract::run::{Backoff, Steps};
+use crate::domain::time::since_epoch;
 use crate::domain::{ErrorCode, EventError, Outcome};
-use crate::engines::clock::since_epoch;
-use crate::engines::config::{Backoff, Steps};
-use crate::roles::worker::activities::Activities;
 
 /// The failure type by which the sweep knows that a run ended by itself.
 pub(crate) const FAILED: &str = "genflow.Failed";
@@ -121,7 +121,7 @@ pub(crate) async fn finish<W: 'static>(ctx: &WorkflowContext<W>, steps: &Steps, 
         let scope = WorkflowCancellationToken::new();
         options(steps, steps.backoff(), scope, FINISH_TRY)
     };
-    done(ctx, || Activities::finish, input, detached).await;
+    done(ctx, || RequestActivities::finish, input, detached).await;
 }
 
 /// Returns the last record of an activity that ended without a result; not all such ends carry it.

@@ -6,8 +6,9 @@ mod moments;
 use std::time::Duration;
 
 use genflow::contract::run::Start;
+use genflow::contract::run::SubmitQueues;
 use genflow::domain::{ErrorCode, EventType, ProviderName, Request, fingerprint};
-use genflow::engines::temporal::queues::{SubmitQueues, fetch_queue};
+use genflow::engines::temporal::queues::fetch_queue;
 use genflow::engines::temporal::retries::{Retried, Retry};
 use genflow::workflows::closed_run::End;
 use genflow::workflows::generation::Generation;

@@ -4,8 +4,9 @@ mod mailed;
 mod settings;
 mod signals;
 
+use genflow::contract::receipt::{Channel, Outcome};
 use genflow::domain::{ErrorCode, Event, EventError, EventType};
-use genflow::roles::notifier::{Channel, Outcome, Receipt};
+use genflow::roles::notifier::Receipt;
 use serde_json::Value;
 use temporalio_client::UntypedWorkflow;
 

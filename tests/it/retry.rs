@@ -291,7 +291,7 @@ async fn of_many_at_once_one_starts_the_run() {
             steps: space.config.intake.steps,
             fetch_queue: "nobody",
             providers: space.config.worker.default_providers(),
-            submit_queues: &genflow::engines::temporal::queues::SubmitQueues::default(),
+            submit_queues: &genflow::contract::run::SubmitQueues::default(),
         };
         temporal.retry(&retry, |_| async { Ok(()) }).await.unwrap()
     };

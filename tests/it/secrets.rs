@@ -12,9 +12,9 @@ use std::path::Path;
 
 use futures::StreamExt as _;
 use genflow::contract::avro;
+use genflow::contract::receipt::{Channel, Outcome};
 use genflow::domain::{EventType, Request, Targets};
 use genflow::engines::kafka::{Headers, Record};
-use genflow::roles::notifier::{Channel, Outcome};
 use serde_json::json;
 use temporalio_client::{Client, UntypedWorkflow, WorkflowExecutionInfo, WorkflowHandle};
 

@@ -2,8 +2,8 @@
 
 use genflow::contract::avro;
 use genflow::contract::avro::Ours;
+use genflow::contract::receipt::Outcome;
 use genflow::domain::Targets;
-use genflow::roles::notifier::Outcome;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use super::*;
+use crate::contract::run::DefaultProviders;
+use crate::contract::run::SubmitQueues;
+use crate::contract::seal::NotifyKey;
+use crate::domain::Secret;
 use crate::domain::{
     Common, EventType, ImageSpec, Priority, ProviderName, Tally, VideoSpec, fingerprint,
 };
-use crate::engines::config::{Config, DefaultProviders, NotifyKey, Secret};
-use crate::engines::temporal::queues::SubmitQueues;
+use crate::engines::config::Config;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::settings::{DefaultProviders, Steps, SubmitQueues};
 use crate::domain::{
     Event, EventType, Identity, Journal, Kind, Notify, RequestId, Tally, UserId, WorkflowId,
 };
-use crate::engines::config::{DefaultProviders, Steps};
-use crate::engines::temporal::queues::SubmitQueues;
 
 /// The input of `batch.v1`, beside its items (see [`compact`](crate::contract::batch_items)).
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -24,7 +24,7 @@ use probe::Coordinator;
 /// The oldest Java that runs this Kafka.
 pub(super) const OLDEST_JAVA: u32 = 17;
 
-pub(super) const NAME: &str = "Kafka";
+pub(super) const NAME: &str = ports::KAFKA.engine;
 
 /// A start takes 1 to 2 s, and several times that on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);

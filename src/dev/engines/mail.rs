@@ -9,7 +9,7 @@ use super::install::Installer;
 use super::process::{self, GLANCE, Process};
 use super::{Error, Options, Running, pins, ports, whole};
 
-pub(super) const NAME: &str = "the mail catcher";
+pub(super) const NAME: &str = ports::MAIL.engine;
 
 /// A start takes a third of a second.
 const LIMIT: Duration = Duration::from_secs(60);

@@ -42,17 +42,17 @@ pub(super) struct Fixed {
 }
 
 pub(super) const KAFKA: Fixed = Fixed {
-    engine: super::kafka::NAME,
+    engine: "Kafka",
     port: 9092,
     variable: "KAFKA_BROKERS",
 };
 pub(super) const REGISTRY: Fixed = Fixed {
-    engine: super::registry::NAME,
+    engine: "schema registry",
     port: 8081,
     variable: "SCHEMA_REGISTRY_URL",
 };
 pub(super) const TEMPORAL: Fixed = Fixed {
-    engine: super::temporal::NAME,
+    engine: "Temporal",
     port: 7233,
     variable: "TEMPORAL_HOST",
 };
@@ -62,7 +62,7 @@ pub(super) const TEMPORAL_PAGE: Fixed = Fixed {
 };
 
 pub(super) const MAIL: Fixed = Fixed {
-    engine: super::mail::NAME,
+    engine: "the mail catcher",
     port: 1025,
     variable: "SMTP_URL",
 };

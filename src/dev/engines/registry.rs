@@ -19,7 +19,7 @@ use super::{Error, Options, Running, pins, ports, whole};
 /// The oldest Java that runs this Apicurio.
 pub(super) const OLDEST_JAVA: u32 = 21;
 
-pub(super) const NAME: &str = "schema registry";
+pub(super) const NAME: &str = ports::REGISTRY.engine;
 
 /// The name of the Java we install, in messages.
 const JAVA: &str = "Java";

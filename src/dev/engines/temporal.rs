@@ -11,7 +11,7 @@ use super::install::{Installer, find_program};
 use super::process::{self, GLANCE, Process};
 use super::{Error, Options, Ports, Running, pins, ports, whole};
 
-pub(super) const NAME: &str = "Temporal";
+pub(super) const NAME: &str = ports::TEMPORAL.engine;
 
 /// A start takes half a second.
 const LIMIT: Duration = Duration::from_secs(60);

@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::job::{Job, Phase};
-use crate::engines::clock::since_epoch;
+use crate::domain::time::since_epoch;
 
 /// How many of the oldest jobs are searched for an ended one to forget, before the oldest goes whatever it does.
 const SEARCHED: usize = 1000;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use super::{BatchItem, BatchSpec, Common, ImageSpec, Spec, VideoSpec, params};
+use crate::domain::invalid::beginning;
 use crate::domain::{Faults, Invalid, Kind};
 
 const PROMPT: RangeInclusive<usize> = 1..=10_000;
@@ -143,9 +144,4 @@ fn within(faults: &mut Faults, field: &str, value: Option<i32>, range: RangeIncl
         let (least, most) = (range.start(), range.end());
         faults.add(field, format!("is {value}, want {least} to {most}"));
     }
-}
-
-/// Returns as much of a text of a tenant's as an error shows.
-pub(super) fn beginning(text: &str) -> String {
-    text.chars().take(64).collect()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use url::Url;
 
-use super::check::beginning;
+use crate::domain::invalid::beginning;
 use crate::domain::{Faults, Invalid};
 
 /// How many outputs a job makes, in the words of the models: `num_images` has a bound, and these would pass it by.

@@ -7,10 +7,7 @@ use ring::digest::{SHA256, digest};
 use subtle::ConstantTimeEq as _;
 
 use crate::domain::UserId;
-use crate::engines::kafka::Record;
 
-/// Name of the header, in any case of its letters.
-pub const HEADER: &str = "x-api-key";
 /// Begins a key that is given by its digest.
 const HASHED: &str = "sha256:";
 /// Shorter keys can be guessed.
@@ -114,19 +111,14 @@ impl ApiKeys {
         !self.required || !self.keys.is_empty()
     }
 
-    /// Says what the key of a record lets in; anything while no key is required.
+    /// Says what the key that a record presents lets in; anything while no key is required.
     ///
     /// # Errors
     /// [`Denied::Missing`], [`Denied::Unknown`].
-    pub fn check(&self, record: &Record) -> Result<Pass, Denied> {
+    pub fn check(&self, presented: Option<&[u8]>) -> Result<Pass, Denied> {
         if !self.required {
             return Ok(Pass::Anyone);
         }
-        let header = record
-            .headers
-            .iter()
-            .rfind(|(name, _)| name.eq_ignore_ascii_case(HEADER));
-        let presented = header.and_then(|(_, value)| value.as_deref());
         let presented = digest(&SHA256, presented.ok_or(Denied::Missing)?);
         let mut found = None;
         for key in &self.keys {
@@ -186,10 +178,6 @@ mod tests {
     use super::*;
     use crate::domain::hex;
 
-    fn record(headers: &[(&str, &str)]) -> Record {
-        Record::of(0, headers)
-    }
-
     fn keys() -> ApiKeys {
         let hashed = hex(digest(&SHA256, b"hashed").as_ref());
         let bound = hex(digest(&SHA256, b"bound").as_ref());
@@ -199,14 +187,14 @@ mod tests {
 
     #[test]
     fn each_form_of_a_key_lets_in_whom_it_should() {
-        let pass = |key| keys().check(&record(&[("x-api-key", key)]));
+        let pass = |key| keys().check(Some(str::as_bytes(key)));
         assert_eq!(pass("plain-key"), Ok(Pass::Anyone));
         assert_eq!(pass("hashed"), Ok(Pass::Anyone));
         assert_eq!(pass("anns-key"), Ok(Pass::Only("ann".to_owned())));
         assert_eq!(pass("bound"), Ok(Pass::Only("bob:x".to_owned())));
         assert_eq!(pass("anns-key:ann"), Err(Denied::Unknown));
         assert_eq!(pass(""), Err(Denied::Unknown));
-        assert_eq!(keys().check(&record(&[])), Err(Denied::Missing));
+        assert_eq!(keys().check(None), Err(Denied::Missing));
     }
 
     #[test]
@@ -214,7 +202,7 @@ mod tests {
         let hashed = hex(digest(&SHA256, b"a:b,c").as_ref()).to_uppercase();
         let text = format!("a:longer:ann,SHA256:{hashed}:team:bob");
         let keys = ApiKeys::parse(true, &text).unwrap();
-        let pass = |key| keys.check(&record(&[("x-api-key", key)]));
+        let pass = |key| keys.check(Some(str::as_bytes(key)));
 
         assert_eq!(pass("a:longer"), Ok(Pass::Only("ann".to_owned())));
         assert_eq!(pass("a:b,c"), Ok(Pass::Only("team:bob".to_owned())));
@@ -231,15 +219,6 @@ mod tests {
     }
 
     #[test]
-    fn the_header_counts_in_any_case_and_the_last_one_wins() {
-        let pass = keys().check(&record(&[
-            ("X-Api-Key", "wrong"),
-            ("X-API-KEY", "plain-key"),
-        ]));
-        assert_eq!(pass, Ok(Pass::Anyone));
-    }
-
-    #[test]
     fn a_bound_key_is_for_its_user_only() {
         assert_eq!(
             Pass::Only("ann".to_owned()).admit("bob"),
@@ -252,11 +231,8 @@ mod tests {
     #[test]
     fn while_none_is_required_any_key_and_none_will_do() {
         let keys = ApiKeys::parse(false, "plain-key").unwrap();
-        assert_eq!(keys.check(&record(&[])), Ok(Pass::Anyone));
-        assert_eq!(
-            keys.check(&record(&[("x-api-key", "wrong")])),
-            Ok(Pass::Anyone)
-        );
+        assert_eq!(keys.check(None), Ok(Pass::Anyone));
+        assert_eq!(keys.check(Some(b"wrong")), Ok(Pass::Anyone));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::vars::Vars;
+pub use crate::domain::Nat64;
 
 /// What such an address may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,15 +16,6 @@ pub struct Egress {
     pub ports: Ports,
     /// By which prefixes the network reaches IPv4, beside those that all networks have.
     pub nat64: Vec<Nat64>,
-}
-
-/// A prefix behind which IPv6 addresses have an IPv4 address in them (RFC 6052).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Nat64 {
-    /// Its bits; those behind its length are zero, and so are those from 64 to 71.
-    pub prefix: Ipv6Addr,
-    /// How many bits it has: 32, 40, 48, 56, 64 or 96.
-    pub length: u8,
 }
 
 /// Ports that may be called.

@@ -1,6 +1,4 @@
 //! Intake: who may ask, how often, and what a run takes along when it starts.
-//!
-//! [`Steps`] stand in histories: fields are added with a default, never removed or retyped.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -8,7 +6,8 @@ use std::time::Duration;
 use super::models::{self, AllowedModels};
 use super::retries::{Pauses, Retries};
 use super::vars::{Fault, Vars};
-use crate::engines::clock::millis;
+use crate::contract::run::{Backoff, Steps};
+use crate::domain::time::millis;
 use crate::engines::config::api_keys::ApiKeys;
 
 /// What intake needs.
@@ -49,46 +48,6 @@ pub struct RateLimit {
     pub burst: NonZeroU32,
     /// How long a record above the limit may wait.
     pub hold: Duration,
-}
-
-/// Bounds and pauses of a run's steps.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Steps {
-    /// A worker that is silent for so long has lost its activity.
-    pub heartbeat_ms: u64,
-    /// How often a submit that was not accepted is sent.
-    pub submit_attempts: u32,
-    /// First pause between tries of an activity that has no pauses of its own; it doubles.
-    pub backoff_ms: u64,
-    /// Longest pause between them.
-    pub backoff_max_ms: u64,
-    /// Pauses between tries of `submit`.
-    pub submit: Backoff,
-    /// Pauses between tries of `fetch`.
-    pub fetch: Backoff,
-    /// Shortest time between two PROGRESS events.
-    pub progress_every_ms: u64,
-    /// Most PROGRESS events of a run.
-    pub progress_most: u32,
-}
-
-/// Pauses between tries of an activity, as they travel with a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Backoff {
-    /// The first; it doubles.
-    pub first_ms: u64,
-    /// The longest.
-    pub most_ms: u64,
-}
-
-impl Steps {
-    /// Returns the pauses of an activity that has none of its own.
-    pub fn backoff(&self) -> Backoff {
-        Backoff {
-            first_ms: self.backoff_ms,
-            most_ms: self.backoff_max_ms,
-        }
-    }
 }
 
 impl From<Pauses> for Backoff {

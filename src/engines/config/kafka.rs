@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::vars::{Secret, Vars, without_login};
+use super::vars::{Vars, without_login};
+use crate::domain::Secret;
 
 /// Kafka: where it is, and the names of the topics.
 #[derive(Clone, Debug)]

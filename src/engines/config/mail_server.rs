@@ -4,9 +4,8 @@ use std::fmt;
 
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::extension::ClientId;
+use percent_encoding::percent_decode_str;
 use url::Url;
-
-use crate::engines::http::percent_decoded;
 
 /// A mail server: where it is, how the connection is protected, who we are to it.
 #[derive(Clone)]
@@ -122,11 +121,11 @@ fn login(url: &Url) -> Result<Option<Credentials>, InvalidServer> {
 
 /// Undoes percent-encoding. A control character in the result would be a line of its own to the server.
 fn decoded(text: &str) -> Result<String, InvalidServer> {
-    let text = percent_decoded(text);
+    let text = percent_decode_str(text).decode_utf8_lossy();
     if text.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
         return Err(InvalidServer::Url);
     }
-    Ok(text)
+    Ok(text.into_owned())
 }
 
 fn is_of_host(c: char) -> bool {

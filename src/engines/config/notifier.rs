@@ -10,9 +10,12 @@ use url::Url;
 
 use super::dev;
 use super::egress::{self, Egress, Names, Nat64};
-use super::vars::{Secret, Vars, duration};
-use crate::engines::egress as guard;
-use crate::roles::notifier::email::{Domains, FromAddress, Server, is_address};
+use super::mail_server::Server;
+use super::vars::{Vars, duration};
+use crate::contract::seal::NotifyKey;
+use crate::domain::Secret;
+use crate::domain::email_address::{Domains, FromAddress, is_address};
+use crate::domain::public_address;
 
 /// What the notifier needs.
 #[derive(Clone, Debug)]
@@ -69,15 +72,6 @@ pub struct MailLimits {
     pub address: Option<NonZeroU32>,
     /// For one user.
     pub user: Option<NonZeroU32>,
-}
-
-/// A key that seals notification targets.
-#[derive(Clone, Debug)]
-pub struct NotifyKey {
-    /// Names the key in what it sealed.
-    pub id: String,
-    /// 32 bytes, base64.
-    pub key: Secret,
 }
 
 /// The schedule of Standard Webhooks, less its first try.
@@ -213,7 +207,7 @@ fn uncalled(url: &Url, egress: &Egress) -> Option<&'static str> {
         Some("is http, want https, or WEBHOOK_ALLOW_HTTP=true")
     } else if !port.is_some_and(|port| egress.ports.contain(port)) {
         Some("has a port that WEBHOOK_PORTS does not list")
-    } else if !egress.allow_private && !guard::is_public(url) {
+    } else if !egress.allow_private && public_address::check(url, &[]).is_err() {
         Some("is of a private network, want a public host, or WEBHOOK_ALLOW_PRIVATE=true")
     } else {
         None

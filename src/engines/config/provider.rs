@@ -2,12 +2,14 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::vars::{Vars, shown};
-use super::{Secret, Worker};
-use crate::domain::{Kind, ProviderName, Spec};
+use super::Worker;
+use super::vars::Vars;
+use crate::contract::run::DefaultProviders;
+use crate::domain::Secret;
+use crate::domain::shown;
+use crate::domain::{Kind, ProviderName};
 
 /// One outside API.
 #[derive(Clone)]
@@ -44,25 +46,6 @@ pub struct Named {
     pub openai: Own,
     /// Set by `FAL_API_…`.
     pub fal: Own,
-}
-
-/// The providers of specs that name none; kept in workflow inputs, so that a later change does not reach their runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DefaultProviders {
-    /// For videos.
-    pub video: ProviderName,
-    /// For images.
-    pub image: ProviderName,
-}
-
-impl DefaultProviders {
-    /// Returns the provider of `spec`: the one that it names, else the default for its kind.
-    pub fn of(self, spec: &Spec) -> ProviderName {
-        spec.provider().unwrap_or(match spec.kind() {
-            Kind::Video => self.video,
-            Kind::Image | Kind::Batch | Kind::Unknown => self.image,
-        })
-    }
 }
 
 /// How often a job may be submitted to each provider, in all workers together; `None`: as often as it comes.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::vars::{Secret, Vars, has_login};
+use super::vars::{Vars, has_login};
+use crate::domain::Secret;
 
 /// A bucket, and how it is reached.
 #[derive(Clone, Debug)]

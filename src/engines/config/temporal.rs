@@ -3,7 +3,8 @@
 use url::Url;
 
 use super::is_loopback;
-use super::vars::{self, Secret, Vars, has_login, without_login};
+use super::vars::{self, Vars, has_login, without_login};
+use crate::domain::Secret;
 
 /// The Temporal server and our place in it.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use reqwest::header::HeaderValue;
 use url::Url;
 
-use crate::domain::ProviderName;
+use crate::domain::{ProviderName, Secret};
 
 /// What is wrong with one variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,42 +30,6 @@ impl fmt::Display for Faults {
             write!(f, "{line}{variable}: {problem}")?;
         }
         Ok(())
-    }
-}
-
-/// A token, key or password, or a URL that holds one: `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret<T = String>(T);
-
-impl<T> Secret<T> {
-    /// Wraps a secret.
-    pub fn new(value: T) -> Self {
-        Self(value)
-    }
-}
-
-impl Secret {
-    /// Returns the secret itself.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Secret<Url> {
-    /// Returns the secret itself.
-    pub fn expose(&self) -> &Url {
-        &self.0
-    }
-
-    /// Returns what may be shown of it.
-    pub fn shown(&self) -> String {
-        shown(&self.0)
-    }
-}
-
-impl<T> fmt::Debug for Secret<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
     }
 }
 
@@ -278,7 +242,7 @@ impl<'l> Vars<'l> {
     }
 
     pub(super) fn millis(&mut self, name: &'static str, default: &str) -> u64 {
-        crate::engines::clock::millis(self.duration(name, default))
+        crate::domain::time::millis(self.duration(name, default))
     }
 
     pub(super) fn path(&mut self, name: &'static str, default: &Path) -> PathBuf {
@@ -314,17 +278,6 @@ pub(super) fn without_login(text: &str) -> String {
         Some((_, rest)) => format!("…@{rest}"),
         None => text.to_owned(),
     }
-}
-
-/// Returns what may be shown of a URL: it may hold a user name and a password, and a token in its query.
-pub(crate) fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    // Err: a URL that can have no password has none.
-    url.set_username("")
-        .and_then(|()| url.set_password(None))
-        .ok();
-    url.set_query(None);
-    url.to_string()
 }
 
 /// Stands in for a URL that was faulty: the fault is noted, and this one adds none.

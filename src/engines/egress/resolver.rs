@@ -15,8 +15,8 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::Name;
 use reqwest::dns::{self, Addrs, Resolve, Resolving};
 
-use super::{Refused, address};
-use crate::engines::config::Nat64;
+use super::Refused;
+use crate::domain::{Nat64, public_address};
 use crate::engines::telemetry::events::CallRefused;
 
 /// Resolves to public addresses only.
@@ -59,7 +59,11 @@ impl PublicOnly {
     /// Makes one that asks `resolver`, in a network with these prefixes of NAT64.
     pub(super) fn behind(nat64: &[Nat64], resolver: TokioResolver, caller: &'static str) -> Self {
         let nat64 = nat64.to_vec();
-        Self::new(resolver, move |ip| address::is_public(ip, &nat64), caller)
+        Self::new(
+            resolver,
+            move |ip| public_address::is_public(ip, &nat64),
+            caller,
+        )
     }
 
     pub(super) fn new(

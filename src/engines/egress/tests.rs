@@ -308,7 +308,7 @@ fn of_the_answers_of_a_name_server_only_public_addresses_count() {
     ] {
         for address in addresses.split(' ') {
             let ip: IpAddr = address.parse().unwrap();
-            assert_eq!(address::is_public(ip, &[]), expected, "{address}");
+            assert_eq!(public_address::is_public(ip, &[]), expected, "{address}");
         }
     }
 }
@@ -367,7 +367,7 @@ fn behind_a_prefix_of_nat64_an_address_is_as_public_as_the_ipv4_address_in_it() 
         ),
     ] {
         let own = [nat64(prefix, length)];
-        let is_public = |address: &str| address::is_public(address.parse().unwrap(), &own);
+        let is_public = |address: &str| public_address::is_public(address.parse().unwrap(), &own);
 
         assert!(is_public(public), "{public}");
         for other in others.split(' ') {
@@ -387,7 +387,7 @@ fn what_no_nat64_makes_is_not_public_behind_its_prefix() {
     ] {
         let ip = address.parse().unwrap();
 
-        assert!(!address::is_public(ip, &own), "{address}");
+        assert!(!public_address::is_public(ip, &own), "{address}");
     }
 }
 

@@ -8,8 +8,6 @@ use super::metrics::{CATALOGUE, MetricKind};
 use super::*;
 use crate::domain::{Action, ErrorCode, EventType, Kind, ProviderName, RecordPosition, RequestId};
 
-use crate::contract::delivery::Given;
-
 mod grafana;
 
 /// Emits every event once and returns the metrics page.
@@ -133,6 +131,7 @@ fn emit_all() {
     OutputStored { bytes: 1024 }.emit();
     StoreFailed {
         place: "disk",
+        cause: "full",
         error,
     }
     .emit();
@@ -186,7 +185,7 @@ fn emit_all() {
     NotificationHandedOver {
         channel: "WEBHOOK",
         why: "not_delivered",
-        given: Given::New,
+        is_new: true,
     }
     .emit();
     NotificationLost {

@@ -11,7 +11,6 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use temporalio_client::Connection;
-use temporalio_client::errors::ClientConnectError;
 use temporalio_client::tonic::{Code, IntoRequest as _, Response, Status};
 use temporalio_common::protos::temporal::api::enums::v1::IndexedValueType;
 use temporalio_common::protos::temporal::api::operatorservice::v1::{
@@ -21,7 +20,7 @@ use temporalio_common::protos::temporal::api::operatorservice::v1::{
 pub use self::inspect::{Registered, Server, Tasks};
 use self::namespace::retention;
 pub use self::namespace::{Change, Namespace};
-use super::client;
+use super::client::{self, first_cause, status_message};
 use crate::engines::config;
 
 /// Search attributes that runs are started with, all of type Keyword.
@@ -196,7 +195,7 @@ async fn add(
         Err(Error::Refused { source, .. }) if source.code() == Code::AlreadyExists => {
             Ok(Attribute::Exists)
         }
-        Err(Error::Refused { source, .. }) => Ok(Attribute::Refused(told(&source))),
+        Err(Error::Refused { source, .. }) => Ok(Attribute::Refused(status_message(&source))),
         Err(error) => Err(error),
     }
 }
@@ -212,34 +211,6 @@ async fn call<T>(
             source: Box::new(source),
         }),
         Err(_) => Err(Error::Late(name)),
-    }
-}
-
-/// Returns what keeps the client from the server; it wraps that in layers of debug text.
-pub(super) fn first_cause(error: &ClientConnectError) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    if let ClientConnectError::SystemInfoCallError(status) = error {
-        return said(status);
-    }
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
-}
-
-/// Returns what the server says, or what keeps it from being heard.
-pub(super) fn said(status: &Status) -> String {
-    let mut cause = std::error::Error::source(status);
-    while let Some(inner) = cause.and_then(std::error::Error::source) {
-        cause = Some(inner);
-    }
-    cause.map_or_else(|| told(status), ToString::to_string)
-}
-
-fn told(status: &Status) -> String {
-    match status.message() {
-        "" => status.code().description().to_owned(),
-        message => message.to_owned(),
     }
 }
 

@@ -8,15 +8,12 @@ use temporalio_client::errors::WorkflowStartError;
 use temporalio_common::MemoValues;
 use temporalio_common::data_converters::MultiArgs2;
 
-use super::client::{Error, STARTS, Started, Temporal, answered, order};
+use super::client::{Error, FINGERPRINT, STARTS, Started, Temporal, answered, order};
 use crate::contract::run::BatchStart;
 use crate::contract::search_attributes::{BACKSTOP, attributes};
 use crate::domain::{Kind, Priority};
 use crate::engines::temporal::request_runs::comes_and_goes;
 use crate::workflows::batch::Batch;
-
-/// The memo field of a batch that holds its fingerprint: static details do not go along on continue-as-new.
-pub(super) const FINGERPRINT: &str = "fingerprint";
 
 impl Temporal {
     /// Starts a batch with these items, unless its id is taken; then says by whom.

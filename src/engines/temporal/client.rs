@@ -17,10 +17,8 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
 };
 use temporalio_common::search_attributes::SearchAttributeKey;
 
-pub(crate) use self::error::answered;
 pub use self::error::{Blame, Error};
-use super::admin::first_cause;
-use super::batches::FINGERPRINT;
+pub(crate) use self::error::{answered, first_cause, status_message};
 use crate::contract::run::Start;
 use crate::contract::search_attributes::{BACKSTOP, GEN_USER, attributes};
 use crate::domain::error_chain::causes;
@@ -48,6 +46,9 @@ pub enum Started {
     /// The id was cancelled before the request came.
     Claimed,
 }
+
+/// The memo field of a batch that holds its fingerprint: static details do not go along on continue-as-new.
+pub(super) const FINGERPRINT: &str = "fingerprint";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a start is tried whose id comes and goes: retention may end it between two calls.

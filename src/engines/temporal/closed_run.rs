@@ -16,10 +16,10 @@ use temporalio_common::protos::temporal::api::history::v1::{
 
 use self::handed::HandedEvents;
 use super::history::{input, pages};
+use crate::contract::activities::{FETCH, FINISH, SUBMIT};
 use crate::contract::run::{
     Closed, Fetch, Finish, Leftover, Remains, Sought, Start, Submit, Submitted,
 };
-use crate::roles::worker::activities::{FETCH, FINISH, SUBMIT};
 
 /// Reads what is left of a closed run.
 pub(crate) async fn read(client: &Client, closed: &Closed) -> Result<Remains, anyhow::Error> {

@@ -13,8 +13,8 @@ use temporalio_common::search_attributes::SearchAttributeKey;
 use super::client::{Error, Temporal, answered};
 use super::status::request_of;
 use crate::contract::search_attributes::{GEN_BATCH, GEN_KIND, GEN_USER};
+use crate::domain::time::{rfc3339, since_epoch};
 use crate::domain::{Kind, RequestId, UserId};
-use crate::engines::clock::{rfc3339, since_epoch};
 use crate::workflows::{batch, claimed, generation};
 
 /// The first window, in milliseconds.

@@ -10,9 +10,9 @@ use temporalio_common::protos::temporal::api::history::v1::{
 
 use super::client::{Error, Temporal};
 use super::history;
+use crate::contract::activities::FINISH;
 use crate::contract::run::Finish;
 use crate::domain::{Event, EventType, ItemEnding, WorkflowId};
-use crate::roles::worker::activities::FINISH;
 
 /// Events at the end of a history that are looked at. Behind `finish` there are its end, a step of the workflow and a
 /// cancel; where it had to be scheduled again, it stands there again.

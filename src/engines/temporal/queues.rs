@@ -3,41 +3,18 @@
 //! Temporal keeps the rate of a queue across all workers that poll it. Which queue a run's `submit` waits in stands in
 //! its input, so it is the same on every replay; workers poll all of them, whatever limits they have themselves.
 
-use serde::{Deserialize, Serialize};
-
+use crate::contract::run::SubmitQueues;
 use crate::domain::ProviderName;
 use crate::engines::config::{Config, Rates};
 
-/// Where `submit` waits, by provider; `None`: in the main queue.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SubmitQueues {
-    /// For Replicate.
-    pub replicate: Option<String>,
-    /// For OpenAI.
-    pub openai: Option<String>,
-    /// For fal.
-    pub fal: Option<String>,
-}
-
-impl SubmitQueues {
-    /// Returns the queues of what starts under these settings.
-    pub fn new(config: &Config) -> Self {
-        let (main, worker) = (&config.temporal.task_queue, &config.worker);
-        let of = |name| limited(&worker.rates, main, name);
-        Self {
-            replicate: of(ProviderName::Replicate),
-            openai: of(ProviderName::OpenAi),
-            fal: of(ProviderName::Fal),
-        }
-    }
-
-    /// Returns the queue of a run that this provider serves.
-    pub fn of(&self, provider: ProviderName) -> Option<String> {
-        match provider {
-            ProviderName::Replicate => self.replicate.clone(),
-            ProviderName::OpenAi => self.openai.clone(),
-            ProviderName::Fal => self.fal.clone(),
-        }
+/// Returns the queues of what starts under these settings.
+pub fn submit_queues(config: &Config) -> SubmitQueues {
+    let (main, worker) = (&config.temporal.task_queue, &config.worker);
+    let of = |name| limited(&worker.rates, main, name);
+    SubmitQueues {
+        replicate: of(ProviderName::Replicate),
+        openai: of(ProviderName::OpenAi),
+        fal: of(ProviderName::Fal),
     }
 }
 
@@ -60,7 +37,7 @@ mod tests {
     use super::*;
 
     fn queues(settings: &[(&str, &str)]) -> SubmitQueues {
-        SubmitQueues::new(&Config::of(settings).unwrap())
+        submit_queues(&Config::of(settings).unwrap())
     }
 
     #[test]

@@ -10,10 +10,10 @@ use temporalio_common::MemoValues;
 
 use super::client::{Error, STARTS, Temporal, answered};
 use super::history;
-use super::queues::SubmitQueues;
 use crate::contract::run::Start;
+use crate::contract::run::SubmitQueues;
+use crate::contract::run::{DefaultProviders, Steps};
 use crate::domain::{CommandId, Journal, RequestId, WorkflowId};
-use crate::engines::config::{DefaultProviders, Steps};
 use crate::engines::temporal::request_runs::{Standing, comes_and_goes};
 use crate::workflows::claimed;
 use crate::workflows::generation;

@@ -12,8 +12,8 @@ use super::client::{Error, Temporal, user};
 use super::outcome::Decided;
 use crate::contract::run::Status;
 use crate::contract::search_attributes::{GEN_BATCH, GEN_KIND};
+use crate::domain::time::since_epoch;
 use crate::domain::{BatchSummary, ErrorCode, EventError, EventType, Generated, WorkflowId};
-use crate::engines::clock::since_epoch;
 use crate::workflows::claimed;
 use crate::workflows::generation::Generation;
 

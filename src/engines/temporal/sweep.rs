@@ -28,7 +28,7 @@ use super::client::{Error, Temporal, answered};
 use super::history;
 use crate::contract::run::Closed;
 use crate::domain::WorkflowId;
-use crate::engines::clock::{rfc3339, since_epoch};
+use crate::domain::time::{rfc3339, since_epoch};
 use crate::engines::telemetry::events::{RunSwept, SweepWhole};
 use crate::workflows::closed_run as end;
 use crate::workflows::closed_run::End;

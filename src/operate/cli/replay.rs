@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::Error;
 use super::status::{LONGEST, PATIENCE, named, nobody, within};
-use super::submit::text;
 use super::text::plain;
+use super::text::read;
 use crate::domain::error_chain::causes;
 use crate::engines::clock::now;
 use crate::engines::config;
@@ -58,7 +58,7 @@ pub(super) async fn replay(
         unknown: 0,
     };
     if let Some(file) = &replay.file {
-        let recorded = Recorded::from_json(text(file)?.as_bytes());
+        let recorded = Recorded::from_json(read(file)?.as_bytes());
         let recorded = recorded.map_err(|error| Error::Usage(format!("{file}: {error}")))?;
         replays.one(&recorded).await?;
     } else if replay.ids.is_empty() {

@@ -1,29 +1,23 @@
 //! Carries out the operator's commands, and shows what came of them.
 
 use std::io::Write;
-use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::sender::Sender;
 use super::{Ask, Error, Operator, doctor, list, replay, submit, watch};
 use crate::contract::avro;
-use crate::contract::avro::Ours;
 use crate::domain::{Action, Command, CommandId, RequestId};
 use crate::engines::clock::now;
 use crate::engines::config::Config;
 use crate::engines::kafka::admin::Asked;
 use crate::engines::kafka::producer;
-use crate::engines::kafka::producer::{Message, Producer};
-use crate::engines::kafka::{Headers, admin, new_trace, tail};
+use crate::engines::kafka::{admin, tail};
 use crate::engines::registry;
-use crate::engines::registry::Registry;
 use crate::engines::temporal::admin as temporal;
 use crate::operate::{cli, setup};
 use crate::roles::notifier;
 use crate::roles::notifier::user_secret;
-
-/// How long a command waits for brokers.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Carries out one command; returns the exit code. That nobody reads the output any more is no fault.
 ///
@@ -116,50 +110,6 @@ fn webhook_secret(config: &Config, user: &str, out: &mut dyn Write) -> Result<()
         writeln!(out, "{}", key.public(user))?;
     }
     Ok(())
-}
-
-/// Sends records as a client of genflow does: framed, keyed, traced, with the API key.
-pub(super) struct Sender {
-    producer: Producer,
-    registry: Registry,
-    api_key: Option<String>,
-}
-
-impl Sender {
-    pub(super) async fn open(config: &Config, api_key: Option<&str>) -> Result<Self, Error> {
-        // The producer would wait far longer before it told of brokers that are not there.
-        admin::wait_ready(&config.kafka, PATIENCE).await?;
-        Ok(Self {
-            producer: Producer::new(&config.kafka, "cli")?,
-            registry: Registry::new(&config.schema_registry_url)?,
-            // A variable that is set to nothing is not set.
-            api_key: api_key.filter(|key| !key.is_empty()).map(str::to_owned),
-        })
-    }
-
-    pub(super) async fn frame(
-        &self,
-        topic: &str,
-        ours: &Ours,
-        datum: &[u8],
-    ) -> Result<Vec<u8>, Error> {
-        let id = self.registry.id_of(&format!("{topic}-value"), ours).await?;
-        Ok(avro::frame(id, datum))
-    }
-
-    pub(super) async fn send(&self, topic: &str, key: &str, value: &[u8]) -> Result<(), Error> {
-        let mut headers: Headers = vec![("traceparent".to_owned(), Some(new_trace().into()))];
-        if let Some(api_key) = &self.api_key {
-            headers.push(("x-api-key".to_owned(), Some(api_key.clone().into_bytes())));
-        }
-        let message = Message {
-            topic,
-            key: Some(key.as_bytes()),
-            value: Some(value),
-            headers,
-        };
-        Ok(self.producer.send(message).await?)
-    }
 }
 
 impl From<anyhow::Error> for cli::Error {

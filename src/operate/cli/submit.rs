@@ -1,6 +1,6 @@
 //! `genflow submit`: requests from flags or a file to `gen.requests`. All are checked before the first is sent.
 
-use std::io::{Read as _, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -10,7 +10,8 @@ use uuid::Uuid;
 use super::Error;
 use super::follow::Follow;
 use super::form::{self, Defaults};
-use super::run::Sender;
+use super::sender::Sender;
+use super::text::read;
 use super::watch::{self, Form};
 use crate::contract::avro;
 use crate::domain::{Faults, Invalid, Kind, Request, Role};
@@ -149,7 +150,7 @@ pub(super) async fn submit(
     let forms = match &submit.file {
         Some(file) => {
             alone(submit)?;
-            read(&text(file)?)?
+            values(&read(file)?)?
         }
         None => vec![from_flags(submit)],
     };
@@ -272,21 +273,8 @@ fn alone(submit: &Submit) -> Result<(), Error> {
     }
 }
 
-/// Reads a file, or standard input.
-pub(super) fn text(file: &str) -> Result<String, Error> {
-    let mut text = String::new();
-    let read = match file {
-        "-" => std::io::stdin()
-            .lock()
-            .read_to_string(&mut text)
-            .map(|_| text),
-        path => std::fs::read_to_string(path),
-    };
-    read.map_err(|error| Error::Usage(format!("{file}: {error}")))
-}
-
 /// Reads JSON values one behind the other, and those of arrays.
-fn read(text: &str) -> Result<Vec<Json>, Error> {
+fn values(text: &str) -> Result<Vec<Json>, Error> {
     let mut forms = Vec::new();
     for value in serde_json::Deserializer::from_str(text).into_iter() {
         match value {

@@ -1,4 +1,8 @@
-//! Text of others on a terminal.
+//! Text from and to a terminal.
+
+use std::io::Read as _;
+
+use super::Error;
 
 /// Returns a text on one line, without what a terminal obeys and marks that turn the direction of writing.
 pub(super) fn plain(text: &str) -> String {
@@ -7,6 +11,19 @@ pub(super) fn plain(text: &str) -> String {
             || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     text.replace(obeyed, " ")
+}
+
+/// Reads a file, or standard input.
+pub(super) fn read(file: &str) -> Result<String, Error> {
+    let mut text = String::new();
+    let read = match file {
+        "-" => std::io::stdin()
+            .lock()
+            .read_to_string(&mut text)
+            .map(|_| text),
+        path => std::fs::read_to_string(path),
+    };
+    read.map_err(|error| Error::Usage(format!("{file}: {error}")))
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@ use url::Url;
 
 use super::Letter;
 use crate::contract::avro;
+use crate::domain::Secret;
 use crate::domain::{Event, Request};
-use crate::engines::config::{Secret, Topics};
+use crate::engines::config::Topics;
 use crate::engines::registry;
 use crate::engines::registry::Registry;
 

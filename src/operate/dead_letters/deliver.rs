@@ -1,9 +1,10 @@
 //! Puts notifications that were given up into the hands of a workflow again: for the target that did not take them alone.
 
 use super::{Contents, Error, Letter, Opener, Skip};
-use crate::contract::delivery::{Delivery, Given, Once, Parcel, Raw};
+use crate::contract::delivery::{Delivery, Parcel, Raw};
 use crate::engines::config;
 use crate::engines::temporal::client::Temporal;
+use crate::engines::temporal::deliveries::{Given, Once};
 
 /// Starts deliveries; connects with the first.
 pub(super) struct Deliveries {

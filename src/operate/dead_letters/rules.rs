@@ -1,10 +1,10 @@
 //! Which dead letters may go, and what goes along. Pure.
 
 use super::{Letter, Shelf};
+use crate::contract::headers::{ACCEPT_OLD, API_KEY, FIRST_SEEN};
 use crate::domain::ErrorCode;
 use crate::engines::config::Topics;
 use crate::engines::kafka::Headers;
-use crate::roles::intake::{ACCEPT_OLD, FIRST_SEEN};
 
 /// Which dead letters may go, and as what.
 #[derive(Clone, Debug, Default)]
@@ -89,7 +89,7 @@ impl Rules {
     pub(super) fn headers(&self, letter: &Letter) -> Headers {
         let text = |name: &str, text: String| (name.to_owned(), Some(text.into_bytes()));
         let own = letter.record.headers.iter().filter(|(name, _)| {
-            !name.starts_with("dlq.") && ![ACCEPT_OLD, FIRST_SEEN, "x-api-key"].contains(&&**name)
+            !name.starts_with("dlq.") && ![ACCEPT_OLD, FIRST_SEEN, API_KEY].contains(&&**name)
         });
         let mut headers: Headers = own.cloned().collect();
         headers.push(text("dlq.attempts", letter.attempts().to_string()));

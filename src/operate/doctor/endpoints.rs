@@ -9,7 +9,7 @@ use chrono::{DateTime, SecondsFormat};
 use tokio::time::timeout;
 
 use super::{Finding, causes, count};
-use crate::engines::clock::since_epoch;
+use crate::domain::time::since_epoch;
 use crate::engines::config::Config;
 use crate::engines::kafka::snapshot::{Extent, Snapshot};
 use crate::engines::kafka::tail;

@@ -7,9 +7,10 @@ use std::path::Path;
 use rustix::fs::{Access, access, statvfs};
 
 use super::{Finding, causes};
+use crate::domain::email_address::FromAddress;
 use crate::engines::config::{Config, Fault, dev};
 use crate::engines::storage::temp;
-use crate::roles::notifier::email::{FromAddress, check_templates};
+use crate::roles::notifier::email::check_templates;
 
 const GIB: u64 = 1024 * 1024 * 1024;
 const PROBE: &[u8] = b"genflow doctor was here";

@@ -9,16 +9,18 @@ use super::limits::Limits;
 use super::{keyed, open, reject, wait_for_token};
 use crate::contract::avro;
 use crate::contract::run::Start;
+use crate::contract::run::SubmitQueues;
+use crate::contract::run::{DefaultProviders, Steps};
 use crate::domain::{Action, Command, ErrorCode};
+use crate::engines::config::Config;
 use crate::engines::config::api_keys::{ApiKeys, Denied, Pass};
-use crate::engines::config::{Config, DefaultProviders, Steps};
 use crate::engines::failpoint;
 use crate::engines::kafka::Record;
 use crate::engines::kafka::consumer::{BoxError, Failure, Handler, Place, Rejection};
 use crate::engines::registry::Registry;
 use crate::engines::telemetry::events::CommandHandled;
 use crate::engines::temporal::client::Temporal;
-use crate::engines::temporal::queues::{SubmitQueues, fetch_queue};
+use crate::engines::temporal::queues::{fetch_queue, submit_queues};
 use crate::engines::temporal::request_runs::Cancelled;
 use crate::engines::temporal::retries::{Retried, Retry, Unretryable};
 
@@ -55,7 +57,7 @@ impl Commands {
             steps: config.intake.steps,
             fetch_queue: fetch_queue(&config.temporal.task_queue),
             providers: config.worker.default_providers(),
-            submit_queues: SubmitQueues::new(config),
+            submit_queues: submit_queues(config),
         }
     }
 
@@ -143,7 +145,7 @@ impl Handler for Commands {
         command.reason = command
             .reason
             .map(|it| it.chars().take(LONGEST_REASON).collect());
-        let pass = self.api_keys.check(record)?;
+        let pass = self.api_keys.check(record.api_key())?;
         keyed(record, &command.request)?;
         let outcome = match command.action {
             Action::Cancel => self.cancel(&command, &pass).await?,

@@ -7,10 +7,10 @@ use super::{Intake, internal, reject};
 use crate::contract::batch_items as compact;
 use crate::contract::batch_items::Items;
 use crate::contract::run::{BatchStart, Start};
+use crate::domain::time::millis;
 use crate::domain::{
     BatchSpec, ErrorCode, EventType, Journal, Kind, Notify, Request, Spec, Tally, Targets,
 };
-use crate::engines::clock::millis;
 use crate::engines::kafka::consumer::Failure;
 use crate::engines::kafka::new_trace;
 

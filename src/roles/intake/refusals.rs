@@ -5,20 +5,11 @@ use std::time::Duration;
 use anyhow::anyhow;
 
 use super::reject;
+use crate::contract::headers::{ACCEPT_OLD, FIRST_SEEN};
 use crate::domain::{ErrorCode, RequestId};
 use crate::engines::config::api_keys::Denied;
 use crate::engines::kafka::Record;
 use crate::engines::kafka::consumer::{Failure, Rejection};
-
-/// Header of a record that is taken however old it is: `true`, set by `genflow dlq redrive --accept-old`.
-///
-/// Whoever can write it can write to `gen.requests`, and could as well send the same request anew, with today's time
-/// and an id of their own: it opens no door that is shut. It spends money twice only where an operator says so of an
-/// id that ran before and that Temporal has forgotten.
-pub const ACCEPT_OLD: &str = "genflow-accept-old";
-/// Header of a redriven record: when it first came, in milliseconds since the epoch. Without it a record would be
-/// young again each time it is sent, and its id could run a second time. It makes a record older, never younger.
-pub const FIRST_SEEN: &str = "genflow-first-seen";
 
 /// Holds that the record's key is its request's id: else one request's records could be on two partitions, out of
 /// order, and one key could be that of many requests.

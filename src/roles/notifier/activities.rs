@@ -1,18 +1,64 @@
 //! The steps of a delivery workflow: one try, and telling of the end.
 
+use std::sync::Arc;
+
+use temporalio_macros::activities;
+use temporalio_sdk::activities::{ActivityContext, ActivityError};
+
 use super::deliver::{Attempt, Deliverer, Unread, receipt};
 use super::endpoints::Closed;
 use super::plan::Notification;
 use super::schedule;
+use crate::contract::activities::notification;
 use crate::contract::delivery::{Conclude, Deliver, Delivered, Parcel};
+use crate::contract::digest::{Tell, Told};
 use crate::contract::receipt::{DeliveryError, End};
 use crate::domain::Event;
-use crate::engines::clock::millis;
+use crate::domain::time::millis;
 use crate::engines::failpoint;
 use crate::engines::registry;
 use crate::engines::telemetry::events::NotificationRetried;
+use crate::engines::temporal::activity::{Aborted, alive_until_stop};
 use crate::roles::notifier::attempt::{Letter, Tried};
-use crate::roles::worker::steps::Aborted;
+
+/// The activities of deliveries and digests.
+pub struct Activities {
+    /// Who delivers.
+    pub deliverer: Arc<Deliverer>,
+}
+
+#[activities]
+impl Activities {
+    #[activity(definition = notification::Deliver)]
+    pub async fn deliver(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: Deliver,
+    ) -> Result<Delivered, ActivityError> {
+        // Boxed: it holds a mail on its way.
+        alive_until_stop(&ctx, Box::pin(self.deliverer.deliver(input))).await
+    }
+
+    #[activity(definition = notification::Conclude)]
+    pub async fn conclude(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: Conclude,
+    ) -> Result<(), ActivityError> {
+        alive_until_stop(&ctx, self.deliverer.conclude(input)).await
+    }
+
+    #[activity(definition = notification::Tell)]
+    pub async fn tell(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: Tell,
+    ) -> Result<Told, ActivityError> {
+        // Boxed: it holds a mail on its way.
+        let telling = Box::pin(async { Ok(self.deliverer.tell(input).await) });
+        alive_until_stop(&ctx, telling).await
+    }
+}
 
 /// A try waits so often for an open circuit, some 25 minutes in all; then it counts as made.
 const WAITS: u32 = 12;

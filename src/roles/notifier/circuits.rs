@@ -7,8 +7,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::endpoints::Closed;
-
 /// How many failures in a row open a circuit.
 const FAILURES: u32 = 5;
 /// For how long.
@@ -35,18 +33,24 @@ struct Circuit {
 }
 
 impl Circuits {
-    /// Tells whether one of these is open, and for how long.
-    pub(super) fn check(&self, keys: &[String], now: Instant) -> Result<(), Closed> {
+    /// Tells whether one of these is open.
+    ///
+    /// # Errors
+    /// For how long it is.
+    pub(super) fn check(&self, keys: &[String], now: Instant) -> Result<(), Duration> {
         let circuits = keys.iter().filter_map(|key| self.by_key.get(key.as_str()));
         let open_until = circuits.filter_map(|circuit| circuit.open_until).max();
         match open_until {
-            Some(until) if now < until => Err(Closed::Circuit(until - now)),
+            Some(until) if now < until => Err(until - now),
             Some(_) | None => Ok(()),
         }
     }
 
     /// Lets a try through; where a circuit was open, it is the only one until its outcome is known.
-    pub(super) fn admit(&mut self, keys: &[String], now: Instant) -> Result<(), Closed> {
+    ///
+    /// # Errors
+    /// One of them is open, for so long.
+    pub(super) fn admit(&mut self, keys: &[String], now: Instant) -> Result<(), Duration> {
         self.check(keys, now)?;
         for key in keys {
             if let Some((key, mut circuit)) = self.take(key) {

@@ -8,6 +8,7 @@ mod advice;
 mod connection;
 mod digest;
 mod examples;
+mod failures;
 mod limits;
 mod message;
 mod templates;
@@ -22,7 +23,7 @@ use self::connection::Connection;
 use self::limits::Limits;
 pub use self::templates::Fault as TemplateFault;
 use self::templates::Templates;
-use super::digest::Gathered;
+use crate::contract::digest::Gathered;
 use crate::contract::receipt::DeliveryError;
 use crate::domain::email_address;
 pub use crate::domain::email_address::{

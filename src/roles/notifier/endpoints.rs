@@ -125,7 +125,8 @@ impl Endpoints {
         let mut known = self.known();
         known
             .circuits
-            .check(&keys(&endpoint, user), Instant::now())?;
+            .check(&keys(&endpoint, user), Instant::now())
+            .map_err(Closed::Circuit)?;
         let tries = known.users.entry(user.to_owned()).or_default();
         if *tries >= self.users_share {
             return Err(Closed::Full);
@@ -165,7 +166,8 @@ impl Share<'_> {
         };
         // It may have opened meanwhile.
         let mut known = self.endpoints.known();
-        known.circuits.admit(&self.keys(), Instant::now())?;
+        let admitted = known.circuits.admit(&self.keys(), Instant::now());
+        admitted.map_err(Closed::Circuit)?;
         drop(known);
         place.permit = Some(permit);
         self.endpoints.count(1);
@@ -175,7 +177,8 @@ impl Share<'_> {
     fn line_up(&self, now: Instant) -> Result<(Place<'_>, Arc<Semaphore>), Closed> {
         let Endpoints { most, share, .. } = *self.endpoints;
         let mut known = self.endpoints.known();
-        known.circuits.check(&self.keys(), now)?;
+        let checked = known.circuits.check(&self.keys(), now);
+        checked.map_err(Closed::Circuit)?;
         let places = most.min(self.endpoint.most);
         let origin = known
             .origins

@@ -8,11 +8,12 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use crate::contract::delivery::{Delivery, Given, Once};
+use crate::contract::delivery::Delivery;
 use crate::engines::config;
 use crate::engines::kafka::consumer::{Cause, Failure};
 use crate::engines::temporal::client;
 use crate::engines::temporal::client::{Blame, Temporal};
+use crate::engines::temporal::deliveries::{Given, Once};
 
 /// Hands notifications over.
 pub struct Handover {

@@ -10,14 +10,14 @@ use tokio::sync::{Mutex as Turns, oneshot};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::digest::Failed;
 use super::handover::Handover;
 use super::plan::{Notification, Target};
 use super::{Deliverer, slack};
+use crate::contract::digest::Failed;
 use crate::contract::digest::{Addressee, Tell, Told};
 use crate::contract::receipt::{Channel, DeliveryError, Receipt};
 use crate::domain::Event;
-use crate::engines::clock::millis;
+use crate::domain::time::millis;
 use crate::engines::config;
 use crate::engines::kafka::consumer::{Cause, Failure};
 use crate::engines::telemetry::events::OpsTold;
@@ -225,9 +225,9 @@ impl std::fmt::Debug for Desk {
 mod tests {
     use metrics_exporter_prometheus::PrometheusBuilder;
 
-    use super::super::digest::tests::gathered;
     use super::super::testing::{NO_REGISTRY, deliverer};
     use super::*;
+    use crate::contract::digest::tests::gathered;
 
     #[tokio::test]
     async fn a_message_to_somebody_whom_no_notifier_knows_is_lost_in_the_end_and_that_is_told() {

@@ -9,9 +9,9 @@ use url::Url;
 use super::endpoints::{self, Endpoint};
 use crate::contract::receipt::Channel;
 use crate::contract::seal;
+use crate::contract::seal::NotifyKey;
 use crate::contract::seal::Sealer;
 use crate::domain::{ErrorCode, Event, EventType, Notify, Targets, hex};
-use crate::engines::config::NotifyKey;
 
 /// One event to one target.
 #[derive(Clone, PartialEq)]

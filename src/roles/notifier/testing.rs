@@ -15,8 +15,9 @@ use crate::contract::avro::EVENT;
 use crate::contract::delivery::{Parcel, Raw};
 use crate::contract::seal;
 use crate::contract::seal::Sealer;
+use crate::domain::Secret;
 use crate::domain::{Event, EventType, Kind, Notify, Targets};
-use crate::engines::config::{Config, Secret};
+use crate::engines::config::Config;
 use crate::engines::kafka::producer::Producer;
 use crate::engines::registry::Registry;
 

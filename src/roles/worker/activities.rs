@@ -3,35 +3,23 @@
 //! Business failures are Ok values; an Err leaves the events unconfirmed and is tried again by Temporal.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::anyhow;
 use futures::future::BoxFuture;
-use temporalio_common::data_converters::TemporalSerializable;
-use temporalio_common::error::ApplicationFailure;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
+use crate::contract::activities::request;
 use crate::contract::run::{
     BatchRemains, Closed, ClosedItem, Failures, Fetch, Fetched, Finish, Handed, Remains, Submit,
     Submitted,
 };
 use crate::domain::ItemEnding;
+use crate::engines::temporal::activity::{alive, alive_until_stop, telling};
 use crate::engines::temporal::client::Temporal;
 use crate::engines::temporal::sweep::look_back;
 use crate::engines::temporal::{closed_run as remains, outcome};
-use crate::roles::worker::steps::{Aborted, Tally, Turn, Work};
+use crate::roles::worker::steps::{Tally, Turn, Work};
 use crate::roles::worker::submit;
-
-/// Pause before another worker goes on with what one that stops has handed back.
-const BEFORE_THE_NEXT: Duration = Duration::from_millis(500);
-/// The names under which the activities stand in a history.
-pub(crate) const SUBMIT: &str = "submit.v1";
-pub(crate) const FETCH: &str = "fetch.v1";
-pub(crate) const PUBLISH: &str = "publish.v1";
-pub(crate) const ITEM_ENDING: &str = "item-ending.v1";
-/// Once it is scheduled, the outcome stands.
-pub(crate) const FINISH: &str = "finish.v1";
 
 /// The activities of all workflows.
 pub struct Activities {
@@ -42,7 +30,7 @@ pub struct Activities {
 #[activities]
 impl Activities {
     /// Publishes STARTED and submits the job once.
-    #[activity(name = "submit.v1")]
+    #[activity(definition = request::Submit)]
     pub async fn submit(
         self: Arc<Self>,
         ctx: ActivityContext,
@@ -52,7 +40,7 @@ impl Activities {
     }
 
     /// Waits for the job; returns a milestone, or the stored outputs.
-    #[activity(name = "fetch.v1")]
+    #[activity(definition = request::Fetch)]
     pub async fn fetch(
         self: Arc<Self>,
         ctx: ActivityContext,
@@ -86,7 +74,7 @@ impl Activities {
     }
 
     /// Publishes events of a batch and does nothing else.
-    #[activity(name = "publish.v1")]
+    #[activity(definition = request::Publish)]
     pub async fn publish(
         self: Arc<Self>,
         ctx: ActivityContext,
@@ -96,7 +84,7 @@ impl Activities {
     }
 
     /// Ends the run: provider job, manifest, outcome.
-    #[activity(name = "finish.v1")]
+    #[activity(definition = request::Finish)]
     pub async fn finish(
         self: Arc<Self>,
         ctx: ActivityContext,
@@ -106,7 +94,7 @@ impl Activities {
     }
 
     /// Reads what a run has decided that was closed from outside.
-    #[activity(name = "remains.v1")]
+    #[activity(definition = request::Remains)]
     pub async fn remains(
         self: Arc<Self>,
         ctx: ActivityContext,
@@ -118,7 +106,7 @@ impl Activities {
     }
 
     /// The same of a batch; waits until the items that ran when it was closed are over.
-    #[activity(name = "batch-remains.v1")]
+    #[activity(definition = request::BatchRemains)]
     pub async fn batch_remains(
         self: Arc<Self>,
         ctx: ActivityContext,
@@ -130,7 +118,7 @@ impl Activities {
     }
 
     /// Reads how an item of a batch ended that was closed from outside.
-    #[activity(name = "item-ending.v1")]
+    #[activity(definition = request::ItemEnding)]
     pub async fn item_ending(
         self: Arc<Self>,
         ctx: ActivityContext,
@@ -146,94 +134,13 @@ impl Activities {
     }
 
     /// Has all runs ended that were closed from outside, as far back as the server knows.
-    #[activity(name = "look-back.v1")]
-    pub async fn look_back(
-        self: Arc<Self>,
-        ctx: ActivityContext,
-        (): (),
-    ) -> Result<(), ActivityError> {
+    #[activity(definition = request::LookBack)]
+    pub async fn look_back(self: Arc<Self>, ctx: ActivityContext) -> Result<(), ActivityError> {
         let temporal = Temporal::of(ctx.client(), ctx.info().task_queue.clone());
         let looking = Box::pin(async {
             let looked = look_back::run(&temporal).await;
             Ok(looked.map_err(anyhow::Error::from)?)
         });
         alive_until_stop(&ctx, looking).await
-    }
-}
-
-/// Does the work and lets the server know all the while that this worker lives.
-pub(crate) fn alive<T>(
-    ctx: &ActivityContext,
-    work: impl Future<Output = Result<T, Aborted>>,
-) -> impl Future<Output = Result<T, ActivityError>> {
-    telling(ctx, || (), work)
-}
-
-/// The same of work that may be cut anywhere, since it does no harm when it is done again: towards the end of the time
-/// that its worker has for its stop, it is handed back.
-pub(crate) fn alive_until_stop<T>(
-    ctx: &ActivityContext,
-    work: impl Future<Output = Result<T, Aborted>>,
-) -> impl Future<Output = Result<T, ActivityError>> {
-    alive(ctx, async {
-        tokio::select! {
-            biased;
-            done = work => done,
-            () = ctx.cancelled() => Err(Aborted::HandedBack),
-        }
-    })
-}
-
-/// As [`alive`], and what the next attempt shall find, should there be one.
-async fn telling<T, D: TemporalSerializable + Send + 'static>(
-    ctx: &ActivityContext,
-    details: impl Fn() -> D,
-    work: impl Future<Output = Result<T, Aborted>>,
-) -> Result<T, ActivityError> {
-    let mut work = std::pin::pin!(work);
-    loop {
-        ctx.record_heartbeat(details()).await?;
-        tokio::select! {
-            done = &mut work => {
-                if done.is_err() {
-                    // Goes to the server with the failure itself.
-                    ctx.record_heartbeat(details()).await?;
-                }
-                return done.map_err(failure);
-            }
-            () = tokio::time::sleep(every(ctx)) => {}
-        }
-    }
-}
-
-/// Returns the time between two signs of life.
-pub(crate) fn every(ctx: &ActivityContext) -> Duration {
-    ctx.info()
-        .heartbeat_timeout
-        .unwrap_or(Duration::from_secs(10))
-        / 3
-}
-
-pub(crate) fn failure(aborted: Aborted) -> ActivityError {
-    match aborted {
-        Aborted::Cancelled => ActivityError::cancelled(),
-        // With a pause of its own: Temporal's would grow with each stop.
-        Aborted::HandedBack => ActivityError::application(
-            ApplicationFailure::builder(anyhow!("the worker stops"))
-                .type_name("genflow.HandedBack".to_owned())
-                .next_retry_delay(BEFORE_THE_NEXT)
-                .build(),
-        ),
-        Aborted::Waits(pause) => ActivityError::application(
-            ApplicationFailure::builder(anyhow!("this worker has no place for it now"))
-                .type_name("genflow.Waits".to_owned())
-                .next_retry_delay(pause)
-                .build(),
-        ),
-        Aborted::Again(error) => ActivityError::application(
-            ApplicationFailure::builder(error)
-                .type_name("genflow.Again".to_owned())
-                .build(),
-        ),
     }
 }

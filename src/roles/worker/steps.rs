@@ -4,9 +4,10 @@
 mod fetch;
 mod outputs;
 mod shares;
+mod turn;
 
-pub(crate) use self::fetch::{Tally, Turn};
 pub(crate) use self::shares::Shares;
+pub(crate) use self::turn::{Tally, Turn};
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -15,8 +16,8 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::contract::run::{Answer, Finish, Handed, Job, Leftover, Sought};
+use crate::domain::time::span;
 use crate::domain::{Event, WorkflowId};
-use crate::engines::clock::span;
 use crate::engines::config;
 use crate::engines::failpoint;
 use crate::engines::provider;
@@ -25,6 +26,7 @@ use crate::engines::publisher::Publisher;
 use crate::engines::storage::temp::TempFolders;
 use crate::engines::storage::{Downloader, Manifest, Store};
 use crate::engines::telemetry::events::{ProviderCalled, ProviderCost, RunEnded};
+use crate::engines::temporal::activity::Aborted;
 
 /// What the steps work with.
 #[derive(Debug)]
@@ -66,25 +68,6 @@ impl Drain {
     pub(crate) async fn over(&self) {
         self.stop.cancelled().await;
         tokio::time::sleep(self.grace).await;
-    }
-}
-
-/// Why a step ended without a value.
-#[derive(Debug)]
-pub enum Aborted {
-    /// It was cancelled: its run ends, or somebody else has it.
-    Cancelled,
-    /// Its worker stops: another goes on where it was.
-    HandedBack,
-    /// It gives up its place on this worker to others, and comes back after this pause.
-    Waits(Duration),
-    /// It may succeed at another try.
-    Again(anyhow::Error),
-}
-
-impl From<anyhow::Error> for Aborted {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Again(error)
     }
 }
 

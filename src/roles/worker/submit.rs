@@ -28,14 +28,16 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 pub(crate) use self::record::store;
 use self::record::{Unstored, alive, cancelled, clear, may_send, take_over};
 use self::search::Left;
-use super::activities::{every, failure};
 use crate::contract::run::{Answer, Attempt, Job, JobRecord, Sent, Submit, Submitted};
+use crate::domain::time::span;
 use crate::domain::{ErrorCode, EventError};
-use crate::engines::clock::{now, span};
+use crate::engines::clock::now;
 use crate::engines::failpoint;
 use crate::engines::provider::{NotCurrent, Provider, Submission};
 use crate::engines::telemetry::events::RunBegan;
-use crate::roles::worker::steps::{Aborted, Work};
+use crate::engines::temporal::activity::Aborted;
+use crate::engines::temporal::activity::{every, failure};
+use crate::roles::worker::steps::Work;
 
 /// Pause before a submit whose outputs have no place in memory yet is tried again; nothing was sent.
 const FOR_MEMORY: Duration = Duration::from_secs(5);

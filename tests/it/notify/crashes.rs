@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use genflow::roles::notifier::{Outcome, Receipt};
+use genflow::contract::receipt::Outcome;
+use genflow::roles::notifier::Receipt;
 
 use super::{caught_up, event, given_up, publish, receipts};
 use crate::support::Space;

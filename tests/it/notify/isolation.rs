@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use genflow::roles::notifier::{Outcome, Receipt};
+use genflow::contract::receipt::Outcome;
+use genflow::roles::notifier::Receipt;
 
 use super::{caught_up, event, publish, receipts, tell};
 use crate::support::gate::Gate;

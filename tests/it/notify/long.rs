@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use genflow::contract::delivery::{Conclude, Deliver, Delivered, Delivery, Once, Parcel, Raw};
+use genflow::contract::delivery::{Conclude, Deliver, Delivered, Delivery, Parcel, Raw};
+use genflow::contract::receipt::Outcome;
 use genflow::engines::temporal::client::Temporal;
-use genflow::roles::notifier::{Outcome, Receipt};
+use genflow::engines::temporal::deliveries::Once;
+use genflow::roles::notifier::Receipt;
 use genflow::workflows::delivery;
 use serde_json::{Value, json};
 use temporalio_client::{UntypedWorkflow, WorkflowStartOptions};

@@ -1,6 +1,6 @@
 //! What an operator does about notifications that were given up, and how endpoints that are gone are told of.
 
-use genflow::roles::notifier::Outcome;
+use genflow::contract::receipt::Outcome;
 use serde_json::Value;
 
 use super::{given_up, receipts, tell};

@@ -1,7 +1,7 @@
 //! Notifiers whose settings differ, as while they are restarted one by one.
 
+use genflow::contract::receipt::{Channel, Outcome};
 use genflow::domain::Event;
-use genflow::roles::notifier::{Channel, Outcome};
 
 use super::{caught_up, event, publish, receipts};
 use crate::support::receiver::{Answer, Receiver};

@@ -3,8 +3,9 @@
 
 use std::time::Instant;
 
+use genflow::contract::receipt::Outcome;
 use genflow::domain::Event;
-use genflow::roles::notifier::{Outcome, Receipt};
+use genflow::roles::notifier::Receipt;
 use rustix::process::Signal;
 
 use super::stage::Stage;

@@ -3,8 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use genflow::contract::digest::Addressee;
+use genflow::contract::digest::Failed;
+use genflow::contract::receipt::Channel;
 use genflow::engines::temporal::client::Temporal;
-use genflow::roles::notifier::{Channel, Failed};
 use serde_json::Value;
 
 use super::{failed, hash_of, history_of, messages, told};

@@ -2,8 +2,9 @@
 
 use futures::StreamExt as _;
 use genflow::contract::digest::Addressee;
+use genflow::contract::digest::Failed;
+use genflow::contract::receipt::Channel;
 use genflow::engines::temporal::client::Temporal;
-use genflow::roles::notifier::{Channel, Failed};
 
 use super::{failed, hash, history, messages, told, told_in_all, watched};
 use crate::replay::{keep, run_before};

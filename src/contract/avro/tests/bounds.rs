@@ -1,9 +1,10 @@
 //! No event exceeds 256 kB, whatever a request says and a provider answers (contract, section 3, rule 5).
 
 use super::*;
+use crate::contract::seal::NotifyKey;
 use crate::contract::seal::Sealer;
+use crate::domain::Secret;
 use crate::domain::{Identity, Journal, LARGEST_EVENT, Outcome};
-use crate::engines::config::{NotifyKey, Secret};
 
 /// A character of four bytes, and of twelve where a URL holds it.
 const WIDE: &str = "\u{1f98a}";

@@ -77,7 +77,7 @@ async fn a_name_that_is_public_first_and_then_loopback_gains_nothing() {
     let first = names.resolve("rebind.example".parse().unwrap()).await;
     let first: Vec<_> = first.unwrap_or_else(|error| panic!("{error}")).collect();
     let then = call(
-        &asking(&server, |ip| address::is_public(ip, &[])),
+        &asking(&server, |ip| public_address::is_public(ip, &[])),
         &target.url("rebind.example"),
     )
     .await;
@@ -139,7 +139,7 @@ async fn nothing_is_connected_to_at_an_address_that_is_refused() {
     let target = Target::start().await;
     let server = NameServer::start(vec![addresses(&["127.0.0.1"])]).await;
     let (guarded, open) = (
-        asking(&server, |ip| address::is_public(ip, &[])),
+        asking(&server, |ip| public_address::is_public(ip, &[])),
         asking(&server, |_| true),
     );
     let forms = [

@@ -3,9 +3,9 @@
 use ring::digest;
 
 use super::{BoxError, Rejection};
+use crate::contract::headers::API_KEY;
 use crate::domain::error_chain::causes;
 use crate::domain::hex;
-use crate::engines::config::api_keys as access;
 use crate::engines::kafka::producer;
 use crate::engines::kafka::producer::{Message, Producer};
 use crate::engines::kafka::{Headers, Record};
@@ -88,7 +88,7 @@ fn headers(record: &Record, rejection: &Rejection, group: &str) -> Headers {
 /// Dead letters are kept for long, and are read by more people than the topic they come from.
 fn is_credential(name: &str) -> bool {
     let others = ["authorization", "proxy-authorization", "cookie"];
-    let mut names = others.into_iter().chain([access::HEADER]);
+    let mut names = others.into_iter().chain([API_KEY]);
     names.any(|credential| name.eq_ignore_ascii_case(credential))
 }
 

@@ -7,7 +7,6 @@ use metrics::{counter, gauge, histogram};
 use tracing::{debug, error, warn};
 
 use super::{catalogue, worth_a_line};
-use crate::contract::delivery::Given;
 
 /// A notification ended, well or not.
 #[derive(Debug)]
@@ -58,8 +57,8 @@ pub struct NotificationHandedOver {
     pub channel: &'static str,
     /// `not_delivered`, `circuit_open`, `endpoint_full` or `endpoint_slow`; a label.
     pub why: &'static str,
-    /// Whether it had a workflow before.
-    pub given: Given,
+    /// Whether it had no workflow before.
+    pub is_new: bool,
 }
 
 /// A delivery, or a digest for operators, was closed from outside, and what it was to deliver cannot be read.
@@ -151,9 +150,9 @@ impl NotificationHandedOver {
         let Self {
             channel,
             why,
-            given,
+            is_new,
         } = self;
-        debug!(channel, why, ?given, "notification handed over");
+        debug!(channel, why, is_new, "notification handed over");
         counter!(catalogue::NOTIFICATIONS_HANDED_OVER, "channel" => channel, "why" => why)
             .increment(1);
     }

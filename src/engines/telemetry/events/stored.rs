@@ -20,7 +20,9 @@ pub struct OutputStored {
 pub struct StoreFailed<'a> {
     /// `disk`, `bucket` or `temp`; a label.
     pub place: &'static str,
-    /// Why; of what kind it is becomes a label.
+    /// `full`, `denied` and so on; a label.
+    pub cause: &'static str,
+    /// Why.
     pub error: &'a io::Error,
 }
 
@@ -43,8 +45,11 @@ impl OutputStored {
 impl StoreFailed<'_> {
     /// Logs and counts it.
     pub fn emit(self) {
-        let Self { place, error } = self;
-        let cause = crate::engines::storage::fault::cause(error);
+        let Self {
+            place,
+            cause,
+            error,
+        } = self;
         let error = error as &dyn Error;
         warn!(place, cause, error, "store failed");
         counter!(catalogue::STORE_FAILURES, "place" => place, "cause" => cause).increment(1);

@@ -10,7 +10,8 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
 };
 use tokio::time::sleep;
 
-use super::{Error, call, existing, told};
+use super::{Error, call, existing};
+use crate::engines::temporal::client::status_message;
 
 /// What was done to a namespace.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ pub(super) async fn ensure(
         Ok(current) if current >= wanted => (current, Change::Kept),
         Ok(from) => match raise(connection, name, wanted).await {
             Ok(()) => (wanted, Change::Raised { from }),
-            Err(Error::Refused { source, .. }) => (from, Change::Refused(told(&source))),
+            Err(Error::Refused { source, .. }) => (from, Change::Refused(status_message(&source))),
             Err(error) => return Err(error),
         },
         Err(Error::NoNamespace(_)) => {
@@ -123,7 +124,7 @@ async fn create(connection: &Connection, name: &str, wanted: Duration) -> Result
         Err(Error::Refused { source, .. }) => Err(Error::NotCreated {
             name: name.to_owned(),
             retention: wanted,
-            why: told(&source),
+            why: status_message(&source),
         }),
         Err(error) => Err(error),
     }

@@ -1,9 +1,7 @@
 //! Why the server did not do it, in a line that can be read, and where the cause lies.
 
-use temporalio_client::errors::WorkflowInteractionError;
-use temporalio_client::tonic::{self, Code};
-
-use crate::engines::temporal::admin::said;
+use temporalio_client::errors::{ClientConnectError, WorkflowInteractionError};
+use temporalio_client::tonic::{self, Code, Status};
 
 /// Why the server did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +83,7 @@ pub(crate) fn answered(error: impl std::error::Error + Send + Sync + 'static) ->
     match status_of(&error) {
         Some(status) => Error::Answered {
             code: status.code(),
-            source: said(status).into(),
+            source: root_message(status).into(),
         },
         None => Error::Answered {
             code: Code::Unknown,
@@ -105,6 +103,34 @@ fn status_of<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e ton
     error
         .downcast_ref()
         .or_else(|| error.source().and_then(status_of))
+}
+
+/// Returns what keeps the client from the server; it wraps that in layers of debug text.
+pub(crate) fn first_cause(error: &ClientConnectError) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    if let ClientConnectError::SystemInfoCallError(status) = error {
+        return root_message(status);
+    }
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// Returns what the server says, or what keeps it from being heard.
+pub(crate) fn root_message(status: &Status) -> String {
+    let mut cause = std::error::Error::source(status);
+    while let Some(inner) = cause.and_then(std::error::Error::source) {
+        cause = Some(inner);
+    }
+    cause.map_or_else(|| status_message(status), ToString::to_string)
+}
+
+pub(crate) fn status_message(status: &Status) -> String {
+    match status.message() {
+        "" => status.code().description().to_owned(),
+        message => message.to_owned(),
+    }
 }
 
 #[cfg(test)]

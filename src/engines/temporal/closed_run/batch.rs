@@ -13,11 +13,11 @@ use temporalio_common::protos::temporal::api::history::v1::{
 
 use super::handed::HandedEvents;
 use super::{Begun, happened};
+use crate::contract::activities::{FINISH, ITEM_ENDING, PUBLISH};
 use crate::contract::run::{BatchRemains, BatchStart, Closed, Finish, Handed};
 use crate::domain::{ItemEnding, WorkflowId};
 use crate::engines::temporal::history::{input, pages};
 use crate::engines::temporal::outcome;
-use crate::roles::worker::activities::{FINISH, ITEM_ENDING, PUBLISH};
 use crate::workflows::generation::Generation;
 
 /// Reads what is left of a closed batch; fails while an item still runs.

@@ -8,10 +8,10 @@ use temporalio_common::protos::temporal::api::history::v1::{
     HistoryEvent, history_event::Attributes,
 };
 
+use crate::contract::activities::SUBMIT;
 use crate::contract::run::{Job, Submitted};
 use crate::domain::WorkflowId;
 use crate::engines::temporal::history::{input, pages, pending};
-use crate::roles::worker::activities::SUBMIT;
 
 /// Says whether the run uses `job`, or a later attempt will find it; `None` while that is being decided.
 ///

@@ -5,10 +5,10 @@ use temporalio_client::{UntypedWorkflow, WorkflowDescribeOptions};
 
 use super::{Found, begin, first_end};
 use crate::contract::delivery::Delivery;
+use crate::contract::receipt::DeliveryError;
 use crate::engines::telemetry::events::NotificationLost;
 use crate::engines::temporal::client::{Error, Temporal, answered};
 use crate::engines::temporal::history;
-use crate::roles::notifier::DeliveryError;
 use crate::workflows::delivery;
 
 /// Has a run given up, unless its id has a newer run: that one delivers.

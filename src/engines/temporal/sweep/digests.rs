@@ -7,10 +7,10 @@ use temporalio_common::protos::temporal::api::history::v1::{
 
 use super::{Found, begin, first_end};
 use crate::contract::digest::{Digest as Start, Tell, Told};
+use crate::contract::digest::{Failed, Gathered, Seen};
 use crate::engines::telemetry::events::NotificationLost;
 use crate::engines::temporal::client::{Error, Temporal, answered};
 use crate::engines::temporal::history::{input, pages};
-use crate::roles::notifier::{Failed, Gathered, Seen};
 use crate::workflows::digest::{Digest, SIGNAL};
 
 /// Has told what a run had gathered. A newer run of its id knows nothing of that, so it makes no difference.

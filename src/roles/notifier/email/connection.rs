@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::Error;
-use crate::engines::clock::millis;
+use crate::domain::time::millis;
 use crate::engines::config::mail_server::{Security, Server};
 
 /// The connection, made when it is needed and used by one message at a time.

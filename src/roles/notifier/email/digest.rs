@@ -1,80 +1,17 @@
 //! The mail that tells operators of failures: what its templates see, and the message. Pure, but for the date.
 
 use lettre::{Address, Message};
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::message::{Error, begin, bodies};
 use super::templates::Templates;
-use super::view::{SHORT, line, moment};
+use crate::contract::digest::Gathered;
 use crate::domain::email_address::FromAddress;
-use crate::roles::notifier::digest::{Failed, Gathered};
-
-/// Failures, for templates. The manual of templates lists these fields.
-#[derive(Debug, Serialize)]
-pub(super) struct Failures {
-    /// As `3 requests failed`.
-    title: String,
-    total: u64,
-    codes: Vec<Code>,
-    /// The first that came.
-    failures: Vec<Failure>,
-    /// Failures that are not listed.
-    more: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct Code {
-    code: String,
-    count: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct Failure {
-    request: String,
-    user: String,
-    event: String,
-    code: String,
-    message: String,
-    at: String,
-}
 
 /// What filters know such mails by.
 const ABOUT: &str = "genflow.operators.failures";
 /// Ids of messages are made under it.
 const NAMESPACE: Uuid = Uuid::from_u128(0x3f0c_1f6a_92a5_4a62_8f2b_5d6b_c0de_7a11);
-
-impl Failures {
-    /// Returns what there is to say; whatever is not ours is one line.
-    pub(super) fn of(gathered: &Gathered) -> Self {
-        let codes = gathered.codes.iter().map(|(code, count)| Code {
-            code: line(code, SHORT),
-            count: *count,
-        });
-        let told = gathered.first.len() as u64;
-        Self {
-            title: line(&gathered.title(), SHORT),
-            total: gathered.total,
-            codes: codes.collect(),
-            failures: gathered.first.iter().map(Failure::of).collect(),
-            more: gathered.total.saturating_sub(told),
-        }
-    }
-}
-
-impl Failure {
-    fn of(failed: &Failed) -> Self {
-        let short = |text: &str| line(text, SHORT);
-        Self {
-            request: short(&failed.request_id),
-            user: short(&failed.user_id),
-            event: short(&failed.event_id),
-            code: short(&failed.code),
-            message: short(&failed.message),
-            at: moment(failed.occurred_at),
-        }
-    }
-}
 
 /// Returns the message: the same, its id too, however often it is made of the same failures.
 pub(super) fn write(
@@ -105,8 +42,9 @@ mod tests {
     use mail_parser::MessageParser;
 
     use super::*;
+    use crate::contract::digest::Failed;
+    use crate::contract::digest::tests::{failed, gathered};
     use crate::domain::email_address::recipient;
-    use crate::roles::notifier::digest::tests::{failed, gathered};
 
     fn written(gathered: &Gathered) -> String {
         let from = "genflow@mail.test".parse().unwrap();

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::contract::digest::{Failed, Gathered};
 use crate::domain::{
     BatchSummary, ErrorCode, Event, EventError, EventType, Generated, Kind, Output, Progress,
     RecordPosition, RequestId,
 };
-use crate::roles::notifier::digest::{Failed, Gathered};
 
 /// Returns the examples of events, each with its name.
 pub(super) fn all() -> Vec<(&'static str, Event)> {

@@ -11,11 +11,11 @@ use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
 
-use super::digest::Failures;
 use super::examples;
+use super::failures::Failures;
 use super::view::{View, line};
+use crate::contract::digest::Gathered;
 use crate::domain::Event;
-use crate::roles::notifier::digest::Gathered;
 
 /// Subject, text and HTML of a mail about an event, and of one to the operators.
 const EVENT: [&str; 3] = ["email.subject", "email.txt", "email.html"];

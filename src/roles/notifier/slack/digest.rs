@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::message::{list, mrkdwn, time, whole};
 use super::text::{code, plain};
-use crate::roles::notifier::digest::{Failed, Gathered};
+use crate::contract::digest::{Failed, Gathered};
 
 const HEADER: usize = 150;
 /// The longest id or text in a line.
@@ -58,7 +58,7 @@ fn line(failed: &Failed) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::roles::notifier::digest::tests::{failed, gathered};
+    use crate::contract::digest::tests::{failed, gathered};
     use crate::roles::notifier::slack::message::tests::check;
 
     #[test]

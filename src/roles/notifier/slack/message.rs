@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::text::{code, length, link, plain};
+use crate::domain::public_address;
 use crate::domain::{
     BatchSummary, Event, EventError, EventType, Generated, Kind, Output, Progress,
 };
-use crate::engines::egress as guard;
 
 // Slack's limits (docs.slack.dev/reference/block-kit), and how much of them we use.
 const HEADER: usize = 150;
@@ -251,7 +251,7 @@ fn images<'e>(event: &'e Event, outputs: &'e [Output]) -> impl Iterator<Item = V
 fn public(output: &Output) -> Option<Url> {
     let url = Url::parse(output.url.as_deref()?).ok()?;
     let open = url.username().is_empty() && url.password().is_none();
-    (url.scheme() == "https" && open && guard::is_public(&url)).then_some(url)
+    (url.scheme() == "https" && open && public_address::check(&url, &[]).is_ok()).then_some(url)
 }
 
 fn size(bytes: i64) -> String {

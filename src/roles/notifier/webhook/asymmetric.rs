@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::hmac;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
-use crate::engines::config::Secret;
+use crate::domain::Secret;
 
 /// A master that is not `whsk_` and the base64 of 32 bytes at least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

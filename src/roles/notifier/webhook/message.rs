@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::asymmetric;
 use crate::domain::Event;
-use crate::engines::clock::rfc3339;
-use crate::engines::config::Secret;
+use crate::domain::Secret;
+use crate::domain::time::rfc3339;
 
 /// A secret that is not `whsec_` and base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

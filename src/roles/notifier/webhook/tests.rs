@@ -15,7 +15,8 @@ use ring::hmac;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::engines::config::{Config, Egress, Ports, Secret};
+use crate::domain::Secret;
+use crate::engines::config::{Config, Egress, Ports};
 use crate::roles::notifier::testing::event;
 
 /// A target on a port of its own that answers with given statuses, the last one for ever.

@@ -4,17 +4,14 @@
 //! and that says nothing against the job. The counts go along in the heartbeat, so the next attempt counts on.
 
 use std::future::Future;
-use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-
-use futures::future::BoxFuture;
 
 use super::outputs::{Given, verdict};
 use super::shares::Place;
-use super::{Aborted, Work, call, priced};
+use super::turn::{Tally, Turn};
+use super::{Work, call, priced};
 use crate::contract::run::{Failures, Fetch, Fetched, Told};
 use crate::domain::{ErrorCode, EventError, Progress};
 use crate::engines::clock::now;
@@ -23,6 +20,7 @@ use crate::engines::provider;
 use crate::engines::provider::Poll;
 use crate::engines::storage::{DownloadError, Source};
 use crate::engines::telemetry::events::ProviderStateUnknown;
+use crate::engines::temporal::activity::Aborted;
 
 /// A provider that answers with another 4xx so often in a row will not tell us more about the job. One that refuses
 /// the key, or does not find the job, may be about to: keys are changed, and lists lag. That is a look that failed.
@@ -31,70 +29,6 @@ const REFUSALS: u32 = 5;
 const POINTS: i32 = 10;
 /// A run ends when this many checks of its files did not: once may be chance.
 const LOST: u32 = 2;
-
-/// What has failed so far, shared with who tells it to the server.
-#[derive(Debug, Default)]
-pub(crate) struct Tally(Mutex<Failures>);
-
-/// One attempt of `fetch`.
-pub(crate) struct Turn<'t> {
-    /// The key by which users share.
-    pub(crate) user: &'t str,
-    /// From 1.
-    pub(crate) number: u32,
-    pub(crate) tally: &'t Tally,
-    /// Stores the tally at the server before it returns, if the server answers.
-    pub(crate) store: &'t (dyn Fn(Failures) -> BoxFuture<'t, ()> + Send + Sync),
-}
-
-impl Turn<'_> {
-    /// Checks a file. A check that ends this worker, or does not end, is counted for the next attempt.
-    pub(super) async fn check<T>(
-        &self,
-        checking: impl Future<Output = Result<T, DownloadError>>,
-    ) -> Result<T, DownloadError> {
-        let failures = self.tally.count(|failures| failures.lost += 1);
-        let counted = Counted(self.tally);
-        // Not the first attempt: the call would be for nothing where all is well.
-        if self.number > 1 {
-            (self.store)(failures).await;
-        }
-        failpoint::hit("fetch.checking").await;
-        let checked = checking.await;
-        if matches!(&checked, Err(DownloadError::Disk(error)) if error.kind() == ErrorKind::TimedOut)
-        {
-            std::mem::forget(counted);
-        }
-        checked
-    }
-}
-
-/// A check that was counted as lost; dropped, it was not.
-struct Counted<'t>(&'t Tally);
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        let not_lost = |failures: &mut Failures| failures.lost = failures.lost.saturating_sub(1);
-        self.0.count(not_lost);
-    }
-}
-
-impl Tally {
-    /// Counts on from what an earlier attempt has told.
-    pub(crate) fn from(earlier: Failures) -> Self {
-        Self(Mutex::new(earlier))
-    }
-
-    pub(crate) fn failures(&self) -> Failures {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn count(&self, change: impl FnOnce(&mut Failures)) -> Failures {
-        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut failures);
-        *failures
-    }
-}
 
 impl Work {
     /// Waits for a job until it tells a milestone, or is done and stored.

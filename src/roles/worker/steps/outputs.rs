@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use super::fetch::Turn;
+use super::turn::Turn;
 use super::{Work, priced};
 use crate::contract::run::{Handed, Submit};
 use crate::domain::{ErrorCode, EventError, Generated, Kind, Output};

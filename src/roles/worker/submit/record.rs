@@ -13,8 +13,8 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use crate::contract::run::{Attempt, Job, Sent, Submitted};
 use crate::domain::ProviderName;
 use crate::engines::clock::now;
-use crate::roles::worker::activities::{every, failure};
-use crate::roles::worker::steps::Aborted;
+use crate::engines::temporal::activity::Aborted;
+use crate::engines::temporal::activity::{every, failure};
 
 /// Why a record was not stored, or is not known to be.
 pub(crate) enum Unstored {

@@ -7,9 +7,11 @@ use temporalio_sdk::activities::ActivityError;
 
 use super::This;
 use crate::contract::run::{Answer, Attempt, Handed, Sought, Submitted};
-use crate::engines::clock::{now, span};
-use crate::roles::worker::activities::failure;
-use crate::roles::worker::steps::{Aborted, BETWEEN_LOOKS, LOOKS};
+use crate::domain::time::span;
+use crate::engines::clock::now;
+use crate::engines::temporal::activity::Aborted;
+use crate::engines::temporal::activity::failure;
+use crate::roles::worker::steps::{BETWEEN_LOOKS, LOOKS};
 
 /// Pause between two looks while another attempt may still wait for its answer.
 const LATER_LOOKS: Duration = Duration::from_secs(5);

@@ -7,8 +7,8 @@ use tokio::time::sleep;
 use super::This;
 use super::record::{Unstored, store};
 use crate::contract::run::{Attempt, Job, Leftover};
+use crate::engines::temporal::activity::every;
 use crate::engines::temporal::closed_run::wanted::is_wanted;
-use crate::roles::worker::activities::every;
 
 /// A run that ends within this time from the answer to the fence looks for its job for longer than that
 /// ([`LOOKS`](crate::roles::worker::steps::LOOKS), [`BETWEEN_LOOKS`](crate::roles::worker::steps::BETWEEN_LOOKS)), so its end finds it.

@@ -19,7 +19,7 @@ const MARGIN: f64 = 0.05;
 
 /// Memory of the container, or of the machine where there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     /// All there is, in bytes.
     total: u64,
     /// In use by programs; what the kernel caches does not count.
@@ -28,7 +28,7 @@ pub(super) struct Memory {
 
 impl Memory {
     /// Measures it; `None` where nothing tells.
-    pub(super) fn measure() -> Option<Self> {
+    pub(crate) fn measure() -> Option<Self> {
         Self::below(Path::new("/"))
     }
 
@@ -71,12 +71,12 @@ impl Memory {
     }
 
     /// Returns the tuner's target for which new work is taken while less than `limit` bytes are in use.
-    pub(super) fn target(self, limit: u64) -> f64 {
+    pub(crate) fn target(self, limit: u64) -> f64 {
         limit as f64 / self.total.max(1) as f64 + MARGIN
     }
 
     /// Says so if a limit holds back new work from the start, or never will.
-    pub(super) fn warn(self, limit: u64) {
+    pub(crate) fn warn(self, limit: u64) {
         if limit <= self.used || limit > self.total {
             MemoryLimitOutOfReach {
                 limit,
@@ -89,7 +89,7 @@ impl Memory {
 }
 
 /// Shows what is in use until `stop`.
-pub(super) async fn watch(stop: &CancellationToken) {
+pub(crate) async fn watch(stop: &CancellationToken) {
     while !stop.is_cancelled() {
         if let (Some(measured), Some(process)) = (Memory::measure(), process()) {
             MemoryMeasured {

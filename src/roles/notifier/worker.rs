@@ -7,15 +7,13 @@ use temporalio_sdk::runtime::RuntimeOptions;
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use tokio_util::sync::CancellationToken;
 
-use super::STICKY;
-use super::sizing::{Busy, Sizing, build};
-use crate::contract::delivery::DeliveryActivities;
-use crate::contract::digest::DigestActivities;
+use super::Deliverer;
+use super::activities::Activities;
 use crate::engines::config::Config;
 use crate::engines::temporal::client::Temporal;
+use crate::engines::temporal::sizing::{Busy, STICKY, Sizing, build};
 use crate::engines::temporal::sweep;
 use crate::engines::temporal::sweep::Sweep;
-use crate::roles::notifier::Deliverer;
 use crate::workflows;
 
 /// Carries deliveries on until `stop`, then finishes or hands back what it has taken.
@@ -37,10 +35,7 @@ pub async fn run(
         .activity_inbound_interceptor(Busy("notify"))
         .graceful_shutdown_period(config.grace.mul_f64(0.8))
         .sticky_queue_schedule_to_start_timeout(STICKY)
-        .register_activities(DigestActivities {
-            deliverer: deliverer.clone(),
-        })
-        .register_activities(DeliveryActivities { deliverer })
+        .register_activities(Activities { deliverer })
         .build();
     workflows::of_notifications(&mut options)?;
     let mut worker =

@@ -4,8 +4,23 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
-use super::Refused;
-use crate::engines::config::Nat64;
+/// A prefix behind which IPv6 addresses have an IPv4 address in them (RFC 6052).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nat64 {
+    /// Its bits; those behind its length are zero, and so are those from 64 to 71.
+    pub prefix: Ipv6Addr,
+    /// How many bits it has: 32, 40, 48, 56, 64 or 96.
+    pub length: u8,
+}
+
+/// Why a host is not one of the public internet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotPublic {
+    /// A name that only private networks know, or none.
+    Name,
+    /// Loopback, private, link-local or otherwise special.
+    Address,
+}
 
 /// The prefix of NAT64 that all networks may have.
 const WELL_KNOWN: Nat64 = Nat64 {
@@ -17,27 +32,27 @@ const WELL_KNOWN: Nat64 = Nat64 {
 const LOCAL: [&str; 4] = [".localhost", ".local", ".internal", ".home.arpa"];
 
 /// Checks the host of a URL as far as it can be without asking a name server.
-pub(super) fn check(url: &Url, nat64: &[Nat64]) -> Result<(), Refused> {
+pub(crate) fn check(url: &Url, nat64: &[Nat64]) -> Result<(), NotPublic> {
     match url.host() {
-        None => Err(Refused::Name),
-        Some(Host::Domain(name)) if is_local(name) => Err(Refused::Name),
+        None => Err(NotPublic::Name),
+        Some(Host::Domain(name)) if is_local(name) => Err(NotPublic::Name),
         Some(Host::Domain(_)) => Ok(()),
         Some(Host::Ipv4(ip)) if public_v4(ip) => Ok(()),
         // Nobody writes an IPv4 address in the form of IPv6, but to get it past a check.
         Some(Host::Ipv6(ip)) if public_v6(ip) && behind_nat64(ip, nat64).is_none() => Ok(()),
-        Some(Host::Ipv4(_) | Host::Ipv6(_)) => Err(Refused::Address),
+        Some(Host::Ipv4(_) | Host::Ipv6(_)) => Err(NotPublic::Address),
     }
 }
 
 /// A name without a dot, or below one of the endings that are for networks of one's own.
-pub(super) fn is_local(name: &str) -> bool {
+pub(crate) fn is_local(name: &str) -> bool {
     let name = name.trim_end_matches('.');
     !name.contains('.') || LOCAL.iter().any(|ending| name.ends_with(ending))
 }
 
 /// Tells whether an address that a name stands for is a public one. NAT64, by which a network of IPv6 alone reaches all
 /// others, is as public as the address in it.
-pub(super) fn is_public(ip: IpAddr, nat64: &[Nat64]) -> bool {
+pub(crate) fn is_public(ip: IpAddr, nat64: &[Nat64]) -> bool {
     match ip {
         IpAddr::V4(ip) => public_v4(ip),
         IpAddr::V6(ip) => behind_nat64(ip, nat64).unwrap_or_else(|| public_v6(ip)),
@@ -79,7 +94,7 @@ fn behind_nat64(ip: Ipv6Addr, own: &[Nat64]) -> Option<bool> {
 
 /// The same by one prefix. The IPv4 address comes behind it, less octet 8, which is zero as the rest (RFC 6052, section
 /// 2.2): an address with anything there was made by no NAT64, and may be a host of one's own.
-fn behind(ip: Ipv6Addr, nat64: &Nat64) -> Option<bool> {
+pub(crate) fn behind(ip: Ipv6Addr, nat64: &Nat64) -> Option<bool> {
     let differs = ip.to_bits() ^ nat64.prefix.to_bits();
     if differs.leading_zeros() < nat64.length.into() {
         return None;

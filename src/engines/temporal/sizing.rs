@@ -17,6 +17,8 @@ use crate::engines::config;
 use crate::engines::config::Pollers;
 use crate::engines::telemetry::events::{SlotFreed, SlotTaken};
 
+/// A dead worker's workflows go to another after so long (contract, rule 6).
+pub(crate) const STICKY: Duration = Duration::from_secs(2);
 /// So many activities of each queue run whatever the memory: endings must go on, and nothing may stand still.
 const MINIMUM: usize = 5;
 /// Pause between two slots above the minimum, so that memory shows what the last one cost.
@@ -25,7 +27,7 @@ const RAMP: Duration = Duration::from_millis(10);
 const ANY_CPU: f64 = 2.0;
 
 /// Gives out the slots of a worker's queues.
-pub(super) struct Sizing {
+pub(crate) struct Sizing {
     workflows: usize,
     /// Present if new work waits for memory; shared by the queues.
     memory: Option<ResourceBasedController>,
@@ -36,7 +38,7 @@ impl Sizing {
     ///
     /// # Errors
     /// A limit is set, and nothing tells how much memory there is.
-    pub(super) fn new(settings: &config::Worker) -> anyhow::Result<Self> {
+    pub(crate) fn new(settings: &config::Worker) -> anyhow::Result<Self> {
         let memory = match settings.memory_limit {
             None => None,
             Some(limit) => {
@@ -59,7 +61,7 @@ impl Sizing {
     }
 
     /// Returns the slots of a queue with so many activities at once.
-    pub(super) fn tuner(&self, activities: usize) -> TunerHolder {
+    pub(crate) fn tuner(&self, activities: usize) -> TunerHolder {
         let fixed = FixedSizeSlotSupplier::new;
         let activities: SlotSupplier = match &self.memory {
             None => fixed(activities).into(),
@@ -82,7 +84,7 @@ impl Sizing {
 }
 
 /// Returns how a queue is polled.
-pub(super) fn polled(pollers: Pollers) -> PollerBehavior {
+pub(crate) fn polled(pollers: Pollers) -> PollerBehavior {
     match pollers {
         Pollers::Exactly(count) => PollerBehavior::SimpleMaximum(count),
         Pollers::Auto => PollerBehavior::Autoscaling(
@@ -96,7 +98,7 @@ pub(super) fn polled(pollers: Pollers) -> PollerBehavior {
 }
 
 /// Names the build to the server; it is reported with polls and steps, and routes nothing.
-pub(super) fn build(id: Option<&str>) -> WorkerDeploymentOptions {
+pub(crate) fn build(id: Option<&str>) -> WorkerDeploymentOptions {
     let ours = || {
         let version = env!("CARGO_PKG_VERSION");
         format!("{version}-{}", build_id_from_current_exe())
@@ -105,7 +107,7 @@ pub(super) fn build(id: Option<&str>) -> WorkerDeploymentOptions {
 }
 
 /// Counts the activities of a queue that run; its field is a label: `main`, `fetch`, `submit` or `notify`.
-pub(super) struct Busy(pub(super) &'static str);
+pub(crate) struct Busy(pub(crate) &'static str);
 
 /// One activity that runs.
 struct Running(&'static str);

@@ -1,0 +1,112 @@
+//! The activities that workflows call: their names, inputs and outputs. Roles implement them.
+//!
+//! A name stands in every history that has the activity: what changes its meaning gets another one.
+
+use temporalio_macros::activity_definitions;
+use temporalio_sdk::activities::ActivityError;
+
+use super::delivery::{Conclude, Deliver, Delivered};
+use super::run::{
+    BatchRemains, Closed, ClosedItem, Fetch, Fetched, Finish, Handed, Remains, Submit, Submitted,
+};
+use crate::contract::digest::{Tell, Told};
+use crate::domain::ItemEnding;
+
+/// Submits the job.
+pub const SUBMIT: &str = "submit.v1";
+/// Waits for the job and stores its outputs.
+pub const FETCH: &str = "fetch.v1";
+/// Publishes events of a batch.
+pub const PUBLISH: &str = "publish.v1";
+/// Reads how an item ended that was closed from outside.
+pub const ITEM_ENDING: &str = "item-ending.v1";
+/// Publishes the outcome: once it is scheduled, the outcome is decided.
+pub const FINISH: &str = "finish.v1";
+
+/// What runs of requests call, in the role `worker`.
+pub struct RequestActivities;
+
+#[activity_definitions]
+impl RequestActivities {
+    /// Publishes STARTED and submits the job once.
+    #[activity(name = SUBMIT)]
+    pub fn submit(input: Submit) -> Result<Submitted, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Waits for the job; returns a milestone, or the stored outputs.
+    #[activity(name = FETCH)]
+    pub fn fetch(input: Fetch) -> Result<Fetched, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Publishes events of a batch and does nothing else.
+    #[activity(name = PUBLISH)]
+    pub fn publish(input: Handed) -> Result<(), ActivityError> {
+        unimplemented!()
+    }
+
+    /// Ends the run: provider job, manifest, outcome.
+    #[activity(name = FINISH)]
+    pub fn finish(input: Finish) -> Result<(), ActivityError> {
+        unimplemented!()
+    }
+
+    /// Reads what a run that was closed from outside has decided.
+    #[activity(name = "remains.v1")]
+    pub fn remains(input: Closed) -> Result<Remains, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Reads what a batch that was closed from outside has decided, once all its items are over.
+    #[activity(name = "batch-remains.v1")]
+    pub fn batch_remains(input: Closed) -> Result<BatchRemains, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Reads how an item of a batch ended that was closed from outside.
+    #[activity(name = ITEM_ENDING)]
+    pub fn item_ending(input: ClosedItem) -> Result<ItemEnding, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Ends all runs that were closed from outside, as far back as the server knows.
+    #[activity(name = "look-back.v1")]
+    pub fn look_back() -> Result<(), ActivityError> {
+        unimplemented!()
+    }
+}
+
+/// What deliveries and digests call, in the role `notifier`.
+pub struct NotificationActivities;
+
+#[activity_definitions]
+impl NotificationActivities {
+    /// Tries once to deliver a notification.
+    #[activity(name = "deliver.v1")]
+    pub fn deliver(input: Deliver) -> Result<Delivered, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Publishes how a notification ended.
+    #[activity(name = "conclude.v1")]
+    pub fn conclude(input: Conclude) -> Result<(), ActivityError> {
+        unimplemented!()
+    }
+
+    /// Sends one message to the operators.
+    #[activity(name = "tell.v1")]
+    pub fn tell(input: Tell) -> Result<Told, ActivityError> {
+        unimplemented!()
+    }
+}
+
+/// The definitions that the role `worker` implements.
+pub mod request {
+    pub use super::request_activities::*;
+}
+
+/// The definitions that the role `notifier` implements.
+pub mod notification {
+    pub use super::notification_activities::*;
+}

@@ -1,0 +1,60 @@
+//! `MOCK_EXTERNAL_APIS`: the roles, with a provider simulator beside them in place of the generation APIs.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::simulator::{Options, Simulator};
+use crate::app::{self, Roles};
+use crate::domain::ProviderName;
+use crate::engines::config::Config;
+use crate::engines::telemetry;
+
+/// Runs the roles as [`app::run`] does; if a worker is among them, it calls a simulator in this process.
+///
+/// # Errors
+/// Those of [`app::run`]; or the simulator cannot listen.
+pub async fn run(
+    mut config: Config,
+    roles: Roles,
+    listener: TcpListener,
+    metrics: telemetry::Handle,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    if !roles.worker {
+        return app::run(config, roles, listener, metrics, stop).await;
+    }
+    if !config.is_development() {
+        tracing::warn!("MOCK_EXTERNAL_APIS=true: results are made up, no generation API is called");
+    }
+    let options = Options {
+        listen: ([127, 0, 0, 1], 0).into(),
+        job_time: Duration::from_secs(2),
+    };
+    let simulator = Simulator::bind(options).await;
+    let simulator = simulator.context("the provider simulator cannot listen")?;
+    let address = simulator.address();
+    config
+        .worker
+        .relocate(|name| url(address, name).parse().ok());
+    // It outlives the roles, and answers their last calls.
+    let served = CancellationToken::new();
+    let working = async {
+        let _ends_the_simulator = served.clone().drop_guard();
+        app::run(config, roles, listener, metrics, stop).await
+    };
+    let (worked, simulated) = tokio::join!(working, simulator.run(served.clone()));
+    worked?;
+    simulated.context("the provider simulator")
+}
+
+/// Returns where the simulator at `address` speaks the protocol of that provider.
+fn url(address: SocketAddr, name: ProviderName) -> String {
+    match name {
+        ProviderName::Replicate | ProviderName::OpenAi => format!("http://{address}"),
+        ProviderName::Fal => format!("http://{address}/fal"),
+    }
+}

@@ -1,0 +1,75 @@
+//! One attempt of `fetch`: whose it is, and what has failed in it and in those before.
+
+use std::future::Future;
+use std::io::ErrorKind;
+use std::sync::{Mutex, PoisonError};
+
+use futures::future::BoxFuture;
+
+use crate::contract::run::Failures;
+use crate::engines::failpoint;
+use crate::engines::storage::DownloadError;
+
+/// What has failed so far, shared with who tells it to the server.
+#[derive(Debug, Default)]
+pub(crate) struct Tally(Mutex<Failures>);
+
+/// One attempt of `fetch`.
+pub(crate) struct Turn<'t> {
+    /// The key by which users share.
+    pub(crate) user: &'t str,
+    /// From 1.
+    pub(crate) number: u32,
+    pub(crate) tally: &'t Tally,
+    /// Stores the tally at the server before it returns, if the server answers.
+    pub(crate) store: &'t (dyn Fn(Failures) -> BoxFuture<'t, ()> + Send + Sync),
+}
+
+impl Turn<'_> {
+    /// Checks a file. A check that ends this worker, or does not end, is counted for the next attempt.
+    pub(super) async fn check<T>(
+        &self,
+        checking: impl Future<Output = Result<T, DownloadError>>,
+    ) -> Result<T, DownloadError> {
+        let failures = self.tally.count(|failures| failures.lost += 1);
+        let counted = Counted(self.tally);
+        // Not the first attempt: the call would be for nothing where all is well.
+        if self.number > 1 {
+            (self.store)(failures).await;
+        }
+        failpoint::hit("fetch.checking").await;
+        let checked = checking.await;
+        if matches!(&checked, Err(DownloadError::Disk(error)) if error.kind() == ErrorKind::TimedOut)
+        {
+            std::mem::forget(counted);
+        }
+        checked
+    }
+}
+
+/// A check that was counted as lost; dropped, it was not.
+struct Counted<'t>(&'t Tally);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let not_lost = |failures: &mut Failures| failures.lost = failures.lost.saturating_sub(1);
+        self.0.count(not_lost);
+    }
+}
+
+impl Tally {
+    /// Counts on from what an earlier attempt has told.
+    pub(crate) fn from(earlier: Failures) -> Self {
+        Self(Mutex::new(earlier))
+    }
+
+    pub(crate) fn failures(&self) -> Failures {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn count(&self, change: impl FnOnce(&mut Failures)) -> Failures {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut failures);
+        *failures
+    }
+}
