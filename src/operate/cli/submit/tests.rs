@@ -198,13 +198,13 @@ fn a_file_holds_an_object_an_array_or_lines() {
             3,
         ),
     ] {
-        assert_eq!(read(text).unwrap().len(), count);
+        assert_eq!(values(text).unwrap().len(), count);
     }
     assert_eq!(
-        read(" \n").unwrap_err().to_string(),
+        values(" \n").unwrap_err().to_string(),
         "the input holds no request"
     );
-    let error = read("{\"prompt\": \"x\"}\n{prompt}").unwrap_err();
+    let error = values("{\"prompt\": \"x\"}\n{prompt}").unwrap_err();
     assert_eq!(
         error.to_string(),
         "the input is not JSON: key must be a string at line 2 column 2"
