@@ -1,14 +1,14 @@
-//! Notification targets, sealed at the edge: intake seals them, only the notifier opens them.
+//! Seals notification targets: intake seals them, and only the notifier opens them.
 //!
-//! AES-256-GCM under one of `NOTIFY_KEYS`. Bound as additional data: the purpose, the header, and the context, the id of the
-//! request whose record named the targets, so that a seal cannot be moved to another request. The bytes:
+//! AES-256-GCM with one of `NOTIFY_KEYS`. The additional data are the purpose, the header, and the context: the id of
+//! the request whose record named the targets, so that a seal cannot be moved to another request. The bytes:
 //!
 //! | version (1) | length of key id (1) | key id | nonce (12) | ciphertext and tag (16) |
 //!
-//! The nonce is a keyed hash of all that is sealed: equal targets of one request have equal bytes, so that an event
-//! that is made again from its record is the same event (contract, rule 11), and unequal ones have unequal nonces.
-//! The first key seals, all open: a new key is first added at the end everywhere, then moved to the front, and
-//! an old one is taken out when no event sealed with it is left.
+//! The nonce is a keyed hash of everything that is sealed. Equal targets of one request have equal bytes, so an event
+//! created again from its record is the same event (contract, rule 11); unequal targets have unequal nonces.
+//! The first key seals, and all keys open. To rotate, add a new key at the end everywhere, then move it to the front,
+//! and remove the old key when no event sealed with it is left.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -21,18 +21,16 @@ use crate::domain::{Event, Sealed, Targets};
 /// Why targets were not sealed or opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// There is no key, or one is not 32 bytes in base64 under an id of 1 to 255 bytes.
-    #[error("no usable key {0:?}, want id:base64 of 32 bytes")]
+    /// There is no key, or the key with this id is not 32 bytes in base64, or its id is longer than 255 bytes.
+    #[error("no usable key {0:?}, expected id:base64 of 32 bytes")]
     Key(String),
-    /// The cipher refused.
+    /// The cipher failed.
     #[error("the notification targets cannot be sealed")]
     Cipher,
-    /// Sealed by a key that is not among ours.
-    #[error(
-        "the notification targets are sealed with the key {0:?}, which NOTIFY_KEYS does not hold"
-    )]
+    /// The key with this id, which sealed the targets, is not configured.
+    #[error("the notification targets are sealed with the key {0:?}, which NOTIFY_KEYS lacks")]
     UnknownKey(String),
-    /// Changed, cut off, of another request, or of a later version.
+    /// The bytes are changed, cut off, of another request, or of a later version.
     #[error("the sealed notification targets are damaged")]
     Damaged,
 }
@@ -52,18 +50,18 @@ struct Key {
 const VERSION: u8 = 1;
 const PURPOSE: &[u8] = b"genflow targets";
 
-/// What a seal of the targets is bound to: the id of the request whose record named them.
+/// Returns the id that a seal is bound to: that of the request whose record named the targets.
 ///
-/// The items of a batch share the batch's, so that equal targets are sealed once.
+/// The items of a batch share the batch's id, so that equal targets are sealed once.
 pub fn context(event: &Event) -> &str {
     event.batch_id.as_deref().unwrap_or(&event.request_id)
 }
 
 impl Sealer {
-    /// Makes a sealer; the first key seals.
+    /// Creates a sealer; the first key seals.
     ///
     /// # Errors
-    /// [`Error::Key`] when there is no key or one is malformed.
+    /// [`Error::Key`] if there is no key or one is malformed.
     pub fn new(keys: &[NotifyKey]) -> Result<Self, Error> {
         let mut keys = keys.iter().map(Key::parse);
         let first = keys.next().ok_or_else(|| Error::Key(String::new()))??;
@@ -76,7 +74,7 @@ impl Sealer {
     /// Seals `targets` for the request `context`.
     ///
     /// # Errors
-    /// [`Error::Cipher`] when the cipher refuses, which it does not for targets of their bounds.
+    /// [`Error::Cipher`] if the cipher fails, which does not happen for targets within their bounds.
     pub fn seal(&self, targets: &Targets, context: &str) -> Result<Sealed, Error> {
         let mut text = serde_json::to_vec(targets).map_err(|_| Error::Cipher)?;
         let mut sealed = self.first.header()?;
@@ -95,7 +93,7 @@ impl Sealer {
         Ok(Sealed(sealed))
     }
 
-    /// Opens what was sealed for the request `context`.
+    /// Opens targets that were sealed for the request `context`.
     ///
     /// # Errors
     /// [`Error::UnknownKey`] or [`Error::Damaged`].
@@ -145,7 +143,7 @@ impl Key {
         let parsed = Self {
             id: key.id.clone(),
             key: LessSafeKey::new(unbound),
-            // Another key than the cipher's, derived from the same secret.
+            // Derived from the same secret, so that the cipher's key has no second use.
             nonces: hmac::Key::new(
                 hmac::HMAC_SHA256,
                 digest::digest(&digest::SHA256, &[b"genflow nonce", &bytes[..]].concat()).as_ref(),
@@ -154,7 +152,7 @@ impl Key {
         parsed.header().map(|_| parsed)
     }
 
-    /// The first 12 bytes of a keyed hash over all that is sealed.
+    /// Returns the first 12 bytes of a keyed hash over everything that is sealed.
     fn nonce(&self, bound: &[u8], text: &[u8]) -> Result<[u8; NONCE_LEN], Error> {
         let mut hash = hmac::Context::with_key(&self.nonces);
         hash.update(&(bound.len() as u64).to_be_bytes());
@@ -164,7 +162,7 @@ impl Key {
         tag.as_ref().first_chunk().copied().ok_or(Error::Cipher)
     }
 
-    /// What stands before the nonce.
+    /// Returns the bytes before the nonce.
     fn header(&self) -> Result<Vec<u8>, Error> {
         let malformed = |_| Error::Key(self.id.clone());
         let length = u8::try_from(self.id.len()).map_err(malformed)?;
@@ -174,8 +172,8 @@ impl Key {
     }
 }
 
-/// The additional data. The header tells its own length, so no two pairs give the same bytes; another use of the keys
-/// would have another purpose.
+/// Returns the additional data. The header contains its own length, so no two pairs of header and context give the same
+/// bytes; any other use of the keys would need another purpose.
 fn bound(header: &[u8], context: &str) -> Vec<u8> {
     [PURPOSE, header, context.as_bytes()].concat()
 }
@@ -222,7 +220,7 @@ mod tests {
     #[test]
     fn a_seal_is_aes_gcm_over_purpose_header_and_context() {
         // From Python: AESGCM(bytes(range(32))).encrypt(bytes(range(12)), b'{"email":"someone@example.com"}',
-        // b"genflow targets" + b"\x01\x02k1" + b"order-7"), behind header and nonce.
+        // b"genflow targets" + b"\x01\x02k1" + b"order-7"), after header and nonce.
         let sealed = BASE64.decode(
             "AQJrMQABAgMEBQYHCAkKCzwgs3akjK45t2Pk5NyMFwPmluJMkRYvEF1JhupwS31ybpC0BffYxzNB+44NVKKX",
         );
@@ -280,7 +278,7 @@ mod tests {
 
         for at in 0..sealed.0.len() {
             let mut changed = sealed.clone();
-            changed.0[at] ^= 3; // makes of the key id "a" the id "b", which has the same key
+            changed.0[at] ^= 3; // turns the key id "a" into "b", which has the same key
             let cut = Sealed(sealed.0[..at].to_vec());
 
             assert!(sealer.open(&changed, "order-7").is_err(), "byte {at}");

@@ -1,4 +1,4 @@
-//! Carries out the operator's commands, and shows what came of them.
+//! Runs the operator's commands and prints their results.
 
 use std::io::Write;
 use std::time::Duration;
@@ -18,13 +18,13 @@ use crate::registry::{self, Registry};
 use crate::temporal::admin as temporal;
 use crate::{cli, setup};
 
-/// How long a command waits for brokers.
+/// How long a command waits for the brokers.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Carries out one command; returns the exit code. That nobody reads the output any more is no fault.
+/// Runs one command, and returns its exit code. A closed output pipe is not a fault.
 ///
 /// # Errors
-/// Each is one line for standard error, and knows its exit code.
+/// Each error is one line for standard error, and has its exit code.
 pub async fn operate(
     config: &Config,
     command: &Operator,
@@ -68,7 +68,7 @@ pub(super) fn is_closed_pipe(error: &anyhow::Error) -> bool {
 /// Sends a command about a request and prints the command's id. Needs Kafka and the registry, not Temporal.
 ///
 /// # Errors
-/// The id is none, or an engine does not answer.
+/// The request id is invalid, or an engine does not answer.
 pub async fn ask(
     config: &Config,
     action: Action,
@@ -100,7 +100,7 @@ pub async fn ask(
 
 fn webhook_secret(config: &Config, user: &str, out: &mut dyn Write) -> Result<(), Error> {
     if !(1..=128).contains(&user.chars().count()) {
-        let problem = "user id wants 1 to 128 characters";
+        let problem = "the user id is invalid, expected 1 to 128 characters";
         return Err(Error::Usage(problem.to_owned()));
     }
     for master in &config.notifier.signing_secrets {
@@ -114,7 +114,7 @@ fn webhook_secret(config: &Config, user: &str, out: &mut dyn Write) -> Result<()
     Ok(())
 }
 
-/// Sends records as a client of genflow does: framed, keyed, traced, with the API key.
+/// Sends records as a client of genflow does: in the wire format, with key, trace and API key.
 pub(super) struct Sender {
     producer: Producer,
     registry: Registry,
@@ -123,12 +123,12 @@ pub(super) struct Sender {
 
 impl Sender {
     pub(super) async fn open(config: &Config, api_key: Option<&str>) -> Result<Self, Error> {
-        // The producer would wait far longer before it told of brokers that are not there.
+        // The producer alone would wait far longer before it reports that no broker answers.
         admin::wait_ready(&config.kafka, PATIENCE).await?;
         Ok(Self {
             producer: Producer::new(&config.kafka, "cli")?,
             registry: Registry::new(&config.schema_registry_url)?,
-            // A variable that is set to nothing is not set.
+            // An empty variable counts as not set.
             api_key: api_key.filter(|key| !key.is_empty()).map(str::to_owned),
         })
     }
@@ -159,7 +159,7 @@ impl Sender {
 }
 
 impl From<anyhow::Error> for cli::Error {
-    /// Looks for the engine that does not answer among the causes.
+    /// Classifies an error as unavailable if an engine that does not answer is among its causes.
     fn from(error: anyhow::Error) -> Self {
         let unavailable = error.chain().any(|cause| {
             let kafka = cause.downcast_ref::<admin::Error>();

@@ -1,6 +1,6 @@
-//! Text of others on a terminal.
+//! Makes text from others safe to print on a terminal.
 
-/// Returns a text on one line, without what a terminal obeys and marks that turn the direction of writing.
+/// Returns a text on one line, with spaces in place of control characters and marks that change the writing direction.
 pub(super) fn plain(text: &str) -> String {
     let obeyed = |c: char| {
         c.is_control()

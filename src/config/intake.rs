@@ -1,6 +1,6 @@
-//! Intake: who may ask, how often, and what a run takes along when it starts.
+//! Settings of intake: API keys, limits, and the retry settings that each run carries with it.
 //!
-//! [`Steps`] stand in histories: fields are added with a default, never removed or retyped.
+//! [`Steps`] are part of histories: add fields with a default only, never remove or retype one.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -11,73 +11,73 @@ use super::vars::{Fault, Vars};
 use crate::access::ApiKeys;
 use crate::clock::millis;
 
-/// What intake needs.
+/// Settings of intake.
 #[derive(Clone, Debug)]
 pub struct Intake {
     /// Records in flight at once.
     pub concurrency: usize,
-    /// Age above which a record is `too_old`; `None` takes nine tenths of the namespace's retention.
+    /// Age above which a record is `too_old`; `None`: nine tenths of the namespace's retention.
     pub dedup_window: Option<Duration>,
-    /// Who may ask.
+    /// Keys that records must carry.
     pub api_keys: ApiKeys,
-    /// How often a user may start, if that is limited.
+    /// Limit of each user's starts; `None`: no limit.
     pub rate_limit: Option<RateLimit>,
     /// The models that requests may name.
     pub allowed_models: AllowedModels,
-    /// The longest deadline that a request may name.
+    /// The longest deadline that a request may set.
     pub max_timeout: Duration,
-    /// Deadline of a video whose request names none.
+    /// Deadline of a video whose request sets none.
     pub video_timeout: Duration,
-    /// Deadline of images whose request names none.
+    /// Deadline of images whose request sets none.
     pub image_timeout: Duration,
-    /// Deadline of a batch whose request names none.
+    /// Deadline of a batch whose request sets none.
     pub batch_timeout: Duration,
     /// Items after which a batch continues as new.
     pub batch_segment: u32,
     /// Shortest time between two PROGRESS events of a batch.
     pub batch_progress_interval: Duration,
-    /// Bounds and pauses of a run's steps; they travel with the workflow's input.
+    /// Retry limits and pauses of a run's activities, carried in the workflow's input.
     pub steps: Steps,
 }
 
-/// How often a user may start.
+/// Limit of the generations that a user may start.
 #[derive(Clone, Copy, Debug)]
 pub struct RateLimit {
-    /// Starts a minute, over time.
+    /// Starts per minute, over time.
     pub per_minute: NonZeroU32,
-    /// Starts at once.
+    /// Starts at once, as a burst.
     pub burst: NonZeroU32,
-    /// How long a record above the limit may wait.
+    /// How long a record above the limit may wait before it is refused.
     pub hold: Duration,
 }
 
-/// Bounds and pauses of a run's steps.
+/// Retry limits and pauses of a run's activities.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Steps {
-    /// A worker that is silent for so long has lost its activity.
+    /// Heartbeat time-out of each activity, in milliseconds.
     pub heartbeat_ms: u64,
-    /// How often a submit that was not accepted is sent.
+    /// Maximum sends of a submit, if the provider accepts none.
     pub submit_attempts: u32,
-    /// First pause between tries of an activity that has no pauses of its own; it doubles.
+    /// First pause between attempts of an activity that has no pauses of its own, in milliseconds; it doubles.
     pub backoff_ms: u64,
-    /// Longest pause between them.
+    /// Longest of these pauses, in milliseconds.
     pub backoff_max_ms: u64,
-    /// Pauses between tries of `submit`.
+    /// Pauses between attempts of `submit`.
     pub submit: Backoff,
-    /// Pauses between tries of `fetch`.
+    /// Pauses between attempts of `fetch`.
     pub fetch: Backoff,
-    /// Shortest time between two PROGRESS events.
+    /// Shortest time between two PROGRESS events, in milliseconds.
     pub progress_every_ms: u64,
-    /// Most PROGRESS events of a run.
+    /// Maximum PROGRESS events of a run.
     pub progress_most: u32,
 }
 
-/// Pauses between tries of an activity, as they travel with a run.
+/// Pauses between attempts of an activity, as a run carries them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Backoff {
-    /// The first; it doubles.
+    /// The first pause, in milliseconds; it doubles.
     pub first_ms: u64,
-    /// The longest.
+    /// The longest pause, in milliseconds.
     pub most_ms: u64,
 }
 
@@ -101,17 +101,17 @@ impl From<Pauses> for Backoff {
 }
 
 impl Intake {
-    /// Checks that somebody is let in. Only intake needs the keys: other roles may do without them.
+    /// Checks that at least one record could be accepted. Only intake needs the keys, so other roles skip this check.
     ///
     /// # Errors
-    /// A key is required and there is none.
+    /// A key is required, and `API_KEYS` is empty.
     pub fn check_access(&self) -> Result<(), Fault> {
         if self.api_keys.let_in_anybody() {
             return Ok(());
         }
         Err(Fault {
             variable: "API_KEYS",
-            problem: "is empty, want a key at least, or REQUIRE_API_KEY=false".to_owned(),
+            problem: "is empty, expected at least one key, or REQUIRE_API_KEY=false".to_owned(),
         })
     }
 }
@@ -147,24 +147,27 @@ pub(super) fn read(vars: &mut Vars<'_>, retries: &Retries) -> Intake {
     }
 }
 
-/// Shorter than a second leaves no time to send a submit; longer than a minute keeps a fence valid for so long that a
-/// paused worker could send after its run has ended.
+/// Below a second there is no time to send a submit. Above a minute, a fence (a third of the time-out) is valid for so
+/// long that a paused worker could send after its run has ended.
 fn heartbeat(vars: &mut Vars<'_>) -> u64 {
     let name = "HEARTBEAT_TIMEOUT";
     let timeout = vars.duration(name, "10s");
     if !(Duration::from_secs(1)..=Duration::from_secs(60)).contains(&timeout) {
-        vars.fault(name, &format!("is {timeout:?}, want a time from 1s to 60s"));
+        vars.fault(
+            name,
+            &format!("is {timeout:?}, expected a time from 1s to 60s"),
+        );
     }
     millis(timeout)
 }
 
-/// The longest deadline that the contract knows.
+/// The longest deadline that the contract allows (5.1).
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(604_800);
 
 fn max_timeout(vars: &mut Vars<'_>) -> Duration {
     let longest = vars.duration("MAX_TIMEOUT", "7d");
     if !(Duration::from_secs(1)..=LONGEST_TIMEOUT).contains(&longest) {
-        vars.fault("MAX_TIMEOUT", "is out of bounds, want 1s to 7d");
+        vars.fault("MAX_TIMEOUT", "is out of bounds, expected 1s to 7d");
     }
     longest
 }
@@ -180,7 +183,7 @@ fn api_keys(vars: &mut Vars<'_>) -> ApiKeys {
 
 fn rate_limit(vars: &mut Vars<'_>) -> Option<RateLimit> {
     let limited = vars.flag("ENABLE_RATE_LIMITING", false);
-    let wanted = "a number from 1";
+    let wanted = "a number above 0";
     let limit = RateLimit {
         per_minute: vars.parsed("RATE_LIMIT_PER_MINUTE", "60", wanted),
         burst: vars.parsed("RATE_LIMIT_BURST", "20", wanted),

@@ -1,11 +1,11 @@
-//! Puts notifications that were given up into the hands of a workflow again: for the target that did not take them alone.
+//! Starts a delivery workflow again for a notification that was given up, and for its one failed target only.
 
 use super::{Contents, Error, Letter, Opener, Skip};
 use crate::config;
 use crate::temporal::client::Temporal;
 use crate::temporal::deliveries::{Delivery, Given, Once, Parcel, Raw};
 
-/// Starts deliveries; connects with the first.
+/// Starts deliveries; it connects on the first one.
 pub(super) struct Deliveries {
     place: config::Temporal,
     temporal: Option<Temporal>,
@@ -19,7 +19,7 @@ impl Deliveries {
         }
     }
 
-    /// Starts the delivery of a parcel and returns the id of its workflow.
+    /// Starts the delivery of a parcel, and returns the workflow id.
     pub(super) async fn start(
         &mut self,
         parcel: Parcel,
@@ -41,7 +41,7 @@ impl Deliveries {
             lost: None,
             pause_ms: 0,
         };
-        // The one that gave it up has its id: this one comes behind it.
+        // The delivery that gave up has the same workflow id, so this one may only start after it has closed.
         let given = temporal.hand_over(delivery, user, Once::AtATime).await?;
         Ok(match given {
             Given::New => Ok(id),
@@ -50,7 +50,7 @@ impl Deliveries {
     }
 }
 
-/// Returns the notification that a dead letter is, and whose it is.
+/// Returns the notification that a dead letter holds, and its user.
 pub(super) async fn parcel(
     opener: &Opener,
     letter: &Letter,

@@ -1,4 +1,4 @@
-//! What is wrong with a message: which field, what it is, and what is wanted there.
+//! What is wrong with a message: the field, its problem, and what is expected.
 
 use std::fmt;
 
@@ -10,23 +10,23 @@ use super::InvalidId;
 pub struct Invalid {
     /// The field's path in the message.
     pub field: String,
-    /// What it is and what is wanted.
+    /// What is wrong and what is expected.
     pub problem: String,
 }
 
-/// All fields of a message that break the contract; the first ones in words, the rest counted.
+/// All fields of a message that break the contract: the first ones in full, the others counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// The first of them.
+    /// The first faults, at most 8.
     pub listed: Vec<Invalid>,
     more: usize,
 }
 
-/// A record of 1 MiB has room for faults without end.
+/// A record of 1 MiB can have any number of faults.
 const MOST_LISTED: usize = 8;
 
 impl Invalid {
-    /// Says that `field` is wrong.
+    /// Creates a fault of `field`.
     pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self {
             field: field.into(),
@@ -34,7 +34,7 @@ impl Invalid {
         }
     }
 
-    /// Says which item of a batch it is wrong in.
+    /// Prefixes the field with the item of the batch that contains it.
     pub(crate) fn of_item(self, index: usize) -> Self {
         Self::new(format!("spec.items[{index}].{}", self.field), self.problem)
     }
@@ -46,7 +46,7 @@ impl Faults {
         self.push(Invalid::new(field, problem));
     }
 
-    /// Adds what went wrong, if anything did.
+    /// Adds the fault of `result`, if it has one.
     pub(crate) fn note(&mut self, result: Result<(), Invalid>) {
         if let Err(fault) = result {
             self.push(fault);
@@ -61,14 +61,14 @@ impl Faults {
         }
     }
 
-    /// Adds the faults of an item of a batch.
+    /// Adds the faults of one item of a batch.
     pub(crate) fn of_item(&mut self, index: usize, item: Self) {
         let listed = item.listed.into_iter();
         listed.for_each(|fault| self.push(fault.of_item(index)));
         self.more += item.more;
     }
 
-    /// Returns `good` unless there is a fault.
+    /// Returns `good` if there are no faults.
     pub(crate) fn or<T>(self, good: T) -> Result<T, Self> {
         if self.listed.is_empty() {
             Ok(good)

@@ -1,4 +1,4 @@
-//! What is refused of a record whose value is good: its key, its age, and who sent it.
+//! Refuses records for their key, their age or their sender; their values are valid.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use crate::domain::{ErrorCode, RequestId};
 use crate::kafka::Record;
 use crate::kafka::consumer::{Failure, Rejection};
 
-/// Header of a record that is taken however old it is: `true`, set by `genflow dlq redrive --accept-old`.
+/// Header that accepts a record of any age: `true`, set by `genflow dlq redrive --accept-old`.
 ///
-/// Whoever can write it can write to `gen.requests`, and could as well send the same request anew, with today's time
-/// and an id of their own: it opens no door that is shut. It spends money twice only where an operator says so of an
-/// id that ran before and that Temporal has forgotten.
+/// It grants nothing new: a producer that can set it can write to `gen.requests`, so it can also
+/// send the request again with a new id and today's time. Money is spent twice only if an operator
+/// accepts an id that already ran and that Temporal no longer retains.
 pub const ACCEPT_OLD: &str = "genflow-accept-old";
-/// Header of a redriven record: when it first came, in milliseconds since the epoch. Without it a record would be
-/// young again each time it is sent, and its id could run a second time. It makes a record older, never younger.
+/// Header of a redriven record: when it first arrived, in milliseconds since the epoch. Without it a redriven
+/// record would count as new, and its id could run a second time. It can only make a record older, never younger.
 pub const FIRST_SEEN: &str = "genflow-first-seen";
 
-/// Holds that the record's key is its request's id: else one request's records could be on two partitions, out of
-/// order, and one key could be that of many requests.
+/// Checks that the record key is the request id. Otherwise the records of one request could be on
+/// two partitions, out of order, and many requests could share one key.
 pub(super) fn keyed(record: &Record, id: &RequestId) -> Result<(), Failure> {
     if record.key.as_deref() == Some(id.as_str().as_bytes()) {
         return Ok(());
@@ -36,18 +36,18 @@ pub(super) fn keyed(record: &Record, id: &RequestId) -> Result<(), Failure> {
         ),
         None => "missing".to_owned(),
     };
-    let problem = anyhow!("the record key is {is}, want request_id, which is {id}");
+    let problem = anyhow!("the record key is {is}, expected the request_id {id}");
     Err(reject(ErrorCode::Invalid, problem))
 }
 
-/// A key is shown cut to so many characters.
+/// Limit on the characters of a key in an error.
 const LONGEST_SHOWN: usize = 128;
 
-/// Refuses a record that is older than the dedup window, by the oldest of its own timestamp, `requested_at`, and when
-/// it first came before it was redriven.
+/// Refuses a record that is older than the dedup window. Its age is that of its oldest time: its
+/// timestamp, `requested_at`, or its first arrival if it was redriven.
 ///
-/// Only a timestamp that the broker set says something about this system, that is of its clock or its window. The
-/// others are the producer's.
+/// Only a timestamp that the broker set can point to a fault of this system, such as a wrong clock
+/// or window. The producer controls the other two, so they do not count for the DLQ fuse.
 pub(super) fn too_old(
     record: &Record,
     requested_at: Option<i64>,
@@ -79,7 +79,7 @@ impl From<Denied> for Failure {
     fn from(denied: Denied) -> Self {
         let rejection = Rejection::new(ErrorCode::Unauthorized, denied);
         Self::Reject(match denied {
-            // No key, or none of ours, is what a wrong list of keys looks like.
+            // A missing or unknown key may also mean that `API_KEYS` is wrong.
             Denied::Missing | Denied::Unknown => rejection,
             Denied::OtherUser => rejection.by_producer(),
         })

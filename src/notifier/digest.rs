@@ -1,7 +1,7 @@
-//! What operators hear of failures: many in one message. Pure.
+//! Failure digests for operators: many failures in one message. Pure.
 //!
-//! What stands here stands in histories: fields are added with a default, never removed or retyped. All is bounded,
-//! however many failures there are: they are counted by their codes, and the first are told of one by one.
+//! These types are stored in workflow histories: add fields only with a default, and never remove or retype one. Their
+//! size is bounded for any number of failures: failures are counted by error code, and only the first ones are listed.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -9,19 +9,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{Event, EventType};
 
-/// A request that failed, as operators are told of it.
+/// A failed request, as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failed {
-    /// The event that says so.
+    /// Id of the `FAILED` event.
     pub event_id: String,
-    /// The request.
+    /// Id of the request.
     pub request_id: String,
-    /// The tenant.
+    /// The request's user id.
     #[serde(default)]
     pub user_id: String,
-    /// A word of the closed list.
+    /// The event's `error.code`.
     pub code: String,
-    /// The start of the error's text.
+    /// The event's `error.message`, cut to 200 characters.
     #[serde(default)]
     pub message: String,
     /// Milliseconds since the epoch.
@@ -31,30 +31,30 @@ pub struct Failed {
 /// Failures that go into one message.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gathered {
-    /// How many there are.
+    /// Number of failures.
     pub total: u64,
-    /// How many of each code.
+    /// Number of failures by error code.
     pub codes: BTreeMap<String, u64>,
-    /// The first that came.
+    /// The failures that came first, at most 20.
     pub first: Vec<Failed>,
 }
 
-/// Events that were counted lately, oldest first.
+/// Ids of the events counted last, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen(VecDeque<String>);
 
-/// How many failures are told of one by one.
+/// How many failures are listed one by one.
 const FIRST: usize = 20;
-/// How many codes are counted apart: more than there are, but a later version may have others.
+/// How many error codes are counted separately: more than there are, because a later version may add codes.
 const CODES: usize = 50;
 const OTHER: &str = "other";
-/// Characters of an error's text.
+/// Longest error message, in characters.
 const MESSAGE: usize = 200;
-/// How many events are remembered: a record comes again within the next few hundred, if it does.
+/// How many events are remembered: if a record comes again, it is within the next few hundred.
 const REMEMBERED: usize = 1000;
 
 impl Failed {
-    /// Returns what operators are told of `event`, if it says that a request failed.
+    /// Returns the failure that `event` reports, if its type is `FAILED`.
     pub fn of(event: &Event) -> Option<Self> {
         if event.kind_of_event != EventType::Failed {
             return None;
@@ -73,12 +73,12 @@ impl Failed {
 }
 
 impl Gathered {
-    /// Tells whether there is nothing to tell.
+    /// Returns whether there are no failures.
     pub fn is_empty(&self) -> bool {
         self.total == 0
     }
 
-    /// Adds one more.
+    /// Adds a failure.
     pub fn add(&mut self, failed: Failed) {
         self.count(&failed.code, 1);
         if self.first.len() < FIRST {
@@ -86,7 +86,7 @@ impl Gathered {
         }
     }
 
-    /// Adds those that were not seen before.
+    /// Adds the failures whose event was not seen before.
     pub fn add_new(&mut self, failed: Vec<Failed>, seen: &mut Seen) {
         for failed in failed {
             if seen.note(&failed.event_id) {
@@ -95,7 +95,7 @@ impl Gathered {
         }
     }
 
-    /// Puts back what came before.
+    /// Puts `earlier` failures in front again, after their message was not delivered.
     pub fn behind(&mut self, mut earlier: Self) {
         let later = std::mem::take(self);
         for (code, count) in &later.codes {
@@ -114,7 +114,7 @@ impl Gathered {
         *count = count.saturating_add(more);
     }
 
-    /// Returns what the message is about, in one line.
+    /// Returns the title of the message, in one line.
     pub fn title(&self) -> String {
         match &self.first[..] {
             [only] if self.total == 1 => format!("Request failed: {}", only.request_id),
@@ -124,7 +124,7 @@ impl Gathered {
 }
 
 impl Seen {
-    /// Notes an event; returns whether it is new.
+    /// Records an event; returns whether it is new.
     pub fn note(&mut self, event_id: &str) -> bool {
         if self.0.iter().any(|known| known == event_id) {
             return false;

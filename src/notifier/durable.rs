@@ -1,4 +1,4 @@
-//! The steps of a delivery workflow: one try, and telling of the end.
+//! The activities of a delivery workflow: making one attempt, and reporting the end.
 
 use super::deliver::{Attempt, Deliverer, Unread, receipt};
 use super::endpoints::Closed;
@@ -14,14 +14,14 @@ use crate::telemetry::events::NotificationRetried;
 use crate::temporal::deliveries::{Conclude, Deliver, Delivered, Parcel};
 use crate::work::Aborted;
 
-/// A try waits so often for an open circuit, some 25 minutes in all; then it counts as made.
+/// How many times a step waits for an open circuit, some 25 minutes in all; then it counts as failed.
 const WAITS: u32 = 12;
 
 impl Deliverer {
-    /// Tries once, whatever came before.
+    /// Makes one attempt.
     ///
     /// # Errors
-    /// Only when this process could not try: the registry is away.
+    /// Only if this process could not make the attempt, because the registry is unavailable.
     pub async fn deliver(&self, input: Deliver) -> Result<Delivered, Aborted> {
         let Deliver {
             parcel,
@@ -32,11 +32,11 @@ impl Deliverer {
         let (event, notification) = match self.open(&parcel).await {
             Ok(Some(found)) => found,
             Ok(None) => {
-                let why = "the settings of this notifier name no such target";
+                let why = "the settings of this notifier do not name the target";
                 let error = DeliveryError::new("target_gone", why);
                 return Ok(self.elsewhere(&parcel, step, error));
             }
-            // It was read before: somebody may mend what does not let us read it now.
+            // The event was readable before, so what prevents reading it now may be repaired: try again later.
             Err(error) => {
                 let error = DeliveryError::new("undecodable", &lasting(error)?.to_string());
                 return Ok(self.later_on(&parcel, step, None, error, false, None));
@@ -58,9 +58,9 @@ impl Deliverer {
                 error,
                 again_in,
             }) => self.later_on(&parcel, step, status, error, true, again_in),
-            // Others find out often enough for it.
+            // Other attempts test the endpoint often enough: move on to the next step.
             Attempt::Kept(Closed::Circuit(_)) if shut >= WAITS => {
-                let why = "the endpoint did not answer others, so it was not asked";
+                let why = "no attempt was made: the circuit of the endpoint is open after failures of other attempts";
                 let error = DeliveryError::new("circuit_open", why);
                 self.later_on(&parcel, step, None, error, false, None)
             }
@@ -72,10 +72,10 @@ impl Deliverer {
         })
     }
 
-    /// Tells how a notification ended.
+    /// Publishes the receipt of a notification.
     ///
     /// # Errors
-    /// When Kafka or the registry does not take it, or the registry is away: it is to be told again.
+    /// If Kafka or the registry is unavailable or refuses it; the activity is then retried.
     pub async fn conclude(&self, input: Conclude) -> Result<(), Aborted> {
         let Conclude {
             parcel,
@@ -95,7 +95,7 @@ impl Deliverer {
         reported.map_err(|error| Aborted::Again(anyhow::anyhow!(error)))
     }
 
-    /// Reads a parcel's event and finds its target among those that are planned.
+    /// Decodes a parcel's event and finds its notification among the planned ones.
     async fn open(&self, parcel: &Parcel) -> Result<Option<(Event, Notification)>, Unread> {
         let event = self.read(&parcel.event.0).await?;
         let meant = |notification: &Notification| {
@@ -105,8 +105,9 @@ impl Deliverer {
         Ok(found.map(|notification| (event, notification)))
     }
 
-    /// What this notifier does not know or serve another may, as while they are restarted with other settings one by one.
-    /// Nobody refused it: behind the last step it is skipped, and not given up.
+    /// Leaves a target that this notifier does not know or serve to a later attempt: another notifier may, for
+    /// example while notifiers are restarted one by one with new settings. No target refused the notification,
+    /// so after the last step it is skipped, not given up.
     fn elsewhere(&self, parcel: &Parcel, step: u32, error: DeliveryError) -> Delivered {
         let later = self.later_on(parcel, step, None, error.clone(), false, None);
         match later {
@@ -142,7 +143,7 @@ impl Deliverer {
     }
 }
 
-/// Returns what does not pass by itself. That the registry is away does.
+/// Returns an error that does not pass by itself; an unavailable registry aborts the activity, for a retry.
 fn lasting(error: Unread) -> Result<Unread, Aborted> {
     use registry::Error::{Refused, Unavailable};
     if matches!(error, Unread::Schema(Unavailable(_) | Refused { .. })) {
@@ -151,10 +152,10 @@ fn lasting(error: Unread) -> Result<Unread, Aborted> {
     Ok(error)
 }
 
-/// Why what goes by a channel that is not served is not tried.
+/// Returns the error for a channel that this process does not serve.
 pub(super) fn unserved() -> DeliveryError {
     let why =
-        "this notifier sends no mail to tenants: SMTP_URL or EMAIL_ALLOWED_DOMAINS is not set";
+        "this notifier sends no email to tenants: SMTP_URL or EMAIL_ALLOWED_DOMAINS is not set";
     DeliveryError::new("channel_not_served", why)
 }
 

@@ -1,6 +1,6 @@
-//! The side effects: each activity publishes the events it was handed, then does its own work.
+//! The side effects: each activity publishes the events in its input, then does its own work.
 //!
-//! Business failures are Ok values; an Err leaves the events unconfirmed and is tried again by Temporal.
+//! Business failures are Ok values. After an Err the events stay unconfirmed, and Temporal retries the activity.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,19 +22,19 @@ use super::{outcome, remains, submit};
 use crate::domain::ItemEnding;
 use crate::work::{Aborted, Tally, Turn, Work};
 
-/// Pause before another worker goes on with what one that stops has handed back.
+/// Retry delay of an activity that a stopping worker hands back to others.
 const BEFORE_THE_NEXT: Duration = Duration::from_millis(500);
-/// The names under which the activities stand in a history.
+/// The names of the activities in histories.
 pub(super) const SUBMIT: &str = "submit.v1";
 pub(super) const FETCH: &str = "fetch.v1";
 pub(super) const PUBLISH: &str = "publish.v1";
 pub(super) const ITEM_ENDING: &str = "item-ending.v1";
-/// Once it is scheduled, the outcome stands.
+/// Once it is scheduled, the outcome is fixed.
 pub(super) const FINISH: &str = "finish.v1";
 
 /// The activities of all workflows.
 pub struct Activities {
-    /// What they work with.
+    /// What their steps need: clients, stores and settings.
     pub work: Arc<Work>,
 }
 
@@ -57,15 +57,15 @@ impl Activities {
         ctx: ActivityContext,
         input: Fetch,
     ) -> Result<Fetched, ActivityError> {
-        // The first attempt has none.
+        // A first attempt has no details.
         let earlier: Option<Failures> = ctx.heartbeat_details().deserialize().ok().flatten();
         let tally = Tally::from(earlier.unwrap_or_default());
         let server = &ctx;
         let store = |failures: Failures| -> BoxFuture<'_, ()> {
             Box::pin(async move {
-                // Not counted while the server is away: that is no reason to lose the outputs.
+                // If the server is down, the check is not counted: that must not lose the outputs.
                 if submit::store(server, failures).await.is_err() {
-                    tracing::debug!("a check of an output may not be counted");
+                    tracing::debug!("cannot store the count of output checks");
                 }
             })
         };
@@ -104,7 +104,7 @@ impl Activities {
         alive(&ctx, self.work.finish(input)).await
     }
 
-    /// Reads what a run has decided that was closed from outside.
+    /// Reads what a run that was closed from outside had decided.
     #[activity(name = "remains.v1")]
     pub async fn remains(
         self: Arc<Self>,
@@ -116,7 +116,7 @@ impl Activities {
         alive(&ctx, reading).await
     }
 
-    /// The same of a batch; waits until the items that ran when it was closed are over.
+    /// Like `remains`, for a batch; fails, and so is retried, while an item of it still runs.
     #[activity(name = "batch-remains.v1")]
     pub async fn batch_remains(
         self: Arc<Self>,
@@ -128,7 +128,7 @@ impl Activities {
         alive(&ctx, reading).await
     }
 
-    /// Reads how an item of a batch ended that was closed from outside.
+    /// Reads how a batch item that was closed from outside ended.
     #[activity(name = "item-ending.v1")]
     pub async fn item_ending(
         self: Arc<Self>,
@@ -144,7 +144,7 @@ impl Activities {
         alive(&ctx, reading).await
     }
 
-    /// Has all runs ended that were closed from outside, as far back as the server knows.
+    /// Has `end.v1` end all runs that were closed from outside, as far back as the server keeps them.
     #[activity(name = "look-back.v1")]
     pub async fn look_back(
         self: Arc<Self>,
@@ -160,7 +160,7 @@ impl Activities {
     }
 }
 
-/// Does the work and lets the server know all the while that this worker lives.
+/// Does the work, with heartbeats meanwhile.
 pub(super) fn alive<T>(
     ctx: &ActivityContext,
     work: impl Future<Output = Result<T, Aborted>>,
@@ -168,8 +168,8 @@ pub(super) fn alive<T>(
     telling(ctx, || (), work)
 }
 
-/// The same of work that may be cut anywhere, since it does no harm when it is done again: towards the end of the time
-/// that its worker has for its stop, it is handed back.
+/// Like [`alive`], for idempotent work: at the end of a stopping worker's grace period it is abandoned, and another
+/// worker retries it.
 pub(super) fn alive_until_stop<T>(
     ctx: &ActivityContext,
     work: impl Future<Output = Result<T, Aborted>>,
@@ -183,7 +183,7 @@ pub(super) fn alive_until_stop<T>(
     })
 }
 
-/// As [`alive`], and what the next attempt shall find, should there be one.
+/// Like [`alive`], and stores `details` in the heartbeats for the next attempt.
 async fn telling<T, D: TemporalSerializable + Send + 'static>(
     ctx: &ActivityContext,
     details: impl Fn() -> D,
@@ -195,7 +195,7 @@ async fn telling<T, D: TemporalSerializable + Send + 'static>(
         tokio::select! {
             done = &mut work => {
                 if done.is_err() {
-                    // Goes to the server with the failure itself.
+                    // Reaches the server together with the failure.
                     ctx.record_heartbeat(details()).await?;
                 }
                 return done.map_err(failure);
@@ -205,7 +205,7 @@ async fn telling<T, D: TemporalSerializable + Send + 'static>(
     }
 }
 
-/// Returns the time between two signs of life.
+/// Returns the time between two heartbeats: a third of their time-out.
 pub(super) fn every(ctx: &ActivityContext) -> Duration {
     ctx.info()
         .heartbeat_timeout
@@ -216,15 +216,15 @@ pub(super) fn every(ctx: &ActivityContext) -> Duration {
 pub(super) fn failure(aborted: Aborted) -> ActivityError {
     match aborted {
         Aborted::Cancelled => ActivityError::cancelled(),
-        // With a pause of its own: Temporal's would grow with each stop.
+        // With a retry delay of its own: Temporal's backoff would grow with each stop.
         Aborted::HandedBack => ActivityError::application(
-            ApplicationFailure::builder(anyhow!("the worker stops"))
+            ApplicationFailure::builder(anyhow!("the worker is stopping"))
                 .type_name("genflow.HandedBack".to_owned())
                 .next_retry_delay(BEFORE_THE_NEXT)
                 .build(),
         ),
         Aborted::Waits(pause) => ActivityError::application(
-            ApplicationFailure::builder(anyhow!("this worker has no place for it now"))
+            ApplicationFailure::builder(anyhow!("this worker has no slot or memory for it now"))
                 .type_name("genflow.Waits".to_owned())
                 .next_retry_delay(pause)
                 .build(),

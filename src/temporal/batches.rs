@@ -15,14 +15,14 @@ use super::steps::BatchStart;
 use super::workflows::batch::Batch;
 use crate::domain::{Kind, Priority};
 
-/// The memo field of a batch that holds its fingerprint: static details do not go along on continue-as-new.
+/// The memo field that holds a batch's fingerprint: continue-as-new keeps the memo, but not the static details.
 pub(super) const FINGERPRINT: &str = "fingerprint";
 
 impl Temporal {
-    /// Starts a batch with these items, unless its id is taken; then says by whom.
+    /// Starts a batch with these items. If its id is taken, returns what holds the id.
     ///
     /// # Errors
-    /// When the server did not decide.
+    /// The server neither starts the batch nor reports that its id is taken.
     pub async fn start_batch(
         &self,
         start: &BatchStart,

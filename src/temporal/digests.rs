@@ -1,7 +1,7 @@
-//! Digests: failures on their way to the operators, in the hands of one workflow a target.
+//! Digests: failures for the operators, gathered by one workflow per target.
 //!
-//! What stands here stands in histories: fields are added with a default, never removed or retyped. No target does: it
-//! is named by its channel and hash, and the activity takes it from the settings.
+//! These types are stored in workflow histories: add fields only with a default, and never remove or retype one.
+//! Histories contain no target: it is named by its channel and hash, and the activity finds it in the settings.
 
 use std::sync::Arc;
 
@@ -18,31 +18,31 @@ use crate::notifier::{Channel, Deliverer, Failed, Gathered, Seen};
 /// The input of `digest.v1`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digest {
-    /// Who is told.
+    /// The target.
     pub to: Addressee,
     /// Time between two messages, in milliseconds.
     pub every_ms: u64,
-    /// What an earlier run of the workflow had gathered.
+    /// Failures that an earlier run of the workflow gathered.
     #[serde(default)]
     pub gathered: Gathered,
-    /// What it had counted.
+    /// Events that the earlier run counted.
     #[serde(default)]
     pub seen: Seen,
-    /// What was left of its pause, in milliseconds.
+    /// Rest of the pause of the earlier run, in milliseconds.
     #[serde(default)]
     pub pause_ms: u64,
-    /// How often in a row it was told in vain.
+    /// Number of failed attempts in a row.
     #[serde(default)]
     pub tries: u32,
-    /// How often in a row it came to a notifier that does not know the addressee.
+    /// How many times in a row a message reached a notifier whose settings do not name the target.
     #[serde(default)]
     pub unknown: u32,
 }
 
-/// Names a target of the settings.
+/// Names one of the operators' targets in the settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Addressee {
-    /// By which way.
+    /// Channel of the target.
     pub channel: Channel,
     /// First 16 hex digits of the target's SHA-256.
     pub target_hash: String,
@@ -51,27 +51,27 @@ pub struct Addressee {
 /// The input of `tell.v1`: one message.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tell {
-    /// Who is told.
+    /// The target.
     pub to: Addressee,
-    /// Of what.
+    /// The failures to report.
     pub gathered: Gathered,
-    /// How often in a row it came to a notifier that does not know the addressee.
+    /// How many times in a row the message reached a notifier whose settings do not name the target.
     #[serde(default)]
     pub unknown: u32,
 }
 
-/// What came of one message.
+/// The result of one attempt to send a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Told {
-    /// It was taken, or never will be.
+    /// The message was accepted, or never will be.
     Ended,
-    /// It may be taken later.
+    /// A later attempt may succeed.
     Later {
         /// The pause that the target asks for, in milliseconds.
         #[serde(default)]
         pause_ms: Option<u64>,
-        /// This notifier does not know the addressee; another may.
+        /// The settings of this notifier do not name the target; those of another may.
         #[serde(default)]
         unknown: bool,
     },
@@ -85,10 +85,10 @@ impl Addressee {
 }
 
 impl Temporal {
-    /// Returns when failures are in the hands of the workflow of their target, which is started where none runs.
+    /// Signals failures to the workflow of their target, and starts it if none is running.
     ///
     /// # Errors
-    /// When the server did not take them.
+    /// If the server did not accept the signal.
     pub async fn gather(
         &self,
         to: Addressee,
@@ -121,20 +121,20 @@ impl Temporal {
 
 /// The activities of `digest.v1`.
 pub struct DigestActivities {
-    /// Who delivers.
+    /// Sends the messages.
     pub deliverer: Arc<Deliverer>,
 }
 
 #[activities]
 impl DigestActivities {
-    /// Sends one message.
+    /// Makes one attempt to send a message.
     #[activity(name = "tell.v1")]
     pub async fn tell(
         self: Arc<Self>,
         ctx: ActivityContext,
         input: Tell,
     ) -> Result<Told, ActivityError> {
-        // Boxed: it holds a mail on its way.
+        // Boxed, because it is large: it holds a whole mail.
         let telling = Box::pin(async { Ok(self.deliverer.tell(input).await) });
         alive_until_stop(&ctx, telling).await
     }

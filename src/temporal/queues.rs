@@ -1,14 +1,14 @@
-//! The task queues beside the main one: of `fetch`, and of `submit` to a provider whose rate is limited.
+//! The task queues besides the main one: that of `fetch`, and those of `submit` to providers with a rate limit.
 //!
-//! Temporal keeps the rate of a queue across all workers that poll it. Which queue a run's `submit` waits in stands in
-//! its input, so it is the same on every replay; workers poll all of them, whatever limits they have themselves.
+//! Temporal enforces a queue's rate over all workers that poll it. The queue of a run's `submit` is part of the run's
+//! input, so it is the same on every replay. Workers poll all of these queues, whatever limits they have configured.
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Rates};
 use crate::domain::ProviderName;
 
-/// Where `submit` waits, by provider; `None`: in the main queue.
+/// The task queue of `submit` by provider; `None` is the main queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubmitQueues {
     /// For Replicate.
@@ -20,7 +20,7 @@ pub struct SubmitQueues {
 }
 
 impl SubmitQueues {
-    /// Returns the queues of what starts under these settings.
+    /// Returns the queues for runs that start under these settings.
     pub fn new(config: &Config) -> Self {
         let (main, worker) = (&config.temporal.task_queue, &config.worker);
         let of = |name| limited(&worker.rates, main, name);
@@ -31,7 +31,7 @@ impl SubmitQueues {
         }
     }
 
-    /// Returns the queue of a run that this provider serves.
+    /// Returns the queue for runs on this provider; `None` is the main queue.
     pub fn of(&self, provider: ProviderName) -> Option<String> {
         match provider {
             ProviderName::Replicate => self.replicate.clone(),
@@ -45,12 +45,12 @@ fn limited(rates: &Rates, main: &str, name: ProviderName) -> Option<String> {
     rates.of(name).map(|_| submit_queue(main, name))
 }
 
-/// Returns the task queue of `fetch` that goes with a main queue.
+/// Returns the task queue of `fetch` that belongs to a main queue.
 pub fn fetch_queue(main: &str) -> String {
     format!("{main}-fetch")
 }
 
-/// Returns the task queue of submits to a provider whose rate is limited, that goes with a main queue.
+/// Returns the task queue of `submit` to a rate-limited provider that belongs to a main queue.
 pub fn submit_queue(main: &str, provider: ProviderName) -> String {
     format!("{main}-submit-{}", provider.as_str())
 }

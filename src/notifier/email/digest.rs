@@ -1,4 +1,4 @@
-//! The mail that tells operators of failures: what its templates see, and the message. Pure, but for the date.
+//! The digest mail for operators: the view for its templates, and the message. Pure, except for the date.
 
 use lettre::{Address, Message};
 use serde::Serialize;
@@ -10,16 +10,16 @@ use super::templates::Templates;
 use super::view::{SHORT, line, moment};
 use crate::notifier::digest::{Failed, Gathered};
 
-/// Failures, for templates. The manual of templates lists these fields.
+/// Failures, for templates. `docs/notifications.md` describes these fields for authors of templates.
 #[derive(Debug, Serialize)]
 pub(super) struct Failures {
-    /// As `3 requests failed`.
+    /// Such as `3 requests failed`.
     title: String,
     total: u64,
     codes: Vec<Code>,
-    /// The first that came.
+    /// The failures that came first.
     failures: Vec<Failure>,
-    /// Failures that are not listed.
+    /// Number of failures that are not listed.
     more: u64,
 }
 
@@ -39,13 +39,13 @@ struct Failure {
     at: String,
 }
 
-/// What filters know such mails by.
+/// Value of `X-Genflow-Event`, for mail filters.
 const ABOUT: &str = "genflow.operators.failures";
-/// Ids of messages are made under it.
+/// UUID namespace of message ids.
 const NAMESPACE: Uuid = Uuid::from_u128(0x3f0c_1f6a_92a5_4a62_8f2b_5d6b_c0de_7a11);
 
 impl Failures {
-    /// Returns what there is to say; whatever is not ours is one line.
+    /// Returns the view of a digest; untrusted text becomes one line.
     pub(super) fn of(gathered: &Gathered) -> Self {
         let codes = gathered.codes.iter().map(|(code, count)| Code {
             code: line(code, SHORT),
@@ -76,7 +76,7 @@ impl Failure {
     }
 }
 
-/// Returns the message: the same, its id too, however often it is made of the same failures.
+/// Returns the message. The same failures always give the same message and message id, except for the date.
 pub(super) fn write(
     gathered: &Gathered,
     from: &FromAddress,
@@ -90,7 +90,7 @@ pub(super) fn write(
     Ok(message.multipart(bodies(words.text, words.html))?)
 }
 
-/// An event counts once, so the events that are told of name the message.
+/// Returns the message id. An event counts only once, so the listed events and the total identify the message.
 fn id(gathered: &Gathered) -> Uuid {
     let mut name = gathered.total.to_string();
     for failed in &gathered.first {

@@ -1,50 +1,50 @@
-//! Why the server did not do it, in a line that can be read, and where the cause lies.
+//! Why a call to the server failed, in one readable line, and where the cause lies.
 
 use temporalio_client::errors::WorkflowInteractionError;
 use temporalio_client::tonic::{self, Code};
 
 use crate::temporal::admin::said;
 
-/// Why the server did not do it.
+/// Why a call to the server failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no connection to it.
+    /// No connection to it.
     #[error("the Temporal server at {url} is unreachable: {cause}")]
     Unreachable {
-        /// Where it should be.
+        /// As configured.
         url: String,
-        /// What keeps us from it.
+        /// The innermost cause.
         cause: String,
     },
-    /// It answered with an error; [`Error::blame`] says what to make of it.
+    /// It answered with an error; [`Error::blame`] classifies it.
     #[error("the Temporal server answered {code:?}")]
     Answered {
-        /// Its status code.
+        /// The gRPC status code.
         code: Code,
-        /// What it says.
+        /// The server's message.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// This build cannot read what it has of a workflow.
-    #[error("this build cannot read what the Temporal server has of a workflow")]
+    /// This build cannot read what it stores about a workflow.
+    #[error("this build cannot read what the Temporal server stores about a workflow")]
     Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// Where the cause of an error lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
-    /// The server does not answer, or not now.
+    /// The server does not answer, or fails for now.
     Connection,
-    /// It asks for less.
+    /// The server asks for fewer calls.
     Load,
-    /// It would refuse any call like this: its namespace, search attributes or permissions are not as they should be.
+    /// The server would refuse every call like this one: its namespace, search attributes or permissions are wrong.
     System,
-    /// It refuses what this call carries, and would again.
+    /// The server refuses the content of this call, and would do so again.
     Record,
 }
 
 impl Error {
-    /// Says where the cause lies.
+    /// Returns where the cause lies.
     pub fn blame(&self) -> Blame {
         let (code, source) = match self {
             Self::Answered { code, source } => (code, source),
@@ -54,7 +54,7 @@ impl Error {
         match code {
             Code::ResourceExhausted => Blame::Load,
             Code::InvalidArgument | Code::OutOfRange => {
-                // The server says so of search attributes that nobody registered, too.
+                // The server uses these codes for unregistered search attributes, too.
                 let text = format!("{source:?}").to_lowercase();
                 if text.contains("search attribute") || text.contains("namespace") {
                     Blame::System
@@ -80,7 +80,7 @@ impl Error {
     }
 }
 
-/// Makes an error of what the client says.
+/// Converts an error of the client.
 pub(in crate::temporal) fn answered(
     error: impl std::error::Error + Send + Sync + 'static,
 ) -> Error {
@@ -96,7 +96,7 @@ pub(in crate::temporal) fn answered(
     }
 }
 
-/// Finds the server's answer; not every error of the client names it as its cause.
+/// Finds the server's status; not every error of the client has it as its source.
 fn status_of<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e tonic::Status> {
     if let Some(
         WorkflowInteractionError::Rpc(status) | WorkflowInteractionError::NotFound(status),
