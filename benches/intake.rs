@@ -1,15 +1,16 @@
-//! How many records a second the intake's consumer handles, on a real Kafka and a real registry.
+//! How many records per second the intake's consumer handles, on a real Kafka and a real registry.
 //!
-//! The start of the workflow is replaced: by nothing, which leaves decode, validation, fingerprint, schedule and commit;
-//! and by a pause of 0 to 5 ms at 20 keys, in parallel and one record at a time in turn, in one run. That is the
-//! experiment of the parallel-consumer project (<https://github.com/confluentinc/parallel-consumer>).
+//! The start of the workflow is replaced: first by nothing, which leaves decode, validation, fingerprint, scheduling
+//! and commit; then by a pause of 0 to 5 ms with 20 keys, alternating between parallel handling and one record at a
+//! time. That is the experiment of the parallel-consumer project
+//! (<https://github.com/confluentinc/parallel-consumer>).
 //!
 //! `cargo bench --bench intake` (release), or `cargo bench --profile dev --bench intake` without another build.
 
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a benchmark prints its figures and stops where it cannot go on"
+    reason = "a benchmark prints its figures and panics if it cannot continue"
 )]
 
 use std::collections::BTreeMap;
@@ -36,7 +37,7 @@ use genflow::operate::setup;
 use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
 
-/// Runs of each measurement; the median is told.
+/// Number of runs of each measurement; the median is printed.
 const RUNS: usize = 3;
 
 #[tokio::main]
@@ -60,17 +61,17 @@ async fn main() {
         16,
     );
     let slow = bench(&engines, "slow", 4_000, 20, Some(Duration::from_millis(5))).await;
-    slow.print("a start of 0 to 5 ms, 20 keys, 16 at once", 16);
-    slow.print("the same, one record at a time", 1);
+    slow.print("a start of 0 to 5 ms, 20 keys, 16 records at once", 16);
+    slow.print("a start of 0 to 5 ms, 20 keys, one record at a time", 1);
     println!(
-        "16 at once against one at a time: {:.1} times",
+        "16 records at once are {:.1} times as fast as one at a time",
         slow.median(16) / slow.median(1)
     );
     engines.stop().await;
     std::fs::remove_dir_all(data).ok();
 }
 
-/// Records a second, by concurrency.
+/// Records per second, by concurrency.
 struct Rates(BTreeMap<usize, Vec<f64>>);
 
 impl Rates {
@@ -116,7 +117,7 @@ async fn bench(
 
     let mut rates = BTreeMap::<usize, Vec<f64>>::new();
     for run in 0..RUNS {
-        // In turn, so that a noisy moment of the machine meets both.
+        // Alternating, so a noisy moment of the machine affects both.
         for concurrency in if pause.is_some() {
             vec![16, 1]
         } else {
@@ -227,7 +228,7 @@ async fn consume(
     assert_eq!(left, 0, "records not committed");
 }
 
-/// All that the intake does with a good record, but the start.
+/// Handles a good record like the intake, except for the start of the workflow.
 struct Starter {
     registry: Arc<Registry>,
     pause: Option<Duration>,

@@ -1,20 +1,22 @@
-//! How fast the notifier tells, on a real Kafka, a real registry, a real Temporal and real receivers.
+//! How fast the notifier delivers, on a real Kafka, a real registry, a real Temporal and real receivers.
 //!
-//! Throughput: deliveries a second to receivers that answer after 100 ms, and after 1 s, beside a bare reqwest loop of
-//! the same concurrency, to the same receivers, with a body of the same length, in turn in one run; it includes what the
-//! first receipt needs, its schema and a connection. Latency: from the moment an event is given to Kafka until it arrives
-//! at a receiver that is well, at a steady rate: alone; beside as many events for three more such receivers; while another
-//! notifier tells three that are ill as many; beside as many for these. So there is what the load costs, what the machine
-//! has left where the ill cost it as much, and what they do to their neighbours.
+//! Throughput: deliveries per second to receivers that answer after 100 ms, and after 1 s, compared with a bare reqwest
+//! loop with the same concurrency, receivers and body length; both alternate in one run. It includes the schema and the
+//! connection for the first receipt.
+//!
+//! Latency: from the moment an event is given to Kafka until it arrives at a healthy receiver, at a steady rate, in
+//! four situations: alone; with as many events for three more healthy receivers; while another notifier on the same
+//! machine delivers as many to three faulty receivers; with as many events for these three. They show the cost of the
+//! load, the cost of the faulty receivers to the machine, and their effect on other receivers of the same notifier.
 //!
 //! `cargo bench --bench notify` (release), or `cargo bench --profile dev --bench notify` without another build.
-//! `BENCH_EVENTS`, `BENCH_SECONDS` and `BENCH_RATE` make it shorter or longer; 0 of the first or second leaves a half out.
-//! `BENCH_APART=true` also measures beside each of the ill ones by itself.
+//! `BENCH_EVENTS`, `BENCH_SECONDS` and `BENCH_RATE` make it shorter or longer; 0 for the first skips the throughput,
+//! 0 for the second the latency. `BENCH_APART=true` also measures with each of the faulty receivers separately.
 
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a benchmark prints its figures and stops where it cannot go on"
+    reason = "a benchmark prints its figures and panics if it cannot continue"
 )]
 
 #[path = "notify/bare.rs"]
@@ -37,17 +39,17 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use self::receivers::{Manner, Receivers};
 use self::stage::Stage;
 
-/// Rounds of each measurement; the median is told.
+/// Number of rounds of each measurement; the median is printed.
 const ROUNDS: usize = 3;
-/// Tries at once.
+/// Attempts at once.
 const CONCURRENCY: usize = 128;
-/// Receivers of the throughput: so many that chance gives none of them more than its share of the places.
+/// Number of receivers for the throughput: enough that none gets more than its share of the slots by chance.
 const MANY: usize = 64;
-/// Receivers whose latency is told.
+/// Number of receivers whose latency is measured.
 const WELL: usize = 4;
-/// Their company.
+/// Number of other receivers.
 const COMPANY: usize = 3;
-/// What a round leaves at Temporal has made its second try by then; the third is minutes away.
+/// Pause after a round: by then, its deliveries at Temporal have made their second attempt; the third is minutes away.
 const REST: Duration = Duration::from_secs(8);
 
 #[tokio::main]
@@ -68,7 +70,7 @@ async fn main() {
     let events = setting("BENCH_EVENTS", 3_000);
     if events > 0 {
         throughput(&engines, "fast", Duration::from_millis(100), events).await;
-        // Few a second: what the places are used for, and not what the machine can.
+        // Few per second: this measures the use of the slots, not the speed of the machine.
         throughput(&engines, "slow", Duration::from_secs(1), events / 4).await;
     }
     if setting("BENCH_SECONDS", 20) > 0 {
@@ -82,7 +84,7 @@ fn setting(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
-/// The middle one, and all as they came.
+/// Returns the median, and all figures in their order.
 fn median(figures: &[f64], digits: usize) -> (f64, String) {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -107,14 +109,14 @@ async fn throughput(engines: &Engines, name: &str, answer: Duration, events: usi
 
     let (mut ours, mut bare, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        // A group of its own reads all events anew.
+        // A new group reads all events again.
         let notifier = stage.notifier(&format!("round-{round}"));
         receivers.arrived(events).await;
         let times = receivers.take();
         let handed_over = notifier.handed_over().await;
         cpu.push(notifier.cpu().as_secs_f64() * 1e3 / events as f64);
         notifier.stop().await;
-        assert_eq!(handed_over, 0, "each first try has its place");
+        assert_eq!(handed_over, 0, "each first attempt gets a slot");
         ours.push(rate(&times, answer));
 
         bare::post(&urls, events, CONCURRENCY, receivers.longest_body()).await;
@@ -123,30 +125,30 @@ async fn throughput(engines: &Engines, name: &str, answer: Duration, events: usi
     let ((ours, all_ours), (bare, all_bare)) = (median(&ours, 0), median(&bare, 0));
     let ideal = CONCURRENCY as f64 / answer.as_secs_f64();
     println!(
-        "{CONCURRENCY} at once, {events} events, answers after {answer:?}, bodies of {} bytes (no more than {ideal:.0}/s can be):",
+        "{CONCURRENCY} at once, {events} events, answers after {answer:?}, bodies of {} bytes (at most {ideal:.0}/s are possible):",
         receivers.longest_body()
     );
     println!("  notifier: {ours:.0} deliveries/s (median of {all_ours})");
     println!("  bare reqwest loop: {bare:.0} deliveries/s (median of {all_bare})");
-    println!("  notifier against bare loop: {:.2}", ours / bare);
+    println!("  notifier compared with bare loop: {:.2}", ours / bare);
     let (cpu, all_cpu) = median(&cpu, 2);
     println!(
-        "  CPU of the notifier, its start included: {cpu:.2} ms an event (median of {all_cpu})"
+        "  CPU of the notifier, including its start: {cpu:.2} ms per event (median of {all_cpu})"
     );
 }
 
-/// Deliveries a second, from the first arrival until the last is answered.
+/// Returns the deliveries per second, from the first arrival until the last answer.
 fn rate(times: &HashMap<String, Instant>, answer: Duration) -> f64 {
     let (first, last) = (times.values().min().unwrap(), times.values().max().unwrap());
     times.len() as f64 / (*last - *first + answer).as_secs_f64()
 }
 
-/// Who is told beside those that are measured.
+/// The other receivers during a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Company {
     Alone,
     Well,
-    /// The ill ones, told by another notifier on the same machine and engines.
+    /// The faulty receivers, served by another notifier on the same machine and engines.
     Elsewhere,
     Dead,
     Silent,
@@ -161,12 +163,14 @@ impl Company {
     fn text(self) -> &'static str {
         match self {
             Self::Alone => "alone",
-            Self::Well => "beside three well ones",
-            Self::Elsewhere => "while another notifier tells a dead, a silent and an endless one",
-            Self::Dead => "beside a dead one",
-            Self::Silent => "beside a silent one",
-            Self::Endless => "beside an endless one",
-            Self::Ill => "beside a dead, a silent and an endless one",
+            Self::Well => "with three healthy receivers",
+            Self::Elsewhere => {
+                "while another notifier serves a dead, a silent and an endless receiver"
+            }
+            Self::Dead => "with a dead receiver",
+            Self::Silent => "with a silent receiver",
+            Self::Endless => "with an endless receiver",
+            Self::Ill => "with a dead, a silent and an endless receiver",
         }
     }
 }
@@ -187,7 +191,7 @@ async fn latency(engines: &Engines) {
         companies.extend(Company::APART);
     }
     for round in 0..ROUNDS {
-        // In turn, and not always in the same, so that a noisy moment of the machine meets all.
+        // In rotating order, so a noisy moment of the machine affects all situations.
         for place in 0..companies.len() {
             let company = companies[(round + place) % companies.len()];
             let name = format!("latency{round}{company:?}").to_lowercase();
@@ -202,7 +206,7 @@ async fn latency(engines: &Engines) {
         }
     }
     println!(
-        "{} events/s for {WELL} well receivers, and in company as many for its {COMPANY}; {} s a round:",
+        "{} events/s for {WELL} healthy receivers, and as many for the {COMPANY} others; {} s per round:",
         setting("BENCH_RATE", 50),
         setting("BENCH_SECONDS", 20)
     );
@@ -220,17 +224,20 @@ async fn latency(engines: &Engines) {
     let p99 = |company| median(&figures[&company].p99, 1).0;
     let [alone, well, elsewhere, ill] = Company::ALL.map(p99);
     println!(
-        "  p99 in ill company against another notifier's: {:.2}",
+        "  p99 with faulty receivers, compared with those at another notifier: {:.2}",
         ill / elsewhere
     );
     println!(
-        "  p99 in ill company against well company: {:.2}",
+        "  p99 with faulty receivers, compared with healthy ones: {:.2}",
         ill / well
     );
-    println!("  p99 in ill company against none: {:.2}", ill / alone);
+    println!(
+        "  p99 with faulty receivers, compared with none: {:.2}",
+        ill / alone
+    );
 }
 
-/// Tells the well receivers at a steady rate, and the company beside them at the same.
+/// Publishes events for the healthy receivers at a steady rate, and for the others at the same rate.
 async fn tell_steadily(engines: &Engines, name: &str, company: Company) -> Figures {
     let (rate, seconds) = (setting("BENCH_RATE", 50), setting("BENCH_SECONDS", 20));
     let stage = Arc::new(Stage::set(engines, name, &[]).await);
@@ -257,7 +264,7 @@ async fn tell_steadily(engines: &Engines, name: &str, company: Company) -> Figur
         elsewhere = Some((Arc::new(stage), notifier));
     }
     let theirs = elsewhere.as_ref().map_or(&stage, |(stage, _)| stage);
-    // It is at work, and knows the well ones.
+    // Warm-up: the notifier works, and has connections to the healthy receivers.
     for url in well.iter().cycle().take(10 * WELL) {
         stage.publish(stage.event(url)).await;
     }

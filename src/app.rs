@@ -1,4 +1,4 @@
-//! Composition: which roles run, how they stop, who waits for whom. No logic.
+//! Composition: starts the chosen roles, waits for Temporal where a role needs it, and stops all roles together.
 
 pub mod settings;
 mod window;
@@ -33,19 +33,19 @@ use crate::roles::notifier::worker as delivery_worker;
 use crate::roles::notifier::{Deliverer, Handover, Notifier};
 use crate::roles::worker;
 
-/// Which roles a process runs.
+/// The roles that a process runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Roles {
-    /// Records become workflows.
+    /// Turns records into workflows.
     pub intake: bool,
-    /// Workflows and activities run.
+    /// Runs workflows and activities.
     pub worker: bool,
-    /// Events become notifications.
+    /// Turns events into notifications.
     pub notifier: bool,
 }
 
 impl Roles {
-    /// The three in one process.
+    /// All three in one process.
     pub const ALL: Self = Self {
         intake: true,
         worker: true,
@@ -59,20 +59,21 @@ const WORKER: &str = "worker";
 const NOTIFIER: &str = "notifier";
 const DELIVERIES: &str = "deliveries";
 
-/// Commands are few, and each is a call or two.
+/// Commands are rare, and each takes only one or two calls.
 const COMMAND_CONCURRENCY: usize = 8;
-/// Pauses between tries to connect, while a server is not there yet.
+/// Pause between attempts to reach Temporal.
 const RECONNECT: Duration = Duration::from_secs(1);
-/// How often a worker looks whether its server is there, and how long it waits for the answer.
+/// Interval at which a worker probes its server, and how long it waits for the answer.
 const LOOK: Duration = Duration::from_secs(5);
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Runs `roles` until `stop`, serving health and metrics on `listener`, or until one of them ends; then the others stop too.
+/// Runs `roles` until `stop`, or until one of them ends; then the others stop too. Serves health and metrics on
+/// `listener`.
 ///
-/// `config` is what [`settings::load`] returned for these roles.
+/// `config` must come from [`settings::load`] for the same roles.
 ///
 /// # Errors
-/// The first role that failed; or the drain took longer than the grace period.
+/// A role, the HTTP server or the simulator failed, or the drain took longer than the grace period.
 pub async fn run(
     config: Config,
     roles: Roles,
@@ -83,7 +84,7 @@ pub async fn run(
     open_files::allow_many();
     let config = Arc::new(config);
     let health = Arc::new(Health::default());
-    // They outlive the roles: health tells of the drain.
+    // The HTTP server outlives the roles: /readyz reports the drain.
     let served = CancellationToken::new();
     let pages = admin::serve(listener, health.clone(), metrics, served.clone());
     let working = async {
@@ -98,10 +99,10 @@ pub async fn run(
     };
     let (worked, paged) = tokio::join!(working, pages);
     worked?;
-    paged.context("the HTTP pages")
+    paged.context("the HTTP server failed")
 }
 
-/// Lets the roles run; once they are to stop, they have the grace period for it.
+/// Runs the roles; after `stop`, they have the grace period to end.
 async fn drained(
     config: &Config,
     roles: impl Future<Output = anyhow::Result<()>>,
@@ -116,7 +117,7 @@ async fn drained(
     match timeout(config.grace, roles).await {
         Ok(ended) => ended,
         Err(_) => bail!(
-            "the drain took longer than SHUTDOWN_GRACE ({:?}); what was not done is done again",
+            "the drain took longer than SHUTDOWN_GRACE ({:?}); unfinished work will be repeated",
             config.grace
         ),
     }
@@ -138,7 +139,7 @@ async fn play(
     intake.and(commands).and(worker).and(notifier)
 }
 
-/// What the roles of a process share.
+/// Shared by the roles of a process.
 struct Process {
     config: Arc<Config>,
     health: Arc<Health>,
@@ -162,7 +163,7 @@ impl Process {
             registry.clone(),
             config.kafka.topics.clone(),
         );
-        // A quarter of what may run at once: the rest is for users within their limits.
+        // A quarter of the slots may hold records above their user's limit; the rest is for users within their limits.
         let waiting = (config.intake.concurrency / 4).max(1);
         let limits = config.intake.rate_limit;
         Ok(Self {
@@ -176,7 +177,7 @@ impl Process {
         })
     }
 
-    /// Runs one role, if chosen; however it ends, the others are told to stop.
+    /// Runs one role if it is chosen. However it ends, the other roles then stop too.
     async fn role(
         &self,
         name: &'static str,
@@ -194,7 +195,7 @@ impl Process {
         ended
     }
 
-    /// Feeds `topic` to a role's handler until the stop.
+    /// Consumes `topic` with a role's handler until the stop.
     async fn consume(
         &self,
         role: &'static str,
@@ -214,8 +215,8 @@ impl Process {
         };
         let (kafka, stop) = (kafka.clone(), self.stop.clone());
         let (producer, health) = (self.producer.clone(), self.health.clone());
-        // A task of its own, which ends with this one: a worker cannot leave the main task, and while it runs workflows
-        // no record would be taken.
+        // The consumer gets a task of its own, which is aborted when this future is dropped. The Temporal worker is not
+        // `Send` and stays on the main task: while it runs workflow code there, a consumer beside it would not run.
         let mut task = JoinSet::new();
         task.spawn(
             async move { consumer::run(&kafka, options, producer, handler, health, stop).await },
@@ -223,7 +224,7 @@ impl Process {
         match task.join_next().await {
             Some(Ok(ended)) => Ok(ended?),
             Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Some(Err(_)) | None => bail!("the consumer was stopped"),
+            Some(Err(_)) | None => bail!("the consumer's task was aborted"),
         }
     }
 }
@@ -286,7 +287,7 @@ async fn work(process: &Process) -> anyhow::Result<()> {
     }
 }
 
-/// Says for ever whether a worker's server answers: its polls tell nobody when it does not.
+/// Probes Temporal without end and updates the role's readiness: the SDK's pollers do not report an outage.
 async fn watch(role: &'static str, temporal: &Temporal, health: &Health) -> Infallible {
     loop {
         match timeout(LOOK_TIMEOUT, temporal.retention()).await {
@@ -312,9 +313,9 @@ async fn notifier(process: &Process) -> anyhow::Result<()> {
     let topics = &config.kafka.topics;
     let (topic, dlq) = (&topics.events, &topics.notifications_dlq);
     let concurrency = config.notifier.concurrency;
-    // First tries need no Temporal: they begin while the other half still waits for it.
+    // First attempts need no Temporal: the consumer starts while the deliveries still wait for Temporal.
     let consuming = async {
-        // Its end is that of the other half too.
+        // When the consumer ends, the deliveries have to end too.
         let _stops_the_rest = process.stop.clone().drop_guard();
         process
             .consume(NOTIFIER, topic, dlq, concurrency, handler)
@@ -327,7 +328,7 @@ async fn notifier(process: &Process) -> anyhow::Result<()> {
     consumed.and(delivered)
 }
 
-/// Carries on what was handed over, once Temporal is there.
+/// Runs the workflows of handed-over deliveries, once Temporal answers.
 async fn deliveries(
     process: &Process,
     deliverer: Arc<Deliverer>,
@@ -346,13 +347,13 @@ async fn deliveries(
     }
 }
 
-/// Connects to Temporal, for as long as it takes; `None` when a stop comes first.
+/// Connects to Temporal, with retries until it succeeds; `None` if the stop comes first.
 async fn connected(process: &Process, role: &'static str) -> Option<Temporal> {
     let connect = || Temporal::connect(&process.config.temporal);
     persist(process, role, connect).await
 }
 
-/// The namespace's retention, once it is there: a worker would end at once where it is not yet.
+/// Waits until the namespace exists, and returns its retention: a worker on a missing namespace would end at once.
 async fn retention(process: &Process, role: &'static str, temporal: &Temporal) -> Option<Duration> {
     persist(process, role, || temporal.retention()).await
 }

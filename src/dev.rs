@@ -1,9 +1,9 @@
 //! `genflow dev`: everything on this machine. Starts the engines and all roles in this process, sends a request of
-//! each kind and shows what comes of it.
+//! each kind, and shows its events and notifications.
 //!
-//! Nothing outlives a run but the results and the installed engines: topics, schemas and histories are as new each
-//! time. An engine that the environment names is used as it is; one that is not on this machine, and so may be somebody's
-//! production, only if the user says so, and then with names of our own. Nothing is paid for unless the user says so.
+//! Only results and installed engines outlive a run: topics, schemas and histories are new each time. If the
+//! environment names an engine on this machine, dev uses it as it is. An engine elsewhere may be production: dev uses
+//! it only if the user says so, and then with names of its own. Nothing is paid for unless the user says so.
 
 pub mod child_guard;
 pub mod engines;
@@ -37,24 +37,24 @@ use crate::engines::storage::Store;
 use crate::engines::telemetry;
 use crate::operate::setup;
 
-/// How to run.
+/// The options of `genflow dev`.
 #[derive(Clone, Copy, Debug)]
 pub struct Dev {
-    /// End when the sample requests have.
+    /// Exit when the sample requests have ended.
     pub once: bool,
-    /// Where the engines listen.
+    /// The ports that the engines listen on.
     pub ports: Ports,
-    /// Use engines that are not on this machine too, with topics, groups and task queues of our own.
+    /// Also use engines that are not on this machine, with separate topics, groups and task queues.
     pub use_existing: bool,
     /// Send the sample requests even if they are paid for.
     pub samples: bool,
 }
 
-/// What is around the roles.
+/// The surroundings of the roles.
 struct World {
-    /// Where the engines are, as the settings name it.
+    /// The engines' addresses, by the names of their variables.
     engines: BTreeMap<&'static str, String>,
-    /// The page of mails, if we catch them.
+    /// The page of mails, if the mail catcher runs.
     mailbox: Option<Mailbox>,
     began: Instant,
 }
@@ -62,7 +62,7 @@ struct World {
 /// How long the sample requests may take.
 const SAMPLES_TIME: Duration = Duration::from_secs(120);
 
-/// Settings of development, where the environment says nothing else.
+/// Defaults for development; the environment overrides them.
 const DEFAULTS: [(&str, &str); 8] = [
     ("GENFLOW_INSECURE_DEV", "true"),
     ("MOCK_EXTERNAL_APIS", "true"),
@@ -71,25 +71,25 @@ const DEFAULTS: [(&str, &str); 8] = [
     ("FETCH_POLL_INTERVAL", "300ms"),
     ("PROGRESS_INTERVAL", "500ms"),
     ("SHUTDOWN_GRACE", "10s"),
-    // Where the mail catcher listens is known when it does; OPS_EMAIL wants a server before.
+    // A placeholder: the mail catcher's port is known only when it runs, but OPS_EMAIL needs a server before that.
     ("SMTP_URL", "smtp://localhost"),
 ];
 
 /// Runs until `stop`, or with `once` until the sample requests have ended.
 ///
 /// # Errors
-/// An engine that could not be installed or started ([`engines::Error`] is the cause), settings at fault, a role that
-/// ended, or a sample request that did not complete.
+/// An engine could not be installed or started ([`engines::Error`] is the cause), settings are at fault, a role
+/// ended, or a sample request did not complete.
 pub async fn run(
     dev: Dev,
     lookup: impl Fn(&str) -> Option<String>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let began = Instant::now();
-    say("genflow dev: engines, roles and a provider simulator on this machine; Ctrl-C ends it");
+    say("genflow dev: engines, roles and a provider simulator on this machine; Ctrl-C stops it");
     let data = std::env::temp_dir().join(format!("genflow-dev-{}", std::process::id()));
     let options = options(dev, &data, &lookup)?;
-    // Before the engines are up, or installed: what is wrong here is told at once.
+    // Before the engines are installed and started, so faults show at once.
     let config = settings(dev, &BTreeMap::new(), &data, &lookup)?;
     check(dev, &config)?;
     let http = listen(dev, &config).await?;
@@ -117,13 +117,13 @@ pub async fn run(
         error = engines.failed() => Err(error.into()),
     };
     let played = match (played, engines.failed().now_or_never()) {
-        // Whatever else went wrong, it is why.
+        // An engine that ended is the cause of any other error.
         (Err(_), Some(ended)) => Err(ended.into()),
         (played, _) => played,
     };
     engines.stop().await;
     if played.is_ok() {
-        // On a fault the folder stays: its logs tell more.
+        // After a fault the folder stays, because it has the engines' logs.
         std::fs::remove_dir_all(&data).context("the folder of this run was not removed")?;
     }
     played
@@ -150,7 +150,7 @@ fn options(
     })
 }
 
-/// Where the engines are, as the settings name it.
+/// Returns the engines' addresses, by the names of their variables.
 fn engines_of(engines: &Engines) -> BTreeMap<&'static str, String> {
     BTreeMap::from([
         ("KAFKA_BROKERS", engines.kafka_brokers.clone()),
@@ -164,21 +164,21 @@ fn engines_of(engines: &Engines) -> BTreeMap<&'static str, String> {
     ])
 }
 
-/// Checks that no engine elsewhere, which may be production, is used and nothing is paid for, unless the user says so.
+/// Checks that dev uses no engine elsewhere (it may be production) and pays for nothing, unless the user says so.
 fn check(dev: Dev, config: &Config) -> Result<(), Faults> {
     let mut faults = Vec::new();
     if !dev.use_existing {
         faults.extend(config.foreign_engines().into_iter().map(|variable| Fault {
             variable,
-            problem: "is not on this machine, want it unset so that genflow dev starts one here, or --use-existing \
-                      to use it with topics, groups and task queues of its own"
+            problem: "is not on this machine; unset it and genflow dev starts one here, or add --use-existing \
+                      to use it with separate topics, groups and task queues"
                 .to_owned(),
         }));
     }
     if dev.once && !sends_samples(dev, config) {
         faults.push(Fault {
             variable: "MOCK_EXTERNAL_APIS",
-            problem: "is false, so the sample requests are paid for, want it unset, or --samples to pay for them"
+            problem: "is false, so the sample requests are paid for; unset it, or add --samples to pay for them"
                 .to_owned(),
         });
     }
@@ -192,8 +192,8 @@ fn sends_samples(dev: Dev, config: &Config) -> bool {
     config.mock_external_apis || dev.samples
 }
 
-/// Gives topics, groups and queues names that no other deployment on these engines has, and leaves its operators alone:
-/// the workflows that gather their failures are theirs.
+/// Gives topics, groups and queues names that no other deployment on these engines has. Removes the operators' targets,
+/// so dev does not add its failures to the digests of another deployment.
 fn keep_apart(config: &mut Config, user: Option<&str>) {
     let user: String = user
         .unwrap_or_default()
@@ -226,7 +226,7 @@ fn keep_apart(config: &mut Config, user: Option<&str>) {
     config.notifier.ops_email = None;
 }
 
-/// Reads the settings: where the engines are, what the environment says, what suits development.
+/// Reads the settings. The engines' addresses come first, then the environment, then the defaults of development.
 fn settings(
     dev: Dev,
     engines: &BTreeMap<&'static str, String>,
@@ -255,12 +255,12 @@ fn settings(
     Ok(config)
 }
 
-/// Takes the port of health and metrics.
+/// Listens on the port of health and metrics.
 async fn listen(dev: Dev, config: &Config) -> anyhow::Result<TcpListener> {
     let address = config.http_addr;
     match dev.ports {
         Ports::Fixed => TcpListener::bind(address).await.with_context(|| {
-            format!("HTTP_ADDR {address} is taken; stop what runs there, set another, or take --ports free")
+            format!("HTTP_ADDR {address} is taken; stop the program there, set another address, or use --ports free")
         }),
         Ports::Free => Ok(TcpListener::bind("127.0.0.1:0").await?),
     }
@@ -293,7 +293,7 @@ async fn play(
             return sampled;
         }
         if let Err(error) = sampled {
-            say(&format!("the samples did not go well: {error:#}"));
+            say(&format!("the sample requests failed: {error:#}"));
         }
         let topics = &config.kafka.topics;
         let named = match dev.use_existing {
@@ -332,7 +332,7 @@ async fn run_roles(
     }
 }
 
-/// Sends the sample requests, if they are to be sent, and waits for their end.
+/// Sends the sample requests if `sends`, and waits until they have ended.
 async fn sample(
     sends: bool,
     config: &Config,
@@ -340,7 +340,7 @@ async fn sample(
     mailbox: Option<&Mailbox>,
 ) -> anyhow::Result<()> {
     if !sends {
-        say("no sample requests are sent, since they are paid for: --samples sends them");
+        say("sends no sample requests, because they cost money; --samples sends them");
         return Ok(());
     }
     match tokio::time::timeout(SAMPLES_TIME, samples::run(config, receiver, mailbox)).await {
@@ -403,10 +403,10 @@ fn warn(line: &str) {
     }
 }
 
-/// Prints one line; a reader that has gone away is no fault.
+/// Prints one line. A closed standard output is not an error.
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
-        tracing::debug!("nobody reads standard output");
+        tracing::debug!("standard output is closed");
     }
 }

@@ -1,7 +1,7 @@
-//! What genflow speaks of: requests, runs, events, outcomes. Pure: no I/O, no clock, no randomness.
+//! The domain model: requests, runs, events, outcomes. Pure: no I/O, no clock, no randomness.
 //!
-//! Names and rules are those of the contract. Everything here is either proof that it is good
-//! (a parsed type) or plain data that goes along in workflow inputs and events as it stands.
+//! The contract fixes names and rules. A type is either parsed, so that each of its values is valid, or plain
+//! data that workflow inputs and events carry unchanged.
 
 pub(crate) mod email_address;
 pub(crate) mod error_chain;

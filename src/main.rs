@@ -1,4 +1,4 @@
-//! The `genflow` binary: parses arguments, loads settings, starts telemetry, runs what was asked for.
+//! The `genflow` binary: parses arguments, loads settings, starts telemetry, runs the command.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -22,7 +22,8 @@ async fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code.into(),
     };
-    // A missing .env is no fault; a broken one is. That of this folder only: one above it may be somebody else's.
+    // A missing .env is fine; a malformed one is a fault. Only the .env of this folder is read: one of a parent folder
+    // may belong to another program.
     match dotenvy::from_path(".env") {
         Err(error) if !error.not_found() => return fault(USAGE, &unread(&error)),
         Ok(_) | Err(_) => {}
@@ -33,7 +34,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Says what is wrong with `.env`; shows no value, which may be a secret.
+/// Describes a fault of `.env` without showing a value, which may be a secret.
 fn unread(error: &dotenvy::Error) -> String {
     let dotenvy::Error::LineParse(rest, _) = error else {
         return format!(".env: {error}");
@@ -46,11 +47,11 @@ fn unread(error: &dotenvy::Error) -> String {
         .find(|(_, value)| !rest.trim().is_empty() && value.trim().ends_with(rest.trim()))
         .map_or("a line", |(name, _)| name.trim());
     format!(
-        ".env: {name} cannot be read, want NAME=value, quoted where the value has spaces, # or $"
+        ".env: {name} cannot be read, expected NAME=value, with quotes if the value contains spaces, # or $"
     )
 }
 
-/// Variables are upper case, which tells them from a part of a value that goes on over lines.
+/// Only upper case counts as a variable's name: another line of a multi-line value may contain a `=` too.
 fn is_of_a_name(byte: u8) -> bool {
     byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'
 }
@@ -122,7 +123,7 @@ async fn run(cli: Cli) -> anyhow::Result<u8> {
     let metrics = telemetry::init(&config.log)?;
     let listener = TcpListener::bind(config.http_addr)
         .await
-        .with_context(|| format!("HTTP_ADDR: {} cannot be listened on", config.http_addr))?;
+        .with_context(|| format!("HTTP_ADDR: cannot listen on {}", config.http_addr))?;
     if config.mock_external_apis {
         mock::run(config, roles, listener, metrics, stop).await?;
     } else {
@@ -131,7 +132,7 @@ async fn run(cli: Cli) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Starts engines and roles; with `once` they are tried and stopped.
+/// Starts engines and roles; with `once`, sends sample requests, checks their outcomes, and stops.
 async fn start_all(once: bool, here: Here, stop: CancellationToken) -> anyhow::Result<u8> {
     stop_at_signal(&stop)?;
     let ports = match here.ports {
@@ -189,7 +190,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 }
 
 fn fault(code: u8, text: &str) -> ExitCode {
-    // Nobody is left to tell if standard error is closed.
+    // If standard error is closed, there is nowhere left to report to.
     writeln!(std::io::stderr(), "{text}").ok();
     code.into()
 }

@@ -1,4 +1,4 @@
-//! The workflows: deterministic code only, and the only place where events are made.
+//! The workflows: deterministic code only, and the only place that decides lifecycle events.
 
 pub mod batch;
 pub mod claimed;
@@ -14,16 +14,16 @@ use temporalio_sdk::workflow_replayer::WorkflowReplayerOptions;
 use temporalio_sdk::workflows::WorkflowImplementation;
 use temporalio_sdk::{WorkerOptions, WorkflowRegistrationError};
 
-/// Where workflows are registered: with a worker, with a replayer, in a list of their names.
+/// A place to register workflows: a worker, a replayer, or a list of their names.
 pub(crate) trait Register {
-    /// Takes one.
+    /// Registers one workflow.
     fn take<W>(&mut self) -> Result<(), WorkflowRegistrationError>
     where
         W: WorkflowImplementation,
         <W::Run as WorkflowDefinition>::Input: Send;
 }
 
-/// Registers what the role `worker` runs.
+/// Registers the workflows of the role `worker`.
 pub(crate) fn of_requests(with: &mut impl Register) -> Result<(), WorkflowRegistrationError> {
     with.take::<generation::Generation>()?;
     with.take::<batch::Batch>()?;
@@ -32,7 +32,7 @@ pub(crate) fn of_requests(with: &mut impl Register) -> Result<(), WorkflowRegist
     with.take::<look_back::LookBack>()
 }
 
-/// Registers what the role `notifier` runs.
+/// Registers the workflows of the role `notifier`.
 pub(crate) fn of_notifications(with: &mut impl Register) -> Result<(), WorkflowRegistrationError> {
     with.take::<delivery::Delivery>()?;
     with.take::<digest::Digest>()
@@ -58,7 +58,7 @@ impl Register for WorkflowReplayerOptions {
     }
 }
 
-/// The names by which the server knows workflows.
+/// The type names of the registered workflows.
 #[derive(Default)]
 pub(crate) struct Names(pub(crate) Vec<&'static str>);
 

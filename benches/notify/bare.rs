@@ -1,4 +1,4 @@
-//! The least that a sender of webhooks can do: a loop of POSTs by the client that the notifier has too.
+//! The minimal sender of webhooks: a loop of POSTs with the same client as the notifier.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 /// Posts `count` bodies of `length` bytes to `urls` in turn, `concurrency` at once.
 pub(crate) async fn post(urls: &[String], count: usize, concurrency: usize, length: usize) {
-    // As the notifier's.
+    // Configured like the notifier's client.
     let client = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())

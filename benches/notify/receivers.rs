@@ -1,4 +1,4 @@
-//! Receivers of webhooks: well ones, and ill ones. Notes of each notification when it first arrived.
+//! Receivers of webhooks: healthy and faulty ones. They record when each notification first arrived.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -20,15 +20,15 @@ use tokio::time::{sleep, timeout};
 /// How a receiver answers.
 #[derive(Clone, Copy)]
 pub(crate) enum Manner {
-    /// 204, so long after the request.
+    /// 204, this long after the request.
     After(Duration),
-    /// It takes the request and never answers.
+    /// Reads the request and never answers.
     Silent,
     /// 200, and a body without end.
     Endless,
 }
 
-/// Receivers, until dropped.
+/// Receivers, which run until dropped.
 pub(crate) struct Receivers {
     book: Arc<Book>,
     serving: JoinSet<()>,
@@ -40,7 +40,7 @@ struct Book {
     longest_body: watch::Sender<usize>,
 }
 
-/// What does not arrive for so long has not been told.
+/// A notification that does not arrive within this time is lost.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
 impl Receivers {
@@ -56,7 +56,7 @@ impl Receivers {
         }
     }
 
-    /// Opens `count` receivers on ports of their own, and returns their addresses.
+    /// Opens `count` receivers on separate ports, and returns their URLs.
     pub(crate) async fn open(&mut self, count: usize, manner: Manner) -> Vec<String> {
         let mut urls = Vec::new();
         for _ in 0..count {
@@ -71,7 +71,7 @@ impl Receivers {
         urls
     }
 
-    /// Waits until so many notifications have arrived.
+    /// Waits until `wanted` notifications have arrived.
     pub(crate) async fn arrived(&self, wanted: usize) {
         let mut count = self.book.count.subscribe();
         let waiting = count.wait_for(|count| *count >= wanted);
@@ -83,20 +83,20 @@ impl Receivers {
         );
     }
 
-    /// Returns when each notification came, by its id, and begins anew.
+    /// Returns when each notification arrived, by its id, and clears the record.
     pub(crate) fn take(&self) -> HashMap<String, Instant> {
         let times = std::mem::take(&mut *self.book.times.lock().unwrap());
         self.book.count.send_replace(0);
         times
     }
 
-    /// Returns the length of the longest body that came.
+    /// Returns the length of the longest received body.
     pub(crate) fn longest_body(&self) -> usize {
         *self.book.longest_body.borrow()
     }
 }
 
-/// Returns an address where nobody listens.
+/// Returns a URL that no process serves.
 pub(crate) async fn dead() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     format!("http://{}/hook", listener.local_addr().unwrap())

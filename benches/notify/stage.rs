@@ -1,4 +1,4 @@
-//! What a measurement stands on: topics and queues of its own, events for its receivers, the notifier as a process.
+//! The environment of a measurement: separate topics and queues, events for its receivers, the notifier as a process.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -64,7 +64,7 @@ impl Stage {
         }
     }
 
-    /// Returns the outcome of a request of its own, to be told to `webhook`.
+    /// Returns the outcome of a new request, with `webhook` as target.
     pub(crate) fn event(&self, webhook: &str) -> Event {
         let request_id = Uuid::new_v4().to_string();
         let mut event = Event {
@@ -72,7 +72,7 @@ impl Stage {
             retry: 0,
             sequence: 2,
             batch_id: None,
-            // Many users, each with an endpoint or two: one alone has half of the places.
+            // Many users, each with one or two endpoints, because one user gets only half of the slots.
             user_id: format!("user of {}", Url::parse(webhook).unwrap().authority()),
             kind: Kind::Image,
             kind_of_event: EventType::Completed,
@@ -97,14 +97,14 @@ impl Stage {
         event
     }
 
-    /// Returns when Kafka has it.
+    /// Publishes an event; returns when Kafka has it.
     pub(crate) async fn publish(&self, event: Event) {
         self.publisher.publish(&[event], None).await.unwrap();
     }
 
-    /// Starts the notifier with a group of that name, which reads the events from the first on.
+    /// Starts the notifier with a group of that name, which reads all events from the beginning.
     ///
-    /// It goes through the guard, so it ends with this process however that ends.
+    /// The process starts through the guard, so it ends with this process, however this process ends.
     pub(crate) fn notifier(&self, group: &str) -> Notifier {
         let port = {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -153,7 +153,7 @@ fn generated(request: &str) -> Generated {
 }
 
 impl Notifier {
-    /// Waits until it says that it is ready.
+    /// Waits until the notifier reports that it is ready.
     pub(crate) async fn ready(&self) {
         let url = format!("{}/readyz", self.pages);
         let is_ready = async || Some(reqwest::get(&url).await.ok()?.status().is_success());
@@ -162,7 +162,7 @@ impl Notifier {
         }
     }
 
-    /// Returns how many notifications it has handed over to their workflows.
+    /// Returns how many notifications the notifier has handed over to their workflows.
     pub(crate) async fn handed_over(&self) -> u64 {
         let page = reqwest::get(format!("{}/metrics", self.pages)).await;
         let text = page.unwrap().text().await.unwrap();
@@ -172,7 +172,7 @@ impl Notifier {
             .sum()
     }
 
-    /// Returns the processor time it has taken, as Linux tells it.
+    /// Returns the notifier's CPU time, as reported by Linux.
     pub(crate) fn cpu(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
         let (_, behind_the_name) = stat.rsplit_once(')').unwrap();
@@ -182,7 +182,7 @@ impl Notifier {
         Duration::from_millis(ticks * 10)
     }
 
-    /// Ends it in good order.
+    /// Stops the notifier by SIGTERM.
     pub(crate) async fn stop(mut self) {
         kill_process(Pid::from_child(&self.process), Signal::TERM).unwrap();
         let waiting = tokio::task::spawn_blocking(move || self.process.wait().unwrap());

@@ -1,4 +1,4 @@
-//! The settings of a process, held against all that its roles ask for: every fault at once, before anything starts.
+//! Loads the settings of a process and checks them for its roles: all faults at once, before anything starts.
 
 use super::Roles;
 use crate::engines::config::{Config, Fault, Faults};
@@ -8,7 +8,7 @@ use crate::roles::notifier::email::check_templates;
 /// Reads the settings of a process that runs `roles`.
 ///
 /// # Errors
-/// Every fault there is, a line each.
+/// All faults, one per line.
 pub fn load(roles: Roles, lookup: impl Fn(&str) -> Option<String>) -> Result<Config, Faults> {
     Config::load_for(lookup, |config| faults(roles, config))
 }
@@ -21,7 +21,7 @@ fn faults(roles: Roles, config: &Config) -> Vec<Fault> {
     if roles.intake || roles.notifier {
         faults.extend(config.check_drain().err());
     }
-    // The worker opens no seal and signs nothing.
+    // The worker opens no sealed targets and signs nothing.
     if roles.intake || roles.notifier {
         faults.extend(config.check_notify_keys().err());
     }
@@ -35,7 +35,7 @@ fn faults(roles: Roles, config: &Config) -> Vec<Fault> {
     faults
 }
 
-/// An error with its causes, as what is wrong with a variable.
+/// Turns an error and its causes into a fault of a variable.
 fn fault(variable: &'static str, error: impl Into<anyhow::Error>) -> Fault {
     Fault {
         variable,
@@ -63,7 +63,7 @@ mod tests {
         faults.iter().map(|fault| fault.variable).collect()
     }
 
-    /// The variables at fault where an engine is elsewhere and `set` is set too.
+    /// Returns the faulty variables if the environment is `set`.
     fn elsewhere(roles: Roles, set: &[(&str, &str)]) -> Vec<&'static str> {
         let own = |name: &str| set.iter().find(|(known, _)| *known == name);
         let loaded = load(roles, |name| {
@@ -96,7 +96,7 @@ mod tests {
             assert_eq!(at_fault(one(false, true, false), &[]), [""; 0]);
             let insecure = ("GENFLOW_INSECURE_DEV", "true");
             assert_eq!(at_fault(Roles::ALL, &[insecure]), [""; 0]);
-            // Half a rotation opens and signs with the public one too.
+            // In the middle of a rotation, the public secret still opens and signs.
             let own = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFE=";
             let half_keys = format!("own:{own},{}", crate::engines::config::dev::NOTIFY_KEYS);
             let half_secret = format!(

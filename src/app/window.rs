@@ -1,4 +1,4 @@
-//! The dedup window of intake: never longer than the server remembers closed runs.
+//! Intake's dedup window, which follows the retention of the Temporal namespace.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -12,10 +12,11 @@ use crate::engines::temporal::client;
 use crate::engines::temporal::client::Temporal;
 use crate::operate::setup;
 
-/// How often intake reads the retention, which bounds the dedup window.
+/// Interval at which intake rereads the retention, which bounds the dedup window.
 const REREAD: Duration = Duration::from_secs(3600);
 
-/// The age above which a record is too old, once the server says how long it remembers closed runs.
+/// Waits until the server reports the namespace's retention, and returns the age above which a record is too old.
+/// `None` if the stop comes first.
 pub(super) async fn first(process: &Process, temporal: &Temporal) -> Option<Duration> {
     let configured = process.config.intake.dedup_window;
     let read = || async {
@@ -27,22 +28,24 @@ pub(super) async fn first(process: &Process, temporal: &Temporal) -> Option<Dura
         tracing::warn!(
             ?asked,
             ?window,
-            "DEDUP_WINDOW is cut to nine tenths of Temporal's retention"
+            "DEDUP_WINDOW is longer than nine tenths of Temporal's retention, intake uses the shorter one"
         );
     }
     Some(window)
 }
 
-/// Why it is not known which record is too old.
+/// Why the dedup window is unknown.
 #[derive(Debug, thiserror::Error)]
 enum NoWindow {
     #[error(transparent)]
     Retention(client::Error),
-    #[error("the namespace has no retention, or does not show it: no request can be told too old")]
+    #[error(
+        "the namespace has no retention or does not report it: intake cannot decide which requests are too old"
+    )]
     Unbounded,
 }
 
-/// Follows the retention for as long as the role runs: lowered, it forgets runs sooner.
+/// Follows the retention while the role runs: if it is lowered, the server forgets runs sooner.
 pub(super) async fn follow(
     process: &Process,
     temporal: &Temporal,
@@ -52,7 +55,7 @@ pub(super) async fn follow(
     repeat(REREAD, configured, || temporal.retention(), tell).await
 }
 
-/// Reads the retention again and again; what is not known changes nothing.
+/// Rereads the retention at each interval. If it is unknown, the window stays as it is.
 async fn repeat<F: Future<Output = Result<Duration, client::Error>>>(
     every: Duration,
     configured: Option<Duration>,
@@ -68,7 +71,7 @@ async fn repeat<F: Future<Output = Result<Duration, client::Error>>>(
         if *tell.borrow() != window {
             tracing::warn!(
                 ?window,
-                "Temporal's retention has changed, and the dedup window with it"
+                "the dedup window has changed with Temporal's retention"
             );
             tell.send_replace(window);
         }

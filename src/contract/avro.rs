@@ -1,9 +1,9 @@
-//! Bytes to domain and back: the schemas of `schemas/`, embedded, and what stands in each field.
+//! Decodes and encodes the messages of `schemas/`, which are embedded.
 //!
-//! Reading resolves the writer's schema to ours, so a producer on an older or newer compatible schema is
-//! understood. Requests and commands are read field by field, so an error names the field and what is wanted;
-//! events and receipts are written and read through serde, whose shape is the schema's.
-//! Knows nothing of the registry: it is given the writer's schema.
+//! Reading resolves the writer's schema to ours, so producers may use an older or newer compatible schema. Requests
+//! and commands are read field by field, so that an error names the field and what is expected; events and receipts
+//! are read and written through serde, whose shape is the schema's.
+//! This module does not call the registry: the caller passes the writer's schema.
 
 mod datum;
 mod fields;
@@ -23,48 +23,48 @@ use self::fields::Fields;
 pub use self::write::{write_command, write_request};
 use crate::domain::{Command, Event, EventType, Faults, Invalid, Kind, Request, Targets};
 
-/// One of our schemas: its text as registered, and parsed.
+/// One of our schemas, as text and parsed.
 #[derive(Debug)]
 pub struct Ours {
     /// Record name, which is also the file's name.
     pub name: &'static str,
-    /// The text of the `.avsc` file.
+    /// The text of the `.avsc` file, as it is registered.
     pub text: &'static str,
-    /// The same, parsed once.
+    /// The parsed text.
     pub schema: Schema,
 }
 
 /// Why bytes are not the message they should be.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Not the Confluent wire format.
-    #[error("is not Confluent-framed Avro: {0}")]
+    /// The bytes are not in the Confluent wire format.
+    #[error("the value is not Confluent-framed Avro: {0}")]
     Unframed(&'static str),
-    /// Not a datum of the writer's schema, or that schema does not resolve to ours.
-    #[error("is not readable with the schema it names")]
+    /// The bytes are no datum of the writer's schema, or that schema does not resolve to ours.
+    #[error("the value is not readable with the schema it names")]
     Datum(#[source] Box<apache_avro::Error>),
-    /// Readable, but fields break the contract.
+    /// The message is readable, but fields break the contract.
     #[error("{error}")]
     Invalid {
-        /// What is wrong.
+        /// The fields that break the contract.
         error: Faults,
-        /// What can be said of the request all the same.
+        /// The readable part of the request; `None` if its id is not readable.
         named: Option<Box<Named>>,
     },
 }
 
-/// What can be read of a request that is not valid: enough to answer it.
+/// The readable part of an invalid request: enough to answer it with an event.
 #[derive(Clone, Debug)]
 pub struct Named {
-    /// The id, itself valid.
+    /// The request's id, which is valid.
     pub request: crate::domain::RequestId,
-    /// The tenant; empty if what came is no user id.
+    /// The tenant; empty if the field is not a valid user id.
     pub user: String,
-    /// What was asked for.
+    /// The kind of the request's spec.
     pub kind: Kind,
-    /// Whom to tell, where the targets themselves are good.
+    /// The notification targets; empty if they are not valid.
     pub targets: Targets,
-    /// Of which events.
+    /// The event types to notify.
     pub notify_on: Vec<EventType>,
 }
 
@@ -88,7 +88,7 @@ pub static EVENT: LazyLock<Ours> = ours!("GenerationEvent");
 /// The value of `gen.notifications`.
 pub static RECEIPT: LazyLock<Ours> = ours!("NotificationReceipt");
 
-/// The schema of requests in the inputs of workflows: that of `compact`'s format 1, whatever is registered today.
+/// The schema of requests in workflow inputs: that of format 1 of `compact`, whichever schema is registered today.
 static STORED: LazyLock<Schema> = LazyLock::new(|| {
     let text = include_str!("../../schemas/history/1/GenerationRequest.avsc");
     Ours::parse("GenerationRequest", text).schema
@@ -103,7 +103,7 @@ impl Ours {
         Self {
             name,
             text,
-            schema: Schema::parse_str(text).expect("a schema of ours parses"),
+            schema: Schema::parse_str(text).expect("an embedded schema parses"),
         }
     }
 }
@@ -111,7 +111,7 @@ impl Ours {
 /// Splits Confluent-framed bytes into schema id and datum.
 ///
 /// # Errors
-/// [`Error::Unframed`] when the magic byte or the id is missing.
+/// [`Error::Unframed`] if the magic byte or the id is missing.
 pub fn unframe(bytes: &[u8]) -> Result<(u32, &[u8]), Error> {
     match bytes {
         [] => Err(Error::Unframed("it is empty")),
@@ -121,7 +121,7 @@ pub fn unframe(bytes: &[u8]) -> Result<(u32, &[u8]), Error> {
     }
 }
 
-/// Puts the Confluent header before a datum.
+/// Returns a datum with the Confluent header before it.
 pub fn frame(schema_id: u32, datum: &[u8]) -> Vec<u8> {
     let mut framed = Vec::with_capacity(datum.len() + 5);
     framed.push(0);
@@ -130,7 +130,7 @@ pub fn frame(schema_id: u32, datum: &[u8]) -> Vec<u8> {
     framed
 }
 
-/// Reads a generation request, written with `writer`.
+/// Reads a generation request that was written with `writer`.
 ///
 /// # Errors
 /// [`Error::Datum`] or [`Error::Invalid`].
@@ -146,7 +146,7 @@ pub fn read_request(writer: &Schema, datum: &[u8]) -> Result<Request, Error> {
         })
 }
 
-/// Reads a request that a workflow's input holds, written with schema version 1: its bounds were checked when it came.
+/// Reads a request from a workflow's input, written with schema version 1. Intake checked its bounds already.
 pub(crate) fn read_stored(datum: &[u8]) -> Result<Request, Error> {
     let value = read(&STORED, datum, &REQUEST)?;
     Fields::of(&value)
@@ -154,7 +154,7 @@ pub(crate) fn read_stored(datum: &[u8]) -> Result<Request, Error> {
         .map_err(unnamed)
 }
 
-/// Reads a command, written with `writer`.
+/// Reads a command that was written with `writer`.
 ///
 /// # Errors
 /// [`Error::Datum`] or [`Error::Invalid`].
@@ -165,7 +165,7 @@ pub fn read_command(writer: &Schema, datum: &[u8]) -> Result<Command, Error> {
         .map_err(unnamed)
 }
 
-/// Reads a lifecycle event, written with `writer`.
+/// Reads a lifecycle event that was written with `writer`.
 ///
 /// # Errors
 /// [`Error::Datum`].
@@ -174,7 +174,7 @@ pub fn read_event(writer: &Schema, datum: &[u8]) -> Result<Event, Error> {
     from_value(&value).map_err(|error| Error::Datum(Box::new(error)))
 }
 
-/// Reads whatever `writer` wrote, and returns it as JSON: for a person to look at, with no rule held against it.
+/// Returns a datum of any writer's schema as JSON, to show it to a person; checks nothing.
 ///
 /// # Errors
 /// [`Error::Datum`].
@@ -184,10 +184,10 @@ pub fn to_json(writer: &Schema, datum: &[u8]) -> Result<serde_json::Value, Error
         .map_err(|error| Error::Datum(Box::new(error)))
 }
 
-/// Writes an event, a receipt: anything whose serde shape is that of `ours`.
+/// Writes a value whose serde shape is that of `ours`: an event or a receipt.
 ///
 /// # Errors
-/// [`Error::Datum`] when the value does not fit, which a test of each shape rules out.
+/// [`Error::Datum`] if the value does not fit, which a test of each shape rules out.
 pub fn write<T: Serialize>(ours: &Ours, value: &T) -> Result<Vec<u8>, Error> {
     let writer = GenericDatumWriter::builder(&ours.schema)
         .build()

@@ -1,10 +1,10 @@
-//! The items of a batch as they stand in the input of `batch.v1`: bytes, and no more than a record and a half.
+//! The binary form of a batch's items in the input of `batch.v1`, at most half as large again as the request's record.
 //!
 //! | format (1) | length (4) | datum | prefix | seals | a note for each item |
 //!
-//! The datum is the batch's request as Avro, less all targets; its schema is that of `schemas/history/{format}`, so
-//! that later versions read it. Distinct targets are sealed once, and what all seals begin with stands once. A note is
-//! the number of the item's seal (0: none) and the hash in its fingerprint. Per item that adds 78 bytes at most.
+//! The datum is the batch's request in Avro, without any targets; its schema is in `schemas/history/{format}`, so that
+//! later versions can read it. Each distinct target is sealed once, and the prefix that all seals share is stored once.
+//! A note is the number of the item's seal (0: none) and the hash in its fingerprint. One item adds up to 78 bytes.
 
 use std::collections::BTreeMap;
 
@@ -17,38 +17,38 @@ use crate::domain::{
     content_hash, spelled,
 };
 
-/// The format that this version writes; it is also the version of the request's schema.
+/// The format that this version writes; also the version of the request's schema.
 const FORMAT: u8 = 1;
-/// Length of the hash in a fingerprint.
+/// Length of the hash in a fingerprint, in bytes.
 const HASH: usize = 32;
 
 /// Why items cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// They are no Avro.
+    /// Avro cannot encode them.
     #[error("the items cannot be written")]
     Avro(#[from] avro::Error),
-    /// They have no fingerprint.
+    /// An item has no fingerprint.
     #[error(transparent)]
     Invalid(#[from] Invalid),
     /// Their targets cannot be sealed.
     #[error(transparent)]
     Seal(#[from] seal::Error),
-    /// A length that has no room.
+    /// A length does not fit into its field.
     #[error("an item is too long")]
     Length(#[from] std::num::TryFromIntError),
 }
 
-/// Why bytes are no items.
+/// Why bytes cannot be read as items.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// Of a later version, or of something else.
+    /// The format is that of a later version, or not one of items.
     #[error("the items are of format {0:?}, want {FORMAT}")]
     Format(Option<u8>),
-    /// Cut off, or changed.
+    /// They are truncated or changed.
     #[error("the items are damaged")]
     Damaged,
-    /// The datum in them does not read.
+    /// Their datum cannot be read.
     #[error("the items do not read")]
     Avro(#[source] Box<avro::Error>),
 }
@@ -63,15 +63,15 @@ pub struct Items {
 
 #[derive(Clone, Copy, Debug)]
 struct Note {
-    /// From 1; 0 is none.
+    /// Number of the seal, from 1; 0 if the item has none.
     seal: u16,
     hash: [u8; HASH],
 }
 
-/// Writes the items of `batch`, whose spec is `spec`, and seals their targets.
+/// Encodes the items of `batch`, whose spec is `spec`, and seals their targets.
 ///
 /// # Errors
-/// [`Error`]; of a request that was parsed none comes.
+/// [`Error`]; a request that was parsed causes none.
 pub fn write(batch: &Request, spec: &BatchSpec, sealer: &Sealer) -> Result<Vec<u8>, Error> {
     let mut seals = Vec::new();
     let mut numbers = BTreeMap::new();
@@ -115,7 +115,7 @@ pub fn write(batch: &Request, spec: &BatchSpec, sealer: &Sealer) -> Result<Vec<u
     Ok(bytes)
 }
 
-/// The request less all that is sealed, or that stands beside the items.
+/// Returns the request without what is sealed, and without what `BatchStart` carries.
 fn bare(batch: &Request, spec: &BatchSpec) -> Request {
     let items = spec.items.iter().map(|item| BatchItem {
         webhook_url: None,
@@ -133,7 +133,7 @@ fn bare(batch: &Request, spec: &BatchSpec) -> Request {
     }
 }
 
-/// What all begin with.
+/// Returns the prefix that all seals share.
 fn common(seals: &[Vec<u8>]) -> Vec<u8> {
     let Some(first) = seals.first() else {
         return Vec::new();
@@ -144,7 +144,7 @@ fn common(seals: &[Vec<u8>]) -> Vec<u8> {
 }
 
 impl Items {
-    /// Reads items back.
+    /// Decodes items.
     ///
     /// # Errors
     /// [`Unreadable`].
@@ -178,7 +178,7 @@ impl Items {
         }
     }
 
-    /// Returns how many there are.
+    /// Returns the number of items.
     pub fn total(&self) -> u32 {
         u32::try_from(self.spec.items.len()).unwrap_or(u32::MAX)
     }
@@ -193,12 +193,12 @@ impl Items {
         }
     }
 
-    /// Returns what a failed item does to the rest.
+    /// Returns what happens to the other items when one fails.
     pub fn on_failure(&self) -> OnFailure {
         self.spec.on_failure
     }
 
-    /// Returns the input of the run of an item.
+    /// Returns the workflow input of an item; `None` if there is no such item.
     pub fn start(&self, batch: &BatchStart, index: u32) -> Option<Start> {
         let index = usize::try_from(index).ok()?;
         let (item, note) = self.spec.items.get(index).zip(self.notes.get(index))?;

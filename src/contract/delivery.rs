@@ -1,7 +1,8 @@
-//! Deliveries: a notification that its first try did not deliver, in the hands of a workflow.
+//! Deliveries: a notification that its first attempt did not settle, and the workflow that delivers it.
 //!
-//! What stands here stands in histories: fields are added with a default, never removed or retyped. No target does: the
-//! event goes along as it came, its targets sealed, and the one that is meant is named by its hash.
+//! These types are stored in workflow histories: add fields only with a default, and never remove or retype
+//! one. Histories contain no target: a delivery carries its event as it was received, with sealed targets, and
+//! names its target by the hash.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -12,48 +13,49 @@ use super::receipt::{Channel, DeliveryError, End};
 /// The input of `delivery.v1`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
-    /// What goes where.
+    /// The event and its target.
     pub parcel: Parcel,
-    /// How often it was tried before.
+    /// Number of earlier attempts.
     #[serde(default)]
     pub tries: u32,
-    /// Milliseconds since the epoch.
+    /// Time of the first attempt, in milliseconds since the epoch.
     #[serde(default)]
     pub first_try_at: Option<i64>,
-    /// What the target answered last, if it did.
+    /// Status of the last answer, if there was one.
     #[serde(default)]
     pub status: Option<u16>,
-    /// Behind which pause of the schedule the next try comes, from 1; 0 where there was no first try.
+    /// Step of the next attempt: the number of the schedule's pause before it, from 1; 0 if there was no first
+    /// attempt.
     #[serde(default)]
     pub step: u32,
-    /// How often in a row the next try has waited for its endpoint.
+    /// How many times in a row the next attempt has waited for its endpoint.
     #[serde(default)]
     pub waited: u32,
-    /// How often that was for an open circuit.
+    /// How many of these waits were for an open circuit.
     #[serde(default)]
     pub shut: u32,
-    /// Its run was closed from outside, as this says: it is only to be told of.
+    /// Set if the run of a delivery was closed from outside: this workflow then only reports that as the end.
     #[serde(default)]
     pub lost: Option<DeliveryError>,
-    /// Pause before the next try.
+    /// Pause before the next attempt, in milliseconds.
     pub pause_ms: u64,
 }
 
 /// One event to one target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parcel {
-    /// The event's record as it came.
+    /// The value of the event's record as it was received.
     pub event: Raw,
-    /// The event's id.
+    /// Id of the event.
     pub event_id: String,
-    /// The event's request.
+    /// Id of the event's request.
     pub request_id: String,
-    /// When it occurred, in milliseconds since the epoch.
+    /// Time of the event, in milliseconds since the epoch.
     pub occurred_at: i64,
     /// W3C trace context of the event's record.
     #[serde(default)]
     pub traceparent: Option<String>,
-    /// By which way.
+    /// Channel of the target.
     pub channel: Channel,
     /// First 16 hex digits of the target's SHA-256.
     pub target_hash: String,
@@ -63,68 +65,68 @@ pub struct Parcel {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Raw(pub Vec<u8>);
 
-/// The input of `deliver.v1`: one try.
+/// The input of `deliver.v1`: one attempt.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Deliver {
-    /// What goes where.
+    /// The event and its target.
     pub parcel: Parcel,
-    /// Behind which pause of the schedule it comes, from 1; 0 is the first try.
+    /// Step of the attempt: the number of the schedule's pause before it, from 1; 0 is the first attempt.
     pub step: u32,
-    /// How often this step found no place at its endpoint.
+    /// How many times this step has waited for its endpoint.
     #[serde(default)]
     pub waited: u32,
-    /// How often that was for an open circuit.
+    /// How many of these waits were for an open circuit.
     #[serde(default)]
     pub shut: u32,
 }
 
-/// What came of one try.
+/// The result of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Delivered {
-    /// It ended.
+    /// The notification ended.
     Ended {
-        /// How.
+        /// How it ended.
         end: End,
-        /// Whether it was tried; else there was nothing to try.
+        /// Whether an attempt was made; false if there was nothing to attempt.
         sent: bool,
     },
-    /// It may succeed later.
+    /// A later attempt may succeed.
     Later {
-        /// What the target answered, if it did.
+        /// Status of the answer, if there was one.
         #[serde(default)]
         status: Option<u16>,
-        /// Why not this time.
+        /// Why this attempt did not succeed.
         error: DeliveryError,
-        /// Whether it was tried; else its endpoint was known not to answer.
+        /// Whether an attempt was made; false if, for example, a circuit was open.
         sent: bool,
-        /// Until the next try; `None`: that was the last.
+        /// Pause before the next attempt, in milliseconds; `None` after the last one.
         #[serde(default)]
         pause_ms: Option<u64>,
     },
-    /// Its endpoint had no place free: this step is not over.
+    /// No attempt was made, because its endpoint is closed: this step is repeated.
     Wait {
-        /// Until it is looked again.
+        /// Pause before the step is repeated, in milliseconds.
         pause_ms: u64,
-        /// Its circuit is open.
+        /// Whether its circuit is open.
         #[serde(default)]
         shut: bool,
     },
 }
 
-/// The input of `conclude.v1`: what a notification came to.
+/// The input of `conclude.v1`: the end of a notification.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Conclude {
-    /// What went where.
+    /// The event and its target.
     pub parcel: Parcel,
-    /// What it came to.
+    /// How it ended.
     pub end: End,
-    /// How often it was tried.
+    /// Number of attempts.
     pub tries: u32,
-    /// Milliseconds since the epoch.
+    /// Time of the first attempt, in milliseconds since the epoch.
     #[serde(default)]
     pub first_try_at: Option<i64>,
-    /// Milliseconds since the epoch.
+    /// Time of the end, in milliseconds since the epoch.
     pub ended_at: i64,
 }
 

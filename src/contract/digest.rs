@@ -1,8 +1,8 @@
-//! Digests: failures on their way to the operators, many in one message, in the hands of one workflow a target.
+//! Failure digests: failures for the operators, many in one message, gathered by one workflow per target.
 //!
-//! What stands here stands in histories: fields are added with a default, never removed or retyped. No target does: it
-//! is named by its channel and hash, and the activity takes it from the settings. All is bounded, however many failures
-//! there are: they are counted by their codes, and the first are told of one by one.
+//! These types are stored in workflow histories: add fields only with a default, and never remove or retype one.
+//! Histories contain no target: it is named by its channel and hash, and the activity finds it in the settings. Their size
+//! is bounded for any number of failures: failures are counted by error code, and only the first ones are listed.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,31 +14,31 @@ use crate::domain::{Event, EventType};
 /// The input of `digest.v1`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digest {
-    /// Who is told.
+    /// The target.
     pub to: Addressee,
     /// Time between two messages, in milliseconds.
     pub every_ms: u64,
-    /// What an earlier run of the workflow had gathered.
+    /// Failures that an earlier run of the workflow gathered.
     #[serde(default)]
     pub gathered: Gathered,
-    /// What it had counted.
+    /// Events that the earlier run counted.
     #[serde(default)]
     pub seen: Seen,
-    /// What was left of its pause, in milliseconds.
+    /// Rest of the pause of the earlier run, in milliseconds.
     #[serde(default)]
     pub pause_ms: u64,
-    /// How often in a row it was told in vain.
+    /// Number of failed attempts in a row.
     #[serde(default)]
     pub tries: u32,
-    /// How often in a row it came to a notifier that does not know the addressee.
+    /// How many times in a row a message reached a notifier whose settings do not name the target.
     #[serde(default)]
     pub unknown: u32,
 }
 
-/// Names a target of the settings.
+/// Names one of the operators' targets in the settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Addressee {
-    /// By which way.
+    /// Channel of the target.
     pub channel: Channel,
     /// First 16 hex digits of the target's SHA-256.
     pub target_hash: String,
@@ -47,27 +47,27 @@ pub struct Addressee {
 /// The input of `tell.v1`: one message.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tell {
-    /// Who is told.
+    /// The target.
     pub to: Addressee,
-    /// Of what.
+    /// The failures to report.
     pub gathered: Gathered,
-    /// How often in a row it came to a notifier that does not know the addressee.
+    /// How many times in a row the message reached a notifier whose settings do not name the target.
     #[serde(default)]
     pub unknown: u32,
 }
 
-/// What came of one message.
+/// The result of one attempt to send a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Told {
-    /// It was taken, or never will be.
+    /// The message was accepted, or never will be.
     Ended,
-    /// It may be taken later.
+    /// A later attempt may succeed.
     Later {
         /// The pause that the target asks for, in milliseconds.
         #[serde(default)]
         pause_ms: Option<u64>,
-        /// This notifier does not know the addressee; another may.
+        /// The settings of this notifier do not name the target; those of another may.
         #[serde(default)]
         unknown: bool,
     },
@@ -80,19 +80,19 @@ impl Addressee {
     }
 }
 
-/// A request that failed, as operators are told of it.
+/// A failed request, as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failed {
-    /// The event that says so.
+    /// Id of the `FAILED` event.
     pub event_id: String,
-    /// The request.
+    /// Id of the request.
     pub request_id: String,
-    /// The tenant.
+    /// The request's user id.
     #[serde(default)]
     pub user_id: String,
-    /// A word of the closed list.
+    /// The event's `error.code`.
     pub code: String,
-    /// The start of the error's text.
+    /// The event's `error.message`, cut to 200 characters.
     #[serde(default)]
     pub message: String,
     /// Milliseconds since the epoch.
@@ -102,30 +102,30 @@ pub struct Failed {
 /// Failures that go into one message.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gathered {
-    /// How many there are.
+    /// Number of failures.
     pub total: u64,
-    /// How many of each code.
+    /// Number of failures by error code.
     pub codes: BTreeMap<String, u64>,
-    /// The first that came.
+    /// The failures that came first, at most 20.
     pub first: Vec<Failed>,
 }
 
-/// Events that were counted lately, oldest first.
+/// Ids of the events counted last, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen(VecDeque<String>);
 
-/// How many failures are told of one by one.
+/// How many failures are listed one by one.
 const FIRST: usize = 20;
-/// How many codes are counted apart: more than there are, but a later version may have others.
+/// How many error codes are counted separately: more than there are, because a later version may add codes.
 const CODES: usize = 50;
 const OTHER: &str = "other";
-/// Characters of an error's text.
+/// Longest error message, in characters.
 const MESSAGE: usize = 200;
-/// How many events are remembered: a record comes again within the next few hundred, if it does.
+/// How many events are remembered: if a record comes again, it is within the next few hundred.
 const REMEMBERED: usize = 1000;
 
 impl Failed {
-    /// Returns what operators are told of `event`, if it says that a request failed.
+    /// Returns the failure that `event` reports, if its type is `FAILED`.
     pub fn of(event: &Event) -> Option<Self> {
         if event.kind_of_event != EventType::Failed {
             return None;
@@ -144,12 +144,12 @@ impl Failed {
 }
 
 impl Gathered {
-    /// Tells whether there is nothing to tell.
+    /// Returns whether there are no failures.
     pub fn is_empty(&self) -> bool {
         self.total == 0
     }
 
-    /// Adds one more.
+    /// Adds a failure.
     pub fn add(&mut self, failed: Failed) {
         self.count(&failed.code, 1);
         if self.first.len() < FIRST {
@@ -157,7 +157,7 @@ impl Gathered {
         }
     }
 
-    /// Adds those that were not seen before.
+    /// Adds the failures whose event was not seen before.
     pub fn add_new(&mut self, failed: Vec<Failed>, seen: &mut Seen) {
         for failed in failed {
             if seen.note(&failed.event_id) {
@@ -166,7 +166,7 @@ impl Gathered {
         }
     }
 
-    /// Puts back what came before.
+    /// Puts `earlier` failures in front again, after their message was not delivered.
     pub fn behind(&mut self, mut earlier: Self) {
         let later = std::mem::take(self);
         for (code, count) in &later.codes {
@@ -185,7 +185,7 @@ impl Gathered {
         *count = count.saturating_add(more);
     }
 
-    /// Returns what the message is about, in one line.
+    /// Returns the title of the message, in one line.
     pub fn title(&self) -> String {
         match &self.first[..] {
             [only] if self.total == 1 => format!("Request failed: {}", only.request_id),
@@ -195,7 +195,7 @@ impl Gathered {
 }
 
 impl Seen {
-    /// Notes an event; returns whether it is new.
+    /// Records an event; returns whether it is new.
     pub fn note(&mut self, event_id: &str) -> bool {
         if self.0.iter().any(|known| known == event_id) {
             return false;

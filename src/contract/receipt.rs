@@ -1,39 +1,39 @@
-//! How one notification ended, as it stands on `gen.notifications`.
+//! Receipts: how one notification ended, as published on `gen.notifications`.
 //!
-//! The serde shape of [`Receipt`] is the shape of `schemas/NotificationReceipt.avsc`, field for field. No target
-//! stands in it, only what is left of one when the secret parts are gone, and its hash.
-//! [`End`] and what it is made of stand in histories: fields are added with a default, never removed or retyped.
+//! The serde shape of [`Receipt`] is the shape of `schemas/NotificationReceipt.avsc`, field for field. A receipt
+//! contains no target, only the target's hash and what is left of it without its secret parts. [`End`] and its parts
+//! are stored in workflow histories: add fields only with a default, and never remove or retype one.
 
 use serde::{Deserialize, Serialize};
 use uuid::{Uuid, uuid};
 
-/// The namespace of all receipt ids.
+/// UUID namespace of receipt ids.
 const RECEIPT_IDS: Uuid = uuid!("6c0ef626-8246-50ff-913c-405528baccf2");
 
 /// How one notification ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename = "NotificationReceipt")]
 pub struct Receipt {
-    /// UUIDv5 of event, channel and target: the same however often the notification ends.
+    /// UUIDv5 of event, channel and target, so a repeat has the same id.
     pub receipt_id: String,
-    /// The event it tells of.
+    /// Id of the event.
     pub event_id: String,
-    /// The event's request.
+    /// Id of the event's request.
     pub request_id: String,
-    /// By which way.
+    /// Channel of the target.
     pub channel: Channel,
-    /// Redacted.
+    /// The target without its secret parts.
     pub target: String,
     /// First 16 hex digits of the target's SHA-256.
     pub target_hash: String,
     /// How it ended.
     pub outcome: Outcome,
-    /// Last status the target answered.
+    /// Status of the last answer: HTTP, or an SMTP reply code.
     #[serde(default)]
     pub status: Option<i32>,
-    /// How often it was tried.
+    /// Number of attempts.
     pub tries: i32,
-    /// Milliseconds since the epoch; where nothing was tried, when it ended.
+    /// Milliseconds since the epoch; `ended_at` if there was no attempt.
     pub first_try_at: i64,
     /// Milliseconds since the epoch.
     pub ended_at: i64,
@@ -42,7 +42,7 @@ pub struct Receipt {
     pub error: Option<DeliveryError>,
 }
 
-/// By which way a notification goes.
+/// The channel of a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Channel {
@@ -50,7 +50,7 @@ pub enum Channel {
     Unknown,
     /// A signed POST.
     Webhook,
-    /// A mail.
+    /// An email.
     Email,
     /// A Slack incoming webhook.
     Slack,
@@ -62,13 +62,14 @@ pub enum Channel {
 pub enum Outcome {
     /// Not known to this version.
     Unknown,
-    /// The target took it.
+    /// The target accepted it.
     Delivered,
-    /// The target did not take it; the event stands on `gen.notifications.dlq`.
+    /// It could not be delivered; the event is on `gen.notifications.dlq`.
     GivenUp,
-    /// The event was too old to tell of.
+    /// The event was older than `NOTIFY_MAX_AGE`.
     Expired,
-    /// Nobody refused it: no notifier knew the target, or served its channel.
+    /// Nothing was sent, and no target refused it: no notifier knew the target or served its channel, or no
+    /// email is sent about the event.
     Skipped,
 }
 
@@ -76,18 +77,18 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct DeliveryError {
-    /// A word of a closed list.
+    /// A code of a closed list.
     pub code: String,
-    /// For a person; says nothing of the target.
+    /// A text for people; contains nothing of the target.
     pub message: String,
 }
 
-/// What a notification came to.
+/// The end of a notification.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
     /// How it ended.
     pub outcome: Outcome,
-    /// Last status the target answered.
+    /// Status of the last answer: HTTP, or an SMTP reply code.
     #[serde(default)]
     pub status: Option<u16>,
     /// Why it was not delivered.
@@ -96,7 +97,7 @@ pub struct End {
 }
 
 impl End {
-    /// It was taken.
+    /// The target accepted it.
     pub(crate) fn delivered(status: u16) -> Self {
         Self {
             outcome: Outcome::Delivered,
@@ -105,7 +106,7 @@ impl End {
         }
     }
 
-    /// It never will be.
+    /// It will never be delivered.
     pub(crate) fn given_up(status: Option<u16>, error: DeliveryError) -> Self {
         Self {
             outcome: Outcome::GivenUp,
@@ -114,7 +115,7 @@ impl End {
         }
     }
 
-    /// It cannot be tried.
+    /// Nothing can be sent.
     pub(crate) fn skipped(error: DeliveryError) -> Self {
         Self {
             outcome: Outcome::Skipped,
@@ -123,7 +124,7 @@ impl End {
         }
     }
 
-    /// It is too old.
+    /// The event is too old.
     pub(crate) fn expired() -> Self {
         let error = DeliveryError::new("expired", "the event was older than NOTIFY_MAX_AGE");
         Self {
@@ -135,7 +136,7 @@ impl End {
 }
 
 impl DeliveryError {
-    /// Names an error by a word of the closed list.
+    /// Creates an error; `code` is from the closed list.
     pub(crate) fn new(code: &str, message: &str) -> Self {
         Self {
             code: code.to_owned(),
@@ -153,13 +154,13 @@ impl Receipt {
 }
 
 impl Channel {
-    /// Reads the word of a channel that is known to this version.
+    /// Parses the name of a channel that this version knows.
     pub fn parse(text: &str) -> Option<Self> {
         let known = [Self::Webhook, Self::Email, Self::Slack];
         known.into_iter().find(|channel| channel.as_str() == text)
     }
 
-    /// Returns the word as it stands in receipts, headers, ids, logs and metrics.
+    /// Returns the name for receipts, headers, ids, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "UNKNOWN",
@@ -171,7 +172,7 @@ impl Channel {
 }
 
 impl Outcome {
-    /// Returns the word as it stands in receipts, logs and metrics.
+    /// Returns the name for receipts, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "UNKNOWN",

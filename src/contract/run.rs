@@ -1,6 +1,7 @@
-//! What goes between a workflow and its activities: inputs, outputs, the record of a submit.
+//! The data that workflows and activities exchange: inputs, outputs, and the record of a submit.
 //!
-//! These stand in histories that later versions replay: fields are added with a default, never removed or retyped.
+//! Histories contain these types, and later versions replay them: a new field needs a default, and no field is ever
+//! removed or retyped.
 
 mod batch;
 mod settings;
@@ -18,50 +19,50 @@ use crate::domain::{
     ProviderName, RequestId, Spec, UserId, WorkflowId,
 };
 
-/// The input of `generation.v1`: all that a run needs to know.
+/// The input of `generation.v1`: everything that a run needs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Start {
-    /// The request.
+    /// The request's id.
     pub request: RequestId,
-    /// 0 for its first run.
+    /// 0 for the first run, n for the n-th retry.
     #[serde(default)]
     pub retry: u32,
-    /// The batch it is an item of.
+    /// The batch that it is an item of.
     #[serde(default)]
     pub batch: Option<RequestId>,
     /// The tenant.
     pub user: UserId,
-    /// What to make; never a batch.
+    /// The image or video to generate; never a batch.
     pub spec: Spec,
-    /// Who makes it, whatever is configured later.
+    /// The provider, fixed at intake: later configuration does not change it.
     pub provider: ProviderName,
-    /// The request's fingerprint.
+    /// The request's fingerprint (contract, 5.13).
     pub fingerprint: String,
-    /// Given back in every event.
+    /// Returned in every event.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
-    /// Whom to notify, sealed.
+    /// The event types to notify, and the sealed targets.
     #[serde(default)]
     pub notify: Option<Notify>,
-    /// Deadline, counted from the workflow's start.
+    /// Deadline in milliseconds, counted from the workflow's start.
     pub timeout_ms: u64,
-    /// Bounds and pauses of the steps.
+    /// Retry limits and pauses of the steps.
     pub steps: Steps,
     /// Task queue of `fetch`.
     pub fetch_queue: String,
-    /// Task queue of `submit`, if it is not the main one.
+    /// Task queue of `submit`; `None` is the main queue.
     #[serde(default)]
     pub submit_queue: Option<String>,
     /// W3C trace context of the request's record.
     #[serde(default)]
     pub traceparent: Option<String>,
-    /// Goes along on continue-as-new.
+    /// The events decided so far.
     #[serde(default)]
     pub journal: Journal,
 }
 
 impl Start {
-    /// Returns what all events of the run have in common.
+    /// Returns the fields that all events of the run share.
     pub fn identity(&self, run_id: &str, first_run_id: &str) -> Identity {
         Identity {
             request: self.request.clone(),
@@ -76,7 +77,7 @@ impl Start {
         }
     }
 
-    /// Returns how to look up a job that `submit` may have left in that run.
+    /// Returns the lookup of a job that this run's `submit` may have left at the provider.
     pub(crate) fn sought(&self, run_id: &str, started_at: i64) -> Sought {
         Sought {
             provider: self.provider,
@@ -87,21 +88,21 @@ impl Start {
         }
     }
 
-    /// Returns how many bytes it takes as an input.
+    /// Returns its size as a workflow input, in bytes.
     pub(crate) fn weight(&self) -> usize {
         serde_json::to_vec(self).map_or(usize::MAX, |text| text.len())
     }
 }
 
-/// What every activity gets: the events to publish before its own work, and whose they are.
+/// What every publishing activity receives: the events to publish before its own work, and the run they belong to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Handed {
-    /// The run; names store path, temp folder and the provider's idempotency key.
+    /// The run's workflow id; also its store path, temp folder and idempotency key at the provider.
     pub workflow: WorkflowId,
-    /// The fingerprint of its request, by which a result in the store is known as its own.
+    /// The request's fingerprint: a stored result with the same fingerprint belongs to this request.
     #[serde(default)]
     pub fingerprint: Option<String>,
-    /// All that is unconfirmed, in order.
+    /// All unconfirmed events, in order.
     pub events: Vec<Event>,
     /// W3C trace context.
     #[serde(default)]
@@ -113,51 +114,51 @@ pub struct Handed {
 pub struct Submit {
     /// Events to publish first.
     pub handed: Handed,
-    /// What to make.
+    /// The image or video to generate.
     pub spec: Spec,
-    /// Who makes it.
+    /// The provider to send it to.
     pub provider: ProviderName,
-    /// How often a submit that was not accepted is sent.
+    /// Maximum number of sends while the provider does not accept.
     pub attempts: u32,
     /// When the workflow started, in milliseconds since the epoch.
     pub started_at: i64,
 }
 
-/// What came of `submit.v1`.
+/// The result of `submit.v1`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Submitted {
-    /// The provider took the job.
+    /// The provider accepted the job.
     Accepted {
         /// The job.
         job: Job,
-        /// How often it was sent.
+        /// Number of sends.
         #[cfg_attr(debug_assertions, serde(with = "crate::engines::failpoint::later"))]
         attempts: u32,
         /// When it was first sent, in milliseconds since the epoch.
         #[serde(default)]
         sent_at: Option<i64>,
     },
-    /// The provider gave the outputs with its answer, and they are in the store.
+    /// The provider answered with the outputs themselves, and they are stored.
     Stored {
-        /// The result.
+        /// The stored result.
         result: Generated,
-        /// How often it was sent.
+        /// Number of sends.
         #[serde(default)]
         attempts: u32,
         /// When it was first sent, in milliseconds since the epoch.
         #[serde(default)]
         sent_at: Option<i64>,
     },
-    /// The result was in the store already.
+    /// The result was already in the store.
     Adopted(Generated),
-    /// There will be no job.
+    /// The submit failed for good: there is no job.
     Refused(EventError),
-    /// The provider may have taken a job that was not found.
+    /// The provider may have accepted a job that was not found.
     Ambiguous {
-        /// What to say of it.
+        /// The error of the FAILED event.
         error: EventError,
-        /// The job, should it be found later.
+        /// The lookup by which `finish` searches for the job again.
         sought: Sought,
     },
 }
@@ -165,17 +166,17 @@ pub enum Submitted {
 /// A job at a provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// Which outside API has it.
+    /// The provider that runs it.
     pub provider: ProviderName,
-    /// What made it: images or a video; picks the configured endpoint.
+    /// Images or a video: selects the configured endpoint.
     pub kind: Kind,
-    /// The provider's name for it.
+    /// The provider's id of the job.
     pub id: String,
-    /// Where to look.
+    /// URL to poll.
     pub status_url: String,
-    /// Where its result is, with a provider that keeps it apart.
+    /// URL of the result, for a provider that serves it separately.
     pub result_url: String,
-    /// Where to end it.
+    /// URL to cancel it.
     pub cancel_url: String,
 }
 
@@ -184,37 +185,38 @@ pub struct Job {
 pub struct Fetch {
     /// Events to publish first.
     pub handed: Handed,
-    /// The job.
+    /// The job to wait for.
     pub job: Job,
-    /// What was told last.
+    /// The milestone that was reported last.
     #[serde(default)]
     pub told: Option<Told>,
-    /// Whether another milestone may be told.
+    /// False once the run has reported `PROGRESS_MAX` milestones.
     pub may_tell: bool,
-    /// Shortest time between two milestones.
+    /// Minimum time between two milestones, in milliseconds.
     pub progress_every_ms: u64,
 }
 
-/// What has failed in all attempts of `fetch`: kept at the server as the details of its heartbeat. That an attempt ended
-/// is no failure: its worker may have stopped.
+/// Failure counts over all attempts of `fetch`, kept at the server as heartbeat details.
+///
+/// The end of an attempt is not counted: its worker may have stopped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failures {
-    /// Looks at the job in a row, less those whose answer named a pause.
+    /// Failed polls in a row, without those whose answer named a pause.
     #[serde(default)]
     pub looks: u32,
-    /// Looks in a row that the provider refused.
+    /// Polls in a row that the provider refused.
     #[serde(default)]
     pub refusals: u32,
-    /// Tries to store the outputs.
+    /// Failed attempts to store the outputs.
     #[serde(default)]
     pub stores: u32,
-    /// Checks of a file of the outputs that did not end.
+    /// Checks of an output file that did not end: their worker died, or they took too long.
     #[serde(default)]
     pub lost: u32,
 }
 
 impl Failures {
-    /// Notes a look that succeeded.
+    /// Resets the counts of failed polls after one that succeeded.
     pub(crate) fn looked(&mut self) {
         self.looks = 0;
         self.refusals = 0;
@@ -224,40 +226,40 @@ impl Failures {
 /// A milestone that became a PROGRESS event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Told {
-    /// What it said.
+    /// The progress that it reported.
     pub progress: Progress,
-    /// When, in milliseconds since the epoch.
+    /// Time of the event, in milliseconds since the epoch.
     pub at: i64,
 }
 
-/// What came of `fetch.v1`.
+/// The result of `fetch.v1`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fetched {
-    /// The job came on; fetch again.
+    /// The job reached a milestone: `fetch` is scheduled again.
     Milestone(Progress),
     /// The outputs are in the store.
     Stored {
         /// The files, in the provider's order.
         outputs: Vec<Output>,
-        /// What the provider said it costs.
+        /// The cost, if the provider reports it.
         #[serde(default)]
         cost_usd: Option<f64>,
     },
-    /// There is no result.
+    /// The job or its outputs failed: there is no result.
     Failed(EventError),
 }
 
 /// The input of `finish.v1`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Finish {
-    /// All events that are unconfirmed; the last is the outcome.
+    /// All unconfirmed events; the last is the outcome.
     pub handed: Handed,
     /// What may still run at the provider.
     pub leftover: Leftover,
     /// When the workflow started, in milliseconds since the epoch.
     pub started_at: i64,
-    /// When the job was first sent to the provider, if it was taken.
+    /// When the job was first sent, in milliseconds since the epoch, if the provider accepted it.
     #[serde(default)]
     pub sent_at: Option<i64>,
 }
@@ -271,14 +273,14 @@ pub struct Closed {
     pub run_id: String,
     /// When it was closed, in milliseconds since the epoch.
     pub at: i64,
-    /// By a time-out of the server, and not by somebody.
+    /// Closed by Temporal's own time-out.
     pub timed_out: bool,
-    /// It is a batch.
+    /// The run is a batch.
     #[serde(default)]
     pub batch: bool,
 }
 
-/// What came of `remains.v1`: all that a closed run leaves.
+/// The result of `remains.v1`: what a closed run leaves behind.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Remains {
     /// Its input.
@@ -287,39 +289,39 @@ pub struct Remains {
     pub first_run_id: String,
     /// When it started, in milliseconds since the epoch.
     pub started_at: i64,
-    /// The events that it handed to anybody, in order.
+    /// The events that it handed to its activities, in order.
     pub events: Vec<Event>,
     /// What may still run at the provider.
     pub leftover: Leftover,
 }
 
-/// The answer of the query `status`.
+/// The answer to the query `status`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
-    /// The request.
+    /// The request's id.
     pub request_id: String,
     /// `VIDEO`, `IMAGE` or `BATCH`.
     pub kind: String,
     /// `queued`, `submitting`, `generating`, `finishing`, `completed`, `failed` or `cancelled`.
     pub state: String,
-    /// The provider's word for what it does; none before and behind its part.
+    /// The provider's name for the job's stage; `None` before and after the provider's part.
     pub stage: Option<String>,
     /// 0 to 100.
     pub percent: i32,
-    /// The provider's name for the job.
+    /// The provider's id of the job.
     pub provider_job_id: Option<String>,
-    /// How often the job was sent to the provider.
+    /// Number of sends to the provider.
     pub attempts: u32,
     /// Milliseconds since the epoch.
     pub started_at: i64,
-    /// When the job was first sent to the provider that took it; what lies before is waiting.
+    /// When the job was first sent to the provider that accepted it; the time before that is waiting.
     #[serde(default)]
     pub submitted_at: Option<i64>,
     /// Milliseconds since the epoch.
     pub updated_at: i64,
     /// Why it did not complete.
     pub error: Option<EventError>,
-    /// How the items of a batch stand.
+    /// The items of a batch, counted by how they ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<BatchSummary>,
 }

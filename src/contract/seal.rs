@@ -39,7 +39,7 @@ pub enum Error {
 /// A key that seals notification targets.
 #[derive(Clone, Debug)]
 pub struct NotifyKey {
-    /// Names the key in what it sealed.
+    /// Names the key; stored with what it sealed.
     pub id: String,
     /// 32 bytes, base64.
     pub key: Secret,

@@ -1,4 +1,4 @@
-//! What every run is labelled with, the first of a request, its retries and the items of batches alike.
+//! Search attributes and execution time-out margin of all runs: first runs, retries and batch items alike.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use crate::domain::{Kind, RequestId, UserId};
 
 /// The tenant of a run.
 pub const GEN_USER: &str = "GenUser";
-/// What a run makes.
+/// The kind of a run: `VIDEO`, `IMAGE` or `BATCH`.
 pub const GEN_KIND: &str = "GenKind";
-/// The batch a run is an item of.
+/// The batch that a run is an item of.
 pub const GEN_BATCH: &str = "GenBatch";
 
-/// A run outlives its deadline by so much before the server itself ends it: a backstop (contract, rule 7).
+/// The server itself ends a run this long after its deadline: a backstop (contract, rule 7).
 pub(crate) const BACKSTOP: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Returns the search attributes of a run.

@@ -1,11 +1,10 @@
-//! `genflow guard`: the process every child of ours starts as, so that none outlives us.
+//! `genflow guard`: each engine starts as this command, so it cannot outlive genflow.
 //!
-//! Asks the kernel for SIGKILL when the parent dies, makes sure that the parent still lives,
-//! then becomes the command. Nothing is left of the guard itself. The request survives `exec`
-//! but not `fork`: a command that forks has to look after its own children.
+//! The guard asks the kernel for SIGKILL when the parent dies, checks that the parent still lives, then becomes the
+//! command by `exec`. The request survives `exec` but not `fork`: a command that forks has to end its own children.
 //!
-//! Only Linux can do this. Elsewhere the guard just becomes the command, and a genflow that is
-//! killed with SIGKILL leaves its engines behind.
+//! Only Linux can do this. On other systems the guard only becomes the command, and a genflow that is killed with
+//! SIGKILL leaves its engines running.
 
 use std::ffi::OsString;
 use std::io;
@@ -14,8 +13,8 @@ use std::process::Command;
 
 /// Becomes `command`, tied to the life of the process `parent`; returns only if that fails.
 ///
-/// The parent is given by its id and not read here: it may be dead by now, and then the process
-/// that inherited us would look like our parent.
+/// The caller passes the parent's id, because the parent may be dead by now: then `getppid` here would return the
+/// process that adopted this one.
 #[must_use]
 pub fn run(parent: u32, command: Vec<OsString>) -> io::Error {
     if let Err(error) = tie_to(parent) {
@@ -25,7 +24,7 @@ pub fn run(parent: u32, command: Vec<OsString>) -> io::Error {
     let Some(program) = words.next() else {
         return io::Error::new(
             io::ErrorKind::InvalidInput,
-            "no command given, want: guard --parent PID -- command",
+            "no command given; expected: guard --parent PID -- command",
         );
     };
     let failed = Command::new(&program).args(words).exec();
@@ -37,7 +36,7 @@ fn tie_to(parent: u32) -> io::Result<()> {
     use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // In this order: a parent that dies after the check is covered by the signal.
+    // The signal first, then the check: the signal covers a parent that dies after the check.
     let alive = getppid()
         .map(Pid::as_raw_pid)
         .and_then(|pid| u32::try_from(pid).ok())

@@ -1,11 +1,11 @@
 //! The real Kafka, schema registry, Temporal and a mail catcher, without Docker: installed, started, watched, stopped.
 //!
-//! For `genflow dev` and for the integration tests. All of it is on loopback and goes with the
-//! run: a topic that outlives its registry could not be decoded any more.
+//! For `genflow dev` and for the integration tests. Engines listen on loopback only, and their data is
+//! deleted with the run: a topic that outlives its registry could not be decoded any more.
 //!
-//! The invariant: what was started here ends no later than this process, however it ends.
-//! [`Engines::stop`] is the orderly way; a drop or a failed start kills; and the guard that each
-//! child starts as ([`crate::dev::child_guard`]) covers a SIGKILL of ourselves.
+//! The invariant: no engine outlives this process, however the process ends. [`Engines::stop`] stops them
+//! in order; a drop or a failed start kills them; and the guard as which each child starts
+//! ([`super::child_guard`]) covers a SIGKILL of this process.
 
 mod error;
 mod install;
@@ -43,11 +43,11 @@ pub struct Engines {
     pub schema_registry_url: String,
     /// `host:port`.
     pub temporal_host: String,
-    /// The address of Temporal's page, if we started it.
+    /// The URL of Temporal's web page, if it was started here.
     pub temporal_ui: Option<String>,
-    /// Where mail goes, as in `SMTP_URL`.
+    /// The mail server, as in `SMTP_URL`.
     pub smtp_url: String,
-    /// The Maildir that mail is kept in, if we started the catcher.
+    /// The Maildir of the mail catcher, if it was started here.
     pub maildir: Option<PathBuf>,
     processes: Vec<Process>,
     /// Folders that are removed when the engines have stopped.
@@ -62,8 +62,8 @@ impl Engines {
     ///
     /// # Errors
     ///
-    /// Fails before anything is started if a program is missing that only the user can install,
-    /// a fixed port is taken or the data folder is in use; later if an engine does not come up.
+    /// Before anything is started: a program is missing that only the user can install, a fixed port is
+    /// taken, or the data folder is in use. Later: an engine does not start.
     pub async fn start(options: &Options) -> Result<Self, Error> {
         let options = &options.absolute()?;
         let plan = Plan::of(options);
@@ -75,23 +75,23 @@ impl Engines {
         plan.start(options, data_lock).await
     }
 
-    /// Asks all engines to end, kills those that do not within ten seconds, and returns when all are gone.
+    /// Asks all engines to stop, kills those that still run after ten seconds, and returns when all have ended.
     pub async fn stop(mut self) {
-        // At once: none of them needs another to stop.
+        // In parallel: no engine needs another one to stop.
         futures::future::join_all(self.processes.drain(..).map(Process::stop)).await;
         for folder in &self.files {
             if let Err(error) = install::remove(folder) {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "files of an engine left behind"
+                    "an engine's files were not removed"
                 );
             }
         }
     }
 
-    /// Waits for an engine to end by itself; tells which, how, and what it said last.
+    /// Waits until an engine ends by itself; returns which one, how, and the end of its log.
     ///
-    /// Never returns while all run, or if none was started here. Cancel-safe.
+    /// Never returns while all engines run, or if none was started here. Cancel-safe.
     pub async fn failed(&mut self) -> Error {
         if self.processes.is_empty() {
             return pending().await;
@@ -109,13 +109,13 @@ impl Engines {
 #[derive(Debug)]
 struct Running {
     process: Process,
-    /// What its clients need.
+    /// Address for clients.
     address: String,
-    /// What its users open in a browser.
+    /// URL of its web page.
     page: Option<String>,
 }
 
-/// Takes the data folder for this run, until the file is dropped.
+/// Locks the data folder for this run, until the returned file is dropped.
 fn lock(folder: &Path) -> Result<File, Error> {
     std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     let path = folder.join("lock");
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(engines.temporal_ui, None);
         assert_eq!(engines.smtp_url, "smtp://mail:25");
         assert_eq!(engines.maildir, None);
-        assert!(!options.cache.exists(), "nothing was to be installed");
+        assert!(!options.cache.exists(), "nothing is installed");
         engines.stop().await;
         std::fs::remove_dir_all(&options.data).unwrap();
     }

@@ -1,7 +1,7 @@
-//! The page of the mail catcher of `genflow dev`: what came, newest first; on loopback.
+//! The page of the mail catcher of `genflow dev`: received mails, newest first; on loopback.
 //!
-//! A mail is other people's HTML: it is shown in a frame that runs no script, under a policy that loads no more than
-//! pictures. `/api` tells the same as JSON.
+//! The HTML of a mail is untrusted: the page shows it in a frame without scripts, under a policy that loads only
+//! pictures. `/api` returns the mails as JSON.
 
 mod mail;
 
@@ -31,13 +31,13 @@ pub(super) struct Mailbox {
     maildir: PathBuf,
 }
 
-/// The port people know from other catchers.
+/// The usual port of mail catchers.
 const PORT: u16 = 8025;
-/// How often it is looked for a mail that is waited for.
+/// How often [`Mailbox::told`] checks for the mail.
 const GLANCE: Duration = Duration::from_millis(50);
 
 const PAGE: &str = include_str!("mailbox/page.html");
-/// What the frame of a mail may do: show text and pictures.
+/// The frame of a mail may only show text and pictures.
 const POLICY: &str = "sandbox allow-popups; default-src 'none'; img-src http: https: data:; style-src 'unsafe-inline'";
 
 #[derive(Serialize)]
@@ -50,7 +50,7 @@ impl Mailbox {
     pub(super) async fn bind(ports: Ports, maildir: PathBuf) -> anyhow::Result<Self> {
         let any = || TcpListener::bind("127.0.0.1:0");
         let listener = match ports {
-            // Only a page: where the port is taken, another does as well.
+            // Only people open this page, so another port works too.
             Ports::Fixed => match TcpListener::bind(("127.0.0.1", PORT)).await {
                 Ok(listener) => Ok(listener),
                 Err(_) => any().await,
@@ -69,7 +69,7 @@ impl Mailbox {
         &self.url
     }
 
-    /// Waits for the mail that `request` completed; returns its subject.
+    /// Waits for the mail about the completion of `request`; returns its subject.
     pub(super) async fn told(&self, request: &str) -> String {
         loop {
             let mails = mail::all(&self.maildir).await;
@@ -88,7 +88,7 @@ impl Mailbox {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        let listener = listener.context("the page of mails runs already")?;
+        let listener = listener.context("the page of mails is already running")?;
         axum::serve(listener, router(self.maildir.clone()))
             .with_graceful_shutdown(stop.cancelled_owned())
             .await
@@ -152,7 +152,7 @@ async fn api_one(State(maildir): State<PathBuf>, Path(name): Path<String>) -> Re
 }
 
 fn page(page: &Page) -> Response {
-    // A name that ends so is what makes the engine escape.
+    // MiniJinja escapes HTML only if the template's name ends in `.html`.
     match Environment::new().render_named_str("page.html", PAGE, Serde(page)) {
         Ok(text) => Html(text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),

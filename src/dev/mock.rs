@@ -28,7 +28,9 @@ pub async fn run(
         return app::run(config, roles, listener, metrics, stop).await;
     }
     if !config.is_development() {
-        tracing::warn!("MOCK_EXTERNAL_APIS=true: results are made up, no generation API is called");
+        tracing::warn!(
+            "MOCK_EXTERNAL_APIS=true: results come from the simulator, no generation API is called"
+        );
     }
     let options = Options {
         listen: ([127, 0, 0, 1], 0).into(),
@@ -48,10 +50,10 @@ pub async fn run(
     };
     let (worked, simulated) = tokio::join!(working, simulator.run(served.clone()));
     worked?;
-    simulated.context("the provider simulator")
+    simulated.context("the provider simulator failed")
 }
 
-/// Returns where the simulator at `address` speaks the protocol of that provider.
+/// Returns the base URL at which the simulator at `address` serves a provider's protocol.
 fn url(address: SocketAddr, name: ProviderName) -> String {
     match name {
         ProviderName::Replicate | ProviderName::OpenAi => format!("http://{address}"),

@@ -1,4 +1,4 @@
-//! A receiver of webhooks for `genflow dev`: prints what comes and counts it by request.
+//! A receiver of webhooks for `genflow dev`: prints each and remembers the last event type of each request.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +22,7 @@ pub(super) struct Receiver {
     seen: Seen,
 }
 
-/// The last type that each request was told of.
+/// The event type of the last webhook of each request.
 type Types = BTreeMap<String, String>;
 
 #[derive(Clone)]
@@ -49,7 +49,7 @@ impl Receiver {
         &self.url
     }
 
-    /// Waits until `request` was told of its outcome.
+    /// Waits for a webhook with the outcome of `request`.
     pub(super) async fn told(&self, request: &str) {
         let is_end = |kind: &String| {
             ["completed", "failed", "cancelled"]
@@ -72,7 +72,7 @@ impl Receiver {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        let listener = listener.context("the receiver runs already")?;
+        let listener = listener.context("the receiver is already running")?;
         let router = Router::new()
             .route("/webhook", post(receive))
             .with_state(self.seen.clone());

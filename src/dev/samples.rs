@@ -1,4 +1,4 @@
-//! The sample requests of `genflow dev`: sent as any producer would, followed as any reader would.
+//! The sample requests of `genflow dev`: sent like any producer does, followed like any reader of events does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,10 +19,10 @@ use crate::engines::kafka::producer::{Message, Producer};
 use crate::engines::kafka::tail::{From, Next, Tail};
 use crate::engines::registry::Registry;
 
-/// Whom the first sample is mailed to; only the catcher ever sees it.
+/// Mail address of the first sample; only the mail catcher receives mail for it.
 const MAILED_TO: &str = "demo@example.com";
 
-/// Sends one request of each kind and follows them to their end; the first by mail too, where we catch it.
+/// Sends one request of each kind and follows them to their end. With `mailbox`, also waits for the mail of the first.
 pub(super) async fn run(
     config: &Config,
     receiver: &Receiver,

@@ -1,9 +1,9 @@
-//! The provider simulator: stands in for the paid outside API, over real HTTP.
+//! The provider simulator: replaces the paid external API, over real HTTP.
 //!
-//! Speaks the protocols of Replicate, OpenAI and fal, makes real, decodable files, and fails on demand: a request carries its own
-//! faults in the input `sim` (see `script`), so tests that share one simulator do not disturb each other.
-//! `GET /_sim/ledger` tells what was submitted and accepted, which is how a test counts what would have been paid.
-//! Nothing of it is durable, and nothing else in the crate depends on it.
+//! Speaks the protocols of Replicate, OpenAI and fal, creates real, decodable files, and fails on demand: a request
+//! carries its own faults in the input `sim` (see `script`), so tests that share one simulator do not disturb each
+//! other. `GET /_sim/ledger` returns all submits and accepted jobs, so a test can count the jobs that would have been
+//! paid for. Nothing in the simulator is durable, and nothing else in the crate depends on it.
 
 use std::{
     io,
@@ -51,29 +51,29 @@ pub(crate) use self::media::tests::a_film;
 
 /// How many jobs, and how many client ids, are remembered.
 const REMEMBERED: usize = 100_000;
-/// The largest request body; a prompt is far smaller, an image sent as a data URL may not be.
+/// The largest request body. A prompt is far smaller; an image in a data URL may be that large.
 const LARGEST_BODY: usize = 1024 * 1024;
 
-/// Pieces of a file that comes slowly.
+/// Number of pieces of a slow download.
 const PIECES: usize = 20;
-/// Pieces of 64 KiB that a huge file has more than it should.
+/// Number of extra pieces, of 64 KiB each, in a huge file.
 const HUGE_PIECES: usize = 256;
 
 const ABOUT: &str = "genflow provider simulator\n\n\
-    Speaks Replicate's and OpenAI's HTTP APIs under /v1 and fal's queue API under /fal; any key but \"bad\" will do.\n\
-    /_sim/ledger[?key=...]  what was submitted and accepted\n\
-    /_sim/health            200 while it runs\n";
+    Speaks Replicate's and OpenAI's HTTP APIs under /v1 and fal's queue API under /fal; any key except \"bad\" works.\n\
+    /_sim/ledger[?key=...]  all submits and accepted jobs\n\
+    /_sim/health            200 while the simulator runs\n";
 
-/// How a [`Simulator`] is set up.
+/// Settings of a [`Simulator`].
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where to listen; port 0 picks a free one.
+    /// The address to listen on; port 0 picks a free one.
     pub listen: SocketAddr,
-    /// How long a job runs when its request does not say.
+    /// How long a job runs if its request does not set it.
     pub job_time: Duration,
 }
 
-/// A simulated provider that listens, and answers once it is run.
+/// A simulated provider: listens already, and answers once it runs.
 #[derive(Debug)]
 pub struct Simulator {
     listener: TcpListener,
@@ -85,7 +85,7 @@ impl Simulator {
     ///
     /// # Errors
     ///
-    /// Fails when the address cannot be bound.
+    /// The address cannot be bound.
     pub async fn bind(options: Options) -> io::Result<Self> {
         let Options { listen, job_time } = options;
         let listener = TcpListener::bind(listen).await?;
@@ -101,7 +101,7 @@ impl Simulator {
         })
     }
 
-    /// Returns the address it listens on, with the port that was picked.
+    /// Returns the address that the simulator listens on, with the actual port.
     pub fn address(&self) -> SocketAddr {
         self.shared.address
     }
@@ -110,7 +110,7 @@ impl Simulator {
     ///
     /// # Errors
     ///
-    /// Fails when the server does; a bad connection or request never ends it.
+    /// The server fails. A bad connection or request never ends it.
     pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
         let Self { listener, shared } = self;
         let lines = Lines {
@@ -124,7 +124,7 @@ impl Simulator {
     }
 }
 
-/// What all requests share.
+/// State shared by all requests.
 #[derive(Debug)]
 struct Shared {
     ledger: Mutex<Ledger>,
@@ -152,7 +152,7 @@ fn routes(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
-/// Which entries of the ledger are wanted.
+/// Query of the ledger.
 #[derive(Deserialize)]
 struct Wanted {
     key: Option<String>,
@@ -166,14 +166,14 @@ async fn ledger(State(shared): State<Arc<Shared>>, Query(wanted): Query<Wanted>)
     )
 }
 
-/// Which of the addresses that were given for a file is meant.
+/// Query of a file: which of the URLs issued for it was used.
 #[derive(Deserialize)]
 struct Given {
     #[serde(default)]
     given: usize,
 }
 
-/// Serves a file of a job that succeeded, or what its script has in its place.
+/// Serves a file of a job that succeeded, or the fault in its script.
 async fn file(
     State(shared): State<Arc<Shared>>,
     Path((id, name)): Path<(String, String)>,
@@ -191,7 +191,7 @@ async fn file(
     serve(order, name, given).await
 }
 
-/// Serves a file; `given` counts its addresses from 1.
+/// Serves a file; `given` counts the URLs issued for it, from 1.
 async fn serve(order: order::Order, name: String, given: usize) -> Response {
     let (fault, slow) = (order.script.output, order.script.download);
     let made = tokio::task::spawn_blocking(move || media::file_or_other(&order, &name)).await;
@@ -230,7 +230,7 @@ async fn serve(order: order::Order, name: String, given: usize) -> Response {
     }
 }
 
-/// Sends `bytes` in pieces that come over that time.
+/// Sends `bytes` in pieces, spread over `time`.
 fn slowly(kind: &'static str, bytes: &[u8], time: Duration) -> Response {
     let pieces: Vec<_> = bytes
         .chunks(bytes.len().div_ceil(PIECES).max(1))
@@ -244,7 +244,7 @@ fn slowly(kind: &'static str, bytes: &[u8], time: Duration) -> Response {
     ([(header::CONTENT_TYPE, kind)], Body::from_stream(stream)).into_response()
 }
 
-/// Sends `bytes` and, in pieces, far more than belongs to them.
+/// Sends `bytes` and many extra pieces.
 fn huge(kind: &'static str, bytes: Vec<u8>) -> Response {
     let more = stream::iter((0..HUGE_PIECES).map(|_| Ok::<_, io::Error>(vec![0; 64 * 1024])));
     let all = stream::iter([Ok(bytes)]).chain(more);

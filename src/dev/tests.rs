@@ -1,4 +1,4 @@
-//! What dev refuses, and how it keeps apart from others.
+//! Which settings dev refuses, and how it keeps apart from other deployments.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn dev(once: bool) -> Dev {
     }
 }
 
-/// The settings that dev has where these variables are set.
+/// Returns dev's settings if these variables are set.
 fn loaded(dev: Dev, set: &[(&str, &str)]) -> Config {
     let value = |name: &str| {
         let found = set.iter().find(|(known, _)| *known == name);
@@ -57,7 +57,7 @@ fn nothing_is_paid_for_unless_that_is_asked_for() {
 
     assert_eq!(at_fault(dev(true), &real), ["MOCK_EXTERNAL_APIS"]);
     assert_eq!(at_fault(samples, &real), [""; 0]);
-    // It goes on without samples.
+    // Without `once`, dev runs without samples.
     assert_eq!(at_fault(dev(false), &real), [""; 0]);
     assert!(!sends_samples(dev(false), &loaded(dev(false), &real)));
     assert!(sends_samples(dev(true), &loaded(dev(true), &[])));

@@ -1,4 +1,4 @@
-//! Addresses: whom mail is from, whom it may go to.
+//! Email addresses: of the sender, and of allowed recipients.
 
 use std::str::FromStr;
 
@@ -8,40 +8,40 @@ use url::Host;
 
 use super::public_address::is_local;
 
-/// Whom mail is from.
+/// The sender of all mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FromAddress(Mailbox);
 
-/// Why a text is no sender.
+/// A text that is not a sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is not an address, want local@domain or Name <local@domain>")]
+#[error("is not an address; expected local@domain or Name <local@domain>")]
 pub struct InvalidFrom;
 
-/// Why mail cannot go to a target. Nothing of it is shown.
+/// Why mail cannot go to a target. The texts show nothing of the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
-    /// It is no address.
+    /// It is not an address.
     #[error("the target is not an email address")]
     Malformed,
-    /// It names a machine by its number: our mail server would call it, wherever it is.
+    /// Its domain is an IP address: our mail server would connect to it, wherever it is.
     #[error("the target's domain is an IP address")]
     Number,
 }
 
-/// The domains that mail may go to; none of them by default.
+/// The domains that mail may go to; none by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Domains(Vec<String>);
 
-/// Stands for all domains but those of networks of one's own.
+/// Allows all domains except those of local networks.
 const ALL: &str = "*";
 
 impl FromAddress {
-    /// Returns it as a header has it.
+    /// Returns the mailbox for the `From` header.
     pub(crate) fn mailbox(&self) -> Mailbox {
         self.0.clone()
     }
 
-    /// Returns the domain that our message ids are of.
+    /// Returns the domain of our message ids.
     pub(crate) fn domain(&self) -> &str {
         self.0.email.domain()
     }
@@ -65,10 +65,10 @@ impl FromStr for FromAddress {
 }
 
 impl Domains {
-    /// Reads domains by comma; `*` is all of them but those of networks of one's own.
+    /// Parses domains separated by commas; `*` allows all domains except those of local networks.
     ///
     /// # Errors
-    /// The first that is no domain.
+    /// The first part that is not a domain.
     pub fn parse(text: &str) -> Result<Self, String> {
         let parts = text.split(',').map(str::trim);
         let domains = parts.filter(|part| !part.is_empty()).map(|part| {
@@ -84,19 +84,19 @@ impl Domains {
         Ok(Self(domains.collect::<Result<_, String>>()?))
     }
 
-    /// Where none are set: allows all in development, and none otherwise.
+    /// If no domain is set, allows all in development and none otherwise.
     pub fn default_to(&mut self, is_development: bool) {
         if self.0.is_empty() && is_development {
             self.0.push(ALL.to_owned());
         }
     }
 
-    /// Tells whether mail may go nowhere.
+    /// Returns whether no domain is allowed.
     pub fn are_none(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Tells whether mail may go there.
+    /// Returns whether mail may go to an address.
     pub(crate) fn allow(&self, address: &Address) -> bool {
         let domain = address.domain().to_ascii_lowercase();
         self.0
@@ -109,15 +109,15 @@ impl Domains {
     }
 }
 
-/// Tells whether mail can go there.
+/// Returns whether a text is an address that mail can go to.
 pub fn is_address(text: &str) -> bool {
     recipient(text).is_ok()
 }
 
-/// Reads a target. Its domain is written in ASCII, so that every mail server takes it.
+/// Parses a target. Its domain is converted to ASCII, so that every mail server accepts it.
 pub(crate) fn recipient(text: &str) -> Result<Address, InvalidAddress> {
     let malformed = InvalidAddress::Malformed;
-    // Before all else: no character of a header's or a command's end comes any further.
+    // This check comes first, so that no line break ever ends a header or a command.
     if text.contains(char::is_control) {
         return Err(malformed);
     }

@@ -1,8 +1,9 @@
-//! An error and what led to it, in one line.
+//! Formats an error and its causes on one line.
 
 use std::error::Error;
 
-/// Returns an error and its causes in one line; libraries often tell a cause in the text of the error itself.
+/// Returns an error and its causes on one line. A cause is left out if the text so far contains it, because many
+/// libraries repeat the cause in the error's own text.
 pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
     let mut told = String::new();
     let mut next = Some(error);

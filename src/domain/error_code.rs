@@ -1,6 +1,6 @@
-//! Why a request did not complete, or a record was refused, in one word.
+//! Why a request did not complete or a record was refused, as one code.
 //!
-//! The list is closed for who writes, open for who reads: a later version may have written a word that is not known here.
+//! Writers use only the codes of this list. Readers must accept others, of a later version.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(into = "String", from = "String")]
 #[expect(missing_docs, reason = "each name is the contract's own word")]
 pub enum ErrorCode {
-    /// Of a later version. Only read, never decided here.
+    /// Written by a later version. Only read, never decided here.
     Unknown,
     InvalidRequest,
     ContentPolicy,
@@ -68,7 +68,7 @@ impl ErrorCode {
         (Self::StartRefused, "start_refused"),
     ];
 
-    /// Returns the code as it stands in events and `dlq.reason`.
+    /// Returns the code as events and `dlq.reason` spell it.
     pub fn as_str(self) -> &'static str {
         Self::ALL
             .iter()

@@ -1,8 +1,8 @@
-//! A lifecycle event as it stands on `gen.events`, in a workflow's history and in a webhook's body.
+//! A lifecycle event as it appears on `gen.events`, in a workflow's history and in a webhook's body.
 //!
 //! The serde shape of [`Event`] is the shape of `schemas/GenerationEvent.avsc`, field for field: one type serves
-//! Avro, Temporal payloads (JSON) and webhooks. An event is complete when it is made; nothing is added later.
-//! What stands here stands in histories: fields are added with a default, never removed or retyped.
+//! Avro, Temporal payloads (JSON) and webhooks. An event is complete when it is created; publishing adds nothing.
+//! Histories contain this type: add fields with a default, never remove or retype one.
 
 use std::collections::BTreeMap;
 
@@ -14,29 +14,29 @@ use super::{ErrorCode, Sealed, WorkflowId};
 /// The namespace of all event ids (contract, section 3, rule 4).
 const EVENT_IDS: Uuid = uuid!("79fee3e2-b561-5e54-a0e3-7636f829fc32");
 
-/// One step in the life of a request.
+/// One step in the lifecycle of a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename = "GenerationEvent")]
 pub struct Event {
-    /// UUIDv5, the same on every copy.
+    /// UUIDv5, the same on every copy of the event.
     pub event_id: String,
-    /// The request.
+    /// Id of the request; the record key on `gen.events`.
     pub request_id: String,
     /// 0 for the first run.
     pub retry: i32,
     /// From 0 without gaps; -1 for REJECTED.
     pub sequence: i32,
-    /// The batch this request is an item of.
+    /// Id of the batch that contains this request as an item.
     #[serde(default)]
     pub batch_id: Option<String>,
-    /// The tenant; empty where a refused record does not tell.
+    /// The tenant; empty if a refused record does not name one.
     pub user_id: String,
-    /// What is made.
+    /// What the request generates.
     pub kind: Kind,
     /// What happened.
     #[serde(rename = "type")]
     pub kind_of_event: EventType,
-    /// Milliseconds since the epoch.
+    /// Milliseconds since the Unix epoch.
     pub occurred_at: i64,
     /// The Temporal workflow id; null for REJECTED.
     #[serde(default)]
@@ -44,40 +44,40 @@ pub struct Event {
     /// The Temporal run id; null for REJECTED.
     #[serde(default)]
     pub run_id: Option<String>,
-    /// How far the generation is.
+    /// Progress of the generation; set on PROGRESS.
     #[serde(default)]
     pub progress: Option<Progress>,
-    /// What was made.
+    /// The stored outputs; set on COMPLETED, except for a batch.
     #[serde(default)]
     pub result: Option<Generated>,
-    /// How the items of a batch ended.
+    /// How the items ended; set on the last event of a batch.
     #[serde(default)]
     pub batch: Option<BatchSummary>,
-    /// Why it did not complete.
+    /// Why the request did not complete; set on FAILED and REJECTED.
     #[serde(default)]
     pub error: Option<EventError>,
-    /// The refused record.
+    /// Position of the refused record; set on REJECTED.
     #[serde(default)]
     pub record: Option<RecordPosition>,
-    /// Whom to notify, sealed.
+    /// The sealed notification targets.
     #[serde(default)]
     pub notify: Option<Notify>,
-    /// As the request gave it.
+    /// Copied from the request.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
 }
 
-/// What is made.
+/// What a request generates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Kind {
-    /// Not known to this version, or not readable from a refused record.
+    /// Unknown to this version, or not readable in a refused record.
     Unknown,
     /// A video.
     Video,
     /// Images.
     Image,
-    /// A batch of both.
+    /// A batch of videos and images.
     Batch,
 }
 
@@ -85,90 +85,90 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum EventType {
-    /// Not known to this version.
+    /// Unknown to this version.
     Unknown,
-    /// Its workflow began.
+    /// The workflow started.
     Started,
-    /// The provider came on.
+    /// The provider reported progress.
     Progress,
-    /// Ended well: the result is stored.
+    /// Final: the result is stored.
     Completed,
-    /// Ended without a result.
+    /// Final: there is no result.
     Failed,
-    /// Ended because somebody asked.
+    /// Final: a cancel ended the request.
     Cancelled,
-    /// A record was refused; no workflow began.
+    /// Intake refused a record; no workflow started.
     Rejected,
 }
 
-/// How far a generation is.
+/// Progress of a generation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// 0 to 100, never falling.
     pub percent: i32,
-    /// The provider's word for what it does.
+    /// The provider's name for the current stage.
     pub stage: String,
-    /// More, if the provider tells.
+    /// Further details, if the provider gives any.
     #[serde(default)]
     pub message: Option<String>,
 }
 
-/// What was made.
+/// The result of a generation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename = "Result")]
 pub struct Generated {
     /// The stored files, in the provider's order.
     pub outputs: Vec<Output>,
-    /// The outside API that made them.
+    /// Name of the provider that generated them.
     pub provider: String,
-    /// Its name for the job.
+    /// The provider's id of the job.
     pub provider_job_id: String,
-    /// From workflow start to the stored result.
+    /// Time from the workflow's start to the stored result.
     pub elapsed_ms: i64,
-    /// What the provider said it costs.
+    /// Cost in US dollars, if the provider reports it.
     #[serde(default)]
     pub cost_usd: Option<f64>,
-    /// The input that was sent to the model, as JSON text without the prompt.
+    /// The input sent to the model, as JSON text without the prompt.
     #[serde(default)]
     pub sent: Option<String>,
-    /// Fields that were not sent as they were asked.
+    /// Fields whose values were adapted, dropped or overridden.
     #[serde(default)]
     pub notes: Vec<Note>,
 }
 
-/// How the input of a model differs from its request.
+/// A difference between a request and the input sent to the model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
-    /// Field of the request.
+    /// Name of the request's field.
     pub field: String,
     /// `adapted`, `dropped` or `overridden`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// How.
+    /// What differs.
     pub details: String,
 }
 
 /// One stored file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Output {
-    /// Where it is stored.
+    /// Address in the result store.
     pub uri: String,
-    /// Where it can be fetched, if published.
+    /// Download URL, if the store provides one.
     #[serde(default)]
     pub url: Option<String>,
-    /// As sniffed from its first bytes.
+    /// MIME type, detected from the first bytes.
     pub content_type: String,
-    /// Its length.
+    /// Size of the file.
     pub bytes: i64,
-    /// Lower-case hex.
+    /// SHA-256 of the file in lower-case hex.
     pub sha256: String,
-    /// Pixels.
+    /// In pixels.
     #[serde(default)]
     pub width: Option<i32>,
-    /// Pixels.
+    /// In pixels.
     #[serde(default)]
     pub height: Option<i32>,
-    /// Of a video.
+    /// Only for a video.
     #[serde(default)]
     pub duration_seconds: Option<f64>,
 }
@@ -176,71 +176,71 @@ pub struct Output {
 /// How the items of a batch ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchSummary {
-    /// All items.
+    /// Number of all items.
     pub total: i32,
-    /// Ended well.
+    /// Items whose result is stored.
     pub completed: i32,
-    /// Ended without a result.
+    /// Items without a result.
     pub failed: i32,
-    /// Ended because somebody asked.
+    /// Items that a cancel ended.
     pub cancelled: i32,
-    /// Never began.
+    /// Items whose workflow never started.
     pub not_started: i32,
 }
 
-/// Why a request did not complete.
+/// Why a request did not complete, or why a record was refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename = "Error")]
 pub struct EventError {
-    /// From the closed list.
+    /// A code of the closed list.
     pub code: ErrorCode,
     /// At most 1,000 characters.
     pub message: String,
     /// Whether the same request may succeed later.
     pub retryable: bool,
-    /// Every problem of the input that was found before anything was sent.
+    /// All problems of the input that were found before anything was sent.
     #[serde(default)]
     pub problems: Vec<Problem>,
 }
 
-/// One field that a model cannot serve.
+/// A field that the model cannot serve as requested.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// Field of the request.
+    /// Name of the request's field.
     pub field: String,
-    /// The value that was asked for.
+    /// The requested value.
     #[serde(default)]
     pub asked: Option<String>,
     /// The values that the model allows.
     #[serde(default)]
     pub allowed: Option<String>,
-    /// What to do.
+    /// How to change the request.
     #[serde(default)]
     pub hint: Option<String>,
 }
 
-/// Where a refused record stands.
+/// Position of a refused record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RecordPosition {
-    /// Topic name.
+    /// Name of the topic.
     pub topic: String,
-    /// Partition number.
+    /// Number of the partition.
     pub partition: i32,
     /// Offset in the partition.
     pub offset: i64,
 }
 
-/// Whom to notify of which events; only the notifier can open it.
+/// Whom to notify of which events. Only the notifier can open the targets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Notify {
-    /// Event types to notify of.
+    /// Event types that trigger a notification.
     pub on: Vec<EventType>,
     /// The sealed targets.
     pub sealed: Sealed,
 }
 
 impl EventType {
-    /// What a request is told of that says nothing of it (the default of `notify_on`).
+    /// The default of `notify_on`.
     pub const TOLD_BY_DEFAULT: [Self; 4] = [
         Self::Completed,
         Self::Failed,
@@ -248,13 +248,13 @@ impl EventType {
         Self::Rejected,
     ];
 
-    /// Tells whether `on` is what holds without a word on it, in any order; each stands there once.
+    /// Returns whether `on`, which holds no type twice, is the default in any order.
     pub fn are_default(on: &[Self]) -> bool {
         on.len() == Self::TOLD_BY_DEFAULT.len()
             && on.iter().all(|kind| Self::TOLD_BY_DEFAULT.contains(kind))
     }
 
-    /// Returns the word as it stands in Avro and JSON.
+    /// Returns the type as Avro and JSON spell it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "UNKNOWN",
@@ -267,7 +267,7 @@ impl EventType {
         }
     }
 
-    /// Returns the type of that name; [`EventType::Unknown`] for a name of a later version.
+    /// Returns the type named `raw`; [`EventType::Unknown`] for a name of a later version.
     pub fn parse(raw: &str) -> Self {
         [
             Self::Started,
@@ -282,7 +282,7 @@ impl EventType {
         .unwrap_or(Self::Unknown)
     }
 
-    /// Tells whether nothing comes after it in its run.
+    /// Returns whether this is the last event of its run.
     pub fn is_terminal(self) -> bool {
         match self {
             Self::Completed | Self::Failed | Self::Cancelled => true,
@@ -290,14 +290,14 @@ impl EventType {
         }
     }
 
-    /// Returns the CloudEvents type and webhook type, as `genflow.request.completed`.
+    /// Returns the type that CloudEvents and webhooks use, such as `genflow.request.completed`.
     pub fn cloud_type(self) -> String {
         format!("genflow.request.{}", self.as_str().to_ascii_lowercase())
     }
 }
 
 impl Kind {
-    /// Returns the word as it stands in Avro and JSON.
+    /// Returns the kind as Avro and JSON spell it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "UNKNOWN",
@@ -311,7 +311,7 @@ impl Kind {
 impl Event {
     /// Returns the id of the `sequence`-th event of a run (contract, section 3, rule 4).
     ///
-    /// `first_run_id` names the run's first execution, so a request id that is used again gets other event ids.
+    /// `first_run_id` is the run id of the first execution, so a request id that is reused gets other event ids.
     pub fn id(workflow: &WorkflowId, first_run_id: &str, sequence: i32) -> String {
         let name = format!("{workflow}/{first_run_id}/{sequence}");
         Uuid::new_v5(&EVENT_IDS, name.as_bytes()).to_string()
@@ -328,12 +328,12 @@ impl Event {
         Uuid::new_v5(&EVENT_IDS, name.as_bytes()).to_string()
     }
 
-    /// Returns the id that mails about the request refer to: one for all events of a request, and of no event.
+    /// Returns the id that groups the mails about one request: the same for all its events, and never an event id.
     pub fn thread_id(&self) -> String {
         Uuid::new_v5(&EVENT_IDS, self.request_id.as_bytes()).to_string()
     }
 
-    /// Returns the event without `notify`: what `gen.results` and webhooks carry.
+    /// Returns the event without `notify`, as `gen.results` and webhooks carry it.
     pub fn public(&self) -> Self {
         Self {
             notify: None,
@@ -354,7 +354,7 @@ impl std::fmt::Display for RecordPosition {
 }
 
 impl EventError {
-    /// Returns an error whose message is cut to 1,000 characters.
+    /// Returns an error; the message is truncated to 1,000 characters.
     pub fn new(code: ErrorCode, message: &str, retryable: bool) -> Self {
         Self {
             code,

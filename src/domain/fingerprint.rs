@@ -1,8 +1,8 @@
-//! The fingerprint of a request: equal for equal content, so that a repeat can be told from a conflict.
+//! The fingerprint of a request: equal for equal content. It distinguishes a duplicate from a conflict.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
-    reason = "what holds no fields stays as it is"
+    reason = "values without fields are returned unchanged"
 )]
 
 use ring::digest;
@@ -12,25 +12,25 @@ use super::{BatchSpec, Invalid, Request, Spec};
 
 /// Returns `f1:` and the SHA-256 of the request's canonical JSON.
 ///
-/// Fields at their default are left out, keys are sorted, `requested_at` does not count (contract, section 5):
-/// a field added later changes no fingerprint of a request that does not use it.
+/// Fields at their default are omitted, keys are sorted, `requested_at` is excluded (contract, section 5.13).
+/// So a field added later does not change the fingerprint of a request that does not use it.
 ///
 /// # Errors
-/// When a part cannot be written as JSON, which no parsed request does.
+/// If a part cannot be written as JSON, which does not happen for a parsed request.
 pub fn fingerprint(request: &Request) -> Result<String, Invalid> {
     Ok(spelled(&content_hash(request)?))
 }
 
-/// Returns the SHA-256 in a request's fingerprint.
+/// Returns the SHA-256 that the request's fingerprint contains.
 pub(crate) fn content_hash(request: &Request) -> Result<[u8; 32], Invalid> {
     let json = canonical(request).map_err(|error| Invalid::new("request", error.to_string()))?;
     let hash = digest::digest(&digest::SHA256, json.as_bytes());
     hash.as_ref()
         .try_into()
-        .map_err(|_| Invalid::new("request", "has a hash of another length"))
+        .map_err(|_| Invalid::new("request", "has a hash that is not 32 bytes long"))
 }
 
-/// Spells a fingerprint.
+/// Formats a hash as a fingerprint.
 pub(crate) fn spelled(hash: &[u8]) -> String {
     format!("f1:{}", hex(hash))
 }
@@ -41,7 +41,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 fn canonical(request: &Request) -> Result<String, serde_json::Error> {
-    // A video and images leave their defaults out by themselves.
+    // Video and image specs omit their defaults when serialized.
     let spec = match &request.spec {
         Spec::Video(_) | Spec::Image(_) => serde_json::to_value(&request.spec)?,
         Spec::Batch(batch) => json!({"batch": batch_of(batch)?}),
@@ -80,7 +80,7 @@ fn batch_of(batch: &BatchSpec) -> Result<Value, serde_json::Error> {
     Ok(whole)
 }
 
-/// Leaves out the fields of `value` that equal those of `defaults`.
+/// Removes the fields of `value` that equal those of `defaults`.
 fn without(value: Value, defaults: &Value) -> Value {
     match value {
         Value::Object(fields) => Value::Object(
@@ -93,7 +93,7 @@ fn without(value: Value, defaults: &Value) -> Value {
     }
 }
 
-/// Sorts the keys of all objects: serde_json keeps insertion order if any crate of the build asks it to.
+/// Sorts the keys of all objects: serde_json keeps the insertion order if any crate enables `preserve_order`.
 fn sorted(value: Value) -> Value {
     match value {
         Value::Object(fields) => {

@@ -1,23 +1,23 @@
-//! The fold over `gen.events`: which events of a request are new to a reader (contract, section 3, rule 11). Pure.
+//! The fold over `gen.events`: finds the events that are new to a reader (contract, section 3, rule 11). Pure.
 
 use super::Event;
 
-/// How far a reader has read one request.
+/// A reader's position in the events of one request.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// (retry, sequence) of the last event.
+    /// (retry, sequence) of the last event that was read.
     last: (i32, i32),
     run_id: Option<String>,
     occurred_at: i64,
-    /// When the life began, if its beginning was read.
+    /// When the current life began, if its first event was read.
     began: Option<i64>,
 }
 
 impl Place {
-    /// Returns the place after `event`, if a reader that is at `place` has not read past it yet.
+    /// Returns the position after `event`, or `None` if the event is not new to a reader at `place`.
     ///
-    /// Events are new in order of (retry, sequence). A request id that is used again after the dedup window begins a
-    /// new life: its first event has another run id and occurred later.
+    /// Events are new in the order of (retry, sequence). If a request id is reused after the dedup window, a
+    /// new life begins: its first event has another run id and occurred later.
     pub fn after(place: Option<&Self>, event: &Event) -> Option<Self> {
         let last = (event.retry, event.sequence);
         let is_first = last == (0, 0);
@@ -53,7 +53,7 @@ mod tests {
         serde_json::from_value(json).unwrap()
     }
 
-    /// Which of these events are new.
+    /// Returns which of the events are new.
     fn fold(events: &[Event]) -> Vec<bool> {
         let mut place = None;
         let mut is_new = |event| {
@@ -102,7 +102,7 @@ mod tests {
             event(0, 0, "r", 10),
             event(1, 3, "s", 20),
             event(0, 0, "t", 90),
-            // Late repeats of the first life, one of them above the place of the second.
+            // Late repeats of the first life; (1, 3) is greater than the position in the second life.
             event(0, 0, "r", 10),
             event(1, 3, "s", 20),
             event(0, 1, "t", 95),

@@ -1,27 +1,27 @@
-//! The names of things: each a string that went through one door and is good.
+//! Parsed ids: a value is a valid id.
 //!
-//! They stand in histories: what is good once stays so.
+//! Histories contain ids, so an id that is valid now must stay valid.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Names one request; doubles as the workflow id of its first run.
+/// Id of a request, and the workflow id of its first run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RequestId(String);
 
-/// Names the tenant on whose behalf a request is made: 1 to 128 characters, none of them a control character.
+/// Id of the tenant for whom a request is made: 1 to 128 characters without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct UserId(String);
 
-/// Names one command: 1 to 128 characters.
+/// Id of a command: 1 to 128 characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CommandId(String);
 
-/// Names one run of a request: the request's id, for the n-th retry with `~n` behind it.
+/// Id of one run of a request: the request id, followed by `~n` for the n-th retry.
 ///
 /// It is the Temporal workflow id, the provider's idempotency key, the store path and the key of `gen.results`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,13 +32,15 @@ pub struct WorkflowId(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidId {
     /// Too short or too long.
-    #[error("is {0} characters, want 1 to 128")]
+    #[error("is {0} characters long, expected 1 to 128")]
     Length(usize),
-    /// A character that an id may not hold, or not at its start.
-    #[error("holds {0:?}, want a letter or digit first, then letters, digits, '.', '_' or '-'")]
+    /// A character is not allowed, or not allowed as the first one.
+    #[error(
+        "contains {0:?}, expected a letter or digit first, then letters, digits, '.', '_' or '-'"
+    )]
     Character(char),
-    /// A character that terminals and mails may act on.
-    #[error("holds the control character {0:?}, want printable characters")]
+    /// A control character, which terminals or mail programs may interpret.
+    #[error("contains the control character {0:?}, expected printable characters")]
     Control(char),
 }
 
@@ -107,7 +109,7 @@ impl From<CommandId> for String {
 }
 
 impl RequestId {
-    /// Returns the id as it stands.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -122,21 +124,21 @@ impl RequestId {
 }
 
 impl UserId {
-    /// Returns the id as it stands.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl CommandId {
-    /// Returns the id as it stands.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl WorkflowId {
-    /// Reads the id of a run back: a request id, for a retry with `~` and its number.
+    /// Parses the id of a run: a request id, followed by `~n` for the n-th retry.
     pub fn parse(text: &str) -> Option<Self> {
         let (request, retry) = match text.split_once('~') {
             Some((request, number)) => (request, number.parse().ok()?),
@@ -146,7 +148,7 @@ impl WorkflowId {
         (read.0 == text).then_some(read)
     }
 
-    /// Returns the id as it stands.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -108,7 +108,7 @@ impl From<InvalidId> for Invalid {
     }
 }
 
-/// Returns as much of a text of a tenant's as an error shows.
+/// Returns the part of a tenant's text that an error shows.
 pub(super) fn beginning(text: &str) -> String {
     text.chars().take(64).collect()
 }

@@ -1,8 +1,8 @@
 //! The events of one run, as its workflow decides them (contract, section 3, rules 2 and 3).
 //!
-//! To decide an event is to append it, complete, to `unconfirmed`. It stays there until an activity that was
-//! given it returned Ok. The outcome is set once; after it nothing is decided any more.
-//! What stands here stands in histories: fields are added with a default, never removed or retyped.
+//! To decide an event is to append it, complete, to `unconfirmed`. It stays there until an activity that
+//! received it returns Ok. The outcome is set once; no event is decided after it.
+//! Histories contain this type: add fields with a default, never remove or retype one.
 
 use std::collections::BTreeMap;
 
@@ -13,26 +13,26 @@ use super::{
     UserId,
 };
 
-/// What all events of a run have in common.
+/// Fields that all events of a run share.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// The request.
+    /// Id of the request.
     pub request: RequestId,
-    /// 0 for its first run.
+    /// 0 for the first run of the request.
     pub retry: u32,
-    /// The batch it is an item of.
+    /// Id of the batch that contains the request.
     pub batch: Option<RequestId>,
     /// The tenant.
     pub user: UserId,
-    /// What is made.
+    /// What the request generates.
     pub kind: Kind,
     /// The Temporal run id of this execution.
     pub run_id: String,
-    /// The Temporal run id of the first execution: stable over continue-as-new, and part of each event id.
+    /// The Temporal run id of the first execution: the same after continue-as-new, and part of each event id.
     pub first_run_id: String,
-    /// Whom to notify, sealed.
+    /// The sealed notification targets.
     pub notify: Option<Notify>,
-    /// As the request gave it.
+    /// Copied from the request.
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -44,20 +44,20 @@ pub enum Outcome {
     Completed(Generated),
     /// Every item of the batch was tried.
     BatchCompleted,
-    /// There is none, and why.
+    /// There is no result, for this reason.
     Failed(EventError),
-    /// Somebody asked for the end.
+    /// A cancel ended the run.
     Cancelled,
 }
 
-/// The events of one run: how many were decided, which are not confirmed, and whether it has ended.
+/// The events of one run: the number decided, those not confirmed yet, and the outcome.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Journal {
-    /// Sequence of the next event.
+    /// Sequence number of the next event.
     pub next: i32,
     /// Decided events that no activity has confirmed yet, in order.
     pub unconfirmed: Vec<Event>,
-    /// Unset, then fixed.
+    /// Set once, then fixed.
     pub outcome: Option<Outcome>,
 }
 
@@ -65,14 +65,14 @@ const LONGEST_STAGE: usize = 128;
 const LONGEST_MESSAGE: usize = 1000;
 
 impl Journal {
-    /// Decides STARTED, unless this run goes on from one that did.
+    /// Decides STARTED, unless an earlier execution of this run already decided it.
     pub fn open(&mut self, identity: &Identity, at: i64) {
         if self.next == 0 {
             self.append(identity, EventType::Started, at, |_| {});
         }
     }
 
-    /// Decides a PROGRESS; its texts are cut, and its percent is from 0 to 100.
+    /// Decides a PROGRESS, unless the run has ended. Truncates its texts and clamps its percent to 0..=100.
     pub fn progress(&mut self, identity: &Identity, at: i64, progress: &Progress) {
         let cut = |text: &str, longest: usize| text.chars().take(longest).collect::<String>();
         let bounded = Progress {
@@ -90,12 +90,12 @@ impl Journal {
         }
     }
 
-    /// Decides the outcome, unless it is decided already.
+    /// Decides the outcome, unless one is already decided.
     pub fn close(&mut self, identity: &Identity, at: i64, outcome: Outcome) {
         self.end(identity, at, outcome, None);
     }
 
-    /// Decides the outcome of a batch, unless it is decided already; it says how the items ended.
+    /// Decides the outcome of a batch, unless one is already decided; `items` counts how the items ended.
     pub fn close_batch(
         &mut self,
         identity: &Identity,
@@ -132,7 +132,7 @@ impl Journal {
         self.outcome = Some(outcome);
     }
 
-    /// Takes note that an activity which was given all events below sequence `upto` returned Ok.
+    /// Drops the events below sequence `upto`: an activity that received them returned Ok.
     pub fn confirm(&mut self, upto: i32) {
         self.unconfirmed.retain(|event| event.sequence >= upto);
     }

@@ -1,15 +1,15 @@
-//! Which addresses and names belong to the public internet.
+//! Decides which addresses and names belong to the public internet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
-/// A prefix behind which IPv6 addresses have an IPv4 address in them (RFC 6052).
+/// A NAT64 prefix: IPv6 addresses with it contain an IPv4 address (RFC 6052).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nat64 {
-    /// Its bits; those behind its length are zero, and so are those from 64 to 71.
+    /// The prefix as an address: bits after its length are zero, and so are bits 64 to 71.
     pub prefix: Ipv6Addr,
-    /// How many bits it has: 32, 40, 48, 56, 64 or 96.
+    /// Length in bits: 32, 40, 48, 56, 64 or 96.
     pub length: u8,
 }
 
@@ -22,36 +22,36 @@ pub(crate) enum NotPublic {
     Address,
 }
 
-/// The prefix of NAT64 that all networks may have.
+/// The well-known NAT64 prefix, which any network may use.
 const WELL_KNOWN: Nat64 = Nat64 {
     prefix: Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0),
     length: 96,
 };
 
-/// Endings of names that no public name server knows (RFC 6761, 6762, 8375, and ICANN's `internal`).
+/// Suffixes of names that no public name server resolves (RFC 6761, 6762, 8375, and ICANN's `internal`).
 const LOCAL: [&str; 4] = [".localhost", ".local", ".internal", ".home.arpa"];
 
-/// Checks the host of a URL as far as it can be without asking a name server.
+/// Checks the host of a URL as far as possible without DNS.
 pub(crate) fn check(url: &Url, nat64: &[Nat64]) -> Result<(), NotPublic> {
     match url.host() {
         None => Err(NotPublic::Name),
         Some(Host::Domain(name)) if is_local(name) => Err(NotPublic::Name),
         Some(Host::Domain(_)) => Ok(()),
         Some(Host::Ipv4(ip)) if public_v4(ip) => Ok(()),
-        // Nobody writes an IPv4 address in the form of IPv6, but to get it past a check.
+        // A URL contains a NAT64 address only to get an IPv4 address past a check.
         Some(Host::Ipv6(ip)) if public_v6(ip) && behind_nat64(ip, nat64).is_none() => Ok(()),
         Some(Host::Ipv4(_) | Host::Ipv6(_)) => Err(NotPublic::Address),
     }
 }
 
-/// A name without a dot, or below one of the endings that are for networks of one's own.
+/// Returns whether a name has no dot, or a suffix that is reserved for private networks.
 pub(crate) fn is_local(name: &str) -> bool {
     let name = name.trim_end_matches('.');
     !name.contains('.') || LOCAL.iter().any(|ending| name.ends_with(ending))
 }
 
-/// Tells whether an address that a name stands for is a public one. NAT64, by which a network of IPv6 alone reaches all
-/// others, is as public as the address in it.
+/// Returns whether a resolved address is public. A NAT64 address, by which an IPv6-only network
+/// reaches IPv4 hosts, is as public as the IPv4 address in it.
 pub(crate) fn is_public(ip: IpAddr, nat64: &[Nat64]) -> bool {
     match ip {
         IpAddr::V4(ip) => public_v4(ip),
@@ -59,7 +59,8 @@ pub(crate) fn is_public(ip: IpAddr, nat64: &[Nat64]) -> bool {
     }
 }
 
-/// All but the special-purpose blocks of IANA's IPv4 registry, and the one public address that a cloud answers within.
+/// All but the special-purpose blocks of IANA's IPv4 registry, and one public address that answers
+/// only inside a cloud.
 fn public_v4(ip: Ipv4Addr) -> bool {
     let special = match ip.octets() {
         [0 | 10 | 127, ..] => true,
@@ -75,7 +76,7 @@ fn public_v4(ip: Ipv4Addr) -> bool {
     !special
 }
 
-/// Global unicast less its special-purpose blocks; mapped, compatible, 6to4 and Teredo forms are never called.
+/// Global unicast without its special-purpose blocks. Mapped, compatible, 6to4 and Teredo forms are never called.
 fn public_v6(ip: Ipv6Addr) -> bool {
     match ip.segments() {
         [0x2001, second, ..] => second >= 0x200 && second != 0xdb8, // protocols (Teredo is one), documentation
@@ -84,7 +85,8 @@ fn public_v6(ip: Ipv6Addr) -> bool {
     }
 }
 
-/// Tells whether the IPv4 address in one of NAT64 is public, by each prefix that it has; `None` if it has none.
+/// Returns whether the IPv4 address in a NAT64 address is public under each prefix that matches;
+/// `None` if none matches.
 fn behind_nat64(ip: Ipv6Addr, own: &[Nat64]) -> Option<bool> {
     let prefixes = own.iter().chain([&WELL_KNOWN]);
     prefixes
@@ -92,8 +94,9 @@ fn behind_nat64(ip: Ipv6Addr, own: &[Nat64]) -> Option<bool> {
         .reduce(|a, b| a && b)
 }
 
-/// The same by one prefix. The IPv4 address comes behind it, less octet 8, which is zero as the rest (RFC 6052, section
-/// 2.2): an address with anything there was made by no NAT64, and may be a host of one's own.
+/// Like [`behind_nat64`], for one prefix. The IPv4 address follows the prefix, skipping octet 8;
+/// octet 8 and all octets after the IPv4 address are zero (RFC 6052, section 2.2). NAT64 creates no
+/// other address, so any other may be a private host.
 pub(crate) fn behind(ip: Ipv6Addr, nat64: &Nat64) -> Option<bool> {
     let differs = ip.to_bits() ^ nat64.prefix.to_bits();
     if differs.leading_zeros() < nat64.length.into() {

@@ -1,4 +1,4 @@
-//! A generation request and a command, parsed: whoever holds one need not check it again.
+//! A generation request and a command. Ids and targets are parsed; [`Request::check`] checks the other bounds.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,42 +13,42 @@ use super::{BatchItem, CommandId, EventType, Faults, Invalid, RequestId, Spec, U
 /// One request for one generation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
-    /// Names the request.
+    /// Id of the request.
     pub id: RequestId,
     /// The tenant.
     pub user: UserId,
-    /// What to make.
+    /// What to generate.
     pub spec: Spec,
-    /// Order among waiting requests.
+    /// Priority among waiting requests.
     pub priority: Priority,
-    /// Deadline counted from the workflow's start; `None` takes the configured one.
+    /// Deadline, counted from the workflow's start; `None` means the configured one.
     pub timeout: Option<Duration>,
-    /// Whom to notify.
+    /// Where to send notifications.
     pub targets: Targets,
-    /// Of which events.
+    /// Event types that trigger a notification.
     pub notify_on: Vec<EventType>,
-    /// Given back in every event.
+    /// Returned in every event.
     pub metadata: BTreeMap<String, String>,
-    /// When the producer first made it, in milliseconds since the epoch.
+    /// When the producer created the request, in milliseconds since the epoch.
     pub requested_at: Option<i64>,
 }
 
-/// Whom to notify of a request's events. Never logged: `Debug` hides the values. They stand in seals, which stand in
-/// histories: fields are added with a default, never removed or retyped.
+/// Notification targets of a request. Never logged: `Debug` hides the values. Histories contain them, sealed:
+/// add fields with a default, never remove or retype one.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Targets {
-    /// Where to POST signed events.
+    /// URL that receives signed events by POST.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Url>,
-    /// Where to mail events.
+    /// Email address that receives events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
-    /// A Slack incoming-webhook URL.
+    /// Slack incoming-webhook URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slack: Option<Url>,
 }
 
-/// Order among waiting requests.
+/// Priority among waiting requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Priority {
@@ -60,18 +60,18 @@ pub enum Priority {
     High,
 }
 
-/// Something asked about a request.
+/// A command about a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Command {
-    /// Names the command.
+    /// Id of the command.
     pub id: CommandId,
-    /// Which request it is about.
+    /// Id of the request that the command is about.
     pub request: RequestId,
     /// What to do.
     pub action: Action,
-    /// Why, in the words of whoever asks.
+    /// Free text of the issuer.
     pub reason: Option<String>,
-    /// Who asks.
+    /// Free text that names the issuer.
     pub issued_by: Option<String>,
 }
 
@@ -88,10 +88,10 @@ pub enum Action {
 const LONGEST_TARGET: usize = 2048;
 
 impl Request {
-    /// Holds the request against the contract's bounds.
+    /// Checks the contract's bounds.
     ///
     /// # Errors
-    /// Every field out of bounds, with what is wanted.
+    /// Returns all fields that are out of bounds, with what is expected.
     pub fn check(self) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         self.spec.check(&mut faults);
@@ -107,18 +107,21 @@ impl Request {
         {
             faults.add(
                 "spec.items",
-                format!("names {}, which is the batch", self.id),
+                format!("names {}, which is the batch's own id", self.id),
             );
         }
         faults.or(self)
     }
 
-    /// Says that a deadline of so many seconds is none.
+    /// Returns the fault of a deadline that is out of bounds.
     pub(crate) fn timeout_out_of_bounds(seconds: impl std::fmt::Display) -> Invalid {
-        Invalid::new("timeout_seconds", format!("is {seconds}, want 1 to 604800"))
+        Invalid::new(
+            "timeout_seconds",
+            format!("is {seconds}, expected 1 to 604800"),
+        )
     }
 
-    /// Returns an item of this batch as the request of its own that it becomes.
+    /// Returns an item of this batch as a request of its own.
     pub fn item(&self, item: &BatchItem) -> Self {
         let notify_on = match item.notify_on.is_empty() {
             true => &self.notify_on,
@@ -142,10 +145,10 @@ impl Request {
 }
 
 impl Targets {
-    /// Parses the three targets as they came.
+    /// Parses the three targets.
     ///
     /// # Errors
-    /// The first that is not what it should be; the message does not repeat the value.
+    /// Returns the first target that is invalid. The message does not repeat the value, which may be a secret.
     pub fn parse(
         webhook: Option<&str>,
         email: Option<&str>,
@@ -160,7 +163,7 @@ impl Targets {
         })
     }
 
-    /// Tells whether there is nobody to notify.
+    /// Returns whether no target is set.
     pub fn is_empty(&self) -> bool {
         self.webhook.is_none() && self.email.is_none() && self.slack.is_none()
     }
@@ -177,7 +180,7 @@ pub(crate) fn http_url(field: &'static str, raw: &str) -> Result<Url, Invalid> {
     input_url(field, raw)
 }
 
-/// Parses an absolute http or https URL of any length: signatures make those of inputs long.
+/// Parses an absolute http or https URL of any length: input URLs may carry long signatures.
 pub(crate) fn input_url(field: &str, raw: &str) -> Result<Url, Invalid> {
     match Url::parse(raw) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
@@ -185,7 +188,7 @@ pub(crate) fn input_url(field: &str, raw: &str) -> Result<Url, Invalid> {
     }
 }
 
-/// Checks the form `local@domain` without spaces or control characters (so no header can be smuggled in).
+/// Checks the form `local@domain`. Spaces and control characters could inject a mail header.
 fn email_address(raw: &str) -> Result<String, Invalid> {
     let parts = raw
         .rsplit_once('@')
@@ -214,7 +217,7 @@ impl fmt::Debug for Targets {
 }
 
 impl Priority {
-    /// Returns Temporal's priority key: 1 is served first, 5 last.
+    /// Returns Temporal's priority key, from 1 (served first) to 5 (served last).
     pub fn key(self) -> u32 {
         match self {
             Self::High => 1,

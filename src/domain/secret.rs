@@ -28,7 +28,7 @@ impl Secret<Url> {
         &self.0
     }
 
-    /// Returns what may be shown of it.
+    /// Returns the URL without user name, password and query.
     pub fn shown(&self) -> String {
         shown(&self.0)
     }
@@ -40,10 +40,10 @@ impl<T> fmt::Debug for Secret<T> {
     }
 }
 
-/// Returns what may be shown of a URL: it may hold a user name and a password, and a token in its query.
+/// Returns a URL without user name, password and query, each of which may be a secret.
 pub(crate) fn shown(url: &Url) -> String {
     let mut url = url.clone();
-    // Err: a URL that can have no password has none.
+    // An error means that this kind of URL cannot have a login.
     url.set_username("")
         .and_then(|()| url.set_password(None))
         .ok();

@@ -1,31 +1,31 @@
-//! How large an event is as Avro, and what is cut of one that is too large (contract, section 3, rule 5).
+//! Bounds the size of an event as Avro, and trims one that is too large (contract, section 3, rule 5).
 //!
-//! Sizes are reckoned from above and not by encoding: the domain knows no Avro. The tests of `avro.rs` hold the two
-//! against each other.
+//! Sizes are estimated from above, not encoded: the domain does not know Avro. The tests of `avro.rs` compare
+//! the estimate with the encoding.
 
 use super::{Event, EventError, Generated, Output};
 
-/// No event is larger, as Avro (contract, section 3, rule 5).
+/// The largest event in bytes, as Avro (contract, section 3, rule 5).
 pub(crate) const LARGEST_EVENT: usize = 256 * 1024;
 
-/// The most that the outputs of one result may weigh: what is never cut of an event has to fit without the rest.
+/// Limit on the outputs of one result in bytes. Outputs are never trimmed, so they and the other untrimmed
+/// fields must fit.
 const LARGEST_OUTPUTS: usize = 200_000;
 
-/// More than all that is not text takes: numbers, symbols, union branches, the lengths of texts.
+/// Upper bound of everything but text: numbers, symbols, union branches, the lengths of texts.
 const EVENT_FRAME: usize = 512;
 
-/// The same of one output.
+/// The same bound for one output.
 const OUTPUT_FRAME: usize = 96;
 
-/// The same of one entry of the metadata.
+/// The same bound for one entry of the metadata.
 const ENTRY_FRAME: usize = 8;
 
 impl Event {
-    /// Cuts what would make the event larger than 256 kB: first the addresses to fetch outputs at, then what was sent to
-    /// the model and how it differs from the request, then the metadata.
+    /// Trims an event above 256 kB: first `outputs[].url`, then `result.sent` and `result.notes`, then `metadata`.
     ///
-    /// Texts are bounded as they come in. What says which event it is, whom to tell and what is stored is never cut,
-    /// and fits: see [`Generated::fits`].
+    /// Texts are bounded where they enter. The ids, the notification targets and the stored outputs are never
+    /// trimmed; [`Generated::fits`] bounds the outputs.
     pub(super) fn cut_to_size(&mut self) {
         if self.weight() > LARGEST_EVENT {
             let outputs = self
@@ -45,7 +45,7 @@ impl Event {
         }
     }
 
-    /// Returns a number of bytes that the event as Avro does not exceed.
+    /// Returns an upper bound of the event's size as Avro, in bytes.
     pub(crate) fn weight(&self) -> usize {
         let ids = [&self.event_id, &self.request_id, &self.user_id];
         let nullable_ids = [&self.batch_id, &self.workflow_id, &self.run_id];
@@ -74,9 +74,9 @@ impl Event {
 }
 
 impl Generated {
-    /// Tells whether an event can carry these outputs, whatever else stands in it.
+    /// Returns whether every event can carry these outputs, even one with the largest other fields.
     pub(crate) fn fits(outputs: &[Output]) -> bool {
-        // Without the addresses to fetch them at: those can be left out.
+        // Without `url`, which can be trimmed.
         outputs.iter().map(Output::weight).sum::<usize>() <= LARGEST_OUTPUTS
     }
 

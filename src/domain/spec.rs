@@ -1,7 +1,7 @@
-//! What to make: a video, images, or a batch of them, with the contract's bounds.
+//! What to generate: a video, images, or a batch of them, with the contract's bounds.
 //!
-//! What stands here stands in histories: fields are added with a default, never removed or retyped. One of a later
-//! version is passed over, so that workers of two versions can run side by side.
+//! Histories contain these types: add fields with a default, never remove or retype one. Fields of a later
+//! version are ignored, so that workers of two versions can run side by side.
 
 mod check;
 mod params;
@@ -16,7 +16,7 @@ pub(crate) use self::params::urls;
 
 use super::{EventType, Invalid, Kind, RequestId};
 
-/// What a request asks for.
+/// What a request generates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Spec {
@@ -24,136 +24,136 @@ pub enum Spec {
     Video(VideoSpec),
     /// Images from one prompt.
     Image(ImageSpec),
-    /// Many of both.
+    /// Many videos and images.
     Batch(BatchSpec),
 }
 
-/// One video to generate. What is `None` takes the model's own default.
+/// One video to generate. `None` leaves a field to the model's default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct VideoSpec {
-    /// What images have too.
+    /// Fields that images have too.
     #[serde(flatten)]
     pub common: Common,
     /// Seconds, 1 to 600.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<i32>,
-    /// Width x height in pixels, as `1920x1080`, or a class, as `720p`.
+    /// Width x height in pixels, such as `1920x1080`, or a class, such as `720p`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolution: Option<String>,
     /// Frames per second, 1 to 120.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fps: Option<i32>,
-    /// Whether it has sound.
+    /// Whether the video has sound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audio: Option<bool>,
 }
 
-/// One or more images to generate from one prompt. What is `None` takes the model's own default.
+/// One or more images to generate from one prompt. `None` leaves a field to the model's default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ImageSpec {
-    /// What videos have too.
+    /// Fields that videos have too.
     #[serde(flatten)]
     pub common: Common,
-    /// Pixels, 64 to 8192.
+    /// In pixels, 64 to 8192.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub width: Option<i32>,
-    /// Pixels, 64 to 8192.
+    /// In pixels, 64 to 8192.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub height: Option<i32>,
     /// 1 to 16.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_images: Option<i32>,
-    /// File format, as `png`.
+    /// File format, such as `png`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_format: Option<String>,
 }
 
-/// What videos and images have in common. What is `None` takes the model's own default.
+/// Fields that videos and images share. `None` leaves a field to the model's default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Common {
     /// 1 to 10,000 characters.
     pub prompt: String,
-    /// What it must not show.
+    /// What the output must not show.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub negative_prompt: Option<String>,
-    /// Width to height, as `16:9`.
+    /// Width to height, such as `16:9`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aspect_ratio: Option<String>,
     /// A word that the model knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub style: Option<String>,
-    /// Makes a generation repeatable.
+    /// Makes a generation reproducible, if the model supports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<i64>,
-    /// Files that the model starts from.
+    /// Files that the generation starts from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<Input>,
-    /// Which outside API serves; `None` takes the configured one.
+    /// The provider; `None` means the configured one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<ProviderName>,
-    /// Which of its models; `None` takes the configured one.
+    /// The provider's model; `None` means the configured one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Inputs by the model's own names: each value is JSON text.
+    /// Inputs by the model's own names. Each value is JSON text.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, String>,
-    /// What happens to a field that the model has no input for.
+    /// How to treat a field that the model has no input for.
     #[serde(skip_serializing_if = "OnUnsupported::is_refuse")]
     pub on_unsupported: OnUnsupported,
-    /// Providers to try in turn if nothing was accepted.
+    /// Providers to try in order, if none before has accepted the job.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fallback: Vec<Fallback>,
 }
 
-/// A file that the model starts from.
+/// A file that the generation starts from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Input {
-    /// http or https. It goes to the provider as it was parsed here, so that both see the same host in it.
+    /// http or https. The provider receives the parsed form, so that it sees the same host as intake's checks.
     pub url: Url,
-    /// What it is to the output.
+    /// How the model uses the file.
     #[serde(default, skip_serializing_if = "Role::is_unspecified")]
     pub role: Role,
 }
 
-/// What an input is to the output.
+/// How the model uses an input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Role {
-    /// The request does not say.
+    /// The request does not specify it.
     #[default]
     Unspecified,
-    /// A video begins with it.
+    /// The first frame of the video.
     FirstFrame,
-    /// A video ends with it.
+    /// The last frame of the video.
     LastFrame,
-    /// It is edited.
+    /// The picture or video to edit.
     Source,
-    /// The output resembles it.
+    /// An example that the output should resemble.
     Reference,
-    /// It says where the source is edited.
+    /// The region of the source to edit.
     Mask,
 }
 
-/// What happens to a field that the model has no input for.
+/// How to treat a field that the model has no input for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum OnUnsupported {
     /// The request fails before anything is paid.
     #[default]
     Refuse,
-    /// It is left out.
+    /// The field is omitted, with a note.
     Drop,
 }
 
 /// Another provider to try.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fallback {
-    /// Which outside API.
+    /// Name of the provider.
     pub provider: ProviderName,
-    /// Which of its models; `None` takes the configured one.
+    /// The provider's model; `None` means the configured one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
 }
@@ -161,52 +161,52 @@ pub struct Fallback {
 /// Many videos and images under one id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchSpec {
-    /// Order of the items.
+    /// Order in which items run.
     pub strategy: Strategy,
-    /// Items running at once, 1 to 500.
+    /// Limit on items that run at once, 1 to 500.
     pub max_concurrent: i32,
-    /// What a failed item does to the rest.
+    /// What a failed item means for the others.
     pub on_failure: OnFailure,
     /// 1 to 10,000 items.
     pub items: Vec<BatchItem>,
 }
 
-/// One request of a batch.
+/// One item of a batch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchItem {
-    /// Names the item's own request.
+    /// Id of the request that the item becomes.
     pub request_id: RequestId,
     /// A video or images; never a batch.
     pub spec: Spec,
-    /// Where to POST the item's events.
+    /// URL that receives the item's events by POST.
     pub webhook_url: Option<Url>,
-    /// Types to notify of; empty takes the batch's.
+    /// Event types that trigger a notification; if empty, those of the batch.
     pub notify_on: Vec<EventType>,
-    /// Given back in the item's events.
+    /// Returned in the item's events.
     pub metadata: BTreeMap<String, String>,
 }
 
-/// Order of a batch's items.
+/// Order in which the items of a batch run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Strategy {
-    /// As many at once as `max_concurrent` says.
+    /// Up to `max_concurrent` items at once.
     Parallel,
-    /// One after the other.
+    /// One item after the other.
     Sequential,
 }
 
-/// What a failed item does to the rest of its batch.
+/// What a failed item means for the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum OnFailure {
-    /// The others go on.
+    /// The other items run.
     Continue,
     /// No further item starts.
     Stop,
 }
 
-/// The outside APIs that genflow speaks to.
+/// The providers that genflow supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProviderName {
@@ -219,7 +219,7 @@ pub enum ProviderName {
 }
 
 impl ProviderName {
-    /// All there are.
+    /// All providers.
     pub const ALL: [Self; 3] = [Self::Replicate, Self::OpenAi, Self::Fal];
 
     /// Returns the name as users write it.
@@ -231,22 +231,22 @@ impl ProviderName {
         }
     }
 
-    /// Returns the provider of that name.
+    /// Returns the provider named `raw`.
     ///
     /// # Errors
-    /// [`Invalid`] with the names there are.
+    /// [`Invalid`] with the known names.
     pub fn parse(field: &'static str, raw: &str) -> Result<Self, Invalid> {
         let known = Self::ALL.into_iter().find(|name| name.as_str() == raw);
         known.ok_or_else(|| {
             let names = Self::ALL.map(Self::as_str).join(", ");
             let shown = crate::domain::invalid::beginning(raw);
-            Invalid::new(field, format!("is {shown:?}, want one of: {names}"))
+            Invalid::new(field, format!("is {shown:?}, expected one of: {names}"))
         })
     }
 }
 
 impl Spec {
-    /// Returns what kind of thing is made.
+    /// Returns the kind of the spec.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Video(_) => Kind::Video,
@@ -255,12 +255,12 @@ impl Spec {
         }
     }
 
-    /// Returns the provider it names, if it names one.
+    /// Returns the provider that the request chooses, if any.
     pub fn provider(&self) -> Option<ProviderName> {
         self.common().and_then(|common| common.provider)
     }
 
-    /// Returns what videos and images have in common; a batch has its items.
+    /// Returns the fields that videos and images share; `None` for a batch.
     pub fn common(&self) -> Option<&Common> {
         match self {
             Self::Video(video) => Some(&video.common),
@@ -271,7 +271,7 @@ impl Spec {
 }
 
 impl Common {
-    /// Returns what asks for this prompt, and for nothing else.
+    /// Returns a spec with this prompt and no other field set.
     pub fn new(prompt: impl Into<String>) -> Self {
         Self {
             prompt: prompt.into(),
@@ -287,7 +287,7 @@ impl OnUnsupported {
 }
 
 impl Role {
-    /// All there are, as they stand in Avro and JSON.
+    /// All roles, as Avro and JSON spell them.
     pub(crate) const ALL: [(&'static str, Self); 6] = [
         ("UNSPECIFIED", Self::Unspecified),
         ("FIRST_FRAME", Self::FirstFrame),

@@ -1,30 +1,30 @@
-//! How the items of a batch ended, and what follows from it: when to tell, and the batch's outcome. Pure.
+//! Counts how the items of a batch end, and decides when PROGRESS is due and which outcome the batch has. Pure.
 //!
-//! [`Tally`] stands in histories: fields are added with a default, never removed or retyped.
+//! Histories contain [`Tally`]: add fields with a default, never remove or retype one.
 
 use serde::{Deserialize, Serialize};
 
 use super::{BatchSummary, ErrorCode, EventError, OnFailure, Outcome, Progress};
 
-/// The count of a batch's items. Goes along on continue-as-new.
+/// The counts of a batch's items. Survives continue-as-new.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tally {
-    /// All items.
+    /// Number of all items.
     pub total: u32,
-    /// Ended well.
+    /// Items whose result is stored.
     pub completed: u32,
-    /// Ended without a result.
+    /// Items without a result.
     pub failed: u32,
-    /// Ended because somebody asked.
+    /// Items that a cancel ended.
     pub cancelled: u32,
-    /// Could not start: the id is taken.
+    /// Items that could not start because another request has their id.
     pub taken: u32,
     /// Percent of the last PROGRESS.
     pub told_percent: i32,
-    /// When that was, or the start, in milliseconds since the epoch.
+    /// Time of the last PROGRESS, or of the start, in milliseconds since the epoch.
     pub told_at: i64,
-    /// PROGRESS events so far.
+    /// Number of PROGRESS events so far.
     pub tellings: u32,
 }
 
@@ -32,17 +32,17 @@ pub struct Tally {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ItemEnding {
-    /// With its result.
+    /// Its result is stored.
     Completed,
-    /// Without a result.
+    /// It has no result.
     Failed,
-    /// Because somebody asked.
+    /// A cancel ended it.
     Cancelled,
-    /// It did not begin: its id is taken.
+    /// It did not start: another request has its id.
     Taken,
 }
 
-/// Most PROGRESS events of a batch (contract, section 3, rule 3).
+/// Limit on PROGRESS events of a batch (contract, section 3, rule 3).
 const MOST_TELLINGS: u32 = 100;
 
 impl Tally {
@@ -56,12 +56,13 @@ impl Tally {
         }
     }
 
-    /// Returns how many items were tried and are over.
+    /// Returns how many items were tried and have ended.
     pub fn tried(&self) -> u32 {
         self.completed + self.failed + self.cancelled + self.taken
     }
 
-    /// Returns the PROGRESS that is due: a percent more, `every` milliseconds after the last, and not at the end.
+    /// Returns a PROGRESS if one is due: the percentage rose, the last one is `every` milliseconds old, and
+    /// items are left.
     pub fn progress(&mut self, now: i64, every: u64) -> Option<Progress> {
         let tried = self.tried();
         let percent = self.percent();
@@ -80,13 +81,13 @@ impl Tally {
         })
     }
 
-    /// Returns how many percent of the items are over.
+    /// Returns the percentage of items that have ended.
     pub fn percent(&self) -> i32 {
         let percent = u64::from(self.tried()) * 100 / u64::from(self.total.max(1));
         i32::try_from(percent).unwrap_or(100)
     }
 
-    /// Returns what a terminal event says of the items: those that did not begin are the rest.
+    /// Returns the counts for a terminal event; `not_started` is what remains of the total.
     pub fn summary(&self) -> BatchSummary {
         let count = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
         let begun = self.completed + self.failed + self.cancelled;
@@ -99,15 +100,15 @@ impl Tally {
         }
     }
 
-    /// Tells whether no further item may start because one failed.
+    /// Returns whether a failed item prevents further items from starting.
     pub fn is_stopped(&self, on_failure: OnFailure) -> bool {
         on_failure == OnFailure::Stop && self.failed > 0
     }
 
-    /// Decides the outcome; `asked` is the end that somebody asked for, by a cancel or the deadline.
+    /// Decides the outcome; `asked` is the outcome that a cancel or the deadline asks for.
     ///
-    /// It counts only where it cut something short: a batch whose items were all through when it came has its own
-    /// outcome, as a run has (contract, section 3, rule 3).
+    /// `asked` applies only if it cut the batch short. If all items had already ended, the batch keeps its own
+    /// outcome, as a run does (contract, section 3, rule 3).
     pub fn outcome(&self, on_failure: OnFailure, asked: Option<Outcome>) -> Outcome {
         let cut_short = self.tried() < self.total || self.cancelled > 0;
         if let Some(asked) = asked.filter(|_| cut_short) {
@@ -225,7 +226,7 @@ mod tests {
         let progress = tally.progress(5_000, 5_000).unwrap();
 
         assert_eq!(progress.percent, 1);
-        assert_eq!(tally.progress(20_000, 5_000), None, "told already");
+        assert_eq!(tally.progress(20_000, 5_000), None, "already reported");
         (0..198).for_each(|_| tally.count(ItemEnding::Completed));
         assert_eq!(tally.progress(30_000, 5_000), None, "over");
     }

@@ -1,4 +1,4 @@
-//! Time as we write it: whole milliseconds since the epoch, and RFC 3339 in UTC.
+//! Time in the two forms that genflow writes: whole milliseconds since the epoch, and RFC 3339 in UTC.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,17 +10,17 @@ pub(crate) fn since_epoch(time: SystemTime) -> i64 {
     i64::try_from(gone.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Returns the time between two moments in milliseconds since the epoch.
+/// Returns the time between two times in milliseconds since the epoch; zero if `to` is before `from`.
 pub(crate) fn span(from: i64, to: i64) -> Duration {
     Duration::from_millis(u64::try_from(to.saturating_sub(from)).unwrap_or(0))
 }
 
-/// Returns a span as whole milliseconds.
+/// Returns a duration in whole milliseconds.
 pub(crate) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns milliseconds since the epoch as RFC 3339, to the millisecond.
+/// Formats milliseconds since the epoch as RFC 3339, with milliseconds.
 pub(crate) fn rfc3339(millis: i64) -> String {
     let time = DateTime::from_timestamp_millis(millis).unwrap_or_default();
     time.to_rfc3339_opts(SecondsFormat::Millis, true)

@@ -1,4 +1,4 @@
-//! Token buckets by key, in the memory of this process (GCRA).
+//! Token buckets by key, in the memory of this process; the algorithm is GCRA.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -7,21 +7,21 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Buckets that are full again are forgotten when there are more than this.
+/// Above this number of buckets, those that are full again are removed.
 const MOST_BUCKETS: usize = 10_000;
 
 /// A bucket for each key.
 #[derive(Debug)]
 pub(crate) struct TokenBuckets {
-    /// When each bucket is full again; one that is not here is full.
+    /// When each bucket is full again; a bucket without an entry is full.
     full_at: Mutex<HashMap<String, Instant>>,
-    /// How long one token takes to come back.
+    /// The time in which one token comes back.
     token: Duration,
     burst: NonZeroU32,
 }
 
 impl TokenBuckets {
-    /// Each bucket holds `burst` tokens, and gets `count` new ones in `period`.
+    /// Creates buckets that hold `burst` tokens and gain `count` tokens per `period`.
     pub(crate) fn new(count: NonZeroU32, period: Duration, burst: NonZeroU32) -> Self {
         Self {
             full_at: Mutex::default(),
@@ -30,11 +30,11 @@ impl TokenBuckets {
         }
     }
 
-    /// Takes `count` tokens if the bucket holds at least one. The key then waits until the missing ones have come back:
-    /// what takes many tokens may take more than a bucket holds.
+    /// Takes `count` tokens if the bucket holds at least one. `count` may be more than the bucket holds: the key then
+    /// waits until the missing tokens have come back.
     ///
     /// # Errors
-    /// How long until the bucket holds a token.
+    /// The time until the bucket holds a token.
     pub(crate) fn take(&self, key: &str, count: u32, now: Instant) -> Result<(), Duration> {
         let all_but_one = self.token * (self.burst.get() - 1);
         let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);

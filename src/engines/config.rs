@@ -1,8 +1,7 @@
-//! The only reader of the environment: strings in, typed settings out, all faults at once.
+//! Reads all settings from the environment: strings in, typed values out, all faults at once.
 //!
-//! `.env.example` is the manual of these variables; a test holds it and these files together. Later code trusts the
-//! values. All variables are read, whatever role is chosen; what only some roles ask for is looked at by
-//! [`crate::app::settings`].
+//! `.env.example` documents these variables; a test compares it with what is read. Later code trusts the values. All
+//! variables are read, whatever role is chosen; [`crate::app::settings`] checks what only some roles need.
 
 pub mod api_keys;
 mod egress;
@@ -45,42 +44,42 @@ use crate::domain::Secret;
 /// All settings.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Kafka and its topics.
+    /// Brokers, topics and consumer groups.
     pub kafka: Kafka,
-    /// Base URL of the schema registry; its user name and password, if it has any, are sent as basic authentication.
+    /// Base URL of the schema registry. A user name and password in it are sent as basic authentication.
     pub schema_registry_url: Secret<Url>,
     /// The Temporal server.
     pub temporal: Temporal,
-    /// What intake needs.
+    /// API keys, limits, and what each run carries with it.
     pub intake: Intake,
-    /// What the worker needs.
+    /// Providers, storage and concurrency.
     pub worker: Worker,
-    /// What the notifier needs.
+    /// Channels, retry schedule and limits.
     pub notifier: Notifier,
-    /// Keys that seal and open notification targets; the first seals.
+    /// Keys of notification targets: the first seals, all open.
     pub notify_keys: Vec<NotifyKey>,
-    /// Logs.
+    /// How logs are written.
     pub log: Log,
     /// Where `/livez`, `/readyz` and `/metrics` are served.
     pub http_addr: SocketAddr,
-    /// How long a stop may take.
+    /// How long the drain may take.
     pub grace: Duration,
-    /// Start the provider simulator in this process and use it.
+    /// Whether to start the provider simulator in this process and use it.
     pub mock_external_apis: bool,
-    /// This is no production: the public secrets of [`dev`] are good enough.
+    /// Whether the public secrets of [`dev`] are accepted even if an engine is on another machine.
     pub insecure_dev: bool,
 }
 
-/// The settings of development: known to all, so never for production.
+/// Defaults for development. They are public, so they must not be used in production.
 pub mod dev {
     /// Seals notification targets.
     pub const NOTIFY_KEYS: &str = "dev:Z2VuZmxvdy1kZXYta2V5LW5vdC1mb3ItcHJvZHVjdCE=";
-    /// Whom mail is from; few mail servers take it.
+    /// Sender of mail; few mail servers accept it.
     pub const EMAIL_FROM: &str = "genflow <genflow@localhost>";
     /// Signs webhooks.
     pub const WEBHOOK_SIGNING_SECRET: &str = "whsec_Z2VuZmxvdy1kZXYtc2VjcmV0LW5vdC1mb3ItcHJvZA==";
 
-    /// Tells whether a key or secret is one of these.
+    /// Returns whether a key or secret is one of these.
     pub fn is_public(secret: &crate::domain::Secret) -> bool {
         let secret = secret.expose();
         let sealing = NOTIFY_KEYS.split_once(':').map(|(_, key)| key);
@@ -90,7 +89,7 @@ pub mod dev {
 
 #[cfg(test)]
 impl Config {
-    /// Reads the settings of `variables`; of two with one name the last counts.
+    /// Reads the settings from `variables`; of two with the same name the last counts.
     pub(crate) fn of(variables: &[(&str, &str)]) -> Result<Self, Faults> {
         let value = |name: &str| variables.iter().rfind(|(known, _)| *known == name);
         Self::load(|name| value(name).map(|(_, value)| (*value).to_owned()))
@@ -101,15 +100,15 @@ impl Config {
     /// Reads all settings through `lookup`.
     ///
     /// # Errors
-    /// Every fault there is, a line each.
+    /// All faults, one per line.
     pub fn load(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Faults> {
         Self::load_for(lookup, |_| Vec::new())
     }
 
-    /// Reads all settings through `lookup`; `further` holds them against what only some roles ask for.
+    /// Reads all settings through `lookup`; `further` checks what only some roles need.
     ///
     /// # Errors
-    /// Every fault there is, a line each.
+    /// All faults, one per line.
     pub fn load_for(
         lookup: impl Fn(&str) -> Option<String>,
         further: impl FnOnce(&Self) -> Vec<Fault>,
@@ -119,22 +118,22 @@ impl Config {
         vars.finish(config, further)
     }
 
-    /// Checks that a consumer's drain ends before its group gives it up. Only consumers are in groups: a worker may take
-    /// longer.
+    /// Checks that a drain ends within the session time-out: after that, the group gives the consumer's partitions to
+    /// others. Only consumers are in groups, so a worker alone may take longer.
     ///
     /// # Errors
-    /// It would not.
+    /// `SHUTDOWN_GRACE` is not below `KAFKA_SESSION_TIMEOUT`.
     pub fn check_drain(&self) -> Result<(), Fault> {
         if self.grace < self.kafka.session_timeout {
             return Ok(());
         }
         Err(Fault {
             variable: "SHUTDOWN_GRACE",
-            problem: "is not below KAFKA_SESSION_TIMEOUT, want less: the group would not wait for the drain".to_owned(),
+            problem: "is not below KAFKA_SESSION_TIMEOUT, expected less: the group would not wait for the drain".to_owned(),
         })
     }
 
-    /// Tells whether this is development: every engine is on this machine, or the operator says so.
+    /// Returns whether this is development: all engines are on this machine, or `GENFLOW_INSECURE_DEV` is true.
     pub fn is_development(&self) -> bool {
         self.insecure_dev || self.foreign_engines().is_empty()
     }
@@ -145,7 +144,7 @@ impl Config {
         let local = |url: &Url| url.host_str().is_some_and(is_loopback);
         let registry = self.schema_registry_url.expose();
         let engines = [
-            // One without a port is a fault of its own.
+            // A broker without a port is reported as a fault of its own.
             (
                 "KAFKA_BROKERS",
                 brokers.all(|at| at.is_none_or(|(host, _)| is_loopback(host))),
@@ -160,16 +159,16 @@ impl Config {
     /// Checks the keys that seal targets: the public one of [`dev`] is for development only.
     ///
     /// # Errors
-    /// It is among them, and this is no development.
+    /// The public key is among them, and this is not development.
     pub fn check_notify_keys(&self) -> Result<(), Fault> {
         let public = self.notify_keys.iter().any(|key| dev::is_public(&key.key));
         self.check_public("NOTIFY_KEYS", public)
     }
 
-    /// The same of the secrets that sign webhooks.
+    /// Checks the secrets that sign webhooks: the public one of [`dev`] is for development only.
     ///
     /// # Errors
-    /// The public one is among them, and this is no development.
+    /// The public secret is among them, and this is not development.
     pub fn check_signing_secrets(&self) -> Result<(), Fault> {
         let public = self.notifier.signing_secrets.iter().any(dev::is_public);
         self.check_public("WEBHOOK_SIGNING_SECRET", public)
@@ -183,8 +182,8 @@ impl Config {
         Err(Fault {
             variable,
             problem: format!(
-                "holds the public development secret, which is for engines on this machine ({foreign}: elsewhere); \
-                 want one of your own, as genflow secrets prints it, or GENFLOW_INSECURE_DEV=true"
+                "holds the public development secret, which is for engines on this machine only (elsewhere: {foreign}); \
+                 expected one of your own, as genflow secrets prints it, or GENFLOW_INSECURE_DEV=true"
             ),
         })
     }
@@ -232,7 +231,7 @@ fn read(vars: &mut Vars<'_>) -> Config {
     config
 }
 
-/// Tells whether a host, as a setting names it, is this machine.
+/// Returns whether the host of a setting is this machine.
 fn is_loopback(host: &str) -> bool {
     let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
     host.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.is_loopback())

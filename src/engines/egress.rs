@@ -1,9 +1,10 @@
-//! Whom genflow calls where somebody else gives the address: a user's webhook, a provider's result.
+//! Decides which addresses genflow calls when a third party gives them: a user's webhook, a provider's result.
 //!
-//! Without this they could reach what only our own network may (SSRF). One place decides. The URL is checked as it is
-//! parsed, so every notation of an address is the same; a name is resolved once, all its answers are checked, and the
-//! connection goes to an address that passed (`resolver`): a name that answers otherwise the next time gains nothing.
-//! The clients follow no redirect; who does checks each URL on the way.
+//! Without this check, users and providers could reach hosts that only our own network may reach (SSRF). All
+//! such calls are decided here. The parsed URL is checked, so every notation of an address counts
+//! the same. A name is resolved once, all its addresses are checked, and the connection goes to one
+//! that passed (`resolver`), so a name that resolves differently the next time (DNS rebinding) gains
+//! nothing. The clients do not follow redirects; a caller that does must check each URL.
 
 mod resolver;
 #[cfg(test)]
@@ -25,52 +26,52 @@ use crate::engines::telemetry::events::CallRefused;
 /// Why an address is not called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// Neither `https` nor, where that is allowed, `http`.
+    /// Neither `https` nor, if allowed, `http`.
     #[error("the address has a scheme that is not called")]
     Scheme,
-    /// It would give them to whoever is there.
+    /// A call would send the user name and password to that host.
     #[error("the address holds a user name or password")]
     Userinfo,
-    /// A port that is not set as allowed.
+    /// A port that the settings do not allow.
     #[error("the address has a port that is not called")]
     Port,
-    /// A name that only private networks know.
+    /// A name that only private networks resolve.
     #[error("the address names a host of a private network")]
     Name,
-    /// Loopback, private, link-local or otherwise special.
+    /// A loopback, private, link-local or other special address.
     #[error("the address is not a public one")]
     Address,
 }
 
-/// Why no guard can be made.
+/// Why a guard cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
-    /// No resolver of names.
-    #[error("no resolver of names can be made")]
+    /// The resolver of names cannot be created.
+    #[error("the DNS resolver cannot be created")]
     Resolver(#[source] NetError),
-    /// No HTTP client.
-    #[error("no HTTP client can be built")]
+    /// The HTTP client cannot be created.
+    #[error("the HTTP client cannot be created")]
     Client(#[source] reqwest::Error),
 }
 
-/// How long a connection to a stranger is kept for another call, and how many are to one of them: a host for each
-/// call must not take all the descriptors there are.
+/// How long an idle connection is kept, and how many per host: calls to many different hosts must
+/// not use up all file descriptors.
 const IDLE: Duration = Duration::from_secs(5);
 const MOST_IDLE: usize = 8;
 
-/// Decides whom one caller calls.
+/// Decides which addresses one caller may call.
 #[derive(Clone, Debug)]
 pub struct Guard {
     caller: &'static str,
     rules: Egress,
     /// Connects to public addresses only.
     guarded: Client,
-    /// For addresses that the operator has set, and where private addresses are allowed.
+    /// For addresses from the settings, and if private addresses are allowed.
     open: Client,
 }
 
 impl Guard {
-    /// Makes the guard of `caller` (a label), whose clients `tune` sets up further.
+    /// Creates the guard of `caller` (a metric label). `tune` configures its clients further.
     ///
     /// # Errors
     /// [`Unusable`].
@@ -106,19 +107,19 @@ impl Guard {
         })
     }
 
-    /// Returns the client that may call `url`; a name is checked when it connects (see [`Refused::of`]).
+    /// Returns the client that may call `url`. A name is checked when the client connects (see [`Refused::of`]).
     ///
     /// # Errors
-    /// Why it is not called.
+    /// Why the call is refused.
     pub fn client(&self, url: &Url) -> Result<&Client, Refused> {
         self.counted(self.check(url, None))
     }
 
-    /// Returns the client that may call `url`, an address that a server at `base` gave. The origin of `base` is called
-    /// whatever the rules say: it comes from the settings.
+    /// Returns the client that may call `url`, which a server at `base` gave. The origin of `base`
+    /// is always allowed: it comes from the settings.
     ///
     /// # Errors
-    /// Why it is not called.
+    /// Why the call is refused.
     pub fn client_from(&self, base: &Url, url: &Url) -> Result<&Client, Refused> {
         self.counted(self.check(url, Some(base)))
     }
@@ -134,7 +135,7 @@ impl Guard {
     }
 
     fn check(&self, url: &Url, base: Option<&Url>) -> Result<&Client, Refused> {
-        // First: `blob:` has the origin of another URL.
+        // Checked first: a `blob:` URL has the origin of the URL inside it.
         if !matches!(url.scheme(), "https" | "http") {
             return Err(Refused::Scheme);
         }
@@ -159,8 +160,8 @@ impl Guard {
     }
 }
 
-/// Says why a provider is not given `url` to fetch: it would call hosts that we may reach and the user may not. Names are
-/// not resolved here, since the provider resolves them by itself, later.
+/// Checks a URL that a provider is to fetch: the provider must not call hosts that we may reach and
+/// the user may not. Names are not resolved here, since the provider resolves them itself, later.
 pub(crate) fn check_input(url: &Url, rules: &Egress) -> Result<(), Refused> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(Refused::Scheme);
@@ -168,7 +169,7 @@ pub(crate) fn check_input(url: &Url, rules: &Egress) -> Result<(), Refused> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Refused::Userinfo);
     }
-    // The usual port of the scheme is none.
+    // `port()` is `None` for the default port of the scheme.
     if url.port().is_some_and(|port| !rules.ports.contain(port)) {
         return Err(Refused::Port);
     }
@@ -188,7 +189,7 @@ impl From<NotPublic> for Refused {
 }
 
 impl Refused {
-    /// Returns why a call was refused when it was to connect, if that is why it went wrong.
+    /// Returns why the guard refused a call when it connected, if that is the cause of `error`.
     pub fn of(error: &reqwest::Error) -> Option<Self> {
         let mut cause: Option<&(dyn Error + 'static)> = Some(error);
         while let Some(inner) = cause {
@@ -200,7 +201,7 @@ impl Refused {
         None
     }
 
-    /// Returns the word for it; a label.
+    /// Returns the reason as a metric label.
     fn reason(self) -> &'static str {
         match self {
             Self::Scheme => "scheme",

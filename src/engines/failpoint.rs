@@ -1,13 +1,13 @@
-//! Points at which a test kills or stops this process; compiled in with `debug_assertions` only.
+//! Points at which a test kills or stops this process. Compiled with `debug_assertions` only.
 //!
-//! `GENFLOW_FAILPOINT=submit.sent=kill` ends the process with SIGKILL when it gets there, `=stop` stops it with
-//! SIGSTOP until somebody continues it, once; `submit.result=later` makes it a later build (see [`later`]). It is the
-//! one variable that `config` does not know: it is no setting.
+//! `GENFLOW_FAILPOINT=submit.sent=kill` ends the process with SIGKILL at that point, `=stop` stops
+//! it once with SIGSTOP until SIGCONT continues it; `submit.result=later` makes it act as a later
+//! build (see [`later`]). `config` does not know this variable: it is not a setting.
 
-/// Kills or stops the process if the environment says so for `name`; goes on only when it was continued.
+/// Kills or stops the process if `GENFLOW_FAILPOINT` names this point. After a stop, returns once it is continued.
 ///
-/// A signal to a process reaches its threads one by one, so the one that sent it must not run on meanwhile: after a
-/// stop it waits for SIGCONT, after a kill for ever.
+/// The kernel delivers a signal to the threads of a process one by one, so the thread that sent it
+/// must not continue: after a stop it waits for SIGCONT, after a kill forever.
 #[cfg(debug_assertions)]
 pub(crate) async fn hit(name: &str) {
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,12 +42,13 @@ pub(crate) async fn hit(name: &str) {
     tracing::error!(failed, "the failpoint's signal was not sent");
 }
 
-/// Does nothing: this is a release build.
+/// Does nothing in a release build.
 #[cfg(not(debug_assertions))]
 pub(crate) async fn hit(_: &str) {}
 
-/// Serde of a number in an activity's result, for two builds of one worker: a process with the failpoint
-/// `submit.result=later` writes it as a later build might, as text, and reads both. Other processes cannot read the text.
+/// Serializes a number in an activity's result, to test two builds of one worker. A process with
+/// the failpoint `submit.result=later` writes it as text, as a later build might, and reads both
+/// forms. Other processes cannot read the text.
 #[cfg(debug_assertions)]
 pub(crate) mod later {
     use serde::de::Error as _;

@@ -1,7 +1,7 @@
-//! HTTP for operators: `/livez`, `/readyz`, `/metrics`.
+//! HTTP pages for operators: `/livez`, `/readyz`, `/metrics`.
 //!
-//! Live means that the process turns; ready, that every chosen role is connected and none is draining. Answers
-//! until `stop`, which therefore is to come after the roles have drained.
+//! `/livez` answers as long as the process runs. `/readyz` is 200 while every chosen role is ready and none drains. The
+//! server runs until `stop`, which must come after the roles have drained, so that `/readyz` can report the drain.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,12 +21,12 @@ use tokio_util::sync::CancellationToken;
 use crate::engines::telemetry;
 use crate::engines::telemetry::events::ReadinessChanged;
 
-/// How long open connections may take after `stop`.
+/// How long open connections may last after `stop`.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often histograms are folded when nobody scrapes.
+/// Interval at which the recorder aggregates histogram samples, so that they do not pile up between scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Which roles are ready; shared by all roles of the process.
+/// The readiness of each role; shared by all roles of the process.
 #[derive(Debug, Default)]
 pub struct Health {
     inner: Mutex<Inner>,
@@ -35,7 +35,7 @@ pub struct Health {
 #[derive(Debug, Default)]
 struct Inner {
     draining: bool,
-    /// Why a role is not ready; `None` when it is.
+    /// Why a role is not ready; `None` if it is ready.
     roles: BTreeMap<&'static str, Option<String>>,
 }
 
@@ -48,22 +48,22 @@ struct Line<'a> {
 }
 
 impl Health {
-    /// Adds a role; it is not ready yet.
+    /// Adds a role, which is not ready yet.
     pub fn register(&self, role: &'static str) {
         self.set(role, Some("starting".to_owned()));
     }
 
-    /// Notes that `role` is ready, unless the process drains.
+    /// Marks `role` as ready, unless the process drains.
     pub fn ready(&self, role: &'static str) {
         self.set(role, None);
     }
 
-    /// Notes that `role` is not ready, and why.
+    /// Marks `role` as not ready, with the reason.
     pub fn not_ready(&self, role: &'static str, why: &str) {
         self.set(role, Some(why.to_owned()));
     }
 
-    /// Notes that the process drains: no role is ready any more, whatever it says.
+    /// Marks the process as draining: from now on no role is ready, even if it calls [`Self::ready`].
     pub fn drain(&self) {
         let roles: Vec<_> = {
             let mut inner = self.lock();
@@ -97,7 +97,7 @@ impl Health {
         .emit();
     }
 
-    /// Returns whether all roles are ready, and a line of JSON for each. Before the first is registered, none is.
+    /// Returns whether all roles are ready (false before the first is registered), and one line of JSON per role.
     fn report(&self) -> (bool, String) {
         let inner = self.lock();
         let mut lines = String::new();
@@ -122,7 +122,7 @@ impl Health {
 /// Serves on `listener` until `stop`.
 ///
 /// # Errors
-/// When the listener can accept no more.
+/// The listener fails.
 pub async fn serve(
     listener: TcpListener,
     health: Arc<Health>,
@@ -135,7 +135,7 @@ pub async fn serve(
         stop.cancelled().await;
         sleep(PATIENCE).await;
     };
-    // Whichever ends first, the others hold nothing that has to be finished.
+    // When one of these ends, the others are dropped: none of them has work to finish.
     tokio::select! {
         served = async { server.await } => served,
         () = overdue => Ok(()),

@@ -1,17 +1,17 @@
-//! The one place where HTTP clients are made: one TLS stack, no proxy, no redirects, no silent second try.
+//! Creates all HTTP clients: one TLS stack, no proxy, no redirects, no silent retry.
 
 use std::sync::Once;
 use std::time::Duration;
 
 static TLS: Once = Once::new();
 
-/// No pause that is asked for is kept longer.
+/// Limit on a pause that a server asks for.
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
-/// Chooses the TLS provider of this process; every client needs it made before it, those of libraries too.
+/// Chooses the TLS provider of this process. Call it before any client is created, also before those of libraries.
 pub(crate) fn choose_tls() {
     TLS.call_once(|| {
-        // Err: another part of the process chose a provider already, which is as good.
+        // Err: a provider is installed already, which is fine.
         if rustls::crypto::ring::default_provider()
             .install_default()
             .is_err()
@@ -21,9 +21,10 @@ pub(crate) fn choose_tls() {
     });
 }
 
-/// Returns a builder whose clients follow no redirect, use no proxy of the environment and never repeat a request.
+/// Returns a builder of clients that follow no redirect, use no proxy of the environment and never repeat a request.
 ///
-/// They speak HTTP/1.1: what is known of a submit that broke off rests on the order in which it writes (`provider`).
+/// They speak HTTP/1.1: what is known of an interrupted submit depends on the order in which it
+/// writes (see `provider`).
 pub(crate) fn client() -> reqwest::ClientBuilder {
     choose_tls();
     reqwest::Client::builder()
@@ -35,7 +36,8 @@ pub(crate) fn client() -> reqwest::ClientBuilder {
         .user_agent(concat!("genflow/", env!("CARGO_PKG_VERSION")))
 }
 
-/// Returns the pause that `Retry-After` asks for, in seconds or until a date, at most ten minutes; none of no length.
+/// Returns the delay that `Retry-After` asks for, in seconds or as a date, capped at ten minutes;
+/// zero counts as absent.
 pub(crate) fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
     let text = headers
         .get(reqwest::header::RETRY_AFTER)?
@@ -49,7 +51,7 @@ pub(crate) fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Durati
     some(pause)
 }
 
-/// Bounds a pause that was asked for; one of no length is none, so that nobody is asked in a plain loop.
+/// Caps a delay. Zero counts as absent, so that no caller retries in a tight loop.
 pub(crate) fn some(pause: Duration) -> Option<Duration> {
     (!pause.is_zero()).then_some(pause.min(LONGEST_PAUSE))
 }
@@ -74,7 +76,7 @@ mod tests {
 
     const TLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls");
 
-    /// Takes one connection and tells which protocol it agreed to speak.
+    /// Accepts one connection and returns the protocol it agreed on.
     fn agreed(listener: &TcpListener) -> Option<Vec<u8>> {
         let chain = CertificateDer::pem_file_iter(format!("{TLS}/server.pem")).unwrap();
         let key = PrivateKeyDer::from_pem_file(format!("{TLS}/server.key")).unwrap();
@@ -104,7 +106,7 @@ mod tests {
         let ca = reqwest::Certificate::from_pem(&ca).unwrap();
         let client = client().tls_certs_only([ca]).build().unwrap();
 
-        // It breaks off when they have agreed.
+        // The server closes the connection after the handshake.
         client.get(url).send().await.unwrap_err();
 
         assert_eq!(server.await.unwrap().unwrap(), b"http/1.1");

@@ -1,4 +1,4 @@
-//! All that is Kafka: no other module names rdkafka.
+//! Everything that talks to Kafka; no other module uses rdkafka.
 
 pub mod admin;
 pub mod consumer;
@@ -14,28 +14,28 @@ use crate::contract::headers::API_KEY;
 use crate::domain::RecordPosition;
 use crate::engines::config;
 
-/// One record as it came.
+/// One record as Kafka delivered it.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Where it stands.
+    /// Topic, partition and offset.
     pub position: RecordPosition,
-    /// Its key.
+    /// The key's bytes; `None` if the record has no key.
     pub key: Option<Vec<u8>>,
-    /// Its value; `None` is a tombstone.
+    /// The value's bytes; `None` is a tombstone.
     pub value: Option<Vec<u8>>,
-    /// Its headers, in order; a name may stand there twice.
+    /// Headers in their order on the record; a name may occur more than once.
     pub headers: Headers,
-    /// Milliseconds since the epoch.
+    /// Milliseconds since the epoch; `None` if the record has no timestamp.
     pub timestamp: Option<i64>,
     /// Whether the broker set the timestamp (LogAppendTime); otherwise the producer did.
     pub stamped_by_broker: bool,
 }
 
-/// Headers of a record, in order.
+/// Headers of a record in order: name and value.
 pub type Headers = Vec<(String, Option<Vec<u8>>)>;
 
 impl Record {
-    /// Returns the text of the last header of that name, if it is UTF-8.
+    /// Returns the value of the last header with this name, if it is UTF-8.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self
             .headers
@@ -55,7 +55,7 @@ impl Record {
 
 #[cfg(test)]
 impl Record {
-    /// Returns a record without key, value and timestamp, at `offset` of partition 0 of a topic `t`.
+    /// Returns a record without key, value and timestamp, at `offset` in partition 0 of topic `t`.
     pub(crate) fn of(offset: i64, headers: &[(&str, &str)]) -> Self {
         let headers = headers
             .iter()
@@ -76,7 +76,7 @@ impl Record {
 }
 
 impl Record {
-    /// Returns the W3C trace context of the record, if it has one that is well-formed: it rides on every event.
+    /// Returns the record's W3C trace context if it is well-formed. Every event about the record carries it.
     pub fn traceparent(&self) -> Option<&str> {
         let headers = self.headers.iter().rev();
         let mut named = headers.filter(|(name, _)| name.eq_ignore_ascii_case("traceparent"));
@@ -85,16 +85,17 @@ impl Record {
     }
 }
 
-/// Returns a W3C trace context that begins here, for what came without one.
+/// Returns a new W3C trace context, for a record that has none.
 pub(crate) fn new_trace() -> String {
     let span = Uuid::new_v4().as_u64_pair().0;
     format!("00-{}-{span:016x}-01", Uuid::new_v4().simple())
 }
 
-/// Later versions of the recommendation may have more than the 55 characters of version 00.
+/// In bytes. Version 00 has 55 characters; later versions of the recommendation may have more.
 const LONGEST_TRACEPARENT: usize = 256;
 
-/// Tells whether a text is a trace context (W3C Trace Context, section 3.2): whoever gets a malformed one begins anew.
+/// Returns whether a text is a valid `traceparent` (W3C Trace Context, section 3.2). The recommendation asks the
+/// receiver of a malformed one to start a new trace.
 fn is_traceparent(text: &str) -> bool {
     let hex = |part: &str, digits: usize| {
         let lower = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
@@ -114,7 +115,7 @@ fn is_traceparent(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// What all clients have in common.
+/// Returns the settings that all our clients share.
 fn client(kafka: &config::Kafka, name: &str) -> ClientConfig {
     let mut client = ClientConfig::new();
     client
@@ -128,10 +129,10 @@ fn client(kafka: &config::Kafka, name: &str) -> ClientConfig {
     client
 }
 
-/// What clients have in common that read a topic to its end and commit nothing.
+/// Returns the settings of clients that read a topic to its end and commit no offsets.
 fn reader(kafka: &config::Kafka, name: &str) -> ClientConfig {
     let mut client = client(kafka, name);
-    // No group is joined; librdkafka wants a name all the same.
+    // These clients join no group, but librdkafka requires a group id.
     client
         .set("group.id", format!("genflow-{name}"))
         .set("enable.auto.commit", "false")

@@ -1,8 +1,8 @@
-//! The outside APIs: submit a job, look at it, end it, find it by our id.
+//! The providers: submit a job, poll it, cancel it, find it by our id.
 //!
-//! A closed set, matched here and nowhere else. What matters most is what is *known* after a submit that went wrong:
-//! [`Submission::NotAccepted`] and [`Submission::Refused`] promise that nobody will pay, anything less is
-//! [`Submission::Unknown`] (contract, promise 3).
+//! A closed set, matched only here. When a submit fails, the result says what is known:
+//! [`Submission::NotAccepted`] and [`Submission::Refused`] guarantee that the provider charges
+//! nothing; anything less certain is [`Submission::Unknown`] (contract, promise 3).
 
 mod answer;
 mod fal;
@@ -36,7 +36,7 @@ pub struct Providers {
     image: Served,
 }
 
-/// The providers of one kind of output.
+/// The providers for one kind of output.
 #[derive(Debug)]
 struct Served {
     replicate: Provider,
@@ -44,7 +44,7 @@ struct Served {
     fal: Provider,
 }
 
-/// One outside API, as configured.
+/// One provider, as configured for one kind of output.
 #[derive(Debug)]
 pub struct Provider {
     config: config::Provider,
@@ -54,118 +54,119 @@ pub struct Provider {
 
 #[derive(Clone, Debug)]
 struct Clients {
-    /// Opens a new connection each time: a connection that was closed meanwhile cannot blur what was sent.
+    /// For submits. Opens a new connection for each: the server may close a pooled one at any time,
+    /// which would make it unclear what was sent.
     submitting: Client,
     asking: Client,
     memory: Memory,
 }
 
-/// What is known after a submit was sent, or was to be sent.
+/// What is known about a submit.
 #[derive(Debug)]
 pub enum Submission {
-    /// The provider took the job.
+    /// The provider accepted the job.
     Accepted(Job),
-    /// It made the outputs at once, and gave them with its answer.
+    /// The provider answered with the outputs themselves.
     Made(Made),
-    /// It refused, in a complete answer, and would again.
+    /// The provider refused in a complete answer, and would refuse again.
     Refused(EventError),
-    /// It did not take the job, and may later.
+    /// The provider did not accept the job, but may accept it later.
     NotAccepted {
-        /// What it said, or why nothing was sent.
+        /// The provider's reason, or why nothing was sent.
         error: EventError,
-        /// How long it asks us to wait.
+        /// The pause that the provider asks for.
         after: Option<Duration>,
     },
-    /// It may have taken the job.
+    /// The provider may have accepted the job.
     Unknown(String),
-    /// The body was not written, because the attempt is not known to be the current one.
+    /// The body was not written, because the attempt may no longer be the current one.
     Withheld(NotCurrent),
 }
 
 /// Outputs that came with the answer to a submit.
 #[derive(Debug)]
 pub struct Made {
-    /// The provider's name for what it did.
+    /// The provider's id of the request.
     pub id: String,
-    /// Where the files are, or the files themselves.
+    /// Addresses of the files, or the files themselves.
     pub outputs: Vec<Source>,
-    /// What it says it costs.
+    /// Cost in US dollars, if the answer contains it.
     pub cost_usd: Option<f64>,
 }
 
-/// What a job does.
+/// The state of a job.
 #[derive(Debug)]
 pub enum Poll {
     /// Not done yet.
     Running {
-        /// The provider's word for it.
+        /// The provider's name for the state.
         stage: String,
-        /// 0 to 100, if it tells.
+        /// 0 to 100, if the provider reports it.
         percent: Option<i32>,
-        /// Whether this version knows the word; one that it does not know is no end.
+        /// Whether this version knows the state. An unknown one is not final.
         known: bool,
-        /// How long it asks us to wait before the next look.
+        /// The pause that the provider asks for before the next poll.
         after: Option<Duration>,
     },
     /// Done.
     Succeeded {
-        /// Where its files are.
+        /// Addresses of the files.
         outputs: Vec<Source>,
-        /// What it says it costs.
+        /// Cost in US dollars, if the answer contains it.
         cost_usd: Option<f64>,
-        /// The memory of outputs that came with the answer.
+        /// The memory reserved for outputs that the answer contains.
         held: Held,
     },
     /// Ended without a result.
     Failed(EventError),
 }
 
-/// Why a provider could not be asked.
+/// Why a call to a provider failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It answered with that status.
+    /// The provider answered with this status, and perhaps a `Retry-After`.
     #[error("the provider answered with status {0}")]
     Status(u16, Option<Duration>),
-    /// Its answer could not be read.
+    /// The answer does not follow the protocol.
     #[error("the provider's answer is not what its protocol says: {0}")]
     Unreadable(String),
-    /// It could not be reached.
+    /// The provider did not answer.
     #[error("the provider is unreachable")]
     Unreachable(#[source] reqwest::Error),
-    /// This process has no key for it, so nothing was asked.
+    /// This process has no key for the provider, so it made no call.
     #[error("there is no key for {}: {variable} is not set", .provider.as_str())]
     NoKey {
         /// The provider.
         provider: ProviderName,
-        /// The variable that holds its key.
+        /// The variable that sets its key.
         variable: &'static str,
     },
 }
 
-/// Why a body was not written: this attempt may not send any more, or the server did not say that it may.
+/// Why a body was not written: the attempt may not send any more, or the server did not confirm that it may.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the attempt is not known to be the current one")]
 pub struct NotCurrent;
 
-/// A submit that is ready to be sent, once.
+/// A submit that is ready to be sent once.
 struct Sending {
     request: reqwest::RequestBuilder,
-    /// Whether its body was asked for. hyper does so before it writes the first byte of a request, so until then none
-    /// was written.
+    /// Set when hyper asks for the body. hyper does so before it writes the first byte of a
+    /// request, so as long as this is unset, no byte was written.
     begun: Arc<AtomicBool>,
 }
 
 impl Sending {
-    /// Sends it and waits for the head of the answer, or says what is known without one.
+    /// Sends the request and waits for the head of the answer; otherwise returns what is known without one.
     async fn send(self) -> Result<reqwest::Response, Submission> {
         let Self { request, begun } = self;
         let sent = request.send().await;
-        // Without the address: it may be known within one's own network only, and what is said here goes to users.
+        // Without the URL: its host may be internal, and this text reaches users.
         sent.map_err(|error| unanswered(&error.without_url(), begun.load(Ordering::Acquire)))
     }
 }
 
-/// Says what is known of a submit that was not answered; `begun` unless no byte of it was written.
+/// Classifies a submit without an answer. If `begun` is false, no byte of it was written.
 fn unanswered(error: &reqwest::Error, begun: bool) -> Submission {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(inner) = cause {
@@ -182,18 +183,18 @@ fn unanswered(error: &reqwest::Error, begun: bool) -> Submission {
     Submission::Unknown(format!("the submit was not answered: {error}"))
 }
 
-/// A longer address is not a provider's.
+/// Limit on the length of a provider's URL.
 const LONGEST_URL: usize = 2048;
-/// No word for what a job does is longer.
+/// Limit on the characters of a job's state.
 const LONGEST_STAGE: usize = 100;
-/// How long one call may take.
+/// Time-out of a call that is not a submit.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Providers {
-    /// Makes the configured providers; calls none.
+    /// Creates the configured providers without calling them.
     ///
     /// # Errors
-    /// When an HTTP client cannot be built.
+    /// If an HTTP client cannot be built.
     pub fn new(config: &config::Worker) -> Result<Self, reqwest::Error> {
         let clients = Clients {
             submitting: http::client()
@@ -221,7 +222,7 @@ impl Providers {
         })
     }
 
-    /// Returns the provider of that name, as it is set up for `kind`.
+    /// Returns the provider named `name`, as configured for `kind`.
     pub fn of(&self, kind: Kind, name: ProviderName) -> &Provider {
         let served = match kind {
             Kind::Video => &self.video,
@@ -234,24 +235,24 @@ impl Providers {
         }
     }
 
-    /// Returns the provider that has `job`.
+    /// Returns the provider that runs `job`.
     pub fn that_has(&self, job: &Job) -> &Provider {
         self.of(job.kind, job.provider)
     }
 }
 
 impl Provider {
-    /// Returns which API it is.
+    /// Returns the provider's name.
     pub fn name(&self) -> ProviderName {
         self.config.name
     }
 
-    /// Returns where it is, by the settings.
+    /// Returns the configured base URL.
     pub fn base_url(&self) -> &Url {
         &self.config.base_url
     }
 
-    /// Returns whether it can be asked for a job by our id.
+    /// Returns whether the provider can look up a job by our id.
     pub fn can_find(&self) -> bool {
         match self.config.name {
             ProviderName::Replicate => true,
@@ -259,7 +260,7 @@ impl Provider {
         }
     }
 
-    /// Sends one job, once. `go` is awaited when the body is due, and unless it is Ok the body is not written.
+    /// Sends one job once. Awaits `go` when the body is due, and writes the body only if `go` is Ok.
     pub async fn submit(
         &self,
         workflow: &WorkflowId,
@@ -277,7 +278,7 @@ impl Provider {
         }
     }
 
-    /// Holds that there is a key, where the provider is not asked without one.
+    /// Checks that there is a key, if the provider requires one.
     fn has_key(&self) -> Result<(), Error> {
         match (self.config.wants_key, &self.config.api_key) {
             (Some(variable), None) => Err(Error::NoKey {
@@ -288,7 +289,8 @@ impl Provider {
         }
     }
 
-    /// Makes a submit of this body: `go` decides when it is due, and a request without its body is none.
+    /// Builds a submit of `body`. `go` decides whether the body is written when it is due. Without
+    /// its body the request is incomplete, so no server acts on it.
     fn submitting(
         &self,
         workflow: &WorkflowId,
@@ -299,7 +301,8 @@ impl Provider {
         let length = body.len();
         let begun = Arc::new(AtomicBool::new(false));
         let asked = begun.clone();
-        // A stream, because that is asked for when the connection stands and the head is about to be written.
+        // A stream, because hyper polls it only when the connection is established and the head is
+        // about to be written.
         let body = futures::stream::once(async move {
             asked.store(true, Ordering::Release);
             go.await.map(|()| body)
@@ -307,17 +310,17 @@ impl Provider {
         let request = self
             .authorised(self.clients.submitting.post(url))
             .header(CONTENT_TYPE, "application/json")
-            // No API promises to honour it; a proxy in between may.
+            // No provider promises to honour it; a proxy in between may.
             .header("idempotency-key", workflow.as_str())
             .header(CONTENT_LENGTH, length)
             .body(reqwest::Body::wrap_stream(body));
         Sending { request, begun }
     }
 
-    /// Looks at a job.
+    /// Polls a job.
     ///
     /// # Errors
-    /// When the provider could not be asked.
+    /// If the call fails.
     pub async fn poll(&self, job: &Job) -> Result<Poll, Error> {
         self.has_key()?;
         let mut polled = match job.provider {
@@ -331,24 +334,24 @@ impl Provider {
         Ok(polled)
     }
 
-    /// Asks the provider to end a job; one that has ended already is fine.
+    /// Asks the provider to cancel a job. A job that has already ended is no error.
     ///
     /// # Errors
-    /// When the provider could not be asked.
+    /// If the call fails.
     pub async fn cancel(&self, job: &Job) -> Result<(), Error> {
         self.has_key()?;
         match job.provider {
             ProviderName::Replicate => replicate::cancel(self, job).await,
-            // Its API has no such call: the job runs on.
+            // Its API cannot cancel: the job continues.
             ProviderName::OpenAi => Ok(()),
             ProviderName::Fal => fal::cancel(self, job).await,
         }
     }
 
-    /// Looks for a job by our id among those made since `since` (milliseconds since the epoch).
+    /// Looks up a job by our id among those created since `since` (milliseconds since the epoch).
     ///
     /// # Errors
-    /// When the provider could not be asked.
+    /// If the call fails or does not prove that there is no job.
     pub async fn find(&self, workflow: &WorkflowId, since: i64) -> Result<Option<Job>, Error> {
         self.has_key()?;
         match self.config.name {
@@ -370,7 +373,7 @@ impl Provider {
             ProviderName::Replicate | ProviderName::OpenAi => "Bearer",
             ProviderName::Fal => "Key",
         };
-        // Never empty-handed: the settings take no key that a header may not have.
+        // Always Ok: the settings accept only keys that are valid in a header.
         let mut value = HeaderValue::from_str(&format!("{scheme} {key}")).ok()?;
         value.set_sensitive(true);
         Some(value)
@@ -380,7 +383,7 @@ impl Provider {
         self.authorised(self.clients.asking.get(url))
     }
 
-    /// Returns `path` below the base URL.
+    /// Returns the URL of `path` below the base URL.
     fn at(&self, path: &str) -> String {
         format!(
             "{}/{path}",
@@ -388,7 +391,7 @@ impl Provider {
         )
     }
 
-    /// Returns `url` if it is the provider's own: the key goes nowhere else.
+    /// Returns `url` if it has the provider's origin: the key must not go to another server.
     fn own(&self, url: &str) -> Option<String> {
         if url.len() > LONGEST_URL {
             return None;

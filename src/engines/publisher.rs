@@ -1,6 +1,6 @@
-//! Publishes what the workflow decided, in order, and nothing else (contract, section 3, rule 5).
+//! Publishes the events that it is given, in order and unchanged (contract, section 3, rule 5).
 //!
-//! Each event is acknowledged before the next is sent. Nothing is added that was not given: copies are equal.
+//! Each event is acknowledged before the next is sent. Publishing adds nothing, so all copies of an event are equal.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use crate::engines::kafka::producer::{Message, Producer};
 use crate::engines::registry::{EncodeError, Registry};
 use crate::engines::telemetry::events::EventPublished;
 
-/// Why an event is not on its topic.
+/// Why an event was not published.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It could not be written.
-    #[error("an event could not be written")]
+    /// It could not be encoded.
+    #[error("an event could not be encoded")]
     Encode(#[from] EncodeError),
-    /// The broker did not take it.
+    /// The broker did not acknowledge it.
     #[error(transparent)]
     Send(#[from] producer::Error),
 }
@@ -33,11 +33,11 @@ pub struct Publisher {
     topics: Topics,
 }
 
-/// The CloudEvents attribute `source`: who speaks.
+/// The CloudEvents attribute `source`.
 const SOURCE: &str = "/genflow";
 
 impl Publisher {
-    /// Makes a publisher to the topics of `topics`.
+    /// Creates a publisher for the events and results topics of `topics`.
     pub fn new(producer: Arc<Producer>, registry: Arc<Registry>, topics: Topics) -> Self {
         Self {
             producer,
@@ -49,7 +49,7 @@ impl Publisher {
     /// Publishes `events` on the events topic, in order, each acknowledged before the next.
     ///
     /// # Errors
-    /// The first that was not taken; those before it stand on the topic.
+    /// The error of the first event that was not published; those before it are on the topic.
     pub async fn publish(&self, events: &[Event], traceparent: Option<&str>) -> Result<(), Error> {
         for event in events {
             self.send(&self.topics.events, &event.request_id, event, traceparent)
@@ -62,10 +62,10 @@ impl Publisher {
         Ok(())
     }
 
-    /// Publishes an outcome, less its targets, on the results topic, under its workflow id.
+    /// Publishes an outcome without its targets on the results topic, with its workflow id as the key.
     ///
     /// # Errors
-    /// When it was not taken.
+    /// The outcome was not published.
     pub async fn publish_result(
         &self,
         outcome: &Event,
@@ -104,7 +104,7 @@ impl Publisher {
     }
 }
 
-/// The CloudEvents 1.0 attributes of the Kafka binary mode, and the trace context.
+/// Returns the CloudEvents 1.0 attributes as Kafka headers (binary mode), and the trace context.
 fn headers(event: &Event, schema_url: &str, traceparent: Option<&str>) -> Headers {
     let attributes = [
         ("ce_specversion", "1.0".to_owned()),

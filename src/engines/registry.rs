@@ -1,7 +1,8 @@
-//! Schema ids and schemas: one cache, one failure policy.
+//! A client of the schema registry: one cache and one failure policy for schemas and schema ids.
 //!
-//! Only what the registry said for good is kept: a schema by its id, the id of one of ours by subject. A failure is
-//! never kept, so a registry that comes back is used at once. "No such id" counts only when the registry itself says so.
+//! Only answers that never change are cached: a schema by its id, and the ids of our schemas by subject. Failures are
+//! not cached, so a registry that recovers is used at once. "No such id" counts only if the registry itself says so,
+//! with its own error code: a plain 404 may come from a proxy.
 
 mod inspect;
 
@@ -29,16 +30,16 @@ use crate::contract::avro::{Ours, SchemaError};
 use crate::domain::Secret;
 use crate::engines::http;
 
-/// Why the registry did not help.
+/// Why the registry gave no schema or id.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It knows no schema of that id.
-    #[error("the registry knows no schema {0}")]
+    /// It has no schema with this id.
+    #[error("the registry has no schema {0}")]
     Unknown(u32),
-    /// It knows one that this version does not read.
-    #[error("schema {0} of the registry is not one that is read")]
+    /// The schema with this id is one that genflow does not read.
+    #[error("schema {0} of the registry is not supported")]
     Unparsable(u32, #[source] SchemaError),
-    /// It did not answer as it should; it may later.
+    /// It gave no usable answer; a retry may succeed.
     #[error("the schema registry is unavailable")]
     Unavailable(#[source] SRCError),
     /// It refused to register one of our schemas.
@@ -46,7 +47,7 @@ pub enum Error {
     Refused {
         /// Subject name.
         subject: String,
-        /// What it said.
+        /// The registry's answer.
         #[source]
         source: SRCError,
     },
@@ -55,24 +56,23 @@ pub enum Error {
 /// A client of the schema registry.
 #[derive(Debug)]
 pub struct Registry {
-    /// Without user name and password: it is in headers of events and in errors.
+    /// Without user name and password, because headers of events and errors show it.
     base: String,
     /// Marked as sensitive, so that it is not shown.
     login: Option<HeaderValue>,
     settings: SrSettings,
     schemas: Mutex<HashMap<u32, Arc<Schema>>>,
-    /// By subject and name of the schema: two topics of one name must not share an id.
+    /// By subject and schema name: if two topics are configured with one name, their schemas must not share an id.
     ids: Mutex<HashMap<(String, &'static str), u32>>,
 }
 
-/// How long one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Registry {
-    /// Makes a client of the registry at `url`; makes no call.
+    /// Creates a client of the registry at `url`; makes no call.
     ///
     /// # Errors
-    /// When the HTTP client cannot be built.
+    /// The HTTP client cannot be built.
     pub fn new(url: &Secret<Url>) -> Result<Self, Error> {
         let login = login(url.expose());
         let base = url.shown().trim_end_matches('/').to_owned();
@@ -89,15 +89,15 @@ impl Registry {
         })
     }
 
-    /// Returns the schema of that id.
+    /// Returns the schema with this id.
     ///
     /// # Errors
-    /// [`Error::Unknown`] only when the registry said so, or the id is none.
+    /// [`Error::Unknown`] only if the registry says so or the id is out of range; [`Error`] lists the others.
     pub async fn schema(&self, id: u32) -> Result<Arc<Schema>, Error> {
         if let Some(schema) = locked(&self.schemas).get(&id) {
             return Ok(schema.clone());
         }
-        // Ids are positive ints of 32 bits. Not every registry says of another number that there is no such schema.
+        // Ids are signed 32-bit ints. For a larger number, not every registry answers that there is no such schema.
         if i32::try_from(id).is_err() {
             return Err(Error::Unknown(id));
         }
@@ -110,7 +110,7 @@ impl Registry {
                     Error::Unavailable(error)
                 }
             })?;
-        // A JSON schema may parse as Avro.
+        // The type must be checked, because a JSON schema may parse as Avro.
         let schema = if found.schema_type == SchemaType::Avro {
             avro::parse_writer(&found.schema)
         } else {
@@ -121,10 +121,10 @@ impl Registry {
         Ok(schema)
     }
 
-    /// Registers one of our schemas under `subject`, or finds it there, and returns its id.
+    /// Registers one of our schemas under `subject`, unless it is registered already, and returns its id.
     ///
     /// # Errors
-    /// [`Error::Refused`] when it breaks the subject's compatibility.
+    /// [`Error::Refused`] if it breaks the subject's compatibility.
     pub async fn id_of(&self, subject: &str, ours: &Ours) -> Result<u32, Error> {
         let key = (subject.to_owned(), ours.name);
         if let Some(id) = locked(&self.ids).get(&key) {
@@ -148,7 +148,7 @@ impl Registry {
         Ok(registered.id)
     }
 
-    /// Sets how far the schemas of `subject` may change.
+    /// Sets the compatibility level of `subject`.
     ///
     /// # Errors
     /// [`LevelError`].
@@ -157,7 +157,7 @@ impl Registry {
         let url = self.url(&["config", subject]).ok_or(LevelError::Base)?;
         let level = serde_json::json!({ "compatibility": level });
         let answer = client.put(url).json(&level).send().await?;
-        // Bodies of errors differ by vendor, and may be empty: the status is what counts.
+        // Only the status counts: error bodies differ by vendor and may be empty.
         match answer.status() {
             status if status.is_success() => Ok(()),
             status => Err(LevelError::Refused {
@@ -167,10 +167,10 @@ impl Registry {
         }
     }
 
-    /// Returns the Confluent-framed bytes of `value`, for `topic` by TopicNameStrategy.
+    /// Returns the Confluent-framed bytes of `value` for `topic`, with the subject of TopicNameStrategy.
     ///
     /// # Errors
-    /// As [`Registry::id_of`]; or the value does not fit its schema.
+    /// As [`Registry::id_of`], or the value does not fit its schema.
     pub async fn encode<T: serde::Serialize + Sync>(
         &self,
         topic: &str,
@@ -181,12 +181,12 @@ impl Registry {
         Ok(avro::frame(id, &avro::write(ours, value)?))
     }
 
-    /// Returns where a reader finds the schema of that id: the CloudEvents attribute `dataschema`.
+    /// Returns the URL of the schema with this id, for the CloudEvents attribute `dataschema`.
     pub fn schema_url(&self, id: u32) -> String {
         format!("{}/schemas/ids/{id}", self.base)
     }
 
-    /// Returns the URL of a resource; its parts are percent-encoded, whatever they hold.
+    /// Returns the URL of a resource; percent-encodes its parts.
     fn url(&self, parts: &[&str]) -> Option<url::Url> {
         let mut url = url::Url::parse(&self.base).ok()?;
         url.path_segments_mut().ok()?.extend(parts);
@@ -202,10 +202,10 @@ impl Registry {
 /// Why a subject's compatibility level could not be set.
 #[derive(Debug, thiserror::Error)]
 pub enum LevelError {
-    /// It did not answer.
+    /// The registry did not answer.
     #[error("the schema registry is unavailable")]
     Unavailable(#[from] reqwest::Error),
-    /// It answered with another status than success.
+    /// The registry answered with a status other than success.
     #[error(
         "the schema registry refuses to set the compatibility of {subject} with status {status}"
     )]
@@ -216,14 +216,14 @@ pub enum LevelError {
         status: u16,
     },
     /// The base URL has no path to append to.
-    #[error("the URL of the schema registry cannot be built upon")]
+    #[error("SCHEMA_REGISTRY_URL is not a base URL, expected http://host[:port][/path]")]
     Base,
 }
 
-/// Why a message could not be written.
+/// Why a message could not be encoded.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
-    /// The registry did not help.
+    /// The registry gave no schema id.
     #[error(transparent)]
     Registry(#[from] Error),
     /// The value does not fit its schema.
@@ -231,7 +231,7 @@ pub enum EncodeError {
     Value(#[from] avro::Error),
 }
 
-/// Returns the header that user name and password of a URL stand for: basic authentication.
+/// Returns the header for basic authentication with the user name and password of a URL.
 fn login(url: &Url) -> Option<HeaderValue> {
     let (user, password) = (url.username(), url.password());
     if user.is_empty() && password.is_none() {

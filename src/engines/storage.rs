@@ -1,9 +1,9 @@
 //! Results: downloaded to a temp folder, checked, put into the store, listed in a manifest.
 //!
-//! The store is a folder or a bucket, by the `object_store` crate. Names are content-addressed below the workflow id,
-//! so a second attempt puts the same bytes under the same name and no attempt can spoil another's. A file appears
-//! under its name only when it is whole, and what stands there is never replaced; a manifest is, by that of a later run
-//! of the same id, and counts only for the content that it was written for.
+//! The store is a folder or a bucket, through the `object_store` crate. Names are content-addressed below the
+//! workflow id, so a second attempt writes the same bytes under the same name, and no attempt can damage
+//! another's file. A file appears under its name only when it is complete, and is never replaced. Only a
+//! manifest is replaced, by a later run of the same id; it counts only for the content that it was written for.
 
 mod disk;
 mod download;
@@ -39,19 +39,19 @@ use crate::domain::{Generated, Output, WorkflowId};
 use crate::engines::config;
 use crate::engines::telemetry::events::StoreFailed;
 
-/// What was stored for one run.
+/// The stored result of one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The run.
+    /// Id of the run.
     pub workflow_id: WorkflowId,
-    /// The fingerprint of its request.
+    /// Fingerprint of its request.
     #[serde(default)]
     pub fingerprint: Option<String>,
     /// Its result, as in the COMPLETED event.
     pub result: Generated,
 }
 
-/// Where all results are.
+/// The result store.
 #[derive(Clone, Debug)]
 pub struct Store {
     place: Place,
@@ -69,7 +69,7 @@ enum Place {
 struct Bucket {
     client: AmazonS3,
     name: String,
-    /// What stands before each key, with a slash behind it; or nothing.
+    /// Prefix of each key, with a trailing slash; may be empty.
     prefix: String,
     url_ttl: Option<Duration>,
 }
@@ -84,21 +84,21 @@ pub struct Checked {
 }
 
 const MANIFEST: &str = "manifest.json";
-/// How long all that is not the bytes of an output may take.
+/// Time-out of every operation except the upload of an output.
 const ASK_TIME: Duration = Duration::from_secs(30);
 
 impl Manifest {
-    /// Returns whether it is of that content. One without a fingerprint may be anybody's.
+    /// Returns whether it belongs to a request with this fingerprint. One without a fingerprint may belong to any.
     fn is_of(&self, fingerprint: Option<&str>) -> bool {
         self.fingerprint.is_some() && self.fingerprint.as_deref() == fingerprint
     }
 }
 
 impl Store {
-    /// Opens the store that is configured: makes the folder, or the client of the bucket, which asks nobody yet.
+    /// Opens the configured store: creates the folder, or the client of the bucket, without a call.
     ///
     /// # Errors
-    /// When the folder or the client cannot be made.
+    /// If the folder or the client cannot be created.
     pub fn open(settings: &config::Worker) -> io::Result<Self> {
         let (place, objects): (_, Arc<dyn ObjectStore>) = match &settings.s3 {
             None => {
@@ -126,7 +126,7 @@ impl Store {
         })
     }
 
-    /// Returns the same store with places of its own for uploads: what goes there waits for no other.
+    /// Returns the same store with upload slots of its own: its uploads do not wait for those of `self`.
     #[must_use]
     pub fn apart(&self) -> Self {
         Self {
@@ -135,15 +135,15 @@ impl Store {
         }
     }
 
-    /// Waits until uploads that were given up have taken back what they had sent.
+    /// Waits until abandoned uploads have removed their parts.
     pub async fn close(&self) {
         self.uploads.close().await;
     }
 
-    /// Puts the `index`-th output of a run into the store; done twice, it does no harm.
+    /// Stores the `index`-th output of a run. Idempotent.
     ///
     /// # Errors
-    /// When the store does not take it; its kind and `fault::cause` say why.
+    /// If the store fails; the kind and `fault::cause` say why.
     pub async fn put(
         &self,
         workflow: &WorkflowId,
@@ -154,12 +154,12 @@ impl Store {
         self.tell(put)
     }
 
-    /// Returns the manifest of a run, if one of its content stands there and all its files do.
+    /// Returns the manifest of a run, if one for this content exists and so do all its files.
     ///
-    /// Another can have had the id before, or in another namespace: its result is not what was asked for now.
+    /// Another request may have used the id before, or in another namespace. Its result does not count.
     ///
     /// # Errors
-    /// When the store cannot be read; a manifest that is no JSON counts as absent.
+    /// If the store cannot be read. A manifest that is not JSON counts as absent.
     pub async fn manifest(
         &self,
         workflow: &WorkflowId,
@@ -169,16 +169,16 @@ impl Store {
         self.tell(read)
     }
 
-    /// Writes the manifest of a run, over that of an earlier run of the same id: the newest is to be found again.
+    /// Writes the manifest of a run, over that of an earlier run of the same id, so that the newest is found.
     ///
     /// # Errors
-    /// When the store does not take it.
+    /// If the store fails.
     pub async fn write_manifest(&self, manifest: &Manifest) -> io::Result<()> {
         let write = self.write_json(&manifest.workflow_id, MANIFEST, manifest);
         self.tell(write.await)
     }
 
-    /// Writes a small file over the one of that name.
+    /// Writes a small file, over one with the same name.
     async fn write_json(
         &self,
         workflow: &WorkflowId,
@@ -198,7 +198,7 @@ impl Store {
         fault::within(ASK_TIME, writing).await
     }
 
-    /// Reads a small file; `None` if it is absent, or not what this version writes.
+    /// Reads a small file; `None` if it is absent or has a format that this version does not write.
     async fn read_json<T: DeserializeOwned>(
         &self,
         workflow: &WorkflowId,
@@ -223,7 +223,8 @@ impl Store {
         if !self.has(&location, file.bytes).await? {
             self.bring(&file, &location).await?;
         }
-        // A rename has taken it along; the rest goes with the attempt's folder, but a disk has room for few outputs.
+        // A rename has already moved the file. Otherwise it is removed now, not with the attempt's
+        // folder: the temp disk may have room for few outputs only.
         match fs::remove_file(file.file.path()).await {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
@@ -240,7 +241,7 @@ impl Store {
         })
     }
 
-    /// Brings a file to where nothing was.
+    /// Stores a file under a name that does not exist yet.
     async fn bring(&self, file: &Checked, location: &Location) -> io::Result<()> {
         let attributes = self.typed(file.media.content_type);
         let in_parts = || {
@@ -265,7 +266,7 @@ impl Store {
                     .put_whole(objects, location, file.file.path(), attributes.clone())
                     .await;
                 match put {
-                    // Another attempt was faster, or the first answer to this one was lost.
+                    // Another attempt was faster, or the answer to this upload's first request was lost.
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                         let there = self.has(location, file.bytes).await?;
                         if there { Ok(()) } else { Err(error) }
@@ -276,7 +277,8 @@ impl Store {
         }
     }
 
-    /// Says whether a file stands there; one of another length is an error, for its name tells its content.
+    /// Returns whether the object exists. A different length is an error, since names contain the
+    /// hash of the content.
     async fn has(&self, location: &Location, bytes: u64) -> io::Result<bool> {
         match self.length(location).await? {
             None => Ok(false),
@@ -317,7 +319,7 @@ impl Store {
             return Ok(None);
         };
         if !manifest.is_of(fingerprint) {
-            tracing::warn!(%workflow, "a result of other content has the id: it is not taken for this run's");
+            tracing::warn!(%workflow, "ignored a manifest: a request with this id but different content wrote it");
             return Ok(None);
         }
         for output in &manifest.result.outputs {
@@ -325,7 +327,7 @@ impl Store {
             let Ok(location) = self.location(workflow, name) else {
                 return Ok(None);
             };
-            // What stands elsewhere, in a former folder or bucket, is not in this store.
+            // A file in a former folder or bucket is not in this store.
             if self.uri(&location)? != output.uri {
                 return Ok(None);
             }
@@ -337,7 +339,7 @@ impl Store {
         Ok(Some(manifest))
     }
 
-    /// Not by the crate's own joining, which would write the `~` of a retry as `%7E`.
+    /// `Location::join` would write the `~` of a retry as `%7E`.
     fn location(&self, workflow: &WorkflowId, name: &str) -> io::Result<Location> {
         let prefix = match &self.place {
             Place::Disk(_) => "",
@@ -355,7 +357,7 @@ impl Store {
         }
     }
 
-    /// Signs an address by which anybody can fetch the file for a while, if that is wanted.
+    /// Returns a signed URL from which anyone can fetch the file for a while, if configured.
     async fn url(&self, location: &Location) -> io::Result<Option<String>> {
         let Place::Bucket(bucket) = &self.place else {
             return Ok(None);
@@ -371,7 +373,7 @@ impl Store {
         Ok(Some(url.into()))
     }
 
-    /// A bucket keeps the content type; a folder has no place for it.
+    /// Returns the content type for a bucket; a folder cannot store it.
     fn typed(&self, content_type: &'static str) -> Attributes {
         match &self.place {
             Place::Disk(_) => Attributes::new(),
@@ -395,7 +397,7 @@ impl Store {
     }
 }
 
-/// Counts what the temp folder did not take.
+/// Counts a failure of the temp folder.
 pub(crate) fn temp_failed(error: &io::Error) {
     let place = "temp";
     StoreFailed {

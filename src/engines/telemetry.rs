@@ -1,7 +1,7 @@
 //! Installs the log subscriber and the Prometheus recorder.
 //!
-//! What happened is said by the structs of [`events`]; what is counted is listed in [`metrics`]. No other module
-//! names the metrics crates, and each log line is written by one write, so that lines of threads do not mix.
+//! The structs in [`events`] log and count what happens; [`metrics`] lists every metric. No other module names
+//! the metrics crates. Each log line is one write, so that lines of different threads do not mix.
 
 pub mod events;
 pub mod metrics;
@@ -23,23 +23,23 @@ use crate::engines::config;
 /// Why there are no logs or no metrics.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// What is to be logged is no `tracing` filter.
-    #[error("the filter of the log is not one")]
+    /// The log filter is not a `tracing` filter.
+    #[error("the log filter is not valid; expected a tracing filter")]
     Filter(#[source] ParseError),
     /// `LOG_FILE_PATH` cannot be appended to.
     #[error("{path} cannot be opened")]
     File {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
     /// A bucket list of the catalogue is empty.
     #[error("the metrics catalogue is faulty")]
     Catalogue(#[source] metrics_exporter_prometheus::BuildError),
-    /// Something else in this process took the place of the log subscriber or the recorder.
-    #[error("another {0} is installed in this process")]
+    /// This process already has another log subscriber or metrics recorder.
+    #[error("another {0} is already installed in this process")]
     Taken(&'static str),
 }
 
@@ -59,13 +59,13 @@ impl Handle {
         self.0.render()
     }
 
-    /// Folds what histograms gathered into their buckets; without it they grow from scrape to scrape.
+    /// Moves the samples of histograms into their buckets; without it, samples pile up between scrapes.
     pub(crate) fn upkeep(&self) {
         self.0.run_upkeep();
     }
 }
 
-/// Both installations are for the whole process, so what is known of them has to be too.
+/// Subscriber and recorder are process-wide, so this state is too.
 static INSTALLED: Mutex<Option<Handle>> = Mutex::new(None);
 
 /// Checks that the log's file, if it has one, can be appended to.
@@ -81,7 +81,7 @@ pub fn check(log: &config::Log) -> Result<(), Error> {
 /// A second call changes nothing and returns the handle of the first.
 ///
 /// # Errors
-/// [`Error`], when the settings of the log cannot be used or somebody else's subscriber or recorder is installed.
+/// [`Error`], if the settings of the log cannot be used, or another subscriber or recorder is installed.
 pub fn init(log: &config::Log) -> Result<Handle, Error> {
     let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(handle) = installed.as_ref() {
@@ -107,7 +107,7 @@ fn install_log(log: &config::Log) -> Result<(), Error> {
     installed.map_err(|_| Error::Taken("log subscriber"))
 }
 
-/// The subscriber hands over a whole line at once; in append mode such a write is not torn.
+/// The subscriber writes a whole line at once; in append mode such a write is not torn.
 fn writer(log: &config::Log) -> Result<BoxMakeWriter, Error> {
     let Some(path) = &log.file else {
         return Ok(BoxMakeWriter::new(io::stderr));
@@ -116,7 +116,7 @@ fn writer(log: &config::Log) -> Result<BoxMakeWriter, Error> {
         .create(true)
         .append(true)
         .mode(0o600)
-        // Where others may write, a link could lead to any file of ours.
+        // In a folder where others may write, a symlink could lead to any file of this user.
         .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(path);
     let file = file.map_err(|source| Error::File {

@@ -1,4 +1,4 @@
-//! All that is Temporal: no other module but `worker` names its crates.
+//! Everything that uses Temporal. Apart from `worker`, no other module names its crates.
 
 pub(crate) mod activity;
 pub mod admin;

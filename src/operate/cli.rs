@@ -1,5 +1,7 @@
-//! The command line: roles and the operator's commands. Arguments are parsed here, and faults told in one line; the modules
-//! below carry out what an operator asks, and the binary starts the roles.
+//! The command line: roles and the operator's commands.
+//!
+//! This module parses the arguments and reports a fault in one line. The modules below run the operator's commands; the
+//! binary starts the roles.
 
 pub mod dlq;
 pub mod doctor;
@@ -29,7 +31,7 @@ pub use self::replay::Replay;
 pub use self::submit::Submit;
 use crate::domain::error_chain::causes;
 
-/// Turns generation requests on Kafka into Temporal workflows, and tells what becomes of them.
+/// Turns generation requests on Kafka into Temporal workflows, and reports their progress and outcome.
 #[derive(Debug, Parser)]
 #[command(name = "genflow", version, max_term_width = 100)]
 pub struct Cli {
@@ -41,41 +43,41 @@ pub struct Cli {
 /// What genflow is started for.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Take requests and commands from Kafka and start workflows
+    /// Consume requests and commands from Kafka, and start workflows
     Intake,
     /// Run workflows and their activities
     Worker,
-    /// Tell users of events: webhooks, email, Slack
+    /// Notify users of events by webhook, email and Slack
     Notifier,
     /// Run intake, worker and notifier in this process
     All,
     /// Start everything on this machine: engines, roles, a provider simulator
     Dev {
-        /// Send one request of each kind, check what comes of it and stop
+        /// Send one request of each kind, check the outcomes, and stop
         #[arg(long)]
         once: bool,
-        /// Where engines are, and what is paid for.
+        /// Options of `dev` and `test`.
         #[command(flatten)]
         here: Here,
     },
-    /// Try everything on this machine: as dev --once
+    /// Test everything on this machine: the same as dev --once
     Test {
-        /// Where engines are, and what is paid for.
+        /// Options of `dev` and `test`.
         #[command(flatten)]
         here: Here,
     },
-    /// Serve the protocols of the outside APIs, with faults on demand
+    /// Simulate the generation APIs, with faults on demand
     ProviderSim {
-        /// Where to listen; port 0 takes a free one
+        /// Address to listen on; port 0 picks a free port
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8190")]
         listen: SocketAddr,
         /// How long a job takes
         #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
         job_time: Duration,
     },
-    /// Show where a request stands
+    /// Show the state of a request
     Status {
-        /// Request id, for its newest run; ID~n for its n-th retry, ID~0 for its first run
+        /// ID for the newest run of a request, ID~n for its n-th retry, ID~0 for its first run
         id: String,
         /// Print JSON
         #[arg(long)]
@@ -83,72 +85,72 @@ pub enum Command {
     },
     /// Print new secrets as lines for .env
     Secrets,
-    /// Look at the dead letters of requests and commands, and send them again
+    /// List, show and redrive dead letters
     #[command(subcommand)]
     Dlq(Dlq),
     /// Run a command that ends when the parent process does
     #[command(hide = true)]
     Guard {
-        /// Process id of the parent; the one that started this process if left out
+        /// Process id of the parent [default: the process that started this one]
         #[arg(long, value_name = "PID")]
         parent: Option<u32>,
         /// The command and its arguments
         #[arg(last = true, required = true, value_name = "CMD")]
         command: Vec<OsString>,
     },
-    /// What an operator asks of the engines.
+    /// A command of an operator.
     #[command(flatten)]
     Operator(Operator),
 }
 
-/// What `genflow dev` and `genflow test` have in common.
+/// Options of `genflow dev` and `genflow test`.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Here {
-    /// Where the engines listen: on the usual ports, or wherever there is room
+    /// Ports of the engines: the usual ones, or any free ones
     #[arg(long, value_enum, default_value_t = Ports::Fixed)]
     pub ports: Ports,
-    /// Use the engines that the settings name, wherever they are, with topics, groups and task queues of its own
+    /// Use the engines that the settings name, with separate topics, groups and task queues
     #[arg(long)]
     pub use_existing: bool,
-    /// Send the sample requests even if they are paid for: with MOCK_EXTERNAL_APIS=false
+    /// Send the sample requests even if they cost money (MOCK_EXTERNAL_APIS=false)
     #[arg(long)]
     pub samples: bool,
 }
 
-/// The operator's commands that do not stay: see [`run::operate`].
+/// The operator's commands, which [`run::operate`] runs.
 #[derive(Debug, Subcommand)]
 pub enum Operator {
     /// Create topics, register schemas and prepare the Temporal namespace; may be run again
     Setup {
-        /// Give existing input topics more partitions; the order of records by key is lost across the change
+        /// Add partitions to existing input topics; records of one key lose their order at that moment
         #[arg(long)]
         grow: bool,
-        /// Copies of each new topic; if left out, 3 where there are so many brokers, else 1
+        /// Replicas of each new topic [default: 3 with three or more brokers, else 1]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
         replication: Option<u16>,
     },
-    /// Look at all that genflow needs, change nothing, and say what to do
+    /// Check everything that genflow depends on, change nothing, and print advice
     Doctor {
         /// Print JSON
         #[arg(long)]
         json: bool,
-        /// Try whether Temporal shares out fairly: starts some workflows on a queue of their own, and ends them
+        /// Test whether Temporal's fairness is on: start some workflows on a queue of their own, and terminate them
         #[arg(long)]
         try_fairness: bool,
     },
-    /// List runs, the newest first, as Temporal has them
+    /// List runs from Temporal, the newest first
     List(List),
-    /// Say whether runs go on under this build: replays their histories, and changes nothing
+    /// Check whether runs can continue under this build: replay their histories, change nothing
     Replay(Replay),
     /// Send requests
     Submit(Box<Submit>),
-    /// Ask for the end of a request, by a command on Kafka
+    /// Cancel a request, by a command on Kafka
     Cancel(Ask),
-    /// Ask for another run of a request that failed or was cancelled, by a command on Kafka
+    /// Run a failed or cancelled request again, by a command on Kafka
     Retry(Ask),
-    /// Follow events as they come; of one request from its beginning to its end
+    /// Follow events as they arrive; with an ID, those of one request from its start to its end
     Watch(Watch),
-    /// Print what verifies a user's webhooks: its secrets (v1), then its public keys (v1a); the current one first
+    /// Print what verifies a user's webhooks: secrets (v1), then public keys (v1a), each with the current one first
     WebhookSecret {
         /// User id
         user: String,
@@ -160,13 +162,13 @@ pub enum Operator {
 pub struct Ask {
     /// Request id
     pub id: String,
-    /// Why; kept with the run in Temporal
+    /// Reason; kept with the run in Temporal
     #[arg(long)]
     pub reason: Option<String>,
-    /// Who asks; stands in the command
+    /// Who issues the command; recorded in it
     #[arg(long, value_name = "NAME")]
     pub by: Option<String>,
-    /// Sent as the header x-api-key
+    /// API key, sent as the header x-api-key
     #[arg(
         long,
         value_name = "KEY",
@@ -179,26 +181,26 @@ pub struct Ask {
 /// `genflow watch`.
 #[derive(Debug, clap::Args)]
 pub struct Watch {
-    /// Request or batch id; all requests if left out
+    /// Request or batch id [default: all requests]
     pub id: Option<String>,
     /// Print each event as a line of JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// Where engines listen.
+/// Ports of the engines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Ports {
-    /// On the usual ports.
+    /// The usual ports.
     Fixed,
-    /// Wherever there is room.
+    /// Free ports.
     Free,
 }
 
-/// Why a command was not carried out.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// What was asked for cannot be asked for.
+    /// The arguments or their input are wrong.
     #[error("{0}")]
     Usage(String),
     /// An engine does not answer.
@@ -215,7 +217,7 @@ pub const USAGE: u8 = 64;
 pub const UNAVAILABLE: u8 = 69;
 
 impl Error {
-    /// Returns the exit code that tells the cause to scripts.
+    /// Returns the exit code, by which scripts distinguish the causes.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => USAGE,
@@ -225,14 +227,14 @@ impl Error {
     }
 }
 
-/// Parses the arguments, the program's name first. Help and faults are printed; then the exit code is the error.
+/// Parses the arguments, of which the first is the program's name. Prints help, version and faults itself.
 ///
 /// # Errors
-/// 0 for help and version, [`USAGE`] for a fault, which is told in one line on standard error.
+/// The exit code: 0 for help and version, [`USAGE`] for a fault, which is printed as one line on standard error.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
     Cli::try_parse_from(arguments).map_err(|error| {
         let kind = error.kind();
-        // Where a write fails, nobody is left to tell.
+        // If a write fails, there is nowhere left to report it.
         if matches!(kind, ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
             write!(std::io::stdout().lock(), "{error}").ok();
             return 0;
@@ -247,7 +249,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
     })
 }
 
-/// Returns what is wrong without usage and hints, which clap puts behind an empty line.
+/// Returns clap's message without the usage and hints, which follow after an empty line.
 fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let lines = text.lines().map(str::trim);
@@ -257,7 +259,8 @@ fn one_line(error: &clap::Error) -> String {
 }
 
 fn duration(text: &str) -> Result<Duration, &'static str> {
-    crate::engines::config::duration(text).ok_or("want a time above 0 as 500ms, 30s, 5m, 2h or 7d")
+    crate::engines::config::duration(text)
+        .ok_or("expected a time above 0 such as 500ms, 30s, 5m, 2h or 7d")
 }
 
 #[cfg(test)]

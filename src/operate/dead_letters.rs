@@ -1,10 +1,10 @@
-//! The dead letters of `gen.requests.dlq`: found, opened, and sent again to where they came from. Those of
-//! `gen.notifications.dlq` too; there a letter is a notification, and is put into a workflow's hands again.
+//! Finds, opens and redrives dead letters. Those of `gen.requests.dlq` go back to the topic they came from. Those of
+//! `gen.notifications.dlq` are notifications, and are handed to a delivery workflow again.
 //!
-//! A dead letter is never changed or removed: it stays until the topic's retention. What was sent again is remembered
-//! as committed offsets of the group `{KAFKA_GROUP}-redrive` ([`Done`]), so that a second redrive passes it over, and
-//! what a filter left out stays redrivable. The memory errs on one side only: a record may be sent twice, which
-//! intake finds to be a duplicate by its request id, but none is ever taken for sent that was not.
+//! A dead letter is never changed or removed: it stays until the topic's retention ends. Which ones were sent again is
+//! remembered as committed offsets of the group `{KAFKA_GROUP}-redrive` ([`Done`]): a second redrive skips these, and
+//! still sends what a filter excluded from the first. The memory may lose an entry but never has a wrong one: a record
+//! may be sent twice, which intake recognises as a duplicate by its request id, but none is skipped that was not sent.
 
 mod contents;
 mod deliver;
@@ -36,25 +36,25 @@ use crate::engines::temporal::client;
 /// Why dead letters cannot be shown or sent.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The topic cannot be read.
+    /// The dead-letter topic cannot be read.
     #[error(transparent)]
     Read(#[from] tail::Error),
-    /// What was sent before cannot be looked up, or what was sent now cannot be noted.
+    /// The memory of what was sent cannot be read or written.
     #[error(transparent)]
     Progress(#[from] offsets::Error),
-    /// The registry did not help, and what was asked for needs it.
+    /// A schema that is needed cannot be had from the registry.
     #[error(transparent)]
     Registry(#[from] registry::Error),
-    /// A record was not taken by its topic.
+    /// Kafka did not acknowledge a record.
     #[error(transparent)]
     Send(#[from] producer::Error),
-    /// A notification was not taken by Temporal.
+    /// Temporal did not start the delivery of a notification.
     #[error(transparent)]
     Temporal(#[from] client::Error),
     /// A request of ours does not fit our schema.
     #[error(transparent)]
     Encode(#[from] crate::contract::avro::Error),
-    /// What was done cannot be told.
+    /// A line about what was sent cannot be written to the output.
     #[error(transparent)]
     Output(#[from] std::io::Error),
 }

@@ -1,6 +1,6 @@
-//! `genflow doctor`: looks at all that genflow needs, changes nothing, and says what is so and what to do.
+//! `genflow doctor`: checks everything that genflow depends on, changes nothing, and reports findings with advice.
 //!
-//! Each check is independent. What an engine that is away cannot tell is one line, not twenty. The rules are those of
+//! Each check is independent. An engine that does not answer is one finding, not twenty. The rules are those of
 //! `setup`: topics by [`crate::engines::kafka::admin`], subjects and the dedup window by [`crate::operate::setup`].
 
 mod endpoints;
@@ -18,19 +18,19 @@ use crate::domain::shown;
 use crate::engines::config::Config;
 use serde::Serialize;
 
-/// How a check ended.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Verdict {
     /// As it should be.
     #[serde(rename = "ok")]
     Ok,
-    /// It could not be found out.
+    /// It could not be checked.
     #[serde(rename = "unknown")]
     Unknown,
-    /// It works, and not as it should.
+    /// It works, but not as it should.
     #[serde(rename = "warn")]
     Warn,
-    /// It does not work, or a promise does not hold.
+    /// It does not work, or breaks a promise of the contract.
     #[serde(rename = "FAIL")]
     Fail,
 }
@@ -46,14 +46,14 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// What one check found.
+/// The result of one check, as it is printed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was looked at.
+    /// What was checked, such as `topic gen.requests`.
     pub check: String,
-    /// How it ended.
+    /// How severe the finding is.
     pub verdict: Verdict,
-    /// What is so.
+    /// The state that was found.
     pub found: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,19 +92,19 @@ impl Finding {
     }
 }
 
-/// What all checks found.
+/// The findings of all checks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Whether nothing fails.
+    /// True if no check fails.
     pub ok: bool,
-    /// Each check, in a fixed order.
+    /// The findings, in a fixed order of checks.
     pub checks: Vec<Finding>,
 }
 
-/// Makes all checks. To try fairness starts a few workflows on a queue of their own, and ends them.
+/// Makes all checks. To test fairness, it starts a few workflows on a task queue of their own, and terminates them.
 pub async fn examine(config: &Config, try_fairness: bool) -> Report {
     let engines = async {
-        // Temporal first: its retention bounds the dedup window, and that the retention of requests.
+        // Temporal comes first: its retention bounds the dedup window, and that the retention of the requests topic.
         let (temporal, window) = temporal::examine(config, try_fairness).await;
         let mut kafka = kafka::examine(&config.kafka, window).await;
         if kafka

@@ -1,14 +1,14 @@
-//! Replays histories with the workflows of this build, and says whether their runs go on under it.
+//! Replays histories with the workflows of this build, and reports whether their runs continue under it.
 //!
-//! It reads, and changes nothing at the server: no worker polls, nothing is scheduled, no task is failed.
+//! It only reads from the server: no worker polls, nothing is scheduled, no task is failed.
 //!
-//! The SDK compares the commands of a workflow with its history, and `inputs` what is in them. Events are in these
-//! inputs, and each of their copies must have the content under which the first was published (contract, section 3,
-//! rule 2). So a build may not encode an event otherwise than the build that decided it. A change of encoding is made
-//! in three steps: ask `ctx.patched("name-of-the-change")` where the event is decided, encode as before where it is
-//! false, and record histories of the new way (`tests/it/replay.rs`). When no run that began before can be open any
-//! more, replace the question by `ctx.deprecate_patch` and drop the old way. A field that is added with a default is no
-//! change: histories that lack it are read with the default.
+//! The SDK compares a workflow's commands with its history, and `inputs` compares the inputs of activities. These carry
+//! the events, and each copy of an event must have the content that was published first (contract, section 3, rule 2).
+//! So a build must not encode an event differently from the build that decided it. To change an encoding, call
+//! `ctx.patched("name-of-the-change")` where the event is decided, encode as before where it returns false, and record
+//! histories of the new encoding (`tests/it/replay.rs`). When no run that began before can still be open, replace the
+//! call by `ctx.deprecate_patch` and drop the old encoding. A new field with a default is no such change: histories
+//! that lack it are read with the default.
 
 use std::time::Duration;
 
@@ -32,51 +32,51 @@ use crate::workflows::{Names, of_notifications, of_requests};
 pub(crate) mod exported;
 mod inputs;
 
-/// A replay takes far less, however long the history.
+/// Time limit of a replay; it takes far less, however long the history is.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// A run that is open.
+/// An open run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
-    /// Its id.
+    /// Its workflow id.
     pub workflow_id: String,
-    /// Temporal's own name for it.
+    /// Temporal's run id.
     pub run_id: String,
 }
 
-/// What a run has done, as the server or a file has it.
+/// The history of a run, from the server or from a file.
 #[derive(Clone, Debug)]
 pub struct Recorded {
-    /// The run's id; empty where a file does not tell.
+    /// The run's workflow id; empty if a file does not contain it.
     pub workflow_id: String,
-    /// Temporal's own name for the run.
+    /// Temporal's run id.
     pub run_id: String,
-    /// `generation.v1` and the like.
+    /// The workflow type, such as `generation.v1`.
     pub workflow_type: String,
-    /// The run goes on, as far as the history knows.
+    /// The history does not end with the close of the run.
     pub open: bool,
     events: Vec<HistoryEvent>,
 }
 
-/// Where this build does otherwise than the history says.
+/// Where this build deviates from a history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misfit {
-    /// Number of the event that does not fit, from 1.
+    /// Number of the first event that does not match, from 1.
     pub event: i64,
-    /// Its type, as `ActivityTaskScheduled`.
+    /// Its type, such as `ActivityTaskScheduled`.
     pub kind: String,
-    /// What does not fit.
+    /// What does not match.
     pub problem: String,
-    /// What becomes of such a run under this build.
+    /// What happens to such a run under this build.
     pub effect: Effect,
 }
 
-/// What becomes of a run that does not fit a build.
+/// What happens to a run whose history a build does not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Its workflow tasks fail.
     StandsStill,
-    /// It goes on, and publishes events again with other content.
+    /// It continues, and publishes events again with other content.
     OtherContent,
 }
 
@@ -84,22 +84,22 @@ pub enum Effect {
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// It is not what Temporal exports.
-    #[error("is no history of a run: {0}")]
+    #[error("is not the history of a run: {0}")]
     NoHistory(String),
-    /// The replayer does not work.
-    #[error("histories cannot be replayed")]
+    /// The replayer itself failed.
+    #[error("cannot replay histories")]
     Replayer(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// The types of what the role `worker` runs.
+/// Returns the workflow types of the role `worker`.
 pub fn types_of_requests() -> Vec<&'static str> {
     let mut names = Names::default();
-    // A list takes any name.
+    // Registration in a list cannot fail.
     of_requests(&mut names).ok();
     names.0
 }
 
-/// The types of what the role `notifier` runs.
+/// Returns the workflow types of the role `notifier`.
 pub fn types_of_notifications() -> Vec<&'static str> {
     let mut names = Names::default();
     of_notifications(&mut names).ok();
@@ -107,7 +107,7 @@ pub fn types_of_notifications() -> Vec<&'static str> {
 }
 
 impl Temporal {
-    /// Lists the open runs of a type on this task queue, the newest first, at most `limit`; and says how many there are.
+    /// Returns the open runs of a type on this task queue, newest first, at most `limit`, and their total number.
     ///
     /// # Errors
     /// When the server did not answer.
@@ -122,7 +122,7 @@ impl Temporal {
             "WorkflowType = '{workflow_type}' AND TaskQueue = '{queue}' AND ExecutionStatus = 'Running'"
         );
         let there = self.count(&query).await?;
-        // With as many as there are, what is older need not be looked for.
+        // Once all open runs are found, there is no need to search further back.
         let limit = limit.min(usize::try_from(there).unwrap_or(usize::MAX));
         let found = self.newest_first(&query, (0, None), now, limit, |_| true);
         let runs = found.await?.into_iter().map(|run| Open {
@@ -132,7 +132,7 @@ impl Temporal {
         Ok((runs.collect(), there))
     }
 
-    /// Reads the history of a run, of its newest if no run id is given; `None` if nobody knows it.
+    /// Reads the history of a run, by default the newest; returns `None` if there is no such run.
     ///
     /// # Errors
     /// When the server did not answer.
@@ -168,7 +168,7 @@ impl Recorded {
         Self::of(String::new(), read.events)
     }
 
-    /// Holds that it is whole: the SDK gives up the process over one that is not.
+    /// Checks that the history is complete: the SDK ends the process over an incomplete one.
     fn of(workflow_id: String, events: Vec<HistoryEvent>) -> Result<Self, ReplayError> {
         let wrong = |problem: String| Err(ReplayError::NoHistory(problem));
         let Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) =
@@ -178,7 +178,7 @@ impl Recorded {
         };
         let (workflow_type, run_id) = (&started.workflow_type, &started.original_execution_run_id);
         let (Some(workflow_type), false) = (workflow_type, run_id.is_empty()) else {
-            return wrong("its start names no type or no run".to_owned());
+            return wrong("its start event has no workflow type or no run id".to_owned());
         };
         for (event, number) in events.iter().zip(1..) {
             if event.event_id != number {
@@ -220,22 +220,22 @@ fn ends_task(event: &HistoryEvent) -> bool {
     )
 }
 
-/// All workflows of this build. It replays one history at a time.
+/// All workflows of this build; replays one history at a time.
 pub struct Replayer {
     replayer: WorkflowReplayer,
     inputs: Inputs,
 }
 
-/// What does not fit.
+/// What does not match.
 enum Problem {
-    /// A command, or a task that fails; its place is to be found.
+    /// A command, or a failed task; the event is not known yet.
     Task(String),
     /// The input of an activity, which this event scheduled.
     Input(i64, String),
 }
 
 impl Replayer {
-    /// Makes one.
+    /// Creates a replayer.
     ///
     /// # Errors
     /// [`ReplayError::Replayer`].
@@ -251,7 +251,7 @@ impl Replayer {
         Ok(Self { replayer, inputs })
     }
 
-    /// Replays a history; `None` if its run goes on under this build.
+    /// Replays a history; returns `None` if its run continues under this build.
     ///
     /// # Errors
     /// [`ReplayError::Replayer`].
@@ -267,7 +267,7 @@ impl Replayer {
         }
         let events = &recorded.events;
         let is_begun = |event: &HistoryEvent| event.event_type() == EventType::WorkflowTaskStarted;
-        // What no build has begun binds none; and the SDK would wait for its first task.
+        // A run that no build has begun fits every build, and the SDK would wait for its first workflow task.
         if !events.iter().any(is_begun) {
             return Ok(None);
         }
@@ -283,8 +283,8 @@ impl Replayer {
         })
     }
 
-    /// Finds the first event that does not fit, by halves. Where the start of a workflow task ends it, a part of a history
-    /// is one as well; and what a task did is in the part that ends with the next.
+    /// Finds the first event that does not match, by bisection. A history that is cut after the start of a workflow
+    /// task is still a valid history. The commands of a task are in the part that ends with the start of the next task.
     async fn misfit(
         &self,
         events: &[HistoryEvent],
@@ -326,7 +326,7 @@ impl Replayer {
         })
     }
 
-    /// Replays, and returns what does not fit.
+    /// Replays, and returns what does not match.
     async fn problem(&self, events: &[HistoryEvent]) -> Result<Option<Problem>, ReplayError> {
         let history = History {
             events: events.to_vec(),
@@ -347,7 +347,7 @@ impl Replayer {
     }
 }
 
-/// Returns the message in the debug text that the SDK wraps it in; where there is none, all of it.
+/// Returns the message within the SDK's debug text, or all of that text if it has none.
 fn readable(failure: &str) -> &str {
     let message = failure.split_once("message: \"");
     let message = message.and_then(|(_, rest)| rest.split_once("\", source: "));

@@ -1,4 +1,7 @@
-//! `genflow setup`: topics, schemas, namespaces, search attributes. May be run again, and leaves alone what is there.
+//! `genflow setup`: creates topics, schemas, namespaces and search attributes.
+//!
+//! It may be run again. Of what exists, it changes only a retention that is too short, the compatibility of subjects,
+//! and with `--grow` the partitions of the input topics.
 
 use std::io::Write;
 use std::time::Duration;
@@ -15,18 +18,18 @@ use crate::engines::registry::Registry;
 use crate::engines::temporal::admin as temporal;
 use crate::engines::temporal::admin::{Attribute, Change, Namespace};
 
-/// How long engines may take to answer: setup is often run beside their start.
+/// How long engines may take to answer: setup often runs while they start.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// How far the schemas of a subject may change: they can be read both ways, back to the first.
+/// Compatibility level of the subjects: each version of a schema can read records of every other version.
 pub const COMPATIBILITY: &str = "FULL_TRANSITIVE";
 
-/// Sets everything up and tells what was done, a line each.
+/// Sets everything up and prints what it did, one line per item.
 ///
 /// # Errors
-/// The first engine that does not answer or refuses what is needed.
+/// An engine does not answer, or refuses what is needed.
 pub async fn run(config: &Config, asked: Asked, out: &mut dyn Write) -> anyhow::Result<()> {
-    // Temporal first: its retention bounds the dedup window, and that the retention of requests.
+    // Temporal comes first: its retention bounds the dedup window, and that the retention of the requests topic.
     let deliveries = delivery_retention(config.notifier.max_age);
     let report = temporal::ensure(&config.temporal, deliveries, PATIENCE).await?;
     tell_temporal(&report, out)?;
@@ -39,7 +42,7 @@ pub async fn run(config: &Config, asked: Asked, out: &mut dyn Write) -> anyhow::
     register(config, out).await
 }
 
-/// Returns how long requests may be kept on their topic, and warns of a window that is not as configured.
+/// Returns how long the requests topic may keep records. Warns if the dedup window is not as configured.
 fn bounded_window(
     configured: Option<Duration>,
     retention: Duration,
@@ -49,7 +52,7 @@ fn bounded_window(
     let Some(window) = dedup_window(configured, retention) else {
         writeln!(
             out,
-            "warning: the namespace has no retention, or does not show it: intake takes no requests until it does"
+            "warning: the namespace has no retention or does not report it: intake starts no requests until it does"
         )?;
         return Ok(configured.unwrap_or(EVENTS_RETENTION));
     };
@@ -63,15 +66,17 @@ fn bounded_window(
     Ok(window)
 }
 
-/// Returns the age above which a record is `too_old`: as configured, at most nine tenths of the retention of the Temporal
-/// namespace (contract, promise 2). `None` where that has none, or the server does not say: nothing can be told too old.
+/// Returns the age above which a record is `too_old`: as configured, but at most nine tenths of the retention of the
+/// Temporal namespace (contract, promise 2). `None` if the namespace has no retention or the server does not report it:
+/// then it is unknown which records are too old.
 pub fn dedup_window(configured: Option<Duration>, retention: Duration) -> Option<Duration> {
     let longest = retention * 9 / 10;
     (!longest.is_zero()).then(|| configured.map_or(longest, |asked| asked.min(longest)))
 }
 
-/// Returns how long the namespace of deliveries is to remember them: as long as their events can come again and are not
-/// too old to be told (`max_age`), and as `gen.events` has them, so that what was closed from outside is found.
+/// Returns the retention that the namespace of deliveries needs: as long as an event may come again and is young enough
+/// for a notification (`max_age`), and as long as `gen.events` keeps it, so that a sweep finds each delivery that was
+/// closed from outside.
 pub(crate) fn delivery_retention(max_age: Duration) -> Duration {
     max_age.max(EVENTS_RETENTION)
 }
@@ -83,7 +88,7 @@ fn tell_temporal(report: &temporal::Report, out: &mut dyn Write) -> std::io::Res
             Attribute::Exists => writeln!(out, "search attribute {name}: exists"),
             Attribute::Refused(why) => writeln!(
                 out,
-                "search attribute {name}: refused ({why}), add it as a Keyword by hand"
+                "search attribute {name}: refused ({why}); add it as a Keyword by hand"
             ),
         }?;
     }
@@ -107,12 +112,12 @@ fn tell_namespace(namespace: &Namespace, out: &mut dyn Write) -> std::io::Result
         ),
         Change::Refused(why) => writeln!(
             out,
-            "namespace {name}: retention is {now}, raising it was refused ({why})"
+            "namespace {name}: retention is {now}; the server refused to raise it ({why})"
         ),
     }
 }
 
-/// Registers each schema under its topics' subjects, then fixes the subjects' compatibility.
+/// Registers the schema of each topic, and sets the compatibility of its subject.
 async fn register(config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
     let registry = Registry::new(&config.schema_registry_url)?;
     for (subject, ours) in subjects(&config.kafka.topics) {
@@ -124,7 +129,7 @@ async fn register(config: &Config, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns the subject of each topic that has a schema.
+/// Returns the subject of each topic that has a schema, with the schema.
 pub(crate) fn subjects(topics: &config::Topics) -> [(String, &'static Ours); 6] {
     let subject = |topic: &str| format!("{topic}-value");
     [
@@ -137,7 +142,7 @@ pub(crate) fn subjects(topics: &config::Topics) -> [(String, &'static Ours); 6] 
     ]
 }
 
-/// Returns a span of time in its largest whole unit.
+/// Formats a duration in its largest whole unit: `30d`, `25h`, `90s`.
 pub(crate) fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     for (unit, name) in [(86_400, "d"), (3600, "h"), (60, "m")] {

@@ -1,7 +1,7 @@
-//! Role: record → request → workflow started; command → run cancelled or retried. A record that cannot be used is
-//! parked, and answered with REJECTED where its request can be named.
+//! The intake role: starts a workflow for each request record, and cancels or retries a run for each command
+//! record. An invalid record is dead-lettered, and answered with REJECTED if its request id can be read.
 //!
-//! Ok means: a durable run of this content exists. Handled again, a record finds that run and is a duplicate.
+//! `Ok` means that a durable run with this content exists. A redelivered record finds that run and is a duplicate.
 
 mod allowed;
 mod commands;
@@ -57,7 +57,7 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Makes the handler of `gen.requests`; `window` is the age above which a record is too old.
+    /// Creates the handler of `gen.requests`. A record older than `window` is refused.
     pub fn new(
         config: &Config,
         temporal: Temporal,
@@ -94,8 +94,10 @@ impl Intake {
         Ok(request)
     }
 
-    /// Says why a record may not ask whose request is not valid. That comes before what is not valid: targets that
-    /// nobody with a key has named must not be told, in the name of whatever user stands there.
+    /// Returns the failure if the API key of a record with an invalid request is missing or wrong.
+    ///
+    /// It is checked before the request's faults are reported: otherwise a producer without a key
+    /// could make genflow notify any targets in the name of any user.
     fn denied(&self, record: &Record, error: &avro::Error) -> Option<Failure> {
         let avro::Error::Invalid { named, .. } = error else {
             return None;
@@ -108,7 +110,7 @@ impl Intake {
         Some(admitted.err()?.into())
     }
 
-    /// Says why a record may not start anything, unless its request runs already.
+    /// Returns why a record is refused, unless its request already runs.
     fn refused(&self, record: &Record, request: &Request) -> Option<Failure> {
         let pass = self.settings.api_keys.check(record.api_key());
         if let Err(denied) = pass.and_then(|pass| pass.admit(request.user.as_str())) {
@@ -123,7 +125,7 @@ impl Intake {
         too_old(record, request.requested_at, *self.window.borrow(), now())
     }
 
-    /// Says what a request comes to whose id is taken.
+    /// Returns the result for a record whose request id already has a workflow.
     fn known(&self, record: &Record, request: &Request, by: Started) -> Result<(), Failure> {
         let id = &request.id;
         match by {
@@ -138,16 +140,16 @@ impl Intake {
             }
             Started::Conflict => Err(reject(
                 ErrorCode::RequestIdConflict,
-                anyhow!("request_id {id} is taken by a request with other content"),
+                anyhow!("request_id {id} is taken by a request with different content"),
             )),
             Started::Claimed => Err(reject(
                 ErrorCode::CancelledBeforeStart,
-                anyhow!("request_id {id} was cancelled before it came"),
+                anyhow!("request_id {id} was cancelled before the request arrived"),
             )),
         }
     }
 
-    /// Returns what can be said of the request of a refused record, if it can be named.
+    /// Returns what is readable of a refused record's request: at least its id, or `None`.
     async fn named(&self, record: &Record) -> Result<Option<(Named, Option<Request>)>, BoxError> {
         let (writer, datum) = match open(&self.registry, record).await {
             Ok(opened) => opened,
@@ -191,7 +193,7 @@ impl Intake {
             user_id: named.user,
             kind: named.kind,
             kind_of_event: EventType::Rejected,
-            // The record's time and not the clock's: a repeat of the event has the same content.
+            // The record's time, not the clock's, so that a repeated event has the same content.
             occurred_at: record.timestamp.unwrap_or_default(),
             workflow_id: None,
             run_id: None,
@@ -215,7 +217,7 @@ impl Handler for Intake {
         let request = self.decode(record).await?;
         let fingerprint = fingerprint(&request).map_err(internal)?;
         let refused = self.refused(record, &request);
-        // A duplicate is one, whatever else is wrong with the record by now; and it takes no token.
+        // A duplicate stays a duplicate, even if the record would be refused now, and takes no token.
         if refused.is_some() || self.limits.is_some() {
             let known = self
                 .temporal
@@ -271,7 +273,7 @@ impl Handler for Intake {
     }
 }
 
-/// Returns how many generations a request starts.
+/// Returns how many generations a request starts; each takes one token.
 fn tokens(spec: &Spec) -> u32 {
     match spec {
         Spec::Video(_) | Spec::Image(_) => 1,
@@ -279,7 +281,7 @@ fn tokens(spec: &Spec) -> u32 {
     }
 }
 
-/// Waits until a user may start more; another record has the place meanwhile.
+/// Waits until the user's rate limit admits the request. The record releases its slot meanwhile, so others can run.
 async fn wait_for_token(
     limits: Option<&Limits>,
     user: &UserId,
@@ -292,14 +294,14 @@ async fn wait_for_token(
     match place.without(limits.admit(user.as_str(), count)).await {
         Ok(()) => Ok(()),
         Err(Refused::After(_)) => {
-            let limited = anyhow!("{limits}").context("the user starts more than its limit");
+            let limited = anyhow!("{limits}").context("the user is above its rate limit");
             Err(reject(ErrorCode::RateLimited, limited))
         }
         Err(stopped @ Refused::Stopped) => Err(Failure::Retry(Cause::Interrupted, stopped.into())),
     }
 }
 
-/// Finds the writer's schema of a record's value.
+/// Returns the writer's schema and the datum of a record's value.
 async fn open<'r>(
     registry: &Registry,
     record: &'r Record,
@@ -322,7 +324,7 @@ fn internal(error: impl Into<BoxError>) -> Failure {
     Failure::Retry(Cause::Internal, error.into())
 }
 
-/// Whether the same request may be taken if it is sent again later.
+/// Returns whether the same request may be accepted if it is sent again later.
 fn is_retryable(reason: ErrorCode) -> bool {
     matches!(
         reason,

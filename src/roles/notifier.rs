@@ -1,14 +1,15 @@
-//! The role that tells the world: an event becomes notifications, each is delivered, and each end is a receipt.
+//! The notifier role: turns each event into notifications, delivers them, and publishes a receipt for each one.
 //!
-//! At least once. Each notification has one first try here, short and within the bounds of its endpoint; what that does
-//! not end is handed over to a workflow (`delivery.v1`), which tries for days. A record is done when each of its
-//! notifications has ended and Kafka has its receipt (and, where it was given up, the event on the dead-letter topic
-//! before), or has its workflow. So a dead endpoint costs the partition a hand-over, and nobody a wait. While Temporal is
-//! away what would be handed over waits. Repeats have the same ids: `webhook-id` is the event's, `receipt_id` that of
-//! event, channel and target.
+//! Delivery is at least once. The notifier makes one short first attempt per notification, within the limits of its
+//! endpoint. A notification that this does not settle is handed over to a workflow (`delivery.v1`), which retries for
+//! days. A record is done when each of its notifications has either a workflow, or a receipt on Kafka (preceded, if it
+//! was given up, by the event on the dead-letter topic). So a dead endpoint costs the partition one hand-over, and no
+//! other notification waits. While Temporal is unavailable, notifications to hand over wait. A repeat has the same
+//! ids: `webhook-id` is the event's id, and `receipt_id` is derived from event, channel and target.
 //!
-//! Failures are told to the operators too, many in one message (`ops`). Targets of a channel that is not served end as
-//! [`Outcome::Skipped`] with `channel_not_served`, what was handed over only behind its last try: notifiers may differ.
+//! Operators are notified of failures too, many in one message (`ops`). If this notifier does not serve a
+//! target's channel, the notification ends as [`Outcome::Skipped`] with `channel_not_served`; one that was
+//! handed over ends so only after its last attempt, because another notifier may serve the channel.
 
 pub mod activities;
 mod attempt;
@@ -65,36 +66,37 @@ use crate::roles::notifier::attempt::{Letter, Tried};
 use crate::roles::notifier::operator_alerts::Desk;
 use crate::roles::notifier::recent::{Known, Memory, Tries};
 
-/// Tells the world of events.
+/// Handles the records of `gen.events`.
 #[derive(Debug)]
 pub struct Notifier {
     deliverer: Arc<Deliverer>,
     handover: Arc<Handover>,
     ops: Desk,
     memory: Memory,
-    /// Blown by seals that do not open: events without one pass between them, and say nothing of `NOTIFY_KEYS`.
+    /// Blows after `DLQ_FUSE` seals in a row that do not open. It is separate from the consumer's fuse because
+    /// events without a seal must not reset it: they do not show whether `NOTIFY_KEYS` is right.
     seals: Mutex<Fuse>,
     max_age: Duration,
-    /// What is under way at a stop has so long.
+    /// How long records in progress may take after `stop`.
     grace: Duration,
     stop: CancellationToken,
 }
 
-/// How many notifications are remembered: three of each of the last 100,000 events.
+/// How many notifications [`Memory`] keeps: three for each of the last 100,000 events.
 const REMEMBERED: usize = 300_000;
 
-/// What its first try came to.
+/// The result of the first attempt.
 enum First {
     Ended(End),
-    /// It is a workflow's to deliver.
+    /// It is to be handed over to a workflow.
     Left(Left),
 }
 
-/// Why its first try did not end it.
+/// Why the first attempt did not settle a notification.
 enum Left {
-    /// It failed; the target may have asked for a pause, of which so much is left.
+    /// The attempt failed; holds what is left of the pause that the target asked for, if it did.
     Failed(Option<Duration>),
-    /// Its endpoint was not asked.
+    /// No attempt was made.
     Kept(Closed),
 }
 
@@ -108,7 +110,8 @@ impl Left {
         }
     }
 
-    /// Returns the step of the next try, and the pause before it: untried, the first try is yet to come.
+    /// Returns the schedule step of the next attempt and the pause before it. Step 0 is the first attempt, for
+    /// a notification that was not attempted yet.
     fn next(&self, schedule: &[Duration]) -> (u32, Duration) {
         let jitter = schedule::jitter();
         match self {
@@ -122,9 +125,9 @@ impl Left {
 }
 
 impl Notifier {
-    /// Makes the handler of `gen.events`; makes no call.
+    /// Creates the handler of `gen.events`; makes no network call.
     ///
-    /// What is under way when `stop` fires is given a third of the grace period, and is then not done.
+    /// Records in progress when `stop` fires get a third of the grace period; after that they stay uncommitted.
     pub fn new(
         config: &Config,
         deliverer: Arc<Deliverer>,
@@ -143,7 +146,7 @@ impl Notifier {
         }
     }
 
-    /// Returns whom an event is told to.
+    /// Returns the notifications of an event.
     fn plan(&self, event: &Event) -> Result<Vec<Notification>, Failure> {
         match self.deliverer.plan(event) {
             Ok(planned) => {
@@ -163,7 +166,7 @@ impl Notifier {
             }
             Err(error) => {
                 let why = format!(
-                    "DLQ_FUSE: too many seals in a row do not open, are NOTIFY_KEYS those of intake? The last: {error}"
+                    "DLQ_FUSE: too many seals in a row do not open; check that NOTIFY_KEYS has the keys of intake. Last error: {error}"
                 );
                 Err(Failure::Retry(Cause::Fuse, why.into()))
             }
@@ -174,7 +177,7 @@ impl Notifier {
         self.seals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Brings one notification to its end or into its workflow's hands.
+    /// Settles one notification: publishes its receipt, or hands it over to a workflow.
     async fn notify(
         &self,
         record: &Record,
@@ -197,7 +200,7 @@ impl Notifier {
         let end = match first {
             First::Ended(end) => end,
             First::Left(left) => {
-                // What is handed over at a pace waits for it at nobody's cost.
+                // The consumer slot is released while the hand-over waits for its rate limit.
                 place.without(self.handover.turn()).await;
                 match self.hand_over(parcel(), event, tries, &left).await? {
                     None => {
@@ -215,7 +218,7 @@ impl Notifier {
         self.tell(id, &parcel, receipt).await
     }
 
-    /// Tries once, unless it is too late, the target asked for a pause or its endpoint is not to be asked.
+    /// Makes the first attempt, unless the event is too old, the target asked for a pause, or its endpoint is closed.
     async fn first(
         &self,
         record: &Record,
@@ -228,7 +231,7 @@ impl Notifier {
             return First::Ended(End::expired());
         }
         if !notification.tells(event) {
-            let why = "no mail is sent about a request that was refused as invalid";
+            let why = "no email is sent about a request that was rejected as invalid";
             return First::Ended(End::skipped(DeliveryError::new("not_mailed", why)));
         }
         if let Some(left) = tries.left_alone(Instant::now()) {
@@ -241,7 +244,7 @@ impl Notifier {
         let tried = match self.deliverer.first(&letter, notification).await {
             Attempt::Sent(tried) => tried,
             Attempt::Kept(closed) => return First::Left(Left::Kept(closed)),
-            // At once: where no notifier serves it, each would be carried along for days.
+            // Skipped at once: if no notifier served the channel, a workflow would carry each notification for days.
             Attempt::Unserved => return First::Ended(End::skipped(activities::unserved())),
         };
         tries.count = tries.count.saturating_add(1);
@@ -259,7 +262,7 @@ impl Notifier {
         }
     }
 
-    /// Hands a notification over; returns its end if no workflow will ever take it.
+    /// Hands a notification over; returns its end if Temporal will never accept it.
     async fn hand_over(
         &self,
         parcel: Parcel,
@@ -298,7 +301,7 @@ impl Notifier {
         }
     }
 
-    /// Tells Kafka of an end, and remembers it until that is done.
+    /// Publishes the receipt of a notification, and remembers the receipt until Kafka has it.
     async fn tell(&self, id: Uuid, parcel: &Parcel, receipt: Receipt) -> Result<(), Failure> {
         let unreported = Known::Unreported(Box::new(receipt.clone()));
         self.memory.note(id, unreported);
@@ -308,13 +311,13 @@ impl Notifier {
         Ok(())
     }
 
-    /// Has operators told of a failure once, unless that is long past.
+    /// Passes a failure to the operators' workflows once, unless the event is too old.
     async fn note(&self, event: &Event) -> Result<(), Failure> {
         if Failed::of(event).is_none() || self.is_past(event, now()) {
             return Ok(());
         }
         let id = operator_alerts::id(event);
-        // A record that is held comes again and again, for longer than the operators' workflow remembers.
+        // A held record is handled again and again, for longer than the operators' workflow remembers its event.
         if self.memory.recall(id).is_none() {
             self.ops.note(event).await?;
             self.memory.note(id, Known::Done);
@@ -327,7 +330,7 @@ impl Notifier {
         u128::try_from(age).is_ok_and(|age| age > self.max_age.as_millis())
     }
 
-    /// Lasts until the part of the grace period is over that what is under way may take.
+    /// Resolves once `stop` has fired and the time for records in progress is over.
     async fn patience(&self) {
         self.stop.cancelled().await;
         tokio::time::sleep(self.grace).await;
@@ -342,13 +345,13 @@ impl Handler for Notifier {
         let event = self.deliverer.read(value).await?;
         let planned = match self.plan(&event) {
             Ok(planned) => planned,
-            // Operators need no seal to be opened.
+            // Operators are notified even if the seal does not open: their targets are in the settings.
             Err(failure) => {
                 self.note(&event).await?;
                 return Err(failure);
             }
         };
-        // All at once: one that waits does not hold up the others.
+        // Concurrently, so that one that waits does not delay the others.
         let notifying = join_all(
             planned
                 .iter()
@@ -358,7 +361,7 @@ impl Handler for Notifier {
         tokio::select! {
             (ends, noted) = all => ends.into_iter().chain([noted]).collect(),
             () = self.patience() => {
-                Err(Failure::Retry(Cause::Interrupted, "stopped before it was delivered".into()))
+                Err(Failure::Retry(Cause::Interrupted, "the notifier is stopping".into()))
             }
         }
     }
@@ -368,7 +371,7 @@ impl Handler for Notifier {
     }
 }
 
-/// Whether an operator sends it again, and wants it told whatever its age.
+/// Whether an operator redrives the record and wants it delivered whatever its age.
 fn is_taken_however_old(record: &Record) -> bool {
     record.header(ACCEPT_OLD) == Some("true")
 }

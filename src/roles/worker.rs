@@ -1,8 +1,8 @@
-//! Role: hosts workflows and activities until told to stop.
+//! The role `worker`: hosts workflows and activities until it is stopped.
 //!
-//! Several SDK workers in one process: workflows, `submit` and `finish` on the main queue; `fetch` on its own, so that
-//! thousands of long waits never hold up an ending; and one for each provider, whose queue has submits only while
-//! their rate is limited. `Worker::run` is not `Send`: all run on the caller's task.
+//! Several SDK workers run in one process: one on the main queue, for workflows, `submit` and `finish`; one for
+//! `fetch`, so that thousands of long waits never delay an ending; and one per provider, whose queue has submits only
+//! while that provider has a rate limit. `Worker::run` is not `Send`, so all of them run on the caller's task.
 
 pub mod activities;
 pub mod steps;
@@ -31,15 +31,15 @@ use crate::roles::worker::activities::Activities;
 use crate::roles::worker::steps::{Drain, Shares, Work};
 use crate::workflows;
 
-/// Polls at once for submits to a provider.
+/// Concurrent polls for submits to a provider.
 const POLLERS: usize = 5;
-/// The same where this worker knows of no limit, and few or none will come.
+/// The same if this worker knows no limit, so that few submits arrive there, or none.
 const IDLE_POLLERS: usize = 1;
 
-/// Runs workflows and activities until `stop`, then finishes or hands back what it has taken.
+/// Runs workflows and activities until `stop`, then finishes or hands back what it has accepted.
 ///
 /// # Errors
-/// When its folders, clients or workers cannot be made, or a worker ends by itself.
+/// Its folders, clients or workers cannot be created, or a worker ends by itself.
 pub async fn run(
     config: &Config,
     temporal: &Temporal,
@@ -47,17 +47,18 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let settings = &config.worker;
-    // Activities are told to stop somewhat before the process must be gone.
+    // Activities must stop somewhat before the process has to exit.
     let grace = config.grace.mul_f64(0.8);
-    let store = Store::open(settings).context("the store of results cannot be opened")?;
+    let store = Store::open(settings).context("cannot open the result store")?;
     let work = Arc::new(Work {
         publisher,
-        providers: Providers::new(settings).context("no HTTP client for the providers")?,
+        providers: Providers::new(settings)
+            .context("cannot create the HTTP client for the providers")?,
         store: store.clone(),
         store_apart: store.apart(),
         temp: TempFolders::open(&settings.temp_dir, settings.temp_max_bytes)
-            .context("TEMP_DIR cannot be used")?,
-        downloader: Downloader::new(settings).context("downloads")?,
+            .context("cannot use TEMP_DIR")?,
+        downloader: Downloader::new(settings).context("cannot create the downloader")?,
         settings: settings.clone(),
         shares: Shares::of(settings.fetch_slots),
         drain: Drain {
@@ -65,8 +66,8 @@ pub async fn run(
             grace,
         },
     });
-    let runtime =
-        Runtime::from_current_tokio(RuntimeOptions::default()).context("the Temporal runtime")?;
+    let runtime = Runtime::from_current_tokio(RuntimeOptions::default())
+        .context("cannot create the Temporal runtime")?;
     let sizing = Sizing::new(settings)?;
     let build = build(settings.build_id.as_deref());
 
@@ -92,8 +93,10 @@ pub async fn run(
         .register_activities(Activities { work: work.clone() })
         .build();
 
-    let mut main = Worker::new(&runtime, temporal.client(), main).context("the main worker")?;
-    let mut fetch = Worker::new(&runtime, temporal.client(), fetch).context("the fetch worker")?;
+    let mut main =
+        Worker::new(&runtime, temporal.client(), main).context("cannot create the main worker")?;
+    let mut fetch = Worker::new(&runtime, temporal.client(), fetch)
+        .context("cannot create the fetch worker")?;
     let mut submits = Vec::new();
     for name in ProviderName::ALL {
         let mut options = WorkerOptions::new(submit_queue(queue, name))
@@ -104,9 +107,10 @@ pub async fn run(
             .graceful_shutdown_period(grace)
             .register_activities(Activities { work: work.clone() })
             .build();
-        // The server keeps it, over all workers together.
+        // The server enforces this rate over all workers together.
         options.max_task_queue_activities_per_second = settings.rates.of(name);
-        let worker = Worker::new(&runtime, temporal.client(), options).context("a submit worker");
+        let worker = Worker::new(&runtime, temporal.client(), options)
+            .context("cannot create a submit worker");
         submits.push(worker?);
     }
     let (stop_main, stop_fetch) = (main.shutdown_handle(), fetch.shutdown_handle());
@@ -120,23 +124,23 @@ pub async fn run(
     let ended = async {
         let submitting = futures::future::try_join_all(submits.iter_mut().map(Worker::run));
         let all = tokio::try_join!(main.run(), fetch.run(), submitting);
-        // One that ended by itself takes the others along.
+        // If one ends by itself, the others stop too.
         stop.cancel();
         all
     };
     let sweeping = sweep::run(temporal, Sweep::Runs, settings.sweep_interval, &stop);
     let watching = memory::watch(&stop);
     let (all, (), (), ()) = tokio::join!(ended, stopping, sweeping, watching);
-    // What is left of the time that a stop may take is for the rest of the process.
+    // The rest of the grace period is for the rest of the process.
     let closed = tokio::time::timeout(config.grace.mul_f64(0.1), store.close()).await;
     if closed.is_err() {
         tracing::warn!("unfinished uploads are left behind");
     }
-    all.context("a worker ended")?;
+    all.context("a worker failed")?;
     Ok(())
 }
 
-/// A queue of submits is there without a limit too: intake may have one, or have had one.
+/// A provider's queue is polled even if no limit is set here: intake may have one, or may have had one.
 fn submits_polled(rate: Option<f64>) -> PollerBehavior {
     PollerBehavior::SimpleMaximum(rate.map_or(IDLE_POLLERS, |_| POLLERS))
 }

@@ -1,7 +1,7 @@
 //! `batch.v1`: a sliding window of runs, one for each item, and the batch's own events about them.
 //!
-//! Section 3 of the contract holds for it as for a run; its activities are `publish` and `finish`. The window is drained
-//! before the workflow continues as new: the server would ask items that still run to end.
+//! Section 3 of the contract applies to it as to a run; its activities are `publish` and `finish`. The window is
+//! drained before the workflow continues as new, since the server would cancel the items that still run.
 
 #![deny(clippy::disallowed_methods)]
 
@@ -34,11 +34,11 @@ use crate::workflows::support::{
     READ_TRY, detached, done, failed, finish, now, options, readable, without_result,
 };
 
-/// The type by which a batch is known.
+/// The workflow type.
 pub const NAME: &str = "batch.v1";
-/// Longest try of `publish`.
+/// Start-to-close time-out of `publish`.
 const PUBLISH_TRY: Duration = Duration::from_secs(150);
-/// Inputs of items whose start is not confirmed yet, in bytes: one step of a workflow may carry 4 MB.
+/// Limit for the inputs of items whose start is not confirmed yet, in bytes: one workflow task may carry 4 MB.
 const STARTING: usize = 1_000_000;
 
 /// One batch.
@@ -46,13 +46,13 @@ const STARTING: usize = 1_000_000;
 #[derive(Default)]
 pub struct Batch {
     status: Status,
-    /// Bytes of inputs of items that are being started.
+    /// Total input size of the items that are being started, in bytes.
     starting: usize,
 }
 
 #[workflow_methods]
 impl Batch {
-    /// Carries a batch to its end, or through the items of one segment.
+    /// Takes a batch to its outcome, or through the items of one segment.
     #[run(name = "batch.v1")]
     pub async fn run(
         ctx: &mut WorkflowContext<Self>,
@@ -72,7 +72,7 @@ impl Batch {
         run.conclude(ctx, outcome).await
     }
 
-    /// Tells how far the batch is.
+    /// Returns the progress of the batch.
     #[query]
     pub fn status(&self, _: &WorkflowContextView) -> Status {
         self.status.clone()
@@ -81,19 +81,19 @@ impl Batch {
 
 type Context = WorkflowContext<Batch>;
 
-/// What a batch knows of itself. Borrows are never held over an `await`.
+/// The state of a batch. No borrow is held over an `await`.
 struct Run {
     start: BatchStart,
     identity: Identity,
     journal: RefCell<Journal>,
     tally: Cell<Tally>,
-    /// The next item to start.
+    /// Index of the next item to start.
     next: Cell<u32>,
     started_at: i64,
-    /// Ends what runs; the workflow's cancel and the deadline both cancel it.
+    /// Scope of all that runs; a cancel of the workflow cancels it, and so does the deadline.
     scope: WorkflowCancellationToken,
     expired: Cell<bool>,
-    /// An activity publishes events now.
+    /// True while a `publish` activity runs.
     publishing: Cell<bool>,
 }
 
@@ -130,7 +130,7 @@ impl Run {
         run
     }
 
-    /// What the next run starts from.
+    /// Returns the input with which the workflow continues as new.
     fn goes_on(self) -> BatchStart {
         BatchStart {
             journal: self.journal.into_inner(),
@@ -149,13 +149,13 @@ impl Run {
         }
     }
 
-    /// Time until the deadline, which counts from the first run's start.
+    /// Returns the time until the deadline, which counts from the first run's start.
     fn left(&self, ctx: &Context) -> Duration {
         let gone = u64::try_from(now(ctx) - self.started_at).unwrap_or(0);
         Duration::from_millis(self.start.timeout_ms.saturating_sub(gone))
     }
 
-    /// Ends what runs, unless a cancel did so before: then the batch ends as cancelled.
+    /// Cancels what runs for the deadline. If a cancel came first, the batch ends as cancelled instead.
     fn expire(&self) {
         if !self.scope.is_cancelled() {
             self.expired.set(true);
@@ -163,9 +163,9 @@ impl Run {
         }
     }
 
-    /// Publishes what is unconfirmed, also what is decided meanwhile; what a cancel leaves goes with the outcome.
+    /// Publishes the unconfirmed events, also those decided meanwhile. Those that a cancel leaves go with the outcome.
     ///
-    /// One at a time: each publisher's input holds all unconfirmed events, and while their topic is away the history
+    /// Only one `publish` runs at a time: each input holds all unconfirmed events, so while Kafka is down, the history
     /// of a batch with many lanes would outgrow the server's limit.
     async fn publish(&self, ctx: &Context) {
         if self.publishing.replace(true) {
@@ -192,8 +192,8 @@ impl Run {
         what(&mut self.journal.borrow_mut());
     }
 
-    /// Takes the next item of this segment, while any may start. The server may ask for a shorter one: its history
-    /// has a size, too.
+    /// Takes the next item of this segment, unless no more may start. The server may ask to end a segment early, when
+    /// the history grows too large.
     fn take(&self, ctx: &Context, items: &Items, segment: &Range<u32>) -> Option<u32> {
         let index = self.next.get();
         let stopped = self.tally.get().is_stopped(items.on_failure());
@@ -218,7 +218,7 @@ impl Run {
         }
     }
 
-    /// The outcome, once nothing runs any more.
+    /// Returns the outcome, once no item runs any more.
     fn outcome(&self, on_failure: OnFailure) -> Outcome {
         let asked = if self.expired.get() {
             let message = format!("not done within {} ms", self.start.timeout_ms);
@@ -229,7 +229,7 @@ impl Run {
         self.tally.get().outcome(on_failure, asked)
     }
 
-    /// Decides the outcome, has it published and closes as it says.
+    /// Decides the outcome, publishes it and closes the workflow accordingly.
     async fn conclude(self, ctx: &Context, outcome: Outcome) -> WorkflowResult<BatchSummary> {
         let summary = self.tally.get().summary();
         self.decide(|journal| journal.close_batch(&self.identity, now(ctx), outcome, summary));
@@ -271,7 +271,7 @@ impl Run {
     }
 }
 
-/// Runs the items of one segment; `None` if there are more, and they may start.
+/// Runs the items of one segment; returns `None` if more items are left and may start.
 async fn drive(ctx: &Context, run: &Run, items: &Items) -> Option<Outcome> {
     let total = items.total();
     let left = run.left(ctx);
@@ -302,7 +302,7 @@ async fn drive(ctx: &Context, run: &Run, items: &Items) -> Option<Outcome> {
     (!goes_on).then(|| run.outcome(items.on_failure()))
 }
 
-/// Tells what is to tell first, then keeps as many items running as may, until none is left of this segment.
+/// Publishes the events decided so far, then keeps the window full of running items until the segment is done.
 async fn window(ctx: &Context, run: &Run, items: &Items) {
     run.publish(ctx).await;
     run.show(ctx, "generating");
@@ -319,7 +319,7 @@ async fn window(ctx: &Context, run: &Run, items: &Items) {
     workflows::join_all(lanes).await;
 }
 
-/// Runs one item to its end; `None` if the batch was asked to end before it began.
+/// Runs one item to its end; returns `None` if the batch was asked to end before the item began.
 async fn item(ctx: &Context, run: &Run, items: &Items, index: u32) -> Option<ItemEnding> {
     let start = items.start(&run.start, index)?;
     let size = start.weight();
@@ -328,7 +328,8 @@ async fn item(ctx: &Context, run: &Run, items: &Items, index: u32) -> Option<Ite
     if room.await.is_err() || run.scope.is_cancelled() {
         return None;
     }
-    // Not cancelled before it is known whether it began: an item that did is awaited, and counted as it ends.
+    // A token of its own, so that no cancel reaches the start: it must be known whether the item began. The end of one
+    // that did is awaited and counted.
     let token = WorkflowCancellationToken::new();
     let options = child(ctx, &start, token);
     ctx.state_mut(|batch| batch.starting += size);
@@ -354,7 +355,7 @@ async fn item(ctx: &Context, run: &Run, items: &Items, index: u32) -> Option<Ite
         }
     };
     Some(match ended {
-        // A result that does not read back is one all the same.
+        // A result that this build cannot read is still a result.
         Ok(_) | Err(ChildWorkflowExecutionError::Serialization(_)) => ItemEnding::Completed,
         Err(error) => match error.cause() {
             Some(IncomingError::Cancelled(_)) => ItemEnding::Cancelled,

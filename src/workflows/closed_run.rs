@@ -1,4 +1,4 @@
-//! `end.v1`: gives a run its outcome that was closed from outside (contract, section 3, rule 9).
+//! `end.v1`: gives a run that was closed from outside its outcome (contract, section 3, rule 9).
 
 #![deny(clippy::disallowed_methods)]
 
@@ -12,7 +12,7 @@ use crate::domain::{
 };
 use crate::workflows::support::{FINISH_TRY, READ_TRY, detached, done};
 
-/// The type by which an end is known.
+/// The workflow type.
 pub const NAME: &str = "end.v1";
 
 /// The end of one closed run.
@@ -22,7 +22,7 @@ pub struct End;
 
 #[workflow_methods]
 impl End {
-    /// Reads what the run had decided, decides what is missing, and publishes all of it.
+    /// Reads what the run had decided, decides what is missing, and publishes everything.
     #[run(name = "end.v1")]
     pub async fn run(ctx: &mut WorkflowContext<Self>, closed: Closed) -> WorkflowResult<EventType> {
         let reading = || detached(READ_TRY);
@@ -40,14 +40,14 @@ impl End {
             decide(&closed, remains)
         };
         let outcome = finish.handed.events.last().map(|event| event.kind_of_event);
-        // Nobody can call off an end: whoever cancels it has to wait for it.
+        // Detached: a cancel of this workflow cannot stop the end of the run.
         let options = || detached(FINISH_TRY);
         done(ctx, || RequestActivities::finish, finish, options).await;
         Ok(outcome.unwrap_or(EventType::Failed))
     }
 }
 
-/// Adds what the run did not come to decide: its beginning and its end. A terminal event that is there stands.
+/// Adds the events that the run did not decide: its STARTED and its outcome. An outcome that it had decided is kept.
 fn decide(closed: &Closed, remains: Remains) -> Finish {
     let events = complete(
         closed,
@@ -74,7 +74,7 @@ fn decide(closed: &Closed, remains: Remains) -> Finish {
     }
 }
 
-/// The same of a batch, whose end tells how its items ended.
+/// Like [`decide`], for a batch, whose outcome reports how its items ended.
 fn decide_batch(closed: &Closed, remains: BatchRemains) -> Finish {
     let events = complete(
         closed,
@@ -106,7 +106,7 @@ struct Decided {
     identity: Identity,
     started_at: i64,
     events: Vec<Event>,
-    /// As its input said.
+    /// The next sequence according to its input.
     next: i32,
     /// How the items of a batch ended.
     items: Option<BatchSummary>,

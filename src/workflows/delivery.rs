@@ -1,7 +1,8 @@
-//! `delivery.v1`: carries one notification through its schedule to its one end, over days if need be.
+//! `delivery.v1`: takes one notification through its retry schedule to its one end, over days if needed.
 //!
-//! Only time and order are here. What a try came to, and how long the pause behind it is (the schedule, its jitter, what
-//! the target asked for), is the activity's to say: so a changed schedule holds for what is under way, and replay is exact.
+//! The workflow decides only time and order. The activity decides the outcome of a try and the pause after it (the
+//! schedule, its jitter, what the target asked for). So a changed schedule applies to deliveries that are under way,
+//! and replay is exact.
 
 #![deny(clippy::disallowed_methods)]
 
@@ -15,11 +16,11 @@ use crate::contract::delivery::{Conclude, Deliver, Delivered, Delivery as Start}
 use crate::contract::receipt::{DeliveryError, End, Outcome};
 use crate::workflows::support::{AGAIN, detached, done, now, readable};
 
-/// The type by which a delivery is known.
+/// The workflow type.
 pub const NAME: &str = "delivery.v1";
-/// Longest try, and longest publishing of the end.
+/// Start-to-close time-out of a try, and of publishing the receipt.
 const TRY: Duration = Duration::from_secs(120);
-/// After so many rounds its history is long enough: each has some ten events, and the notification's event in full.
+/// Rounds until it continues as new: each adds about ten history events, with the notification's event in full.
 const MANY: u32 = 50;
 
 /// One notification.
@@ -29,7 +30,7 @@ pub struct Delivery;
 
 #[workflow_methods]
 impl Delivery {
-    /// Tries until the notification ends, then has that told. A cancel gives it up.
+    /// Tries until the notification ends, then publishes its receipt. A cancel gives it up.
     #[run(name = "delivery.v1")]
     pub async fn run(ctx: &mut WorkflowContext<Self>, start: Start) -> WorkflowResult<Outcome> {
         let mut tally = Tally {
@@ -51,7 +52,7 @@ impl Delivery {
             first_try_at: tally.first_try_at,
             ended_at: now(ctx),
         };
-        // What is under way has its real end.
+        // Detached, so that a cancel does not stop the receipt.
         let options = || detached(TRY);
         done(ctx, || NotificationActivities::conclude, conclude, options).await;
         Ok(outcome)
@@ -74,7 +75,7 @@ impl Tally {
     }
 }
 
-/// Tries, step by step of the schedule; an error is where the next run goes on, once this one's history is long.
+/// Tries step by step of the schedule. An error is the input of the next run, once this run's history is long.
 async fn drive(ctx: &Context, start: &Start, tally: &mut Tally) -> Result<End, Box<Start>> {
     if let Some(why) = &start.lost {
         return Ok(End::given_up(start.status, why.clone()));
@@ -145,7 +146,7 @@ async fn drive(ctx: &Context, start: &Start, tally: &mut Tally) -> Result<End, B
     }
 }
 
-/// Whether another run should go on; what is cancelled ends here.
+/// Returns whether the workflow should continue as new; a cancelled delivery ends in this run.
 fn is_long(ctx: &Context, round: u32) -> bool {
     let long = round >= MANY || round > 0 && ctx.continue_as_new_suggested();
     long && !ctx.cancellation_token().is_cancelled()

@@ -1,8 +1,8 @@
-//! `digest.v1`: gathers failures and has one target told of them, at most once in a while.
+//! `digest.v1`: collects failures and reports them to one target, with a pause after each message.
 //!
-//! The first goes out at once. What comes before the pause behind a message is over goes into the next one; so does what
-//! could not be told. A failure that is signalled again counts once while the workflow lasts, which is a while longer
-//! than there is anything to tell.
+//! The first failure is reported at once. Failures that arrive during the pause after a message go into the next one,
+//! and so do those that could not be reported. A failure that is signalled again counts once while the workflow is
+//! open, which is for a while longer than it has failures to report.
 
 #![deny(clippy::disallowed_methods)]
 
@@ -19,39 +19,39 @@ use crate::contract::digest::{Digest as Start, Tell, Told};
 use crate::contract::digest::{Failed, Gathered, Seen};
 use crate::workflows::support::{now, patient, readable};
 
-/// The type by which a digest is known.
+/// The workflow type.
 pub const NAME: &str = "digest.v1";
-/// The signal that brings it failures.
+/// The signal that delivers failures.
 pub const SIGNAL: &str = "failed.v1";
-/// Longest try.
+/// Start-to-close time-out of sending a message.
 const TRY: Duration = Duration::from_secs(120);
-/// Pauses while the target does not take a message: from the first, doubling, up to the longest.
+/// Pauses while the target does not accept a message: doubled from the first up to the longest, in milliseconds.
 const FIRST_PAUSE: u64 = 5_000;
 const LONGEST_PAUSE: u64 = 600_000;
-/// The longest pause that a target may ask for.
+/// The longest pause that a target may ask for, in milliseconds.
 const LONGEST_ASKED: u64 = 3_600_000;
-/// How long it remembers what it has told, when nothing comes any more.
+/// How long it still recognises reported failures, when no new ones arrive.
 const LINGER: Duration = Duration::from_secs(600);
-/// After so many signals its history is long enough: the server takes 10,000.
+/// Signals until it continues as new: the server accepts 10,000.
 const MANY: u32 = 2_000;
-/// After so many failures it is large enough: each is 2 kB at most, and the server takes 50 MB.
+/// Failures until it continues as new: each has at most 2 kB, and the server accepts a history of 50 MB.
 const MANY_FAILURES: usize = 5_000;
 
-/// The failures of which one target is to be told.
+/// The failures to report to one target.
 #[workflow]
 pub struct Digest {
-    /// The input, less what is gathered and seen: these two grow.
+    /// The input, without `gathered` and `seen`, which grow.
     start: Start,
     gathered: Gathered,
     seen: Seen,
     signals: u32,
-    /// How many failures came with them.
+    /// Number of failures in those signals.
     failures: usize,
 }
 
 #[workflow_methods]
 impl Digest {
-    /// Takes over what an earlier run had gathered, before any signal comes.
+    /// Takes over what an earlier run has collected, before any signal arrives.
     #[init]
     fn new(_: &WorkflowContextView, mut start: Start) -> Self {
         Self {
@@ -63,7 +63,7 @@ impl Digest {
         }
     }
 
-    /// Has failures told of until none has come for a while.
+    /// Reports failures until none has arrived for a while.
     #[run(name = "digest.v1")]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<()> {
         let mut start = ctx.state(|digest| digest.start.clone());
@@ -111,7 +111,7 @@ impl Digest {
         }
     }
 
-    /// Adds failures that were not counted before.
+    /// Adds failures that were not signalled before.
     #[signal(name = "failed.v1")]
     pub fn failed(&mut self, _: &mut SyncWorkflowContext<Self>, failed: Vec<Failed>) {
         self.signals += 1;
@@ -122,7 +122,7 @@ impl Digest {
 
 type Context = WorkflowContext<Digest>;
 
-/// Waits for `come`, for at most `time`; returns whether it came.
+/// Waits until `come` holds, for at most `time`; returns whether it does.
 async fn wait(
     ctx: &Context,
     time: Duration,
@@ -142,13 +142,13 @@ async fn wait(
     if ctx.cancellation_token().is_cancelled() {
         return Err(WorkflowTermination::cancelled());
     }
-    // A timer that is left alone would wake the workflow once more.
+    // Otherwise the timer would wake the workflow once more.
     scope.cancel();
-    // Looked at again: a signal may come with the end of the timer.
+    // Checked again: a signal may arrive together with the end of the timer.
     Ok(ctx.state(&come))
 }
 
-/// Ends this run; the next has all that this one knew.
+/// Continues as new, with everything that this run has collected.
 fn goes_on(ctx: &Context, start: Start) -> WorkflowTermination {
     let next = ctx.state(|digest| Start {
         gathered: digest.gathered.clone(),

@@ -1,7 +1,7 @@
-//! `generation.v1`: carries one request from its start to its one published outcome.
+//! `generation.v1`: takes one run of a request from its start to its one published outcome.
 //!
-//! Section 3 of the contract, in code. The workflow decides events; they ride as the input of the next activity,
-//! which publishes them before its own work. Nothing here may depend on anything but the input and the history.
+//! Implements section 3 of the contract. The workflow decides events and passes them to the next activity, which
+//! publishes them before its own work. All code here must depend on nothing but the input and the history.
 
 #![deny(clippy::disallowed_methods)]
 
@@ -25,11 +25,11 @@ use crate::workflows::support::{
     failed, finish, last_record, now, options, readable, without_result,
 };
 
-/// The type by which a run is known.
+/// The workflow type.
 pub const NAME: &str = "generation.v1";
-/// Longest try of `submit`: publishing, the look into the store, the send, the look-up.
+/// Start-to-close time-out of `submit`: it publishes, reads the store, sends, and looks jobs up.
 const SUBMIT_TRY: Duration = Duration::from_secs(300);
-/// `fetch` waits for the provider; the deadline ends it, not this.
+/// Start-to-close time-out of `fetch`, longer than any deadline: the deadline ends the wait for the provider.
 const FETCH_TRY: Duration = Duration::from_secs(8 * 24 * 3600);
 
 /// One run of one request.
@@ -41,7 +41,7 @@ pub struct Generation {
 
 #[workflow_methods]
 impl Generation {
-    /// Carries one request to its end.
+    /// Takes one run to its outcome.
     #[run(name = "generation.v1")]
     pub async fn run(ctx: &mut WorkflowContext<Self>, start: Start) -> WorkflowResult<Generated> {
         let mut run = Run::open(ctx, start);
@@ -51,7 +51,7 @@ impl Generation {
         run.result(ctx)
     }
 
-    /// Tells how far the run is.
+    /// Returns the progress of the run.
     #[query]
     pub fn status(&self, _: &WorkflowContextView) -> Status {
         self.status.clone()
@@ -60,27 +60,27 @@ impl Generation {
 
 type Context = WorkflowContext<Generation>;
 
-/// What a run knows of itself.
+/// The state of a run.
 struct Run {
     start: Start,
     identity: Identity,
     journal: Journal,
     started_at: i64,
-    /// When the provider that took the job was first asked.
+    /// When the job was first sent to the provider that accepted it, in milliseconds since the epoch.
     sent_at: Option<i64>,
-    /// Ends the running activity; the workflow's cancel and the deadline both cancel it.
+    /// Scope of the running activity; a cancel of the workflow cancels it, and so does the deadline.
     scope: WorkflowCancellationToken,
     expired: Cell<bool>,
 }
 
-/// How it ends, and what may still run at the provider.
+/// How a run ends, and what may still run at the provider.
 struct Ending {
     outcome: Outcome,
     leftover: Leftover,
 }
 
 impl Ending {
-    /// An end that leaves nothing at the provider.
+    /// Returns an ending that leaves nothing at the provider.
     fn of(outcome: Outcome) -> Self {
         let leftover = Leftover::None;
         Self { outcome, leftover }
@@ -125,13 +125,13 @@ impl Run {
         }
     }
 
-    /// Time until the deadline, which counts from the workflow's start and not from its first task.
+    /// Returns the time until the deadline, which counts from the workflow's start, not from its first task.
     fn left(&self, ctx: &Context) -> Duration {
         let gone = u64::try_from(now(ctx) - self.started_at).unwrap_or(0);
         Duration::from_millis(self.start.timeout_ms.saturating_sub(gone))
     }
 
-    /// Options of `submit`; where its provider's rate is limited, it waits in a queue of its own.
+    /// Returns the options of `submit`, which has a queue of its own if its provider has a rate limit.
     fn submitting(&self) -> ActivityOptions {
         let steps = &self.start.steps;
         let mut options = options(steps, steps.submit, self.scope.clone(), SUBMIT_TRY);
@@ -139,7 +139,7 @@ impl Run {
         options
     }
 
-    /// Options of `fetch`.
+    /// Returns the options of `fetch`.
     fn fetching(&self) -> ActivityOptions {
         let steps = &self.start.steps;
         let mut options = options(steps, steps.fetch, self.scope.clone(), FETCH_TRY);
@@ -147,7 +147,7 @@ impl Run {
         options
     }
 
-    /// Ends the running activity, unless a cancel did so before: then the run ends as cancelled.
+    /// Cancels the running activity for the deadline. If a cancel came first, the run ends as cancelled instead.
     fn expire(&self) {
         if !self.scope.is_cancelled() {
             self.expired.set(true);
@@ -155,7 +155,7 @@ impl Run {
         }
     }
 
-    /// The end that somebody asked for: by the deadline, or by a cancel.
+    /// Returns the ending that the deadline or a cancel has asked for.
     fn asked(&self, leftover: Leftover) -> Ending {
         let outcome = if self.expired.get() {
             let time = self.start.timeout_ms;
@@ -191,7 +191,7 @@ impl Run {
         Ending::of(Outcome::Completed(generated))
     }
 
-    /// Closes the run as its outcome says (contract, rule 7).
+    /// Closes the run according to its outcome (contract, rule 7).
     fn result(self, ctx: &Context) -> WorkflowResult<Generated> {
         match self.journal.outcome {
             Some(Outcome::Completed(generated)) => {
@@ -214,7 +214,7 @@ impl Run {
     }
 }
 
-/// Submits, then fetches until the result is stored; a cancel or the deadline ends it.
+/// Submits, then fetches until the result is stored, or until a cancel or the deadline ends the run.
 async fn drive(ctx: &Context, run: &mut Run) -> Ending {
     let left = run.left(ctx);
     if left.is_zero() && !run.scope.is_cancelled() {
@@ -235,7 +235,7 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
             .build(),
     );
 
-    // The handle of the activity stays: after the cancel its real end is awaited (contract, rule 6).
+    // The loop keeps the activity's handle: after a cancel it still awaits the activity's real end (contract, rule 6).
     macro_rules! within_deadline {
         ($activity:expr) => {{
             let mut activity = $activity;
@@ -332,7 +332,7 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
             }
             Ok(Fetched::Failed(error)) => {
                 run.journal.confirm(upto);
-                // Lost out of sight is not ended; to end what has ended already does no harm.
+                // A job that cannot be polled any more may still run; a cancel of one that has ended does no harm.
                 return Ending {
                     outcome: Outcome::Failed(error),
                     leftover: Leftover::Job(job),
@@ -366,7 +366,7 @@ impl Run {
         }
     }
 
-    /// The end when an activity ended without a result: asked for, or a fault that no retry mends.
+    /// Returns the ending after an activity without a result: the one asked for, or a failure that no retry fixes.
     fn without(
         &self,
         error: &ActivityExecutionError,
@@ -383,11 +383,11 @@ impl Run {
     }
 }
 
-/// Hands all that is left to `finish`.
+/// Runs `finish`, which publishes the outcome and cancels what is left at the provider.
 async fn conclude(ctx: &Context, run: &Run, leftover: Leftover) {
     show(ctx, |status| {
         "finishing".clone_into(&mut status.state);
-        // Whatever the provider said last, it does no more; and one that is quick has told nothing.
+        // The provider is done, whatever stage it reported last; and a quick one may have reported no percentage.
         status.stage = None;
         if matches!(run.journal.outcome, Some(Outcome::Completed(_))) {
             status.percent = 100;

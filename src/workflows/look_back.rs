@@ -1,4 +1,4 @@
-//! `look-back.v1`: has one worker look over all closed runs that the server still has (contract, section 3, rule 8).
+//! `look-back.v1`: has one worker check all closed runs that the server still keeps (contract, section 3, rule 8).
 
 #![deny(clippy::disallowed_methods)]
 
@@ -10,17 +10,17 @@ use temporalio_sdk::{WorkflowContext, WorkflowResult};
 use crate::contract::activities::RequestActivities;
 use crate::workflows::support::{detached, done};
 
-/// Longest look: a month may have a million runs that failed, and each is read.
+/// Start-to-close time-out: a month may have a million failed runs, and each of them is read.
 const TRY: Duration = Duration::from_secs(12 * 3600);
 
-/// One look.
+/// One check of all closed runs.
 #[workflow]
 #[derive(Default)]
 pub struct LookBack;
 
 #[workflow_methods]
 impl LookBack {
-    /// Looks once.
+    /// Checks once.
     #[run(name = "look-back.v1")]
     pub async fn run(ctx: &mut WorkflowContext<Self>, (): ()) -> WorkflowResult<()> {
         done(ctx, || RequestActivities::look_back, (), || detached(TRY)).await;

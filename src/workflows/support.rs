@@ -1,4 +1,4 @@
-//! What workflows have in common: options of activities, the clock, the end.
+//! Helpers that the workflows share: activity options, the clock, the end of a run.
 
 #![deny(clippy::disallowed_methods)]
 
@@ -18,20 +18,20 @@ use crate::contract::run::{Backoff, Steps};
 use crate::domain::time::since_epoch;
 use crate::domain::{ErrorCode, EventError, Outcome};
 
-/// The failure type by which the sweep knows that a run ended by itself.
+/// The failure type of a run that ended by itself: the sweep recognises it.
 pub(crate) const FAILED: &str = "genflow.Failed";
-/// Longest try of `finish`; its steps are bounded well below (contract, rule 7).
+/// Start-to-close time-out of `finish`; the sum of its bounded steps is well below (contract, rule 7).
 pub(crate) const FINISH_TRY: Duration = Duration::from_secs(420);
-/// Longest read of a history.
+/// Start-to-close time-out of reading a history.
 pub(crate) const READ_TRY: Duration = Duration::from_secs(60);
-/// Pause before an activity is scheduled again, should it ever fail for good.
+/// Pause before an activity that has failed for good is scheduled again.
 pub(crate) const AGAIN: Duration = Duration::from_secs(5);
-/// The heartbeat time-out of an activity whose run's input names none.
+/// Heartbeat time-out of the activities of [`patient`] and [`detached`], whose workflows have no setting for it.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// The longest pause between its attempts.
+/// The longest pause between the attempts of such an activity.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Options of an activity that `scope` cancels and whose real end is then awaited (contract, rule 6).
+/// Returns the options of an activity that `scope` cancels; its real end is then awaited (contract, rule 6).
 pub(crate) fn options(
     steps: &Steps,
     backoff: Backoff,
@@ -49,14 +49,14 @@ pub(crate) fn options(
         .build()
 }
 
-/// Options of an activity that a cancel reaches, without a last attempt.
+/// Returns the options of an activity that a cancel of the workflow reaches, without an attempt limit.
 pub(crate) fn patient(try_for: Duration) -> ActivityOptions {
     let mut options = detached(try_for);
     options.cancellation_token = None;
     options
 }
 
-/// The same of one that no cancel reaches: what is under way has its real end.
+/// Returns the options of an activity that no cancel reaches, so it runs to its real end; without an attempt limit.
 pub(crate) fn detached(try_for: Duration) -> ActivityOptions {
     ActivityOptions::with_start_to_close_timeout(try_for)
         .cancellation_token(WorkflowCancellationToken::new())
@@ -75,8 +75,8 @@ fn doubling(first: Duration, most: Duration) -> RetryPolicy {
 
 /// Returns how an activity ended, if this build can read its result.
 ///
-/// Otherwise it fails the workflow task and not the run: the server offers the task again, until a worker of a build
-/// that can read the result takes it (contract, promise 3 (h)).
+/// Otherwise it fails the workflow task, not the run: the server offers the task again until it reaches a worker whose
+/// build can read the result (contract, promise 3 (h)).
 pub(crate) async fn readable<W: 'static, T>(
     ctx: &WorkflowContext<W>,
     ended: Result<T, ActivityExecutionError>,
@@ -91,7 +91,7 @@ pub(crate) async fn readable<W: 'static, T>(
     ended
 }
 
-/// Has an activity done, again should it ever fail for good; no cancel reaches the pause in between.
+/// Executes an activity, and again if it ever fails for good. No cancel reaches the pause in between.
 pub(crate) async fn done<W, A>(
     ctx: &WorkflowContext<W>,
     activity: impl Fn() -> A,
@@ -115,7 +115,7 @@ where
     }
 }
 
-/// Publishes the outcome: detached from cancellation, without a last attempt, again should it ever fail.
+/// Publishes the outcome: detached from cancellation, without an attempt limit, and again if it ever fails.
 pub(crate) async fn finish<W: 'static>(ctx: &WorkflowContext<W>, steps: &Steps, input: Finish) {
     let detached = || {
         let scope = WorkflowCancellationToken::new();
@@ -124,14 +124,14 @@ pub(crate) async fn finish<W: 'static>(ctx: &WorkflowContext<W>, steps: &Steps, 
     done(ctx, || RequestActivities::finish, input, detached).await;
 }
 
-/// Returns the last record of an activity that ended without a result; not all such ends carry it.
+/// Returns the last record of an activity that ended without a result, if its error carries one.
 pub(crate) fn last_record(error: &ActivityExecutionError) -> Option<Attempt> {
     let cancelled = || error.as_cancelled()?.details().ok().flatten();
     let timed_out = || error.as_timeout()?.last_heartbeat_details().ok().flatten();
     cancelled().or_else(timed_out)
 }
 
-/// Closes a run that has not completed, as its outcome says (contract, rule 7).
+/// Returns how to close a run that did not complete, according to its outcome (contract, rule 7).
 pub(crate) fn without_result(failed: Option<&EventError>) -> WorkflowTermination {
     let Some(error) = failed else {
         return WorkflowTermination::cancelled();

@@ -1,4 +1,5 @@
-//! Who may ask: records with a key, with another's, with none; and where keys do not show.
+//! API keys: records with a valid key, with another user's key, without a key; and keys do not appear in logs or
+//! topics.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +17,7 @@ const OPEN: &str = "open-topsecret";
 const HASHED: &str = "hashed-topsecret";
 const ANNS: &str = "anns-topsecret";
 const BOBS: &str = "bobs-topsecret";
-/// From: printf hashed-topsecret | sha256sum
+/// Output of: printf hashed-topsecret | sha256sum
 const DIGEST: &str = "ee625aeef9dc7eef889a0ae90cba152f72575c36948825fd12c1281e36316622";
 
 async fn guarded() -> Space {
@@ -24,7 +25,7 @@ async fn guarded() -> Space {
     let settings = [
         ("REQUIRE_API_KEY", "true"),
         ("API_KEYS", &keys),
-        // What is shown is shown here.
+        // The most detailed level: a key that is logged at all appears here.
         ("LOG_LEVEL", "info,genflow=trace"),
     ];
     Space::with(&settings).await
@@ -48,7 +49,7 @@ fn invalid(name: &str) -> Request {
     request
 }
 
-/// Waits for so many dead letters; checks that each is unauthorized and holds nothing of a key.
+/// Waits for `count` dead letters; checks that each is unauthorized and contains no part of a key.
 async fn unauthorized(space: &Space, count: usize) -> Vec<Record> {
     let mut dlq = space.read(&space.config.kafka.topics.dlq).await;
     let mut parked = Vec::new();
@@ -94,7 +95,7 @@ async fn a_request_needs_a_key_that_may_ask_for_its_user() {
         (told(image("others")), key("X-Api-Key", BOBS)),
         (told(bobs("others")), key("x-api-key", ANNS)),
         (told(image("digest")), key("x-api-key", DIGEST)),
-        // What else is wrong with it is not told to somebody without a key, nor to those it names.
+        // A sender without a key does not learn of other faults, nor do the targets in the request.
         (told(invalid("none")), Headers::new()),
         (told(invalid("others")), key("x-api-key", BOBS)),
     ];
@@ -130,7 +131,7 @@ async fn a_request_needs_a_key_that_may_ask_for_its_user() {
         assert_eq!(error.code, ErrorCode::Unauthorized);
         assert_eq!(space.bill(request.id.as_str()).await.submits, 0);
     }
-    // Whoever sent those did not prove to be the tenant: nobody is told.
+    // The senders of refused requests did not prove that they are the tenant, so no target is notified.
     assert_eq!(receiver.got().len(), taken.len());
     shows_no_key(&all);
 }
@@ -199,7 +200,7 @@ async fn a_request_that_runs_is_a_duplicate_when_its_key_is_no_longer_good() {
     let request = image("rotated");
     let headers = key("x-api-key", "old-topsecret");
     space.send_with(&request, headers.clone()).await;
-    first.ended().await; // started, and not committed: the record comes again
+    first.ended().await; // started but not committed, so the record is read again
 
     let second = space.start_with(&["intake"], &[("API_KEYS", "new-topsecret")]);
     let events = space.story(request.id.as_str()).await;
@@ -260,7 +261,7 @@ async fn an_intake_that_would_let_nobody_in_does_not_start() {
     assert_eq!(intake.ended().await.code(), Some(64));
     let printed = intake.output();
     assert!(
-        printed.contains("API_KEYS: is empty, want a key at least, or REQUIRE_API_KEY=false"),
+        printed.contains("API_KEYS: is empty, expected at least one key, or REQUIRE_API_KEY=false"),
         "{printed}"
     );
 }

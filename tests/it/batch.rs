@@ -1,4 +1,4 @@
-//! Batches: the window of items, their counts, and how a batch may end.
+//! Batches: the window of running items, the counts, and the possible outcomes.
 
 mod endings;
 mod outside;
@@ -21,7 +21,7 @@ use crate::support::{Space, eventually, within};
 
 use EventType::{Completed, Progress, Started};
 
-/// A batch of small images, an item for each script.
+/// Returns a batch of small images, with one item for each script.
 pub(crate) fn batch(name: &str, scripts: &[Value]) -> Request {
     let mut request = image(name);
     let items = scripts.iter().enumerate().map(|(index, faults)| {
@@ -58,7 +58,7 @@ pub(crate) fn ids(request: &Request) -> Vec<String> {
     .collect()
 }
 
-/// The counts of the terminal event, in the contract's order.
+/// Returns the counts of the terminal event, in the contract's order.
 fn counts(events: &[Event]) -> [i32; 5] {
     let BatchSummary {
         total,
@@ -70,7 +70,7 @@ fn counts(events: &[Event]) -> [i32; 5] {
     [total, completed, failed, cancelled, not_started]
 }
 
-/// The stories of all items that began, each held against rule 11.
+/// Returns the events of all items that started; checks each against rule 11.
 async fn stories(space: &Space, request: &Request) -> Vec<Vec<Event>> {
     let mut stories = Vec::new();
     for id in ids(request) {
@@ -81,7 +81,7 @@ async fn stories(space: &Space, request: &Request) -> Vec<Vec<Event>> {
     stories
 }
 
-/// How many items ran at once, at most: from the start of their workflows to the decision of their outcome.
+/// Returns the most items that ran at once, from the start of their workflows to the decision of their outcomes.
 fn peak(stories: &[Vec<Event>]) -> i32 {
     let begins = stories.iter().map(|story| (story[0].occurred_at, 1));
     let ends = stories
@@ -148,7 +148,7 @@ async fn a_batch_runs_its_items_side_by_side_and_tells_of_each_and_of_all() {
     assert_eq!(described.static_details(), Some(&*fingerprint));
     let manifest = manifest(&space, first.id.as_str());
     assert_eq!(manifest["fingerprint"], fingerprint);
-    // The batch and one item have somebody to tell.
+    // The batch and one item have a webhook.
     let got = receiver.wait(2).await;
     let told: Vec<Value> = got
         .iter()
@@ -201,7 +201,7 @@ async fn a_long_batch_goes_on_in_new_runs_and_stays_one_story() {
     let items = stories(&space, &request).await;
     assert_eq!((items.len(), peak(&items)), (10, 3));
 
-    // Also after it went on, the same record is a duplicate.
+    // Also after a continue-as-new, the same record is a duplicate.
     space.send(&request).await;
     let requests = &space.config.kafka.topics.requests;
     space.caught_up("intake", requests).await;
@@ -218,7 +218,7 @@ async fn items_that_are_too_large_for_one_step_together_start_in_several() {
     let mut request = batch("large", &vec![json!({"seconds": 0.05}); 90]);
     for item in &mut spec(&mut request).items {
         if let Spec::Image(image) = &mut item.spec {
-            // Six bytes each in the input of a workflow: five megabytes in all.
+            // Each character takes six bytes in a workflow's input: five megabytes in all.
             image.common.prompt = "\u{1}".repeat(9_500);
         }
     }
@@ -230,7 +230,7 @@ async fn items_that_are_too_large_for_one_step_together_start_in_several() {
     assert_eq!(counts(&events), [90, 90, 0, 0, 0]);
 }
 
-/// `GENFLOW_BATCH_ITEMS=10000` takes its time.
+/// With `GENFLOW_BATCH_ITEMS=10000` this test takes long.
 #[tokio::test]
 async fn many_items_are_all_tried_and_counted() {
     let asked = std::env::var("GENFLOW_BATCH_ITEMS").ok();
@@ -244,7 +244,7 @@ async fn many_items_are_all_tried_and_counted() {
             image.common.params.clear();
         }
     }
-    // More lanes than the library polls in a plain loop.
+    // More than the 30 futures that `join_all` polls in a simple loop.
     spec(&mut request).max_concurrent = 40;
 
     space.send(&request).await;

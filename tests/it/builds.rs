@@ -1,4 +1,4 @@
-//! Two builds of one worker, as during a deploy: what one cannot read waits for the other.
+//! Two builds of a worker, as during a deploy: a result that one build cannot read waits for the other build.
 
 use genflow::domain::EventType;
 use serde_json::{Value, json};
@@ -8,10 +8,10 @@ use crate::support::ledger::types;
 use crate::support::requests::{image, script};
 use crate::support::{Space, eventually};
 
-/// Makes a worker write results of `submit` that only its own build reads.
+/// Makes a worker write results of `submit` that only its own build can read.
 const LATER: [(&str, &str); 1] = [("GENFLOW_FAILPOINT", "submit.result=later")];
 
-/// Why the last workflow task failed that did.
+/// Returns why the last failed workflow task failed.
 fn failed_task(history: &[u8]) -> Option<String> {
     let history: Value = serde_json::from_slice(history).unwrap();
     let events = history["events"].as_array().unwrap().iter();
@@ -30,11 +30,11 @@ async fn a_result_that_a_build_cannot_read_waits_for_one_that_can() {
     let request = script(image("builds"), &json!({"delay_submit_ms": 2000}));
     let id = request.id.as_str();
     space.send(&request).await;
-    eventually("it is sent", async || {
+    eventually("the job is submitted", async || {
         (space.bill(id).await.submits == 1).then_some(())
     })
     .await;
-    // It completes the submit that is under way, and takes nothing more.
+    // This worker completes the submit that is under way, and takes no more work.
     assert!(later.terminate().await.success());
 
     let mut earlier = space.start(&["worker"]);

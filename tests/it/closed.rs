@@ -38,7 +38,7 @@ async fn terminate(client: &Client, request: &Request) {
         .ok();
 }
 
-/// Terminates the run when its history has that length; it may be over by then.
+/// Terminates the run when its history has that length; the run may have closed by then.
 async fn terminate_at(client: &Client, request: &Request, length: usize) {
     let handle = client.get_workflow_handle::<Generation>(request.id.to_string());
     eventually("the history grows", async || {
@@ -52,7 +52,7 @@ async fn terminate_at(client: &Client, request: &Request, length: usize) {
     terminate(client, request).await;
 }
 
-/// Starts a run that never ends by itself, terminates it and waits for the outcome that a sweep gives it.
+/// Starts a run that never ends by itself, terminates it, and waits for the outcome that a sweep publishes.
 async fn swept(space: &Space) {
     let request = script(image("terminated"), &json!({"stuck": true}));
     space.send(&request).await;
@@ -77,8 +77,8 @@ async fn a_run_that_failed_by_itself_is_left_alone() {
     })
     .await;
 
-    // A look lists the newest first. The look that finds the first of these comes to the failed run after it, and is
-    // over when another look finds the second.
+    // A sweep lists the newest runs first. The sweep that finds the first of these two runs sees the failed run after
+    // it, and has ended when another sweep finds the second.
     swept(&space).await;
     swept(&space).await;
 
@@ -127,7 +127,7 @@ async fn an_end_that_is_terminated_is_started_again() {
     assert_eq!(error.code, ErrorCode::Terminated);
     assert_eq!(space.bill(request.id.as_str()).await.statuses, ["canceled"]);
     closes(&client, &format!("{first}~2")).await;
-    // The workers that were stopped publish what they hold: nothing new.
+    // The stopped workers publish the events that they hold: only repeats.
     for mut worker in stopped {
         worker.signal(Signal::CONT);
         assert!(worker.terminate().await.success());
@@ -180,7 +180,7 @@ async fn the_job_of_a_terminated_run_is_ended_also_when_no_worker_was_there() {
     assert_eq!(space.bill(request.id.as_str()).await.statuses, ["canceled"]);
 }
 
-/// Waits until somebody gives the terminated run its end, and asks that one to cancel: nobody can call off an end.
+/// Waits for the `end.v1` of the terminated run, and asks it to cancel: an `end.v1` must not be cancelled.
 async fn cancel_end(client: &Client, request: &Request) {
     let run = client.get_workflow_handle::<Generation>(request.id.to_string());
     let described = run.describe(WorkflowDescribeOptions::default()).await;
@@ -203,7 +203,7 @@ async fn an_outcome_that_was_decided_while_kafka_was_away_stands_after_a_termina
     ];
     let space = Space::with(&settings).await;
     let _intake = space.start(&["intake"]);
-    // All events but the last are told when it begins to store.
+    // When the worker begins to store, all events except the last are published.
     let failpoint = [("GENFLOW_FAILPOINT", "fetch.storing=stop")];
     let worker = space.start_with(&["worker"], &failpoint);
     let request = image("finishing");
@@ -226,7 +226,7 @@ async fn an_outcome_that_was_decided_while_kafka_was_away_stands_after_a_termina
     let events = space.story(request.id.as_str()).await;
     assert_eq!(types(&events).last(), Some(&EventType::Completed));
     assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
-    // It has its result, whatever the server says of its workflow: a retry would pay again.
+    // The run has its result, although the server shows its workflow as terminated: a retry would pay again.
     let retried: Retried = temporal
         .retry(
             &Retry {

@@ -1,4 +1,4 @@
-//! The command line and the pages, as an operator meets them.
+//! The command line and the HTTP pages, as an operator uses them.
 
 use std::path::PathBuf;
 
@@ -111,7 +111,7 @@ async fn faults_of_the_settings_are_told_all_at_once() {
     let lines: Vec<_> = printed.lines().collect();
     assert_eq!(lines.len(), faults.len(), "{printed}");
     for told in [
-        "KAFKA_BROKERS: is \"nowhere\", want host:port",
+        "KAFKA_BROKERS: is \"nowhere\", expected host:port",
         "LOG_FILE_PATH: /nonexistent/log cannot be opened: ",
     ] {
         assert!(printed.contains(told), "{printed}");
@@ -187,7 +187,7 @@ fn an_env_file_of_a_folder_above_is_not_read() {
         ran.output().unwrap().status.code()
     };
 
-    assert_eq!(code(&folder), Some(64), "it is read in its own folder");
+    assert_eq!(code(&folder), Some(64), "read in its own folder");
     assert_eq!(code(&below), Some(0));
     std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -1,6 +1,6 @@
-//! Holds docker-compose.yml to what the program reads and to the engines that `genflow dev` starts.
+//! Compares docker-compose.yml with the variables that the program reads and the engines that `genflow dev` starts.
 //!
-//! There is no Docker where tests run, so the file is read, not tried.
+//! There is no Docker where tests run, so the tests read the file and do not run it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,19 +9,19 @@ use genflow::app::{Roles, settings};
 use genflow::engines::config::Config;
 use serde_json::{Map, Value};
 
-/// The services that run genflow, and the command that each is.
+/// The services that run genflow; each name is also the command.
 const ROLES: [&str; 5] = ["setup", "intake", "worker", "notifier", "provider-sim"];
 
 fn read(file: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
 }
 
-/// Returns the services, what `<<` brings in merged.
+/// Returns the services, with `<<` merged.
 fn services() -> BTreeMap<String, Value> {
     let mut file: serde_yaml_ng::Value =
         serde_yaml_ng::from_str(&read("docker-compose.yml")).unwrap();
     file.apply_merge().unwrap();
-    // A merge inside of what was merged in: a second pass finds it.
+    // The second pass applies merges inside of merged values.
     file.apply_merge().unwrap();
     let services = serde_json::to_value(&file["services"]).unwrap();
     serde_json::from_value(services).unwrap()
@@ -33,7 +33,7 @@ fn environment(service: &Value) -> BTreeMap<String, String> {
     let text = |value: &Value| {
         value
             .as_str()
-            .expect("a variable is quoted, so that YAML leaves it alone")
+            .expect("variables are quoted, so YAML does not convert them")
             .to_owned()
     };
     variables
@@ -50,7 +50,7 @@ fn texts(list: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// Returns what stands behind the last colon of the image's name.
+/// Returns the part after the last colon of the image's name.
 fn tag<'a>(services: &'a BTreeMap<String, Value>, name: &str) -> &'a str {
     services[name]["image"]
         .as_str()
@@ -114,7 +114,7 @@ fn every_server_is_asked_for_its_health_and_waited_for() {
         for (needed, how) in needed {
             assert!(
                 services.contains_key(needed),
-                "{name} waits for {needed}, which is not there"
+                "{name} waits for {needed}, which does not exist"
             );
             let wanted = if needed == "setup" {
                 "service_completed_successfully"
@@ -172,7 +172,7 @@ fn roles_have_no_rights_that_they_do_not_need() {
         let options = texts(&service["security_opt"]);
         assert_eq!(options, ["no-new-privileges:true"], "{role}");
     }
-    // Where the worker writes, although its root is read-only.
+    // The worker may write here although its root is read-only.
     let dockerfile = read("Dockerfile");
     for folder in ["RESULTS_DIR", "TEMP_DIR"] {
         let (_, rest) = dockerfile.split_once(&format!("{folder}=")).unwrap();
@@ -266,7 +266,7 @@ fn files_and_volumes_that_are_mounted_are_there() {
             } else {
                 file["volumes"].get(source).is_some()
             };
-            assert!(there, "{name}: {source} is not there");
+            assert!(there, "{name}: {source} does not exist");
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::support::ledger::{check, types};
 use crate::support::requests::image;
 use crate::support::{Space, eventually};
 
-/// A worker dies at `point`; another goes on.
+/// A worker dies at `point`; another continues the run.
 async fn killed_at(point: &str) {
     let space = Space::new().await;
     let _intake = space.start(&["intake"]);
@@ -27,11 +27,11 @@ async fn killed_at(point: &str) {
     assert_eq!(
         space.temp_leftovers(),
         Vec::<String>::new(),
-        "swept when the second worker started"
+        "removed when the second worker started"
     );
 }
 
-/// A worker stops at `point`; another ends the run; then the first goes on and changes nothing.
+/// A worker stops at `point`; another ends the run; then the first one continues and changes nothing.
 async fn stopped_at(point: &str) {
     let story = stopped(point).await;
 
@@ -39,7 +39,7 @@ async fn stopped_at(point: &str) {
     assert_eq!(story.accepted, 1);
 }
 
-/// What came of a run whose first worker stopped.
+/// The outcome of a run whose first worker stopped.
 struct Story {
     outcome: EventType,
     error: Option<EventError>,
@@ -58,7 +58,7 @@ async fn stopped(point: &str) -> Story {
     let events = space.story(request.id.as_str()).await;
 
     first.signal(Signal::CONT);
-    // It finishes what it held before it ends: whatever a zombie does, it has done by then.
+    // The worker finishes its work before it exits: after this, the zombie cannot act any more.
     assert!(first.terminate().await.success(), "{}", first.output());
 
     check(&space.all_events(request.id.as_str()).await);
@@ -108,7 +108,8 @@ async fn a_worker_stopped_before_the_fence_wakes_and_sends_nothing() {
     stopped_at("submit.fencing").await;
 }
 
-/// Behind the fence nobody knows whether it sent: the run ends as ambiguous, and then nothing may be sent any more.
+/// After the fence it is unknown whether the worker sent: the run ends as ambiguous, and after that nothing may be
+/// sent.
 #[tokio::test]
 async fn a_worker_stopped_behind_the_fence_asks_again_and_sends_nothing() {
     let story = stopped("submit.sending").await;

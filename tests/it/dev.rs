@@ -1,4 +1,4 @@
-//! `genflow dev` as a newcomer meets it, and what is left of it when it is killed.
+//! `genflow dev` as a new user runs it, and that nothing is left when it is killed.
 
 use rustix::process::Signal;
 

@@ -1,4 +1,4 @@
-//! What `genflow dev` says when it cannot start or go on: one clear message, no success, no process left.
+//! `genflow dev` when it cannot start or continue: one clear message, no success, no process left.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -10,7 +10,7 @@ use crate::support::eventually;
 use crate::support::process::Process;
 use crate::support::trial::{Trial, cut, folder};
 
-/// Waits until the process has said `words`.
+/// Waits until the process has printed `words`.
 async fn said(dev: &Process, words: &str) {
     eventually(words, async || dev.output().contains(words).then_some(())).await;
 }
@@ -19,7 +19,7 @@ async fn said(dev: &Process, words: &str) {
 async fn a_port_in_use_is_named_with_the_way_out_and_nothing_is_started() {
     let mut trial = Trial::new();
     trial.set("HTTP_ADDR", "127.0.0.1:0");
-    // Whoever holds it, it is taken.
+    // Another process may hold the port: then it is taken too.
     let _taken = match TcpListener::bind("127.0.0.1:9092") {
         Ok(listener) => Some(listener),
         Err(error) if error.kind() == ErrorKind::AddrInUse => None,
@@ -35,7 +35,11 @@ async fn a_port_in_use_is_named_with_the_way_out_and_nothing_is_started() {
     for words in ["Kafka", "port 9092", "KAFKA_BROKERS", "--ports free"] {
         assert!(last.contains(words), "{output}");
     }
-    assert_eq!(output.lines().count(), 2, "a greeting and a line: {output}");
+    assert_eq!(
+        output.lines().count(),
+        2,
+        "a greeting and one line: {output}"
+    );
     trial.nothing_is_left().await;
 }
 
@@ -110,7 +114,7 @@ async fn half_an_engine_is_not_used_and_what_kept_it_from_being_mended_is_told()
 
     let output = dev.output();
     assert_eq!(status.code(), Some(1), "{output}");
-    let not_whole = format!("is not whole and is not used: {}", jar.display());
+    let not_whole = format!("is incomplete and is not used: {}", jar.display());
     assert!(output.contains(&not_whole), "{output}");
     let (_, told) = output
         .split_once("schema registry could not be installed: exit status: 1; log: ")
@@ -136,7 +140,7 @@ async fn half_an_engine_is_installed_again() {
 
     let output = dev.output();
     assert!(status.success(), "{output}");
-    assert!(output.contains("is not whole and is not used"), "{output}");
+    assert!(output.contains("is incomplete and is not used"), "{output}");
     assert!(output.contains("installing Kafka"), "{output}");
     assert!(!part.exists());
     let mut again = trial.start(&["dev", "--ports", "free"]);
@@ -221,7 +225,7 @@ async fn an_engine_that_is_killed_while_dev_runs_is_told_with_its_log() {
     trial.nothing_is_left().await;
 }
 
-/// Holds that the process said how an engine ended, and where its log is.
+/// Asserts that the process printed how an engine ended, and where its log is.
 fn engine_ended(dev: &Process, how: &str) {
     let output = dev.output();
     let (_, told) = output

@@ -1,4 +1,4 @@
-//! Dead letters, as an operator meets them: listed, shown, sent again.
+//! Dead letters, as an operator handles them: list, show, send again.
 
 mod resume;
 
@@ -13,7 +13,7 @@ use crate::support::ledger::types;
 use crate::support::requests::image;
 use crate::support::{Space, eventually};
 
-/// The dead letters that `dlq list` shows, and all that it printed.
+/// Returns the dead letters that `dlq list` shows, and its whole output.
 async fn list(space: &Space, filters: &[&str]) -> (Vec<Value>, String) {
     let (code, printed) = space
         .run(&[&["dlq", "list", "--json"], filters].concat())
@@ -33,20 +33,20 @@ async fn requests(space: &Space) -> Vec<Record> {
     space.read(topic).await.all().await
 }
 
-/// Waits until so many dead letters stand there.
+/// Waits until there are `count` dead letters.
 async fn wait_parked(space: &Space, count: usize) {
-    eventually("records are parked", async || {
+    eventually("records are dead-lettered", async || {
         (space.parked().await.len() >= count).then_some(())
     })
     .await;
 }
 
-/// Parks a request as intake would; no role has to run.
+/// Dead-letters a request like intake does, without a running role.
 async fn park(space: &Space, request: &Request, reason: &str, more: &[(&str, &str)]) {
     park_as(space, request.id.as_str(), request, reason, more).await;
 }
 
-/// The same with a key of one's own; what has the same key stands in the same partition.
+/// Like [`park`], with another key: records with the same key are in the same partition.
 async fn park_as(space: &Space, key: &str, request: &Request, reason: &str, more: &[(&str, &str)]) {
     let topics = &space.config.kafka.topics;
     let datum = avro::write_request(request).unwrap();
@@ -134,7 +134,7 @@ async fn dead_letters_are_listed_by_filter_and_shown_without_their_secrets() {
 async fn a_redrive_leaves_bytes_as_they_are_and_what_a_filter_left_out_for_later() {
     let space = Space::new().await;
     let (first, second, cut) = (image("first"), image("second"), image("cut"));
-    // In one partition, and what is left out first stands between others.
+    // All in one partition; the record that is left out at first is between others.
     let own = [("traceparent", "00-1"), ("mine", "kept")];
     park_as(
         &space,
@@ -247,7 +247,7 @@ async fn a_redriven_record_is_as_old_as_it_was() {
     let space = Space::with(&[("DEDUP_WINDOW", "1h")]).await;
     let _all = space.start(&["all"]);
     let request = image("aged");
-    // Two hours ago, by the clock of the record that was parked.
+    // The dead-lettered record has a timestamp of two hours ago.
     let stamp = (genflow::engines::clock::now() - 7_200_000).to_string();
     park(
         &space,

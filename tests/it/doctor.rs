@@ -1,4 +1,4 @@
-//! `genflow doctor`: what it says of engines that are well, and of those that are not.
+//! `genflow doctor`: its output for healthy engines, and for faulty ones.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::support::s3::{Fault, S3};
 use crate::support::{Space, eventually, nowhere};
 
-/// What doctor said: exit code and each check by its name.
+/// Doctor's answer: exit code and each check by its name.
 pub(crate) struct Told {
     code: i32,
     pub(crate) checks: BTreeMap<String, (String, String)>,
@@ -98,10 +98,14 @@ async fn a_fresh_setup_with_all_roles_running_is_well() {
     );
     assert_eq!(before.verdict("NOTIFY_KEYS"), "warn");
     assert_eq!(before.verdict("endpoints"), "ok");
-    assert!(before.found("operators").ends_with("told to nobody"));
+    assert!(
+        before
+            .found("operators")
+            .ends_with("operators get no failure reports")
+    );
     let mails = [("OPS_EMAIL", "a@b.test"), ("SMTP_URL", "smtp://b.test")];
     let told = doctor(&space, &mails).await;
-    assert_eq!(told.found("operators"), "are told of failures by OPS_EMAIL");
+    assert_eq!(told.found("operators"), "get failure reports by OPS_EMAIL");
 
     let _all = space.start(&["all"]);
 
@@ -116,7 +120,7 @@ async fn a_fresh_setup_with_all_roles_running_is_well() {
     .await;
 }
 
-/// The engines are started with fairness on, as `genflow dev` does.
+/// The engines run with fairness enabled, as in `genflow dev`.
 #[tokio::test]
 async fn fairness_is_found_out_by_a_trial_that_leaves_nothing_running() {
     let space = Space::new().await;
@@ -148,7 +152,7 @@ async fn it_prints_a_line_a_check_for_people() {
         assert!(["ok", "warn", "unknown"].contains(&verdict), "{line}");
     }
     assert!(
-        output.contains("fairness: no API of the server tells"),
+        output.contains("fairness: no API of the server reports"),
         "{output}"
     );
 }
@@ -164,7 +168,7 @@ async fn a_topic_that_is_missing_fails_and_is_not_made_by_looking() {
         assert_eq!(told.code, 1);
         let failing = [format!("schema {name}-value"), format!("topic {name}")];
         assert_eq!(told.failing(), failing);
-        // Of a topic that is missing there is no lag to tell.
+        // A missing topic has no lag to report.
         let group = format!("group {}-intake", space.config.kafka.group);
         assert!(!told.checks.contains_key(&group), "{:?}", told.checks);
     }
@@ -190,7 +194,7 @@ async fn requests_that_are_kept_longer_than_the_window_fail() {
     assert_eq!((told.code, told.failing()), (1, vec![topic.as_str()]));
     assert!(
         told.found(&topic)
-            .contains("retention.ms is 604800000, want 86400000"),
+            .contains("retention.ms is 604800000, expected 86400000"),
         "{}",
         told.found(&topic)
     );
@@ -252,7 +256,7 @@ async fn lag_is_told() {
 #[tokio::test]
 async fn a_topic_that_others_made_is_held_against_the_contract() {
     let space = Space::new().await;
-    // A topic as it is for results, in the place of requests: compacted, stamped by producers, of another schema.
+    // A topic for results in the place of requests: compacted, with timestamps of producers, with another schema.
     let odd = format!("{}.odd", space.config.kafka.group);
     let mut config = space.config.clone();
     config.kafka.topics.results = odd.clone();
@@ -269,12 +273,12 @@ async fn a_topic_that_others_made_is_held_against_the_contract() {
     );
     let found = told.found(&topic);
     for part in [
-        "cleanup.policy is compact, want delete",
-        "message.timestamp.type is CreateTime, want LogAppendTime",
+        "cleanup.policy is compact, expected delete",
+        "message.timestamp.type is CreateTime, expected LogAppendTime",
     ] {
         assert!(found.contains(part), "{found}");
     }
-    assert!(told.found(&schema).contains("has not this version's"));
+    assert!(told.found(&schema).contains("lacks this version's"));
 }
 
 #[tokio::test]

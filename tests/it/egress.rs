@@ -1,4 +1,4 @@
-//! Whom genflow calls where a user or a provider gives the address, and by which way.
+//! Which addresses of users and providers genflow calls, and that it uses no proxy.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use crate::support::receiver::Receiver;
 use crate::support::requests::{image, script};
 use crate::support::{Space, Watched};
 
-/// Counts who connects, and says nothing.
+/// Counts connections, and sends nothing.
 struct Listener {
     address: String,
     connections: Arc<AtomicUsize>,
@@ -46,7 +46,7 @@ fn header(record: &Record, name: &str) -> String {
     String::from_utf8(found.unwrap().1.clone().unwrap()).unwrap()
 }
 
-/// Has intake take a script for the simulator that names a private address, as the model itself would.
+/// Makes intake accept a script for the simulator that names a private address; a real model would choose it itself.
 const LETS_THROUGH: [(&str, &str); 3] = [
     ("DOWNLOAD_ALLOW_PRIVATE", "true"),
     ("DOWNLOAD_ALLOW_HTTP", "true"),
@@ -73,14 +73,14 @@ async fn a_result_at_a_private_address_ends_its_run_at_once_and_is_not_connected
         "the output is not fetched: the address is not a public one"
     );
     assert_eq!(inside.connections(), 0);
-    // Counted once, so it was tried once.
+    // Counted once, so there was one attempt.
     let counted = "genflow_calls_refused_total{caller=\"download\",reason=\"address\"} 1";
     worker.says("metrics", counted).await;
     assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
     assert_eq!(space.temp_leftovers(), Vec::<String>::new());
 }
 
-/// What is set for one provider is not for another's outputs: a model could read it out.
+/// A base URL of one provider does not allow outputs of another: a model could read data from that host.
 #[tokio::test]
 async fn a_result_at_another_providers_private_address_is_not_connected_to() {
     let inside = Listener::start().await;

@@ -1,4 +1,4 @@
-//! Mail, from an event to a mailbox: a real SMTP server, its refusals, its encryption.
+//! Mail, from an event to a mailbox: a real SMTP server, with its refusals and its encryption.
 
 mod slow;
 mod tenants;
@@ -17,7 +17,7 @@ use crate::support::process::Process;
 use crate::support::requests::image;
 use crate::support::{SOON, Space, within};
 
-/// Puts an event on the topic that is to be told to `to` by mail.
+/// Publishes an event with the mail address `to` as target.
 async fn tell(space: &Space, request: &str, to: &str) -> Event {
     let run = RequestId::try_from(request.to_owned()).unwrap().run(0);
     let mut event = Event {
@@ -39,7 +39,7 @@ async fn tell(space: &Space, request: &str, to: &str) -> Event {
     event
 }
 
-/// Waits for the receipt of that request.
+/// Waits for the receipt of the request.
 async fn receipt(space: &Space, request: &str) -> Receipt {
     let mut receipts = space.read(&space.config.kafka.topics.notifications).await;
     loop {
@@ -98,7 +98,7 @@ async fn an_image_that_completes_is_told_by_mail() {
     assert_eq!(message.subject(), Some(headline.as_str()));
     let (text, html) = (message.body_text(0).unwrap(), message.body_html(0).unwrap());
     assert!(html.contains(request.id.as_str()));
-    // What the sender wrote is not in a mail from our domain.
+    // A mail from the operator's domain must not contain text of the sender.
     assert!(!text.contains("needle") && !html.contains("needle"));
     let receipt = receipt(&space, request.id.as_str()).await;
     assert_eq!(outcome(&receipt), ("DELIVERED", Some(250), 1, ""));
@@ -126,7 +126,7 @@ async fn a_mail_is_tried_again_after_4xx_and_given_up_after_5xx() {
     );
     let never = receipt(&space, "never").await;
     assert_eq!(outcome(&never), ("GIVEN_UP", Some(550), 1, "refused"));
-    // The server's answer names the address.
+    // The server's answer contains the address; the receipt must not.
     assert!(!format!("{never:?}").contains("reply-550"));
     let mut given_up = space
         .read(&space.config.kafka.topics.notifications_dlq)
@@ -212,7 +212,7 @@ async fn a_servers_certificate_is_checked_before_anything_is_said() {
         let (unknown, known) = (format!("unknown{option}"), format!("known{option}"));
         let twice = ("NOTIFY_SCHEDULE", "100ms");
 
-        // Nobody whom this machine trusts has signed it.
+        // No authority that this machine trusts has signed the certificate.
         let mut without = notifier(&space, &smtp, &[twice]);
         tell(&space, &unknown, "a@example.org").await;
         let refused = receipt(&space, &unknown).await;
@@ -234,7 +234,7 @@ async fn a_login_that_is_refused_is_held_and_not_shown() {
     let space = Space::new().await;
     let address = space.engines.smtp.strip_prefix("smtp://").unwrap();
     let smtp = format!("smtp://ann:wrong@{address}");
-    // The second try fails, and is not the last.
+    // The second attempt fails, and is not the last one.
     let settings = [("NOTIFY_SCHEDULE", "100ms,100ms"), ("LOG_LEVEL", "debug")];
     let notifier = notifier(&space, &smtp, &settings);
 
@@ -265,7 +265,7 @@ async fn a_broken_template_ends_the_start_and_doctor_names_it() {
     assert_eq!(notifier.ended().await.code(), Some(64));
     let output = notifier.output();
     assert!(
-        output.contains("NOTIFY_TEMPLATES: email.txt cannot tell"),
+        output.contains("NOTIFY_TEMPLATES: email.txt does not render"),
         "{output}"
     );
     doctor.ended().await;

@@ -1,4 +1,5 @@
-//! How a run may end: faults of the provider, cancels, the deadline. One outcome each, and nothing left behind.
+//! How a run may end: faults of the provider, cancels, the deadline. Each run has one outcome and leaves nothing
+//! behind.
 
 use std::time::Duration;
 
@@ -168,7 +169,7 @@ async fn a_cancel_while_images_are_made_that_come_with_the_answer_changes_nothin
         image.common.provider = Some(ProviderName::OpenAi);
     }
     space.send(&request).await;
-    eventually("they are being made", async || {
+    eventually("the images are being generated", async || {
         (space.bill(request.id.as_str()).await.submits == 1).then_some(())
     })
     .await;
@@ -235,11 +236,11 @@ async fn the_deadline_ends_a_job_that_never_does() {
     assert_eq!(space.bill(request.id.as_str()).await.statuses, ["canceled"]);
 }
 
-/// Workers hear of a cancel with a heartbeat, here after 24 s; the deadline is between the two.
+/// Workers learn of a cancel with a heartbeat, here after 24 s; the deadline is between the cancel and that heartbeat.
 #[tokio::test]
 async fn a_cancel_seconds_before_the_deadline_ends_as_cancelled() {
     let deadline = Duration::from_secs(15);
-    // Without milestones there is one long fetch, which the cancel finds under way.
+    // Without milestones there is one long fetch, which is running when the cancel comes.
     let settings = [("HEARTBEAT_TIMEOUT", "30s"), ("PROGRESS_MAX", "0")];
     let space = Space::with(&settings).await;
     let _all = space.start(&["all"]);
@@ -253,7 +254,7 @@ async fn a_cancel_seconds_before_the_deadline_ends_as_cancelled() {
     }
     let client = space.client().await;
     for run in [single.id.as_str(), &item] {
-        eventually("its fetch is under way", async || {
+        eventually("the fetch is running", async || {
             let handle = client.get_workflow_handle::<Generation>(run.to_owned());
             let described = handle.describe(Default::default()).await.ok()?;
             let mut pending = described.raw().pending_activities.iter();
@@ -276,7 +277,7 @@ async fn a_cancel_seconds_before_the_deadline_ends_as_cancelled() {
         let deadline = events[0].occurred_at + i64::try_from(deadline.as_millis()).unwrap();
         assert!(
             asked_at < deadline,
-            "this machine is too slow for the story"
+            "this machine is too slow for this test"
         );
         let end = events.last().unwrap();
         assert!(
@@ -301,7 +302,7 @@ async fn a_deadline_that_is_over_before_anything_began_submits_nothing() {
     .await
     .started_at;
     let over = || genflow::engines::clock::now() > started_at + 1000;
-    eventually("the deadline is over", async || over().then_some(())).await;
+    eventually("the deadline has passed", async || over().then_some(())).await;
 
     let _worker = space.start(&["worker"]);
 

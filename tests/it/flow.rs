@@ -1,4 +1,4 @@
-//! The consumer under load and in trouble: members that come, go and die, engines that are away, a wrong deploy.
+//! The consumer under load and in trouble: members that join, leave and die, engines that are down, a wrong deploy.
 
 mod limits;
 
@@ -66,7 +66,7 @@ async fn while_temporal_is_away_records_wait_and_nothing_is_parked() {
 #[tokio::test]
 async fn what_temporal_would_refuse_to_anyone_is_held_and_not_parked() {
     let space = Space::new().await;
-    // A namespace without our search attributes.
+    // A namespace without genflow's search attributes.
     let name = format!("{}-bare", space.name());
     let request = RegisterNamespaceRequest {
         namespace: name.clone(),
@@ -128,7 +128,7 @@ async fn partitions_that_went_while_they_were_paused_are_read_when_they_come_bac
         format!("genflow_consumer_paused{{topic=\"{topic}\",cause=\"temporal_unavailable\"}} 1");
     first.says("metrics", &paused).await;
 
-    // Half of what is paused goes to another member, and comes back when that has left.
+    // Half of the paused partitions move to another member, and come back when it has left.
     let mut second = space.start(&["intake"]);
     first
         .says(
@@ -171,7 +171,7 @@ async fn what_cannot_be_parked_now_waits_and_is_not_lost() {
 #[tokio::test]
 async fn a_row_of_refusals_for_one_reason_blows_the_fuse_and_a_good_record_mends_it() {
     let space = Space::new().await;
-    // More of them than places: what the fuse holds leaves room for the record that mends it.
+    // More bad records than slots: those that the fuse holds take no slot from the record that resets it.
     let settings = [("DLQ_FUSE", "5"), ("INTAKE_CONCURRENCY", "2")];
     let intake = Watched::start(&space, "intake", &settings);
     let topic = &space.config.kafka.topics.requests;
@@ -184,17 +184,20 @@ async fn a_row_of_refusals_for_one_reason_blows_the_fuse_and_a_good_record_mends
     }
 
     intake.says("readyz", "DLQ_FUSE").await;
-    eventually("at intervals one is parked", async || {
+    eventually("one more record is dead-lettered", async || {
         (space.parked().await.len() > 5).then_some(())
     })
     .await;
     assert!(space.parked().await.len() < bad, "the others are held");
     assert!(space.lag("intake", topic).await > 0);
 
-    eventually("good records have the rest parked", async || {
-        space.send(&image("good")).await;
-        (space.parked().await.len() == bad).then_some(())
-    })
+    eventually(
+        "after good records, the rest is dead-lettered",
+        async || {
+            space.send(&image("good")).await;
+            (space.parked().await.len() == bad).then_some(())
+        },
+    )
     .await;
     intake
         .says("readyz", "\"role\":\"intake\",\"ready\":true")
@@ -207,15 +210,15 @@ async fn intakes_that_come_go_and_die_start_every_request_once() {
     come_go_and_die("classic", |step| step % 3 != 0).await;
 }
 
-/// The brokers give a dead member 45 s, whatever it asks for, so one dies.
+/// The brokers wait 45 s for a dead member, regardless of its settings, so only one member dies.
 #[tokio::test]
 async fn the_same_under_the_brokers_own_group_protocol() {
     come_go_and_die("consumer", |step| step == 2).await;
 }
 
-/// Whenever a part of the requests is done, one of three members leaves or is killed, and another joins.
+/// Each time that a part of the requests is done, one of three members leaves or is killed, and another joins.
 ///
-/// `GENFLOW_FLOW_RECORDS=20000` runs it at length: a member goes every few seconds.
+/// With `GENFLOW_FLOW_RECORDS=20000` the test runs longer: a member leaves every few seconds.
 async fn come_go_and_die(protocol: &str, dies: impl Fn(usize) -> bool) {
     let count = std::env::var("GENFLOW_FLOW_RECORDS").map_or(600, |text| text.parse().unwrap());
     let steps = (count / 500).max(6);
@@ -231,7 +234,7 @@ async fn come_go_and_die(protocol: &str, dies: impl Fn(usize) -> bool) {
 
     for step in 1..steps {
         let left = u64::try_from(count - count * step / steps).unwrap();
-        let what = format!("no more than {left} are left");
+        let what = format!("at most {left} records are left");
         eventually_within(limit, &what, async || {
             (space.lag("intake", topic).await <= left).then_some(())
         })
@@ -245,7 +248,7 @@ async fn come_go_and_die(protocol: &str, dies: impl Fn(usize) -> bool) {
         }
         members.push(start());
     }
-    eventually_within(limit, "none is left", async || {
+    eventually_within(limit, "no record is left", async || {
         (space.lag("intake", topic).await == 0).then_some(())
     })
     .await;
@@ -256,7 +259,7 @@ async fn come_go_and_die(protocol: &str, dies: impl Fn(usize) -> bool) {
     for request in &requests {
         temporal.run_id(&request.id.run(0)).await.unwrap();
     }
-    // Visibility follows a moment later.
+    // Visibility lags a moment.
     eventually("each request has one workflow", async || {
         let there = temporal.count(&ours).await.unwrap();
         (there == u64::try_from(count).unwrap()).then_some(())
@@ -294,7 +297,7 @@ async fn a_broker_that_dies_and_comes_back_midway_loses_and_repeats_nothing() {
 
 #[tokio::test]
 async fn a_static_member_that_dies_takes_up_its_partitions_again() {
-    // The group waits longer for one that is gone than this story does.
+    // The group waits longer for a lost member than this test runs.
     let session = ("KAFKA_SESSION_TIMEOUT", "5m");
     let space = Space::with(&[("KAFKA_GROUP_INSTANCE_ID", "pod-1"), session]).await;
     let _worker = space.start(&["worker"]);

@@ -1,5 +1,5 @@
-//! Holds the Dockerfile to what cargo asks for. There is no Docker where tests run: what its steps copy is copied here,
-//! and cargo reads it.
+//! Checks that the Dockerfile copies all files that cargo needs. There is no Docker where tests run, so this test
+//! copies the same files and runs cargo on them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +12,7 @@ fn read(file: &str) -> String {
     std::fs::read_to_string(root().join(file)).unwrap()
 }
 
-/// Returns the instructions of the first stage, continued lines joined.
+/// Returns the instructions of the first stage, with continued lines joined.
 fn steps() -> Vec<String> {
     let joined = read("Dockerfile").replace("\\\n", " ");
     let lines = joined.lines().filter(|line| !line.starts_with('#'));
@@ -22,7 +22,7 @@ fn steps() -> Vec<String> {
     stages[first + 1..second].to_vec()
 }
 
-/// Copies what a step names, as far as the build's context holds it.
+/// Copies the sources of a step; asserts that the build's context contains each.
 fn copy(sources: &[&str], to: &Path) {
     let ignore = read(".dockerignore");
     let sent = |source: &str| ignore.lines().any(|line| line == format!("!{source}"));
@@ -37,9 +37,9 @@ fn copy(sources: &[&str], to: &Path) {
     }
 }
 
-/// Runs a step's commands; a build becomes a look at the manifest, which needs no compiler and no network.
+/// Runs a step's commands, with `cargo fetch` instead of a build: it needs no compiler and no network.
 fn run(commands: &str, folder: &Path) {
-    // cargo metadata would not miss a file that the manifest names; fetch does.
+    // Unlike `cargo metadata`, `cargo fetch` fails if a file that the manifest names is missing.
     let fetch = "cargo fetch --locked --offline --target \"$(rustc -vV | sed -n 's/^host: //p')\"";
     let commands = commands.replace("cargo build --release --locked --bin genflow", fetch);
     let ran = Command::new("sh")

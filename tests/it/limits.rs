@@ -1,4 +1,4 @@
-//! What an operator allows: models, deadlines, addresses for providers, and how much one user may start.
+//! The operator's limits: models, deadlines, addresses for providers, and how many generations one user may start.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn with(name: &str, edit: impl FnOnce(&mut Request)) -> Request {
     request
 }
 
-/// Reads the answers to as many refused records.
+/// Reads the answers to `count` refused records.
 async fn refused(space: &Space, count: usize) -> Vec<Event> {
     let mut reader = space.events().await;
     let mut refused = Vec::new();
@@ -178,7 +178,7 @@ async fn items_and_retries_count_in_the_limit_of_their_user() {
     let failing = of("bob", script(image("failing"), &json!({"fail": "no"})));
     let topics = &space.config.kafka.topics;
 
-    // Three tokens are there for one, and four items make a debt.
+    // The batch starts with the three tokens there are; its four items leave the bucket in debt.
     space.send(&crowd).await;
     for id in ids(&crowd) {
         space.story(&id).await;
@@ -189,7 +189,7 @@ async fn items_and_retries_count_in_the_limit_of_their_user() {
     assert_eq!(limited.header("dlq.reason"), Some("rate_limited"));
     assert_eq!(limited.key.as_deref(), Some(after.id.as_str().as_bytes()));
 
-    // A first run and two retries are three; a command that comes again takes nothing.
+    // A first run and two retries take three tokens; a repeated command takes none.
     space.send(&failing).await;
     closes(&space, &failing, 0).await;
     for (command, runs) in [("c-1", 1), ("c-1", 1), ("c-2", 2), ("c-3", 2)] {

@@ -16,10 +16,10 @@ fn by(request: Request, user: &str) -> Request {
     }
 }
 
-/// Lists until so many are found: visibility comes a little later.
+/// Lists until `wanted` runs are found, because visibility lags a little.
 async fn listed(space: &Space, which: &Which, wanted: usize) -> Vec<Listed> {
     let temporal = space.temporal().await;
-    eventually("the list has them all", async || {
+    eventually("the list has all runs", async || {
         let found = temporal.list(which, 1000, now()).await.unwrap();
         (found.len() >= wanted).then_some(found)
     })

@@ -1,7 +1,7 @@
-//! Whole stories on the real engines: Kafka, the schema registry, Temporal, HTTP.
+//! End-to-end tests on the real engines: Kafka, the schema registry, Temporal, HTTP.
 //!
-//! One binary: the engines start once a run, on free ports, and end with it (`support::engines`). Each test has topics,
-//! groups, queues and folders of its own (`support::Space`), and runs the real `genflow` binary.
+//! All are in one test binary: the engines start once per run, on free ports, and stop with it (`support::engines`).
+//! Each test has its own topics, groups, queues and folders (`support::Space`), and runs the real `genflow` binary.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +10,7 @@
     clippy::print_stderr,
     clippy::string_slice,
     clippy::wildcard_enum_match_arm,
-    reason = "a test says what it expects and fails where it is not so"
+    reason = "a test fails by panicking"
 )]
 
 mod support;

@@ -1,7 +1,8 @@
-//! One request, one payment (contract, promise 3): each cut of a submit's connection, whatever the worker does then,
-//! with every provider.
+//! One request, one payment (contract, promise 3): a submit's connection is cut at each point, with every fate of the
+//! worker and every provider.
 //!
-//! All submits of a test are held at their points at once; then the worker meets its fate, and the connections are cut.
+//! All submits of a test wait at their points at the same time; then the worker meets its fate, and the connections
+//! are cut.
 
 mod away;
 mod fence;
@@ -23,7 +24,7 @@ use crate::support::{Space, Watched};
 
 use ProviderName::{Fal, OpenAi, Replicate};
 
-/// Who takes the submits, and what they ask for.
+/// The providers of the submits, and the requests.
 const TAKERS: [Taker; 4] = [
     (Replicate, image),
     (Fal, image),
@@ -31,25 +32,25 @@ const TAKERS: [Taker; 4] = [
     (OpenAi, video),
 ];
 
-/// What becomes of the worker whose submits are cut.
+/// What happens to the worker whose submits are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     GoesOn,
-    /// By SIGKILL; another goes on.
+    /// SIGKILL; another worker continues.
     Killed,
-    /// By SIGTERM; it is cut while it drains, and another goes on.
+    /// SIGTERM; the connections are cut while the worker drains, and another worker continues.
     Terminated,
-    /// By SIGSTOP; another ends the runs, and then it wakes.
+    /// SIGSTOP; another worker ends the runs, then this one wakes.
     Paused,
 }
 
-/// How a request ended (`None`: completed), how many submits the provider saw, how many jobs it took.
+/// How a request ended (`None`: completed), how many submits the provider saw, and how many jobs it accepted.
 type Bill = (Option<ErrorCode>, u64, u64);
 
 const COMPLETED: Option<ErrorCode> = None;
 const AMBIGUOUS: Option<ErrorCode> = Some(ErrorCode::SubmitAmbiguous);
 
-/// One submit that is cut.
+/// One submit whose connection is cut.
 struct Cell {
     provider: ProviderName,
     cut: Cut,
@@ -71,7 +72,7 @@ fn cells() -> Vec<Cell> {
     cells
 }
 
-/// What the table of `docs/providers.md` says of a submit that was interrupted.
+/// Returns the bill of an interrupted submit by the table in `docs/providers.md`.
 fn expected(cell: &Cell) -> Bill {
     match (cell.cut.arrives(), cell.provider) {
         (true, Replicate) => (COMPLETED, 1, 1),
@@ -80,7 +81,7 @@ fn expected(cell: &Cell) -> Bill {
     }
 }
 
-/// What it says where paying twice was chosen: what cannot be looked up is sent again.
+/// Returns the bill by the same table with `SUBMIT_AMBIGUOUS=resubmit`: a job that cannot be looked up is sent again.
 fn expected_of_resubmit(cell: &Cell) -> Bill {
     match (cell.cut.arrives(), cell.provider) {
         (true, OpenAi | Fal) => (COMPLETED, 2, 2),
@@ -88,7 +89,7 @@ fn expected_of_resubmit(cell: &Cell) -> Bill {
     }
 }
 
-/// Settings of a worker whose providers are all at `base`.
+/// Returns the settings of a worker whose providers are all at `base`.
 pub(crate) fn served_at(base: &str) -> Vec<(&'static str, String)> {
     let mut settings: Vec<_> = [
         "VIDEO_API_BASE_URL",
@@ -119,13 +120,13 @@ async fn bill(space: &Space, request: &Request, end: Option<ErrorCode>) -> Bill 
     (end, bill.submits, bill.accepted)
 }
 
-/// Cuts each submit at its point; returns the cells whose bill is another than `expected`.
+/// Cuts each submit at its point; asserts that each cell's bill is the `expected` one.
 async fn matrix(fate: Fate, ambiguous: &str, expected: fn(&Cell) -> Bill) {
     let space = Space::with(&[("SUBMIT_AMBIGUOUS", ambiguous)]).await;
     let cutter = Cutter::before(&space.engines.simulator).await;
     let mut settings = served_at(&cutter.url);
     if fate == Fate::Paused {
-        // Awake again, it looks for jobs in vain, and takes its time; a drain waits for that.
+        // The woken worker looks for jobs that it does not find, which takes time; its drain waits for that.
         settings.push(("SHUTDOWN_GRACE", "15s".to_owned()));
         settings.push(("KAFKA_SESSION_TIMEOUT", "20s".to_owned()));
     }
@@ -161,7 +162,7 @@ async fn matrix(fate: Fate, ambiguous: &str, expected: fn(&Cell) -> Bill) {
     if fate == Fate::Paused {
         first.process.signal(Signal::CONT);
         cutter.cut();
-        // It ends what it held before it ends: whatever it does after its sleep, it has done by then.
+        // The worker finishes its work before it exits: after this, it cannot act any more.
         assert!(first.process.terminate().await.success());
     }
 
@@ -218,7 +219,7 @@ async fn where_resubmit_is_chosen_a_killed_workers_submit_is_paid_twice_at_most(
     matrix(Fate::Killed, "resubmit", expected_of_resubmit).await;
 }
 
-/// What the provider itself refused is known, so the choice changes nothing.
+/// A refusal by the provider is not ambiguous, so the setting changes nothing.
 #[tokio::test]
 async fn where_resubmit_is_chosen_what_was_refused_is_not_paid_twice() {
     let space = Space::with(&[("SUBMIT_AMBIGUOUS", "resubmit")]).await;

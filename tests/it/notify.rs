@@ -1,4 +1,4 @@
-//! Notifications on real receivers: one first try, then the workflow's, then the end that is told.
+//! Notifications to real receivers: a first attempt, then those of the workflow, then the receipt.
 
 mod crashes;
 mod isolation;
@@ -27,12 +27,12 @@ use crate::support::events::{completed, receipt, sealed};
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::{Space, eventually};
 
-/// An event that is told to `webhook`, and stands on no topic yet.
+/// Returns an event with `webhook` as target, not published yet.
 pub(crate) fn event(space: &Space, webhook: &str) -> Event {
     event_for(space, Some(webhook), None, None)
 }
 
-/// An event that is told to these targets, and stands on no topic yet.
+/// Returns an event with these targets, not published yet.
 pub(crate) fn event_for(
     space: &Space,
     webhook: Option<&str>,
@@ -45,36 +45,36 @@ pub(crate) fn event_for(
     event
 }
 
-/// Puts events on their topic.
+/// Publishes events.
 pub(crate) async fn publish(space: &Space, events: &[Event]) {
     publisher(space).publish(events, None).await.unwrap();
 }
 
-/// What puts events on their topic.
+/// Returns a publisher of events.
 fn publisher(space: &Space) -> Publisher {
     let kafka = &space.config.kafka;
     let producer = Producer::new(kafka, "test").unwrap().into();
     Publisher::new(producer, space.registry.clone(), kafka.topics.clone())
 }
 
-/// Has `webhook` told of a new event.
+/// Publishes a new event with `webhook` as target.
 pub(crate) async fn tell(space: &Space, webhook: &str) -> Event {
     let event = event(space, webhook);
     publish(space, std::slice::from_ref(&event)).await;
     event
 }
 
-/// Waits until there are `count` receipts, and returns all.
+/// Waits until there are `count` receipts, and returns all of them.
 pub(crate) async fn receipts(space: &Space, count: usize) -> Vec<Receipt> {
     let topic = &space.config.kafka.topics.notifications;
-    eventually("receipts come", async || {
+    eventually("the receipts arrive", async || {
         let records = space.read(topic).await.all().await;
         (records.len() >= count).then(|| records.iter().map(receipt).collect())
     })
     .await
 }
 
-/// Waits until `count` notifications are given up, and returns all.
+/// Waits until `count` notifications are given up, and returns all of them.
 pub(crate) async fn given_up(space: &Space, count: usize) -> Vec<Record> {
     let topic = &space.config.kafka.topics.notifications_dlq;
     eventually("notifications are given up", async || {
@@ -84,7 +84,7 @@ pub(crate) async fn given_up(space: &Space, count: usize) -> Vec<Record> {
     .await
 }
 
-/// The workflow that delivers a notification.
+/// Returns a handle of the workflow that delivers a notification.
 pub(crate) async fn workflow(
     space: &Space,
     receipt: &Receipt,
@@ -95,14 +95,14 @@ pub(crate) async fn workflow(
         .get_workflow_handle::<UntypedWorkflow>(workflow_id(receipt))
 }
 
-/// Returns its history, if there is one.
+/// Returns the history of that workflow, if it exists.
 async fn history(space: &Space, receipt: &Receipt) -> Option<Value> {
     let handle = workflow(space, receipt).await;
     let history = handle.fetch_history(Default::default()).to_json().await;
     Some(serde_json::from_slice(&history.ok()?).unwrap())
 }
 
-/// Its id.
+/// Returns the id of that workflow.
 fn workflow_id(receipt: &Receipt) -> String {
     let Receipt {
         event_id,
@@ -143,7 +143,7 @@ async fn what_the_first_try_did_not_deliver_its_workflow_does_under_one_id() {
     assert!((event.occurred_at..receipt.ended_at).contains(&receipt.first_try_at));
     caught_up(&space).await;
 
-    // Neither the target nor what is left of it stands in the history.
+    // The history contains neither the target nor its redacted form.
     let handle = workflow(&space, receipt).await;
     let described = handle.describe(Default::default()).await.unwrap();
     assert_eq!(described.workflow_type(), delivery::NAME);
@@ -190,7 +190,7 @@ async fn a_final_answer_ends_the_tries_whoever_makes_them() {
         let event = tell(&space, &receiver.url).await;
 
         let of_event = |receipt: &Receipt| receipt.event_id == event.event_id;
-        let receipt = eventually("its receipt comes", async || {
+        let receipt = eventually("the receipt arrives", async || {
             receipts(&space, 1).await.into_iter().find(of_event)
         })
         .await;
@@ -272,7 +272,7 @@ async fn a_delivery_that_is_cancelled_is_given_up() {
     );
 }
 
-/// The id of the one delivery of an event.
+/// Returns the workflow id of an event's only delivery.
 pub(crate) async fn delivery_of(space: &Space, event: &Event) -> String {
     use futures::StreamExt as _;
 

@@ -1,4 +1,4 @@
-//! Slack for tenants, and for operators: what failed, in few messages, whatever dies meanwhile.
+//! Slack for tenants, and failure digests for operators, even if notifiers or Slack fail meanwhile.
 
 mod mailed;
 mod settings;
@@ -18,7 +18,7 @@ use crate::support::receiver::{Answer, Receiver};
 use crate::support::requests::image;
 use crate::support::{Space, eventually};
 
-/// A space whose operators hear of failures at `receiver`.
+/// Returns a space whose operators get failures at `receiver`.
 async fn watched(receiver: &Receiver, every: &str) -> Space {
     Space::with(&[
         ("SLACK_ALLOWED_HOSTS", "127.0.0.1"),
@@ -28,7 +28,7 @@ async fn watched(receiver: &Receiver, every: &str) -> Space {
     .await
 }
 
-/// An event of a request that failed, and that tells no tenant.
+/// Returns the event of a failed request without targets of a tenant.
 fn failed(space: &Space) -> Event {
     Event {
         kind_of_event: EventType::Failed,
@@ -48,7 +48,7 @@ fn messages(receiver: &Receiver) -> Vec<Value> {
         .collect()
 }
 
-/// How many failures a message tells of.
+/// Returns how many failures a message reports.
 fn told(message: &Value) -> usize {
     let counts = message["blocks"][1]["text"]["text"].as_str().unwrap();
     let lines = counts.lines().skip(1);
@@ -92,7 +92,7 @@ async fn operators_hear_of_the_first_failure_at_once_and_of_the_others_together(
     others.push(first.clone());
     publish(&space, &others).await;
 
-    let all = eventually("all failures are told of", async || {
+    let all = eventually("all failures are reported", async || {
         let messages = messages(&receiver);
         (messages.iter().map(told).sum::<usize>() >= 41).then_some(messages)
     })
@@ -123,11 +123,11 @@ async fn operators_hear_nothing_of_what_is_long_past() {
     assert_eq!(told_in_all(&space, &receiver).await, 1);
 }
 
-/// Returns how many failures are told of once one more is, which comes last.
+/// Publishes one more failure, and returns how many are reported once that one is.
 async fn told_in_all(space: &Space, receiver: &Receiver) -> usize {
     let last = failed(space);
     publish(space, std::slice::from_ref(&last)).await;
-    eventually("the last failure is told of", async || {
+    eventually("the last failure is reported", async || {
         let messages = messages(receiver);
         let named = messages
             .iter()
@@ -153,7 +153,7 @@ async fn a_failure_is_told_of_though_the_notifier_was_killed_and_slack_away_and_
     receiver.answer(Answer::Status(200));
     let _notifier = space.start(&["notifier"]);
 
-    eventually("both failures are told of", async || {
+    eventually("both failures are reported", async || {
         let messages = messages(&receiver);
         // The first message was refused, so it does not count.
         (messages.iter().skip(1).map(told).sum::<usize>() >= 2).then_some(())
@@ -161,7 +161,7 @@ async fn a_failure_is_told_of_though_the_notifier_was_killed_and_slack_away_and_
     .await;
     let history = history(&space).await;
     assert!(history.contains("failed.v1") && history.contains("tell.v1"));
-    // Neither the target nor what is left of it stands there.
+    // The history contains neither the target nor its redacted form.
     for plain in ["secret-token", "127.0.0.1", "hook"] {
         assert!(!history.contains(plain), "{plain}");
     }
@@ -175,7 +175,7 @@ async fn what_a_terminated_digest_had_gathered_is_told_once_and_that_of_a_cancel
     let client = space.client().await;
     let id = format!("digest/SLACK/{}", hash(&space));
     let digest = client.get_workflow_handle::<UntypedWorkflow>(id.clone());
-    // The first is told of at once, two are gathered.
+    // The first failure is reported at once, the next two are collected.
     let gather = async |messages: usize| {
         publish(&space, &[failed(&space)]).await;
         receiver.wait(messages).await;
@@ -190,7 +190,7 @@ async fn what_a_terminated_digest_had_gathered_is_told_once_and_that_of_a_cancel
     gather(2).await;
     digest.terminate(Default::default()).await.unwrap();
     receiver.wait(3).await;
-    // The second notifier looks at what the first has ended, too.
+    // A new notifier sweeps again over the digests that the first one has handled.
     drop(notifier);
     let _notifier = space.start_with(&["notifier"], &[OFTEN]);
     gather(4).await;
@@ -201,7 +201,7 @@ async fn what_a_terminated_digest_had_gathered_is_told_once_and_that_of_a_cancel
     assert_eq!(counts, [1, 1, 2, 1, 2]);
 }
 
-/// Waits until a process has told often enough that it holds records.
+/// Waits until a process has logged `lines` times that it holds a record.
 async fn holds(process: &Process, lines: usize) {
     eventually("records are held", async || {
         (process.output().matches("record held").count() >= lines).then_some(())
@@ -248,7 +248,7 @@ async fn operators_hear_once_of_a_failure_whose_seal_does_not_open_and_its_redri
     given_up(&space, 1).await;
     publish(&space, std::slice::from_ref(&held)).await;
 
-    let messages = eventually("both failures are told of", async || {
+    let messages = eventually("both failures are reported", async || {
         let messages = messages(&slack);
         (messages.iter().map(told).sum::<usize>() >= 2).then_some(messages)
     })
@@ -301,7 +301,7 @@ async fn our_own_slack_is_told_of_what_a_request_asks_for_though_it_names_nobody
     assert_eq!(slack.got().len(), 1);
 }
 
-/// Returns the hash that names the operators' target.
+/// Returns the hash of the operators' target.
 fn hash(space: &Space) -> String {
     hash_of(
         space

@@ -1,4 +1,4 @@
-//! The path of a request, once and for real: Kafka to workflow to file to events to webhook.
+//! The whole path of a request on the real engines: Kafka, workflow, file, events, webhook.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -94,7 +94,7 @@ fn check_fields(completed: &Event, request: &str) {
     assert!(!sealed.windows(12).any(|part| part == b"secret-token"));
 }
 
-/// Reads the stored file, holds it against its event and the manifest, and returns its bytes.
+/// Reads the stored file, compares it with its event and the manifest, and returns its bytes.
 fn check_file(space: &Space, completed: &Event, content_type: &str) -> Vec<u8> {
     let result = completed.result.as_ref().unwrap();
     let output = &result.outputs[0];
@@ -119,7 +119,7 @@ fn check_file(space: &Space, completed: &Event, content_type: &str) -> Vec<u8> {
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
     assert_eq!(manifest["result"], serde_json::to_value(result).unwrap());
     let names = std::fs::read_dir(path.parent().unwrap()).unwrap().count();
-    assert_eq!(names, 2, "the output and the manifest, nothing half-done");
+    assert_eq!(names, 2, "the output and the manifest, no incomplete file");
     bytes
 }
 

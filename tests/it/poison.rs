@@ -1,8 +1,8 @@
-//! Records that can never succeed: each is parked as it came, and what stands behind it is handled.
+//! Records that can never succeed: each is dead-lettered unchanged, and the records after it are handled.
 //!
-//! Every `dlq.reason` that this version gives is provoked: `undecodable`, `unknown_schema` and `invalid` by the corpus,
-//! `cancelled_before_start` below, `start_refused` by unit tests (`kafka::consumer`, `temporal::client`), `too_old` and `request_id_conflict` in `records`,
-//! `rate_limited` in `flow`, `unauthorized` in `access`.
+//! The tests cause every `dlq.reason` of this version: `undecodable`, `unknown_schema` and `invalid` by the
+//! corpus, `cancelled_before_start` below, `start_refused` by unit tests (`kafka::consumer`, `temporal::client`),
+//! `too_old` and `request_id_conflict` in `records`, `rate_limited` in `flow`, `unauthorized` in `access`.
 
 mod corpus;
 mod floods;
@@ -27,7 +27,7 @@ use crate::support::process::Process;
 use crate::support::requests::image;
 use crate::support::{Space, Watched};
 
-/// Bytes that do not compress, and are always the same.
+/// Returns bytes that do not compress and are the same each time.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let next = |_| {
@@ -80,7 +80,7 @@ async fn a_corpus_of_poison_is_parked_as_it_came_and_the_last_good_record_is_han
     }
     assert!(
         all.terminate().await.success(),
-        "it lived through all of it"
+        "the role survived all records"
     );
 }
 
@@ -129,7 +129,7 @@ async fn a_poison_record_as_large_as_can_be_is_parked_with_all_its_bytes() {
     let space = Space::new().await;
     let topic = &space.config.kafka.topics.requests;
     let _all = space.start(&["all"]);
-    // What is left of 1 MiB is for the batch, the key and their lengths.
+    // The rest of 1 MiB is for the batch, the key and their lengths.
     let value = noise(1024 * 1024 - 120);
 
     space
@@ -139,7 +139,7 @@ async fn a_poison_record_as_large_as_can_be_is_parked_with_all_its_bytes() {
     let mut dlq = space.read(&space.config.kafka.topics.dlq).await;
     let left = dlq.next().await;
     assert_eq!(left.key.as_deref(), Some(&b"large"[..]));
-    assert!(left.value == Some(value), "the bytes are others");
+    assert!(left.value == Some(value), "the bytes differ");
     assert_eq!(left.header("dlq.truncated"), None);
 }
 
@@ -156,7 +156,7 @@ async fn a_record_too_large_even_for_the_dead_letter_topic_is_parked_without_its
         .await;
 
     check_truncated(&space, &value).await;
-    // One key, one partition: it stood behind the large one.
+    // The same key, so the same partition: this record comes after the large one.
     space
         .produce(&topics.requests, "large", Some(b"small"), Headers::new())
         .await;
@@ -167,7 +167,7 @@ async fn a_record_too_large_even_for_the_dead_letter_topic_is_parked_without_its
             .any(|record| record.value.as_deref() == Some(b"small"))
     );
     assert_eq!(left.len(), 2);
-    // By this an alert tells of it.
+    // The alert GenflowRecordTruncated uses this metric.
     assert_eq!(all.sum("genflow_records_truncated_total").await, 1.0);
 }
 
@@ -195,7 +195,7 @@ async fn a_key_that_grows_when_it_is_unpacked_is_left_out_too() {
     space.caught_up("intake", &topics.requests).await;
 }
 
-/// Sends a record that is small on its way and large at its end, and a good one behind it.
+/// Sends a record that is small when compressed and large when unpacked, and a good one after it.
 async fn grow(space: &Space, key: &[u8], value: &[u8]) -> Process {
     let topics = &space.config.kafka.topics;
     let all = space.start(&["all"]);
@@ -231,7 +231,7 @@ async fn check_truncated(space: &Space, value: &[u8]) {
     assert_eq!(left.header("dlq.reason"), Some("undecodable"));
 }
 
-/// Sets the largest record that a topic takes.
+/// Sets the largest record that a topic accepts.
 async fn bound(space: &Space, topic: &str, bytes: usize) {
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
         .set("bootstrap.servers", &space.config.kafka.brokers)

@@ -1,5 +1,5 @@
-//! The policies of the steps: what counts as a failure, what is worth another try, how long to wait, who is asked how
-//! often.
+//! The retry policies of the steps: which answers count as failures, which are retried, the pauses, and the number of
+//! attempts.
 
 mod rates;
 mod stops;
@@ -17,10 +17,10 @@ use crate::support::{Space, eventually};
 use ErrorCode::{ContentPolicy, InvalidRequest, ProviderAuth, ProviderQuota};
 use ProviderName::{Fal, OpenAi, Replicate};
 
-/// Makes a request of that name.
+/// Creates a request with that name.
 type Make = fn(&str) -> Request;
 
-/// How often the job of a request was looked at.
+/// Returns how often the job of a request was polled.
 async fn reads(space: &Space, request: &Request) -> u64 {
     let jobs = space.jobs(request.id.as_str()).await;
     jobs.first()
@@ -128,7 +128,7 @@ async fn a_provider_that_says_when_to_look_again_is_not_asked_before() {
     for request in &requests {
         let events = space.story(request.id.as_str()).await;
         assert_eq!(types(&events).last(), Some(&EventType::Completed));
-        // Milestones are looks of their own: three stages at most. Every 50 ms would be a hundred.
+        // Each milestone adds a poll: three stages at most. Polling every 50 ms would give a hundred.
         let reads = reads(&space, request).await;
         assert!(reads <= 10, "{reads} reads of {}", request.id);
     }
@@ -143,7 +143,7 @@ async fn a_provider_that_does_not_answer_looks_is_given_up_after_so_many_in_a_ro
         image("broken"),
         &faults(json!([500, "cut", "garbage", 502, 500])),
     );
-    // Answers in between, and answers that name a pause themselves, are not counted.
+    // A good answer in between resets the count, and answers with a pause do not count.
     let busy = faults(json!([500, 503, 500, 429, 500, 503]));
     let busy = script(image("busy"), &busy);
 
@@ -208,7 +208,7 @@ async fn outputs_that_are_being_stored_when_the_deadline_falls_are_finished() {
     let last = events.last().unwrap();
     assert_eq!(last.kind_of_event, EventType::Completed, "{last:?}");
     let took = last.result.as_ref().unwrap().elapsed_ms;
-    assert!(took > 8_000, "the deadline fell meanwhile: {took} ms");
+    assert!(took > 8_000, "the deadline passed meanwhile: {took} ms");
 }
 
 #[tokio::test]
@@ -226,7 +226,7 @@ async fn outputs_that_take_longer_than_the_grace_end_with_the_deadline() {
     let jobs = space.jobs(request.id.as_str()).await;
     assert_eq!(
         jobs[0]["cancel_requests"], 1,
-        "it was told that nobody waits"
+        "the provider's job was cancelled"
     );
 }
 
@@ -243,7 +243,7 @@ async fn the_time_before_the_first_send_is_told_apart_from_the_time_after() {
 
     let worker = space.start(&["worker"]);
 
-    let sent = eventually("the job is taken", async || {
+    let sent = eventually("the job is accepted", async || {
         status()
             .await
             .filter(|status| status.submitted_at.is_some())

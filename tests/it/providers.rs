@@ -1,4 +1,4 @@
-//! Each provider's protocol: the files it makes, who serves a spec, what a worker's death leaves.
+//! Each provider's protocol: its files, the choice of the provider, and the effects of a worker's death.
 
 mod faults;
 mod told;
@@ -14,7 +14,7 @@ use crate::support::{Space, eventually};
 use ErrorCode::{ProviderAuth, SubmitAmbiguous};
 use ProviderName::{Fal, OpenAi, Replicate};
 
-/// A provider, and how a request that suits it is made.
+/// A provider, and a function that creates a request for it.
 pub(crate) type Taker = (ProviderName, fn(&str) -> Request);
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn every_provider_makes_real_files_of_both_kinds() {
     assert_eq!(space.temp_leftovers(), Vec::<String>::new());
 }
 
-/// Lets a worker die at `point` of an image at OpenAI and another go on; returns the end and the bill.
+/// Kills a worker at `point` of an image at OpenAI, and lets another continue; returns the error code and the bill.
 async fn killed_at(point: &str) -> (Option<ErrorCode>, u64, u64) {
     let space = Space::new().await;
     let _intake = space.start(&["intake"]);

@@ -1,4 +1,4 @@
-//! What intake makes of records: duplicates, conflicts, poison, and its own death.
+//! How intake handles records: duplicates, conflicts, poison records, and its own death.
 
 mod refusals;
 
@@ -153,7 +153,7 @@ async fn a_record_that_does_not_decode_is_parked_byte_for_byte_and_passed_over()
         events
             .iter()
             .all(|event| event.kind_of_event != EventType::Rejected),
-        "none of them has a name"
+        "no record has a readable id"
     );
 }
 
@@ -193,7 +193,7 @@ async fn ids_that_could_be_paths_or_runs_are_refused() {
     let ids = ["..", ".a", "~", "a/b"];
 
     for id in ids {
-        // A good id of the same length, so that the bytes of the bad one can stand in its place.
+        // A good id of the same length, whose bytes are then replaced by those of the bad one.
         let mut request = image("x");
         request.id = "z".repeat(id.len()).try_into().unwrap();
         let mut datum = avro::write_request(&request).unwrap();
@@ -266,11 +266,11 @@ async fn an_intake_killed_between_start_and_commit_starts_nothing_twice() {
     let request = image("uncommitted");
     space.send(&request).await;
     first.ended().await;
-    // The run has closed when its record comes again: nothing but the policy of starts keeps it from a second one.
+    // The run has closed when its record is read again: only the reuse policy of the start prevents a second run.
     let events = space.story(request.id.as_str()).await;
     assert_eq!(types(&events).last(), Some(&EventType::Completed));
     let topic = &space.config.kafka.topics.requests;
-    assert_eq!(space.lag("intake", topic).await, 1, "it was not committed");
+    assert_eq!(space.lag("intake", topic).await, 1, "not committed");
 
     let _second = space.start(&["intake"]);
     space.caught_up("intake", topic).await;

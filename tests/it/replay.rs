@@ -1,11 +1,11 @@
-//! Histories: those recorded under `tests/histories/` and fresh ones of every ending replay with today's workflows.
+//! Histories: those recorded under `tests/histories/`, and new ones of every ending, replay with the current workflows.
 //!
-//! What an operator does before a deploy, `genflow replay`, does the same.
+//! `genflow replay`, which operators run before a deploy, makes the same check.
 //!
 //! `GENFLOW_RECORD=0.1 cargo test --test it replays` records a history of every ending of every workflow as
-//! `tests/histories/0.1/{ending}.json`: each story that makes one has `replays` in its name. A release records once. Beside
-//! them, `tests/exported.json` is what Temporal's own CLI exports of a run.
-//! What an earlier release has recorded stays, since its runs may still be open. Folders of the machine are replaced.
+//! `tests/histories/0.1/{ending}.json`: the tests that create one have `replays` in their names. Each release records
+//! once; its histories stay, because its runs may still be open. `tests/exported.json` is the export of a run by
+//! Temporal's own CLI. Names of folders on the recording machine are replaced.
 
 mod operator;
 mod recorded;
@@ -83,7 +83,7 @@ fn each_payload(
 async fn misfit_of(history: &Value) -> Misfit {
     let recorded = Recorded::from_json(history.to_string().as_bytes()).unwrap();
     let replayed = Replayer::new().unwrap().replay(&recorded).await.unwrap();
-    replayed.expect("it fits")
+    replayed.expect("the changed history still matches")
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn a_result_of_any_activity_that_cannot_be_read_fails_the_task() {
             );
         }
     }
-    // All but a claim, which has no activity.
+    // All types except the claim, which has no activity.
     let all = [types_of_requests(), types_of_notifications()].concat();
     assert_eq!(types.len(), all.len() - 1, "{types:?}");
 }
@@ -197,7 +197,7 @@ async fn a_run_of_every_ending_replays() {
     check_end(&space, &client).await;
 }
 
-/// The end of a run that was terminated.
+/// Replays the `end.v1` of a terminated run.
 async fn check_end(space: &Space, client: &Client) {
     let request = script(image("ended"), &json!({"stuck": true}));
     space.send(&request).await;
@@ -257,7 +257,7 @@ async fn a_batch_of_every_ending_replays() {
         assert_eq!(events.last().unwrap().kind_of_event, *ending, "{name}");
         check(&client, name, request.id.as_str()).await;
     }
-    // The run that it went on from.
+    // The run before its continue-as-new.
     let continued = &endings[3].1;
     let events = space.story(continued.id.as_str()).await;
     let run_id = events[0].run_id.clone();
@@ -285,7 +285,7 @@ async fn a_delivery_of_every_ending_replays() {
             handle.cancel(Default::default()).await.unwrap();
         }
         let of_event = |one: &Receipt| one.event_id == event.event_id;
-        let receipt = eventually("it ends", async || {
+        let receipt = eventually("the delivery ends", async || {
             notify::receipts(&space, 1).await.into_iter().find(of_event)
         })
         .await;
@@ -296,7 +296,7 @@ async fn a_delivery_of_every_ending_replays() {
     }
 }
 
-/// Replays the history of a workflow, and records it if that is asked for.
+/// Replays the history of a workflow, and records it if `GENFLOW_RECORD` is set.
 pub(crate) async fn check(client: &Client, name: &str, workflow: &str) {
     keep(name, &history(client, workflow, None).await).await;
 }
@@ -313,7 +313,7 @@ pub(crate) async fn history(client: &Client, workflow: &str, run_id: Option<Stri
     history.unwrap()
 }
 
-/// Returns the run from which the run of a history went on.
+/// Returns the id of the run that this history's run continues.
 pub(crate) fn run_before(history: &[u8]) -> Option<String> {
     let history: Value = serde_json::from_slice(history).unwrap();
     let started = &history["events"][0]["attributes"]["WorkflowExecutionStartedEventAttributes"];

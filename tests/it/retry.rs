@@ -1,4 +1,4 @@
-//! RETRY: a failed or cancelled request runs again, once a command, under an id of its own; and a cancel finds it.
+//! RETRY: a failed or cancelled request runs again, once per command, under its own id; and a cancel finds that run.
 
 mod foreign;
 mod operator;
@@ -58,7 +58,7 @@ pub(crate) async fn commands_done(space: &Space) {
     space.caught_up("commands", topic).await;
 }
 
-/// Waits until that run has closed; returns its events, after those of all runs were held against rule 11.
+/// Waits until that run has closed, checks the events of all runs against rule 11, and returns those of that run.
 async fn run(space: &Space, request: &RequestId, retry: u32) -> Vec<Event> {
     let temporal = space.temporal().await;
     let workflow = request.run(retry);
@@ -78,7 +78,7 @@ async fn outcome(space: &Space, request: &RequestId, retry: u32) -> EventType {
     *types(&run(space, request, retry).await).last().unwrap()
 }
 
-/// Reads two outcomes off `gen.results`, by key: they may stand on two partitions.
+/// Reads two outcomes from `gen.results`, by key, because they may be on two partitions.
 async fn results(space: &Space) -> BTreeMap<String, (Event, Record)> {
     let mut reader = space.read(&space.config.kafka.topics.results).await;
     let mut results = BTreeMap::new();
@@ -111,7 +111,7 @@ async fn job_runs(space: &Space, request: &RequestId, retry: u32) {
     .await;
 }
 
-/// A request that fails in its first `runs` runs.
+/// Returns a request that fails in its first `runs` runs.
 fn failing(name: &str, runs: u32) -> Request {
     script(image(name), &json!({"fail": "no", "runs": runs}))
 }
@@ -210,7 +210,7 @@ async fn a_command_starts_one_run_however_often_it_comes() {
         retry(&space, &request.id, "c1").await;
     }
     assert_eq!(outcome(&space, &request.id, 1).await, EventType::Failed);
-    // Its own run has failed meanwhile, and it is still the same command.
+    // The command's run has failed meanwhile; the same command starts no other.
     retry(&space, &request.id, "c1").await;
     commands_done(&space).await;
     assert!(!exists(&space, &request.id, 2).await);
@@ -246,7 +246,7 @@ async fn a_run_that_goes_on_or_has_completed_is_not_retried() {
     assert!(!exists(&space, &running.id, 1).await);
     assert!(!exists(&space, &completed.id, 1).await);
     let mut dlq = space.read(&space.config.kafka.topics.dlq).await;
-    assert_eq!(dlq.all().await.len(), 0, "nothing is wrong with these");
+    assert_eq!(dlq.all().await.len(), 0, "these commands are valid");
 }
 
 #[tokio::test]
@@ -271,7 +271,7 @@ async fn a_command_whose_intake_was_killed_after_the_start_starts_nothing_twice(
     assert_eq!(accepted(&space, &request.id, 1).await, 1);
 }
 
-/// Two members of the group may hold one command for a while, and two commands may come at once.
+/// Two members of the group may handle one command at the same time, and two commands may come at once.
 #[tokio::test]
 async fn of_many_at_once_one_starts_the_run() {
     let space = Space::new().await;
@@ -279,7 +279,7 @@ async fn of_many_at_once_one_starts_the_run() {
     let request = failing("race", 1);
     space.send(&request).await;
     run(&space, &request.id, 0).await;
-    drop(all); // Nobody ends the retry while the others are on their way.
+    drop(all); // No worker ends the retry while the other commands are handled.
     let temporal = space.temporal().await;
     let again = async |command: &str| {
         let command = command.to_owned().try_into().unwrap();
@@ -344,7 +344,7 @@ async fn a_cancel_reaches_the_newest_run() {
     }
 }
 
-/// Starts a workflow under any id and of any type, that no worker runs.
+/// Starts a workflow with any id and type, which no worker runs.
 async fn start_foreign(space: &Space, id: &str, workflow_type: &str) {
     let queue = format!("{}-nobody", space.config.temporal.task_queue);
     let options = WorkflowStartOptions::new(queue, id.to_owned()).build();
@@ -364,7 +364,7 @@ async fn what_cannot_be_run_again_is_parked() {
     start_foreign(&space, batch.as_str(), "batch.v1").await;
 
     for (id, reason, told) in [
-        (&unknown, "invalid", "nobody knows"),
+        (&unknown, "invalid", "not found"),
         (&claimed, "cancelled_before_start", "was cancelled before"),
         (&batch, "invalid", "batch.v1"),
     ] {

@@ -11,7 +11,7 @@ use crate::support::receiver::{Answer, Receiver};
 use crate::support::requests::image;
 use crate::support::{Space, eventually};
 
-/// Deletes the closed workflow of a request, and waits until the server does not know it any more.
+/// Deletes the closed workflow of a request, and waits until the server has forgotten it.
 async fn forget(space: &Space, request: &str) {
     space.closed(request).await;
     let client = space.client().await;
@@ -37,7 +37,8 @@ async fn forget(space: &Space, request: &str) {
 #[tokio::test]
 async fn an_id_used_again_begins_a_new_life_whose_notification_is_delivered() {
     let space = Space::new().await;
-    // In both lives the first try fails, so that the delivery's own workflow, named by the event's id, has to deliver.
+    // In both lives the first attempt fails, so the delivery's own workflow, whose id contains the event id, must
+    // deliver.
     let script = [500, 204, 500, 204].map(Answer::Status);
     let receiver = Receiver::answering(&script).await;
     let _all = space.start(&["all"]);

@@ -1,7 +1,7 @@
-//! What is secret is in no place but where it was given: targets of all channels, our own logins and keys, keys of tenants.
+//! A secret appears only where it was given: targets of all channels, the operator's logins and keys, keys of tenants.
 //!
-//! Each is a needle. They are told to, refused by and unreachable for the notifier, in requests that end in every way
-//! and in a batch, with logs at their most talkative. Then every byte that the system has written is searched.
+//! Each secret is a needle. The tests use targets that accept, refuse or are unreachable, requests with every outcome
+//! and a batch, and the most detailed logs. Then they search every byte that the system has written.
 
 mod needles;
 mod public;
@@ -28,12 +28,12 @@ use crate::support::receiver::{Answer, Receiver};
 use crate::support::requests::{image, script};
 use crate::support::{Space, Watched, eventually, nowhere};
 
-/// The needles, and how a tenant of this story writes.
+/// The needles, and the headers of this test's tenant.
 struct Story {
     space: Space,
     needles: Needles,
     headers: Headers,
-    /// Where which needles were found.
+    /// The needles that were found, and where.
     found: RefCell<BTreeSet<String>>,
 }
 
@@ -55,7 +55,7 @@ impl Story {
         let space = Space::with(&[
             ("OPS_EMAIL", &mailbox),
             ("SCHEMA_REGISTRY_URL", &registry),
-            // Of all crates, not of ours alone.
+            // Of all crates, not only of genflow.
             ("LOG_LEVEL", "trace,genflow=trace"),
             ("REQUIRE_API_KEY", "true"),
             ("API_KEYS", &key),
@@ -69,7 +69,7 @@ impl Story {
             ("OPS_DIGEST_EVERY", "1s"),
             ("SMTP_URL", &smtp),
             ("EMAIL_FROM", "genflow@mail.test"),
-            // Few tries, so that no circuit opens.
+            // Few attempts, so no circuit opens.
             ("NOTIFY_SCHEDULE", "100ms"),
         ])
         .await;
@@ -86,7 +86,7 @@ impl Story {
         self.space.send_with(request, self.headers.clone()).await;
     }
 
-    /// Sends a request whose webhook is no URL, as a producer of another make may.
+    /// Sends a request whose webhook is not a URL, as another kind of producer may.
     async fn send_malformed(&mut self) -> Request {
         let mut request = image("malformed");
         let url = format!("http://127.0.0.1/hook/{}", self.needles.make("malformed"));
@@ -101,10 +101,10 @@ impl Story {
         request
     }
 
-    /// Notes the needles that stand in `hay`.
+    /// Records the needles in `hay`.
     fn search(&self, place: &str, hay: &[u8]) {
         for needle in self.needles.found(hay) {
-            let found = format!("{needle} stands in {place}");
+            let found = format!("{needle} is in {place}");
             self.found.borrow_mut().insert(found);
         }
     }
@@ -115,7 +115,7 @@ impl Story {
         if with_value {
             self.search(&place, record.value.as_deref().unwrap_or_default());
         }
-        // Where a producer writes its key.
+        // The header in which a producer sends its key.
         let own = |name: &str| name == "x-api-key" && record.position.topic.ends_with(".commands");
         for (name, value) in record.headers.iter().filter(|(name, _)| !own(name)) {
             self.search(&place, name.as_bytes());
@@ -123,7 +123,7 @@ impl Story {
         }
     }
 
-    /// Searches all topics; of requests and their dead letters what is not the tenant's own words.
+    /// Searches all topics; in requests and their dead letters, only the parts that the tenant did not write.
     async fn search_topics(&self) {
         let topics = &self.space.config.kafka.topics;
         for topic in [
@@ -144,7 +144,7 @@ impl Story {
         }
     }
 
-    /// Searches the histories of all workflows of this space, and what is shown of them.
+    /// Searches the histories of all workflows of this space, and their descriptions.
     async fn search_histories(&self, wanted: &BTreeSet<String>) {
         let client = self.space.client().await;
         let query = format!("TaskQueue STARTS_WITH '{}'", self.space.name());
@@ -176,14 +176,14 @@ impl Story {
         }
     }
 
-    /// Searches all files of this space: logs, what commands said, results.
+    /// Searches all files of this space: logs, outputs of commands, results.
     fn search_files(&self, folder: &Path) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 self.search_files(&path);
             } else {
-                // By lines, so that it is told which.
+                // By lines, so a failure shows the line.
                 for line in std::fs::read(&path).unwrap().split(|byte| *byte == b'\n') {
                     let text = String::from_utf8_lossy(line);
                     self.search(&format!("{}: {text:.500}", path.display()), line);
@@ -193,12 +193,12 @@ impl Story {
     }
 }
 
-/// The receiver's address with the secret in its place.
+/// Returns the receiver's URL with this secret in it.
 fn at(url: &str, secret: &str) -> String {
     url.replace("secret-token", secret)
 }
 
-/// A webhook that nobody serves.
+/// Returns the URL of a webhook that no server serves.
 fn at_nobody(secret: &str) -> String {
     format!("http://{}/hook/{secret}", nowhere())
 }
@@ -226,14 +226,14 @@ async fn no_secret_stands_anywhere_but_where_it_was_given() {
 
     let mut refused = image("refused");
     let webhook = at(&bad.url, &needles.make("refusedhook"));
-    // The server names the address in its answer.
+    // The server's answer contains the address.
     let refusing = format!("reply-451+{}@example.org", needles.make("refusedmail"));
     let hook = at(&bad.url, &needles.make("refusedslack"));
     refused.targets = Targets::parse(Some(&webhook), Some(&refusing), Some(&hook)).unwrap();
 
     let mut unreachable = script(image("unreachable"), &json!({"fail": "no"}));
     let webhook = at_nobody(&needles.make("nohook"));
-    // No address, which only the notifier sees.
+    // An invalid address, which only the notifier notices.
     let nobody = format!("a..{}@example.org", needles.make("nomail"));
     let hook = at_nobody(&needles.make("noslack"));
     unreachable.targets = Targets::parse(Some(&webhook), Some(&nobody), Some(&hook)).unwrap();
@@ -282,14 +282,14 @@ async fn no_secret_stands_anywhere_but_where_it_was_given() {
     story.search_files(story.space.folder());
     let found = story.found.take();
     assert!(found.is_empty(), "{found:#?}");
-    // The search has something to find: all needles of requests stand on their topic.
+    // The search works: it finds all needles of requests on their topic.
     check_planted(&story).await;
 }
 
-/// Waits until all notifications have ended, some of each channel well and some badly.
+/// Waits until all notifications have ended: for each channel, some delivered and some given up.
 async fn check_ends(story: &Story, told: &Request, unreachable: &Request) {
-    // Of the request told of and of its double, of those refused and unreachable (and that again), of the batch, of the
-    // malformed one.
+    // Of the delivered request and its duplicate, of the refused and the unreachable one (twice), of the batch, and of
+    // the malformed request.
     let receipts = receipts(&story.space, 3 + 2 + 3 + 3 + 3 + 4 + 1).await;
     for channel in [Channel::Webhook, Channel::Email, Channel::Slack] {
         for (request, outcome) in [(told, Outcome::Delivered), (unreachable, Outcome::GivenUp)] {
@@ -305,7 +305,7 @@ async fn check_ends(story: &Story, told: &Request, unreachable: &Request) {
     assert!(types.contains(&EventType::Rejected) && types.contains(&EventType::Completed));
 }
 
-/// Has the commands tell of it all; what they say is in files of the space. Returns the list of dead letters.
+/// Runs the commands, whose outputs are files of the space. Returns the list of dead letters.
 async fn command_line(story: &Story, request: &Request) -> String {
     let space = &story.space;
     let topics = &space.config.kafka.topics;
@@ -334,7 +334,7 @@ async fn command_line(story: &Story, request: &Request) -> String {
     listed
 }
 
-/// Fails if a needle of a request does not stand on their topic: then nothing was searched for.
+/// Fails if a needle of a request is not on the requests' topic, because then the search would prove nothing.
 async fn check_planted(story: &Story) {
     let topic = &story.space.config.kafka.topics.requests;
     let mut planted = BTreeSet::new();

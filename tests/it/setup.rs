@@ -1,4 +1,4 @@
-//! `genflow setup`: namespaces for runs and for deliveries, and schemas that stay compatible.
+//! `genflow setup`: namespaces for runs and for deliveries, and compatible schemas.
 
 use genflow::contract::avro;
 use genflow::contract::avro::Ours;
@@ -69,7 +69,7 @@ async fn setup_makes_the_namespaces_of_runs_and_deliveries_for_roles_that_wait_f
     assert_eq!(there.failing(), Vec::<&str>::new());
     assert_eq!(there.verdict("deliveries"), "warn");
 
-    // A run in the one, and a delivery in the other, whose first try fails.
+    // A run in one namespace; a delivery, whose first attempt fails, in the other.
     let receiver = Receiver::start(&[500]).await;
     let mut request = image("apart");
     request.targets = Targets::parse(Some(&receiver.url), None, None).unwrap();
@@ -78,7 +78,7 @@ async fn setup_makes_the_namespaces_of_runs_and_deliveries_for_roles_that_wait_f
     assert_eq!((receipt.outcome, receipt.tries), (Outcome::Delivered, 2));
 }
 
-/// Registers the schema with one more field, as a later version would; returns the status of the answer.
+/// Registers the schema with one more field, like a later version; returns the status of the answer.
 async fn register(space: &Space, topic: &str, ours: &Ours, field: Value) -> u16 {
     let mut text: Value = serde_json::from_str(ours.text).unwrap();
     text["fields"].as_array_mut().unwrap().push(field);
@@ -104,7 +104,7 @@ async fn a_later_schema_is_registered_only_if_it_is_compatible_with_all_before_i
         let optional = json!({"name": "later", "type": ["null", "string"], "default": null});
         let other = json!({"name": "later_still", "type": ["null", "string"], "default": null});
         let required = json!({"name": "later_still", "type": "string"});
-        // Compatible with the version before it, which has no such field, but not with the one before that.
+        // Compatible with the previous version, which has no such field, but not with the version before that.
         let retyped = json!({"name": "later", "type": "int", "default": 7});
 
         assert_eq!(register(&space, topic, ours, optional).await, 200);
@@ -134,7 +134,7 @@ async fn setup_says_how_many_copies_there_are_and_warns_of_one_that_was_not_aske
     let (code, refused) = space.run(&["setup", "--replication", "2"]).await;
     assert_eq!(code, 1, "{refused}");
     assert!(
-        refused.contains("1 Kafka brokers answer, want 2"),
+        refused.contains("1 Kafka brokers answer, expected at least 2"),
         "{refused}"
     );
 }
@@ -173,7 +173,9 @@ async fn setup_grows_the_input_topics_only() {
     says(&commands, "grown from 1 to 3 partitions");
     for (topic, want) in [(&events, 6), (&results, 6), (&dlq, 3)] {
         says(topic, "exists");
-        let line = format!("partitions is 1, want {want} (docs/operating.md says how to grow it)");
+        let line = format!(
+            "partitions is 1, expected {want} (see docs/operating.md for how to add partitions)"
+        );
         assert!(grown.contains(&line), "{grown}");
     }
 }

@@ -1,5 +1,5 @@
-# Checks one webhook by the reference library of Standard Webhooks. Reads a JSON object on standard input: `secrets`,
-# `public` keys, `headers`, `body` (base64). Prints what each of them says of it.
+# Checks one webhook with the reference library of Standard Webhooks. Reads a JSON object on standard input: `secrets`,
+# `public` keys, `headers`, `body` (base64). Prints the result of each secret and key.
 import base64
 import json
 import sys
@@ -20,7 +20,7 @@ def verified(secret):
 
 
 def verified_by_key(public):
-    """The library knows no v1a: this is the specification's rule, by Python's cryptography where that is installed."""
+    """The library does not support v1a. This follows the specification, with Python's cryptography if it is installed."""
     try:
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

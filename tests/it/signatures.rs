@@ -1,4 +1,4 @@
-//! Signatures of webhooks, checked by code that is not ours: the reference library of Standard Webhooks for Python.
+//! Signatures of webhooks, checked by independent code: the reference library of Standard Webhooks for Python.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -21,7 +21,7 @@ async fn the_reference_library_takes_our_webhooks_and_not_those_that_were_change
     let random = |first: u8| BASE64.encode(std::array::from_fn::<u8, 32, _>(|at| first + at as u8));
     let masters = [1, 2].map(|first| format!("whsec_{}", random(first)));
     let key = format!("whsk_{}", random(3));
-    // The first is new, the second is on its way out: a receiver may hold the secret of either.
+    // The first master is the new one, the second the old one: a receiver may have the secret of either.
     let space = Space::with(&[
         ("WEBHOOK_SIGNING_SECRET", &masters.join(",")),
         ("WEBHOOK_SIGNING_KEY", &key),
@@ -38,13 +38,13 @@ async fn the_reference_library_takes_our_webhooks_and_not_those_that_were_change
     let mut secrets = printed(&space, &["webhook-secret", request.user.as_str()]).await;
     let mut others = printed(&space, &["webhook-secret", "somebody-else"]).await;
     assert_eq!((secrets.len(), others.len()), (3, 3));
-    // What another tenant has sent to the same endpoint fits neither.
+    // Signatures of another tenant's webhooks to the same endpoint match neither.
     let public = [secrets.pop().unwrap(), others.pop().unwrap()];
     let ids: Vec<_> = deliveries
         .iter()
         .map(|one| &one.headers["webhook-id"])
         .collect();
-    assert_eq!(ids[0], ids[1], "a second try has the id of the first");
+    assert_eq!(ids[0], ids[1], "the second attempt has the id of the first");
     for delivery in &deliveries {
         let said = check(
             &library,
@@ -77,7 +77,7 @@ async fn printed(space: &Space, arguments: &[&str]) -> Vec<String> {
     output.lines().map(str::to_owned).collect()
 }
 
-/// Returns what Python says of a webhook: for each secret and each public key whether it fits.
+/// Checks a webhook with Python: returns for each secret and each public key whether it matches.
 fn check(library: &Path, delivery: &Delivery, secrets: &[String], public: &[String]) -> Value {
     let header = |name: &str| delivery.headers[name].to_str().unwrap().to_owned();
     let names = ["webhook-id", "webhook-timestamp", "webhook-signature"];
@@ -106,7 +106,7 @@ fn check(library: &Path, delivery: &Delivery, secrets: &[String], public: &[Stri
     serde_json::from_slice(&ended.stdout).unwrap()
 }
 
-/// Tells whether the last signature, the asymmetric one, is that of a public key.
+/// Returns whether the last signature, the asymmetric one, matches a public key.
 fn by_ring(delivery: &Delivery, public: &str) -> bool {
     let header = |name: &str| delivery.headers[name].to_str().unwrap();
     let bytes = |text: &str| BASE64.decode(text).unwrap();

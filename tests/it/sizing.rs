@@ -1,4 +1,4 @@
-//! How much a worker takes at once, and by which name its build is known.
+//! The capacity of a worker, and the name of its build.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::support::process::Process;
 use crate::support::requests::{image, script};
 use crate::support::{Space, eventually};
 
-/// Sends `count` requests whose jobs never end, each of another user: one user alone does not get all places.
+/// Sends `count` requests whose jobs never end, each of another user, because one user alone does not get all slots.
 async fn stuck(space: &Space, count: usize) -> Vec<Request> {
     let mut requests: Vec<_> = (0..count).map(|_| endless()).collect();
     for (number, request) in requests.iter_mut().enumerate() {
@@ -34,7 +34,7 @@ fn endless() -> Request {
     script(image("stuck"), &json!({"stuck": true}))
 }
 
-/// Who runs the fetch of a request, if anybody does.
+/// Returns the worker that runs the fetch of a request, if one does.
 async fn fetcher(client: &Client, request: &Request) -> Option<String> {
     let handle = client.get_workflow_handle::<Generation>(request.id.to_string());
     let described = handle.describe(WorkflowDescribeOptions::default()).await;
@@ -49,7 +49,7 @@ async fn fetcher(client: &Client, request: &Request) -> Option<String> {
 
 /// Counts the fetches that each worker runs, once there are `wanted` in all.
 async fn fetches(client: &Client, requests: &[Request], wanted: usize) -> BTreeMap<String, usize> {
-    eventually("so many fetches run", async || {
+    eventually("the fetches run", async || {
         let running = join_all(requests.iter().map(|it| fetcher(client, it))).await;
         let mut counts = BTreeMap::new();
         for worker in running.into_iter().flatten() {
@@ -64,7 +64,7 @@ fn name(worker: &Process) -> String {
     format!("genflow-{}", worker.pid().as_raw_nonzero())
 }
 
-/// What a bounded worker leaves, another takes that is not: so the one could have, and did not.
+/// A limited worker takes `takes` fetches; an unlimited one then takes the rest, which shows that they were available.
 async fn leaves_to_another(space: &Space, bounds: &[(&str, &str)], takes: usize) {
     let _intake = space.start(&["intake"]);
     let bounded = space.start_with(&["worker"], bounds);
@@ -104,14 +104,14 @@ async fn a_worker_takes_as_many_fetches_as_it_has_slots() {
     let bounds = [
         ("WORKER_FETCH_SLOTS", "3"),
         ("WORKER_FETCH_POLLERS", "2"),
-        // There is room: more than any machine of ours has in use.
+        // More memory than any test machine has, so only the slots limit the worker.
         ("MEMORY_LIMIT_BYTES", "1000000000000000"),
     ];
 
     leaves_to_another(&space, &bounds, 3).await;
 }
 
-/// More jobs of one user than there are places: they take all places but one, and the rest come back later.
+/// More jobs of one user than there are slots: they use all slots except one, and the other jobs wait for their turn.
 #[tokio::test]
 async fn one_users_endless_jobs_leave_a_place_for_anothers() {
     let space = Space::new().await;
@@ -136,7 +136,7 @@ async fn one_users_endless_jobs_leave_a_place_for_anothers() {
 
     let events = space.story(other.id.as_str()).await;
     assert_eq!(types(&events).last(), Some(&EventType::Completed));
-    // A job that waits for a place can be cancelled too.
+    // A job that waits for a slot can be cancelled too.
     for request in &crowd {
         space.cancel(request.id.as_str()).await;
     }
@@ -203,7 +203,7 @@ async fn a_worker_told_to_stop_hands_its_fetches_back_within_the_grace_period() 
 
     assert!(ended.success(), "{}", first.output());
     let second = space.start(&["worker"]);
-    let counts = eventually("another worker has them", async || {
+    let counts = eventually("another worker runs them", async || {
         let counts = fetches(&client, &requests, 3).await;
         counts.contains_key(&name(&second)).then_some(counts)
     })

@@ -1,4 +1,4 @@
-//! `genflow status`: open runs with and without a worker, closed ones, claims, and a server that is away.
+//! `genflow status`: open runs with and without a worker, closed runs, claims, and a server that is down.
 
 use std::net::TcpListener;
 
@@ -15,14 +15,14 @@ use crate::support::ledger::types;
 use crate::support::requests::{image, script};
 use crate::support::{Space, eventually};
 
-/// Asks without the command line.
+/// Reads the status without the command line.
 async fn status(space: &Space, request: &Request) -> RunStatus {
     let temporal = space.temporal().await;
     let found = temporal.status(&request.id.run(0)).await.unwrap();
     found.unwrap()
 }
 
-/// Asks the workflow itself, as anybody may by its query.
+/// Reads the status with the workflow's query, like any client of Temporal can.
 async fn asked(space: &Space, request: &Request) -> Status {
     let client = space.client().await;
     let handle = client.get_workflow_handle::<Generation>(request.id.to_string());
@@ -165,7 +165,7 @@ async fn what_was_closed_from_outside_has_failed_before_anybody_ended_it() {
         (ended.source, ended.state.as_str()),
         (Source::History, "claimed")
     );
-    // The sweep of a worker says the same on the topic.
+    // A worker's sweep publishes the same error.
     let _worker = space.start_with(&["worker"], &[crate::closed::OFTEN]);
     let events = space.story(gone.id.as_str()).await;
     assert_eq!(types(&events).last(), Some(&EventType::Failed));
@@ -176,7 +176,7 @@ async fn what_was_closed_from_outside_has_failed_before_anybody_ended_it() {
 #[tokio::test]
 async fn each_command_about_a_request_has_its_exit_codes() {
     let space = Space::new().await;
-    // Takes connections, and says nothing.
+    // Accepts connections, and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = silent.local_addr().unwrap().to_string();
     let no_temporal = ("TEMPORAL_HOST", "127.0.0.1:1");
@@ -208,12 +208,12 @@ async fn each_command_about_a_request_has_its_exit_codes() {
         assert_eq!(code, wanted, "{arguments:?} {settings:?}: {printed}");
         let lines = printed.lines().count();
         assert!(lines <= 1, "{arguments:?}: {printed}");
-        // No layers of debug text.
+        // No debug output of nested errors.
         for noise in ["Error(", "BrokerTransport"] {
             assert!(!printed.contains(noise), "{arguments:?}: {printed}");
         }
     }
-    // Where JSON is wanted, nothing else stands.
+    // With `--json`, nothing but JSON is printed.
     let mut out = Vec::new();
     let code = show(&space.config, "nobody", true, &mut out).await;
     assert_eq!((code.unwrap(), out), (1, Vec::new()));

@@ -1,4 +1,5 @@
-//! Results in a bucket, on a real server of the protocol: whole runs, twice, with the server away, without the right.
+//! Results in a bucket, on a real S3 server: complete runs, repeated stores, a server that is down, missing
+//! permissions.
 
 mod disk;
 mod hostile;
@@ -21,7 +22,7 @@ use crate::support::requests::{image, script, video};
 use crate::support::s3::{BUCKET, S3};
 use crate::support::{Space, eventually};
 
-/// A space whose workers keep results in a bucket of their own, with further settings.
+/// Returns a space whose workers store results in their own bucket, with further settings.
 async fn with_bucket(settings: &[(&str, &str)]) -> (Space, S3) {
     let s3 = S3::start(folder()).await;
     let bucket = S3::settings(&s3.address);
@@ -33,7 +34,7 @@ async fn with_bucket(settings: &[(&str, &str)]) -> (Space, S3) {
     (Space::with(&all).await, s3)
 }
 
-/// A folder by whose name a later run knows that this one is over.
+/// Returns a folder whose name contains the process id, so later test runs know when this one has ended.
 fn folder() -> PathBuf {
     let (id, process) = (Uuid::new_v4().simple(), std::process::id());
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("s3-{id}-{process}"))
@@ -45,7 +46,7 @@ fn outputs(events: &[Event]) -> Vec<Output> {
     last.result.as_ref().unwrap().outputs.clone()
 }
 
-/// The manifest of a run that has its results on the disk.
+/// Returns the manifest of a run whose results are on disk.
 pub(crate) fn manifest(space: &Space, workflow: &str) -> Value {
     let path = space.results().join(workflow).join("manifest.json");
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
@@ -114,7 +115,7 @@ async fn a_signed_url_is_good_for_its_time_only_and_stays_as_it_was_signed() {
 
     let url = outputs(&events)[0].url.clone().unwrap();
     assert!(url.contains("X-Amz-Expires=1&"), "{url}");
-    eventually("the url has ended", async || {
+    eventually("the url has expired", async || {
         let answer = reqwest::get(&url).await.unwrap();
         (answer.status() == StatusCode::FORBIDDEN).then_some(())
     })
@@ -135,7 +136,7 @@ async fn without_a_ttl_there_is_no_url() {
     assert_eq!(outputs(&events)[0].url, None);
 }
 
-/// Lets a worker die at `point` and another go on; returns what is in the bucket, and the bill.
+/// Kills a worker at `point`, and lets another continue; returns the keys in the bucket, and the bill.
 async fn killed_at(point: &str, request: Request) -> (Vec<String>, u64, u64) {
     let (space, s3) = with_bucket(&[("RESULT_URL_TTL", "1h")]).await;
     let _intake = space.start(&["intake"]);
@@ -164,7 +165,7 @@ async fn what_a_killed_worker_had_stored_is_stored_again_under_the_same_name() {
     assert_eq!(keys.len(), 2, "one output and the manifest: {keys:?}");
 }
 
-/// The bytes came with the answer and the provider keeps nothing: only the bucket has them.
+/// The bytes came with the answer, and the provider does not keep them: only the bucket has them.
 #[tokio::test]
 async fn what_was_stored_before_a_kill_is_adopted_and_not_paid_for_again() {
     let request = at_openai(image("adopted"));
@@ -209,7 +210,7 @@ async fn a_bucket_that_stays_away_fails_the_run_after_its_tries() {
     assert_eq!(s3.keys(), Vec::<String>::new());
 }
 
-/// The result is looked for before anything is sent: a bucket that cannot be read costs nothing.
+/// The worker looks for a stored result before it sends anything: an unreadable bucket costs nothing.
 #[tokio::test]
 async fn nothing_is_submitted_while_the_bucket_cannot_be_read() {
     let (mut space, s3) = with_bucket(&[]).await;

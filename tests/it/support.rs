@@ -1,4 +1,4 @@
-//! What the stories stand on: engines, a space of one's own, processes, readers, receivers.
+//! Support for the tests: engines, a separate space for each test, processes, readers, receivers.
 
 pub(crate) mod broker;
 pub(crate) mod cutter;
@@ -28,10 +28,10 @@ use std::time::Duration;
 pub(crate) use self::space::Space;
 pub(crate) use self::watched::Watched;
 
-/// Longer than anything takes that goes well; what goes well does not wait for it.
+/// A limit above the duration of any successful step; successful steps do not wait for it.
 pub(crate) const SOON: Duration = Duration::from_secs(120);
 
-/// An address where nobody listens.
+/// Returns an address that no process listens on.
 pub(crate) fn nowhere() -> SocketAddr {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     free.local_addr().unwrap()
@@ -45,12 +45,12 @@ pub(crate) async fn within<T>(limit: Duration, what: &str, future: impl Future<O
     }
 }
 
-/// Waits until `check` gives a value, at most [`SOON`].
+/// Waits until `check` returns a value, at most [`SOON`].
 pub(crate) async fn eventually<T>(what: &str, check: impl AsyncFnMut() -> Option<T>) -> T {
     eventually_within(SOON, what, check).await
 }
 
-/// The same with another limit, for what is long by nature.
+/// Like [`eventually`], with another limit, for long steps.
 pub(crate) async fn eventually_within<T>(
     limit: Duration,
     what: &str,

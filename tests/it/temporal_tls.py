@@ -1,4 +1,4 @@
-# Ends TLS in front of a server: takes its host:port as argument, prints the port that it listens on.
+# Terminates TLS in front of a server: takes the server's host:port as argument, prints the port that it listens on.
 import asyncio
 import ssl
 import sys

@@ -1,4 +1,4 @@
-//! Temporal behind TLS, as hosted servers are: by https, and by default where there is a key.
+//! Temporal with TLS, like hosted servers: with an https URL, and by default if there is a key.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use crate::support::Space;
 use crate::support::ledger::types;
 use crate::support::requests::image;
 
-/// Ends TLS in front of a server, with the certificate of `tests/tls`.
+/// Terminates TLS in front of a server, with the certificate of `tests/tls`.
 struct Relay {
     port: u16,
     _process: Child,
@@ -50,9 +50,9 @@ async fn a_request_completes_by_a_server_that_speaks_tls_and_its_certificate_is_
     let (code, printed) = space.run_with(&["list"], &[("TEMPORAL_HOST", &url)]).await;
     assert_eq!(
         code, 69,
-        "nobody whom this machine trusts has signed it: {printed}"
+        "no trusted authority has signed the certificate: {printed}"
     );
-    // No scheme, and a key: a server without TLS would have been sent it.
+    // A key and no scheme: without TLS, genflow would have sent the key in plain text.
     let by_key = [("TEMPORAL_HOST", &*named), key];
     let (code, printed) = space.run_with(&["list"], &by_key).await;
     assert_eq!(code, 69, "{printed}");

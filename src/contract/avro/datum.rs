@@ -1,12 +1,13 @@
-//! A datum of anyone's schema, read at a bounded cost: whoever may write to a topic may send any bytes, framed with the
-//! id of any schema that the registry holds.
+//! Reads a datum of any writer's schema at a bounded cost: a producer may send any bytes, framed with the id of any
+//! schema in the registry.
 //!
-//! The library is told how much it may allocate in one step, is not let read past the end (it would take what is
-//! missing for nulls, as many as a count says), and sees no schema that makes more of a datum than stands in it.
+//! Three bounds hold. The library gets a limit on a single allocation. It gets an error at the end of the bytes: it
+//! would otherwise read missing values as nulls, as many as an item count says. And [`parse_writer`] refuses schemas
+//! that would expand a short datum into many, deeply nested or empty values.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
-    reason = "what holds no other schema is a leaf, whatever else a schema can be"
+    reason = "every schema that contains no other schema is a leaf"
 )]
 
 use std::collections::HashMap;
@@ -19,37 +20,37 @@ use apache_avro::types::Value;
 
 use super::Error;
 
-/// The most allocated in one step: the largest record, which is one of the dead-letter topic.
+/// The largest single allocation in bytes: the largest record, which is one of the dead-letter topic.
 const MAX_ALLOCATION: usize = 4 * 1024 * 1024;
-/// How deep values may stand within one another; in ours it is ten. The library recurses, and the stack is finite.
+/// The deepest nesting of values; our schemas have ten levels. The library recurses, and the stack is finite.
 const DEEPEST: usize = 64;
-/// How many values may come of a datum without items; in ours it is a hundred.
+/// The most values of a datum in which every array and map has one item; our schemas have a hundred.
 const WIDEST: usize = 4096;
 
-/// Why a writer's schema is not used.
+/// Why a writer's schema is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
-    /// It is of another kind.
-    #[error("is {0}, want Avro")]
+    /// The schema is of another type, such as JSON.
+    #[error("is {0}, expected Avro")]
     Kind(String),
-    /// It does not parse.
+    /// The text does not parse.
     #[error("is not an Avro schema")]
     Text(#[source] Box<apache_avro::Error>),
-    /// A type holds itself, so a datum nests as deep as it is long; or there are very many levels.
+    /// A type contains itself, so a datum may nest as deep as it is long; or there are too many levels.
     #[error("nests deeper than {DEEPEST} levels")]
     Deep,
-    /// Types within types multiply.
-    #[error("makes more than {WIDEST} values of one datum")]
+    /// Types that contain each other more than once multiply the values.
+    #[error("expands one datum to more than {WIDEST} values")]
     Wide,
-    /// A few bytes could ask for any number of them.
+    /// A few bytes could ask for any number of such values.
     #[error("has a field or item that takes no bytes")]
     Empty,
-    /// The library takes the memory before it looks whether the datum is so long.
-    #[error("has a fixed of more than {MAX_ALLOCATION} bytes")]
+    /// The library allocates a fixed before it checks that the datum is long enough.
+    #[error("has a fixed type of more than {MAX_ALLOCATION} bytes")]
     Large,
 }
 
-/// Parses a writer's schema, and holds it against what a datum of it may cost.
+/// Parses a writer's schema, and bounds what a datum of it may cost.
 ///
 /// # Errors
 /// [`SchemaError`].
@@ -65,9 +66,9 @@ pub fn parse_writer(text: &str) -> Result<Schema, SchemaError> {
     Ok(schema)
 }
 
-/// Reads a datum as it was written, all of it.
+/// Reads a datum with the writer's schema; bytes left over are an error.
 pub(crate) fn read(writer: &Schema, datum: &[u8]) -> Result<Value, Error> {
-    // The first call in a process counts, so there must be no other way to a datum than this.
+    // Only the first call in a process sets the limit, so every datum must be read through this function.
     apache_avro::util::max_allocation_bytes(MAX_ALLOCATION);
     let mut rest = Rest(datum);
     let value = GenericDatumReader::builder(writer)
@@ -75,12 +76,12 @@ pub(crate) fn read(writer: &Schema, datum: &[u8]) -> Result<Value, Error> {
         .and_then(|reader| reader.read_value(&mut rest))
         .map_err(|error| Error::Datum(Box::new(error)))?;
     if !rest.0.is_empty() {
-        return Err(Error::Unframed("bytes are left over behind the message"));
+        return Err(Error::Unframed("bytes are left over after the message"));
     }
     Ok(value)
 }
 
-/// What is left of a datum. Its end is an error of another kind than the one that the library reads as null.
+/// The unread rest of a datum. At its end it returns another kind of error than the one that the library reads as null.
 struct Rest<'d>(&'d [u8]);
 
 impl Read for Rest<'_> {
@@ -101,14 +102,14 @@ impl Read for Rest<'_> {
     }
 }
 
-/// What becomes of a datum in which every count of items is one.
+/// The size of a datum in which every array and map has one item.
 #[derive(Clone, Copy)]
 struct Size {
-    /// Levels of values.
+    /// Levels of nested values.
     depth: usize,
-    /// Values.
+    /// Number of values.
     values: usize,
-    /// Whether it may take no bytes at all.
+    /// Whether it may be encoded in zero bytes.
     empty: bool,
 }
 
@@ -139,7 +140,7 @@ struct Measure<'s> {
 }
 
 impl<'s> Measure<'s> {
-    /// Measures `schema`, which stands `level` deep.
+    /// Measures `schema`, which is nested `level` levels deep.
     fn size(&mut self, schema: &'s Schema, level: usize) -> Result<Size, SchemaError> {
         if level > DEEPEST {
             return Err(SchemaError::Deep);
@@ -180,7 +181,7 @@ impl<'s> Measure<'s> {
                     let mut fields = Vec::with_capacity(record.fields.len());
                     for field in &record.fields {
                         let field = self.size(&field.schema, level + 1)?;
-                        // Thousands of them beside one byte would make as many values of each item.
+                        // Thousands of empty fields beside one byte would make thousands of values of each item.
                         if field.empty {
                             return Err(SchemaError::Empty);
                         }
@@ -212,7 +213,7 @@ impl<'s> Measure<'s> {
         })
     }
 
-    /// A count or a branch takes a byte, whatever is in it.
+    /// Marks a size as not empty: the count of an array or map takes a byte at least.
     fn nonempty(size: Size) -> Size {
         Size {
             empty: false,

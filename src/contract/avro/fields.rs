@@ -1,10 +1,11 @@
-//! A record's fields by name: each getter says in its error which field is not what it should be.
+//! Reads a record's fields by name; the error of each getter names the field and what is expected.
 //!
-//! The value was resolved to our schema, so an error here is a fault of ours or a union with a later branch.
+//! The value was resolved to our schema, so an error here means a bug of ours or a union with a branch of a later
+//! version.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
-    reason = "what is not wanted is an error, whatever else a value can be"
+    reason = "a value of any other type is an error"
 )]
 
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ impl<'v> Fields<'v> {
             Value::Record(fields) => Ok(Self { path, fields }),
             other => Err(Invalid::new(
                 path,
-                format!("is {}, want a record", name_of(other)),
+                format!("is {}, expected a record", name_of(other)),
             )),
         }
     }
@@ -47,7 +48,7 @@ impl<'v> Fields<'v> {
     }
 
     fn unlike(&self, name: &str, value: &Value, wanted: &str) -> Invalid {
-        self.wrong(name, &format!("is {}, want {wanted}", name_of(value)))
+        self.wrong(name, &format!("is {}, expected {wanted}", name_of(value)))
     }
 
     pub(crate) fn string(&self, name: &str) -> Result<&'v str, Invalid> {
@@ -144,7 +145,7 @@ impl<'v> Fields<'v> {
             .collect()
     }
 
-    /// Returns which branch of a union of records stands there, and the record.
+    /// Returns the index of a union's branch, and the record in it.
     pub(crate) fn branch(&self, name: &'static str) -> Result<(u32, Fields<'v>), Invalid> {
         let value = self.get(name)?;
         match value {
@@ -161,7 +162,7 @@ impl<'v> Fields<'v> {
     }
 }
 
-/// Looks through the wrapping of a union's branch.
+/// Returns the value inside a union, or the value itself.
 fn inner(value: &Value) -> &Value {
     match value {
         Value::Union(_, branch) => branch,

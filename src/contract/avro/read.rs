@@ -1,4 +1,4 @@
-//! Requests and commands out of Avro, field by field. A field's fault names it and says what is wanted there.
+//! Reads requests and commands from Avro, field by field; a fault names its field and says what is expected.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::domain::{
 pub(crate) fn named(fields: &Fields<'_>) -> Result<Named, Invalid> {
     Ok(Named {
         request: fields.string("request_id")?.to_owned().try_into()?,
-        // What is no user id names no tenant, and may be as long as the record.
+        // An invalid user id names no tenant, and may be as long as the record.
         user: UserId::try_from(fields.string("user_id")?.to_owned())
             .map_or_else(|_| String::new(), |user| user.as_str().to_owned()),
         kind: match fields.branch("spec")? {
@@ -42,7 +42,7 @@ pub(crate) fn request(fields: &Fields<'_>) -> Result<Request, Invalid> {
         priority: match fields.symbol("priority")? {
             "HIGH" => Priority::High,
             "LOW" => Priority::Low,
-            // A symbol of a later version reads as UNKNOWN: it must not hold the request up.
+            // A symbol of a later version reads as UNKNOWN; it must not block the request (contract, 5.14).
             _ => Priority::Normal,
         },
         timeout: timeout(fields)?,
@@ -74,7 +74,7 @@ fn notify_on(fields: &Fields<'_>) -> Result<Vec<EventType>, Invalid> {
     let names = fields.symbols("notify_on")?;
     let mut known = Vec::new();
     for kind in names.into_iter().map(EventType::parse) {
-        // Each once: it goes along in every event, and a record has room for a million repeats.
+        // Without repeats: every event carries this list, and a record has room for a million symbols.
         if kind != EventType::Unknown && !known.contains(&kind) {
             known.push(kind);
         }
@@ -126,7 +126,7 @@ fn common(fields: &Fields<'_>) -> Result<Common, Invalid> {
     })
 }
 
-/// Reads the records of a list in a spec; a fault says which one it is of.
+/// Reads the records of a list in a spec; a fault names the record by its index.
 fn each<T>(
     fields: &Fields<'_>,
     name: &'static str,
@@ -161,9 +161,9 @@ fn fallback(fields: &Fields<'_>) -> Result<Fallback, Invalid> {
     })
 }
 
-/// Says that a symbol is none of ours: it is one of a later version, or UNKNOWN itself.
+/// Returns the fault of a symbol that is not ours: one of a later version, or UNKNOWN itself.
 fn unknown(field: &str, wanted: &str) -> Invalid {
-    Invalid::new(field, format!("is unknown, want {wanted}"))
+    Invalid::new(field, format!("is unknown, expected {wanted}"))
 }
 
 fn batch_spec(fields: &Fields<'_>) -> Result<BatchSpec, Invalid> {

@@ -1,8 +1,8 @@
-//! From the writer's schema to ours, branch by name.
+//! Resolves a value from the writer's schema to ours; union branches are matched by name.
 //!
-//! The library resolves a union of records by the shape of the value: it takes the first branch whose fields can be
-//! filled, by defaults if need be, so an image's spec became a video's. Here both schemas are walked together, as
-//! Avro's specification has it. Leaves (numbers, strings, logical types) are left to the library.
+//! The library resolves a union of records by the shape of the value: it takes the first branch whose fields it can
+//! fill, with defaults if necessary, so an image's spec became a video's. This module walks both schemas together, as
+//! Avro's specification requires. Leaves (numbers, strings, logical types) are left to the library.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use apache_avro::types::Value;
 use apache_avro::{AvroResult, Error};
 use serde_json::Value as Json;
 
-/// Returns `value`, read with `writer`, as a value of `reader`.
+/// Converts `value`, which was read with `writer`, to a value of `reader`.
 pub(crate) fn resolve(value: Value, writer: &Schema, reader: &Schema) -> AvroResult<Value> {
     let (writers, readers) = (ResolvedSchema::new(writer)?, ResolvedSchema::new(reader)?);
     let resolver = Resolver {
@@ -26,20 +26,21 @@ pub(crate) fn resolve(value: Value, writer: &Schema, reader: &Schema) -> AvroRes
         .map_err(without_values)
 }
 
-/// The library's errors show the value that does not fit, up to the whole record, and errors go to logs and headers.
+/// Removes values from an error. The library's errors show the value that does not fit, up to the whole record, and
+/// errors go to logs and headers.
 fn without_values(error: Error) -> Error {
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "whatever is not known to tell names alone may tell values"
+        reason = "any error that is not known to show names only may show values"
     )]
     let told = match error.details() {
         Details::GetField(_) | Details::SchemaResolutionError(_) => return error,
         Details::FindUnionVariant { value, .. } => {
             let kind = SchemaKind::from(value);
-            format!("no branch of the union takes a value of kind {kind:?}")
+            format!("no branch of the union accepts a value of kind {kind:?}")
         }
-        Details::GetEnumDefault { .. } => "a symbol is not known".to_owned(),
-        _ => "a value is of another type, or out of its range".to_owned(),
+        Details::GetEnumDefault { .. } => "an enum symbol is unknown".to_owned(),
+        _ => "a value has the wrong type or is out of range".to_owned(),
     };
     serde::de::Error::custom(told)
 }
@@ -96,7 +97,8 @@ impl Resolver<'_> {
         }
     }
 
-    /// Takes the branch of the same name, or the same type, or else the first the value can be promoted to.
+    /// Chooses the branch of the same type, and of the same name if it has one; otherwise the first unnamed branch to
+    /// which the value can be promoted.
     fn branch(&self, value: Value, writer: &Schema, union: &UnionSchema) -> AvroResult<Value> {
         let branches = union.variants().iter().enumerate();
         let mut promoted = None;
@@ -177,7 +179,7 @@ fn is_field(writers: &RecordField, ours: &RecordField) -> bool {
     writers.name == ours.name || ours.aliases.contains(&writers.name)
 }
 
-/// Tells whether two schemas are the same by type and, where they have one, by unqualified name.
+/// Returns whether two schemas have the same type and, if the type is named, the same unqualified name.
 fn is_same(writer: &Schema, reader: &Schema) -> bool {
     let names = (writer.name().map(Name::name), reader.name().map(Name::name));
     SchemaKind::from(writer) == SchemaKind::from(reader) && names.0 == names.1

@@ -1,4 +1,4 @@
-//! Round trips of every branch, and what other versions wrote.
+//! Round trips of every branch, and messages that other versions wrote.
 
 mod bounds;
 mod decode;
@@ -194,7 +194,7 @@ fn every_request_reads_back_as_it_was_written() {
 
 #[test]
 fn what_the_readmes_producer_writes_is_read() {
-    // From Python: fastavro.schemaless_writer, of the README's request; it fills in the defaults.
+    // From Python: fastavro.schemaless_writer with the README's request; it fills in the defaults.
     let hex = concat!(
         "0e6f726465722d370a616c6963650212612072656420666f7800028008028008",
         "000000000000000000020004000000000806080a0c000000",

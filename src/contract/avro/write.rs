@@ -1,6 +1,6 @@
-//! Requests and commands as Avro: what `genflow submit` and `genflow cancel` send.
+//! Writes requests and commands as Avro, for `genflow submit` and `genflow cancel`.
 //!
-//! The reverse of the reading in `avro.rs`, field for field; a round trip through both is tested for each branch.
+//! This is the reverse of `read.rs`, field for field; a round trip through both is tested for each branch.
 
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
@@ -14,7 +14,7 @@ use crate::domain::{
 /// Writes a generation request as a datum of our schema.
 ///
 /// # Errors
-/// [`Error::Datum`] when the value does not fit, which a test of each shape rules out.
+/// [`Error::Datum`] if the value does not fit, which a test of each shape rules out.
 pub fn write_request(request: &Request) -> Result<Vec<u8>, Error> {
     let seconds = request.timeout.map(|timeout| timeout.as_secs());
     let targets = &request.targets;
@@ -49,7 +49,7 @@ pub fn write_request(request: &Request) -> Result<Vec<u8>, Error> {
 /// Writes a command as a datum of our schema; `issued_at` is in milliseconds since the epoch.
 ///
 /// # Errors
-/// [`Error::Datum`] when the value does not fit, which a test rules out.
+/// [`Error::Datum`] if the value does not fit, which a test rules out.
 pub fn write_command(command: &Command, issued_at: Option<i64>) -> Result<Vec<u8>, Error> {
     let action = match command.action {
         Action::Cancel => symbol(1, "CANCEL"),
@@ -173,7 +173,7 @@ fn batch_spec(batch: &BatchSpec) -> Value {
 fn batch_item(item: &BatchItem) -> Value {
     record([
         ("request_id", string(item.request_id.as_str())),
-        // A batch within a batch has no branch there: the writer refuses it.
+        // The schema has no branch for a batch in a batch, so the writer refuses one.
         ("spec", spec(&item.spec)),
         (
             "webhook_url",
@@ -210,7 +210,7 @@ fn event_types(types: &[EventType]) -> Value {
     )
 }
 
-/// The order of the fields is the schema's: the writer finds each by its name.
+/// Returns a record. The order of `fields` does not matter: the writer finds each by its name.
 fn record<'n>(fields: impl IntoIterator<Item = (&'n str, Value)>) -> Value {
     Value::Record(
         fields

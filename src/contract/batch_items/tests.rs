@@ -1,4 +1,4 @@
-//! What goes into the compact form comes out of it, and how large it gets.
+//! Items survive the compact form unchanged, and it stays small enough.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::engines::config::Config;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-/// The longest id there may be.
+/// Returns a sealer whose key id has the greatest length allowed.
 fn sealer() -> Sealer {
     let key = NotifyKey {
         id: "k".repeat(32),
@@ -157,7 +157,7 @@ fn no_target_can_be_read_in_it() {
 
 #[test]
 fn ten_thousand_items_of_a_full_record_pass_the_server() {
-    // Distinct targets, and prompts as long as a record of 1 MiB has room for.
+    // Distinct targets, and prompts that fill a record of 1 MiB.
     let urls = (0..10_000).map(|number| format!("https://h/{number}"));
     let items = urls.enumerate().map(|(number, url)| {
         let mut item = item(number, Some(&url));
@@ -207,7 +207,7 @@ fn what_is_cut_off_or_of_another_format_does_not_read() {
 
 #[test]
 fn the_format_is_that_of_the_schema_of_today() {
-    // A new version of the schema needs a format of its own here, and this one goes on being read.
+    // A new version of the schema needs a new format here, and this format must stay readable.
     let stored = include_str!("../../../schemas/history/1/GenerationRequest.avsc");
 
     assert_eq!(stored, avro::REQUEST.text);

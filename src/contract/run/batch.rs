@@ -1,4 +1,4 @@
-//! What a batch starts with, and what one leaves that was closed.
+//! The input of a batch, and what a closed batch leaves behind.
 
 use std::collections::BTreeMap;
 
@@ -9,33 +9,33 @@ use crate::domain::{
     Event, EventType, Identity, Journal, Kind, Notify, RequestId, Tally, UserId, WorkflowId,
 };
 
-/// The input of `batch.v1`, beside its items (see [`compact`](crate::contract::batch_items)).
+/// The input of `batch.v1`, besides its items (see [`compact`](crate::contract::batch_items)).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BatchStart {
-    /// The request.
+    /// The batch's request id.
     pub request: RequestId,
-    /// The tenant, also of the items.
+    /// The tenant of the batch and of its items.
     pub user: UserId,
-    /// Given back in the batch's own events.
+    /// Returned in the batch's own events.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
-    /// Whom to notify of the batch's own events, sealed.
+    /// The types of the batch's own events to notify, and the sealed targets.
     #[serde(default)]
     pub notify: Option<Notify>,
-    /// Types of events to notify of, where an item names none.
+    /// Event types to notify for items that name none.
     #[serde(default)]
     pub notify_on: Vec<EventType>,
-    /// Deadline, counted from the first run's start.
+    /// Deadline in milliseconds, counted from the start of the first run of the chain.
     pub timeout_ms: u64,
-    /// Deadline of an item that makes images.
+    /// Deadline of an image item, in milliseconds.
     pub image_timeout_ms: u64,
-    /// Deadline of an item that makes a video.
+    /// Deadline of a video item, in milliseconds.
     pub video_timeout_ms: u64,
-    /// Shortest time between two PROGRESS events of the batch.
+    /// Minimum time between two PROGRESS events of the batch, in milliseconds.
     pub progress_every_ms: u64,
-    /// Items after which the workflow continues as new.
+    /// Number of items after which the workflow continues as new.
     pub segment: u32,
-    /// Bounds and pauses of the steps, also of the items.
+    /// Retry limits and pauses of the steps, also those of the items.
     pub steps: Steps,
     /// Task queue of `fetch`.
     pub fetch_queue: String,
@@ -46,18 +46,18 @@ pub struct BatchStart {
     /// W3C trace context of the request's record.
     #[serde(default)]
     pub traceparent: Option<String>,
-    /// How the items ended; goes along on continue-as-new.
+    /// How the items ended; carried over on continue-as-new.
     pub tally: Tally,
-    /// When the first run started; set on continue-as-new.
+    /// When the first run started, in milliseconds since the epoch; set on continue-as-new.
     #[serde(default)]
     pub started_at: Option<i64>,
-    /// Goes along on continue-as-new.
+    /// The events decided so far; carried over on continue-as-new.
     #[serde(default)]
     pub journal: Journal,
 }
 
 impl BatchStart {
-    /// Returns what all events of the batch itself have in common.
+    /// Returns the fields that all events of the batch itself share.
     pub fn identity(&self, run_id: &str, first_run_id: &str) -> Identity {
         Identity {
             request: self.request.clone(),
@@ -82,15 +82,15 @@ pub struct ClosedItem {
     pub run_id: String,
 }
 
-/// What came of `batch-remains.v1`: all that a closed batch leaves, once its items are over.
+/// The result of `batch-remains.v1`: what a closed batch leaves behind, once its items have ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BatchRemains {
-    /// Its input, less its items; the tally is that of its end.
+    /// Its input without the items; the tally is the final one.
     pub start: BatchStart,
     /// The run id of its first execution.
     pub first_run_id: String,
     /// When it started, in milliseconds since the epoch.
     pub started_at: i64,
-    /// The events that it handed to anybody, in order.
+    /// The events that it handed to its activities, in order.
     pub events: Vec<Event>,
 }

@@ -4,33 +4,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{Kind, ProviderName, Spec};
 
-/// Bounds and pauses of a run's steps.
+/// Retry limits and pauses of a run's activities.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Steps {
-    /// A worker that is silent for so long has lost its activity.
+    /// Heartbeat time-out of each activity, in milliseconds.
     pub heartbeat_ms: u64,
-    /// How often a submit that was not accepted is sent.
+    /// Maximum sends of a submit, if the provider accepts none.
     pub submit_attempts: u32,
-    /// First pause between tries of an activity that has no pauses of its own; it doubles.
+    /// First pause between attempts of an activity that has no pauses of its own, in milliseconds; it doubles.
     pub backoff_ms: u64,
-    /// Longest pause between them.
+    /// Longest of these pauses, in milliseconds.
     pub backoff_max_ms: u64,
-    /// Pauses between tries of `submit`.
+    /// Pauses between attempts of `submit`.
     pub submit: Backoff,
-    /// Pauses between tries of `fetch`.
+    /// Pauses between attempts of `fetch`.
     pub fetch: Backoff,
-    /// Shortest time between two PROGRESS events.
+    /// Shortest time between two PROGRESS events, in milliseconds.
     pub progress_every_ms: u64,
-    /// Most PROGRESS events of a run.
+    /// Maximum PROGRESS events of a run.
     pub progress_most: u32,
 }
 
-/// Pauses between tries of an activity, as they travel with a run.
+/// Pauses between attempts of an activity, as a run carries them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
-    /// The first; it doubles.
+    /// The first pause, in milliseconds; it doubles.
     pub first_ms: u64,
-    /// The longest.
+    /// The longest pause, in milliseconds.
     pub most_ms: u64,
 }
 
@@ -44,7 +44,7 @@ impl Steps {
     }
 }
 
-/// The providers of specs that name none; kept in workflow inputs, so that a later change does not reach their runs.
+/// The providers of specs that name none. Workflow inputs carry them, so that a later change does not affect open runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DefaultProviders {
     /// For videos.
@@ -63,7 +63,7 @@ impl DefaultProviders {
     }
 }
 
-/// Where `submit` waits, by provider; `None`: in the main queue.
+/// The task queue of `submit` by provider; `None` is the main queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubmitQueues {
     /// For Replicate.
@@ -75,7 +75,7 @@ pub struct SubmitQueues {
 }
 
 impl SubmitQueues {
-    /// Returns the queue of a run that this provider serves.
+    /// Returns the queue for runs on this provider; `None` is the main queue.
     pub fn of(&self, provider: ProviderName) -> Option<String> {
         match provider {
             ProviderName::Replicate => self.replicate.clone(),

@@ -1,4 +1,4 @@
-//! What is known of a submit: the record of an attempt, a provider's answer, what may still run.
+//! The state of a submit: the record of an attempt, the provider's answer, and what may still run.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,28 +7,28 @@ use crate::domain::{EventError, Kind, ProviderName, WorkflowId};
 
 /// The record of an attempt of `submit`, kept at the server (contract, promise 3).
 ///
-/// Attempt n may send only if n = 1, or if this record carries n − 1 and says `NotAccepted`.
+/// Attempt n may send only if n = 1, or if this record has the number n − 1 and says `NotAccepted`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// The attempt that wrote it.
+    /// Number of the attempt that wrote it.
     pub number: u32,
-    /// What is known of its submit.
+    /// What is known about the send.
     pub state: Sent,
-    /// The provider that was asked.
+    /// The provider that the submit goes to.
     pub provider: ProviderName,
-    /// How often any attempt has sent.
+    /// Number of sends, over all attempts.
     pub sends: u32,
-    /// When the first of them did, in milliseconds since the epoch.
+    /// Time of the first send, in milliseconds since the epoch.
     pub first_at: Option<i64>,
-    /// When the last of them did, while its answer may still arrive, in milliseconds since the epoch.
+    /// Time of the last send, in milliseconds since the epoch, as long as its answer may still arrive.
     pub waiting_since: Option<i64>,
 }
 
-/// What is known of a submit.
+/// What is known about a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sent {
-    /// No byte was written, or the provider's own complete answer refused it.
+    /// No byte was written, or a complete answer of the provider did not accept the job.
     NotAccepted,
     /// It may have reached the provider.
     Maybe,
@@ -44,7 +44,7 @@ impl Attempt {
         }
     }
 
-    /// Returns how to look up the job of a submit that may have been sent: where it was sent, since the first send.
+    /// Returns the lookup of a job that may have been sent: at the provider it was sent to, from the first send on.
     pub(crate) fn sought(self, kind: Kind, run_id: &str, started_at: i64) -> Sought {
         Sought {
             provider: self.provider,
@@ -62,11 +62,11 @@ impl Attempt {
 pub struct JobRecord {
     /// The run's workflow id.
     pub workflow_id: WorkflowId,
-    /// Temporal's id of the run: another run of the same workflow id does not take the answer for its own.
+    /// Temporal's run id: another run with the same workflow id must not adopt the answer.
     pub run_id: String,
     /// The provider that answered.
     pub provider: ProviderName,
-    /// Which send of the run was answered, from 1.
+    /// Number of the run's send that was answered, from 1.
     pub send: u32,
     /// The answer.
     pub answer: Answer,
@@ -78,9 +78,9 @@ pub struct JobRecord {
 pub enum Answer {
     /// It accepted this job.
     Job(Job),
-    /// It refused, and would again.
+    /// It refused the job for good.
     Refused(EventError),
-    /// It did not accept, and may later.
+    /// It did not accept the job, but may accept it later.
     NotAccepted,
 }
 
@@ -92,27 +92,27 @@ pub enum Leftover {
     None,
     /// This job.
     Job(Job),
-    /// `submit` ended without an answer: a job that must be looked up.
+    /// `submit` ended without an answer: the job must be looked up.
     Unknown(Sought),
 }
 
 /// A job that may exist, and how to look it up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sought {
-    /// The provider that was asked.
+    /// The provider to ask.
     pub provider: ProviderName,
-    /// What it was asked for.
+    /// The kind of the job.
     pub kind: Kind,
-    /// Temporal's id of the run.
+    /// Temporal's run id.
     pub run_id: String,
     /// The job is not older than this, in milliseconds since the epoch.
     pub since: i64,
-    /// It may have been sent a moment ago, so one look is not enough.
+    /// The job may have been sent a moment ago, so one lookup is not enough.
     pub recent: bool,
 }
 
 impl Leftover {
-    /// Returns what `submit` left when it ended without a result; `record` is its last record that the server reported.
+    /// Returns what a `submit` that ended without a result may have left. `record` is the last one the server reported.
     pub fn of(record: Option<Attempt>, sought: Sought) -> Self {
         match record {
             None => Self::Unknown(sought),

@@ -1,4 +1,4 @@
-//! Why the engines did not start, or did not go on: one message a person can act on.
+//! Why the engines did not start or ended: one message with the action to take.
 
 use std::fmt;
 use std::io;
@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use super::process::Process;
 
-/// Why the engines did not start, or did not go on.
+/// Why the engines did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Programs are missing that only the user can install. Nothing was started.
     #[error("missing on this machine: {}", join(.0))]
     Missing(Vec<Missing>),
-    /// Another process listens on a port that was asked for.
+    /// Another process listens on a requested port.
     #[error(
-        "{engine} cannot listen on port {port}: it is taken; stop what runs there, set {variable} to use it, or take --ports free"
+        "{engine} cannot listen on port {port}: it is taken; stop the program there, set {variable} to use it, or add --ports free"
     )]
     PortTaken {
         engine: &'static str,
@@ -26,7 +26,7 @@ pub enum Error {
     /// Another run uses the same data folder.
     #[error("{} is in use by another genflow", .0.display())]
     DataInUse(PathBuf),
-    /// A step of the installation went wrong; the next start tries it again.
+    /// A step of the installation failed; the next start tries it again.
     #[error("{what} could not be installed: {reason}{log}")]
     Install {
         what: &'static str,
@@ -74,7 +74,7 @@ impl Error {
         }
     }
 
-    /// Tells whether an engine ended because a port was taken.
+    /// Returns whether an engine ended because a port was taken.
     pub(super) fn is_address_in_use(&self) -> bool {
         let Self::Exited { log, .. } = self else {
             return false;
@@ -91,7 +91,7 @@ impl Error {
 pub struct Missing {
     /// The name of the program.
     pub program: &'static str,
-    /// What it is needed for and how to install it.
+    /// Its purpose, and how to install it.
     pub advice: &'static str,
 }
 
@@ -103,7 +103,7 @@ fn join(missing: &[Missing]) -> String {
         .join("; ")
 }
 
-/// The path of a log and its last lines, to be shown at the end of a message.
+/// The path of a log and its last lines, for the end of a message.
 #[derive(Debug, Default)]
 pub struct LogEnd {
     path: PathBuf,
@@ -148,7 +148,7 @@ fn read(path: &Path) -> String {
         .unwrap_or_default()
 }
 
-/// Beginnings of lines that tell nothing: Maven's chatter and its advice on itself.
+/// Prefixes of lines without information: Maven's progress and its general advice.
 const NOISE: [&str; 6] = [
     "[INFO]",
     "[ERROR] To see the full stack trace",
@@ -158,7 +158,7 @@ const NOISE: [&str; 6] = [
     "\u{1b}[0m",
 ];
 
-/// Tells a line worth showing from blank ones, noise, and the frames of a Java stack trace.
+/// Returns whether a line is worth showing: not blank, no noise, no frame of a Java stack trace.
 fn tells(line: &str) -> bool {
     let line = line.trim();
     let is_frame = line.starts_with("at ") && line.ends_with(')');
@@ -166,7 +166,7 @@ fn tells(line: &str) -> bool {
     !matches!(line, "" | "[ERROR]") && !is_frame && !is_noise
 }
 
-/// What stands before and after the name of a host in what Maven and pip say.
+/// The texts before and after a host name in the output of Maven and pip.
 const AROUND_HOSTS: [(&str, &[char]); 5] = [
     ("https://", &[' ', ')', '\'', '"', ',']),
     ("http://", &[' ', ')', '\'', '"', ',']),
@@ -175,19 +175,19 @@ const AROUND_HOSTS: [(&str, &[char]); 5] = [
     ("host='", &['\'']),
 ];
 
-/// Hides where a machine downloads from: that is not for screens and bug reports.
+/// Hides the hosts that a machine downloads from, which do not belong on screens and in bug reports.
 fn without_addresses(line: &str) -> String {
     let hide = |line: String, &(before, after): &(&str, &[char])| hide(&line, before, after);
     AROUND_HOSTS.iter().fold(line.to_owned(), hide)
 }
 
-/// Replaces what follows each `before`, up to the first of `after`.
+/// Replaces the text after each `before`, up to the first of `after`.
 fn hide(line: &str, before: &str, after: &[char]) -> String {
     let mut parts = line.split(before);
     let mut kept = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         kept.push_str(before);
-        // Our own engines are on loopback; hiding those would only hide the cause.
+        // genflow's own engines are on loopback; hiding their addresses would hide the cause.
         if ["127.0.0.1", "localhost"]
             .iter()
             .any(|own| part.starts_with(own))
@@ -238,7 +238,7 @@ mod tests {
 
         assert_eq!(
             error.to_string(),
-            "Kafka cannot listen on port 9092: it is taken; stop what runs there, set KAFKA_BROKERS to use it, or take --ports free"
+            "Kafka cannot listen on port 9092: it is taken; stop the program there, set KAFKA_BROKERS to use it, or add --ports free"
         );
     }
 

@@ -1,8 +1,8 @@
-//! Installing: one at a time, never half, seen by the user.
+//! Installs engines: one process at a time, completely or not at all, with visible progress.
 //!
-//! All is made in a staging folder and renamed when it is whole, under a lock that the system
-//! drops with its holder. So whatever an earlier run left behind is either complete or ignored; what was damaged since
-//! is noticed by the list that goes with it ([`whole`]).
+//! An installation is created in a staging folder, which is renamed when it is complete, under a lock that the system
+//! releases when its holder ends. So a folder of an earlier run is either complete or ignored; its list ([`whole`])
+//! shows later damage.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -13,12 +13,12 @@ use super::error::{LogEnd, Missing};
 use super::process::{self, Process};
 use super::{Error, Options, pins, whole};
 
-/// How often a step that goes on tells how far it is.
+/// How often a running step reports its progress.
 const TELL: Duration = Duration::from_secs(1);
 
-/// Runs pip, or the copy of it that Python brings for its virtual environments.
+/// Runs pip, or the copy of it that Python bundles for its virtual environments.
 ///
-/// `python3 -m venv` would do as well, but it forks, and the child of a child is not guarded.
+/// Not `python3 -m venv`: it forks, and the guard does not cover a child's children.
 const PIP: &str = r#"
 import glob, os, runpy, sys, sysconfig
 try:
@@ -43,7 +43,7 @@ pub(super) fn is_program(path: &Path) -> bool {
     path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
 }
 
-/// What an installation needs of the machine.
+/// The programs that an installation needs.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Needs {
     pub(super) maven: bool,
@@ -55,7 +55,7 @@ pub(super) struct Needs {
 }
 
 impl Needs {
-    /// Lists what of it is missing.
+    /// Lists the programs that are missing.
     pub(super) async fn missing(self, guard: &Path) -> Vec<Missing> {
         let mut missing = Vec::new();
         if self.maven && find_program("mvn").is_none() {
@@ -96,20 +96,20 @@ async fn has_pip(guard: &Path) -> bool {
     }
 }
 
-/// The right to install: there is one on a machine at a time.
+/// The right to install, held by one process on a machine at a time.
 pub(super) struct Installer<'a> {
     options: &'a Options,
     _lock: File,
 }
 
 impl<'a> Installer<'a> {
-    /// Waits until nobody else installs.
+    /// Waits until no other process installs.
     pub(super) async fn lock(options: &'a Options) -> Result<Self, Error> {
         std::fs::create_dir_all(&options.cache).map_err(Error::io("create", &options.cache))?;
         let path = options.cache.join("lock");
         let lock = File::create(&path).map_err(Error::io("open", &path))?;
         let mut told = false;
-        // Not the blocking call: a thread that hangs in it would keep Ctrl-C from ending us.
+        // Not the blocking call: a thread that hangs in it would prevent the end at Ctrl-C.
         loop {
             match lock.try_lock() {
                 Ok(()) => {
@@ -137,12 +137,12 @@ impl<'a> Installer<'a> {
         tell(self.options, line);
     }
 
-    /// Returns an empty folder in which to make what will be `name` in the cache.
+    /// Returns an empty staging folder for `name` in the cache.
     pub(super) fn stage(&self, name: &str) -> Result<Staging, Error> {
         self.stage_at(self.options.cache.join(name))
     }
 
-    /// Returns an empty folder in which to make what will be `target`.
+    /// Returns an empty staging folder for `target`.
     pub(super) fn stage_at(&self, target: PathBuf) -> Result<Staging, Error> {
         let mut folder = target.clone().into_os_string();
         folder.push(".part");
@@ -152,7 +152,7 @@ impl<'a> Installer<'a> {
         Ok(Staging { folder, target })
     }
 
-    /// Runs Maven's dependency plugin in `folder`, telling the number of files it has fetched.
+    /// Runs Maven's dependency plugin in `folder`, and reports the number of downloaded files.
     pub(super) async fn maven(
         &self,
         what: &'static str,
@@ -172,7 +172,7 @@ impl<'a> Installer<'a> {
         self.run(what, command, progress).await
     }
 
-    /// Installs one package of PyPI into `folder`, telling how much of its `size` in MB is there.
+    /// Installs one package of PyPI into `folder`, and reports how much of its `size` in MB is downloaded.
     pub(super) async fn pip(
         &self,
         what: &'static str,
@@ -197,7 +197,7 @@ impl<'a> Installer<'a> {
             .arg(folder.join("package"))
             .arg(package)
             .current_dir(folder);
-        // Settings that people make for their own work and that contradict --target.
+        // Overrides user settings that contradict --target.
         command.envs([
             ("PIP_USER", "0"),
             ("PIP_REQUIRE_VIRTUALENV", "0"),
@@ -211,7 +211,7 @@ impl<'a> Installer<'a> {
             .env("TMPDIR", &scratch);
         let progress = || match wheel_size(&scratch) >> 20 {
             0 => None,
-            here if here < size => Some(format!("{here} of {size} MB fetched")),
+            here if here < size => Some(format!("{here} of {size} MB downloaded")),
             _ => Some("unpacking".to_owned()),
         };
         self.run(what, command, progress).await?;
@@ -227,7 +227,7 @@ impl<'a> Installer<'a> {
     ) -> Result<(), Error> {
         std::fs::create_dir(folder).map_err(Error::io("create", folder))?;
         let mut command = process::command(&self.options.guard, "tar");
-        // The gzip that tar forks is not guarded, but ends on its broken pipe when tar does.
+        // The guard does not cover the gzip that tar forks, but gzip ends on its broken pipe when tar does.
         command.arg("-xzf").arg(archive).arg("-C").arg(folder);
         self.run(what, command, || None).await
     }
@@ -269,19 +269,19 @@ impl<'a> Installer<'a> {
     }
 }
 
-/// A folder in the making.
+/// A folder that is not complete yet.
 pub(super) struct Staging {
     pub(super) folder: PathBuf,
     target: PathBuf,
 }
 
 impl Staging {
-    /// Puts the folder, which is whole now, where it belongs.
+    /// Lists the folder's files, and renames it to its target.
     pub(super) fn finish(self) -> Result<(), Error> {
         self.finish_with(&[])
     }
 
-    /// The same for a folder that needs files `outside` it.
+    /// Like [`Self::finish`], for a folder that needs files `outside` it.
     pub(super) fn finish_with(self, outside: &[PathBuf]) -> Result<(), Error> {
         whole::seal(&self.folder, outside).map_err(Error::io("list", &self.folder))?;
         remove(&self.target)?;
@@ -289,7 +289,7 @@ impl Staging {
     }
 }
 
-/// Removes a folder and all in it, if it is there.
+/// Removes a folder and its contents, if it exists.
 pub(super) fn remove(folder: &Path) -> Result<(), Error> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -303,16 +303,16 @@ fn tell(options: &Options, line: &str) {
     (options.progress)(line);
 }
 
-/// Says how many files Maven has fetched. Its own lines hold addresses: they stay in the log.
+/// Returns how many files Maven has downloaded. Maven's own lines contain addresses, so they stay in the log.
 fn fetched(output: &str) -> Option<String> {
     let files = output
         .lines()
         .filter(|line| line.contains("Downloaded from "))
         .count();
-    (files > 0).then(|| format!("{files} files fetched"))
+    (files > 0).then(|| format!("{files} files downloaded"))
 }
 
-/// Adds up the packages that pip has fetched, or is fetching, below `folder`.
+/// Returns the size of the packages that pip has downloaded, or is downloading, below `folder`.
 fn wheel_size(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let sizes = entries.map(|entry| match entry.metadata() {
@@ -335,7 +335,7 @@ mod tests {
                       Downloaded from central: https://repo.test/a.pom (1 kB)\n\
                       Downloaded from central: https://repo.test/a.jar (1 MB)\n";
 
-        assert_eq!(fetched(output).as_deref(), Some("2 files fetched"));
+        assert_eq!(fetched(output).as_deref(), Some("2 files downloaded"));
         assert_eq!(fetched("[INFO] Scanning for projects...\n"), None);
     }
 

@@ -1,7 +1,7 @@
-//! Finding a Java: which runtimes the machine has, and how new they are.
+//! Finds a Java: which runtimes the machine has, and how new they are.
 //!
-//! Nothing is run for an installation that says its version in its `release` file, as all
-//! current ones do: asking `java -version` would cost each start 50 ms a runtime.
+//! The version comes from the installation's `release` file, which all current ones have: running
+//! `java -version` would cost each start 50 ms per runtime.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -12,12 +12,12 @@ use std::process::Command;
 pub(super) struct Java {
     pub(super) program: PathBuf,
     pub(super) major: u32,
-    /// The full version: class archives are bound to it.
+    /// The full version: a class archive works only with the version that created it.
     pub(super) version: String,
 }
 
 impl Java {
-    /// Returns the first runtime that is at least `oldest`: of JAVA_HOME, of PATH, then the newest of the system's folder.
+    /// Returns the first runtime that is at least `oldest`: JAVA_HOME, PATH, then the newest in the system's folders.
     pub(super) fn find(oldest: u32) -> Option<Self> {
         let chosen = env::var_os("JAVA_HOME")
             .filter(|home| !home.is_empty())
@@ -48,10 +48,10 @@ impl Java {
         })
     }
 
-    /// Returns the option that silences warnings about what our engines' libraries do.
+    /// Returns the option that silences warnings about calls in the engines' libraries.
     ///
-    /// Its sister `--enable-native-access` would silence some more, but with it each start logs
-    /// errors about a class archive that does not match.
+    /// `--enable-native-access` would silence some more, but with it each start logs errors about a
+    /// class archive that does not match.
     pub(super) fn quiet(&self) -> Option<&'static str> {
         (self.major >= 24).then_some("--sun-misc-unsafe-memory-access=allow")
     }

@@ -1,8 +1,8 @@
-//! Apache Kafka: one broker that is its own controller, on files that go with the run.
+//! Apache Kafka: one broker that is its own controller; its files are deleted with the run.
 //!
-//! Two things are made once, at installation, and save a second each start on a slow machine:
-//! a formatted data folder, which each run copies, and an archive of the classes a start loads.
-//! The archive is bound to the Java it was made with; without one the broker starts as well.
+//! The installation creates two things that save each start a second on a slow machine: a formatted data folder, which
+//! each run copies, and an archive of the classes that a start loads. The archive works only with the Java that
+//! created it; the broker also starts without it.
 
 mod install;
 mod probe;
@@ -34,7 +34,7 @@ const PROPERTIES: &str = include_str!("kafka/server.properties");
 /// The class archive's name in its folder.
 const ARCHIVE: &str = "classes.jsa";
 
-/// Kafka as it is, or is to be, installed.
+/// Kafka and the folder of its installation.
 #[derive(Debug)]
 pub(super) struct Kafka {
     java: Java,
@@ -49,12 +49,12 @@ impl Kafka {
         }
     }
 
-    /// Tells whether Maven has to fetch anything.
+    /// Returns whether Maven has to download anything.
     pub(super) fn needs_maven(&self) -> bool {
         !whole::is_whole(&self.home)
     }
 
-    /// Lists the folders in the cache that it uses.
+    /// Lists the folders in the cache that Kafka uses.
     pub(super) fn folders(&self) -> Vec<PathBuf> {
         let archive = self.classpath().map(|classpath| self.archive(&classpath));
         [self.home.clone()].into_iter().chain(archive).collect()
@@ -65,11 +65,11 @@ impl Kafka {
             .is_some_and(|classpath| whole::is_whole(&self.archive(&classpath)))
     }
 
-    /// Starts a broker and waits until clients are served.
+    /// Starts a broker and waits until it serves clients.
     pub(super) async fn start(&self, options: &Options) -> Result<Running, Error> {
         let classpath = self.classpath().unwrap_or_default();
         let archive = self.archive(&classpath).join(ARCHIVE);
-        // An empty archive says that none could be made, see `make_archive`.
+        // An empty archive means that none could be created, see `make_archive`.
         let usable = fs::metadata(&archive).is_ok_and(|archive| archive.len() > 0);
         let archive = usable.then(|| format!("-XX:SharedArchiveFile={}", archive.display()));
         let (folder, log) = (data(options), options.data.join("kafka.log"));
@@ -87,7 +87,7 @@ impl Kafka {
         .await
     }
 
-    /// Returns the class path, if all its files are there: they lie in Maven's own folder, where others may tidy up.
+    /// Returns the class path if all its files exist: other programs may delete files in Maven's folder.
     fn classpath(&self) -> Option<String> {
         if !whole::is_whole(&self.home) {
             return None;
@@ -96,7 +96,7 @@ impl Kafka {
         Some(classpath.trim().to_owned())
     }
 
-    /// Names the folder of the class archive by all that the archive depends on.
+    /// Returns the folder of the class archive; its name depends on everything that the archive depends on.
     fn archive(&self, classpath: &str) -> PathBuf {
         let key = format!(
             "{}\n{}\n{classpath}",
@@ -122,9 +122,9 @@ impl Kafka {
         let mut command = self.java(options, &run.folder);
         command
             .args(&run.archive)
-            // The tests make some ten thousand partitions, of tens of kilobytes each; what is not needed is not taken.
+            // The tests create about ten thousand partitions of tens of kilobytes each. Java takes only what it needs.
             .args(["-Xmx768m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]);
-        command.arg("-Dorg.slf4j.simpleLogger.log.kafka.network.DataPlaneAcceptor=info"); // tells the ports
+        command.arg("-Dorg.slf4j.simpleLogger.log.kafka.network.DataPlaneAcceptor=info"); // logs the ports
         command
             .args(["-cp", run.classpath, "kafka.Kafka"])
             .arg(properties);
@@ -137,7 +137,7 @@ impl Kafka {
         })
     }
 
-    /// Returns a command of a Java that is quick to start and lives in `folder`.
+    /// Returns a command for a Java that starts quickly and runs in `folder`.
     fn java(&self, options: &Options, folder: &Path) -> Command {
         let mut command = process::server(&options.guard, &self.java.program, folder);
         command.args([
@@ -157,20 +157,20 @@ struct Run<'a> {
     folder: PathBuf,
     log: PathBuf,
     classpath: &'a str,
-    /// What Java is to do about its class archive.
+    /// Java's option to use or create the class archive.
     archive: Option<String>,
     port: u16,
 }
 
-/// Returns the folder of the broker's files, which go with the run.
+/// Returns the folder of the broker's files, which are deleted with the run.
 pub(super) fn data(options: &Options) -> PathBuf {
     options.data.join("kafka")
 }
 
-/// Waits until clients are served without delay; returns the port.
+/// Waits until the broker serves clients without delay; returns the port.
 ///
-/// The coordinators are made by the first question for them. Unasked, the first consumer group
-/// and the first transaction would find none, back off and lose 3 s.
+/// The broker creates its coordinators at the first request for them. Without such a request here, the first consumer
+/// group and the first transaction would find none, back off and lose 3 s.
 async fn ready(broker: &Process) -> u16 {
     let port = loop {
         if let Some(port) = port(&broker.output().await)
@@ -213,7 +213,7 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
     fs::write(path, text).map_err(Error::io("write", path))
 }
 
-/// Copies a folder and all in it.
+/// Copies a folder and its contents.
 fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     fs::create_dir_all(to).map_err(Error::io("create", to))?;
     for entry in fs::read_dir(from).map_err(Error::io("read", from))? {

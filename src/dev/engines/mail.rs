@@ -1,4 +1,4 @@
-//! The mail catcher: a real SMTP server that keeps every mail in a Maildir and passes none on.
+//! The mail catcher: a real SMTP server that keeps every mail in a Maildir and forwards none.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,10 +14,10 @@ pub(super) const NAME: &str = ports::MAIL.engine;
 /// A start takes a third of a second.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What listens, by means of the packages.
+/// The server's Python program; it needs the packages.
 const CATCHER: &str = include_str!("mail/catcher.py");
 
-/// The mail catcher as it is, or is to be, installed.
+/// The mail catcher and the folder of its installation.
 #[derive(Debug)]
 pub(super) struct Mail {
     home: PathBuf,
@@ -58,7 +58,7 @@ impl Mail {
         staging.finish()
     }
 
-    /// Starts it and waits until it listens.
+    /// Starts the mail catcher and waits until it listens.
     pub(super) async fn start(&self, options: &Options) -> Result<Running, Error> {
         let port = options.ports.or_zero(&ports::MAIL).to_string();
         let mut command = process::server(&options.guard, "python3", &options.data);
@@ -85,7 +85,7 @@ fn folder() -> String {
     format!("aiosmtpd-{}", pins::AIOSMTPD)
 }
 
-/// Waits until it says where it listens: it does so once it does.
+/// Waits until the mail catcher prints its address, which it does when it listens.
 async fn ready(catcher: &Process) -> String {
     loop {
         if let Some(address) = listening(&catcher.output().await) {

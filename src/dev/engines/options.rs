@@ -1,29 +1,28 @@
-//! What to start, and where.
-
+//! The options of a start.
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Error, Ports};
 
-/// What to start, and where.
+/// Which engines to start, and where.
 #[derive(Clone)]
 pub struct Options {
-    /// Where installed engines are kept from run to run; see [`default_cache`].
+    /// The folder of installed engines, shared by all runs; see [`default_cache`].
     pub cache: PathBuf,
-    /// The folder of this run alone: a log of each engine, and files that go when they stop.
+    /// The folder of this run: a log of each engine, and files that are removed when the engines stop.
     pub data: PathBuf,
     /// The genflow executable, whose `guard` command every child starts as.
     pub guard: PathBuf,
-    /// Which ports the engines listen on.
+    /// The ports that the engines listen on.
     pub ports: Ports,
-    /// Engines that run already.
+    /// Engines that are already running.
     pub existing: Existing,
-    /// Hears of each step, one line at a time.
+    /// Receives each step, one line at a time.
     pub progress: Progress,
 }
 
 impl Options {
-    /// Returns the same with paths that hold in any working folder: each engine has its own.
+    /// Returns these options with absolute paths, because each engine has its own working folder.
     pub(super) fn absolute(&self) -> Result<Self, Error> {
         let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io("find", path));
         let (cache, data) = (absolute(&self.cache)?, absolute(&self.data)?);
@@ -36,10 +35,10 @@ impl Options {
     }
 }
 
-/// A listener for lines about what goes on.
+/// A callback for lines about the progress.
 pub type Progress = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// Engines that run already: those given are used as they are, and none is started in their place.
+/// Engines that are already running. Each that is set is used as it is, and not started.
 #[derive(Clone, Debug, Default)]
 pub struct Existing {
     /// `host:port[,host:port]`, as in `KAFKA_BROKERS`.
@@ -48,13 +47,13 @@ pub struct Existing {
     pub schema_registry_url: Option<String>,
     /// `host:port`, as in `TEMPORAL_HOST`.
     pub temporal_host: Option<String>,
-    /// As in `SMTP_URL`.
+    /// The mail server, as in `SMTP_URL`.
     pub smtp_url: Option<String>,
 }
 
 /// Returns the folder for installed engines: `$XDG_CACHE_HOME/genflow`, or `~/.cache/genflow`.
 ///
-/// Without a home there is no such folder, and the one for temporary files has to do.
+/// Without a home, a folder in the system's temp folder.
 #[must_use]
 pub fn default_cache() -> PathBuf {
     let absolute = |name: &str| {

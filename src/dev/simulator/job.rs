@@ -1,7 +1,7 @@
-//! One accepted job and how far it is.
+//! One accepted job and its progress.
 //!
-//! Nothing runs: where a job stands is worked out from its age each time it is asked for, so a hundred thousand
-//! jobs cost no task and no timer. Invariant: an ended job never changes again.
+//! Nothing runs: each request computes the job's phase from its age, so a hundred thousand jobs cost no task and no
+//! timer. Invariant: an ended job never changes again.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,42 +11,42 @@ use super::{
     script::{PollFault, Refusal},
 };
 
-/// No job is starting for longer than this.
+/// The longest time that a job is `Starting`.
 const LONGEST_START: Duration = Duration::from_millis(200);
 
-/// Of how many reads the time is kept.
+/// For how many reads the time is recorded.
 const KNOWN_READS: usize = 16;
 
-/// A job that was accepted, and would be paid for.
+/// An accepted job, which would be paid for.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) id: String,
-    /// The client id it was submitted under.
+    /// The client id of its submit.
     pub(super) key: String,
     pub(super) model: String,
     pub(super) version: String,
     pub(super) order: Order,
-    /// The same moment on both clocks: one to show, one to measure by.
+    /// The same moment on both clocks: one for display, one for measuring.
     pub(super) created: (SystemTime, Instant),
-    /// How long it runs, unless it is stuck.
+    /// Running time, unless the job is stuck.
     pub(super) run_time: Duration,
     pub(super) progress: Progress,
 }
 
-/// What was done to a job since it was accepted.
+/// Calls for a job since it was accepted.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     /// The job's age when it was canceled.
     canceled: Option<Duration>,
     pub(super) cancel_requests: usize,
     pub(super) reads: usize,
-    /// When the first reads came.
+    /// Times of the first reads.
     pub(super) read_at: Vec<Instant>,
-    /// How often the addresses of its files were given, or its file was asked for where there is no other address.
+    /// How often the URLs of its files were issued, or its file was requested if the protocol issues no URL.
     pub(super) issues: usize,
 }
 
-/// Where a job stands.
+/// The phase of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Starting,
@@ -66,7 +66,7 @@ impl Phase {
 }
 
 impl Job {
-    /// Returns where the job stands at `now`.
+    /// Returns the job's phase at `now`.
     pub(super) fn phase(&self, now: Instant) -> Phase {
         let age = self.age(now);
         let script = &self.order.script;
@@ -83,7 +83,7 @@ impl Job {
         }
     }
 
-    /// Returns the part of the work that is done at `now`, 0 to 100.
+    /// Returns the completed part of the work at `now`, 0 to 100.
     pub(super) fn percent(&self, now: Instant) -> u32 {
         let worked = self.progress.canceled.unwrap_or_else(|| self.age(now));
         match self.phase(now) {
@@ -96,19 +96,19 @@ impl Job {
         }
     }
 
-    /// Returns how long after its creation work on the job begins.
+    /// Returns when work on the job begins, counted from its creation.
     pub(super) fn start_time(&self) -> Duration {
         LONGEST_START.min(self.run_time / 10)
     }
 
-    /// Returns how long after its creation the job ended, if it has at `now`.
+    /// Returns when the job ended, counted from its creation, if it has ended by `now`.
     pub(super) fn end_time(&self, now: Instant) -> Option<Duration> {
         self.phase(now)
             .ended()
             .then(|| self.progress.canceled.unwrap_or(self.run_time))
     }
 
-    /// Notes that the job was read; returns what its script has for this read.
+    /// Counts a read of the job; returns its script's fault for this read.
     pub(super) fn read(&mut self) -> Option<PollFault> {
         self.progress.reads += 1;
         if self.progress.read_at.len() < KNOWN_READS {
@@ -117,7 +117,7 @@ impl Job {
         self.order.script.poll.get(self.progress.reads - 1).copied()
     }
 
-    /// Notes that a cancel was asked for; cancels, unless the job has ended or its script refuses this call.
+    /// Counts a cancel request; cancels the job, unless it has ended or its script refuses this request.
     pub(super) fn cancel(&mut self, now: Instant) -> Option<Refusal> {
         self.progress.cancel_requests += 1;
         let refusal = self
@@ -132,19 +132,19 @@ impl Job {
         refusal
     }
 
-    /// Notes that the addresses of its files are given, if it has any at `now`.
+    /// Counts that the URLs of its files are issued, if it has files at `now`.
     pub(super) fn issue(&mut self, now: Instant) {
         if self.phase(now) == Phase::Succeeded {
             self.progress.issues += 1;
         }
     }
 
-    /// Returns the price that its answers tell.
+    /// Returns the price in its answers.
     pub(super) fn price(&self) -> Option<&str> {
         self.order.script.price.as_deref()
     }
 
-    /// Returns the addresses of its files, as they are given now.
+    /// Returns the URLs of its files, as issued now.
     pub(super) fn files(&self, base: &str) -> Vec<String> {
         let given = self.progress.issues;
         let address = |name: String| match &self.order.script.output_at {

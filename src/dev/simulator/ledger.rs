@@ -1,7 +1,7 @@
-//! The ledger: every submit that was seen and every job that was accepted, by client id.
+//! The ledger: every submit and every accepted job, by client id.
 //!
-//! It is what tests believe: two accepted jobs under one client id are a double charge. Knows no protocol and
-//! does no I/O. Bounded: beyond its limit it forgets the oldest ended jobs, and the oldest client ids.
+//! Tests rely on it: two accepted jobs under one client id are a double charge. It knows no protocol and does no I/O.
+//! It is bounded: above its limit it forgets the oldest ended jobs, and the oldest client ids.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -13,32 +13,32 @@ use serde_json::{Value, json};
 use super::job::{Job, Phase};
 use crate::domain::time::since_epoch;
 
-/// How many of the oldest jobs are searched for an ended one to forget, before the oldest goes whatever it does.
+/// How many of the oldest jobs are searched for an ended one to forget. If none has ended, the oldest is forgotten.
 const SEARCHED: usize = 1000;
 
-/// What was asked of the simulator, and what it took on.
+/// All submits and accepted jobs.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    /// Accepted jobs by the order of their coming.
+    /// Accepted jobs in the order of their submits.
     jobs: BTreeMap<u64, Job>,
     by_id: HashMap<String, u64>,
     by_key: BTreeMap<String, Entry>,
-    /// Client ids by the order of their coming.
+    /// Client ids in the order of their first submits.
     keys: VecDeque<String>,
     next: u64,
     limit: usize,
 }
 
-/// What one client id did.
+/// The submits and jobs of one client id.
 #[derive(Debug, Default)]
 struct Entry {
-    /// When each submit came.
+    /// Time of each submit.
     submits: Vec<Instant>,
     accepted: usize,
     jobs: BTreeSet<u64>,
 }
 
-/// Returns how long it was from each time to the next.
+/// Returns the time between each pair of neighbours.
 fn pauses_ms(times: &[Instant]) -> Vec<u128> {
     let pairs = times.iter().zip(times.iter().skip(1));
     pairs
@@ -68,14 +68,14 @@ impl Ledger {
         }
     }
 
-    /// Notes a submit under `key`; returns how many there were before it.
+    /// Records a submit under `key`; returns how many came before it.
     pub(super) fn arrive(&mut self, key: &str) -> usize {
         let entry = self.entry(key);
         entry.submits.push(Instant::now());
         entry.submits.len() - 1
     }
 
-    /// Takes `job` on.
+    /// Records an accepted job.
     pub(super) fn accept(&mut self, job: Job) {
         let (number, now) = (self.next, job.created.1);
         self.next += 1;
@@ -89,7 +89,7 @@ impl Ledger {
         }
     }
 
-    /// Returns the job called `id`.
+    /// Returns the job with this id.
     pub(super) fn job(&mut self, id: &str) -> Option<&mut Job> {
         self.jobs.get_mut(self.by_id.get(id)?)
     }
@@ -113,7 +113,7 @@ impl Ledger {
         }
     }
 
-    /// Returns the entries of all client ids, or of `key` alone, as tests read them.
+    /// Returns the entries of all client ids, or of `key` only, as JSON for tests.
     pub(super) fn entries(&self, key: Option<&str>, now: Instant) -> Value {
         let chosen = self
             .by_key

@@ -1,8 +1,8 @@
-//! The wire: TCP connections that can be cut.
+//! TCP connections that the simulator can cut.
 //!
-//! A cut connection ends at once and sends nothing more, whatever hyper still wants to say; this is how the
-//! simulator loses an answer, or a part of it, on demand, and how it stops without waiting for hung requests.
-//! Invariant: after [`Line::cut`] no byte is written.
+//! A cut connection ends at once and sends nothing more, even if hyper still has data to send. So the simulator can
+//! lose an answer, or a part of it, on demand, and stop without waiting for hung requests.
+//! Invariant: no byte is written after [`Line::cut`].
 
 use std::{
     io,
@@ -59,27 +59,27 @@ impl Listener for Lines {
     }
 }
 
-/// A handler's hold on the connection its request came by.
+/// A handler's control over the connection of its request.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
     cut: CancellationToken,
-    /// How many bytes may be written before it is cut.
+    /// How many bytes may be written before the connection is cut.
     left: Arc<AtomicUsize>,
 }
 
 impl Line {
-    /// Cuts the connection; the response returned is for the type only and is never sent.
+    /// Cuts the connection. The returned response only satisfies the type and is never sent.
     pub(super) fn cut(&self) -> Response {
         self.cut.cancel();
         StatusCode::INTERNAL_SERVER_ERROR.into_response()
     }
 
-    /// Cuts the connection when so many more bytes are written.
+    /// Cuts the connection after `bytes` more bytes.
     pub(super) fn cut_after(&self, bytes: usize) {
         self.left.store(bytes, Ordering::Relaxed);
     }
 
-    /// Says nothing until the caller hangs up (hyper then drops this future) or the simulator stops.
+    /// Sends nothing until the caller hangs up (hyper then drops this future) or the simulator stops.
     pub(super) async fn hang(&self) -> Response {
         self.cut.cancelled().await;
         self.cut()
@@ -92,7 +92,7 @@ impl Connected<IncomingStream<'_, Lines>> for Line {
     }
 }
 
-/// A TCP stream that fails from the moment its line is cut.
+/// A TCP stream that fails once its [`Line`] is cut.
 pub(super) struct Wire {
     stream: TcpStream,
     line: Line,
@@ -100,7 +100,7 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// Fails if the line is cut, else wakes the task of `context` when it is.
+    /// Fails if the line is cut; otherwise wakes the task of `context` when it is cut.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         match self.ended.as_mut().poll(context) {
             Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),

@@ -1,7 +1,7 @@
-//! The files: real PNG and MP4 bytes, cheap to make and the same each time.
+//! The files: real PNG and MP4 bytes, cheap to create and the same each time.
 //!
-//! Colours derive from the prompt and the index alone, so two prompts make two files. Pictures have the size
-//! that was asked for; films have its shape and length, but are small and slow to stay under a megabyte.
+//! Colours depend only on the prompt and the index, so two prompts give two different files. Images have the requested
+//! size. Videos have the requested shape and length, but few pixels and frames, so they stay below a megabyte.
 
 use std::io::Cursor;
 
@@ -15,18 +15,18 @@ use ring::digest;
 use super::order::{Media, Order};
 use super::script::OutputFault;
 
-/// The longer side of a film's picture.
+/// The longer side of a video, in pixels.
 const FILM_SIDE: u32 = 160;
-/// What a film's frames may weigh together: every frame is sent whole (I_PCM), so this bounds their number.
+/// The total size of a video's frames: frames are uncompressed (I_PCM), so this limits their number.
 const FILM_BYTES: usize = 900_000;
-/// A film has no more frames than this; fewer than its side has pixels, so each frame differs from the last.
+/// The most frames of a video; fewer than its side has pixels, so each frame differs from the one before.
 const FILM_FRAMES: usize = 60;
-/// A film shows no more frames a second than this.
+/// The most frames per second of a video.
 const FILM_FPS: f64 = 8.0;
-/// Ticks a second.
+/// Ticks per second.
 const TIMESCALE: u32 = 1000;
 
-/// Why a file could not be made.
+/// Why a file could not be created.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error("picture was not encoded")]
@@ -37,7 +37,7 @@ pub(super) enum Error {
     Mp4(#[from] mp4::Error),
 }
 
-/// Returns the content type and bytes of the file `name` of `order`, or `None` where it has no such file.
+/// Returns the content type and bytes of the file `name` of `order`, or `None` if it has no such file.
 pub(super) fn file(order: &Order, name: &str) -> Option<Result<(&'static str, Vec<u8>), Error>> {
     let (index, extension) = name.split_once('.')?;
     let index: u32 = index.parse().ok()?;
@@ -68,7 +68,7 @@ pub(super) fn file(order: &Order, name: &str) -> Option<Result<(&'static str, Ve
     }
 }
 
-/// Returns the file, or one of the other kind in its place if the script says so.
+/// Returns the file, or one of the other kind if the script asks for it.
 pub(super) fn file_or_other(
     order: &Order,
     name: &str,
@@ -108,7 +108,7 @@ impl Colours {
         Self(six)
     }
 
-    /// Returns the `channel` of the colour that lies `at` 256ths between the two.
+    /// Returns the `channel` of the colour at `at` 256ths of the way from the first to the second colour.
     fn mixed(&self, channel: usize, at: u8) -> u8 {
         let (from, to, at) = (
             u32::from(self.0[channel]),
@@ -119,7 +119,7 @@ impl Colours {
     }
 }
 
-/// Draws a slanted gradient; a palette keeps it at one byte a pixel.
+/// Draws a slanted gradient; a palette keeps it at one byte per pixel.
 fn picture(colours: &Colours, width: u32, height: u32) -> Result<Vec<u8>, Error> {
     let palette: Vec<u8> = (0..=255)
         .flat_map(|at| [0, 1, 2].map(|channel| colours.mixed(channel, at)))
@@ -145,12 +145,12 @@ fn picture(colours: &Colours, width: u32, height: u32) -> Result<Vec<u8>, Error>
     Ok(bytes)
 }
 
-/// Returns how far `at` is on the way to `end`, in 256ths.
+/// Returns `at` as 256ths of `end`.
 fn shade(at: u32, end: u32) -> u8 {
     u8::try_from(at * 256 / end).unwrap_or(u8::MAX)
 }
 
-/// Films a light bar that crosses the picture once, along its longer side.
+/// Creates a video of a light bar that crosses the picture once, along its longer side.
 fn film(
     colours: &Colours,
     width: u32,
@@ -204,7 +204,7 @@ fn container() -> Mp4Config {
     }
 }
 
-/// The size of a film's picture; the planes are padded to whole macroblocks of 16 pixels.
+/// The size of a video; the planes are padded to whole macroblocks of 16 pixels.
 #[derive(Clone, Copy)]
 struct Canvas {
     width: u32,
@@ -212,7 +212,7 @@ struct Canvas {
 }
 
 impl Canvas {
-    /// Returns the canvas with the shape of `width` by `height`; both sides are even, as 4:2:0 wants.
+    /// Returns the canvas with the shape of `width` by `height`; both sides are even, as 4:2:0 requires.
     fn shaped(width: u32, height: u32) -> Self {
         let even = |side: u32| (side * FILM_SIDE / width.max(height) / 2 * 2).clamp(16, FILM_SIDE);
         Self {
@@ -249,7 +249,7 @@ impl Canvas {
         }
     }
 
-    /// Draws the frame that is `at` of the way through the film.
+    /// Draws the frame at the fraction `at` of the video.
     fn draw(self, colours: &Colours, at: f64) -> Frame {
         let (width, height) = self.padded();
         let bar = (at * f64::from(FILM_SIDE)) as usize;
@@ -308,7 +308,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// Makes a film for tests of its readers.
+    /// Creates a video for tests of its readers.
     pub(crate) fn a_film(width: u32, height: u32, seconds: f64) -> Vec<u8> {
         film(&Colours::new("a film", 0), width, height, seconds, 8).unwrap()
     }

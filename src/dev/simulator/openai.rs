@@ -1,7 +1,7 @@
 //! OpenAI's API for images, which come with the answer, and videos, which are jobs.
 //!
-//! Owns the paths, the shapes and the words of that protocol under `/v1/images` and `/v1/videos`. Like the real one it
-//! refuses a parameter that it does not know, and `seconds` that is not text. It knows no cancel.
+//! Owns the paths, shapes and texts of that protocol under `/v1/images` and `/v1/videos`. Like the real API, it refuses
+//! unknown parameters, and a `seconds` that is not a string. It has no cancel.
 
 use std::{sync::Arc, time::Instant};
 
@@ -30,7 +30,7 @@ use super::{
     serve,
 };
 
-/// What `images/generations` knows.
+/// Parameters of `images/generations`.
 const OF_IMAGES: [&str; 13] = [
     "model",
     "prompt",
@@ -46,7 +46,7 @@ const OF_IMAGES: [&str; 13] = [
     "user",
     "sim",
 ];
-/// What `videos` knows.
+/// Parameters of `videos`.
 const OF_VIDEOS: [&str; 6] = [
     "model",
     "prompt",
@@ -55,10 +55,10 @@ const OF_VIDEOS: [&str; 6] = [
     "input_reference",
     "sim",
 ];
-/// Bytes that a huge image has more than it should.
+/// Number of extra bytes of a huge image.
 const HUGE: usize = 8 * 1024 * 1024;
 
-/// Returns the routes under `/v1`; each wants a bearer token.
+/// Returns the routes under `/v1`; each requires a bearer token.
 pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/v1/images/generations", post(images))
@@ -122,7 +122,7 @@ async fn images(
     play::submit(&shared, &line, arrival, words).await
 }
 
-/// Returns the pictures as base64, or what the script has in their place.
+/// Returns the images as base64, with the script's fault applied.
 async fn files(order: &Order) -> Result<Vec<String>, String> {
     let order = order.clone();
     let making = tokio::task::spawn_blocking(move || {
@@ -171,7 +171,7 @@ async fn videos(
     play::submit(&shared, &line, arrival, words).await
 }
 
-/// Notes a submit and reads it; tells too whether addresses are wanted instead of bytes.
+/// Records and parses a submit; also returns whether the client wants URLs instead of bytes.
 fn arrive(
     shared: &Shared,
     headers: &HeaderMap,
@@ -206,7 +206,7 @@ fn arrive(
     Ok((arrival, as_urls))
 }
 
-/// Returns a body in the words of an order.
+/// Renames the fields of a body to those of an [`Order`].
 fn plain(mut body: Map<String, Value>, film: bool) -> Result<Value, String> {
     let size = body.remove("size");
     let size = size.as_ref().and_then(Value::as_str);

@@ -1,28 +1,28 @@
-//! An order: the `input` of a submit, parsed once and checked.
+//! An order: the `input` of a submit, parsed and checked.
 //!
-//! Knows which inputs make an image and which a video, and the limits of both; leaves the bytes to `media`.
+//! Knows which inputs mean an image and which a video, and the limits of both; `media` creates the bytes.
 
 use serde::{Deserialize, de};
 use serde_json::{Map, Value};
 
 use super::script::Script;
 
-/// A job that was asked for.
+/// A requested job.
 #[derive(Clone, Debug)]
 pub(super) struct Order {
-    /// The `input` as it came, to be shown again.
+    /// The unchanged `input`, for answers.
     pub(super) input: Map<String, Value>,
     pub(super) prompt: String,
     pub(super) media: Media,
     pub(super) script: Script,
 }
 
-/// What a job makes.
+/// The output of a job.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Media {
-    /// `count` pictures of one size.
+    /// `count` images of one size.
     Images { width: u32, height: u32, count: u32 },
-    /// One film; `width` and `height` are what was asked for.
+    /// One video; `width` and `height` are the requested ones.
     Video {
         width: u32,
         height: u32,
@@ -32,7 +32,7 @@ pub(super) enum Media {
 }
 
 impl Media {
-    /// Returns the word the ledger uses for it.
+    /// Returns its name in the ledger.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Images { .. } => "image",
@@ -72,7 +72,7 @@ struct Fields {
 }
 
 impl Order {
-    /// Parses the input of a job of `model`, whose name says what it makes where the input does not.
+    /// Parses the input of a job of `model`. If the input does not show whether it is a video, the model's name does.
     pub(super) fn of(model: &str, raw: Value) -> Result<Self, InvalidOrder> {
         let fields = Fields::deserialize(&raw)?;
         let Value::Object(input) = raw else {
@@ -130,7 +130,7 @@ fn within(name: &'static str, value: u32, low: u32, high: u32) -> Result<u32, In
     })
 }
 
-/// A film's size, written `1920x1080` or `1080p`.
+/// The size of a video, written `1920x1080` or `1080p`.
 #[derive(Clone, Copy)]
 struct Resolution {
     width: u32,

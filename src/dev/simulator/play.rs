@@ -1,6 +1,6 @@
-//! What all protocols share: a submit played as its script has it, and what goes wrong with a read.
+//! Common to all protocols: handles a submit according to its script, and plays the faults of reads.
 //!
-//! Each protocol brings its words: how it refuses, and how it shows an accepted job.
+//! Each protocol provides its own answers: for a refusal, and for an accepted job.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -21,21 +21,21 @@ use super::{
     truncated,
 };
 
-/// Into the first line and the headers of an answer.
+/// A number of bytes that ends within the status line or the headers of an answer.
 const INTO_THE_HEAD: usize = 30;
 
-/// A submit that arrived.
+/// A received submit.
 pub(super) struct Arrival {
     /// The client id.
     pub(super) key: String,
-    /// How many submits of that id came before it.
+    /// How many submits with that id came before it.
     pub(super) earlier: usize,
     pub(super) model: String,
     pub(super) version: String,
     pub(super) order: Order,
 }
 
-/// How one protocol says it.
+/// The answers of one protocol.
 pub(super) struct Words<S> {
     pub(super) refuse: fn(Refusal) -> Response,
     /// Refuses a submit for a reason.
@@ -44,7 +44,7 @@ pub(super) struct Words<S> {
     pub(super) show: S,
 }
 
-/// Plays one submit as its script has it.
+/// Handles one submit according to its script.
 pub(super) async fn submit(
     shared: &Shared,
     line: &Line,
@@ -86,7 +86,7 @@ pub(super) async fn submit(
     }
 }
 
-/// Returns what goes wrong with one read.
+/// Returns the answer to a faulty read.
 pub(super) fn misread(line: &Line, fault: PollFault, refuse: fn(Refusal) -> Response) -> Response {
     match fault {
         PollFault::Refuse(refusal) => refuse(refusal),
@@ -95,14 +95,14 @@ pub(super) fn misread(line: &Line, fault: PollFault, refuse: fn(Refusal) -> Resp
     }
 }
 
-/// Tells whether a key comes along by that scheme; any but the bad one will do.
+/// Returns whether the request has a key with that scheme; any key is valid except `bad`.
 pub(super) fn has_key(headers: &HeaderMap, scheme: &str) -> bool {
     let value = headers.get(header::AUTHORIZATION);
     let key = value.and_then(|value| value.to_str().ok()?.strip_prefix(scheme));
     key.is_some_and(|key| !matches!(key.trim(), "" | "bad"))
 }
 
-/// Returns the id by which the client knows its request: header first, then input.
+/// Returns the client's id of its request: from the header, else from the input.
 pub(super) fn client_id(headers: &HeaderMap, input: &Value) -> String {
     let header = headers
         .get("idempotency-key")
@@ -113,7 +113,7 @@ pub(super) fn client_id(headers: &HeaderMap, input: &Value) -> String {
         .to_owned()
 }
 
-/// Returns the address the caller reached us by; URLs in answers start with it.
+/// Returns the base URL that the caller used; URLs in answers start with it.
 pub(super) fn base(shared: &Shared, headers: &HeaderMap) -> String {
     match headers
         .get(header::HOST)
@@ -124,7 +124,7 @@ pub(super) fn base(shared: &Shared, headers: &HeaderMap) -> String {
     }
 }
 
-/// Adds the pause that an answer with that status asks for.
+/// Adds `Retry-After` if the status is 429 or 503.
 pub(super) fn with_pause(status: StatusCode, mut answer: Response) -> Response {
     if matches!(
         status,
@@ -136,7 +136,7 @@ pub(super) fn with_pause(status: StatusCode, mut answer: Response) -> Response {
     answer
 }
 
-/// Adds the pause that the job's script asks for while it runs.
+/// Adds the script's `Retry-After` while the job runs.
 pub(super) fn hinted(job: &Job, now: Instant, mut answer: Response) -> Response {
     if let Some(seconds) = job.order.script.hint
         && !job.phase(now).ended()
@@ -148,7 +148,7 @@ pub(super) fn hinted(job: &Job, now: Instant, mut answer: Response) -> Response 
     answer
 }
 
-/// Adds the price of a job that is done, if its script has one.
+/// Adds the price of a finished job, if its script has one.
 pub(super) fn with_price(price: Option<&str>, mut answer: Response) -> Response {
     if let Some(price) = price.and_then(|price| header::HeaderValue::from_str(price).ok()) {
         answer
@@ -165,7 +165,7 @@ fn garbage() -> impl IntoResponse {
     )
 }
 
-/// Cuts an answer amidst its body.
+/// Cuts the connection within the body of an answer.
 async fn halved(answer: Response) -> Response {
     let (head, body) = answer.into_parts();
     let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
@@ -175,7 +175,7 @@ async fn halved(answer: Response) -> Response {
 }
 
 impl Shared {
-    /// Makes a job of what arrived.
+    /// Creates a job from a submit.
     fn job(&self, arrival: Arrival) -> Job {
         let Arrival {
             key,

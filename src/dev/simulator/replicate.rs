@@ -1,8 +1,8 @@
 //! Replicate's public HTTP API: predictions in, predictions out.
 //!
-//! Owns the paths, the shapes and the words of that protocol (<https://replicate.com/docs/reference/http>);
-//! leaves what was accepted to `ledger` and how far it is to `job`. Like the real one it ignores
-//! `Idempotency-Key`: two accepted submits are two jobs.
+//! Owns the paths, shapes and texts of that protocol (<https://replicate.com/docs/reference/http>); `ledger` keeps the
+//! accepted jobs, and `job` their progress. Like the real API, it ignores `Idempotency-Key`: two accepted submits are
+//! two jobs.
 
 use std::{
     fmt::Write,
@@ -37,7 +37,7 @@ use super::{
 
 const PAGE: usize = 100;
 
-/// Returns the routes under `/v1`; each wants a bearer token.
+/// Returns the routes under `/v1`; each requires a bearer token.
 pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route(
@@ -50,7 +50,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route_layer(middleware::from_fn(authorize))
 }
 
-/// Returns an error as Replicate words it.
+/// Returns an error in Replicate's shape.
 pub(super) fn problem(status: StatusCode, title: &str, detail: &str) -> Response {
     let body = json!({"title": title, "detail": detail, "status": status.as_u16()});
     with_pause(status, (status, Json(body)).into_response())
@@ -98,7 +98,7 @@ async fn submit_to_version(
     submit(&state, &line, &headers, body, target).await
 }
 
-/// Plays one submit as its script has it; `target` is the model and version.
+/// Handles one submit according to its script; `target` is the model and version.
 async fn submit(
     shared: &Shared,
     line: &Line,
@@ -176,7 +176,7 @@ async fn cancel(
     }
 }
 
-/// Which page of the list is wanted.
+/// Query of the list.
 #[derive(Deserialize)]
 struct Listing {
     cursor: Option<u64>,
@@ -207,7 +207,7 @@ async fn list(
     }))
 }
 
-/// Returns `job` as it stands at `now`.
+/// Returns the state of `job` at `now`.
 fn prediction(job: &Job, now: Instant, base: &str) -> Value {
     let phase = job.phase(now);
     let mut shown = shown(job, phase, now, base);
@@ -250,7 +250,7 @@ fn shown(job: &Job, phase: Phase, now: Instant, base: &str) -> Value {
     })
 }
 
-/// Returns a list of URLs for pictures and a bare URL for a film: models on Replicate do both.
+/// Returns a list of URLs for images and a bare URL for a video: Replicate's models return both shapes.
 fn output(job: &Job, base: &str) -> Value {
     let mut urls = job.files(base).into_iter();
     match job.order.media {
@@ -259,7 +259,7 @@ fn output(job: &Job, base: &str) -> Value {
     }
 }
 
-/// Returns what a model prints through tqdm: a line for each twentieth of the work that is done.
+/// Returns the log of a model that uses tqdm: one line for each completed twentieth of the work.
 fn logs(job: &Job, phase: Phase, now: Instant) -> String {
     let mut logs = String::new();
     if phase == Phase::Starting {

@@ -1,49 +1,51 @@
-//! The script: the faults one request asks for, carried in its own `input.sim`.
+//! The script: the faults that one request asks for, in its own `input.sim`.
 //!
-//! In-band, so that tests running side by side do not disturb each other. Pure data; who plays which line is
-//! decided in `ledger`. An unknown field is refused, so that a misspelt fault is not a test that proves nothing.
+//! A fault is part of its request, so tests running side by side do not disturb each other. This module is pure data;
+//! `play` and `job` pick the fault for each call. Unknown fields are refused: a test with a misspelt fault must not
+//! pass.
 
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde::Deserialize;
 
-/// What is to go wrong with one job, and when.
+/// The faults of one job, in order.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Script {
-    /// For how many runs of a request this holds, the first and its retries; then all is well. All, if left out.
+    /// For how many runs of a request the script applies (the first run and its retries); later runs have no faults.
+    /// All, if left out.
     pub(super) runs: Option<u32>,
     /// How long the job runs, instead of the simulator's default.
     pub(super) seconds: Option<Seconds>,
-    /// One line for each submit of the same client id, in order; then submits work.
+    /// One fault for each submit of the same client id, in order; later submits work.
     pub(super) submit: Vec<SubmitFault>,
     /// A wait before the submit is accepted and answered.
     pub(super) delay_submit_ms: u32,
-    /// The error text the job ends with, instead of succeeding.
+    /// Makes the job fail with this error text.
     pub(super) fail: Option<String>,
-    /// Whether the job never ends.
+    /// True: the job never ends.
     pub(super) stuck: bool,
     /// The status reported while the job runs.
     pub(super) state: Option<String>,
-    /// One line for each read of the job, in order; then reads work.
+    /// One fault for each read of the job, in order; later reads work.
     pub(super) poll: Vec<PollFault>,
-    /// One refusal for each cancel of the job, in order; then cancels work.
+    /// One refusal for each cancel of the job, in order; later cancels work.
     pub(super) cancel: Vec<Refusal>,
-    /// What is wrong with the files.
+    /// The fault of the files.
     pub(super) output: Option<OutputFault>,
     /// How long each download of a file takes.
     pub(super) download: Option<Seconds>,
     /// The pause in seconds that a read of the running job asks for, by `Retry-After`.
     pub(super) hint: Option<u32>,
-    /// The address that is given for each of its files, instead of the simulator's own.
+    /// The URL issued for each of its files, instead of the simulator's own.
     pub(super) output_at: Option<String>,
-    /// The price that its answers tell, as a gateway before the real API would, word for word.
+    /// The price in its answers, verbatim, as from a gateway in front of the real API.
     pub(super) price: Option<String>,
 }
 
 impl Script {
-    /// Returns what is left of it for the run of that client id: `id`, or `id~n` for the n-th retry.
+    /// Returns the script for the run with that client id: `id`, or `id~n` for the n-th retry.
     pub(super) fn of_run(self, key: &str) -> Self {
         let retry = key
             .rsplit_once('~')
@@ -55,30 +57,30 @@ impl Script {
     }
 }
 
-/// What happens to one submit.
+/// The fault of one submit.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum SubmitFault {
-    /// Not accepted, answered with this status.
+    /// Not accepted; answered with this status.
     Refuse(Refusal),
-    /// A fault that has a name.
+    /// A fault with a name.
     Named(NamedFault),
-    /// Not accepted, for a reason.
+    /// Not accepted; answered with a reason.
     Reason(Reason),
 }
 
-/// A status that turns a request down, and why, in a protocol's own shape.
+/// A status that refuses a request, and the reason, sent in a protocol's own shape.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Reason {
     pub(super) status: Refusal,
-    /// The error's code, with a protocol that has codes.
+    /// The error's code, for a protocol that has codes.
     #[serde(default)]
     pub(super) code: String,
     pub(super) text: String,
 }
 
-/// The faults of a submit that are more than a status.
+/// The faults of a submit other than a status.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum NamedFault {
@@ -86,27 +88,27 @@ pub(super) enum NamedFault {
     Cut,
     /// Accepted; the connection is cut without a byte.
     AcceptCut,
-    /// Accepted, and never answered.
+    /// Accepted, but never answered.
     AcceptHang,
-    /// Accepted, and answered with a body that is not JSON.
+    /// Accepted, but answered with a body that is not JSON.
     AcceptGarbage,
-    /// Accepted; the connection is cut amidst the head of the answer.
+    /// Accepted; the connection is cut within the head of the answer.
     AcceptCutHead,
-    /// Accepted; the connection is cut amidst the body of the answer.
+    /// Accepted; the connection is cut within the body of the answer.
     AcceptCutBody,
 }
 
-/// What happens to one read of a job.
+/// The fault of one read of a job.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum PollFault {
     /// Answered with this status.
     Refuse(Refusal),
-    /// A fault that has a name.
+    /// A fault with a name.
     Named(NamedPollFault),
 }
 
-/// The faults of a read that are more than a status.
+/// The faults of a read other than a status.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum NamedPollFault {
@@ -116,7 +118,7 @@ pub(super) enum NamedPollFault {
     Cut,
 }
 
-/// What is wrong with the files of a job that succeeded.
+/// The fault of the files of a successful job.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum OutputFault {
@@ -124,21 +126,21 @@ pub(super) enum OutputFault {
     Html,
     /// 404.
     Missing,
-    /// A `Content-Length` larger than what is sent.
+    /// A `Content-Length` above the number of bytes sent.
     Truncated,
     /// 200 with no bytes.
     Empty,
-    /// The first address that is given does not work any more, or the first download where there is but one.
+    /// The first issued URL has expired; if there is only one URL, its first download fails.
     Expired,
-    /// Much longer than it should be.
+    /// Much longer than expected.
     Huge,
-    /// A film where a picture was asked for, a picture where a film was.
+    /// A video instead of an image, or an image instead of a video.
     OtherKind,
-    /// Good bytes, called plain text.
+    /// Correct bytes with the content type `text/plain`.
     Mislabelled,
 }
 
-/// A status that turns a request down: 300 to 599.
+/// A status that refuses a request: 300 to 599.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "u16")]
 pub(super) struct Refusal(pub(super) StatusCode);

@@ -1,4 +1,4 @@
-//! The simulator over real HTTP, as a client sees it: what is beside the protocols, and the harness of all.
+//! The simulator over real HTTP, as a client sees it: its own pages, and the harness for the tests of the protocols.
 
 use std::future::Future;
 
@@ -48,7 +48,7 @@ impl Sim {
         }
     }
 
-    /// Starts a request with a good token; `to` is a path, or a URL the simulator gave.
+    /// Starts a request with a good token; `to` is a path, or a URL from the simulator.
     fn request(&self, method: Method, to: &str) -> RequestBuilder {
         self.keyless(method, to).bearer_auth("good")
     }
@@ -70,14 +70,14 @@ impl Sim {
         json_of(self.request(Method::POST, to).json(&body)).await
     }
 
-    /// Submits `input`, which must be accepted; returns the prediction.
+    /// Submits `input`, asserts that it is accepted, and returns the prediction.
     async fn submit(&self, input: Value) -> Value {
         let (status, prediction) = self.post(MODEL, json!({"input": input})).await;
         assert_eq!(status, 201, "{prediction}");
         prediction
     }
 
-    /// Reads `prediction` until `wanted` holds of it.
+    /// Reads `prediction` until `wanted` returns true for it.
     async fn until(&self, prediction: &Value, wanted: impl Fn(&Value) -> bool) -> Value {
         let url = prediction["urls"]["get"].as_str().unwrap();
         within(async {

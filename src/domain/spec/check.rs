@@ -1,4 +1,4 @@
-//! The bounds of specs, as far as they follow from the contract alone; what an operator allows is for intake.
+//! The bounds of specs that follow from the contract alone. Intake checks what the operator allows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -12,7 +12,7 @@ const MODEL: RangeInclusive<usize> = 1..=256;
 const WORD: RangeInclusive<usize> = 1..=32;
 
 impl Spec {
-    /// Holds the spec against the contract's bounds.
+    /// Checks the contract's bounds.
     pub(crate) fn check(&self, faults: &mut Faults) {
         match self {
             Self::Video(video) => video.check(faults),
@@ -30,7 +30,7 @@ impl VideoSpec {
         if let Some(resolution) = &self.resolution
             && !is_resolution(resolution)
         {
-            let wanted = "want WIDTHxHEIGHT, each 1 to 65535, or a class such as 720p";
+            let wanted = "expected WIDTHxHEIGHT, each 1 to 65535, or a class such as 720p";
             let shown = beginning(resolution);
             faults.add("spec.resolution", format!("is {shown:?}, {wanted}"));
         }
@@ -74,14 +74,14 @@ impl BatchSpec {
         let most = Some(self.max_concurrent);
         within(faults, "spec.max_concurrent", most, 1..=500);
         if !(1..=10_000).contains(&self.items.len()) {
-            let problem = format!("has {} items, want 1 to 10000", self.items.len());
+            let problem = format!("has {} items, expected 1 to 10000", self.items.len());
             faults.add("spec.items", problem);
             return;
         }
         let mut seen = BTreeSet::new();
         for (index, item) in self.items.iter().enumerate() {
             if !seen.insert(&item.request_id) {
-                faults.add("spec.items", format!("names {} twice", item.request_id));
+                faults.add("spec.items", format!("contains {} twice", item.request_id));
             }
             let mut of_item = Faults::default();
             item.check(&mut of_item);
@@ -93,7 +93,7 @@ impl BatchSpec {
 impl BatchItem {
     fn check(&self, faults: &mut Faults) {
         if self.spec.kind() == Kind::Batch {
-            faults.add("spec", "is a batch, want a video or images");
+            faults.add("spec", "is a batch, expected a video or images");
             return;
         }
         self.spec.check(faults);
@@ -101,7 +101,7 @@ impl BatchItem {
     }
 }
 
-/// Holds the metadata of a request or an item against the contract's bounds.
+/// Checks the contract's bounds on the metadata of a request or an item.
 pub(crate) fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), Invalid> {
     let bytes: usize = metadata
         .iter()
@@ -112,14 +112,14 @@ pub(crate) fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), 
         return Err(Invalid::new(
             "metadata",
             format!(
-                "has {entries} entries of {bytes} bytes in all, want at most 32 and 8192 bytes"
+                "has {entries} entries of {bytes} bytes in all, expected at most 32 and 8192 bytes"
             ),
         ));
     }
     Ok(())
 }
 
-/// Tells whether it is two sides in pixels, or a class: `720p`, `4k`.
+/// Returns whether `text` is two sides in pixels, such as `1280x720`, or a class, such as `720p` or `4k`.
 fn is_resolution(text: &str) -> bool {
     let number = |text: &str| text.parse::<u16>().is_ok_and(|number| number > 0);
     match text.split_once('x') {
@@ -134,7 +134,7 @@ fn long(faults: &mut Faults, field: &str, text: Option<&str>, range: RangeInclus
         let (least, most) = (range.start(), range.end());
         faults.add(
             field,
-            format!("is {length} characters, want {least} to {most}"),
+            format!("is {length} characters long, expected {least} to {most}"),
         );
     }
 }
@@ -142,6 +142,6 @@ fn long(faults: &mut Faults, field: &str, text: Option<&str>, range: RangeInclus
 fn within(faults: &mut Faults, field: &str, value: Option<i32>, range: RangeInclusive<i32>) {
     if let Some(value) = value.filter(|value| !range.contains(value)) {
         let (least, most) = (range.start(), range.end());
-        faults.add(field, format!("is {value}, want {least} to {most}"));
+        faults.add(field, format!("is {value}, expected {least} to {most}"));
     }
 }

@@ -1,4 +1,4 @@
-//! `params`: inputs by the model's own names. They win over every other field, so some names are kept from them.
+//! `params`: inputs by the model's own names. They override every other field, so some names are not allowed.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use url::Url;
 use crate::domain::invalid::beginning;
 use crate::domain::{Faults, Invalid};
 
-/// How many outputs a job makes, in the words of the models: `num_images` has a bound, and these would pass it by.
+/// The models' names for the number of outputs. `num_images` has a bound, which these would bypass.
 const COUNTS: [&str; 9] = [
     "n",
     "num_images",
@@ -21,8 +21,8 @@ const COUNTS: [&str; 9] = [
     "batch_size",
 ];
 
-/// What decides how a provider answers, or to whom. genflow reads one kind of answer, and finds its jobs by
-/// `genflow_id`: with another a job would be paid for and its result lost.
+/// Names that change how the provider answers, or whom it calls. genflow reads one kind of answer and finds its
+/// jobs by `genflow_id`; with any other it would pay for a job and lose the result.
 const PROTOCOL: [&str; 5] = [
     "stream",
     "partial_images",
@@ -31,15 +31,15 @@ const PROTOCOL: [&str; 5] = [
     "fal_webhook",
 ];
 
-/// The names are the same for all providers: the configured one and those of `fallback` are not known here.
+/// Checks the same names for all providers: which provider serves is not known here.
 pub(super) fn check(faults: &mut Faults, params: &BTreeMap<String, String>) {
     for (name, text) in params {
         let wanted = if matches!(name.as_str(), "model" | "version") {
-            "would change the model, want it in spec.model"
+            "would change the model; set spec.model instead"
         } else if COUNTS.contains(&name.as_str()) {
-            "would change how many outputs are made, want spec.num_images"
+            "would change how many outputs are made; set spec.num_images instead"
         } else if PROTOCOL.contains(&name.as_str()) || name.starts_with("webhook") {
-            "would change how the provider answers genflow, want it left out"
+            "would change how the provider answers genflow; remove it"
         } else {
             ""
         };
@@ -54,15 +54,15 @@ pub(super) fn check(faults: &mut Faults, params: &BTreeMap<String, String>) {
     }
 }
 
-/// Returns each http or https URL in the values of `params`, with the beginning of its name.
+/// Returns each http or https URL in the values of `params`, with the first characters of its param's name.
 ///
 /// # Errors
-/// The name of one whose host another parser may read otherwise: a backslash is a slash to some, part of the host to
-/// others. It goes to the provider as it is written.
+/// Names the param whose URL another parser may read with a different host: some parsers read a backslash as a
+/// slash, others as part of the host. The provider receives the URL as written.
 pub(crate) fn urls(params: &BTreeMap<String, String>) -> Result<Vec<(String, Url)>, Invalid> {
     let mut found = Vec::new();
     for (name, text) in params {
-        // A value that is not JSON text was refused before.
+        // Values that are not JSON text were refused earlier.
         let value = serde_json::from_str(text).unwrap_or_default();
         collect(name, &value, &mut found)?;
     }
@@ -79,7 +79,7 @@ fn collect(name: &str, value: &Value, found: &mut Vec<(String, Url)>) -> Result<
             if text.contains(|c: char| c == '\\' || c.is_whitespace() || c.is_control()) {
                 let shown = beginning(name);
                 let problem = format!(
-                    "has {shown:?}, whose URL holds a space or backslash, want it percent-encoded"
+                    "has {shown:?}, whose URL contains a space, control character or backslash; percent-encode it"
                 );
                 return Err(Invalid::new("spec.params", problem));
             }

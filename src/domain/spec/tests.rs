@@ -1,4 +1,4 @@
-//! The bounds of specs, and how faults are named.
+//! Tests the bounds of specs, and how faults are worded.
 
 use super::*;
 use crate::domain::Faults;
@@ -151,7 +151,7 @@ fn params_may_not_change_the_model_the_count_or_the_protocol() {
         }))
     };
     for (names, wanted) in [
-        (&["model", "version"][..], "want it in spec.model"),
+        (&["model", "version"][..], "set spec.model instead"),
         (
             &[
                 "n",
@@ -160,7 +160,7 @@ fn params_may_not_change_the_model_the_count_or_the_protocol() {
                 "number_of_images",
                 "batch_size",
             ],
-            "want spec.num_images",
+            "set spec.num_images instead",
         ),
         (
             &[
@@ -172,7 +172,7 @@ fn params_may_not_change_the_model_the_count_or_the_protocol() {
                 "webhook_url",
                 "webhooks",
             ],
-            "want it left out",
+            "remove it",
         ),
     ] {
         for name in names {

@@ -1,19 +1,18 @@
-//! Who may ask: keys in the record header `x-api-key`, each bound to a user or not (contract, section 5).
+//! API keys in the record header `x-api-key`, each bound to one user or valid for any (contract, section 5).
 //!
-//! Only digests are kept, and they are compared in constant time, all of them each time: neither a log nor a clock
-//! tells of a key.
+//! Only digests are kept. Each check compares all of them in constant time, so neither logs nor timing reveal a key.
 
 use ring::digest::{SHA256, digest};
 use subtle::ConstantTimeEq as _;
 
 use crate::domain::UserId;
 
-/// Begins a key that is given by its digest.
+/// Prefix of a key that is configured by its digest.
 const HASHED: &str = "sha256:";
-/// Shorter keys can be guessed.
+/// In bytes. Shorter keys can be guessed.
 const SHORTEST: usize = 8;
 
-/// The keys that open the door.
+/// The configured keys, and whether one is required.
 #[derive(Clone, Default)]
 pub struct ApiKeys {
     required: bool,
@@ -26,7 +25,7 @@ struct Key {
     user: Option<String>,
 }
 
-/// Shows no digest either: a weak key could be guessed from it.
+/// Does not show digests either: a weak key could be guessed from its digest.
 impl std::fmt::Debug for ApiKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ApiKeys")
@@ -36,31 +35,31 @@ impl std::fmt::Debug for ApiKeys {
     }
 }
 
-/// Why a record may not ask; never shows a key.
+/// Why a record is not authorized; never shows a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// It has no key.
-    #[error("the header x-api-key is missing, want one of API_KEYS")]
+    /// The record has no key.
+    #[error("the header x-api-key is missing, expected one of API_KEYS")]
     Missing,
-    /// Its key is none of ours.
-    #[error("the header x-api-key is none of API_KEYS")]
+    /// The record's key is not configured.
+    #[error("the header x-api-key is not one of API_KEYS")]
     Unknown,
-    /// Its key is bound to another user.
+    /// The record's key is bound to another user.
     #[error("the header x-api-key is bound to another user")]
     OtherUser,
 }
 
-/// What a good key lets in.
+/// The users whose records a valid key authorizes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pass {
-    /// Records of any user.
+    /// Any user.
     Anyone,
-    /// Records of this user only.
+    /// This user only.
     Only(String),
 }
 
 impl Pass {
-    /// Holds the pass against the user a record is of.
+    /// Checks that the pass is valid for a record's user.
     ///
     /// # Errors
     /// [`Denied::OtherUser`].
@@ -71,7 +70,7 @@ impl Pass {
         }
     }
 
-    /// Returns the user whose records it lets in, if it is one alone.
+    /// Returns the user if the pass is for one user only.
     pub fn only(&self) -> Option<&str> {
         match self {
             Self::Anyone => None,
@@ -81,10 +80,10 @@ impl Pass {
 }
 
 impl ApiKeys {
-    /// Reads `key[:user]` by comma, a key plain or as `sha256:` and 64 hex digits.
+    /// Parses entries `key[:user]` separated by commas; a key is plain, or `sha256:` and 64 hex digits.
     ///
     /// # Errors
-    /// What is wanted where an entry is not so; shows no entry, only its place.
+    /// A text that names a malformed entry by its number, and does not show it.
     pub fn parse(required: bool, text: &str) -> Result<Self, String> {
         let mut keys: Vec<Key> = Vec::new();
         for (at, entry) in text.split(',').map(str::trim).enumerate() {
@@ -94,24 +93,24 @@ impl ApiKeys {
             let at = at + 1;
             let key = Key::parse(entry).ok_or_else(|| {
                 format!(
-                    "entry {at}: want key[:user] or sha256:64-hex-digits[:user], the key of {SHORTEST} bytes at least"
+                    "entry {at}: expected key[:user] or sha256:64-hex-digits[:user], with a key of at least {SHORTEST} bytes"
                 )
             })?;
-            // Which of two users would it be for?
+            // Bound to two users, a key would be ambiguous.
             if keys.iter().any(|other| other.digest == key.digest) {
-                return Err(format!("entry {at}: repeats a key, want each once"));
+                return Err(format!("entry {at}: repeats a key, expected each once"));
             }
             keys.push(key);
         }
         Ok(Self { required, keys })
     }
 
-    /// Tells whether there is a record that would be let in.
+    /// Returns whether any record can be authorized: no key is required, or one is configured.
     pub fn let_in_anybody(&self) -> bool {
         !self.required || !self.keys.is_empty()
     }
 
-    /// Says what the key that a record presents lets in; anything while no key is required.
+    /// Checks the key that a record presents, and returns what it authorizes; while no key is required, any user.
     ///
     /// # Errors
     /// [`Denied::Missing`], [`Denied::Unknown`].
@@ -132,9 +131,10 @@ impl ApiKeys {
 }
 
 impl Key {
-    /// A plain key ends at the last colon; a digest has no colon, so what is behind it is the user whatever it holds.
+    /// Parses one entry. A plain key may contain colons and ends at the last one; a digest ends at its first colon, so
+    /// its user may contain colons.
     fn parse(entry: &str) -> Option<Self> {
-        // In any case of its letters: else `SHA256:…` would be a key "SHA256" of a user "…".
+        // Without regard to case: otherwise `SHA256:…` would be a plain key "SHA256" of the user "…".
         let hashed = entry
             .split_at_checked(HASHED.len())
             .filter(|(start, _)| start.eq_ignore_ascii_case(HASHED));
@@ -143,7 +143,7 @@ impl Key {
             None => split(entry.rsplit_once(':'), entry),
         };
         let digest = match hashed {
-            // That of no key at all is what `sha256sum` prints where its input is not set.
+            // The digest of an empty key is refused: `sha256sum` prints it when its input is an unset variable.
             Some(_) => unhex(key).filter(|hash| hash != digest(&SHA256, b"").as_ref())?,
             None if key.len() < SHORTEST => return None,
             None => digest(&SHA256, key.as_bytes()).as_ref().try_into().ok()?,
@@ -162,7 +162,7 @@ fn split<'t>(parts: Option<(&'t str, &'t str)>, whole: &'t str) -> (&'t str, Opt
 }
 
 fn unhex(text: &str) -> Option<[u8; 32]> {
-    // Else a sign would pass for a digit.
+    // `from_str_radix` accepts a sign, which is not a digit.
     if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
@@ -256,7 +256,7 @@ mod tests {
             &long,
         ] {
             let error = ApiKeys::parse(true, &format!("good-key,{bad}")).unwrap_err();
-            assert!(error.starts_with("entry 2: want key[:user]"), "{error}");
+            assert!(error.starts_with("entry 2: expected key[:user]"), "{error}");
             assert!(!error.contains("secret"), "{error}");
         }
         for again in [
@@ -265,7 +265,7 @@ mod tests {
             &format!("sha256:{hashed}:bob"),
         ] {
             let error = ApiKeys::parse(true, &format!("good-key,,topsecret,{again}")).unwrap_err();
-            assert_eq!(error, "entry 4: repeats a key, want each once");
+            assert_eq!(error, "entry 4: repeats a key, expected each once");
         }
         assert_eq!(
             format!("{:?}", keys()),

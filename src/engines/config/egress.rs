@@ -1,33 +1,33 @@
-//! Whom genflow may call where somebody else gives the address: users their webhooks, providers their results.
+//! Rules for calls to addresses that others supply: users' webhooks and providers' outputs.
 
 use std::net::Ipv6Addr;
 
 use super::vars::Vars;
 pub use crate::domain::Nat64;
 
-/// What such an address may be.
+/// Which of these addresses genflow may call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Egress {
-    /// At a private, loopback or link-local address too.
+    /// Private, loopback and link-local addresses too.
     pub allow_private: bool,
     /// `http`, not only `https`.
     pub allow_http: bool,
-    /// At which ports.
+    /// Allowed ports.
     pub ports: Ports,
-    /// By which prefixes the network reaches IPv4, beside those that all networks have.
+    /// NAT64 prefixes of the operator's network, in addition to the well-known one.
     pub nat64: Vec<Nat64>,
 }
 
 /// Ports that may be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ports {
-    /// All.
+    /// All ports.
     Any,
-    /// These.
+    /// Only these.
     Only(Vec<u16>),
 }
 
-/// The variables of one kind of address.
+/// Names of the variables for one kind of address.
 pub(super) struct Names {
     pub(super) allow_private: &'static str,
     pub(super) allow_http: &'static str,
@@ -35,7 +35,7 @@ pub(super) struct Names {
 }
 
 impl Ports {
-    /// Tells whether `port` is one of them.
+    /// Returns whether `port` is allowed.
     pub fn contain(&self, port: u16) -> bool {
         match self {
             Self::Any => true,
@@ -44,7 +44,8 @@ impl Ports {
     }
 }
 
-/// Who lets private addresses be called means services of a network of their own: `http`, and any port.
+/// Reads the rules. Private addresses mean services of the operator's own network, so with them the default allows
+/// `http` and all ports.
 pub(super) fn read(vars: &mut Vars<'_>, names: &Names, nat64: &[Nat64]) -> Egress {
     let allow_private = vars.flag(names.allow_private, false);
     let allow_http = vars.flag(names.allow_http, allow_private);
@@ -62,7 +63,7 @@ pub(super) fn read(vars: &mut Vars<'_>, names: &Names, nat64: &[Nat64]) -> Egres
     }
 }
 
-/// Reads the prefixes of the network's own NAT64.
+/// Reads the NAT64 prefixes of the operator's network.
 pub(super) fn nat64(vars: &mut Vars<'_>) -> Vec<Nat64> {
     let name = "NAT64_PREFIXES";
     let Some(text) = vars.optional(name) else {
@@ -71,7 +72,7 @@ pub(super) fn nat64(vars: &mut Vars<'_>) -> Vec<Nat64> {
     let parsed: Option<Vec<Nat64>> = text.split(',').map(prefix).collect();
     parsed.unwrap_or_else(|| {
         let problem = format!(
-            "is {text:?}, want IPv6 prefixes of 32, 40, 48, 56, 64 or 96 bits by comma, as 2001:db8:64::/96, with zeros in bits 64 to 71 and behind their length"
+            "is {text:?}, expected IPv6 prefixes of 32, 40, 48, 56, 64 or 96 bits, separated by commas, such as 2001:db8:64::/96, with zeros in bits 64 to 71 and after their length"
         );
         vars.fault(name, &problem);
         Vec::new()
@@ -94,7 +95,8 @@ fn ports(vars: &mut Vars<'_>, name: &'static str, text: &str) -> Ports {
     match parsed {
         Ok(ports) if !ports.contains(&0) => Ports::Only(ports),
         Ok(_) | Err(_) => {
-            let problem = format!("is {text:?}, want any, or ports from 1 to 65535 by comma");
+            let problem =
+                format!("is {text:?}, expected any, or ports from 1 to 65535 separated by commas");
             vars.fault(name, &problem);
             Ports::Only(Vec::new())
         }
@@ -145,7 +147,7 @@ mod tests {
 
             assert_eq!(with("WEBHOOK").notifier.egress, expected, "{set:?}");
             assert_eq!(with("DOWNLOAD").worker.egress, expected, "{set:?}");
-            // One does not let the other.
+            // The rules for webhooks do not affect those for downloads.
             let by_default = Config::of(&[]).unwrap().worker.egress;
             assert_eq!(with("WEBHOOK").worker.egress, by_default);
         }

@@ -1,4 +1,4 @@
-//! Intake: who may ask, how often, and what a run takes along when it starts.
+//! Settings of intake: API keys, limits, and the retry settings that each run carries with it.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -10,43 +10,43 @@ use crate::contract::run::{Backoff, Steps};
 use crate::domain::time::millis;
 use crate::engines::config::api_keys::ApiKeys;
 
-/// What intake needs.
+/// Settings of intake.
 #[derive(Clone, Debug)]
 pub struct Intake {
     /// Records in flight at once.
     pub concurrency: usize,
-    /// Age above which a record is `too_old`; `None` takes nine tenths of the namespace's retention.
+    /// Age above which a record is `too_old`; `None`: nine tenths of the namespace's retention.
     pub dedup_window: Option<Duration>,
-    /// Who may ask.
+    /// Keys that records must carry.
     pub api_keys: ApiKeys,
-    /// How often a user may start, if that is limited.
+    /// Limit of each user's starts; `None`: no limit.
     pub rate_limit: Option<RateLimit>,
     /// The models that requests may name.
     pub allowed_models: AllowedModels,
-    /// The longest deadline that a request may name.
+    /// The longest deadline that a request may set.
     pub max_timeout: Duration,
-    /// Deadline of a video whose request names none.
+    /// Deadline of a video whose request sets none.
     pub video_timeout: Duration,
-    /// Deadline of images whose request names none.
+    /// Deadline of images whose request sets none.
     pub image_timeout: Duration,
-    /// Deadline of a batch whose request names none.
+    /// Deadline of a batch whose request sets none.
     pub batch_timeout: Duration,
     /// Items after which a batch continues as new.
     pub batch_segment: u32,
     /// Shortest time between two PROGRESS events of a batch.
     pub batch_progress_interval: Duration,
-    /// Bounds and pauses of a run's steps; they travel with the workflow's input.
+    /// Retry limits and pauses of a run's activities, carried in the workflow's input.
     pub steps: Steps,
 }
 
-/// How often a user may start.
+/// Limit of the generations that a user may start.
 #[derive(Clone, Copy, Debug)]
 pub struct RateLimit {
-    /// Starts a minute, over time.
+    /// Starts per minute, over time.
     pub per_minute: NonZeroU32,
-    /// Starts at once.
+    /// Starts at once, as a burst.
     pub burst: NonZeroU32,
-    /// How long a record above the limit may wait.
+    /// How long a record above the limit may wait before it is refused.
     pub hold: Duration,
 }
 
@@ -60,17 +60,17 @@ impl From<Pauses> for Backoff {
 }
 
 impl Intake {
-    /// Checks that somebody is let in. Only intake needs the keys: other roles may do without them.
+    /// Checks that at least one record could be accepted. Only intake needs the keys, so other roles skip this check.
     ///
     /// # Errors
-    /// A key is required and there is none.
+    /// A key is required, and `API_KEYS` is empty.
     pub fn check_access(&self) -> Result<(), Fault> {
         if self.api_keys.let_in_anybody() {
             return Ok(());
         }
         Err(Fault {
             variable: "API_KEYS",
-            problem: "is empty, want a key at least, or REQUIRE_API_KEY=false".to_owned(),
+            problem: "is empty, expected at least one key, or REQUIRE_API_KEY=false".to_owned(),
         })
     }
 }
@@ -106,24 +106,27 @@ pub(super) fn read(vars: &mut Vars<'_>, retries: &Retries) -> Intake {
     }
 }
 
-/// Shorter than a second leaves no time to send a submit; longer than a minute keeps a fence valid for so long that a
-/// paused worker could send after its run has ended.
+/// Below a second there is no time to send a submit. Above a minute, a fence (a third of the time-out) is valid for so
+/// long that a paused worker could send after its run has ended.
 fn heartbeat(vars: &mut Vars<'_>) -> u64 {
     let name = "HEARTBEAT_TIMEOUT";
     let timeout = vars.duration(name, "10s");
     if !(Duration::from_secs(1)..=Duration::from_secs(60)).contains(&timeout) {
-        vars.fault(name, &format!("is {timeout:?}, want a time from 1s to 60s"));
+        vars.fault(
+            name,
+            &format!("is {timeout:?}, expected a time from 1s to 60s"),
+        );
     }
     millis(timeout)
 }
 
-/// The longest deadline that the contract knows.
+/// The longest deadline that the contract allows (5.1).
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(604_800);
 
 fn max_timeout(vars: &mut Vars<'_>) -> Duration {
     let longest = vars.duration("MAX_TIMEOUT", "7d");
     if !(Duration::from_secs(1)..=LONGEST_TIMEOUT).contains(&longest) {
-        vars.fault("MAX_TIMEOUT", "is out of bounds, want 1s to 7d");
+        vars.fault("MAX_TIMEOUT", "is out of bounds, expected 1s to 7d");
     }
     longest
 }
@@ -139,7 +142,7 @@ fn api_keys(vars: &mut Vars<'_>) -> ApiKeys {
 
 fn rate_limit(vars: &mut Vars<'_>) -> Option<RateLimit> {
     let limited = vars.flag("ENABLE_RATE_LIMITING", false);
-    let wanted = "a number from 1";
+    let wanted = "a number above 0";
     let limit = RateLimit {
         per_minute: vars.parsed("RATE_LIMIT_PER_MINUTE", "60", wanted),
         burst: vars.parsed("RATE_LIMIT_BURST", "20", wanted),

@@ -1,37 +1,37 @@
-//! Kafka: where it is, its topics, the consumer groups.
+//! Settings of Kafka: brokers, topics, consumer groups.
 
 use std::time::Duration;
 
 use super::vars::{Vars, without_login};
 use crate::domain::Secret;
 
-/// Kafka: where it is, and the names of the topics.
+/// Brokers, topics and consumer groups.
 #[derive(Clone, Debug)]
 pub struct Kafka {
     /// `host:port[,host:port]`.
     pub brokers: String,
-    /// Further librdkafka settings, as `security.protocol=SASL_SSL`.
+    /// Further librdkafka settings, such as `security.protocol=SASL_SSL`.
     pub options: Vec<(String, Secret)>,
-    /// Topic names.
+    /// Names of the topics.
     pub topics: Topics,
-    /// Prefix of the consumer groups.
+    /// Prefix of the consumer groups' names.
     pub group: String,
     /// `session.timeout.ms` of the consumers.
     pub session_timeout: Duration,
-    /// How the members of a group agree on their partitions.
+    /// How a group assigns partitions to its members.
     pub group_protocol: GroupProtocol,
-    /// Makes the members static (KIP-345): a restart within the session time-out moves no partition.
+    /// Name that makes the members static (KIP-345): a restart within the session time-out moves no partition.
     pub group_instance: Option<String>,
-    /// Refusals in a row for one systemic reason after which records are held; 0: never.
+    /// Refusals in a row for one systemic reason after which such records are held; 0: never (contract, 4.9).
     pub dlq_fuse: u32,
 }
 
-/// How the members of a consumer group agree on their partitions.
+/// How a consumer group assigns partitions to its members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupProtocol {
-    /// By the members, cooperative-sticky (KIP-429).
+    /// The members assign them, cooperative-sticky (KIP-429).
     Classic,
-    /// By the brokers (KIP-848), Kafka 4.0 and later.
+    /// The brokers assign them (KIP-848), Kafka 4.0 and later.
     Consumer,
 }
 
@@ -58,11 +58,11 @@ pub struct Topics {
     pub events: String,
     /// The outcome of every run, out; compacted.
     pub results: String,
-    /// Records that cannot be used.
+    /// Dead letters of requests and commands.
     pub dlq: String,
     /// Receipts of notifications.
     pub notifications: String,
-    /// Notifications given up.
+    /// Dead letters of notifications.
     pub notifications_dlq: String,
 }
 
@@ -77,7 +77,7 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Kafka {
         vars.fault(
             "KAFKA_BROKERS",
             &format!(
-                "is {:?}, want host:port[,host:port]",
+                "is {:?}, expected host:port[,host:port]",
                 without_login(&brokers)
             ),
         );
@@ -94,10 +94,10 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Kafka {
     }
 }
 
-/// Runs code of the file that it names.
+/// This setting of librdkafka runs code of the file that it names.
 const PLUGINS: &str = "plugin.library.paths";
 
-/// Reads further settings of librdkafka, which may hold passwords: no fault shows a value.
+/// Reads further settings of librdkafka. No fault shows a value, which may be a password.
 fn options(vars: &mut Vars<'_>) -> Vec<(String, Secret)> {
     const NAME: &str = "KAFKA_OPTIONS";
     let text = vars.string(NAME, "");
@@ -105,9 +105,13 @@ fn options(vars: &mut Vars<'_>) -> Vec<(String, Secret)> {
     for option in text.split(',').map(str::trim) {
         match option.split_once('=') {
             None if option.is_empty() => {}
-            None => vars.fault(NAME, "want name=value[,name=value] of librdkafka"),
+            None => vars.fault(
+                NAME,
+                "is invalid, expected settings of librdkafka as name=value[,name=value]",
+            ),
             Some((name, _)) if name.trim() == PLUGINS => {
-                let problem = format!("sets {PLUGINS}, which runs code of a file; leave it out");
+                let problem =
+                    format!("sets {PLUGINS}, which runs code of a file; remove this setting");
                 vars.fault(NAME, &problem);
             }
             Some((name, value)) => pairs.push((name.to_owned(), Secret::new(value.to_owned()))),
@@ -116,13 +120,13 @@ fn options(vars: &mut Vars<'_>) -> Vec<(String, Secret)> {
     pairs
 }
 
-/// Reads the names of the topics, no two of which may be the same.
+/// Reads the names of the topics, which must all differ.
 fn topics(vars: &mut Vars<'_>) -> Topics {
     let mut taken = Vec::new();
     let mut topic = |name, default| {
         let topic = vars.name(name, default);
         if taken.contains(&topic) {
-            let problem = format!("is {topic:?}, which another topic is named already");
+            let problem = format!("is {topic:?}, which is already the name of another topic");
             vars.fault(name, &problem);
         }
         taken.push(topic.clone());

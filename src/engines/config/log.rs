@@ -1,4 +1,4 @@
-//! How logs are written.
+//! Settings of logs.
 
 use std::path::PathBuf;
 
@@ -10,9 +10,9 @@ use super::vars::Vars;
 /// How logs are written.
 #[derive(Clone, Debug)]
 pub struct Log {
-    /// A `tracing` filter.
+    /// Directives of a `tracing` filter.
     pub filter: String,
-    /// JSON instead of text.
+    /// Write JSON instead of text.
     pub json: bool,
     /// Append to this file instead of standard error.
     pub file: Option<PathBuf>,
@@ -25,7 +25,7 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Log {
     let filter = filter(&level);
     if filter.is_none() {
         let problem = format!(
-            "is {level:?}, want off, error, warn, info, debug, trace, or a tracing filter as warn,genflow=debug"
+            "is {level:?}, expected off, error, warn, info, debug, trace, or a tracing filter such as warn,genflow=debug"
         );
         vars.fault(NAME, &problem);
     }
@@ -36,8 +36,7 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Log {
     }
 }
 
-/// Returns the filter that `level` stands for. A plain level is that of genflow; the libraries below tell no more than
-/// warnings.
+/// Returns the filter for `level`. A plain level applies to genflow; libraries log warnings at most.
 fn filter(level: &str) -> Option<String> {
     let plain = match level.to_ascii_lowercase().as_str() {
         "warning" => Some(LevelFilter::WARN),
@@ -46,7 +45,7 @@ fn filter(level: &str) -> Option<String> {
     match plain {
         Some(plain) if plain <= LevelFilter::ERROR => Some(plain.to_string()),
         Some(plain) => Some(format!("warn,genflow={plain}")),
-        // A word that is no level would be a target's name, and silence all others.
+        // A word that is not a level would be the name of a target, and silence all other targets.
         None if level.split(',').any(is_bare_target) => None,
         None => EnvFilter::try_new(level).ok().map(|_| level.to_owned()),
     }

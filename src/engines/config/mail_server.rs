@@ -1,4 +1,4 @@
-//! The mail server, as `SMTP_URL` names it.
+//! The mail server from `SMTP_URL`.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use lettre::transport::smtp::extension::ClientId;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-/// A mail server: where it is, how the connection is protected, who we are to it.
+/// A mail server: its address, the encryption, the login, and the name that we greet it with.
 #[derive(Clone)]
 pub struct Server {
     pub(crate) host: String,
@@ -17,42 +17,43 @@ pub struct Server {
     pub(crate) hello: ClientId,
 }
 
-/// How a connection is protected.
+/// How a connection is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Security {
-    /// Not at all.
+    /// Not encrypted.
     Plain,
-    /// By STARTTLS where the server offers it.
+    /// STARTTLS if the server offers it.
     Opportunistic,
-    /// By STARTTLS, or nothing is sent.
+    /// STARTTLS, or nothing is sent.
     Starttls,
-    /// From the first byte.
+    /// TLS from the first byte.
     Tls,
 }
 
-/// Why a text names no mail server. None of it is shown: a password may stand in it.
+/// Why a text is not a mail server. The texts show none of it, because it may contain a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidServer {
-    /// It is no URL of mail.
+    /// It is not an `smtp` or `smtps` URL.
     #[error(
-        "is no URL of a mail server, want smtp://[user:password@]host[:port] or smtps://…, with % codes in user and password"
+        "is not the URL of a mail server; expected smtp://[user:password@]host[:port] or smtps://…, with user and password percent-encoded"
     )]
     Url,
-    /// Its `tls` is not known.
-    #[error("has an unknown tls, want ?tls=required, opportunistic or none, behind smtp:// only")]
+    /// Its `tls` is unknown, or does not belong to `smtps`.
+    #[error("has a wrong tls; expected ?tls=required, opportunistic or none, with smtp:// only")]
     Tls,
-    /// It has a parameter that is not `tls`.
-    #[error("has a parameter that is not tls")]
+    /// It has a parameter other than `tls`.
+    #[error("has an unknown parameter; expected only tls")]
     Parameter,
 }
 
 impl Server {
-    /// Reads `smtp://` or `smtps://`, user, password, host, port and `?tls=`; a path is the name we greet with.
+    /// Parses `smtp://` or `smtps://`, user, password, host, port and `?tls=`; a path is the name that we greet with.
     ///
-    /// Without `?tls=`, a password asks for encryption, and without one it is used where it is offered.
+    /// Without `?tls=`, a URL with a password requires STARTTLS, and one without a password uses it if the
+    /// server offers it.
     ///
     /// # Errors
-    /// What is wrong, without the text.
+    /// What is wrong, without quoting the text.
     pub fn parse(text: &str) -> Result<Self, InvalidServer> {
         let url = Url::parse(text).map_err(|_| InvalidServer::Url)?;
         let host = url.host_str().filter(|host| !host.is_empty());
@@ -83,7 +84,7 @@ impl Server {
         })
     }
 
-    /// Returns what may be shown of it: host and port.
+    /// Returns the part that may be shown: host and port.
     #[must_use]
     pub fn shown(&self) -> String {
         format!("{}:{}", self.host, self.port)
@@ -119,7 +120,7 @@ fn login(url: &Url) -> Result<Option<Credentials>, InvalidServer> {
     Ok(Some(Credentials::new(decoded(user)?, decoded(password)?)))
 }
 
-/// Undoes percent-encoding. A control character in the result would be a line of its own to the server.
+/// Undoes percent-encoding. Rejects control characters: a line break would begin another command to the server.
 fn decoded(text: &str) -> Result<String, InvalidServer> {
     let text = percent_decode_str(text).decode_utf8_lossy();
     if text.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER) {

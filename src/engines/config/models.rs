@@ -1,4 +1,4 @@
-//! `ALLOWED_MODELS`: which models a request may name, as patterns by kind and provider.
+//! `ALLOWED_MODELS`: the models that a request may name, as patterns by kind and provider.
 
 use std::fmt;
 
@@ -13,20 +13,20 @@ pub struct AllowedModels(Vec<Pattern>);
 #[derive(Clone, Debug)]
 struct Pattern {
     text: String,
-    /// `None` is both.
+    /// `None`: both kinds.
     kind: Option<Kind>,
-    /// `None` is any.
+    /// `None`: any provider.
     provider: Option<ProviderName>,
     model: String,
 }
 
 impl AllowedModels {
-    /// Tells whether there is no restriction.
+    /// Returns whether every model is allowed.
     pub fn are_any(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Tells whether a request of this kind may use the provider's model.
+    /// Returns whether a request of this kind may use the provider's model.
     pub fn allow(&self, kind: Kind, provider: ProviderName, model: &str) -> bool {
         self.are_any()
             || self.0.iter().any(|pattern| {
@@ -65,8 +65,8 @@ impl Pattern {
     }
 }
 
-/// A version (`owner/name:version`) decides alone what Replicate runs, whatever stands before it: the pattern of a name
-/// does not allow any version of it.
+/// Replicate runs the version of `owner/name:version` and ignores the name. So a pattern without a version does not
+/// match a model with one.
 fn fits(pattern: &str, model: &str) -> bool {
     match (pattern.split_once(':'), model.split_once(':')) {
         (Some((names, versions)), Some((name, version))) => {
@@ -77,7 +77,7 @@ fn fits(pattern: &str, model: &str) -> bool {
     }
 }
 
-/// Tells whether `text` is like `pattern`, in which `*` is any number of characters.
+/// Returns whether `text` matches `pattern`, in which `*` is any number of characters.
 fn is_like(pattern: &str, text: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else {
         return pattern == text;
@@ -105,7 +105,8 @@ pub(super) fn allowed(vars: &mut Vars<'_>) -> AllowedModels {
         match Pattern::parse(entry) {
             Some(pattern) => patterns.push(pattern),
             None => {
-                let wanted = "want [video:|image:]provider/model, as video:replicate/minimax/*";
+                let wanted =
+                    "expected [video:|image:]provider/model, such as video:replicate/minimax/*";
                 vars.fault(name, &format!("has the entry {entry:?}, {wanted}"));
             }
         }

@@ -1,4 +1,4 @@
-//! The notifier: channels, schedule, whom it may call; and the keys that seal targets.
+//! Settings of the notifier: channels, retry schedule, allowed addresses; and the keys that seal targets.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -17,55 +17,56 @@ use crate::domain::Secret;
 use crate::domain::email_address::{Domains, FromAddress, is_address};
 use crate::domain::public_address;
 
-/// What the notifier needs.
+/// Settings of the notifier.
 #[derive(Clone, Debug)]
 pub struct Notifier {
-    /// Master secrets of webhook signatures; the first signs first.
+    /// Master secrets of `v1` webhook signatures. Each signs, in this order.
     pub signing_secrets: Vec<Secret>,
-    /// Master keys of signatures that anybody can check; none by default.
+    /// Master keys of `v1a` (Ed25519) webhook signatures; none by default.
     pub signing_keys: Vec<Secret>,
-    /// What a webhook's address may be.
+    /// Rules for the addresses of webhooks.
     pub egress: Egress,
-    /// Events handled at once, and tries of the delivery workflows at once.
+    /// Events handled at once, and attempts of delivery workflows at once.
     pub concurrency: usize,
-    /// How long one try may take.
+    /// How long one attempt may take.
     pub try_timeout: Duration,
-    /// Pauses before the second try, the third and so on; behind the last the notification is given up.
+    /// Pauses before the second attempt, the third and so on. If the attempt after the last pause fails, the
+    /// notification is given up.
     pub schedule: Vec<Duration>,
-    /// Notifications handed over to their workflows, at most so many a second.
+    /// Maximum notifications per second that are handed over to workflows.
     pub handovers_per_second: NonZeroU32,
-    /// Slack incoming webhook for requests that name none.
+    /// Slack incoming webhook of requests that name none.
     pub default_slack: Option<Secret<Url>>,
-    /// Slack incoming webhook that operators are told of failures by.
+    /// Slack incoming webhook for failure reports to operators.
     pub ops_slack: Option<Secret<Url>>,
-    /// Address that operators are told of failures at.
+    /// Mail address for failure reports to operators.
     pub ops_email: Option<Secret>,
-    /// Time between two messages to the operators.
+    /// Shortest time between two failure reports to operators.
     pub ops_every: Duration,
-    /// Age above which an event is not notified of any more.
+    /// Age above which an event is no longer notified.
     pub max_age: Duration,
     /// Hosts that Slack targets may name.
     pub slack_hosts: Vec<String>,
-    /// How mail goes out; without it the channel is not served.
+    /// How mail is sent; `None`: this notifier does not serve the channel.
     pub email: Option<Email>,
-    /// A folder of templates that replace ours.
+    /// Folder of templates that replace the built-in ones.
     pub templates: Option<PathBuf>,
 }
 
-/// How mail goes out.
+/// How mail is sent.
 #[derive(Clone, Debug)]
 pub struct Email {
-    /// The server that takes it.
+    /// The SMTP server.
     pub server: Server,
-    /// Whom it is from.
+    /// The sender.
     pub from: FromAddress,
-    /// Where it may go, to addresses that tenants name.
+    /// Domains of the addresses that tenants may name.
     pub allowed_domains: Domains,
-    /// Mails an hour to one address, and for one user, that tenants name.
+    /// Limits of mail to addresses that tenants name.
     pub limits: MailLimits,
 }
 
-/// Mails an hour that tenants may have sent; `None`: without limit.
+/// Maximum mails per hour to addresses that tenants name, in each notifier; `None`: no limit.
 #[derive(Clone, Copy, Debug)]
 pub struct MailLimits {
     /// To one address.
@@ -74,7 +75,7 @@ pub struct MailLimits {
     pub user: Option<NonZeroU32>,
 }
 
-/// The schedule of Standard Webhooks, less its first try.
+/// The schedule of Standard Webhooks, without its immediate first attempt.
 const SCHEDULE: &str = "5s,5m,30m,2h,5h,10h,14h,20h,24h";
 const MOST_PAUSES: usize = 50;
 
@@ -116,7 +117,7 @@ pub(super) fn read(vars: &mut Vars<'_>, nat64: &[Nat64]) -> Notifier {
     }
 }
 
-/// Reads the masters that keys of users are derived from: `prefix` and base64, by comma.
+/// Reads the master keys that users' keys are derived from: each `prefix` and base64, separated by commas.
 fn masters(
     vars: &mut Vars<'_>,
     name: &'static str,
@@ -131,7 +132,7 @@ fn masters(
             Some(_) => masters.push(Secret::new(master.to_owned())),
             None => {
                 let wanted = format!(
-                    "want {prefix} and the base64 of {shortest} to 64 random bytes, several by comma"
+                    "is invalid, expected {prefix} and the base64 of {shortest} to 64 random bytes, several separated by commas"
                 );
                 vars.fault(name, &wanted);
             }
@@ -140,7 +141,7 @@ fn masters(
     masters
 }
 
-/// Decodes base64; `None` if it is none, or if all its bytes are equal: no random source made that.
+/// Decodes base64. `None` if it is not base64, or if all bytes are equal: no random source produces that.
 fn random_bytes(encoded: &str) -> Option<Vec<u8>> {
     let bytes = BASE64.decode(encoded).ok()?;
     let first = bytes.first()?;
@@ -153,7 +154,10 @@ fn hosts(vars: &mut Vars<'_>) -> Vec<String> {
     for host in text.split(',').map(str::trim) {
         match url::Host::parse(host) {
             Ok(host) => hosts.push(host.to_string()),
-            Err(_) => vars.fault("SLACK_ALLOWED_HOSTS", "want hosts without port, by comma"),
+            Err(_) => vars.fault(
+                "SLACK_ALLOWED_HOSTS",
+                "is invalid, expected host names without ports, separated by commas",
+            ),
         }
     }
     hosts
@@ -167,14 +171,14 @@ fn schedule(vars: &mut Vars<'_>) -> Vec<Duration> {
     match pauses.filter(|pauses| (1..=MOST_PAUSES).contains(&pauses.len())) {
         Some(pauses) => pauses,
         None => {
-            let wanted = format!("is {text:?}, want 1 to {MOST_PAUSES} times as 5s,5m,2h");
+            let wanted = format!("is {text:?}, expected 1 to {MOST_PAUSES} times such as 5s,5m,2h");
             vars.fault(NAME, &wanted);
             Vec::new()
         }
     }
 }
 
-/// Takes a URL that messages would be posted to: of one that is refused at every message nobody would hear.
+/// Reads a Slack URL and checks it at start: else each message to it would be refused later, and nobody might notice.
 fn slack(
     vars: &mut Vars<'_>,
     name: &'static str,
@@ -184,31 +188,31 @@ fn slack(
     let text = vars.optional(name)?;
     let url = Url::parse(&text).ok();
     let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));
-    // The value is not told: it is a secret.
+    // The fault does not show the value, which is a secret.
     let Some(url) = url else {
-        vars.fault(name, "want an http or https URL");
+        vars.fault(name, "is not an http or https URL");
         return None;
     };
     let host = url.host_str().unwrap_or_default();
     if !hosts.iter().any(|allowed| allowed == host) {
-        vars.fault(name, "is of a host that SLACK_ALLOWED_HOSTS does not list");
+        vars.fault(name, "has a host that SLACK_ALLOWED_HOSTS does not list");
     } else if let Some(problem) = uncalled(&url, egress) {
         vars.fault(name, problem);
     }
     Some(Secret::new(url))
 }
 
-/// Says why a URL of our own settings would not be called, by the rules of webhooks.
+/// Returns why the rules for webhooks forbid calling a URL of the settings, if they do.
 fn uncalled(url: &Url, egress: &Egress) -> Option<&'static str> {
     let port = url.port_or_known_default();
     if !url.username().is_empty() || url.password().is_some() {
-        Some("holds a user name or password, want none")
+        Some("contains a user name or password, expected none")
     } else if url.scheme() == "http" && !egress.allow_http {
-        Some("is http, want https, or WEBHOOK_ALLOW_HTTP=true")
+        Some("is http, expected https, or WEBHOOK_ALLOW_HTTP=true")
     } else if !port.is_some_and(|port| egress.ports.contain(port)) {
         Some("has a port that WEBHOOK_PORTS does not list")
     } else if !egress.allow_private && public_address::check(url, &[]).is_err() {
-        Some("is of a private network, want a public host, or WEBHOOK_ALLOW_PRIVATE=true")
+        Some("is in a private network, expected a public host, or WEBHOOK_ALLOW_PRIVATE=true")
     } else {
         None
     }
@@ -218,16 +222,16 @@ fn ops_email(vars: &mut Vars<'_>, has_server: bool) -> Option<Secret> {
     const NAME: &str = "OPS_EMAIL";
     let address = vars.optional(NAME)?;
     if !is_address(&address) {
-        vars.fault(NAME, "want one address, local@domain");
+        vars.fault(NAME, "is invalid, expected one address, local@domain");
     }
     if !has_server {
-        vars.fault(NAME, "wants SMTP_URL too: without it no mail goes out");
+        vars.fault(NAME, "needs SMTP_URL too: without it no mail is sent");
     }
     Some(Secret::new(address))
 }
 
 fn email(vars: &mut Vars<'_>, smtp_url: Option<String>) -> Option<Email> {
-    // Its faults show none of it: a password may stand in it.
+    // Its faults do not show it, because it may contain a password.
     let server = smtp_url.and_then(|url| {
         let parsed = Server::parse(&url);
         parsed
@@ -239,7 +243,7 @@ fn email(vars: &mut Vars<'_>, smtp_url: Option<String>) -> Option<Email> {
     let domains = vars.string("EMAIL_ALLOWED_DOMAINS", "");
     let allowed_domains = Domains::parse(&domains).unwrap_or_else(|part| {
         let problem = format!(
-            "holds {part:?}, want domains by comma, as example.com,*.example.org, or * for all"
+            "contains {part:?}, expected domains separated by commas, such as example.com,*.example.org, or * for all"
         );
         vars.fault("EMAIL_ALLOWED_DOMAINS", &problem);
         Domains::default()
@@ -273,7 +277,7 @@ pub(super) fn notify_keys(vars: &mut Vars<'_>) -> Vec<NotifyKey> {
             }),
             None => vars.fault(
                 "NOTIFY_KEYS",
-                "want id:base64 of 32 random bytes, several by comma",
+                "is invalid, expected id:base64 of 32 random bytes, several separated by commas",
             ),
         }
     }

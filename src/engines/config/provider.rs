@@ -1,4 +1,4 @@
-//! The outside APIs as they are set: one for videos, one for images, and those that a spec may name beside them.
+//! Settings of the generation APIs: the default for videos, the default for images, and others that a spec may name.
 
 use std::fmt;
 
@@ -11,33 +11,33 @@ use crate::domain::Secret;
 use crate::domain::shown;
 use crate::domain::{Kind, ProviderName};
 
-/// One outside API.
+/// One generation API.
 #[derive(Clone)]
 pub struct Provider {
-    /// Which protocol it speaks.
+    /// The protocol that it speaks.
     pub name: ProviderName,
-    /// Where it is.
+    /// Base URL of its API.
     pub base_url: Url,
-    /// Its key.
+    /// API key, if one is set.
     pub api_key: Option<Secret>,
-    /// The variable that holds the key, where nothing is sent without one.
+    /// The variable of the key, if the provider needs one: without the key nothing is sent.
     pub wants_key: Option<&'static str>,
-    /// Model of a request that names none.
+    /// Model of requests that name none.
     pub model: String,
 }
 
-/// Where a provider is that a spec names, and its key.
+/// Settings of a provider that a spec names.
 #[derive(Clone)]
 pub struct Own {
-    /// Where it is.
+    /// Base URL of its API.
     pub base_url: Url,
-    /// Its key.
+    /// API key, if one is set.
     pub api_key: Option<Secret>,
-    /// The variable that holds the key.
+    /// The variable of the key.
     pub key_variable: &'static str,
 }
 
-/// The providers that a spec may name, whichever are the configured ones.
+/// Settings of the providers that a spec may name, whatever the default providers are.
 #[derive(Clone, Debug)]
 pub struct Named {
     /// Set by `REPLICATE_API_…`.
@@ -48,18 +48,18 @@ pub struct Named {
     pub fal: Own,
 }
 
-/// How often a job may be submitted to each provider, in all workers together; `None`: as often as it comes.
+/// Maximum submits per second to each provider, by all workers together; `None`: no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rates {
-    /// Submits a second to Replicate.
+    /// Submits per second to Replicate.
     pub replicate: Option<f64>,
-    /// Submits a second to OpenAI.
+    /// Submits per second to OpenAI.
     pub openai: Option<f64>,
-    /// Submits a second to fal.
+    /// Submits per second to fal.
     pub fal: Option<f64>,
 }
 
-/// A login may stand in the URL.
+/// Hides the login that the URL may contain.
 impl fmt::Debug for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Provider")
@@ -79,7 +79,7 @@ impl fmt::Debug for Own {
 }
 
 impl Rates {
-    /// Returns the one of that provider.
+    /// Returns the limit of a provider.
     pub fn of(&self, name: ProviderName) -> Option<f64> {
         match name {
             ProviderName::Replicate => self.replicate,
@@ -90,7 +90,7 @@ impl Rates {
 }
 
 impl Named {
-    /// Returns the one of that name.
+    /// Returns the settings of a provider.
     pub fn of(&self, name: ProviderName) -> &Own {
         match name {
             ProviderName::Replicate => &self.replicate,
@@ -109,7 +109,8 @@ impl Worker {
         }
     }
 
-    /// Returns the provider of that name for `kind`: the configured one if it is that, else as a spec names it.
+    /// Returns the settings of provider `name` for `kind`: those of the default provider if it is that one, else the
+    /// provider's own.
     pub fn provider(&self, kind: Kind, name: ProviderName) -> Provider {
         let configured = match kind {
             Kind::Video => &self.video,
@@ -128,7 +129,7 @@ impl Worker {
         }
     }
 
-    /// Puts every provider where `place` says it is.
+    /// Replaces the base URL of each provider for which `place` returns one.
     pub(crate) fn relocate(&mut self, place: impl Fn(ProviderName) -> Option<Url>) {
         let Named {
             replicate,
@@ -206,7 +207,7 @@ fn key(vars: &mut Vars<'_>, variable: &'static str, mocked: bool) -> Option<Secr
     vars.key(variable).or_else(simulated)
 }
 
-/// A server of one's own that speaks Replicate's API may ask for none.
+/// A self-hosted server that speaks Replicate's API (Cog) may need no key.
 fn needs_key(name: ProviderName) -> bool {
     match name {
         ProviderName::Replicate => false,

@@ -1,31 +1,31 @@
-//! How often each step is tried, and how long it pauses in between.
+//! Retry policies: attempts and pauses of each step.
 
 use std::time::Duration;
 
 use super::vars::Vars;
 
-/// Pauses between tries: the first, doubled each time, up to the longest.
+/// Pauses between attempts: the first, doubled each time, up to the longest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pauses {
-    /// The first.
+    /// The first pause.
     pub first: Duration,
-    /// The longest.
+    /// The longest pause.
     pub most: Duration,
 }
 
-/// How often a step is tried.
+/// The retry policy of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tries {
-    /// How often at most.
+    /// Maximum attempts.
     pub most: u32,
-    /// The pauses in between.
+    /// Pauses between attempts.
     pub pauses: Pauses,
 }
 
-/// The policies of all steps.
+/// The retry policies of all steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Retries {
-    /// Of what has no policy of its own.
+    /// Pauses of steps that have no policy of their own.
     pub(super) other: Pauses,
     pub(super) submit: Tries,
     pub(super) fetch: Tries,
@@ -33,8 +33,8 @@ pub(super) struct Retries {
 }
 
 impl Pauses {
-    /// Returns the pause after so many failures in a row: the upper half of it is left to `chance`, from 0 to 1, so
-    /// that those who failed together do not come again together.
+    /// Returns the pause after this many failures in a row, with jitter: between half of it and all of it, by `chance`
+    /// (0 to 1), so that callers that failed together do not retry together.
     pub(crate) fn after(&self, failures: u32, chance: f64) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);
         let full = self.first.saturating_mul(1 << doublings);

@@ -1,4 +1,4 @@
-//! Where results are kept, if not on a disk: S3, or a server that speaks its protocol.
+//! Settings of the results bucket: S3, or a server that speaks its protocol.
 
 use std::time::Duration;
 
@@ -7,40 +7,40 @@ use url::Url;
 use super::vars::{Vars, has_login};
 use crate::domain::Secret;
 
-/// A bucket, and how it is reached.
+/// A bucket, and how to reach it.
 #[derive(Clone, Debug)]
 pub struct S3 {
-    /// Its name.
+    /// Name of the bucket.
     pub bucket: String,
-    /// What stands before every key, without slashes at its ends; may be empty.
+    /// Prefix of every key, without slashes at its ends; may be empty.
     pub prefix: String,
-    /// Another server than that of the region; the bucket is then named in the path.
+    /// Server to use instead of that of the region; the bucket is then part of the path.
     pub endpoint: Option<Url>,
     /// The region that requests are signed for.
     pub region: String,
-    /// Keys of one's own; without them the platform is asked.
+    /// Static access keys; `None`: those of the role that the platform gives.
     pub keys: Option<Keys>,
-    /// What the platform has set for those whom it gives a role, by the names of its variables.
+    /// Variables that the platform has set for a role, each a name and its value.
     pub role: Vec<(&'static str, String)>,
-    /// How long the `url` of an output is good; without it there is none.
+    /// How long the signed `url` of an output is valid; `None`: outputs have no `url`.
     pub url_ttl: Option<Duration>,
 }
 
-/// Keys of one's own.
+/// Static access keys.
 #[derive(Clone, Debug)]
 pub struct Keys {
-    /// Says who asks.
+    /// Access key id.
     pub id: String,
-    /// Signs.
+    /// Secret access key, which signs requests.
     pub secret: Secret,
-    /// Goes with keys that end.
+    /// Session token of temporary keys.
     pub token: Option<Secret>,
 }
 
-/// A signature of S3 is good for a week at most.
+/// A signature of S3 is valid for a week at most.
 const LONGEST_URL: Duration = Duration::from_secs(7 * 86_400);
 
-/// Where a platform says how to get at the keys of a role: EKS, ECS, EC2.
+/// Variables by which EKS, ECS and EC2 say how to get the keys of a role.
 const ROLE: [&str; 8] = [
     "AWS_ROLE_ARN",
     "AWS_ROLE_SESSION_NAME",
@@ -71,7 +71,7 @@ fn bucket(vars: &mut Vars<'_>) -> Option<String> {
     let bucket = vars.optional(NAME)?;
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if !(3..=255).contains(&bucket.len()) || !bucket.chars().all(good) {
-        let want = "want the name of a bucket alone: 3 or more letters, digits, '.', '_' or '-'";
+        let want = "expected only the name of a bucket: 3 or more letters, digits, '.', '_' or '-'";
         vars.fault(NAME, &format!("is {bucket:?}, {want}"));
     }
     Some(bucket)
@@ -86,7 +86,7 @@ fn prefix(vars: &mut Vars<'_>) -> String {
         !matches!(part, "" | "." | "..") && part.len() <= 200 && part.chars().all(good)
     };
     if !prefix.is_empty() && (prefix.len() > 500 || !prefix.split('/').all(is_name)) {
-        let want = "want names by '/', each of letters, digits, '.', '_', '-' or '='";
+        let want = "expected names separated by '/', each of letters, digits, '.', '_', '-' or '='";
         vars.fault(NAME, &format!("is {text:?}, {want}"));
     }
     prefix.to_owned()
@@ -98,12 +98,12 @@ fn endpoint(vars: &mut Vars<'_>) -> Option<Url> {
     let url = Url::parse(&text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-        // Neither a signature nor a request has a place for these.
+        // A signed request has no place for a login or a query.
         .filter(|url| !has_login(url) && url.query().is_none());
     if url.is_none() {
         vars.fault(
             NAME,
-            "is not an http or https URL without user and query, as https://minio.example.com",
+            "is invalid, expected an http or https URL without user and query, such as https://minio.example.com",
         );
     }
     url
@@ -126,11 +126,17 @@ fn keys(vars: &mut Vars<'_>) -> Option<Keys> {
             token,
         }),
         (Some(_), None) => {
-            vars.fault(SECRET, &format!("is not set, want it where {ID} is"));
+            vars.fault(
+                SECRET,
+                &format!("is not set, expected a value because {ID} is set"),
+            );
             None
         }
         (None, Some(_)) => {
-            vars.fault(ID, &format!("is not set, want it where {SECRET} is"));
+            vars.fault(
+                ID,
+                &format!("is not set, expected a value because {SECRET} is set"),
+            );
             None
         }
         (None, None) => None,
@@ -151,15 +157,18 @@ fn url_ttl(vars: &mut Vars<'_>, in_a_bucket: bool) -> Option<Duration> {
     const NAME: &str = "RESULT_URL_TTL";
     let ttl = vars.optional_duration(NAME)?;
     if ttl > LONGEST_URL {
-        vars.fault(NAME, "is above 7d, want less: S3 signs for no longer");
+        vars.fault(
+            NAME,
+            "is above 7d, expected at most 7d: S3 signs for no longer",
+        );
     }
     if ttl < Duration::from_secs(1) {
-        vars.fault(NAME, "is below 1s, want more");
+        vars.fault(NAME, "is below 1s, expected at least 1s");
     }
     if !in_a_bucket {
         vars.fault(
             NAME,
-            "is set and S3_BUCKET is not, want both: a file on a disk has no url",
+            "is set but S3_BUCKET is not, expected both: a file on a disk has no url",
         );
     }
     Some(ttl)

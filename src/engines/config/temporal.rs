@@ -1,4 +1,4 @@
-//! The Temporal server and our place in it.
+//! Settings of Temporal: the server, the namespaces and the task queues.
 
 use url::Url;
 
@@ -6,14 +6,15 @@ use super::is_loopback;
 use super::vars::{self, Vars, has_login, without_login};
 use crate::domain::Secret;
 
-/// The Temporal server and our place in it.
+/// The Temporal server, the namespaces and the task queues.
 #[derive(Clone, Debug)]
 pub struct Temporal {
-    /// As `http://host:port`, or by https.
+    /// `http://host:port` or `https://host:port`.
     pub url: Url,
-    /// Namespace.
+    /// Namespace of the runs.
     pub namespace: String,
-    /// Queue of workflows, `submit` and `finish`; that of `fetch` has `-fetch` behind it, that of deliveries `-notify`.
+    /// Task queue of workflows, `submit` and `finish`. The one of `fetch` has the suffix `-fetch`, that of deliveries
+    /// `-notify`.
     pub task_queue: String,
     /// Namespace of the delivery workflows.
     pub notify_namespace: String,
@@ -22,7 +23,7 @@ pub struct Temporal {
 }
 
 impl Temporal {
-    /// Returns the place of the delivery workflows: their namespace, and their queue, `-notify` behind the main one's name.
+    /// Returns the settings for delivery workflows: their namespace, and their task queue with the suffix `-notify`.
     pub fn for_deliveries(&self) -> Self {
         Self {
             namespace: self.notify_namespace.clone(),
@@ -45,7 +46,8 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Temporal {
     }
 }
 
-/// Reads where the server is. With a key TLS is the default, and without it the key goes no further than this machine.
+/// Reads the URL of the server. With an API key, TLS is the default; without TLS, a key is accepted only for a server
+/// on this machine.
 fn url(vars: &mut Vars<'_>, has_key: bool) -> Url {
     const NAME: &str = "TEMPORAL_HOST";
     let host = vars.string(NAME, "127.0.0.1:7233");
@@ -58,20 +60,20 @@ fn url(vars: &mut Vars<'_>, has_key: bool) -> Url {
     let url = Url::parse(&text).ok();
     let url = url.filter(|url| url.has_host() && matches!(url.scheme(), "http" | "https"));
     let Some(url) = url else {
-        let problem = format!("is {:?}, want host:port or a URL", without_login(&host));
+        let problem = format!("is {:?}, expected host:port or a URL", without_login(&host));
         vars.fault(NAME, &problem);
         return vars::no_url();
     };
     if has_login(&url) {
         vars.fault(
             NAME,
-            "holds a user name or password, want host:port; a key belongs in TEMPORAL_API_KEY",
+            "contains a user name or password, expected host:port; set a key by TEMPORAL_API_KEY",
         );
     }
     if has_key && url.scheme() == "http" && !url.host_str().is_some_and(is_loopback) {
         vars.fault(
             NAME,
-            "is http, which would send TEMPORAL_API_KEY unencrypted; want https://host:port",
+            "is http, which would send TEMPORAL_API_KEY unencrypted, expected https://host:port",
         );
     }
     url
@@ -81,7 +83,7 @@ fn url(vars: &mut Vars<'_>, has_key: bool) -> Url {
 mod tests {
     use super::super::Config;
 
-    /// The URL, or the variables at fault.
+    /// Returns the URL, or the faulty variables.
     fn loaded(host: &str, key: &str) -> Result<String, Vec<&'static str>> {
         let loaded = Config::of(&[("TEMPORAL_HOST", host), ("TEMPORAL_API_KEY", key)]);
         let variable = |fault: &super::super::Fault| fault.variable;

@@ -1,4 +1,4 @@
-//! Defaults, faults, secrets, and the manual of the variables.
+//! Defaults, faults, secrets, and `.env.example`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -118,14 +118,18 @@ fn the_operators_address_is_one_that_mail_can_go_to() {
 
     assert_eq!(faults("ops@example.org", "smtp://mail.test"), None);
     for (address, smtp, told) in [
-        ("ops@example.org", "", "wants SMTP_URL too"),
-        ("needle", "smtp://mail.test", "want one address"),
+        ("ops@example.org", "", "needs SMTP_URL too"),
+        ("needle", "smtp://mail.test", "expected one address"),
         (
             "needle@a.test,b@a.test",
             "smtp://mail.test",
-            "want one address",
+            "expected one address",
         ),
-        ("needle@127.0.0.1", "smtp://mail.test", "want one address"),
+        (
+            "needle@127.0.0.1",
+            "smtp://mail.test",
+            "expected one address",
+        ),
     ] {
         let fault = faults(address, smtp).unwrap();
         assert!(
@@ -201,7 +205,7 @@ fn all_faults_are_told_at_once_a_line_each() {
     assert!(
         faults
             .to_string()
-            .contains("KAFKA_BROKERS: is \"nowhere\", want host:port[,host:port]")
+            .contains("KAFKA_BROKERS: is \"nowhere\", expected host:port[,host:port]")
     );
     assert!(!faults.to_string().contains("topsecret"));
 }

@@ -1,4 +1,4 @@
-//! Reads single variables: each with its default, each fault noted, none fatal at once.
+//! Reads single variables with their defaults. It collects faults, so that all are reported at once.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,16 +10,16 @@ use url::Url;
 
 use crate::domain::{ProviderName, Secret};
 
-/// What is wrong with one variable.
+/// A fault of one variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The variable.
+    /// Name of the variable.
     pub variable: &'static str,
-    /// What it is and what is wanted.
+    /// What is wrong and what is expected; follows the name and a colon.
     pub problem: String,
 }
 
-/// Every fault of the environment, a line each.
+/// All faults of the environment; displays one per line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Faults(pub Vec<Fault>);
 
@@ -49,7 +49,7 @@ impl<'l> Vars<'l> {
         }
     }
 
-    /// Returns `value` if nothing is wrong, nor anything that `further` finds.
+    /// Returns `value`, or all faults, including those that `further` finds.
     pub(super) fn finish<T>(
         mut self,
         value: T,
@@ -74,7 +74,7 @@ impl<'l> Vars<'l> {
         });
     }
 
-    /// A variable that is set to nothing counts as not set: that is how `.env` files leave one out.
+    /// An empty variable counts as not set, because that is how `.env` files leave one out.
     pub(super) fn optional(&mut self, name: &'static str) -> Option<String> {
         self.names.push(name);
         (self.lookup)(name)
@@ -86,19 +86,19 @@ impl<'l> Vars<'l> {
         self.optional(name).unwrap_or_else(|| default.to_owned())
     }
 
-    /// A key that travels in an HTTP header. Its faults do not show it.
+    /// Reads a key that is sent in an HTTP header. Its faults do not show it.
     pub(super) fn key(&mut self, name: &'static str) -> Option<Secret> {
         let key = self.optional(name)?;
         if HeaderValue::from_str(&key).is_err() {
             self.fault(
                 name,
-                "holds a line break or another control character, want the key alone",
+                "contains a line break or another control character, expected the key alone",
             );
         }
         Some(Secret::new(key))
     }
 
-    /// A URL that may hold a user name and a password. Its faults do not show it.
+    /// Reads a URL that may contain a user name and a password. Its faults do not show it.
     pub(super) fn secret_url(&mut self, name: &'static str, default: &str) -> Secret<Url> {
         let url = Url::parse(&self.string(name, default)).ok();
         let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
@@ -108,14 +108,14 @@ impl<'l> Vars<'l> {
         }))
     }
 
-    /// The name of a topic, group, queue or namespace.
+    /// Reads the name of a topic, group, queue or namespace.
     pub(super) fn name(&mut self, name: &'static str, default: &str) -> String {
         let value = self.string(name, default);
         let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if value.len() > 200 || !value.chars().all(good) {
             self.fault(
                 name,
-                &format!("is {value:?}, want letters, digits, '.', '_' or '-', at most 200"),
+                &format!("is {value:?}, expected letters, digits, '.', '_' or '-', at most 200"),
             );
         }
         value
@@ -133,7 +133,7 @@ impl<'l> Vars<'l> {
         let text = self.string(name, default);
         text.parse().unwrap_or_else(|_| {
             let text = without_login(&text);
-            self.fault(name, &format!("is {text:?}, want {wanted}"));
+            self.fault(name, &format!("is {text:?}, expected {wanted}"));
             trusted(default.parse())
         })
     }
@@ -152,14 +152,14 @@ impl<'l> Vars<'l> {
                 let (low, high, text) = (range.start(), range.end(), text.unwrap_or_default());
                 self.fault(
                     name,
-                    &format!("is {text:?}, want a number from {low} to {high}"),
+                    &format!("is {text:?}, expected a number from {low} to {high}"),
                 );
                 default
             }
         }
     }
 
-    /// How often a second; not set: without limit.
+    /// Reads a rate per second; `None`: no limit.
     pub(super) fn rate(&mut self, name: &'static str) -> Option<f64> {
         let text = self.optional(name)?;
         match text.parse::<f64>() {
@@ -167,7 +167,7 @@ impl<'l> Vars<'l> {
             Ok(_) | Err(_) => {
                 self.fault(
                     name,
-                    &format!("is {text:?}, want how often a second, from 0.001 to 100000"),
+                    &format!("is {text:?}, expected a number per second, from 0.001 to 100000"),
                 );
                 None
             }
@@ -184,7 +184,7 @@ impl<'l> Vars<'l> {
             Some("true" | "1" | "yes" | "on") => true,
             Some("false" | "0" | "no" | "off") => false,
             Some(other) => {
-                self.fault(name, &format!("is {other:?}, want true or false"));
+                self.fault(name, &format!("is {other:?}, expected true or false"));
                 default
             }
         }
@@ -195,7 +195,7 @@ impl<'l> Vars<'l> {
         if !words.contains(&value.as_str()) {
             self.fault(
                 name,
-                &format!("is {value:?}, want one of: {}", words.join(", ")),
+                &format!("is {value:?}, expected one of: {}", words.join(", ")),
             );
         }
         value
@@ -206,13 +206,13 @@ impl<'l> Vars<'l> {
         duration(&text).unwrap_or_else(|| {
             self.fault(
                 name,
-                &format!("is {text:?}, want a time above 0 as 500ms, 30s, 5m, 2h or 7d"),
+                &format!("is {text:?}, expected a time above 0 such as 500ms, 30s, 5m, 2h or 7d"),
             );
             duration(default).unwrap_or_default()
         })
     }
 
-    /// As [`Self::duration`], and no longer than `longest`.
+    /// Like [`Self::duration`], but at most `longest`.
     pub(super) fn duration_up_to(
         &mut self,
         name: &'static str,
@@ -221,10 +221,7 @@ impl<'l> Vars<'l> {
     ) -> Duration {
         let given = self.duration(name, default);
         if duration(longest).is_some_and(|longest| given > longest) {
-            self.fault(
-                name,
-                &format!("is longer than {longest}, want at most that"),
-            );
+            self.fault(name, &format!("is too long, expected at most {longest}"));
         }
         given
     }
@@ -235,7 +232,7 @@ impl<'l> Vars<'l> {
         if parsed.is_none() {
             self.fault(
                 name,
-                &format!("is {text:?}, want a time above 0 as 500ms, 30s, 5m, 2h or 7d"),
+                &format!("is {text:?}, expected a time above 0 such as 500ms, 30s, 5m, 2h or 7d"),
             );
         }
         parsed
@@ -267,12 +264,12 @@ impl<'l> Vars<'l> {
     }
 }
 
-/// Whether a URL holds a user name or a password.
+/// Returns whether a URL contains a user name or a password.
 pub(super) fn has_login(url: &Url) -> bool {
     !url.username().is_empty() || url.password().is_some()
 }
 
-/// Returns what may be shown of a value that may be a URL: a user name and a password end at the last `@`.
+/// Hides the login of a value that may be a URL: everything before the last `@`.
 pub(super) fn without_login(text: &str) -> String {
     match text.rsplit_once('@') {
         Some((_, rest)) => format!("…@{rest}"),
@@ -280,7 +277,7 @@ pub(super) fn without_login(text: &str) -> String {
     }
 }
 
-/// Stands in for a URL that was faulty: the fault is noted, and this one adds none.
+/// Returns a placeholder for a faulty URL, whose fault is noted already; the placeholder adds no fault.
 pub(super) fn no_url() -> Url {
     trusted(Url::parse("http://localhost"))
 }
@@ -290,7 +287,7 @@ pub(super) fn no_url() -> Url {
     reason = "defaults are part of the program; a test loads them all"
 )]
 fn trusted<T, E: fmt::Debug>(parsed: Result<T, E>) -> T {
-    parsed.expect("a default of ours is good")
+    parsed.expect("a built-in default is valid")
 }
 
 /// Parses a number and a unit: `500ms`, `30s`, `5m`, `2h`, `7d`.

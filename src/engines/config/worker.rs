@@ -1,4 +1,4 @@
-//! The worker: providers, storage, how much at once.
+//! Settings of the worker: providers, storage, concurrency.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,77 +9,77 @@ use super::retries::{Retries, Tries};
 use super::store::{self, S3};
 use super::vars::Vars;
 
-/// What the worker needs.
+/// Settings of the worker.
 #[derive(Clone, Debug)]
 pub struct Worker {
-    /// How often each worker looks for runs that were closed from outside, and each notifier for deliveries.
+    /// Interval at which each worker sweeps for runs that were closed from outside, and each notifier for deliveries.
     pub sweep_interval: Duration,
-    /// Where downloads go before they are stored.
+    /// Folder of downloads, before they are stored.
     pub temp_dir: PathBuf,
-    /// The most bytes that they may have there at once; else half of what is free when the worker starts.
+    /// Maximum bytes of downloads in it at once; `None`: half of what is free when the worker starts.
     pub temp_max_bytes: Option<u64>,
-    /// Where results are stored, unless in a bucket.
+    /// Folder of results, unless `s3` is set.
     pub results_dir: PathBuf,
-    /// The bucket where results are stored.
+    /// Bucket of results.
     pub s3: Option<S3>,
-    /// Who makes videos.
+    /// Default provider of videos.
     pub video: Provider,
-    /// Who makes images.
+    /// Default provider of images.
     pub image: Provider,
-    /// Who makes either where a spec names another provider than these two.
+    /// Providers that a spec may name instead of these two.
     pub named: Named,
-    /// How often a job may be submitted to each of them.
+    /// Limits of the submits to each provider.
     pub rates: Rates,
     /// How long a provider may take to answer a submit.
     pub submit_timeout: Duration,
-    /// Pay twice rather than fail when it is unknown whether a submit was accepted.
+    /// Whether to submit again, and perhaps pay twice, rather than fail if it is unknown whether a submit was accepted.
     pub submit_ambiguous_resubmit: bool,
-    /// Pause between two looks at a provider's job.
+    /// Pause between two polls of a job.
     pub poll_interval: Duration,
     /// Largest output that is stored, in bytes.
     pub max_output_bytes: u64,
-    /// The most bytes that all outputs of one run may have together.
+    /// Maximum bytes of all outputs of one run together.
     pub max_result_bytes: u64,
     /// How long the download of one output may take.
     pub download_timeout: Duration,
-    /// How often in a row a look at a job may fail.
+    /// How many polls of a job may fail in a row.
     pub looks: Tries,
-    /// What an output's address may be; the providers' own are always allowed.
+    /// Rules for the addresses of outputs; a provider's own origins are always allowed.
     pub egress: Egress,
     /// How often an output is downloaded and stored before the run fails.
     pub stores: Tries,
-    /// How long outputs that are being stored when the deadline falls, or a cancel comes, may take to be finished.
+    /// How long outputs that are being stored may still take after the deadline or a cancel.
     pub store_grace: Duration,
-    /// Steps of workflows at once.
+    /// Workflow tasks at once.
     pub workflow_slots: usize,
-    /// Activities of `submit` and `finish` at once.
+    /// Activities `submit` and `finish` at once.
     pub activity_slots: usize,
-    /// Activities of `fetch` at once.
+    /// Activities `fetch` at once.
     pub fetch_slots: usize,
-    /// Calls at once that wait for a step of a workflow.
+    /// Pollers of workflow tasks.
     pub workflow_pollers: Pollers,
-    /// Calls at once that wait for a `submit` or `finish`.
+    /// Pollers of the activities `submit` and `finish`.
     pub activity_pollers: Pollers,
-    /// Calls at once that wait for a `fetch`.
+    /// Pollers of the activity `fetch`.
     pub fetch_pollers: Pollers,
-    /// New work is only taken while less memory is in use, in bytes.
+    /// The worker takes new activities only while less memory than this is in use, in bytes.
     pub memory_limit: Option<u64>,
-    /// The name of the build that the server is told; else made of version and executable.
+    /// Build id reported to Temporal; `None`: the version and a checksum of the executable.
     pub build_id: Option<String>,
-    /// Workflows kept in memory; 0 replays each from its history at every step.
+    /// Workflows cached in memory; 0 replays the history at every workflow task.
     pub cached_workflows: usize,
 }
 
-/// How many calls wait for work at once.
+/// How many poll calls wait for tasks at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pollers {
     /// As many as the server's answers suggest.
     Auto,
-    /// So many.
+    /// A fixed number.
     Exactly(usize),
 }
 
-/// The fewest calls that wait for steps of workflows: one asks for those that are kept in memory, one for others.
+/// The fewest pollers of workflow tasks: one for cached workflows (the sticky queue), one for others.
 const WORKFLOW_POLLERS: usize = 2;
 
 /// Reads `auto`, or a number.
@@ -91,7 +91,7 @@ fn pollers(vars: &mut Vars<'_>, name: &'static str, fewest: usize) -> Pollers {
     match text.parse() {
         Ok(count) if (fewest..=1000).contains(&count) => Pollers::Exactly(count),
         Ok(_) | Err(_) => {
-            let wanted = format!("is {text:?}, want auto, or {fewest} to 1000");
+            let wanted = format!("is {text:?}, expected auto, or {fewest} to 1000");
             vars.fault(name, &wanted);
             Pollers::Auto
         }
@@ -106,7 +106,7 @@ fn memory_limit(vars: &mut Vars<'_>) -> Option<u64> {
     if bytes.is_none() {
         vars.fault(
             name,
-            &format!("is {text:?}, want a number of bytes above 0"),
+            &format!("is {text:?}, expected a number of bytes above 0"),
         );
     }
     bytes
@@ -131,7 +131,7 @@ pub(super) fn read(
         image: provider::image(vars, mocked),
         named: provider::named(vars, mocked),
         rates: provider::rates(vars),
-        // An attempt of `submit` has five minutes, in which it may also have to store what came with the answer.
+        // An attempt of `submit` has five minutes, in which it may also have to store outputs from the answer.
         submit_timeout: vars.duration_up_to("SUBMIT_TIMEOUT", "200s", "200s"),
         submit_ambiguous_resubmit: vars.one_of("SUBMIT_AMBIGUOUS", &["fail", "resubmit"])
             == "resubmit",
@@ -141,7 +141,7 @@ pub(super) fn read(
         download_timeout: vars.duration("DOWNLOAD_TIMEOUT", "15m"),
         looks: retries.fetch,
         stores: retries.store,
-        // The workflow's own bounds allow for a minute.
+        // The workflow's own time-outs allow one minute for it.
         store_grace: vars.duration_up_to("STORE_GRACE", "60s", "60s"),
         egress: egress::read(
             vars,
@@ -164,13 +164,14 @@ pub(super) fn read(
     }
 }
 
-/// Reads a number of bytes for which one output of the largest size is not too much, or nothing.
+/// Reads a number of bytes, at least the size of the largest output, or nothing.
 fn at_least(vars: &mut Vars<'_>, name: &'static str, output: u64) -> Option<u64> {
     let text = vars.optional(name)?;
     let bytes = text.parse().ok().filter(|bytes| *bytes >= output);
     if bytes.is_none() {
-        let problem =
-            format!("is {text:?}, want a number of bytes, at least MAX_OUTPUT_BYTES ({output})");
+        let problem = format!(
+            "is {text:?}, expected a number of bytes, at least MAX_OUTPUT_BYTES ({output})"
+        );
         vars.fault(name, &problem);
     }
     bytes

@@ -1,7 +1,7 @@
-//! Finds the addresses of a name and gives on only those that may be called.
+//! Resolves names, and returns only the addresses that may be called.
 //!
-//! The client connects to what it is given here and looks nothing up itself: what is checked is what is called, however
-//! the name is answered the next time. An error says nothing of the name, since it comes into the log.
+//! The client connects to these addresses and resolves nothing itself, so it calls what was checked,
+//! even if the name resolves differently the next time. Errors omit the name, since they are logged.
 
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -19,7 +19,7 @@ use super::Refused;
 use crate::domain::{Nat64, public_address};
 use crate::engines::telemetry::events::CallRefused;
 
-/// Resolves to public addresses only.
+/// Resolves names to public addresses only.
 #[derive(Clone)]
 pub(super) struct PublicOnly {
     resolver: TokioResolver,
@@ -27,36 +27,36 @@ pub(super) struct PublicOnly {
     caller: &'static str,
 }
 
-/// Tells whether an address may be called.
+/// Returns whether an address may be called.
 type Allowed = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
-/// Why a name has no address for us.
+/// Why a name cannot be resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unresolved {
     #[error("the name has no address")]
     NoAddress,
-    #[error("no name server told the address")]
+    #[error("no name server answered")]
     NoAnswer,
 }
 
 impl PublicOnly {
-    /// Makes one that asks whom the machine asks: `/etc/hosts`, then the name servers of `/etc/resolv.conf`.
+    /// Creates a resolver with the machine's settings: `/etc/hosts`, then the name servers of `/etc/resolv.conf`.
     pub(super) fn of_machine(caller: &'static str, nat64: &[Nat64]) -> Result<Self, NetError> {
         let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|error| {
-            // As the system does where no name server is set.
-            tracing::debug!(%error, "no name server is set, so this machine itself is asked");
+            // The system does the same if no name server is set.
+            tracing::debug!(%error, "no name server is set; using the one on this machine");
             let here = NameServerConfig::udp_and_tcp(Ipv4Addr::LOCALHOST.into());
             let config = ResolverConfig::from_name_servers(vec![here]);
             TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
         });
         let options = builder.options_mut();
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        // Both are waited for, so one that is never answered must leave time for the call.
+        // The lookup waits for both families, so one without an answer must leave time for the call.
         options.timeout = Duration::from_secs(2);
         Ok(Self::behind(nat64, builder.build()?, caller))
     }
 
-    /// Makes one that asks `resolver`, in a network with these prefixes of NAT64.
+    /// Creates a resolver that uses `resolver`, in a network with these NAT64 prefixes.
     pub(super) fn behind(nat64: &[Nat64], resolver: TokioResolver, caller: &'static str) -> Self {
         let nat64 = nat64.to_vec();
         Self::new(
@@ -78,13 +78,13 @@ impl PublicOnly {
         }
     }
 
-    /// Returns for whom it resolves.
+    /// Returns the metric label of the caller.
     pub(super) fn caller(&self) -> &'static str {
         self.caller
     }
 
     async fn lookup(self, name: &str) -> Result<Addrs, Box<dyn Error + Send + Sync>> {
-        // Complete as it stands: what the machine searches its own domains for is not for strangers.
+        // A fully qualified name: third parties must not reach names in the machine's search domains.
         let mut name = Name::from_ascii(name).map_err(|_| Unresolved::NoAddress)?;
         name.set_fqdn(true);
         let found = self.resolver.lookup_ip(name).await;

@@ -1,4 +1,4 @@
-//! Whom the guard lets call, form by form; and that nothing is connected to where it does not.
+//! Tests which addresses the guard allows, form by form, and that a refused one is not connected to.
 
 mod connections;
 mod names;
@@ -8,19 +8,19 @@ use std::net::IpAddr;
 use super::*;
 use crate::engines::config::{Nat64, Ports};
 
-/// What becomes of an address as it is written.
+/// The result for an address as it is written.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
     Called,
     Not(Refused),
-    /// It is no URL, so nobody ever has one to call.
+    /// It does not parse as a URL, so it is never called.
     NoUrl,
 }
 
 use Fate::{Called, NoUrl, Not};
 use Refused::{Address, Name, Port, Scheme, Userinfo};
 
-/// Only what is public, by https or http, at any port.
+/// Allows public addresses, by https or http, at any port.
 fn public() -> Egress {
     Egress {
         allow_private: false,
@@ -318,7 +318,7 @@ fn nat64(prefix: &str, length: u8) -> Nat64 {
     Nat64 { prefix, length }
 }
 
-/// The examples of RFC 6052, section 2.4, with a public address for the documentation's, and with private ones.
+/// The examples of RFC 6052, section 2.4, with public addresses instead of documentation's, and with private ones.
 #[test]
 fn behind_a_prefix_of_nat64_an_address_is_as_public_as_the_ipv4_address_in_it() {
     for (prefix, length, public, others) in [

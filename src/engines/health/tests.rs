@@ -1,4 +1,4 @@
-//! The pages over real HTTP.
+//! Health, and the pages over real HTTP.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

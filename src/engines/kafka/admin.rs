@@ -1,7 +1,7 @@
-//! Sets up the topics of the contract, and tells whether brokers answer at all.
+//! Sets up the topics of the contract, and checks whether brokers answer.
 //!
-//! What exists is left alone: settings that differ are reported. Partitions grow only when asked, and only those of input
-//! topics: a key then moves to another partition, and its records lose their order.
+//! Existing topics are left alone; settings that differ are reported. Partitions are added only on request and only to
+//! input topics, because keys then move to other partitions and their records lose their order.
 
 mod inspect;
 mod plan;
@@ -21,44 +21,44 @@ use self::plan::{Plan, plans};
 pub use self::replication::{Replication, replication};
 use crate::engines::config;
 
-/// Why topics could not be set up.
+/// Why topics could not be set up or inspected.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No broker answered.
     #[error("no Kafka broker answers at {brokers}")]
     Unreachable {
-        /// As configured.
+        /// `KAFKA_BROKERS` as configured.
         brokers: String,
-        /// What librdkafka says, where that is more.
+        /// librdkafka's error, unless it says no more than this one.
         #[source]
         source: Option<KafkaError>,
     },
-    /// The client could not be made from its settings.
-    #[error("no Kafka client can be made")]
+    /// librdkafka refused the settings.
+    #[error("the Kafka client cannot be created")]
     Client(#[source] KafkaError),
-    /// There are not as many brokers as copies were asked for.
+    /// There are fewer brokers than the replication factor that was asked for.
     #[error(
-        "{there} Kafka brokers answer, want {wanted} for as many copies of each topic: start them, or ask for fewer"
+        "{there} Kafka brokers answer, expected at least {wanted} for replication {wanted}: start more brokers, or ask for a lower replication"
     )]
     TooFewBrokers {
-        /// How many there are.
+        /// Number of brokers that answer.
         there: usize,
-        /// How many there have to be.
+        /// Number of brokers needed.
         wanted: usize,
     },
-    /// The cluster did not do what was asked.
-    #[error("topic {topic} cannot be set up")]
+    /// The cluster refused an operation on a topic.
+    #[error("the operation on topic {topic} failed")]
     Topic {
         /// Topic name.
         topic: String,
-        /// What the cluster says.
+        /// The cluster's error.
         #[source]
         source: KafkaError,
     },
 }
 
 impl Error {
-    /// That the transport failed is the same in other words.
+    /// Drops a source that only says "transport failure": the error's own text says the same.
     fn unreachable(brokers: String, source: KafkaError) -> Self {
         let failed = Some(RDKafkaErrorCode::BrokerTransportFailure);
         let says_more = source.rdkafka_error_code() != failed;
@@ -69,54 +69,54 @@ impl Error {
     }
 }
 
-/// What is asked for of topics.
+/// The options of a setup of topics.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Asked {
-    /// Give existing input topics more partitions.
+    /// Whether to add partitions to existing input topics.
     pub grow: bool,
-    /// Copies of each new topic; by the number of brokers if left out.
+    /// Replication factor of new topics; `None` chooses it by the number of brokers.
     pub replication: Option<usize>,
 }
 
 impl Asked {
-    /// For one broker on this machine.
+    /// The options for a single local broker.
     pub const ONE_COPY: Self = Self {
         grow: false,
         replication: Some(1),
     };
 }
 
-/// What became of one topic.
+/// The result of the setup for one topic.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TopicReport {
     /// Topic name.
     pub topic: String,
-    /// Whether it may be given more partitions while genflow runs.
+    /// Whether partitions may be added while genflow runs: true for input topics.
     pub may_grow: bool,
-    /// What was done.
+    /// What the setup did.
     pub outcome: Outcome,
-    /// Settings that are not as wanted, and are left so.
+    /// Settings that differ from the contract and were not changed.
     pub differences: Vec<Difference>,
 }
 
-/// What was done about a topic.
+/// What the setup did to a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was not there.
+    /// The topic did not exist and was created.
     Created {
-        /// How many it has.
+        /// Its number of partitions.
         partitions: usize,
     },
-    /// It was there.
+    /// The topic exists and was not changed.
     Exists {
-        /// How many it has.
+        /// Its number of partitions.
         partitions: usize,
     },
-    /// It was there with fewer partitions.
+    /// The topic had fewer partitions, and some were added.
     Grown {
-        /// How many it had.
+        /// Number of partitions before.
         from: usize,
-        /// How many it has.
+        /// Number of partitions now.
         to: usize,
     },
 }
@@ -133,10 +133,10 @@ impl Outcome {
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Waits until brokers answer, and returns how many there are.
+/// Waits until brokers answer, and returns their number.
 ///
 /// # Errors
-/// [`Error::Unreachable`] when none did within `patience`.
+/// [`Error::Unreachable`] if no broker answers within `patience`.
 pub async fn wait_ready(kafka: &config::Kafka, patience: Duration) -> Result<usize, Error> {
     let deadline = Instant::now() + patience;
     loop {
@@ -156,10 +156,10 @@ pub async fn wait_ready(kafka: &config::Kafka, patience: Duration) -> Result<usi
     }
 }
 
-/// Creates the topics of the contract that are not there; `dedup_window` bounds the retention of requests.
+/// Creates the missing topics of the contract; `dedup_window` bounds the retention of requests.
 ///
 /// # Errors
-/// The first topic that could not be set up.
+/// The error of the first topic that could not be set up.
 pub async fn ensure_topics(
     kafka: &config::Kafka,
     dedup_window: Duration,
@@ -214,7 +214,7 @@ async fn ensure(
     Ok(plan.report(outcome, differences))
 }
 
-/// Returns what is not as wanted of a topic that is there.
+/// Returns the settings of an existing topic that differ from the plan.
 async fn differences(
     admin: &AdminClient<DefaultClientContext>,
     plan: &Plan,
@@ -234,7 +234,7 @@ async fn differences(
     Ok(found)
 }
 
-/// Returns the number of partitions and of replicas of a topic that is there.
+/// Returns an existing topic's number of partitions, and the lowest number of replicas of any of them.
 async fn shape(kafka: &config::Kafka, plan: &Plan) -> Result<(usize, usize), Error> {
     let metadata = metadata(kafka, Some(plan.topic.clone())).await?;
     let topic = metadata.topics().iter().find(|t| t.name() == plan.topic);
@@ -255,7 +255,7 @@ fn patient() -> AdminOptions {
         .operation_timeout(Some(OPERATION_TIMEOUT))
 }
 
-/// Asks the cluster of its brokers, and of one topic. The call blocks, so it has a thread of its own.
+/// Fetches the cluster's metadata: of one topic, or of all. The call blocks, so it runs on a thread of its own.
 async fn metadata(kafka: &config::Kafka, topic: Option<String>) -> Result<Metadata, Error> {
     let admin = admin(kafka)?;
     let brokers = kafka.brokers.clone();
@@ -283,11 +283,11 @@ impl std::fmt::Display for TopicReport {
             }
         }?;
         for Difference { setting, is, want } in &self.differences {
-            write!(f, "; {setting} is {is}, want {want}")?;
+            write!(f, "; {setting} is {is}, expected {want}")?;
             if setting == "partitions" && self.may_grow {
                 write!(f, " (setup --grow)")?;
             } else if setting == "partitions" {
-                write!(f, " (docs/operating.md says how to grow it)")?;
+                write!(f, " (see docs/operating.md for how to add partitions)")?;
             }
         }
         Ok(())

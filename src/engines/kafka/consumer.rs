@@ -1,12 +1,12 @@
 //! Feeds the records of one topic to a handler, at least once.
 //!
-//! Owns all that is Kafka for a role: the group, bounded concurrency with one record of a key at a time, pauses
-//! between tries, back-pressure, the dead-letter topic and its fuse, commits behind the watermark, and the drain at the
-//! end. An offset is stored only when its record and all before it are done; librdkafka commits what is stored. A
-//! record is done when its handler said Ok, or when it is on the dead-letter topic and the handler was notified.
+//! Owns a role's whole use of Kafka: the group, bounded concurrency with one record of a key at a time, pauses between
+//! attempts, back-pressure, the dead-letter topic and its fuse, commits up to the watermark, and the drain at the end.
+//! An offset is stored only when its record and all before it are done; librdkafka commits stored offsets. A record is
+//! done when its handler returned Ok, or when it is on the dead-letter topic and the handler was notified.
 //!
-//! No record stops those of other keys. A record that the fuse holds, and one whose key has its share of the memory, is
-//! deferred: only its offset is kept, and a second reader reads it again when its turn comes.
+//! No record blocks records of other keys. A record is deferred if the fuse holds it or its key has used up its share
+//! of the memory: only its offset is kept, and a second reader reads the record again when its turn comes.
 
 mod bytes_held;
 mod concurrency_limit;
@@ -42,31 +42,32 @@ use crate::engines::kafka::consumer::poll_loop::Flow;
 use crate::engines::kafka::consumer::record_task::Settler;
 pub use crate::engines::kafka::consumer::slots::Place;
 
-/// An error of any kind, to be told and not to be matched.
+/// An error of any kind, for logs and headers; callers do not match on it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a record can never succeed.
 #[derive(Debug)]
 pub struct Rejection {
-    /// From the closed list of `dlq.reason`.
+    /// One of the closed list of `dlq.reason`.
     pub reason: ErrorCode,
-    /// What is wrong, for a person. The text of its causes may depend on settings, its own must not (contract, rule 10).
+    /// What is wrong, for a person. The error's own text must not depend on settings, because a `REJECTED` event
+    /// carries it (contract, rule 10); the texts of its causes may.
     pub error: BoxError,
-    /// Who may be at fault.
+    /// Whether the fault may lie in this system; the fuse counts such rejections only.
     pub fault: Fault,
 }
 
-/// Who may be at fault that a record is rejected.
+/// Who may have caused a rejection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Perhaps this system, as far as the reason can be a fault of a system at all.
+    /// The reason decides: some reasons may have their cause in this system.
     Unclear,
-    /// The producer, for certain: however many there are, they say nothing about this system.
+    /// Certainly the producer: such rejections, however many, say nothing about this system.
     Producer,
 }
 
 impl Rejection {
-    /// Makes a rejection whose reason says who may be at fault.
+    /// Creates a rejection whose reason decides whether this system may be at fault.
     pub fn new(reason: ErrorCode, error: impl Into<BoxError>) -> Self {
         Self {
             reason,
@@ -75,7 +76,7 @@ impl Rejection {
         }
     }
 
-    /// Lays it at the producer's door.
+    /// Marks the rejection as the producer's fault.
     pub fn by_producer(self) -> Self {
         Self {
             fault: Fault::Producer,
@@ -87,39 +88,39 @@ impl Rejection {
 /// What to do with a record that was not handled.
 #[derive(Debug)]
 pub enum Failure {
-    /// It can never succeed: park it on the dead-letter topic and move on.
+    /// It can never succeed: dead-letter it and go on.
     Reject(Rejection),
-    /// It may succeed later: hold its key and try again after a pause, for as long as it takes.
+    /// It may succeed later: hold its key and retry after a pause, without limit.
     Retry(Cause, BoxError),
 }
 
-/// Why a record has to be tried again; a closed set, it is a label.
+/// Why a record is retried; a closed set, because it is a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// Temporal does not answer.
     TemporalUnavailable,
-    /// Temporal asks for less.
+    /// Temporal answers that it is overloaded (`ResourceExhausted`).
     TemporalExhausted,
-    /// Temporal would refuse any record: no such namespace or search attribute, no permission.
+    /// Temporal would refuse any record: the namespace or a search attribute is missing, or permission is.
     TemporalRefused,
-    /// What the handler did not end cannot be handed over now; other records need that not.
+    /// The record's unfinished work cannot be handed over at present; most other records need no hand-over.
     HandoverUnavailable,
-    /// The registry does not answer, or not as it should.
+    /// The schema registry does not answer, or gives no usable answer.
     RegistryUnavailable,
-    /// Kafka did not take what we sent.
+    /// Kafka did not acknowledge a record that we sent.
     KafkaUnavailable,
-    /// Too many records in a row would be parked for one reason.
+    /// The fuse is blown: too many records in a row would be dead-lettered for one reason.
     Fuse,
-    /// Our own code panicked at this record.
+    /// Our own code panicked on this record.
     Panicked,
-    /// Something of ours failed.
+    /// An internal error.
     Internal,
-    /// The record is carried out elsewhere, and that ended too early.
+    /// A stop, or the end of a task that the handler waits for, came before the record was done.
     Interrupted,
 }
 
 impl Cause {
-    /// Returns its name in metrics and logs.
+    /// Returns the name used in metrics and logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::TemporalUnavailable => "temporal_unavailable",
@@ -135,32 +136,33 @@ impl Cause {
         }
     }
 
-    /// Whether it lies beyond the record, so that the role is not ready.
+    /// True if the cause is not the record itself, so that the role is not ready.
     fn is_systemic(self) -> bool {
         !matches!(self, Self::Panicked | Self::Interrupted)
     }
 
-    /// Whether the cause does not affect other records. A record held for it gives up its place, so that others run.
+    /// True if the cause does not affect all other records. A record held for it releases its slot, so that others can
+    /// run; one success resets the fuse.
     fn is_others_chance(self) -> bool {
         matches!(self, Self::Fuse | Self::HandoverUnavailable)
     }
 
-    /// Whether less at once would help.
+    /// True if lower concurrency relieves the cause.
     fn is_eased_by_less(self) -> bool {
         self.is_systemic() && !self.is_others_chance()
     }
 }
 
-/// The work a role does on one record. Called again with the same record, it must do no harm.
+/// The work a role does on one record. It must be idempotent: it may be called again with the same record.
 pub trait Handler: Send + Sync + 'static {
-    /// Handles one record, which has a place among those that are handled at once.
+    /// Handles one record, which holds one of the consumer's slots.
     fn handle(
         &self,
         record: &Record,
         place: Place<'_>,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Is told that the record stands on the dead-letter topic; an error holds the record and calls again.
+    /// Called once the record is on the dead-letter topic; on an error the record is held and the call repeated.
     fn parked(
         &self,
         record: &Record,
@@ -168,26 +170,27 @@ pub trait Handler: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
 }
 
-/// What to consume, and how.
+/// The options of a consumer.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Names the role in logs, metrics and `/readyz`.
+    /// The role's name in logs, metrics and `/readyz`.
     pub role: &'static str,
     /// Topic to read.
     pub topic: String,
     /// Consumer group.
     pub group: String,
-    /// Where rejected records are parked.
+    /// Dead-letter topic of rejected records.
     pub dlq: String,
-    /// Records handled at once, less those that wait without their place.
+    /// Number of slots: records handled at once, not counting those that released their slot while they wait.
     pub concurrency: usize,
-    /// After so many refusals in a row for one reason that may lie in the system, records are held; 0: never.
+    /// The number of consecutive rejections, for one reason that may lie in this system, after which records are held
+    /// instead of dead-lettered; 0 disables it.
     pub fuse: u32,
 }
 
 #[cfg(test)]
 impl Options {
-    /// Returns options of one record at a time; `fuse` as in [`Self::fuse`].
+    /// Returns options with one slot; `fuse` as in [`Self::fuse`].
     pub(crate) fn of(fuse: u32) -> Self {
         Self {
             role: "test",
@@ -200,36 +203,36 @@ impl Options {
     }
 }
 
-/// Why the group cannot go on. A bad record never ends the loop.
+/// Why the consumer ended. A bad record never ends it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// librdkafka refused the settings or the subscription.
-    #[error("no consumer of {topic} can be made")]
+    #[error("the consumer of {topic} cannot be created")]
     Client {
         /// Topic name.
         topic: String,
-        /// What librdkafka says.
+        /// librdkafka's error.
         #[source]
         source: KafkaError,
     },
-    /// The consumer met an error it cannot recover from.
-    #[error("the consumer of {topic} cannot go on")]
+    /// librdkafka reported a fatal error.
+    #[error("the consumer of {topic} failed and cannot recover")]
     Fatal {
         /// Topic name.
         topic: String,
-        /// What librdkafka says.
+        /// librdkafka's error.
         #[source]
         source: KafkaError,
     },
 }
 
-/// How long a partition that goes to another member waits for what runs on it, at most.
+/// The longest time that a revoke waits for the records that run on its partitions.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Feeds every record of `options.topic` to `handler`, at least once, until `stop`.
 ///
 /// # Errors
-/// Only when the group cannot go on.
+/// Only a fatal error of the consumer, see [`Error`].
 pub async fn run<H: Handler>(
     kafka: &config::Kafka,
     options: Options,
@@ -238,7 +241,7 @@ pub async fn run<H: Handler>(
     health: Arc<Health>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    // Ends what waits for another try also where it is not the stop that ends the loop.
+    // Cancelled below, so that records waiting for a retry end also when an error ends the loop, and not `stop`.
     let stop = stop.child_token();
     let patience = PATIENCE.min(kafka.session_timeout / 3);
     let schedule = poll_loop::schedule(&options, stop.clone());

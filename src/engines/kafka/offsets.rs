@@ -1,6 +1,6 @@
-//! Committed offsets of a group that nobody is a member of, each with a note: a small memory that Kafka keeps.
+//! The committed offsets of a group without members, each with a note: a small memory that Kafka keeps.
 //!
-//! Kafka takes notes up to `offset.metadata.max.bytes` (4096 by default), and forgets an offset that was not committed
+//! Kafka accepts notes up to `offset.metadata.max.bytes` (4096 by default). It forgets an offset that was not committed
 //! again for `offsets.retention.minutes` (7 days by default), or whose topic was deleted.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::engines::config;
 
-/// The group's offsets cannot be read or committed.
+/// Why a group's offsets could not be read or committed.
 #[derive(Debug, thiserror::Error)]
 #[error("the offsets of group {group} cannot be {wanted}")]
 pub struct Error {
@@ -23,12 +23,12 @@ pub struct Error {
     source: KafkaError,
 }
 
-/// What a group has committed of a partition.
+/// What a group has committed for a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
-    /// The offset.
+    /// The committed offset; its meaning is the caller's.
     pub offset: i64,
-    /// The note beside it.
+    /// The metadata committed with the offset.
     pub note: String,
 }
 
@@ -51,7 +51,7 @@ impl std::fmt::Debug for Offsets {
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Offsets {
-    /// Makes a client; connects with the first call.
+    /// Creates a client; it connects on the first call.
     ///
     /// # Errors
     /// librdkafka refuses the settings.
@@ -76,7 +76,7 @@ impl Offsets {
         }
     }
 
-    /// Returns what is committed, of those of the partitions where something is.
+    /// Returns what is committed, without the partitions that have no commit.
     ///
     /// # Errors
     /// The group's coordinator does not answer, or refuses.
@@ -104,7 +104,7 @@ impl Offsets {
         self.call("read", asked).await
     }
 
-    /// Commits, and returns when the coordinator has it.
+    /// Commits, and returns when the coordinator has acknowledged it.
     ///
     /// # Errors
     /// The group's coordinator does not answer, or refuses.
@@ -124,7 +124,7 @@ impl Offsets {
         .await
     }
 
-    /// Both block on the broker, so each has a thread of its own.
+    /// Runs a call that blocks on the broker, on a thread of its own.
     async fn call<T: Send + 'static>(
         &self,
         wanted: &'static str,

@@ -1,7 +1,7 @@
-//! Publishes records: each send returns when the broker has the record, on all in-sync replicas.
+//! Publishes records: each send returns when all in-sync replicas have acknowledged the record.
 //!
-//! Idempotent, so a retry inside the client makes no second copy and does not change the order. A fatal error
-//! (librdkafka then refuses every later send) drops the client; the next send makes a new one.
+//! The producer is idempotent, so a retry inside the client makes no second copy and does not change the order. After
+//! a fatal error, librdkafka refuses every further send: the client is dropped, and the next send creates a new one.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,26 +15,26 @@ use super::Headers;
 use crate::domain::RecordPosition;
 use crate::engines::config;
 
-/// Why a record is not on its topic.
+/// Why a record was not acknowledged.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is larger than the topic allows; another try would not help.
+    /// It is larger than the topic allows; a retry does not help.
     #[error("the record is too large for {topic}")]
     TooLarge {
         /// Topic name.
         topic: String,
     },
-    /// The broker did not take it, now.
-    #[error("the record was not taken by {topic}")]
+    /// The broker did not acknowledge it; a retry may succeed.
+    #[error("the record was not accepted by {topic}")]
     Refused {
         /// Topic name.
         topic: String,
-        /// What librdkafka says.
+        /// librdkafka's error.
         #[source]
         source: KafkaError,
     },
-    /// The client could not be made from its settings.
-    #[error("no producer can be made")]
+    /// librdkafka refused the settings.
+    #[error("the Kafka producer cannot be created")]
     Client(#[source] KafkaError),
 }
 
@@ -43,11 +43,11 @@ pub enum Error {
 pub struct Message<'a> {
     /// Topic name.
     pub topic: &'a str,
-    /// Its key; equal keys keep their order.
+    /// Records with equal keys keep their order.
     pub key: Option<&'a [u8]>,
-    /// Its value.
+    /// `None` is a tombstone.
     pub value: Option<&'a [u8]>,
-    /// Its headers.
+    /// Name and value of each header, in order.
     pub headers: Headers,
 }
 
@@ -66,13 +66,13 @@ impl std::fmt::Debug for Producer {
     }
 }
 
-/// How long a record may wait for its broker before the send fails; the caller decides what then.
+/// How long a record may wait for its broker before the send fails; the caller decides whether to retry.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The largest request; topics set their own, smaller bounds.
+/// The largest produce request, in bytes; topics set their own, smaller bounds.
 const LARGEST_MESSAGE: &str = "8388608";
 
 impl Producer {
-    /// Makes a producer; connects with the first send.
+    /// Creates a producer; it connects on the first send.
     ///
     /// # Errors
     /// [`Error::Client`] when librdkafka refuses the settings.
@@ -89,12 +89,12 @@ impl Producer {
     /// Publishes one record and returns when the broker has acknowledged it.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] is final, [`Error::Refused`] may pass.
+    /// [`Error::TooLarge`] is final, [`Error::Refused`] is worth a retry.
     pub async fn send(&self, message: Message<'_>) -> Result<(), Error> {
         self.place(message).await.map(drop)
     }
 
-    /// The same, and tells where the record stands.
+    /// Like [`Producer::send`], and returns the record's position.
     ///
     /// # Errors
     /// As [`Producer::send`].

@@ -1,7 +1,7 @@
-//! Reads what a topic holds now and stops there: all of it, or single records. No group, no commits.
+//! Reads the records that a topic holds at present, all or selected ones, without a group and without commits.
 //!
-//! The ends are taken when it is opened, so what comes while it reads is not read. Partitions come one after the
-//! other, each in its order.
+//! The end offsets are read once, at the start, so records that are published later are not read. Partitions are read
+//! one after the other, each in its order.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -21,15 +21,15 @@ use crate::engines::config;
 /// Which part of a topic to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// All that it holds.
+    /// All records.
     All,
-    /// From the first record of that time, in milliseconds since the epoch.
+    /// From the first record of this time or later, in milliseconds since the epoch.
     Since(i64),
-    /// Single records, by partition and offset; those that are not there are passed over.
+    /// Single records by partition and offset; missing ones are skipped.
     At(BTreeSet<(i32, i64)>),
 }
 
-/// A reader of what a topic holds.
+/// A reader of the records that a topic holds at present.
 pub struct Snapshot {
     consumer: StreamConsumer,
     brokers: String,
@@ -47,14 +47,14 @@ impl std::fmt::Debug for Snapshot {
 }
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// A broker that sends nothing for so long, while there is something to read, is away.
+/// A broker that sends nothing for this long, while there are records to read, counts as unreachable.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Snapshot {
-    /// Looks up what there is to read.
+    /// Looks up the offsets to read.
     ///
     /// # Errors
-    /// No broker answers, or the topic is not there.
+    /// No broker answers, or the topic does not exist.
     pub async fn open(kafka: &config::Kafka, topic: &str, extent: Extent) -> Result<Self, Error> {
         let mut client = super::reader(kafka, "snapshot");
         client.set("queued.max.messages.kbytes", "16384");
@@ -64,7 +64,7 @@ impl Snapshot {
         };
         let consumer: StreamConsumer = client.create().map_err(broken)?;
         let (brokers, name) = (kafka.brokers.clone(), topic.to_owned());
-        // The look-ups block on the broker.
+        // The lookups block on the broker.
         let opened = tokio::task::spawn_blocking(move || {
             let looked_up = bounds(&consumer, &name).and_then(|bounds| {
                 let todo = spans(&consumer, &name, &bounds, extent)?;
@@ -88,15 +88,15 @@ impl Snapshot {
             .unwrap_or_else(|_| Err(broken(KafkaError::Canceled)))
     }
 
-    /// Returns the offsets that each partition holds, whatever of them is read.
+    /// Returns the range of offsets of each partition, whichever of them are to be read.
     pub fn bounds(&self) -> &BTreeMap<i32, Range<i64>> {
         &self.bounds
     }
 
-    /// Returns the next record, `None` behind the last. Cancel-safe.
+    /// Returns the next record, `None` after the last. Cancel-safe.
     ///
     /// # Errors
-    /// Reading cannot go on, or nothing came for half a minute.
+    /// Reading failed for good, or no record came for 30 seconds.
     pub async fn next(&mut self) -> Result<Option<Record>, Error> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -150,7 +150,7 @@ impl Snapshot {
     }
 }
 
-/// Looks up which offsets each partition holds; `None` in the error says that there is no such topic.
+/// Looks up the range of offsets of each partition; `Err(None)` means that the topic does not exist.
 fn bounds(
     consumer: &StreamConsumer,
     topic: &str,
@@ -168,7 +168,7 @@ fn bounds(
     Ok(bounds)
 }
 
-/// Returns what is to be read, without what is empty.
+/// Returns the ranges of offsets to read, without empty ones.
 fn spans(
     consumer: &StreamConsumer,
     topic: &str,
@@ -193,7 +193,7 @@ fn spans(
             let mut spans = VecDeque::new();
             for (partition, held) in bounds {
                 let element = found.find_partition(topic, *partition);
-                // No record of that time or later: no offset, and nothing to read.
+                // No offset means that no record has this time or a later one.
                 if let Some(Offset::Offset(first)) = element.map(|element| element.offset()) {
                     spans.push_back((*partition, first.max(held.start)..held.end));
                 }
@@ -205,7 +205,7 @@ fn spans(
     Ok(spans)
 }
 
-/// Joins neighbouring offsets, so that each run is read in one go.
+/// Joins adjacent offsets into ranges, so that each is read with one seek.
 fn runs(positions: &BTreeSet<(i32, i64)>) -> Vec<(i32, Range<i64>)> {
     let mut runs: Vec<(i32, Range<i64>)> = Vec::new();
     for &(partition, offset) in positions {

@@ -1,4 +1,4 @@
-//! Reads a topic as it stands and as it grows, for a person who watches: all partitions, no group, no commits.
+//! Reads all partitions of a topic and follows new records, for a person who watches; without a group, without commits.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use super::Record;
 use super::consumer::detach;
 use crate::engines::config;
 
-/// Where to begin.
+/// Where to start reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum From {
-    /// With the oldest record there is.
+    /// At the oldest record.
     Beginning,
-    /// With what comes after the call of [`Tail::open`].
+    /// After the records that exist when [`Tail::open`] is called.
     End,
 }
 
-/// What comes next.
+/// What was read next.
 #[derive(Debug)]
 pub enum Next {
-    /// A record; of one partition in its order.
+    /// A record; those of one partition come in their order.
     Record(Record),
-    /// All records that a partition holds at present were read; told again whenever it is reached again.
+    /// The end of this partition was reached; reported again each time it is reached again.
     End(i32),
 }
 
@@ -34,21 +34,21 @@ pub enum Error {
     /// No broker answered.
     #[error("no Kafka broker answers at {brokers}")]
     Unreachable {
-        /// As configured.
+        /// `KAFKA_BROKERS` as configured.
         brokers: String,
-        /// What librdkafka says.
+        /// librdkafka's error.
         #[source]
         source: KafkaError,
     },
-    /// The topic is not there.
-    #[error("there is no topic {0}, run: genflow setup")]
+    /// The topic does not exist.
+    #[error("topic {0} does not exist, run: genflow setup")]
     NoTopic(String),
-    /// The client refuses its settings, or reading broke off for good.
+    /// librdkafka refused the settings, or reading failed for good.
     #[error("topic {topic} cannot be read")]
     Broken {
         /// Topic name.
         topic: String,
-        /// What librdkafka says.
+        /// librdkafka's error.
         #[source]
         source: KafkaError,
     },
@@ -71,10 +71,10 @@ impl std::fmt::Debug for Tail {
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Tail {
-    /// Begins to read; once this returns, nothing that is published later is missed.
+    /// Starts to read; no record that is published after this returns is missed.
     ///
     /// # Errors
-    /// No broker answers, or the topic is not there.
+    /// No broker answers, or the topic does not exist.
     pub async fn open(kafka: &config::Kafka, topic: &str, from: From) -> Result<Self, Error> {
         let client = super::reader(kafka, "watch");
         let broken = |source| Error::Broken {
@@ -107,7 +107,7 @@ impl Tail {
     /// Waits for the next record. Cancel-safe.
     ///
     /// # Errors
-    /// Only when reading cannot go on; a broker that is away for a while is waited for.
+    /// Only when reading failed for good; an unreachable broker is waited for.
     pub async fn next(&self) -> Result<Next, Error> {
         loop {
             match self.consumer.recv().await {
@@ -125,7 +125,7 @@ impl Tail {
     }
 }
 
-/// Assigns all partitions; `None` in the error says that there is no such topic.
+/// Assigns all partitions; `Err(None)` means that the topic does not exist.
 fn assign(consumer: &StreamConsumer, topic: &str, from: From) -> Result<usize, Option<KafkaError>> {
     let metadata = consumer.fetch_metadata(Some(topic), CALL_TIMEOUT)?;
     let found = metadata.topics().iter().find(|t| t.name() == topic);
@@ -136,7 +136,7 @@ fn assign(consumer: &StreamConsumer, topic: &str, from: From) -> Result<usize, O
     for partition in found.partitions() {
         let offset = match from {
             From::Beginning => Offset::Beginning,
-            // `Offset::End` is looked up later, when a record may already have come: so it is asked for now.
+            // librdkafka resolves `Offset::End` later, when a new record may already be there: so look it up now.
             From::End => {
                 let (_, end) = consumer.fetch_watermarks(topic, partition.id(), CALL_TIMEOUT)?;
                 Offset::Offset(end)

@@ -1,9 +1,9 @@
-//! What an answer says, whichever API gave it: read to its end within bounds, and judged by its status.
+//! Reads the answers of all providers: to their end, within bounds, and classified by status.
 //!
-//! Only a complete answer refuses a submit; what broke off, or was too long to be read, leaves it open.
+//! Only a complete answer refuses a submit. One that breaks off, or is too long to read, leaves its result unknown.
 //!
-//! An answer may be a stranger's in part: the model's output, its log, its name for what it does. So its length is
-//! bounded, and a long one waits for memory.
+//! Parts of an answer come from third parties: the model's output, its log, its names of states. So
+//! the length of an answer is bounded, and a long one waits for memory.
 
 use std::time::Duration;
 
@@ -19,55 +19,55 @@ use crate::engines::http;
 use crate::engines::http::retry_after;
 
 const MIB: usize = 1024 * 1024;
-/// An answer about one job is no longer; small outputs may be in it.
+/// Limit on an answer about one job, which may contain small outputs.
 pub(super) const LONGEST: usize = 8 * MIB;
-/// A page of a list of jobs is no longer.
+/// Limit on a page of a list of jobs.
 const LONGEST_PAGE: usize = 64 * MIB;
-/// Images that come with their answer are no longer together: ten of the largest take 84 MiB.
+/// Limit on an answer that contains images: ten of the largest take 84 MiB.
 pub(super) const LONGEST_IMAGES: usize = 128 * MIB;
-/// An answer of no more waits for no memory.
+/// An answer up to this length does not wait for memory.
 const SHORT: usize = 64 * 1024;
-/// An answer has no more values. A request of 1 MiB cannot have more in its input, which providers give back; parsed,
-/// each takes thirty times the memory that it has as text.
+/// Limit on the values in an answer. A request of 1 MiB cannot have more in its input, which
+/// providers return. A parsed value takes thirty times the memory of its text.
 const MOST_VALUES: usize = 600_000;
 
-/// A whole answer.
+/// A complete answer.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    /// What `Retry-After` asks for.
+    /// The pause that `Retry-After` asks for.
     pub(super) after: Option<Duration>,
     pub(super) body: Vec<u8>,
-    /// The memory that it has.
+    /// The memory reserved for it.
     pub(super) held: Held,
 }
 
-/// What a look at a job brought.
+/// The parsed answer to a poll.
 #[derive(Debug)]
 pub(super) struct Looked<T> {
     pub(super) read: T,
-    /// How long the provider asks us to wait before the next one.
+    /// The pause that the provider asks for before the next poll.
     pub(super) after: Option<Duration>,
-    /// The price that it tells, in US dollars.
+    /// The price in US dollars, if the answer contains it.
     pub(super) cost_usd: Option<f64>,
-    /// The memory that it has.
+    /// The memory reserved for the answer.
     pub(super) held: Held,
 }
 
 /// What the body of an answer other than 2xx says.
 #[derive(Debug)]
 pub(super) struct Said {
-    /// Its words.
+    /// The provider's message.
     pub(super) detail: String,
-    /// Our code for it, where the words tell more than the status.
+    /// Our code for it, if the message is more specific than the status.
     pub(super) code: Option<ErrorCode>,
 }
 
-/// Why there is no whole answer.
+/// Why an answer is not complete.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
-    #[error("it broke off: {0}")]
+    #[error("the connection broke off: {0}")]
     Off(#[from] reqwest::Error),
     #[error("it is longer than {0} bytes")]
     Long(usize),
@@ -82,7 +82,7 @@ impl From<Broken> for Error {
     }
 }
 
-/// Reads an answer to its end; with `memory`, a long one waits for its part.
+/// Reads an answer to its end. With `memory`, a long answer waits for its share.
 async fn read(
     response: Response,
     longest: usize,
@@ -115,7 +115,7 @@ async fn read(
 }
 
 impl Provider {
-    /// Sends a request that may be sent again, and reads its answer to the end.
+    /// Sends a request that may be repeated, and reads the complete answer.
     pub(super) async fn whole(&self, request: RequestBuilder) -> Result<Answer, Error> {
         let response = request.send().await.map_err(Error::Unreachable)?;
         let answer = read(response, LONGEST, Some(&self.clients.memory)).await?;
@@ -130,7 +130,7 @@ impl Provider {
         Ok(self.look(request).await?.read)
     }
 
-    /// Like [`Self::ask`], and returns the headers that concern the job.
+    /// Like [`Self::ask`], and also returns the headers about the job.
     pub(super) async fn look<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
@@ -174,15 +174,15 @@ pub(super) fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|error| Error::Unreadable(cut(&error.to_string())))
 }
 
-/// Returns the pause between polls that OpenAI's API gives in milliseconds, as its own client keeps it.
+/// Returns the pause between polls that OpenAI's API gives in milliseconds and its own client honours.
 fn poll_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("openai-poll-after-ms")?.to_str().ok()?;
     http::some(Duration::from_millis(text.trim().parse().ok()?))
 }
 
-/// Returns what an answer says that its job costs, in US dollars.
+/// Returns the cost of the job in US dollars.
 ///
-/// None of the providers tells that; a gateway between us and them may, by the header that LiteLLM made known
+/// No provider reports it, but a gateway in between may, in the header that LiteLLM introduced
 /// (<https://docs.litellm.ai/docs/proxy/response_headers>).
 pub(super) fn price(headers: &HeaderMap) -> Option<f64> {
     let text = headers.get("x-litellm-response-cost")?.to_str().ok()?;
@@ -190,9 +190,9 @@ pub(super) fn price(headers: &HeaderMap) -> Option<f64> {
     (usd.is_finite() && usd >= 0.0).then_some(usd)
 }
 
-/// Says what a submit's answer means: `taken` reads a 2xx of up to `longest` bytes, `said` the words of any other.
+/// Classifies the answer to a submit: `taken` parses a 2xx of up to `longest` bytes, `said` the body of any other.
 ///
-/// It waits for no memory: the job may be paid for.
+/// It does not wait for memory: the job may be paid for.
 pub(super) async fn judge(
     response: Response,
     longest: usize,
@@ -201,7 +201,9 @@ pub(super) async fn judge(
 ) -> Submission {
     let status = response.status();
     match read(response, longest, None).await {
-        Err(broken) => Submission::Unknown(format!("the answer with status {status}: {broken}")),
+        Err(broken) => Submission::Unknown(format!(
+            "the answer with status {status} is incomplete: {broken}"
+        )),
         Ok(answer) if status.is_success() => taken(&answer).unwrap_or_else(|error| {
             Submission::Unknown(format!(
                 "the answer with status {status} is not readable: {}",
@@ -216,7 +218,7 @@ pub(super) async fn judge(
     }
 }
 
-/// Says what a whole answer other than 2xx to a submit means (contract, promise 3).
+/// Classifies a complete answer other than 2xx to a submit (contract, promise 3).
 fn not_taken(status: StatusCode, after: Option<Duration>, said: &Said) -> Submission {
     let error = |code, retryable| {
         let words = words_for_users(status, code).unwrap_or(&said.detail);
@@ -236,7 +238,7 @@ fn not_taken(status: StatusCode, after: Option<Duration>, said: &Said) -> Submis
     match status.as_u16() {
         401 | 403 => refused(ErrorCode::ProviderAuth),
         402 => refused(ErrorCode::ProviderQuota),
-        // An account without money stays so however often it is asked.
+        // A retry does not help an account without money.
         429 if said.code == Some(ErrorCode::ProviderQuota) => refused(ErrorCode::ProviderQuota),
         408 | 429 => Submission::NotAccepted {
             error: error(ErrorCode::ProviderQuota, true),
@@ -252,8 +254,8 @@ fn not_taken(status: StatusCode, after: Option<Duration>, said: &Said) -> Submis
     }
 }
 
-/// Returns what users are given in place of a provider's words about the operator's account, which may hold parts of its
-/// key: those are for the log alone.
+/// Returns what users see instead of the provider's message about the operator's account. The
+/// message may contain parts of the key, so it goes to the log only.
 fn words_for_users(status: StatusCode, code: ErrorCode) -> Option<&'static str> {
     match (status.as_u16(), code) {
         (401..=403, ErrorCode::ContentPolicy) => Some("the provider refuses the content"),
@@ -263,12 +265,12 @@ fn words_for_users(status: StatusCode, code: ErrorCode) -> Option<&'static str> 
     }
 }
 
-/// Cuts a text of strangers before it is kept.
+/// Truncates a text of a third party before it is kept.
 pub(super) fn cut(text: &str) -> String {
     text.chars().take(1000).collect()
 }
 
-/// Tells a refusal for the content from one for the input by the words that providers use.
+/// Returns whether a refusal is about the content rather than the input, judged by the words that providers use.
 pub(super) fn is_policy(said: &str) -> bool {
     let said = said.to_lowercase();
     let words = [
@@ -282,7 +284,7 @@ pub(super) fn is_policy(said: &str) -> bool {
     words.iter().any(|word| said.contains(word))
 }
 
-/// Returns the beginning of a body that is not what its protocol says.
+/// Returns the first 200 characters of a body that does not follow the protocol.
 pub(super) fn beginning(body: &[u8]) -> String {
     String::from_utf8_lossy(body).chars().take(200).collect()
 }

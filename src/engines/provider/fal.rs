@@ -1,9 +1,9 @@
-//! fal's queue API: a request is queued, its status polled, its result had from another address.
+//! fal's queue API: a submit queues a request; its status is polled at one URL, its result fetched from another.
 //!
-//! The answer to a submit names all further addresses; they leave out what stands behind the app in a model's id
-//! (<https://fal.ai/docs/documentation/model-apis/inference/queue>). fal knows no id of ours and lists no requests, so
-//! an interrupted submit cannot be looked up. A request that failed is `COMPLETED` too: its result's address then
-//! answers with the failure.
+//! The answer to a submit contains all further URLs; they omit what follows the app in a model's id
+//! (<https://fal.ai/docs/documentation/model-apis/inference/queue>). fal accepts no id of ours and
+//! lists no requests, so an interrupted submit cannot be looked up. A failed request is `COMPLETED`
+//! too: its result URL then answers with the failure.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -17,7 +17,7 @@ use crate::contract::run::Job;
 use crate::domain::{ErrorCode, EventError, ProviderName, Role, Spec, VideoSpec, WorkflowId};
 use crate::engines::storage::Source;
 
-/// First parts of a model's id that stand before its owner.
+/// First parts of a model's id that precede its owner.
 const NAMESPACES: [&str; 2] = ["workflows", "comfy"];
 
 #[derive(Deserialize)]
@@ -34,7 +34,7 @@ struct Queued {
 #[derive(Deserialize)]
 struct Status {
     status: String,
-    /// Says that a completed request failed.
+    /// Set if a completed request failed.
     #[serde(default)]
     error: Option<Value>,
     #[serde(default)]
@@ -94,7 +94,7 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
     }
 }
 
-/// Asks for the result of a completed request; what failed is told here, by the status that its model gave.
+/// Fetches the result of a completed request. A failed one answers here, with the status that its model gave.
 async fn result(provider: &Provider, job: &Job) -> Result<Poll, Error> {
     let request = provider.get(own(provider, &job.result_url)?);
     let answer = provider.whole(request).await?;
@@ -118,7 +118,7 @@ async fn result(provider: &Provider, job: &Job) -> Result<Poll, Error> {
     }
 }
 
-/// Tells the failure of a request from a fault of the call that asked for it.
+/// Distinguishes a request that failed from a call that failed.
 fn is_failure(status: u16, body: &Value) -> bool {
     let typed = body["detail"].is_array() || body["error_type"].is_string();
     matches!(status, 400 | 422) || typed && !matches!(status, 401 | 403 | 404 | 408 | 429)
@@ -132,7 +132,7 @@ fn failure(detail: &Value, kind: Option<&str>) -> EventError {
     if is_policy(&message) {
         return EventError::new(ErrorCode::ContentPolicy, &message, false);
     }
-    // A list of located errors is the model's word on its input; a bare text is the platform's on its own trouble.
+    // A list of errors with a location is the model's, about its input; plain text is the platform's, about itself.
     let located = detail.as_array().and_then(|errors| errors.first());
     let about_input =
         located.is_some_and(|error| error["loc"].as_array().is_some_and(|loc| loc.len() > 1));
@@ -146,19 +146,19 @@ pub(super) async fn cancel(provider: &Provider, job: &Job) -> Result<(), Error> 
     let url = own(provider, &job.cancel_url)?;
     let request = provider.authorised(provider.clients.asking.put(url));
     match provider.ask::<IgnoredAny>(request).await {
-        // Completed, or gone: there is nothing to end. What a yes says beside that is not needed.
+        // 400: already completed; 404 or 410: gone. The body of a 2xx is not needed.
         Ok(_) | Err(Error::Unreadable(_) | Error::Status(400 | 404 | 410, _)) => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// Returns a job's address if it is still the provider's, whose base URL may have been set anew.
+/// Returns a job's URL if it still has the provider's origin: the base URL may have been changed since.
 fn own(provider: &Provider, url: &str) -> Result<String, Error> {
     let elsewhere = || Error::Unreadable("the job's address is not the provider's".to_owned());
     provider.own(url).ok_or_else(elsewhere)
 }
 
-/// Holds a model's id against what it may be: it becomes part of an address.
+/// Checks a model's id, which becomes part of a URL.
 fn check(model: &str) -> Result<(), String> {
     if is_model(model, 2..) {
         return Ok(());
@@ -166,7 +166,8 @@ fn check(model: &str) -> Result<(), String> {
     Err(format!("model is {model:?}, want owner/app[/path]"))
 }
 
-/// Returns the model's input. Models differ, and drop what they do not know: these are the names that most of them have.
+/// Returns the model's input. Models differ, and drop inputs that they do not have; these names are
+/// the most common ones.
 fn input(spec: &Spec) -> Result<Map<String, Value>, String> {
     let common = spec.common().ok_or("a batch is no single job")?;
     let mut mapping = Mapping::new(common);
@@ -200,7 +201,7 @@ fn input(spec: &Spec) -> Result<Map<String, Value>, String> {
     mapping.finish()
 }
 
-/// Puts a resolution by its class and its ratio, which have an input each.
+/// Puts a resolution as its class and its ratio, which have separate inputs.
 fn size(mapping: &mut Mapping<'_>, video: &VideoSpec) -> Result<(), String> {
     let Some(resolution) = video.resolution.as_deref() else {
         return Ok(());
@@ -241,7 +242,7 @@ fn job(provider: &Provider, model: &str, queued: &Queued) -> Job {
     }
 }
 
-/// Returns what of a model's id stands in the addresses of its requests: owner and app.
+/// Returns the part of a model's id that the URLs of its requests contain: owner and app.
 fn app(model: &str) -> String {
     let parts: Vec<&str> = model.split('/').collect();
     let kept = match parts.first() {
@@ -281,7 +282,7 @@ fn said(body: &[u8]) -> Said {
     Said { detail, code }
 }
 
-/// Returns an error in words: a text, or a list of `{loc, msg, type}`.
+/// Returns an error as text; `detail` is a text or a list of `{loc, msg, type}`.
 fn words(detail: &Value) -> String {
     match detail {
         Value::String(text) => text.clone(),

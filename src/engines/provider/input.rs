@@ -1,4 +1,4 @@
-//! What the adapters share in making a request: the mapping of fields, `params`, and the shapes that sizes have.
+//! Builds a job's input, for all adapters: the mapping of fields, `params`, and the forms of sizes.
 
 use std::ops::RangeBounds;
 
@@ -12,7 +12,7 @@ pub(super) fn model(spec: &Spec, otherwise: &str) -> String {
     named.unwrap_or(otherwise).to_owned()
 }
 
-/// Tells whether a model's name has so many parts, each of which can stand in an address as it is.
+/// Returns whether a model's name has this many parts, each safe in a URL.
 pub(super) fn is_model(name: &str, parts: impl RangeBounds<usize>) -> bool {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let part =
@@ -20,7 +20,7 @@ pub(super) fn is_model(name: &str, parts: impl RangeBounds<usize>) -> bool {
     parts.contains(&name.split('/').count()) && name.split('/').all(part)
 }
 
-/// The input of a job in the making: what was asked for, in a provider's names, and nothing else.
+/// The input of a job: the requested fields under the provider's names, and nothing else.
 pub(super) struct Mapping<'s> {
     common: &'s Common,
     input: Map<String, Value>,
@@ -28,7 +28,7 @@ pub(super) struct Mapping<'s> {
 }
 
 impl<'s> Mapping<'s> {
-    /// Begins with the prompt.
+    /// Starts with the prompt.
     pub(super) fn new(common: &'s Common) -> Self {
         let prompt = ("prompt".to_owned(), json!(common.prompt));
         Self {
@@ -38,21 +38,21 @@ impl<'s> Mapping<'s> {
         }
     }
 
-    /// Sends a field that was asked for as `name`.
+    /// Adds a requested field as `name`.
     pub(super) fn put(&mut self, name: &str, asked: Option<impl Into<Value>>) {
         if let Some(value) = asked {
             self.input.insert(name.to_owned(), value.into());
         }
     }
 
-    /// Notes a field that the provider has no input for, if it was asked for.
+    /// Records a field that the provider has no input for, if it was requested.
     pub(super) fn lacks(&mut self, field: &'static str, asked: bool) {
         if asked {
             self.unsupported.push(field);
         }
     }
 
-    /// Says the style in the prompt, for an API that has no input for it; `params.style` is one.
+    /// Adds the style to the prompt, for an API without an input for it, unless `params.style` is set.
     pub(super) fn style_in_words(&mut self) {
         let style = self.common.style.as_deref().map(str::trim);
         let style = style.filter(|style| !style.is_empty());
@@ -62,7 +62,7 @@ impl<'s> Mapping<'s> {
         }
     }
 
-    /// Returns the URLs of the inputs without a role or with role `own`; others have no input.
+    /// Returns the URLs of the inputs with role `own` or no role. The provider has no input for the others.
     pub(super) fn inputs(&mut self, own: Role) -> Vec<&'s str> {
         let is_plain = |input: &&Input| input.role == own || input.role == Role::Unspecified;
         let (plain, others): (Vec<_>, Vec<_>) = self.common.inputs.iter().partition(is_plain);
@@ -70,10 +70,10 @@ impl<'s> Mapping<'s> {
         plain.into_iter().map(|input| input.url.as_str()).collect()
     }
 
-    /// Merges `params` over the rest; one that is null takes an input away.
+    /// Merges `params` over the other inputs; a null removes an input.
     ///
     /// # Errors
-    /// What there is no input for, unless the request says to leave it out.
+    /// Names the fields that have no input, unless the request drops them.
     pub(super) fn finish(self) -> Result<Map<String, Value>, String> {
         let Self {
             common,
@@ -110,13 +110,13 @@ pub(super) fn both(image: &ImageSpec) -> Result<Option<(i32, i32)>, String> {
     }
 }
 
-/// Reads `1920x1080`.
+/// Parses a resolution such as `1920x1080`.
 pub(super) fn sides(resolution: &str) -> Option<(u32, u32)> {
     let (width, height) = resolution.split_once('x')?;
     Some((width.parse().ok()?, height.parse().ok()?))
 }
 
-/// Returns a ratio in its smallest numbers, as `16:9`.
+/// Returns a ratio in its smallest numbers, such as `16:9`.
 pub(super) fn ratio((width, height): (u32, u32)) -> String {
     let (mut divisor, mut rest) = (width, height);
     while rest != 0 {

@@ -1,7 +1,7 @@
-//! The memory of what providers answer with: long answers share one part of it, images that come at once another.
+//! Limits the memory of providers' answers: long answers share one budget, images inside answers another.
 //!
-//! An answer that can be asked for again waits until there is memory. That to a submit cannot wait, for it may be paid
-//! for: what images need is held before their submit is sent.
+//! An answer that can be requested again waits until memory is free. The answer to a submit cannot wait,
+//! since the job may be paid for: the memory for its images is reserved before the submit is sent.
 
 use std::sync::Arc;
 
@@ -11,27 +11,27 @@ use super::Provider;
 use crate::domain::{ProviderName, Spec};
 
 const MIB: usize = 1024 * 1024;
-/// Of all long answers together, in bytes.
+/// Budget of all long answers together, in bytes.
 pub(super) const MEMORY: usize = 256 * MIB;
-/// An answer takes some times its length: as text, parsed, decoded.
+/// An answer takes several times its length: as text, parsed, decoded.
 pub(super) const TIMES: usize = 4;
-/// Of all images that come with their answers, and what one counts as before it is there.
+/// Budget of all images inside answers, and the share that is reserved for one image before its size is known.
 const MEMORY_OF_IMAGES: usize = 512 * MIB;
 const IMAGE: usize = 4 * MIB;
 
-/// The memory that answers share; a permit is a byte.
+/// The memory that answers share; one permit is one byte.
 #[derive(Clone, Debug)]
 pub(super) struct Memory {
     answers: Arc<Semaphore>,
     images: Arc<Semaphore>,
 }
 
-/// The part of it that an answer holds, until what came with the answer is stored.
+/// The memory reserved for an answer, until the outputs in it are stored.
 #[derive(Debug, Default)]
 pub struct Held(Option<OwnedSemaphorePermit>);
 
 impl Held {
-    /// Returns whether it is no part at all.
+    /// Returns whether no memory is reserved.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
@@ -45,10 +45,10 @@ impl Memory {
         }
     }
 
-    /// Waits until there is memory for an answer of `longest` bytes.
+    /// Waits until memory for an answer of `longest` bytes is free, and reserves it.
     pub(super) async fn hold(&self, longest: usize) -> Held {
         let bytes = u32::try_from((longest * TIMES).min(MEMORY)).unwrap_or(u32::MAX);
-        // Never closed, so there always is one.
+        // The semaphore is never closed, so this never fails.
         Held(self.answers.clone().acquire_many_owned(bytes).await.ok())
     }
 
@@ -60,7 +60,7 @@ impl Memory {
 }
 
 impl Provider {
-    /// Holds memory for outputs that come with the answer to a submit; `None` while others have it.
+    /// Reserves memory for outputs that come with the answer to a submit; `None` if too little is free.
     pub fn hold(&self, spec: &Spec) -> Option<Held> {
         let (ProviderName::OpenAi, Spec::Image(image)) = (self.config.name, spec) else {
             return Some(Held::default());

@@ -1,8 +1,8 @@
 //! OpenAI's HTTP API: images come with the answer, videos are jobs.
 //!
-//! Held against the types of OpenAI's own client, made from its OpenAPI description: `images/generations`, and
-//! `videos` with a JSON body (`CreateVideoJsonBody`). No call ends a job or looks one up by our id; our id goes along
-//! as `X-Client-Request-Id`, by which OpenAI's support finds a request.
+//! Checked against the types of OpenAI's own client, generated from its OpenAPI description:
+//! `images/generations`, and `videos` with a JSON body (`CreateVideoJsonBody`). No call cancels a job or looks
+//! one up by our id. We send our id as `X-Client-Request-Id`, by which OpenAI's support finds a request.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -19,7 +19,7 @@ use crate::domain::{
 };
 use crate::engines::storage::Source;
 
-/// Error codes of an account that has nothing left to spend.
+/// Error codes of an account without money.
 const NO_MONEY: [&str; 2] = ["insufficient_quota", "billing_hard_limit_reached"];
 
 #[derive(Deserialize)]
@@ -157,7 +157,7 @@ fn videos(spec: &VideoSpec, model: &str) -> Result<Map<String, Value>, String> {
     let mut mapping = Mapping::new(common);
     mapping.style_in_words();
     mapping.put("model", Some(model));
-    // Text, though it is a number.
+    // A text, although it is a number.
     mapping.put("seconds", spec.duration.map(|seconds| seconds.to_string()));
     let resolution = spec.resolution.as_deref();
     let size = resolution.filter(|text| sides(text).is_some());
@@ -207,7 +207,7 @@ fn job(provider: &Provider, id: &str) -> Job {
     }
 }
 
-/// Returns `path` below version 1 of the API, whether the base URL ends with that or not.
+/// Returns the URL of `path` in version 1 of the API, whether or not the base URL ends with `/v1`.
 fn at(provider: &Provider, path: &str) -> String {
     let base = provider.config.base_url.as_str().trim_end_matches('/');
     let base = base.strip_suffix("/v1").unwrap_or(base);

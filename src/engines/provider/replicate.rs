@@ -1,7 +1,7 @@
-//! Replicate's HTTP API, also spoken by Cog servers: predictions are created, looked at, cancelled and listed.
+//! Replicate's HTTP API, also spoken by Cog servers: creates, polls, cancels and lists predictions.
 //!
-//! Replicate knows no idempotency key; our id goes along in the input as `genflow_id`, by which the list of
-//! predictions finds it again (<https://replicate.com/docs/reference/http>).
+//! Replicate has no idempotency key. We send our id in the input as `genflow_id`, so that a look-up
+//! finds it in the list of predictions (<https://replicate.com/docs/reference/http>).
 
 use std::time::Duration;
 
@@ -18,9 +18,9 @@ use crate::contract::run::Job;
 use crate::domain::{ErrorCode, EventError, ProviderName, Spec, WorkflowId};
 use crate::engines::storage::Source;
 
-/// Pages of the list that a look-up reads at most; a page has 100 predictions.
+/// Limit on the pages of the list that a look-up reads; a page has 100 predictions.
 const PAGES: usize = 10;
-/// How far a provider's clock may be behind ours when it stamps a prediction.
+/// How far the provider's clock, which timestamps predictions, may lag ours.
 const CLOCK_SKEW_MS: i64 = 10 * 60 * 1000;
 
 #[derive(Deserialize)]
@@ -33,7 +33,7 @@ struct Prediction {
     output: Value,
     #[serde(default)]
     error: Value,
-    /// Whether input and output were deleted, as they are after an hour.
+    /// Whether input and output were deleted, which Replicate does after an hour.
     #[serde(default)]
     data_removed: bool,
     #[serde(default)]
@@ -60,7 +60,7 @@ struct Page {
 }
 
 impl Prediction {
-    /// Returns when it was made, in milliseconds since the epoch, if it says so.
+    /// Returns when it was created, in milliseconds since the epoch, if the answer says so.
     fn created(&self) -> Option<i64> {
         let text = self.created_at.as_deref()?;
         let at = DateTime::parse_from_rfc3339(text).ok()?;
@@ -103,7 +103,7 @@ pub(super) async fn submit(
     }
 }
 
-/// Returns where a model's predictions are created. Its name becomes part of the address, and comes from a tenant.
+/// Returns the URL that creates predictions of `model`. A tenant chooses the name, which becomes part of the URL.
 fn address(provider: &Provider, model: &str) -> Result<String, String> {
     let (name, version) = match model.split_once(':') {
         Some((name, version)) => (name, Some(version)),
@@ -157,7 +157,7 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
             "the job was cancelled at the provider",
             true,
         ))),
-        // A state of a later version of the API: go on looking rather than lose what was paid for.
+        // A state of a later version of the API: keep polling rather than lose a job that was paid for.
         _ => Ok(running(&prediction, false, after)),
     }
 }
@@ -168,7 +168,7 @@ pub(super) async fn cancel(provider: &Provider, job: &Job) -> Result<(), Error> 
         .unwrap_or_else(|| provider.at(&format!("v1/predictions/{}/cancel", job.id)));
     let request = provider.authorised(provider.clients.asking.post(url));
     match provider.ask::<IgnoredAny>(request).await {
-        // Gone: there is nothing to end. What a yes says beside that is not needed.
+        // 404 or 410: there is nothing to cancel. The body of a 2xx is not needed.
         Ok(_) | Err(Error::Unreadable(_) | Error::Status(404 | 410, _)) => Ok(()),
         Err(error) => Err(error),
     }
@@ -182,7 +182,7 @@ pub(super) async fn find(
     let mut url = provider.at("v1/predictions");
     for _ in 0..PAGES {
         let page: Page = provider.page(provider.get(&url)).await?;
-        // An id may have been used before, longer ago than Temporal remembers: that job is not this run's.
+        // Before Temporal's retention, an earlier run may have used the same id: that job is not this run's.
         let is_older = |prediction: &Prediction| {
             prediction
                 .created()
@@ -203,28 +203,28 @@ pub(super) async fn find(
             Some(next) => url = further(provider, next)?,
         }
     }
-    // Neither found nor known to be absent: the caller looks again.
+    // Neither found nor proven absent: the caller looks again.
     Err(Error::Unreadable(format!(
-        "the list goes on beyond {PAGES} pages"
+        "the prediction is not on the first {PAGES} pages of the list"
     )))
 }
 
-/// Returns where the list goes on. A gateway may pass on addresses of the server that it hides, so only the query is taken
-/// from them: the list is asked for where it began.
+/// Returns the URL of the list's next page. A gateway may pass on URLs of the server that it hides,
+/// so only the query of `next` is used, with the URL of the first page.
 fn further(provider: &Provider, next: &str) -> Result<String, Error> {
     let list = provider.at("v1/predictions");
     let next = Url::parse(&list).and_then(|list| list.join(next));
     match next.as_ref().ok().and_then(Url::query) {
         Some(query) => Ok(format!("{list}?{query}")),
-        // Never "absent": what we look for may be on the next page.
+        // Not "absent": our prediction may be on the next page.
         None => Err(Error::Unreadable(
-            "the list of predictions goes on at an address without a cursor".to_owned(),
+            "the URL of the list's next page has no cursor".to_owned(),
         )),
     }
 }
 
-/// Returns the model and its input. Models differ, and Replicate drops what a model does not know: these are the names
-/// that most of them have.
+/// Returns the model and its input. Models differ, and Replicate drops inputs that a model does not
+/// have; these names are the most common ones.
 fn input(
     provider: &Provider,
     workflow: &WorkflowId,
@@ -236,7 +236,7 @@ fn input(
     mapping.put("aspect_ratio", common.aspect_ratio.as_deref());
     mapping.put("style", common.style.as_deref());
     mapping.put("seed", common.seed);
-    // Each model has another name for each role.
+    // The name of the input for a role differs from model to model.
     mapping.lacks("inputs", !common.inputs.is_empty());
     match spec {
         Spec::Image(image) => {
@@ -278,7 +278,7 @@ fn running(prediction: &Prediction, known: bool, after: Option<Duration>) -> Pol
     }
 }
 
-/// Finds the last `NN%` of a log: models print their progress bar there.
+/// Returns the last `NN%` of a log, where models print their progress bar.
 fn percent(logs: &str) -> Option<i32> {
     let before = logs.rsplit_once('%')?.0;
     let digits: Vec<char> = before
@@ -291,7 +291,7 @@ fn percent(logs: &str) -> Option<i32> {
     (0..=100).contains(&number).then_some(number)
 }
 
-/// Collects the URLs of an output: models answer with one, with a list, or with an object of them.
+/// Collects the URLs of an output: models answer with one URL, a list, or an object that contains URLs.
 fn outputs(output: &Value) -> Vec<Url> {
     match output {
         Value::String(text) => Url::parse(text).into_iter().collect(),

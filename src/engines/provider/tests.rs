@@ -1,4 +1,4 @@
-//! What is known of a submit whose connection breaks, and where a key goes: seen by a server made of bare sockets.
+//! Tests what is known of a submit whose connection breaks, and where a key goes, against a server on bare sockets.
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -36,7 +36,7 @@ fn workflow() -> WorkflowId {
     RequestId::try_from("r-1".to_owned()).unwrap().run(0)
 }
 
-/// Submits to a server that treats its one connection so; returns what is known, and what the server read.
+/// Submits to a server that handles its one connection with `server`; returns what is known of the submit.
 async fn submit<F: Future<Output = ()> + Send>(
     name: ProviderName,
     go: Result<(), NotCurrent>,
@@ -58,7 +58,7 @@ async fn submit<F: Future<Output = ()> + Send>(
     submission
 }
 
-/// Reads until `end` has come.
+/// Reads until `end` has been read.
 async fn read_until(socket: &mut TcpStream, end: &[u8]) -> Vec<u8> {
     let mut read = Vec::new();
     while !read.windows(end.len()).any(|window| window == end) {
@@ -95,7 +95,7 @@ async fn a_connection_that_breaks_leaves_open_what_was_taken() {
     }
 }
 
-/// Whether the client sees the end before it writes is a race; what it says must fit how that went.
+/// Whether the client sees the end of the connection before it writes is a race; its result must fit what it saw.
 #[tokio::test]
 async fn a_connection_that_breaks_before_a_byte_was_written_leaves_nothing_open() {
     for round in 0..30 {
@@ -123,7 +123,7 @@ async fn a_connection_that_breaks_before_a_byte_was_written_leaves_nothing_open(
     }
 }
 
-/// With TLS the bytes of a request follow a handshake.
+/// With TLS, a request's bytes follow a handshake.
 #[tokio::test]
 async fn a_connection_that_breaks_in_the_handshake_leaves_nothing_open() {
     for name in ProviderName::ALL {
@@ -195,7 +195,7 @@ async fn a_job_goes_to_the_provider_that_has_it_and_its_key_goes_nowhere_else() 
     assert!(!format!("{:?}", fal.authorization()).contains('k'));
 }
 
-/// Answers one request with `answer`, and asks the provider of this name about its job there.
+/// Answers one request with `answer`, and polls a job of provider `name` there.
 async fn asked<T>(
     name: ProviderName,
     answer: &str,
@@ -271,10 +271,10 @@ async fn a_look_up_passes_over_a_job_of_our_id_that_is_older_than_the_run() {
     assert_eq!(found("2026-11-27T10:00:00Z").await, None);
 }
 
-/// Serves a list of predictions, a page for each request in turn; returns what the look-up found, and where it asked.
+/// Serves a list of predictions, one page per request; returns the result of the look-up, and the paths it requested.
 async fn listed(pages: &[&str]) -> (Result<Option<Job>, Error>, Vec<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    // As behind a gateway: below a path of its own.
+    // As with a gateway: below a path.
     let base = format!("http://{}/gateway", listener.local_addr().unwrap());
     let providers = providers(&base);
     let replicate = providers.of(Kind::Image, ProviderName::Replicate);

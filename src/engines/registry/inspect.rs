@@ -1,4 +1,4 @@
-//! Looks at subjects and changes nothing.
+//! Inspects subjects, and changes nothing.
 
 use reqwest::StatusCode;
 use serde_json::{Value as Json, json};
@@ -6,45 +6,45 @@ use serde_json::{Value as Json, json};
 use super::{Registry, client};
 use crate::contract::avro::Ours;
 
-/// A subject as it is.
+/// The state of a subject.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// The registry knows no such subject.
+    /// The registry has no such subject.
     Missing,
-    /// It is there, and has not the schema that was looked for.
+    /// The subject exists, but does not have the schema.
     Other,
-    /// It has the schema.
+    /// The subject has the schema.
     Known {
         /// Id of the schema.
         id: u32,
-        /// Its version under the subject.
+        /// Version of the schema under the subject, from 1.
         version: u32,
-        /// The compatibility level in force; `None` when the registry does not tell.
+        /// The compatibility level in force; `None` if the registry does not report it.
         compatibility: Option<String>,
     },
 }
 
-/// Why a subject could not be looked at.
+/// Why a subject could not be inspected.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
     /// The registry does not answer.
     #[error("the schema registry does not answer")]
     Unavailable(#[source] reqwest::Error),
-    /// It answered otherwise than a registry does.
+    /// The answer is not one that a registry gives.
     #[error("the schema registry answers with status {0}")]
     Answered(StatusCode),
 }
 
-/// "No such subject", in Confluent's dialect.
+/// Confluent's error code for "subject not found".
 const NO_SUBJECT: i64 = 40401;
-/// "No such schema under that subject", in Confluent's dialect.
+/// Confluent's error code for "schema not found" under a subject.
 const NO_SCHEMA: i64 = 40403;
 
 impl Registry {
-    /// Looks for one of our schemas under `subject`.
+    /// Looks up one of our schemas under `subject`.
     ///
     /// # Errors
-    /// When the registry does not tell.
+    /// The registry does not answer, or not as a registry does.
     pub async fn inspect(&self, subject: &str, ours: &Ours) -> Result<Subject, InspectError> {
         let asked = json!({ "schema": ours.text, "schemaType": "AVRO" });
         let (status, found) = self.ask(&["subjects", subject], Some(&asked)).await?;
@@ -66,7 +66,7 @@ impl Registry {
         })
     }
 
-    /// Returns the level set for the subject, else that of the registry.
+    /// Returns the level set for the subject, or the registry's default level.
     async fn compatibility(&self, subject: &str) -> Result<Option<String>, InspectError> {
         for parts in [&["config", subject][..], &["config"]] {
             let (status, answer) = self.ask(parts, None).await?;
@@ -95,7 +95,7 @@ impl Registry {
         };
         let answer = asked.send().await.map_err(unavailable)?;
         let status = answer.status();
-        // What is no JSON is no registry's answer; the status then tells more than the parser would.
+        // A body that is not JSON does not come from a registry; its status then says more than a parser error.
         let body = answer.bytes().await.map_err(unavailable)?;
         Ok((status, serde_json::from_slice(&body).unwrap_or(Json::Null)))
     }

@@ -1,4 +1,4 @@
-//! Against a registry that fails on demand: what is known for good is kept, and nothing else.
+//! Tests against a scripted registry: answers that never change are cached, and nothing else.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-/// A registry that gives the answers of a script, one a call, and the last of them for ever.
+/// A registry that gives scripted answers, one per call, and repeats the last one.
 struct Scripted {
     registry: Registry,
     calls: Arc<AtomicUsize>,
@@ -79,7 +79,7 @@ async fn a_registry_in_trouble_is_unavailable_and_is_asked_again() {
         code_of(429, 42901),
         code_of(401, 40101),
         text(403, ""),
-        // Not of the registry: a proxy without the route, or another path.
+        // Not from the registry: from a proxy without the route, or from another path.
         text(404, "<html>not found</html>"),
         text(404, ""),
         code_of(404, 404),

@@ -1,4 +1,4 @@
-//! What a disk can do that an object store cannot: a finished file is renamed, and is where it shall be.
+//! Disk operations that an object store lacks: a finished file is renamed into its place.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,7 +8,7 @@ use object_store::local::LocalFileSystem;
 
 use super::fault;
 
-/// Opens the store below a folder, and makes the folder; what it says is stored is on the disk.
+/// Opens the store below a folder, which it creates. A stored file is synced to disk.
 pub(super) fn open(root: &Path) -> io::Result<(PathBuf, LocalFileSystem)> {
     fs::create_dir_all(root)?;
     let root = fs::canonicalize(root)?;
@@ -16,9 +16,9 @@ pub(super) fn open(root: &Path) -> io::Result<(PathBuf, LocalFileSystem)> {
     Ok((root, store.with_fsync(true)))
 }
 
-/// Renames a file within one file system; `false` where the two names are not on one.
+/// Renames a file within one file system; `false` if the two paths are on different ones.
 ///
-/// The bytes are on the disk before the name appears, and the name before this returns.
+/// The bytes are synced to disk before the name appears, and the name before this returns.
 pub(super) async fn rename(from: PathBuf, to: PathBuf) -> io::Result<bool> {
     blocking(move || {
         let folder = to.parent().unwrap_or(Path::new("/"));
@@ -37,7 +37,7 @@ pub(super) async fn rename(from: PathBuf, to: PathBuf) -> io::Result<bool> {
     .await
 }
 
-/// Removes what uploads to `name` that were killed have left beside it: the crate stages them as `name#1` and so on.
+/// Removes what killed uploads to `name` left beside it: `object_store` stages them as `name#1` and so on.
 pub(super) async fn tidy(name: PathBuf) -> io::Result<()> {
     blocking(move || {
         let (Some(folder), Some(name)) = (name.parent(), name.file_name()) else {

@@ -1,8 +1,8 @@
-//! Brings a provider's output to disk, in pieces, and checks it: size, pace, content, hash.
+//! Downloads a provider's output to disk in pieces, and checks its size, pace, content and hash.
 //!
-//! An address is the provider's to choose, so only the [`guard`](crate::engines::egress) says whether it is called; that holds for
-//! each address that a redirect leads to. The key goes to the provider's own origin only. That origin may be private, but
-//! only the provider itself can lead there.
+//! The provider chooses the URL, so the [`guard`](crate::engines::egress) decides whether it is called; this
+//! holds for each redirect too. The key goes to the provider's own origin only. That origin may be
+//! private, but only the provider itself can name it or redirect to it.
 
 use std::io;
 use std::time::Duration;
@@ -28,26 +28,26 @@ use crate::engines::egress::{Guard, Refused};
 /// Why an output is not on disk.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is not there any more, or not to be had; the provider may give another address.
+    /// The output is gone or cannot be fetched; the provider may give another URL.
     #[error("the output is not to be had: {0}")]
     Unavailable(String),
-    /// It is there, and is not what was asked for.
+    /// The output was fetched and is not what was requested.
     #[error("the output is not what it should be: {0}")]
     Invalid(String),
-    /// It is where genflow does not call.
+    /// The guard does not allow its address.
     #[error("the output is not fetched: {0}")]
     Refused(#[from] Refused),
-    /// The disk did not take it.
+    /// The output could not be written to disk.
     #[error("the output could not be written")]
     Disk(#[from] io::Error),
 }
 
-/// Where an output is to be had.
+/// Where to fetch an output.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// Anybody may fetch it; a `data:` URL is the output itself.
+    /// A URL that needs no key; a `data:` URL contains the output itself.
     Open(Url),
-    /// The provider's own address, and the key that opens it.
+    /// A URL of the provider's own, and the key for it.
     Keyed(Url, Option<HeaderValue>),
     /// The bytes themselves, as base64.
     Inline(String),
@@ -77,22 +77,22 @@ impl Downloaded {
     }
 }
 
-/// How long a server may be silent in the midst of a file, and how long its pace does not matter.
+/// How long a server may send nothing, and how long it is waited for before its pace counts.
 const SILENCE: Duration = Duration::from_secs(60);
-/// The fewest bytes a second that a server may send, over all the time that it was waited for.
+/// The lowest pace of a server in bytes per second, over all the time spent waiting for it.
 const SLOWEST: u64 = 32 * 1024;
-/// How often an output may be elsewhere: some providers' addresses lead to a store of files.
+/// Limit on redirects. Some providers' URLs redirect to a file store.
 const REDIRECTS: usize = 3;
-/// How long the check of a file may take: it reads a megabyte at most.
+/// Time-out of the check of a file, which reads at most a megabyte.
 const CHECK_TIME: Duration = Duration::from_secs(30);
-/// Characters of base64 that are decoded at once: a multiple of four, which are three bytes.
+/// Characters of base64 decoded at once: a multiple of four, since four characters are three bytes.
 const ENCODED: usize = 256 * 1024;
 
 impl Downloader {
-    /// Makes a downloader; makes no call.
+    /// Creates a downloader without a call.
     ///
     /// # Errors
-    /// When there is no guard of its calls.
+    /// If its guard cannot be created.
     pub fn new(config: &config::Worker) -> Result<Self, guard::Unusable> {
         let patient = |client: ClientBuilder| client.read_timeout(SILENCE);
         Ok(Self {
@@ -103,7 +103,7 @@ impl Downloader {
         })
     }
 
-    /// Brings an output that the provider at `base` has named into `file`; `left` bytes are left to its run.
+    /// Downloads an output that the provider at `base` named to `file`. The run may store `left` more bytes.
     ///
     /// # Errors
     /// See [`Error`].
@@ -125,7 +125,7 @@ impl Downloader {
         sink.finish().await
     }
 
-    /// Checks that a file is of `kind`, and measures it.
+    /// Checks that a file is of `kind`, and reads its dimensions.
     ///
     /// # Errors
     /// See [`Error`].
@@ -178,7 +178,7 @@ impl Downloader {
                 let Some(piece) = stream.next().await else {
                     return Ok(());
                 };
-                // The disk and other downloads take their time too: that is not the server's.
+                // Only time spent on the server counts, not that on the disk or on other downloads.
                 waited += asked.elapsed();
                 sink.write(&piece.map_err(unavailable)?).await?;
                 if is_too_slow(sink.bytes, waited, self.silence) {
@@ -194,7 +194,7 @@ impl Downloader {
         timeout(self.longest, downloading).await.map_err(late)?
     }
 
-    /// Returns the answer that has the output, wherever redirects lead.
+    /// Follows redirects, and returns the answer that contains the output.
     async fn answer(
         &self,
         base: &Url,
@@ -219,7 +219,8 @@ impl Downloader {
             let next = elsewhere(&response, &at).ok_or_else(|| {
                 Error::Unavailable(format!("status {}", response.status().as_u16()))
             })?;
-            // Once it has left, no other server may lead back with the key, or to what only the provider may name.
+            // Once a redirect leaves an origin, no later one gets the key back, or may lead to an
+            // address that only the provider may name.
             key = key.filter(|_| next.origin() == at.origin());
             base = base.filter(|base| base.origin() == at.origin());
             at = next;
@@ -235,7 +236,7 @@ fn is_too_slow(bytes: u64, waited: Duration, silence: Duration) -> bool {
     bytes < waited.saturating_sub(silence).as_secs() * SLOWEST
 }
 
-/// A file that is being written: within its bounds, and hashed.
+/// A file while it is written: bounded and hashed.
 struct Sink {
     file: TempFile,
     writing: File,
@@ -259,7 +260,7 @@ impl Sink {
         })
     }
 
-    /// Holds a number of bytes against the bounds.
+    /// Checks a number of bytes against the bounds.
     fn bound(&self, bytes: u64) -> Result<(), Error> {
         if bytes > self.most {
             let why = format!("it is larger than {} bytes", self.most);
@@ -294,7 +295,7 @@ impl Sink {
     }
 }
 
-/// Decodes an output that came with its answer.
+/// Decodes an output that an answer contains.
 async fn inline(text: &str, sink: &mut Sink) -> Result<(), Error> {
     for piece in text.as_bytes().chunks(ENCODED) {
         let bytes = BASE64
@@ -305,14 +306,14 @@ async fn inline(text: &str, sink: &mut Sink) -> Result<(), Error> {
     Ok(())
 }
 
-/// Models with small outputs answer with the bytes themselves, in a `data:` URL.
+/// Returns the base64 text of a `data:` URL, in which some models return small outputs.
 fn encoded(url: &Url) -> Result<&str, Error> {
     let split = url.path().split_once(";base64,");
     let encoded = split.map(|(_, encoded)| encoded);
     encoded.ok_or_else(|| Error::Invalid("its data: address is not base64".to_owned()))
 }
 
-/// Returns where an answer says the output is, if it does.
+/// Returns the target of a redirect, or `None` for any other answer.
 fn elsewhere(response: &Response, at: &Url) -> Option<Url> {
     match response.status() {
         StatusCode::MOVED_PERMANENTLY
@@ -331,7 +332,7 @@ fn not_sent(error: reqwest::Error) -> Error {
     Refused::of(&error).map_or_else(|| unavailable(error), Error::Refused)
 }
 
-/// Says what went wrong without the address, which may carry a signature.
+/// Omits the URL, which may contain a signature.
 fn unavailable(error: reqwest::Error) -> Error {
     Error::Unavailable(error.without_url().to_string())
 }

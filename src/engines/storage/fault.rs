@@ -1,10 +1,10 @@
-//! What went wrong with the store, as an [`io::Error`]: its kind is what callers branch on, its text names no address.
+//! Errors of the store as [`io::Error`]: callers branch on the kind, and the text contains no address.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-/// What went wrong; why stands in its source.
+/// An error of the store. Its source explains it.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 struct Fault {
@@ -12,7 +12,7 @@ struct Fault {
     source: object_store::Error,
 }
 
-/// Translates what the crate says.
+/// Converts an error of `object_store`.
 pub(super) fn of_store(source: object_store::Error) -> io::Error {
     use object_store::Error as E;
 
@@ -40,7 +40,7 @@ pub(super) fn of_store(source: object_store::Error) -> io::Error {
     io::Error::new(kind, Fault { what, source })
 }
 
-/// Finds the error of the disk below the crate's own layers.
+/// Returns the kind of the disk's error below the crate's own layers.
 fn inner_kind(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -54,7 +54,7 @@ fn inner_kind(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
     None
 }
 
-/// Bounds what is not worth a long wait; the crate itself bounds single requests and repeats them.
+/// Limits the time of a short operation; the crate itself limits and retries single requests.
 pub(super) async fn within<T>(
     limit: Duration,
     asking: impl Future<Output = io::Result<T>>,
@@ -68,7 +68,7 @@ pub(super) async fn within<T>(
     }
 }
 
-/// Names the cause of a failure, from a closed set; it is a label.
+/// Returns the cause of a failure, from a closed set. Metrics use it as a label.
 pub(crate) fn cause(error: &io::Error) -> &'static str {
     cause_of(error.kind())
 }

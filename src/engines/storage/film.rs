@@ -1,21 +1,21 @@
-//! Reads width, height and length of a film from the headers of an MP4 file that an attacker may have written.
+//! Reads width, height and duration of a film from the headers of an MP4 file that an attacker may have written.
 //!
-//! Our own walk over the boxes (ISO/IEC 14496-12), because the crates that parse MP4 allocate memory by sizes in the
-//! file, and a file of 36 bytes sends two of them into an endless loop. Here nothing is allocated, every step moves
-//! forward, a box ends within its parent, and the number of reads is bounded. A faulty box ends the walk; what was
-//! found before it counts.
+//! genflow walks the boxes (ISO/IEC 14496-12) itself, because the crates that parse MP4 allocate
+//! memory by sizes in the file, and a file of 36 bytes sends two of them into an endless loop. Here
+//! nothing is allocated, every step moves forward, a box ends within its parent, and the number of
+//! reads is bounded. A faulty box ends the walk; values found before it count.
 
 use std::io::{Read, Seek, SeekFrom};
 
-/// Reads of one walk, each of 16 bytes at most. A real film takes about a hundred.
+/// Limit on the reads of one walk, each of at most 16 bytes. A real film takes about a hundred.
 const READS: u32 = 10_000;
 
-/// What the headers say, as far as they do.
+/// The values in the headers, if found.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Film {
     /// Width and height of the first video track, in pixels.
     pub(super) size: Option<(u16, u16)>,
-    /// Length in seconds.
+    /// Duration in seconds.
     pub(super) seconds: Option<f64>,
 }
 
@@ -38,18 +38,18 @@ pub(super) fn measure(file: impl Read + Seek, length: u64) -> Film {
     film
 }
 
-/// Part of a file, from its first byte to the one after its last.
+/// A part of a file: its first byte, and the one after its last.
 #[derive(Clone, Debug)]
 struct Span(u64, u64);
 
 struct Walk<F> {
     file: F,
-    /// How often it may still read.
+    /// How many reads are left.
     left: u32,
 }
 
 impl<F: Read + Seek> Walk<F> {
-    /// Returns the content of the first box of that kind in `span`, which then begins after it.
+    /// Returns the content of the first box of this kind in `span`, and moves the start of `span` after it.
     fn find(&mut self, span: &mut Span, kind: &[u8; 4]) -> Option<Span> {
         loop {
             let (found, content) = self.next(span)?;
@@ -59,13 +59,13 @@ impl<F: Read + Seek> Walk<F> {
         }
     }
 
-    /// Returns kind and content of the box that `span` begins with, and moves its beginning forward to the next.
+    /// Returns kind and content of the box at the start of `span`, and moves the start to the next box.
     fn next(&mut self, span: &mut Span) -> Option<([u8; 4], Span)> {
         let Span(at, end) = *span;
         let short = u64::from(u32::from_be_bytes(self.read(span, 0)?));
         let kind = self.read(span, 4)?;
         let (head, size) = match short {
-            // To the end of what it is in.
+            // The box extends to the end of its parent.
             0 => (8, end - at),
             1 => (16, u64::from_be_bytes(self.read(span, 8)?)),
             size => (8, size),
@@ -91,7 +91,7 @@ impl<F: Read + Seek> Walk<F> {
         Some(bytes)
     }
 
-    /// Reads the length of the film from its header.
+    /// Reads the duration of the film from its header.
     fn seconds(&mut self, mvhd: &Span) -> Option<f64> {
         let [version] = self.read(mvhd, 0)?;
         let (scale, ticks) = match version {
@@ -99,12 +99,12 @@ impl<F: Read + Seek> Walk<F> {
             _ => (20, u64::from_be_bytes(self.read(mvhd, 24)?)),
         };
         let scale = u32::from_be_bytes(self.read(mvhd, scale)?);
-        // All ones, or zero in a film of fragments, say that it is not known.
+        // All ones mean "unknown", as does zero in a fragmented film.
         let is_known = !matches!(ticks, 0 | 0xffff_ffff | u64::MAX);
         (scale > 0 && is_known).then(|| ticks as f64 / f64::from(scale))
     }
 
-    /// Reads the size of a video track; its parts before the point are whole pixels.
+    /// Reads the size of a video track. It is a fixed-point number, of which only the integer part is used.
     fn size(&mut self, trak: &Span) -> Option<(u16, u16)> {
         let mut mdia = self.find(&mut trak.clone(), b"mdia")?;
         let hdlr = self.find(&mut mdia, b"hdlr")?;

@@ -1,7 +1,7 @@
 //! `job.json`: a provider's answer to a submit, kept for later attempts of the run and for its end.
 //!
-//! It stays when the run ends: to remove it would cost a call for each run, and an attempt that answers late could write
-//! it again. The run id in it keeps it from a later run of the same workflow id, which writes over it.
+//! It stays after the run: removing it would cost a call per run, and a late attempt could write it again. It
+//! contains the run id, so that a later run of the same workflow id, which overwrites it, does not adopt it.
 
 use std::io;
 
@@ -12,19 +12,19 @@ use crate::domain::WorkflowId;
 const JOB: &str = "job.json";
 
 impl Store {
-    /// Writes the answer that a run's submit got, over an earlier one.
+    /// Writes the answer to a run's submit, over an earlier one.
     ///
     /// # Errors
-    /// When the store does not take it.
+    /// If the store fails.
     pub async fn write_job_record(&self, record: &JobRecord) -> io::Result<()> {
         let write = self.write_json(&record.workflow_id, JOB, record);
         self.tell(write.await)
     }
 
-    /// Returns the answer that a submit of that run got, if one is there.
+    /// Returns the answer to a submit of run `run_id`, if one is stored.
     ///
     /// # Errors
-    /// When the store cannot be read; a record that is no JSON counts as absent.
+    /// If the store cannot be read. A record that is not JSON counts as absent.
     pub async fn job_record(
         &self,
         workflow: &WorkflowId,

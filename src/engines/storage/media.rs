@@ -1,7 +1,7 @@
-//! What a file is, by its own bytes: the provider's word for it does not count.
+//! Detects what a file is from its own bytes; the content type that the provider states does not count.
 //!
-//! The bytes may be a stranger's, so no look takes more memory or time than its bounds, whatever they say. A file
-//! whose measures cannot be read is stored without them: it was paid for.
+//! The bytes may come from a third party, so every read is bounded in memory and time. A file whose
+//! dimensions cannot be read is stored without them, since it was paid for.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,12 +11,12 @@ use std::path::Path;
 use super::film;
 use crate::domain::Kind;
 
-/// The format of a file is recognised by its first bytes.
+/// Bytes at the start of a file that are read to recognise its format.
 const BEGINNING: u64 = 8 * 1024;
-/// How much of a picture is searched for its size. Some formats can have it anywhere.
+/// Bytes of a picture that are searched for its size. Some formats may have it anywhere.
 const PICTURE: u64 = 1024 * 1024;
 
-/// What a file is.
+/// The format and dimensions of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Media {
     pub content_type: &'static str,
@@ -26,7 +26,7 @@ pub(super) struct Media {
     pub duration_seconds: Option<f64>,
 }
 
-/// Looks at a file; `None` when it is not of `kind`. Blocks on the disk.
+/// Detects the format of a file; `None` if it is not of `kind`. Blocks on the disk.
 pub(super) fn sniff(path: &Path, kind: Kind) -> std::io::Result<Option<Media>> {
     let file = File::open(path)?;
     let mut head = Vec::new();
@@ -66,7 +66,7 @@ pub(super) fn sniff(path: &Path, kind: Kind) -> std::io::Result<Option<Media>> {
     Ok(Some(media))
 }
 
-/// Returns width and height of a picture by its beginning, if the library for it finds them, and does not panic.
+/// Returns width and height of a picture from its first bytes, if the library finds them and does not panic.
 fn picture(head: &[u8]) -> Option<(Option<i32>, Option<i32>)> {
     let size = catch_unwind(|| imagesize::blob_size(head)).ok()?.ok()?;
     Some((

@@ -11,14 +11,15 @@ use super::fault;
 use crate::engines::config::S3;
 use crate::engines::http;
 
-/// One request, a part of a large file included: below it, a link of a megabyte a second is enough.
+/// Time-out of one request, including one that sends a part (8 MiB): a link of a megabyte a second is fast enough.
 const REQUEST_TIME: Duration = Duration::from_secs(60);
 const CONNECT_TIME: Duration = Duration::from_secs(5);
-/// What passes by itself is worth a second request; for the rest an output has tries of its own.
+/// Retries of a request, for transient failures only. Storing an output has retries of its own for the others.
 const RETRIES: usize = 3;
 const RETRY_TIME: Duration = Duration::from_secs(20);
 
-/// Its HTTP clients are made where all others are: keys of a role come that way too, and pass no proxy of the environment.
+/// Makes `object_store` use the HTTP clients of [`http`], also to fetch a role's keys: no proxy of
+/// the environment sees them.
 #[derive(Debug)]
 struct OurClients;
 
@@ -36,7 +37,7 @@ impl HttpConnector for OurClients {
     }
 }
 
-/// Makes the client; asks nobody yet.
+/// Creates the client without a call.
 pub(super) fn client(settings: &S3) -> io::Result<AmazonS3> {
     let plain = settings
         .endpoint
@@ -54,7 +55,7 @@ pub(super) fn client(settings: &S3) -> io::Result<AmazonS3> {
         .with_client_options(options)
         .with_http_connector(OurClients)
         .with_retry(retry)
-        // Few servers but S3 itself know how to delete many at once.
+        // Few servers other than S3 support bulk deletes.
         .with_disable_bulk_delete(true)
         .with_virtual_hosted_style_request(in_host(settings));
     if let Some(endpoint) = &settings.endpoint {
@@ -80,8 +81,8 @@ pub(super) fn client(settings: &S3) -> io::Result<AmazonS3> {
     builder.build().map_err(fault::of_store)
 }
 
-/// Whether the bucket stands in the name of the host: not where a server is one's own, and not where the dots of its
-/// name would miss the certificate of S3.
+/// Returns whether the bucket is part of the host name. It is not for a server other than S3, nor
+/// if the bucket's name contains dots, which S3's certificate does not cover.
 fn in_host(settings: &S3) -> bool {
     settings.endpoint.is_none() && !settings.bucket.contains('.')
 }

@@ -1,8 +1,9 @@
-//! Temp folders: one for each attempt, gone when the attempt ends; what a crash left is swept at the next start.
+//! Temp folders: one per attempt, removed when the attempt ends. The next start of a worker removes
+//! what a crash left.
 //!
-//! Each worker has an instance folder under `TEMP_DIR` and holds an exclusive lock on the file beside it. The kernel
-//! gives the lock up when the process dies, so a lock that can be taken belongs to nobody. The lock file gets its
-//! final name only when it is locked: the sweep of another worker never sees one that is not.
+//! Each worker has an instance folder under `TEMP_DIR` and holds an exclusive lock on the file beside it. The
+//! kernel releases the lock when the process dies, so a lock that can be acquired belongs to a dead worker. The
+//! lock file gets its final name only when it is locked, so the sweep of another worker never sees it unlocked.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -30,18 +31,18 @@ pub struct TempFolders {
 struct Instance {
     folder: PathBuf,
     lock_path: PathBuf,
-    /// Held, not read: closing it gives the folder up.
+    /// Held, not read: closing it releases the lock.
     _lock: File,
 }
 
-/// The folder of one attempt; dropped, it is removed.
+/// The folder of one attempt. Dropping it removes the folder.
 #[derive(Debug)]
 pub struct Attempt {
     path: PathBuf,
     room: Room,
 }
 
-/// A file of an attempt, and the room on the disk that it has taken; dropped, it gives the room back.
+/// A file of an attempt, and the disk space reserved for it. Dropping it releases the space.
 #[derive(Debug)]
 pub struct TempFile {
     path: PathBuf,
@@ -49,15 +50,15 @@ pub struct TempFile {
     taken: Taken,
 }
 
-/// A lock that is not taken so long after it was made never will be.
+/// An unlocked lock file of this age belongs to a worker that died while it started.
 const STALE: Duration = Duration::from_secs(3600);
 
 impl TempFolders {
-    /// Removes what dead workers left under `root` and makes a folder for this one, whose files may have `most` bytes
-    /// together; without it, half of what is free.
+    /// Removes what dead workers left under `root`, and creates a folder for this one. Its files
+    /// may have `most` bytes together; without `most`, half of the free space.
     ///
     /// # Errors
-    /// When `root` cannot be written, or another user may write there.
+    /// If `root` cannot be written, or another user may write to it.
     pub fn open(root: &Path, most: Option<u64>) -> io::Result<Self> {
         private().recursive(true).create(root)?;
         check(root)?;
@@ -90,18 +91,19 @@ impl TempFolders {
         })
     }
 
-    /// Makes the folder of one attempt.
+    /// Creates the folder of one attempt.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// If the disk fails.
     pub fn attempt(&self, workflow: &WorkflowId) -> io::Result<Attempt> {
         self.folder(workflow, self.room.clone())
     }
 
-    /// The same for what came with the answer to a submit: it is paid for and has little time, so it waits for no room.
+    /// Like [`Self::attempt`], for outputs that came with the answer to a submit: they are paid for
+    /// and time is short, so they do not wait for space.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// If the disk fails.
     pub fn attempt_at_once(&self, workflow: &WorkflowId) -> io::Result<Attempt> {
         self.folder(workflow, Room::of(u64::MAX))
     }
@@ -116,17 +118,17 @@ impl TempFolders {
     }
 }
 
-/// Makes folders that no other user may enter.
+/// Returns a builder of folders that no other user may enter.
 fn private() -> DirBuilder {
     let mut builder = DirBuilder::new();
     builder.mode(0o700);
     builder
 }
 
-/// Checks that no other user can plant or exchange a file in `root`.
+/// Checks that no other user can create or replace a file in `root`.
 ///
 /// # Errors
-/// [`io::ErrorKind::PermissionDenied`] when one can; or when it is not there.
+/// [`io::ErrorKind::PermissionDenied`] if one can; another kind if `root` does not exist.
 pub fn check(root: &Path) -> io::Result<()> {
     let found = fs::symlink_metadata(root)?;
     let problem = if found.is_symlink() {
@@ -140,14 +142,14 @@ pub fn check(root: &Path) -> io::Result<()> {
     };
     let message = format!(
         "{} {problem}; expected a folder that only the user of this process can write; set TEMP_DIR to a folder that \
-         does not exist yet, or mend this one (chown, chmod 700)",
+         does not exist yet, or fix this one (chown, chmod 700)",
         root.display()
     );
     Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
 }
 
 impl Attempt {
-    /// Returns the `index`-th file, which is not there yet.
+    /// Returns the `index`-th file, which does not exist yet.
     pub fn file(&self, index: usize) -> TempFile {
         TempFile {
             path: self.path.join(index.to_string()),
@@ -158,12 +160,12 @@ impl Attempt {
 }
 
 impl TempFile {
-    /// Returns where it is.
+    /// Returns its path.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Takes room for `bytes` in all; see [`Room::grow`].
+    /// Reserves space for `bytes` in all; see [`Room::grow`].
     pub(super) async fn grow(&mut self, bytes: u64) -> io::Result<()> {
         self.room.grow(&mut self.taken, bytes).await
     }
@@ -184,7 +186,8 @@ impl Drop for Instance {
     }
 }
 
-/// A write that was given up may still be on its way in another thread, and make its file amidst this: once more, then.
+/// An abandoned write may still run in another thread and create its file during the removal, so a
+/// folder that is not empty is removed once more.
 fn remove(folder: &Path) {
     let removed = fs::remove_dir_all(folder).or_else(|error| {
         if error.kind() == io::ErrorKind::DirectoryNotEmpty {
@@ -200,7 +203,7 @@ fn remove(folder: &Path) {
     }
 }
 
-/// A start that died before it had its lock leaves an empty file, which one that goes on renames at once.
+/// Returns whether a worker died before it had locked this file. A live worker renames the file at once.
 fn is_stale(path: &Path) -> bool {
     let made = fs::metadata(path).and_then(|file| file.modified());
     let age = made.ok().and_then(|made| made.elapsed().ok());
@@ -208,7 +211,7 @@ fn is_stale(path: &Path) -> bool {
         && age.is_some_and(|age| age > STALE)
 }
 
-/// Removes the folders whose lock nobody holds; returns how many.
+/// Removes the instance folders whose lock is free; returns how many.
 fn sweep(root: &Path) -> io::Result<usize> {
     let mut swept = 0;
     for entry in fs::read_dir(root)? {
@@ -222,7 +225,7 @@ fn sweep(root: &Path) -> io::Result<usize> {
         {
             continue;
         }
-        // Another sweep may be faster: what is gone is gone.
+        // The sweep of another worker may have removed it.
         let Ok(lock) = File::open(&lock_path) else {
             continue;
         };
@@ -244,14 +247,14 @@ pub(crate) mod tests {
     use super::*;
     use crate::domain::RequestId;
 
-    /// Makes a folder for one test.
+    /// Creates a folder for one test.
     pub(crate) fn folder() -> PathBuf {
         let folder = std::env::temp_dir().join(format!("genflow-test-{}", Uuid::new_v4().simple()));
         private().create(&folder).unwrap();
         folder
     }
 
-    /// A file that nothing bounds.
+    /// Returns a file without a limit on its space.
     pub(crate) fn file(path: PathBuf) -> TempFile {
         TempFile {
             path,
@@ -361,7 +364,7 @@ pub(crate) mod tests {
             assert!(error.to_string().contains(problem), "{name}: {error}");
         }
         assert_eq!(entries(&at("own")), 0);
-        // Where this process may give a folder away.
+        // Only if this process may give a folder to another user.
         if std::os::unix::fs::chown(at("own"), Some(12_345), None).is_ok() {
             let error = TempFolders::open(&at("own"), None).unwrap_err();
             assert!(error.to_string().contains("belongs to another user"));

@@ -1,7 +1,7 @@
-//! How many bytes the files of this worker may have in its temp folder together.
+//! Limits the bytes that the files of this worker may have together in its temp folder.
 //!
-//! A file takes room in steps as it grows, and gives all of it back when it is stored or removed. One that waits too long
-//! for a step fails, and so gives back what it has: files that wait for each other do not do so for ever.
+//! A file reserves space in steps as it grows, and releases all of it when it is stored or removed. A file
+//! that waits too long for a step fails and releases its space, so files do not wait for each other forever.
 
 use std::io;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A film seldom takes more than a few.
+/// Bytes of a step. A film seldom takes more than a few steps.
 const STEP: usize = 16 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The room of all files; a permit is a byte.
+/// The space of all files; one permit is one byte.
 #[derive(Clone, Debug)]
 pub(super) struct Room {
     free: Arc<Semaphore>,
@@ -22,7 +22,7 @@ pub(super) struct Room {
     patience: Duration,
 }
 
-/// What one file has taken.
+/// The space that one file has reserved.
 #[derive(Debug, Default)]
 pub(super) struct Taken(Option<OwnedSemaphorePermit>);
 
@@ -33,7 +33,7 @@ impl Taken {
 }
 
 impl Room {
-    /// Makes room for that many bytes.
+    /// Creates space of `bytes`.
     pub(super) fn of(bytes: u64) -> Self {
         let all = usize::try_from(bytes).unwrap_or(usize::MAX);
         let all = all.min(Semaphore::MAX_PERMITS);
@@ -45,10 +45,10 @@ impl Room {
         }
     }
 
-    /// Takes room until a file may have `bytes`.
+    /// Reserves space until a file may have `bytes`.
     ///
     /// # Errors
-    /// [`io::ErrorKind::StorageFull`] when there is not so much, or other files do not give it back in time.
+    /// [`io::ErrorKind::StorageFull`] if there is less space, or other files do not release it in time.
     pub(super) async fn grow(&self, taken: &mut Taken, bytes: u64) -> io::Result<()> {
         while (taken.bytes() as u64) < bytes {
             let step = self.step.min(self.all - taken.bytes());
@@ -75,7 +75,7 @@ impl Room {
 mod tests {
     use super::*;
 
-    /// Of three steps.
+    /// Space of three steps.
     fn small() -> Room {
         Room {
             step: 10,

@@ -1,4 +1,4 @@
-//! The store on a disk; what it does with a bucket stands among the stories, which have a server.
+//! Tests the store on a disk. `tests/it` tests it on a bucket, since that needs a server.
 
 use super::*;
 use crate::contract::run::{Answer, JobRecord};
@@ -107,7 +107,7 @@ async fn what_has_the_name_already_is_never_replaced() {
     assert_eq!(std::fs::read(kept).unwrap(), b"bytes");
 }
 
-/// As where TEMP_DIR and RESULTS_DIR are on two disks.
+/// As if TEMP_DIR and RESULTS_DIR were on two disks.
 #[tokio::test]
 async fn a_file_that_cannot_be_renamed_is_carried_over_and_what_a_kill_left_of_it_goes() {
     let folder = Folder::new();
@@ -212,7 +212,7 @@ async fn a_manifest_counts_for_the_content_it_was_written_for_and_a_later_one_ta
     };
     store.write_manifest(&ours).await.unwrap();
     assert_eq!(of(Some("f1:theirs")).await, None);
-    assert_eq!(of(None).await, None, "who does not know what it makes");
+    assert_eq!(of(None).await, None, "no fingerprint");
 
     let fingerprint = Some("f1:theirs".to_owned());
     let theirs = Manifest {

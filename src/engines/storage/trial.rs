@@ -1,4 +1,4 @@
-//! Tries the store out, as `genflow doctor` does: writes, reads and removes a file of its own.
+//! Tests the store for `genflow doctor`: writes, reads and removes a file of its own.
 
 use std::io;
 use std::time::Duration;
@@ -11,19 +11,19 @@ use uuid::Uuid;
 use super::{ASK_TIME, Bucket, Place, Store, fault};
 use crate::engines::http;
 
-/// How a trial went.
+/// The result of a trial.
 #[derive(Debug)]
 pub struct Trial {
-    /// What was tried, up to the first that failed.
+    /// The steps and their results, up to the first failure.
     pub steps: Vec<(&'static str, io::Result<()>)>,
-    /// Whether a name that is taken was refused; not known if it was not tried.
+    /// Whether the server refused to replace a file; `None` if that was not tried.
     pub create_only: Option<bool>,
-    /// Whether a signed address could be fetched; not known if none is wanted or it was not tried.
+    /// Whether a signed URL could be fetched; `None` if none is configured or it was not tried.
     pub signed: Option<io::Result<()>>,
 }
 
 impl Store {
-    /// Says where results are, for people.
+    /// Returns where results are stored, for display.
     pub fn shown(&self) -> String {
         match &self.place {
             Place::Disk(root) => root.display().to_string(),
@@ -31,7 +31,7 @@ impl Store {
         }
     }
 
-    /// Tries what the worker does with a bucket, in one file that is removed again; of a folder, nothing.
+    /// Tries what the worker does with a bucket, on a file that it removes again. Tries nothing on a folder.
     pub async fn trial(&self) -> Trial {
         let mut trial = Trial {
             steps: Vec::new(),
@@ -73,7 +73,7 @@ fn same(bytes: &[u8]) -> io::Result<()> {
     if bytes == CONTENT {
         Ok(())
     } else {
-        Err(io::Error::other("other bytes came back than were written"))
+        Err(io::Error::other("the bytes read are not those written"))
     }
 }
 
@@ -86,12 +86,14 @@ impl Trial {
 }
 
 impl Bucket {
-    /// A name that nobody has must be told as missing: without the right to list, S3 says "denied" instead.
+    /// An unused name must be reported as missing: without the right to list, S3 answers "denied" instead.
     async fn lacks(&self, location: &Location) -> io::Result<()> {
         let looking = async {
             match self.client.head(location).await {
                 Err(object_store::Error::NotFound { .. }) => Ok(()),
-                Ok(_) => Err(io::Error::other("a name that nobody has is taken")),
+                Ok(_) => Err(io::Error::other(
+                    "a file exists under a name that was never used",
+                )),
                 Err(error) => Err(fault::of_store(error)),
             }
         };
@@ -145,7 +147,9 @@ impl Bucket {
             let answer = answer.map_err(|error| io::Error::other(error.without_url()))?;
             if !answer.status().is_success() {
                 let status = answer.status().as_u16();
-                return Err(io::Error::other(format!("it is answered with {status}")));
+                return Err(io::Error::other(format!(
+                    "the server answers with status {status}"
+                )));
             }
             let bytes = answer.bytes().await;
             same(&bytes.map_err(|error| io::Error::other(error.without_url()))?)

@@ -1,7 +1,7 @@
-//! Carries a file into an object store in parts: few in memory at once, and none left behind by an upload that fails.
+//! Uploads files to an object store in parts: few in memory at once, and none left behind by a failed upload.
 //!
-//! An upload is a task of its own, so that one whose caller gives up still takes back what it has sent. Its parts are
-//! tasks too: they go on while it waits for room, else two uploads could wait for each other for ever.
+//! Each upload is a task of its own, so that it removes its parts even if its caller gives up. Its parts are tasks
+//! too: they continue while the upload waits for a slot, otherwise two uploads could wait for each other forever.
 
 use std::io;
 use std::path::Path;
@@ -21,16 +21,16 @@ use tokio_util::task::TaskTracker;
 
 use super::fault;
 
-/// Size of a part; a file of no more goes in one piece.
+/// Size of a part in bytes. A file of at most this size is uploaded whole.
 pub(super) const PART: u64 = 8 * 1024 * 1024;
-/// Parts in memory at once, of all uploads together, and of one.
+/// Limits on parts in memory at once: of all uploads together, and of one upload.
 const PARTS: usize = 8;
 const PARTS_OF_ONE: usize = 4;
-/// The same of all that have places apart.
+/// The limit for all uploads with slots of their own.
 const PARTS_APART: usize = 4;
-/// S3 takes no more parts of one file.
+/// S3's limit on the parts of one file.
 const MOST_PARTS: u64 = 10_000;
-/// How long an upload that failed tries to take its parts back.
+/// How long a failed upload tries to remove its parts.
 const ABORT_TIME: Duration = Duration::from_secs(15);
 
 /// All uploads of this process.
@@ -48,7 +48,7 @@ impl Uploads {
         }
     }
 
-    /// Returns uploads with places of their own, which are closed with these.
+    /// Returns uploads with slots of their own. [`Self::close`] of either waits for both.
     pub(super) fn apart(&self) -> Self {
         Self {
             room: Arc::new(Semaphore::new(PARTS_APART)),
@@ -56,7 +56,7 @@ impl Uploads {
         }
     }
 
-    /// Waits until uploads that were given up have taken their parts back.
+    /// Waits until abandoned uploads have removed their parts.
     pub(super) async fn close(&self) {
         self.running.close();
         if tokio::time::timeout(ABORT_TIME, self.running.wait())
@@ -67,7 +67,7 @@ impl Uploads {
         }
     }
 
-    /// Puts a small file in one piece, under a name that nobody has.
+    /// Uploads a small file in one request, under a name that does not exist yet.
     pub(super) async fn put_whole(
         &self,
         store: &dyn ObjectStore,
@@ -87,7 +87,7 @@ impl Uploads {
         Ok(())
     }
 
-    /// Puts a file of `bytes` in parts; it appears when all are there. Dropped, it takes back what it has sent.
+    /// Uploads a file of `bytes` in parts; it appears when all parts are there. If dropped, the parts are removed.
     pub(super) async fn put_in_parts(
         &self,
         store: Arc<dyn ObjectStore>,
@@ -163,7 +163,7 @@ async fn next(parts: &mut JoinSet<object_store::Result<()>>) -> io::Result<()> {
     }
 }
 
-/// Best effort: what it cannot take back, a lifecycle rule of the bucket does.
+/// Best effort: a lifecycle rule of the bucket removes the rest.
 async fn take_back(upload: &mut dyn MultipartUpload) {
     match tokio::time::timeout(ABORT_TIME, upload.abort()).await {
         Ok(Ok(())) => {}

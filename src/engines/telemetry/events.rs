@@ -1,8 +1,9 @@
-//! What happened: one struct an event, log line and metric together.
+//! Telemetry events: one struct for each, with its log line and its metrics.
 //!
-//! Call sites say `RecordHandled { … }.emit()`. ERROR: data is lost or a person must act; WARN: odd, and we coped;
-//! INFO: the life of the process; DEBUG: all else, so nothing per record above it while all is well. A warning that
-//! repeats is logged the first time and then at powers of two; it is counted every time.
+//! Call sites say `RecordHandled { … }.emit()`. Levels: ERROR if data is lost or a person must act; WARN for a
+//! problem that the process handles; INFO for the life of the process; DEBUG for all else, so that in normal
+//! operation nothing above DEBUG is logged per record. A repeated warning is logged the first time and then at
+//! powers of two; it is counted every time.
 
 mod consumer;
 mod notifications;
@@ -26,162 +27,162 @@ use crate::domain::{Action, ErrorCode, EventType, Kind, ProviderName, RecordPosi
 /// A request's workflow was started.
 #[derive(Debug)]
 pub struct RequestStarted<'a> {
-    /// The request's record.
+    /// Position of the request's record.
     pub position: &'a RecordPosition,
-    /// The request.
+    /// Id of the request.
     pub request_id: &'a RequestId,
-    /// What it asks for; a label.
+    /// Kind of the request; a label.
     pub kind: Kind,
-    /// How long Temporal took.
+    /// How long Temporal took to start the workflow.
     pub elapsed: Duration,
 }
 
-/// A request's datum was read and held against the bounds; no log line.
+/// A request was decoded and validated; no log line.
 #[derive(Debug)]
 pub struct RequestDecoded {
     /// How long that took.
     pub elapsed: Duration,
 }
 
-/// A request came again whose workflow was started before.
+/// A request arrived whose workflow was already started.
 #[derive(Debug)]
 pub struct RequestRepeated<'a> {
-    /// The request's record.
+    /// Position of the request's record.
     pub position: &'a RecordPosition,
-    /// The request.
+    /// Id of the request.
     pub request_id: &'a RequestId,
-    /// What it asks for; a label.
+    /// Kind of the request; a label.
     pub kind: Kind,
 }
 
 /// A command was carried out, or found to have nothing to do.
 #[derive(Debug)]
 pub struct CommandHandled<'a> {
-    /// The command's record.
+    /// Position of the command's record.
     pub position: &'a RecordPosition,
-    /// What it asked for.
+    /// What the command asked for; a label.
     pub action: Action,
-    /// What came of it; from a closed set, it is a label.
+    /// The result, from a closed set; a label.
     pub outcome: &'static str,
 }
 
 /// Kafka acknowledged an event.
 #[derive(Debug)]
 pub struct EventPublished {
-    /// Its type.
+    /// Type of the event; a label.
     pub kind_of_event: EventType,
 }
 
-/// An outside API was called.
+/// The API of a provider was called.
 #[derive(Debug)]
 pub struct ProviderCalled {
-    /// Which one.
+    /// The provider; a label.
     pub provider: ProviderName,
     /// `submit`, `poll`, `cancel`, `find`; a label.
     pub step: &'static str,
-    /// `ok`, or why not; from a closed set, it is a label.
+    /// `ok`, or why the call failed, from a closed set; a label.
     pub outcome: &'static str,
-    /// How long it took.
+    /// How long the call took.
     pub elapsed: Duration,
 }
 
-/// A job is in a state that this version does not know. Emit it once a job and state, not at each look.
+/// A job is in a state that this version does not know. Emit it once for a job and state, not at each poll.
 #[derive(Debug)]
 pub struct ProviderStateUnknown<'a> {
-    /// Whose job.
+    /// The provider of the job; a label.
     pub provider: ProviderName,
-    /// The provider's word; never a label.
+    /// The provider's name for the state; never a label.
     pub state: &'a str,
 }
 
 /// A run's job was sent to its provider for the first time.
 #[derive(Debug)]
 pub struct RunBegan {
-    /// What is made; a label.
+    /// Kind of the request; a label.
     pub kind: Kind,
-    /// Since the run started: the time it waited for a worker, and for its turn at the provider.
+    /// Time since the run started: waiting for a worker, and for its turn at the provider.
     pub waited: Duration,
 }
 
-/// A run has its outcome, and the world was told.
+/// A run has its outcome, and its last event is published.
 #[derive(Debug)]
 pub struct RunEnded<'a> {
-    /// The request.
+    /// Id of the request.
     pub request_id: &'a str,
-    /// What was made.
+    /// Kind of the request; a label.
     pub kind: Kind,
     /// The type of its last event; a label.
     pub outcome: EventType,
-    /// Why it failed, if it did; a label.
+    /// Error code of a failed run; a label.
     pub code: Option<ErrorCode>,
-    /// Since the run started.
+    /// Time since the run started.
     pub elapsed: Duration,
-    /// Since its job was first sent to the provider, if it was taken.
+    /// Time since its job was first sent to the provider, if the provider accepted it.
     pub worked: Option<Duration>,
 }
 
-/// A run that was closed from outside gets its outcome.
+/// A workflow was closed from outside, and another one was started to end it.
 #[derive(Debug)]
 pub struct RunSwept<'a> {
-    /// Its workflow id.
+    /// Id of the closed workflow.
     pub workflow: &'a str,
-    /// By a time-out of the server, and not by somebody.
+    /// True if the server timed it out; false if it was terminated, or failed without an end.
     pub timed_out: bool,
 }
 
-/// A sweep has looked over all closed workflows, and each that it found is settled.
+/// A sweep has listed all closed workflows and settled each one that it found.
 #[derive(Debug)]
 pub struct SweepWhole {
     /// What it looks for: `runs` or `deliveries`; a label.
     pub sweep: &'static str,
-    /// When.
+    /// Time of the sweep.
     pub at: SystemTime,
 }
 
-/// A provider said what a generation costs.
+/// A provider reported the price of a generation.
 #[derive(Debug)]
 pub struct ProviderCost {
-    /// Who wants to be paid.
+    /// The provider; a label.
     pub provider: ProviderName,
-    /// US dollars.
+    /// Price in US dollars.
     pub usd: f64,
 }
 
-/// An address that somebody else gave was not called.
+/// An outbound call was refused by the address rules.
 #[derive(Debug)]
 pub struct CallRefused {
-    /// Who would have called it: `webhook`, `slack` or `download`; a label.
+    /// The caller: `webhook`, `slack` or `download`; a label.
     pub caller: &'static str,
-    /// What about it is not allowed; a label.
+    /// The rule that refuses it; a label.
     pub reason: &'static str,
 }
 
-/// A role began.
+/// A role started.
 #[derive(Debug)]
 pub struct RoleStarted {
-    /// Which one.
+    /// The name of the role.
     pub role: &'static str,
 }
 
-/// A role ended.
+/// A role stopped.
 #[derive(Debug)]
 pub struct RoleStopped {
-    /// Which one.
+    /// The name of the role.
     pub role: &'static str,
 }
 
-/// A role became ready, or is not ready any more.
+/// A role became ready, or is no longer ready.
 #[derive(Debug)]
 pub struct ReadinessChanged<'a> {
-    /// Which one.
+    /// The name of the role; a label.
     pub role: &'static str,
     /// Whether it is ready now.
     pub ready: bool,
-    /// Why not; empty when it is.
+    /// Why it is not ready; empty if it is.
     pub why: &'a str,
 }
 
-/// What already happened `tries` times is worth a line the first time and then ever more seldom.
+/// Returns whether the `tries`-th time is logged: the first one, and then powers of two.
 fn worth_a_line(tries: u32) -> bool {
     tries.is_power_of_two()
 }
@@ -320,14 +321,14 @@ impl RunSwept<'_> {
         let cause = if timed_out { "timed_out" } else { "terminated" };
         warn!(
             workflow,
-            cause, "a run was closed from outside and is ended"
+            cause, "a workflow was closed from outside; started another to end it"
         );
         counter!(catalogue::RUNS_SWEPT, "cause" => cause).increment(1);
     }
 }
 
 impl SweepWhole {
-    /// Measures it.
+    /// Sets the metric.
     pub fn emit(self) {
         let Self { sweep, at } = self;
         let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -370,7 +371,7 @@ impl RoleStopped {
 }
 
 impl ReadinessChanged<'_> {
-    /// Logs and shows it.
+    /// Logs it and sets the metric.
     pub fn emit(self) {
         let Self { role, ready, why } = self;
         if ready {

@@ -1,7 +1,7 @@
 //! The catalogue of metrics: every name, kind, help text, label and bucket.
 //!
-//! A test holds it equal to what the events count and to what the dashboards in `grafana/` show. Labels are closed
-//! sets or names from the configuration; never ids, addresses, offsets or error text.
+//! A test compares it with what the events count and with what the dashboards in `grafana/` show. Labels are
+//! closed sets or names from the configuration; never ids, addresses, offsets or error text.
 
 use metrics::{KeyName, Recorder as _};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusRecorder};
@@ -11,22 +11,22 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 pub struct Metric {
     /// Its full name.
     pub name: &'static str,
-    /// How it counts.
+    /// Its type.
     pub kind: MetricKind,
-    /// What it tells, for people.
+    /// Help text for operators.
     pub help: &'static str,
-    /// The labels it bears, always all of them.
+    /// Its labels; every series has all of them.
     pub labels: &'static [&'static str],
 }
 
-/// How a metric counts.
+/// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum MetricKind {
     /// Only rises.
     Counter,
     /// Rises and falls.
     Gauge,
-    /// Counts values by size, up to each of these bounds.
+    /// Counts values by size; these are the upper bounds of its buckets.
     Histogram(&'static [f64]),
 }
 
@@ -36,11 +36,11 @@ use MetricKind::{Counter, Gauge, Histogram};
 const TINY: &[f64] = &[
     0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.01, 0.1,
 ];
-/// Bounds for work that takes milliseconds when all is well.
+/// Bounds for work that takes milliseconds in normal operation.
 const FAST: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
 ];
-/// Bounds for calls over the internet: some answer at once, some make an image first.
+/// Bounds for calls over the internet: some answer at once, some generate an image first.
 const CALL: &[f64] = &[
     0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
 ];
@@ -49,11 +49,11 @@ const RUN: &[f64] = &[
     1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0,
     21_600.0, 86_400.0,
 ];
-/// Bounds for the wait of a run: milliseconds when all is well, hours behind a backlog.
+/// Bounds for the wait of a run: milliseconds in normal operation, hours in a backlog.
 const WAIT: &[f64] = &[
     0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21_600.0,
 ];
-/// Bounds for notifications: the first try takes milliseconds, the last is days later.
+/// Bounds for notifications: the first attempt takes milliseconds, the last one comes days later.
 const NOTIFICATION: &[f64] = &[
     0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 21_600.0, 86_400.0,
     259_200.0,
@@ -63,81 +63,81 @@ const DOLLARS: &[f64] = &[
     0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
-/// Requests taken from Kafka, by what they ask for and what came of them: started or duplicate.
+/// Requests consumed from Kafka, by kind and outcome: started or duplicate.
 pub const REQUESTS: &str = "genflow_requests_total";
-/// Time from the bytes of a request to its validated form.
+/// Time to decode and validate a request.
 pub const DECODE_SECONDS: &str = "genflow_decode_seconds";
 /// Time that Temporal takes to start a workflow.
 pub const START_SECONDS: &str = "genflow_start_seconds";
-/// Commands taken from Kafka, by action and what came of them.
+/// Commands consumed from Kafka, by action and outcome.
 pub const COMMANDS: &str = "genflow_commands_total";
-/// Records parked on a dead-letter topic, by the topic they came from.
+/// Records parked on a dead-letter topic, by the topic they came from and the reason.
 pub const RECORDS_REJECTED: &str = "genflow_records_rejected_total";
 /// Records parked without their value, because it was too large even for the dead-letter topic.
 pub const RECORDS_TRUNCATED: &str = "genflow_records_truncated_total";
-/// Tries at a record that ended in a pause before the next one.
+/// Attempts at a record that failed and are retried after a pause, by cause.
 pub const RECORDS_RETRIED: &str = "genflow_records_retried_total";
-/// Time from taking a record to being done with it, pauses included.
+/// Time from consuming a record to completing it, pauses included.
 pub const RECORD_SECONDS: &str = "genflow_record_seconds";
-/// Records taken and not done yet.
+/// Records consumed and not yet done.
 pub const RECORDS_IN_FLIGHT: &str = "genflow_records_in_flight";
-/// Records that are not committed yet, by partition.
+/// Records not yet committed, by partition.
 pub const CONSUMER_LAG: &str = "genflow_consumer_lag_records";
-/// Age of the oldest record that was taken and is not done; 0 when there is none.
+/// Age of the oldest record that was consumed and is not yet done; 0 if there is none.
 pub const OLDEST_UNFINISHED: &str = "genflow_oldest_unfinished_record_seconds";
-/// 1 while the partitions of a topic are paused, by why; else 0.
+/// 1 while the partitions of a topic are paused, by cause; else 0.
 pub const CONSUMER_PAUSED: &str = "genflow_consumer_paused";
-/// Changes of the partitions that this process consumes.
+/// Rebalances: changes of the partitions that this process consumes.
 pub const REBALANCES: &str = "genflow_rebalances_total";
 /// Lifecycle events acknowledged by Kafka, repeats included.
 pub const EVENTS_PUBLISHED: &str = "genflow_events_published_total";
-/// Time of a call to an outside API, by step and what came of it: ok, or why not.
+/// Time of a call to a provider's API, by step and outcome: ok, or why it failed.
 pub const PROVIDER_CALL_SECONDS: &str = "genflow_provider_call_seconds";
 /// Jobs in a state that this version does not know.
 pub const PROVIDER_UNKNOWN_STATES: &str = "genflow_provider_unknown_states_total";
-/// What a provider said that a generation costs, in US dollars; the sum is what was spent.
+/// Price of a generation as the provider reports it, in US dollars; the sum is the money spent.
 pub const PROVIDER_COST: &str = "genflow_provider_cost_usd";
 /// Time from the start of a run to its outcome.
 pub const RUN_SECONDS: &str = "genflow_run_seconds";
-/// Runs whose outcome is FAILED, by the code of their error.
+/// Runs whose outcome is FAILED, by error code.
 pub const RUNS_FAILED: &str = "genflow_runs_failed_total";
-/// Time from the start of a run to the first send of its job: waiting for a worker, and for its turn at the provider.
+/// Time from the start of a run to the first submit of its job: waiting for a worker, and for its turn at the provider.
 pub const RUN_WAIT_SECONDS: &str = "genflow_run_wait_seconds";
-/// Time from the first send of a job that was taken to the outcome of its run.
+/// Time from the first submit of a job that the provider accepted to the outcome of its run.
 pub const RUN_WORK_SECONDS: &str = "genflow_run_work_seconds";
-/// Runs that were closed from outside, and were given their outcome.
+/// Workflows closed from outside (terminated or timed out) that genflow ends by starting another workflow.
 pub const RUNS_SWEPT: &str = "genflow_runs_swept_total";
-/// When a sweep last left nothing open.
+/// Time of the last sweep in which this process settled all workflows closed from outside; before that, its start.
 pub const SWEEP_TIME: &str = "genflow_last_whole_sweep_timestamp_seconds";
 /// Bytes of outputs stored.
 pub const STORED_BYTES: &str = "genflow_stored_bytes_total";
-/// Tries at the store or the temp folder that failed, by where and why.
+/// Failed operations on the store or the temp folder, by place and cause.
 pub const STORE_FAILURES: &str = "genflow_store_failures_total";
-/// Activities that a worker runs, by task queue: main, fetch, submit or notify.
+/// Activities that a worker is running, by task queue: main, fetch, submit or notify.
 pub const SLOTS_USED: &str = "genflow_worker_slots_used";
 /// Resident memory of a worker's process.
 pub const PROCESS_MEMORY: &str = "genflow_worker_process_memory_bytes";
-/// Memory in use by a worker's container, or by its machine; what MEMORY_LIMIT_BYTES is held against.
+/// Memory in use by a worker's container, or by its machine; compared with MEMORY_LIMIT_BYTES.
 pub const MEASURED_MEMORY: &str = "genflow_worker_measured_memory_bytes";
-/// Temp folders that a crash left and a start removed.
+/// Temp folders that a crash left behind, removed at start.
 pub const TEMP_FOLDERS_SWEPT: &str = "genflow_temp_folders_swept_total";
-/// Time from an event to the end of a notification of it, by channel and what came of it.
+/// Time from an event to the end of its notification, by channel and outcome.
 pub const NOTIFICATION_SECONDS: &str = "genflow_notification_seconds";
-/// Tries at a notification that ended in a pause before the next one.
+/// Steps of a delivery workflow that did not deliver, and are followed by another after a pause.
 pub const NOTIFICATION_RETRIES: &str = "genflow_notification_retries_total";
-/// Time of one try at a notification, by channel and what came of it.
+/// Time of one attempt at a notification, by channel and outcome.
 pub const NOTIFICATION_TRY_SECONDS: &str = "genflow_notification_try_seconds";
-/// Tries at notifications under way.
+/// Attempts at notifications in flight.
 pub const NOTIFICATION_TRIES_IN_FLIGHT: &str = "genflow_notification_tries_in_flight";
-/// Notifications that became a workflow's to deliver, by why.
+/// Notifications handed over to a workflow, by channel and reason.
 pub const NOTIFICATIONS_HANDED_OVER: &str = "genflow_notifications_handed_over_total";
-/// Deliveries and digests that were closed from outside and cannot be read: nothing tells how they ended.
+/// Deliveries and digests that were closed from outside and cannot be read: they get no receipt and no message.
 pub const NOTIFICATIONS_LOST: &str = "genflow_notifications_lost_total";
-/// Endpoints and targets that are not asked for a while, because they did not answer.
+/// Open circuits: endpoints and targets that get no attempts for a while, because earlier ones failed.
 pub const NOTIFICATION_CIRCUITS_OPEN: &str = "genflow_notification_circuits_open";
-/// Messages to the operators about failures, by channel and what came of it.
+/// Messages to the operators about failures, by channel and outcome.
 pub const OPS_MESSAGES: &str = "genflow_ops_messages_total";
-/// Addresses given by users or providers that were not called, by who would have and what is not allowed.
+/// Outbound calls refused by the address (SSRF) rules, by caller and reason.
 pub const CALLS_REFUSED: &str = "genflow_calls_refused_total";
 /// 1 while a role is ready, else 0.
 pub const READY: &str = "genflow_ready";
@@ -147,13 +147,13 @@ pub const CATALOGUE: &[Metric] = &[
     Metric {
         name: REQUESTS,
         kind: Counter,
-        help: "Requests taken from Kafka, by what they ask for and what came of them: started or duplicate.",
+        help: "Requests consumed from Kafka, by kind and outcome: started or duplicate.",
         labels: &["outcome", "kind"],
     },
     Metric {
         name: DECODE_SECONDS,
         kind: Histogram(TINY),
-        help: "Time from the bytes of a request to its validated form.",
+        help: "Time to decode and validate a request.",
         labels: &[],
     },
     Metric {
@@ -165,13 +165,13 @@ pub const CATALOGUE: &[Metric] = &[
     Metric {
         name: COMMANDS,
         kind: Counter,
-        help: "Commands taken from Kafka, by action and what came of them.",
+        help: "Commands consumed from Kafka, by action and outcome.",
         labels: &["action", "outcome"],
     },
     Metric {
         name: RECORDS_REJECTED,
         kind: Counter,
-        help: "Records parked on a dead-letter topic, by the topic they came from.",
+        help: "Records parked on a dead-letter topic, by the topic they came from and the reason.",
         labels: &["topic", "reason"],
     },
     Metric {
@@ -183,43 +183,43 @@ pub const CATALOGUE: &[Metric] = &[
     Metric {
         name: RECORDS_RETRIED,
         kind: Counter,
-        help: "Tries at a record that ended in a pause before the next one.",
+        help: "Attempts at a record that failed and are retried after a pause, by cause.",
         labels: &["topic", "cause"],
     },
     Metric {
         name: RECORD_SECONDS,
         kind: Histogram(FAST),
-        help: "Time from taking a record to being done with it, pauses included.",
+        help: "Time from consuming a record to completing it, pauses included.",
         labels: &["topic"],
     },
     Metric {
         name: RECORDS_IN_FLIGHT,
         kind: Gauge,
-        help: "Records taken and not done yet.",
+        help: "Records consumed and not yet done.",
         labels: &["topic"],
     },
     Metric {
         name: CONSUMER_LAG,
         kind: Gauge,
-        help: "Records that are not committed yet, by partition.",
+        help: "Records not yet committed, by partition.",
         labels: &["topic", "partition"],
     },
     Metric {
         name: OLDEST_UNFINISHED,
         kind: Gauge,
-        help: "Age of the oldest record that was taken and is not done; 0 when there is none.",
+        help: "Age of the oldest record that was consumed and is not yet done; 0 if there is none.",
         labels: &["topic"],
     },
     Metric {
         name: CONSUMER_PAUSED,
         kind: Gauge,
-        help: "1 while the partitions of a topic are paused, by why; else 0.",
+        help: "1 while the partitions of a topic are paused, by cause; else 0.",
         labels: &["topic", "cause"],
     },
     Metric {
         name: REBALANCES,
         kind: Counter,
-        help: "Changes of the partitions that this process consumes.",
+        help: "Rebalances: changes of the partitions that this process consumes.",
         labels: &["topic"],
     },
     Metric {
@@ -231,7 +231,7 @@ pub const CATALOGUE: &[Metric] = &[
     Metric {
         name: PROVIDER_CALL_SECONDS,
         kind: Histogram(CALL),
-        help: "Time of a call to an outside API, by step and what came of it: ok, or why not.",
+        help: "Time of a call to a provider's API, by step and outcome: ok, or why it failed.",
         labels: &["provider", "step", "outcome"],
     },
     Metric {
@@ -243,7 +243,7 @@ pub const CATALOGUE: &[Metric] = &[
     Metric {
         name: PROVIDER_COST,
         kind: Histogram(DOLLARS),
-        help: "What a provider said that a generation costs, in US dollars; the sum is what was spent.",
+        help: "Price of a generation as the provider reports it, in US dollars; the sum is the money spent.",
         labels: &["provider"],
     },
     Metric {
@@ -255,31 +255,31 @@ pub const CATALOGUE: &[Metric] = &[
     Metric {
         name: RUNS_FAILED,
         kind: Counter,
-        help: "Runs whose outcome is FAILED, by the code of their error.",
+        help: "Runs whose outcome is FAILED, by error code.",
         labels: &["kind", "code"],
     },
     Metric {
         name: RUN_WAIT_SECONDS,
         kind: Histogram(WAIT),
-        help: "Time from the start of a run to the first send of its job: waiting for a worker, and for its turn at the provider.",
+        help: "Time from the start of a run to the first submit of its job: waiting for a worker, and for its turn at the provider.",
         labels: &["kind"],
     },
     Metric {
         name: RUN_WORK_SECONDS,
         kind: Histogram(RUN),
-        help: "Time from the first send of a job that was taken to the outcome of its run.",
+        help: "Time from the first submit of a job that the provider accepted to the outcome of its run.",
         labels: &["kind", "outcome"],
     },
     Metric {
         name: RUNS_SWEPT,
         kind: Counter,
-        help: "Runs that were closed from outside, and were given their outcome.",
+        help: "Workflows closed from outside (terminated or timed out) that genflow ends by starting another workflow, by cause.",
         labels: &["cause"],
     },
     Metric {
         name: SWEEP_TIME,
         kind: Gauge,
-        help: "When this process last looked for workflows that were closed from outside, and settled all of them.",
+        help: "Time of the last sweep in which this process settled all workflows closed from outside; before that, its start.",
         labels: &["sweep"],
     },
     Metric {
@@ -291,13 +291,13 @@ pub const CATALOGUE: &[Metric] = &[
     Metric {
         name: STORE_FAILURES,
         kind: Counter,
-        help: "Tries at the store or the temp folder that failed, by where and why.",
+        help: "Failed operations on the store or the temp folder, by place and cause.",
         labels: &["place", "cause"],
     },
     Metric {
         name: SLOTS_USED,
         kind: Gauge,
-        help: "Activities that a worker runs, by task queue: main, fetch, submit or notify.",
+        help: "Activities that a worker is running, by task queue: main, fetch, submit or notify.",
         labels: &["queue"],
     },
     Metric {
@@ -309,67 +309,67 @@ pub const CATALOGUE: &[Metric] = &[
     Metric {
         name: MEASURED_MEMORY,
         kind: Gauge,
-        help: "Memory in use by a worker's container, or by its machine; what MEMORY_LIMIT_BYTES is held against.",
+        help: "Memory in use by a worker's container, or by its machine; compared with MEMORY_LIMIT_BYTES.",
         labels: &[],
     },
     Metric {
         name: TEMP_FOLDERS_SWEPT,
         kind: Counter,
-        help: "Temp folders that a crash left and a start removed.",
+        help: "Temp folders that a crash left behind, removed at start.",
         labels: &[],
     },
     Metric {
         name: NOTIFICATION_SECONDS,
         kind: Histogram(NOTIFICATION),
-        help: "Time from an event to the end of a notification of it, by channel and what came of it.",
+        help: "Time from an event to the end of its notification, by channel and outcome.",
         labels: &["channel", "outcome"],
     },
     Metric {
         name: NOTIFICATION_RETRIES,
         kind: Counter,
-        help: "Tries at a notification that ended in a pause before the next one.",
+        help: "Steps of a delivery workflow that did not deliver, and are followed by another after a pause.",
         labels: &["channel"],
     },
     Metric {
         name: NOTIFICATION_TRY_SECONDS,
         kind: Histogram(CALL),
-        help: "Time of one try at a notification, by channel and what came of it.",
+        help: "Time of one attempt at a notification, by channel and outcome.",
         labels: &["channel", "outcome"],
     },
     Metric {
         name: NOTIFICATION_TRIES_IN_FLIGHT,
         kind: Gauge,
-        help: "Tries at notifications under way.",
+        help: "Attempts at notifications in flight.",
         labels: &[],
     },
     Metric {
         name: NOTIFICATIONS_HANDED_OVER,
         kind: Counter,
-        help: "Notifications that became a workflow's to deliver, by why.",
+        help: "Notifications handed over to a workflow, by channel and reason.",
         labels: &["channel", "why"],
     },
     Metric {
         name: NOTIFICATIONS_LOST,
         kind: Counter,
-        help: "Deliveries and digests that were closed from outside and cannot be read: nothing tells how they ended.",
+        help: "Deliveries and digests that were closed from outside and cannot be read: they get no receipt and no message.",
         labels: &[],
     },
     Metric {
         name: NOTIFICATION_CIRCUITS_OPEN,
         kind: Gauge,
-        help: "Endpoints and targets that are not asked for a while, because they did not answer.",
+        help: "Open circuits: endpoints and targets that get no attempts for a while, because earlier ones failed.",
         labels: &[],
     },
     Metric {
         name: OPS_MESSAGES,
         kind: Counter,
-        help: "Messages to the operators about failures, by channel and what came of it.",
+        help: "Messages to the operators about failures, by channel and outcome.",
         labels: &["channel", "outcome"],
     },
     Metric {
         name: CALLS_REFUSED,
         kind: Counter,
-        help: "Addresses given by users or providers that were not called, by who would have and what is not allowed.",
+        help: "Outbound calls refused by the address (SSRF) rules, by caller and reason.",
         labels: &["caller", "reason"],
     },
     Metric {
@@ -380,10 +380,10 @@ pub const CATALOGUE: &[Metric] = &[
     },
 ];
 
-/// Makes a recorder that knows the catalogue.
+/// Builds a recorder with the help texts and buckets of the catalogue.
 ///
 /// # Errors
-/// When a histogram of the catalogue has no bounds.
+/// If a histogram of the catalogue has no bounds.
 pub(super) fn recorder() -> Result<PrometheusRecorder, BuildError> {
     let mut builder = PrometheusBuilder::new();
     for metric in CATALOGUE {

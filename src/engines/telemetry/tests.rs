@@ -1,4 +1,4 @@
-//! The catalogue against what events emit.
+//! Compares the catalogue with what events emit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -229,7 +229,7 @@ fn labels(page: &str) -> BTreeMap<String, BTreeSet<String>> {
     all
 }
 
-/// Strips what Prometheus puts behind the name of a histogram.
+/// Strips the suffix that Prometheus appends to the name of a histogram.
 fn base(series: &str) -> &str {
     let histogram = |name: &&str| {
         CATALOGUE

@@ -7,18 +7,18 @@ use temporalio_common::data_converters::TemporalSerializable;
 use temporalio_common::error::ApplicationFailure;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
-/// Pause before another worker goes on with what one that stops has handed back.
+/// Retry delay of an activity that a stopping worker hands back to others.
 const BEFORE_THE_NEXT: Duration = Duration::from_millis(500);
 /// Why a step ended without a value.
 #[derive(Debug)]
 pub enum Aborted {
-    /// It was cancelled: its run ends, or somebody else has it.
+    /// It was cancelled: its run ends, or another attempt has it.
     Cancelled,
-    /// Its worker stops: another goes on where it was.
+    /// Its worker stops: another worker continues it.
     HandedBack,
-    /// It gives up its place on this worker to others, and comes back after this pause.
+    /// It releases its slot on this worker to others, and is retried after this pause.
     Waits(Duration),
-    /// It may succeed at another try.
+    /// It failed, and may succeed when retried.
     Again(anyhow::Error),
 }
 
@@ -28,7 +28,7 @@ impl From<anyhow::Error> for Aborted {
     }
 }
 
-/// Does the work and lets the server know all the while that this worker lives.
+/// Does the work, with heartbeats meanwhile.
 pub(crate) fn alive<T>(
     ctx: &ActivityContext,
     work: impl Future<Output = Result<T, Aborted>>,
@@ -36,8 +36,8 @@ pub(crate) fn alive<T>(
     telling(ctx, || (), work)
 }
 
-/// The same of work that may be cut anywhere, since it does no harm when it is done again: towards the end of the time
-/// that its worker has for its stop, it is handed back.
+/// Like [`alive`], for idempotent work: at the end of a stopping worker's grace period it is abandoned, and another
+/// worker retries it.
 pub(crate) fn alive_until_stop<T>(
     ctx: &ActivityContext,
     work: impl Future<Output = Result<T, Aborted>>,
@@ -51,7 +51,7 @@ pub(crate) fn alive_until_stop<T>(
     })
 }
 
-/// As [`alive`], and what the next attempt shall find, should there be one.
+/// Like [`alive`], and stores `details` in the heartbeats for the next attempt.
 pub(crate) async fn telling<T, D: TemporalSerializable + Send + 'static>(
     ctx: &ActivityContext,
     details: impl Fn() -> D,
@@ -63,7 +63,7 @@ pub(crate) async fn telling<T, D: TemporalSerializable + Send + 'static>(
         tokio::select! {
             done = &mut work => {
                 if done.is_err() {
-                    // Goes to the server with the failure itself.
+                    // Reaches the server together with the failure.
                     ctx.record_heartbeat(details()).await?;
                 }
                 return done.map_err(failure);
@@ -73,7 +73,7 @@ pub(crate) async fn telling<T, D: TemporalSerializable + Send + 'static>(
     }
 }
 
-/// Returns the time between two signs of life.
+/// Returns the time between two heartbeats: a third of their time-out.
 pub(crate) fn every(ctx: &ActivityContext) -> Duration {
     ctx.info()
         .heartbeat_timeout
@@ -84,15 +84,15 @@ pub(crate) fn every(ctx: &ActivityContext) -> Duration {
 pub(crate) fn failure(aborted: Aborted) -> ActivityError {
     match aborted {
         Aborted::Cancelled => ActivityError::cancelled(),
-        // With a pause of its own: Temporal's would grow with each stop.
+        // With a retry delay of its own: Temporal's backoff would grow with each stop.
         Aborted::HandedBack => ActivityError::application(
-            ApplicationFailure::builder(anyhow!("the worker stops"))
+            ApplicationFailure::builder(anyhow!("the worker is stopping"))
                 .type_name("genflow.HandedBack".to_owned())
                 .next_retry_delay(BEFORE_THE_NEXT)
                 .build(),
         ),
         Aborted::Waits(pause) => ActivityError::application(
-            ApplicationFailure::builder(anyhow!("this worker has no place for it now"))
+            ApplicationFailure::builder(anyhow!("this worker has no slot or memory for it now"))
                 .type_name("genflow.Waits".to_owned())
                 .next_retry_delay(pause)
                 .build(),

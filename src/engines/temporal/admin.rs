@@ -1,6 +1,6 @@
-//! Sets up our Temporal namespaces: that they are there, their retention, and the search attributes of runs.
+//! Sets up the Temporal namespaces: creates them, sets their retention, and adds the search attributes of runs.
 //!
-//! Hosted servers refuse all three to an ordinary key; what is there already is then enough, and what is refused is told.
+//! Hosted servers refuse all three to an ordinary API key. Then existing ones are enough, and refusals are reported.
 
 mod fairness;
 mod inspect;
@@ -23,9 +23,9 @@ pub use self::namespace::{Change, Namespace};
 use super::client::{self, first_cause, status_message};
 use crate::engines::config;
 
-/// Search attributes that runs are started with, all of type Keyword.
+/// The search attributes that runs start with, all of type Keyword.
 pub const SEARCH_ATTRIBUTES: [&str; 3] = ["GenUser", "GenKind", "GenBatch"];
-/// How long closed runs are remembered, where we may set it: the bound of the dedup window.
+/// The retention of closed runs, where setup may set it; it bounds the dedup window.
 pub const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Why a namespace could not be set up.
@@ -36,69 +36,71 @@ pub enum Error {
     Unreachable {
         /// As configured.
         url: String,
-        /// Its first cause: the client wraps it in several layers of debug text.
+        /// The innermost cause: the client wraps it in several layers of debug text.
         cause: String,
     },
-    /// It took too long over a call.
+    /// A call took too long.
     #[error("the Temporal server did not answer {0} in time")]
     Late(&'static str),
-    /// The namespace is not there.
+    /// The namespace does not exist.
     #[error("Temporal has no namespace {0}")]
     NoNamespace(String),
-    /// The namespace is not there, and the server would not make it.
+    /// The namespace does not exist, and the server refuses to create it.
     #[error(
-        "Temporal has no namespace {name} and does not create it ({why}): create it on the server's page, \
-         or by: temporal operator namespace create --namespace {name} --retention {}h",
+        "Temporal has no namespace {name} and refuses to create it ({why}); create it in the server's web UI, \
+         or run: temporal operator namespace create --namespace {name} --retention {}h",
         retention.as_secs().div_ceil(3600)
     )]
     NotCreated {
-        /// Its name.
+        /// The namespace.
         name: String,
-        /// How long it should remember closed runs.
+        /// The retention that it should have.
         retention: Duration,
-        /// What the server says.
+        /// The server's reason.
         why: String,
     },
     /// A call was refused.
     #[error("Temporal refuses {call}")]
     Refused {
-        /// Which.
+        /// Name of the API call.
         call: &'static str,
-        /// What it says.
+        /// The server's status.
         #[source]
         source: Box<Status>,
     },
 }
 
-/// What was done.
+/// What setup has done.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Report {
     /// The namespace of runs.
     pub runs: Namespace,
-    /// Each search attribute of it, in order.
+    /// The search attributes of that namespace, in order.
     pub attributes: Vec<(&'static str, Attribute)>,
-    /// The namespace of deliveries, where they have one of their own.
+    /// The namespace of deliveries, if they have one of their own.
     pub deliveries: Option<Namespace>,
 }
 
-/// What was done about a search attribute.
+/// What setup has done about a search attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attribute {
-    /// It was not there.
+    /// It was missing and is added now.
     Created,
-    /// It was there.
+    /// It existed.
     Exists,
-    /// It is not there, and the server would not add it.
+    /// It is missing, and the server refuses to add it, for this reason.
     Refused(String),
 }
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Waits for the server, makes the namespaces that are missing, raises their retention where it is lower than
-/// [`RETENTION`], for deliveries of their own lower than `deliveries`, and adds the search attributes.
+/// Waits for the server, creates missing namespaces, raises their retention where it is too short, and adds the search
+/// attributes.
+///
+/// Runs need a retention of [`RETENTION`], deliveries one of `deliveries`; a shared namespace needs the longer one.
 ///
 /// # Errors
-/// The server does not answer within `patience`, or a namespace is not there and not made, or not ours to see.
+/// The server does not answer within `patience`, or a namespace cannot be created or may not be read.
 pub async fn ensure(
     temporal: &config::Temporal,
     deliveries: Duration,
@@ -125,7 +127,7 @@ pub async fn ensure(
 /// Waits until the server's frontend answers.
 ///
 /// # Errors
-/// [`Error::Unreachable`] when it did not within `patience`.
+/// [`Error::Unreachable`] or [`Error::Late`] if it does not answer within `patience`.
 pub async fn wait_ready(
     temporal: &config::Temporal,
     patience: Duration,
@@ -133,7 +135,7 @@ pub async fn wait_ready(
     let deadline = Instant::now() + patience;
     let options = || client::options(temporal, "genflow-setup".to_owned());
     loop {
-        // The time-out of the options covers the connection alone, not the first call on it.
+        // The time-out in the options covers only the connection, not the first call on it.
         let attempt = tokio::time::timeout(CALL_TIMEOUT, Connection::connect(options()));
         match attempt.await {
             Ok(Ok(connection)) => return Ok(connection),

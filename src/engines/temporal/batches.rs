@@ -16,10 +16,10 @@ use crate::engines::temporal::request_runs::comes_and_goes;
 use crate::workflows::batch::Batch;
 
 impl Temporal {
-    /// Starts a batch with these items, unless its id is taken; then says by whom.
+    /// Starts a batch with these items. If its id is taken, returns what holds the id.
     ///
     /// # Errors
-    /// When the server did not decide.
+    /// The server neither starts the batch nor reports that its id is taken.
     pub async fn start_batch(
         &self,
         start: &BatchStart,

@@ -1,4 +1,4 @@
-//! Starts, finds and asks runs, and says plainly what the server's answer means.
+//! Starts, describes and counts runs, and translates the server's answers.
 
 mod error;
 
@@ -34,30 +34,30 @@ pub struct Temporal {
     task_queue: String,
 }
 
-/// What a start came to.
+/// The result of a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Started {
-    /// A new run, durable.
+    /// A new run started and is durable.
     New,
-    /// A run with the same content is there.
+    /// A run with the same content has the id.
     Duplicate,
-    /// A run with other content, or of something else, has the id.
+    /// A run with other content, or another workflow, has the id.
     Conflict,
-    /// The id was cancelled before the request came.
+    /// The id was cancelled before the request arrived.
     Claimed,
 }
 
-/// The memo field of a batch that holds its fingerprint: static details do not go along on continue-as-new.
+/// The memo field that holds a batch's fingerprint: continue-as-new keeps the memo, but not the static details.
 pub(super) const FINGERPRINT: &str = "fingerprint";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a start is tried whose id comes and goes: retention may end it between two calls.
+/// How often a start is tried if its id is taken and then not found: retention may remove it between two calls.
 pub(crate) const STARTS: u32 = 3;
-/// Temporal refuses longer fairness keys.
+/// Temporal refuses longer fairness keys, in bytes.
 const LONGEST_FAIRNESS_KEY: usize = 64;
 
 impl Temporal {
-    /// Connects.
+    /// Connects to the server.
     ///
     /// # Errors
     /// [`Error::Unreachable`].
@@ -78,7 +78,7 @@ impl Temporal {
         })
     }
 
-    /// Wraps the client that an activity has.
+    /// Wraps the client of an activity.
     pub(crate) fn of(client: Client, task_queue: String) -> Self {
         Self { client, task_queue }
     }
@@ -92,10 +92,10 @@ impl Temporal {
         self.task_queue.clone()
     }
 
-    /// Starts a run, unless its id is taken; then says by whom.
+    /// Starts a run. If its id is taken, returns what holds the id.
     ///
     /// # Errors
-    /// When the server did not decide.
+    /// The server neither starts the run nor reports that its id is taken.
     pub async fn start(&self, start: &Start, priority: Order) -> Result<Started, Error> {
         let workflow = start.request.run(start.retry);
         let fingerprint = start.fingerprint.as_str();
@@ -120,11 +120,11 @@ impl Temporal {
         }
         Err(Error::Answered {
             code: Code::Aborted,
-            source: "the id comes and goes".into(),
+            source: "the id is taken in one call and free in the next".into(),
         })
     }
 
-    /// What a run is started with: each run of a request alike, the first and its retries.
+    /// Returns the start options of a run: the same ones for the first run of a request and for its retries.
     pub(crate) fn options(&self, start: &Start, priority: Priority) -> WorkflowStartOptions {
         let (user, kind, batch) = (&start.user, start.spec.kind(), start.batch.as_ref());
         let workflow = start.request.run(start.retry).to_string();
@@ -137,7 +137,7 @@ impl Temporal {
             .build()
     }
 
-    /// Says who has an id; `None` if nobody has.
+    /// Returns what holds an id; `None` if it is free.
     ///
     /// # Errors
     /// When the server did not answer.
@@ -168,7 +168,7 @@ impl Temporal {
         }))
     }
 
-    /// Tells whether the run of that id has closed; one that is not there has not.
+    /// Returns whether the newest run with that id has closed; false if there is none.
     ///
     /// # Errors
     /// When the server did not answer.
@@ -184,10 +184,10 @@ impl Temporal {
         }
     }
 
-    /// Returns the run id of the newest run of that id.
+    /// Returns the run id of the newest run with that workflow id.
     ///
     /// # Errors
-    /// When the server did not answer, or knows no such run.
+    /// When the server did not answer, or has no such run.
     pub async fn run_id(&self, workflow: &WorkflowId) -> Result<String, Error> {
         let described = self
             .handle(workflow)
@@ -197,7 +197,7 @@ impl Temporal {
         Ok(described.run_id().to_owned())
     }
 
-    /// Returns the tenant of the run of that id, if there is one; a claim has none.
+    /// Returns the tenant of the run with that id, if there is one; a claim has none.
     ///
     /// # Errors
     /// When the server did not answer.
@@ -205,7 +205,7 @@ impl Temporal {
         Ok(self.describe(workflow).await?.as_ref().and_then(user))
     }
 
-    /// Counts the runs that a visibility query finds.
+    /// Counts the runs that match a visibility query.
     ///
     /// # Errors
     /// When the server did not answer.
@@ -224,7 +224,7 @@ impl Temporal {
         Ok(u64::try_from(answer.into_inner().count).unwrap_or(0))
     }
 
-    /// Tells whether somebody asked the run of that id to end.
+    /// Returns whether a cancel of the run with that id was requested.
     ///
     /// # Errors
     /// When the server did not answer.
@@ -238,13 +238,13 @@ impl Temporal {
         Ok(extended.is_some_and(|info| info.cancel_requested))
     }
 
-    /// Holds that the namespace exists: else no run is known, whatever its id.
+    /// Checks that the namespace exists: if it does not, every run looks unknown.
     ///
     /// # Errors
-    /// It does not, as far as the server tells.
+    /// The namespace does not exist, or the server does not answer.
     pub async fn has_namespace(&self) -> Result<(), Error> {
         match self.retention().await {
-            // A key may be for runs alone.
+            // The API key may be allowed to work with runs only.
             Err(Error::Answered { code, .. }) if code != Code::NotFound => Ok(()),
             described => described.map(|_| ()),
         }
@@ -288,7 +288,8 @@ pub(crate) fn user(described: &WorkflowExecutionDescription) -> Option<String> {
     described.search_attributes().get(&key)
 }
 
-/// Returns how to connect, as `identity`. The SDK speaks TLS only with TLS options, whatever the URL says.
+/// Returns the connection options, with this client identity. The SDK uses TLS only if it has TLS options, whatever
+/// the URL's scheme.
 pub(crate) fn options(config: &config::Temporal, identity: String) -> ConnectionOptions {
     let tls = (config.url.scheme() == "https").then(TlsOptions::default);
     ConnectionOptions::new(config.url.clone())
@@ -303,7 +304,7 @@ fn identity() -> String {
     format!("genflow-{}", std::process::id())
 }
 
-/// Returns a run's place among those that wait.
+/// Returns a run's priority and fairness key, which order the waiting tasks of a queue.
 pub(crate) fn order(priority: Order, user: &UserId) -> Priority {
     let mut order = Priority::default();
     order.priority_key = Some(priority.key());
@@ -311,7 +312,7 @@ pub(crate) fn order(priority: Order, user: &UserId) -> Priority {
     order
 }
 
-/// Temporal refuses keys above 64 bytes: longer ones go as the first 32 hex digits of their SHA-256.
+/// Temporal refuses keys above 64 bytes, so longer ones become the first 32 hex digits of their SHA-256.
 pub(crate) fn fairness_key(user: &str) -> String {
     if user.len() <= LONGEST_FAIRNESS_KEY {
         return user.to_owned();

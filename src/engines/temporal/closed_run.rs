@@ -1,7 +1,8 @@
-//! `remains.v1`: what a run has decided that was closed from outside (contract, section 3, rule 9).
+//! `remains.v1`: reads what a run that was closed from outside had decided (contract, section 3, rule 9).
 //!
-//! An event is on a topic only if it stands in the input of a scheduled activity, or in the input that a run goes on
-//! from. So all that anybody may have seen is in the closed history, and nothing that follows from it can differ.
+//! An event is on a topic only if it is in the input of a scheduled activity, or in the input with which a run
+//! continued as new. So the closed history has every event that a reader may have seen, and whatever is derived from
+//! it is always the same.
 
 pub(crate) mod batch;
 mod handed;
@@ -21,7 +22,7 @@ use crate::contract::run::{
     Closed, Fetch, Finish, Leftover, Remains, Sought, Start, Submit, Submitted,
 };
 
-/// Reads what is left of a closed run.
+/// Reads what a closed run leaves behind.
 pub(crate) async fn read(client: &Client, closed: &Closed) -> Result<Remains, anyhow::Error> {
     let mut remains = Collected {
         run_id: closed.run_id.clone(),
@@ -76,7 +77,7 @@ impl Collected {
                         self.events.hand(event.event_id, &finish.handed.events);
                         self.leftover = Some(finish.leftover);
                     }
-                    other => return Err(anyhow!("an activity {other} of another version")),
+                    other => return Err(anyhow!("activity {other} is of another version")),
                 }
             }
             Some(Attributes::ActivityTaskCompletedEventAttributes(completed)) => {
@@ -97,7 +98,7 @@ impl Collected {
     }
 
     fn done(self) -> Result<Remains, anyhow::Error> {
-        let begun = self.start.context("a history without a beginning")?;
+        let begun = self.start.context("the history has no start event")?;
         Ok(Remains {
             start: begun.start,
             first_run_id: begun.first_run_id,
@@ -108,7 +109,7 @@ impl Collected {
     }
 }
 
-/// What the first event of a history says.
+/// The content of a history's first event.
 struct Begun<S> {
     start: S,
     first_run_id: String,
@@ -128,7 +129,7 @@ impl<S: DeserializeOwned> Begun<S> {
     }
 }
 
-/// When an event happened, in milliseconds since the epoch.
+/// Returns when an event happened, in milliseconds since the epoch.
 fn happened(event: &HistoryEvent) -> i64 {
     let at = event.event_time.unwrap_or_default();
     at.seconds * 1000 + i64::from(at.nanos) / 1_000_000
@@ -164,7 +165,7 @@ mod tests {
             "steps": steps, "fetch_queue": "f"})
     }
 
-    /// Returns what a run leaves that was closed when `submit` had been scheduled, and had come to this.
+    /// Returns what a run leaves behind that was closed after `submit` was scheduled and had this result.
     fn left(submitted: Option<&Submitted>) -> Leftover {
         let submit = json!({"handed": {"workflow": "r", "fingerprint": "f1:", "events": []}, "spec": {"video": {}}, "provider": "fal",
             "attempts": 5, "started_at": 1});

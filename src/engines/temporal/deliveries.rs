@@ -7,29 +7,29 @@ use super::client::{Error, Temporal, answered, fairness_key};
 use crate::contract::delivery::Delivery;
 use crate::workflows::delivery;
 
-/// What became of a hand-over.
+/// The result of a hand-over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Given {
-    /// A new workflow has it.
+    /// A new workflow was started.
     New,
-    /// One has it, or had it.
+    /// A workflow has the notification, or had it before.
     Before,
 }
 
-/// Who may deliver a notification.
+/// How many workflows may deliver a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Once {
-    /// Nobody who has ended it before.
+    /// One, for as long as the server retains the first.
     Ever,
-    /// Nobody else at the same time: an operator wants it tried again.
+    /// One at a time: an operator wants another attempt, so only a workflow that is still open prevents a start.
     AtATime,
 }
 
 impl Temporal {
-    /// Puts a notification into the hands of a workflow; one of `user`'s, whose turn is fair among all.
+    /// Starts the delivery workflow of a notification. `user` is its fairness key, so that users get fair turns.
     ///
     /// # Errors
-    /// When the server did not decide.
+    /// If the server neither started a workflow nor had one.
     pub async fn hand_over(
         &self,
         delivery: Delivery,
@@ -56,7 +56,7 @@ impl Temporal {
     }
 }
 
-/// Returns the place of a user's delivery among those that wait.
+/// Returns the priority of a user's delivery: its fairness key.
 fn fair(user: &str) -> Priority {
     let mut order = Priority::default();
     order.fairness_key = Some(fairness_key(user));

@@ -7,10 +7,10 @@ use crate::contract::digest::{Addressee, Digest, Failed, Gathered, Seen};
 use crate::workflows::digest;
 
 impl Temporal {
-    /// Returns when failures are in the hands of the workflow of their target, which is started where none runs.
+    /// Signals failures to the workflow of their target, and starts it if none is running.
     ///
     /// # Errors
-    /// When the server did not take them.
+    /// If the server did not accept the signal.
     pub async fn gather(
         &self,
         to: Addressee,

@@ -1,4 +1,4 @@
-//! What the server still knows of a run: the one place that reads histories.
+//! Reads from the server what it still has of a run: its history, its pending activities, its inputs.
 
 use anyhow::Context as _;
 use serde::de::DeserializeOwned;
@@ -17,7 +17,7 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
 
 use super::client::{Error, answered};
 
-/// Goes through a whole history, in order.
+/// Reads a whole history and passes its events to `add`, in order.
 pub(crate) async fn pages(
     client: &Client,
     id: &str,
@@ -27,7 +27,7 @@ pub(crate) async fn pages(
     let mut asked = of(client, id, run_id);
     loop {
         let answer = read(client, asked.clone()).await;
-        let answer = answer.context("the history was not read")?.into_inner();
+        let answer = answer.context("cannot read the history")?.into_inner();
         for event in answer.history.unwrap_or_default().events {
             add(event)?;
         }
@@ -38,7 +38,7 @@ pub(crate) async fn pages(
     }
 }
 
-/// Returns what a run was started with; `None` where nobody knows it any more.
+/// Returns what a run was started with; `None` if the server no longer has the run.
 pub(crate) async fn started(
     client: &Client,
     id: &str,
@@ -55,7 +55,7 @@ pub(crate) async fn started(
     })
 }
 
-/// Returns how a run was closed; `None` where nobody knows it any more.
+/// Returns the event that closed a run; `None` if the server no longer has the run.
 pub(crate) async fn closed(
     client: &Client,
     id: &str,
@@ -68,7 +68,7 @@ pub(crate) async fn closed(
     first_of(read(client, close).await)
 }
 
-/// Returns the activities of a run that have not ended; none if it has closed, or nobody knows it any more.
+/// Returns the pending activities of a run; none if it has closed, or if the server no longer has it.
 pub(crate) async fn pending(
     client: &Client,
     id: &str,
@@ -85,14 +85,14 @@ pub(crate) async fn pending(
         return Ok(Vec::new());
     };
     let info = answer.workflow_execution_info.unwrap_or_default();
-    // Of a run that was terminated the server still lists what had not ended.
+    // The server still lists the pending activities of a terminated run.
     Ok(match info.close_time {
         Some(_) => Vec::new(),
         None => answer.pending_activities,
     })
 }
 
-/// Returns the newest events of a run, the last one first; none where nobody knows it any more.
+/// Returns the newest events of a run, latest first; none if the server no longer has the run.
 pub(crate) async fn newest(
     client: &Client,
     id: &str,
@@ -114,11 +114,11 @@ pub(crate) async fn newest(
     Ok(known(answer)?.map_or_else(Vec::new, |answer| answer.history.unwrap_or_default().events))
 }
 
-/// Reads the input of a run or an activity, or its result.
+/// Decodes the input of a run or an activity, or an activity's result.
 pub(crate) fn input<T: DeserializeOwned>(payloads: Option<Payloads>) -> Result<T, anyhow::Error> {
     let payloads = payloads.unwrap_or_default().payloads;
-    let payload = payloads.first().context("an input is missing")?;
-    serde_json::from_slice(&payload.data).context("an input is not what this version reads")
+    let payload = payloads.first().context("the input or result is missing")?;
+    serde_json::from_slice(&payload.data).context("this version cannot read the input or result")
 }
 
 fn of(client: &Client, id: &str, run_id: &str) -> GetWorkflowExecutionHistoryRequest {
@@ -142,7 +142,7 @@ async fn read(
         .await
 }
 
-/// Returns the first event of an answer; an empty one where it has none.
+/// Returns the first event of an answer, or an empty event if it has none.
 fn first_of(
     answer: Result<Response<GetWorkflowExecutionHistoryResponse>, Status>,
 ) -> Result<Option<HistoryEvent>, Error> {
@@ -152,7 +152,7 @@ fn first_of(
     }))
 }
 
-/// A run that retention took is no error: its end is behind us.
+/// Returns `None` for a run that retention has removed: that is no error, for such a run ended long ago.
 fn known<T>(answer: Result<Response<T>, Status>) -> Result<Option<T>, Error> {
     match answer {
         Ok(answer) => Ok(Some(answer.into_inner())),

@@ -1,7 +1,7 @@
-//! Lists runs, the newest first, by what they are labelled with.
+//! Lists runs by their search attributes, newest first.
 //!
-//! Not every visibility store sorts, so time is gone back through in windows: all that began within one is read and
-//! sorted here. Windows grow, so that a quiet month costs a few calls, and a busy minute is not read twice.
+//! Not every visibility store sorts, so the list goes back through time in windows: all runs that began within one are
+//! read and sorted here. The windows grow, so that a quiet month costs a few calls, and a busy minute is read once.
 
 use std::fmt::Write as _;
 
@@ -19,27 +19,27 @@ use crate::workflows::{batch, claimed, generation};
 
 /// The first window, in milliseconds.
 const WINDOW: i64 = 60_000;
-/// By how much each window is longer than the one before it in this walk.
+/// The factor by which each window is longer than the one before it.
 const GROWTH: i64 = 4;
 
-/// Which runs; what is not set takes all.
+/// A filter for runs; a field that is not set matches all.
 #[derive(Clone, Debug, Default)]
 pub struct Which {
-    /// Of this tenant.
+    /// Runs of this tenant.
     pub user: Option<UserId>,
-    /// That make this.
+    /// Runs of this kind.
     pub kind: Option<Kind>,
-    /// That stand so.
+    /// Runs in this state.
     pub state: Option<State>,
     /// Items of this batch.
     pub batch: Option<RequestId>,
-    /// Begun then or later, in milliseconds since the epoch.
+    /// Runs that began at this time or later, in milliseconds since the epoch.
     pub since: Option<i64>,
-    /// Begun before.
+    /// Runs that began before this time, in milliseconds since the epoch.
     pub until: Option<i64>,
 }
 
-/// How a run stands, as the server lists it.
+/// The state of a run, as the server lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -49,39 +49,39 @@ pub enum State {
     Completed,
     /// Ended without one.
     Failed,
-    /// Ended because somebody asked.
+    /// Ended by a cancel.
     Cancelled,
-    /// Closed from outside; what became of it its status tells.
+    /// Closed from outside; its status has the outcome.
     Terminated,
     /// Closed by Temporal's own time-out.
     TimedOut,
-    /// An id that was cancelled before its request came.
+    /// A claim: the id was cancelled before its request arrived.
     Claimed,
 }
 
 /// A run in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Listed {
-    /// The request.
+    /// The request's id.
     pub request_id: String,
-    /// The run: the request's id, for the n-th retry with `~n` behind it.
+    /// The run's workflow id: the request's id, for the n-th retry followed by `~n`.
     pub workflow_id: String,
     /// `VIDEO`, `IMAGE` or `BATCH`; a claim has none.
     pub kind: Option<String>,
     /// The tenant; a claim has none.
     pub user_id: Option<String>,
-    /// The batch it is an item of.
+    /// The batch that it is an item of.
     pub batch_id: Option<String>,
-    /// How it stands.
+    /// The run's state.
     pub state: State,
-    /// Milliseconds since the epoch; of a batch that went on in a new run, that run's.
+    /// Milliseconds since the epoch; for a batch that continued as new, the start of its last run.
     pub started_at: i64,
     /// Milliseconds since the epoch.
     pub closed_at: Option<i64>,
 }
 
 impl Temporal {
-    /// Lists runs of this task queue that began before `now`, the newest first, at most `limit`.
+    /// Lists runs of this task queue, newest first, at most `limit`; `now` is where the search back in time begins.
     ///
     /// # Errors
     /// When the server did not answer.
@@ -93,7 +93,7 @@ impl Temporal {
         Ok(found.await?.iter().map(Listed::of).collect())
     }
 
-    /// Returns what a query finds and `takes` takes, begun before `now` and between two times, the newest first.
+    /// Returns the runs that match the query and `takes`, and that began between the two times, newest first.
     ///
     /// # Errors
     /// When the server did not answer.
@@ -137,7 +137,7 @@ impl Temporal {
 }
 
 impl Which {
-    /// Returns the visibility query, times aside.
+    /// Returns the visibility query, without the times.
     fn query(&self, task_queue: &str) -> String {
         let types = match self.state {
             None => &[generation::NAME, batch::NAME, claimed::NAME][..],
@@ -151,7 +151,7 @@ impl Which {
                 | State::TimedOut,
             ) => &[generation::NAME, batch::NAME],
         };
-        // Of a batch that went on in new runs only the last counts.
+        // Of a batch that continued as new, only the last run counts.
         let mut query = format!(
             "WorkflowType IN ('{}') AND ExecutionStatus != 'ContinuedAsNew'",
             types.join("', '")
@@ -172,21 +172,21 @@ impl Which {
         query
     }
 
-    /// Tells whether a run that the query found is meant: a user may be one that no query can name.
+    /// Returns whether a run that the query found is of the wanted user, since a query cannot name every user.
     fn takes(&self, run: &WorkflowExecution) -> bool {
         let user = self.user.as_ref().map(UserId::as_str);
         user.is_none() || user == label(run, GEN_USER).as_deref()
     }
 }
 
-/// Tells whether a text can stand between the quotes of a query. Visibility stores differ in what they make of a quote or
-/// a backslash, however it is escaped (seen on SQLite: `\"` and `\\` are never found), so such a text goes into none.
+/// Returns whether a text can be quoted in a query. Visibility stores differ in how they read a quote or a backslash,
+/// however it is escaped (seen on SQLite: `\"` and `\\` are never found), so no query contains such a text.
 fn is_plain(text: &str) -> bool {
     !text.contains(['\'', '"', '\\', '`'])
 }
 
 impl State {
-    /// Returns the word of it.
+    /// Returns the state's name, as the CLI prints it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -199,7 +199,7 @@ impl State {
         }
     }
 
-    /// Returns the server's word; a claim has any.
+    /// Returns the server's status; `None` for a claim, which may have any.
     fn status(self) -> Option<&'static str> {
         Some(match self {
             Self::Running => "Running",
@@ -252,7 +252,7 @@ fn label(run: &WorkflowExecution, name: &'static str) -> Option<String> {
     attributes.get(&SearchAttributeKey::<String>::keyword(name))
 }
 
-/// Goes back through time: from where each window begins, and where it ends, which the newest does not.
+/// Returns the start and end of each window, back through time; the newest has no end unless `until` is set.
 fn windows(since: i64, until: Option<i64>, now: i64) -> impl Iterator<Item = (i64, Option<i64>)> {
     let mut next = Some((until, WINDOW));
     std::iter::from_fn(move || {

@@ -1,7 +1,7 @@
-//! How much memory is in use, and what share of it new work may bring it to.
+//! Measures the memory in use, and computes the share of all memory at which new work is held back.
 //!
-//! The SDK's tuner holds back new work by a share of the memory that it measures itself: that of the container, where
-//! there is one, else of the whole machine. The same is read here, to say what that share is and to show it.
+//! The SDK's tuner holds back new work above a share of the memory that it measures itself: that of the container if
+//! there is one, else that of the machine. This module measures the same, to compute that share and to report the use.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,28 +11,28 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engines::telemetry::events::{MemoryLimitOutOfReach, MemoryMeasured};
 
-/// How often it is shown.
+/// How often the use is reported.
 const LOOK: Duration = Duration::from_secs(5);
-/// The tuner gives no slot this close below its target, as a share of all memory: its controller wants an output above
-/// 0.25 at a gain of 5.
+/// The tuner gives out no slot this close below its target, as a share of all memory: its controller needs an output
+/// above 0.25 at a gain of 5.
 const MARGIN: f64 = 0.05;
 
-/// Memory of the container, or of the machine where there is none.
+/// Memory of the container, or of the machine if there is no container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Memory {
-    /// All there is, in bytes.
+    /// All memory, in bytes.
     total: u64,
-    /// In use by programs; what the kernel caches does not count.
+    /// Bytes in use by programs, without the kernel's caches.
     used: u64,
 }
 
 impl Memory {
-    /// Measures it; `None` where nothing tells.
+    /// Measures the memory; returns `None` if the system does not report it.
     pub(crate) fn measure() -> Option<Self> {
         Self::below(Path::new("/"))
     }
 
-    /// The same with another root of the file system.
+    /// Measures with another root of the file system.
     fn below(root: &Path) -> Option<Self> {
         let machine = Self::machine(root)?;
         let file = |name: &str| std::fs::read_to_string(root.join(name)).ok();
@@ -70,12 +70,12 @@ impl Memory {
         Some(Self { total, used })
     }
 
-    /// Returns the tuner's target for which new work is taken while less than `limit` bytes are in use.
+    /// Returns the target at which the tuner accepts new work while less than `limit` bytes are in use.
     pub(crate) fn target(self, limit: u64) -> f64 {
         limit as f64 / self.total.max(1) as f64 + MARGIN
     }
 
-    /// Says so if a limit holds back new work from the start, or never will.
+    /// Warns if a limit holds back new work from the start, or never does.
     pub(crate) fn warn(self, limit: u64) {
         if limit <= self.used || limit > self.total {
             MemoryLimitOutOfReach {
@@ -88,7 +88,7 @@ impl Memory {
     }
 }
 
-/// Shows what is in use until `stop`.
+/// Reports the memory in use until `stop`.
 pub(crate) async fn watch(stop: &CancellationToken) {
     while !stop.is_cancelled() {
         if let (Some(measured), Some(process)) = (Memory::measure(), process()) {
@@ -111,7 +111,7 @@ fn process() -> Option<u64> {
     Some(field(&text, "VmRSS:")?.saturating_mul(1024))
 }
 
-/// Finds the number behind a name in a table of lines.
+/// Finds the number after a name in a table of lines.
 fn field(table: &str, name: &str) -> Option<u64> {
     let rest = table.lines().find_map(|line| {
         let (first, rest) = line.split_once(char::is_whitespace)?;
@@ -124,7 +124,7 @@ fn field(table: &str, name: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// A file system that holds these files.
+    /// Creates a file-system root with these files.
     fn root(name: &str, files: &[(&str, &str)]) -> std::path::PathBuf {
         let root = std::env::temp_dir().join(format!("genflow-{name}-{}", std::process::id()));
         for (file, text) in files {

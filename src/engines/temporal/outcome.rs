@@ -1,7 +1,8 @@
-//! What a run has decided: its outcome is told before its workflow closes, and stands whatever closed it.
+//! Reads the outcome that a run has decided from its history.
 //!
-//! Who reads FAILED and asks for a retry at once finds the workflow still open. The outcome is fixed when `finish` is
-//! scheduled, and stands in its input (contract, section 3, rules 2 and 7); so the history tells it, with no worker.
+//! A run publishes its outcome before its workflow closes, so a client that reads FAILED and retries at once finds the
+//! workflow still open. The outcome is fixed when `finish` is scheduled, and is part of its input (contract, section 3,
+//! rules 2 and 7). So it can be read without a worker, and holds however the workflow closes.
 
 use temporalio_client::Client;
 use temporalio_common::protos::temporal::api::history::v1::{
@@ -14,23 +15,23 @@ use crate::contract::activities::FINISH;
 use crate::contract::run::Finish;
 use crate::domain::{Event, EventType, ItemEnding, WorkflowId};
 
-/// Events at the end of a history that are looked at. Behind `finish` there are its end, a step of the workflow and a
-/// cancel; where it had to be scheduled again, it stands there again.
+/// Number of events that are read from the end of a history. `finish` is followed by its end, a workflow task and
+/// perhaps a cancel; if it had to be scheduled again, it appears again.
 const LAST: i32 = 32;
 
 /// The outcome of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Decided {
-    /// The event that tells it.
+    /// The terminal event.
     pub(crate) event: Event,
-    /// When the request's work began: a batch that goes on in a new run began before that run.
+    /// When the request began, in milliseconds since the epoch: for a batch, the start of the first run of its chain.
     pub(crate) started_at: i64,
-    /// When the job was first sent to the provider that took it.
+    /// When the job was first sent to the provider that accepted it.
     pub(crate) submitted_at: Option<i64>,
 }
 
 impl Temporal {
-    /// Returns the outcome that a run has decided; `None` while it has none, and if it never had one.
+    /// Returns the outcome that a run has decided; `None` if it has none yet, or closed without one.
     pub(crate) async fn decided(
         &self,
         workflow: &WorkflowId,
@@ -40,8 +41,8 @@ impl Temporal {
     }
 }
 
-/// Returns how an item of a batch ended that was closed from outside: with the outcome that it had decided, which is
-/// the one that its end publishes (contract, section 3, rule 9); else without a result.
+/// Returns how a batch item that was closed from outside ended: with the outcome that it had decided, which its
+/// `end.v1` publishes (contract, section 3, rule 9), else as failed.
 pub(crate) async fn item_ending(
     client: &Client,
     workflow: &WorkflowId,
@@ -65,7 +66,7 @@ async fn decided(
     Ok(outcome(events))
 }
 
-/// Finds the outcome in the newest events of a history, the last one first.
+/// Finds the outcome in the newest events of a history, latest first.
 fn outcome(events: Vec<HistoryEvent>) -> Option<Decided> {
     let finish = events.into_iter().find_map(finishing)?;
     let input: Finish = history::input(finish.input).ok()?;
@@ -114,7 +115,7 @@ mod tests {
         }
     }
 
-    /// The input of `finish`, with events of these types.
+    /// Returns the input of `finish`, with events of these types.
     fn input(types: &[&str]) -> serde_json::Value {
         let events = types.iter().map(|kind| {
             json!({"event_id": "e", "request_id": "a", "retry": 0, "sequence": 0, "user_id": "u",

@@ -1,13 +1,13 @@
-//! The task queues beside the main one: of `fetch`, and of `submit` to a provider whose rate is limited.
+//! The task queues besides the main one: that of `fetch`, and those of `submit` to providers with a rate limit.
 //!
-//! Temporal keeps the rate of a queue across all workers that poll it. Which queue a run's `submit` waits in stands in
-//! its input, so it is the same on every replay; workers poll all of them, whatever limits they have themselves.
+//! Temporal enforces a queue's rate over all workers that poll it. The queue of a run's `submit` is part of the run's
+//! input, so it is the same on every replay. Workers poll all of these queues, whatever limits they have configured.
 
 use crate::contract::run::SubmitQueues;
 use crate::domain::ProviderName;
 use crate::engines::config::{Config, Rates};
 
-/// Returns the queues of what starts under these settings.
+/// Returns the queues for runs that start under these settings.
 pub fn submit_queues(config: &Config) -> SubmitQueues {
     let (main, worker) = (&config.temporal.task_queue, &config.worker);
     let of = |name| limited(&worker.rates, main, name);
@@ -22,12 +22,12 @@ fn limited(rates: &Rates, main: &str, name: ProviderName) -> Option<String> {
     rates.of(name).map(|_| submit_queue(main, name))
 }
 
-/// Returns the task queue of `fetch` that goes with a main queue.
+/// Returns the task queue of `fetch` that belongs to a main queue.
 pub fn fetch_queue(main: &str) -> String {
     format!("{main}-fetch")
 }
 
-/// Returns the task queue of submits to a provider whose rate is limited, that goes with a main queue.
+/// Returns the task queue of `submit` to a rate-limited provider that belongs to a main queue.
 pub fn submit_queue(main: &str, provider: ProviderName) -> String {
     format!("{main}-submit-{}", provider.as_str())
 }

@@ -1,7 +1,8 @@
-//! The runs of one request: its first under `id`, its retries under `id~1`, `id~2` and so on, each id a slot.
+//! The runs of one request: the first under `id`, its retries under `id~1`, `id~2` and so on. Each id is a slot.
 //!
-//! Slots fill in order and none is ever used twice, so the newest run is the last before the first free slot. Behind one
-//! that has completed all are free; behind one that is open there may be another, once its failure is told.
+//! Slots fill in order, and none is used twice, so the newest run is the one before the first free slot. After a
+//! completed run, all slots are free. After an open run there may be another: a run publishes its failure before it
+//! closes, and can then be retried.
 
 use temporalio_client::errors::{WorkflowInteractionError, WorkflowStartError};
 use temporalio_client::tonic::Code;
@@ -14,22 +15,22 @@ use super::client::{Error, STARTS, Temporal, answered, user};
 use crate::domain::{EventType, RequestId, WorkflowId};
 use crate::workflows::{batch, claimed, generation};
 
-/// What a cancel came to.
+/// The result of a cancel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cancelled {
     /// The newest run was asked to end.
     Asked,
-    /// It has ended already.
+    /// The newest run has already ended.
     Over,
-    /// No run has the id yet; now a claim has it.
+    /// No run had the id; a claim has it now.
     Claimed,
-    /// It is not a run of the user who may ask; nothing was done.
+    /// The run belongs to another user; nothing was done.
     OthersRun,
-    /// A workflow of this type has the id, which is none of ours; nothing was done.
+    /// A workflow of this type, not genflow's, has the id; nothing was done.
     Foreign(String),
 }
 
-/// Where a run stands, as far as a retry or a cancel minds.
+/// The state of a run, as far as it matters to a retry or a cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     Running,
@@ -47,7 +48,7 @@ struct Newest {
 }
 
 impl Newest {
-    /// A claim has no user, and there is nothing to be done to it.
+    /// A claim has no user, and a cancel does nothing to it, so it is never another user's.
     fn is_others(&self, user: &str) -> bool {
         self.workflow_type != claimed::NAME && self.user.as_deref() != Some(user)
     }
@@ -59,13 +60,13 @@ impl Newest {
 }
 
 impl Temporal {
-    /// Asks a request's newest run to end; an id that nobody has yet is claimed, so that its request never starts.
+    /// Asks a request's newest run to end. A free id is claimed, so that its request never starts.
     ///
-    /// A workflow that is not genflow's is left alone, and with `only` what is not a run of that user. A free id may be claimed on anyone's behalf: whose it
-    /// will be nobody can say yet, just as anyone may take it by a request of their own.
+    /// A workflow that is not genflow's is left alone, and so is another user's run if `only` names a user. A free id
+    /// may be claimed for any user: it has no owner yet, and any user could also take it with a request.
     ///
     /// # Errors
-    /// When the server did not decide.
+    /// The server did not answer, or refused a call.
     pub async fn cancel(
         &self,
         request: &RequestId,
@@ -77,11 +78,11 @@ impl Temporal {
                 Some(newest) if newest.is_foreign() => {
                     return Ok(Cancelled::Foreign(newest.workflow_type));
                 }
-                // By the description of the run that is to end, and not of one seen before.
+                // Checks the very run that would be cancelled, not one that was described earlier.
                 Some(newest) if only.is_some_and(|user| newest.is_others(user)) => {
                     return Ok(Cancelled::OthersRun);
                 }
-                // Temporal answers Ok to the cancel of a closed run, so look first.
+                // Temporal answers Ok to the cancel of a closed run, so check first.
                 Some(newest) if newest.standing != Standing::Running => {
                     return Ok(Cancelled::Over);
                 }
@@ -120,7 +121,7 @@ impl Temporal {
         Ok(self.last(request).await?.map(|newest| newest.workflow))
     }
 
-    /// Walks to the newest run: there is none after one that has completed, or after a slot that is not ours.
+    /// Walks to the newest run: none comes after a completed one, or after a slot that is not genflow's.
     async fn last(&self, request: &RequestId) -> Result<Option<Newest>, Error> {
         let mut last = None;
         for number in 0.. {
@@ -145,14 +146,14 @@ impl Temporal {
         Ok(last)
     }
 
-    /// Says where a run stands: an open one that has decided its outcome stands as if it were closed.
+    /// Returns the state of a run; an open one that has decided its outcome counts as closed.
     pub(crate) async fn standing(
         &self,
         workflow: &WorkflowId,
         described: &WorkflowExecutionDescription,
     ) -> Result<Standing, Error> {
         let standing = standing(described.status());
-        // What was closed from outside keeps the outcome that it had decided (contract, rule 9).
+        // A run that was closed from outside keeps the outcome that it had decided (contract, rule 9).
         let by_itself = matches!(
             described.status(),
             WorkflowExecutionStatus::Completed
@@ -186,7 +187,7 @@ impl Temporal {
     }
 }
 
-/// What is not known to be closed is taken to run: it is not retried, and may be cancelled.
+/// A run that is not known to be closed counts as running: it is not retried, and may be cancelled.
 fn standing(status: WorkflowExecutionStatus) -> Standing {
     match status {
         WorkflowExecutionStatus::Completed => Standing::Completed,
@@ -206,7 +207,7 @@ fn standing(status: WorkflowExecutionStatus) -> Standing {
 pub(crate) fn comes_and_goes() -> Error {
     Error::Answered {
         code: Code::Aborted,
-        source: "the id comes and goes".into(),
+        source: "the id is taken in one call and free in the next".into(),
     }
 }
 

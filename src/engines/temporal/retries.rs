@@ -1,6 +1,6 @@
-//! Runs a request again: the walk to the free slot that a retry may fill, and what it takes over from the first run.
+//! Runs a request again: walks to the free slot that a retry may fill, and takes over the content of the first run.
 //!
-//! Decides by what the server holds and by nothing else, so a command may come as often as it likes.
+//! Only the server's state decides, so a command may arrive any number of times.
 
 use std::convert::Infallible;
 
@@ -19,66 +19,66 @@ use crate::workflows::claimed;
 use crate::workflows::generation;
 use crate::workflows::generation::Generation;
 
-/// The memo field of a retry that holds the id of the command it was started by.
+/// The memo field of a retry that holds the id of the command that started it.
 pub const COMMAND_ID: &str = "command_id";
-/// The memo field of a retry that says why it was asked for.
+/// The memo field of a retry that holds the command's reason.
 pub const REASON: &str = "reason";
 
-/// A request to run a request again.
+/// A command to run a request again.
 #[derive(Clone, Copy, Debug)]
 pub struct Retry<'a> {
-    /// The request.
+    /// The request's id.
     pub request: &'a RequestId,
-    /// The command; it starts one run, however often it comes.
+    /// The command's id; it starts at most one run, however often it arrives.
     pub command: &'a CommandId,
-    /// Why.
+    /// The command's reason.
     pub reason: Option<&'a str>,
-    /// W3C trace context of the command; the first run's if it has none.
+    /// W3C trace context of the command; without one, the first run's is used.
     pub traceparent: Option<&'a str>,
-    /// Bounds and pauses of the steps, as they are set now.
+    /// Retry limits and pauses of the steps, as configured now.
     pub steps: Steps,
-    /// Task queue of `fetch`, as it is set now.
+    /// Task queue of `fetch`, as configured now.
     pub fetch_queue: &'a str,
-    /// The providers of specs that name none, as they are set now.
+    /// The providers of specs that name none, as configured now.
     pub providers: DefaultProviders,
-    /// Task queues of `submit`, as they are set now.
+    /// Task queues of `submit`, as configured now.
     pub submit_queues: &'a SubmitQueues,
 }
 
-/// What a retry came to.
+/// The result of a retry.
 #[derive(Debug)]
 pub enum Retried<E = Infallible> {
-    /// A new run, durable.
+    /// A new run started and is durable.
     Started,
-    /// This command has started its run before, whatever became of it.
+    /// This command has already started its run, whatever has become of it.
     Repeated,
-    /// A run of the request is not over: there is nothing to retry yet.
+    /// A run of the request has not ended: there is nothing to retry yet.
     Running,
-    /// A run of the request has its result: there is nothing to retry.
+    /// A run of the request has completed: there is nothing to retry.
     Completed,
-    /// There is nothing that can be run again.
+    /// The request cannot be run again.
     Refused(Unretryable),
-    /// It was not admitted.
+    /// The caller did not admit the run.
     NotAdmitted(E),
 }
 
 /// Why a request cannot be run again.
 #[derive(Debug, thiserror::Error)]
 pub enum Unretryable {
-    /// It never came, or Temporal's retention has ended since.
-    #[error("nobody knows request_id {0}, or it was forgotten")]
+    /// It never arrived, or Temporal's retention has ended since.
+    #[error("request_id {0} not found: it never arrived, or Temporal's retention has ended")]
     Unknown(RequestId),
     /// A CANCEL came first, so it has never run and never will.
-    #[error("request_id {0} was cancelled before it came")]
+    #[error("request_id {0} was cancelled before it arrived")]
     Claimed(RequestId),
-    /// The id belongs to a batch, or to a workflow of somebody else.
-    #[error("request_id {0} is of a {1}, want a single generation: retry the items of a batch")]
+    /// The id belongs to a batch, or to a workflow that is not genflow's.
+    #[error("request_id {0} is a {1}, expected generation.v1; to retry a batch, retry its items")]
     Other(RequestId, String),
-    /// A workflow that is not genflow's has one of the ids of its retries.
-    #[error("{0} is the id of a workflow {1}, which is none of genflow's")]
+    /// A workflow that is not genflow's has the id of one of its retries.
+    #[error("{0} is the id of a workflow {1}, which is not genflow's")]
     Foreign(WorkflowId, String),
-    /// The input of its first run is not what this version reads.
-    #[error("the content of request_id {0} cannot be read back")]
+    /// This version cannot read the input of its first run.
+    #[error("this version cannot read the content of request_id {0}")]
     Unreadable(RequestId, #[source] Option<serde_json::Error>),
 }
 
@@ -89,13 +89,13 @@ struct First {
 }
 
 impl Temporal {
-    /// Runs a failed or cancelled request again, once a command.
+    /// Runs a failed or cancelled request again, once per command.
     ///
-    /// A command that comes again must find its own run even where that has failed meanwhile; so it looks at every
-    /// slot up to the first free one before it decides. Only a run that would start is held against `admit`.
+    /// A command that arrives again must find its own run, even one that has failed since. So every slot up to the
+    /// first free one is checked before anything is decided. `admit` is only asked about a run that would start.
     ///
     /// # Errors
-    /// When the server did not decide.
+    /// The server did not answer, or refused a call.
     pub async fn retry<E, F: Future<Output = Result<(), E>>>(
         &self,
         retry: &Retry<'_>,
@@ -142,7 +142,7 @@ impl Temporal {
             if self.start_retry(retry, free, first).await? {
                 return Ok(Retried::Started);
             }
-            // Somebody was faster: look at that slot, and those behind it, by the same rules.
+            // Another command has taken the slot: check it, and those after it, by the same rules.
         }
         Err(comes_and_goes())
     }
@@ -156,7 +156,7 @@ impl Temporal {
         Ok(Some(standing).filter(|standing| *standing != Standing::Failed))
     }
 
-    /// Starts the run of a free slot; `false` if it is free no more.
+    /// Starts a run in a free slot; returns `false` if the slot is no longer free.
     async fn start_retry(
         &self,
         retry: &Retry<'_>,
@@ -191,7 +191,7 @@ impl Temporal {
         }
     }
 
-    /// Reads what a retry takes over from the beginning of the first run's history.
+    /// Reads what a retry takes over, from the first run's start event.
     async fn first(
         &self,
         request: &RequestId,
@@ -216,7 +216,7 @@ impl Temporal {
     }
 }
 
-/// Says why a workflow of that type cannot be run again, if so.
+/// Returns why a workflow of that type cannot be run again; `None` if it can.
 fn unretryable(request: &RequestId, workflow_type: &str) -> Option<Unretryable> {
     match workflow_type {
         generation::NAME => None,

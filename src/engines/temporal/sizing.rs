@@ -1,4 +1,4 @@
-//! How much a worker takes at once: slots, pollers, memory; and the name of its build.
+//! The capacity of a worker (slots, pollers, memory), and its build id.
 
 use std::time::Duration;
 
@@ -17,34 +17,36 @@ use crate::engines::config;
 use crate::engines::config::Pollers;
 use crate::engines::telemetry::events::{SlotFreed, SlotTaken};
 
-/// A dead worker's workflows go to another after so long (contract, rule 6).
+/// After this time, a dead worker's workflows go to another worker (contract, rule 6).
 pub(crate) const STICKY: Duration = Duration::from_secs(2);
-/// So many activities of each queue run whatever the memory: endings must go on, and nothing may stand still.
+/// This many activities of each queue run whatever the memory: runs must be able to end, and no queue may stall.
 const MINIMUM: usize = 5;
 /// Pause between two slots above the minimum, so that memory shows what the last one cost.
 const RAMP: Duration = Duration::from_millis(10);
-/// Above any share of the processors: a busy machine is slow, but not full.
+/// A target above any share of the processors: a busy machine is slow, but not full.
 const ANY_CPU: f64 = 2.0;
 
 /// Gives out the slots of a worker's queues.
 pub(crate) struct Sizing {
     workflows: usize,
-    /// Present if new work waits for memory; shared by the queues.
+    /// Set if new work waits for memory; shared by the queues.
     memory: Option<ResourceBasedController>,
 }
 
 impl Sizing {
-    /// Reads from the settings how much there may be.
+    /// Reads the capacity from the settings.
     ///
     /// # Errors
-    /// A limit is set, and nothing tells how much memory there is.
+    /// A limit is set, but the system does not report its memory.
     pub(crate) fn new(settings: &config::Worker) -> anyhow::Result<Self> {
         let memory = match settings.memory_limit {
             None => None,
             Some(limit) => {
                 let measured = Memory::measure();
                 let measured = measured.ok_or_else(|| {
-                    anyhow::anyhow!("MEMORY_LIMIT_BYTES: this system does not tell its memory")
+                    anyhow::anyhow!(
+                        "MEMORY_LIMIT_BYTES is set, but this system does not report its memory"
+                    )
                 })?;
                 measured.warn(limit);
                 let options = ResourceBasedTunerOptions::builder()
@@ -60,7 +62,7 @@ impl Sizing {
         })
     }
 
-    /// Returns the slots of a queue with so many activities at once.
+    /// Returns the slots of a queue with this many concurrent activities.
     pub(crate) fn tuner(&self, activities: usize) -> TunerHolder {
         let fixed = FixedSizeSlotSupplier::new;
         let activities: SlotSupplier = match &self.memory {
@@ -83,7 +85,7 @@ impl Sizing {
     }
 }
 
-/// Returns how a queue is polled.
+/// Returns the poller behaviour of a queue.
 pub(crate) fn polled(pollers: Pollers) -> PollerBehavior {
     match pollers {
         Pollers::Exactly(count) => PollerBehavior::SimpleMaximum(count),
@@ -97,7 +99,7 @@ pub(crate) fn polled(pollers: Pollers) -> PollerBehavior {
     }
 }
 
-/// Names the build to the server; it is reported with polls and steps, and routes nothing.
+/// Returns the build id for the server; polls and workflow tasks report it, and it routes nothing.
 pub(crate) fn build(id: Option<&str>) -> WorkerDeploymentOptions {
     let ours = || {
         let version = env!("CARGO_PKG_VERSION");
@@ -106,10 +108,10 @@ pub(crate) fn build(id: Option<&str>) -> WorkerDeploymentOptions {
     WorkerDeploymentOptions::from_build_id(id.map_or_else(ours, str::to_owned))
 }
 
-/// Counts the activities of a queue that run; its field is a label: `main`, `fetch`, `submit` or `notify`.
+/// Counts the running activities of a queue; its field is a label: `main`, `fetch`, `submit` or `notify`.
 pub(crate) struct Busy(pub(crate) &'static str);
 
-/// One activity that runs.
+/// One running activity.
 struct Running(&'static str);
 
 impl Running {

@@ -1,4 +1,4 @@
-//! Where a run stands: an open one by its worker, or by the server when no worker answers; a closed one by its history.
+//! The status of a run: from its worker, or from the server if no worker answers; from its history once it is closed.
 
 use std::time::Duration;
 
@@ -20,68 +20,68 @@ use crate::workflows::generation::Generation;
 /// How long a query may wait for a worker.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where a run stands, and who says so.
+/// The status of a run, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RunStatus {
-    /// The request.
+    /// The request's id.
     pub request_id: String,
-    /// The run: the request's id, for the n-th retry with `~n` behind it.
+    /// The run's workflow id: the request's id, for the n-th retry followed by `~n`.
     pub workflow_id: String,
-    /// Temporal's own name for it.
+    /// Temporal's run id.
     pub run_id: String,
     /// `VIDEO`, `IMAGE` or `BATCH`; a claim has none.
     pub kind: Option<String>,
     /// The tenant; a claim has none.
     pub user_id: Option<String>,
-    /// The batch it is an item of.
+    /// The batch that it is an item of.
     pub batch_id: Option<String>,
-    /// `queued`, `submitting`, `generating`, `finishing`, `running` where only the server answers; `completed`, `failed`,
-    /// `cancelled`, `claimed`.
+    /// `queued`, `submitting`, `generating`, `finishing`, or `running` if only the server answers; `completed`,
+    /// `failed`, `cancelled`, `claimed`.
     pub state: String,
-    /// The provider's word for what it does; none before and behind its part.
+    /// The provider's name for the job's stage; `None` before and after the provider's part.
     pub stage: Option<String>,
     /// 0 to 100.
     pub percent: Option<i32>,
-    /// The provider's name for the job.
+    /// The provider's id of the job.
     pub provider_job_id: Option<String>,
-    /// How often the job was sent to the provider.
+    /// Number of sends to the provider.
     pub attempts: Option<u32>,
     /// Milliseconds since the epoch.
     pub started_at: i64,
-    /// When the job was first sent to the provider that took it, in milliseconds since the epoch.
+    /// When the job was first sent to the provider that accepted it, in milliseconds since the epoch.
     pub submitted_at: Option<i64>,
     /// Milliseconds since the epoch; of a closed run, when it closed.
     pub updated_at: Option<i64>,
     /// Why it did not complete.
     pub error: Option<EventError>,
-    /// How the items of a batch stand.
+    /// The items of a batch, counted by how they ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<BatchSummary>,
-    /// What it made.
+    /// The outputs and their cost, if it completed.
     pub result: Option<Generated>,
-    /// Who says so.
+    /// Where this status comes from.
     pub source: Source,
 }
 
-/// Who says where a run stands.
+/// Where the status of a run comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
-    /// A worker, which knows all of it.
+    /// A worker: complete.
     Worker,
-    /// The history of a closed run; no worker is needed.
+    /// The history of a closed run; needs no worker.
     History,
-    /// The server, for no worker answered: it knows when the run began, and that it is open.
+    /// The server, since no worker answered: only says that the run is open, and when it began.
     Server,
 }
 
 impl Temporal {
-    /// Says where a run stands; `None` if nobody knows it. Takes little more than two seconds, when no worker answers.
+    /// Returns the status of a run; `None` if there is none. Takes little more than two seconds if no worker answers.
     ///
     /// # Errors
     /// When the server did not answer.
     pub async fn status(&self, workflow: &WorkflowId) -> Result<Option<RunStatus>, Error> {
-        // The client's futures are large, and callers ask again and again.
+        // The client's futures are large, and callers poll.
         let Some(described) = Box::pin(self.describe(workflow)).await? else {
             return Ok(None);
         };
@@ -99,7 +99,7 @@ impl Temporal {
         Ok(Some(
             match tokio::time::timeout(QUERY_TIMEOUT, query).await {
                 Ok(Ok(status)) => found.told(status),
-                // No worker, one that cannot run this workflow, one that hangs: to who asks it is the same.
+                // No worker, one that cannot run this workflow, one that hangs: the caller gets the same answer.
                 Ok(Err(_)) | Err(_) => found,
             },
         ))
@@ -107,7 +107,7 @@ impl Temporal {
 }
 
 impl RunStatus {
-    /// What the server knows of a run.
+    /// Returns what the server knows about a run.
     fn described(workflow: &WorkflowId, described: &WorkflowExecutionDescription) -> Self {
         let label = |name| {
             let attributes = described.search_attributes();
@@ -135,7 +135,7 @@ impl RunStatus {
         }
     }
 
-    /// The same with what a worker tells.
+    /// Adds the worker's answer.
     fn told(self, status: Status) -> Self {
         Self {
             state: status.state,
@@ -153,7 +153,7 @@ impl RunStatus {
         }
     }
 
-    /// A claim never does more than to stand there, whether a worker has looked at it or not.
+    /// A claim is in its final state from the start, whether a worker has run it or not.
     fn claimed(self) -> Self {
         Self {
             state: "claimed".to_owned(),
@@ -162,7 +162,7 @@ impl RunStatus {
         }
     }
 
-    /// The same with how it ended. What it had decided stands, whatever closed it (contract, section 3, rule 9).
+    /// Adds how the run ended. An outcome that it had decided holds, whatever closed it (contract, section 3, rule 9).
     fn closed(self, status: WorkflowExecutionStatus, decided: Option<Decided>) -> Self {
         let source = Source::History;
         let Some(Decided {
@@ -206,7 +206,7 @@ impl RunStatus {
     }
 }
 
-/// How a closed run stands that had decided nothing: as the sweep will end it, or has (contract, section 3, rule 9).
+/// Returns the state of a closed run that had decided nothing: as its `end.v1` ends it (contract, section 3, rule 9).
 fn undecided(status: WorkflowExecutionStatus) -> (&'static str, Option<EventError>) {
     match status {
         WorkflowExecutionStatus::Completed => ("completed", None),
@@ -235,7 +235,7 @@ fn undecided(status: WorkflowExecutionStatus) -> (&'static str, Option<EventErro
     }
 }
 
-/// Returns the request that a run is of.
+/// Returns the request id in a run's workflow id.
 pub(super) fn request_of(workflow: &str) -> &str {
     workflow.split('~').next().unwrap_or_default()
 }

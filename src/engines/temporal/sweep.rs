@@ -1,8 +1,10 @@
-//! Finds runs that were closed from outside, and has each of them ended (contract, section 3, rule 8).
+//! Finds runs that were closed from outside, and starts a workflow that ends each of them (contract, section 3,
+//! rule 8).
 //!
-//! Each worker looks over what was closed lately. Once a day one worker, for all, looks over all that the server still
-//! has ([`look_back`]): this finds what was closed while no worker ran, and what visibility listed late. The notifiers
-//! do the same for deliveries and digests, each for itself: few of those close without an end.
+//! Each worker sweeps the runs that were closed recently. Once a day one worker sweeps all closed runs that the
+//! server still retains ([`look_back`]): this finds runs that were closed while no worker ran, and those that
+//! visibility listed late. The notifiers do the same for deliveries and digests, each of them alone: few of
+//! those close without an end.
 
 mod deliveries;
 mod digests;
@@ -35,13 +37,13 @@ use crate::workflows::closed_run::End;
 use crate::workflows::support::FAILED;
 use crate::workflows::{batch, delivery, digest, generation};
 
-/// Visibility may be late by so much.
+/// How late visibility may list a closed workflow.
 const OVERLAP: Duration = Duration::from_secs(600);
 
-/// What is looked for.
+/// What a sweep looks for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Sweep {
-    /// Generations and batches, and their ends.
+    /// Generations and batches, and the workflows that end them.
     Runs,
     /// Deliveries, and digests for operators.
     Deliveries,
@@ -83,7 +85,7 @@ impl Found {
     }
 }
 
-/// Looks every `pause` until `stop`.
+/// Sweeps every `pause` until `stop`.
 pub(crate) async fn run(
     temporal: &Temporal,
     sweep: Sweep,
@@ -94,7 +96,7 @@ pub(crate) async fn run(
         sweep: sweep.label(),
         at: SystemTime::now(),
     };
-    // Counted from the start, so that one that never succeeds is noticed too.
+    // Emitted at the start too, so that a sweep that never succeeds is noticed as well.
     whole().emit();
     let mut memory = Memory::default();
     let mut failures = 0_u32;
@@ -111,7 +113,7 @@ pub(crate) async fn run(
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         failures,
-                        "closed workflows were not listed"
+                        "listing closed workflows failed"
                     );
                 }
             }
@@ -126,7 +128,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Looks over what was closed since the last look.
+/// Sweeps the workflows that were closed since the last sweep.
 async fn look_lately(temporal: &Temporal, sweep: Sweep, memory: &mut Memory) -> Result<(), Error> {
     let now = SystemTime::now();
     if memory.is_another_day(now) {
@@ -138,8 +140,8 @@ async fn look_lately(temporal: &Temporal, sweep: Sweep, memory: &mut Memory) -> 
     Ok(())
 }
 
-/// Settles all that was closed since the memory's moment, and what an earlier look could not settle; an error says that
-/// the list was not read to its end.
+/// Settles all workflows that were closed since the memory's time, and those that an earlier sweep could not
+/// settle. On an error, the list was not read to its end.
 async fn look(temporal: &Temporal, sweep: Sweep, memory: &mut Memory) -> Result<(), Error> {
     for found in memory.unsettled() {
         let settled = settle(temporal, &found).await;
@@ -158,7 +160,7 @@ async fn look(temporal: &Temporal, sweep: Sweep, memory: &mut Memory) -> Result<
     while let Some(run) = listed.next().await {
         let found = Found::of(&run.map_err(answered)?);
         if memory.is_new(&found) {
-            // One that cannot be settled now does not keep the others from it.
+            // A workflow that cannot be settled now does not block the others.
             let settled = settle(temporal, &found).await;
             memory.note(found, settled);
         }
@@ -166,7 +168,7 @@ async fn look(temporal: &Temporal, sweep: Sweep, memory: &mut Memory) -> Result<
     Ok(())
 }
 
-/// Has a closed workflow ended, unless it needs no end.
+/// Ends a closed workflow, unless it needs no end.
 async fn settle(temporal: &Temporal, found: &Found) -> Result<(), Error> {
     match found.workflow_type.as_str() {
         delivery::NAME => deliveries::end(temporal, found).await,
@@ -174,16 +176,16 @@ async fn settle(temporal: &Temporal, found: &Found) -> Result<(), Error> {
         end::NAME => end_again(temporal, found).await,
         _ => match WorkflowId::parse(&found.id) {
             Some(workflow) => end(temporal, &workflow, found).await,
-            // We did not start a workflow of such an id.
+            // genflow does not start workflows with such an id.
             None => Ok(()),
         },
     }
 }
 
-/// Starts the end of a run, unless it has ended by itself or its id has a newer run.
+/// Starts the workflow that ends a run, unless the run ended by itself or its id has a newer run.
 async fn end(temporal: &Temporal, workflow: &WorkflowId, found: &Found) -> Result<(), Error> {
     let run_id = found.run_id.as_str();
-    // First, since most runs that the server lists as failed have ended by themselves.
+    // Checked first, because most runs that the server lists as failed have ended by themselves.
     if is_finished(temporal, workflow, run_id).await? {
         return Ok(());
     }
@@ -201,11 +203,11 @@ async fn end(temporal: &Temporal, workflow: &WorkflowId, found: &Found) -> Resul
     begin(temporal, End::run, closed, first_end(found), found).await
 }
 
-/// Starts an end again that was itself closed from outside.
+/// Starts the end of a run again, after its `end.v1` workflow was itself closed from outside.
 async fn end_again(temporal: &Temporal, found: &Found) -> Result<(), Error> {
     let started = history::started(&temporal.client(), &found.id, &found.run_id).await?;
     let Some(started) = started else {
-        // Its retention ended between two looks.
+        // Its retention ended since it was listed.
         return Ok(());
     };
     let closed: Closed =
@@ -217,7 +219,7 @@ fn first_end(found: &Found) -> String {
     format!("end/{}/{}", found.id, found.run_id)
 }
 
-/// Returns the id of the end that follows the end of this id: `end/a/run`, `end/a/run~1`, `end/a/run~2` and so on.
+/// Returns the id of the end that follows the end with this id: `end/a/run`, `end/a/run~1`, `end/a/run~2` and so on.
 fn next_end(id: &str) -> String {
     let (path, run) = id.rsplit_once('/').unwrap_or_default();
     let (run, number) = run.split_once('~').unwrap_or((run, "0"));
@@ -225,7 +227,8 @@ fn next_end(id: &str) -> String {
     format!("{path}/{run}~{next}")
 }
 
-/// Starts what ends a closed workflow: of all that find it one does, and none does again, also after a restart.
+/// Starts the workflow that ends a closed one. Its id may be used only once, so of all sweeps that find the
+/// closed workflow, also after a restart, only one starts it.
 async fn begin<W>(
     temporal: &Temporal,
     workflow: W,
@@ -253,7 +256,7 @@ where
     Ok(())
 }
 
-/// Tells whether a run closed as `finish` lets it: its close event has the failure type of our own end.
+/// Returns whether a run ended by itself, through `finish`: its close event then has the failure type of our own end.
 async fn is_finished(
     temporal: &Temporal,
     workflow: &WorkflowId,
@@ -261,7 +264,7 @@ async fn is_finished(
 ) -> Result<bool, Error> {
     let closed = history::closed(&temporal.client(), workflow.as_str(), run_id).await?;
     let Some(closed) = closed else {
-        // Its retention ended between two looks.
+        // Its retention ended since it was listed.
         return Ok(true);
     };
     let Some(Attributes::WorkflowExecutionFailedEventAttributes(failed)) = closed.attributes else {

@@ -1,4 +1,4 @@
-//! `genflow dlq`: dead letters listed, shown and sent again. The work is that of [`crate::operate::dead_letters`]; here it is printed.
+//! `genflow dlq`: lists, shows and redrives dead letters. [`crate::operate::dead_letters`] does the work; this prints it.
 
 mod redrive;
 mod show;
@@ -25,11 +25,11 @@ use crate::operate::dead_letters::{
 /// `genflow dlq`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Dlq {
-    /// Show each dead letter in a line, the oldest first, and how many there are by reason
+    /// List dead letters, one per line, the oldest first, and count them by reason
     List(List),
     /// Show one dead letter: its headers, and its value as JSON or as bytes; targets are redacted
     Show(Show),
-    /// Send dead letters again to the topic they came from, once their cause is gone
+    /// Send dead letters to the topic they came from again, once the cause is fixed
     #[command(long_about = redrive::ABOUT)]
     Redrive(Box<Redrive>),
 }
@@ -40,50 +40,50 @@ pub struct List {
     /// Which dead letters.
     #[command(flatten)]
     pub which: Which,
-    /// Print each dead letter as a line of JSON; key and user stand there as they are
+    /// Print each dead letter as a line of JSON; key and user are not redacted
     #[arg(long)]
     pub json: bool,
 }
 
-/// Which dead letters; what is not given takes all.
+/// Which dead letters. A filter that is not given matches all.
 #[derive(Debug, Default, clap::Args)]
 pub struct Which {
-    /// Those of TOPIC_NOTIFICATIONS_DLQ: notifications that were given up, and events that the notifier could not read
+    /// Use TOPIC_NOTIFICATIONS_DLQ: notifications that were given up, and events that the notifier could not read
     #[arg(long)]
     pub notifications: bool,
-    /// Parked for this reason; several by comma
+    /// Only those with this reason; several separated by commas
     #[arg(long, value_name = "REASON", value_delimiter = ',', value_parser = reason, conflicts_with = "notifications")]
     pub reason: Vec<ErrorCode>,
-    /// Parked at that time or later: RFC 3339, or how long ago as 2h
+    /// Only those dead-lettered at this time or later: RFC 3339, or how long ago, such as 2h
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub since: Option<Moment>,
-    /// Parked before that time: RFC 3339, or how long ago as 2h
+    /// Only those dead-lettered before this time: RFC 3339, or how long ago, such as 2h
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub until: Option<Moment>,
-    /// With exactly this record key, which for requests is the request id
+    /// Only those with exactly this record key, which for requests is the request id
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
-    /// Requests of this user; takes none whose value cannot be read
+    /// Only requests of this user; leaves out values that cannot be read
     #[arg(long, value_name = "USER")]
     pub user: Option<String>,
 }
 
 /// Exit code after SIGINT or SIGTERM.
 const INTERRUPTED: u8 = 130;
-/// How much of an error stands in a line.
+/// Characters of an error that a line shows.
 const LONGEST_ERROR: usize = 100;
 
-/// Carries out one command; returns the exit code. A `stop` ends a redrive behind the record under way.
+/// Runs one command, and returns its exit code. A `stop` ends a redrive after the record in flight.
 ///
 /// # Errors
-/// Each is one line for standard error, and knows its exit code.
+/// Each error is one line for standard error, and has its exit code.
 pub async fn run(
     config: &Config,
     command: &Dlq,
     stop: &CancellationToken,
     out: &mut (dyn Write + Send),
 ) -> Result<u8, Error> {
-    // Who only looks can leave at any time.
+    // A command that only reads may be dropped at any time.
     let ended = match command {
         Dlq::List(list) => tokio::select! {
             ended = self::list(config, list, out) => ended,
@@ -93,7 +93,7 @@ pub async fn run(
             ended = show::show(config, show, out) => ended,
             () = stop.cancelled() => Ok(INTERRUPTED),
         },
-        // A redrive that nobody reads ends as a fault: it did not come to its end.
+        // For a redrive, a closed output pipe is a fault: it ends before all dead letters are sent.
         Dlq::Redrive(redrive) => return redrive::redrive(config, redrive, stop, out).await,
     };
     match ended {
@@ -102,7 +102,7 @@ pub async fn run(
     }
 }
 
-/// One dead letter as it is listed.
+/// A line of the list, with what it is sorted by.
 struct Row {
     parked: i64,
     position: Position,
@@ -140,7 +140,7 @@ async fn list(config: &Config, list: &List, out: &mut dyn Write) -> Result<u8, E
         writeln!(out, "{}", row.line)?;
     }
     out.flush()?;
-    // Not among the lines of JSON, and not in the way of a pipe.
+    // On standard error, so that standard output has only the dead letters, also as JSON and in a pipe.
     let mut told = std::io::stderr().lock();
     for problem in more.problems {
         writeln!(told, "{problem}")?;
@@ -149,7 +149,8 @@ async fn list(config: &Config, list: &List, out: &mut dyn Write) -> Result<u8, E
     Ok(0)
 }
 
-/// What is told of dead letters beside their headers. Without it the list is shorter, and still a list.
+/// What the list shows beside headers: request id and user, and what was redriven. If they cannot be read, the list
+/// leaves them out and reports why.
 struct More {
     opener: Option<Opener>,
     progress: Option<Progress>,
@@ -163,7 +164,7 @@ impl More {
         let progress = Progress::open(&config.kafka, topic, snapshot.bounds()).await;
         let progress = progress.map_err(|error| {
             let why = causes(&error);
-            problems.push(format!("what was redriven is not shown: {why}"));
+            problems.push(format!("cannot show what was redriven: {why}"));
         });
         Ok(Self {
             opener: Some(opener),
@@ -172,7 +173,8 @@ impl More {
         })
     }
 
-    /// Returns request id and user, as far as the value tells; where they are `needed` it must be asked.
+    /// Returns the request id and user of the value, if it can be read. If they are `needed`, a registry that does not
+    /// answer is an error.
     async fn of(
         &mut self,
         letter: &Letter,
@@ -186,8 +188,8 @@ impl More {
             Err(error) if needed => Err(error.into()),
             Err(error) => {
                 let why = causes(&error);
-                self.problems.push(format!("users are not shown: {why}"));
-                // A registry that hangs once would hang at each.
+                self.problems.push(format!("cannot show users: {why}"));
+                // A registry that hangs once would hang for each dead letter.
                 self.opener = None;
                 Ok((None, None))
             }
@@ -200,7 +202,7 @@ impl More {
     }
 }
 
-/// Returns a dead letter in one line.
+/// Formats a dead letter as one line.
 fn line(letter: &Letter, id: Option<&str>, user: Option<&str>, sent: Option<bool>) -> String {
     let key = letter.key();
     let id = key.as_deref().or(id).map_or("-".to_owned(), redacted);
@@ -253,7 +255,7 @@ fn json_line(letter: &Letter, id: Option<&str>, user: Option<&str>, sent: Option
     .to_string()
 }
 
-/// Prints counts with their sum, the largest first.
+/// Prints the sum of the counts, then each count, the largest first.
 fn histogram(
     out: &mut dyn Write,
     what: &str,
@@ -304,7 +306,12 @@ fn moment(text: &str) -> Result<Moment, NoMoment> {
 
 fn reason(text: &str) -> Result<ErrorCode, String> {
     let found = REASONS.into_iter().find(|code| code.as_str() == text);
-    found.ok_or_else(|| format!("want one of {}", REASONS.map(ErrorCode::as_str).join(", ")))
+    found.ok_or_else(|| {
+        format!(
+            "expected one of {}",
+            REASONS.map(ErrorCode::as_str).join(", ")
+        )
+    })
 }
 
 impl From<dlq::Error> for Error {

@@ -1,4 +1,4 @@
-//! `genflow doctor`: prints what was found.
+//! `genflow doctor`: prints the findings.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use crate::operate::cli::Error;
 use crate::operate::doctor;
 use crate::operate::doctor::{Finding, Report};
 
-/// Looks at everything and prints a line a check; exit code 1 if any fails.
+/// Makes all checks and prints one line per finding; the exit code is 1 if any fails.
 ///
 /// # Errors
 /// The output is closed.
@@ -36,7 +36,7 @@ fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
             found,
             advice,
         } = check;
-        // A user id may stand in it.
+        // It may contain a user id, which is text from others.
         write!(out, "{verdict:<7}  {name}: {}", plain(found))?;
         if let Some(advice) = advice {
             write!(out, " -> {advice}")?;

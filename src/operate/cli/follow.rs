@@ -1,4 +1,4 @@
-//! What a watcher has seen: the contract's fold over events, and when there is nothing more to wait for. Pure.
+//! State of a watch: the contract's fold over events (rule 11), and whether all awaited requests have ended. Pure.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,11 +7,11 @@ use crate::domain::{Event, EventType, Place};
 /// The state of a watch.
 #[derive(Debug)]
 pub(super) struct Follow {
-    /// How far each request was read.
+    /// Position of the last event that was seen of each request.
     seen: HashMap<String, Place>,
-    /// The requests to wait for; empty waits for ever and shows all.
+    /// The awaited requests with their ends. If empty, the watch shows all requests and never ends.
     waited: BTreeMap<String, Option<Ending>>,
-    /// When the requests were submitted here, in milliseconds: a refusal since then answers us.
+    /// When this command submitted the requests, in milliseconds: a REJECTED since then answers our record.
     since: Option<i64>,
 }
 
@@ -19,19 +19,19 @@ pub(super) struct Follow {
 #[derive(Clone, Copy, Debug)]
 struct Ending {
     how: EventType,
-    /// Where its events stand; a later retry would stand there too.
+    /// Partition of its events, which would also have those of a later retry.
     partition: i32,
-    /// Nothing more of that partition is left to read.
+    /// True once that partition was read to its end: no later event changes this end.
     settled: bool,
-    /// It ended before it was submitted here.
+    /// True if it ended before this command submitted it.
     stale: bool,
 }
 
-/// Clocks of two machines may differ by so much.
+/// The clocks of two machines may differ by this much.
 const SKEW_MS: i64 = 5_000;
 
 impl Follow {
-    /// Shows the events of all requests, for ever.
+    /// Shows the events of all requests, without end.
     pub(super) fn all() -> Self {
         Self::of(Vec::new(), None)
     }
@@ -45,7 +45,7 @@ impl Follow {
         }
     }
 
-    /// Takes an event and tells whether to show it: it is waited for and is no repeat.
+    /// Applies an event, and returns whether to show it: its request or batch is awaited, and it is not a repeat.
     pub(super) fn see(&mut self, partition: i32, event: &Event) -> bool {
         let item = event.batch_id.as_ref();
         let item = item.is_some_and(|batch| self.waited.contains_key(batch));
@@ -60,7 +60,7 @@ impl Follow {
             Some(place) => {
                 self.seen.insert(event.request_id.clone(), place);
             }
-            // The answer to our record is shown whatever was read before.
+            // The answer to our record is shown even if the fold skips it.
             None if answers_us => {}
             None => return false,
         }
@@ -71,32 +71,32 @@ impl Follow {
                 how,
                 partition,
                 settled: answers_us,
-                // Without skew: to take a fresh end for a stale one costs a short wait only.
+                // No allowance for skew: to take a fresh end for a stale one costs only a short wait.
                 stale: !answers_us && self.since.is_some_and(|since| !after(since)),
             });
         }
         true
     }
 
-    /// Notes that all of a partition was read: what ended there has ended.
+    /// Notes that a partition was read to its end, which settles the ends in it.
     pub(super) fn reached(&mut self, partition: i32) {
         for ending in self.waited.values_mut().flatten() {
             ending.settled |= ending.partition == partition;
         }
     }
 
-    /// Tells whether all that is waited for has ended.
+    /// Returns whether all awaited requests have ended.
     pub(super) fn is_done(&self) -> bool {
         let settled = |ending: &Option<Ending>| ending.is_some_and(|ending| ending.settled);
         !self.waited.is_empty() && self.waited.values().all(settled)
     }
 
-    /// Tells whether a request had ended before it was submitted here: a refusal of it may still come.
+    /// Returns whether a request had ended before this command submitted it: its REJECTED may still come.
     pub(super) fn is_stale(&self) -> bool {
         self.waited.values().flatten().any(|ending| ending.stale)
     }
 
-    /// Returns the exit code: 1 if any request failed, else 2 if any was cancelled or refused, else 0.
+    /// Returns the exit code: 1 if any request failed, else 2 if any was cancelled or rejected, else 0.
     pub(super) fn exit_code(&self) -> u8 {
         let code = |ending: &Ending| match ending.how {
             EventType::Failed => (2, 1),

@@ -1,7 +1,7 @@
-//! A request as people write it in JSON, to a [`Request`]: strict, so that a misspelt field is an error.
+//! Parses a request that a person wrote in JSON into a [`Request`]: strict, so that a misspelt field is an error.
 //!
-//! Two forms: nested, as the schema has it (`spec` within), and flat, as the original system had it. What is left
-//! out takes the schema's default; a request id is made up.
+//! There are two forms: nested, as in the schema (with `spec`), and flat, as in the original system. A field that is
+//! left out takes the schema's default; a missing request id is generated.
 
 mod fields;
 
@@ -16,15 +16,14 @@ use crate::domain::{
     Targets, UserId, VideoSpec, input_url,
 };
 
-/// What a form that leaves it out gets.
+/// Values for what a form leaves out.
 pub(super) struct Defaults<'d> {
-    /// What is made, where the fields do not tell.
+    /// The kind, if the form does not show it.
     pub(super) kind: Option<Kind>,
-    /// The user.
     pub(super) user: &'d str,
-    /// When it was made, in milliseconds since the epoch.
+    /// Time of the request, in milliseconds since the epoch.
     pub(super) now: i64,
-    /// Makes up a request id for the kind.
+    /// Generates a request id for the kind.
     pub(super) id: &'d dyn Fn(Kind) -> String,
 }
 
@@ -67,13 +66,13 @@ const COMMON: &[&str] = &[
 const VIDEO: &[&str] = &["duration", "resolution", "fps", "audio"];
 const IMAGE: &[&str] = &["width", "height", "num_images", "output_format"];
 const BATCH: &[&str] = &["strategy", "max_concurrent", "on_failure", "items"];
-/// Names that the original system had for a batch's id and items.
+/// Names that the original system used for a batch's id and items.
 const ALIASES: &[&str] = &["batch_id", "requests"];
 
 /// Reads one request.
 ///
 /// # Errors
-/// The first field that is unknown, missing or of another type, else all that are out of bounds.
+/// The first field that is unknown, missing or of the wrong type; if there is none, all that are out of bounds.
 pub(super) fn request(json: &Json, defaults: &Defaults<'_>) -> Result<Request, Faults> {
     parsed(json, defaults)?.check()
 }
@@ -86,7 +85,7 @@ fn parsed(json: &Json, defaults: &Defaults<'_>) -> Result<Request, Invalid> {
         (Some(id), None) | (None, Some(id)) => id.to_owned(),
         (None, None) => (defaults.id)(kind),
         (Some(_), Some(_)) => {
-            let problem = "is another name of request_id, want one of the two";
+            let problem = "is another name of request_id, expected one of the two";
             return Err(Invalid::new("batch_id", problem));
         }
     };
@@ -122,7 +121,7 @@ fn parsed(json: &Json, defaults: &Defaults<'_>) -> Result<Request, Invalid> {
     })
 }
 
-/// Finds out what kind of form it is, nested or flat, and holds its fields against what such a form may have.
+/// Returns the kind of a form, and its `spec` if it is nested. Rejects fields that such a form does not have.
 fn allowed<'j>(
     form: &Form<'j>,
     envelope: &[&'static str],
@@ -145,7 +144,7 @@ fn allowed<'j>(
     Ok((kind, spec))
 }
 
-/// Tells what is made: as the form says, else as its fields tell, else the default.
+/// Returns the kind: from `type` or `kind`, else from the fields that are present, else the default.
 fn kind(form: &Form<'_>, fields: &Form<'_>, default: Option<Kind>) -> Result<Kind, Invalid> {
     for name in ["type", "kind"] {
         if let Some(word) = form.string(name)? {
@@ -153,7 +152,10 @@ fn kind(form: &Form<'_>, fields: &Form<'_>, default: Option<Kind>) -> Result<Kin
                 "video" => Ok(Kind::Video),
                 "image" => Ok(Kind::Image),
                 "batch" => Ok(Kind::Batch),
-                _ => Err(form.wrong(name, &format!("is {word:?}, want video, image or batch"))),
+                _ => Err(form.wrong(
+                    name,
+                    &format!("is {word:?}, expected video, image or batch"),
+                )),
             };
         }
     }
@@ -168,13 +170,16 @@ fn kind(form: &Form<'_>, fields: &Form<'_>, default: Option<Kind>) -> Result<Kin
         (None, None, None) => default.ok_or_else(|| {
             form.wrong(
                 "type",
-                "is missing and the fields do not tell, want video or image",
+                "is missing, and the fields do not show it, expected video or image",
             )
         }),
-        // The default decides which of the two is the odd one, and `allow` names it.
+        // With a default, the fields of the other kind are the wrong ones, and `allow` reports them.
         (_, video, image) => default.ok_or_else(|| {
             let names: Vec<_> = [batch, video, image].into_iter().flatten().collect();
-            let mixed = format!("is missing and {} do not go together", names.join(" and "));
+            let mixed = format!(
+                "is missing, and {} belong to different kinds",
+                names.join(" and ")
+            );
             form.wrong("type", &mixed)
         }),
     }
@@ -273,13 +278,14 @@ fn forms_of_items<'j>(form: &Form<'j>) -> Result<Vec<Form<'j>>, Invalid> {
     match (form.records("items")?, form.records("requests")?) {
         (Some(items), None) | (None, Some(items)) => Ok(items),
         (None, None) => Err(form.wrong("items", "is missing")),
-        (Some(_), Some(_)) => {
-            Err(form.wrong("requests", "is another name of items, want one of the two"))
-        }
+        (Some(_), Some(_)) => Err(form.wrong(
+            "requests",
+            "is another name of items, expected one of the two",
+        )),
     }
 }
 
-/// Returns the user that the first item names: the original system had users in items only.
+/// Returns the user of the first item: the original system had users in items only.
 fn user_of_items<'j>(form: &Form<'j>) -> Result<Option<&'j str>, Invalid> {
     match forms_of_items(form)?.first() {
         Some(item) => item.string("user_id"),
@@ -297,7 +303,7 @@ fn batch_item(
     if let Some(own) = form.string("user_id")?
         && own != user.as_str()
     {
-        let problem = format!("is {own:?}, want the batch's: {:?}", user.as_str());
+        let problem = format!("is {own:?}, expected the batch's user {:?}", user.as_str());
         return Err(form.wrong("user_id", &problem));
     }
     let fields = spec.as_ref().unwrap_or(form);
@@ -305,7 +311,7 @@ fn batch_item(
         Kind::Video => Spec::Video(video(fields)?),
         Kind::Image => Spec::Image(image(fields)?),
         Kind::Batch | Kind::Unknown => {
-            return Err(form.wrong("type", "is batch, want video or image"));
+            return Err(form.wrong("type", "is batch, expected video or image"));
         }
     };
     let id = form.string("request_id")?.map(str::to_owned);
@@ -356,7 +362,7 @@ fn timeout(form: &Form<'_>) -> Result<Option<Duration>, Invalid> {
         Ok(seconds) => Ok(Some(Duration::from_secs(seconds))),
         Err(_) => Err(form.wrong(
             "timeout_seconds",
-            &format!("is {seconds}, want 1 to 604800"),
+            &format!("is {seconds}, expected 1 to 604800"),
         )),
     }
 }
@@ -370,7 +376,7 @@ fn event_types(form: &Form<'_>) -> Result<Option<Vec<EventType>>, Invalid> {
         let kind = EventType::parse(&word.to_ascii_uppercase());
         if kind == EventType::Unknown {
             let problem = format!(
-                "holds {word:?}, want STARTED, PROGRESS, COMPLETED, FAILED, CANCELLED or REJECTED"
+                "contains {word:?}, expected STARTED, PROGRESS, COMPLETED, FAILED, CANCELLED or REJECTED"
             );
             return Err(form.wrong("notify_on", &problem));
         }

@@ -1,4 +1,4 @@
-//! `genflow list`: runs as Temporal has them, the newest first.
+//! `genflow list`: prints runs from Temporal, the newest first.
 
 use std::io::Write;
 
@@ -17,25 +17,25 @@ use crate::operate::dead_letters::{Moment, NoMoment};
 /// `genflow list`.
 #[derive(Debug, clap::Args)]
 pub struct List {
-    /// Of this user
+    /// Only runs of this user
     #[arg(long)]
     pub user: Option<String>,
-    /// That make this
+    /// Only runs of this kind
     #[arg(long, value_enum)]
     pub kind: Option<Made>,
-    /// That stand so: running, completed, failed, cancelled, terminated, timed_out, claimed
+    /// Only runs in this state: running, completed, failed, cancelled, terminated, timed_out, claimed
     #[arg(long, value_enum)]
     pub state: Option<Stands>,
-    /// Items of this batch
+    /// Only items of this batch
     #[arg(long, value_name = "ID")]
     pub batch: Option<String>,
-    /// Begun at that time or later: RFC 3339, or how long ago as 2h
+    /// Only runs that began at this time or later: RFC 3339, or how long ago, such as 2h
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub since: Option<Moment>,
-    /// Begun before that time: RFC 3339, or how long ago as 2h
+    /// Only runs that began before this time: RFC 3339, or how long ago, such as 2h
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub until: Option<Moment>,
-    /// At most so many
+    /// Maximum number of runs to list
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
     /// Print each run as a line of JSON
@@ -43,7 +43,7 @@ pub struct List {
     pub json: bool,
 }
 
-/// What a run makes, on the command line.
+/// The kind of a run, on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Made {
     /// A video.
@@ -54,23 +54,23 @@ pub enum Made {
     Batch,
 }
 
-/// How a run stands, on the command line.
+/// The state of a run, on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum Stands {
-    /// It is open.
+    /// Still open.
     Running,
     /// Ended with a result.
     Completed,
-    /// Ended without one.
+    /// Ended without a result.
     Failed,
-    /// Ended because somebody asked.
+    /// Ended by a cancel.
     Cancelled,
     /// Closed from outside.
     Terminated,
     /// Closed by Temporal's own time-out.
     TimedOut,
-    /// An id that was cancelled before its request came.
+    /// An id that was cancelled before its request arrived.
     Claimed,
 }
 
@@ -80,7 +80,7 @@ pub(super) async fn list(config: &Config, list: &List, out: &mut dyn Write) -> R
     let limit = usize::try_from(list.limit).unwrap_or(usize::MAX);
     let server = &config.temporal;
     let temporal = within(PATIENCE, server, Temporal::connect(server)).await?;
-    // One more tells whether there are more.
+    // One run above the limit shows whether there are more.
     let listing = temporal.list(&which, limit.saturating_add(1), now);
     let mut runs = within(LONGEST, server, listing).await?;
     let more = runs.len() > limit;
@@ -95,9 +95,12 @@ pub(super) async fn list(config: &Config, list: &List, out: &mut dyn Write) -> R
     }
     out.flush()?;
     if more {
-        // Not in the way of a pipe.
+        // On standard error, so that standard output has only runs.
         let mut told = std::io::stderr().lock();
-        writeln!(told, "the newest {limit}; there are more: see --limit")?;
+        writeln!(
+            told,
+            "these are the newest {limit}; there are more: raise --limit"
+        )?;
     }
     Ok(0)
 }
@@ -153,7 +156,7 @@ impl From<Stands> for State {
     }
 }
 
-/// Prints a line a run, its columns below each other.
+/// Prints one line per run, in aligned columns.
 fn table(runs: &[Listed], out: &mut dyn Write) -> Result<(), Error> {
     let rows: Vec<_> = runs.iter().map(row).collect();
     let mut widths = [0; COLUMNS];
@@ -174,7 +177,7 @@ fn table(runs: &[Listed], out: &mut dyn Write) -> Result<(), Error> {
 
 const COLUMNS: usize = 6;
 
-/// Begun, state, kind, run, user; behind it the batch it is of.
+/// Start, state, kind, workflow id, user, and the batch of an item.
 fn row(run: &Listed) -> [String; COLUMNS] {
     let or_none = |text: &Option<String>| plain(text.as_deref().unwrap_or("-"));
     let batch = run.batch_id.as_ref();

@@ -1,4 +1,4 @@
-//! `genflow replay`: whether runs go on under this build, before it is deployed.
+//! `genflow replay`: checks, before a deploy, whether runs can continue under this build.
 
 use std::io::Write;
 
@@ -21,13 +21,13 @@ use crate::operate::replay::{
 /// `genflow replay`.
 #[derive(Debug, clap::Args)]
 pub struct Replay {
-    /// Runs, open or not: ID is a request's newest, ID~n its n-th retry; the open runs if left out
+    /// Runs, open or closed: ID is the newest run of a request, ID~n its n-th retry [default: the open runs]
     #[arg(value_name = "ID", conflicts_with = "file")]
     pub ids: Vec<String>,
-    /// Read a history from a JSON file as Temporal exports it, - for standard input
+    /// Read a history, as Temporal exports it, from a JSON file (- for standard input)
     #[arg(long, value_name = "FILE")]
     pub file: Option<String>,
-    /// Of the open runs of each workflow type at most so many, the newest
+    /// Maximum number of open runs to replay of each workflow type, the newest first
     #[arg(
         long,
         value_name = "N",
@@ -41,7 +41,7 @@ pub struct Replay {
     pub json: bool,
 }
 
-/// What a FAIL's line says of a problem; the SDK may put a whole event into it.
+/// Characters of a problem that a FAIL line shows: the SDK may put a whole event into it.
 const LONGEST_PROBLEM: usize = 500;
 
 pub(super) async fn replay(
@@ -69,7 +69,7 @@ pub(super) async fn replay(
     replays.sum()
 }
 
-/// Histories that are replayed, one after the other.
+/// Replays histories, one after the other, and counts the results.
 struct Replays<'o> {
     replayer: Replayer,
     json: bool,
@@ -79,7 +79,7 @@ struct Replays<'o> {
     unknown: usize,
 }
 
-/// A history's line of JSON.
+/// The result of one history, as a line of JSON.
 #[derive(Serialize)]
 struct Line<'r> {
     workflow_id: &'r str,
@@ -93,7 +93,7 @@ struct Line<'r> {
 }
 
 impl Replays<'_> {
-    /// Replays the open runs: of requests, and of notifications, which may have a namespace of their own.
+    /// Replays the open runs of requests, and those of notifications, which may have a namespace of their own.
     async fn open(&mut self, config: &Config, limit: u32) -> Result<(), Error> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let notifications = config.temporal.for_deliveries();
@@ -106,7 +106,7 @@ impl Replays<'_> {
                 let listing = temporal.open(workflow_type, limit, now());
                 let (runs, there) = within(LONGEST, server, listing).await?;
                 if there > 0 {
-                    // Not in the way of a pipe.
+                    // On standard error, so that standard output has only results.
                     let mut told = std::io::stderr().lock();
                     let taken = runs.len();
                     writeln!(told, "{workflow_type}: {there} open, {taken} replayed")?;
@@ -117,7 +117,7 @@ impl Replays<'_> {
                 } in &runs
                 {
                     let reading = temporal.recorded(workflow_id, Some(run_id));
-                    // One that is not there any more has ended, and its time is over.
+                    // A run without a history has ended since, and its retention is over.
                     if let Some(recorded) = within(LONGEST, server, reading).await? {
                         self.one(&whole(workflow_id, recorded)?).await?;
                     }
@@ -127,7 +127,7 @@ impl Replays<'_> {
         Ok(())
     }
 
-    /// Replays runs that somebody names.
+    /// Replays the given runs.
     async fn named(&mut self, server: &config::Temporal, ids: &[String]) -> Result<(), Error> {
         let ids: Vec<_> = ids
             .iter()
@@ -165,22 +165,22 @@ impl Replays<'_> {
             false => line(recorded, misfit.as_ref()),
         };
         writeln!(self.out, "{line}")?;
-        // A long list is read as it comes.
+        // Flushed, so that a long list is visible while it grows.
         Ok(self.out.flush()?)
     }
 
-    /// Says what it comes to; the exit code is 1 if any does not go on.
+    /// Prints the summary; returns the exit code, 1 if any run cannot continue or is unknown.
     fn sum(self) -> Result<u8, Error> {
         let (replayed, misfits) = (self.replayed, self.misfits);
         let sum = match (replayed, misfits) {
-            // That is told already.
+            // The unknown runs are reported already.
             (0, _) if self.unknown > 0 => return Ok(1),
-            (0, _) => "nothing is open: there is nothing to replay".to_owned(),
-            (_, 0) => format!("{replayed} replayed: all go on under this build"),
+            (0, _) => "no run is open: there is nothing to replay".to_owned(),
+            (_, 0) => format!("{replayed} replayed: all can continue under this build"),
             _ => format!(
-                "{replayed} replayed, {misfits} FAIL: under this build such runs stand still, or publish events again with other \
-                 content. Let workers of the build that they began with run until they have ended, and start none of \
-                 this build before"
+                "{replayed} replayed, {misfits} FAIL: under this build such runs make no progress, or publish events again with \
+                 other content. Keep workers of the build that the runs began with until the runs have ended, and \
+                 start no worker of this build before"
             ),
         };
         writeln!(std::io::stderr().lock(), "{sum}")?;
@@ -188,9 +188,9 @@ impl Replays<'_> {
     }
 }
 
-/// The server has whole histories.
+/// Returns the history. The server's histories are complete, so an error is unexpected; it gets the run's id.
 fn whole(id: &str, recorded: Result<Recorded, ReplayError>) -> Result<Recorded, Error> {
-    recorded.map_err(|error| Error::Failed(anyhow::anyhow!("{id} {}", causes(&error))))
+    recorded.map_err(|error| Error::Failed(anyhow::anyhow!("{id}: {}", causes(&error))))
 }
 
 fn json(recorded: &Recorded, misfit: Option<&Misfit>) -> Result<String, Error> {
@@ -224,12 +224,12 @@ fn line(recorded: &Recorded, misfit: Option<&Misfit>) -> String {
     };
     let problem: String = plain(problem).chars().take(LONGEST_PROBLEM).collect();
     let one = match recorded.open {
-        true => "it",
-        false => "it has ended; one like it",
+        true => "the run",
+        false => "the run has ended; an open one like it",
     };
     let would = match effect {
-        Effect::StandsStill => "would stand still",
+        Effect::StandsStill => "would make no progress",
         Effect::OtherContent => "would publish events again with other content",
     };
-    format!("FAIL  {run}  event {event}, {kind}, does not fit: {problem}: {one} {would}")
+    format!("FAIL  {run}  event {event}, {kind}, does not match: {problem}; {one} {would}")
 }

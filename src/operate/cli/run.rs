@@ -1,4 +1,4 @@
-//! Carries out the operator's commands, and shows what came of them.
+//! Runs the operator's commands and prints their results.
 
 use std::io::Write;
 
@@ -19,10 +19,10 @@ use crate::operate::{cli, setup};
 use crate::roles::notifier;
 use crate::roles::notifier::user_secret;
 
-/// Carries out one command; returns the exit code. That nobody reads the output any more is no fault.
+/// Runs one command, and returns its exit code. A closed output pipe is not a fault.
 ///
 /// # Errors
-/// Each is one line for standard error, and knows its exit code.
+/// Each error is one line for standard error, and has its exit code.
 pub async fn operate(
     config: &Config,
     command: &Operator,
@@ -66,7 +66,7 @@ pub(super) fn is_closed_pipe(error: &anyhow::Error) -> bool {
 /// Sends a command about a request and prints the command's id. Needs Kafka and the registry, not Temporal.
 ///
 /// # Errors
-/// The id is none, or an engine does not answer.
+/// The request id is invalid, or an engine does not answer.
 pub async fn ask(
     config: &Config,
     action: Action,
@@ -98,7 +98,7 @@ pub async fn ask(
 
 fn webhook_secret(config: &Config, user: &str, out: &mut dyn Write) -> Result<(), Error> {
     if !(1..=128).contains(&user.chars().count()) {
-        let problem = "user id wants 1 to 128 characters";
+        let problem = "the user id is invalid, expected 1 to 128 characters";
         return Err(Error::Usage(problem.to_owned()));
     }
     for master in &config.notifier.signing_secrets {
@@ -113,7 +113,7 @@ fn webhook_secret(config: &Config, user: &str, out: &mut dyn Write) -> Result<()
 }
 
 impl From<anyhow::Error> for cli::Error {
-    /// Looks for the engine that does not answer among the causes.
+    /// Classifies an error as unavailable if an engine that does not answer is among its causes.
     fn from(error: anyhow::Error) -> Self {
         let unavailable = error.chain().any(|cause| {
             let kafka = cause.downcast_ref::<admin::Error>();

@@ -1,12 +1,12 @@
-//! `genflow secrets`: new secrets, as lines for `.env`.
+//! `genflow secrets`: prints new secrets as lines for `.env`.
 
 use std::io::Write;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-/// Prints a new secret for each variable that wants one. The id of the sealing key is the day, so that the next key has
-/// another one.
+/// Prints a new secret for each variable that needs one. The id of the sealing key is today's date, so that the next
+/// key has another id.
 ///
 /// # Errors
 /// The output is closed.

@@ -10,10 +10,10 @@ use crate::engines::kafka::producer::{Message, Producer};
 use crate::engines::kafka::{Headers, admin, new_trace};
 use crate::engines::registry::Registry;
 
-/// How long a command waits for brokers.
+/// How long a command waits for the brokers.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Sends records as a client of genflow does: framed, keyed, traced, with the API key.
+/// Sends records as a client of genflow does: in the wire format, with key, trace and API key.
 pub(super) struct Sender {
     producer: Producer,
     registry: Registry,
@@ -22,12 +22,12 @@ pub(super) struct Sender {
 
 impl Sender {
     pub(super) async fn open(config: &Config, api_key: Option<&str>) -> Result<Self, Error> {
-        // The producer would wait far longer before it told of brokers that are not there.
+        // The producer alone would wait far longer before it reports that no broker answers.
         admin::wait_ready(&config.kafka, PATIENCE).await?;
         Ok(Self {
             producer: Producer::new(&config.kafka, "cli")?,
             registry: Registry::new(&config.schema_registry_url)?,
-            // A variable that is set to nothing is not set.
+            // An empty variable counts as not set.
             api_key: api_key.filter(|key| !key.is_empty()).map(str::to_owned),
         })
     }

@@ -1,4 +1,4 @@
-//! `genflow status`: where a request stands, and who says so.
+//! `genflow status`: prints the state of a request, and who reported it.
 
 use std::io::Write;
 use std::time::Duration;
@@ -14,20 +14,21 @@ use crate::engines::temporal::client;
 use crate::engines::temporal::client::Temporal;
 use crate::engines::temporal::status::{RunStatus, Source};
 
-/// How long the server may take, the two seconds for a worker included.
+/// How long the server may take, including two seconds for a worker.
 pub(super) const PATIENCE: Duration = Duration::from_secs(8);
-/// A list or a history of many thousands takes some seconds; a server that hangs is not waited for any longer than this.
+/// How long the server may take for a list or a history: many thousands of entries take some seconds, and a server that
+/// hangs must not hold up the command longer.
 pub(super) const LONGEST: Duration = Duration::from_secs(60);
 
-/// What is said when no worker answered.
-const NO_WORKER: &str = "no worker answered: this is what the server knows";
+/// The note if no worker answered.
+const NO_WORKER: &str = "no worker answered: this is what the Temporal server knows";
 
-/// Asks Temporal where a request stands and prints it; exit code 1 if nobody knows it.
+/// Asks Temporal for the state of a request and prints it; the exit code is 1 if there is no such request.
 ///
 /// `ID` is its newest run, `ID~n` its n-th retry, `ID~0` its first run.
 ///
 /// # Errors
-/// The id is none, or Temporal does not answer.
+/// The id is invalid, or Temporal does not answer.
 pub async fn show(config: &Config, id: &str, json: bool, out: &mut dyn Write) -> Result<u8, Error> {
     let (request, retry) = named(id)?;
     let asked = Box::pin(async {
@@ -52,15 +53,15 @@ pub async fn show(config: &Config, id: &str, json: bool, out: &mut dyn Write) ->
     }
 }
 
-/// Says so, not in the way of a pipe.
+/// Reports an unknown request on standard error, so that standard output has only states.
 pub(super) fn nobody(id: &str) -> Result<(), Error> {
     Ok(writeln!(
         std::io::stderr().lock(),
-        "nobody knows a request {id}"
+        "request {id} not found"
     )?)
 }
 
-/// Waits for the server, and not for ever.
+/// Waits for the server, but no longer than `limit`.
 pub(super) async fn within<T>(
     limit: Duration,
     temporal: &config::Temporal,
@@ -84,8 +85,11 @@ pub(super) fn named(id: &str) -> Result<(RequestId, Option<u32>), Error> {
     let request = RequestId::try_from(request.to_owned());
     let request = request.map_err(|error| Error::Usage(format!("request id {error}")))?;
     let retry = retry.map(str::parse).transpose();
-    let retry =
-        retry.map_err(|_| Error::Usage(format!("{id:?} is no id of a run, want ID or ID~n")))?;
+    let retry = retry.map_err(|_| {
+        Error::Usage(format!(
+            "{id:?} is not the id of a run, expected ID or ID~n"
+        ))
+    })?;
     Ok((request, retry))
 }
 
@@ -101,7 +105,7 @@ fn tell(status: &RunStatus, json: bool, out: &mut dyn Write) -> Result<(), Error
     Ok(())
 }
 
-/// Returns what is known, in the order in which it is told.
+/// Returns what is known, in the order in which it is printed.
 fn facts(status: &RunStatus) -> Vec<(&'static str, String)> {
     let error = status.error.as_ref();
     let note = match status.source {

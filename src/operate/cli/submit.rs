@@ -1,4 +1,4 @@
-//! `genflow submit`: requests from flags or a file to `gen.requests`. All are checked before the first is sent.
+//! `genflow submit`: sends requests from flags or a file to `gen.requests`. Checks all before it sends the first.
 
 use std::io::Write;
 use std::time::Duration;
@@ -22,67 +22,67 @@ use crate::engines::kafka::tail::{From, Tail};
 /// `genflow submit`.
 #[derive(Debug, clap::Args)]
 pub struct Submit {
-    /// What to make; may be left out where a file tells
+    /// What to generate; optional if the file says it
     #[arg(value_enum, value_name = "KIND", required_unless_present = "file")]
     pub kind: Option<What>,
-    /// Read requests from a JSON file, - for standard input: an object, an array, or a line each
+    /// Read requests from a JSON file (- for standard input): an object, an array, or one object per line
     #[arg(long, value_name = "FILE")]
     pub file: Option<String>,
-    /// What it should show
+    /// What the result should show
     #[arg(long)]
     pub prompt: Option<String>,
-    /// What it should not show
+    /// What the result should not show
     #[arg(long, value_name = "TEXT")]
     pub negative_prompt: Option<String>,
-    /// Seconds of video
+    /// Duration of the video in seconds
     #[arg(long, allow_negative_numbers = true)]
     pub duration: Option<i32>,
-    /// Of the video, in pixels as 1280x720, or a class as 720p
+    /// Resolution of the video: pixels such as 1280x720, or a class such as 720p
     #[arg(long)]
     pub resolution: Option<String>,
-    /// Frames per second of video
+    /// Frames per second of the video
     #[arg(long, allow_negative_numbers = true)]
     pub fps: Option<i32>,
     /// Whether the video has sound
     #[arg(long)]
     pub audio: Option<bool>,
-    /// Of the image, in pixels
+    /// Width of the image in pixels
     #[arg(long, allow_negative_numbers = true)]
     pub width: Option<i32>,
-    /// Of the image, in pixels
+    /// Height of the image in pixels
     #[arg(long, allow_negative_numbers = true)]
     pub height: Option<i32>,
-    /// Width to height, as 16:9
+    /// Ratio of width to height, such as 16:9
     #[arg(long, value_name = "RATIO")]
     pub aspect_ratio: Option<String>,
-    /// How many images [default: the model's own]
+    /// Number of images [default: the model's own]
     #[arg(long, allow_negative_numbers = true)]
     pub num_images: Option<i32>,
-    /// File format of the image, as png
+    /// File format of the image, such as png
     #[arg(long, value_name = "FORMAT")]
     pub output_format: Option<String>,
-    /// A word that the model knows
+    /// Style: a word that the model knows
     #[arg(long)]
     pub style: Option<String>,
-    /// Makes the result repeatable
+    /// Seed, which makes the result repeatable
     #[arg(long, allow_negative_numbers = true)]
     pub seed: Option<i64>,
-    /// File to start from, with its role: first_frame, last_frame, source, reference or mask; may be repeated
+    /// Input file, optionally with its role: first_frame, last_frame, source, reference or mask; may be repeated
     #[arg(long, value_name = "[ROLE=]URL")]
     pub input: Vec<String>,
-    /// Which outside API serves [default: as configured]
+    /// Provider that generates the result [default: as configured]
     #[arg(long)]
     pub provider: Option<String>,
-    /// Which of its models [default: as configured]
+    /// Model of the provider [default: as configured]
     #[arg(long)]
     pub model: Option<String>,
-    /// An input by the model's own name; a value that is not JSON counts as a string; may be repeated
+    /// Input of the model, by the model's own name; a value that is not JSON counts as a string; may be repeated
     #[arg(long, value_name = "NAME=JSON", value_parser = pair)]
     pub param: Vec<(String, String)>,
-    /// What happens to a field that the model has no input for: refuse or drop [default: refuse]
+    /// What to do with a field that the model has no input for: refuse or drop [default: refuse]
     #[arg(long, value_name = "WORD")]
     pub on_unsupported: Option<String>,
-    /// Another provider to try if nothing was accepted (kept, not tried yet); may be repeated
+    /// Provider to try if the first one accepts nothing (stored, but not tried by this version); may be repeated
     #[arg(long, value_name = "PROVIDER[/MODEL]")]
     pub fallback: Vec<String>,
     /// Request id [default: a new one]
@@ -94,25 +94,25 @@ pub struct Submit {
     /// low, normal or high [default: normal]
     #[arg(long)]
     pub priority: Option<String>,
-    /// Deadline, as 90s or 1h [default: as configured]
+    /// Deadline, such as 90s or 1h [default: as configured]
     #[arg(long, value_name = "TIME", value_parser = super::duration)]
     pub timeout: Option<Duration>,
-    /// Where to POST events
+    /// URL to send the events to, by POST
     #[arg(long, value_name = "URL")]
     pub webhook_url: Option<String>,
-    /// Where to mail events
+    /// Address to mail the events to
     #[arg(long, value_name = "ADDRESS")]
     pub notify_email: Option<String>,
-    /// A Slack incoming-webhook URL
+    /// Slack incoming-webhook URL to send the events to
     #[arg(long, value_name = "URL")]
     pub notify_slack: Option<String>,
-    /// Types of events to notify of, by comma [default: completed,failed,cancelled,rejected]
+    /// Types of events to notify of, separated by commas [default: completed,failed,cancelled,rejected]
     #[arg(long, value_name = "TYPES", value_delimiter = ',')]
     pub notify_on: Vec<String>,
-    /// Given back in every event; may be repeated
+    /// Metadata, returned in every event; may be repeated
     #[arg(long, value_name = "NAME=TEXT", value_parser = pair)]
     pub metadata: Vec<(String, String)>,
-    /// Sent as the header x-api-key
+    /// API key, sent as the header x-api-key
     #[arg(
         long,
         value_name = "KEY",
@@ -120,25 +120,25 @@ pub struct Submit {
         hide_env_values = true
     )]
     pub api_key: Option<String>,
-    /// Follow the events; exit code 0 completed, 1 failed, 2 cancelled or rejected
+    /// Follow the events to the end; exit code 0: all completed, 1: any failed, 2: any cancelled or rejected
     #[arg(long)]
     pub watch: bool,
 }
 
-/// What to make.
+/// What to generate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum What {
     /// One video.
     Video,
     /// Images.
     Image,
-    /// Many of both; from a file.
+    /// A batch of both, from a file.
     Batch,
 }
 
-/// What a record may hold; the topic's bound, less its headers.
+/// Largest value of a record, in bytes: the topic's limit, less room for headers.
 const LARGEST: usize = 1024 * 1024 - 4096;
-/// Sends under way at once.
+/// Sends in flight at once.
 const IN_FLIGHT: usize = 64;
 
 pub(super) async fn submit(
@@ -162,12 +162,12 @@ pub(super) async fn submit(
         let datum = avro::write_request(request).map_err(anyhow::Error::from)?;
         if datum.len() > LARGEST {
             let (id, size) = (&request.id, datum.len());
-            let problem = format!("request {id} has {size} bytes, want at most {LARGEST}");
+            let problem = format!("request {id} has {size} bytes, expected at most {LARGEST}");
             return Err(Error::Usage(problem));
         }
         values.push(sender.frame(topic, &avro::REQUEST, &datum).await?);
     }
-    // An id of the user's own may have been submitted before: then its events tell, a duplicate gets none.
+    // An id that the user chose may have been submitted before. A duplicate gets no events, so read the earlier ones.
     let own = forms.iter().any(|form| {
         ["request_id", "batch_id"]
             .iter()
@@ -223,7 +223,7 @@ fn parse(forms: &[Json], submit: &Submit, now: i64) -> Result<Vec<Request>, Erro
         let made = request.spec.kind();
         if let Some(wanted) = defaults.kind.filter(|wanted| *wanted != made) {
             let (made, wanted) = (made.as_str(), wanted.as_str());
-            let problem = format!("is {made}, and the command says {wanted}");
+            let problem = format!("is {made}, but the command says {wanted}");
             return Err(told(Invalid::new("type", problem).into()));
         }
         requests.push(request);
@@ -231,23 +231,23 @@ fn parse(forms: &[Json], submit: &Submit, now: i64) -> Result<Vec<Request>, Erro
     Ok(requests)
 }
 
-/// Makes up a request id that sorts by time.
+/// Generates a request id that sorts by time.
 fn new_id(kind: Kind, now: i64) -> String {
     let mut random = [0; 10];
     random.copy_from_slice(&Uuid::new_v4().as_bytes()[..10]);
-    // The version of the random one is fixed: the last bytes of another fill in.
+    // A random UUID has fixed version and variant bits in bytes 6 and 8: use the last bytes of another UUID instead.
     random[6..].copy_from_slice(&Uuid::new_v4().as_bytes()[12..]);
     let millis = u64::try_from(now).unwrap_or(0);
     let id = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
     format!("{}-{id}", kind.as_str().to_ascii_lowercase())
 }
 
-/// Returns the flag that a field of the flat form is given by.
+/// Returns the flag that sets a field of the flat form.
 fn flag(field: &str) -> String {
     let name = field.strip_prefix("spec.").unwrap_or(field);
     let name = name.split(['.', '[']).next().unwrap_or_default();
     match name {
-        // Which is an argument.
+        // KIND is an argument, not a flag.
         "type" => "KIND".to_owned(),
         // A batch comes from a file.
         "items" => "--file".to_owned(),
@@ -260,20 +260,20 @@ fn flag(field: &str) -> String {
     }
 }
 
-/// Holds that nothing of a request is given beside a file.
+/// Checks that no flag describes a request if there is a file.
 fn alone(submit: &Submit) -> Result<(), Error> {
     let flags = from_flags(submit);
     let mut given = flags.as_object().into_iter().flatten();
     match given.find(|(name, _)| *name != "type") {
         Some((name, _)) => Err(Error::Usage(format!(
-            "{} is given beside --file, want it in the file",
+            "{} cannot be used with --file; put it into the file",
             flag(name)
         ))),
         None => Ok(()),
     }
 }
 
-/// Reads JSON values one behind the other, and those of arrays.
+/// Reads JSON values that follow each other, and the elements of arrays.
 fn values(text: &str) -> Result<Vec<Json>, Error> {
     let mut forms = Vec::new();
     for value in serde_json::Deserializer::from_str(text).into_iter() {
@@ -284,12 +284,12 @@ fn values(text: &str) -> Result<Vec<Json>, Error> {
         }
     }
     if forms.is_empty() {
-        return Err(Error::Usage("the input holds no request".to_owned()));
+        return Err(Error::Usage("the input contains no request".to_owned()));
     }
     Ok(forms)
 }
 
-/// Returns the flags as the flat form, so that they go through the same door as a file.
+/// Returns the flags as a flat form, so that the same code parses flags and files.
 fn from_flags(submit: &Submit) -> Json {
     let map = |pairs: &[(String, String)]| {
         let entries = pairs.iter().map(|(key, text)| (key.clone(), json!(text)));
@@ -344,7 +344,7 @@ fn records(texts: &[String], of: impl Fn(&String) -> Json) -> Option<Json> {
     (!texts.is_empty()).then(|| texts.iter().map(of).collect())
 }
 
-/// Reads `[ROLE=]URL`; a URL may hold `=` itself.
+/// Reads `[ROLE=]URL`; a URL may contain `=` itself.
 fn input(text: &String) -> Json {
     let role = text.split_once('=').filter(|(word, _)| {
         let mut roles = Role::ALL.iter();
@@ -367,7 +367,7 @@ fn fallback(text: &String) -> Json {
 fn pair(text: &str) -> Result<(String, String), &'static str> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        Some(_) | None => Err("want NAME=VALUE"),
+        Some(_) | None => Err("expected NAME=VALUE"),
     }
 }
 

@@ -1,10 +1,10 @@
-//! Text from and to a terminal.
+//! Reads text, and makes text from others safe to print on a terminal.
 
 use std::io::Read as _;
 
 use super::Error;
 
-/// Returns a text on one line, without what a terminal obeys and marks that turn the direction of writing.
+/// Returns a text on one line, with spaces in place of control characters and marks that change the writing direction.
 pub(super) fn plain(text: &str) -> String {
     let obeyed = |c: char| {
         c.is_control()

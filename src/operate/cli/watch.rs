@@ -1,4 +1,4 @@
-//! `genflow watch`: events as lines, read from `gen.events` without a group.
+//! `genflow watch`: prints events from `gen.events`, which it reads without a consumer group.
 
 use std::io::Write;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(super) enum Form {
     Json,
 }
 
-/// How long to wait for the refusal of a request whose id had ended before.
+/// How long to wait for a REJECTED if the request's id had ended before it was submitted.
 const GRACE: Duration = Duration::from_secs(5);
 
 pub(super) async fn watch(
@@ -41,7 +41,7 @@ pub(super) async fn watch(
     show(config, &tail, follow, form, out).await.map(|_| ())
 }
 
-/// Shows events until all that is waited for has ended; returns the exit code that tells how.
+/// Prints events until all awaited requests have ended; returns the exit code for their outcomes.
 pub(super) async fn show(
     config: &Config,
     tail: &Tail,
@@ -77,7 +77,7 @@ pub(super) async fn show(
     }
 }
 
-/// Reads the event of a record; one that cannot be read is told and passed over.
+/// Reads the event of a record; prints why one cannot be read, and skips it.
 async fn event(
     registry: &Registry,
     record: &Record,
@@ -97,7 +97,7 @@ async fn event(
     match read {
         Ok(event) => Ok(Some(event)),
         Err(problem) => {
-            writeln!(out, "{} {problem}", record.position)?;
+            writeln!(out, "{}: {problem}", record.position)?;
             Ok(None)
         }
     }
@@ -114,12 +114,12 @@ fn tell(event: &Event, form: Form, out: &mut dyn Write) -> Result<(), Error> {
             writeln!(out, "{json}")?;
         }
     }
-    // A watcher is often a pipe: each event counts when it comes.
+    // Standard output is often a pipe, whose reader needs each event at once.
     out.flush()?;
     Ok(())
 }
 
-/// Returns an event in one line: time, request, type, and what there is to say.
+/// Formats an event as one line: time, request, type, details.
 fn line(event: &Event) -> String {
     let mut line = format!(
         "{}  {}  {:<9}",
@@ -156,7 +156,7 @@ fn line(event: &Event) -> String {
     plain(line.trim_end())
 }
 
-/// Returns how the items of a batch stand, in words.
+/// Describes how many items of a batch have ended, and how.
 pub(super) fn items(batch: &BatchSummary) -> String {
     format!(
         "{} items: {} completed, {} failed, {} cancelled, {} not started",
@@ -164,7 +164,7 @@ pub(super) fn items(batch: &BatchSummary) -> String {
     )
 }
 
-/// Returns a time as RFC 3339 in UTC, to the millisecond.
+/// Formats a time as RFC 3339 in UTC, to the millisecond.
 pub(super) fn time(millis: i64) -> String {
     match DateTime::from_timestamp_millis(millis) {
         Some(time) => time.to_rfc3339_opts(SecondsFormat::Millis, true),

@@ -1,4 +1,4 @@
-//! What stands in the value of a dead letter, as far as it can be read.
+//! Decodes the value of a dead letter, as far as it is readable.
 
 use url::Url;
 
@@ -10,39 +10,39 @@ use crate::engines::config::Topics;
 use crate::engines::registry;
 use crate::engines::registry::Registry;
 
-/// Opens the values of dead letters.
+/// Decodes the values of dead letters.
 #[derive(Debug)]
 pub struct Opener {
     registry: Registry,
     topics: Topics,
 }
 
-/// What a dead letter's value tells.
+/// A decoded value.
 #[derive(Clone, Debug)]
 pub struct Opened {
-    /// The request it is, or is about.
+    /// Id of the request that the value is, or is about; `None` if it cannot be read.
     pub request_id: Option<String>,
-    /// Whose request it is.
+    /// User of that request; `None` if unknown.
     pub user: Option<String>,
-    /// What it is.
+    /// The value itself.
     pub contents: Contents,
 }
 
 /// What a dead letter's value is.
 #[derive(Clone, Debug)]
 pub enum Contents {
-    /// A request that intake can read.
+    /// A valid request.
     Request(Box<Request>),
-    /// An event.
+    /// A lifecycle event.
     Event(Box<Event>),
-    /// Readable, but no valid request: one with a field out of bounds, or a command.
+    /// Readable, but no valid request: a field is out of bounds, or it is a command.
     Other,
-    /// Not readable; tells why.
+    /// Not readable, and why.
     Unreadable(String),
 }
 
 impl Opener {
-    /// Makes an opener; makes no call.
+    /// Creates an opener; makes no call.
     ///
     /// # Errors
     /// The HTTP client cannot be built.
@@ -53,10 +53,10 @@ impl Opener {
         })
     }
 
-    /// Reads the value of a dead letter.
+    /// Decodes the value of a dead letter.
     ///
     /// # Errors
-    /// Only when the registry does not answer; a value that cannot be read is no error.
+    /// Only if the registry does not answer; an unreadable value is no error.
     pub async fn open(&self, letter: &Letter) -> Result<Opened, registry::Error> {
         let (writer, datum) = match self.schema(letter).await? {
             Ok(found) => found,
@@ -99,10 +99,10 @@ impl Opener {
         })
     }
 
-    /// Returns the value as JSON, targets and all; or why it cannot be read.
+    /// Returns the value as JSON, notification targets included, or why it cannot be read.
     ///
     /// # Errors
-    /// Only when the registry does not answer.
+    /// Only if the registry does not answer.
     pub async fn json(
         &self,
         letter: &Letter,
@@ -113,10 +113,10 @@ impl Opener {
         })
     }
 
-    /// Returns the Confluent-framed bytes of a request, as `topic` wants them.
+    /// Returns the Confluent-framed bytes of a request, with the schema id of `topic`.
     ///
     /// # Errors
-    /// The registry does not help.
+    /// The registry gives no schema id, or the request does not fit the schema.
     pub(super) async fn encode(
         &self,
         topic: &str,
@@ -128,13 +128,13 @@ impl Opener {
         Ok(avro::frame(id, &datum))
     }
 
-    /// Finds the schema that a value names.
+    /// Returns the schema that the value's frame names, and the datum.
     async fn schema<'l>(
         &self,
         letter: &'l Letter,
     ) -> Result<Result<Writer<'l>, String>, registry::Error> {
         let Some(value) = letter.record.value.as_deref() else {
-            return Ok(Err("there is no value".to_owned()));
+            return Ok(Err("the record has no value".to_owned()));
         };
         let (id, datum) = match avro::unframe(value) {
             Ok(parts) => parts,

@@ -1,4 +1,4 @@
-//! Puts notifications that were given up into the hands of a workflow again: for the target that did not take them alone.
+//! Starts a delivery workflow again for a notification that was given up, and for its one failed target only.
 
 use super::{Contents, Error, Letter, Opener, Skip};
 use crate::contract::delivery::{Delivery, Parcel, Raw};
@@ -6,7 +6,7 @@ use crate::engines::config;
 use crate::engines::temporal::client::Temporal;
 use crate::engines::temporal::deliveries::{Given, Once};
 
-/// Starts deliveries; connects with the first.
+/// Starts deliveries; it connects on the first one.
 pub(super) struct Deliveries {
     place: config::Temporal,
     temporal: Option<Temporal>,
@@ -20,7 +20,7 @@ impl Deliveries {
         }
     }
 
-    /// Starts the delivery of a parcel and returns the id of its workflow.
+    /// Starts the delivery of a parcel, and returns the workflow id.
     pub(super) async fn start(
         &mut self,
         parcel: Parcel,
@@ -42,7 +42,7 @@ impl Deliveries {
             lost: None,
             pause_ms: 0,
         };
-        // The one that gave it up has its id: this one comes behind it.
+        // The delivery that gave up has the same workflow id, so this one may only start after it has closed.
         let given = temporal.hand_over(delivery, user, Once::AtATime).await?;
         Ok(match given {
             Given::New => Ok(id),
@@ -51,7 +51,7 @@ impl Deliveries {
     }
 }
 
-/// Returns the notification that a dead letter is, and whose it is.
+/// Returns the notification that a dead letter holds, and its user.
 pub(super) async fn parcel(
     opener: &Opener,
     letter: &Letter,

@@ -1,4 +1,4 @@
-//! Which dead letters are meant: by reason, time, key. Pure; the user needs the value and is held elsewhere.
+//! Selects dead letters by reason, time, key and user; pure. The caller decodes the value to find the user.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::Letter;
 use crate::domain::ErrorCode;
 use crate::engines::config;
 
-/// The reasons for which records are parked: the closed list of `dlq.reason`.
+/// The closed list of `dlq.reason`: why records are dead-lettered.
 pub const REASONS: [ErrorCode; 9] = [
     ErrorCode::Undecodable,
     ErrorCode::UnknownSchema,
@@ -22,37 +22,37 @@ pub const REASONS: [ErrorCode; 9] = [
     ErrorCode::StartRefused,
 ];
 
-/// Which dead letters are meant; what is not set takes all.
+/// The conditions that a dead letter must meet; an empty or absent condition matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Parked for one of these.
+    /// Dead-lettered for one of these reasons.
     pub reasons: Vec<ErrorCode>,
-    /// Parked then or later, in milliseconds since the epoch.
+    /// Dead-lettered at this time or later, in milliseconds since the epoch.
     pub since: Option<i64>,
-    /// Parked before.
+    /// Dead-lettered before this time, in milliseconds since the epoch.
     pub until: Option<i64>,
-    /// Exactly this key.
+    /// The whole record key.
     pub key: Option<String>,
-    /// Of exactly this user.
+    /// The whole user id.
     pub user: Option<String>,
 }
 
-/// A point in time, as a person gives it.
+/// A point in time as a user writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// In milliseconds since the epoch.
+    /// Milliseconds since the epoch.
     At(i64),
-    /// So long before now.
+    /// A time before now.
     Ago(Duration),
 }
 
-/// A text that is no [`Moment`].
+/// A text that is not a [`Moment`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("want a time as 2026-01-31T12:00:00Z, or how long ago as 30s, 5m, 2h or 7d")]
+#[error("expected a time like 2026-01-31T12:00:00Z, or an age like 30s, 5m, 2h or 7d")]
 pub struct NoMoment;
 
 impl Filter {
-    /// Tells whether a dead letter is meant, its user aside.
+    /// Returns whether a dead letter meets all conditions but the one on the user.
     pub fn takes(&self, letter: &Letter) -> bool {
         let parked = letter.record.timestamp;
         let reason = |code: &ErrorCode| code.as_str() == letter.reason();
@@ -65,14 +65,14 @@ impl Filter {
             && (self.key.is_none() || key == self.key.as_deref().map(str::as_bytes))
     }
 
-    /// Tells whether a user is meant.
+    /// Returns whether a user meets the condition on the user.
     pub fn takes_user(&self, user: Option<&str>) -> bool {
         self.user.is_none() || user == self.user.as_deref()
     }
 }
 
 impl Moment {
-    /// Returns the milliseconds since the epoch, counted from `now`.
+    /// Returns the time in milliseconds since the epoch; `now` is in the same unit.
     pub fn millis(self, now: i64) -> i64 {
         match self {
             Self::At(millis) => millis,

@@ -1,4 +1,4 @@
-//! A fresh id for a request whose own is taken. Pure.
+//! Derives a new id for a request whose own id is taken; pure.
 
 use super::Position;
 use crate::domain::{InvalidId, RequestId};
@@ -7,11 +7,11 @@ const LONGEST: usize = 128;
 
 /// Returns the id under which a dead letter is sent as a new request: `order-7` at 1:33 becomes `order-7.r1-33`.
 ///
-/// It follows from the dead letter alone, so sending it again makes no second request, and two dead letters of one id
-/// become two requests. A former mark of this kind is replaced, and an id too long for the mark is cut.
+/// The id depends on the dead letter alone: sending it again starts no second request, and two dead letters with one
+/// id become two requests. An earlier mark of this kind is replaced, and an id too long for the mark is cut.
 ///
 /// # Errors
-/// None: what is made of an id is one.
+/// Never in practice: the result is a valid id if `id` is.
 pub fn renewed(id: &RequestId, position: Position) -> Result<RequestId, InvalidId> {
     let mark = format!(".r{}-{}", position.partition, position.offset);
     let base = unmarked(id.as_str());
@@ -19,7 +19,7 @@ pub fn renewed(id: &RequestId, position: Position) -> Result<RequestId, InvalidI
     RequestId::try_from(base.collect::<String>() + &mark)
 }
 
-/// Returns an id without the mark of an earlier renewal.
+/// Returns an id without the mark that an earlier call added.
 fn unmarked(id: &str) -> &str {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
     match id.rsplit_once(".r") {

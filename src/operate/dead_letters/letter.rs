@@ -1,4 +1,4 @@
-//! A record on the dead-letter topic, and what its headers tell of it. The headers are those that the consumer writes.
+//! A record on a dead-letter topic, and what its headers say. The consumer and the notifier write these headers.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,29 +9,29 @@ use crate::engines::config::Topics;
 use crate::engines::kafka::Record;
 use crate::roles::notifier::Channel;
 
-/// Where a dead letter stands on its topic: `partition:offset`.
+/// The position of a dead letter on its topic: `partition:offset`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// Partition number.
+    /// Partition of the dead-letter topic.
     pub partition: i32,
-    /// Offset in the partition.
+    /// Offset in that partition.
     pub offset: i64,
 }
 
-/// A text that is no [`Position`].
+/// A text that is not a [`Position`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("want PARTITION:OFFSET as dlq list shows it, like 0:15")]
+#[error("expected PARTITION:OFFSET as dlq list shows it, like 0:15")]
 pub struct NoPosition;
 
 /// A dead letter.
 #[derive(Clone, Debug)]
 pub struct Letter {
-    /// The record as it stands on the dead-letter topic.
+    /// The record on the dead-letter topic.
     pub record: Record,
 }
 
 impl Letter {
-    /// Returns where it stands.
+    /// Returns its position on the dead-letter topic.
     pub fn position(&self) -> Position {
         Position {
             partition: self.record.position.partition,
@@ -39,22 +39,22 @@ impl Letter {
         }
     }
 
-    /// Returns the code of why it was parked; `-` where it does not say.
+    /// Returns the code of the reason why it was dead-lettered; `-` if the header is missing.
     pub fn reason(&self) -> &str {
         self.record.header("dlq.reason").unwrap_or("-")
     }
 
-    /// Returns why it was parked, in words.
+    /// Returns the reason in words; empty if the header is missing.
     pub fn error(&self) -> &str {
         self.record.header("dlq.error").unwrap_or_default()
     }
 
-    /// Returns how often it was parked; one that does not say was parked once.
+    /// Returns how often it was dead-lettered; 1 if the header is missing.
     pub fn attempts(&self) -> u32 {
         self.number("dlq.attempts").unwrap_or(1)
     }
 
-    /// Returns where it stood before.
+    /// Returns the position of the original record.
     pub fn original(&self) -> Option<RecordPosition> {
         Some(RecordPosition {
             topic: self.record.header("dlq.original.topic")?.to_owned(),
@@ -63,30 +63,30 @@ impl Letter {
         })
     }
 
-    /// Returns when the record that was parked came, in milliseconds since the epoch.
+    /// Returns the timestamp of the original record, in milliseconds since the epoch.
     pub fn original_timestamp(&self) -> Option<i64> {
         self.number("dlq.original.timestamp")
             .filter(|millis| *millis >= 0)
     }
 
-    /// Returns the notification that was given up, by channel and hash of the target.
+    /// Returns channel and target hash, if this is a notification that was given up.
     pub fn notification(&self) -> Option<(Channel, &str)> {
         let channel = Channel::parse(self.record.header("dlq.channel")?)?;
         Some((channel, self.record.header("dlq.target_hash")?))
     }
 
-    /// Tells whether its value is an event.
+    /// Returns whether its value is an event.
     pub fn is_event(&self, topics: &Topics) -> bool {
         let origin = self.record.header("dlq.original.topic");
         self.notification().is_some() || origin == Some(&topics.events)
     }
 
-    /// Tells whether its value was left out because it was too large.
+    /// Returns whether its value was left out because it was too large.
     pub fn is_truncated(&self) -> bool {
         self.record.header("dlq.truncated") == Some("true")
     }
 
-    /// Returns its key; bytes that are no text are replaced.
+    /// Returns its key; bytes that are not UTF-8 are replaced.
     pub fn key(&self) -> Option<Cow<'_, str>> {
         self.record.key.as_deref().map(String::from_utf8_lossy)
     }
@@ -112,7 +112,7 @@ impl FromStr for Position {
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // As a whole, so that a width of the caller counts.
+        // `pad` applies the caller's width to the whole text.
         f.pad(&format!("{}:{}", self.partition, self.offset))
     }
 }
@@ -121,7 +121,7 @@ impl fmt::Display for Position {
 pub(super) mod tests {
     use super::*;
 
-    /// Returns a dead letter of `gen.requests` at 1:33.
+    /// Returns a dead letter of `gen.requests` at 0:33.
     pub(crate) fn letter(headers: &[(&str, &str)]) -> Letter {
         let mut all = vec![
             ("dlq.reason", "invalid"),

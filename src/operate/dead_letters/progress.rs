@@ -1,4 +1,4 @@
-//! Which dead letters were sent again, over all partitions, kept with Kafka.
+//! Remembers in Kafka which dead letters were sent again, over all partitions.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,7 +7,7 @@ use super::{Done, Position};
 use crate::engines::config;
 use crate::engines::kafka::offsets::{Error, Offsets};
 
-/// Which dead letters were sent again.
+/// The dead letters of one topic that were sent again.
 #[derive(Debug)]
 pub struct Progress {
     offsets: Offsets,
@@ -20,10 +20,10 @@ pub fn group(kafka: &config::Kafka) -> String {
 }
 
 impl Progress {
-    /// Looks up what was sent of a dead-letter topic whose partitions hold `bounds`.
+    /// Looks up what was sent of a dead-letter topic; `bounds` are the offsets that its partitions hold.
     ///
     /// # Errors
-    /// Kafka does not answer, or does not let us.
+    /// Kafka does not answer, or denies access to the group.
     pub async fn open(
         kafka: &config::Kafka,
         topic: &str,
@@ -41,26 +41,26 @@ impl Progress {
         Ok(Self { offsets, done })
     }
 
-    /// Tells whether a dead letter was sent.
+    /// Returns whether a dead letter was sent.
     pub fn has(&self, position: Position) -> bool {
         let done = self.done.get(&position.partition);
         done.is_some_and(|done| done.contains(position.offset))
     }
 
-    /// Notes that a dead letter was sent, and returns when Kafka has it.
+    /// Notes that a dead letter was sent, and returns when Kafka has acknowledged the note.
     ///
     /// # Errors
-    /// Kafka does not answer, or does not let us; then a later run sends the record again.
+    /// Kafka does not answer, or denies access to the group. A later run then sends the record again.
     pub async fn note(&mut self, position: Position) -> Result<(), Error> {
         let done = self.done.entry(position.partition).or_default();
         done.insert(position.offset);
-        // All of them each time, since Kafka forgets what is not committed again for long.
+        // Commits all partitions each time: Kafka forgets offsets that are not committed again for a long time.
         let noted = self.done.iter().filter(|(_, done)| !done.is_empty());
         let entries = noted.map(|(partition, done)| (*partition, done.short().0));
         self.offsets.commit(&entries.collect()).await
     }
 
-    /// Returns how many sent records the memory has no room for: a later run sends them again.
+    /// Returns how many sent records the memory has no room for; a later run sends them again.
     pub fn left_out(&self) -> i64 {
         self.done.values().map(|done| done.short().1).sum()
     }

@@ -1,6 +1,6 @@
-//! Takes secrets out of what is shown: what stands in a URL behind its host, and the name of an e-mail address.
+//! Redacts what is shown to people: the part of a URL after its host, and the local part of an e-mail address.
 //!
-//! Dead letters hold whatever was sent, so nothing is known of where a target stands: every URL and address is taken.
+//! A dead letter may hold anything, so a target may be anywhere in it: every URL and address is redacted.
 
 use std::ops::Range;
 
@@ -10,12 +10,12 @@ use serde_json::{Value as Json, json};
 const TARGETS: [&str; 3] = ["webhook_url", "notify_email", "notify_slack"];
 const GONE: &str = "…";
 
-/// Returns `text` with secrets as `…` and control characters as escapes, on one line.
+/// Returns `text` on one line, with secrets as `…` and control characters as escapes.
 pub fn redacted(text: &str) -> String {
     let mut shown = String::new();
     let mut at = 0;
     for secret in secrets(text.as_bytes()) {
-        // A secret begins and ends beside ASCII, so never within a character.
+        // A secret has ASCII, or the end of the text, on both sides, so its bounds never split a character.
         escape(text.get(at..secret.start).unwrap_or(GONE), &mut shown);
         shown.push_str(GONE);
         at = secret.end;
@@ -24,7 +24,7 @@ pub fn redacted(text: &str) -> String {
     shown
 }
 
-/// Returns which bytes may be shown; `None` stands for one of a secret.
+/// Returns the bytes that may be shown; each byte of a secret is `None`.
 pub fn masked(bytes: &[u8]) -> Vec<Option<u8>> {
     let mut shown: Vec<_> = bytes.iter().copied().map(Some).collect();
     for secret in secrets(bytes) {
@@ -37,7 +37,8 @@ pub fn masked(bytes: &[u8]) -> Vec<Option<u8>> {
     shown
 }
 
-/// Returns JSON with the secrets of its strings as `…`; a target that does not look like one is left out as a whole.
+/// Returns JSON with the secrets in its strings as `…`. A target field without a recognisable URL or address is
+/// replaced as a whole.
 pub fn redacted_json(value: Json) -> Json {
     match value {
         Json::String(text) => Json::String(redacted_text(&text)),
@@ -56,7 +57,7 @@ pub fn redacted_json(value: Json) -> Json {
     }
 }
 
-/// As [`redacted`], but control characters are left to the JSON.
+/// Like [`redacted`], but keeps control characters, which JSON escapes itself.
 fn redacted_text(text: &str) -> String {
     let mut shown = String::new();
     let mut at = 0;
@@ -69,7 +70,8 @@ fn redacted_text(text: &str) -> String {
     shown
 }
 
-/// A dead letter may hold anything: what could move the cursor or end the line is shown as an escape.
+/// Appends `text` with control characters as escapes, so that a dead letter cannot move the terminal's cursor or break
+/// the line.
 fn escape(text: &str, shown: &mut String) {
     for c in text.chars() {
         if c.is_control() {
@@ -80,13 +82,13 @@ fn escape(text: &str, shown: &mut String) {
     }
 }
 
-/// Finds what must not be shown, in order, none touching another.
+/// Finds the secrets, in order; no two of them touch.
 fn secrets(bytes: &[u8]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut url_ends = 0;
     for (at, byte) in bytes.iter().enumerate() {
         match byte {
-            // What stands within a URL is behind its host; and no bytes are gone over twice.
+            // A colon within the last URL is skipped: it is already redacted, and no byte is scanned twice.
             b':' if at >= url_ends => {
                 let parts = url(bytes, at);
                 url_ends = parts[1].end;
@@ -108,7 +110,7 @@ fn secrets(bytes: &[u8]) -> Vec<Range<usize>> {
     merged
 }
 
-/// Finds user and password, and all behind the host, of the http or https URL whose colon is at `colon`.
+/// Finds the login, and everything after the host, of the http or https URL whose colon is at `colon`.
 fn url(bytes: &[u8], colon: usize) -> [Range<usize>; 2] {
     let none = [0..0, 0..0];
     let (before, rest) = bytes.split_at(colon);
@@ -117,7 +119,7 @@ fn url(bytes: &[u8], colon: usize) -> [Range<usize>; 2] {
     if !scheme.ends_with(b"http") && !scheme.ends_with(b"https") {
         return none;
     }
-    // Slashes may be escaped, as some writers of JSON do.
+    // Some JSON writers escape slashes.
     let slash = |byte: &u8| matches!(byte, b'/' | b'\\');
     let slashes = rest.iter().skip(1).take_while(|byte| slash(byte)).count();
     if slashes < 2 {
@@ -129,7 +131,7 @@ fn url(bytes: &[u8], colon: usize) -> [Range<usize>; 2] {
     let (authority, path) = url.split_at(url.iter().position(ends).unwrap_or(url.len()));
     let from = colon + 1 + slashes;
     let user = authority.iter().rposition(|byte| *byte == b'@');
-    // What ends the host is shown.
+    // The character that ends the host is shown.
     let behind = from + authority.len() + path.len().min(1);
     [from..from + user.unwrap_or(0), behind..from + url.len()]
 }
@@ -138,7 +140,7 @@ fn in_url(byte: u8) -> bool {
     !byte.is_ascii_control() && !b" \"'<>`{}|^".contains(&byte)
 }
 
-/// Finds what stands before the `@` of an address.
+/// Finds the local part of the address whose `@` is at `at`.
 fn address(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     let local =
         |byte: &u8| byte.is_ascii_alphanumeric() || !byte.is_ascii() || b"._%+-".contains(byte);

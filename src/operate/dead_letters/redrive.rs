@@ -1,4 +1,4 @@
-//! Sends dead letters again to where they came from, one after the other, each acknowledged and noted before the next.
+//! Redrives dead letters one after the other: each is acknowledged and noted before the next is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,36 +19,36 @@ use crate::engines::kafka::producer::{Message, Producer};
 use crate::engines::kafka::snapshot::{Extent, Snapshot};
 use crate::engines::telemetry::events::DeadLetterRedriven;
 
-/// What to send again, and how.
+/// What to redrive, and how.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// Which dead letters.
+    /// The dead letters that are selected.
     pub selection: Selection,
-    /// Which of them may go, and as what.
+    /// Which of these may be sent, and with what changes.
     pub rules: Rules,
-    /// Only count.
+    /// Only count, send nothing.
     pub dry_run: bool,
-    /// At most so many a second.
+    /// The highest rate, in dead letters per second.
     pub rate: u32,
-    /// Who asks; stands in the log.
+    /// Name of the operator, for the log.
     pub by: String,
 }
 
-/// Which dead letters are meant.
+/// The dead letters that are selected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
-    /// All that a filter takes.
+    /// All that match a filter.
     Matching(Filter),
-    /// Those that stand there.
+    /// Those at these positions.
     At(BTreeSet<Position>),
 }
 
 /// Where a dead letter was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// There it stands on the topic it came from.
+    /// To the topic it came from; its new position there.
     Record(RecordPosition),
-    /// To the workflow of that id.
+    /// To the delivery workflow with this id.
     Workflow(String),
 }
 
@@ -64,38 +64,38 @@ impl fmt::Display for Destination {
 /// A dead letter that was sent again.
 #[derive(Debug)]
 pub struct Redriven<'a> {
-    /// The dead letter.
+    /// The dead letter as it stays on its topic.
     pub letter: &'a Letter,
-    /// Where it is now.
+    /// Where it was sent.
     pub to: &'a Destination,
-    /// Under which fresh id, if it was given one.
+    /// The request's new id, if it was given one.
     pub new_id: Option<&'a str>,
-    /// When, in milliseconds since the epoch.
+    /// When it was sent, in milliseconds since the epoch.
     pub at: i64,
 }
 
-/// Is told of each that was sent.
+/// A callback that receives each dead letter that was sent.
 pub type Tell<'t> = dyn FnMut(&Redriven<'_>) -> std::io::Result<()> + Send + 't;
 
-/// What came of a redrive.
+/// The result of a redrive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// How many went, or would go, by reason.
+    /// Number of dead letters sent, or with a dry run to be sent, by reason.
     pub sent: BTreeMap<String, u64>,
-    /// How many that were meant did not.
+    /// Number of selected dead letters that were not sent, by why not.
     pub skipped: BTreeMap<Skip, u64>,
-    /// Positions that were asked for and hold no dead letter.
+    /// Selected positions that hold no dead letter.
     pub missing: Vec<Position>,
-    /// How many of those sent the memory has no room for.
+    /// Number of sent dead letters that the memory has no room for; the next redrive sends them again.
     pub left_out: i64,
-    /// A stop came before the end.
+    /// True if a stop came before the end.
     pub interrupted: bool,
 }
 
-/// Sends dead letters again; `tell` is told of each once it is noted. A stop lets the one under way come to its end.
+/// Redrives dead letters, and calls `tell` for each once it is noted. A stop lets the current one finish.
 ///
 /// # Errors
-/// An engine does not answer, or `tell` fails. What was sent until then is noted: another run goes on behind it.
+/// An engine does not answer, or `tell` fails. What was sent before is noted, so another run continues after it.
 pub async fn redrive(
     config: &Config,
     order: &Order,
@@ -141,15 +141,15 @@ pub async fn redrive(
     Ok(run.summary)
 }
 
-/// What is sent, and how.
+/// What is to be sent.
 enum Sending<'t> {
-    /// A record to a topic, perhaps under another id.
+    /// A record: its topic, and its new id and value if it gets a new id.
     Record(&'t str, Option<(String, Vec<u8>)>),
-    /// A notification of a user to its workflow.
+    /// A notification, and its user.
     Parcel(Parcel, String),
 }
 
-/// One redrive under way.
+/// The state of one redrive.
 struct Run<'a> {
     topics: &'a Topics,
     order: &'a Order,
@@ -162,7 +162,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Sends one dead letter if it is meant and may go; `false` when a stop came before.
+    /// Sends one dead letter if it is selected and may be sent; returns `false` if a stop came first.
     async fn one(
         &mut self,
         letter: &Letter,
@@ -238,7 +238,8 @@ impl Run<'_> {
         }
     }
 
-    /// Notes what was sent and tells of it. Nothing from the send to here gives way to a stop: what is sent is noted.
+    /// Notes that a dead letter was sent, and reports it. From the send to the note nothing yields to a stop, so that
+    /// whatever was sent is noted.
     async fn note(
         &mut self,
         letter: &Letter,
@@ -277,7 +278,7 @@ impl Run<'_> {
         Ok(filter.takes_user(opened.user.as_deref()))
     }
 
-    /// Returns a request's new id and its value under that; `None` if it is no valid request.
+    /// Returns a request's new id and its value with that id; `None` if the dead letter is no valid request.
     async fn renew(
         &self,
         letter: &Letter,

@@ -1,4 +1,4 @@
-//! Which dead letters may go, and what goes along. Pure.
+//! Decides which dead letters may be redriven, where to, and with which headers; pure.
 
 use super::{Letter, Shelf};
 use crate::contract::headers::{ACCEPT_OLD, API_KEY, FIRST_SEEN};
@@ -6,57 +6,57 @@ use crate::domain::ErrorCode;
 use crate::engines::config::Topics;
 use crate::engines::kafka::Headers;
 
-/// Which dead letters may go, and as what.
+/// Which dead letters may be redriven, and with what changes.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    /// Where the dead letters stand.
+    /// The dead-letter topic.
     pub shelf: Shelf,
-    /// One that was parked so often, or more often, stays.
+    /// A record that was dead-lettered this often or more is not sent.
     pub max_attempts: u32,
-    /// Send requests under a fresh id.
+    /// Send requests under a new id.
     pub new_id: bool,
-    /// Send what is too old, and have intake take it.
+    /// Send records that were too old, with the header that makes intake accept them.
     pub accept_old: bool,
-    /// Send also what was sent before.
+    /// Send also what an earlier run sent.
     pub again: bool,
-    /// Sent as the header `x-api-key`.
+    /// The value of the header `x-api-key` to send; `None` sends none.
     pub api_key: Option<String>,
 }
 
-/// Where a dead letter goes.
+/// Where a dead letter is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way<'t> {
     /// To the topic it came from.
     Topic(&'t str),
-    /// Into the hands of the workflow of its notification.
+    /// To a delivery workflow.
     Workflow,
 }
 
-/// Why a dead letter that is meant was not sent.
+/// Why a selected dead letter was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Skip {
-    /// It was sent by an earlier run.
+    /// An earlier run sent it.
     Redriven,
-    /// Its value was left out when it was parked.
+    /// Its value was left out when it was dead-lettered.
     Truncated,
-    /// It was parked too often.
+    /// It was dead-lettered too often.
     Attempts,
-    /// It was too old, and is not to be taken all the same.
+    /// It was too old, and [`Rules::accept_old`] is not set.
     TooOld,
-    /// It does not say that it comes from one of our topics.
+    /// Its headers do not name one of our topics as its origin.
     Foreign,
-    /// It is no valid request, so it can have no new id.
+    /// It is no valid request, so it cannot get a new id.
     NoRequest,
-    /// It is no event that tells whose notification it is.
+    /// It is no readable event, so the notification's user is unknown.
     NoEvent,
-    /// Its notification is being delivered.
+    /// A workflow is already delivering its notification.
     UnderWay,
-    /// With its headers it is too large for its topic.
+    /// It is too large for its topic with the added headers.
     TooLarge,
 }
 
 impl Rules {
-    /// Returns where a dead letter goes, or why it stays.
+    /// Returns where a dead letter is to be sent, or why it is not.
     pub(super) fn judge<'t>(
         &self,
         letter: &Letter,
@@ -68,12 +68,12 @@ impl Rules {
             Shelf::Requests => &[&topics.requests, &topics.commands],
             Shelf::Notifications => &[&topics.events],
         };
-        // Whoever can write to the dead-letter topic must not steer an operator's hand to any other.
+        // A writer of the dead-letter topic must not be able to make an operator's redrive write to any other topic.
         let topic = ours.iter().copied().find(|topic| origin == Some(topic));
         let too_old = letter.reason() == ErrorCode::TooOld.as_str();
         match topic {
             _ if sent_before && !self.again => Err(Skip::Redriven),
-            // It goes to no topic, and its attempts are those of one delivery.
+            // The other rules do not apply: it goes to no topic, and its attempts are those of one delivery.
             None if self.shelf == Shelf::Notifications && letter.notification().is_some() => {
                 Ok(Way::Workflow)
             }
@@ -85,7 +85,7 @@ impl Rules {
         }
     }
 
-    /// The headers of the record as it goes out: its own, how often it was parked, and since when it is on its way.
+    /// Returns the headers to send: the record's own, how often it was dead-lettered, and when it was first seen.
     pub(super) fn headers(&self, letter: &Letter) -> Headers {
         let text = |name: &str, text: String| (name.to_owned(), Some(text.into_bytes()));
         let own = letter.record.headers.iter().filter(|(name, _)| {
@@ -93,7 +93,7 @@ impl Rules {
         });
         let mut headers: Headers = own.cloned().collect();
         headers.push(text("dlq.attempts", letter.attempts().to_string()));
-        // The older of both: whoever sent the record may have written the header.
+        // The older of the two, because the producer may have set the header.
         let claimed = letter.record.header(FIRST_SEEN);
         let claimed = claimed.and_then(|millis| millis.parse().ok());
         let first_seen = claimed.into_iter().chain(letter.original_timestamp()).min();
@@ -111,22 +111,22 @@ impl Rules {
 }
 
 impl Skip {
-    /// Says why it was not sent, and what to do about it.
+    /// Returns why it was not sent and what to do, in words.
     pub fn explained(self) -> &'static str {
         match self {
             Self::Redriven => "sent before; --again sends them once more",
             Self::Truncated => {
-                "parked without their value (dlq.truncated): the producer has to send them anew"
+                "parked without their value (dlq.truncated): the producer has to send them again"
             }
             Self::Attempts => "parked too often: look for the cause, then raise --max-attempts",
-            Self::TooOld => "too old: if they never ran, --accept-old has them taken",
+            Self::TooOld => "too old: if they never ran, send them with --accept-old",
             Self::Foreign => {
-                "from a topic that is not ours: neither TOPIC_REQUESTS nor TOPIC_COMMANDS, or with --notifications not TOPIC_EVENTS"
+                "not from our topics: expected TOPIC_REQUESTS or TOPIC_COMMANDS, or with --notifications TOPIC_EVENTS"
             }
-            Self::NoRequest => "no valid request, so --new-id cannot be given one",
-            Self::NoEvent => "no event that can be read, so nobody can be told of it",
-            Self::UnderWay => "being delivered by an earlier redrive",
-            Self::TooLarge => "too large for their topic with the headers that are added",
+            Self::NoRequest => "no valid request, so --new-id cannot give them an id",
+            Self::NoEvent => "not a readable event, so the notification cannot be delivered",
+            Self::UnderWay => "being delivered already, by an earlier redrive",
+            Self::TooLarge => "too large for their topic with the added headers",
         }
     }
 }
@@ -245,7 +245,7 @@ mod tests {
             accept_old: true,
             ..rules()
         };
-        // What the record says of itself, and what goes out; it was parked with the time 1700000000000.
+        // The record's own header, and the header that is sent. The original record has the timestamp 1700000000000.
         for (claimed, kept) in [
             ("5", "5"),
             ("9999999999999", "1700000000000"),

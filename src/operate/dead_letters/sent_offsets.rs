@@ -1,8 +1,9 @@
-//! Which offsets of a partition were sent again: ranges, and their short form for the note of a committed offset.
+//! Remembers which offsets of a partition were sent again: as ranges, and in a short form for the note of a committed
+//! offset.
 //!
-//! The committed offset stands for all before it: sent, or gone from the topic. The note has the ranges behind it, as
-//! `1:` and the base64 of varints: for each range the gap before it and its length. What does not fit is left out, so
-//! the short form never holds an offset that was not sent.
+//! All offsets below the committed one are sent or gone from the topic. The note holds the ranges above it, as `1:` and
+//! the base64 of varints: for each range the gap before it and its length. Ranges that do not fit are left out, so the
+//! short form never holds an offset that was not sent.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -15,19 +16,19 @@ use crate::engines::kafka::offsets::Committed;
 /// The offsets of one partition that were sent again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Done {
-    /// All before this one are sent or gone.
+    /// All offsets below this one are sent or gone from the topic.
     below: i64,
-    /// Start and end of each further range, none empty, none touching another.
+    /// Start and end of each further range. No range is empty, and no two touch.
     ranges: BTreeMap<i64, i64>,
 }
 
-/// What Kafka takes as a note by default is 4096 bytes.
+/// In bytes. Kafka accepts notes of 4096 bytes by default.
 const LONGEST_NOTE: usize = 4000;
 const VERSION: &str = "1:";
 
 impl Done {
-    /// Reads what was committed of a partition that holds the offsets `held`. `None` says that it is of another topic,
-    /// one of the same name that is no more: it speaks of records that are still to come.
+    /// Reads what was committed for a partition that holds the offsets `held`. Returns `None` if the commit names
+    /// offsets beyond its end: it then belongs to a deleted topic of the same name.
     pub fn read(committed: &Committed, held: &Range<i64>) -> Option<Self> {
         let mut done = Self {
             below: committed.offset,
@@ -47,13 +48,13 @@ impl Done {
         Some(done)
     }
 
-    /// Tells whether an offset was sent.
+    /// Returns whether an offset was sent or is gone from the topic.
     pub fn contains(&self, offset: i64) -> bool {
         let before = self.ranges.range(..=offset).next_back();
         offset < self.below || before.is_some_and(|(_, end)| offset < *end)
     }
 
-    /// Tells whether nothing was ever noted here.
+    /// Returns whether nothing was noted for the partition yet.
     pub fn is_empty(&self) -> bool {
         self.below == 0 && self.ranges.is_empty()
     }
@@ -76,13 +77,13 @@ impl Done {
         self.absorb();
     }
 
-    /// Drops what the topic no longer holds.
+    /// Forgets offsets that the topic no longer holds, those below `low`.
     pub fn forget_before(&mut self, low: i64) {
         self.below = self.below.max(low);
         self.absorb();
     }
 
-    /// Lets the ranges go that touch or lie within what is below.
+    /// Merges ranges that touch or lie below `below` into it.
     fn absorb(&mut self) {
         while let Some(first) = self.ranges.first_entry()
             && *first.key() <= self.below
@@ -91,7 +92,7 @@ impl Done {
         }
     }
 
-    /// Returns the short form, and how many offsets at the upper end it does not hold.
+    /// Returns the short form, and how many of the highest offsets it has no room for.
     pub fn short(&self) -> (Committed, i64) {
         self.within(LONGEST_NOTE)
     }
@@ -120,7 +121,7 @@ impl Done {
     }
 }
 
-/// Reads the ranges of a note; one that is not ours has none, and the offset alone counts.
+/// Reads the ranges of a note. A note that is not ours has none; the committed offset still counts.
 fn ranges(committed: &Committed) -> Vec<Range<i64>> {
     let bytes = committed
         .note
@@ -143,7 +144,7 @@ fn ranges(committed: &Committed) -> Vec<Range<i64>> {
     found
 }
 
-/// Appends a number in groups of seven bits, the lowest first.
+/// Appends a number in groups of seven bits, lowest first; the high bit of a byte says that more follow.
 fn varint(bytes: &mut Vec<u8>, mut number: u64) {
     while number > 0x7f {
         bytes.push((number & 0x7f) as u8 | 0x80);

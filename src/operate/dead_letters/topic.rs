@@ -1,19 +1,19 @@
-//! Which dead-letter topic is meant.
+//! The two dead-letter topics.
 
 use crate::engines::config::Topics;
 
 /// A dead-letter topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Shelf {
-    /// Requests and commands that intake refused.
+    /// `gen.requests.dlq`: requests and commands that intake rejected.
     #[default]
     Requests,
-    /// Notifications that were given up, and events that the notifier could not read.
+    /// `gen.notifications.dlq`: notifications that were given up, and events that the notifier could not read.
     Notifications,
 }
 
 impl Shelf {
-    /// Returns the name of its topic.
+    /// Returns the topic's configured name.
     pub fn topic(self, topics: &Topics) -> &str {
         match self {
             Self::Requests => &topics.dlq,

@@ -1,6 +1,6 @@
-//! Endpoints that want no more: those that answered a notification with 410 Gone.
+//! Endpoints that are gone: those that answered a notification with 410 Gone.
 //!
-//! genflow keeps no list of them. They are read from the notifications that were given up, for as long as those are kept.
+//! genflow keeps no list of them. This check reads them from the dead letters of notifications.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -18,13 +18,12 @@ use crate::roles::notifier;
 use crate::roles::notifier::Channel;
 
 const CHECK: &str = "endpoints";
-/// As long as the topic keeps them by default.
+/// The default retention of the topic.
 const LOOK_BACK: Duration = Duration::from_secs(30 * 24 * 3600);
 const PATIENCE: Duration = Duration::from_secs(30);
-/// So many are told one by one.
+/// Endpoints that get a finding of their own; the others are only counted.
 const MOST: usize = 20;
 
-/// One that is gone.
 struct Gone {
     times: u64,
     last: Letter,
@@ -33,16 +32,16 @@ struct Gone {
 pub(super) async fn examine(config: &Config) -> Vec<Finding> {
     let found = match timeout(PATIENCE, read(config)).await {
         Ok(Ok(found)) => found,
-        // That it is missing is told where the topics are.
+        // The checks of topics report a missing topic.
         Ok(Err(tail::Error::NoTopic(_))) => return Vec::new(),
         Ok(Err(error)) => return vec![Finding::unknown(CHECK, causes(&error))],
         Err(_) => {
-            let long = format!("not read within {PATIENCE:?}");
+            let long = format!("could not be read within {PATIENCE:?}");
             return vec![Finding::unknown(CHECK, long)];
         }
     };
     if found.is_empty() {
-        return vec![Finding::ok(CHECK, "none answered 410 Gone of late")];
+        return vec![Finding::ok(CHECK, "none answered 410 Gone recently")];
     }
     let mut findings = Vec::new();
     let rest = found.len().saturating_sub(MOST);
@@ -52,7 +51,7 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
         let times = count(gone.times, "notification");
         let at = time(gone.last.record.timestamp.unwrap_or_default());
         let found = format!("{whose} answered 410 Gone to {times}, last at {at}");
-        let advice = "it wants no more: have its owner name another, or none";
+        let advice = "ask the user for another target, or to remove this one";
         findings.push(Finding::warn(check, found).advise(advice));
     }
     if rest > 0 {
@@ -89,7 +88,7 @@ async fn read(config: &Config) -> Result<BTreeMap<(Channel, String), Gone>, tail
     Ok(found)
 }
 
-/// Says whose target it is and where, as far as that can be found out.
+/// Describes the target and its user, as far as they can be read.
 async fn whose(config: &Config, channel: Channel, hash: &str, letter: &Letter) -> String {
     let unknown = || "a target".to_owned();
     let Ok(opener) = Opener::new(&config.schema_registry_url, &config.kafka.topics) else {

@@ -1,4 +1,4 @@
-//! Kafka: the brokers, the topics as the contract has them, and how far the groups are behind.
+//! Kafka: the brokers, the topics compared with the contract, and the lag of the consumer groups.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use crate::engines::kafka::admin;
 use crate::engines::kafka::admin::{Difference, Members, Topic};
 
 pub(super) async fn examine(kafka: &config::Kafka, window: Option<Duration>) -> Vec<Finding> {
-    // Unknown where Temporal is away: then nothing is held against it.
+    // If Temporal does not answer, the window is unknown: then no retention counts as longer than it.
     let window = window.unwrap_or(Duration::MAX);
     let cluster = match admin::inspect(kafka, window).await {
         Ok(cluster) => cluster,
         Err(error) => {
-            let found = format!("{}; topics and groups were not looked at", causes(&error));
-            let advice = "start it, or set KAFKA_BROKERS (KAFKA_OPTIONS for TLS and SASL)";
+            let found = format!("{}; topics and groups were not checked", causes(&error));
+            let advice = "start Kafka, or set KAFKA_BROKERS (KAFKA_OPTIONS for TLS and SASL)";
             return vec![Finding::fail("Kafka", found).advise(advice)];
         }
     };
@@ -23,7 +23,7 @@ pub(super) async fn examine(kafka: &config::Kafka, window: Option<Duration>) -> 
     let mut findings = vec![match cluster.brokers {
         0..3 => Finding::ok(
             "Kafka",
-            format!("{found}: topics have one copy; three brokers keep three"),
+            format!("{found}: topics have one replica; three brokers would keep three"),
         ),
         _ => Finding::ok("Kafka", found),
     }];
@@ -37,7 +37,7 @@ pub(super) async fn examine(kafka: &config::Kafka, window: Option<Duration>) -> 
             Ok(seen) if topic == &kafka.topics.commands => judge(name, Kind::Commands, seen),
             Ok(seen) => judge(name, Kind::Other, seen),
             Err(error) => Finding::unknown(name, causes(error))
-                .advise("may this principal describe the topic and its configs?"),
+                .advise("check that this principal may describe the topic and its configs"),
         });
         if matches!(seen, Ok(Topic::Missing)) {
             missing.push(topic.as_str());
@@ -55,15 +55,15 @@ pub(super) async fn examine(kafka: &config::Kafka, window: Option<Duration>) -> 
     findings
 }
 
-/// Which rules a topic is under.
+/// The rules that apply to a topic.
 #[derive(Clone, Copy)]
 enum Kind {
-    /// A record that is older than the window is refused.
+    /// Intake refuses records that are older than the window.
     Requests {
         window: Duration,
     },
     Commands,
-    /// Readers rely on the order of its keys.
+    /// Readers rely on the order of records per key.
     Other,
 }
 
@@ -82,34 +82,33 @@ fn judge(name: String, kind: Kind, seen: &Topic) -> Finding {
         told.push(format!("{leaderless} of them without a leader"));
     }
     if under_replicated > 0 {
-        told.push(format!(
-            "{under_replicated} of them with fewer replicas in sync than they should have"
-        ));
+        told.push(format!("{under_replicated} of them under-replicated"));
     }
     let counted: Vec<_> = differences
         .iter()
         .filter(|difference| !is_more_than_wanted(difference, kind))
         .collect();
     for Difference { setting, is, want } in &counted {
-        told.push(format!("{setting} is {is}, want {want}"));
+        told.push(format!("{setting} is {is}, expected {want}"));
     }
     let found = told.join("; ");
     let broken = counted.iter().any(|difference| breaks(difference, kind));
     let advice = advice(&counted, kind);
     if leaderless > 0 {
-        Finding::fail(name, found).advise("see to the brokers that hold them")
+        Finding::fail(name, found).advise("check the brokers that hold them")
     } else if broken {
         Finding::fail(name, found).advise(advice)
     } else if !counted.is_empty() {
         Finding::warn(name, found).advise(advice)
     } else if under_replicated > 0 {
-        Finding::warn(name, found).advise("see to the brokers that are behind")
+        Finding::warn(name, found).advise("check the brokers that are behind")
     } else {
         Finding::ok(name, found)
     }
 }
 
-/// Room and time beyond the contract's do no harm; but a request must not be kept longer than its id is remembered.
+/// Larger messages and longer retention than the contract's do no harm. But a request must not be kept longer than the
+/// dedup window.
 fn is_more_than_wanted(difference: &Difference, kind: Kind) -> bool {
     let (Some(is), Some(want)) = (number(&difference.is), number(&difference.want)) else {
         return false;
@@ -123,7 +122,8 @@ fn is_more_than_wanted(difference: &Difference, kind: Kind) -> bool {
     }
 }
 
-/// A wrong cleanup policy loses records; a producer's own timestamps make an old request young, so that it runs again.
+/// A wrong cleanup policy loses records. With CreateTime, a producer's timestamp can make an old request look young, so
+/// that it runs again.
 fn breaks(difference: &Difference, kind: Kind) -> bool {
     match (difference.setting.as_str(), kind) {
         ("cleanup.policy", _) | ("message.timestamp.type", Kind::Requests { .. }) => true,
@@ -134,7 +134,7 @@ fn breaks(difference: &Difference, kind: Kind) -> bool {
     }
 }
 
-/// Returns a setting as a number; what is negative means without bound.
+/// Parses a setting as a number; a negative one means no limit.
 fn number(setting: &str) -> Option<u64> {
     let number = setting.parse::<i64>().ok()?;
     Some(u64::try_from(number).unwrap_or(u64::MAX))
@@ -149,9 +149,9 @@ fn advice(differences: &[&Difference], kind: Kind) -> String {
     if shape.contains(&"partitions") {
         let how = match kind {
             Kind::Requests { .. } | Kind::Commands => {
-                "genflow setup --grow (the order of records by key is lost across the change)"
+                "genflow setup --grow (records of one key lose their order at that moment)"
             }
-            Kind::Other => "docs/operating.md says how to grow it",
+            Kind::Other => "see docs/operating.md for how to add partitions",
         };
         told.push(how.to_owned());
     }
@@ -174,7 +174,7 @@ async fn group(kafka: &config::Kafka, role: &str, topic: &str) -> Finding {
         Ok(lag) => lag,
         Err(error) => {
             return Finding::unknown(check, causes(&error))
-                .advise("may this principal describe the group?");
+                .advise("check that this principal may describe the group");
         }
     };
     match admin::members(kafka, &group).await {

@@ -1,4 +1,4 @@
-//! This machine: secrets that are no secrets, and folders that results go to.
+//! This machine: public secrets, mail and operators' settings, templates, and the folders of downloads and results.
 
 use std::fs::{File, read, remove_file};
 use std::io::{self, Write as _};
@@ -34,7 +34,8 @@ pub(super) fn examine(config: &Config) -> Vec<Finding> {
 fn temp(path: &Path, room: u64) -> Finding {
     match temp::check(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            Finding::fail("TEMP_DIR", error.to_string()).advise("the worker does not start with it")
+            Finding::fail("TEMP_DIR", error.to_string())
+                .advise("the worker does not start with this folder")
         }
         Ok(()) | Err(_) => folder("TEMP_DIR", path, room),
     }
@@ -63,12 +64,16 @@ fn mail(config: &Config) -> Finding {
     if email.allowed_domains.are_none() {
         let found =
             format!("{server}; EMAIL_ALLOWED_DOMAINS is not set: email targets end as SKIPPED");
-        return Finding::warn(check, found).advise("set the domains that tenants may name, or *");
+        return Finding::warn(check, found)
+            .advise("set it to the domains that tenants may name, or to *");
     }
     let ours = dev::EMAIL_FROM.parse();
     if ours.is_ok_and(|ours: FromAddress| ours == email.from) {
-        return Finding::warn(check, format!("{server}; EMAIL_FROM is not your own"))
-            .advise("set EMAIL_FROM: few mail servers take mail from localhost");
+        return Finding::warn(
+            check,
+            format!("{server}; EMAIL_FROM is the development default"),
+        )
+        .advise("set EMAIL_FROM: few mail servers accept mail from localhost");
     }
     Finding::ok(check, server)
 }
@@ -82,12 +87,13 @@ fn operators(config: &Config) -> Finding {
     ];
     let told: Vec<_> = told.into_iter().flatten().collect();
     if told.is_empty() {
-        let found = "OPS_SLACK_WEBHOOK_URL and OPS_EMAIL are not set: failures are told to nobody";
+        let found =
+            "OPS_SLACK_WEBHOOK_URL and OPS_EMAIL are not set: operators get no failure reports";
         return Finding::ok(check, found);
     }
     Finding::ok(
         check,
-        format!("are told of failures by {}", told.join(" and ")),
+        format!("get failure reports by {}", told.join(" and ")),
     )
 }
 
@@ -96,13 +102,13 @@ fn templates(config: &Config) -> Finding {
     let folder = config.notifier.templates.as_deref();
     match (check_templates(folder), folder) {
         (Err(error), _) => Finding::fail(check, causes(&error)).advise(
-            "correct the file, or take it away: then ours is used; the notifier does not start so",
+            "correct the file, or remove it to use the built-in one; the notifier does not start with it",
         ),
         (Ok(()), Some(folder)) => Finding::ok(
             check,
-            format!("those in {} render every kind of event", folder.display()),
+            format!("the templates in {} render every type of event", folder.display()),
         ),
-        (Ok(()), None) => Finding::ok(check, "is not set: those of the program are used"),
+        (Ok(()), None) => Finding::ok(check, "is not set: the built-in templates are used"),
     }
 }
 
@@ -123,14 +129,14 @@ fn folder(variable: &str, path: &Path, room: u64) -> Finding {
     let state = if there {
         ""
     } else {
-        ", not there yet (the worker makes it)"
+        " (missing, the worker creates it)"
     };
     if let Err(error) = writable {
         return Finding::fail(
             variable,
             format!("{shown} cannot be written to: {}", causes(&error)),
         )
-        .advise("give the worker's user a folder to write to");
+        .advise("set it to a folder that the worker's user can write to");
     }
     match free(path) {
         Ok(free) if free < room => Finding::warn(
@@ -140,7 +146,7 @@ fn folder(variable: &str, path: &Path, room: u64) -> Finding {
                 size(free)
             ),
         )
-        .advise("make room, or take another disk"),
+        .advise("free some space, or use another disk"),
         Ok(free) => Finding::ok(
             variable,
             format!("{shown} is writable{state}, {} free", size(free)),
@@ -148,21 +154,21 @@ fn folder(variable: &str, path: &Path, room: u64) -> Finding {
         Err(error) => Finding::unknown(
             variable,
             format!(
-                "{shown} is writable{state}; its free space is not told: {}",
+                "{shown} is writable{state}; its free space is unknown: {}",
                 causes(&error)
             ),
         ),
     }
 }
 
-/// Tells whether the folder is there, and whether it can be written to, or made.
+/// Returns whether the folder exists, and whether it can be written to or created.
 fn writable(path: &Path) -> (bool, io::Result<()>) {
     let near = nearest(path);
     if near != path {
         let made = access(near, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from);
         return (false, made);
     }
-    // Rights alone do not tell of a disk that is full or mounted read-only: write, and see that it was.
+    // Permissions do not show that a disk is full or mounted read-only, so write a file and read it back.
     let probe = path.join(format!(".genflow-doctor-{}", std::process::id()));
     let written = File::create_new(&probe).and_then(|mut file| {
         file.write_all(PROBE)?;
@@ -170,13 +176,15 @@ fn writable(path: &Path) -> (bool, io::Result<()>) {
     });
     let whole = written.and_then(|()| match read(&probe)? {
         bytes if bytes == PROBE => Ok(()),
-        _ => Err(io::Error::other("other bytes came back than were written")),
+        _ => Err(io::Error::other(
+            "the bytes read back are not those written",
+        )),
     });
     let removed = remove_file(&probe);
     (true, whole.and(removed))
 }
 
-/// Returns the folder itself, or of those above it the nearest that is there.
+/// Returns the folder itself, or its nearest ancestor that exists.
 fn nearest(path: &Path) -> &Path {
     path.ancestors()
         .find(|path| path.exists())
@@ -243,7 +251,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("genflow-doctor-{}", uuid::Uuid::new_v4()));
         let judge = |room| super::folder("TEMP_DIR", &folder, room);
 
-        assert!(judge(0).found.contains("not there yet"));
+        assert!(judge(0).found.contains("missing, the worker creates it"));
         assert!(!folder.exists());
         std::fs::create_dir(&folder).unwrap();
         assert_eq!(judge(0).verdict, Verdict::Ok);

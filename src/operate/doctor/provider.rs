@@ -1,4 +1,4 @@
-//! The outside APIs: can they be connected to, is there a key? Nothing is sent, so nothing is paid.
+//! The generation APIs: are they reachable, are their keys set? No request is sent, so nothing is paid.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn examine(config: &Config) -> Vec<Finding> {
     if config.mock_external_apis {
-        let found = "MOCK_EXTERNAL_APIS=true: the simulator stands in, no API is asked";
-        return vec![Finding::warn("generation APIs", found).advise("not for production")];
+        let found = "MOCK_EXTERNAL_APIS=true: the simulator is used, no API is called";
+        return vec![Finding::warn("generation APIs", found).advise("unset it in production")];
     }
     let worker = &config.worker;
     let (video, image) = tokio::join!(
@@ -23,7 +23,7 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
         look("image", "IMAGE", &worker.image)
     );
     let mut found = [video, image].concat();
-    // What only a spec may name is looked at where it has a key: without one, no spec is meant to name it.
+    // A provider that only specs can name is checked only if it has a key: without one it is not meant to be used.
     for name in ProviderName::ALL {
         let own = worker.named.of(name);
         let configured = [worker.video.name, worker.image.name].contains(&name);
@@ -41,14 +41,11 @@ async fn look(kind: &str, prefix: &str, provider: &Provider) -> Vec<Finding> {
     let key = format!("{prefix}_API_KEY");
     let url = &provider.base_url;
     let reached = match connect(url).await {
-        Ok(()) => Finding::ok(&check, format!("{} can be connected to", shown(url))),
-        Err(why) => Finding::fail(
-            &check,
-            format!("{} cannot be connected to: {why}", shown(url)),
-        )
-        .advise(format!(
-            "{prefix}_API_BASE_URL, or the network of this machine (no proxy is used)"
-        )),
+        Ok(()) => Finding::ok(&check, format!("{} is reachable", shown(url))),
+        Err(why) => Finding::fail(&check, format!("{} is not reachable: {why}", shown(url)))
+            .advise(format!(
+                "check {prefix}_API_BASE_URL and the network of this machine (no proxy is used)"
+            )),
     };
     vec![reached, judge_key(&key, provider)]
 }
@@ -61,22 +58,25 @@ fn judge_key(variable: &str, provider: &Provider) -> Finding {
             .is_some_and(|host| host == "replicate.com" || host.ends_with(".replicate.com"));
     match (&provider.api_key, hosted) {
         (Some(_), _) => Finding::ok(variable, "is set"),
-        (None, true) => Finding::fail(variable, "is not set: every request ends as provider_auth")
-            .advise("set it"),
+        (None, true) => Finding::fail(
+            variable,
+            "is not set: every request fails with provider_auth",
+        )
+        .advise("set it"),
         (None, false) => Finding::warn(
             variable,
-            "is not set; an API that wants one answers provider_auth",
+            "is not set; if the API needs a key, requests fail with provider_auth",
         )
-        .advise("set it, unless the server is your own and asks for none"),
+        .advise("set it, unless your own server needs no key"),
     }
 }
 
-/// Connects and hangs up; the error is told without its layers.
+/// Opens a TCP connection and closes it again.
 async fn connect(url: &Url) -> Result<(), String> {
     let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
-        return Err("it names no host and port".to_owned());
+        return Err("it has no host or no port".to_owned());
     };
-    // An IPv6 address stands in brackets in a URL, and without them everywhere else.
+    // A URL has an IPv6 address in brackets; `connect` expects it without them.
     let host = host.trim_matches(['[', ']']);
     match timeout(CONNECT_TIMEOUT, TcpStream::connect((host, port))).await {
         Ok(Ok(_)) => Ok(()),
@@ -122,7 +122,9 @@ mod tests {
 
         assert_eq!(found[0].verdict, Verdict::Fail);
         assert!(
-            found[0].found.starts_with("http://127.0.0.1:1/ cannot"),
+            found[0]
+                .found
+                .starts_with("http://127.0.0.1:1/ is not reachable"),
             "{found:?}"
         );
     }

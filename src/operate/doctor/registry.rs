@@ -1,4 +1,4 @@
-//! The schema registry: does it answer, has it our schemas, does it hold them compatible?
+//! The schema registry: does it answer, does it have our schemas, does it keep them compatible?
 
 use super::{Finding, causes};
 use crate::contract::avro::Ours;
@@ -12,7 +12,7 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
         vec![
             Finding::fail(
                 "schema registry",
-                format!("{why}, at {at}; its subjects were not looked at"),
+                format!("{why}, at {at}; its subjects were not checked"),
             )
             .advise("start it, or set SCHEMA_REGISTRY_URL"),
         ]
@@ -27,7 +27,7 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
         match registry.inspect(&subject, ours).await {
             Ok(seen) => findings.push(judge(name, ours, &seen)),
             Err(error @ InspectError::Unavailable(_)) => return away(causes(&error)),
-            // Of a path that is not a registry's, every subject would say the same.
+            // If the URL is not that of a registry, every subject would fail in the same way.
             Err(error @ InspectError::Answered(_)) if findings.is_empty() => {
                 return away(causes(&error));
             }
@@ -44,7 +44,7 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
 fn judge(name: String, ours: &Ours, seen: &Subject) -> Finding {
     match seen {
         Subject::Missing => Finding::fail(name, "is missing").advise("genflow setup"),
-        Subject::Other => Finding::fail(name, format!("has not this version's {}", ours.name))
+        Subject::Other => Finding::fail(name, format!("lacks this version's {}", ours.name))
             .advise("genflow setup registers it"),
         Subject::Known {
             id,
@@ -56,13 +56,13 @@ fn judge(name: String, ours: &Ours, seen: &Subject) -> Finding {
                 Some(COMPATIBILITY) => Finding::ok(name, format!("{found}, {COMPATIBILITY}")),
                 Some(other) => Finding::warn(
                     name,
-                    format!("{found}; compatibility is {other}, want {COMPATIBILITY}"),
+                    format!("{found}; compatibility is {other}, expected {COMPATIBILITY}"),
                 )
                 .advise("genflow setup"),
                 None => Finding::unknown(
                     name,
                     format!(
-                        "{found}; the registry does not tell its compatibility, want {COMPATIBILITY}"
+                        "{found}; the registry does not report its compatibility, expected {COMPATIBILITY}"
                     ),
                 ),
             }

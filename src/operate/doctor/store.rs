@@ -1,4 +1,4 @@
-//! The bucket of results, tried out with a file of its own; a folder is looked at with the rest of this machine.
+//! The results bucket, tested with a probe object. `local` checks a results folder.
 
 use std::io;
 
@@ -15,8 +15,11 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
     match Store::open(&config.worker) {
         Ok(store) => judge(&store.shown(), s3, store.trial().await),
         Err(error) => vec![
-            Finding::fail(CHECK, format!("no client can be made: {}", causes(&error)))
-                .advise("look at the settings that begin with S3_ and AWS_"),
+            Finding::fail(
+                CHECK,
+                format!("the S3 client cannot be created: {}", causes(&error)),
+            )
+            .advise("check the settings S3_… and AWS_…"),
         ],
     }
 }
@@ -29,36 +32,41 @@ fn judge(shown: &str, s3: &S3, trial: Trial) -> Vec<Finding> {
     let mut findings = vec![match failed {
         Some((step, error)) => {
             let why = causes(error);
-            Finding::fail(CHECK, format!("{shown} does not let us {step}: {why}"))
-                .advise(advice(step, error))
+            Finding::fail(
+                CHECK,
+                format!("{shown} fails at the step \"{step}\": {why}"),
+            )
+            .advise(advice(step, error))
         }
         None if trial.create_only == Some(false) => Finding::warn(
             CHECK,
-            format!("{shown} works, but replaces what is there: it does not know If-None-Match"),
+            format!("{shown} works, but overwrites existing objects: it ignores If-None-Match"),
         )
-        .advise("names tell their content, so nothing is spoilt; a newer server is safer"),
+        .advise("names are content hashes, so no result is lost; a newer server is safer"),
         None => Finding::ok(
             CHECK,
-            format!("{shown} can be written, read and deleted, and keeps what is there"),
+            format!(
+                "{shown} can be written, read and deleted, and does not overwrite existing objects"
+            ),
         ),
     }];
     let signed = trial.signed.map(|signed| match signed {
-        Ok(()) => Finding::ok("RESULT_URL_TTL", "a signed url gives the bytes"),
+        Ok(()) => Finding::ok("RESULT_URL_TTL", "a signed url returns the object"),
         Err(error) => Finding::fail(
             "RESULT_URL_TTL",
-            format!("a signed url does not give the bytes: {}", causes(&error)),
+            format!("a signed url does not return the object: {}", causes(&error)),
         )
-        .advise("the address in it is S3_ENDPOINT, or that of the region"),
+        .advise("its host is that of S3_ENDPOINT or of the region: check that it is reachable from here"),
     });
     findings.extend(signed);
     if s3.keys.is_none() && s3.url_ttl.is_some() {
         findings.push(
             Finding::warn(
                 "AWS_ACCESS_KEY_ID",
-                "is not set: a url ends with the keys that the role is given, mostly within hours",
+                "is not set: a signed url expires with the temporary keys of the role, mostly within hours",
             )
             .advise(
-                "give keys of your own, or expect urls to be good for less than RESULT_URL_TTL",
+                "set keys of your own, or expect urls to expire before RESULT_URL_TTL",
             ),
         );
     }
@@ -69,7 +77,7 @@ fn advice(step: &str, error: &io::Error) -> &'static str {
     if error.kind() == io::ErrorKind::PermissionDenied {
         return match step {
             "look for" => {
-                "allow s3:ListBucket on the bucket and s3:GetObject on its objects, and see the keys and the region"
+                "allow s3:ListBucket on the bucket and s3:GetObject on its objects, and check the keys and the region"
             }
             "write" => "allow s3:PutObject",
             "read" => "allow s3:GetObject",
@@ -77,7 +85,7 @@ fn advice(step: &str, error: &io::Error) -> &'static str {
             _ => "allow s3:PutObject and s3:AbortMultipartUpload",
         };
     }
-    "see S3_BUCKET, S3_ENDPOINT and S3_REGION, and whether the server can be reached from here"
+    "check S3_BUCKET, S3_ENDPOINT and S3_REGION, and whether the server is reachable from here"
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Temporal: the server, the namespace and how long it remembers, search attributes, and whether a worker is there.
+//! Temporal: the server, the namespaces and their retention, search attributes, pollers of the task queues, fairness.
 
 use std::time::Duration;
 
@@ -12,17 +12,18 @@ use crate::operate::setup::{dedup_window, span};
 
 const FAIRNESS: &str = "fairness";
 
-/// Returns the findings, and the dedup window as far as it is known.
+/// Returns the findings and the dedup window. If the retention is unknown, the window is the configured one.
 pub(super) async fn examine(config: &Config, may_try: bool) -> (Vec<Finding>, Option<Duration>) {
     let configured = config.intake.dedup_window;
     let server = match Server::reach(&config.temporal).await {
         Ok(server) => server,
         Err(error) => {
             let found = format!(
-                "{}; namespace, search attributes and task queues were not looked at",
+                "{}; namespace, search attributes and task queues were not checked",
                 causes(&error)
             );
-            let advice = "start it, or set TEMPORAL_HOST (TEMPORAL_API_KEY for a hosted one)";
+            let advice =
+                "start the server, or set TEMPORAL_HOST (and TEMPORAL_API_KEY for a hosted one)";
             return (
                 vec![Finding::fail("Temporal", found).advise(advice)],
                 configured,
@@ -34,7 +35,7 @@ pub(super) async fn examine(config: &Config, may_try: bool) -> (Vec<Finding>, Op
     findings.push(namespace(
         &config.temporal.namespace,
         "TEMPORAL_NAMESPACE",
-        "what is in it was not looked at",
+        "its contents were not checked",
         &retention,
     ));
     let Ok(retention) = retention else {
@@ -54,14 +55,14 @@ async fn reached(config: &Config, server: &Server) -> Finding {
         Err(error) => Finding::warn(
             "Temporal",
             format!(
-                "answers at {url}, and does not tell its version: {}",
+                "answers at {url}, but does not report its version: {}",
                 causes(&error)
             ),
         ),
     }
 }
 
-/// What is known of a namespace, and what it means that it is not to be seen.
+/// Judges a namespace by its retention; `otherwise` says what follows if the namespace is missing or cannot be read.
 fn namespace(
     name: &str,
     variable: &str,
@@ -75,7 +76,7 @@ fn namespace(
             .advise(format!("genflow setup, or set {variable}")),
         Err(error) => {
             let found = format!("{}; {otherwise}", causes(error));
-            Finding::fail(check, found).advise("has TEMPORAL_API_KEY access to it?")
+            Finding::fail(check, found).advise("check that TEMPORAL_API_KEY has access to it")
         }
     }
 }
@@ -83,7 +84,7 @@ fn namespace(
 fn judge_window(configured: Option<Duration>, retention: Duration) -> Finding {
     const NAME: &str = "dedup window";
     let Some(window) = dedup_window(configured, retention) else {
-        let found = "the namespace has no retention: intake takes no requests";
+        let found = "the namespace has no retention: intake starts no requests";
         return Finding::fail(NAME, found).advise("set the retention of the namespace");
     };
     let (is, kept) = (span(window), span(retention));
@@ -95,7 +96,7 @@ fn judge_window(configured: Option<Duration>, retention: Duration) -> Finding {
         Some(asked) => Finding::warn(
             NAME,
             format!(
-                "is {is}, nine tenths of the retention of {kept}: DEDUP_WINDOW asks for {}",
+                "is {is}, nine tenths of the retention of {kept}, although DEDUP_WINDOW is {}",
                 span(asked)
             ),
         )
@@ -109,11 +110,11 @@ fn judge_deliveries(retention: Duration, wanted: Duration) -> Finding {
     if retention >= wanted {
         return Finding::ok(
             NAME,
-            format!("are remembered for {kept}, at least {wanted_text}"),
+            format!("are retained for {kept}, expected at least {wanted_text}"),
         );
     }
     let found = format!(
-        "are remembered for {kept}, want {wanted_text}: what is forgotten and comes again is told again"
+        "are retained for {kept}, expected at least {wanted_text}: an event that comes again later is notified again"
     );
     Finding::warn(NAME, found).advise("genflow setup, or raise the retention of their namespace")
 }
@@ -123,7 +124,7 @@ async fn search_attributes(server: &Server) -> Vec<Finding> {
         Ok(seen) => seen.into_iter().map(judge_attribute).collect(),
         Err(error) => vec![
             Finding::unknown("search attributes", causes(&error))
-                .advise("hosted servers list them on their page: GenUser, GenKind, GenBatch, each a Keyword"),
+                .advise("check in the hosted server's UI that GenUser, GenKind and GenBatch exist, each a Keyword"),
         ],
     }
 }
@@ -134,8 +135,8 @@ fn judge_attribute((name, seen): (&'static str, Registered)) -> Finding {
         Registered::Keyword => Finding::ok(check, "exists, Keyword"),
         Registered::Missing => Finding::fail(check, "is missing: no run can be started")
             .advise("genflow setup, or add it as a Keyword by hand"),
-        Registered::Other(kind) => Finding::fail(check, format!("is {kind}, want Keyword"))
-            .advise("remove it and run genflow setup, or take another namespace"),
+        Registered::Other(kind) => Finding::fail(check, format!("is {kind}, expected Keyword"))
+            .advise("remove it and run genflow setup, or use another namespace"),
     }
 }
 
@@ -161,8 +162,9 @@ async fn workers(config: &Config, server: &Server) -> Vec<Finding> {
     for (queue, tasks, noun) in queues {
         let check = format!("task queue {queue}, {noun}");
         findings.push(match server.pollers(queue, tasks).await {
-            Ok(0) => Finding::warn(check, "nobody polls it: nothing gets on")
-                .advise("start genflow worker"),
+            Ok(0) => {
+                Finding::warn(check, "has no pollers: nothing runs").advise("start genflow worker")
+            }
             Ok(pollers) => Finding::ok(check, count(pollers as u64, "poller")),
             Err(error) => Finding::unknown(check, causes(&error)),
         });
@@ -171,7 +173,7 @@ async fn workers(config: &Config, server: &Server) -> Vec<Finding> {
     findings
 }
 
-/// The same of the deliveries of notifications, in their own namespace.
+/// Checks the namespace and the task queue of notification deliveries.
 async fn deliveries(config: &Config) -> Vec<Finding> {
     let place = config.temporal.for_deliveries();
     let queue = &place.task_queue;
@@ -187,7 +189,7 @@ async fn deliveries(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     let retention = server.retention().await;
     if place.namespace != config.temporal.namespace {
-        let otherwise = "what a first try does not deliver waits";
+        let otherwise = "deliveries that fail their first attempt wait";
         let (name, variable) = (&place.namespace, "NOTIFY_NAMESPACE");
         findings.push(namespace(name, variable, otherwise, &retention));
     }
@@ -204,7 +206,7 @@ async fn deliveries(config: &Config) -> Vec<Finding> {
         findings.push(match server.pollers(queue, tasks).await {
             Ok(0) => Finding::warn(
                 check,
-                "nobody polls it: what a first try does not deliver waits",
+                "has no pollers: deliveries that fail their first attempt wait",
             )
             .advise("start genflow notifier"),
             Ok(pollers) => Finding::ok(check, count(pollers as u64, "poller")),
@@ -214,35 +216,33 @@ async fn deliveries(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// No call of the public API tells whether fairness is on: with it and without, GetSystemInfo, DescribeNamespace and
-/// DescribeTaskQueue (its stats and config too) answer the same (server 1.32). A trial tells, if it is allowed.
+/// No call of the public API reports whether fairness is on: GetSystemInfo, DescribeNamespace and DescribeTaskQueue
+/// (including stats and config) answer the same with it and without (server 1.32). So only a trial can tell.
 async fn fairness(config: &Config, server: &Server, may_try: bool) -> Finding {
     let queue = &config.temporal.task_queue;
     let switch = "matching.enableFairness in the server's dynamic config";
     let partitions = server.partitions(queue).await.unwrap_or(1);
     if partitions > 1 {
-        let found =
-            format!("task queue {queue} has {partitions} partitions, and it holds within one");
-        let advice = "matching.numTaskqueueReadPartitions and …WritePartitions of 1";
-        return Finding::warn(FAIRNESS, found).advise(format!("{advice}; look at {switch}"));
+        let found = format!(
+            "task queue {queue} has {partitions} partitions, but fairness holds only within one"
+        );
+        let advice = "set matching.numTaskqueueReadPartitions and …WritePartitions to 1";
+        return Finding::warn(FAIRNESS, found).advise(format!("{advice}; check {switch}"));
     }
     if !may_try {
-        let silent = "no API of the server tells whether it is on";
-        let advice = format!("genflow doctor --try-fairness, or look at {switch}");
+        let silent = "no API of the server reports whether it is on";
+        let advice = format!("run genflow doctor --try-fairness, or check {switch}");
         return Finding::unknown(FAIRNESS, silent).advise(advice);
     }
     match server.is_fair().await {
         Ok(Some(true)) => Finding::ok(FAIRNESS, "is on, and the task queue has 1 partition"),
-        Ok(Some(false)) => {
-            Finding::warn(FAIRNESS, "is off: a user's flood delays all others").advise(switch)
-        }
+        Ok(Some(false)) => Finding::warn(FAIRNESS, "is off: one user's flood delays all others")
+            .advise(format!("set {switch}")),
         Ok(None) => {
-            let found = "a new queue has several partitions, on which it cannot be tried";
-            Finding::unknown(FAIRNESS, found).advise(format!("look at {switch}"))
+            let found = "a new task queue has several partitions, so a trial is not possible";
+            Finding::unknown(FAIRNESS, found).advise(format!("check {switch}"))
         }
-        Err(error) => {
-            Finding::unknown(FAIRNESS, causes(&error)).advise(format!("look at {switch}"))
-        }
+        Err(error) => Finding::unknown(FAIRNESS, causes(&error)).advise(format!("check {switch}")),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Reads a history from JSON: as Temporal's UI and CLI export it, and as this SDK records it.
 //!
-//! The SDK's own reader wants every field, by its name in Rust, and numbers for enums; protobuf's JSON leaves out what is
-//! empty, has names in camel case and the words of enums. So the types lead here: what a message asks for is found by
-//! either name, and what is left out is empty.
+//! The SDK's own reader requires every field, by its Rust name, and numbers for enums. Protobuf's JSON leaves out empty
+//! fields, and has camel-case names and the names of enum values. So this deserializer follows the Rust types: it finds
+//! each field of a message by either name, and reads a missing one as empty.
 
 use serde::Deserialize as _;
 use serde::de::value::{MapDeserializer, SeqDeserializer};
@@ -18,18 +18,18 @@ use temporalio_common::protos::temporal::api::enums::v1::{
 };
 use temporalio_common::protos::temporal::api::history::v1::History;
 
-/// The one field that stands under the name of what it holds, and not under its own.
+/// The oneof field: protobuf's JSON inlines it, under the name of its variant.
 const ONE_OF: &str = "attributes";
 
 /// Reads a history.
 ///
 /// # Errors
-/// It is no JSON, or no history.
+/// It is not JSON, or not a history.
 pub(super) fn read(json: &[u8]) -> Result<History, Error> {
     History::deserialize(Field::of(serde_json::from_slice(json)?))
 }
 
-/// What stands in a field; `None` where it is left out.
+/// The value of a field; `None` if it is left out.
 struct Field(Option<Value>);
 
 impl Field {
@@ -40,11 +40,11 @@ impl Field {
     fn number(self) -> Result<i64, Error> {
         match self.0 {
             None => Ok(0),
-            // 64 bits stand in quotes, for JavaScript has no such numbers.
+            // 64-bit numbers are strings, since JavaScript cannot represent them.
             Some(Value::String(text)) => Ok(text.parse().unwrap_or_else(|_| word(&text))),
             Some(value) => value
                 .as_i64()
-                .ok_or_else(|| Error::custom(format!("{value} is no whole number"))),
+                .ok_or_else(|| Error::custom(format!("{value} is not a whole number"))),
         }
     }
 
@@ -52,12 +52,12 @@ impl Field {
         match self.0 {
             None => Ok(Map::new()),
             Some(Value::Object(fields)) => Ok(fields),
-            Some(value) => Err(Error::custom(format!("{value} is no object"))),
+            Some(value) => Err(Error::custom(format!("{value} is not an object"))),
         }
     }
 }
 
-/// Returns the number of an enum's word. One that is in none of these enums is of no weight in a replay.
+/// Returns the number of an enum value's name; 0 for other enums, which do not matter in a replay.
 fn word(text: &str) -> i64 {
     let known = EventType::from_str_name(text)
         .map(i32::from)
@@ -74,7 +74,7 @@ fn word(text: &str) -> i64 {
     known.unwrap_or_default().into()
 }
 
-/// Returns the name in protobuf's JSON of a field, or of what the one field holds.
+/// Returns the name that a field, or a variant of the oneof, has in protobuf's JSON.
 fn camel(name: &str) -> String {
     let mut parts = name.split('_');
     let first = parts.next().unwrap_or_default();
@@ -141,7 +141,7 @@ impl<'de> Deserializer<'de> for Field {
         let items = match self.0 {
             None => Vec::new(),
             Some(Value::Array(items)) => items,
-            Some(value) => return Err(Error::custom(format!("{value} is no array"))),
+            Some(value) => return Err(Error::custom(format!("{value} is not an array"))),
         };
         visitor.visit_seq(SeqDeserializer::new(items.into_iter().map(Self::of)))
     }
@@ -159,7 +159,7 @@ impl<'de> Deserializer<'de> for Field {
         visitor: V,
     ) -> Result<V::Value, Error> {
         let mut object = self.object()?;
-        // Messages of some packages read protobuf's JSON themselves; their names are whole.
+        // Messages of some packages read protobuf's JSON themselves; their type names are fully qualified.
         if name.contains('.') {
             return Value::Object(object).deserialize_struct(name, fields, visitor);
         }
@@ -197,7 +197,7 @@ impl<'de> Deserializer<'de> for Field {
                 });
             }
         }
-        Err(Error::custom(format!("there are no {name} that are known")))
+        Err(Error::custom(format!("no known variant of {name}")))
     }
 
     serde::forward_to_deserialize_any! {
@@ -213,7 +213,7 @@ impl IntoDeserializer<'_, Error> for Field {
     }
 }
 
-/// What the one field holds.
+/// The variant that the oneof field holds.
 struct OneOf {
     variant: &'static str,
     value: Field,
@@ -238,7 +238,7 @@ impl<'de> VariantAccess<'de> for Field {
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Error> {
-        // Attributes that are all left out are there all the same.
+        // Attributes are present even if all their fields are left out.
         seed.deserialize(Self(self.0.or_else(|| Some(Value::Object(Map::new())))))
     }
 

@@ -28,7 +28,7 @@ impl Inputs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns what takes note of them.
+    /// Returns the interceptor that records the inputs.
     pub(super) fn interceptor(&self) -> WorkflowInterceptorConstructor {
         let inputs = self.clone();
         WorkflowInterceptorConstructor::new(move |_: &WorkflowContextView| {
@@ -37,7 +37,7 @@ impl Inputs {
         })
     }
 
-    /// Returns the first event of a history whose activity now gets another input, and where that differs.
+    /// Returns the first event of a history whose activity now gets a different input, and the place of the difference.
     pub(super) fn differ(&self, events: &[HistoryEvent]) -> Option<(i64, String)> {
         let given = self.all();
         events.iter().find_map(|event| {
@@ -55,12 +55,12 @@ impl Inputs {
                 Some((event.event_id, problem))
             };
             let (Some(kind), Some(given)) = (Kind::of(name), given) else {
-                return said("this build does not compare it");
+                return said("this build cannot compare it");
             };
             match (kind.recorded)(scheduled.input.clone()) {
                 Ok(recorded) => {
                     let place = difference(&recorded, given)?;
-                    said(&format!("{place} is not what the history has"))
+                    said(&format!("{place} differs from the history"))
                 }
                 Err(error) => said(&format!("{error:#}")),
             }
@@ -89,7 +89,7 @@ impl WorkflowInterceptor for Inputs {
 /// How to read the inputs of one activity.
 struct Kind {
     given: fn(&ScheduleActivityInput) -> Option<Value>,
-    /// Read and written again, so that what was added with a default since counts as the default.
+    /// Decodes and encodes the input, so that a field added with a default since then counts as its default.
     recorded: fn(Option<Payloads>) -> Result<Value, anyhow::Error>,
 }
 
@@ -121,7 +121,7 @@ impl Kind {
     }
 }
 
-/// Returns the place of the first difference, as `handed.events.0.type`.
+/// Returns the place of the first difference, such as `handed.events.0.type`.
 fn difference(recorded: &Value, given: &Value) -> Option<String> {
     let inner = |name: &dyn std::fmt::Display, inner: String| match inner.as_str() {
         "" => name.to_string(),

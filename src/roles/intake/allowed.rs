@@ -1,7 +1,7 @@
-//! What the operator allows a request to ask for: models, deadlines, and addresses that a provider would fetch.
+//! Checks what the operator allows: models, deadlines, and the addresses that a provider would fetch.
 //!
-//! The contract's own bounds are held when a request is parsed; these follow from settings. An error's own text does not
-//! depend on them, so that a record that comes again is answered in the same words; its cause names them.
+//! Parsing checks the contract's own bounds; these follow from settings. The text of an error does not depend
+//! on the settings, so that a redelivered record is answered with the same text; the error's cause shows them.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::engines::config;
 use crate::engines::config::Config;
 use crate::engines::egress as guard;
 
-/// Holds requests against the settings.
+/// Checks requests against the settings.
 pub(super) struct Allowed {
     intake: config::Intake,
     worker: config::Worker,
@@ -27,10 +27,10 @@ impl Allowed {
         }
     }
 
-    /// Checks what a request asks for, and how long it may take.
+    /// Checks a request's spec and its deadline.
     ///
     /// # Errors
-    /// All that is not allowed.
+    /// Returns everything that is not allowed.
     pub(super) fn check(&self, spec: &Spec, timeout: Option<Duration>) -> anyhow::Result<()> {
         let mut faults = Faults::default();
         if let Some(timeout) = timeout.filter(|timeout| *timeout > self.intake.max_timeout) {
@@ -196,7 +196,7 @@ mod tests {
         ];
         let evil = of_model(None, Some("evil/x"));
 
-        // What the settings serve is held to the same.
+        // The configured default model must be allowed too.
         assert_eq!(refusal(&allowed, &image(of_model(None, None))), "");
         assert_eq!(
             refusal(&allowed, &video(of_model(None, None))),

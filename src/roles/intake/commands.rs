@@ -1,4 +1,4 @@
-//! Commands about requests: their own consumer, so that what holds requests back never holds a cancel.
+//! Handles commands. They have their own consumer, so that back-pressure on requests never delays a cancel.
 
 use std::sync::Arc;
 
@@ -24,10 +24,10 @@ use crate::engines::temporal::queues::{fetch_queue, submit_queues};
 use crate::engines::temporal::request_runs::Cancelled;
 use crate::engines::temporal::retries::{Retried, Retry, Unretryable};
 
-/// A reason is cut to so many characters.
+/// Limit on the characters of a reason; the rest is cut off.
 const LONGEST_REASON: usize = 1_000;
 
-/// Carries out commands.
+/// Handles the records of `gen.commands`.
 pub struct Commands {
     temporal: Temporal,
     registry: Arc<Registry>,
@@ -41,7 +41,7 @@ pub struct Commands {
 }
 
 impl Commands {
-    /// Makes the handler of `gen.commands`.
+    /// Creates the handler of `gen.commands`.
     pub fn new(
         config: &Config,
         temporal: Temporal,
@@ -74,7 +74,7 @@ impl Commands {
             Cancelled::OthersRun => Err(Denied::OtherUser.into()),
             Cancelled::Foreign(kind) => {
                 let problem = anyhow!(
-                    "request_id {} is of a workflow {kind}, which is none of genflow's",
+                    "request_id {} belongs to a workflow of type {kind}, which genflow does not own",
                     command.request
                 );
                 Err(reject(ErrorCode::Invalid, problem))
@@ -82,11 +82,11 @@ impl Commands {
         }
     }
 
-    /// Runs a request again, or finds that there is nothing to do.
+    /// Runs a request again, unless there is nothing to do.
     ///
-    /// What cannot be run again is parked. A claimed id as `cancelled_before_start`, for that is what its request
-    /// would get. All else as `invalid`: the fault is the command's own, while `start_refused` is held to be a fault
-    /// of the system, and many of them in a row would stop this consumer, and every CANCEL with it.
+    /// A request that cannot run again is dead-lettered: as `cancelled_before_start` if its id is claimed, as its
+    /// request would be, and otherwise as `invalid`, because the command is at fault. `start_refused` would count as
+    /// a fault of the system, and a series of them would blow the DLQ fuse of this consumer and hold every CANCEL.
     async fn retry(
         &self,
         command: &Command,
@@ -94,7 +94,7 @@ impl Commands {
         traceparent: Option<&str>,
         place: Place<'_>,
     ) -> Result<&'static str, Failure> {
-        // An id that nobody has is refused anyway.
+        // The retry refuses an unknown id anyway.
         if let Some(only) = pass.only()
             && let Some(user) = self.temporal.user(&command.request.run(0)).await?
             && user != only
@@ -111,7 +111,7 @@ impl Commands {
             providers: self.providers,
             submit_queues: &self.submit_queues,
         };
-        // It is paid for as a request is, so it is held to the same.
+        // A retry is paid for like a request, so the same limits apply.
         let admit = |start: Start| async move {
             let allowed = self.allowed.check(&start.spec, None);
             allowed.map_err(|error| reject(ErrorCode::Invalid, error))?;
@@ -141,7 +141,7 @@ impl Handler for Commands {
     async fn handle(&self, record: &Record, place: Place<'_>) -> Result<(), Failure> {
         let (writer, datum) = open(&self.registry, record).await?;
         let mut command = avro::read_command(&writer, datum)?;
-        // It may be as long as a record, and goes into workflows.
+        // A reason may be as long as a record, and workflows carry it.
         command.reason = command
             .reason
             .map(|it| it.chars().take(LONGEST_REASON).collect());

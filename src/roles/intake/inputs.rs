@@ -1,5 +1,5 @@
-//! What a request's workflow starts with: notification targets sealed, deadlines filled in, nothing larger than the
-//! server takes.
+//! Builds the input of a request's workflow: notification targets sealed, deadlines filled in, and
+//! small enough for the Temporal server.
 
 use anyhow::anyhow;
 
@@ -16,15 +16,16 @@ use crate::engines::kafka::new_trace;
 
 /// The input of a request's workflow.
 pub(super) enum Input {
-    /// Of a single generation.
+    /// Input of a single generation.
     Run(Start),
-    /// Of a batch, and its items.
+    /// Input of a batch, and its encoded items.
     Batch(BatchStart, Vec<u8>),
 }
 
-/// A run's input above this would not pass the server (2 MB a payload) once it rides in history beside its events.
+/// Limit on a run's input in bytes. Activity inputs carry its parts together with the unconfirmed
+/// events, and the server accepts 2 MB per payload.
 const LARGEST_INPUT: usize = 1_000_000;
-/// The same of a batch, whose events ride apart from its items.
+/// The same limit for a batch, whose items and events are in separate payloads.
 const LARGEST_BATCH: usize = 2_000_000;
 
 impl Intake {
@@ -96,12 +97,12 @@ impl Intake {
         let items = compact::write(request, spec, &self.sealer).map_err(internal)?;
         let size = items.len() + serde_json::to_vec(&start).map_err(internal)?.len();
         bounded("the batch", size, LARGEST_BATCH)?;
-        // Each as its run will get it: before any money, and not when its turn comes.
+        // Checks the input of each item as its run will receive it, before anything is paid.
         let read = Items::read(&items).map_err(internal)?;
         for (index, _) in (0..).zip(&spec.items) {
-            let item = read
-                .start(&start, index)
-                .ok_or_else(|| internal(anyhow!("item {index} is lost")))?;
+            let item = read.start(&start, index).ok_or_else(|| {
+                internal(anyhow!("item {index} is missing from the encoded batch"))
+            })?;
             bounded(
                 &format!("item {}", item.request),
                 item.weight(),
@@ -111,14 +112,15 @@ impl Intake {
         Ok(Input::Batch(start, items))
     }
 
-    /// Returns what goes along of whom to tell: `None` where nothing was asked for.
+    /// Returns the sealed targets and their event types; `None` if the request sets neither.
     pub(super) fn notify(
         &self,
         targets: &Targets,
         on: &[EventType],
         request: &str,
     ) -> Result<Option<Notify>, Failure> {
-        // Without a word on it everybody hears of the same; what the request says holds for our own targets too.
+        // The operator's own targets follow `notify_on` too, so it is carried even without targets
+        // if it is not the default.
         if targets.is_empty() && EventType::are_default(on) {
             return Ok(None);
         }
@@ -134,7 +136,7 @@ fn bounded(what: &str, size: usize, largest: usize) -> Result<(), Failure> {
     if size <= largest {
         return Ok(());
     }
-    let problem = anyhow!("it is {size} bytes, want at most {largest}")
-        .context(format!("{what} is too large as the input of a workflow"));
+    let problem = anyhow!("it is {size} bytes long, expected at most {largest}")
+        .context(format!("{what} is too large for a workflow's input"));
     Err(reject(ErrorCode::Invalid, problem))
 }

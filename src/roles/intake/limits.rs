@@ -1,9 +1,9 @@
-//! Limits how many generations one user may start.
+//! Limits how many generations each user may start.
 //!
-//! A record above the limit waits a little, so that a short burst fails no request. Few records may wait at once, so that
-//! one user's flood leaves room for all others. A batch takes a token for each item, but waits for the first one only,
-//! since it may have more items than a bucket holds. Each intake has its own buckets, and requests are spread over the
-//! partitions, so with n intakes a user may start up to n times as many.
+//! A record above the limit waits briefly, so that a short burst fails no request. Few records may wait at
+//! once, so that one user's flood leaves room for the others. A batch takes a token for each item but waits for
+//! the first one only, since it may have more items than a bucket holds. Each intake has its own buckets, and a
+//! user's requests are spread over the partitions, so with n intakes a user may start up to n times as many.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,18 +15,18 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::token_buckets::TokenBuckets;
 use crate::engines::config::RateLimit;
 
-/// Why a record was not let in.
+/// Why a record was not admitted.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refused {
-    /// It would have to wait for longer than it may, or too many wait.
-    #[error("above the limit")]
+    /// The wait would be too long, or too many records already wait. Holds the time until a token is free.
+    #[error("the user is above its rate limit")]
     After(Duration),
-    /// A stop came while it waited.
-    #[error("a stop came while it waited for its turn")]
+    /// The role stopped during the wait.
+    #[error("intake stopped while the record waited for its user's rate limit")]
     Stopped,
 }
 
-/// The buckets of all users; for requests and RETRY commands together.
+/// The token buckets of all users. Requests and RETRY commands share them.
 #[derive(Debug)]
 pub struct Limits {
     buckets: TokenBuckets,
@@ -40,11 +40,11 @@ impl fmt::Display for Limits {
         let RateLimit {
             per_minute, burst, ..
         } = self.settings;
-        // The same at each redelivery: what an answer says must not change.
+        // The interval, not the wait at hand: a redelivered record must be answered with the same text.
         let next = 60_u32.div_ceil(per_minute.get());
         write!(
             f,
-            "a user may start {per_minute} a minute, {burst} at once; retry_after: {next} s"
+            "a user may start {per_minute} generations per minute, {burst} at once; retry_after: {next} s"
         )
     }
 }
@@ -52,7 +52,7 @@ impl fmt::Display for Limits {
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl Limits {
-    /// At most `waiting` records wait at once.
+    /// Creates empty limits. At most `waiting` records wait at once.
     pub fn new(settings: RateLimit, waiting: usize, stop: CancellationToken) -> Self {
         Self {
             buckets: TokenBuckets::new(settings.per_minute, MINUTE, settings.burst),
@@ -62,7 +62,7 @@ impl Limits {
         }
     }
 
-    /// Takes `count` tokens of `user`, now or as soon as there is one and the record may wait so long.
+    /// Takes `count` tokens of `user`, waiting for them up to the configured time.
     pub(super) async fn admit(&self, user: &str, count: u32) -> Result<(), Refused> {
         let Err(mut pause) = self.buckets.take(user, count, Instant::now()) else {
             return Ok(());
@@ -71,7 +71,7 @@ impl Limits {
             return Err(Refused::After(pause));
         };
         let until = Instant::now() + self.settings.hold;
-        // Others of the same user may take what this one waited for.
+        // Other records of the user may have taken the tokens meanwhile.
         while Instant::now() + pause <= until {
             tokio::select! {
                 () = sleep(pause) => {}
@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(limits.admit("ann", 1).await, Ok(()));
 
         let Err(Refused::After(wait)) = limits.admit("ann", 1).await else {
-            panic!("let in");
+            panic!("admitted above the limit");
         };
         assert!(wait > Duration::from_secs(50), "{wait:?}");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! What is refused of a record whose value is good: its key, its age, and who sent it.
+//! Refuses records for their key, their age or their sender; their values are valid.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::engines::config::api_keys::Denied;
 use crate::engines::kafka::Record;
 use crate::engines::kafka::consumer::{Failure, Rejection};
 
-/// Holds that the record's key is its request's id: else one request's records could be on two partitions, out of
-/// order, and one key could be that of many requests.
+/// Checks that the record key is the request id. Otherwise the records of one request could be on
+/// two partitions, out of order, and many requests could share one key.
 pub(super) fn keyed(record: &Record, id: &RequestId) -> Result<(), Failure> {
     if record.key.as_deref() == Some(id.as_str().as_bytes()) {
         return Ok(());
@@ -27,18 +27,18 @@ pub(super) fn keyed(record: &Record, id: &RequestId) -> Result<(), Failure> {
         ),
         None => "missing".to_owned(),
     };
-    let problem = anyhow!("the record key is {is}, want request_id, which is {id}");
+    let problem = anyhow!("the record key is {is}, expected the request_id {id}");
     Err(reject(ErrorCode::Invalid, problem))
 }
 
-/// A key is shown cut to so many characters.
+/// Limit on the characters of a key in an error.
 const LONGEST_SHOWN: usize = 128;
 
-/// Refuses a record that is older than the dedup window, by the oldest of its own timestamp, `requested_at`, and when
-/// it first came before it was redriven.
+/// Refuses a record that is older than the dedup window. Its age is that of its oldest time: its
+/// timestamp, `requested_at`, or its first arrival if it was redriven.
 ///
-/// Only a timestamp that the broker set says something about this system, that is of its clock or its window. The
-/// others are the producer's.
+/// Only a timestamp that the broker set can point to a fault of this system, such as a wrong clock
+/// or window. The producer controls the other two, so they do not count for the DLQ fuse.
 pub(super) fn too_old(
     record: &Record,
     requested_at: Option<i64>,
@@ -70,7 +70,7 @@ impl From<Denied> for Failure {
     fn from(denied: Denied) -> Self {
         let rejection = Rejection::new(ErrorCode::Unauthorized, denied);
         Self::Reject(match denied {
-            // No key, or none of ours, is what a wrong list of keys looks like.
+            // A missing or unknown key may also mean that `API_KEYS` is wrong.
             Denied::Missing | Denied::Unknown => rejection,
             Denied::OtherUser => rejection.by_producer(),
         })

@@ -23,7 +23,7 @@ use crate::roles::notifier::attempt::{Letter, Tried};
 
 /// The activities of deliveries and digests.
 pub struct Activities {
-    /// Who delivers.
+    /// Makes the attempts and reports the ends.
     pub deliverer: Arc<Deliverer>,
 }
 
@@ -35,7 +35,7 @@ impl Activities {
         ctx: ActivityContext,
         input: Deliver,
     ) -> Result<Delivered, ActivityError> {
-        // Boxed: it holds a mail on its way.
+        // Boxed, because it is large: it holds a whole mail.
         alive_until_stop(&ctx, Box::pin(self.deliverer.deliver(input))).await
     }
 
@@ -54,7 +54,7 @@ impl Activities {
         ctx: ActivityContext,
         input: Tell,
     ) -> Result<Told, ActivityError> {
-        // Boxed: it holds a mail on its way.
+        // Boxed, because it is large: it holds a whole mail.
         let telling = Box::pin(async { Ok(self.deliverer.tell(input).await) });
         alive_until_stop(&ctx, telling).await
     }

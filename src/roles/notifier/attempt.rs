@@ -1,42 +1,42 @@
-//! What a channel is asked to deliver, and what one try came to; the same for all channels.
+//! What a channel delivers, and the result of one attempt; the same for all channels.
 
 use std::time::Duration;
 
 use crate::contract::receipt::DeliveryError;
 use crate::domain::Event;
 
-/// One event on its way to one target. The target itself is an argument of its channel.
+/// One event for one target. The target itself is an argument of its channel.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Letter<'l> {
-    /// What is told. Its id is the same on all tries, and names the message to whoever gets it.
+    /// The event to deliver. Its id is the same in all attempts, so receivers can detect a repeat.
     pub(super) event: &'l Event,
     /// W3C trace context of the event's record.
     pub(super) traceparent: Option<&'l str>,
 }
 
-/// Nothing was sent: the target has had what it takes in this second. Says how long to wait.
+/// Nothing was sent: the target's rate limit is used up. Holds how long to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Held(pub(super) Duration);
 
-/// What one try came to. A status is that of HTTP, or the reply code of SMTP.
+/// The result of one attempt. A status is an HTTP status or an SMTP reply code.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Tried {
-    /// The other side took it.
+    /// The target, or the mail server, accepted the message.
     Delivered(u16),
-    /// It never will.
+    /// The message will never be accepted.
     Refused {
-        /// What it answered, if it did.
+        /// Status of the answer, if there was one.
         status: Option<u16>,
-        /// Why; the code is of a closed list, the text says nothing of the target and echoes nothing of it.
+        /// Why. The code is from a closed list; the text contains nothing of the target or its answer.
         error: DeliveryError,
     },
-    /// It may at another try.
+    /// A later attempt may succeed.
     Later {
-        /// What it answered, if it did.
+        /// Status of the answer, if there was one.
         status: Option<u16>,
-        /// Why not this time.
+        /// Why this attempt failed.
         error: DeliveryError,
-        /// How long it asks us to wait.
+        /// The pause that the target asks for.
         again_in: Option<Duration>,
     },
 }

@@ -1,4 +1,4 @@
-//! The channels as one: which of them serves a target, and one try at it.
+//! All channels behind one interface: finds the channel of a target, and makes one attempt with it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub enum Unusable {
     /// Webhooks or messages to Slack cannot be sent.
     #[error(transparent)]
     Http(#[from] webhook::Unusable),
-    /// Mails cannot be sent.
+    /// Email cannot be sent.
     #[error(transparent)]
     Email(#[from] email::Unusable),
 }
@@ -23,24 +23,21 @@ pub enum Unusable {
 /// The channels that this process serves.
 pub(super) struct Channels {
     webhooks: webhook::Sender,
-    /// The operators' messages go by it too.
+    /// The operators' digests use it too.
     pub(super) slack: slack::Sender,
-    /// Where there is a mail server; the operators' messages go by it too.
+    /// Set if there is a mail server; the operators' digests use it too.
     pub(super) mails: Option<email::Sender>,
 }
 
-/// A channel that takes a target.
+/// A channel with a target that it serves.
 pub(super) enum Served<'c> {
-    /// By webhook.
     Webhook(&'c webhook::Sender, &'c Url),
-    /// By Slack.
     Slack(&'c slack::Sender, &'c Url),
-    /// By mail.
     Email(&'c email::Sender, &'c str),
 }
 
 impl Channels {
-    /// Makes the channels; makes no call.
+    /// Creates the channels; makes no network call.
     pub(super) fn new(config: &config::Notifier) -> Result<Self, Unusable> {
         Ok(Self {
             webhooks: webhook::Sender::new(config)?,
@@ -49,7 +46,7 @@ impl Channels {
         })
     }
 
-    /// Returns the channel of a target, if it is served here.
+    /// Returns the channel of a target, if this process serves it.
     pub(super) fn of<'c>(&'c self, target: &'c Target) -> Option<Served<'c>> {
         match target {
             Target::Webhook(url) => Some(Served::Webhook(&self.webhooks, url)),
@@ -63,7 +60,8 @@ impl Channels {
 }
 
 impl Served<'_> {
-    /// Waits until the target may have its next message, if that is soon: before a place at its endpoint is taken.
+    /// Waits until the target may get its next message, if that is soon. Call it before taking a slot at the
+    /// endpoint, so that a waiting message holds none.
     pub(super) async fn turn(&self, user: &str) -> Result<(), Held> {
         match self {
             Self::Slack(sender, url) => sender.turn(Some(user), url).await,
@@ -71,7 +69,7 @@ impl Served<'_> {
         }
     }
 
-    /// Returns what becomes of a message that is above the limits of its target or of `user`.
+    /// Counts a message against the limits of its target and of `user`; returns its result if it exceeds them.
     pub(super) fn limited(&self, user: &str) -> Option<Tried> {
         match self {
             Self::Email(sender, to) => sender.limited(user, to),
@@ -79,8 +77,8 @@ impl Served<'_> {
         }
     }
 
-    /// Whether a try of `limit` would probably be cut when the other side has all of it, and is busy with it: a mail comes
-    /// twice by that. Who gets webhooks or messages to Slack answers at once.
+    /// Whether an attempt of `limit` would probably time out after the mail server has the whole message and is
+    /// still processing it, so that the mail arrives twice. Targets of webhooks and Slack answer at once.
     pub(super) fn is_slower_than(&self, limit: Duration) -> bool {
         match self {
             Self::Email(sender, _) => sender.is_slower_than(limit),
@@ -88,8 +86,8 @@ impl Served<'_> {
         }
     }
 
-    /// Tries once, within `limit`, unless the target takes nothing in this second. What is answered in time counts,
-    /// however long its end takes.
+    /// Makes one attempt within `limit`, unless the target's rate limit is used up. An answer counts if its
+    /// status arrives in time, however long its body takes.
     pub(super) async fn send(&self, letter: &Letter<'_>, limit: Duration) -> Result<Tried, Held> {
         match self {
             Self::Webhook(sender, url) => Ok(sender.send(letter, url, limit).await),

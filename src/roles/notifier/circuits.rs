@@ -1,7 +1,7 @@
-//! Circuit breakers by key; pure, the time is given.
+//! Circuit breakers by key. Pure: the caller passes the time.
 //!
-//! A circuit opens at [`FAILURES`] failures in a row, for [`OPEN_FOR`], and then lets one try through. Indexes by time
-//! keep each step cheap, however many circuits there are: tenants decide how many.
+//! A circuit opens after [`FAILURES`] failures in a row, stays open for [`OPEN_FOR`], and then lets one attempt
+//! through. Indexes by time keep each step cheap for any number of circuits, since tenants decide how many there are.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,19 +9,19 @@ use std::time::{Duration, Instant};
 
 /// How many failures in a row open a circuit.
 const FAILURES: u32 = 5;
-/// For how long.
+/// How long a circuit stays open.
 pub(super) const OPEN_FOR: Duration = Duration::from_secs(30);
-/// Circuits that were not used for so long are forgotten; above [`MANY`] also those that were not used for longest.
+/// Circuits that were not used for this long are dropped; at [`MANY`] circuits, so are the least recently used ones.
 const FORGOTTEN: Duration = Duration::from_secs(600);
 const MANY: usize = 10_000;
 
-/// The circuits that had a failure and no success since.
+/// Circuits with a failure and no success since.
 #[derive(Debug, Default)]
 pub(super) struct Circuits {
     by_key: HashMap<Arc<str>, Circuit>,
-    /// By when they were last used.
+    /// Keys by time of last use.
     used: BTreeSet<(Instant, Arc<str>)>,
-    /// Those that are open, by until when.
+    /// Keys of open circuits, by the end of their open time.
     open: BTreeSet<(Instant, Arc<str>)>,
 }
 
@@ -33,10 +33,10 @@ struct Circuit {
 }
 
 impl Circuits {
-    /// Tells whether one of these is open.
+    /// Checks that none of these circuits is open.
     ///
     /// # Errors
-    /// For how long it is.
+    /// If one is, the time that is left.
     pub(super) fn check(&self, keys: &[String], now: Instant) -> Result<(), Duration> {
         let circuits = keys.iter().filter_map(|key| self.by_key.get(key.as_str()));
         let open_until = circuits.filter_map(|circuit| circuit.open_until).max();
@@ -46,10 +46,11 @@ impl Circuits {
         }
     }
 
-    /// Lets a try through; where a circuit was open, it is the only one until its outcome is known.
+    /// Lets an attempt through. If a circuit was open, no other attempt passes until its result is known or
+    /// [`OPEN_FOR`] is over.
     ///
     /// # Errors
-    /// One of them is open, for so long.
+    /// If one of them is open, the time that is left.
     pub(super) fn admit(&mut self, keys: &[String], now: Instant) -> Result<(), Duration> {
         self.check(keys, now)?;
         for key in keys {
@@ -87,7 +88,7 @@ impl Circuits {
         self.take(key);
     }
 
-    /// Returns how many are open.
+    /// Returns the number of open circuits.
     pub(super) fn open(&mut self, now: Instant) -> usize {
         while self.open.first().is_some_and(|(until, _)| *until <= now) {
             self.open.pop_first();
@@ -95,7 +96,7 @@ impl Circuits {
         self.open.len()
     }
 
-    /// Makes room for one more.
+    /// Drops unused circuits, to make room for one more.
     fn forget(&mut self, now: Instant) {
         while let Some((used, key)) = self.used.first()
             && (self.by_key.len() >= MANY || now.saturating_duration_since(*used) >= FORGOTTEN)
@@ -127,7 +128,7 @@ impl Circuits {
         self.by_key.len()
     }
 
-    /// Lets the time of every open circuit be over.
+    /// Ends the open time of every circuit.
     #[cfg(test)]
     pub(super) fn age(&mut self) {
         for key in self.by_key.keys().cloned().collect::<Vec<_>>() {
@@ -174,7 +175,7 @@ mod tests {
         opened(&mut circuits, "last", second(MANY));
 
         let of = |key: &str| circuits.check(&[key.to_owned()], second(MANY));
-        assert_eq!(of("first"), Ok(()), "it is forgotten");
+        assert_eq!(of("first"), Ok(()), "it is dropped");
         assert!(of("0").is_err() && of("last").is_err());
         assert_eq!((circuits.len(), circuits.used.len()), (MANY, MANY));
         assert_eq!(circuits.open.len(), MANY);
@@ -191,7 +192,7 @@ mod tests {
         assert_eq!(circuits.open(now + OPEN_FOR), 1);
         circuits.succeeded("b");
         assert_eq!(circuits.open(now), 0);
-        // The probe of a: one failure more opens it again.
+        // `a` lets one attempt through, and one more failure opens it again.
         let later = now + OPEN_FOR;
         circuits.admit(&["a".to_owned()], later).unwrap();
         assert_eq!(circuits.open(later), 1, "one probe at a time");

@@ -1,4 +1,5 @@
-//! What the consumer's first try and the workflow's later ones have in common: read, plan, try once, tell of the end.
+//! What the consumer's first attempt and a workflow's later ones share: read the event, plan, attempt once,
+//! report the end.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,57 +25,58 @@ use crate::engines::telemetry::events::{NotificationEnded, NotificationTried};
 use crate::roles::notifier::attempt::{Held, Letter, Tried};
 use crate::roles::notifier::operator_alerts as ops;
 
-/// Delivers notifications, one try at a time.
+/// Delivers notifications, one attempt at a time.
 pub struct Deliverer {
     registry: Arc<Registry>,
     producer: Arc<Producer>,
     sealer: Sealer,
     pub(super) channels: Channels,
-    /// Whom failures are told to.
+    /// The operators' targets, for failure digests.
     pub(super) ops: Vec<Notification>,
     endpoints: Endpoints,
     rules: Rules,
     topics: Topics,
-    /// Pauses between the tries.
+    /// Pauses between attempts.
     pub(super) schedule: Vec<Duration>,
     pub(super) try_timeout: Duration,
 }
 
-/// Why an event's notifications are not known.
+/// Why the notifications of a record cannot be planned.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unread {
-    /// Its schema is not known.
+    /// Its schema could not be fetched.
     #[error(transparent)]
     Schema(#[from] registry::Error),
-    /// It is none.
+    /// It is not a valid event.
     #[error(transparent)]
     Event(#[from] avro::Error),
-    /// Its targets do not open.
+    /// The seal of its targets does not open.
     #[error(transparent)]
     Seal(#[from] seal::Error),
 }
 
-/// What came of trying.
+/// The result of an attempt.
 #[derive(Debug)]
 pub(super) enum Attempt {
-    /// It was tried.
+    /// An attempt was made, or an email limit counts as one.
     Sent(Tried),
-    /// It was not: its endpoint is not asked now.
+    /// No attempt was made: the endpoint is closed.
     Kept(Closed),
-    /// This process serves no such channel.
+    /// This process does not serve the channel.
     Unserved,
 }
 
-/// The longest first try: it holds a place of the consumer (contract, section 7).
+/// The longest first attempt: it occupies a slot of the consumer (contract, section 7).
 const FIRST_TRY: Duration = Duration::from_secs(5);
-/// How long a later try waits in the line for a place; then its workflow waits.
+/// How long a later attempt waits for a slot at its endpoint; after that its workflow waits.
 const LATER_WAIT: Duration = Duration::from_secs(2);
 
 impl Deliverer {
-    /// Makes no call.
+    /// Creates a deliverer; makes no network call.
     ///
     /// # Errors
-    /// [`Unusable`] when the signing secrets are malformed or no HTTP client can be built.
+    /// [`Unusable`] if a signing secret or an email template is malformed, the CA certificates cannot be read,
+    /// or no HTTP client can be built.
     pub fn new(
         config: &Config,
         registry: Arc<Registry>,
@@ -99,27 +101,28 @@ impl Deliverer {
         })
     }
 
-    /// Reads an event as it stands on its topic.
+    /// Decodes the event in a record's value.
     pub(super) async fn read(&self, value: &[u8]) -> Result<Event, Unread> {
         let (id, datum) = avro::unframe(value)?;
         let writer = self.registry.schema(id).await?;
         Ok(avro::read_event(&writer, datum)?)
     }
 
-    /// Returns whom an event is told to.
+    /// Returns the notifications of an event.
     pub(super) fn plan(&self, event: &Event) -> Result<Vec<Notification>, Unread> {
         let wanted = plan::wanted(event);
         let opened = wanted.map(|notify| self.sealer.open(&notify.sealed, seal::context(event)));
         Ok(plan::plan(event, opened.transpose()?.as_ref(), &self.rules))
     }
 
-    /// The consumer's try: short, and it may wait for a place as long.
+    /// The consumer's attempt: at most [`FIRST_TRY`], after a wait for a slot of at most the same time.
     pub(super) async fn first(&self, letter: &Letter<'_>, notification: &Notification) -> Attempt {
         let limit = FIRST_TRY.min(self.try_timeout);
         self.attempt(letter, notification, limit, FIRST_TRY).await
     }
 
-    /// The workflow's try: it takes its time. It waits a little for a place, or first tries would always be ahead of it.
+    /// A workflow's attempt, with the full `try_timeout`. It also waits briefly for a slot: without that, first
+    /// attempts would always get there before it.
     pub(super) async fn later(&self, letter: &Letter<'_>, notification: &Notification) -> Attempt {
         let limit = self.try_timeout;
         self.attempt(letter, notification, limit, LATER_WAIT).await
@@ -135,7 +138,7 @@ impl Deliverer {
         let Some(channel) = self.channels.of(&notification.target) else {
             return Attempt::Unserved;
         };
-        // A later try has more time.
+        // A later attempt has more time.
         if limit < self.try_timeout && channel.is_slower_than(limit) {
             return Attempt::Kept(Closed::Slow);
         }
@@ -151,14 +154,14 @@ impl Deliverer {
             Ok(place) => place,
             Err(closed) => return Attempt::Kept(closed),
         };
-        // The place goes back unused: the endpoint is not asked.
+        // The slot is released unused: nothing is sent to the endpoint.
         if let Some(tried) = channel.limited(user) {
             return Attempt::Sent(tried);
         }
         let began = Instant::now();
         let tried = match Box::pin(channel.send(letter, limit)).await {
             Ok(tried) => tried,
-            // The place goes back unused, and says nothing of the endpoint.
+            // The slot is released unused, and the endpoint's circuits do not change.
             Err(Held(_)) => return Attempt::Kept(Closed::Full),
         };
         place.seen(seen(&tried));
@@ -175,7 +178,8 @@ impl Deliverer {
         Attempt::Sent(tried)
     }
 
-    /// Publishes what is given up and then the receipt; returns when the broker has both.
+    /// Publishes the event to the dead-letter topic if it was given up, and then the receipt; returns when the
+    /// broker has both.
     pub(super) async fn report(&self, parcel: &Parcel, receipt: &Receipt) -> Result<(), BoxError> {
         let key = Some(parcel.request_id.as_bytes());
         if receipt.outcome == Outcome::GivenUp {
@@ -210,7 +214,7 @@ impl Deliverer {
     }
 }
 
-/// What a try tells of its endpoint.
+/// Returns what an attempt shows about its endpoint.
 fn seen(tried: &Tried) -> Seen {
     match tried {
         Tried::Later { status: None, .. } => Seen::Silent,
@@ -219,7 +223,7 @@ fn seen(tried: &Tried) -> Seen {
     }
 }
 
-/// Makes the receipt of one notification; `shown` is its target without its secret parts.
+/// Builds the receipt of one notification; `shown` is its target without the secret parts.
 pub(super) fn receipt(
     parcel: &Parcel,
     shown: String,

@@ -1,8 +1,8 @@
-//! Delivers by mail: one event is one message, text and HTML, given to the mail server that `SMTP_URL` names.
+//! Delivers email: one message per event, as text and HTML, through the mail server in `SMTP_URL`.
 //!
-//! Every try has the same `Message-ID`, so a mailbox can tell a repeat. One connection is kept and used by one message
-//! at a time. A try that is abandoned takes its connection along: what the server answers late is never taken for
-//! the answer to another message. What the server says beside its code is its own to write, and is shown nowhere.
+//! Every attempt has the same `Message-ID`, so a mailbox can detect a repeat. One connection is kept, and one message
+//! uses it at a time. An abandoned attempt drops its connection, so a late answer of the server is never read as the
+//! answer to another message. Of the server's answers only the code is shown, because the server controls the text.
 
 mod advice;
 mod connection;
@@ -33,37 +33,37 @@ use crate::engines::config;
 pub use crate::engines::config::mail_server::{InvalidServer, Server};
 use crate::roles::notifier::attempt::{Letter, Tried};
 
-/// Why a try did not deliver.
+/// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    /// The target is no address.
+    /// The target is not an address.
     #[error(transparent)]
     Address(#[from] InvalidAddress),
     /// `EMAIL_ALLOWED_DOMAINS` does not list its domain.
-    #[error("mail to this domain is not allowed here")]
+    #[error("EMAIL_ALLOWED_DOMAINS does not allow the target's domain")]
     NotAllowed,
-    /// No message can be made of the event.
-    #[error("the message cannot be written")]
+    /// The message cannot be built.
+    #[error("the message cannot be built")]
     Unwritable(#[source] message::Error),
-    /// The server does not take it, and never will.
+    /// The server refused the message for good.
     #[error("the mail server refused with code {0}")]
     Refused(u16),
-    /// The server cannot be given such an address: it speaks ASCII only.
-    #[error("the mail server takes no address of letters beyond ASCII")]
+    /// The server accepts only ASCII addresses.
+    #[error("the mail server accepts only addresses in ASCII")]
     AsciiOnly,
-    /// The server does not take it now.
+    /// The server does not accept the message now.
     #[error("the mail server failed with code {0}")]
     Failed(u16),
-    /// The server does not encrypt, and `SMTP_URL` asks for it.
-    #[error("the mail server offers no STARTTLS, and tls=required")]
+    /// The server does not offer STARTTLS, and `SMTP_URL` requires it.
+    #[error("the mail server does not offer STARTTLS, which SMTP_URL requires")]
     NotEncrypted,
-    /// The server does not let us in: its fault or that of our settings, not that of the target.
+    /// The server did not accept the login: the fault is the server's or in our settings, not the target's.
     #[error("the mail server did not accept the login")]
     Login(#[source] smtp::Error),
-    /// It did not answer in time.
+    /// The server did not answer in time.
     #[error("the mail server did not answer in time")]
     TimedOut,
-    /// There was no connection to it, or none that held until the answer.
+    /// There was no connection, or it broke before the answer.
     #[error("the mail server cannot be reached")]
     Unreachable(#[source] smtp::Error),
 }
@@ -74,12 +74,12 @@ pub enum Unusable {
     /// A template is faulty.
     #[error(transparent)]
     Template(#[from] TemplateFault),
-    /// The certificates that the server's is checked by cannot be read.
-    #[error("no certificates to check the mail server's by: install ca-certificates")]
+    /// The CA certificates to verify the server with cannot be read.
+    #[error("cannot read the CA certificates for the mail server; install ca-certificates")]
     Certificates(#[source] smtp::Error),
 }
 
-/// Delivers mails.
+/// Delivers email.
 pub(super) struct Sender {
     connection: Connection,
     from: FromAddress,
@@ -88,16 +88,16 @@ pub(super) struct Sender {
     templates: Templates,
 }
 
-/// Checks the templates in `folder`, which replace ours: each must render every kind of event.
+/// Checks the templates in `folder`, which replace the built-in ones: each must render every kind of event.
 ///
 /// # Errors
-/// The first that is faulty, and where.
+/// The first fault, and where it is.
 pub fn check_templates(folder: Option<&Path>) -> Result<(), TemplateFault> {
     Templates::load(folder).map(drop)
 }
 
 impl Sender {
-    /// Makes a sender, if there is a mail server; makes no call.
+    /// Creates a sender, if there is a mail server; makes no network call.
     pub(super) fn new(config: &config::Notifier) -> Result<Option<Self>, Unusable> {
         let templates = Templates::load(config.templates.as_deref())?;
         let Some(email) = &config.email else {
@@ -112,15 +112,15 @@ impl Sender {
         }))
     }
 
-    /// Whether tenants may have mails sent at all.
+    /// Whether email to addresses that tenants name is allowed at all.
     pub(super) fn serves_tenants(&self) -> bool {
         !self.allowed.are_none()
     }
 
-    /// Counts a mail for `user` to `to`; returns what becomes of it where that is above their limits: it is tried later.
+    /// Counts a mail of `user` to `to`; returns its result, a later attempt, if it exceeds their limits.
     pub(super) fn limited(&self, user: &str, to: &str) -> Option<Tried> {
         let wait = self.limits.take(user, to).err()?;
-        let why = "the address or the user has had as many mails as EMAIL_ADDRESS_LIMIT or EMAIL_USER_LIMIT allows";
+        let why = "the address is at EMAIL_ADDRESS_LIMIT, or the user is at EMAIL_USER_LIMIT";
         Some(Tried::Later {
             status: None,
             error: DeliveryError::new("throttled", why),
@@ -128,12 +128,12 @@ impl Sender {
         })
     }
 
-    /// Whether the server was slower with the last message than a try of `limit` can wait.
+    /// Whether the last message took longer than an attempt of `limit` may.
     pub(super) fn is_slower_than(&self, limit: Duration) -> bool {
         self.connection.is_slower_than(limit)
     }
 
-    /// Tries once to give the mail server a message about the letter's event for `to`, within `limit`.
+    /// Makes one attempt to send the letter's event to `to`, within `limit`.
     pub(super) async fn send(&self, letter: &Letter<'_>, to: &str, limit: Duration) -> Tried {
         match self.try_once(letter, to, limit).await {
             Ok(code) => Tried::Delivered(code),
@@ -152,8 +152,8 @@ impl Sender {
             .await
     }
 
-    /// Tries once to tell the operators of what was gathered, within `limit`. `EMAIL_ALLOWED_DOMAINS` is for what tenants
-    /// name.
+    /// Makes one attempt to send a digest to the operators, within `limit`. `EMAIL_ALLOWED_DOMAINS` does not
+    /// apply: it is for addresses that tenants name.
     pub(super) async fn tell(&self, gathered: &Gathered, to: &str, limit: Duration) -> Tried {
         let telling = async {
             let to = email_address::recipient(to)?;
@@ -170,7 +170,7 @@ impl Sender {
 }
 
 impl Error {
-    /// Returns the word of receipts and `dlq.reason`; a closed list, which the README has.
+    /// Returns the code for receipts and `dlq.reason`; a closed list, documented in the README.
     fn code(&self) -> &'static str {
         match self {
             Self::Address(_) | Self::AsciiOnly => "invalid_address",

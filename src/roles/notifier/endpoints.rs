@@ -1,11 +1,14 @@
-//! How much of the notifier one endpoint may take, and when it is not asked at all: limits and circuit breakers.
+//! How much of the notifier one endpoint or user may use, and when no attempt is made at all: limits and
+//! circuit breakers.
 //!
-//! Places are counted by origin (scheme, host, port): a dead host with a URL for each request must not fill the pool.
-//! Tries are counted by user too: neither must a user with a host for each request, nor may one fill the line of an
-//! origin that others need.
-//! Each endpoint has two circuits ([`Circuits`]). What gets no answer counts against the user's origin, what is answered
-//! badly against the user's target alone: on a host that tenants share, one tenant's broken or hanging path does not stop
-//! the others, nor does a tenant that calls another's target. All in the memory of this process; nothing is lost by it.
+//! Slots are counted by origin (scheme, host, port), so that a dead host with a URL for each request cannot fill the
+//! pool. Attempts are also counted by user, so that a user with a host for each request cannot fill the pool either,
+//! and by user at each origin, so that one user cannot fill the line of an origin that others need.
+//!
+//! Each endpoint has two circuits ([`Circuits`]). An attempt without an answer counts against the user's origin; a
+//! failure answer counts only against the user's target. So on a host that tenants share, one tenant's broken or
+//! hanging path does not stop the others, and neither does a tenant that calls another's target. All counts are in the
+//! memory of this process; losing them loses no notification.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,39 +19,39 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::circuits::Circuits;
 use crate::engines::telemetry::events::{CircuitsOpen, TriesInFlight};
 
-/// Tries in flight at one origin, at most (contract, section 7).
+/// Most attempts in flight at one origin (contract, section 7).
 pub(super) const MOST: usize = 8;
-/// The part of the pool that one origin may take, what waits for a place included.
+/// One origin may use a tenth of the pool, including attempts that wait for a slot.
 const PART: usize = 10;
-/// The part of the pool that one user may take, at whatever endpoints; [`MOST`] at least.
+/// One user may use half of the pool over all endpoints, and at least [`MOST`].
 const USERS_PART: usize = 2;
 
-/// Who is asked.
+/// Where an attempt goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
-    /// Where: what stands before the path of a URL.
+    /// Scheme, host and port of a URL; `mail` for the mail server.
     pub(super) origin: String,
     /// Hash of the target.
     pub(super) target: String,
-    /// Tries at once that its origin can do with.
+    /// Most concurrent attempts that its origin supports.
     pub(super) most: usize,
-    /// Its origin is no tenant's but the operator's, and away for all users alike.
+    /// Its origin is the operator's, so an outage affects all users alike.
     pub(super) ours: bool,
 }
 
-/// Why an endpoint is not asked now.
+/// Why no attempt can be made now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Closed {
-    /// Its circuit is open, for so long.
+    /// Its circuit is open for this long.
     Circuit(Duration),
-    /// It, or the user, has as many tries in flight as it may.
+    /// The endpoint or the user already has as many attempts in flight as allowed.
     Full,
-    /// It takes longer of late than a first try may.
+    /// Its last attempt took longer than a first attempt may.
     Slow,
 }
 
 impl Closed {
-    /// Returns for how long it is known to stay so.
+    /// Returns how long the endpoint is known to stay closed.
     pub(super) fn time(self) -> Duration {
         match self {
             Self::Circuit(time) => time,
@@ -57,18 +60,18 @@ impl Closed {
     }
 }
 
-/// What a try tells of an endpoint.
+/// What an attempt shows about its endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// It answered as it should, or as it pleases.
+    /// It accepted the notification or refused it for good.
     Well,
-    /// It answered that it cannot.
+    /// It answered that it cannot accept the notification now.
     Unwell,
     /// It did not answer.
     Silent,
 }
 
-/// The endpoints of this process.
+/// Slots and circuits of all endpoints, in this process.
 #[derive(Debug)]
 pub(super) struct Endpoints {
     most: usize,
@@ -81,7 +84,7 @@ pub(super) struct Endpoints {
 struct Known {
     origins: HashMap<String, Origin>,
     circuits: Circuits,
-    /// How many tries each user has, those that wait included.
+    /// Attempts of each user, including those that wait.
     users: HashMap<String, usize>,
     in_flight: usize,
 }
@@ -89,11 +92,11 @@ struct Known {
 #[derive(Debug)]
 struct Origin {
     places: Arc<Semaphore>,
-    /// Tries in flight or waiting for a place, by user.
+    /// Attempts in flight or waiting for a slot, by user.
     line: HashMap<String, usize>,
 }
 
-/// A try that is counted as its user's until it is dropped.
+/// An attempt that counts toward its user's share until it is dropped.
 #[derive(Debug)]
 pub(super) struct Share<'e> {
     endpoints: &'e Endpoints,
@@ -101,7 +104,7 @@ pub(super) struct Share<'e> {
     user: String,
 }
 
-/// A place at an endpoint, given back when dropped.
+/// A place in an origin's line; with a permit, it is a slot. Both are released when it is dropped.
 #[derive(Debug)]
 pub(super) struct Place<'e> {
     share: &'e Share<'e>,
@@ -109,7 +112,7 @@ pub(super) struct Place<'e> {
 }
 
 impl Endpoints {
-    /// `pool` is how many tries there may be at once, at all endpoints.
+    /// Creates the endpoints; `pool` is the most concurrent attempts at all of them together.
     pub(super) fn new(pool: usize) -> Self {
         let share = (pool / PART).max(1);
         Self {
@@ -120,7 +123,8 @@ impl Endpoints {
         }
     }
 
-    /// Counts a try as the user's, unless that has its share or `endpoint` is not asked now; takes no place there.
+    /// Counts an attempt toward the user's share, unless that is used up or a circuit of `endpoint` is open.
+    /// Takes no slot yet.
     pub(super) fn share(&self, user: &str, endpoint: Endpoint) -> Result<Share<'_>, Closed> {
         let mut known = self.known();
         known
@@ -152,10 +156,10 @@ impl Endpoints {
 }
 
 impl Share<'_> {
-    /// Returns a place at the endpoint; waits for one for at most `patience`, if few enough wait.
+    /// Takes a slot at the endpoint; waits for one for at most `patience`, if the line has room.
     pub(super) async fn enter(&self, patience: Duration) -> Result<Place<'_>, Closed> {
         let (mut place, places) = self.line_up(Instant::now())?;
-        // Nobody is asked to wait no time at all: a free place is taken at once.
+        // Take a free slot at once; wait for one only with patience.
         let permit = match places.clone().try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) if patience.is_zero() => return Err(Closed::Full),
@@ -164,7 +168,7 @@ impl Share<'_> {
                 Ok(Err(_)) | Err(_) => return Err(Closed::Full),
             },
         };
-        // It may have opened meanwhile.
+        // A circuit may have opened during the wait.
         let mut known = self.endpoints.known();
         let admitted = known.circuits.admit(&self.keys(), Instant::now());
         admitted.map_err(Closed::Circuit)?;
@@ -189,7 +193,7 @@ impl Share<'_> {
             });
         let in_line: usize = origin.line.values().sum();
         let ours = origin.line.get(&self.user).copied().unwrap_or(0);
-        // Those of one user leave room for another's, and use all places where nobody else comes.
+        // One user may fill all slots, or half of the line if that is more; the rest is for other users.
         if in_line >= share || ours >= places.max(share / USERS_PART) {
             return Err(Closed::Full);
         }
@@ -207,7 +211,7 @@ impl Share<'_> {
 }
 
 impl Place<'_> {
-    /// Notes what the try told, and gives the place back.
+    /// Records in the circuits what the attempt showed, and releases the slot.
     pub(super) fn seen(self, seen: Seen) {
         let now = Instant::now();
         let mut known = self.share.endpoints.known();
@@ -257,7 +261,7 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Counts one try of a user less.
+/// Subtracts one attempt of a user.
 fn give_back(tries: &mut HashMap<String, usize>, user: &str) {
     if let Some(count) = tries.get_mut(user) {
         *count -= 1;
@@ -267,8 +271,8 @@ fn give_back(tries: &mut HashMap<String, usize>, user: &str) {
     }
 }
 
-/// The circuits of a user's endpoint: that of its origin, and that of the target. A target has one for each user: who
-/// knows another's URL could close it to its owner by calls that it answers badly.
+/// Returns the circuits of a user's endpoint: that of its origin and that of its target. A target has one for each
+/// user: otherwise a user who knows another's URL could open its circuit by sending requests that fail there.
 fn keys(endpoint: &Endpoint, user: &str) -> [String; 2] {
     let Endpoint { origin, target, .. } = endpoint;
     let whose = if endpoint.ours { "" } else { user };

@@ -1,6 +1,6 @@
-//! Hands a notification over to its workflow, which keeps it from then on.
+//! Hands notifications over to their delivery workflows.
 //!
-//! Connects with the first one: the notifier delivers first tries also while Temporal is away.
+//! Connects for the first hand-over, not before: the notifier makes first attempts even while Temporal is unavailable.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::engines::temporal::client;
 use crate::engines::temporal::client::{Blame, Temporal};
 use crate::engines::temporal::deliveries::{Given, Once};
 
-/// Hands notifications over.
+/// Hands notifications over to workflows, at a limited rate.
 pub struct Handover {
     place: config::Temporal,
     temporal: OnceCell<Temporal>,
@@ -25,20 +25,21 @@ pub struct Handover {
 /// Why a notification was not handed over.
 #[derive(Debug)]
 pub(super) enum Refused {
-    /// Not now.
+    /// It may be handed over later.
     Now(Failure),
-    /// Never: the server does not take what it carries.
+    /// Temporal will never accept it.
     Ever(client::Error),
 }
 
-/// Notifications that need no hand-over go on meanwhile, as long as those that wait leave a place; also where the server
-/// asks for less: the pace and the pause before the next try see to that.
+/// The cause of every hand-over that is retried. A record held for it releases its slot, so notifications that
+/// need no hand-over continue, until 64 times `NOTIFY_CONCURRENCY` records wait. The same cause serves for an
+/// overloaded server: the rate limit and the pause before the retry are enough to reduce its load.
 const WAITS: Cause = Cause::HandoverUnavailable;
 /// How long one hand-over may take, connecting included.
 const LIMIT: Duration = Duration::from_secs(10);
 
 impl Handover {
-    /// Makes no call.
+    /// Creates the hand-over; makes no network call.
     pub fn new(config: &config::Config) -> Self {
         let quota = Quota::per_second(config.notifier.handovers_per_second);
         Self {
@@ -48,21 +49,21 @@ impl Handover {
         }
     }
 
-    /// Returns the connection, made with the first call.
+    /// Returns the connection; the first call connects.
     ///
     /// # Errors
-    /// There is none yet.
+    /// If there is no connection yet and connecting fails.
     pub async fn temporal(&self) -> Result<&Temporal, client::Error> {
         let connect = || Temporal::connect(&self.place);
         self.temporal.get_or_try_init(connect).await
     }
 
-    /// Returns when another notification may be handed over, by the pace that is set.
+    /// Waits until the rate limit (`NOTIFY_HANDOVERS_PER_SECOND`) allows another hand-over.
     pub(super) async fn turn(&self) {
         self.pace.until_ready().await;
     }
 
-    /// Returns when a workflow has it, or had it before. It is its [`Self::turn`].
+    /// Starts the delivery workflow; returns once a workflow has, or had, the notification. Call [`Self::turn`] first.
     pub(super) async fn give(&self, delivery: Delivery, user: &str) -> Result<Given, Refused> {
         let giving = async {
             let temporal = self.temporal().await?;
@@ -72,7 +73,7 @@ impl Handover {
             Ok(Ok(given)) => Ok(given),
             Ok(Err(error)) => Err(refused(error)),
             Err(_) => {
-                let error = format!("no answer within {LIMIT:?}").into();
+                let error = format!("Temporal did not answer within {LIMIT:?}").into();
                 Err(Refused::Now(Failure::Retry(WAITS, error)))
             }
         }
@@ -86,7 +87,7 @@ fn refused(error: client::Error) -> Refused {
     }
 }
 
-/// Says for whose sake a hand-over is to be tried again; `None`: in vain.
+/// Returns the cause for which a hand-over is retried; `None` if a retry cannot help.
 fn cause(blame: Blame) -> Option<Cause> {
     match blame {
         Blame::Record => None,

@@ -1,7 +1,7 @@
-//! The operators' targets: failures on their way to them, and the messages that tell of those.
+//! Failure digests for operators: signals failures to the digest workflows, and sends their messages.
 //!
-//! A failure is signalled to the workflow of each target (`digest.v1`) before its record is done, so no crash loses it.
-//! Signals leave one after the other, each with all that came meanwhile: many failures are few signals.
+//! A failure is signalled to the workflow of each target (`digest.v1`) before its record is done, so no crash loses
+//! it. Signals are sent one at a time, each with all failures that arrived meanwhile: many failures need few signals.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,14 +23,14 @@ use crate::engines::kafka::consumer::{Cause, Failure};
 use crate::engines::telemetry::events::OpsTold;
 use crate::roles::notifier::attempt::{Held, Tried};
 
-/// Takes failures in.
+/// Signals failures to the workflow of each of the operators' targets.
 pub(super) struct Desk {
     queues: Vec<Queue>,
     handover: Arc<Handover>,
     every: Duration,
 }
 
-/// Failures that wait for the signal to one target.
+/// Failures that wait for the next signal to one target's workflow.
 struct Queue {
     to: Addressee,
     waiting: Mutex<Vec<Waiting>>,
@@ -39,19 +39,20 @@ struct Queue {
 
 struct Waiting {
     failed: Failed,
-    /// Hears whether the signal was taken; its text is the error.
+    /// Receives the result of the signal; the error is a text.
     told: oneshot::Sender<Result<(), Arc<str>>>,
 }
 
 /// How long one signal may take, connecting included.
 const LIMIT: Duration = Duration::from_secs(10);
-/// How many failures one signal carries: well below what the server takes.
+/// Most failures in one signal: well below the server's limit.
 const MOST: usize = 500;
-/// So often in a row a message may come to notifiers that do not know its addressee. By the pauses of its workflow that
-/// is some 50 minutes: enough for all of them to be restarted with other settings.
+/// How many times in a row a message may reach a notifier whose settings do not name its target, before the
+/// message is lost. With the pauses of its workflow that takes some 50 minutes: enough to restart all notifiers
+/// with new settings.
 const STRANGERS: u32 = 12;
 
-/// Returns the operators' targets as the settings name them.
+/// Returns the operators' targets from the settings.
 pub(super) fn targets(config: &config::Notifier) -> Vec<Notification> {
     let slack = config.ops_slack.as_ref();
     let slack = slack.map(|url| Target::Slack(url.expose().clone()));
@@ -61,13 +62,13 @@ pub(super) fn targets(config: &config::Notifier) -> Vec<Notification> {
     all.map(Notification::new).collect()
 }
 
-/// Returns the id under which it is remembered that a failure was taken.
+/// Returns the id under which a failure is remembered as signalled.
 pub(super) fn id(event: &Event) -> Uuid {
     Receipt::id(&event.event_id, Channel::Unknown, "operators")
 }
 
 impl Desk {
-    /// Makes no call.
+    /// Creates the desk; makes no network call.
     pub(super) fn new(config: &config::Notifier, handover: Arc<Handover>) -> Self {
         let queues = targets(config).into_iter().map(|target| Queue {
             to: Addressee {
@@ -84,7 +85,7 @@ impl Desk {
         }
     }
 
-    /// Returns when each target's workflow has the failure, if `event` is one.
+    /// Waits until the workflow of each target has the failure, if `event` reports one.
     pub(super) async fn note(&self, event: &Event) -> Result<(), Failure> {
         let Some(failed) = Failed::of(event) else {
             return Ok(());
@@ -107,11 +108,11 @@ impl Desk {
                 .into_iter()
                 .map(|waiting| (waiting.failed, waiting.told))
                 .unzip();
-            // Empty: the one before took ours along.
+            // Empty if the signal before included our failure.
             if !failed.is_empty() {
                 let signalled = self.signal(queue.to.clone(), failed).await;
                 for told in told {
-                    // Nobody hears any more whose record was given back.
+                    // The receiver is gone if its record was given back.
                     told.send(signalled.clone()).ok();
                 }
             }
@@ -119,7 +120,7 @@ impl Desk {
         match hears.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Failure::Retry(
-                // The notifications of others need no Temporal.
+                // Other records' notifications do not need Temporal.
                 Cause::HandoverUnavailable,
                 error.to_string().into(),
             )),
@@ -134,7 +135,7 @@ impl Desk {
         };
         match timeout(LIMIT, signalling).await {
             Ok(signalled) => signalled.map_err(|error| error.to_string().into()),
-            Err(_) => Err("the Temporal server did not take a failure in time".into()),
+            Err(_) => Err("Temporal did not accept the signal of a failure in time".into()),
         }
     }
 }
@@ -152,7 +153,7 @@ impl Queue {
 }
 
 impl Deliverer {
-    /// Tells a target of the operators of what was gathered for it, once.
+    /// Makes one attempt to send a digest to one of the operators' targets.
     pub async fn tell(&self, input: Tell) -> Told {
         let Tell {
             to,
@@ -201,9 +202,10 @@ fn later(again_in: Option<Duration>) -> Told {
     }
 }
 
-/// What comes of a message whose addressee this notifier does not know, as did `unknown` others before.
+/// Returns the result for a message whose target is not in this notifier's settings; `unknown` counts the times
+/// in a row before.
 fn strange(unknown: u32) -> (Told, &'static str, Option<DeliveryError>) {
-    let why = "the settings of this notifier name no such target";
+    let why = "the settings of this notifier do not name the target";
     let error = Some(DeliveryError::new("target_gone", why));
     if unknown.saturating_add(1) >= STRANGERS {
         return (Told::Ended, "lost", error);

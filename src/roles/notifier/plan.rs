@@ -1,7 +1,7 @@
-//! Whom an event is told to: a pure function of the event, its targets opened, and the settings.
+//! Which notifications an event causes: a pure function of the event, its opened targets, and the settings.
 //!
-//! A notification is one event on one channel to one target. Its target goes nowhere but into the request that
-//! delivers it: what logs and receipts show is [`Notification::shown`] and [`Notification::hash`].
+//! A notification is one event on one channel to one target. The target is used only in the request that
+//! delivers it; logs and receipts show [`Notification::shown`] and [`Notification::hash`].
 
 use ring::digest::{SHA256, digest};
 use url::Url;
@@ -16,13 +16,12 @@ use crate::domain::{ErrorCode, Event, EventType, Notify, Targets, hex};
 /// One event to one target.
 #[derive(Clone, PartialEq)]
 pub(super) struct Notification {
-    /// Where it goes.
     pub(super) target: Target,
     /// First 16 hex digits of the target's SHA-256.
     pub(super) hash: String,
 }
 
-/// Where a notification goes.
+/// The target of a notification.
 #[derive(Clone, PartialEq)]
 pub(super) enum Target {
     /// A tenant's endpoint.
@@ -33,14 +32,14 @@ pub(super) enum Target {
     Slack(Url),
 }
 
-/// Whom we tell ourselves.
+/// Targets from the settings.
 #[derive(Clone, Default)]
 pub(super) struct Rules {
-    /// Told of requests that name no Slack target of their own.
+    /// Slack target for requests that name none.
     pub(super) default_slack: Option<Url>,
 }
 
-/// Returns what the event says of whom to notify, if the request wants it told.
+/// Returns the sealed targets of an event, if the request asked for notifications of its type.
 pub(super) fn wanted(event: &Event) -> Option<&Notify> {
     event
         .notify
@@ -48,10 +47,10 @@ pub(super) fn wanted(event: &Event) -> Option<&Notify> {
         .filter(|notify| is_told(event) && notify.on.contains(&event.kind_of_event))
 }
 
-/// Tells whether anybody may hear of an event.
+/// Returns whether anyone may be notified of an event.
 fn is_told(event: &Event) -> bool {
     match event.kind_of_event {
-        // A later version's type: `on` names it as unknown too, which does not make the two the same.
+        // A type of a later version. `on` may contain an unknown type as well, but the two may differ.
         EventType::Unknown => false,
         EventType::Rejected => event
             .error
@@ -77,7 +76,7 @@ pub(super) fn plan(event: &Event, targets: Option<&Targets>, rules: &Rules) -> V
     ];
     let mut planned: Vec<Notification> = Vec::new();
     for notification in all.into_iter().flatten().map(Notification::new) {
-        // One target that is named twice hears once; two of one channel both do.
+        // A target that is named twice is notified once; two targets of one channel are both notified.
         if !planned.contains(&notification) {
             planned.push(notification);
         }
@@ -85,7 +84,7 @@ pub(super) fn plan(event: &Event, targets: Option<&Targets>, rules: &Rules) -> V
     planned
 }
 
-/// Returns the target of that hash as a receipt shows it, if the event's seal opens and it is named there.
+/// Returns the target with this hash as a receipt shows it, if the event's seal opens and contains it.
 pub fn shown(event: &Event, channel: Channel, hash: &str, keys: &[NotifyKey]) -> Option<String> {
     let sealed = &wanted(event)?.sealed;
     let targets = Sealer::new(keys)
@@ -98,7 +97,8 @@ pub fn shown(event: &Event, channel: Channel, hash: &str, keys: &[NotifyKey]) ->
     Some(found.shown())
 }
 
-/// The items of a batch are not told of by default: there may be thousands, and the batch tells of itself.
+/// Returns the default Slack target, if it is notified of the event. Items of a batch are left out: there may
+/// be thousands, and the batch has events of its own.
 fn default_slack(event: &Event, rules: &Rules) -> Option<Url> {
     let on = event
         .notify
@@ -108,8 +108,8 @@ fn default_slack(event: &Event, rules: &Rules) -> Option<Url> {
     rules.default_slack.clone().filter(|_| told)
 }
 
-/// Tells whether whoever sent a refused record hears of it: not when nobody proved to be the tenant, and not of
-/// what is long past.
+/// Returns whether the sender of a rejected record is notified: not if the record does not prove to be from the
+/// tenant, and not if it is too old.
 fn answered(code: ErrorCode) -> bool {
     !matches!(
         code,
@@ -118,15 +118,15 @@ fn answered(code: ErrorCode) -> bool {
 }
 
 impl Notification {
-    /// Returns whether this target is notified of an event. A request that is refused as invalid costs its sender nothing, and
-    /// quotes what was sent: no mail is written about it.
+    /// Returns whether this target is notified of an event. No email is sent about a request rejected as
+    /// invalid: such a request costs its sender nothing, and its error quotes what was sent.
     pub(super) fn tells(&self, event: &Event) -> bool {
         let is_mail = self.channel() == Channel::Email;
         let code = event.error.as_ref().map(|error| error.code);
         !(is_mail && event.kind_of_event == EventType::Rejected && code == Some(ErrorCode::Invalid))
     }
 
-    /// Names a target by its hash.
+    /// Creates the notification of a target, with its hash.
     pub(super) fn new(target: Target) -> Self {
         let text = match &target {
             Target::Webhook(url) | Target::Slack(url) => url.as_str(),
@@ -137,7 +137,7 @@ impl Notification {
         Self { target, hash }
     }
 
-    /// Returns who is asked to take it; all mail goes by one server.
+    /// Returns the endpoint of its attempts; all email goes through one server.
     pub(super) fn endpoint(&self) -> Endpoint {
         let target = self.hash.clone();
         match &self.target {
@@ -157,7 +157,7 @@ impl Notification {
         }
     }
 
-    /// Returns the way it goes.
+    /// Returns the target's channel.
     pub(super) fn channel(&self) -> Channel {
         match self.target {
             Target::Webhook(_) => Channel::Webhook,
@@ -297,7 +297,7 @@ mod tests {
 
     const OURS: &str = "https://hooks.slack.com/services/ours";
 
-    /// The Slack targets that are told of an event when there is a default.
+    /// Returns the Slack targets that are notified of an event if there is a default.
     fn slacks(event: &Event, own: Option<&str>) -> Vec<String> {
         let targets = Targets::parse(Some("https://example.com/hook"), None, own).unwrap();
         let rules = Rules {
@@ -326,7 +326,7 @@ mod tests {
 
         assert_eq!(slacks(&completed, Some(own)), [own]);
         assert_eq!(slacks(&completed, None), [OURS]);
-        assert_eq!(slacks(&event(), None), [OURS], "nobody else is to be told");
+        assert_eq!(slacks(&event(), None), [OURS], "there is no other target");
         assert_eq!(slacks(&asking(&[EventType::Failed]), None), [""; 0]);
         let started = Event {
             kind_of_event: EventType::Started,

@@ -1,6 +1,6 @@
-//! What this process remembers of notifications, so that a record that comes again is not told again.
+//! What this process remembers of recent notifications, so that a redelivered record does not send them again.
 //!
-//! Only a comfort: it is bounded and gone with the process, and receivers know a repeat by its `webhook-id`.
+//! Best effort: it is bounded and lost with the process, and receivers detect a repeat by its `webhook-id`.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,32 +10,31 @@ use uuid::Uuid;
 
 use crate::contract::receipt::Receipt;
 
-/// What is known of one notification.
+/// The state of one notification.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Known {
-    /// It was tried, and is not in its workflow's hands yet.
+    /// It was attempted, and no workflow has it yet.
     Tried(Tries),
     /// It ended, but Kafka does not have its receipt yet.
     Unreported(Box<Receipt>),
-    /// It ended and is reported, or a workflow has it.
+    /// Its receipt is published, or a workflow has it.
     Done,
 }
 
-/// The tries of a notification that is still the consumer's.
+/// The attempts at a notification that is not settled yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tries {
-    /// How many there were.
     pub(super) count: u32,
     /// Milliseconds since the epoch.
     pub(super) first_at: Option<i64>,
-    /// What the last was answered.
+    /// Status of the last answer.
     pub(super) status: Option<u16>,
-    /// Until when the target asked to be left alone.
+    /// End of the pause that the target asked for.
     pub(super) until: Option<Instant>,
 }
 
 impl Tries {
-    /// Returns for how long the target is still to be left alone, if it asked for that.
+    /// Returns what is left of the pause that the target asked for.
     pub(super) fn left_alone(&self, now: Instant) -> Option<Duration> {
         let left = self.until?.checked_duration_since(now);
         left.filter(|left| !left.is_zero())
@@ -56,7 +55,7 @@ struct Kept {
 }
 
 impl Memory {
-    /// Makes a memory of the last `most` notifications.
+    /// Creates a memory of the last `most` notifications.
     pub(super) fn new(most: usize) -> Self {
         Self {
             most,
@@ -64,12 +63,12 @@ impl Memory {
         }
     }
 
-    /// Returns what is known of a notification.
+    /// Returns the state of a notification, if it is remembered.
     pub(super) fn recall(&self, id: Uuid) -> Option<Known> {
         self.kept().known.get(&id).cloned()
     }
 
-    /// Notes how far a notification is.
+    /// Records the state of a notification.
     pub(super) fn note(&self, id: Uuid, known: Known) {
         let mut kept = self.kept();
         if kept.known.insert(id, known).is_some() {

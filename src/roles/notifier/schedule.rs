@@ -1,22 +1,22 @@
-//! When a notification is tried again; pure.
+//! When a notification is attempted again. Pure.
 
 use std::time::Duration;
 
-/// What a pause of our own is multiplied by, so that many that failed together do not come back together.
+/// Range of the random factor for our own pauses, so that notifications that failed together are not retried together.
 const JITTER: std::ops::RangeInclusive<f64> = 0.8..=1.2;
 /// The longest pause that a target may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(24 * 3600);
-/// Pauses while an endpoint lets nobody in: from the first, doubling, up to the longest.
+/// Pauses while an endpoint is closed: they begin with this one and double, up to the longest.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// Returns a factor for one pause.
+/// Returns the random factor for one pause.
 pub(super) fn jitter() -> f64 {
     rand::random_range(JITTER)
 }
 
-/// Returns the pause of `schedule` behind the try of `step` (0: the first), at least what was asked for; `None` behind
-/// the last.
+/// Returns the pause of `schedule` after the attempt of `step` (0: the first), or the pause that was asked for,
+/// if that is longer; `None` after the last step.
 pub(super) fn pause(
     schedule: &[Duration],
     step: u32,
@@ -27,17 +27,17 @@ pub(super) fn pause(
     Some(own.max(kept(asked.unwrap_or_default())))
 }
 
-/// Returns how much is kept of the pause that a target asks for.
+/// Returns the pause that a target asks for, capped.
 pub(super) fn kept(asked: Duration) -> Duration {
     asked.min(LONGEST_ASKED)
 }
 
-/// Returns the pause of one that was not let in at its endpoint `times` times, and will not be for another `closed`:
-/// whoever comes before costs a step of its workflow for nothing.
+/// Returns the pause before the next attempt at an endpoint that was closed `times` times and stays closed for
+/// another `closed`: an attempt before that would cost the workflow a step for nothing.
 pub(super) fn wait(times: u32, closed: Duration, jitter: f64) -> Duration {
     let doubled = FIRST_WAIT.saturating_mul(1 << times.min(16));
     let own = doubled.min(LONGEST_WAIT).mul_f64(jitter);
-    // Behind it, and not all at once: the first that comes finds out for the others.
+    // After `closed`, and spread out: the first attempt tests the endpoint for the others.
     own.max(closed.mul_f64(jitter + 1.0 - JITTER.start()))
 }
 

@@ -1,7 +1,7 @@
-//! Delivers to Slack's incoming webhooks: one message, one try, a second apart to each.
+//! Delivers to Slack's incoming webhooks: one message per attempt, and at most one a second per target.
 //!
-//! The target is a secret that a tenant gave us, so it is called only on hosts of `SLACK_ALLOWED_HOSTS`. Of an answer
-//! no more is kept than its status, `Retry-After` and which of Slack's known words it is.
+//! A target is a secret URL that a tenant supplied, so only hosts in `SLACK_ALLOWED_HOSTS` are called. Of an
+//! answer, only the status, `Retry-After` and a known Slack error word are kept.
 
 mod digest;
 mod message;
@@ -35,7 +35,7 @@ pub(super) struct Sender {
     ours: Vec<Url>,
 }
 
-/// What Slack answered, or why it did not.
+/// Slack's answer, or why there is none.
 enum Answer {
     Status {
         status: u16,
@@ -45,15 +45,15 @@ enum Answer {
     None(reqwest::Error),
 }
 
-/// How many targets of tenants have a place at once, each for a second or as long as it asked for.
+/// How many targets of tenants are tracked at once, each for a second or for the pause that it asked for.
 const TARGETS: usize = 10_000;
-/// How long a message waits for its second.
+/// How long a message waits for its target's next free second.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How much of an answer is read: Slack's are one word.
+/// How many bytes of an answer are read: Slack answers with one word.
 const LONGEST_ANSWER: usize = 1024;
-/// For how long.
+/// How long an answer is read.
 const LONGEST_READ: Duration = Duration::from_millis(500);
-/// Slack's words for what is wrong (docs.slack.dev/messaging/sending-messages-using-incoming-webhooks).
+/// Slack's error words (docs.slack.dev/messaging/sending-messages-using-incoming-webhooks).
 const WORDS: [&str; 16] = [
     "action_prohibited",
     "channel_is_archived",
@@ -74,10 +74,10 @@ const WORDS: [&str; 16] = [
 ];
 
 impl Sender {
-    /// Makes a sender; makes no call.
+    /// Creates a sender; makes no network call.
     ///
     /// # Errors
-    /// [`Unusable`] when no HTTP client can be built.
+    /// [`Unusable`] if no HTTP client can be built.
     pub(super) fn new(config: &config::Notifier) -> Result<Self, Unusable> {
         Ok(Self {
             guard: Guard::new("slack", &config.egress, |client| client)?,
@@ -92,9 +92,9 @@ impl Sender {
         })
     }
 
-    /// Waits for the target's next second, if there is one soon, and takes it.
+    /// Reserves the target's next free second and waits for it, if it is within [`PATIENCE`].
     pub(super) async fn turn(&self, user: Option<&str>, to: &Url) -> Result<(), Held> {
-        // What is not called waits for nothing, and is not among the targets whose pace is kept.
+        // A target on another host is refused later without a call: it needs no wait and no tracking.
         if !self.is_slacks(to) {
             return Ok(());
         }
@@ -105,7 +105,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Tries once to tell `to` of an event, in the second that it waited for.
+    /// Makes one attempt to send an event to `to`, in the second that [`Self::turn`] reserved.
     pub(super) async fn send(
         &self,
         letter: &Letter<'_>,
@@ -117,13 +117,13 @@ impl Sender {
             .await
     }
 
-    /// Tries once to post a message to a target of the operator's in its next second, within the time of a try.
+    /// Makes one attempt to post a message to a target of the operator, in its next free second, within `try_time`.
     pub(super) async fn post(&self, message: Value, to: &Url) -> Result<Tried, Held> {
         self.turn(None, to).await?;
         self.post_within(message, None, to, self.try_time).await
     }
 
-    /// Posts a message. One that is refused for its images is posted without them, a second later.
+    /// Posts a message. If Slack answers 400 to a message with images, posts it again without them, a second later.
     async fn post_within(
         &self,
         mut message: Value,
@@ -148,10 +148,10 @@ impl Sender {
         Ok(judge(first))
     }
 
-    /// Returns the client for a target, if that is Slack's and may be called.
+    /// Returns the client for a target whose host and address are allowed.
     fn client(&self, to: &Url) -> Result<&Client, DeliveryError> {
         if !self.is_slacks(to) {
-            let message = "the host is not one of SLACK_ALLOWED_HOSTS";
+            let message = "the host is not in SLACK_ALLOWED_HOSTS";
             return Err(DeliveryError::new("host_refused", message));
         }
         self.guard.client(to).map_err(refused)
@@ -173,11 +173,11 @@ impl Sender {
         let asked = retry_after::asked(response.headers(), SystemTime::now());
         let again_in = asked.filter(|_| matches!(status, 429 | 503));
         if let Some(pause) = again_in {
-            // This message keeps all of it; that others to the target do is bounded.
+            // This message waits for all of the pause; other messages to the target wait for a bounded part of it.
             let pause = pause.min(LONGEST_PAUSE);
             self.pace.hold(to.as_str(), Instant::now(), pause);
         }
-        // Its status is what counts, however long its end takes.
+        // Only the status decides, so the rest of the answer may take only a short time.
         let word = timeout(LONGEST_READ, word(response)).await;
         Answer::Status {
             status,
@@ -187,7 +187,7 @@ impl Sender {
     }
 }
 
-/// Says what an answer means to a delivery.
+/// Maps an answer to the result of the attempt.
 fn judge(answer: Answer) -> Tried {
     let (status, word, again_in) = match answer {
         Answer::None(error) => return unanswered(&error),
@@ -211,16 +211,16 @@ fn judge(answer: Answer) -> Tried {
     };
     match status {
         200..=299 => Tried::Delivered(status),
-        300..=399 => later("redirected", "redirects, with"),
-        404 | 410 => refused("gone", "knows no such target, with"),
+        300..=399 => later("redirected", "redirects with"),
+        404 | 410 => refused("gone", "does not accept this webhook:"),
         408 => later("target_failed", "failed with"),
-        429 => later("throttled", "asks for a pause, with"),
-        400..=499 => refused("refused", "refused with"),
+        429 => later("throttled", "asks for a pause with"),
+        400..=499 => refused("refused", "refused the message with"),
         _ => later("target_failed", "failed with"),
     }
 }
 
-/// Says what it means that there was no answer.
+/// Maps a missing answer to the result of the attempt.
 fn unanswered(error: &reqwest::Error) -> Tried {
     if let Some(why) = Refused::of(error) {
         return Tried::Refused {
@@ -244,7 +244,7 @@ fn refused(why: Refused) -> DeliveryError {
     DeliveryError::new("address_refused", &why.to_string())
 }
 
-/// Returns which of Slack's words the answer is, if it is one: what else stands there is not ours to show.
+/// Returns the body if it is one of Slack's error words; any other text is untrusted and not shown.
 async fn word(mut response: Response) -> Option<&'static str> {
     let mut read = Vec::new();
     while read.len() < LONGEST_ANSWER

@@ -1,4 +1,4 @@
-//! Values for the notifier's tests.
+//! Test values for the notifier.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use crate::engines::config::Config;
 use crate::engines::kafka::producer::Producer;
 use crate::engines::registry::Registry;
 
-/// Where no registry answers.
+/// An address at which no registry answers.
 pub(super) const NO_REGISTRY: &str = "http://127.0.0.1:9";
 
-/// Settings by which this machine may be told, and these.
+/// Returns these settings, plus those that allow targets on this machine.
 pub(super) fn config(settings: &[(&str, &str)]) -> Config {
     let here = [
         ("WEBHOOK_ALLOW_PRIVATE", "true"),
@@ -33,7 +33,7 @@ pub(super) fn config(settings: &[(&str, &str)]) -> Config {
     Config::of(&[&here, settings].concat()).unwrap()
 }
 
-/// Delivers to this machine, by these settings.
+/// Returns a deliverer with these settings that may call this machine.
 pub(super) fn deliverer(registry: &str, settings: &[(&str, &str)]) -> Deliverer {
     let config = config(settings);
     let registry = Arc::new(Registry::new(&Secret::new(registry.parse().unwrap())).unwrap());
@@ -42,7 +42,7 @@ pub(super) fn deliverer(registry: &str, settings: &[(&str, &str)]) -> Deliverer 
     Deliverer::new(&config, registry, producer, sealer).unwrap()
 }
 
-/// Starts a registry whose every schema is that of events; returns its address.
+/// Starts a registry that answers every schema id with the schema of events; returns its address.
 pub(super) async fn registry() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -52,7 +52,7 @@ pub(super) async fn registry() -> String {
     address
 }
 
-/// The same event, which tells these targets.
+/// Returns [`event`] with these targets sealed into it.
 pub(super) fn told(targets: &Targets) -> Event {
     let mut event = event();
     let sealer = Sealer::new(&config(&[]).notify_keys).unwrap();
@@ -63,7 +63,7 @@ pub(super) fn told(targets: &Targets) -> Event {
     event
 }
 
-/// The event on its way to one target.
+/// Returns the parcel of an event for one target.
 pub(super) fn parcel(event: &Event, target: Target) -> Parcel {
     let notification = Notification::new(target);
     Parcel {
@@ -77,7 +77,7 @@ pub(super) fn parcel(event: &Event, target: Target) -> Parcel {
     }
 }
 
-/// An event that completed and tells nobody.
+/// Returns a `COMPLETED` event without targets.
 pub(super) fn event() -> Event {
     Event {
         event_id: "92f851a0-b346-56ba-a96a-2664761e241d".to_owned(),

@@ -1,4 +1,4 @@
-//! The first try of a record that comes again, because its hand-over waits.
+//! First attempts for a record that is handled again because its hand-over waits.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -24,7 +24,7 @@ fn record() -> Record {
     Record::of(7, &[])
 }
 
-/// Starts a target that wants to be left alone for an hour; counts how often it is asked.
+/// Starts a target that asks for a pause of an hour; counts its requests.
 async fn throttled(asked: Arc<AtomicUsize>) -> Notification {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -51,7 +51,7 @@ async fn a_target_that_asked_for_a_pause_is_left_alone_while_its_hand_over_waits
         let first = notifier.first(&record, &event, &to, &mut tries).await;
 
         let First::Left(left) = first else {
-            panic!("it was throttled");
+            panic!("expected a throttled attempt");
         };
         assert_eq!(left.as_str(), "not_delivered");
         let (step, pause) = left.next(&notifier.deliverer.schedule);

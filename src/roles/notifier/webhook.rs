@@ -1,7 +1,7 @@
-//! Delivers webhooks: a signed POST, one try at a time.
+//! Delivers webhooks: one signed POST per attempt.
 //!
-//! Every try has the same `webhook-id` and body, and its own timestamp and signature. What the target answers is
-//! read no further than its status and `Retry-After`: its text is shown nowhere, for it is the target's to write.
+//! Every attempt has the same `webhook-id` and body, and its own timestamp and signature. Of an answer, only
+//! the status and `Retry-After` are used. Its body is not shown anywhere, because the target controls it.
 
 mod asymmetric;
 mod message;
@@ -22,41 +22,40 @@ use crate::engines::egress as guard;
 use crate::engines::egress::{Guard, Refused};
 use crate::roles::notifier::attempt::{Letter, Tried};
 
-/// Why a try did not deliver.
+/// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    /// The target may not be called.
+    /// The address rules forbid calling the target.
     #[error(transparent)]
     Forbidden(#[from] Refused),
-    /// It wants no more.
+    /// The target answered 410.
     #[error("the target is gone")]
     Gone,
-    /// It does not take this.
+    /// The target answered with another final 4xx status.
     #[error("the target refused with status {0}")]
     Refused(u16),
-    /// It points elsewhere, where we do not follow.
-    #[error("the target redirects, with status {0}")]
+    /// The target redirects, and redirects are not followed.
+    #[error("the target redirects with status {0}, and redirects are not followed")]
     Redirected(u16),
-    /// It could not take this now, and may have said when to come again.
+    /// The target cannot accept the webhook now, and may have asked for a pause.
     #[error("the target failed with status {status}")]
     Failed {
-        /// Its status.
         status: u16,
         /// `Retry-After`, of a 429 or 503.
         again_in: Option<Duration>,
     },
-    /// It did not answer in time.
+    /// The target did not answer in time.
     #[error("the target did not answer in time")]
     TimedOut,
-    /// There was no connection to it, or none that held until the answer.
+    /// There was no connection, or it broke before the answer.
     #[error("the target cannot be reached")]
     Unreachable(#[source] reqwest::Error),
-    /// The event has no JSON.
+    /// The event cannot be serialized.
     #[error("the event cannot be written as JSON")]
     Unwritable,
 }
 
-/// Why no sender can be made.
+/// Why a sender cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
     /// A master secret is malformed.
@@ -65,7 +64,7 @@ pub enum Unusable {
     /// A signing key is malformed.
     #[error(transparent)]
     Key(#[from] InvalidKey),
-    /// There is no guard of its calls.
+    /// The HTTP client that checks addresses cannot be built.
     #[error(transparent)]
     Guard(#[from] guard::Unusable),
 }
@@ -76,15 +75,15 @@ pub(super) struct Sender {
     signer: message::Signer,
 }
 
-/// The code of a target that wants no more: 410.
+/// Error code for a target that answered 410.
 pub const GONE: &str = "gone";
-/// How much of an answer is read, only that its connection can serve again.
+/// How many bytes of an answer are read, so that its connection can be reused.
 const LONGEST_ANSWER: usize = 16 * 1024;
-/// For how long.
+/// How long an answer is read.
 const LONGEST_DRAIN: Duration = Duration::from_millis(500);
 
 impl Sender {
-    /// Makes a sender; makes no call.
+    /// Creates a sender; makes no network call.
     pub(super) fn new(config: &config::Notifier) -> Result<Self, Unusable> {
         Ok(Self {
             guard: Guard::new("webhook", &config.egress, |client| client)?,
@@ -92,7 +91,7 @@ impl Sender {
         })
     }
 
-    /// Tries once; whoever has not answered within `limit` is left.
+    /// Makes one attempt; gives up if there is no answer within `limit`.
     pub(super) async fn send(&self, letter: &Letter<'_>, target: &Url, limit: Duration) -> Tried {
         match self.post(letter, target, limit).await {
             Ok(status) => Tried::Delivered(status),
@@ -100,7 +99,7 @@ impl Sender {
         }
     }
 
-    /// Returns the status of a target that took it.
+    /// Posts the event; returns the status if the target accepted it.
     async fn post(&self, letter: &Letter<'_>, target: &Url, limit: Duration) -> Result<u16, Error> {
         let event = letter.event;
         let body = message::body(event).map_err(|_| Error::Unwritable)?;
@@ -130,13 +129,13 @@ impl Sender {
     }
 }
 
-/// Signs with the secrets of users and, where there are any, with the keys of all.
+/// Builds the signer: it signs with the secrets of users and, if there are any, with the `v1a` keys.
 fn signer(config: &config::Notifier) -> Result<message::Signer, Unusable> {
     let keys: Result<Vec<_>, _> = config.signing_keys.iter().map(Key::parse).collect();
     Ok(message::Signer::new(&config.signing_secrets)?.with_keys(keys?))
 }
 
-/// Says what a status means to a delivery.
+/// Maps a status to the result of the attempt.
 fn judge(status: u16, again_in: Option<Duration>) -> Result<u16, Error> {
     match status {
         200..=299 => Ok(status),
@@ -151,7 +150,7 @@ fn judge(status: u16, again_in: Option<Duration>) -> Result<u16, Error> {
     }
 }
 
-/// Reads the answer to its end, if that is near; its status is what counts, whatever happens here.
+/// Reads the answer to its end, if that is near. Errors do not matter here: only the status decides.
 async fn drain(mut response: Response) {
     let reading = async {
         let mut read = 0;
@@ -161,7 +160,7 @@ async fn drain(mut response: Response) {
             read += chunk.len();
         }
     };
-    // One that does not end is left, and its connection with it.
+    // An answer that does not end is dropped, with its connection.
     timeout(LONGEST_DRAIN, reading).await.ok();
 }
 
@@ -176,7 +175,7 @@ impl Error {
         Self::Unreachable(error.without_url())
     }
 
-    /// Returns the word of receipts and `dlq.reason`; a closed list.
+    /// Returns the code for receipts and `dlq.reason`; a closed list.
     fn code(&self) -> &'static str {
         match self {
             Self::Forbidden(_) => "address_refused",
@@ -191,7 +190,7 @@ impl Error {
         }
     }
 
-    /// Returns the status the target answered, if it did.
+    /// Returns the status of the answer, if there was one.
     fn status(&self) -> Option<u16> {
         match self {
             Self::Gone => Some(410),

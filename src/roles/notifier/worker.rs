@@ -1,4 +1,4 @@
-//! Hosts the delivery workflows, on a queue of their own: part of the role `notifier`, which alone opens targets.
+//! Hosts the delivery workflows, on a queue of their own: part of the role `notifier`, since only it opens targets.
 
 use std::sync::Arc;
 
@@ -16,18 +16,18 @@ use crate::engines::temporal::sweep;
 use crate::engines::temporal::sweep::Sweep;
 use crate::workflows;
 
-/// Carries deliveries on until `stop`, then finishes or hands back what it has taken.
+/// Runs deliveries until `stop`, then finishes or hands back what it has accepted.
 ///
 /// # Errors
-/// When the worker cannot be made, or ends by itself.
+/// The worker cannot be created, or ends by itself.
 pub async fn run(
     config: &Config,
     temporal: &Temporal,
     deliverer: Arc<Deliverer>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let runtime =
-        Runtime::from_current_tokio(RuntimeOptions::default()).context("the Temporal runtime")?;
+    let runtime = Runtime::from_current_tokio(RuntimeOptions::default())
+        .context("cannot create the Temporal runtime")?;
     let queue = config.temporal.for_deliveries().task_queue;
     let mut options = WorkerOptions::new(queue)
         .deployment_options(build(config.worker.build_id.as_deref()))
@@ -38,8 +38,8 @@ pub async fn run(
         .register_activities(Activities { deliverer })
         .build();
     workflows::of_notifications(&mut options)?;
-    let mut worker =
-        Worker::new(&runtime, temporal.client(), options).context("the delivery worker")?;
+    let mut worker = Worker::new(&runtime, temporal.client(), options)
+        .context("cannot create the delivery worker")?;
     let stop_worker = worker.shutdown_handle();
     let stopping = async {
         stop.cancelled().await;
@@ -53,6 +53,6 @@ pub async fn run(
     let pause = config.worker.sweep_interval;
     let sweeping = sweep::run(temporal, Sweep::Deliveries, pause, stop);
     let (ended, (), ()) = tokio::join!(ended, stopping, sweeping);
-    ended.context("the delivery worker ended")?;
+    ended.context("the delivery worker failed")?;
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! The side effects: each activity publishes the events it was handed, then does its own work.
+//! The side effects: each activity publishes the events in its input, then does its own work.
 //!
-//! Business failures are Ok values; an Err leaves the events unconfirmed and is tried again by Temporal.
+//! Business failures are Ok values. After an Err the events stay unconfirmed, and Temporal retries the activity.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::roles::worker::submit;
 
 /// The activities of all workflows.
 pub struct Activities {
-    /// What they work with.
+    /// What their steps need: clients, stores and settings.
     pub work: Arc<Work>,
 }
 
@@ -46,15 +46,15 @@ impl Activities {
         ctx: ActivityContext,
         input: Fetch,
     ) -> Result<Fetched, ActivityError> {
-        // The first attempt has none.
+        // A first attempt has no details.
         let earlier: Option<Failures> = ctx.heartbeat_details().deserialize().ok().flatten();
         let tally = Tally::from(earlier.unwrap_or_default());
         let server = &ctx;
         let store = |failures: Failures| -> BoxFuture<'_, ()> {
             Box::pin(async move {
-                // Not counted while the server is away: that is no reason to lose the outputs.
+                // If the server is down, the check is not counted: that must not lose the outputs.
                 if submit::store(server, failures).await.is_err() {
-                    tracing::debug!("a check of an output may not be counted");
+                    tracing::debug!("cannot store the count of output checks");
                 }
             })
         };
@@ -93,7 +93,7 @@ impl Activities {
         alive(&ctx, self.work.finish(input)).await
     }
 
-    /// Reads what a run has decided that was closed from outside.
+    /// Reads what a run that was closed from outside had decided.
     #[activity(definition = request::Remains)]
     pub async fn remains(
         self: Arc<Self>,
@@ -105,7 +105,7 @@ impl Activities {
         alive(&ctx, reading).await
     }
 
-    /// The same of a batch; waits until the items that ran when it was closed are over.
+    /// Like `remains`, for a batch; fails, and so is retried, while an item of it still runs.
     #[activity(definition = request::BatchRemains)]
     pub async fn batch_remains(
         self: Arc<Self>,
@@ -117,7 +117,7 @@ impl Activities {
         alive(&ctx, reading).await
     }
 
-    /// Reads how an item of a batch ended that was closed from outside.
+    /// Reads how a batch item that was closed from outside ended.
     #[activity(definition = request::ItemEnding)]
     pub async fn item_ending(
         self: Arc<Self>,
@@ -133,7 +133,7 @@ impl Activities {
         alive(&ctx, reading).await
     }
 
-    /// Has all runs ended that were closed from outside, as far back as the server knows.
+    /// Has `end.v1` end all runs that were closed from outside, as far back as the server keeps them.
     #[activity(definition = request::LookBack)]
     pub async fn look_back(self: Arc<Self>, ctx: ActivityContext) -> Result<(), ActivityError> {
         let temporal = Temporal::of(ctx.client(), ctx.info().task_queue.clone());

@@ -1,5 +1,6 @@
-//! What a run's steps do: wait for a job, store its outputs, end it, tell the world. Temporal's crates are not named here;
-//! only the inputs and outputs of the steps are those of its activities.
+//! The steps of a run: wait for a job, store its outputs, cancel it, publish events.
+//!
+//! This module names none of Temporal's crates; it only uses the input and output types of the activities.
 
 mod fetch;
 mod outputs;
@@ -28,35 +29,36 @@ use crate::engines::storage::{Downloader, Manifest, Store};
 use crate::engines::telemetry::events::{ProviderCalled, ProviderCost, RunEnded};
 use crate::engines::temporal::activity::Aborted;
 
-/// What the steps work with.
+/// The clients, stores and settings that the steps use.
 #[derive(Debug)]
 pub struct Work {
     /// Publishes events.
     pub publisher: Publisher,
-    /// The outside APIs.
+    /// The providers.
     pub providers: Providers,
-    /// Where results go.
+    /// The result store.
     pub store: Store,
-    /// The same for what came with the answer to a submit, which has less time than thousands of fetches have.
+    /// The same store with upload slots of its own, for outputs in the answer to a submit: they have too little time
+    /// to wait for thousands of fetches.
     pub store_apart: Store,
-    /// Where downloads go first.
+    /// Folders for downloads that are not stored yet.
     pub temp: TempFolders,
-    /// Brings outputs to disk.
+    /// Downloads outputs to disk.
     pub downloader: Downloader,
-    /// Bounds and pauses.
+    /// Retry limits and pauses.
     pub settings: config::Worker,
-    /// The fetches that run, by user.
+    /// The running fetches, by user.
     pub shares: Shares,
-    /// When its worker stops.
+    /// The stop of its worker.
     pub drain: Drain,
 }
 
-/// The stop of a worker: from when it begins, nothing is waited for; until it is over, what is stored goes on.
+/// The stop of a worker. Once it has begun, steps no longer wait for jobs; until it is over, storing continues.
 #[derive(Clone, Debug)]
 pub struct Drain {
     /// Cancelled when the stop begins.
     pub stop: CancellationToken,
-    /// How long it takes from then.
+    /// How long it takes, from its beginning.
     pub grace: Duration,
 }
 
@@ -71,35 +73,35 @@ impl Drain {
     }
 }
 
-/// How often `finish` asks the provider to end a job.
+/// How often `finish` tries to cancel a job at the provider.
 const CANCEL_TRIES: u32 = 3;
-/// How often a job is looked for before it counts as absent: a list may lag behind what was accepted, and an attempt that
-/// has its answer may be about to keep it.
+/// Number of lookups before a job counts as absent: a provider's list may lag, and an attempt that has its answer may
+/// be about to keep it.
 pub(crate) const LOOKS: u32 = 5;
-/// Pause between two looks.
+/// Pause between two lookups.
 pub(crate) const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
-/// How long all asking of the provider in `finish` may take.
+/// Time limit for all calls of the provider in `finish`.
 const CANCEL_TIME: Duration = Duration::from_secs(60);
-/// How long publishing may take before the step is tried again.
+/// Time limit for publishing; after it the step is retried.
 const PUBLISH_TIME: Duration = Duration::from_secs(120);
 
 impl Work {
-    /// Publishes what a step was handed.
+    /// Publishes the events that a step was given.
     ///
     /// # Errors
-    /// [`Aborted::Again`] when the events are not all on their topic.
+    /// [`Aborted::Again`] unless all events are acknowledged.
     pub async fn publish(&self, handed: &Handed) -> Result<(), Aborted> {
         let publishing = self
             .publisher
             .publish(&handed.events, handed.traceparent.as_deref());
         tokio::time::timeout(PUBLISH_TIME, publishing)
             .await
-            .context("publishing took too long")?
-            .context("events")?;
+            .context("publishing timed out")?
+            .context("cannot publish the events")?;
         Ok(())
     }
 
-    /// Ends a run: ends what may still run at the provider, writes the manifest, publishes all events and the outcome.
+    /// Ends a run: cancels what still runs at the provider, writes the manifest, publishes all events and the outcome.
     ///
     /// # Errors
     /// [`Aborted::Again`] until all of it is done.
@@ -107,13 +109,13 @@ impl Work {
         failpoint::hit("finish.began").await;
         let ending = self.end_job(&input.handed.workflow, &input.leftover);
         if tokio::time::timeout(CANCEL_TIME, ending).await.is_err() {
-            tracing::warn!(workflow = %input.handed.workflow, "the provider's job was not ended in time");
+            tracing::warn!(workflow = %input.handed.workflow, "the provider's job was not cancelled in time");
         }
         let outcome = input
             .handed
             .events
             .last()
-            .context("finish was handed no outcome")?;
+            .context("the input of finish has no outcome")?;
         if let Some(result) = &outcome.result {
             let manifest = Manifest {
                 workflow_id: input.handed.workflow.clone(),
@@ -123,7 +125,7 @@ impl Work {
             self.store
                 .write_manifest(&manifest)
                 .await
-                .context("the manifest was not written")?;
+                .context("cannot write the manifest")?;
         }
         self.publish(&input.handed).await?;
         failpoint::hit("finish.published").await;
@@ -131,13 +133,13 @@ impl Work {
         let publishing = self.publisher.publish_result(outcome, trace);
         tokio::time::timeout(PUBLISH_TIME, publishing)
             .await
-            .context("publishing took too long")?
-            .context("outcome")?;
+            .context("publishing timed out")?
+            .context("cannot publish the outcome")?;
         tell(outcome, &input);
         Ok(())
     }
 
-    /// Ends what may still run at the provider, as well as the provider lets it.
+    /// Cancels what may still run at the provider, as far as the provider allows it.
     pub(crate) async fn end_job(&self, workflow: &WorkflowId, leftover: &Leftover) {
         for attempt in 1..=CANCEL_TRIES {
             let ended = match leftover {
@@ -146,7 +148,7 @@ impl Work {
                 Leftover::Unknown(sought) => self.find_and_end(workflow, sought).await,
             };
             let Err(error) = ended else { return };
-            tracing::warn!(%workflow, error = format!("{error:#}"), attempt, "the provider's job was not ended");
+            tracing::warn!(%workflow, error = format!("{error:#}"), attempt, "cannot cancel the provider's job");
             tokio::time::sleep(Duration::from_secs(u64::from(attempt))).await;
         }
     }
@@ -169,10 +171,10 @@ impl Work {
         Ok(())
     }
 
-    /// Looks once for the job of a run: in the provider's list, or where it has none, in the answer that was kept.
+    /// Looks the job of a run up once: in the provider's list, or if it has none, in the run's job record.
     ///
     /// # Errors
-    /// When it is not known whether there is one.
+    /// It remains unknown whether there is a job.
     pub(crate) async fn find(
         &self,
         workflow: &WorkflowId,
@@ -184,7 +186,7 @@ impl Work {
             return Ok(call(provider, "find", finding).await?);
         }
         let record = self.store.job_record(workflow, &sought.run_id).await;
-        let record = record.context("the job record was not read")?;
+        let record = record.context("cannot read the job record")?;
         Ok(match record.map(|record| record.answer) {
             Some(Answer::Job(job)) => Some(job),
             Some(Answer::Refused(_) | Answer::NotAccepted) | None => None,
@@ -192,7 +194,7 @@ impl Work {
     }
 }
 
-/// Makes a call of a provider and counts it.
+/// Calls a provider and counts the call.
 pub(crate) async fn call<T>(
     provider: &Provider,
     step: &'static str,
@@ -217,7 +219,7 @@ pub(crate) async fn call<T>(
     result
 }
 
-/// Counts what a generation costs, once for all looks at it, whether its outputs could be stored or not.
+/// Counts what a generation costs: once, however often it was polled, and whether or not its outputs could be stored.
 fn priced(provider: &Provider, cost_usd: Option<f64>) {
     if let Some(usd) = cost_usd {
         let provider = provider.name();

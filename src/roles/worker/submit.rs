@@ -1,19 +1,19 @@
-//! `submit.v1`: at most one submit is ever sent for a run (contract, promise 3).
+//! `submit.v1`: sends at most one submit per run that a provider may have accepted (contract, promise 3).
 //!
-//! The server keeps the record of the last attempt, [`Attempt`]. Attempt n may send only if n = 1, or if that record
-//! carries n − 1 and says that nothing was accepted. Right before the send the record becomes "maybe", by a heartbeat
-//! that the server answers: if it says that this is no longer the current attempt, nothing is sent. The answer is good
-//! only while it is fresh, so it is checked once more against the clock when the connection is open and the body is due:
-//! a process that was paused in between may have lost its run, and then it asks again.
+//! The server keeps the last attempt's record, an [`Attempt`]. Attempt n may send only if n = 1, or if that record has
+//! the number n − 1 and says that nothing was accepted. The fence: right before the send, a heartbeat that the server
+//! answers sets the record to "maybe". If the answer is that this is no longer the current attempt, nothing is sent.
+//! The answer is valid only for a short time, so its age is checked when the connection is open and the body is due: a
+//! process that was paused in between may have lost its run, and must ask the server again.
 //!
-//! What the provider answers goes to the server as the attempt's result, and a server that is away may never get it. So a
-//! job that cannot be looked up is kept in the result store first, and so is any other answer when the server does not
-//! confirm the attempt.
+//! The provider's answer goes to the server as the attempt's result, but a server that is down may never receive it. So
+//! a job that cannot be looked up is first kept in the result store. Any other answer is kept there only if the server
+//! does not confirm the attempt.
 //!
-//! An attempt that finds another record looks for the result, the answer and the job of those before it, for as long as
-//! one of them may still wait for its answer. What may have been sent and is not found ends the run as ambiguous. If the
-//! record says that no attempt got to its send (an attempt in between was lost on its way to a worker), this one takes
-//! the record over, and the attempt after it may send.
+//! An attempt that may not send looks for the result, the answer or the job of earlier attempts, as long as one of them
+//! may still be waiting for its answer. If nothing is found and a job may have been sent, the run ends as ambiguous. If
+//! the record says that no attempt has sent (one in between was lost on its way to a worker), this attempt takes over
+//! the record, and the next one may send.
 
 mod record;
 mod search;
@@ -39,10 +39,10 @@ use crate::engines::temporal::activity::Aborted;
 use crate::engines::temporal::activity::{every, failure};
 use crate::roles::worker::steps::Work;
 
-/// Pause before a submit whose outputs have no place in memory yet is tried again; nothing was sent.
+/// Retry delay of a submit that found no memory for its outputs; nothing was sent.
 const FOR_MEMORY: Duration = Duration::from_secs(5);
 
-/// One attempt, and what it works with.
+/// One attempt and its context.
 struct This<'a> {
     work: &'a Work,
     ctx: &'a ActivityContext,
@@ -58,7 +58,8 @@ pub(crate) async fn run(
 ) -> Result<Submitted, ActivityError> {
     let info = ctx.info();
     let previous: Option<Attempt> = ctx.heartbeat_details().deserialize()?;
-    // An operator's reset counts from 1 again, and may drop the record; a first attempt is one that was scheduled once.
+    // The number does not prove a first attempt: an operator's reset counts from 1 again, and may drop the record. A
+    // first attempt is one that was scheduled only once.
     let is_first = info.current_attempt_scheduled_time <= info.scheduled_time;
     let mine = take_over(info.attempt, is_first, input.provider, previous);
     let this = This {
@@ -88,7 +89,7 @@ impl This<'_> {
             return Err(failure(Aborted::Waits(FOR_MEMORY)));
         };
         failpoint::hit("submit.fencing").await;
-        // Set by a cancel, a time-out or the end of the grace: of such an attempt the SDK may not report the result.
+        // Set by a cancel, a time-out or the end of the grace period. The SDK may not report such an attempt's result.
         if ctx.is_cancelled() {
             return Err(cancelled(cleared));
         }
@@ -103,9 +104,9 @@ impl This<'_> {
         let asked = Instant::now();
         match store(ctx, fence).await {
             Ok(()) => {}
-            // The server may have stored it all the same, but this attempt has not sent and never will.
+            // The server may have stored the record anyway, but this attempt has not sent and never will.
             Err(Unstored::Unanswered(error)) => {
-                tracing::warn!(workflow = %self.input.handed.workflow, %error, "nothing is sent: the fence was not answered");
+                tracing::warn!(workflow = %self.input.handed.workflow, %error, "submit not sent: the server did not answer the fence");
                 return clear(ctx, cleared, error).await;
             }
             Err(unstored) => return Err(unstored.into_error(cleared)),
@@ -129,7 +130,7 @@ impl This<'_> {
         submission
     }
 
-    /// Decides what comes of a submit that was sent.
+    /// Decides how the attempt ends, by what is known after the send.
     async fn conclude(
         &self,
         fence: Attempt,
@@ -160,7 +161,7 @@ impl This<'_> {
             }
             Submission::NotAccepted { error, after } => {
                 self.confirm(fence.cleared(), Answer::NotAccepted).await;
-                // Goes to the server with the failure itself: the next attempt finds it.
+                // Reaches the server together with the failure, so the next attempt finds it.
                 ctx.record_heartbeat(fence.cleared()).await?;
                 let failure = ApplicationFailure::builder(anyhow!("{}", error.message))
                     .type_name("genflow.NotAccepted".to_owned());
@@ -182,11 +183,11 @@ impl This<'_> {
                     waiting_since: None,
                     ..fence
                 };
-                // Its own answer is lost, so there is none to wait for; only a list may have the job.
+                // This attempt's own answer is lost: there is none to wait for, only the provider's list may help.
                 if !self.provider.can_find() {
                     return self.unknown(record).await;
                 }
-                // To look takes longer than a stop may: another attempt looks as well as this one.
+                // The search may take longer than a drain, and another attempt can search as well as this one.
                 let left = tokio::select! {
                     left = alive(ctx, record, self.search(record)) => left??,
                     () = self.work.drain.begun() => return Err(failure(Aborted::HandedBack)),
@@ -201,7 +202,7 @@ impl This<'_> {
         Ok(Submitted::Refused(error))
     }
 
-    /// Keeps an answer in the store unless the server confirms the attempt, and so will get its result.
+    /// Keeps an answer in the store, unless the server confirms the attempt and so will receive its result.
     async fn confirm(&self, record: Attempt, answer: Answer) {
         match store(self.ctx, record).await {
             Ok(()) | Err(Unstored::CancelRequested) => {}
@@ -209,7 +210,7 @@ impl This<'_> {
         }
     }
 
-    /// Keeps an answer where later attempts, and the end of the run, find it.
+    /// Keeps an answer in the store, where later attempts and the end of the run find it.
     async fn keep(&self, record: Attempt, answer: Answer) {
         let record = JobRecord {
             workflow_id: self.input.handed.workflow.clone(),
@@ -218,9 +219,9 @@ impl This<'_> {
             send: record.sends,
             answer,
         };
-        // The result of the attempt says the same, so this is no reason to hold it back.
+        // The attempt's result carries the same answer, so a failure here must not hold it back.
         if let Err(error) = self.work.store.write_job_record(&record).await {
-            tracing::warn!(workflow = %record.workflow_id, %error, "the provider's answer was not kept");
+            tracing::warn!(workflow = %record.workflow_id, %error, "cannot keep the provider's answer in the result store");
         }
     }
 
@@ -232,13 +233,13 @@ impl This<'_> {
         self.settle(fence, asked, job).await;
     }
 
-    /// What comes before the fence: the events, and a look whether there is an end already.
+    /// Publishes the events before the fence, and returns the result if an earlier attempt or run has left one.
     async fn before(&self, mine: Attempt) -> Result<Option<Submitted>, ActivityError> {
-        // Shorter than the heartbeat time-out: until the fence the server does not hear that this attempt lives.
+        // Shorter than the heartbeat time-out, since no heartbeat is sent until the fence.
         let most = every(self.ctx) * 2;
         let before = async {
             self.publish().await?;
-            // The first attempt has none before it.
+            // No attempt came before the first, but an earlier run may have stored the result.
             let left = match mine.number {
                 1 => self.adopt().await?.map_or(Left::Nothing, Left::End),
                 _ => self.left(mine).await?,
@@ -248,7 +249,7 @@ impl This<'_> {
                 Left::NotAccepted | Left::Nothing => None,
             })
         };
-        let too_long = |_| failure(Aborted::Again(anyhow!("Kafka or the store took too long")));
+        let too_long = |_| failure(Aborted::Again(anyhow!("Kafka or the store was too slow")));
         tokio::time::timeout(most, before).await.map_err(too_long)?
     }
 
@@ -256,13 +257,13 @@ impl This<'_> {
         self.work.publish(&self.input.handed).await.map_err(failure)
     }
 
-    /// An earlier attempt may have sent: looks for what it left, and never sends.
+    /// Looks for what an earlier attempt, which may have sent, has left. Never sends.
     async fn reconcile(&self, record: Attempt) -> Result<Submitted, ActivityError> {
         let looking = async {
             self.publish().await?;
             self.search(record).await
         };
-        // It sends nothing, so it need not go on to the end when its worker stops or its run is cancelled.
+        // It sends nothing, so it may be abandoned when its worker stops or its run is cancelled.
         let left = tokio::select! {
             left = alive(self.ctx, record, looking) => left??,
             () = self.ctx.cancelled() => return Err(cancelled(record)),
@@ -281,13 +282,13 @@ impl This<'_> {
         }
     }
 
-    /// Decides what comes of a submit of which nothing was found: another attempt, or the end.
+    /// Nothing was found: lets the next attempt send, or ends the submit as ambiguous.
     async fn unknown(&self, record: Attempt) -> Result<Submitted, ActivityError> {
         let resubmit = self.work.settings.submit_ambiguous_resubmit;
         let again = match record.state {
-            Sent::NotAccepted => "no attempt got to its send: the next one may",
+            Sent::NotAccepted => "no attempt has sent: the next one may",
             Sent::Maybe if resubmit && record.sends < self.input.attempts => {
-                "the job was not found: it is sent again, as configured"
+                "the job was not found: SUBMIT_AMBIGUOUS=resubmit sends it again"
             }
             Sent::Maybe => {
                 let why = "it is not known whether the provider took the job";
@@ -301,7 +302,7 @@ impl This<'_> {
     }
 }
 
-/// Returns Ok when the body may be written: the server's answer to the fence is fresh, or is given again.
+/// Returns Ok when the body may be written: the server's answer to the fence is still valid, or was renewed.
 async fn fresh(ctx: ActivityContext, fence: Attempt, mut asked: Instant) -> Result<(), NotCurrent> {
     failpoint::hit("submit.sending").await;
     while asked.elapsed() >= every(&ctx) {

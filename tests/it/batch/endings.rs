@@ -1,4 +1,4 @@
-//! How a batch may end: with failures, stopped, cancelled, late.
+//! The outcomes of a batch: with failures, stopped, cancelled, after the deadline.
 
 use std::time::Duration;
 

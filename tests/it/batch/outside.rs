@@ -1,4 +1,4 @@
-//! Items of a batch that are closed from outside are counted by the outcome that they had decided.
+//! A batch counts items that were closed from outside by the outcome that they had decided.
 
 use genflow::domain::{Event, EventType, Request};
 use genflow::workflows::batch::Batch;
@@ -13,7 +13,7 @@ use crate::support::Space;
 use crate::support::ledger::types;
 use crate::support::process::Process;
 
-/// Terminates a workflow, whatever it is.
+/// Terminates a workflow of any type.
 async fn terminate(space: &Space, workflow: &str) {
     let client = space.client().await;
     let handle = client.get_workflow_handle::<Batch>(workflow.to_owned());
@@ -32,7 +32,7 @@ async fn with_a_terminated_item(space: &Space, scripts: &[Value]) -> (Request, P
     (request, worker)
 }
 
-/// Waits for the end of the batch and of its first item, which stays completed when its first worker goes on.
+/// Waits for the end of the batch and of its first item, which stays completed when the stopped worker continues.
 async fn ended(space: &Space, request: &Request, mut first: Process) -> Vec<Event> {
     let events = space.story(request.id.as_str()).await;
     first.signal(Signal::CONT);

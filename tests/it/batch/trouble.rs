@@ -17,7 +17,7 @@ use genflow::workflows::batch::Batch;
 
 use EventType::{Cancelled, Completed, Failed, Progress, Rejected};
 
-/// An item as a request of its own.
+/// Returns an item as a separate request.
 fn alone(request: &Request, index: usize) -> Request {
     let Spec::Batch(batch) = &request.spec else {
         panic!("no batch")
@@ -138,8 +138,8 @@ async fn a_batch_outlives_a_worker_that_is_killed_midway() {
     let space = Space::new().await;
     let _intake = space.start(&["intake"]);
     let mut worker = space.start(&["worker"]);
-    // Between its fence and its send a submit that dies is ambiguous: so the worker dies when no item is there, but
-    // one is over, three are made and four have not begun.
+    // A submit whose worker dies between the fence and the send is ambiguous. So the worker dies when no item submits:
+    // one item has ended, three are being generated, and four have not started.
     let (short, long) = (json!({}), json!({"seconds": 12}));
     let scripts = [&short, &long, &long, &long, &short, &short, &short, &short];
     let request = batch("killed", &scripts.map(Clone::clone));
@@ -233,7 +233,7 @@ async fn a_batch_that_is_terminated_in_a_later_run_keeps_its_counts() {
     assert_eq!(counts(&events), [4, 1, 1, 1, 1]);
 }
 
-/// How many activities of that name were scheduled while another of them was open.
+/// Returns how many activities with that name were scheduled while another of them was open.
 fn overlaps(history: &[u8], name: &str) -> usize {
     let history: Value = serde_json::from_slice(history).unwrap();
     let (mut open, mut overlaps) = (BTreeSet::new(), 0);

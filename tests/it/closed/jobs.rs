@@ -1,4 +1,4 @@
-//! The job of a run that was closed from outside around its submit: whoever has it last, it does not run on.
+//! The job of a run that was closed from outside around its submit: it is cancelled, by whichever worker knows it last.
 
 use genflow::contract::run::{Job, Submitted};
 use genflow::domain::{Kind, ProviderName, Request};
@@ -30,7 +30,7 @@ async fn is_canceled(space: &Space, request: &Request) {
     .await;
 }
 
-/// Reports the submit of a run as its worker would have, had it lived a moment longer.
+/// Completes the submit of a run in place of its dead worker.
 async fn complete_submit(client: &Client, request: &Request, result: &Submitted) {
     let run = client.get_workflow_handle::<Generation>(request.id.to_string());
     let described = run.describe(WorkflowDescribeOptions::default()).await;
@@ -56,7 +56,7 @@ async fn complete_submit(client: &Client, request: &Request, result: &Submitted)
     responding.await.unwrap();
 }
 
-/// fal cannot be asked for a job by our id: what the history says is all that is known of it.
+/// fal cannot look up a job by genflow's id: only the history knows it.
 #[tokio::test]
 async fn a_run_that_is_terminated_between_submit_and_fetch_leaves_no_job() {
     let space = Space::with(&[OFTEN]).await;
@@ -92,7 +92,7 @@ async fn a_run_that_is_terminated_between_submit_and_fetch_leaves_no_job() {
     is_canceled(&space, &request).await;
 }
 
-/// The worker that sent it is dead, so the end of the run has to find it.
+/// The worker that sent the job is dead, so the run's `end.v1` has to find it.
 #[tokio::test]
 async fn a_job_that_is_accepted_while_its_terminated_run_is_ended_is_found_and_canceled() {
     let space = Space::with(&[OFTEN]).await;
@@ -109,7 +109,7 @@ async fn a_job_that_is_accepted_while_its_terminated_run_is_ended_is_found_and_c
     terminate(&space.client().await, &request).await;
 
     let second = Watched::start(&space, "worker", &[]);
-    eventually("the end has looked once", async || {
+    eventually("the end.v1 has looked the job up once", async || {
         let metrics = second.page("metrics").await;
         let mut calls = metrics
             .lines()
@@ -124,7 +124,7 @@ async fn a_job_that_is_accepted_while_its_terminated_run_is_ended_is_found_and_c
     is_canceled(&space, &request).await;
 }
 
-/// The run is over, and its end has looked in vain; the worker that sent it lives, and gets the answer.
+/// The run is over, and its `end.v1` did not find the job; the worker that sent the job lives and gets the answer.
 #[tokio::test]
 async fn a_job_that_is_accepted_when_its_run_is_over_is_canceled_by_the_attempt_that_has_it() {
     let space = Space::with(&[OFTEN, ("SUBMIT_TIMEOUT", "100s")]).await;

@@ -1,7 +1,7 @@
-//! A run that is terminated at each moment of its life. A moment lasts from one thing that happens to the run to the next:
+//! A run that is terminated at each moment of its life. A moment lasts from one history event of the run to the next:
 //! its start, an activity that is scheduled, an activity that ends.
 //!
-//! What the worker says reaches the server late, so that each moment is long enough to be hit.
+//! The worker's calls reach the server late, so each moment is long enough to be hit.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,15 +23,15 @@ use crate::support::{Space, eventually};
 
 use ProviderName::{Fal, Replicate};
 
-/// How late the worker's words are.
+/// The delay of the worker's calls to the server.
 const LATE: Duration = Duration::from_millis(250);
-/// A moment that was missed so often is not there.
+/// A moment that was missed this often does not exist.
 const TRIES: usize = 5;
 
 /// Returns the length of a run's history, `None` once it is closed.
 async fn length(client: &Client, request: &Request) -> Option<usize> {
     let run = client.get_workflow_handle::<Generation>(request.id.to_string());
-    eventually("the run is there", async || {
+    eventually("the run exists", async || {
         let described = run
             .describe(WorkflowDescribeOptions::default())
             .await
@@ -48,7 +48,7 @@ async fn history(client: &Client, request: &Request) -> Vec<HistoryEvent> {
     history.into_events().await.unwrap()
 }
 
-/// Returns how many things have happened, less the steps of the workflow itself.
+/// Returns the number of history events, without those of workflow tasks.
 fn happened(events: &[HistoryEvent]) -> usize {
     let is_step = |event: &&HistoryEvent| {
         matches!(
@@ -65,10 +65,10 @@ fn happened(events: &[HistoryEvent]) -> usize {
     events.len() - events.iter().filter(is_step).count()
 }
 
-/// A moment of a run: what has happened by then, and the length of the history with which it begins.
+/// A moment of a run: the number of events that have happened, and the history length with which the moment begins.
 type Moment = (usize, usize);
 
-/// Returns the moments of a run that nothing disturbs, up to the one with which its fetch begins, and those after it.
+/// Returns the moments of an undisturbed run: those up to the start of its fetch, and those after it.
 async fn moments(space: &Space, client: &Client, request: &Request) -> [Vec<Moment>; 2] {
     space.send(request).await;
     let mut lengths = BTreeSet::new();
@@ -94,7 +94,7 @@ async fn moments(space: &Space, client: &Client, request: &Request) -> [Vec<Mome
     [early, late]
 }
 
-/// Terminates a run at a moment; says whether it was hit.
+/// Terminates a run at a moment; returns whether the moment was hit.
 async fn is_hit(space: &Space, client: &Client, request: &Request, moment: Moment) -> bool {
     let (at, begins) = moment;
     space.send(request).await;
@@ -116,7 +116,7 @@ async fn is_hit(space: &Space, client: &Client, request: &Request, moment: Momen
     terminated.is_some_and(|before| happened(&events[..before]) == at)
 }
 
-/// Holds that the run has one outcome, and that no job runs on.
+/// Asserts that the run has one outcome, and that no job still runs.
 async fn check(space: &Space, request: &Request, is_stuck: bool) {
     let events = space.story(request.id.as_str()).await;
     let last = events.last().unwrap();
@@ -166,7 +166,7 @@ async fn at_each_moment(provider: ProviderName) {
     let _worker = space.start_with(&["worker"], &[("TEMPORAL_HOST", &address)]);
     let client = space.client().await;
     let [early, late] = moments(&space, &client, &at(provider, image("whole"))).await;
-    // Begun; submit scheduled, ended; fetch scheduled. Ended; finish scheduled.
+    // Early: started; submit scheduled, submit ended; fetch scheduled. Late: fetch ended; finish scheduled.
     assert!(early.len() >= 4 && late.len() >= 2, "{early:?} {late:?}");
 
     let stuck = || at(provider, script(image("early"), &json!({"stuck": true})));
@@ -176,7 +176,7 @@ async fn at_each_moment(provider: ProviderName) {
 
     let mut results = space.read(&space.config.kafka.topics.results).await;
     let keys: BTreeSet<_> = results.all().await.into_iter().map(|it| it.key).collect();
-    assert_eq!(keys.len(), runs + 1, "each run has its result");
+    assert_eq!(keys.len(), runs + 1, "each run has a result");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! A redrive that is broken off, and what the next one knows of it.
+//! A redrive that is interrupted, and what the next one remembers of it.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::support::ledger::types;
 use crate::support::requests::image;
 use crate::support::{Space, eventually};
 
-/// Parks `count` requests, begins to redrive them slowly, ends that by `signal`, and lets another run go on.
+/// Dead-letters `count` requests, starts a slow redrive, ends it by `signal`, and runs another redrive.
 /// Returns the ids and how often each was sent.
 async fn broken_off(
     space: &Space,

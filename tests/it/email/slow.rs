@@ -1,4 +1,4 @@
-//! A mail server that has a mail in full and takes its time to say so: longer than a first try may wait.
+//! A mail server that accepts a complete mail, but answers later than a first attempt may wait.
 
 use super::{notifier, outcome, receipt, tell};
 use crate::support::Space;
@@ -10,7 +10,8 @@ async fn a_slow_mail_server_gets_the_first_mail_twice_under_one_id_and_others_on
     let catcher = Catcher::start(&space, "--starttls").await;
     let _notifier = notifier(&space, &catcher.smtp(), &[]);
 
-    // The first try of the first is cut; the second has none, but a workflow's, which is longer.
+    // The first attempt of the first mail times out. The second mail has only an attempt of its workflow, which waits
+    // longer.
     for (request, to, tries) in [
         ("first", "after-7+first@example.org", 2),
         ("second", "after-7+second@example.org", 1),

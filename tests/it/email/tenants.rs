@@ -1,4 +1,4 @@
-//! What tenants may have mailed: to whom, how much, about what.
+//! The limits of mails to tenants: which addresses, how many, about which events.
 
 use genflow::domain::{EventType, Spec, Targets};
 use serde_json::Value;
@@ -58,11 +58,12 @@ async fn an_address_gets_no_more_mails_than_its_limit_and_others_theirs() {
     }
     space.caught_up("notifier", topic).await;
 
-    // Two of four are within the limit of the address; of the user's five, one is left for the other address.
+    // Two of the four are within the limit of the address. All four count toward the user's limit of five, so one
+    // mail is left for the other address.
     assert_eq!(mails(&space.engines.maildir, &victim).len(), 2);
     assert_eq!(mails(&space.engines.maildir, &other).len(), 1);
     let handed = watched.sum("genflow_notifications_handed_over_total").await;
-    assert_eq!(handed, 3.0, "the others wait for their turn");
+    assert_eq!(handed, 3.0, "the other mails wait in their workflows");
     assert_eq!(watched.sum("genflow_notification_circuits_open").await, 0.0);
 }
 

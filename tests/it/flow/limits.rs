@@ -1,4 +1,4 @@
-//! Limits of how often one user may start.
+//! Rate limits of a user.
 
 use crate::support::requests::image;
 use crate::support::{Space, Watched, eventually};
@@ -27,7 +27,7 @@ async fn a_request_that_waits_for_its_token_leaves_its_place_to_others() {
     space.send(&other).await;
 
     space.story(other.id.as_str()).await;
-    // Its token comes a minute after the first one's.
+    // The next token comes a minute after the first one.
     let temporal = space.temporal().await;
     assert!(temporal.run_id(&waits.id.run(0)).await.is_err());
     assert_eq!(space.parked().await.len(), 0);
@@ -67,7 +67,7 @@ async fn a_user_above_the_limit_waits_then_is_refused_and_holds_nobody_up() {
         let error = refused.header("dlq.error").unwrap();
         assert!(error.contains("retry_after"), "{error}");
     }
-    // Only new starts count: what runs or ran already is a duplicate.
+    // Only new starts count: a request that runs or ran is a duplicate.
     space.send(&first).await;
     space.caught_up("intake", topic).await;
     assert_eq!(space.parked().await.len(), 3);

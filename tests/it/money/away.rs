@@ -1,4 +1,4 @@
-//! Temporal is away while a submit is under way: what the provider answered is not lost.
+//! Temporal is down while a submit is under way: the provider's answer is not lost.
 
 use std::time::Duration;
 
@@ -20,10 +20,10 @@ use crate::support::{Space, Watched, eventually};
 
 use genflow::workflows::generation::Generation;
 
-/// Looks that an attempt takes in any case take less.
+/// Longer than the lookups that an attempt makes in any case.
 const SOME_LOOKS: Duration = Duration::from_secs(8);
 
-/// Returns the submit of a run that has not ended, as the server has it.
+/// Returns the pending submit of a run, as the server knows it.
 pub(crate) async fn pending(client: &Client, request: &Request) -> Option<PendingActivityInfo> {
     let run = client.get_workflow_handle::<Generation>(request.id.to_string());
     let described = run
@@ -44,13 +44,13 @@ async fn given_up(client: &Client, requests: &[Request]) {
     }
 }
 
-/// Waits until another attempt of each submit has looked for a job in vain.
+/// Waits until another attempt of each submit has looked for a job and found none.
 async fn looked(client: &Client, requests: &[Request]) {
     for request in requests {
-        eventually("another attempt looks", async || {
+        eventually("another attempt looks the job up", async || {
             let submit = pending(client, request).await?;
             let started = submit.last_started_time.filter(|_| {
-                // One or another may be lost on its way to a worker whose connections were cut.
+                // An attempt may be lost on its way to a worker whose connections were cut.
                 submit.attempt >= 2 && submit.state() == PendingActivityState::Started
             })?;
             let since = Duration::from_millis((now() - started.seconds * 1000) as u64);
@@ -60,14 +60,14 @@ async fn looked(client: &Client, requests: &[Request]) {
     }
 }
 
-/// Waits until the answers are in the store that cannot be looked up.
+/// Waits until the answers of jobs that cannot be looked up are in the store.
 async fn kept(space: &Space, requests: &[Request]) {
     for (request, name) in requests[1..]
         .iter()
         .zip(["job.json", "manifest.json", "job.json"])
     {
         let file = space.results().join(request.id.as_str()).join(name);
-        eventually("the answer is kept", async || file.exists().then_some(())).await;
+        eventually("the answer is stored", async || file.exists().then_some(())).await;
     }
 }
 
@@ -82,7 +82,8 @@ struct Held {
 }
 
 impl Held {
-    /// Sends one submit to each provider, by a worker that finds Temporal there; that to Replicate is held so.
+    /// Sends one submit to each provider, with a worker that uses `temporal`; the submit to Replicate is held at
+    /// `replicate`.
     async fn new(space: Space, temporal: &str, replicate: Cut) -> Self {
         let plan = TAKERS.map(|(provider, make)| {
             let held = match provider {
@@ -124,7 +125,7 @@ impl Held {
             let provider = request.spec.provider();
             let bill = bill(&self.space, request, end(events)).await;
             assert_eq!(bill, (COMPLETED, 1, 1), "{provider:?}");
-            // Whose attempt is over has found that its job is used.
+            // The late attempt did not cancel the job, because the run uses it.
             let jobs = self.space.jobs(request.id.as_str()).await;
             assert_eq!(jobs[0]["cancel_requests"], 0, "{provider:?}");
         }
@@ -156,7 +157,7 @@ async fn an_answer_that_came_right_before_temporal_was_away_is_adopted() {
     let (held, gate) = behind_a_gate(Cut::AfterBody).await;
     gate.shut();
 
-    // The result is there at once, and does not reach the server.
+    // The worker gets the answer at once, but its result does not reach the server.
     held.cutter.answer();
     given_up(&held.client, &held.requests).await;
     gate.open();
@@ -166,7 +167,7 @@ async fn an_answer_that_came_right_before_temporal_was_away_is_adopted() {
 
 #[tokio::test]
 async fn an_answer_that_comes_when_another_attempt_looks_for_it_is_adopted() {
-    // Else Replicate had the job, and its list told.
+    // Otherwise Replicate would have the job, and the lookup would find it in the list.
     let (held, gate) = behind_a_gate(Cut::Unread).await;
     gate.shut();
     given_up(&held.client, &held.requests).await;
@@ -195,7 +196,7 @@ async fn an_answer_that_came_while_the_server_was_paused_is_adopted() {
     held.end_well().await;
 }
 
-/// What a provider has refused is known, although the server never got to know it from the attempt.
+/// A provider's refusal is known, although the attempt could not report it to the server.
 #[tokio::test]
 async fn a_refusal_that_came_while_temporal_was_away_is_not_ambiguous() {
     let space = Space::new().await;
@@ -218,7 +219,10 @@ async fn a_refusal_that_came_while_temporal_was_away_is_not_ambiguous() {
             .results()
             .join(request.id.as_str())
             .join("job.json");
-        eventually("the answer is kept", async || record.exists().then_some(())).await;
+        eventually("the answer is stored", async || {
+            record.exists().then_some(())
+        })
+        .await;
     }
     gate.open();
 

@@ -1,4 +1,4 @@
-//! The fence: its answer is lost, or an operator resets the activity.
+//! The fence of a submit: its answer is lost, or an operator resets the activity.
 
 use genflow::domain::{ProviderName, Request};
 use genflow::workflows::generation::Generation;
@@ -14,7 +14,7 @@ use crate::support::gate::Gate;
 use crate::support::requests::image;
 use crate::support::{Space, eventually};
 
-/// Waits until the server has a record of the submit that says so.
+/// Waits until the server has a record of the submit with this `state`.
 async fn recorded(client: &Client, request: &Request, state: &str) {
     eventually("the server has the record", async || {
         let details = pending(client, request).await?.heartbeat_details?;
@@ -56,7 +56,7 @@ async fn a_submit_whose_fence_was_stored_but_not_answered_is_sent_by_the_next_at
     assert_eq!(bill, (COMPLETED, 1, 1));
 }
 
-/// Resets the activity of a submit, as an operator does, and drops its record.
+/// Resets the activity of a submit, like an operator, and deletes its record.
 async fn reset(client: &Client, request: &Request) {
     let run = client.get_workflow_handle::<Generation>(request.id.to_string());
     let described = run.describe(WorkflowDescribeOptions::default()).await;
@@ -78,7 +78,7 @@ async fn reset(client: &Client, request: &Request) {
 
 #[tokio::test]
 async fn a_submit_that_is_reset_with_its_record_is_looked_for_before_it_is_sent() {
-    // The last was accepted, and its worker died before it kept the answer.
+    // In the last case the job was accepted, and its worker died before it stored the answer.
     let cases: [(ProviderName, &str, _); 3] = [
         (Replicate, "submit.sent", COMPLETED),
         (Fal, "submit.kept", COMPLETED),

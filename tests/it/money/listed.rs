@@ -1,4 +1,4 @@
-//! Jobs that only the provider's list has: far back in it, behind a gateway, or later than they are looked for.
+//! Jobs that only the provider's list knows: far back in the list, behind a gateway, or listed after the lookups.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::support::{Space, Watched, eventually};
 /// More than two pages of the list.
 const OTHERS: usize = 230;
 
-/// Starts a simulator of the test's own, whose list no other test fills.
+/// Starts a separate simulator, whose list other tests do not fill.
 async fn simulator() -> SocketAddr {
     let options = Options {
         listen: ([127, 0, 0, 1], 0).into(),
@@ -35,7 +35,8 @@ async fn simulator() -> SocketAddr {
     address
 }
 
-/// Starts a gateway that calls the simulator by its own name; returns the base URL, which has a path.
+/// Starts a gateway in front of the simulator, whose answers contain the simulator's own URLs. Returns the gateway's
+/// base URL, which has a path.
 async fn gateway(simulator: SocketAddr) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/gateway", listener.local_addr().unwrap());
@@ -68,7 +69,7 @@ async fn entry(simulator: SocketAddr, key: &str) -> Value {
 
 #[tokio::test]
 async fn a_job_is_found_on_the_third_page_of_a_list_behind_a_gateway() {
-    // The files have addresses of the simulator, which is not the gateway.
+    // The files have URLs of the simulator, not of the gateway.
     let space = Space::with(&[("DOWNLOAD_ALLOW_PRIVATE", "true")]).await;
     let simulator = simulator().await;
     let base = gateway(simulator).await;
@@ -101,7 +102,7 @@ async fn a_job_is_found_on_the_third_page_of_a_list_behind_a_gateway() {
     );
 }
 
-/// The run has failed as ambiguous by then, so the job is of no use.
+/// The run has failed as ambiguous by then, so the job is useless.
 #[tokio::test]
 async fn a_job_that_is_listed_after_its_submit_was_given_up_is_canceled() {
     let space = Space::with(&[("SUBMIT_TIMEOUT", "1s")]).await;
@@ -112,8 +113,8 @@ async fn a_job_that_is_listed_after_its_submit_was_given_up_is_canceled() {
     let request = script(image("late"), &json!({"stuck": true}));
     cutter.plan(request.id.as_str(), Cut::Unread);
     space.send(&request).await;
-    // Five looks of submit, and the first of finish.
-    eventually("finish looks for the job", async || {
+    // Five lookups by submit, and the first one by finish.
+    eventually("finish looks the job up", async || {
         let metrics = worker.page("metrics").await;
         let looks = metrics.lines().filter(|line| {
             line.starts_with("genflow_provider_call_seconds_count")

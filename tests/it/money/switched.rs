@@ -1,4 +1,4 @@
-//! A rolling restart that changes the provider: what was sent stays with the one that was asked.
+//! A rolling restart that changes the provider: a submitted job stays with the provider that it was sent to.
 
 use genflow::domain::{Event, ProviderName, Request};
 use rustix::process::Signal;
@@ -11,7 +11,7 @@ use crate::support::process::Process;
 use crate::support::requests::{image, script};
 use crate::support::{Space, eventually};
 
-/// Settings under which fal makes images, and Replicate is asked with this key.
+/// Returns settings with fal as provider of images, and this key for Replicate.
 fn fal_serves(base: &str, replicate_key: &str) -> Vec<(&'static str, String)> {
     let mut settings = served_at(base);
     settings.retain(|(name, _)| *name != "IMAGE_API_BASE_URL");
@@ -23,7 +23,7 @@ fn fal_serves(base: &str, replicate_key: &str) -> Vec<(&'static str, String)> {
     settings
 }
 
-/// A submit to Replicate whose worker died when Replicate had it.
+/// A submit to Replicate whose worker died after Replicate had received it.
 struct Orphan {
     space: Space,
     request: Request,
@@ -61,7 +61,7 @@ impl Orphan {
         }
     }
 
-    /// Starts a worker under which fal makes images.
+    /// Starts a worker with fal as provider of images.
     fn goes_on(&self, replicate_key: &str) -> Process {
         let settings = fal_serves(&self.space.engines.simulator, replicate_key);
         self.space.start_with(&["worker"], &borrowed(&settings))
@@ -118,7 +118,7 @@ async fn a_job_is_polled_by_a_worker_that_has_its_key() {
     let mut first = space.start(&["worker"]);
     let request = at(Fal, script(image("polled"), &json!({"seconds": 4.0})));
     space.send(&request).await;
-    // Then the answer to its submit is on record.
+    // By then the answer to its submit is recorded.
     eventually("the job is polled", async || {
         let jobs = space.jobs(request.id.as_str()).await;
         (jobs.first()?["reads"].as_u64()? > 0).then_some(())
@@ -127,7 +127,7 @@ async fn a_job_is_polled_by_a_worker_that_has_its_key() {
     first.signal(Signal::KILL);
     first.ended().await;
 
-    // One that asked in vain would have done so too often at once.
+    // With one attempt, a single failed poll would end the run.
     let settings = [("FAL_API_KEY", ""), ("FETCH_MAX_ATTEMPTS", "1")];
     let mut keyless = space.start_with(&["worker"], &settings);
     let told = "there is no key for fal: FAL_API_KEY is not set";

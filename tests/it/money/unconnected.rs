@@ -1,4 +1,4 @@
-//! Submits whose connection does not stand yet: nothing was sent, and what the worker cannot say any more is ambiguous.
+//! Submits whose connection is not established yet: nothing was sent, and a submit whose worker dies is ambiguous.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::support::eventually;
 
-/// A port whose queue of connections is full: who knocks is left waiting.
+/// A port whose queue of connections is full, so further connections wait.
 struct Door {
     address: SocketAddr,
     listener: TcpListener,
@@ -23,7 +23,7 @@ struct Door {
 impl Door {
     async fn shut() -> Self {
         let socket = TcpSocket::new_v4().unwrap();
-        // Not the address of the other tests' ports, so that nobody takes the port while it is free for a moment.
+        // Another address than the ports of other tests, so none of them takes the port while it is free for a moment.
         socket.bind(([127, 0, 0, 7], 0).into()).unwrap();
         let address = socket.local_addr().unwrap();
         let listener = socket.listen(0).unwrap();
@@ -35,22 +35,22 @@ impl Door {
         }
     }
 
-    /// Refuses who waits; returns the address, at which nobody listens any more.
+    /// Refuses waiting connections; returns the address, which no process listens on any more.
     fn refuse(self) -> SocketAddr {
         self.address
     }
 
-    /// Lets in who waits.
+    /// Accepts waiting connections.
     fn open(self, simulator: &str) -> JoinHandle<()> {
         pass(self.listener, simulator)
     }
 }
 
-/// Waits until so many knock at `address`, as the kernel's table of connections has it.
+/// Waits until `count` connections wait at `address`, according to the kernel's table of connections.
 async fn knock(address: SocketAddr, count: usize) {
     const SYN_SENT: &str = "02";
     let remote = format!("0700007F:{:04X}", address.port());
-    eventually(&format!("{count} knock"), async || {
+    eventually(&format!("{count} connections wait"), async || {
         let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
         let knocking = table.lines().filter(|line| {
             let mut fields = line.split_whitespace().skip(2);
@@ -73,14 +73,14 @@ fn pass(listener: TcpListener, simulator: &str) -> JoinHandle<()> {
     })
 }
 
-/// Lets submits knock at a shut door until the worker has met its fate; the end and bill of each must be `expected`.
+/// Lets submits wait for a connection until the worker has met its fate; asserts that each has the `expected` bill.
 async fn unconnected(fate: Fate, expected: Bill) {
     let space = Space::new().await;
     let door = Door::shut().await;
     let base = format!("http://{}", door.address);
     let mut settings = served_at(&base);
     settings.push(("RETRY_BACKOFF", "2s".to_owned()));
-    // Who knocks is refused when it knocks again, which is some seconds later.
+    // A waiting connection is refused only when the kernel tries again, some seconds later.
     settings.push(("SHUTDOWN_GRACE", "20s".to_owned()));
     settings.push(("KAFKA_SESSION_TIMEOUT", "30s".to_owned()));
     let settings = borrowed(&settings);
@@ -114,7 +114,7 @@ async fn unconnected(fate: Fate, expected: Bill) {
         Fate::Paused => {
             first.process.signal(Signal::STOP);
             first.process.stopped().await;
-            // While it sleeps the kernel connects for it.
+            // While the worker sleeps, the kernel connects for it.
             let address = door.address;
             opened = Some(door.open(&space.engines.simulator));
             knock(address, 0).await;
@@ -156,7 +156,7 @@ async fn a_submit_that_was_not_connected_when_its_worker_died_is_ambiguous() {
     unconnected(Fate::Killed, (AMBIGUOUS, 0, 0)).await;
 }
 
-/// It wakes with a connection, or too late for it, and without its run.
+/// The worker wakes with a connection, or too late for one, and its run is over.
 #[tokio::test]
 async fn a_submit_that_is_connected_while_its_worker_sleeps_is_not_sent() {
     unconnected(Fate::Paused, (AMBIGUOUS, 0, 0)).await;

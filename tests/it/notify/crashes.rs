@@ -1,4 +1,4 @@
-//! A notifier that is killed at each step: every notification arrives, under one id, and what is sent twice is counted.
+//! A notifier that is killed at each step: every notification arrives, under one id, and repeats are counted.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::support::receiver::{Answer, Receiver};
 
 const EVENTS: usize = 5;
 
-/// What came of five events whose first notifier was killed at `point`.
+/// The notifications of five events whose first notifier was killed at `point`.
 struct Story {
     space: Space,
     receiver: Receiver,
@@ -40,7 +40,7 @@ async fn killed_at(point: &str, receiver: Receiver) -> Story {
         let told: BTreeSet<_> = receipts.iter().map(|one| one.event_id.clone()).collect();
         (told == ids).then_some(receipts)
     };
-    let receipts = crate::support::eventually("each has a receipt", told).await;
+    let receipts = crate::support::eventually("each event has a receipt", told).await;
     Story {
         space,
         receiver,
@@ -51,8 +51,8 @@ async fn killed_at(point: &str, receiver: Receiver) -> Story {
 }
 
 impl Story {
-    /// Each event arrived. Beside the attempts that were to fail, only events that were not committed were sent again,
-    /// once each.
+    /// Asserts that each event arrived. Apart from the planned failures, only uncommitted events may have been sent
+    /// again, once each.
     fn check(&self, failures: usize) {
         let got = self.receiver.got();
         let arrived: BTreeSet<_> = got
@@ -115,7 +115,7 @@ async fn a_notifier_killed_between_dead_letter_and_receipt_tells_both_again() {
 
 #[tokio::test]
 async fn a_notifier_killed_while_a_workflow_tells_of_its_end_tells_it_again() {
-    // The first try fails, the workflow's is refused for good.
+    // The first attempt fails, the workflow's attempt is refused for good.
     let answers: Vec<_> = [Answer::Status(500); EVENTS]
         .into_iter()
         .chain([Answer::Status(410)])

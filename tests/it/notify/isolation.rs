@@ -1,4 +1,4 @@
-//! Endpoints that are down or slow, and Temporal away: who waits, and who does not.
+//! Endpoints that are down or slow, and Temporal down: which notifications wait, and which do not.
 
 use std::time::Instant;
 
@@ -10,12 +10,12 @@ use crate::support::gate::Gate;
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::{Space, eventually};
 
-/// What the first tries leave stays with the workflows for the time of a test.
+/// After a failed first attempt, workflows wait longer than a test runs.
 const LONG: (&str, &str) = ("NOTIFY_SCHEDULE", "1h");
 
 #[tokio::test]
 async fn an_endpoint_that_never_answers_takes_its_share_and_delays_nobody() {
-    // A tenth of the pool is two places.
+    // A tenth of the pool is two slots.
     let space = Space::with(&[LONG, ("NOTIFY_CONCURRENCY", "20")]).await;
     let silent = Receiver::answering(&[Answer::Silence]).await;
     let well = Receiver::start(&[]).await;
@@ -33,14 +33,14 @@ async fn an_endpoint_that_never_answers_takes_its_share_and_delays_nobody() {
     let asked = silent.got().len();
     assert!(asked <= most_asked(2, began), "{asked} were asked");
     caught_up(&space).await;
-    // The others found both places taken and went to their workflows untried.
+    // Both slots were taken, so the other notifications went to their workflows without an attempt.
     let asked = silent.got().len();
     assert!(asked >= 1, "{asked} were asked");
     assert!(asked <= most_asked(2, began), "{asked} were asked");
 }
 
-/// How many attempts an endpoint that always fails gets from first attempts since `began`, `at_once` in flight: five
-/// failures open its circuit while the others are on their way, and then one attempt goes through every 30 s.
+/// Returns the most first attempts at a failing endpoint since `began`, with `at_once` in flight: five failures open
+/// its circuit while others are in flight, and then one attempt goes through every 30 s.
 fn most_asked(at_once: usize, began: Instant) -> usize {
     let probes = began.elapsed().as_secs() / 30;
     5 + (at_once - 1) + usize::try_from(probes).unwrap()
@@ -59,7 +59,7 @@ async fn a_body_without_end_is_not_read_to_its_end() {
     let receipts = receipts(&space, 3).await;
     let once = |receipt: &Receipt| receipt.outcome == Outcome::Delivered && receipt.tries == 1;
     assert!(receipts.iter().all(once), "{receipts:?}");
-    // What the system takes of three that nobody reads, and more: a reader takes this in a moment.
+    // More than the system buffers of three unread bodies; a client that reads on would exceed it in a moment.
     let sent = endless.sent();
     assert!(sent < 3 * 8 * 1024 * 1024, "{sent}");
 }
@@ -92,7 +92,7 @@ async fn hand_overs_keep_to_their_rate() {
 
     caught_up(&space).await;
 
-    // Two at once, then two a second.
+    // Two at once, then two per second.
     assert!(began.elapsed().as_millis() >= 3500, "{:?}", began.elapsed());
 }
 
@@ -102,7 +102,7 @@ async fn what_waits_for_its_hand_over_takes_no_place() {
     let space = Space::with(&[LONG, pace, ("NOTIFY_CONCURRENCY", "8")]).await;
     let refusing = Receiver::answering(&[Answer::Status(500)]).await;
     let well = Receiver::start(&[]).await;
-    // At one a second they take longer than any story waits.
+    // At one hand-over per second, they take longer than any test waits.
     let events: Vec<_> = (0..200).map(|_| event(&space, &refusing.url)).collect();
     publish(&space, &events).await;
     let _notifier = space.start(&["notifier"]);
@@ -127,13 +127,13 @@ async fn without_temporal_first_tries_go_on_and_what_they_leave_waits_for_it() {
     let topic = space.config.kafka.topics.events.clone();
 
     let held = tell(&space, &failing.url).await;
-    // Held again and again, which would slow a consumer down whose every record needs what is away.
+    // The record is held again and again. This must not slow down the consumer for other records.
     failing.wait(4).await;
     tell(&space, &well.url).await;
 
     well.wait(1).await;
     receipts(&space, 1).await;
-    // That of the other may stand behind it in the same partition.
+    // At least the held record; the other one may come after it in the same partition.
     assert!(space.lag("notifier", &topic).await >= 1);
 
     gate.open();

@@ -1,10 +1,11 @@
 //! A notifier that is killed again and again under load, with all three channels: every notification arrives, under one
-//! id, and what arrives again was under way at a kill.
+//! id, and only notifications that were under way at a kill arrive again.
 //!
-//! How often a notification may arrive follows from where the kills met it. A notifier begins only with what was not
-//! committed when the one before was killed, and once in its life. A try that succeeds ends the notification, unless a
-//! kill comes before that is known. So it arrives once, and once more for each kill at which it was begun with and not
-//! committed, and for each try of its workflow that was lost with its notifier.
+//! How often a notification may arrive follows from the kills. Each notifier starts a notification at most once, and
+//! only if its record was not committed when the previous notifier was killed. A successful attempt ends the
+//! notification, unless a kill comes before that is recorded. So a notification arrives once, and once more for each
+//! kill at which it was started but not committed, and for each attempt of its workflow that was lost with its
+//! notifier.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,10 +31,10 @@ use crate::support::process::Process;
 use crate::support::receiver::{Answer, Receiver};
 
 const KILLS: usize = 6;
-/// At least so many events are published, and more until the last kill.
+/// The least number of published events; publishing continues until the last kill.
 const EVENTS: usize = 100;
 const PACE: Duration = Duration::from_millis(100);
-/// Of the topic of events.
+/// Partitions of the topic of events.
 const PARTITIONS: i32 = 6;
 const CHANNELS: [Channel; 3] = [Channel::Webhook, Channel::Email, Channel::Slack];
 
@@ -44,37 +45,37 @@ struct Told {
     mailbox: String,
 }
 
-/// What was so between a kill and the start of the next notifier.
+/// The state between a kill and the start of the next notifier.
 struct Kill {
     at: i64,
     committed: BTreeMap<i32, Committed>,
-    /// How many webhooks had come.
+    /// Number of webhooks that had arrived.
     webhooks: usize,
-    /// How many messages to Slack had come.
+    /// Number of Slack messages that had arrived.
     slack: usize,
 }
 
 /// One arrival of a notification.
 struct Arrival {
-    /// How many kills were before it.
+    /// Number of kills before it.
     behind: usize,
-    /// What names its event: `webhook-id`, `Message-ID`, or the whole message to Slack.
+    /// The text that names its event: `webhook-id`, `Message-ID`, or the whole Slack message.
     says: String,
-    /// Whether it was answered as taken.
+    /// Whether the answer counts as delivered.
     taken: bool,
 }
 
 /// The workflow of a notification.
 struct Handed {
     started: i64,
-    /// Tries that were lost with their notifier.
+    /// Attempts that were lost with their notifier.
     lost: usize,
 }
 
-/// Of each notification, by its channel and what is told of it: the target of an arrival, else the event.
+/// Values by notification: by channel, and by target for arrivals, by event for all else.
 type Notifications<T> = BTreeMap<(Channel, String), T>;
 
-/// All that is known in the end.
+/// All facts known at the end.
 struct Ledger {
     kills: Vec<Kill>,
     /// Partition and offset of each event.
@@ -84,7 +85,7 @@ struct Ledger {
     workflows: Notifications<Option<Handed>>,
 }
 
-/// How often a notification came again, and how often it might have.
+/// How often a notification was repeated, and how often it was allowed to be.
 struct Again {
     did: usize,
     may: usize,
@@ -109,7 +110,7 @@ impl Kill {
 }
 
 impl Stage {
-    /// Starts a notifier whose mails say which it is.
+    /// Starts a notifier whose mails contain its number.
     fn life(&self, number: usize) -> Process {
         let smtp = self.catcher.smtp();
         let from = format!("life-{number} <genflow@mail.test>");
@@ -142,7 +143,8 @@ impl Stage {
         all
     }
 
-    /// Starts notifiers one after the other and kills each: every third while it starts, the others at their work.
+    /// Starts notifiers one after the other and kills each: every third one during its start, the others while they
+    /// work.
     async fn kill(&self, mut rng: StdRng, done: &Cell<bool>) -> Vec<Kill> {
         let kafka = &self.space.config.kafka;
         let group = format!("{}-notifier", kafka.group);
@@ -154,7 +156,7 @@ impl Stage {
             let mut life = self.life(number);
             if number % 3 != 1 {
                 let goes_on = async || (committed().await != before).then_some(());
-                eventually("it commits", goes_on).await;
+                eventually("the notifier commits", goes_on).await;
             }
             sleep(Duration::from_millis(rng.random_range(0..1000))).await;
             life.signal(Signal::KILL);
@@ -174,7 +176,7 @@ impl Stage {
     async fn ended(&self, told: &[Told]) -> Notifications<Vec<Receipt>> {
         caught_up(&self.space).await;
         let count = told.len() * CHANNELS.len();
-        eventually("each has a receipt", async || {
+        eventually("each notification has a receipt", async || {
             let mut by_notification = Notifications::<Vec<_>>::new();
             for receipt in receipts(&self.space, count).await {
                 let key = (receipt.channel, receipt.event_id.clone());
@@ -185,7 +187,7 @@ impl Stage {
         .await
     }
 
-    /// Returns where each event stands.
+    /// Returns partition and offset of each event.
     async fn places(&self) -> BTreeMap<String, (i32, i64)> {
         let records = self.space.events().await.all().await.into_iter();
         records
@@ -257,7 +259,8 @@ impl Ledger {
         Again { did, may }
     }
 
-    /// Counts the kills that met a notification under way: begun with and not committed, or in a try of its workflow.
+    /// Counts the kills at which a notification was under way: started but not committed, or in an attempt of its
+    /// workflow.
     fn cuts(&self, key: &(Channel, String), arrivals: &[Arrival]) -> usize {
         let (place, workflow) = (self.places[&key.1], self.workflows[key].as_ref());
         let kills = self.kills.iter().enumerate();
@@ -274,15 +277,15 @@ fn fails(rng: &mut StdRng) -> bool {
     rng.random_ratio(1, 15)
 }
 
-/// Answers of which some are failures.
+/// Returns answers, some of which are failures.
 fn answers(rng: &mut StdRng) -> Vec<Answer> {
     let some = (0..400).map(|_| if fails(rng) { 500 } else { 204 });
     some.chain([204]).map(Answer::Status).collect()
 }
 
-/// Returns how many requests had come to the receiver, once it has read all that the dead have sent.
+/// Returns the number of requests at the receiver, after it has read everything that killed notifiers have sent.
 async fn settled(receiver: &Receiver) -> usize {
-    // It stands behind them in the line of what is to be read.
+    // The receiver reads the probe after those requests.
     let probe = reqwest::Client::new().post(receiver.at("probe"));
     probe.send().await.unwrap();
     receiver.got().len()
@@ -296,11 +299,11 @@ fn life(mail: &Mail) -> usize {
     number.unwrap().parse().unwrap()
 }
 
-/// Waits until the workflow of a notification is over, if there is one.
+/// Waits until the workflow of a notification has closed, if there is one.
 async fn handed(client: &Client, receipt: &Receipt) -> Option<Handed> {
     let handle = client.get_workflow_handle::<UntypedWorkflow>(workflow_id(receipt));
     handle.describe(Default::default()).await.ok()?;
-    let described = eventually("the delivery is over", async || {
+    let described = eventually("the delivery has closed", async || {
         let described = handle.describe(Default::default()).await.unwrap();
         described.close_time().is_some().then_some(described)
     })
@@ -314,7 +317,7 @@ async fn handed(client: &Client, receipt: &Receipt) -> Option<Handed> {
     })
 }
 
-/// Counts the tries that had to be made again.
+/// Counts the attempts that had to be repeated.
 fn lost(history: &Value) -> usize {
     let events = history["events"].as_array().unwrap();
     let told = |event: &Value, what: &str| event["attributes"][what].clone();
@@ -346,11 +349,11 @@ async fn a_notifier_killed_again_and_again_under_load_loses_nothing_and_repeats_
     let mut rng = StdRng::seed_from_u64(seed);
     let (webhooks, slack) = (answers(&mut rng), answers(&mut rng));
     let settings = [
-        // A static member: the group does not wait for the one that was killed.
+        // A static member: the group does not wait for the killed one.
         ("KAFKA_GROUP_INSTANCE_ID", "pod-1"),
-        // So many may wait in line at an endpoint that most have their first try.
+        // High, so most notifications get a slot for their first attempt.
         ("NOTIFY_CONCURRENCY", "1000"),
-        // Nobody fails so often in a row.
+        // More attempts than any target fails in a row.
         (
             "NOTIFY_SCHEDULE",
             "100ms,100ms,200ms,200ms,200ms,200ms,200ms,200ms",
@@ -386,8 +389,6 @@ async fn a_notifier_killed_again_and_again_under_load_loses_nothing_and_repeats_
         (again, may) = (again + one.did, may + one.may);
     }
     let count = told.len() * CHANNELS.len();
-    eprintln!(
-        "{count} notifications came; {again} times one came again, {may} times it might have"
-    );
-    assert!(may > 0, "the kills met nothing");
+    eprintln!("{count} notifications arrived; {again} repeats, of {may} allowed");
+    assert!(may > 0, "no notification was under way at a kill");
 }

@@ -1,8 +1,8 @@
-//! Deliveries that wait for very long, and circuits that open in the middle of a schedule.
+//! Deliveries that wait for a very long time, and circuits that open in the middle of a schedule.
 
 #![expect(
     dead_code,
-    reason = "the macro makes a constant of each activity, for a workflow to call it by"
+    reason = "the macro creates a constant for each activity, for workflows that call it"
 )]
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -29,12 +29,12 @@ use crate::replay::{closes, history, keep, run_before};
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::{Space, Watched, eventually, eventually_within};
 
-/// So often there is no place; more than one history is to hold.
+/// How often there is no slot; more waits than one history may contain.
 const WAITS: u32 = 60;
-/// A timer of the server may take a second.
+/// A limit for all waits: a timer of the server may take a second.
 const LONG: Duration = Duration::from_secs(300);
 
-/// An endpoint that has no place for long, and then takes what it is told.
+/// An endpoint without a free slot for a long time, which then accepts the notification.
 #[derive(Default)]
 struct Crowded {
     asked: AtomicU32,
@@ -57,7 +57,7 @@ impl Activities {
         assert_eq!(input.step, 3);
         let asked = self.0.asked.fetch_add(1, Ordering::Relaxed);
         if asked < WAITS {
-            // Every second time for an open circuit.
+            // Every second wait is for an open circuit.
             let shut = asked.is_multiple_of(2);
             return Ok(Delivered::Wait { pause_ms: 1, shut });
         }
@@ -137,13 +137,13 @@ async fn a_delivery_that_waits_for_ever_goes_on_in_another_run_forgets_nothing_a
     assert_eq!(concluded.end.outcome, Outcome::Delivered);
     assert_eq!((concluded.tries, concluded.first_try_at), (4, Some(2)));
     let last = history(&client, &id, None).await;
-    let first = run_before(&last).expect("it went on");
+    let first = run_before(&last).expect("the delivery continued as new");
     keep("delivery-first", &history(&client, &id, Some(first)).await).await;
     keep("delivery-continued", &last).await;
     let last: Value = serde_json::from_slice(&last).unwrap();
     assert!(last["events"].as_array().unwrap().len() < 1000);
     let started = &last["events"][0]["attributes"]["WorkflowExecutionStartedEventAttributes"];
-    // Its turn among those of all users is still that of its user.
+    // The new run has the fairness key of the same user.
     assert_eq!(started["priority"]["fairnessKey"], "ann");
 }
 
@@ -160,7 +160,7 @@ async fn an_open_circuit_uses_up_no_step_of_the_schedule() {
 
     let event = tell(&space, &receiver.url).await;
 
-    // Half a minute later the circuit lets one try through.
+    // Half a minute later the circuit lets one attempt through.
     let receipt = receipts(&space, 1).await.remove(0);
     assert_eq!(receipt.event_id, event.event_id);
     assert_eq!((receipt.outcome, receipt.tries), (Outcome::Delivered, 1));
@@ -172,7 +172,7 @@ async fn a_delivery_that_is_terminated_is_given_up_once_and_replays() {
     let receiver = Receiver::answering(&[Answer::Status(500)]).await;
     let client = space.client().await;
 
-    // The second notifier looks at what the first has ended, too.
+    // The second notifier also sweeps over the delivery that the first one has ended.
     for count in 1..=2 {
         let _notifier = space.start(&["notifier"]);
         let event = tell(&space, &receiver.url).await;
@@ -182,7 +182,7 @@ async fn a_delivery_that_is_terminated_is_given_up_once_and_replays() {
         handle.terminate(Default::default()).await.unwrap();
 
         let of_event = |one: &Receipt| one.event_id == event.event_id;
-        let receipt = eventually("its receipt comes", async || {
+        let receipt = eventually("the receipt arrives", async || {
             receipts(&space, count).await.into_iter().find(of_event)
         })
         .await;

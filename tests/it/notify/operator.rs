@@ -1,4 +1,4 @@
-//! What an operator does about notifications that were given up, and how endpoints that are gone are told of.
+//! How an operator handles notifications that were given up, and how doctor reports endpoints that are gone.
 
 use genflow::contract::receipt::Outcome;
 use serde_json::Value;
@@ -58,11 +58,7 @@ async fn what_was_given_up_is_listed_and_a_redrive_delivers_it_under_the_same_id
         .unwrap();
     assert_eq!(second.receipt_id, first.receipt_id);
     let got = receiver.got();
-    assert_eq!(
-        got.len(),
-        3,
-        "two that failed, and the one that was redriven"
-    );
+    assert_eq!(got.len(), 3, "two failed attempts, and the redriven one");
     assert!(
         got.iter()
             .all(|one| one.header("webhook-id") == event.event_id)

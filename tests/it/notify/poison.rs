@@ -1,4 +1,4 @@
-//! Records on the topic of events that are no events.
+//! Records on the topic of events that are not events.
 
 use genflow::contract::avro;
 use genflow::contract::avro::EVENT;
@@ -17,10 +17,10 @@ async fn what_is_no_event_is_parked_as_it_came_and_the_next_is_told() {
     let good = space.registry.encode(topic, &EVENT, &event).await.unwrap();
     let unknown = avro::frame(999_999, b"datum");
     let cut = &good[..good.len() / 2];
-    // A tombstone says nothing, and is passed over.
+    // The notifier ignores a tombstone.
     let values = [Some(b"no avro".as_slice()), Some(&unknown), Some(cut), None];
 
-    // One key, so one partition: the good one is behind them.
+    // The same key, so the same partition: the good event comes after them.
     for value in values.into_iter().chain([Some(good.as_slice())]) {
         let key = &event.request_id;
         space.produce(topic, key, value, Headers::new()).await;

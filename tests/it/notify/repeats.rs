@@ -1,4 +1,4 @@
-//! Events that come again, late, or sealed by a key that is not ours.
+//! Events that are repeated, late, or sealed with an unknown key.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::support::receiver::{Delivery, Receiver};
 use crate::support::{Space, Watched, eventually};
 
 const HOUR: i64 = 3_600_000;
-/// Not the one that the events of a test are sealed by.
+/// Another key than the one that seals the tests' events.
 const OTHER_KEY: &str = "other:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=";
 
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn an_event_whose_delivery_is_under_way_is_not_handed_over_twice() {
     caught_up(&space).await;
     assert!(first.terminate().await.success(), "{}", first.output());
 
-    // It remembers nothing: it tries once more, and finds the workflow.
+    // The new notifier remembers nothing: it makes one more attempt, and finds the workflow.
     publish(&space, std::slice::from_ref(&event)).await;
     let _second = space.start(&["notifier"]);
 
@@ -59,7 +59,7 @@ async fn two_targets_of_one_event_on_one_channel_both_arrive() {
     let _notifier = space.start(&["notifier"]);
     let receivers = [Receiver::start(&[500]).await, Receiver::start(&[500]).await];
     let one = event(&space, &receivers[0].url);
-    // Whoever sealed them: the event is the same, so one is no repeat of the other.
+    // The same event with another target is not a repeat.
     let other = Targets::parse(Some(&receivers[1].url), None, None).unwrap();
     let other = Event {
         notify: sealed(&space, &one, &other),
@@ -130,7 +130,7 @@ async fn seals_that_do_not_open_blow_a_fuse_although_events_without_one_pass_bet
         .says("readyz", "are NOTIFY_KEYS those of intake")
         .await;
     let parked = given_up(&space, 2).await;
-    assert_eq!(parked.len(), 2, "no more than the fuse lets pass");
+    assert_eq!(parked.len(), 2, "only as many as the fuse lets pass");
     drop(notifier);
 
     let _notifier = space.start(&["notifier"]);
@@ -150,7 +150,7 @@ async fn seals_that_do_not_open_blow_a_fuse_although_events_without_one_pass_bet
     assert_eq!(held.clone().count(), 4);
     assert!(
         held.into_iter().all(|id| told.contains(id)),
-        "what was held is told"
+        "the held events are notified"
     );
 }
 

@@ -1,4 +1,4 @@
-//! Notifiers whose settings differ, as while they are restarted one by one.
+//! Notifiers with different settings, as during a rolling restart.
 
 use genflow::contract::receipt::{Channel, Outcome};
 use genflow::domain::Event;
@@ -10,7 +10,7 @@ use crate::support::{Space, eventually};
 #[tokio::test]
 async fn a_delivery_that_a_notifier_of_other_settings_has_waits_for_one_that_knows_its_target() {
     let slack = Receiver::answering(&[Answer::Status(500), Answer::Status(200)]).await;
-    // More steps than the other can use up.
+    // More steps than the other notifier can use up.
     let schedule = format!("1s{}", ",3s".repeat(40));
     let space = Space::with(&[
         ("SLACK_ALLOWED_HOSTS", "127.0.0.1"),
@@ -30,13 +30,16 @@ async fn a_delivery_that_a_notifier_of_other_settings_has_waits_for_one_that_kno
         .await;
 
     let mut other = space.start(&["notifier"]);
-    eventually("the other has tried", async || {
+    eventually("the other notifier has tried", async || {
         other.output().contains("target_gone").then_some(())
     })
     .await;
     caught_up(&space).await;
     let ended = space.read(&space.config.kafka.topics.notifications).await;
-    assert!({ ended }.all().await.is_empty(), "it has not ended");
+    assert!(
+        { ended }.all().await.is_empty(),
+        "the delivery is still open"
+    );
     assert!(other.terminate().await.success());
     let _knows = space.start_with(&["notifier"], &[knows]);
 

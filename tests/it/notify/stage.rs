@@ -1,4 +1,4 @@
-//! A receiver of each channel, and notifiers that serve them all.
+//! A receiver for each channel, and notifiers that serve all of them.
 
 use genflow::domain::Event;
 
@@ -15,7 +15,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Makes the receivers, of which those of webhooks and of Slack messages give these answers.
+    /// Starts the receivers; those of webhooks and of Slack messages give these answers.
     pub(super) async fn new(settings: &[(&str, &str)], answers: [&[Answer]; 2]) -> Self {
         let slack = ("SLACK_ALLOWED_HOSTS", "127.0.0.1");
         let space = Space::with(&[settings, &[slack]].concat()).await;
@@ -27,13 +27,13 @@ impl Stage {
         }
     }
 
-    /// An event that is told to `mailbox`, and by that name to the two others.
+    /// Returns an event with `mailbox` as target, and `name` as target at the two other receivers.
     pub(super) fn event(&self, name: &str, mailbox: &str) -> Event {
         let (webhook, slack) = (self.webhooks.at(name), self.slack.at(name));
         event_for(&self.space, Some(&webhook), Some(mailbox), Some(&slack))
     }
 
-    /// How many events the notifiers have not committed.
+    /// Returns how many events the notifiers have not committed.
     pub(super) async fn lag(&self) -> u64 {
         let topic = &self.space.config.kafka.topics.events;
         self.space.lag("notifier", topic).await

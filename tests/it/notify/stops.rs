@@ -1,5 +1,5 @@
-//! A notifier that is asked to stop while notifications are on their way (promise 7): what is answered in its patience
-//! is done, what is not is the next one's, and the process ends in time.
+//! A notifier that is asked to stop while notifications are under way (promise 7): those that are answered within its
+//! patience are done, the next notifier delivers the others, and the process exits in time.
 
 use std::time::Instant;
 
@@ -14,11 +14,11 @@ use crate::support::mail::all;
 use crate::support::receiver::{Answer, Delivery, Receiver};
 use crate::support::{Space, Watched, eventually};
 
-/// The name of the targets that are told.
+/// The name of the targets.
 const NAME: &str = "told";
 
 impl Stage {
-    /// Returns one whose receivers answer so.
+    /// Returns a stage whose receivers give this answer.
     async fn answering(answer: Answer, settings: &[(&str, &str)]) -> Self {
         Self::new(settings, [&[answer], &[answer]]).await
     }
@@ -28,18 +28,18 @@ impl Stage {
         Watched::start(&self.space, "notifier", &[("SMTP_URL", &smtp)])
     }
 
-    /// Has all three told of a new event, and waits until it came to each.
+    /// Publishes a new event for all three receivers, and waits until each has received it.
     async fn tell(&self, mailbox: &str) -> Event {
         let event = self.event(NAME, mailbox);
         publish(&self.space, std::slice::from_ref(&event)).await;
-        eventually("all three come", async || {
+        eventually("all three arrive", async || {
             (self.came(&event) == [1; 3]).then_some(())
         })
         .await;
         event
     }
 
-    /// How often the event came by webhook, by mail and by Slack, each time under its one id.
+    /// Returns how often the event arrived by webhook, by mail and by Slack; asserts that each time it has its id.
     fn came(&self, event: &Event) -> [usize; 3] {
         let id = &event.event_id;
         let (webhooks, slack) = (self.webhooks.got(), self.slack.got());
@@ -55,7 +55,7 @@ impl Stage {
 
 #[tokio::test]
 async fn what_is_answered_in_the_patience_of_a_stop_is_done_and_not_told_again() {
-    // The patience is a third of it.
+    // The patience is a third of SHUTDOWN_GRACE.
     let patient = [("SHUTDOWN_GRACE", "15s"), ("KAFKA_SESSION_TIMEOUT", "20s")];
     let stage = Stage::answering(Answer::Held, &patient).await;
     let mut first = stage.notifier();
@@ -68,7 +68,7 @@ async fn what_is_answered_in_the_patience_of_a_stop_is_done_and_not_told_again()
 
     let ended = first.process.ended().await;
     assert!(ended.success(), "{}", first.process.output());
-    assert_eq!(stage.lag().await, 0, "its offset is committed");
+    assert_eq!(stage.lag().await, 0, "the offset is committed");
     let told = receipts(&stage.space, 3).await;
     let once = |one: &Receipt| {
         (one.outcome, one.tries) == (Outcome::Delivered, 1) && one.event_id == event.event_id
@@ -95,7 +95,7 @@ async fn what_is_not_answered_holds_up_no_stop_and_is_told_by_the_next_under_the
     let ended = first.process.ended().await;
     assert!(ended.success(), "{}", first.process.output());
     assert!(began.elapsed() < stage.space.config.grace);
-    assert_eq!(stage.lag().await, 1, "it is not done");
+    assert_eq!(stage.lag().await, 1, "the event is not done");
     for receiver in [&stage.webhooks, &stage.slack] {
         receiver.answer(Answer::Status(204));
     }
@@ -107,7 +107,8 @@ async fn what_is_not_answered_holds_up_no_stop_and_is_told_by_the_next_under_the
     assert_eq!(stage.came(&event), [2; 3]);
 }
 
-/// A receiver that a workflow's try has reached, which it answers so; and the notifier that makes the try.
+/// Returns an event, a receiver that an attempt of its workflow has reached and that gives `answer`, and the notifier
+/// that makes the attempt.
 async fn tried_by_its_workflow(space: &Space, answer: Answer) -> (Event, Receiver, Watched) {
     let notifier = Watched::start(space, "notifier", &[]);
     let receiver = Receiver::answering(&[Answer::Status(500), answer]).await;
@@ -136,7 +137,7 @@ async fn a_workflows_try_that_is_answered_while_its_notifier_stops_is_the_last()
 
 #[tokio::test]
 async fn a_workflows_try_that_is_not_answered_is_handed_back_to_the_next_notifier() {
-    // A fifth of it is for what comes behind the hand-back.
+    // A fifth of SHUTDOWN_GRACE is for the steps after the hand-back.
     let space = Space::with(&[("SHUTDOWN_GRACE", "10s"), ("KAFKA_SESSION_TIMEOUT", "15s")]).await;
     let (event, receiver, mut first) = tried_by_its_workflow(&space, Answer::Silence).await;
 

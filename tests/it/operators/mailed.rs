@@ -1,4 +1,4 @@
-//! The same by mail, on a real mail server.
+//! Failure digests for operators by mail, on a real mail server.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,8 @@ use crate::replay::keep;
 use crate::support::mail::{Catcher, Mail, mails};
 use crate::support::{Space, eventually};
 
-/// A space whose operators hear of failures at that mailbox of `smtp`; tenants may be told elsewhere only.
+/// Returns a space whose operators get failures at the mailbox `to` of `smtp`; mail to tenants is allowed only at
+/// another domain.
 async fn watched(smtp: &str, to: &str, every: &str) -> Space {
     Space::with(&[
         ("SMTP_URL", smtp),
@@ -20,7 +21,7 @@ async fn watched(smtp: &str, to: &str, every: &str) -> Space {
     .await
 }
 
-/// How many failures a mail tells of, by its counts.
+/// Returns how many failures a mail reports, by its counts.
 fn told(mail: &Mail) -> usize {
     let text = mail.parsed().body_text(0).unwrap().into_owned();
     let counts = text.lines().filter_map(|line| line.split_once(" x "));
@@ -43,7 +44,7 @@ async fn operators_get_the_first_failure_by_mail_at_once_and_the_others_in_one_a
     let first = failed(&space);
 
     publish(&space, std::slice::from_ref(&first)).await;
-    let alone = eventually("the first mail comes", async || {
+    let alone = eventually("the first mail arrives", async || {
         mails(&engines.maildir, &to).pop()
     })
     .await;
@@ -51,7 +52,7 @@ async fn operators_get_the_first_failure_by_mail_at_once_and_the_others_in_one_a
     others.push(first.clone());
     publish(&space, &others).await;
 
-    let all = eventually("all failures are told of", async || {
+    let all = eventually("all failures are reported", async || {
         let mails = mails(&engines.maildir, &to);
         (mails.iter().map(told).sum::<usize>() >= 41).then_some(mails)
     })
@@ -62,11 +63,11 @@ async fn operators_get_the_first_failure_by_mail_at_once_and_the_others_in_one_a
     let html = alone.parsed().body_html(0).unwrap().into_owned();
     assert!(html.contains("content_policy") && html.contains("no &lt;such&gt; thing"));
     assert_eq!(all.iter().map(told).sum::<usize>(), 41, "none twice");
-    // What comes within the pause is one mail; a machine that stands still may make it two.
+    // Failures within the pause are one mail; on a very slow machine they may be two.
     assert!((2..=3).contains(&all.len()), "{} mails", all.len());
     assert_eq!(ids(&all).len(), all.len());
     let history = history_of(&space, &format!("digest/EMAIL/{}", hash_of(&to))).await;
-    assert!(!history.contains(&to), "the address stands in the history");
+    assert!(!history.contains(&to), "the history contains the address");
     assert!(!notifier.output().contains(&to));
     keep("digest-mail", history.as_bytes()).await;
 }
@@ -83,11 +84,14 @@ async fn what_the_mail_server_did_not_take_operators_get_later() {
     let first = failed(&space);
     publish(&space, std::slice::from_ref(&first)).await;
 
-    let caught = eventually("the mail comes", async || mails(&catcher.maildir, to).pop()).await;
+    let caught = eventually("the mail arrives", async || {
+        mails(&catcher.maildir, to).pop()
+    })
+    .await;
     assert_eq!(told(&caught), 1);
     let said = notifier.output();
     assert!(
-        said.contains("operators are told of failures later"),
+        said.contains("operators will be notified of failures later"),
         "{said}"
     );
     assert!(!said.contains("reply-451"), "{said}");

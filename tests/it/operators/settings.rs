@@ -1,4 +1,4 @@
-//! Notifiers of which some do not know the operators' target, as while they are restarted one by one.
+//! Notifiers of which some do not know the operators' target, as during a rolling restart.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -26,7 +26,7 @@ async fn operators_are_told_by_a_notifier_that_knows_them_after_one_that_does_no
     let mut other = space.start(&["notifier"]);
     let one = Failed::of(&failed(&space)).unwrap();
     temporal.gather(to, 1000, vec![one]).await.unwrap();
-    eventually("the other has tried", async || {
+    eventually("the other notifier has tried", async || {
         other.output().contains("target_gone").then_some(())
     })
     .await;
@@ -37,11 +37,11 @@ async fn operators_are_told_by_a_notifier_that_knows_them_after_one_that_does_no
 
     receiver.wait(1).await;
     assert_eq!(told(&messages(&receiver)[0]), 1);
-    // It is counted how often in a row nobody knew them.
+    // The workflow counts how many notifiers in a row did not know the target.
     assert_eq!(unknown(&history_of(&space, &workflow).await), [0, 1]);
 }
 
-/// What each message was told of how often it came to notifiers that do not know whom it is for.
+/// Returns the input `unknown` of each attempt: how many notifiers before it did not know the message's target.
 fn unknown(history: &str) -> Vec<u64> {
     let history: Value = serde_json::from_str(history).unwrap();
     let events = history["events"].as_array().unwrap().iter();

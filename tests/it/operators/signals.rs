@@ -1,4 +1,4 @@
-//! What many failures make of a digest's history, which must not grow too large.
+//! Many failures: the history of a digest must not grow too large.
 
 use futures::StreamExt as _;
 use genflow::contract::digest::Addressee;
@@ -11,7 +11,7 @@ use crate::replay::{keep, run_before};
 use crate::support::receiver::Receiver;
 use crate::support::{Space, eventually};
 
-/// What brings failures to the operators' digest, which digest that is, and a failure.
+/// Returns a client that signals failures, the operators' digest, and a failure.
 async fn parts(space: &Space) -> (Temporal, Addressee, Failed) {
     let place = space.config.temporal.for_deliveries();
     let to = Addressee {
@@ -33,14 +33,14 @@ async fn more_signals_than_a_history_should_hold_lose_no_failure_count_none_twic
         event_id: format!("event-{at}"),
         ..one.clone()
     };
-    // Each comes twice, the second time with the next, which may find another run.
+    // Each failure is sent twice, the second time with the next one, which may reach another run.
     let signals = futures::stream::iter(0..2100_usize).for_each_concurrent(20, async |at| {
         let failed = vec![numbered(at), numbered(at.saturating_sub(1))];
         temporal.gather(to.clone(), 2000, failed).await.unwrap();
     });
     signals.await;
 
-    eventually("all are told of", async || {
+    eventually("all failures are reported", async || {
         let sum = messages(&receiver).iter().map(told).sum::<usize>();
         (sum >= 2100).then_some(())
     })
@@ -72,9 +72,9 @@ async fn few_signals_of_many_failures_in_a_long_pause_make_no_history_too_large(
         gather(500).await;
     }
 
-    eventually("another run goes on", async || {
+    eventually("the digest continues in another run", async || {
         run_before(history(&space).await.as_bytes()).map(drop)
     })
     .await;
-    assert_eq!(receiver.got().len(), 1, "the pause lasts");
+    assert_eq!(receiver.got().len(), 1, "the pause is not over");
 }

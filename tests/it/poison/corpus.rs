@@ -1,4 +1,5 @@
-//! Values that can never succeed, of all classes: not framed, of other schemas, damaged, and out of the contract's bounds.
+//! Values that can never succeed, of all kinds: not framed, with other schemas, damaged, and out of the contract's
+//! bounds.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::support::requests::{image, video};
 /// A value that can never succeed, and why.
 pub(super) type Poison = (Option<Vec<u8>>, &'static str);
 
-/// Returns them all.
+/// Returns all poison values.
 pub(super) async fn corpus(space: &Space) -> Vec<Poison> {
     let mut all = unframed();
     all.extend(of_other_schemas(space).await);
@@ -23,7 +24,7 @@ pub(super) async fn corpus(space: &Space) -> Vec<Poison> {
     all
 }
 
-/// Zigzag and varint, as Avro writes a long.
+/// Encodes a number with zigzag and varint, as Avro writes a long.
 fn long(number: i64) -> Vec<u8> {
     let mut left = ((number << 1) ^ (number >> 63)).cast_unsigned();
     let mut bytes = Vec::new();
@@ -68,7 +69,7 @@ async fn of_other_schemas(space: &Space) -> Vec<Poison> {
         let value = space.framed(topic, ours, &datum).await;
         all.push((Some(value), "undecodable"));
     }
-    // As deep as it is long: a reader that recurses dies of it.
+    // Nested as deep as it is long: a recursive reader would overflow its stack.
     let list = format!("{}-list", space.config.kafka.group);
     let (id, _) = registered(space, &list, |text| {
         *text = json!({"type": "record", "name": "List", "fields": [
@@ -91,7 +92,11 @@ async fn of_our_schema(space: &Space) -> Vec<Poison> {
         // The length of the first text, then the count of the last map.
         data.push([&long(lie)[..], &datum[1..]].concat());
         let map = datum.len() - b"\x02\x0aorder\x027\0\0".len();
-        assert_eq!(datum[map..][..2], [2, 10], "the map of one entry is there");
+        assert_eq!(
+            datum[map..][..2],
+            [2, 10],
+            "the start of the map with one entry"
+        );
         data.push(
             [
                 &datum[..map],

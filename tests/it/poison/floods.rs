@@ -1,5 +1,5 @@
-//! Floods at full size: thousands of bad records, or of one key, while what others send goes on at its pace; and all of
-//! the flood comes to its end.
+//! Floods: thousands of bad records, or records of one key, do not delay the requests of others, and the whole flood is
+//! handled in the end.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -21,18 +21,18 @@ use crate::support::requests::{image, script};
 use crate::support::stories::stories;
 use crate::support::{Space, eventually, eventually_within};
 
-/// Records of a flood.
+/// Number of records in a flood.
 const FLOOD: usize = 3_000;
-/// Requests of others.
+/// Number of requests of others.
 const OTHERS: usize = 10;
-/// How much longer the others may take beside a flood, whose records came before them and are refused first; and by how
-/// much the machine may be slower than it was. An intake that is stopped takes for ever.
+/// How much longer the requests of others may take during a flood, whose records come first and are refused first;
+/// and how much slower the machine may be than before. A blocked intake would exceed any limit.
 const SLACK: Duration = Duration::from_secs(60);
 const SLOWER: u32 = 4;
-/// To read, refuse and answer all of a flood.
+/// The time to read, refuse and answer a whole flood.
 const LONG: Duration = Duration::from_secs(300);
 
-/// A flood keeps the machine busy, and a worker from its heartbeats; these stories are not about that.
+/// A flood keeps the machine so busy that a worker may miss heartbeats, which these tests do not check.
 const PATIENT: (&str, &str) = ("HEARTBEAT_TIMEOUT", "30s");
 const GOOD: &str = "good-key";
 const BOBS: &str = "bobs-key";
@@ -59,13 +59,13 @@ async fn send_all(space: &Space, topic: &str, flood: &[Record]) {
         .await;
 }
 
-/// Values that no schema explains.
+/// Returns records whose values no schema can decode.
 fn undecodable() -> Vec<Record> {
     let record = |number| (format!("bad-{number}"), b"not avro".to_vec(), key(GOOD));
     (0..FLOOD).map(record).collect()
 }
 
-/// Requests that `edit` makes bad.
+/// Returns requests that `edit` makes invalid.
 async fn requests(space: &Space, api_key: &str, edit: fn(&mut Request)) -> Vec<Record> {
     let topic = &space.config.kafka.topics.requests;
     let mut flood = Vec::new();
@@ -80,7 +80,7 @@ async fn requests(space: &Space, api_key: &str, edit: fn(&mut Request)) -> Vec<R
     flood
 }
 
-/// Sends what others send, and returns how long all of it took to complete.
+/// Sends the requests of others, and returns how long they took to complete.
 async fn others(space: &Space) -> Duration {
     let requests: Vec<_> = (0..OTHERS).map(|_| image("other")).collect();
     let began = Instant::now();
@@ -94,14 +94,14 @@ async fn others(space: &Space) -> Duration {
     began.elapsed()
 }
 
-/// The others, at the same pace as ever.
+/// Asserts that the requests of others take about as long as usual.
 async fn others_go_on(space: &Space, usual: Duration) {
     let took = others(space).await;
     let most = usual * SLOWER + SLACK;
     assert!(took < most, "{took:?}, usually {usual:?}");
 }
 
-/// Floods the requests while others go on, over a restart; all of the flood is dead-lettered for `reason`.
+/// Floods the topic of requests while others send, over a restart; the whole flood is dead-lettered with `reason`.
 async fn flooded(space: &Space, flood: &[Record], reason: &str) {
     let topic = &space.config.kafka.topics.requests;
     let mut first = space.start(&["all"]);
@@ -118,11 +118,11 @@ async fn flooded(space: &Space, flood: &[Record], reason: &str) {
     space.caught_up("intake", topic).await;
 }
 
-/// Waits until all of a flood is dead-lettered, while others send now and then.
+/// Waits until a whole flood is dead-lettered, while others send now and then.
 async fn dead_lettered(space: &Space, flood: &[Record], reason: &str) {
     let wanted: BTreeSet<_> = flood.iter().map(|(key, ..)| key.as_bytes()).collect();
     let known = image("now-and-then");
-    eventually_within(LONG, "all of the flood is dead-lettered", async || {
+    eventually_within(LONG, "the whole flood is dead-lettered", async || {
         space.send_with(&known, key(GOOD)).await;
         let parked = space.parked().await;
         let found = parked.iter().map(|record| {
@@ -183,7 +183,7 @@ async fn invalid_records_stop_no_others() {
     flooded(&space, &flood, "invalid").await;
 }
 
-/// A space whose requests have one partition: what is sent after a flood stands after all of it.
+/// Returns a space whose requests have one partition: a record that is sent after a flood comes after all of it.
 async fn in_one_partition() -> Space {
     let topic = format!("one{}.requests", Uuid::new_v4().simple());
     let engines = tokio::task::spawn_blocking(engines).await.unwrap();
@@ -215,18 +215,18 @@ async fn one_request_sent_thousands_of_times_stops_no_others_and_runs_once() {
     let passes = image("passes");
     space.send(&passes).await;
     let temporal = space.temporal().await;
-    eventually("another one is started", async || {
+    eventually("another request is started", async || {
         temporal.run_id(&passes.id.run(0)).await.ok()
     })
     .await;
-    // Of the flood no more was handled meanwhile than a few records at a time.
+    // Meanwhile, intake has handled only a few records of the flood at a time.
     let left = space.lag("intake", topic).await;
     assert!(left > FLOOD as u64 / 2, "{left}");
     others_go_on(&space, usual).await;
     assert!(first.terminate().await.success(), "{}", first.output());
     let _second = space.start(&["all"]);
     others_go_on(&space, usual).await;
-    eventually_within(LONG, "all of the flood is handled", async || {
+    eventually_within(LONG, "the whole flood is handled", async || {
         (space.lag("intake", topic).await == 0).then_some(())
     })
     .await;

@@ -1,4 +1,4 @@
-//! The registry in trouble, and producers with other versions of the schema.
+//! A faulty registry, and producers with other versions of the schema.
 
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
@@ -14,7 +14,7 @@ use crate::support::proxy::{Fault, Proxy};
 use crate::support::requests::image;
 use crate::support::{Space, Watched, nowhere};
 
-/// Registers another version of the schema of requests, as its producer would; returns its id, and the schema.
+/// Registers another version of the schema of requests, like a producer of that version; returns its id and the schema.
 pub(super) async fn registered(
     space: &Space,
     subject: &str,
@@ -54,7 +54,7 @@ async fn send_framed(space: &Space, request: &Request, id: u32, datum: &[u8]) {
         .await;
 }
 
-/// Sends a request with a schema that nobody has looked up yet.
+/// Sends a request with a schema that is not in any cache yet.
 async fn send_anew(space: &Space, request: &Request) {
     let name = format!("extra_{}", request.id.as_str().replace('-', "_"));
     let (id, _) = registered(space, &subject(space), |text| {
@@ -110,7 +110,7 @@ async fn completes(space: &Space, intake: &Watched, request: &Request) {
         .await;
 }
 
-/// The fields of a request's datum.
+/// Returns the fields of a request's datum.
 fn fields_of(request: &Request) -> Vec<(String, Value)> {
     let datum = avro::write_request(request).unwrap();
     let reader = GenericDatumReader::builder(&avro::REQUEST.schema)
@@ -127,7 +127,7 @@ fn written(schema: &Schema, fields: Vec<(String, Value)>) -> Vec<u8> {
     writer.write_value_to_vec(Value::Record(fields)).unwrap()
 }
 
-/// The node of that name, wherever it is defined.
+/// Returns the definition of that name, at any depth.
 fn node<'j>(json: &'j mut Json, name: &str) -> Option<&'j mut Json> {
     if json["name"] == name && (json.get("symbols").is_some() || json.get("fields").is_some()) {
         return Some(json);
@@ -151,7 +151,7 @@ async fn a_producer_with_an_older_schema_is_understood() {
     let left_out = ["priority", "notify_on", "metadata", "requested_at"];
     let (id, older) = registered(&space, &subject(&space), |text| {
         let fields = text["fields"].as_array_mut().unwrap();
-        // `EventType` stays: it is defined with the items of a batch.
+        // The older schema still defines `EventType`, with the items of a batch.
         fields.retain(|field| !left_out.contains(&field["name"].as_str().unwrap()));
     })
     .await;

@@ -1,8 +1,8 @@
-//! Limits of submits: kept by the server, over all workers together.
+//! Rate limits of submits, which the server enforces over all workers together.
 
 use super::*;
 
-/// When the provider took the jobs of these ids, in milliseconds, the first first.
+/// Returns when the provider accepted the jobs of these ids, in milliseconds, sorted.
 async fn taken(space: &Space, ids: impl IntoIterator<Item = String>) -> Vec<u64> {
     let mut times = Vec::new();
     for id in ids {
@@ -30,7 +30,7 @@ async fn two_workers_together_keep_the_rate_of_a_provider() {
     }
     let ids = requests.iter().map(|request| request.id.to_string());
     let times = taken(&space, ids).await;
-    // One a second makes eleven; one a second by each of the two would make six.
+    // One per second over both workers takes eleven seconds; one per second by each worker would take six.
     let spread = times.last().unwrap() - times.first().unwrap();
     assert!(spread >= 8_000, "{times:?}");
 }
@@ -52,7 +52,10 @@ async fn items_of_a_batch_keep_it_and_other_providers_are_not_held_up() {
     let spread = times.last().unwrap() - times.first().unwrap();
     assert!(spread >= 5_000, "{times:?}");
     let free = taken(&space, [free.id.to_string()]).await;
-    assert!(free[0] < *times.last().unwrap(), "it did not wait");
+    assert!(
+        free[0] < *times.last().unwrap(),
+        "the other provider's job did not wait"
+    );
 }
 
 #[tokio::test]

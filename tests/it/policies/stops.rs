@@ -1,11 +1,11 @@
-//! A worker that stops, again and again, while one job is made: no failure of the job, and no attempt used up.
+//! A worker that stops again and again while one job runs: the job does not fail, and no attempt is used up.
 
 use genflow::workflows::generation::Generation;
 use rustix::process::Signal;
 
 use super::*;
 
-/// The highest number of an attempt in the history of a request's run.
+/// Returns the highest attempt number in the history of a request's run.
 async fn attempts(space: &Space, request: &Request) -> u64 {
     let client = space.client().await;
     let handle = client.get_workflow_handle::<Generation>(request.id.to_string());
@@ -29,14 +29,14 @@ async fn a_job_outlives_more_stops_of_its_worker_than_it_may_fail() {
     ])
     .await;
     let _intake = space.start(&["intake"]);
-    // Each look is told to come again a second later: looks make the job's length, however slow the machine is.
+    // Each poll is asked to repeat a second later, so the polls decide how long the job takes, not the machine.
     let busy = json!({"seconds": 0.1, "poll": vec![429; 20]});
     let request = script(image("restarted"), &busy);
     space.send(&request).await;
     let mut seen = 0;
     for _ in 0..4 {
         let mut worker = space.start(&["worker"]);
-        eventually("this worker looks at the job", async || {
+        eventually("this worker polls the job", async || {
             (reads(&space, &request).await > seen).then_some(())
         })
         .await;
@@ -66,7 +66,7 @@ async fn what_failed_before_a_stop_is_counted_after_it() {
     let request = script(image("counted"), &faults);
     space.send(&request).await;
     let mut first = space.start(&["worker"]);
-    eventually("a look fails", async || {
+    eventually("a poll fails", async || {
         (reads(&space, &request).await > 0).then_some(())
     })
     .await;
@@ -91,7 +91,7 @@ async fn a_worker_that_stops_while_it_waits_hands_the_job_back_at_once() {
     let request = script(image("handed"), &json!({"stuck": true}));
     space.send(&request).await;
     let mut first = space.start(&["worker"]);
-    eventually("the job is looked at", async || {
+    eventually("the job is polled", async || {
         (reads(&space, &request).await > 0).then_some(())
     })
     .await;
@@ -99,7 +99,7 @@ async fn a_worker_that_stops_while_it_waits_hands_the_job_back_at_once() {
     let began = std::time::Instant::now();
     assert!(first.terminate().await.success(), "{}", first.output());
 
-    // Else it would wait four fifths of its minute and a half: this is no measure of the machine.
+    // Without the hand-back, the worker would wait four fifths of a minute and a half, whatever the machine's speed.
     assert!(began.elapsed() < Duration::from_secs(60));
     let second = space.start(&["worker"]);
     space.cancel(request.id.as_str()).await;

@@ -1,4 +1,5 @@
-//! Each provider with faults: one outcome each with its code, so many submits, never two jobs for one request.
+//! Each provider with faults: one outcome with its code, the expected number of submits, never two jobs for one
+//! request.
 
 use genflow::domain::{ErrorCode, ProviderName, Request, Spec};
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ enum End {
     Failed(ErrorCode),
 }
 
-/// A fault, for whom it is played, how the request ends, how many submits and jobs the provider then has.
+/// A fault, its provider, how the request ends, and how many submits and jobs the provider then has.
 struct Case {
     provider: ProviderName,
     make: fn(&str) -> Request,
@@ -46,7 +47,7 @@ fn case(provider: ProviderName, make: fn(&str) -> Request, faults: Value, end: E
     }
 }
 
-/// The faults that mean the same with every provider whose jobs are polled.
+/// Returns the faults that have the same effect with every provider whose jobs are polled.
 fn polled(provider: ProviderName, make: fn(&str) -> Request) -> Vec<Case> {
     let case = |faults, end| case(provider, make, faults, end);
     vec![
@@ -80,7 +81,7 @@ fn polled(provider: ProviderName, make: fn(&str) -> Request) -> Vec<Case> {
             End::Failed(ProviderFailed),
         )
         .accepting(1),
-        // A key that is changed, a list that lags: the job is paid for.
+        // A changed key or a lagging list must not end a job that is already paid for.
         case(
             json!({"poll": [401, 404, 403, 401, 404, 401]}),
             End::Completed,
@@ -118,7 +119,7 @@ impl Case {
     }
 }
 
-/// A request for an image whose address comes with the answer, and not its bytes.
+/// Returns a request for an image whose URL, not its bytes, comes with the answer.
 pub(super) fn by_address(name: &str) -> Request {
     let mut request = image(name);
     if let Spec::Image(image) = &mut request.spec {
@@ -128,7 +129,7 @@ pub(super) fn by_address(name: &str) -> Request {
     request
 }
 
-/// The faults of an answer that holds the outputs.
+/// Returns the faults of an answer that contains the outputs.
 fn answered() -> Vec<Case> {
     let case = |make: fn(&str) -> Request, faults, end| case(OpenAi, make, faults, end);
     let failed = End::Failed;
@@ -159,7 +160,7 @@ fn answered() -> Vec<Case> {
             json!({"output": "truncated"}),
             failed(ResultUnavailable),
         ),
-        // There is no second look that gives a fresh one.
+        // There is no poll that could return a fresh URL.
         case(
             by_address,
             json!({"output": "expired"}),
@@ -168,7 +169,7 @@ fn answered() -> Vec<Case> {
     ]
 }
 
-/// An answer that was lost on its way, in every manner.
+/// Returns cases in which the answer is lost, in every possible way.
 fn lost(provider: ProviderName, make: fn(&str) -> Request, end: End) -> Vec<Case> {
     [
         "accept_cut",

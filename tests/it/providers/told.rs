@@ -1,4 +1,4 @@
-//! What providers say beside a job's state, and what comes of it: pauses, prices, words nobody knows, new addresses.
+//! Other data in providers' answers, and its effects: pauses, prices, unknown states, new URLs.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use crate::support::{Space, Watched};
 
 use ProviderName::{Fal, OpenAi, Replicate};
 
-/// Providers whose jobs are looked at.
+/// Providers whose jobs are polled.
 const POLLED: [Taker; 3] = [(Replicate, image), (Fal, image), (OpenAi, video)];
 
 fn asked(provider: ProviderName, make: fn(&str) -> Request, faults: &Value) -> Request {
     at(provider, script(make(provider.as_str()), faults))
 }
 
-/// Sends the requests and waits for their ends.
+/// Sends the requests and waits for their outcomes.
 async fn told(space: &Space, requests: &[Request]) -> Vec<Vec<Event>> {
     for request in requests {
         space.send(request).await;
@@ -41,7 +41,7 @@ fn numbers(list: &Value) -> Vec<u64> {
     list.iter().map(|number| number.as_u64().unwrap()).collect()
 }
 
-/// The simulator asks for a second with 429 and 503; our own pauses are far shorter here.
+/// The simulator asks for a pause of a second with 429 and 503; genflow's own pauses are far shorter here.
 #[tokio::test]
 async fn a_pause_that_a_provider_asks_for_is_kept() {
     let space = Space::with(&[("RETRY_BACKOFF", "50ms")]).await;
@@ -100,7 +100,7 @@ async fn a_price_that_is_told_stands_in_the_event_and_is_counted() {
         .map(|(provider, make)| asked(provider, make, &priced))
         .into();
     requests.push(asked(OpenAi, image, &priced));
-    // Paid for, though there is nothing to keep.
+    // Paid for, although the output cannot be stored.
     let lost = json!({"price": "0.125", "output": "html"});
     requests.push(asked(Fal, image, &lost));
     requests.push(asked(Replicate, image, &json!({"price": "None"})));

@@ -1,4 +1,4 @@
-//! Refusals: what they are given for, and that a repeat says the same.
+//! Refusals: their causes, and that a repeat has the same content.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +32,11 @@ async fn a_refusal_that_is_repeated_after_a_restart_has_the_same_content() {
     assert_eq!(events[0], events[1]);
     let parked = space.parked().await;
     let errors: BTreeSet<_> = parked.iter().map(|it| it.header("dlq.error")).collect();
-    assert_eq!(errors.len(), 2, "dead letters say what was set: {errors:?}");
+    assert_eq!(
+        errors.len(),
+        2,
+        "dead letters contain the setting: {errors:?}"
+    );
 }
 
 #[tokio::test]
@@ -55,7 +59,7 @@ async fn a_record_whose_key_is_not_its_request_id_is_invalid_and_answered() {
     space.caught_up("intake", topic).await;
 
     let parked = space.parked().await;
-    assert_eq!(parked.len(), 1, "what runs already is a duplicate");
+    assert_eq!(parked.len(), 1, "a running request is a duplicate");
     assert_eq!(parked[0].header("dlq.reason"), Some("invalid"));
     let error = parked[0].header("dlq.error").unwrap();
     assert!(
@@ -101,7 +105,7 @@ async fn a_window_beyond_the_retention_is_cut_to_it() {
     let space = Space::with(&[("DEDUP_WINDOW", "60d")]).await;
     let _intake = space.start(&["intake"]);
     let mut request = image("forgotten");
-    // Temporal keeps closed runs for 30 days: whether this one ran is not known for certain.
+    // Temporal keeps closed runs for 30 days, so it is not certain whether this request ran.
     request.requested_at = Some(genflow::engines::clock::now() - 28 * 86_400_000);
 
     space.send(&request).await;

@@ -1,4 +1,4 @@
-//! `genflow replay`, before a deploy: open runs, runs by name, exported histories; and what does not go on.
+//! `genflow replay`, before a deploy: open runs, runs by name, exported histories, and runs that cannot continue.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::support::receiver::Receiver;
 use crate::support::requests::{image, script};
 use crate::support::{Space, eventually};
 
-/// A recorded run, up to the start of its `fetch`.
+/// Returns a recorded run, up to the start of its `fetch`.
 fn open_history() -> Value {
     let (_, text) = recorded()
         .into_iter()
@@ -62,12 +62,12 @@ async fn what_an_open_run_did_last_is_held_against_this_build_too() {
     assert_eq!(kind, "ActivityTaskScheduled");
 }
 
-/// Replays a file; returns the exit code and what stands on standard output. No server is asked.
+/// Replays a file; returns the exit code and the standard output. No server is needed.
 async fn replayed(file: &Path) -> (u8, String) {
     let file = file.to_str().unwrap();
     let cli = Cli::try_parse_from(["genflow", "replay", "--file", file]).unwrap();
     let Command::Operator(command) = cli.command else {
-        panic!("not an operator's");
+        panic!("not an operator command");
     };
     let config = Config::load(|_| None).unwrap();
     let mut out = Vec::new();
@@ -96,7 +96,7 @@ async fn an_exported_history_goes_on_and_a_damaged_one_fails_with_its_event() {
         "generation.v1",
         "ActivityTaskScheduled",
         "finish.v1",
-        "stand still",
+        "make no progress",
     ] {
         assert!(printed.contains(wanted), "{wanted} in {printed}");
     }
@@ -122,7 +122,7 @@ async fn open_runs_replay_and_so_do_those_that_are_named() {
     eventually("the job runs", accepted).await;
     receiver.wait(2).await;
 
-    // Visibility comes a little later.
+    // Visibility lags a little.
     let lines = eventually("both are listed as open", async || {
         let printed = space.succeed(&["replay", "--json"]).await;
         let lines = printed.lines().filter(|line| line.starts_with('{'));
@@ -151,7 +151,7 @@ async fn open_runs_replay_and_so_do_those_that_are_named() {
         "{printed}"
     );
     assert!(
-        printed.contains("2 replayed: all go on under this build"),
+        printed.contains("2 replayed: all can continue under this build"),
         "{printed}"
     );
 
@@ -164,10 +164,7 @@ async fn open_runs_replay_and_so_do_those_that_are_named() {
         );
     }
     let (code, printed) = space.run(&["replay", "nobody"]).await;
-    assert_eq!(
-        (code, printed.as_str()),
-        (1, "nobody knows a request nobody\n")
-    );
+    assert_eq!((code, printed.as_str()), (1, "request nobody not found\n"));
     let nowhere = [("TEMPORAL_NAMESPACE", "nowhere")];
     for command in [
         &["replay"][..],

@@ -1,4 +1,4 @@
-//! The recorded histories, and how a story records its own.
+//! The recorded histories, and how tests record new ones.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +15,7 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/histories")
 }
 
-/// The recorded histories: release and ending, and what is in the file.
+/// Returns the recorded histories: release and ending, and the content of the file.
 pub(super) fn recorded() -> Vec<(String, Vec<u8>)> {
     let entries = |path: &Path| {
         let entries = std::fs::read_dir(path).unwrap();
@@ -39,12 +39,12 @@ pub(super) async fn replay(name: &str, history: &[u8]) {
     }
 }
 
-/// What Temporal's own CLI exports of a run.
+/// Returns the path of a run's export by Temporal's own CLI.
 pub(super) fn exported() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/exported.json")
 }
 
-/// Replays a fresh history, and records it if that is asked for; else one like it is recorded.
+/// Replays a new history, and records it if `GENFLOW_RECORD` is set. Asserts that one with its name is recorded.
 pub(crate) async fn keep(name: &str, history: &[u8]) {
     if let Ok(release) = std::env::var("GENFLOW_RECORD") {
         let mut history: Value = serde_json::from_slice(history).unwrap();
@@ -58,12 +58,12 @@ pub(crate) async fn keep(name: &str, history: &[u8]) {
         .any(|(recorded, _)| recorded.ends_with(&format!("/{name}")));
     assert!(
         is_recorded,
-        "no history is recorded of {name}: see GENFLOW_RECORD"
+        "no history of {name} is recorded: see GENFLOW_RECORD"
     );
     replay(name, history).await;
 }
 
-/// Records what Temporal's own CLI exports of a run, if that is asked for.
+/// Records a run's export by Temporal's own CLI, if `GENFLOW_RECORD` is set.
 pub(super) fn export(space: &Space, workflow: &str) {
     if std::env::var_os("GENFLOW_RECORD").is_none() {
         return;
@@ -89,7 +89,7 @@ pub(super) fn export(space: &Space, workflow: &str) {
     std::fs::write(exported(), format!("{history}\n")).unwrap();
 }
 
-/// Puts another text in the place of each for which `change` has one, in what payloads hold too.
+/// Replaces each text for which `change` returns another, also inside of payloads.
 pub(super) fn each_text(value: &mut Value, change: &dyn Fn(&str) -> Option<String>) {
     match value {
         Value::String(text) => {
@@ -110,7 +110,7 @@ pub(super) fn each_text(value: &mut Value, change: &dyn Fn(&str) -> Option<Strin
     }
 }
 
-/// A text as if the folder of its space were `/srv`.
+/// Replaces the folder of the text's space by `/srv`.
 fn anywhere(text: &str) -> Option<String> {
     let mut parts = text.split(concat!(env!("CARGO_TARGET_TMPDIR"), "/"));
     let mut moved = parts.next()?.to_owned();

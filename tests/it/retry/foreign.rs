@@ -1,4 +1,4 @@
-//! Workflows that are not genflow's, and what else of a command must not reach a workflow.
+//! Workflows that are not genflow's, and parts of a command that must not reach a workflow.
 
 use genflow::contract::avro;
 use genflow::domain::{Action, Command, EventType};

@@ -1,4 +1,4 @@
-//! A retry as an operator asks for it and sees it.
+//! A retry as an operator sends it and sees it.
 
 use genflow::contract::avro;
 use genflow::domain::EventType;

@@ -1,4 +1,4 @@
-//! A retry of a run whose outcome is told, and whose workflow is not closed yet.
+//! A retry of a run whose outcome is published, but whose workflow is not closed yet.
 
 use genflow::domain::{EventType, Request, RequestId};
 use rustix::process::Signal;
@@ -9,7 +9,7 @@ use crate::support::ledger::types;
 use crate::support::process::Process;
 use crate::support::requests::image;
 
-/// Starts a run and stops its worker when the outcome is on its topics, and the workflow not closed yet.
+/// Starts a run, and stops its worker when the outcome is on its topics but the workflow is not closed yet.
 async fn told_and_open(space: &Space, request: &Request) -> Process {
     let worker = space.start_with(
         &["worker"],

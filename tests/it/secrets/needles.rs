@@ -1,4 +1,4 @@
-//! Needles, and the search for them in whatever bytes: as they are, as hex, in base64 at each alignment, and in what base64 holds.
+//! Needles, and the search for them in any bytes: plain, as hex, in base64 at each alignment, and in decoded base64.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -8,27 +8,27 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use uuid::Uuid;
 
-/// Secrets that stand nowhere else: each has a name, and is a word of letters and digits.
+/// Unique secrets: each has a name, and consists of letters and digits.
 #[derive(Default)]
 pub(crate) struct Needles {
     texts: BTreeMap<&'static str, String>,
-    /// All that a needle may look like, by its first bytes.
+    /// All forms of the needles, by their first bytes.
     forms: HashMap<[u8; START], Vec<(&'static str, Vec<u8>)>>,
 }
 
-/// How much of a form is looked up.
+/// How many bytes of a form are the key of the lookup.
 const START: usize = 8;
-/// The shortest text that is worth decoding, and how often what comes out is decoded again.
+/// The shortest text that is worth decoding, and how often the result is decoded again.
 const SHORTEST: usize = 16;
 const DEPTH: usize = 4;
 
 impl Needles {
-    /// Makes one of that name.
+    /// Creates a needle with that name.
     pub(crate) fn make(&mut self, name: &'static str) -> String {
         self.add(name, format!("{name}{}", Uuid::new_v4().simple()))
     }
 
-    /// Makes one of as many letters as a key has bytes, and returns it in base64 as settings have keys.
+    /// Creates a needle with as many letters as a key has bytes, and returns it in base64, as in settings.
     pub(crate) fn make_key(&mut self, name: &'static str) -> String {
         let mut text = format!("{name}{}", Uuid::new_v4().simple());
         text.truncate(32);
@@ -47,12 +47,12 @@ impl Needles {
         text
     }
 
-    /// Returns the names of all.
+    /// Returns the names of all needles.
     pub(crate) fn names(&self) -> BTreeSet<&'static str> {
         self.texts.keys().copied().collect()
     }
 
-    /// Returns the names of those that stand in `hay`.
+    /// Returns the names of the needles in `hay`.
     pub(crate) fn found(&self, hay: &[u8]) -> BTreeSet<&'static str> {
         let mut found = BTreeSet::new();
         let mut layer = vec![hay.to_vec()];
@@ -74,7 +74,7 @@ impl Needles {
     }
 }
 
-/// What a needle looks like, of which none of its surroundings is part.
+/// Returns the forms of a needle, without bits of the surrounding text.
 fn forms(text: &str) -> Vec<Vec<u8>> {
     let bytes = text.as_bytes();
     let mut forms = vec![
@@ -88,7 +88,7 @@ fn forms(text: &str) -> Vec<Vec<u8>> {
         for before in 0..3 {
             let padded = [&[0; 2][..before], bytes].concat();
             let encoded = engine.encode(&padded).trim_end_matches('=').to_owned();
-            // The first characters hold bits of what stands before, the last of what comes behind.
+            // The first characters contain bits of the text before the needle, the last one of the text after it.
             let first = [0, 2, 3][before];
             let last = encoded.len() - usize::from(padded.len() % 3 != 0);
             forms.push(encoded.as_bytes()[first..last].to_vec());
@@ -97,7 +97,7 @@ fn forms(text: &str) -> Vec<Vec<u8>> {
     forms
 }
 
-/// Returns what each run of base64 characters holds.
+/// Decodes each run of base64 characters.
 fn decoded(hay: &[u8]) -> Vec<Vec<u8>> {
     let of_base64 =
         |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');

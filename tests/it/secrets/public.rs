@@ -1,4 +1,4 @@
-//! Secrets that everybody knows are for development only.
+//! The public default secrets are for development only.
 
 use genflow::engines::config::dev;
 use rustix::process::Signal;

@@ -1,4 +1,4 @@
-//! A disk that is full: a real file system of some hundred kilobytes, of the worker alone.
+//! A full disk: a real file system of some hundred kilobytes, for the worker only.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -11,20 +11,20 @@ use crate::support::process::Process;
 use crate::support::requests::image;
 use crate::support::{Space, eventually, nowhere};
 
-/// Mounts a small file system in a namespace of its own, where the command then runs; it goes with the last process.
+/// Mounts a small file system in a mount namespace and runs the command there; it vanishes with the last process.
 const MOUNT: &str = r#"mount -t tmpfs -o size=512k,mode=700 none "$SMALL_DISK" && exec "$0" "$@""#;
 
-/// A worker, and a folder that is a small disk for it alone.
+/// A worker, and a folder that is a small disk for this worker only.
 struct Small {
     worker: Process,
-    /// Where this process sees that disk.
+    /// The path of that disk for this process.
     folder: PathBuf,
     metrics: String,
 }
 
 impl Small {
     /// # Panics
-    /// When this machine allows no mount in a namespace: then nothing is shown, and nobody shall believe it was.
+    /// If this machine allows no mount in a namespace: then the test would prove nothing, so it must not pass.
     async fn start(space: &Space, folder: &Path) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let disk = folder.display().to_string();
@@ -53,7 +53,7 @@ impl Small {
         }
     }
 
-    /// Takes all the room there is.
+    /// Fills the disk.
     fn fill(&self) {
         let mut filler = File::create(self.folder.join("filler")).unwrap();
         while filler.write_all(&[7; 4096]).is_ok() {}
@@ -63,7 +63,7 @@ impl Small {
         std::fs::remove_file(self.folder.join("filler")).unwrap();
     }
 
-    /// Waits until the worker has counted that this place is full.
+    /// Waits until the worker's metrics count that this place is full.
     async fn told(&self, place: &str) {
         let counted = format!("genflow_store_failures_total{{place=\"{place}\",cause=\"full\"}} ");
         eventually("the full disk is counted", async || {
@@ -74,7 +74,7 @@ impl Small {
         .await;
     }
 
-    /// Names of all files at any depth.
+    /// Returns the names of all files at any depth.
     fn files(&self) -> Vec<String> {
         let (mut names, mut folders) = (Vec::new(), vec![self.folder.clone()]);
         while let Some(folder) = folders.pop() {
@@ -141,7 +141,7 @@ async fn a_full_store_is_tried_again_and_the_run_completes_when_there_is_room() 
     let output = &outputs(&events)[0];
     let name = output.uri.rsplit('/').next().unwrap();
     let files = small.files();
-    assert_eq!(files, [name, "manifest.json"], "and no part of a file");
+    assert_eq!(files, [name, "manifest.json"], "no partial file");
     let stored = small.folder.join(request.id.as_str()).join(name);
     assert_eq!(sha256(&std::fs::read(stored).unwrap()), output.sha256);
     assert_eq!(space.temp_leftovers(), Vec::<String>::new());

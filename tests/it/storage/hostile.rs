@@ -1,4 +1,4 @@
-//! Outputs that are made to end a worker, or to keep it busy: they end their own run at most.
+//! Outputs that try to crash a worker or to keep it busy: they may end their own run, but nothing else.
 
 use genflow::domain::{ErrorCode, EventType, Spec};
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::support::ledger::types;
 use crate::support::requests::{image, script, video};
 use crate::support::stories::stories;
 
-/// Films that aborted a parser, by a size of 2^50 bytes, and kept one busy for ever, by one of none.
+/// Videos that aborted a parser with a size of 2^50 bytes, and kept one busy forever with a size of zero.
 const ABORT: &str = "AAAAFGZ0eXBpc29tAAAAAGlzb20AAABkbW9vdgAAAFxtZXRhAAAAAAAAAAFoZGxyAAQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const ENDLESS: &str = "AAAAFGZ0eXBpc29tAAAAAGlzb20AAAAQbW9vdgAAAABmcmVl";
 
@@ -36,7 +36,7 @@ async fn films_that_end_parsers_are_stored_by_a_worker_that_lives_on() {
     assert!(all.terminate().await.success());
 }
 
-/// As if the next parser had such a fault too. The file is good: the last worker would store it if it checked it.
+/// Simulates a fault in the current parser. The file is good: the last worker would store it if it checked it.
 #[tokio::test]
 async fn a_file_that_ends_every_worker_that_checks_it_is_not_checked_for_ever() {
     let space = Space::new().await;
@@ -79,7 +79,8 @@ async fn a_file_whose_checks_were_cut_short_by_chance_is_stored() {
     assert_eq!(outputs(&space.story(request.id.as_str()).await).len(), 1);
 }
 
-/// Sixteen images count as an eighth of the memory for them, so the ninth request waits, and is sent once like the others.
+/// Sixteen images reserve an eighth of the memory for images, so the ninth request waits, and is sent once like the
+/// others.
 #[tokio::test]
 async fn images_that_come_with_their_answers_are_asked_for_while_there_is_memory() {
     let space = Space::new().await;
@@ -107,7 +108,7 @@ async fn images_that_come_with_their_answers_are_asked_for_while_there_is_memory
         let bill = space.bill(request.id.as_str()).await;
         assert_eq!((bill.submits, bill.accepted), (1, 1));
     }
-    // It came back after five seconds and took two.
+    // The waiting request was tried again after five seconds and took two.
     assert!(
         elapsed.iter().any(|elapsed| *elapsed >= 7000),
         "{elapsed:?}"

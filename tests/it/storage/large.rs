@@ -1,4 +1,4 @@
-//! A film of hundreds of megabytes, from a provider to the bucket: by a worker whose memory stays as it is.
+//! A video of hundreds of megabytes, from a provider to the bucket, with bounded memory of the worker.
 
 use std::time::Duration;
 
@@ -16,12 +16,12 @@ use crate::support::s3::Fault;
 
 const MIB: usize = 1024 * 1024;
 const LENGTH: usize = 384 * MIB;
-/// A debug build with all its clients, and what the parts in flight may take.
+/// For a debug build with all its clients, and the parts in flight.
 const MEMORY: usize = 256 * MIB;
-/// Long by nature: worker and server hash in an unoptimised build.
+/// Long, because worker and server compute hashes in an unoptimised build.
 const LONG: Duration = Duration::from_secs(600);
 
-/// A provider that speaks Replicate's protocol and has one film.
+/// Starts a provider that speaks Replicate's protocol and has one video; returns its base URL.
 async fn provider(length: usize) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
@@ -42,7 +42,7 @@ async fn provider(length: usize) -> String {
     base
 }
 
-/// The most memory that the process ever had, as the kernel says.
+/// Returns the peak memory of the process, as reported by the kernel.
 fn peak(process: &Process) -> usize {
     let path = format!("/proc/{}/status", process.pid().as_raw_nonzero());
     let text = std::fs::read_to_string(path).unwrap();
@@ -59,7 +59,7 @@ async fn a_film_of_hundreds_of_megabytes_is_stored_in_bounded_memory() {
     let worker = space.start(&["worker"]);
     let request = video("large");
     space.send(&request).await;
-    eventually_within(LONG, "the manifest is there", async || {
+    eventually_within(LONG, "the manifest exists", async || {
         let keys = s3.keys();
         let mut keys = keys.iter();
         keys.any(|key| key.ends_with("manifest.json")).then_some(())
@@ -81,7 +81,7 @@ async fn a_film_of_hundreds_of_megabytes_is_stored_in_bounded_memory() {
     assert_eq!(space.temp_leftovers(), Vec::<String>::new());
 }
 
-/// Films have all places until the worker gives up on a bucket that is silent of their parts, after half a minute.
+/// Videos hold all slots for parts until the worker gives up, after half a minute, because the bucket does not answer.
 #[tokio::test]
 async fn an_image_that_came_with_its_answer_waits_for_no_film_to_be_stored() {
     let base = provider(6 * 8 * MIB).await;
@@ -91,7 +91,7 @@ async fn an_image_that_came_with_its_answer_waits_for_no_film_to_be_stored() {
     for _ in 0..3 {
         space.send(&video("silent")).await;
     }
-    eventually_within(LONG, "all places are taken", async || {
+    eventually_within(LONG, "all slots for parts are taken", async || {
         (s3.seen("UploadPart") == 8).then_some(())
     })
     .await;
@@ -102,5 +102,5 @@ async fn an_image_that_came_with_its_answer_waits_for_no_film_to_be_stored() {
 
     assert_eq!(outputs(&events).len(), 1);
     let taken = s3.seen("UploadPart");
-    assert_eq!(taken, 8, "no film has given up a place meanwhile");
+    assert_eq!(taken, 8, "no video has released a slot meanwhile");
 }

@@ -1,4 +1,4 @@
-//! Large files go in parts: none is left behind, and what is there is not sent again.
+//! Uploads of large files in parts: no part is left behind, and stored files are not sent again.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::support::s3::{Fault, S3};
 use crate::support::{SOON, eventually, within};
 
 const MIB: usize = 1024 * 1024;
-/// Of three parts, the last a short one.
+/// Three parts, the last one shorter.
 const LENGTH: usize = 20 * MIB;
 
-/// The bytes of a film, made as they are sent: a true head, then bytes that mean nothing.
+/// Returns the bytes of a video, created while they are sent: a real header, then arbitrary bytes.
 pub(super) fn film(length: usize) -> Body {
     let mut head = b"\0\0\0\x18ftypisom\0\0\0\0isommp42".to_vec();
     let rest = u32::try_from(length - head.len()).unwrap();
@@ -43,7 +43,7 @@ struct Bench {
     store: Arc<Store>,
     folder: PathBuf,
     temp: Attempt,
-    /// What the attempt is in: gone, it takes the attempt with it.
+    /// The parent of the attempt's folder, which it removes when it is dropped.
     _folders: TempFolders,
     film: Url,
 }
@@ -53,7 +53,7 @@ impl Bench {
         Self::of(LENGTH).await
     }
 
-    /// The same with a film of another length.
+    /// Like [`Self::new`], with a video of another length.
     async fn of(length: usize) -> Self {
         let s3 = S3::start(folder()).await;
         let settings = S3::settings(&s3.address);
@@ -147,7 +147,7 @@ async fn an_upload_that_is_given_up_takes_its_parts_back_before_the_worker_ends(
         .fault("CompleteMultipartUpload", Some(Fault::Silence));
     let (store, checked) = (bench.store.clone(), bench.checked(0).await);
     let putting = tokio::spawn(async move { store.put(&workflow(), 0, checked).await });
-    eventually("all parts are there", async || {
+    eventually("all parts are uploaded", async || {
         (bench.s3.seen("CompleteMultipartUpload") == 1).then_some(())
     })
     .await;
@@ -161,7 +161,7 @@ async fn an_upload_that_is_given_up_takes_its_parts_back_before_the_worker_ends(
     assert_eq!(bench.s3.loose_parts(), 0);
 }
 
-/// More parts than may be in memory: uploads wait for room, and not for each other.
+/// More parts than may be in memory: uploads wait for memory, not for each other.
 #[tokio::test]
 async fn many_uploads_at_once_all_end() {
     let bench = Bench::new().await;
@@ -173,7 +173,12 @@ async fn many_uploads_at_once_all_end() {
     let workflow = workflow();
     let puts = files.into_iter().enumerate();
     let puts = puts.map(|(index, file)| bench.store.put(&workflow, index, file));
-    let done = within(SOON, "all are stored", futures::future::join_all(puts)).await;
+    let done = within(
+        SOON,
+        "all files are stored",
+        futures::future::join_all(puts),
+    )
+    .await;
 
     for output in done {
         output.unwrap();
@@ -182,7 +187,7 @@ async fn many_uploads_at_once_all_end() {
     assert_eq!(bench.s3.loose_parts(), 0);
 }
 
-/// As when two attempts come together: each saw that nothing was there.
+/// Two attempts at the same time: each has seen that the object did not exist.
 #[tokio::test]
 async fn a_name_that_is_taken_after_the_look_keeps_what_it_has() {
     let bench = Bench::of(MIB).await;

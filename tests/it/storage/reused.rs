@@ -1,4 +1,5 @@
-//! An id that is used again where Temporal does not know of its first run, as after the retention, and the store does.
+//! An id that is used again when Temporal has forgotten its first run, as after the retention, but the store has its
+//! result.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::support::requests::image;
 use crate::support::stories::stories;
 use crate::support::{Space, eventually};
 
-/// A space in a Temporal namespace of its own, with the results of `first`.
+/// Returns a space in its own Temporal namespace, with the results of `first`.
 async fn sharing_results(first: &Space) -> Space {
     let namespace = format!("{}-other", first.name());
     register(&first.client().await, &namespace).await;
@@ -65,7 +66,7 @@ async fn completed(space: &Space, requests: [&Request; 2]) -> [Event; 2] {
     ends.collect::<Vec<_>>().try_into().unwrap()
 }
 
-/// How many files a run's folder has; its manifest is that of `completed`.
+/// Returns how many files a run's folder has; asserts that its manifest is that of `completed`.
 fn files(space: &Space, request: &Request, completed: &Event) -> usize {
     let manifest = manifest(space, request.id.as_str());
     let result = serde_json::to_value(&completed.result).unwrap();

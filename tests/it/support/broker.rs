@@ -1,4 +1,4 @@
-//! A broker of a test's own, that can die and come back with what it had.
+//! A separate broker for one test, which can die and come back with its data.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::engines::{Running, extra};
 use super::{SOON, eventually};
 
-/// A Kafka beside the engines of the run.
+/// A Kafka broker in addition to the shared engines.
 pub(crate) struct Broker {
     /// `host:port`, also after a restart.
     pub(crate) address: String,
@@ -22,12 +22,12 @@ pub(crate) struct Broker {
     folder: PathBuf,
     data: PathBuf,
     again: Option<Child>,
-    /// Ends the first broker with the test.
+    /// Stops the first broker at the end of the test.
     _engines: Engines,
 }
 
 impl Broker {
-    /// Starts one.
+    /// Starts a broker.
     pub(crate) async fn beside(engines: &Running) -> Self {
         let existing = Existing {
             kafka_brokers: None,
@@ -35,14 +35,14 @@ impl Broker {
         };
         let (engines, data) = extra("broker", existing).await;
         let (process, command) = find(&data);
-        // It was given any port; it shall come back to the one it took.
+        // The broker chose a free port; after a restart it must use the same port.
         let address = engines.kafka_brokers.clone();
         let properties = PathBuf::from(command.last().unwrap());
         let text = std::fs::read_to_string(&properties).unwrap();
         let any = "listeners=PLAINTEXT://127.0.0.1:0,";
         assert!(text.contains(any), "{text}");
         let text = text.replace(any, &format!("listeners=PLAINTEXT://{address},"));
-        // The controller lets a killed broker in again only when the session of the old one has expired.
+        // The controller accepts a killed broker again only after the session of the old one has expired.
         let patient = "broker.session.timeout.ms=60000";
         assert!(text.contains(patient), "{text}");
         let text = text.replace(patient, "broker.session.timeout.ms=2000");
@@ -58,7 +58,7 @@ impl Broker {
         }
     }
 
-    /// Kills it, -9.
+    /// Kills the broker by SIGKILL.
     pub(crate) async fn dies(&mut self) {
         kill_process(self.process, Signal::KILL).unwrap();
         let status = format!("/proc/{}/status", self.process.as_raw_nonzero());
@@ -70,7 +70,7 @@ impl Broker {
         .await;
     }
 
-    /// Starts it again, with its data and its port, and waits until it answers.
+    /// Starts the broker again, with its data and its port, and waits until it answers.
     pub(crate) async fn comes_back(&mut self, kafka: &config::Kafka) {
         let parent = std::process::id().to_string();
         let log = std::fs::File::create(self.data.join("kafka-again.log")).unwrap();
@@ -101,7 +101,7 @@ impl Drop for Broker {
     }
 }
 
-/// Finds the broker whose files lie in `data`, and how it was started.
+/// Finds the broker whose files are in `data`, and its command line.
 fn find(data: &Path) -> (Pid, Vec<OsString>) {
     let mark = data.display().to_string();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {

@@ -1,8 +1,8 @@
-//! A proxy before the simulator that cuts a submit where a test says so, or first holds it there; or lets its answer
-//! through late.
+//! A proxy in front of the simulator. It holds a submit at the point that a test has planned, and then cuts its
+//! connection or passes its answer on.
 //!
-//! Knows a submit by its idempotency key, and cuts the first one of a key only. What comes to its point has come there
-//! for certain: an answer that is cut was given, so the simulator has the job.
+//! The proxy identifies a submit by its idempotency key, and holds only the first submit of a key. A held submit has
+//! certainly reached its point: for example, if its answer is cut, the simulator has answered and has the job.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,13 +18,13 @@ use super::{SOON, within};
 /// How much of a submit the provider has when its connection is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cut {
-    /// Nothing, though the connection stands.
+    /// Nothing, although the connection is established.
     Unread,
     AmidstHead,
     AmidstBody,
-    /// All of it; its answer does not leave.
+    /// The whole submit; the client gets nothing of the answer.
     AfterBody,
-    /// All of it; a half of its answer arrives.
+    /// The whole submit; the client gets half of the answer.
     AmidstAnswer,
 }
 
@@ -46,14 +46,14 @@ impl Cut {
     }
 }
 
-/// What becomes of a submit that was held.
+/// What happens to a held submit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
     Cut,
     Answered,
 }
 
-/// Passes connections on to the simulator until dropped.
+/// Forwards connections to the simulator until dropped.
 pub(crate) struct Cutter {
     pub(crate) url: String,
     shared: Arc<Shared>,
@@ -63,11 +63,11 @@ pub(crate) struct Cutter {
 struct Shared {
     /// `host:port` of the simulator.
     provider: String,
-    /// What is to be cut, by key.
+    /// Planned cuts, by key.
     plan: Mutex<BTreeMap<String, Cut>>,
-    /// How many have come to their point.
+    /// Number of submits that have reached their points.
     held: watch::Sender<usize>,
-    /// What becomes of them there.
+    /// What happens to them there.
     then: watch::Sender<Option<Then>>,
 }
 
@@ -100,21 +100,21 @@ impl Cutter {
         self.shared.plan.lock().unwrap().insert(key.to_owned(), cut);
     }
 
-    /// Waits until so many submits are at their point.
+    /// Waits until `count` submits have reached their points.
     pub(crate) async fn held(&self, count: usize) {
         let mut held = self.shared.held.subscribe();
         let all = held.wait_for(|held| *held == count);
-        within(SOON, "the submits come to their points", all)
+        within(SOON, "the submits reach their points", all)
             .await
             .unwrap();
     }
 
-    /// Cuts what is held, and from now on at once.
+    /// Cuts held submits, and later ones as soon as they reach their points.
     pub(crate) fn cut(&self) {
         self.shared.then.send_replace(Some(Then::Cut));
     }
 
-    /// Lets through what is held: the whole of a submit, and its answer, if that did not begin.
+    /// Passes held submits on completely, and their answers.
     pub(crate) fn answer(&self) {
         self.shared.then.send_replace(Some(Then::Answered));
     }
@@ -126,7 +126,7 @@ impl Drop for Cutter {
     }
 }
 
-/// Ends early, as a connection does, when either side is gone.
+/// Forwards one connection; ends early if either side closes it.
 async fn carry(mut client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     let mut request = Vec::new();
     let head = read_head(&mut client, &mut request).await?;
@@ -173,7 +173,7 @@ async fn carry(mut client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     client.write_all(&answer).await
 }
 
-/// Reads until the head has come, and returns its length.
+/// Reads a complete head, and returns its length.
 async fn read_head(from: &mut TcpStream, into: &mut Vec<u8>) -> io::Result<usize> {
     loop {
         if let Some(at) = into.windows(4).position(|window| window == b"\r\n\r\n") {

@@ -1,6 +1,6 @@
-//! The engines of this run: started with the first test that asks, ended with the process.
+//! The shared engines: started by the first test that needs them, stopped with the process.
 //!
-//! Their processes carry a parent-death signal: however this process ends, they end too.
+//! Their processes have a parent-death signal, so they end with this process, however it ends.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::janitor::Janitor;
 
-/// Where the engines are.
+/// The addresses of the engines.
 pub(crate) struct Running {
     pub(crate) kafka: String,
     pub(crate) registry: String,
@@ -30,7 +30,7 @@ pub(crate) fn engines() -> &'static Running {
     static RUNNING: OnceLock<Running> = OnceLock::new();
     RUNNING.get_or_init(|| {
         let (told, tells) = std::sync::mpsc::channel();
-        // A thread of its own, that lives as long as the process: it holds the engines and runs the simulator.
+        // A thread that lives as long as the process: it owns the engines and runs the simulator.
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(1)
@@ -58,15 +58,15 @@ pub(crate) fn engines() -> &'static Running {
                 drop(engines);
             });
         });
-        tells.recv().expect("the engines start")
+        tells.recv().expect("the engines started")
     })
 }
 
-/// Settings by which an engine is not on this machine, as far as its address says, and secrets that are not public.
+/// Returns settings with an engine whose address does not look local, and with secrets that are not public.
 pub(crate) async fn elsewhere() -> [(&'static str, &'static str); 3] {
     let engines = tokio::task::spawn_blocking(engines).await.unwrap();
     let (_, port) = engines.temporal.rsplit_once(':').unwrap();
-    // Linux connects to itself by it.
+    // On Linux, this address connects to the machine itself.
     let temporal = format!("0.0.0.0:{port}").leak();
     [
         ("TEMPORAL_HOST", temporal),
@@ -85,11 +85,11 @@ pub(crate) async fn elsewhere() -> [(&'static str, &'static str); 3] {
 pub(crate) async fn standard_webhooks() -> PathBuf {
     genflow::dev::engines::standard_webhooks(&options("python"))
         .await
-        .unwrap_or_else(|error| panic!("no library to check by: {error}"))
+        .unwrap_or_else(|error| panic!("the reference library is not available: {error}"))
 }
 
 impl Running {
-    /// Returns these engines as ones that need not be started.
+    /// Returns these engines as existing ones, for a start of others.
     pub(super) fn existing(&self) -> Existing {
         Existing {
             kafka_brokers: Some(self.kafka.clone()),
@@ -100,7 +100,7 @@ impl Running {
     }
 }
 
-/// Starts what `existing` lacks, for one test; returns also where its data is. `use_` names the folder.
+/// Starts the engines that `existing` lacks, for one test; also returns their data folder, which is named after `use_`.
 pub(super) async fn extra(use_: &str, existing: Existing) -> (Engines, PathBuf) {
     let options = Options {
         existing,
@@ -120,7 +120,7 @@ async fn start() -> Engines {
     }
 }
 
-/// Returns how engines are installed and started, with a folder of this run that is named for its `use_`.
+/// Returns the options for engines, with a folder of this run that is named after `use_`.
 fn options(use_: &str) -> Options {
     let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -133,14 +133,14 @@ fn options(use_: &str) -> Options {
             kafka_brokers: set("KAFKA_BROKERS"),
             schema_registry_url: set("SCHEMA_REGISTRY_URL"),
             temporal_host: set("TEMPORAL_HOST"),
-            // Tests look into the mailbox, so a server of their own it is.
+            // Always started, because tests read its Maildir.
             smtp_url: None,
         },
         progress: Arc::new(|line: &str| eprintln!("engines: {line}")),
     }
 }
 
-/// Removes what runs left that are no more.
+/// Removes folders of test runs that have ended.
 fn sweep(root: &Path) {
     for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();

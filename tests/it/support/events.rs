@@ -1,4 +1,4 @@
-//! Events and receipts, as the notifier takes and gives them.
+//! Events for the notifier, and its receipts.
 
 use apache_avro::reader::datum::GenericDatumReader;
 use genflow::contract::avro;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::Space;
 
-/// The outcome of a request of its own, told to nobody.
+/// Returns the outcome of a new request, without targets.
 pub(crate) fn completed() -> Event {
     Event {
         event_id: Uuid::new_v4().to_string(),
@@ -36,7 +36,7 @@ pub(crate) fn completed() -> Event {
     }
 }
 
-/// What `event` says of whom to notify, when that are `targets`.
+/// Returns the field `notify` of `event` for these targets.
 pub(crate) fn sealed(space: &Space, event: &Event, targets: &Targets) -> Option<Notify> {
     let sealer = Sealer::new(&space.config.notify_keys).unwrap();
     Some(Notify {
@@ -45,7 +45,7 @@ pub(crate) fn sealed(space: &Space, event: &Event, targets: &Targets) -> Option<
     })
 }
 
-/// Reads a receipt.
+/// Decodes a receipt.
 pub(crate) fn receipt(record: &Record) -> Receipt {
     let (_, mut datum) = avro::unframe(record.value.as_deref().unwrap()).unwrap();
     let reader = GenericDatumReader::builder(&RECEIPT.schema)

@@ -1,4 +1,4 @@
-//! A TCP gate in front of an engine: while it is shut, the engine cannot be reached; while it is mute, it is not heard.
+//! A TCP gate in front of an engine: while it is shut, the engine is unreachable; while it is mute, no answers pass.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -25,12 +25,12 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Opens a gate before `engine`, `host:port`.
+    /// Opens a gate in front of `engine`, `host:port`.
     pub(crate) async fn before(engine: &str) -> Self {
         Self::slow_before(engine, Duration::ZERO).await
     }
 
-    /// The same; what is said to the engine takes so long.
+    /// Like [`Self::before`]; data to the engine is delayed by `delay`.
     pub(crate) async fn slow_before(engine: &str, delay: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -56,7 +56,7 @@ impl Gate {
         self.state.send_replace(State::Shut);
     }
 
-    /// Lets everything through to the engine, and nothing back.
+    /// Passes everything to the engine, and nothing back.
     pub(crate) fn mute(&self) {
         self.state.send_replace(State::Mute);
     }
@@ -90,7 +90,7 @@ async fn carry(
     }
 }
 
-/// Each piece arrives so much later; one does not wait for another.
+/// Delays each piece of data by `delay`; pieces do not wait for each other.
 async fn pass_on(mut asks: ReadHalf<'_>, mut engine: WriteHalf<'_>, delay: Duration) -> Option<()> {
     let (taken, mut due) = mpsc::unbounded_channel();
     let taking = async move {
@@ -114,7 +114,7 @@ async fn pass_on(mut asks: ReadHalf<'_>, mut engine: WriteHalf<'_>, delay: Durat
         Some(())
     };
     let (None::<()>, given) = tokio::join!(taking, giving) else {
-        unreachable!("it ends with the connection")
+        unreachable!("reading ends only with the connection")
     };
     given
 }

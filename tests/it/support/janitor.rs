@@ -1,7 +1,7 @@
 //! Keeps the shared broker small, and reports when it is slow.
 //!
-//! Each story has seven topics. If they stayed until the end of the run, the broker would hold ten thousand partitions,
-//! and every story would pay for those before it.
+//! Each test has seven topics. If they stayed until the end of the run, the broker would have ten thousand partitions,
+//! and later tests would be slower.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// How long one call to the broker may take; on a busy machine Kafka may not answer for many seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// An answer that takes longer is printed, so that the output shows it beside a story that failed then.
+/// A slower answer is printed, so the output shows it next to a test that failed at that time.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// Deletes the topics of stories that have ended.
+/// Deletes the topics of tests that have ended.
 #[derive(Clone)]
 pub(crate) struct Janitor(UnboundedSender<Vec<String>>);
 
@@ -45,11 +45,11 @@ async fn work(admin: AdminClient<DefaultClientContext>, mut ended: UnboundedRece
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         let began = Instant::now();
         if let Err(error) = admin.delete_topics(&names, &options).await {
-            eprintln!("engines: Kafka did not delete the topics of a story: {error}");
+            eprintln!("engines: Kafka did not delete the topics of a test: {error}");
         }
         let took = began.elapsed();
         if took > SLOW {
-            eprintln!("engines: Kafka took {took:.1?} to delete the topics of a story");
+            eprintln!("engines: Kafka took {took:.1?} to delete the topics of a test");
         }
     }
 }

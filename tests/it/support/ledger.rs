@@ -1,17 +1,17 @@
-//! What a reader of `gen.events` may rely on (contract, section 3, rules 4 and 11), as a check.
+//! Checks what readers of `gen.events` rely on (contract, section 3, rules 4 and 11).
 
 use std::collections::BTreeMap;
 
 use genflow::domain::{ErrorCode, Event, EventType, RequestId};
 
-/// Holds the events of one request against rules 4 and 11; repeats may be among them.
+/// Checks the events of one request against rules 4 and 11; repeats are allowed.
 pub(crate) fn check(events: &[Event]) {
     let lives = lives(events);
-    assert_eq!(lives.len(), 1, "the request ran once: {events:#?}");
+    assert_eq!(lives.len(), 1, "the request has one life: {events:#?}");
     lives.iter().for_each(|life| check_life(life));
 }
 
-/// First occurrences in order, one list for each use of the request's id.
+/// Returns the first occurrences in order, one list for each life of the request.
 pub(crate) fn lives(events: &[Event]) -> Vec<Vec<&Event>> {
     let mut known: BTreeMap<&str, &Event> = BTreeMap::new();
     let mut lives: Vec<Vec<&Event>> = Vec::new();
@@ -29,7 +29,7 @@ pub(crate) fn lives(events: &[Event]) -> Vec<Vec<&Event>> {
                 let ended = before.and_then(|life| life.last());
                 assert!(
                     ended.is_none_or(|last| last.occurred_at < event.occurred_at),
-                    "a life begins before the one before it has ended: {events:#?}"
+                    "a life begins before the previous one has ended: {events:#?}"
                 );
                 lives.push(vec![event]);
             }
@@ -47,7 +47,7 @@ fn check_life(life: &[&Event]) {
         let sequences = run.iter().map(|event| event.sequence);
         assert!(
             sequences.eq(0..i32::try_from(run.len()).unwrap()),
-            "out of order, or a gap: {life:#?}"
+            "events out of order, or a gap: {life:#?}"
         );
         let request = RequestId::try_from(run[0].request_id.clone()).unwrap();
         let workflow = request.run(run[0].retry.unsigned_abs());
@@ -60,11 +60,11 @@ fn check_life(life: &[&Event]) {
             .iter()
             .filter(|event| event.kind_of_event.is_terminal())
             .count();
-        assert_eq!(terminal, 1, "one terminal event a run: {run:#?}");
+        assert_eq!(terminal, 1, "one terminal event per run: {run:#?}");
         assert!(
             run.last()
                 .is_some_and(|last| last.kind_of_event.is_terminal()),
-            "it is the last: {run:#?}"
+            "the terminal event is the last: {run:#?}"
         );
         assert_eq!(run[0].kind_of_event, EventType::Started);
         let percents: Vec<_> = run
@@ -76,14 +76,14 @@ fn check_life(life: &[&Event]) {
     }
 }
 
-/// The types of the first occurrences, in order.
+/// Returns the types of the first occurrences, in order.
 pub(crate) fn types(events: &[Event]) -> Vec<EventType> {
     let mut seen = std::collections::BTreeSet::new();
     let fresh = events.iter().filter(|event| seen.insert(&event.event_id));
     fresh.map(|event| event.kind_of_event).collect()
 }
 
-/// Why a request ended that did not complete.
+/// Returns the error code of a request that did not complete.
 pub(crate) fn code(events: &[Event]) -> ErrorCode {
     events.last().unwrap().error.as_ref().unwrap().code
 }

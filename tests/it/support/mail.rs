@@ -1,4 +1,4 @@
-//! What came by mail, and mail catchers of a test's own that speak TLS.
+//! Received mails, and separate mail catchers with TLS.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,7 +8,7 @@ use mail_parser::{Message, MessageParser};
 
 use super::{Space, eventually};
 
-/// A mail as it was caught.
+/// A received mail.
 pub(crate) struct Mail {
     pub(crate) raw: Vec<u8>,
 }
@@ -18,7 +18,7 @@ impl Mail {
         MessageParser::default().parse(&self.raw).unwrap()
     }
 
-    /// Returns the header as it stands there; empty if it does not.
+    /// Returns the raw header; empty if it is missing.
     pub(crate) fn header(&self, name: &str) -> String {
         let mail = self.parsed();
         let found = mail.headers_raw().find(|(header, _)| *header == name);
@@ -34,7 +34,7 @@ pub(crate) fn mails(maildir: &Path, to: &str) -> Vec<Mail> {
         .collect()
 }
 
-/// Returns the mails to whatever address.
+/// Returns all mails.
 pub(crate) fn all(maildir: &Path) -> Vec<Mail> {
     let entries = std::fs::read_dir(maildir.join("new"));
     let files = entries.into_iter().flatten().flatten();
@@ -46,7 +46,7 @@ pub(crate) fn all(maildir: &Path) -> Vec<Mail> {
 
 /// Waits for a mail to that address.
 pub(crate) async fn mail(maildir: &Path, to: &str) -> Mail {
-    eventually("a mail comes", async || mails(maildir, to).pop()).await
+    eventually("a mail arrives", async || mails(maildir, to).pop()).await
 }
 
 /// A mail catcher with a certificate; ends with the test.
@@ -57,7 +57,7 @@ pub(crate) struct Catcher {
 }
 
 impl Catcher {
-    /// Starts one; `option` is `--starttls` or `--tls`.
+    /// Starts a catcher; `option` is `--starttls` or `--tls`.
     pub(crate) async fn start(space: &Space, option: &str) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = space.folder().join(format!("mail{option}"));
@@ -94,7 +94,7 @@ impl Catcher {
 }
 
 impl Catcher {
-    /// Returns the `SMTP_URL` by which it takes mails unencrypted.
+    /// Returns the `SMTP_URL` for unencrypted mail.
     pub(crate) fn smtp(&self) -> String {
         format!("smtp://localhost:{}?tls=none", self.port)
     }
@@ -107,7 +107,7 @@ impl Drop for Catcher {
     }
 }
 
-/// Returns where the engines' start has installed what the catcher is made of.
+/// Returns the folder of the catcher's packages, which the start of the engines has installed.
 fn packages() -> PathBuf {
     let entries = std::fs::read_dir(default_cache()).unwrap().flatten();
     let mut found = entries.map(|entry| entry.path()).filter(|path| {

@@ -1,4 +1,4 @@
-//! The real binary as a process of its own: started, signalled, waited for; ended when the test is.
+//! The real binary as a process: started, signalled, awaited, and ended with the test.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,7 +18,7 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `genflow` with `arguments` and these variables only; its output goes to `log`.
     ///
-    /// It goes through the guard, so it ends with this thread even if the test is killed.
+    /// The process starts through the guard, so it ends with this thread even if the test is killed.
     pub(crate) fn start(
         arguments: &[&str],
         variables: &BTreeMap<String, String>,
@@ -27,7 +27,7 @@ impl Process {
         Self::start_through(&[], arguments, variables, log)
     }
 
-    /// The same by a command that in the end becomes what stands behind it, as `unshare` does.
+    /// Like [`Self::start`], through a command that finally becomes its last arguments, like `unshare`.
     pub(crate) fn start_through(
         through: &[&str],
         arguments: &[&str],
@@ -61,18 +61,18 @@ impl Process {
         Pid::from_child(&self.child)
     }
 
-    /// Returns how it ended, if it has.
+    /// Returns the exit status, if the process has ended.
     pub(crate) fn has_ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
     }
 
-    /// Waits for the end.
+    /// Waits for the end of the process.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let child = &mut self.child;
         eventually("the process ends", async || child.try_wait().unwrap()).await
     }
 
-    /// Waits until the process is stopped by SIGSTOP, as the kernel says.
+    /// Waits until the process is stopped by SIGSTOP, according to the kernel.
     pub(crate) async fn stopped(&self) {
         let status = format!("/proc/{}/status", self.child.id());
         eventually("the process stops", async || {
@@ -84,7 +84,7 @@ impl Process {
         .await;
     }
 
-    /// Asks for the end, waits for it and returns what it came to.
+    /// Sends SIGTERM, waits for the end, and returns the exit status.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.ended().await

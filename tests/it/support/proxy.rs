@@ -1,4 +1,4 @@
-//! An HTTP proxy in front of the schema registry: told to, it answers for it when a schema is asked for by its id.
+//! An HTTP proxy in front of the schema registry, which can answer requests for a schema by its id with a fault.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -11,16 +11,16 @@ use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
 use tokio::net::TcpListener;
 
-/// What the proxy says instead of the registry.
+/// The proxy's answer instead of the registry's.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
-    /// This status, and a page for people.
+    /// This status, with an HTML page.
     Status(u16),
-    /// Nothing at all.
+    /// No answer.
     Silence,
 }
 
-/// Passes calls on until dropped.
+/// Forwards calls until dropped.
 pub(crate) struct Proxy {
     shared: Arc<Shared>,
     serving: tokio::task::JoinHandle<()>,
@@ -43,7 +43,7 @@ impl Proxy {
         Self { shared, serving }
     }
 
-    /// Answers with `fault` from now on; `None`: as the registry does.
+    /// Answers with `fault` from now on; `None`: forwards to the registry.
     pub(crate) fn fault(&self, fault: Option<Fault>) {
         *self.shared.fault.lock().unwrap() = fault;
     }

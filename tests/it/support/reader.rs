@@ -24,7 +24,7 @@ impl Reader {
 
     /// Waits for the next record.
     pub(crate) async fn next(&mut self) -> Record {
-        within(SOON, "a record comes", async {
+        within(SOON, "a record arrives", async {
             loop {
                 if let Next::Record(record) = self.tail.next().await.unwrap() {
                     return record;
@@ -40,7 +40,7 @@ impl Reader {
         (decode(&self.registry, &record).await, record)
     }
 
-    /// Returns all records that stand on the topic now.
+    /// Returns all records that are on the topic now.
     pub(crate) async fn all(&mut self) -> Vec<Record> {
         let mut records = Vec::new();
         let mut ended = BTreeSet::new();

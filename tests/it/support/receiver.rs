@@ -17,13 +17,13 @@ use tokio::sync::watch;
 
 use super::eventually;
 
-/// One request as it came.
+/// One received request.
 #[derive(Clone, Debug)]
 pub(crate) struct Delivery {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) at: Instant,
-    /// The last part of the path that it came to.
+    /// The last part of the request's path.
     pub(crate) to: String,
     pub(crate) answer: Answer,
 }
@@ -33,21 +33,21 @@ impl Delivery {
         self.headers[name].to_str().unwrap()
     }
 
-    /// Whether it was answered so that it counts as delivered.
+    /// Whether the answer counts as delivered.
     pub(crate) fn was_taken(&self) -> bool {
         matches!(self.answer, Answer::Status(200..=299))
     }
 }
 
-/// What a receiver answers.
+/// A receiver's answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Answer {
     Status(u16),
-    /// A status, and in how many seconds to come again.
+    /// A status, and the seconds of `Retry-After`.
     RetryAfter(u16, u64),
-    /// It takes the request and never answers.
+    /// Reads the request and never answers.
     Silence,
-    /// It takes the request and answers 204 once it is [`Receiver::release`]d.
+    /// Reads the request and answers 204 after [`Receiver::release`].
     Held,
     /// 200, and a body without end.
     Endless,
@@ -62,21 +62,21 @@ pub(crate) struct Receiver {
 
 struct Shared {
     got: Mutex<Vec<Delivery>>,
-    /// Answers, one a request; then the last for ever.
+    /// Answers, one per request; the last one repeats.
     script: Mutex<Vec<Answer>>,
     released: watch::Sender<bool>,
-    /// Bytes of endless answers that went out.
+    /// Bytes sent in endless answers.
     sent: AtomicUsize,
 }
 
 impl Receiver {
-    /// Answers with these statuses, then 204.
+    /// Starts a receiver that answers with these statuses, then 204.
     pub(crate) async fn start(script: &[u16]) -> Self {
         let script = script.iter().copied().chain([204]).map(Answer::Status);
         Self::answering(&script.collect::<Vec<_>>()).await
     }
 
-    /// Gives these answers, and the last of them for ever.
+    /// Starts a receiver with these answers; the last one repeats.
     pub(crate) async fn answering(script: &[Answer]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!(
@@ -105,12 +105,12 @@ impl Receiver {
         self.url.replace("secret-token", name)
     }
 
-    /// Answers what is held.
+    /// Answers held requests.
     pub(crate) fn release(&self) {
         self.state.released.send_replace(true);
     }
 
-    /// Answers so from now on.
+    /// Gives this answer from now on.
     pub(crate) fn answer(&self, answer: Answer) {
         *self.state.script.lock().unwrap() = vec![answer];
     }
@@ -119,12 +119,12 @@ impl Receiver {
         self.state.got.lock().unwrap().clone()
     }
 
-    /// Returns how many bytes of endless answers went out.
+    /// Returns the number of bytes sent in endless answers.
     pub(crate) fn sent(&self) -> usize {
         self.state.sent.load(Ordering::Relaxed)
     }
 
-    /// Waits until `count` requests came.
+    /// Waits until `count` requests have arrived.
     pub(crate) async fn wait(&self, count: usize) -> Vec<Delivery> {
         eventually("webhooks arrive", async || {
             Some(self.got()).filter(|got| got.len() >= count)

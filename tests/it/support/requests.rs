@@ -1,4 +1,4 @@
-//! Requests, as a producer makes them.
+//! Requests, as a producer creates them.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use genflow::domain::{
 use serde_json::Value;
 use uuid::Uuid;
 
-/// A request for one small image, of one's own id.
+/// Returns a request for one small image, with a unique id.
 pub(crate) fn image(name: &str) -> Request {
     let spec = ImageSpec {
         common: Common::new("a red fox"),
@@ -19,7 +19,7 @@ pub(crate) fn image(name: &str) -> Request {
     request(name, Spec::Image(spec))
 }
 
-/// A request for one short video.
+/// Returns a request for one short video.
 pub(crate) fn video(name: &str) -> Request {
     let spec = VideoSpec {
         common: Common::new("waves"),
@@ -30,12 +30,12 @@ pub(crate) fn video(name: &str) -> Request {
     request(name, Spec::Video(spec))
 }
 
-/// What a request for images or a video has in common with the other.
+/// Returns the fields that requests for images and videos have in common.
 pub(crate) fn common(request: &mut Request) -> &mut Common {
     match &mut request.spec {
         Spec::Image(image) => &mut image.common,
         Spec::Video(video) => &mut video.common,
-        Spec::Batch(_) => panic!("a batch has items"),
+        Spec::Batch(_) => panic!("a batch has no such fields"),
     }
 }
 
@@ -54,14 +54,14 @@ fn request(name: &str, spec: Spec) -> Request {
     }
 }
 
-/// Tells the simulator how to treat a request.
+/// Adds a script for the simulator to a request.
 pub(crate) fn script(mut request: Request, script: &Value) -> Request {
     let params = &mut common(&mut request).params;
     params.insert("sim".to_owned(), script.to_string());
     request
 }
 
-/// The same request at that provider.
+/// Returns the same request for this provider.
 pub(crate) fn at(provider: ProviderName, mut request: Request) -> Request {
     common(&mut request).provider = Some(provider);
     request

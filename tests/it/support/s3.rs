@@ -1,4 +1,4 @@
-//! A server of the S3 protocol in this process: it checks signatures, keeps objects in a folder, and does as told.
+//! An S3 server in this process: it checks signatures, keeps objects in a folder, and fails on demand.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -20,14 +20,14 @@ pub(crate) const BUCKET: &str = "media";
 const KEY: &str = "test-key";
 const SECRET: &str = "test-secret";
 
-/// What the server does when an operation comes.
+/// How the server fails an operation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
-    /// Says that the keys do not allow it.
+    /// Answers that access is denied.
     Deny,
-    /// Says that there is no such object.
+    /// Answers that the object does not exist.
     Missing,
-    /// Takes it and never answers.
+    /// Reads the request and never answers.
     Silence,
 }
 
@@ -71,7 +71,7 @@ impl S3 {
         }
     }
 
-    /// Settings of a worker that keeps its results here, reached at `address`.
+    /// Returns the settings of a worker that stores its results here, at `address`.
     pub(crate) fn settings(address: &str) -> Vec<(&'static str, String)> {
         [
             ("S3_BUCKET", BUCKET.to_owned()),
@@ -83,7 +83,7 @@ impl S3 {
         .into()
     }
 
-    /// Keys of all objects, in order.
+    /// Returns the keys of all objects, sorted.
     pub(crate) fn keys(&self) -> Vec<String> {
         let mut keys = Vec::new();
         let bucket = self.root.join(BUCKET);
@@ -95,25 +95,25 @@ impl S3 {
         keys
     }
 
-    /// Bytes of an object.
+    /// Returns the path of an object's file.
     pub(crate) fn object(&self, key: &str) -> PathBuf {
         self.root.join(BUCKET).join(key)
     }
 
-    /// Parts of uploads that are neither finished nor taken back.
+    /// Returns the number of parts of uploads that are neither completed nor aborted.
     pub(crate) fn loose_parts(&self) -> usize {
         let entries = std::fs::read_dir(&self.root).unwrap().flatten();
         let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
         names.filter(|name| name.starts_with(".upload_id-")).count()
     }
 
-    /// How often an operation came, by the protocol's own name for it.
+    /// Returns how often an operation was requested, by its S3 name.
     pub(crate) fn seen(&self, operation: &str) -> usize {
         let seen = self.watch.seen.lock().unwrap();
         seen.get(operation).copied().unwrap_or(0)
     }
 
-    /// Treats an operation so from now on; `None`: as it should.
+    /// Fails an operation in this way from now on; `None`: handles it normally.
     pub(crate) fn fault(&self, operation: &str, fault: Option<Fault>) {
         let mut faults = self.watch.faults.lock().unwrap();
         match fault {
@@ -132,7 +132,7 @@ impl Drop for S3 {
     }
 }
 
-/// Written out as the server's trait has it, which is made by a macro.
+/// Written without `async_trait`, with the signature that the macro generates.
 impl S3Access for Check {
     fn check<'s, 'c, 'x, 'f>(
         &'s self,

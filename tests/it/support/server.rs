@@ -1,4 +1,4 @@
-//! A Temporal server of a test's own, that can be paused.
+//! A separate Temporal server for one test, which can be paused.
 
 use std::path::PathBuf;
 
@@ -7,18 +7,18 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::engines::{Running, extra};
 
-/// A Temporal server beside the engines of the run.
+/// A Temporal server in addition to the shared engines.
 pub(crate) struct Server {
     /// `host:port`.
     pub(crate) address: String,
     process: Pid,
     data: PathBuf,
-    /// Ends the server with the test.
+    /// Stops the server at the end of the test.
     _engines: Engines,
 }
 
 impl Server {
-    /// Starts one.
+    /// Starts a server.
     pub(crate) async fn beside(engines: &Running) -> Self {
         let existing = Existing {
             temporal_host: None,
@@ -33,7 +33,7 @@ impl Server {
         }
     }
 
-    /// Stops it by SIGSTOP: connections stay, and get no answer.
+    /// Stops the server by SIGSTOP: connections stay open, but get no answer.
     pub(crate) fn pause(&self) {
         kill_process(self.process, Signal::STOP).unwrap();
     }

@@ -1,11 +1,11 @@
-//! What a space's processes are set to: engines that are there, names of its own, pauses that a test can wait for.
+//! The settings of a space's processes: the shared engines, unique names, and short pauses.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::engines::Running;
 
-/// The settings of the space of that name, with its files in `folder`.
+/// Returns the settings of the space with that name, with its files in `folder`.
 pub(crate) fn of(engines: &Running, name: &str, folder: &Path) -> BTreeMap<String, String> {
     let at = |part: &str| folder.join(part).display().to_string();
     let pairs = [

@@ -31,7 +31,7 @@ use super::{SOON, eventually, within};
 pub(crate) struct Space {
     pub(crate) engines: &'static Running,
     pub(crate) variables: BTreeMap<String, String>,
-    /// Boxed: the futures of the stories hold it.
+    /// Boxed, because it is part of the tests' futures.
     pub(crate) config: Box<Config>,
     pub(crate) registry: Arc<Registry>,
     folder: PathBuf,
@@ -40,12 +40,12 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    /// Makes the space: topics, schemas, search attributes, folders.
+    /// Creates the space: topics, schemas, search attributes, folders.
     pub(crate) async fn new() -> Self {
         Self::with(&[]).await
     }
 
-    /// Makes the space with further settings.
+    /// Creates the space with further settings.
     pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
         let engines = tokio::task::spawn_blocking(engines).await.unwrap();
         let name = format!("t{}", &Uuid::new_v4().simple().to_string()[..12]);
@@ -78,12 +78,12 @@ impl Space {
         self.start_with(arguments, &[])
     }
 
-    /// The same with further settings.
+    /// Like [`Self::start`], with further settings.
     pub(crate) fn start_with(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Process {
         self.start_through(&[], arguments, settings)
     }
 
-    /// The same by a command that becomes `genflow`.
+    /// Like [`Self::start_with`], through a command that becomes `genflow`.
     pub(crate) fn start_through(
         &self,
         through: &[&str],
@@ -99,7 +99,7 @@ impl Space {
         Process::start_through(through, arguments, &variables, log)
     }
 
-    /// Returns the folder of this space, which goes with it.
+    /// Returns the folder of this space, which is removed with the space.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -117,7 +117,7 @@ impl Space {
         self.folder.join("temp")
     }
 
-    /// Names of the temp folders that attempts have left.
+    /// Returns the names of temp folders that attempts have left.
     pub(crate) fn temp_leftovers(&self) -> Vec<String> {
         let instances = std::fs::read_dir(self.temp())
             .into_iter()
@@ -135,7 +135,7 @@ impl Space {
             .collect()
     }
 
-    /// Sends a request as any producer would.
+    /// Sends a request like any producer.
     pub(crate) async fn send(&self, request: &Request) {
         self.send_with(request, Headers::new()).await;
     }
@@ -183,7 +183,7 @@ impl Space {
         .await;
     }
 
-    /// How many records of `topic` the group of `role` has not committed.
+    /// Returns how many records of `topic` the group of `role` has not committed.
     pub(crate) async fn lag(&self, role: &str, topic: &str) -> u64 {
         let group = format!("{}-{role}", self.config.kafka.group);
         eventually("the brokers know the lag", async || {
@@ -230,7 +230,7 @@ impl Space {
 
     /// Reads a topic from its beginning.
     pub(crate) async fn read(&self, topic: &str) -> Reader {
-        // A busy broker may take a while to know a topic that it has just created.
+        // A busy broker may need a while before it knows a topic that it has just created.
         let tail = eventually("the topic is known", async || {
             match Tail::open(&self.config.kafka, topic, From::Beginning).await {
                 Err(tail::Error::NoTopic(_)) => None,
@@ -245,7 +245,7 @@ impl Space {
         self.read(&self.config.kafka.topics.events).await
     }
 
-    /// Waits until the run of `request` has closed, then returns its events, held against rule 11.
+    /// Waits until the run of `request` has closed, checks its events against rule 11, and returns them.
     pub(crate) async fn story(&self, request: &str) -> Vec<Event> {
         let mut reader = self.events().await;
         let mut events: Vec<Event> = Vec::new();
@@ -257,14 +257,14 @@ impl Space {
                 }
             }
         };
-        within(SOON, &format!("the story of {request} ends"), reading).await;
+        within(SOON, &format!("the outcome of {request}"), reading).await;
         self.closed(request).await;
         let all = self.all_events(request).await;
         ledger::check(&all);
         all
     }
 
-    /// Returns all events of `request` that stand on the topic now, repeats included.
+    /// Returns all events of `request` that are on the topic now, including repeats.
     pub(crate) async fn all_events(&self, request: &str) -> Vec<Event> {
         let records = self
             .read(&self.config.kafka.topics.events)
@@ -281,18 +281,18 @@ impl Space {
         events
     }
 
-    /// Returns all dead letters that stand on the topic of the requests now.
+    /// Returns all dead letters of requests and commands that exist now.
     pub(crate) async fn parked(&self) -> Vec<Record> {
         let topic = &self.config.kafka.topics.dlq;
         self.read(topic).await.all().await
     }
 
-    /// Runs a command to its end; returns its exit code and what it printed.
+    /// Runs a command to its end; returns its exit code and its output.
     pub(crate) async fn run(&self, arguments: &[&str]) -> (i32, String) {
         self.run_with(arguments, &[]).await
     }
 
-    /// The same with further settings.
+    /// Like [`Self::run`], with further settings.
     pub(crate) async fn run_with(
         &self,
         arguments: &[&str],
@@ -303,14 +303,14 @@ impl Space {
         (status.code().unwrap(), process.output())
     }
 
-    /// Runs a command that does what it is asked for; returns what it printed.
+    /// Runs a command, asserts that it succeeds, and returns its output.
     pub(crate) async fn succeed(&self, arguments: &[&str]) -> String {
         let (code, printed) = self.run(arguments).await;
         assert_eq!(code, 0, "{arguments:?}: {printed}");
         printed
     }
 
-    /// A client of the server beside ours, for what no role does.
+    /// Returns the SDK's own client, for calls that no role makes.
     pub(crate) async fn client(&self) -> Client {
         let options = ConnectionOptions::new(self.config.temporal.url.clone())
             .identity("test".to_owned())
@@ -335,13 +335,13 @@ impl Space {
         .await;
     }
 
-    /// The jobs that the provider has under this id, as its ledger shows them.
+    /// Returns the jobs with this id in the simulator's ledger.
     pub(crate) async fn jobs(&self, workflow: &str) -> Vec<Value> {
         let entry = self.ledger(workflow).await;
         entry["jobs"].as_array().cloned().unwrap_or_default()
     }
 
-    /// What the simulator's ledger has under this id.
+    /// Returns the simulator's ledger entry with this id.
     pub(crate) async fn ledger(&self, workflow: &str) -> Value {
         let url = format!("{}/_sim/ledger?key={workflow}", self.engines.simulator);
         let body = reqwest::get(url).await.unwrap().bytes().await.unwrap();
@@ -349,7 +349,7 @@ impl Space {
         value["entries"][0].clone()
     }
 
-    /// What the provider saw under this id: submits seen, jobs accepted, the jobs.
+    /// Returns what the provider received with this id: submits, accepted jobs, and the jobs' statuses.
     pub(crate) async fn bill(&self, workflow: &str) -> Bill {
         let entry = self.ledger(workflow).await;
         let statuses = entry["jobs"].as_array().cloned().unwrap_or_default();
@@ -378,7 +378,7 @@ impl Drop for Space {
     }
 }
 
-/// What the provider saw of one run.
+/// The submits and jobs of one run at the provider.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Bill {
     pub(crate) submits: u64,

@@ -1,4 +1,4 @@
-//! The stories of many requests, for the price of one: the topic is read once for all of them.
+//! The events of many requests at once: the topic is read once for all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use super::ledger::check;
 use super::reader::decode;
 use super::space::Space;
 
-/// Waits until the runs of all `requests` have closed, then returns their events, each held against rule 11.
+/// Waits until the runs of all `requests` have closed, checks their events against rule 11, and returns them.
 pub(crate) async fn stories(space: &Space, requests: &[&Request]) -> Vec<Vec<Event>> {
     let mut open: BTreeSet<&str> = requests.iter().map(|request| request.id.as_str()).collect();
     let mut reader = space.events().await;
@@ -34,7 +34,7 @@ pub(crate) async fn stories(space: &Space, requests: &[&Request]) -> Vec<Vec<Eve
     all
 }
 
-/// Returns the events of each request that stand on the topic now, repeats included.
+/// Returns the events of each request that are on the topic now, including repeats.
 pub(crate) async fn told(space: &Space, requests: &[&Request]) -> Vec<Vec<Event>> {
     let mut all: BTreeMap<String, Vec<Event>> = BTreeMap::new();
     for record in space.events().await.all().await {

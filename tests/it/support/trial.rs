@@ -1,4 +1,4 @@
-//! A `genflow dev` of a test's own, and what can be done to its engines.
+//! A separate `genflow dev` for one test, and actions on its engines.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::eventually;
 use super::process::Process;
 
-/// A `genflow dev` of its own: no engine named, a folder to run in.
+/// A separate `genflow dev`, without existing engines, in its own folder.
 pub(crate) struct Trial {
     pub(crate) folder: PathBuf,
     pub(crate) variables: BTreeMap<String, String>,
@@ -21,7 +21,7 @@ pub(crate) struct Trial {
 #[derive(Debug)]
 pub(crate) struct Running {
     pid: i32,
-    /// Its command line, with blanks between the words.
+    /// Its command line, separated by spaces.
     command: String,
 }
 
@@ -31,7 +31,7 @@ impl Trial {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("dev-{mark}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        // The engines' command lines and working folders lie below TMPDIR: that is how they are found again.
+        // The engines' command lines and working folders contain TMPDIR, by which this test finds them.
         let mut variables = BTreeMap::from([("TMPDIR".to_owned(), folder.display().to_string())]);
         for name in ["PATH", "HOME", "JAVA_HOME", "XDG_CACHE_HOME"] {
             if let Ok(value) = std::env::var(name) {
@@ -41,7 +41,7 @@ impl Trial {
         Self { folder, variables }
     }
 
-    /// The same with a cache of its own, made of links to the installed engines; returns the cache too.
+    /// Like [`Self::new`], with its own cache of links to the installed engines; also returns the cache.
     pub(crate) async fn with_cache() -> (Self, PathBuf) {
         let installed = installed().await;
         let mut trial = Self::new();
@@ -57,7 +57,7 @@ impl Trial {
         self.variables.insert(name.to_owned(), value.to_owned());
     }
 
-    /// Puts a program of that name before all others.
+    /// Puts a program with that name first in PATH.
     pub(crate) fn shadow(&mut self, name: &str, script: &str) {
         let folder = self.folder.join("bin");
         std::fs::create_dir_all(&folder).unwrap();
@@ -72,7 +72,7 @@ impl Trial {
         Process::start(arguments, &self.variables, self.folder.join("dev.log"))
     }
 
-    /// The processes whose command line, folder or variables name this trial.
+    /// Returns the processes whose command line, folder or variables contain this trial's folder.
     pub(crate) fn processes(&self) -> Vec<Running> {
         let mark = self.folder.display().to_string();
         let mut found = Vec::new();
@@ -96,7 +96,7 @@ impl Trial {
         found
     }
 
-    /// Kills the process whose command line holds `words`.
+    /// Kills the process whose command line contains `words`.
     pub(crate) fn kill(&self, words: &str) {
         let processes = self.processes();
         let found = processes.iter().find(|it| it.command.contains(words));
@@ -120,7 +120,7 @@ impl Drop for Trial {
     }
 }
 
-/// Returns the folder in `within` whose name begins so.
+/// Returns the folder in `within` whose name starts with `name`.
 pub(crate) fn folder(within: &Path, name: &str) -> PathBuf {
     let entries = std::fs::read_dir(within).unwrap().flatten();
     let mut folders = entries.filter(|entry| entry.path().is_dir());
@@ -128,14 +128,14 @@ pub(crate) fn folder(within: &Path, name: &str) -> PathBuf {
     found.unwrap().path()
 }
 
-/// Puts the first half of a file in its place.
+/// Replaces a file by its first half.
 pub(crate) fn cut(file: &Path) {
     let bytes = std::fs::read(file).unwrap();
-    std::fs::remove_file(file).unwrap(); // not through the link: what is installed stays as it is
+    std::fs::remove_file(file).unwrap(); // replaces the link, so the installed file does not change
     std::fs::write(file, &bytes[..bytes.len() / 2]).unwrap();
 }
 
-/// Returns the cache that all runs share, with the engines in it.
+/// Returns the shared cache with the installed engines.
 async fn installed() -> PathBuf {
     let cache = default_cache();
     let is_there = |name: &str| {
@@ -154,7 +154,7 @@ async fn installed() -> PathBuf {
     cache
 }
 
-/// Makes a tree of folders as `from`, in which each file is a link.
+/// Creates a copy of the folder tree `from`, in which each file is a link.
 fn link(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().flatten() {

@@ -1,4 +1,4 @@
-//! A role that is looked at from outside, by its pages.
+//! A role that tests observe through its HTTP pages.
 
 use super::process::Process;
 use super::{Space, eventually, nowhere};
@@ -32,9 +32,9 @@ impl Watched {
         answer.unwrap().status().as_u16()
     }
 
-    /// Waits until a page says so.
+    /// Waits until a page contains `text`.
     pub(crate) async fn says(&self, page: &str, text: &str) {
-        eventually(&format!("{page} says {text}"), async || {
+        eventually(&format!("{page} contains {text}"), async || {
             self.page(page).await.contains(text).then_some(())
         })
         .await;

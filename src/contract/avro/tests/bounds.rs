@@ -1,4 +1,4 @@
-//! No event exceeds 256 kB, whatever a request says and a provider answers (contract, section 3, rule 5).
+//! No event exceeds 256 kB, for any request and any answer of a provider (contract, section 3, rule 5).
 
 use super::*;
 use crate::contract::seal::NotifyKey;
@@ -6,7 +6,7 @@ use crate::contract::seal::Sealer;
 use crate::domain::Secret;
 use crate::domain::{Identity, Journal, LARGEST_EVENT, Outcome};
 
-/// A character of four bytes, and of twelve where a URL holds it.
+/// A character of four bytes; percent-encoded in a URL it takes twelve.
 const WIDE: &str = "\u{1f98a}";
 
 /// The longest path of a file that Linux opens.
@@ -50,7 +50,7 @@ fn identity(request: &Request) -> Identity {
     }
 }
 
-/// As many outputs as images can be asked for, each at the longest path there is.
+/// The most outputs that a request may ask for, each with the longest possible path.
 fn longest_outputs() -> Vec<Output> {
     let parts = "\u{e9}".repeat(127);
     let folder = format!("/{parts}").repeat(LONGEST_PATH / (parts.len() + 1));
@@ -87,7 +87,7 @@ fn closed(identity: &Identity, outcome: Outcome) -> Event {
 
 fn size(event: &Event) -> usize {
     let bytes = write(&EVENT, event).unwrap().len();
-    assert!(bytes <= event.weight(), "weighed too light: {bytes} bytes");
+    assert!(bytes <= event.weight(), "weight too low: {bytes} bytes");
     bytes
 }
 

@@ -1,6 +1,6 @@
-//! Decoding what nobody's serializer wrote: it is an error or a good message, never a panic, and costs little memory.
+//! Decodes bytes that no serializer wrote: the result is an error or a valid message, never a panic, at a low cost.
 //!
-//! `PROPTEST_CASES=1000000 cargo test --lib decode` runs the random ones at length.
+//! `PROPTEST_CASES=1000000 cargo test --lib decode` runs the random tests for long.
 
 mod bounded;
 
@@ -32,7 +32,7 @@ fn command() -> Command {
     }
 }
 
-/// Good data of every shape.
+/// Valid data of every shape.
 fn good() -> Vec<(&'static Ours, Vec<u8>)> {
     let mut data: Vec<_> = every_request()
         .iter()
@@ -45,7 +45,7 @@ fn good() -> Vec<(&'static Ours, Vec<u8>)> {
     data
 }
 
-/// Some of them, short.
+/// The short ones of [`good`].
 fn short() -> Vec<(&'static Ours, Vec<u8>)> {
     let mut data = good();
     data.sort_by_key(|(_, datum)| datum.len());
@@ -53,9 +53,9 @@ fn short() -> Vec<(&'static Ours, Vec<u8>)> {
     data
 }
 
-/// Decodes as each message and as JSON; tells whether one of our messages came of it.
+/// Decodes as each message and as JSON; returns whether the result is one of our messages.
 ///
-/// What is taken for a message must be a good one: it is written and read back as it is.
+/// A message must survive a round trip: it is written and read back unchanged.
 fn decode(writer: &Schema, datum: &[u8]) -> bool {
     let request = read_request(writer, datum);
     if let Ok(request) = &request {
@@ -71,7 +71,7 @@ fn decode(writer: &Schema, datum: &[u8]) -> bool {
     if let Ok(event) = &event {
         let again = write(&EVENT, event).unwrap();
         let again = read_event(&EVENT.schema, &again).unwrap();
-        // As text: a number that is none is not equal to itself.
+        // Compared as text, because NaN is not equal to itself.
         assert_eq!(format!("{again:?}"), format!("{event:?}"));
     }
     let json = to_json(writer, datum);
@@ -137,7 +137,7 @@ fn text_that_is_not_utf_8_is_refused() {
     let mut texts = 0;
     for (ours, datum) in good() {
         for at in 0..datum.len() {
-            // A printable character is a character of a text, but for a few numbers.
+            // Nearly every lowercase letter belongs to a string; a few are numbers.
             let mut broken = datum.clone();
             broken[at] = 0xff;
             if datum[at].is_ascii_lowercase() && !decode(&ours.schema, &broken) {
@@ -156,7 +156,7 @@ fn text_that_is_not_utf_8_is_refused() {
     }
 }
 
-/// Types that a field of ours does not have, or has elsewhere.
+/// Types that none of our fields has, or that only other fields have.
 fn other_types() -> Vec<Json> {
     vec![
         json!("null"),
@@ -184,7 +184,7 @@ fn other_types() -> Vec<Json> {
     ]
 }
 
-/// A request's schema whose field number `field` is of another type; `nested`: the first field of its first spec.
+/// The request schema with another type for field number `field`; `nested` counts the fields of its first spec.
 fn retyped(field: usize, kind: &Json, nested: bool) -> Schema {
     let mut text: Json = serde_json::from_str(REQUEST.text).unwrap();
     let fields = if nested {
@@ -192,7 +192,7 @@ fn retyped(field: usize, kind: &Json, nested: bool) -> Schema {
     } else {
         &mut text["fields"]
     };
-    // One that defines a type cannot go: others refer to it by name.
+    // A field that defines a type must stay: other fields refer to the type by name.
     let mut fields: Vec<_> = fields.as_array_mut().unwrap().iter_mut().collect();
     fields.retain(|field| !nested || !field["type"].to_string().contains("\"name\""));
     let count = fields.len();
@@ -206,7 +206,7 @@ fn retyped(field: usize, kind: &Json, nested: bool) -> Schema {
 fn a_field_of_another_type_gives_an_error_or_a_good_message() {
     for kind in other_types() {
         for (field, nested) in (0..11).flat_map(|field| [(field, false), (field, true)]) {
-            // Naming a type of another field twice would be no schema; field 2 holds them all.
+            // Field 2 defines types that other fields name, so without it the schema would not parse.
             if !nested && field == 2 {
                 continue;
             }
@@ -221,7 +221,7 @@ fn a_field_of_another_type_gives_an_error_or_a_good_message() {
     }
 }
 
-/// A good datum with some bytes set, put in or taken out.
+/// A valid datum with some bytes changed, inserted or removed.
 fn mutated() -> impl Generator<Value = (&'static Ours, Vec<u8>)> {
     let edits = prop::collection::vec((any::<usize>(), any::<u8>(), 0..4_u8), 1..8);
     (prop::sample::select(good()), edits).prop_map(|((ours, mut datum), edits)| {

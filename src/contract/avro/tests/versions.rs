@@ -1,4 +1,4 @@
-//! Schemas of other versions: what they wrote is understood, and none was changed in a breaking way.
+//! Schemas of other versions: messages written with them are readable, and no schema was changed in a breaking way.
 
 use apache_avro::schema_compatibility::SchemaCompatibility;
 use serde_json::{Value as Json, json};
@@ -86,7 +86,7 @@ fn without(node: &mut Json, fields: &[&str]) {
     list.retain(|field| !fields.contains(&field["name"].as_str().unwrap()));
 }
 
-/// Writes `request` with another schema: as a producer of another version would.
+/// Writes `request` with another schema, as a producer of another version would.
 fn written_with(writer: &Schema, request: &Request) -> Vec<u8> {
     let datum = write_request(request).unwrap();
     let value = datum::read(&REQUEST.schema, &datum).unwrap();
@@ -194,7 +194,7 @@ fn the_order_of_branches_and_symbols_is_the_writers_own() {
     let specs = text["fields"][2]["type"].as_array_mut().unwrap();
     let [video, image] = specs.get_disjoint_mut([0, 1]).unwrap();
     std::mem::swap(video, image);
-    // Where a type is first named it is defined.
+    // A type is defined where it is first named, so a swap of the branches must swap the definitions back.
     let mut definitions: Vec<_> = video["fields"].as_array_mut().unwrap().iter_mut().collect();
     for field in image["fields"].as_array_mut().unwrap() {
         let other = definitions
@@ -252,7 +252,10 @@ fn a_symbol_of_a_later_version_is_read_as_unknown() {
 
     let error = read_command(&writer, &datum).unwrap_err();
 
-    assert_eq!(error.to_string(), "action is unknown, want CANCEL or RETRY");
+    assert_eq!(
+        error.to_string(),
+        "action is unknown, expected CANCEL or RETRY"
+    );
 }
 
 #[test]
@@ -283,12 +286,12 @@ fn a_symbol_of_a_later_version_in_a_request_refuses_it_only_where_it_says_how_to
         (
             "InputRole",
             "MASK",
-            "spec.items[0].spec.inputs[5].role is unknown, want one of UNSPECIFIED, FIRST_FRAME, ",
+            "spec.items[0].spec.inputs[5].role is unknown, expected one of UNSPECIFIED, FIRST_FRAME, ",
         ),
         (
             "OnUnsupported",
             "DROP",
-            "spec.items[0].spec.on_unsupported is unknown, want REFUSE or DROP",
+            "spec.items[0].spec.on_unsupported is unknown, expected REFUSE or DROP",
         ),
     ] {
         let error = read(name, symbol).unwrap_err().to_string();
@@ -315,7 +318,7 @@ fn an_input_that_is_no_address_and_a_provider_that_is_unknown_are_named_by_their
     );
     assert_eq!(
         with(b"openai", b"closed"),
-        "spec.fallback[0].provider is \"closed\", want one of: replicate, openai, fal"
+        "spec.fallback[0].provider is \"closed\", expected one of: replicate, openai, fal"
     );
 }
 

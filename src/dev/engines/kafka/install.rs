@@ -1,4 +1,4 @@
-//! What is made once: Maven's files, a formatted data folder, and an archive of the classes that a start loads.
+//! The installation of Kafka: Maven's files, a formatted data folder, and an archive of the classes that a start loads.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::dev::engines::{Error, Options, pins, whole};
 
 const POM: &str = include_str!("pom.xml");
 
-/// The exit code of a Java that was asked to end and did.
+/// The exit code of a Java that ended on SIGTERM.
 const TERMINATED: i32 = 143;
 
 impl Kafka {
@@ -30,7 +30,7 @@ impl Kafka {
             let log = LogEnd::default();
             return Err(Error::Install {
                 what: NAME,
-                reason: "files of it are missing again".to_owned(),
+                reason: "some of its files are missing again".to_owned(),
                 log,
             });
         };
@@ -42,7 +42,7 @@ impl Kafka {
 
     async fn fetch(&self, installer: &Installer<'_>, options: &Options) -> Result<(), Error> {
         installer.tell(&format!(
-            "installing Kafka {}: some 300 small files",
+            "installing Kafka {}: about 300 small files",
             pins::KAFKA
         ));
         let staging = installer.stage(&folder())?;
@@ -82,9 +82,9 @@ impl Kafka {
         staging.finish_with(&jars)
     }
 
-    /// Runs a broker once for the archive of its classes.
+    /// Runs a broker once to create the archive of its classes.
     ///
-    /// A Java that cannot make one leaves an empty file, so that not each start tries again.
+    /// If this Java cannot create one, writes an empty file, so later starts do not try again.
     async fn make_archive(
         &self,
         installer: &Installer<'_>,
@@ -116,9 +116,11 @@ impl Kafka {
             Ok(broker) => broker.process.stop().await.code(),
             Err(_) => None,
         };
-        // A broker that had to be killed leaves half an archive, and half an archive kills Java.
+        // A killed broker leaves a truncated archive, with which Java would crash.
         if status != Some(TERMINATED) || !made.is_file() {
-            installer.tell("this Java makes no class archive; Kafka will start a second later");
+            installer.tell(
+                "this Java cannot create a class archive; Kafka needs a second more to start",
+            );
             write(&made, "")?;
         }
         remove(&files)?;
@@ -126,9 +128,10 @@ impl Kafka {
     }
 }
 
-/// Has Maven fetch what a broker needs; returns the class path and its files.
+/// Downloads the files of a broker with Maven; returns the class path and its files.
 ///
-/// Maven takes a file that is there for whole. One that is not, as of a fetch that was broken off, is fetched again.
+/// Maven does not check existing files. A truncated file, as of an interrupted download, is deleted and downloaded
+/// again.
 async fn resolve(
     installer: &Installer<'_>,
     folder: &Path,
@@ -147,18 +150,21 @@ async fn resolve(
             return Ok((classpath, jars));
         }
         for jar in cut.into_iter().filter(|_| again) {
-            installer.tell(&format!("{} is cut: it is fetched again", jar.display()));
+            installer.tell(&format!(
+                "{} is truncated; downloading it again",
+                jar.display()
+            ));
             fs::remove_file(jar).map_err(Error::io("remove", jar))?;
         }
     }
     Err(Error::Install {
         what: NAME,
-        reason: "Maven brings files that are cut".to_owned(),
+        reason: "Maven downloads truncated files".to_owned(),
         log: LogEnd::default(),
     })
 }
 
-/// Tells whether a jar ends as a zip file does: one that is cut does not.
+/// Returns whether a jar ends like a zip file, which a truncated one does not.
 fn is_whole_jar(path: &Path) -> bool {
     const END: usize = 22;
     fs::read(path).is_ok_and(|bytes| {
@@ -169,7 +175,7 @@ fn is_whole_jar(path: &Path) -> bool {
     })
 }
 
-/// Makes a name for a cluster: 16 bytes, not to begin with what the tool takes for an option.
+/// Creates a cluster id of 16 bytes. Its encoding must not start with `-`, which the tool takes for an option.
 fn cluster_id() -> String {
     let mut bytes = uuid::Uuid::new_v4().into_bytes();
     bytes[0] &= 0x7f;

@@ -1,7 +1,7 @@
-//! Asking a broker two questions in Kafka's own protocol: are you there, and who coordinates?
+//! Sends two requests in Kafka's own protocol: is the broker up, and which broker coordinates?
 //!
-//! By hand and not through librdkafka: a client of it that meets a broker half-way up backs off
-//! for seconds and logs, and its readiness would not be the broker's.
+//! Without librdkafka: its client backs off for seconds and logs when a broker is still starting, so its readiness
+//! would differ from the broker's.
 
 use std::io;
 use std::time::Duration;
@@ -13,20 +13,20 @@ use tokio::time::timeout;
 const FIND_COORDINATOR: i16 = 10;
 const METADATA: i16 = 3;
 
-/// The longest a broker may take to answer; a port that is not a broker's never does.
+/// The longest time for an answer; a port of another program may never answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// No answer of the two is near this size; a port that is not a broker's may say anything.
+/// Both answers are much smaller; a port of another program may send anything.
 const LARGEST: i32 = 1 << 20;
 
-/// What a coordinator is asked for; it is made by the first question, which is why we ask.
+/// The kind of a coordinator. The broker creates it at the first request, so a request makes it ready.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Coordinator {
     Group = 0,
     Transaction = 1,
 }
 
-/// Tells whether the broker lists itself among the brokers of its cluster.
+/// Returns whether the broker lists a broker in its cluster: itself.
 pub(super) async fn is_up(port: u16) -> io::Result<bool> {
     let no_topics = 0_i32.to_be_bytes();
     let answer = ask(port, METADATA, &no_topics).await?;
@@ -34,7 +34,7 @@ pub(super) async fn is_up(port: u16) -> io::Result<bool> {
     Ok(brokers > 0)
 }
 
-/// Tells whether the broker knows a coordinator of the kind.
+/// Returns whether the broker knows a coordinator of this kind.
 pub(super) async fn has_coordinator(port: u16, kind: Coordinator) -> io::Result<bool> {
     let answer = ask(port, FIND_COORDINATOR, &find_coordinator("genflow", kind)).await?;
     // After the throttle time.
@@ -72,7 +72,7 @@ fn request(api: i16, body: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
     frame.extend(api.to_be_bytes());
     frame.extend(1_i16.to_be_bytes()); // version
-    frame.extend(7_i32.to_be_bytes()); // correlation id: one question a connection, so any will do
+    frame.extend(7_i32.to_be_bytes()); // correlation id: any value, with one request per connection
     frame.extend(string("genflow"));
     frame.extend(body);
     let mut sized = u32::try_from(frame.len())

@@ -1,9 +1,8 @@
-"""The mail catcher: takes every mail, keeps it in a Maildir, passes none on.
+"""The mail catcher: accepts every mail, keeps it in a Maildir, forwards none.
 
-An address says what it wants answered: reply-451@… and reply-550@… get that code, reply-451-once@… only the
-first time. after-7@… is taken at once and answered 7 seconds later, after-7-once@… only the first time. Behind a + may stand
-what pleases. The password "wrong" lets nobody in. Each mail is kept with what its envelope said, and with the number of
-the connection that it came by.
+The address controls the answer: reply-451@… and reply-550@… get that code, reply-451-once@… only the first time. A mail
+to after-7@… is stored at once and answered 7 seconds later, to after-7-once@… only the first time. Any text may follow a
++. The password "wrong" is refused. Each mail is stored with its envelope addresses and the number of its connection.
 """
 
 import argparse
@@ -62,7 +61,7 @@ class Keep:
 
 
 def login(server, session, envelope, mechanism, data):
-    # handled: whether we have answered already.
+    # handled: whether this function has already answered.
     return AuthResult(success=getattr(data, "password", b"") != b"wrong", handled=False)
 
 
@@ -83,7 +82,7 @@ async def main():
     def serve():
         return SMTP(
             keep,
-            # Else it asks DNS who we are.
+            # Without it, aiosmtpd looks up the host's name in DNS.
             hostname="localhost",
             ident="genflow mail catcher",
             enable_SMTPUTF8=True,

@@ -1,4 +1,4 @@
-//! fal's queue, seen by a client.
+//! fal's queue, as a client sees it.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use super::*;
 const FLUX: &str = "/fal/fal-ai/flux/schnell";
 
 impl Sim {
-    /// Calls fal's part, which wants another scheme.
+    /// Calls fal's API, which uses another authorization scheme.
     async fn fal(&self, method: Method, to: &str, body: Value) -> (u16, Value) {
         let request = self.keyless(method, to);
         json_of(request.header("authorization", "Key good").json(&body)).await

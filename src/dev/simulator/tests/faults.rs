@@ -1,4 +1,4 @@
-//! What goes wrong on demand, seen by a client.
+//! Faults on demand, as a client sees them.
 
 use serde_json::json;
 use tokio::{
@@ -39,7 +39,7 @@ impl Sim {
     }
 }
 
-/// Returns all that comes over `socket` until its end, which may be a reset.
+/// Returns all bytes from `socket` until its end, which may be a reset.
 async fn received(mut socket: TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     within(async { socket.read_to_end(&mut bytes).await.ok() }).await;
@@ -306,7 +306,7 @@ async fn a_truncated_file_breaks_off_half_way() {
     let mut sent = 0;
     let error = loop {
         match response.chunk().await {
-            Ok(chunk) => sent += chunk.expect("an end that looks whole").len() as u64,
+            Ok(chunk) => sent += chunk.expect("the body ended without an error").len() as u64,
             Err(error) => break error,
         }
     };

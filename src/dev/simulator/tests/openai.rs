@@ -1,4 +1,4 @@
-//! OpenAI's images and videos, seen by a client.
+//! OpenAI's images and videos, as a client sees them.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Replicate's protocol, seen by a client.
+//! Replicate's protocol, as a client sees it.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! Calls by name and by number against a name server and listeners of our own.
+//! Tests calls by name and by number, against a name server and listeners of its own.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::names::{Answer, NameServer, addresses};
 use super::*;
 use crate::engines::egress::resolver::Unresolved;
 
-/// Answers 204 and counts who connects.
+/// Answers 204 and counts connections.
 struct Target {
     at: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -52,13 +52,13 @@ impl Target {
     }
 }
 
-/// A guard that asks `server`, and takes the addresses that `allowed` says for public ones.
+/// Returns a guard that resolves by `server` and treats the addresses that `allowed` accepts as public.
 fn asking(server: &NameServer, allowed: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Guard {
     let names = PublicOnly::new(server.resolver.clone(), allowed, "test");
     Guard::with_names(names, &public(), |client| client).unwrap()
 }
 
-/// Calls `url` and says why not, if not.
+/// Calls `url`; an error says whether the guard refused.
 async fn call(guard: &Guard, url: &Url) -> Result<u16, Option<Refused>> {
     let client = guard.client(url).map_err(Some)?;
     match client.get(url.clone()).send().await {
@@ -114,7 +114,7 @@ async fn one_client_calls_a_name_while_its_address_passes_and_no_longer() {
     let asked = server.asked().len();
     let then = call(&guard, &url).await;
 
-    // Asked once a call: there is no second answer between the check and the connection.
+    // One lookup per call: there is no second answer between the check and the connection.
     assert_eq!((first, asked), (Ok(204), 1));
     assert_eq!(then, Err(Some(Address)));
     assert_eq!((good.connections(), bad.connections()), (1, 0));
@@ -162,7 +162,7 @@ async fn nothing_is_connected_to_at_an_address_that_is_refused() {
     }
 
     assert_eq!(target.connections(), 0);
-    // The same name leads there where nothing is checked, so there was something to reach.
+    // Without the check, the same name leads to the target, so the guard is what kept it unreached.
     assert_eq!(call(&open, &target.url("inside.example")).await, Ok(204));
     assert_eq!(target.connections(), 1);
 }
@@ -182,7 +182,7 @@ async fn a_name_without_an_address_is_not_refused_and_not_told() {
 
         assert_eq!(error.downcast_ref(), Some(&expected));
         assert!(!format!("{error:?} {error}").contains("secret"));
-        // Nor is it looked for below the machine's own domains.
+        // The name is not looked up in the machine's search domains either.
         assert!(server.asked().iter().all(|name| name == "secret.example."));
     }
 }

@@ -1,4 +1,4 @@
-//! A small name server of one's own on loopback, over UDP, that answers as it is told.
+//! A small name server on loopback, over UDP, that answers from a script.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
@@ -12,14 +12,14 @@ use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
 use hickory_resolver::proto::rr::{RData, Record, RecordType};
 use tokio::net::UdpSocket;
 
-/// One answer: addresses, or that the server cannot say.
+/// One answer: addresses, or a server failure.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
     Addresses(Vec<IpAddr>),
     Failure,
 }
 
-/// Answers each question for addresses of one family as the script has it, the last answer for ever.
+/// Answers the lookups of each address family in the order of the script; repeats the last answer.
 pub(super) struct NameServer {
     pub(super) resolver: TokioResolver,
     asked: Arc<Mutex<Vec<String>>>,
@@ -50,7 +50,7 @@ impl NameServer {
         }
     }
 
-    /// Names asked for, one for each question after an IPv4 address.
+    /// The names looked up, one per IPv4 lookup.
     pub(super) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
@@ -58,7 +58,7 @@ impl NameServer {
 
 async fn serve(socket: UdpSocket, script: Vec<Answer>, asked: Arc<Mutex<Vec<String>>>) {
     let mut buffer = [0; 1500];
-    // Each family reads the script by itself.
+    // Each family reads the script on its own.
     let (mut v4, mut v6) = (0, 0);
     loop {
         let (length, client) = socket.recv_from(&mut buffer).await.unwrap();
@@ -79,7 +79,7 @@ async fn serve(socket: UdpSocket, script: Vec<Answer>, asked: Arc<Mutex<Vec<Stri
                 let ours = all
                     .iter()
                     .filter(|ip| ip.is_ipv6() == (query.query_type() == RecordType::AAAA));
-                // To be forgotten at once, as one who rebinds wants it.
+                // TTL 0, as an attacker who rebinds would set it.
                 let records =
                     ours.map(|ip| Record::from_rdata(query.name().clone(), 0, RData::from(*ip)));
                 response.add_answers(records);

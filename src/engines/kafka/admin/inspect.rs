@@ -1,6 +1,7 @@
-//! Looks at the cluster and changes nothing: topics, groups, lag.
+//! Inspects topics, groups and lag, and changes nothing.
 //!
-//! Topics are looked up in the list of all: to ask for one by name may create it, where the brokers allow that.
+//! Topics are found in the list of all topics: a metadata request that names a topic may create it if the brokers
+//! allow auto-creation.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,37 +15,37 @@ use super::plan::{Difference, for_brokers, plans};
 use super::{CALL_TIMEOUT, Error, admin, differences, metadata};
 use crate::engines::config;
 
-/// The cluster as it is.
+/// The state of the cluster.
 #[derive(Debug)]
 pub struct Cluster {
-    /// How many brokers there are.
+    /// Number of brokers.
     pub brokers: usize,
-    /// The topics of the contract, in its order.
+    /// The topics of the contract by name, in the contract's order.
     pub topics: Vec<(String, Result<Topic, Error>)>,
 }
 
-/// A topic as it is.
+/// The state of a topic.
 #[derive(Debug)]
 pub enum Topic {
-    /// It is not there.
+    /// The topic does not exist.
     Missing,
-    /// It is there.
+    /// The topic exists.
     Exists {
-        /// How many it has.
+        /// Number of partitions.
         partitions: usize,
-        /// How many of them have no leader: they take and give no records.
+        /// Number of partitions without a leader; they can be neither written nor read.
         leaderless: usize,
-        /// How many of them have fewer replicas in sync than they should.
+        /// Number of partitions with fewer in-sync replicas than replicas.
         under_replicated: usize,
-        /// Settings that are not as wanted.
+        /// Settings that differ from the contract.
         differences: Vec<Difference>,
     },
 }
 
-/// Looks at the topics of the contract; `dedup_window` bounds the retention of requests.
+/// Inspects the topics of the contract; `dedup_window` bounds the retention of requests.
 ///
 /// # Errors
-/// [`Error::Unreachable`]. What a single topic does not tell stands in its place.
+/// [`Error::Unreachable`] or [`Error::Client`]. The error of a single topic is in that topic's entry.
 pub async fn inspect(kafka: &config::Kafka, dedup_window: Duration) -> Result<Cluster, Error> {
     let metadata = metadata(kafka, None).await?;
     let admin = admin(kafka)?;
@@ -78,10 +79,10 @@ fn exists(topic: &MetadataTopic, differences: Vec<Difference>) -> Topic {
     }
 }
 
-/// Who is in a group.
+/// The number of members of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Members {
-    /// So many consumers.
+    /// The number of consumers.
     Known(usize),
     /// librdkafka lists no members of groups that the brokers run (KIP-848).
     Unknown,
@@ -90,7 +91,7 @@ pub enum Members {
 /// Counts the members of a group.
 ///
 /// # Errors
-/// [`Error::Unreachable`] when the brokers do not tell.
+/// [`Error::Unreachable`] if the brokers do not answer, [`Error::Client`] if the settings are refused.
 pub async fn members(kafka: &config::Kafka, group: &str) -> Result<Members, Error> {
     if kafka.group_protocol == config::GroupProtocol::Consumer {
         return Ok(Members::Unknown);
@@ -115,10 +116,10 @@ fn consumer(kafka: &config::Kafka, group: &str) -> Result<BaseConsumer, Error> {
         .map_err(Error::Client)
 }
 
-/// Counts the records of `topic` that `group` has not committed; what it never committed at all counts from the start.
+/// Counts the records of `topic` that `group` has not committed; a partition without a commit counts from its start.
 ///
 /// # Errors
-/// [`Error::Topic`] when the brokers do not tell.
+/// [`Error::Topic`] if the brokers do not answer, [`Error::Client`] if the settings are refused.
 pub async fn lag(kafka: &config::Kafka, group: &str, topic: &str) -> Result<u64, Error> {
     let consumer = consumer(kafka, group)?;
     let asked = topic.to_owned();

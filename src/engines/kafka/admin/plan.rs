@@ -1,4 +1,4 @@
-//! The topics as the contract wants them (section 4): the one place where `setup` and `doctor` read it.
+//! The topics that the contract specifies (section 4); both `setup` and `doctor` use this list.
 
 use std::time::Duration;
 
@@ -8,38 +8,39 @@ use rdkafka::error::KafkaError;
 use super::{Error, Outcome, TopicReport};
 use crate::engines::config;
 
-/// A setting that is not as wanted.
+/// A setting that differs from the contract.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Its name; `partitions` and `replication.factor` count as settings.
+    /// Kafka's name of the setting; `partitions` and `replication.factor` count as settings.
     pub setting: String,
-    /// What it is.
+    /// The topic's value.
     pub is: String,
-    /// What the contract wants.
+    /// The contract's value.
     pub want: String,
 }
 
-/// A topic as the contract wants it.
+/// A topic as the contract specifies it.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) topic: String,
     pub(super) partitions: usize,
     pub(super) replication: usize,
-    /// Whether it is an input topic: of others readers rely on the order of a key.
+    /// True for input topics only: readers of the others rely on the order of each key.
     pub(super) may_grow: bool,
     settings: Vec<(&'static str, String)>,
 }
 
-/// How long `gen.events` are kept.
+/// The retention of `gen.events`.
 pub(crate) const EVENTS_RETENTION: Duration = WEEK;
 const MIB: usize = 1024 * 1024;
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// How many copies a topic has where there are brokers for it; of these two are written before a record counts.
+/// The replication factor of a topic if there are enough brokers; with it, two replicas must have a record before the
+/// broker acknowledges it (`min.insync.replicas`).
 pub(super) const FULL: usize = 3;
 
-/// Returns how many copies new topics have on so many brokers.
+/// Returns the replication factor of new topics on a cluster of `brokers`.
 pub(super) fn for_brokers(brokers: usize) -> usize {
     if brokers >= FULL { FULL } else { 1 }
 }

@@ -1,4 +1,5 @@
-//! How many copies new topics have. The number is for ever, so it is not taken from a cluster that is starting.
+//! Chooses the replication factor of new topics. It is never changed later, so it must not be derived from a cluster
+//! whose brokers are still starting.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,16 +8,16 @@ use super::plan::{FULL, for_brokers};
 use super::{Error, metadata, wait_ready};
 use crate::engines::config;
 
-/// How many copies each new topic has.
+/// The replication factor of new topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replication {
-    /// As many as were asked for.
+    /// The operator asked for it.
     Asked(usize),
-    /// As many as there are brokers for.
+    /// Derived from the number of brokers.
     Chosen {
-        /// How many copies.
+        /// The replication factor.
         copies: usize,
-        /// How many brokers.
+        /// Number of brokers.
         brokers: usize,
     },
 }
@@ -29,15 +30,15 @@ impl Replication {
     }
 }
 
-/// Pause between two looks at how many brokers there are.
+/// Pause between two counts of the brokers.
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
-/// A cluster whose number of brokers is the same for so many looks is taken to be whole: for ten seconds.
+/// A cluster whose number of brokers is the same in this many counts, that is for ten seconds, counts as complete.
 const LOOKS: usize = 40;
 
-/// Decides how many copies new topics have: the number is for ever, so a cluster that is starting is waited for.
+/// Decides the replication factor of new topics, after waiting for a starting cluster to become complete.
 ///
 /// # Errors
-/// Brokers do not answer, or there are fewer than asked for.
+/// Brokers do not answer, or there are fewer than the replication factor that was asked for.
 pub async fn replication(
     kafka: &config::Kafka,
     asked: Option<usize>,
@@ -63,7 +64,7 @@ pub async fn replication(
     }
 }
 
-/// Counts brokers until there are `enough`, or their number stays the same.
+/// Counts brokers until there are `enough` or their number has been stable for [`LOOKS`] counts.
 async fn settled(
     first: usize,
     enough: usize,
@@ -84,12 +85,12 @@ impl fmt::Display for Replication {
             Self::Asked(copies) => write!(f, "replication of new topics: {copies}, as asked"),
             Self::Chosen { copies: 1, brokers } => write!(
                 f,
-                "warning: new topics have replication 1, for there are {brokers} brokers: a disk that is lost loses acknowledged records. Have {FULL} brokers, or say --replication 1"
+                "warning: new topics have replication 1, because there are {brokers} brokers: the loss of a disk loses acknowledged records. Run {FULL} brokers, or confirm with --replication 1"
             ),
             Self::Chosen { copies, brokers } => {
                 write!(
                     f,
-                    "replication of new topics: {copies}, of {brokers} brokers"
+                    "replication of new topics: {copies}, on {brokers} brokers"
                 )
             }
         }
@@ -100,7 +101,8 @@ impl fmt::Display for Replication {
 mod tests {
     use super::*;
 
-    /// Counts the brokers of a cluster that starts: so many of each look, the last for ever.
+    /// Counts the brokers of a starting cluster. `looks` lists broker counts and how often each is seen; the last one
+    /// repeats without end. Returns the decided number of brokers and the number of counts.
     async fn counted(enough: usize, looks: &[(usize, usize)]) -> (usize, usize) {
         let starting = looks
             .iter()

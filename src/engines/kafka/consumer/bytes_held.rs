@@ -1,15 +1,15 @@
-//! The bytes of the records that are taken and not done; pure.
+//! Counts the bytes of the records in memory; pure.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::engines::kafka::Record;
 
-/// The bytes of all records taken.
+/// The bytes of all records that are counted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Load(Arc<AtomicUsize>);
 
-/// A record whose bytes are counted until it is dropped, wherever that is.
+/// A record whose bytes are counted until it is dropped.
 #[derive(Debug)]
 pub(super) struct Taken {
     pub(super) record: Record,
@@ -29,14 +29,14 @@ impl Load {
         }
     }
 
-    /// Returns how many bytes are counted.
+    /// Returns the bytes of all counted records.
     pub(super) fn bytes(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 impl Taken {
-    /// Returns how many bytes it counts.
+    /// Returns the bytes counted for this record.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -48,7 +48,7 @@ impl Drop for Taken {
     }
 }
 
-/// Returns what a record holds, less what its fields themselves take.
+/// Returns the length of a record's key, value and headers, without the size of the struct itself.
 fn bytes(record: &Record) -> usize {
     let headers = record.headers.iter();
     let headers = headers.map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len));

@@ -1,7 +1,7 @@
-//! How much may run while the system behind the records does not keep up; pure.
+//! Limits concurrency while an engine that the handler needs is down or overloaded; pure.
 //!
-//! Additive increase, multiplicative decrease (Chiu and Jain, 1989): every failure of the system halves what may run
-//! at once, down to a single probe; every success gives one back. Far down, the partitions pause too.
+//! Additive increase, multiplicative decrease (Chiu and Jain, 1989): every failure of an engine halves the limit, down
+//! to a single probe; every success adds one. At a low limit the partitions pause too.
 
 use super::Cause;
 
@@ -12,11 +12,11 @@ pub(super) struct Brake {
     cause: Option<Cause>,
 }
 
-/// Partitions pause when no more than this part of the bound is left, and resume at twice as much.
+/// Partitions pause when the limit is down to a quarter of its maximum, and resume when it is above half of it.
 const PAUSE_BELOW: usize = 4;
 
 impl Brake {
-    /// `most` may run at once while all is well.
+    /// Creates a brake with a limit of `most`, which is also its maximum.
     pub(super) fn new(most: usize) -> Self {
         Self {
             most,
@@ -25,13 +25,13 @@ impl Brake {
         }
     }
 
-    /// Notes that the system failed.
+    /// Notes a failure that lower concurrency may relieve.
     pub(super) fn failed(&mut self, cause: Cause) {
         self.limit = (self.limit / 2).max(1);
         self.cause = Some(cause);
     }
 
-    /// Notes that the system did its part.
+    /// Notes a success.
     pub(super) fn succeeded(&mut self) {
         self.limit = (self.limit + 1).min(self.most);
         if self.limit == self.most {
@@ -39,12 +39,12 @@ impl Brake {
         }
     }
 
-    /// Returns how many may run at once.
+    /// Returns the number of records that may run at once.
     pub(super) fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Says why the partitions should pause, if they should.
+    /// Returns why the partitions should pause; `None` if they should not.
     pub(super) fn pauses(&self, paused: bool) -> Option<Cause> {
         let part = if paused { PAUSE_BELOW / 2 } else { PAUSE_BELOW };
         self.cause.filter(|_| self.limit * part <= self.most)

@@ -1,4 +1,4 @@
-//! Makes the client of a consumer, and waits until its topic is there.
+//! Creates the client of a consumer, and waits until its topic exists.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,11 @@ use crate::engines::health::Health;
 use crate::engines::kafka::consumer::bytes_held::Taken;
 use crate::engines::telemetry::events::ConsumerStumbled;
 
-/// How long the brokers have to tell of a topic.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pause before they are asked again.
+/// Pause between two metadata requests.
 const METADATA_PAUSE: Duration = Duration::from_secs(1);
 
-/// Waits until the brokers tell of the topic; `None` when a stop comes first.
+/// Waits until the brokers have metadata of the topic; `None` if `stop` comes first.
 pub(super) async fn reached(
     consumer: &Arc<StreamConsumer<Context<Taken>>>,
     options: &Options,
@@ -81,7 +80,7 @@ pub(super) fn client(
                 .set("session.timeout.ms", session.as_millis().to_string())
                 .set("heartbeat.interval.ms", heartbeat.as_millis().to_string());
         }
-        // The brokers keep the time-outs (KIP-848).
+        // The brokers set the time-outs and the assignor (KIP-848).
         GroupProtocol::Consumer => {
             client.set("group.protocol", "consumer");
         }

@@ -1,4 +1,4 @@
-//! What a record looks like on a dead-letter topic (contract, section 4).
+//! Writes a record to a dead-letter topic, with its headers (contract, section 4).
 
 use ring::digest;
 
@@ -11,12 +11,12 @@ use crate::engines::kafka::producer::{Message, Producer};
 use crate::engines::kafka::{Headers, Record};
 use crate::engines::telemetry::events::RecordTruncated;
 
-/// Our headers; those that an earlier stay on the dead-letter topic left are replaced.
+/// The prefix of our headers. A redriven record may still have some; they are replaced.
 const PREFIX: &str = "dlq.";
 const LONGEST_ERROR: usize = 1000;
 const TRUNCATED: &str = "dlq.truncated";
 
-/// Parks a record on `topic`, and returns when the brokers have it.
+/// Publishes a record on the dead-letter topic `topic`, and returns when the brokers have acknowledged it.
 pub(super) async fn park(
     producer: &Producer,
     topic: &str,
@@ -30,8 +30,8 @@ pub(super) async fn park(
         value: record.value.as_deref(),
         headers: headers(record, rejection, group),
     };
-    // A partition is never blocked by one record: what is too big even here goes without its value, and if that is not
-    // enough without its key and its own headers.
+    // One record must not block a partition: a record too large even for this topic goes without its value, and if it
+    // is still too large, without its key and its own headers.
     let whole = message.clone();
     let (cut, bare) = (without_value(&whole), bare(&whole));
     for (message, is_cut) in [(message, false), (cut, true), (bare, true)] {
@@ -47,10 +47,10 @@ pub(super) async fn park(
             }
         }
     }
-    Err("the dead-letter topic takes not even a record without key and value".into())
+    Err("the dead-letter topic refuses even a record without key and value: raise its max.message.bytes".into())
 }
 
-/// The headers of a dead letter: why, from where, and its own, without credentials.
+/// Returns the headers of a dead letter: the reason, the origin, and the record's own headers without credentials.
 fn headers(record: &Record, rejection: &Rejection, group: &str) -> Headers {
     let attempts = record
         .header("dlq.attempts")
@@ -85,7 +85,7 @@ fn headers(record: &Record, rejection: &Rejection, group: &str) -> Headers {
         .collect()
 }
 
-/// Dead letters are kept for long, and are read by more people than the topic they come from.
+/// Dead letters are kept longer, and read by more people, than the topic they come from.
 fn is_credential(name: &str) -> bool {
     let others = ["authorization", "proxy-authorization", "cookie"];
     let mut names = others.into_iter().chain([API_KEY]);

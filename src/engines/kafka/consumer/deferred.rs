@@ -1,7 +1,7 @@
-//! Reads deferred records again: a second reader of the topic, that joins no group and commits nothing.
+//! Reads deferred records again, with a second reader of the topic that joins no group and commits no offsets.
 //!
-//! It reads one partition at a time, from its first deferred offset on, and is made when the first record is deferred.
-//! It is polled only while there is room for what it reads, so it holds little memory.
+//! It reads one partition at a time, starting at its first deferred offset. It is created when the first record is
+//! deferred, and polled only while there is room for its records, so it takes little memory.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::engines::config;
 use crate::engines::kafka::Record;
 use crate::engines::kafka::consumer::bytes_held::Taken;
 
-/// Records in a row that are read and passed over before the reader rather jumps.
+/// The longest run of records that the reader skips by reading them; for a longer one it seeks.
 const SKIPPED: i64 = 1000;
 
 pub(super) struct Reread {
@@ -25,20 +25,20 @@ pub(super) struct Reread {
     at: Option<At>,
 }
 
-/// How far the reader is.
+/// The reader's position.
 #[derive(Clone, Copy, Debug)]
 struct At {
     partition: i32,
-    /// All before it was read since the last jump.
+    /// The offset after the last one read since the reader's last seek.
     next: i64,
 }
 
-/// What came of a record that was read.
+/// What the reader found when it read a record.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// Deferred records that the topic does not have any more.
+    /// Number of deferred records before this one that are no longer on the topic.
     pub(super) gone: usize,
-    /// The partition and the offset that may be committed, if that rose.
+    /// The partition and the offset that may now be committed, if that rose.
     pub(super) reached: Option<(i32, i64)>,
 }
 
@@ -52,7 +52,7 @@ impl Reread {
         }
     }
 
-    /// Points the reader at what is to be read next; returns it while there is something.
+    /// Points the reader at the next deferred record; returns the reader if there is one to read and room for it.
     pub(super) fn aim<T>(
         &mut self,
         schedule: &Schedule<T>,
@@ -82,7 +82,8 @@ impl Reread {
         Ok(Some(consumer))
     }
 
-    /// Takes up a record that was read.
+    /// Passes a record that was read to the schedule. Deferred offsets that the reader passed without meeting their
+    /// records are gone from the topic.
     pub(super) fn take(&mut self, schedule: &mut Schedule<Taken>, taken: Taken) -> Found {
         let (partition, offset) = (
             taken.record.position.partition,
@@ -111,7 +112,7 @@ impl Reread {
         found
     }
 
-    /// Returns the reader, to be closed.
+    /// Returns the reader, so that the caller can close it.
     pub(super) fn into_consumer(self) -> Option<Arc<StreamConsumer>> {
         self.consumer
     }
@@ -122,7 +123,7 @@ impl Reread {
         }
         let consumer: StreamConsumer =
             crate::engines::kafka::reader(&self.kafka, self.options.role)
-                // It needs no permission that the group's members do not have.
+                // With the group's own id, ACLs need no further permission.
                 .set("group.id", &self.options.group)
                 .set("enable.partition.eof", "false")
                 .set("queued.max.messages.kbytes", "4096")
@@ -131,7 +132,7 @@ impl Reread {
     }
 }
 
-/// Waits for the next record of the reader, for ever if there is none. Cancel-safe.
+/// Waits for the next record of the reader; without a reader it never returns. Cancel-safe.
 pub(super) async fn next(reader: Option<&StreamConsumer>) -> Result<Record, KafkaError> {
     match reader {
         Some(reader) => reader.recv().await.map(|message| detach(&message)),
@@ -184,7 +185,7 @@ mod tests {
             partition: 0,
             next: 3,
         });
-        // 1 runs, the others wait to be read again: 4 was removed from the topic, and 1 is deferred while 6 is read.
+        // 1 runs, the others are deferred. The topic no longer has 4, and 1 is deferred after the reader passed it.
         let held = schedule.next().unwrap();
         schedule.finish(&held, Settled::Deferred);
 

@@ -1,28 +1,28 @@
-//! Stops a wrong deploy from emptying a backlog into the dead-letter topic; pure.
+//! Keeps a faulty deployment from dead-lettering a whole backlog; pure.
 //!
-//! A circuit breaker: closed until so many refusals in a row have one reason that may be a fault of this system, then
-//! half-open. At intervals it lets one record pass, and that record's result closes it or not.
+//! A circuit breaker: it is closed until a number of rejections in a row have one reason that may be this system's
+//! fault. Then it is half-open: at intervals it lets one record pass, and a success or another reason closes it.
 
 use std::time::{Duration, Instant};
 
 use super::Fault;
 use crate::domain::ErrorCode;
 
-/// Counts refusals in a row whose reason may lie in the system and not in the records.
+/// Counts consecutive rejections whose reason may lie in this system and not in the records.
 #[derive(Debug)]
 pub(crate) struct Fuse {
     most: u32,
     reason: Option<ErrorCode>,
     count: u32,
-    /// When it last let a record pass that counts.
+    /// When a counted rejection was last let pass.
     passed: Option<Instant>,
 }
 
-/// How long a blown fuse waits between two records that it lets pass.
+/// The interval at which a blown fuse lets one record pass.
 pub(super) const TRIAL: Duration = Duration::from_secs(10);
 
 impl Fuse {
-    /// Blows after `most` refusals in a row for one systemic reason; 0 never does.
+    /// Creates a fuse that blows after `most` consecutive rejections for one systemic reason; with 0 it never blows.
     pub(crate) fn new(most: u32) -> Self {
         Self {
             most,
@@ -32,9 +32,9 @@ impl Fuse {
         }
     }
 
-    /// Tells whether a record may be dead-lettered for `reason`.
+    /// Returns whether a record may be dead-lettered for `reason`.
     ///
-    /// What is the producer's fault always passes, and counts neither for nor against the reason it names.
+    /// A producer's fault always passes. It is not counted, and does not reset the count of the same reason.
     pub(crate) fn lets_pass(&mut self, reason: ErrorCode, fault: Fault, now: Instant) -> bool {
         if self.reason != Some(reason) {
             self.reset();
@@ -60,7 +60,8 @@ impl Fuse {
     }
 }
 
-/// A wrong registry, clock, key list or server refuses every record alike; wrong content is one record's own.
+/// Returns whether the reason may lie in this system: a wrong registry, clock, list of API keys or Temporal server
+/// makes every record fail in the same way, while invalid content concerns one record only.
 fn is_systemic(reason: ErrorCode) -> bool {
     matches!(
         reason,

@@ -1,7 +1,7 @@
-//! Connects librdkafka's callbacks with the [`Schedule`]: partitions come and go here.
+//! Connects librdkafka's rebalance callbacks with the [`Schedule`].
 //!
-//! A partition that is about to go gets a moment to finish what runs, so that its next owner repeats less; then what
-//! is done is committed, and whatever ends later counts for nothing. The callbacks run inside the poll.
+//! On a revoke, records that run get a moment to finish, so that the next owner repeats fewer of them; then the
+//! finished ones are committed, and results that come later are ignored. The callbacks run inside the poll.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,10 +20,11 @@ use crate::engines::telemetry::events::{ConsumerLag, Rebalanced};
 /// The schedule, shared between the loop, the tasks and the callbacks.
 pub(super) struct Group<T> {
     topic: String,
-    /// How long partitions that go wait for what runs.
+    /// How long a revoke waits for records that run.
     patience: Duration,
     schedule: Mutex<Schedule<T>>,
-    /// Partitions came: librdkafka leaves them paused or not, as they were when they went.
+    /// Set when partitions are assigned. librdkafka remembers from their last assignment whether they were paused, so
+    /// the loop must pause or resume them again.
     changed: AtomicBool,
     finished: Condvar,
 }
@@ -43,7 +44,7 @@ impl<T> Group<T> {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes how an item ended. `store` is called under the lock, so that stored offsets never fall.
+    /// Notes how an item ended. `store` is called under the lock, so that stored offsets never go back.
     pub(super) fn finish(
         &self,
         ticket: &Ticket<T>,
@@ -57,12 +58,12 @@ impl<T> Group<T> {
         self.finished.notify_all();
     }
 
-    /// Tells whether partitions came since the last call.
+    /// Returns whether partitions were assigned since the last call.
     pub(super) fn take_note_of_change(&self) -> bool {
         self.changed.swap(false, Ordering::Relaxed)
     }
 
-    /// Waits until nothing of `partitions` runs, or patience ends.
+    /// Closes `partitions`, and waits until nothing runs on them, at most for `patience`.
     fn settle(&self, partitions: &[i32]) {
         let waiting = || {
             let schedule = self.schedule();
@@ -75,12 +76,12 @@ impl<T> Group<T> {
             if waited.is_ok_and(|(_, timeout)| timeout.timed_out()) {
                 tracing::info!(
                     topic = self.topic,
-                    "partitions went before all that ran on them was done: their next owner repeats it"
+                    "partitions were revoked before all records on them were done: the next owner repeats these"
                 );
             }
         };
         match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-            // The tasks that are waited for need this thread's core.
+            // The tasks we wait for may need this worker thread of the runtime.
             Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(waiting),
             Ok(_) | Err(_) => waiting(),
         }
@@ -95,7 +96,7 @@ impl<T> Group<T> {
     }
 }
 
-/// What librdkafka calls.
+/// The callbacks that librdkafka calls.
 pub(super) struct Context<T>(pub(super) Arc<Group<T>>);
 
 impl<T: Send + 'static> ClientContext for Context<T> {
@@ -127,7 +128,7 @@ impl<T: Send + 'static> ConsumerContext for Context<T> {
         if !consumer.assignment_lost() {
             self.0.settle(&lost);
             if let Err(error) = consumer.commit_consumer_state(CommitMode::Sync) {
-                tracing::debug!(%error, "nothing to commit before partitions go");
+                tracing::debug!(%error, "no commit before the revoke");
             }
         }
         let left = self.0.schedule().lose(&lost);

@@ -1,11 +1,12 @@
-//! One record of a key at a time, different keys side by side, none with more than its share of the memory; pure.
+//! Runs one record of a key at a time and different keys in parallel, and bounds each key's share of memory; pure.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 
-/// What must keep its order: the records of one key; a record without a key has a lane of its own.
+/// The unit of ordering: all records of one key in a partition. A record without a key has a lane of its own.
 ///
-/// Keys are known by a keyed hash, so that long ones take no memory. Two that share one only wait for each other.
+/// A keyed hash stands for the key, so that long keys take no memory. Two keys with the same hash share a lane, which
+/// does no harm: they only wait for each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Lane {
     Key(i32, u64),
@@ -20,21 +21,21 @@ impl Lane {
     }
 }
 
-/// How much of a lane may be in memory; what comes on top is deferred.
+/// How many records, and how many of their bytes, may be in memory; further records are deferred.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Share {
     pub(super) items: usize,
     pub(super) bytes: usize,
 }
 
-/// Items by lane: at most one of a lane is out at a time.
+/// Items by lane. At most one item of a lane is out at a time, that is, ready, or handed out and not done.
 #[derive(Debug)]
 pub(super) struct Lanes<T> {
     share: Share,
     hasher: RandomState,
-    /// Lanes with an item out, or with deferred ones.
+    /// Lanes with an item out, or with deferred items.
     busy: HashMap<Lane, Queue<T>>,
-    /// Items that may go out, oldest first.
+    /// Items that may be handed out, oldest first.
     ready: VecDeque<T>,
 }
 
@@ -42,7 +43,7 @@ pub(super) struct Lanes<T> {
 struct Queue<T> {
     is_out: bool,
     waiting: VecDeque<(usize, T)>,
-    /// Of the one that is out, and those that wait.
+    /// Of the item that is out and those that wait.
     bytes: usize,
     deferred: usize,
 }
@@ -76,7 +77,7 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// Tells whether a new item of the lane has to be deferred: there are enough, or some are deferred already.
+    /// Returns whether a new item of the lane must be deferred: the lane has its share, or has deferred items already.
     pub(super) fn is_full(&self, lane: Lane) -> bool {
         self.busy.get(&lane).is_some_and(|queue| {
             queue.deferred > 0
@@ -96,12 +97,12 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// Returns the next item that may go out.
+    /// Hands out the next item.
     pub(super) fn next(&mut self) -> Option<T> {
         self.ready.pop_front()
     }
 
-    /// Notes that the item of `lane` that was out is done; the next one of it may go.
+    /// Notes that the item of `lane` that was out is done; the lane's next item becomes ready.
     pub(super) fn done(&mut self, lane: Lane, bytes: usize) {
         let Some(queue) = self.busy.get_mut(&lane) else {
             return;
@@ -116,12 +117,12 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// Counts a deferred item of the lane: until none is left, all that are new are deferred too.
+    /// Counts a deferred item of the lane. While a lane has any, its new items are deferred too.
     pub(super) fn defer(&mut self, lane: Lane) {
         self.busy.entry(lane).or_default().deferred += 1;
     }
 
-    /// Takes what waits out of the lane.
+    /// Removes the items that wait in the lane, and returns them.
     pub(super) fn take_waiting(&mut self, lane: Lane) -> Vec<T> {
         match self.busy.get_mut(&lane) {
             Some(queue) => queue.empty(),
@@ -129,7 +130,7 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// Notes that a deferred item of the lane is back, or is gone.
+    /// Notes that a deferred item of the lane was read again, or is gone from the topic.
     pub(super) fn resume(&mut self, lane: Lane) {
         if let Some(queue) = self.busy.get_mut(&lane) {
             queue.deferred -= 1;
@@ -137,7 +138,7 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// Forgets what waits and what is deferred of a partition, and returns what waited; what is out goes on.
+    /// Forgets the waiting and the deferred items of a partition, and returns the former; items that are out go on.
     pub(super) fn forget(&mut self, partition: i32) -> Vec<T> {
         let mut forgotten = Vec::new();
         self.busy.retain(|lane, queue| {

@@ -1,4 +1,4 @@
-//! The loop of a consumer: takes records, starts what may run, pauses and resumes, drains.
+//! The poll loop of a consumer: takes records, starts those that may run, pauses and resumes partitions, drains.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,22 +26,22 @@ use crate::engines::telemetry::events::{
     ConsumerPaused, ConsumerStumbled, OldestUnfinished, RecordsInFlight,
 };
 
-/// Records in memory and not yet done, for each one that may be handled at once.
+/// Most records in memory per slot.
 const TAKEN_PER_SLOT: usize = 64;
-/// Their bytes, in all. What librdkafka has fetched comes on top of it.
+/// Most bytes of records in memory, over all slots. librdkafka's fetch queue is not included.
 const TAKEN_BYTES: usize = 64 * 1024 * 1024;
-/// The part of both that one key may have; what comes on top is deferred.
+/// One key may have a sixteenth of both; its further records are deferred.
 const SHARE: usize = 16;
-/// Records deferred above which the partitions pause: to remember one takes some 100 bytes.
+/// Number of deferred records at which the partitions pause. Each takes about 100 bytes of memory.
 const MOST_DEFERRED: usize = 1_000_000;
-/// How often gauges are told.
+/// Interval at which gauges are updated.
 const TICK: Duration = Duration::from_secs(1);
-/// How long as much may be taken as may be until the partitions pause.
+/// How long the memory may be full before the partitions pause.
 const PAUSE_AFTER: Duration = Duration::from_secs(2);
-/// How long the group has to let a member go that has committed what it did.
+/// How long leaving the group may take at the end.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 
-/// Makes the schedule of a consumer.
+/// Creates the schedule of a consumer.
 pub(super) fn schedule<T>(options: &Options, stop: CancellationToken) -> Schedule<T> {
     let bytes = TAKEN_BYTES / SHARE;
     let share = Share {
@@ -63,11 +63,11 @@ pub(super) struct Flow<H> {
     settler: Arc<Settler<H>>,
     reread: Reread,
     load: Load,
-    /// Of what is read again, which has bounds of its own.
+    /// The bytes of records that are read again; these have bounds of their own.
     load_again: Load,
-    /// Why the partitions are paused, if they are.
+    /// Why the partitions are paused; `None` if they are not.
     paused: Option<&'static str>,
-    /// Since when as much is taken as may be.
+    /// Since when the memory is full; `None` if it is not.
     full_since: Option<Instant>,
     stumbles: u32,
 }
@@ -95,7 +95,7 @@ impl<H: Handler> Flow<H> {
         }
     }
 
-    /// Works until `stop`, or until the group cannot go on.
+    /// Runs until `stop`, or until the consumer fails for good.
     pub(super) async fn until(&mut self, stop: &CancellationToken) -> Result<(), Error> {
         let (consumer, settler) = (self.consumer.clone(), self.settler.clone());
         let mut ticks = interval(TICK);
@@ -109,7 +109,7 @@ impl<H: Handler> Flow<H> {
                 Some(ran) = self.running.join_next() => went_on(ran),
                 () = settler.places().freed() => {}
                 _ = ticks.tick() => self.tell(),
-                // Before the other, which may always have something; of this there is only ever a little.
+                // Before the main reader, which may always have a record; this one is bounded and cannot starve it.
                 received = reread::next(reader.as_deref()) => match received {
                     Ok(record) => self.take_again(record),
                     Err(source) => self.stumble(source)?,
@@ -139,7 +139,7 @@ impl<H: Handler> Flow<H> {
         });
     }
 
-    /// Returns the second reader, while it has something to read.
+    /// Returns the second reader while it has something to read.
     fn reader(&mut self) -> Result<Option<Arc<StreamConsumer>>, Error> {
         let aimed = self.reread.aim(&self.group.schedule());
         aimed.map_err(|source| Error::Client {
@@ -157,7 +157,7 @@ impl<H: Handler> Flow<H> {
             tracing::error!(
                 topic,
                 records = found.gone,
-                "the topic's retention ended before these records were handled: they are lost"
+                "the topic's retention removed these records before they were handled: they are lost"
             );
         }
         if let Some((partition, offset)) = found.reached {
@@ -196,13 +196,15 @@ impl<H: Handler> Flow<H> {
         }
     }
 
-    /// While enough is taken, nothing more is. Paused partitions give nothing, and must be polled.
+    /// While the memory is full, nothing more is received. Once the partitions are paused, polling goes on: it returns
+    /// no records, but it keeps the consumer in its group.
     fn may_receive(&self) -> bool {
         self.full_since.is_none() || self.paused.is_some()
     }
 
-    /// Pauses when there is enough to do for a while, or the brake is on, and then goes on polling: a consumer that does
-    /// not poll is put out of its group. Not at once, for a pause throws away what librdkafka has fetched.
+    /// Pauses the partitions when the memory has been full for a while or the brake asks for it, and then goes on
+    /// polling: a consumer that does not poll is removed from its group. A full memory does not pause them at once,
+    /// because a pause makes librdkafka discard the records that it has fetched.
     fn pause_or_resume(&mut self) {
         let most = self.options.concurrency * TAKEN_PER_SLOT;
         let (taken, deferred) = {
@@ -211,7 +213,7 @@ impl<H: Handler> Flow<H> {
         };
         let fresh = self.group.take_note_of_change();
         let paused = self.paused.is_some();
-        // Resumed at half of it, so that it does not pause for each record.
+        // Resumes at half of each bound, so that it does not pause again after one record.
         let part = if paused { 2 } else { 1 };
         let is_full = taken * part >= most
             || self.load.bytes() * part >= TAKEN_BYTES
@@ -220,13 +222,13 @@ impl<H: Handler> Flow<H> {
         let full = self
             .full_since
             .is_some_and(|since| paused || since.elapsed() > PAUSE_AFTER);
-        // Nothing at work would ever release the brake.
+        // With no records in memory, no success could ever release the brake.
         let braked = self.settler.brake().pauses(paused).filter(|_| taken > 0);
         let why = match braked {
             Some(cause) => Some(cause.as_str()),
             None => full.then_some("full"),
         };
-        // What was paused when it went comes back paused, and what was not comes back as it was: say it anew.
+        // A reassigned partition comes back paused or not, as it was when it was revoked: so pause or resume it again.
         if why == self.paused && !fresh {
             return;
         }
@@ -274,7 +276,7 @@ impl<H: Handler> Flow<H> {
 
     fn stumble(&mut self, source: KafkaError) -> Result<(), Error> {
         if let Some((_, reason)) = self.consumer.client().fatal_error() {
-            tracing::error!(reason, "the consumer cannot go on");
+            tracing::error!(reason, "the consumer failed and cannot recover");
             return Err(Error::Fatal {
                 topic: self.options.topic.clone(),
                 source,
@@ -290,18 +292,18 @@ impl<H: Handler> Flow<H> {
         Ok(())
     }
 
-    /// Finishes what runs, commits, leaves the group. What only waited is left for the next owner.
+    /// Finishes the records that run, commits, and leaves the group. Records that only wait are left to the next owner.
     pub(super) async fn drain(mut self) {
         while let Some(ran) = self.running.join_next().await {
             went_on(ran);
         }
         let (consumer, reader) = (self.consumer, self.reread.into_consumer());
         let (done, closed) = oneshot::channel::<()>();
-        // Blocks on the brokers, and after a peer's crash until its session is over. A thread and not a task: the
-        // runtime would wait for it at its end.
+        // This blocks on the brokers, and after the crash of another member until that member's session times out. It
+        // runs on a thread and not in a blocking task, because the runtime would wait for the task at its shutdown.
         std::thread::spawn(move || {
             if let Err(error) = consumer.commit_consumer_state(CommitMode::Sync) {
-                tracing::debug!(%error, "nothing more to commit");
+                tracing::debug!(%error, "no commit before leaving the group");
             }
             consumer.unsubscribe();
             drop((consumer, reader));
@@ -311,21 +313,22 @@ impl<H: Handler> Flow<H> {
             let topic = self.options.topic;
             tracing::info!(
                 topic,
-                "left the group without its good-bye: it rebalances, and does not answer"
+                "stopped without leaving the group: the group is rebalancing and did not answer in time"
             );
         }
     }
 }
 
-/// Has librdkafka commit all up to an offset.
+/// Stores an offset; librdkafka commits it in the background.
 fn store(consumer: &StreamConsumer<Context<Taken>>, topic: &str, partition: i32, offset: i64) {
     if let Err(error) = consumer.store_offset(topic, partition, offset) {
-        // The partition was taken away a moment ago: its new owner reads the record again.
+        // The partition was just revoked: its new owner reads the record again.
         tracing::debug!(partition, offset, %error, "offset not stored");
     }
 }
 
-/// A panic of ours beyond the handler's would leave a record that never ends: better that the process does.
+/// Passes on a panic outside the handler. The record's task is gone, so its offset would never be committed: it is
+/// better that the process ends.
 fn went_on(ran: Result<(), JoinError>) {
     if let Err(error) = ran
         && error.is_panic()

@@ -1,4 +1,4 @@
-//! Carries one record to its end: handled, or parked on the dead-letter topic, or left alone at a stop.
+//! Processes one record until it is handled, dead-lettered, deferred, or abandoned at a stop.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,36 +21,36 @@ use crate::engines::kafka::consumer::slots::Places;
 use crate::engines::kafka::producer::Producer;
 use crate::engines::telemetry::events::{RecordHandled, RecordHeld, RecordRejected};
 
-/// How it went with a record.
+/// The result of processing one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Settled {
     /// Its offset may be committed.
     Done,
-    /// A stop came, or its partition went, while it waited for another try: the next owner reads it again.
+    /// A stop or a revoke came while it waited for a retry: the next owner of the partition reads it again.
     Abandoned,
     /// The fuse holds it: it is read again later.
     Deferred,
 }
 
-/// What becomes of a record that the fuse holds.
+/// What happens to a record that the fuse refuses to dead-letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hold {
     /// It is deferred.
     Later,
-    /// It waits: it was deferred before, and its turn has come.
+    /// It waits in memory and is retried: it was deferred before and has been read again.
     Here,
-    /// It is dead-lettered all the same: no more can be remembered.
+    /// It is dead-lettered nevertheless, because too many records are deferred already.
     Never,
 }
 
-/// Records deferred above which the fuse holds no more, so that no number of them stops the others.
+/// The number of deferred records from which on the fuse holds no more, so that held records never block the others.
 ///
-/// A blown fuse lets one pass every ten seconds ([`TRIAL`](super::fuse::TRIAL)): so many take six days, less than the
-/// seven that the topics keep them. None is lost while it waits.
+/// A blown fuse lets one record pass every ten seconds ([`TRIAL`](super::fuse::TRIAL)), so this many pass in six days.
+/// That is less than the topics' default retention of seven days, so none expires while it waits.
 const MOST_HELD: usize = 50_000;
 
 impl Hold {
-    /// Decides for a record that is back or not, while so many are deferred.
+    /// Decides for a record; `is_back` says whether it was deferred before, `deferred` is the number of deferred ones.
     pub(super) fn of(is_back: bool, deferred: usize) -> Self {
         match is_back {
             _ if deferred >= MOST_HELD => Self::Never,
@@ -62,7 +62,7 @@ impl Hold {
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// A record at which our own code panics so often is dead-lettered: a fault of ours must not block a partition.
+/// A record on which our own code panics this often is dead-lettered: a bug of ours must not block a partition.
 const PANICS: u32 = 5;
 
 pub(super) struct Settler<H> {
@@ -71,7 +71,7 @@ pub(super) struct Settler<H> {
     handler: H,
     health: Arc<Health>,
     places: Places,
-    /// How many records wait for another try, or have it.
+    /// Number of records that failed at least once and are being retried.
     held: Mutex<usize>,
     brake: Mutex<Brake>,
     fuse: Mutex<Fuse>,
@@ -104,17 +104,17 @@ impl<H: Handler> Settler<H> {
         self.fuse.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the places of the records that run.
+    /// Returns the count of records that rest.
     pub(super) fn places(&self) -> &Places {
         &self.places
     }
 
-    /// Returns how many records wait for another try, or have it.
+    /// Locks the number of records that are being retried.
     fn held(&self) -> MutexGuard<'_, usize> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Carries the record to its end, or until `leave`, or until the fuse says `hold`.
+    /// Processes the record until it is done. Gives up at `leave`, or, if `hold` allows it, when the fuse holds it.
     pub(super) async fn settle(
         &self,
         record: &Record,
@@ -145,7 +145,7 @@ impl<H: Handler> Settler<H> {
         }
     }
 
-    /// Handles the record until it is decided: done, or rejected.
+    /// Calls the handler until the record is handled (`None`) or rejected.
     async fn until_decided(
         &self,
         record: &Record,
@@ -185,7 +185,7 @@ impl<H: Handler> Settler<H> {
             return Ok(Some(rejection));
         }
         let why = format!(
-            "DLQ_FUSE: {} records in a row were refused as {}, which may be the fault of this deploy and not theirs",
+            "DLQ_FUSE: {} records in a row were refused as {}: this deployment may be at fault, not the records",
             self.options.fuse,
             reason.as_str()
         );
@@ -219,14 +219,14 @@ impl<H: Handler> Settler<H> {
                 Err(_) if panics.fetch_add(1, Ordering::Relaxed) + 1 < PANICS => {
                     Err((Cause::Panicked, "the handler panicked".into()))
                 }
-                // The record is dead-lettered; that it is not answered is the lesser evil.
+                // The record is dead-lettered. A missing `REJECTED` event is better than a blocked partition.
                 Err(_) => Ok(()),
             }
         })
         .await
     }
 
-    /// Tries until it works, with growing pauses, unless the record is deferred or `leave` comes during a pause.
+    /// Retries `attempt` with growing pauses until it succeeds, the record is deferred, or `leave` comes in a pause.
     async fn persist<T, F>(
         &self,
         record: &Record,
@@ -270,7 +270,7 @@ impl<H: Handler> Settler<H> {
     }
 }
 
-/// Counts a record that waits for another try, for as long as it does; after the last of them the role is ready.
+/// Counts a record as being retried, until it is dropped; when the last one is dropped, the role is ready again.
 struct Held<'a, H> {
     settler: &'a Settler<H>,
 }
@@ -282,7 +282,7 @@ impl<'a, H: Handler> Held<'a, H> {
     }
 
     fn tell(&self, cause: Cause, why: &str) {
-        // Under the lock, so that the end of another one's wait does not speak last.
+        // Under the lock, so that a concurrent drop of another one cannot set the role ready after this.
         let _held = self.settler.held();
         if cause.is_systemic() {
             let Settler {
@@ -309,7 +309,7 @@ impl<H> Drop for Held<'_, H> {
     }
 }
 
-/// Doubles from 100 ms to 10 s, with a jitter of ± 20 %.
+/// Returns the pause before the next attempt: doubles from 100 ms to 10 s, with a jitter of ± 20 %.
 fn pause(tries: u32) -> Duration {
     let doubled = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(tries.saturating_sub(1).min(16)));
     doubled

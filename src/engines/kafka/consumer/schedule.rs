@@ -1,11 +1,11 @@
-//! What may run now, and which offset may be committed: partitions, keys and watermarks together; pure.
+//! Decides what may run now and which offset may be committed: combines partitions, lanes and watermarks; pure.
 //!
-//! Every assignment of a partition has an epoch of its own. What was taken under an older one never runs if it had not
-//! begun, and moves no watermark if it had: the partition's next owner reads it again.
+//! Every assignment of a partition has its own epoch. A record taken under an older epoch does not start any more, and
+//! if it runs already, its result moves no watermark: the partition's next owner reads it again.
 //!
-//! A record is *deferred*, that is dropped from memory and read again later, when the fuse holds it or its key has its
-//! share of the memory; all that comes after it under its key is deferred with it. Deferred records come back in the
-//! order of their offsets, a few of each partition at a time, and take no part of the window of records taken.
+//! A record is *deferred*, that is, dropped from memory and read again later, when the fuse holds it or its key has
+//! used up its share of the memory; all later records of its key are deferred with it. Deferred records come back in
+//! the order of their offsets, a few of each partition at a time, and do not use up the window of records taken.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -16,11 +16,11 @@ use super::watermark::{Deferred, Watermark};
 use crate::engines::kafka::consumer::key_order::{Lane, Lanes, Share};
 use crate::engines::kafka::consumer::record_task::Settled;
 
-/// Tells one assignment of a partition from the next.
+/// Identifies one assignment of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Epoch(u64);
 
-/// An item as it was read.
+/// An item that was just read.
 #[derive(Debug)]
 pub(super) struct Read<'k, T> {
     pub(super) partition: i32,
@@ -31,13 +31,14 @@ pub(super) struct Read<'k, T> {
     pub(super) item: T,
 }
 
-/// An item, and the assignment it came by.
+/// An item, and the assignment under which it was read.
 #[derive(Debug)]
 pub(super) struct Ticket<T> {
     pub(super) item: T,
-    /// Cancelled when the partition is about to go, or all is to stop: what waits for another try is left then.
+    /// Cancelled when the partition is being revoked or the consumer stops: an item that waits for a retry is then
+    /// abandoned.
     pub(super) leave: CancellationToken,
-    /// Whether it was deferred, and is back.
+    /// Whether it was deferred and has been read again.
     pub(super) is_back: bool,
     partition: i32,
     offset: i64,
@@ -52,28 +53,28 @@ struct Partition {
     epoch: Epoch,
     watermark: Watermark,
     running: usize,
-    /// Items that are back, and their bytes.
+    /// Number of items in memory that were read again, and their bytes.
     back: usize,
     back_bytes: usize,
     leave: CancellationToken,
 }
 
-/// The partitions that are ours, and what was taken from them.
+/// The partitions assigned to us, and the records taken from them.
 #[derive(Debug)]
 pub(super) struct Schedule<T> {
     stop: CancellationToken,
-    /// How much of what is back of one partition may be in memory.
+    /// How much of one partition that was read again may be in memory.
     back: Share,
     epochs: u64,
     partitions: HashMap<i32, Partition>,
     lanes: Lanes<Ticket<T>>,
-    /// Items in memory that are not back.
+    /// Number of items in memory, without those that were read again.
     taken: usize,
 }
 
 impl<T> Schedule<T> {
-    /// Keeps at most `share` of a key in memory, and at most `back` of what is read again of a partition. After `stop`
-    /// nothing more runs.
+    /// Keeps at most `share` of each key in memory, and at most `back` of the items that are read again of each
+    /// partition. After `stop`, nothing more starts.
     pub(super) fn new(share: Share, back: Share, stop: CancellationToken) -> Self {
         Self {
             stop,
@@ -85,7 +86,7 @@ impl<T> Schedule<T> {
         }
     }
 
-    /// Adds partitions; returns how many there are.
+    /// Adds partitions; returns how many there are now.
     pub(super) fn gain(&mut self, partitions: impl Iterator<Item = i32>) -> usize {
         for partition in partitions {
             self.begin(partition);
@@ -93,7 +94,7 @@ impl<T> Schedule<T> {
         self.partitions.len()
     }
 
-    /// Begins no more work on partitions that are about to go; what runs may still end well.
+    /// Starts nothing more on partitions that are being revoked; items that run may still finish.
     pub(super) fn close(&self, partitions: &[i32]) {
         for partition in partitions {
             if let Some(partition) = self.partitions.get(partition) {
@@ -133,18 +134,18 @@ impl<T> Schedule<T> {
         }
     }
 
-    /// Returns how many items of `partitions` run.
+    /// Returns how many items run on `partitions`.
     pub(super) fn running(&self, partitions: &[i32]) -> usize {
         let ours = partitions.iter().filter_map(|it| self.partitions.get(it));
         ours.map(|partition| partition.running).sum()
     }
 
-    /// Takes an item up or defers it, unless its partition is not ours any more.
+    /// Accepts an item or defers it; ignores it if its partition is no longer ours.
     pub(super) fn take(&mut self, read: Read<'_, T>) {
         let is_new = |ours: &Partition| ours.watermark.rises_to(read.offset);
         match self.partitions.get(&read.partition) {
             Some(ours) if is_new(ours) => {}
-            // The topic was made anew.
+            // The offset fell: the topic was deleted and created again.
             Some(_) => self.begin(read.partition),
             None => return,
         }
@@ -165,7 +166,7 @@ impl<T> Schedule<T> {
         self.lanes.push(lane, bytes, ticket);
     }
 
-    /// Takes an item up that was deferred, if it is the first one deferred of its partition.
+    /// Accepts a deferred item that was read again, if it is the first deferred one of its partition.
     pub(super) fn resume(&mut self, read: Read<'_, T>) {
         let Some(ours) = self.partitions.get_mut(&read.partition) else {
             return;
@@ -180,7 +181,8 @@ impl<T> Schedule<T> {
         self.lanes.resume(lane);
     }
 
-    /// Returns where to read again: the first deferred offset of the next partition after `last` that has room.
+    /// Returns where to read again: the first deferred offset of the next partition after `last`, in turn, that has
+    /// deferred items and room for half of its share.
     pub(super) fn next_deferred(&self, last: Option<i32>) -> Option<(i32, i64)> {
         let wanted = self.partitions.iter().filter_map(|(&number, ours)| {
             let room = ours.back * 2 <= self.back.items && ours.back_bytes * 2 <= self.back.bytes;
@@ -191,7 +193,7 @@ impl<T> Schedule<T> {
         Some((number, offset))
     }
 
-    /// Returns the first deferred offset of a partition, if there is room for it.
+    /// Returns the first deferred offset of a partition if there is room for it.
     pub(super) fn first_deferred(&self, partition: i32) -> Option<i64> {
         let ours = self.partitions.get(&partition)?;
         let room = ours.back < self.back.items && ours.back_bytes < self.back.bytes;
@@ -199,7 +201,8 @@ impl<T> Schedule<T> {
         first.filter(|_| room && !ours.leave.is_cancelled())
     }
 
-    /// Notes that deferred items are on the topic no more; returns how many, and what may be committed if that rose.
+    /// Notes that the deferred items of a range are no longer on the topic. Returns their number, and the last offset
+    /// that may be committed if that rose.
     pub(super) fn gone(&mut self, partition: i32, range: Range<i64>) -> (usize, Option<i64>) {
         let Some(ours) = self.partitions.get_mut(&partition) else {
             return (0, None);
@@ -213,7 +216,7 @@ impl<T> Schedule<T> {
         (gone.len(), reached)
     }
 
-    /// Returns the next item that may run; what waited for a partition that went is dropped.
+    /// Returns the next item that may run; drops items whose partition was revoked.
     pub(super) fn next(&mut self) -> Option<Ticket<T>> {
         loop {
             let ticket = self.lanes.next()?;
@@ -230,7 +233,7 @@ impl<T> Schedule<T> {
         }
     }
 
-    /// Notes how an item ended; returns the partition and the offset up to which all is done, if that moved.
+    /// Notes how an item ended. Returns the partition and the last offset that may be committed, if that rose.
     pub(super) fn finish(&mut self, ticket: &Ticket<T>, settled: Settled) -> Option<(i32, i64)> {
         if settled == Settled::Deferred {
             self.defer(ticket);
@@ -248,7 +251,7 @@ impl<T> Schedule<T> {
         Some((ticket.partition, ours.watermark.finish(ticket.offset)?))
     }
 
-    /// Defers an item that ran, and all of its key that waits for it.
+    /// Defers an item that ran, and all items that wait in its lane.
     fn defer(&mut self, ticket: &Ticket<T>) {
         let ours = self.partitions.get_mut(&ticket.partition);
         let Some(ours) = ours.filter(|ours| ours.epoch == ticket.epoch) else {
@@ -266,7 +269,7 @@ impl<T> Schedule<T> {
         }
     }
 
-    /// Counts an item no more that leaves the memory.
+    /// Stops counting an item that leaves the memory.
     fn forget(&mut self, ticket: &Ticket<T>) {
         if !ticket.is_back {
             self.taken -= 1;
@@ -279,7 +282,7 @@ impl<T> Schedule<T> {
         }
     }
 
-    /// Returns how many items are in memory, without those that are back.
+    /// Returns how many items are in memory, without those that were read again.
     pub(super) fn taken(&self) -> usize {
         self.taken
     }
@@ -290,7 +293,7 @@ impl<T> Schedule<T> {
         watermarks.map(Watermark::deferred).sum()
     }
 
-    /// Returns how many items were read and are not done.
+    /// Returns how many items were read and are not done, deferred ones included.
     pub(super) fn unfinished(&self) -> usize {
         let watermarks = self.partitions.values().map(|ours| &ours.watermark);
         watermarks.map(Watermark::unfinished).sum()

@@ -1,10 +1,10 @@
-//! Which of the records that run rest, and which of these need no place: they wait for what others do without.
+//! Counts running records that rest, that is, wait instead of working; those aside have also released their slot.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// Counts the records that rest, and tells when one begins to.
+/// Counts the records that rest, and notifies when one begins to.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     resting: AtomicUsize,
@@ -12,19 +12,19 @@ pub(super) struct Places {
     freed: Notify,
 }
 
-/// A record that rests, until it is dropped.
+/// Counts one record as resting, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Rest<'p> {
     places: &'p Places,
     aside: bool,
 }
 
-/// The place of one record among those that are handled at once.
+/// The slot of one record among those that are handled at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'p>(&'p Places);
 
 impl Places {
-    /// Has a record rest, `aside` if others may have its place.
+    /// Counts a record as resting; `aside` releases its slot to another record.
     pub(super) fn rest(&self, aside: bool) -> Rest<'_> {
         self.resting.fetch_add(1, Ordering::Relaxed);
         self.aside.fetch_add(usize::from(aside), Ordering::Relaxed);
@@ -33,29 +33,29 @@ impl Places {
         Rest { places, aside }
     }
 
-    /// Returns the place of a record that is about to be handled.
+    /// Returns the slot of a record that is about to be handled.
     pub(super) fn place(&self) -> Place<'_> {
         Place(self)
     }
 
-    /// Returns how many rest.
+    /// Returns how many records rest.
     pub(super) fn resting(&self) -> usize {
         self.resting.load(Ordering::Relaxed)
     }
 
-    /// Returns how many of these have no place.
+    /// Returns how many of the resting records have released their slot.
     pub(super) fn aside(&self) -> usize {
         self.aside.load(Ordering::Relaxed)
     }
 
-    /// Returns when a record has begun to rest since the last call.
+    /// Waits until a record begins to rest; returns at once if one did since the last call.
     pub(super) async fn freed(&self) {
         self.freed.notified().await;
     }
 }
 
 impl Place<'_> {
-    /// Waits for `what` without the place: another record is handled meanwhile.
+    /// Awaits `what` with the slot released, so that another record can be handled meanwhile.
     pub async fn without<T>(self, what: impl Future<Output = T>) -> T {
         let _rest = self.0.rest(true);
         what.await
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!((inside, counts()), ((1, 1), (0, 0)));
         assert!(
             places.freed().now_or_never().is_some(),
-            "also once it is over"
+            "notified also after the rest is over"
         );
         assert!(places.freed().now_or_never().is_none());
     }

@@ -1,4 +1,4 @@
-//! Which offset of a partition may be committed; pure.
+//! Decides which offset of a partition may be committed; pure.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,8 +7,8 @@ use crate::engines::kafka::consumer::key_order::Lane;
 
 /// The records of one partition that were read and are not done: those in memory, and those that are deferred.
 ///
-/// Records may finish in any order; all before the first unfinished one may be committed. Offsets that never come
-/// (compaction, transaction markers) leave no gap. What is done takes no memory.
+/// Records may finish in any order; all before the first unfinished one may be committed. Offsets that are never
+/// delivered (compaction, transaction markers) block nothing. Finished records take no memory.
 #[derive(Debug, Default)]
 pub(super) struct Watermark {
     /// Timestamps by offset.
@@ -17,7 +17,7 @@ pub(super) struct Watermark {
     last: Option<i64>,
 }
 
-/// A record of which only this is kept, until it is read again.
+/// What is kept of a deferred record until it is read again.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deferred {
     pub(super) lane: Lane,
@@ -25,30 +25,31 @@ pub(super) struct Deferred {
 }
 
 impl Watermark {
-    /// Tells whether an offset comes after all that were read; one that does not is of a topic that was made anew.
+    /// Returns whether an offset is above all that were read. Otherwise the topic was deleted and created again.
     pub(super) fn rises_to(&self, offset: i64) -> bool {
         self.last.is_none_or(|last| last < offset)
     }
 
-    /// Notes that a record is in memory; offsets come in rising order.
+    /// Notes that a record is in memory. Call it in ascending order of offsets.
     pub(super) fn take(&mut self, offset: i64, timestamp: Option<i64>) {
         self.last = self.last.max(Some(offset));
         self.held.insert(offset, timestamp);
     }
 
-    /// Notes that a record, in memory until now or just read, is to be read again.
+    /// Notes that a record, in memory until now or just read, must be read again later.
     pub(super) fn defer(&mut self, offset: i64, deferred: Deferred) {
         self.last = self.last.max(Some(offset));
         self.held.remove(&offset);
         self.deferred.insert(offset, deferred);
     }
 
-    /// Returns the first offset that is to be read again.
+    /// Returns the first deferred offset.
     pub(super) fn first_deferred(&self) -> Option<i64> {
         self.deferred.keys().next().copied()
     }
 
-    /// Notes that a deferred record is in memory again, if it is the first of them: so each key keeps its order.
+    /// Notes that a deferred record is in memory again. Only the first deferred one may return, so that each key keeps
+    /// its order; for any other this returns `None`.
     pub(super) fn resume(&mut self, offset: i64) -> Option<Deferred> {
         let first = self.deferred.first_entry()?;
         if *first.key() != offset {
@@ -59,13 +60,13 @@ impl Watermark {
         Some(deferred)
     }
 
-    /// Returns the deferred records within a range of offsets.
+    /// Returns the deferred records in a range of offsets.
     pub(super) fn deferred_in(&self, range: Range<i64>) -> Vec<(i64, Lane)> {
         let found = self.deferred.range(range);
         found.map(|(at, deferred)| (*at, deferred.lane)).collect()
     }
 
-    /// Notes that a record is done; returns the last offset that may be committed, if that rose.
+    /// Notes that a record is done. Returns the last offset that may be committed if this call raised it.
     pub(super) fn finish(&mut self, offset: i64) -> Option<i64> {
         let first = self.first();
         if self.held.remove(&offset).is_none() {
@@ -75,12 +76,12 @@ impl Watermark {
         reached.filter(|_| first == Some(offset))
     }
 
-    /// Returns how many records are not done.
+    /// Returns how many records are not done, deferred ones included.
     pub(super) fn unfinished(&self) -> usize {
         self.held.len() + self.deferred.len()
     }
 
-    /// Returns how many are to be read again.
+    /// Returns how many records are deferred.
     pub(super) fn deferred(&self) -> usize {
         self.deferred.len()
     }

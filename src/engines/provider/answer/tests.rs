@@ -1,4 +1,4 @@
-//! What an answer means, and what a long one may take.
+//! Tests how answers are classified, and the memory that long ones take.
 
 use super::super::memory::{MEMORY, TIMES};
 use super::*;
@@ -86,7 +86,7 @@ fn the_pause_that_openai_asks_for_is_in_milliseconds() {
     assert_eq!(poll_after(&HeaderMap::new()), None);
 }
 
-/// The message of the event for a refusal in those words.
+/// Returns the event's message for a refusal with this body.
 fn message(status: u16, words: &str, code: Option<ErrorCode>) -> String {
     let detail = words.to_owned();
     let status = StatusCode::from_u16(status).unwrap();
@@ -127,7 +127,7 @@ fn a_providers_words_about_our_key_and_account_are_not_for_users() {
     );
 }
 
-/// An answer with that body.
+/// Returns an answer with this body.
 fn response(body: Vec<u8>) -> Response {
     axum::http::Response::new(body).into()
 }

@@ -1,4 +1,4 @@
-//! What is sent to fal, and what its answers mean.
+//! Tests the inputs sent to fal, and how its answers are read.
 
 use super::*;
 use crate::domain::{Common, ImageSpec, Input};

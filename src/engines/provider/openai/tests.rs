@@ -1,4 +1,4 @@
-//! What is sent to OpenAI, and what its answers mean.
+//! Tests the inputs sent to OpenAI, and how its answers are read.
 
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
@@ -87,7 +87,7 @@ fn input(role: Role) -> Input {
     }
 }
 
-/// Holds that a body is refused for these fields, and has no more than model and prompt where they may be dropped.
+/// Checks that a spec is refused for these fields, and that only model and prompt are sent if they may be dropped.
 fn lacks(fields: &str, asked: Common, body: impl Fn(Common) -> Result<Map<String, Value>, String>) {
     let drop = Common {
         on_unsupported: OnUnsupported::Drop,

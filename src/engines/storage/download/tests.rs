@@ -1,4 +1,4 @@
-//! Downloads over real HTTP: whom they call, where redirects lead, what is too large.
+//! Tests downloads over real HTTP: which addresses they call, where redirects lead, what is too large.
 
 mod bounds;
 
@@ -17,7 +17,7 @@ use super::*;
 use crate::engines::config::{Config, Egress, Ports};
 use crate::engines::storage::temp::tests::{file, folder};
 
-/// A server of one picture, `/file`, whose other addresses lead where a test says.
+/// A server with one picture at `/file`; a test sets where its other paths redirect.
 struct Server {
     url: Url,
     shared: Arc<Shared>,
@@ -26,7 +26,7 @@ struct Server {
 #[derive(Default)]
 struct Shared {
     leads: Mutex<BTreeMap<String, (u16, String)>>,
-    /// Paths asked for, and whether the key came along.
+    /// The requested paths, and whether the request carried the key.
     asked: Mutex<Vec<(String, bool)>>,
 }
 
@@ -79,7 +79,7 @@ fn picture() -> Vec<u8> {
     bytes
 }
 
-/// Downloads by the default rules, or anything there is.
+/// Returns a downloader with the default rules, or one that may call any address.
 fn downloader(anything: bool) -> Downloader {
     let mut config = Config::of(&[]).unwrap().worker;
     config.max_output_bytes = 100_000;
@@ -94,7 +94,7 @@ fn downloader(anything: bool) -> Downloader {
     Downloader::new(&config).unwrap()
 }
 
-/// Fetches what the provider at `own` has named, and checks it.
+/// Fetches an output that the provider at `own` named, and checks it.
 async fn fetch(downloader: &Downloader, own: &Server, source: &Source) -> Result<u64, Error> {
     fetch_within(downloader, &own.at("v1"), source, u64::MAX).await
 }
@@ -137,7 +137,7 @@ async fn only_the_providers_own_origin_is_fetched_from_a_private_network() {
 async fn no_other_server_leads_to_what_only_the_provider_may_name() {
     let (own, other) = (Server::start().await, Server::start().await);
     let mut downloader = downloader(true);
-    // The port of `own` is not allowed, so it is called only as the provider's own origin.
+    // The port of `own` is not allowed, so it is called only because it is the provider's own origin.
     let rules = Egress {
         allow_private: true,
         allow_http: true,
@@ -250,7 +250,7 @@ async fn redirects_without_end_or_aim_are_no_output() {
     assert_eq!(rounds, REDIRECTS + 1);
 }
 
-/// Answers one request with these bytes and then says nothing more, or hangs up.
+/// Answers one request with these bytes, and then sends nothing more or closes the connection.
 async fn raw(answer: &'static str, hang_up: bool) -> Url {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/file", listener.local_addr().unwrap());

@@ -1,4 +1,4 @@
-//! Good films, films cut at each byte, and faulty ones; each walk is bounded.
+//! Tests good films, films truncated at each byte, and faulty ones; each walk is bounded.
 
 use std::io::{Cursor, Result};
 
@@ -8,12 +8,12 @@ use proptest::strategy::Strategy;
 use super::*;
 use crate::dev::simulator::a_film;
 
-/// Kept short: each byte of it is cut at, and changed.
+/// A short film, since tests truncate it at each byte and change each byte.
 fn real() -> Vec<u8> {
     a_film(160, 16, 2.5)
 }
 
-/// A file that counts what is read of it.
+/// A file that counts its reads.
 struct Counted<'b> {
     file: Cursor<&'b [u8]>,
     reads: u32,
@@ -33,7 +33,7 @@ impl Seek for Counted<'_> {
     }
 }
 
-/// Measures a film that says it has `length` bytes; returns how often it was read, too.
+/// Measures a film that claims to have `length` bytes; also returns the number of reads.
 fn walked(bytes: &[u8], length: u64) -> (Film, u32) {
     let mut file = Counted {
         file: Cursor::new(bytes),
@@ -54,7 +54,7 @@ fn a_box(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
     [&size.to_be_bytes(), &kind[..], content].concat()
 }
 
-/// Moves the header to the front, where films that are made to be streamed have it.
+/// Moves the header to the front, where films for streaming have it.
 fn streamed(film: &[u8]) -> Vec<u8> {
     let moov = film.windows(4).position(|kind| kind == b"moov").unwrap() - 4;
     let mdat = film.windows(4).position(|kind| kind == b"mdat").unwrap() - 4;
@@ -75,13 +75,13 @@ fn a_film_tells_its_size_and_length_wherever_its_header_is() {
 #[test]
 fn the_films_that_aborted_the_process_and_never_ended_have_no_measures() {
     let head = a_box(b"ftyp", b"isom\0\0\0\0isom");
-    // A child whose size is 2^50, in a much smaller box.
+    // A child with size 2^50 in a much smaller box.
     let mut huge = [&1_u32.to_be_bytes(), &b"hdlr"[..]].concat();
     huge.extend((1_u64 << 50).to_be_bytes());
     huge.resize(80, 0);
     let meta = a_box(b"meta", &[&[0; 4][..], &huge].concat());
     let abort = [head.clone(), a_box(b"moov", &meta)].concat();
-    // A child of no size.
+    // A child with size zero.
     let endless = [head, a_box(b"moov", &[&[0; 4][..], b"free"].concat())].concat();
 
     assert_eq!((abort.len(), endless.len()), (120, 36));
@@ -100,7 +100,7 @@ fn a_film_cut_anywhere_has_no_measures_or_the_right_ones() {
                 cut.seconds
                     .is_none_or(|seconds| Some(seconds) == WHOLE.seconds)
             );
-            // What is promised and not there.
+            // A file that claims to be longer than it is.
             let (longer, _) = walked(&film[..length], u64::MAX);
             assert!(longer.size.is_none_or(|size| Some(size) == WHOLE.size));
         }
@@ -198,7 +198,7 @@ fn the_long_form_of_the_headers_is_read() {
     assert_eq!(film(b"text"), Film { size, seconds });
 }
 
-/// The headers of a film with bytes set, inserted and removed, and with sizes that are powers of two.
+/// Returns the headers of a film with bytes set, inserted and removed, and with sizes that are powers of two.
 fn mutated() -> impl Strategy<Value = Vec<u8>> {
     let film = streamed(&real());
     let mdat = film.windows(4).position(|kind| kind == b"mdat").unwrap();

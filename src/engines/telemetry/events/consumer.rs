@@ -1,4 +1,4 @@
-//! What happens to the records of a topic on their way to their handler.
+//! Events of the consumer: what happens to the records of a topic.
 
 use std::error::Error;
 use std::time::Duration;
@@ -12,100 +12,100 @@ use crate::domain::{ErrorCode, RecordPosition};
 /// A record that can never succeed was parked on a dead-letter topic.
 #[derive(Debug)]
 pub struct RecordRejected<'a> {
-    /// Where it stands.
+    /// Position of the record.
     pub position: &'a RecordPosition,
-    /// As in `dlq.reason`.
+    /// The reason in `dlq.reason`; a label.
     pub reason: ErrorCode,
     /// What is wrong.
     pub error: &'a (dyn Error + 'static),
 }
 
-/// A record was parked without its value, which not even the dead-letter topic takes.
+/// A record was parked without its value, which is too large even for the dead-letter topic.
 #[derive(Debug)]
 pub struct RecordTruncated<'a> {
-    /// Where the whole of it stands, for as long as its topic keeps it.
+    /// Position of the complete record, which lasts for the retention of its topic.
     pub position: &'a RecordPosition,
 }
 
-/// The consumer met an error that it goes on after; librdkafka tries again by itself.
+/// The consumer met an error and continues; librdkafka retries by itself.
 #[derive(Debug)]
 pub struct ConsumerStumbled<'a> {
-    /// The topic it reads.
+    /// The topic that it consumes.
     pub topic: &'a str,
-    /// What librdkafka says.
+    /// The error of librdkafka.
     pub error: &'a (dyn Error + 'static),
-    /// How often in a row.
+    /// Number of errors in a row.
     pub times: u32,
 }
 
-/// A record did not succeed and is held for another try.
+/// A record was not handled, and is held for another attempt.
 #[derive(Debug)]
 pub struct RecordHeld<'a> {
-    /// Where it stands.
+    /// Position of the record.
     pub position: &'a RecordPosition,
-    /// Why it is tried again; from a closed set, it is a label.
+    /// Why it is retried, from a closed set; a label.
     pub cause: &'static str,
-    /// Why it did not succeed.
+    /// Why it was not handled.
     pub error: &'a (dyn Error + 'static),
-    /// Tries so far, from 1.
+    /// Attempts so far, from 1.
     pub tries: u32,
 }
 
-/// A record is done: handled, known, or parked.
+/// A record is done: handled, a duplicate, or parked.
 #[derive(Debug)]
 pub struct RecordHandled<'a> {
-    /// Where it came from.
+    /// Topic of the record; a label.
     pub topic: &'a str,
-    /// Since it was taken.
+    /// Time since it was taken, pauses included.
     pub elapsed: Duration,
 }
 
-/// How many records are taken and not done; no log line.
+/// Number of records in flight; no log line.
 #[derive(Debug)]
 pub struct RecordsInFlight<'a> {
-    /// Where they came from.
+    /// Topic of the records; a label.
     pub topic: &'a str,
-    /// How many.
+    /// Records that are taken and not done.
     pub count: usize,
 }
 
-/// How many records of a partition of this process are not committed yet; no log line.
+/// Number of records of a partition of this process that are not committed; no log line.
 #[derive(Debug)]
 pub struct ConsumerLag<'a> {
-    /// Where they stand.
+    /// Topic of the partition; a label.
     pub topic: &'a str,
     /// The partition; a label.
     pub partition: i32,
-    /// How many.
+    /// Records that are not committed.
     pub records: u64,
 }
 
-/// How old the oldest record is that was taken and is not done; no log line.
+/// Age of the oldest record in flight; no log line.
 #[derive(Debug)]
 pub struct OldestUnfinished<'a> {
-    /// Where it came from.
+    /// Topic of the record; a label.
     pub topic: &'a str,
-    /// Since it was written to its topic; zero when there is none.
+    /// Time since it was written to its topic; zero if there is none.
     pub age: Duration,
 }
 
-/// The partitions of a topic were paused, or go on.
+/// The partitions of a topic were paused or resumed.
 #[derive(Debug)]
 pub struct ConsumerPaused<'a> {
-    /// Their topic.
+    /// Topic of the partitions; a label.
     pub topic: &'a str,
-    /// Why they are, or were, paused; from a closed set, it is a label.
+    /// Why they are or were paused, from a closed set; a label.
     pub cause: &'static str,
-    /// Whether they are now.
+    /// Whether they are paused now.
     pub paused: bool,
 }
 
-/// The group gave this process other partitions.
+/// A rebalance changed the partitions of this process.
 #[derive(Debug)]
 pub struct Rebalanced<'a> {
-    /// Their topic.
+    /// Topic of the partitions; a label.
     pub topic: &'a str,
-    /// How many it has now.
+    /// Number of partitions that it has now.
     pub partitions: usize,
 }
 
@@ -141,7 +141,7 @@ impl ConsumerStumbled<'_> {
             times,
         } = self;
         if worth_a_line(times) {
-            warn!(topic, times, error, "consumer stumbled");
+            warn!(topic, times, error, "consumer error, librdkafka retries");
         }
     }
 }
@@ -173,7 +173,7 @@ impl RecordHandled<'_> {
 }
 
 impl RecordsInFlight<'_> {
-    /// Shows it.
+    /// Sets the metric.
     pub fn emit(self) {
         let Self { topic, count } = self;
         gauge!(catalogue::RECORDS_IN_FLIGHT, "topic" => topic.to_owned()).set(count as f64);
@@ -181,7 +181,7 @@ impl RecordsInFlight<'_> {
 }
 
 impl ConsumerLag<'_> {
-    /// Shows it.
+    /// Sets the metric.
     pub fn emit(self) {
         let Self {
             topic,
@@ -194,7 +194,7 @@ impl ConsumerLag<'_> {
 }
 
 impl OldestUnfinished<'_> {
-    /// Shows it.
+    /// Sets the metric.
     pub fn emit(self) {
         let Self { topic, age } = self;
         gauge!(catalogue::OLDEST_UNFINISHED, "topic" => topic.to_owned()).set(age);
@@ -211,7 +211,7 @@ impl Rebalanced<'_> {
 }
 
 impl ConsumerPaused<'_> {
-    /// Logs and shows it.
+    /// Logs it and sets the metric.
     pub fn emit(self) {
         let Self {
             topic,

@@ -1,4 +1,4 @@
-//! What happened to notifications.
+//! Events of notifications.
 
 use std::error::Error;
 use std::time::Duration;
@@ -8,85 +8,85 @@ use tracing::{debug, error, warn};
 
 use super::{catalogue, worth_a_line};
 
-/// A notification ended, well or not.
+/// A notification ended, with any outcome.
 #[derive(Debug)]
 pub struct NotificationEnded {
     /// `WEBHOOK`, `EMAIL` or `SLACK`; a label.
     pub channel: &'static str,
     /// `DELIVERED`, `GIVEN_UP`, `EXPIRED` or `SKIPPED`; a label.
     pub outcome: &'static str,
-    /// Since the event occurred.
+    /// Time since the event occurred.
     pub elapsed: Duration,
-    /// How often it was tried.
+    /// Number of attempts.
     pub tries: u32,
 }
 
-/// A notification did not succeed and will be tried again.
+/// A step of a delivery workflow did not deliver, and another one follows.
 #[derive(Debug)]
 pub struct NotificationRetried<'a> {
     /// `WEBHOOK`, `EMAIL` or `SLACK`; a label.
     pub channel: &'static str,
-    /// Why it did not succeed; says no address.
+    /// Why it was not delivered; contains no address.
     pub error: &'a (dyn Error + 'static),
-    /// Tries so far, from 1.
+    /// Steps so far, from 1.
     pub tries: u32,
 }
 
-/// A notification was tried once; no log line.
+/// One attempt at a notification was made; no log line.
 #[derive(Debug)]
 pub struct NotificationTried {
     /// `WEBHOOK`, `EMAIL` or `SLACK`; a label.
     pub channel: &'static str,
     /// `delivered`, `refused` or `later`; a label.
     pub outcome: &'static str,
-    /// How long it took.
+    /// How long the attempt took.
     pub elapsed: Duration,
 }
 
-/// How many tries are under way; no log line.
+/// Number of attempts in flight; no log line.
 #[derive(Debug)]
 pub struct TriesInFlight {
-    /// At all endpoints.
+    /// Attempts at all endpoints.
     pub count: usize,
 }
 
-/// A notification is a workflow's to deliver from now on.
+/// A notification was handed over to a workflow.
 #[derive(Debug)]
 pub struct NotificationHandedOver {
     /// `WEBHOOK`, `EMAIL` or `SLACK`; a label.
     pub channel: &'static str,
     /// `not_delivered`, `circuit_open`, `endpoint_full` or `endpoint_slow`; a label.
     pub why: &'static str,
-    /// Whether it had no workflow before.
+    /// Whether the workflow is new.
     pub is_new: bool,
 }
 
-/// A delivery, or a digest for operators, was closed from outside, and what it was to deliver cannot be read.
+/// A delivery, or a digest for operators, was closed from outside, and its content cannot be read.
 #[derive(Debug)]
 pub struct NotificationLost<'a> {
-    /// Its workflow id, which names channel and target, and of a delivery the event.
+    /// Its workflow id, which names channel and target hash, and for a delivery also the event.
     pub workflow: &'a str,
     /// Why it cannot be read.
     pub error: &'a (dyn Error + 'static),
 }
 
-/// The operators were told of failures, or not.
+/// An attempt was made to notify the operators of failures.
 #[derive(Debug)]
 pub struct OpsTold<'a> {
     /// `EMAIL` or `SLACK`; a label.
     pub channel: &'static str,
-    /// How many failures the message tells of.
+    /// Number of failures in the message.
     pub failures: u64,
     /// `delivered`, `later` or `lost`; a label.
     pub outcome: &'static str,
-    /// Why it was not delivered; says no address.
+    /// Why it was not delivered; contains no address.
     pub error: Option<&'a (dyn Error + 'static)>,
 }
 
-/// How many circuits are open; no log line.
+/// Number of open circuits; no log line.
 #[derive(Debug)]
 pub struct CircuitsOpen {
-    /// Of origins and of targets.
+    /// Circuits of origins and of targets.
     pub count: usize,
 }
 
@@ -138,7 +138,7 @@ impl NotificationTried {
 }
 
 impl TriesInFlight {
-    /// Shows it.
+    /// Sets the metric.
     pub fn emit(self) {
         gauge!(catalogue::NOTIFICATION_TRIES_IN_FLIGHT).set(self.count as f64);
     }
@@ -162,7 +162,7 @@ impl NotificationLost<'_> {
     /// Logs and counts it.
     pub fn emit(self) {
         let Self { workflow, error } = self;
-        error!(workflow, error, "a delivery that was closed is lost");
+        error!(workflow, error, "a closed delivery or digest is lost");
         counter!(catalogue::NOTIFICATIONS_LOST).increment(1);
     }
 }
@@ -179,20 +179,20 @@ impl OpsTold<'_> {
         match outcome {
             "lost" => error!(
                 channel,
-                failures, error, "operators were not told of failures"
+                failures, error, "operators were not notified of failures"
             ),
             "later" => warn!(
                 channel,
-                failures, error, "operators are told of failures later"
+                failures, error, "operators will be notified of failures later"
             ),
-            _ => debug!(channel, failures, "operators were told of failures"),
+            _ => debug!(channel, failures, "operators were notified of failures"),
         }
         counter!(catalogue::OPS_MESSAGES, "channel" => channel, "outcome" => outcome).increment(1);
     }
 }
 
 impl CircuitsOpen {
-    /// Shows it.
+    /// Sets the metric.
     pub fn emit(self) {
         gauge!(catalogue::NOTIFICATION_CIRCUITS_OPEN).set(self.count as f64);
     }

@@ -1,4 +1,4 @@
-//! The audit of the operator's hand: who sent which dead letter again.
+//! The audit of redrives: who sent which dead letter again.
 
 use std::fmt::Display;
 
@@ -6,17 +6,17 @@ use tracing::info;
 
 use crate::domain::RecordPosition;
 
-/// An operator sent a dead letter again. Above DEBUG on purpose: it is an audit, and no steady flow.
+/// An operator redrove a dead letter. Logged above DEBUG on purpose: it is an audit line, and rare.
 pub struct DeadLetterRedriven<'a> {
-    /// The dead letter.
+    /// Position of the dead letter.
     pub position: &'a RecordPosition,
-    /// Where it is now: a position, or a workflow.
+    /// Where it went: a position, or a workflow.
     pub to: &'a (dyn Display + 'a),
-    /// Why it was parked; as its header has it.
+    /// Why it was parked, from its header.
     pub reason: &'a str,
-    /// How often it was parked.
+    /// How many times it was parked.
     pub attempts: u32,
-    /// Who asked.
+    /// The operator who redrove it.
     pub by: &'a str,
 }
 

@@ -1,4 +1,4 @@
-//! What happened to results, on their way and in the store.
+//! Events of results: on their way, and in the store.
 
 use std::error::Error;
 use std::io;
@@ -11,25 +11,25 @@ use super::catalogue;
 /// An output was stored.
 #[derive(Debug)]
 pub struct OutputStored {
-    /// Its length.
+    /// Size of the output.
     pub bytes: u64,
 }
 
-/// The store or the temp folder did not do what was asked.
+/// An operation on the store or the temp folder failed.
 #[derive(Debug)]
 pub struct StoreFailed<'a> {
     /// `disk`, `bucket` or `temp`; a label.
     pub place: &'static str,
     /// `full`, `denied` and so on; a label.
     pub cause: &'static str,
-    /// Why.
+    /// The error.
     pub error: &'a io::Error,
 }
 
 /// Temp folders that a crash left were removed.
 #[derive(Debug)]
 pub struct TempSwept {
-    /// How many.
+    /// Number of folders.
     pub folders: usize,
 }
 

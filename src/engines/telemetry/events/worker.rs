@@ -1,41 +1,41 @@
-//! How full a worker is: slots and memory.
+//! Events of a worker: its slots and its memory.
 
 use metrics::gauge;
 use tracing::warn;
 
 use crate::engines::telemetry::metrics as catalogue;
 
-/// A worker began an activity.
+/// A worker started an activity.
 #[derive(Debug)]
 pub struct SlotTaken {
-    /// `main`, `fetch`, `submit` or `notify`.
+    /// Queue: `main`, `fetch`, `submit` or `notify`; a label.
     pub queue: &'static str,
 }
 
-/// An activity of a worker is over, or was given back.
+/// An activity of a worker ended, or its slot was given back.
 #[derive(Debug)]
 pub struct SlotFreed {
-    /// `main`, `fetch`, `submit` or `notify`.
+    /// Queue: `main`, `fetch`, `submit` or `notify`; a label.
     pub queue: &'static str,
 }
 
-/// A worker looked how much memory is in use.
+/// A worker measured how much memory is in use.
 #[derive(Debug)]
 pub struct MemoryMeasured {
-    /// By its process, in bytes.
+    /// Resident memory of its process, in bytes.
     pub process: u64,
-    /// By its container, or by its machine.
+    /// Memory in use by its container, or by its machine, in bytes.
     pub measured: u64,
 }
 
-/// The memory limit of a worker holds back new work from the start, or never will.
+/// The memory limit of a worker stops new work from the start, or can never be reached.
 #[derive(Debug)]
 pub struct MemoryLimitOutOfReach {
     /// The limit, in bytes.
     pub limit: u64,
-    /// In use already.
+    /// Memory in use already, in bytes.
     pub used: u64,
-    /// All there is.
+    /// All memory that there is, in bytes.
     pub total: u64,
 }
 
@@ -54,7 +54,7 @@ impl SlotFreed {
 }
 
 impl MemoryMeasured {
-    /// Shows it.
+    /// Sets the metrics.
     pub fn emit(self) {
         gauge!(catalogue::PROCESS_MEMORY).set(self.process as f64);
         gauge!(catalogue::MEASURED_MEMORY).set(self.measured as f64);
@@ -69,7 +69,7 @@ impl MemoryLimitOutOfReach {
             limit,
             used,
             total,
-            "MEMORY_LIMIT_BYTES is below what is in use already, or above all there is"
+            "MEMORY_LIMIT_BYTES is below the memory already in use, or above all memory"
         );
     }
 }

@@ -1,4 +1,5 @@
-//! Holds dashboards and alert rules to the catalogue: no metric or label it lacks, no metric that nobody shows.
+//! Compares dashboards and alert rules with the catalogue: they use no metric or label that it lacks, and the
+//! dashboards show every metric.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,10 +9,10 @@ use serde_json::Value;
 use super::base;
 use crate::engines::telemetry::metrics::CATALOGUE;
 
-/// Labels that Prometheus and its rules put beside ours.
+/// Labels that Prometheus and its rules add to ours.
 const FOREIGN: &[&str] = &["instance", "job", "le", "severity"];
 
-/// What one expression or template asks for.
+/// The metrics and labels that an expression or template uses.
 #[derive(Debug, Default)]
 struct Use {
     metrics: BTreeSet<String>,
@@ -51,7 +52,7 @@ fn yaml(name: &str) -> Value {
     serde_yaml_ng::from_str(&text).unwrap()
 }
 
-/// Collects the strings that stand under `key`, at any depth.
+/// Collects the strings under `key`, at any depth.
 fn strings(value: &Value, key: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
@@ -72,7 +73,7 @@ fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
-/// Reads an expression just well enough: words, `{…}` behind a metric, lists behind `by` and the like.
+/// Parses an expression only as far as needed: words, `{…}` after a metric, lists after `by` and the like.
 fn read(expression: &str) -> Use {
     let mut used = Use::default();
     let mut rest = expression;
@@ -127,7 +128,7 @@ fn shown(template: &str) -> BTreeSet<String> {
     inner.filter_map(|(text, _)| label(text)).collect()
 }
 
-/// Returns what is wrong with an expression and the templates beside it.
+/// Returns the faults of an expression and its templates.
 fn faults(expression: &str, templates: &[String]) -> Vec<String> {
     let mut used = read(expression);
     used.named
@@ -166,7 +167,7 @@ fn faults(expression: &str, templates: &[String]) -> Vec<String> {
     faults
 }
 
-/// Lists the panels, those inside of rows too.
+/// Lists the panels, including those inside rows.
 fn panels(dashboard: &Value) -> Vec<&Value> {
     let mut found = Vec::new();
     for panel in dashboard["panels"].as_array().unwrap() {
@@ -290,7 +291,7 @@ fn panels_have_titles_and_places_of_their_own() {
                 for y in place("y")..place("y") + place("h") {
                     assert!(
                         cells.insert((x, y)),
-                        "{path:?}: {title}: lies on another panel"
+                        "{path:?}: {title}: overlaps another panel"
                     );
                 }
             }

@@ -1,8 +1,8 @@
-//! Finds out by a trial whether the server shares a task queue's capacity out fairly: no call of its API tells.
+//! Finds out by a trial whether the server shares a task queue fairly: no API call reports it.
 //!
-//! Many workflows of one fairness key and then one of another are started on a queue that nobody works on, and their
-//! tasks are taken in the order the server gives them. A fair server gives the lonely one's among the first; another
-//! gives it last. The trial's workflows are terminated; they stand in the namespace until its retention is over.
+//! The trial starts a crowd of workflows with one fairness key and then one with another, on a queue without workers,
+//! and takes their tasks in the server's order. A fair server returns the lonely one's task among the first, another
+//! server returns it last. The trial's workflows are terminated; they stay in the namespace until its retention ends.
 
 use std::time::Duration;
 
@@ -18,16 +18,16 @@ use uuid::Uuid;
 use super::inspect::{Server, named};
 use super::{Error, call};
 
-/// The type of the trial's workflows; nothing implements it.
+/// The workflow type of the trial; no worker implements it.
 const TRIAL: &str = "genflow.doctor.v1";
-/// Workflows of the crowd.
+/// Number of workflows in the crowd.
 const CROWD: usize = 16;
-/// How long a trial's workflow lives at most, should its termination fail.
+/// Execution time-out of a trial's workflow, in case its termination fails.
 const LIFE: Duration = Duration::from_secs(60);
 
 impl Server {
-    /// Tries whether a lonely fairness key is served before the rest of a crowd; `None` where a queue has several
-    /// partitions, for their tasks come in any order.
+    /// Tests whether a lonely fairness key is served before the rest of a crowd; returns `None` if the queue has
+    /// several partitions, since their tasks come in any order.
     ///
     /// # Errors
     /// A call was refused, or took too long.
@@ -46,7 +46,7 @@ impl Server {
         tried
     }
 
-    /// Starts all, the lonely one last, and takes tasks until its own comes.
+    /// Starts all workflows, the lonely one last, and takes tasks until the lonely one's comes.
     async fn trial(&self, queue: &str, ids: &[String]) -> Result<bool, Error> {
         for (number, id) in ids.iter().enumerate() {
             let key = if number == CROWD { "lonely" } else { "crowd" };
@@ -91,7 +91,7 @@ impl Server {
         call("StartWorkflowExecution", asked).await.map(|_| ())
     }
 
-    /// Ends one of the trial's workflows; one that was never started, or is over, is fine.
+    /// Terminates one of the trial's workflows; does nothing if it never started or has ended.
     async fn end_trial(&self, id: &str) {
         let request = TerminateWorkflowExecutionRequest {
             namespace: self.namespace.clone(),
@@ -106,7 +106,7 @@ impl Server {
         let mut service = self.connection.workflow_service();
         let asked = service.terminate_workflow_execution(request.into_request());
         if let Err(error) = call("TerminateWorkflowExecution", asked).await {
-            tracing::debug!(id, %error, "a trial's workflow was not ended");
+            tracing::debug!(id, %error, "cannot terminate a workflow of the fairness trial");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Looks at the server, the namespace and the task queues, and changes nothing.
+//! Reads the state of the server, the namespace and the task queues; changes nothing.
 //!
-//! Each question stands for itself: an ordinary key of a hosted server may be refused some of them.
+//! Each call is independent: a hosted server may refuse some of them to an ordinary API key.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,34 +16,34 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
 use super::{Error, SEARCH_ATTRIBUTES, call, existing, retention, wait_ready};
 use crate::engines::config;
 
-/// Whose tasks a poller takes.
+/// The tasks that a poller takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tasks {
-    /// Steps of workflows.
+    /// Workflow tasks.
     Workflow,
-    /// Activities.
+    /// Activity tasks.
     Activity,
 }
 
-/// A search attribute as it is.
+/// The state of a search attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Registered {
-    /// It is there, a Keyword.
+    /// It exists, with type Keyword.
     Keyword,
-    /// It is there, of another type.
+    /// It exists, with this other type.
     Other(String),
-    /// It is not there.
+    /// It does not exist.
     Missing,
 }
 
-/// A server that answered.
+/// A connection to a server that has answered.
 pub struct Server {
     pub(super) connection: Connection,
     pub(super) namespace: String,
 }
 
 impl Server {
-    /// Connects; one try.
+    /// Connects, without a retry.
     ///
     /// # Errors
     /// The server does not answer.
@@ -57,22 +57,22 @@ impl Server {
     /// Returns the server's version.
     ///
     /// # Errors
-    /// It does not tell.
+    /// The server does not report it.
     pub async fn version(&self) -> Result<String, Error> {
         let mut service = self.connection.workflow_service();
         let asked = service.get_system_info(GetSystemInfoRequest::default().into_request());
         Ok(call("GetSystemInfo", asked).await?.server_version)
     }
 
-    /// Returns how long the namespace remembers closed runs.
+    /// Returns the namespace's retention of closed runs.
     ///
     /// # Errors
-    /// [`Error::NoNamespace`], or the server does not tell.
+    /// [`Error::NoNamespace`], or the server does not report it.
     pub async fn retention(&self) -> Result<Duration, Error> {
         retention(&self.connection, &self.namespace).await
     }
 
-    /// Looks for the search attributes that runs are started with.
+    /// Returns the state of the search attributes that runs start with.
     ///
     /// # Errors
     /// The server does not list them.
@@ -82,10 +82,10 @@ impl Server {
         Ok(SEARCH_ATTRIBUTES.map(look).to_vec())
     }
 
-    /// Counts who polled a task queue in the last minutes.
+    /// Returns the number of pollers that a task queue had in the last minutes.
     ///
     /// # Errors
-    /// The server does not tell.
+    /// The server does not report it.
     pub async fn pollers(&self, queue: &str, tasks: Tasks) -> Result<usize, Error> {
         let tasks = match tasks {
             Tasks::Workflow => TaskQueueType::Workflow,
@@ -102,10 +102,10 @@ impl Server {
         Ok(call("DescribeTaskQueue", asked).await?.pollers.len())
     }
 
-    /// Counts the partitions of a task queue: priority and fairness hold within one.
+    /// Returns the number of partitions of a task queue: priority and fairness hold only within one.
     ///
     /// # Errors
-    /// The server does not tell.
+    /// The server does not report it.
     pub async fn partitions(&self, queue: &str) -> Result<usize, Error> {
         let request = ListTaskQueuePartitionsRequest {
             namespace: self.namespace.clone(),

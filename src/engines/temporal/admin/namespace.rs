@@ -1,4 +1,4 @@
-//! A namespace: that it is there, and how long it remembers closed runs.
+//! Creates a missing namespace, and reads and raises its retention of closed runs.
 
 use std::time::{Duration, Instant};
 
@@ -13,37 +13,37 @@ use tokio::time::sleep;
 use super::{Error, call, existing};
 use crate::engines::temporal::client::status_message;
 
-/// What was done to a namespace.
+/// What setup has done to a namespace.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Namespace {
-    /// Its name.
+    /// The namespace's name.
     pub name: String,
-    /// How long closed runs are remembered now.
+    /// Its retention of closed runs now.
     pub retention: Duration,
-    /// How it came to be so.
+    /// What has changed.
     pub change: Change,
 }
 
-/// What was done about a namespace and its retention.
+/// What setup has changed about a namespace and its retention.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It was not there.
+    /// The namespace was missing and is created now.
     Created,
-    /// Its retention was long enough.
+    /// Its retention was long enough and is kept.
     Kept,
-    /// Its retention was shorter.
+    /// Its retention was too short and is raised now.
     Raised {
-        /// What it was.
+        /// The retention before.
         from: Duration,
     },
-    /// Its retention is shorter, and the server would not raise it.
+    /// Its retention is too short, and the server refuses to raise it, for this reason.
     Refused(String),
 }
 
-/// The parts of a server hold what they know of namespaces for seconds, also that there is none.
+/// How long a new namespace may look missing: the server's services cache namespaces, and also their absence.
 const KNOWN_WITHIN: Duration = Duration::from_secs(15);
 
-/// Makes a namespace that is missing, and raises a retention that is shorter than `wanted`.
+/// Creates a missing namespace, and raises a retention that is shorter than `wanted`.
 pub(super) async fn ensure(
     connection: &Connection,
     name: &str,
@@ -70,7 +70,7 @@ pub(super) async fn ensure(
     })
 }
 
-/// Returns how long a namespace remembers closed runs.
+/// Returns a namespace's retention of closed runs.
 pub(super) async fn retention(connection: &Connection, name: &str) -> Result<Duration, Error> {
     let request = DescribeNamespaceRequest {
         namespace: name.to_owned(),
@@ -119,7 +119,7 @@ async fn create(connection: &Connection, name: &str, wanted: Duration) -> Result
     let registered = service.register_namespace(request.into_request());
     match call("RegisterNamespace", registered).await {
         Ok(_) => Ok(()),
-        // Another setup was faster.
+        // Another setup has created it in between.
         Err(Error::Refused { source, .. }) if source.code() == Code::AlreadyExists => Ok(()),
         Err(Error::Refused { source, .. }) => Err(Error::NotCreated {
             name: name.to_owned(),
@@ -130,7 +130,7 @@ async fn create(connection: &Connection, name: &str, wanted: Duration) -> Result
     }
 }
 
-/// Waits until a new namespace is not taken for a missing one any more.
+/// Waits until a new namespace no longer looks missing.
 async fn until_known(connection: &Connection, name: &str) -> Result<(), Error> {
     let deadline = Instant::now() + KNOWN_WITHIN;
     loop {
@@ -140,7 +140,7 @@ async fn until_known(connection: &Connection, name: &str) -> Result<(), Error> {
                     return Err(Error::NoNamespace(name.to_owned()));
                 }
             }
-            // One that does not list search attributes knows the namespace all the same.
+            // A server that refuses to list search attributes knows the namespace.
             Ok(_) | Err(Error::Refused { .. }) => return Ok(()),
             Err(error) => return Err(error),
         }

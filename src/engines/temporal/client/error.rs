@@ -1,48 +1,48 @@
-//! Why the server did not do it, in a line that can be read, and where the cause lies.
+//! Why a call to the server failed, in one readable line, and where the cause lies.
 
 use temporalio_client::errors::{ClientConnectError, WorkflowInteractionError};
 use temporalio_client::tonic::{self, Code, Status};
 
-/// Why the server did not do it.
+/// Why a call to the server failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no connection to it.
+    /// No connection to it.
     #[error("the Temporal server at {url} is unreachable: {cause}")]
     Unreachable {
-        /// Where it should be.
+        /// As configured.
         url: String,
-        /// What keeps us from it.
+        /// The innermost cause.
         cause: String,
     },
-    /// It answered with an error; [`Error::blame`] says what to make of it.
+    /// It answered with an error; [`Error::blame`] classifies it.
     #[error("the Temporal server answered {code:?}")]
     Answered {
-        /// Its status code.
+        /// The gRPC status code.
         code: Code,
-        /// What it says.
+        /// The server's message.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// This build cannot read what it has of a workflow.
-    #[error("this build cannot read what the Temporal server has of a workflow")]
+    /// This build cannot read what it stores about a workflow.
+    #[error("this build cannot read what the Temporal server stores about a workflow")]
     Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// Where the cause of an error lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
-    /// The server does not answer, or not now.
+    /// The server does not answer, or fails for now.
     Connection,
-    /// It asks for less.
+    /// The server asks for fewer calls.
     Load,
-    /// It would refuse any call like this: its namespace, search attributes or permissions are not as they should be.
+    /// The server would refuse every call like this one: its namespace, search attributes or permissions are wrong.
     System,
-    /// It refuses what this call carries, and would again.
+    /// The server refuses the content of this call, and would do so again.
     Record,
 }
 
 impl Error {
-    /// Says where the cause lies.
+    /// Returns where the cause lies.
     pub fn blame(&self) -> Blame {
         let (code, source) = match self {
             Self::Answered { code, source } => (code, source),
@@ -52,7 +52,7 @@ impl Error {
         match code {
             Code::ResourceExhausted => Blame::Load,
             Code::InvalidArgument | Code::OutOfRange => {
-                // The server says so of search attributes that nobody registered, too.
+                // The server uses these codes for unregistered search attributes, too.
                 let text = format!("{source:?}").to_lowercase();
                 if text.contains("search attribute") || text.contains("namespace") {
                     Blame::System
@@ -78,7 +78,7 @@ impl Error {
     }
 }
 
-/// Makes an error of what the client says.
+/// Converts an error of the client.
 pub(crate) fn answered(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     match status_of(&error) {
         Some(status) => Error::Answered {
@@ -92,7 +92,7 @@ pub(crate) fn answered(error: impl std::error::Error + Send + Sync + 'static) ->
     }
 }
 
-/// Finds the server's answer; not every error of the client names it as its cause.
+/// Finds the server's status; not every error of the client has it as its source.
 fn status_of<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e tonic::Status> {
     if let Some(
         WorkflowInteractionError::Rpc(status) | WorkflowInteractionError::NotFound(status),
@@ -105,7 +105,7 @@ fn status_of<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e ton
         .or_else(|| error.source().and_then(status_of))
 }
 
-/// Returns what keeps the client from the server; it wraps that in layers of debug text.
+/// Returns the innermost cause of a failed connection: the client wraps it in layers of debug text.
 pub(crate) fn first_cause(error: &ClientConnectError) -> String {
     let mut cause: &dyn std::error::Error = error;
     if let ClientConnectError::SystemInfoCallError(status) = error {
@@ -117,7 +117,7 @@ pub(crate) fn first_cause(error: &ClientConnectError) -> String {
     cause.to_string()
 }
 
-/// Returns what the server says, or what keeps it from being heard.
+/// Returns the innermost cause of a failed call, or else the server's message.
 pub(crate) fn root_message(status: &Status) -> String {
     let mut cause = std::error::Error::source(status);
     while let Some(inner) = cause.and_then(std::error::Error::source) {

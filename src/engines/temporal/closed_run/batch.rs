@@ -1,6 +1,6 @@
-//! `batch-remains.v1`: what a batch has decided that was closed from outside, and how its items ended.
+//! `batch-remains.v1`: reads what a batch that was closed from outside had decided, and how its items ended.
 //!
-//! The server asks the items that still ran to end. Their ends are awaited: what is told of them is what came of them.
+//! The server cancels the items that still run. Their ends are awaited, so that the batch reports their real outcomes.
 
 use std::collections::BTreeSet;
 
@@ -20,12 +20,12 @@ use crate::engines::temporal::history::{input, pages};
 use crate::engines::temporal::outcome;
 use crate::workflows::generation::Generation;
 
-/// Reads what is left of a closed batch; fails while an item still runs.
+/// Reads what a closed batch leaves behind; fails while an item still runs.
 pub(crate) async fn read(client: &Client, closed: &Closed) -> Result<BatchRemains, anyhow::Error> {
     let mut collected = Collected::default();
     let (id, run_id) = (closed.workflow.as_str(), &closed.run_id);
     pages(client, id, run_id, |event| collected.add(event)).await?;
-    let begun = collected.start.context("a history without a beginning")?;
+    let begun = collected.start.context("the history has no start event")?;
     let mut start = begun.start;
     for item in collected.open {
         if let Some(ending) = ending(client, closed, &item).await? {
@@ -43,24 +43,24 @@ pub(crate) async fn read(client: &Client, closed: &Closed) -> Result<BatchRemain
     })
 }
 
-/// Says how an item ended that ran when its batch was closed; `None` if it never began.
+/// Returns how an item ended that was open when its batch was closed; `None` if it never began.
 async fn ending(
     client: &Client,
     closed: &Closed,
     item: &str,
 ) -> Result<Option<ItemEnding>, anyhow::Error> {
-    let workflow = WorkflowId::parse(item).context("an item is no request")?;
+    let workflow = WorkflowId::parse(item).context("invalid id of an item")?;
     let handle = client.get_workflow_handle::<Generation>(item.to_owned());
     let described = match handle.describe(WorkflowDescribeOptions::default()).await {
         Ok(described) => described,
         Err(WorkflowInteractionError::NotFound(_)) => return Ok(None),
-        Err(error) => return Err(error).context("an item was not described"),
+        Err(error) => return Err(error).context("cannot describe an item"),
     };
     if described.parent_run_id() != Some(closed.run_id.as_str()) {
         return Ok(Some(ItemEnding::Taken));
     }
     if described.close_time().is_none() {
-        return Err(anyhow!("item {item} still runs"));
+        return Err(anyhow!("item {item} is still running"));
     }
     Ok(Some(match described.status() {
         WorkflowExecutionStatus::Completed => ItemEnding::Completed,
@@ -76,7 +76,7 @@ async fn ending(
 struct Collected {
     start: Option<Begun<BatchStart>>,
     events: HandedEvents,
-    /// Items that were to start, and whose end the batch's history does not say.
+    /// Items that were to start, and whose end is not in the batch's history.
     open: BTreeSet<String>,
     endings: Vec<ItemEnding>,
 }
@@ -96,7 +96,7 @@ impl Collected {
                     PUBLISH => input(scheduled.input)?,
                     FINISH => input::<Finish>(scheduled.input)?.handed,
                     ITEM_ENDING => return Ok(()),
-                    other => return Err(anyhow!("an activity {other} of another version")),
+                    other => return Err(anyhow!("activity {other} is of another version")),
                 };
                 self.events.hand(event.event_id, &handed.events);
             }
@@ -127,7 +127,7 @@ impl Collected {
                     ItemEnding::Failed,
                 );
             }
-            // One that was closed from outside stays open here: its own history says how it ended.
+            // An item that was closed from outside stays in `open`: its own history says how it ended.
             Some(_) | None => {}
         }
         Ok(())

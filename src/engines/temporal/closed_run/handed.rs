@@ -1,31 +1,31 @@
-//! The events that a closed run handed to its activities, and which of them are known to be on their topic.
+//! The events that a closed run handed to its activities, and which of them are known to be published.
 
 use std::collections::BTreeMap;
 
 use crate::domain::Event;
 
-/// What goes to `finish` beside the run's input, together below the server's 2 MB: the input has up to 1 MB.
+/// Most bytes of events that are returned: with the run's input, of up to 1 MB, they stay below the server's 2 MB.
 const LARGEST: usize = 900_000;
 
-/// Events by their sequence. Copies of one are alike, whoever was handed them.
+/// Events by their sequence. All copies of an event are equal, whichever activity received them.
 #[derive(Debug, Default)]
 pub(crate) struct HandedEvents {
     events: BTreeMap<i32, Event>,
-    /// The last sequence that an activity was handed, by the history event that scheduled it.
+    /// The last sequence that an activity received, by the history event that scheduled it.
     scheduled: BTreeMap<i64, i32>,
-    /// All up to this sequence are on their topic.
+    /// All events up to this sequence are published.
     published: Option<i32>,
 }
 
 impl HandedEvents {
-    /// Takes the events that the run went on from.
+    /// Adds the events in the run's own input.
     pub(crate) fn keep(&mut self, events: &[Event]) {
         for event in events {
             self.events.insert(event.sequence, event.clone());
         }
     }
 
-    /// Takes the events that the activity scheduled by history event `id` was handed.
+    /// Adds the events in the input of the activity that history event `id` scheduled.
     pub(crate) fn hand(&mut self, id: i64, events: &[Event]) {
         self.keep(events);
         if let Some(last) = events.last() {
@@ -33,15 +33,15 @@ impl HandedEvents {
         }
     }
 
-    /// Notes that this activity returned Ok: its events are confirmed (contract, section 3, rule 5).
+    /// Records that this activity returned Ok: its events are confirmed (contract, section 3, rule 5).
     pub(crate) fn returned(&mut self, id: i64) {
         self.published = self.published.max(self.scheduled.get(&id).copied());
     }
 
-    /// Returns them in order.
+    /// Returns the events in order: all of them, if one input can carry them.
     ///
-    /// All, if an input can carry them; else less those that are confirmed and not the last, which says where to go
-    /// on: a reader has them already.
+    /// Otherwise leaves out the confirmed ones, which readers already have, except the very last event: it determines
+    /// the next sequence.
     pub(crate) fn into_events(mut self) -> Vec<Event> {
         let size = |event: &Event| serde_json::to_vec(event).map_or(0, |text| text.len());
         if self.events.values().map(size).sum::<usize>() > LARGEST {

@@ -1,4 +1,4 @@
-//! Whether a run has use for a job that came to an attempt of `submit` which is not the current one any more.
+//! Finds out whether a run uses a job that an outdated attempt of `submit` received.
 
 use anyhow::Context as _;
 use temporalio_client::Client;
@@ -13,10 +13,10 @@ use crate::contract::run::{Job, Submitted};
 use crate::domain::WorkflowId;
 use crate::engines::temporal::history::{input, pages, pending};
 
-/// Says whether the run uses `job`, or a later attempt will find it; `None` while that is being decided.
+/// Returns whether the run uses `job`, or a later attempt will find it; `None` while that is undecided.
 ///
-/// An attempt that begins after this finds what was left for it before. One that runs may have looked too early, so its
-/// end decides.
+/// An attempt that begins after this call finds the job. One that runs now may have searched too early, so only its end
+/// decides.
 pub(crate) async fn is_wanted(
     client: &Client,
     workflow: &WorkflowId,
@@ -25,7 +25,7 @@ pub(crate) async fn is_wanted(
 ) -> Result<Option<bool>, anyhow::Error> {
     let id = workflow.as_str();
     let open = pending(client, id, run_id).await;
-    let mut open = open.context("the run was not described")?.into_iter();
+    let mut open = open.context("cannot describe the run")?.into_iter();
     let submit = open.find(|activity| is_submit(activity.activity_type.as_ref()));
     if let Some(submit) = submit {
         return Ok(match submit.state() {
@@ -46,7 +46,7 @@ fn is_submit(activity: Option<&ActivityType>) -> bool {
     activity.is_some_and(|activity| activity.name == SUBMIT)
 }
 
-/// The job that a run has taken.
+/// The job in the result of a run's `submit`.
 #[derive(Default)]
 struct Taken {
     submit: Option<i64>,

@@ -1,4 +1,4 @@
-//! Deliveries that were closed from outside: each is given up, by a workflow of its own that has nothing else to do.
+//! Deliveries that were closed from outside: each is given up by another workflow, which does nothing else.
 
 use temporalio_client::errors::WorkflowInteractionError;
 use temporalio_client::{UntypedWorkflow, WorkflowDescribeOptions};
@@ -11,13 +11,13 @@ use crate::engines::temporal::client::{Error, Temporal, answered};
 use crate::engines::temporal::history;
 use crate::workflows::delivery;
 
-/// Has a run given up, unless its id has a newer run: that one delivers.
+/// Starts the workflow that gives a delivery up, unless its id has a newer run, which then delivers.
 pub(super) async fn end(temporal: &Temporal, found: &Found) -> Result<(), Error> {
     let (id, run_id) = (found.id.as_str(), found.run_id.as_str());
     let handle = temporal.client().get_workflow_handle::<UntypedWorkflow>(id);
     let described = match handle.describe(WorkflowDescribeOptions::default()).await {
         Ok(described) => described,
-        // Its retention ended between two looks.
+        // Its retention ended since it was listed.
         Err(WorkflowInteractionError::NotFound(_)) => return Ok(()),
         Err(error) => return Err(answered(error)),
     };
@@ -36,7 +36,7 @@ pub(super) async fn end(temporal: &Temporal, found: &Found) -> Result<(), Error>
     begin(temporal, delivery::Delivery::run, given_up, end, found).await
 }
 
-/// Returns what a run was started with; `None` where nobody knows it any more, or it is not what this version reads.
+/// Returns the input of a run; `None` if the server no longer has it, or this version cannot read it.
 async fn start(temporal: &Temporal, id: &str, run_id: &str) -> Result<Option<Delivery>, Error> {
     let Some(started) = history::started(&temporal.client(), id, run_id).await? else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! Digests that were closed from outside: what one had gathered is told all the same, by a workflow of its own.
+//! Digests that were closed from outside: another workflow sends the failures that each had gathered.
 
 use temporalio_client::tonic::{Code, Status};
 use temporalio_common::protos::temporal::api::history::v1::{
@@ -13,14 +13,15 @@ use crate::engines::temporal::client::{Error, Temporal, answered};
 use crate::engines::temporal::history::{input, pages};
 use crate::workflows::digest::{Digest, SIGNAL};
 
-/// Has told what a run had gathered. A newer run of its id knows nothing of that, so it makes no difference.
+/// Starts a workflow that sends the failures that a run had gathered. It makes no difference if the id has a
+/// newer run: that run does not have these failures.
 pub(super) async fn end(temporal: &Temporal, found: &Found) -> Result<(), Error> {
     let (id, run_id) = (found.id.as_str(), found.run_id.as_str());
     let mut left = Left::default();
     let client = temporal.client();
     if let Err(error) = pages(&client, id, run_id, |event| left.add(event)).await {
         return match error.downcast::<Status>() {
-            // Its retention ended between two looks.
+            // Its retention ended since it was listed.
             Ok(status) if status.code() == Code::NotFound => Ok(()),
             Ok(status) => Err(answered(status)),
             Err(unreadable) => {
@@ -40,13 +41,13 @@ pub(super) async fn end(temporal: &Temporal, found: &Found) -> Result<(), Error>
     begin(temporal, Digest::run, start, first_end(found), found).await
 }
 
-/// What a run has gathered, as far as its history was read.
+/// The failures that a run has not sent, as of the history events read so far.
 #[derive(Default)]
 struct Left {
     start: Option<Start>,
     gathered: Gathered,
     seen: Seen,
-    /// What it has told, or tried to, without having heard that this has ended.
+    /// The failures of its last message, unless the history shows that this message ended.
     telling: Gathered,
 }
 
@@ -65,7 +66,7 @@ impl Left {
                 let failed: Vec<Failed> = input(signalled.input)?;
                 self.gathered.add_new(failed, &mut self.seen);
             }
-            // It takes all along that was gathered before, and what could not be told.
+            // The message has all failures gathered before, including those of a message that failed.
             Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => {
                 let tell: Tell = input(scheduled.input)?;
                 self.telling = tell.gathered;
@@ -81,7 +82,7 @@ impl Left {
         Ok(())
     }
 
-    /// Returns what a digest starts with that tells it at once; `None` where there is nothing to tell.
+    /// Returns the input of a digest that sends these failures at once; `None` if there are none.
     fn into_start(self) -> Option<Start> {
         let mut gathered = self.gathered;
         gathered.behind(self.telling);

@@ -1,7 +1,7 @@
-//! The look over all closed runs that the server still has: once a day, by one worker for all.
+//! The look-back: once a day, one worker sweeps all closed runs that the server still retains.
 //!
-//! A workflow of its own orders it, so that it is done once however many workers there are, and in the end whichever
-//! of them dies. A worker that starts later on that day looks from the moment of the order.
+//! A workflow orders it, so that it is done once for any number of workers, and is completed even if a worker
+//! dies. A worker that starts later on that day sweeps from the time of the order.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,11 +13,13 @@ use super::{Sweep, look};
 use crate::engines::temporal::client::{Error, Temporal, answered};
 use crate::workflows::look_back::LookBack;
 
-/// How often, and after which pauses, it tries to settle what it could not; then the next day's look does.
+/// How many times, and after which pause, it retries the runs that it could not settle; after that, the
+/// look-back of the next day does.
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// Orders the look-back of this day, unless it was ordered before; returns the moment up to which it covers all.
+/// Orders the look-back of this day, unless it was ordered before; returns the time before which it covers all
+/// closed runs.
 pub(crate) async fn begin(
     temporal: &Temporal,
     sweep: Sweep,
@@ -25,7 +27,7 @@ pub(crate) async fn begin(
 ) -> Result<SystemTime, Error> {
     match sweep {
         Sweep::Runs => order(temporal, now).await,
-        // Each notifier looks back itself: none closes as failed by itself, so few are listed.
+        // Each notifier looks back by itself: deliveries and digests do not fail by themselves, so few are listed.
         Sweep::Deliveries => Ok(UNIX_EPOCH),
     }
 }
@@ -50,7 +52,7 @@ async fn order(temporal: &Temporal, now: SystemTime) -> Result<SystemTime, Error
     }
 }
 
-/// Looks over all closed runs that the server still has.
+/// Sweeps all closed runs that the server still retains.
 pub(crate) async fn run(temporal: &Temporal) -> Result<(), Error> {
     let mut memory = Memory::default();
     look(temporal, Sweep::Runs, &mut memory).await?;

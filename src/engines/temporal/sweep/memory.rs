@@ -1,4 +1,4 @@
-//! What a sweep remembers from look to look. Pure.
+//! What a sweep remembers from one round to the next. Pure.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,16 +8,16 @@ use crate::engines::temporal::client::Error;
 
 const DAY: u64 = 24 * 3600;
 
-/// What was settled, what was not, and since when to look.
+/// The workflows that were settled, those that were not, and the time from which to list.
 #[derive(Debug)]
 pub(super) struct Memory {
-    /// The day on which it last looked back, in days since the epoch.
+    /// The day of the last look-back, in days since the epoch.
     day: Option<u64>,
     since: SystemTime,
-    /// Run ids that were listed in this look; those of the last look need no second one.
+    /// Run ids that were listed in this round. `settled` keeps only these, since no others are listed again.
     listed: HashSet<String>,
     settled: HashSet<String>,
-    /// By run id: workflows that could not be settled.
+    /// Workflows that could not be settled, by run id.
     unsettled: HashMap<String, Found>,
 }
 
@@ -33,18 +33,18 @@ impl Default for Memory {
     }
 }
 
-/// Returns the number of a day in UTC.
+/// Returns the number of the day, in UTC.
 pub(super) fn day(now: SystemTime) -> u64 {
     now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / DAY
 }
 
 impl Memory {
-    /// Tells whether it has not looked back on this day.
+    /// Returns whether there was no look-back on this day.
     pub(super) fn is_another_day(&self, now: SystemTime) -> bool {
         self.day != Some(day(now))
     }
 
-    /// Notes that this day's look-back covers all that was closed before `covered`.
+    /// Records that this day's look-back covers all workflows closed before `covered`.
     pub(super) fn begin_day(&mut self, now: SystemTime, covered: SystemTime) {
         let first = self.day.is_none();
         self.since = if first {
@@ -55,23 +55,23 @@ impl Memory {
         self.day = Some(day(now));
     }
 
-    /// Returns since when to list.
+    /// Returns the close time from which to list.
     pub(super) fn since(&self) -> SystemTime {
         self.since
     }
 
-    /// Returns what an earlier look could not settle.
+    /// Returns the workflows that earlier rounds could not settle.
     pub(super) fn unsettled(&self) -> Vec<Found> {
         self.unsettled.values().cloned().collect()
     }
 
-    /// Notes that a workflow is listed; tells whether no look has taken it up.
+    /// Records that a workflow is listed; returns whether no round has handled it yet.
     pub(super) fn is_new(&mut self, found: &Found) -> bool {
         self.listed.insert(found.run_id.clone());
         !self.settled.contains(&found.run_id) && !self.unsettled.contains_key(&found.run_id)
     }
 
-    /// Notes what became of a workflow.
+    /// Records whether a workflow was settled.
     pub(super) fn note(&mut self, found: Found, settled: Result<(), Error>) {
         match settled {
             Ok(()) => {
@@ -83,7 +83,7 @@ impl Memory {
                     tracing::warn!(
                         workflow = found.id,
                         error = &error as &dyn std::error::Error,
-                        "a workflow that was closed from outside has no end yet"
+                        "ending a workflow that was closed from outside failed"
                     );
                 }
                 self.unsettled.insert(found.run_id.clone(), found);
@@ -91,15 +91,15 @@ impl Memory {
         }
     }
 
-    /// Notes that a list was read to its end: the next look begins at `since`.
+    /// Records that a list was read to its end: the next one begins at `since`.
     pub(super) fn advance(&mut self, since: SystemTime) {
         self.since = since;
-        // What is not listed any more was closed before the moment from which the list begins.
+        // A workflow that is no longer listed was closed before the time from which the list begins.
         let listed = std::mem::take(&mut self.listed);
         self.settled.retain(|run_id| listed.contains(run_id));
     }
 
-    /// Tells whether every workflow that was found is settled.
+    /// Returns whether every workflow that was found is settled.
     pub(super) fn has_settled_all(&self) -> bool {
         self.unsettled.is_empty()
     }
@@ -142,7 +142,7 @@ mod tests {
         let again = memory.unsettled();
         assert_eq!(again.len(), 1);
         assert_eq!(again[0].run_id, "bad");
-        // Both are listed again, and neither is taken up twice.
+        // Both are listed again, and neither is handled twice.
         assert!(!memory.is_new(&found("good")) && !memory.is_new(&found("bad")));
 
         memory.note(found("bad"), Ok(()));

@@ -1,4 +1,4 @@
-//! `genflow dlq redrive`: what is sent, a line each; then what was sent and what was not, and why.
+//! `genflow dlq redrive`: prints a line for each dead letter it sends, then how many were sent or skipped, and why.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -17,32 +17,32 @@ use crate::operate::dead_letters::{
 /// `genflow dlq redrive`.
 #[derive(Debug, clap::Args)]
 pub struct Redrive {
-    /// Send those that stand there, as dlq list shows it
+    /// Send only the dead letters at these positions, as dlq list shows them
     #[arg(value_name = "PARTITION:OFFSET", conflicts_with_all = ["reason", "since", "until", "key", "user"])]
     pub positions: Vec<Position>,
     /// Which dead letters.
     #[command(flatten)]
     pub which: Which,
-    /// Send nothing; print how many would go, by reason
+    /// Send nothing; print how many would be sent, by reason
     #[arg(long)]
     pub dry_run: bool,
-    /// Send at most so many a second
+    /// Maximum dead letters sent per second
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub rate: u32,
-    /// Leave those that were parked so often, or more often
+    /// Skip those that were dead-lettered this often or more often
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_attempts: u32,
-    /// Send each request under a fresh id, {id}.r{partition}-{offset} of its dead letter
+    /// Send each request under a new id, {id}.r{partition}-{offset} of its dead letter
     #[arg(long, conflicts_with = "notifications")]
     pub new_id: bool,
-    /// Send those that were too_old, and have them taken all the same; make sure that they never ran. With
-    /// --notifications: have events told that are older than NOTIFY_MAX_AGE
+    /// Send also those that were too_old, and let intake accept them; make sure that they never ran. With
+    /// --notifications: notify also of events that are older than NOTIFY_MAX_AGE
     #[arg(long)]
     pub accept_old: bool,
     /// Send also what was redriven before
     #[arg(long)]
     pub again: bool,
-    /// Sent as the header x-api-key, which dead letters do not keep
+    /// API key, sent as the header x-api-key, which dead letters do not keep
     #[arg(
         long,
         value_name = "KEY",
@@ -50,7 +50,7 @@ pub struct Redrive {
         hide_env_values = true
     )]
     pub api_key: Option<String>,
-    /// Who sends them; stands in the log
+    /// Who sends them; recorded in the log
     #[arg(
         long,
         value_name = "NAME",
@@ -62,22 +62,23 @@ pub struct Redrive {
 }
 
 pub(super) const ABOUT: &str = "\
-Send dead letters again to the topic they came from, once their cause is gone
+Send dead letters to the topic they came from again, once the cause is fixed
 
-Key and value go unchanged, with their own headers and dlq.attempts. Each is acknowledged by all in-sync replicas and \
-noted before the next is sent. The dead letter itself stays where it is.
+Key and value are sent unchanged, with the record's own headers and dlq.attempts. Each record is acknowledged by all \
+in-sync replicas and noted as sent before the next one is sent. The dead letter itself stays on its topic.
 
-With --notifications those of TOPIC_NOTIFICATIONS_DLQ: each notification that was given up is put into the hands of a \
-workflow again, which tries it at once and then by NOTIFY_SCHEDULE, for its target alone; an event that the notifier could \
-not read is sent to TOPIC_EVENTS again.
+With --notifications, the dead letters are those of TOPIC_NOTIFICATIONS_DLQ. Each notification that was given up is \
+handed over to a workflow again, which delivers it to its one target: at once, then by NOTIFY_SCHEDULE. An event that \
+the notifier could not read is sent to TOPIC_EVENTS again.
 
-What was sent is remembered as committed offsets of the group {KAFKA_GROUP}-redrive, so the same command can be run \
-again after Ctrl-C or a fault and goes on where it was; what a filter left out can be sent later. Kafka forgets this \
-after offsets.retention.minutes (7 days by default) without a redrive, and two redrives at once forget parts of each \
-other's. A request that is sent twice does no harm within the dedup window: intake knows its id.
+Committed offsets of the group {KAFKA_GROUP}-redrive record what was sent. So after Ctrl-C or a fault, the same command \
+continues where it stopped, and what a filter left out can be sent later. Kafka forgets these offsets after \
+offsets.retention.minutes (7 days by default) without a redrive. Do not run two redrives at once: each overwrites part \
+of what the other has recorded. A request that is sent twice does no harm within the dedup window, because intake \
+recognises its id.
 
-Exit code: 0 when all that may go went, 1 when a position that was named holds no dead letter, 69 when an engine does \
-not answer, 130 when it was interrupted.";
+Exit code: 0 when everything that may be sent was sent, 1 when a given position holds no dead letter, 69 when an \
+engine does not answer, 130 when it was interrupted.";
 
 pub(super) async fn redrive(
     config: &Config,
@@ -86,7 +87,7 @@ pub(super) async fn redrive(
     out: &mut (dyn Write + Send),
 ) -> Result<u8, Error> {
     let order = redrive.order()?;
-    // The audit goes to the log of the process, wherever that is.
+    // The audit record of each redrive goes to the log of this process.
     telemetry::init(&config.log).map_err(|error| Error::Usage(error.to_string()))?;
     let by = redacted(&order.by);
     let mut tell = |redriven: &Redriven<'_>| {
@@ -110,7 +111,7 @@ impl Redrive {
             true => Selection::Matching(self.which.filter(super::now())?),
             false => Selection::At(self.positions.iter().copied().collect()),
         };
-        // A variable that is set to nothing is not set.
+        // An empty variable counts as not set.
         let given = |text: &String| !text.is_empty();
         Ok(Order {
             selection,
@@ -131,7 +132,7 @@ impl Redrive {
     }
 }
 
-/// Returns one that was sent as a line: when, from where to where, why it was parked, which request, who.
+/// Formats a dead letter that was sent: time, source, destination, reason, attempts, key, operator.
 fn line(redriven: &Redriven<'_>, by: &str) -> String {
     let letter = redriven.letter;
     let key = letter.key().map_or("-".to_owned(), |key| redacted(&key));
@@ -162,11 +163,7 @@ fn tell_summary(
     if !summary.skipped.is_empty() {
         let skipped = summary.skipped.iter();
         let skipped = skipped.map(|(why, count)| (why.explained().to_owned(), *count));
-        histogram(
-            out,
-            "left where they are",
-            &skipped.collect::<BTreeMap<_, _>>(),
-        )?;
+        histogram(out, "skipped", &skipped.collect::<BTreeMap<_, _>>())?;
     }
     for position in &summary.missing {
         writeln!(out, "there is no dead letter {position}")?;
@@ -174,12 +171,12 @@ fn tell_summary(
     if summary.left_out > 0 {
         writeln!(
             out,
-            "group {group} has no room to remember {} of them: another redrive sends these again",
+            "group {group} has no room to record {} of them as sent: the next redrive sends these again",
             summary.left_out
         )?;
     }
     if summary.interrupted {
-        writeln!(out, "interrupted: the same command again goes on from here")?;
+        writeln!(out, "interrupted: run the same command again to continue")?;
     }
     Ok(())
 }
@@ -207,11 +204,11 @@ mod tests {
             "13 would be redriven
       12  too_old
        1  invalid
-2 left where they are
+2 skipped
        2  parked too often: look for the cause, then raise --max-attempts
 there is no dead letter 0:7
-group genflow-redrive has no room to remember 3 of them: another redrive sends these again
-interrupted: the same command again goes on from here
+group genflow-redrive has no room to record 3 of them as sent: the next redrive sends these again
+interrupted: run the same command again to continue
 "
         );
     }

@@ -1,4 +1,4 @@
-//! `genflow dlq show`: all that there is of one dead letter, less its secrets.
+//! `genflow dlq show`: prints one dead letter in full, except for its secrets.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -18,22 +18,22 @@ use crate::operate::dead_letters::{
 /// `genflow dlq show`.
 #[derive(Debug, clap::Args)]
 pub struct Show {
-    /// Where it stands on the dead-letter topic, as dlq list shows it
+    /// Position on the dead-letter topic, as dlq list shows it
     #[arg(value_name = "PARTITION:OFFSET")]
     pub position: Position,
-    /// On TOPIC_NOTIFICATIONS_DLQ: notifications that were given up
+    /// Use TOPIC_NOTIFICATIONS_DLQ: notifications that were given up, and events that the notifier could not read
     #[arg(long)]
     pub notifications: bool,
 }
 
-/// Headers whose values let somebody in.
+/// Headers whose values are credentials.
 const SECRET_HEADERS: [&str; 4] = [
     "x-api-key",
     "authorization",
     "proxy-authorization",
     "cookie",
 ];
-/// How much of a value is shown as bytes.
+/// Bytes of a value that a dump shows.
 const LONGEST_DUMP: usize = 256;
 const BYTES_A_LINE: usize = 16;
 
@@ -45,7 +45,7 @@ pub(super) async fn show(config: &Config, show: &Show, out: &mut dyn Write) -> R
     let Some(record) = snapshot.next().await? else {
         let held = match snapshot.bounds().get(&partition) {
             Some(held) => format!(
-                "the offsets {} to {}, the last excluded",
+                "offsets {} to {}, the last one excluded",
                 held.start, held.end
             ),
             None => format!("no partition {partition}"),
@@ -62,7 +62,7 @@ pub(super) async fn show(config: &Config, show: &Show, out: &mut dyn Write) -> R
     let redriven = match progress {
         Ok(progress) if progress.has(letter.position()) => "yes",
         Ok(_) => "no",
-        Err(_) => "not known",
+        Err(_) => "unknown",
     };
     facts(&letter, redriven, out)?;
     let opener = Opener::new(&config.schema_registry_url, &config.kafka.topics)?;
@@ -84,7 +84,7 @@ pub(super) async fn show(config: &Config, show: &Show, out: &mut dyn Write) -> R
     Ok(0)
 }
 
-/// Says how many bytes the sealed targets of an event are: there is nothing to read in them.
+/// Replaces the sealed targets of an event by their size, because nothing in them is readable.
 fn weigh(json: &mut Json) {
     if let Some(sealed) = json.pointer_mut("/notify/sealed")
         && let Some(bytes) = sealed.as_array()
@@ -93,7 +93,7 @@ fn weigh(json: &mut Json) {
     }
 }
 
-/// Prints where and when, the headers in their order, and what the value weighs.
+/// Prints position, time and key, the headers in their order, and the size and hash of the value.
 fn facts(letter: &Letter, redriven: &str, out: &mut dyn Write) -> std::io::Result<()> {
     let record = &letter.record;
     let parked = record.timestamp.map_or("-".to_owned(), watch::time);
@@ -118,7 +118,7 @@ fn facts(letter: &Letter, redriven: &str, out: &mut dyn Write) -> std::io::Resul
     writeln!(out, "{:<12}{} bytes, sha256 {hash}", "value", value.len())
 }
 
-/// Returns a header's value as it may be shown.
+/// Returns a header's value without secrets.
 fn header(name: &str, value: Option<&[u8]>) -> String {
     let secret = SECRET_HEADERS
         .iter()
@@ -127,13 +127,13 @@ fn header(name: &str, value: Option<&[u8]>) -> String {
         None => "(null)".to_owned(),
         Some(_) if secret => "***".to_owned(),
         Some((_, Ok(text))) => redacted(text),
-        Some((bytes, Err(_))) => format!("{} bytes, no text", bytes.len()),
+        Some((bytes, Err(_))) => format!("{} bytes, not text", bytes.len()),
     }
 }
 
-/// Prints the first bytes of a value: offset, hex, and what of them is printable ASCII; secrets as stars.
+/// Prints the first bytes of a value as offset, hex and printable ASCII, with stars for secrets.
 fn dump(value: &[u8], out: &mut dyn Write) -> std::io::Result<()> {
-    // The whole is masked before it is cut: half a secret is no longer seen to be one.
+    // The whole value is masked before it is cut, because half a secret would not be recognised.
     let shown = masked(value);
     let shown = shown.get(..LONGEST_DUMP).unwrap_or(&shown);
     for (index, line) in shown.chunks(BYTES_A_LINE).enumerate() {
@@ -158,7 +158,7 @@ fn dump(value: &[u8], out: &mut dyn Write) -> std::io::Result<()> {
     }
     let more = value.len().saturating_sub(LONGEST_DUMP);
     if more > 0 {
-        writeln!(out, "and {more} bytes more")?;
+        writeln!(out, "and {more} more bytes")?;
     }
     Ok(())
 }
@@ -177,7 +177,7 @@ mod tests {
                 Some(b"https://a.example/tok"),
                 "https://a.example/…",
             ),
-            ("raw", Some(b"\xff\xfe"), "2 bytes, no text"),
+            ("raw", Some(b"\xff\xfe"), "2 bytes, not text"),
             ("none", None, "(null)"),
         ] {
             assert_eq!(header(name, value), shown);
@@ -209,7 +209,7 @@ mod tests {
             "00000000  6e 6f 74 20 61 76 72 6f 20 01 20 68 74 74 70 73  not avro . https"
         );
         assert_eq!(lines.len(), 17);
-        assert_eq!(lines[16], "and 44 bytes more");
+        assert_eq!(lines[16], "and 44 more bytes");
         assert!(
             !text.contains("secre") && text.contains("a.example/***"),
             "{text}"

@@ -1,4 +1,4 @@
-//! The arguments of `genflow dlq`, and its lines.
+//! The arguments of `genflow dlq`, and the lines that it prints.
 
 use clap::Parser as _;
 
@@ -54,15 +54,15 @@ fn a_bad_argument_is_told_with_what_is_wanted() {
     for (arguments, told) in [
         (
             &["list", "--reason", "old"][..],
-            "invalid value 'old' for '--reason <REASON>': want one of undecodable, ",
+            "invalid value 'old' for '--reason <REASON>': expected one of undecodable, ",
         ),
         (
             &["list", "--since", "now"],
-            "invalid value 'now' for '--since <TIME>': want a time as 2026-01-31T12:00:00Z, ",
+            "invalid value 'now' for '--since <TIME>': expected a time like 2026-01-31T12:00:00Z, ",
         ),
         (
             &["show", "15"],
-            "invalid value '15' for '<PARTITION:OFFSET>': want PARTITION:OFFSET as dlq list shows it",
+            "invalid value '15' for '<PARTITION:OFFSET>': expected PARTITION:OFFSET as dlq list shows it",
         ),
         (
             &["redrive", "--rate", "0"],

@@ -1,8 +1,8 @@
-//! A JSON object's fields by name: null counts as left out, and each error says which field and what is wanted.
+//! The fields of a JSON object by name. Null counts as left out; each error names the field and what is expected.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
-    reason = "what is not wanted is an error, whatever else a value can be"
+    reason = "every other type of value is an error"
 )]
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::domain::Invalid;
 
-/// One JSON object, and the path that leads to it.
+/// One JSON object, and its path in the request.
 pub(super) struct Form<'j> {
     path: String,
     fields: &'j Map<String, Json>,
@@ -26,17 +26,17 @@ impl<'j> Form<'j> {
             }),
             other => {
                 let field = if path.is_empty() { "the request" } else { path };
-                let problem = format!("is {}, want an object", name_of(other));
+                let problem = format!("is {}, expected an object", name_of(other));
                 Err(Invalid::new(field, problem))
             }
         }
     }
 
-    /// Holds every field against those that may stand there; `silent` ones may too, but are not offered.
+    /// Rejects fields other than `names` and `silent`; the error does not offer the `silent` ones.
     pub(super) fn allow(&self, names: &[&str], silent: &[&str]) -> Result<(), Invalid> {
         for name in self.fields.keys().map(String::as_str) {
             if !names.contains(&name) && !silent.contains(&name) {
-                let problem = format!("is unknown here, want one of: {}", names.join(", "));
+                let problem = format!("is unknown here, expected one of: {}", names.join(", "));
                 return Err(self.wrong(name, &problem));
             }
         }
@@ -57,7 +57,7 @@ impl<'j> Form<'j> {
     }
 
     fn unlike<T>(&self, name: &str, value: &Json, wanted: &str) -> Result<T, Invalid> {
-        Err(self.wrong(name, &format!("is {}, want {wanted}", name_of(value))))
+        Err(self.wrong(name, &format!("is {}, expected {wanted}", name_of(value))))
     }
 
     pub(super) fn string(&self, name: &str) -> Result<Option<&'j str>, Invalid> {
@@ -77,7 +77,7 @@ impl<'j> Form<'j> {
         let Some(number) = self.long(name)? else {
             return Ok(None);
         };
-        let outside = |_| self.wrong(name, &format!("is {number}, want a whole number"));
+        let outside = |_| self.wrong(name, &format!("is {number}, expected a whole number"));
         i32::try_from(number).map(Some).map_err(outside)
     }
 
@@ -93,7 +93,7 @@ impl<'j> Form<'j> {
         match (whole, value) {
             (Some(number), _) => Ok(Some(number)),
             (None, Json::Number(_)) => {
-                Err(self.wrong(name, &format!("is {value}, want a whole number")))
+                Err(self.wrong(name, &format!("is {value}, expected a whole number")))
             }
             (None, other) => self.unlike(name, other, "a whole number"),
         }
@@ -107,21 +107,21 @@ impl<'j> Form<'j> {
         }
     }
 
-    /// Milliseconds since the epoch, or RFC 3339.
+    /// Reads a time: milliseconds since the epoch, or RFC 3339.
     pub(super) fn time(&self, name: &str) -> Result<Option<i64>, Invalid> {
-        let wanted = "milliseconds since the epoch or a time as 2026-01-31T12:00:00Z";
+        let wanted = "milliseconds since the epoch or a time such as 2026-01-31T12:00:00Z";
         match self.get(name) {
             None => Ok(None),
             Some(Json::Number(number)) if number.is_i64() => Ok(number.as_i64()),
             Some(Json::String(text)) => match chrono::DateTime::parse_from_rfc3339(text) {
                 Ok(time) => Ok(Some(time.timestamp_millis())),
-                Err(_) => Err(self.wrong(name, &format!("is {text:?}, want {wanted}"))),
+                Err(_) => Err(self.wrong(name, &format!("is {text:?}, expected {wanted}"))),
             },
             Some(other) => self.unlike(name, other, wanted),
         }
     }
 
-    /// One of some words, in any case.
+    /// Reads one of `words`, in upper or lower case.
     pub(super) fn word<T: Copy>(
         &self,
         name: &str,
@@ -137,7 +137,7 @@ impl<'j> Form<'j> {
             Some((_, value)) => Ok(Some(*value)),
             None => {
                 let all: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-                let problem = format!("is {text:?}, want one of: {}", all.join(", "));
+                let problem = format!("is {text:?}, expected one of: {}", all.join(", "));
                 Err(self.wrong(name, &problem))
             }
         }
@@ -157,7 +157,7 @@ impl<'j> Form<'j> {
         Ok(Some(strings))
     }
 
-    /// A map of texts; what is no string stands there as its JSON text.
+    /// Reads a map of strings; a value that is not a string becomes its JSON text.
     pub(super) fn texts(&self, name: &str) -> Result<Option<BTreeMap<String, String>>, Invalid> {
         self.map(name, |value| match value {
             Json::String(text) => text.clone(),
@@ -165,7 +165,7 @@ impl<'j> Form<'j> {
         })
     }
 
-    /// A map of JSON texts; a string that is JSON text already stands as it is, as the schema has it.
+    /// Reads a map of JSON texts; a string that is JSON text already is kept, as in the schema.
     pub(super) fn json_texts(
         &self,
         name: &str,

@@ -1,4 +1,4 @@
-//! What a form of a request may say, and what is told of one that may not.
+//! Forms of requests that are accepted, and the errors of those that are not.
 
 use serde_json::json;
 
@@ -142,77 +142,77 @@ fn what_is_made_is_told_by_type_or_fields_or_the_caller() {
 #[test]
 fn what_is_wrong_is_named_with_what_is_wanted() {
     for (form, told) in [
-        (json!("x"), "the request is a string, want an object"),
+        (json!("x"), "the request is a string, expected an object"),
         (
             json!({"prompt": "x"}),
-            "type is missing and the fields do not tell, want video or image",
+            "type is missing, and the fields do not show it, expected video or image",
         ),
         (
             json!({"prompt": "x", "type": "gif"}),
-            "type is \"gif\", want video, image or batch",
+            "type is \"gif\", expected video, image or batch",
         ),
         (
             json!({"prompt": "x", "fps": 1, "width": 64}),
-            "type is missing and fps and width do not go together",
+            "type is missing, and fps and width belong to different kinds",
         ),
         (json!({"width": 64}), "prompt is missing"),
         (json!({"spec": {"width": 64}}), "spec.prompt is missing"),
         (
             json!({"prompt": 7, "width": 64}),
-            "prompt is a number, want a string",
+            "prompt is a number, expected a string",
         ),
         (
             json!({"prompt": "x", "width": 1.5}),
-            "width is 1.5, want a whole number",
+            "width is 1.5, expected a whole number",
         ),
         (
             json!({"prompt": "x", "width": "64"}),
-            "width is a string, want a whole number",
+            "width is a string, expected a whole number",
         ),
         (
             json!({"prompt": "x", "width": 5_000_000_000_i64}),
-            "width is 5000000000, want a whole number",
+            "width is 5000000000, expected a whole number",
         ),
         (
             json!({"prompt": "x", "width": 1}),
-            "spec.width is 1, want 64 to 8192",
+            "spec.width is 1, expected 64 to 8192",
         ),
         (
             json!({"prompt": "x", "width": 64, "request_id": "a b"}),
-            "request_id holds ' ', want a letter or digit first, then letters, digits, '.', '_' or '-'",
+            "request_id contains ' ', expected a letter or digit first, then letters, digits, '.', '_' or '-'",
         ),
         (
             json!({"prompt": "x", "width": 64, "priority": "soon"}),
-            "priority is \"soon\", want one of: LOW, NORMAL, HIGH",
+            "priority is \"soon\", expected one of: LOW, NORMAL, HIGH",
         ),
         (
             json!({"prompt": "x", "width": 64, "notify_on": ["done"]}),
-            "notify_on holds \"done\", want STARTED, PROGRESS, COMPLETED, FAILED, CANCELLED or REJECTED",
+            "notify_on contains \"done\", expected STARTED, PROGRESS, COMPLETED, FAILED, CANCELLED or REJECTED",
         ),
         (
             json!({"prompt": "x", "width": 64, "timeout_seconds": 0}),
-            "timeout_seconds is 0, want 1 to 604800",
+            "timeout_seconds is 0, expected 1 to 604800",
         ),
         (
             json!({"prompt": "x", "width": 64, "metadata": []}),
-            "metadata is an array, want an object",
+            "metadata is an array, expected an object",
         ),
         (
             json!({"prompt": "x", "width": 64, "requested_at": "now"}),
-            "requested_at is \"now\", want milliseconds since the epoch or a time as 2026-01-31T12:00:00Z",
+            "requested_at is \"now\", expected milliseconds since the epoch or a time such as 2026-01-31T12:00:00Z",
         ),
         (json!({"batch_id": "b"}), "items is missing"),
         (
             json!({"batch_id": "b", "items": [{"prompt": "x"}]}),
-            "items[0].type is missing and the fields do not tell, want video or image",
+            "items[0].type is missing, and the fields do not show it, expected video or image",
         ),
         (
             json!({"user_id": "a", "items": [{"prompt": "x", "fps": 1, "user_id": "b"}]}),
-            "items[0].user_id is \"b\", want the batch's: \"a\"",
+            "items[0].user_id is \"b\", expected the batch's user \"a\"",
         ),
         (
             json!({"items": [{"type": "batch", "items": []}]}),
-            "items[0].type is batch, want video or image",
+            "items[0].type is batch, expected video or image",
         ),
     ] {
         assert_eq!(read(&form).unwrap_err(), told, "{form}");
@@ -226,7 +226,7 @@ fn an_unknown_field_is_named_with_those_there_are() {
     let mixed = read(&json!({"width": 64, "spec": {"prompt": "x", "height": 64}})).unwrap_err();
 
     assert!(
-        flat.starts_with("promt is unknown here, want one of: request_id, user_id, "),
+        flat.starts_with("promt is unknown here, expected one of: request_id, user_id, "),
         "{flat}"
     );
     assert!(
@@ -236,11 +236,12 @@ fn an_unknown_field_is_named_with_those_there_are() {
         "{flat}"
     );
     assert!(
-        nested.starts_with("spec.hight is unknown here, want one of: prompt, negative_prompt, "),
+        nested
+            .starts_with("spec.hight is unknown here, expected one of: prompt, negative_prompt, "),
         "{nested}"
     );
     assert!(
-        mixed.starts_with("width is unknown here, want one of: "),
+        mixed.starts_with("width is unknown here, expected one of: "),
         "{mixed}"
     );
 }

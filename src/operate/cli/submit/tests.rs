@@ -1,4 +1,4 @@
-//! Flags and files become the requests they should.
+//! Flags and files become the expected requests.
 
 use clap::Parser as _;
 
@@ -149,11 +149,11 @@ fn flags_that_do_not_go_together_are_refused() {
         (&["batch"], "--file is missing"),
         (
             &["video", "--prompt", "x", "--fps", "-1"],
-            "--fps is -1, want 1 to 120",
+            "--fps is -1, expected 1 to 120",
         ),
         (
             &["image", "--prompt", "x", "--num-images", "99"],
-            "--num-images is 99, want 1 to 16",
+            "--num-images is 99, expected 1 to 16",
         ),
         (&["image", "--prompt", "x", "--id", "a b"], "--id "),
         (
@@ -162,7 +162,7 @@ fn flags_that_do_not_go_together_are_refused() {
         ),
         (
             &["image", "--param", "x"],
-            "invalid value 'x' for '--param <NAME=JSON>': want NAME=VALUE",
+            "invalid value 'x' for '--param <NAME=JSON>': expected NAME=VALUE",
         ),
     ] {
         let error = request(arguments).unwrap_err();
@@ -171,7 +171,7 @@ fn flags_that_do_not_go_together_are_refused() {
     }
     let error = request(&["video", "--prompt", "x", "--width", "64"]).unwrap_err();
     assert!(
-        error.starts_with("--width is unknown here, want one of: "),
+        error.starts_with("--width is unknown here, expected one of: "),
         "{error}"
     );
 }
@@ -184,7 +184,7 @@ fn a_file_stands_alone() {
     let error = alone(&submit).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "--prompt is given beside --file, want it in the file"
+        "--prompt cannot be used with --file; put it into the file"
     );
 }
 
@@ -202,7 +202,7 @@ fn a_file_holds_an_object_an_array_or_lines() {
     }
     assert_eq!(
         values(" \n").unwrap_err().to_string(),
-        "the input holds no request"
+        "the input contains no request"
     );
     let error = values("{\"prompt\": \"x\"}\n{prompt}").unwrap_err();
     assert_eq!(
@@ -224,7 +224,7 @@ fn a_file_holds_what_the_command_says() {
 
     assert_eq!(
         error.to_string(),
-        "request 2: type is IMAGE, and the command says VIDEO"
+        "request 2: type is IMAGE, but the command says VIDEO"
     );
     assert_eq!(error.exit_code(), 64);
     assert_eq!(parse(&forms[..1], &submit, 0).unwrap().len(), 1);
@@ -239,7 +239,7 @@ fn the_faulty_one_of_several_is_counted() {
 
     assert_eq!(
         error.to_string(),
-        "request 2: spec.prompt is 0 characters, want 1 to 10000"
+        "request 2: spec.prompt is 0 characters long, expected 1 to 10000"
     );
 }
 

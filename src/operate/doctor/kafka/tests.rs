@@ -1,4 +1,4 @@
-//! What is held against the contract of topics and groups.
+//! How topics and groups are compared with the contract.
 
 use super::super::Verdict;
 use super::*;
@@ -64,8 +64,8 @@ fn the_worst_of_a_topic_counts_and_all_of_it_is_told() {
 
     assert_eq!(found.verdict, Verdict::Fail);
     for part in [
-        "partitions is 3, want 6",
-        "cleanup.policy is compact, want delete",
+        "partitions is 3, expected 6",
+        "cleanup.policy is compact, expected delete",
     ] {
         assert!(found.found.contains(part), "{found:?}");
     }
@@ -77,7 +77,7 @@ fn the_worst_of_a_topic_counts_and_all_of_it_is_told() {
     let advice = judge("topic x".to_owned(), Kind::Other, &seen).advice;
     assert!(
         !advice.unwrap().contains("--grow"),
-        "its keys would lose their order"
+        "records of one key would lose their order"
     );
 }
 

@@ -1,4 +1,4 @@
-//! A workflow's tries: by a notifier of other settings, at an endpoint that lets nobody in, while the registry is away.
+//! Attempts of a workflow: by a notifier with other settings, at an endpoint that is closed, and without a registry.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use crate::roles::notifier::testing::{deliverer, parcel, registry, told};
 const HOUR: u64 = 3_600_000;
 const MAILBOX: &str = "a@example.org";
 
-/// Neither the default Slack target nor a mail server stands in its settings.
+/// Returns a notifier whose settings have neither a default Slack target nor a mail server.
 async fn other() -> Deliverer {
     deliverer(&registry().await, &[("NOTIFY_SCHEDULE", "1h")])
 }
@@ -75,7 +75,7 @@ async fn behind_the_last_step_it_is_skipped_for_nobody_refused_it() {
     }
 }
 
-/// Answers everything so; counts how often it is asked.
+/// Starts a server that answers every request with this status; counts the requests.
 async fn answering(status: StatusCode, asked: Arc<AtomicUsize>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -104,7 +104,7 @@ async fn only_waits_for_an_open_circuit_count_as_a_try_in_the_end() {
         assert!(tried < 100, "its circuit does not open");
     }
 
-    // It found no place before, and then an open circuit.
+    // The earlier waits were for a slot, the later ones for an open circuit.
     for (waited, shut) in [(WAITS, 0), (WAITS + 5, WAITS - 1)] {
         let input = Deliver {
             waited,
@@ -121,7 +121,7 @@ async fn only_waits_for_an_open_circuit_count_as_a_try_in_the_end() {
         ..deliver(&parcel, 0)
     };
     let Delivered::Later { error, sent, .. } = deliverer.deliver(input).await.unwrap() else {
-        panic!("it waits on");
+        panic!("it still waits");
     };
     assert_eq!((error.code.as_str(), sent), ("circuit_open", false));
 }
@@ -143,6 +143,6 @@ async fn while_the_registry_is_away_no_end_is_told_without_its_target() {
     let told = deliverer.conclude(conclude).await;
 
     assert!(matches!(told, Err(Aborted::Again(_))), "{told:?}");
-    // For the event's schema, and not for that of a receipt.
+    // It asked only for the event's schema, not for that of a receipt.
     assert_eq!(asked.load(Ordering::Relaxed), 1);
 }

@@ -1,4 +1,4 @@
-//! Tries at real endpoints, within the bounds that all of them share.
+//! Attempts at real endpoints, within the limits that they share.
 
 use futures::future::join_all;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -37,7 +37,7 @@ fn is_delivered(attempt: &Attempt) -> bool {
     matches!(attempt, Attempt::Sent(Tried::Delivered(_)))
 }
 
-/// Takes mails, `pause` after the end of each, and tells of their ids.
+/// Accepts mails, each `pause` after its end, and reports their ids.
 async fn takes_slowly(stream: TcpStream, pause: Duration, taken: mpsc::UnboundedSender<String>) {
     let mut stream = BufReader::new(stream);
     let (mut line, mut in_message) = (String::new(), false);
@@ -77,7 +77,7 @@ async fn a_mail_that_waits_for_others_is_not_cut_in_the_middle() {
             tokio::spawn(takes_slowly(stream, pause, taken.clone()));
         }
     });
-    // All together take longer than each may.
+    // Together they take longer than one attempt may.
     let smtp = format!("smtp://{address}?tls=none");
     let settings = [("NOTIFY_TRY_TIMEOUT", "2s"), ("SMTP_URL", &smtp)];
     let deliverer = deliverer(NO_REGISTRY, &settings);
@@ -95,7 +95,7 @@ async fn a_mail_that_waits_for_others_is_not_cut_in_the_middle() {
     for attempt in attempts {
         match attempt {
             Attempt::Sent(Tried::Delivered(250)) => sent += 1,
-            // It waited for its place long enough.
+            // It waited too long for a slot.
             Attempt::Kept(Closed::Full) => {}
             other @ (Attempt::Sent(_) | Attempt::Kept(_) | Attempt::Unserved) => {
                 panic!("{other:?}")
@@ -112,7 +112,7 @@ async fn a_mail_that_waits_for_others_is_not_cut_in_the_middle() {
 
 #[tokio::test]
 async fn a_message_that_waits_for_its_second_holds_no_place_at_slack() {
-    // One place at each endpoint.
+    // One slot at each endpoint.
     let deliverer = deliverer(NO_REGISTRY, &[("NOTIFY_CONCURRENCY", "10")]);
     let slack = well().await;
     let at = |path| Notification::new(Target::Slack(slack.join(path).unwrap()));
@@ -133,7 +133,7 @@ async fn a_message_that_waits_for_its_second_holds_no_place_at_slack() {
 
 #[tokio::test]
 async fn a_user_with_a_host_for_each_request_leaves_places_to_others() {
-    // Eight tries for each user.
+    // Eight attempts for each user.
     let deliverer = deliverer(NO_REGISTRY, &[("NOTIFY_CONCURRENCY", "16")]);
     let mut silent = Vec::new();
     for _ in 0..8 {
@@ -150,7 +150,7 @@ async fn a_user_with_a_host_for_each_request_leaves_places_to_others() {
     let mut trying = join_all(stuck.iter().map(|to| deliverer.first(&from_alice, to)));
     let (ninth, other) = tokio::select! {
         biased;
-        ended = &mut trying => panic!("nobody answers: {ended:?}"),
+        ended = &mut trying => panic!("no endpoint answers: {ended:?}"),
         ended = async {
             let ninth = deliverer.first(&from_alice, &to).await;
             (ninth, deliverer.first(&from_bob, &to).await)

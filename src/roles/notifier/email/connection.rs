@@ -1,7 +1,7 @@
 //! The one connection to the mail server.
 //!
-//! Not lettre's pool: that takes a connection back when its message is abandoned in the middle, and then reads the
-//! late answer to that message as the answer to the next. Here a connection is kept only after a whole exchange.
+//! lettre's pool is not used: it takes a connection back when its message is abandoned midway, and then reads the late
+//! answer to that message as the answer to the next one. Here a connection is kept only after a complete exchange.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -17,18 +17,18 @@ use super::Error;
 use crate::domain::time::millis;
 use crate::engines::config::mail_server::{Security, Server};
 
-/// The connection, made when it is needed and used by one message at a time.
+/// The connection, opened when it is needed, and used by one message at a time.
 pub(super) struct Connection {
     server: Server,
-    /// Of a server whose connection may be encrypted.
+    /// Set if the connection may be encrypted.
     tls: Option<TlsParameters>,
     kept: Mutex<Option<AsyncSmtpConnection>>,
-    /// Milliseconds that the last exchange took, cut or whole.
+    /// Milliseconds that the last exchange took, complete or not.
     took: AtomicU64,
 }
 
 impl Connection {
-    /// Prepares; makes no call.
+    /// Prepares the connection; makes no network call.
     pub(super) fn new(server: &Server) -> Result<Self, smtp::Error> {
         let tls = match server.security {
             Security::Plain => None,
@@ -44,15 +44,16 @@ impl Connection {
         })
     }
 
-    /// Whether the last exchange took longer than `limit`, so that the next would probably be cut there.
+    /// Whether the last exchange took at least `limit`, so that the next one would probably time out.
     pub(super) fn is_slower_than(&self, limit: Duration) -> bool {
         Duration::from_millis(self.took.load(Ordering::Relaxed)) >= limit
     }
 
-    /// Hands the message over within `limit`; returns the code by which the server took it.
+    /// Sends the message within `limit`; returns the code with which the server accepted it.
     ///
-    /// Dropped in the middle, or at the limit, it drops the connection. To wait for the message before is no part of
-    /// the limit: a message would be cut in the middle, and come twice, because others were slow.
+    /// If this is dropped midway, or ends at the limit, the connection is dropped too. The limit does not
+    /// include the wait for the message before: otherwise a message would be cut off midway, and arrive twice,
+    /// because others were slow.
     pub(super) async fn send(&self, mail: &Message, limit: Duration) -> Result<u16, Error> {
         let mut kept = self.kept.lock().await;
         let began = Instant::now();
@@ -108,18 +109,18 @@ impl Connection {
     }
 }
 
-/// Returns the connection unless it is over: servers end what is idle for long.
+/// Returns the connection unless it is closed: servers close idle connections.
 async fn alive(kept: Option<AsyncSmtpConnection>) -> Option<AsyncSmtpConnection> {
     let mut connection = kept?;
     connection.test_connected().await.then_some(connection)
 }
 
-/// Says what the end of an exchange means to its message.
+/// Maps the error of an exchange to that of its message.
 fn refused(error: smtp::Error) -> Error {
     match error.status().map(u16::from) {
         Some(code) if error.is_permanent() => Error::Refused(code),
         Some(code) => Error::Failed(code),
-        // Messages are ASCII, so all that lettre itself refuses is an address that is not.
+        // Messages are ASCII, so lettre itself refuses only addresses that are not.
         None if error.is_client() => Error::AsciiOnly,
         None => Error::Unreachable(error),
     }
@@ -134,7 +135,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers as a mail server does; the end of a message it tells of, and answers as it is told.
+    /// Answers as a mail server does; reports the end of each message, and answers that with `at_the_end`.
     async fn takes(stream: TcpStream, taken: mpsc::Sender<()>, at_the_end: &str) {
         let mut stream = BufReader::new(stream);
         let (mut line, mut in_message) = (String::new(), false);
@@ -158,7 +159,7 @@ mod tests {
         }
     }
 
-    /// Returns a place for a mail server, and a connection to it.
+    /// Returns a listener for a mail server, and a connection to it.
     async fn place() -> (TcpListener, Connection) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -190,12 +191,12 @@ mod tests {
 
         for _ in 0..2 {
             tokio::select! {
-                _ = connection.send(&mail, Duration::from_secs(60)) => panic!("nobody answered"),
+                _ = connection.send(&mail, Duration::from_secs(60)) => panic!("the server did not answer"),
                 taken = takes_it.recv() => taken.unwrap(),
             }
         }
 
-        // The late answer to the first would have been on the first connection, where the second looked for its own.
+        // On a shared connection, the second message would have read the late answer to the first as its own.
         serving.abort();
         let mut made = 0;
         while connections.try_recv().is_ok() {

@@ -1,4 +1,4 @@
-//! The mail that tells operators of failures: what its templates see, and the message. Pure, but for the date.
+//! The digest mail for operators: the view for its templates, and the message. Pure, except for the date.
 
 use lettre::{Address, Message};
 use uuid::Uuid;
@@ -8,12 +8,12 @@ use super::templates::Templates;
 use crate::contract::digest::Gathered;
 use crate::domain::email_address::FromAddress;
 
-/// What filters know such mails by.
+/// Value of `X-Genflow-Event`, for mail filters.
 const ABOUT: &str = "genflow.operators.failures";
-/// Ids of messages are made under it.
+/// UUID namespace of message ids.
 const NAMESPACE: Uuid = Uuid::from_u128(0x3f0c_1f6a_92a5_4a62_8f2b_5d6b_c0de_7a11);
 
-/// Returns the message: the same, its id too, however often it is made of the same failures.
+/// Returns the message. The same failures always give the same message and message id, except for the date.
 pub(super) fn write(
     gathered: &Gathered,
     from: &FromAddress,
@@ -27,7 +27,7 @@ pub(super) fn write(
     Ok(message.multipart(bodies(words.text, words.html))?)
 }
 
-/// An event counts once, so the events that are told of name the message.
+/// Returns the message id. An event counts only once, so the listed events and the total identify the message.
 fn id(gathered: &Gathered) -> Uuid {
     let mut name = gathered.total.to_string();
     for failed in &gathered.first {

@@ -1,5 +1,5 @@
-//! An event of each type and what operators are told, as realistic as it is made up: every template must render them all before it is used, and
-//! the docs show what comes of them.
+//! Example events of each type and example digests for operators: every template must render them all before it
+//! is used, and the docs show the results.
 
 use std::collections::BTreeMap;
 
@@ -76,13 +76,13 @@ pub(super) fn all() -> Vec<(&'static str, Event)> {
                     ..of(video(), EventType::Rejected, -1)
                 },
                 ErrorCode::Invalid,
-                "spec.fps is 480, want 1 to 120",
+                "spec.fps is 480, expected 1 to 120",
             ),
         ),
     ]
 }
 
-/// Returns examples of what operators are told.
+/// Returns the examples of digests, each with its name.
 pub(super) fn digests() -> Vec<(&'static str, Gathered)> {
     let codes = [
         (ErrorCode::ContentPolicy, "the provider refused the prompt"),

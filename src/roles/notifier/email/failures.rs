@@ -5,16 +5,16 @@ use serde::Serialize;
 use super::view::{SHORT, line, moment};
 use crate::contract::digest::{Failed, Gathered};
 
-/// Failures, for templates. The manual of templates lists these fields.
+/// Failures, for templates. `docs/notifications.md` describes these fields for authors of templates.
 #[derive(Debug, Serialize)]
 pub(super) struct Failures {
-    /// As `3 requests failed`.
+    /// Such as `3 requests failed`.
     title: String,
     total: u64,
     codes: Vec<Code>,
-    /// The first that came.
+    /// The failures that came first.
     failures: Vec<Failure>,
-    /// Failures that are not listed.
+    /// Number of failures that are not listed.
     more: u64,
 }
 
@@ -35,7 +35,7 @@ struct Failure {
 }
 
 impl Failures {
-    /// Returns what there is to say; whatever is not ours is one line.
+    /// Returns the view of a digest; untrusted text becomes one line.
     pub(super) fn of(gathered: &Gathered) -> Self {
         let codes = gathered.codes.iter().map(|(code, count)| Code {
             code: line(code, SHORT),

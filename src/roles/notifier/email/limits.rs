@@ -1,7 +1,7 @@
-//! Limits how many mails go to one address, and how many one user's requests send.
+//! Limits how many mails go to one address, and how many the requests of one user send.
 //!
-//! Tenants name the addresses, and the mails come from the operator's domain: a tenant must not flood a mailbox that is not
-//! its own. Mails to operators are not limited.
+//! Tenants name the addresses, and the mails come from the operator's domain: a tenant must not flood a mailbox
+//! that is not its own. Mails to operators are not limited.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::domain::token_buckets::TokenBuckets;
 use crate::engines::config::MailLimits;
 
-/// The buckets of addresses and of users; none without a limit.
+/// Token buckets of addresses and of users; `None` without a limit.
 pub(super) struct Limits {
     addresses: Option<TokenBuckets>,
     users: Option<TokenBuckets>,
@@ -31,7 +31,7 @@ impl Limits {
     /// Takes a token of the user and of the address.
     ///
     /// # Errors
-    /// How long until there is one again.
+    /// How long until there is a token again.
     pub(super) fn take(&self, user: &str, address: &str) -> Result<(), Duration> {
         let now = Instant::now();
         let take = |buckets: &Option<TokenBuckets>, key: &str| match buckets {
@@ -71,7 +71,7 @@ mod tests {
             Err(19),
             "the user has had its three"
         );
-        assert_eq!(take("bob", "a@x.test"), Err(29), "whoever asks");
+        assert_eq!(take("bob", "a@x.test"), Err(29), "for all users");
         assert_eq!(take("bob", "b@x.test"), Ok(()));
     }
 

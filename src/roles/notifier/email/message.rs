@@ -1,4 +1,4 @@
-//! Makes the message: headers and the two bodies. Pure, but for the date.
+//! Builds the message: headers and the two bodies. Pure, except for the date.
 
 use lettre::message::header::{ContentTransferEncoding, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MessageBuilder, MultiPart, SinglePart, header};
@@ -9,7 +9,7 @@ use super::view::line;
 use crate::domain::email_address::FromAddress;
 use crate::roles::notifier::attempt::Letter;
 
-/// Why there is no message.
+/// Why a message cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// A template does not render this event.
@@ -25,7 +25,7 @@ const REQUEST: HeaderName = HeaderName::new_from_ascii_str("X-Genflow-Request");
 const TRACE: HeaderName = HeaderName::new_from_ascii_str("traceparent");
 const EVENT: HeaderName = HeaderName::new_from_ascii_str("X-Genflow-Event");
 
-/// Returns the message that tells `to` of the letter's event: the same but for its date and boundary, however often it is made.
+/// Returns the message about the letter's event for `to`. A repeat differs only in date and MIME boundary.
 pub(super) fn write(
     letter: &Letter<'_>,
     from: &FromAddress,
@@ -42,19 +42,19 @@ pub(super) fn write(
     if let Some(trace) = letter.traceparent {
         message = message.raw_header(HeaderValue::new(TRACE, line(trace, 100)));
     }
-    // Mail programs group messages that refer to one id, although no message has it.
+    // Mail programs group messages that refer to one id, even if no message has it.
     let thread = id(&event.thread_id());
     message = message.in_reply_to(thread.clone()).references(thread);
     Ok(message.multipart(bodies(words.text, words.html))?)
 }
 
-/// Begins a message of ours; `about` is for filters.
+/// Begins a message; `about` is for mail filters.
 pub(super) fn begin(from: &FromAddress, to: Address, about: String) -> MessageBuilder {
     Message::builder()
         .from(from.mailbox())
         .to(Mailbox::new(None, to))
         .date_now()
-        // No mailbox answers it with a note of absence.
+        // Keeps mailboxes from sending out-of-office replies.
         .raw_header(HeaderValue::new(
             AUTO_SUBMITTED,
             "auto-generated".to_owned(),
@@ -69,11 +69,11 @@ pub(super) fn bodies(text: String, html: String) -> MultiPart {
         .singlepart(part(header::ContentType::TEXT_HTML, html))
 }
 
-/// Returns a body in ASCII lines: one way for all servers, those included that know no 8BITMIME.
+/// Returns a body in ASCII lines, which suits all servers, including those without 8BITMIME.
 fn part(kind: header::ContentType, body: String) -> SinglePart {
     let body =
         lettre::message::Body::new_with_encoding(body, ContentTransferEncoding::QuotedPrintable);
-    // Err: a body that the encoding does not take, which quoted-printable does of every text.
+    // Err is a body that the encoding cannot represent; quoted-printable can represent every text.
     let body = body.unwrap_or_else(lettre::message::Body::new);
     SinglePart::builder().header(kind).body(body)
 }

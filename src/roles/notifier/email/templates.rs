@@ -1,7 +1,7 @@
-//! The templates of a mail: compiled in, each replaceable by a file of the same name in `NOTIFY_TEMPLATES`.
+//! The email templates: compiled in; a file of the same name in `NOTIFY_TEMPLATES` replaces one.
 //!
-//! All are tried on every example before any is used: a name that is not there is a fault at start, not a mail that
-//! says half.
+//! All are rendered with every example before any is used, so an unknown variable is a fault at start, not an
+//! incomplete mail.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,11 +17,11 @@ use super::view::{View, line};
 use crate::contract::digest::Gathered;
 use crate::domain::Event;
 
-/// Subject, text and HTML of a mail about an event, and of one to the operators.
+/// Subject, text and HTML: of a mail about an event, and of one to the operators.
 const EVENT: [&str; 3] = ["email.subject", "email.txt", "email.html"];
 const DIGEST: [&str; 3] = ["digest.subject", "digest.txt", "digest.html"];
 
-/// What is compiled in, in the same order.
+/// The built-in templates, in the same order.
 const OURS: [&str; 6] = [
     include_str!("../../../../templates/email.subject"),
     include_str!("../../../../templates/email.txt"),
@@ -31,7 +31,7 @@ const OURS: [&str; 6] = [
     include_str!("../../../../templates/digest.html"),
 ];
 
-/// Longest subject, in characters; people see some fifty.
+/// Longest subject, in characters; mail programs show some fifty.
 const LONGEST_SUBJECT: usize = 150;
 
 /// Why templates cannot be used.
@@ -42,39 +42,39 @@ pub enum Fault {
     Unreadable {
         /// The folder or file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// A file replaces nothing, so it would be missed by nobody but its author.
-    #[error("{0} replaces no template, want email or digest, with .subject, .txt or .html")]
+    /// A file has the name of no template, so it would have no effect, and only its author might notice.
+    #[error("{0} matches no template; expected email or digest, with .subject, .txt or .html")]
     Unknown(PathBuf),
-    /// It is no template.
-    #[error("{name} is no template")]
+    /// A file is not a valid template.
+    #[error("{name} is not a valid template")]
     Syntax {
-        /// Which.
+        /// The template's name.
         name: String,
-        /// Where and why.
+        /// The place and the reason.
         #[source]
         source: minijinja::Error,
     },
-    /// It does not render an event.
-    #[error("{name} cannot tell of an event of the kind {example}")]
+    /// A template does not render an example.
+    #[error("{name} does not render the example {example}")]
     Rendering {
-        /// Which.
+        /// The template's name.
         name: &'static str,
-        /// Of which example.
+        /// The example's name.
         example: &'static str,
-        /// Where and why.
+        /// The place and the reason.
         #[source]
         source: minijinja::Error,
     },
-    /// It renders to nothing.
-    #[error("{name} says nothing of an event of the kind {example}")]
+    /// A template renders an example to nothing.
+    #[error("{name} renders to nothing for the example {example}")]
     Empty {
-        /// Which.
+        /// The template's name.
         name: &'static str,
-        /// Of which example.
+        /// The example's name.
         example: &'static str,
     },
 }
@@ -84,7 +84,7 @@ pub(super) struct Templates {
     environment: Environment<'static>,
 }
 
-/// A mail's words.
+/// The texts of a mail.
 #[derive(Debug)]
 pub(super) struct Rendered {
     /// One line.
@@ -94,7 +94,7 @@ pub(super) struct Rendered {
 }
 
 impl Templates {
-    /// Reads the templates and tries them on every example.
+    /// Reads the templates and renders every example with them.
     pub(super) fn load(folder: Option<&Path>) -> Result<Self, Fault> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -117,12 +117,12 @@ impl Templates {
         Ok(templates)
     }
 
-    /// Returns the words that tell of an event.
+    /// Returns the texts about an event.
     pub(super) fn render(&self, event: &Event) -> Result<Rendered, minijinja::Error> {
         self.words(EVENT, &View::of(event))
     }
 
-    /// Returns the words that tell operators of failures.
+    /// Returns the texts of a digest for operators.
     pub(super) fn render_digest(&self, gathered: &Gathered) -> Result<Rendered, minijinja::Error> {
         self.words(DIGEST, &Failures::of(gathered))
     }
@@ -173,10 +173,10 @@ impl Templates {
     }
 }
 
-/// Returns the syntax in which a line of nothing but a tag leaves no line behind.
+/// Returns the syntax in which a line with only a tag leaves no empty line.
 #[expect(
     clippy::expect_used,
-    reason = "it differs from the default by two flags; every test of a mail makes it"
+    reason = "it differs from the default by two flags; every test of a mail builds it"
 )]
 fn lines_of_tags() -> SyntaxConfig {
     let mut syntax = SyntaxConfig::builder();
@@ -192,7 +192,7 @@ fn add(environment: &mut Environment<'_>, name: &str, source: String) -> Result<
     })
 }
 
-/// Lists the files of the folder, less hidden ones: a mounted Kubernetes volume has such.
+/// Lists the files of the folder without hidden ones: a mounted Kubernetes volume has some.
 fn files(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
     let fault = |source| unreadable(folder, source);
     let mut files = Vec::new();

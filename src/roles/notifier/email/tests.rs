@@ -1,4 +1,4 @@
-//! The words and headers of a mail, for all that can happen and for what should not.
+//! Texts and headers of mails, for all that can happen and for what should not.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ fn header<'m>(mail: &'m Message<'_>, name: &'m str) -> &'m str {
     mail.header_raw(name).unwrap_or_default().trim()
 }
 
-/// Text that tries to be more than text, in every field that is not ours.
+/// Returns an event with text that tries to be more than text, in every field that users and providers fill.
 fn hostile() -> Event {
     let evil = "x\r\nBcc: victim@example.org\r\n\r\n<script>alert(1)</script><img src=x onerror=y>";
     Event {
@@ -81,7 +81,7 @@ fn a_mail_is_text_and_html_under_the_events_id() {
     assert!(text.contains("https://cdn.example.com/hero-7/0-9f86d081884c7d65.png?expires=3600"));
     assert!(
         !text.contains("s3://"),
-        "where it is stored is not for everybody"
+        "a mail does not show where outputs are stored"
     );
     let html = mail.body_html(0).unwrap();
     let source = "src=\"https:&#x2f;&#x2f;cdn.example.com&#x2f;hero-7&#x2f;0-9f86d081884c7d65.png?expires=3600\"";
@@ -158,7 +158,7 @@ fn an_event_of_a_later_version_is_told_too() {
     assert_eq!(parsed(&raw).subject(), Some("Request changed: order-7"));
 }
 
-/// A folder of templates, gone with the test.
+/// A folder of templates, removed with the test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -199,23 +199,23 @@ fn a_file_replaces_the_template_of_its_name_alone_and_html_stays_escaped() {
 #[test]
 fn a_faulty_template_is_told_with_its_name_before_it_is_used() {
     for (name, text, told) in [
-        ("email.txt", "{% if %}", "email.txt is no template"),
+        ("email.txt", "{% if %}", "email.txt is not a valid template"),
         (
             "email.txt",
             "{{ headlin }}",
-            "email.txt cannot tell of an event of the kind started",
+            "email.txt does not render the example started",
         ),
-        ("email.txt", "{{ error.code }}", "email.txt cannot tell"),
+        ("email.txt", "{{ error.code }}", "email.txt does not render"),
         (
             "email.subject",
             "{% if error %}x{% endif %}",
-            "email.subject says nothing of an event of the kind started",
+            "email.subject renders to nothing for the example started",
         ),
-        ("email.htm", "x", "replaces no template"),
+        ("email.htm", "x", "matches no template"),
         (
             "digest.txt",
             "{{ failures[1].request }}",
-            "digest.txt cannot tell of an event of the kind one-failure",
+            "digest.txt does not render the example one-failure",
         ),
     ] {
         let folder = Folder::with(&[(name, text)]);
@@ -233,7 +233,8 @@ fn shown(name: &str, subject: &str, text: &str) -> String {
     format!("\n### {name}\n\n```text\nSubject: {subject}\n\n{text}\n```\n")
 }
 
-/// Holds the docs to the templates. To write what is rendered into them: `GENFLOW_WRITE_EXAMPLES=1 cargo test --lib docs_show`.
+/// Checks that the docs show what is rendered. To write it into them: `GENFLOW_WRITE_EXAMPLES=1 cargo test
+/// --lib docs_show`.
 #[test]
 fn the_docs_show_every_example_as_it_is_rendered() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/notifications.md");
@@ -260,6 +261,6 @@ fn the_docs_show_every_example_as_it_is_rendered() {
     let docs = std::fs::read_to_string(&path).unwrap();
     assert!(
         docs == expected,
-        "docs/notifications.md shows something else:\n{expected}"
+        "docs/notifications.md does not show what is rendered:\n{expected}"
     );
 }

@@ -1,8 +1,8 @@
-//! What a template sees of an event: words for people, one line each. Pure.
+//! What a template sees of an event: texts for people, one line each. Pure.
 //!
-//! Whatever is not ours (ids, messages, metadata) has lost its line breaks, control characters and marks that turn
-//! the direction of writing, and is cut to a length: it can be text in a mail and nothing else. That it is no HTML
-//! either is the templates' business: they escape.
+//! Untrusted text (ids, messages, metadata) loses its line breaks, control characters and marks that change the
+//! writing direction, and is cut to a length, so it can only be text in a mail. The templates escape it, so it
+//! is not HTML either.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use url::Url;
 use super::advice::advice;
 use crate::domain::{BatchSummary, Event, EventType, Kind, Output};
 
-/// An event, for templates. `docs/notifications.md`, the manual of templates, lists these fields.
+/// An event, for templates. `docs/notifications.md` describes these fields for authors of templates.
 #[derive(Debug, Serialize)]
 pub(super) struct View {
     /// The event's id.
@@ -22,7 +22,7 @@ pub(super) struct View {
     state: String,
     /// `image`, `video`, `batch` or `request`.
     kind: &'static str,
-    /// What happened, as `Image completed`.
+    /// What happened, such as `Image completed`.
     headline: String,
     /// The request's id.
     request: String,
@@ -30,19 +30,19 @@ pub(super) struct View {
     retry: i32,
     user: String,
     batch_id: Option<String>,
-    /// As `2023-11-14 22:13 UTC`.
+    /// Such as `2023-11-14 22:13 UTC`.
     at: String,
     progress: Option<Progress>,
     outputs: Vec<File>,
-    /// Outputs that are not listed.
+    /// Number of outputs that are not listed.
     more: usize,
-    /// As `1 min 5 s`.
+    /// Such as `1 min 5 s`.
     elapsed: Option<String>,
     provider: Option<String>,
     cost_usd: Option<String>,
     batch: Option<BatchSummary>,
     error: Option<Trouble>,
-    /// Where a refused record stands: `topic/partition/offset`.
+    /// Position of a rejected record: `topic/partition/offset`.
     record: Option<String>,
     metadata: BTreeMap<String, String>,
 }
@@ -56,16 +56,16 @@ struct Progress {
 
 #[derive(Debug, Serialize)]
 struct File {
-    /// The last part of where it is stored.
+    /// The last part of its storage URI.
     name: String,
-    /// Where it can be fetched; http or https only.
+    /// Its public URL; http or https only.
     url: Option<String>,
     content_type: String,
-    /// As `1.4 MB`.
+    /// Such as `1.4 MB`.
     size: String,
-    /// As `1024 × 768`, or `1280 × 720, 5 s`.
+    /// Such as `1024 × 768`, or `1280 × 720, 5 s`.
     shape: Option<String>,
-    /// The address of an image that may stand in the mail itself.
+    /// URL of an image to show in the mail itself.
     thumbnail: Option<String>,
 }
 
@@ -85,12 +85,12 @@ const LONG: usize = 1000;
 const LINK: usize = 4000;
 /// Most outputs listed.
 const LISTED: usize = 16;
-/// Most images shown in a mail, and the largest one: a mail is opened on phones too.
+/// Most images shown in a mail, and the largest one in bytes: people read mail on phones too.
 const SHOWN: usize = 4;
 const LARGEST_SHOWN: i64 = 2_000_000;
 
 impl View {
-    /// Returns what there is to say of an event.
+    /// Returns the view of an event.
     pub(super) fn of(event: &Event) -> Self {
         let short = |text: &str| line(text, SHORT);
         let kind = match event.kind {
@@ -214,7 +214,7 @@ fn files<'o>(outputs: impl Iterator<Item = &'o Output>) -> Vec<File> {
     files
 }
 
-/// Returns a URL that a person can follow. One that is too long to be kept whole is left out, not cut.
+/// Returns a URL that a person can follow. A URL that is too long is left out: cut short, it would not work.
 fn public(url: &str) -> Option<String> {
     let url = Url::parse(url).ok()?;
     let good = matches!(url.scheme(), "http" | "https") && url.as_str().len() <= LINK;
@@ -242,7 +242,7 @@ fn shape(output: &Output) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// Returns the size in the decimal units that people know from their disks.
+/// Returns the size in the decimal units that disks have.
 fn size(bytes: i64) -> String {
     let tenths = |unit: i64| {
         let tenths = bytes / (unit / 10);

@@ -1,4 +1,4 @@
-//! Places and circuits, without any endpoint.
+//! Slots and circuits, without real endpoints.
 
 use super::*;
 
@@ -14,12 +14,12 @@ fn endpoint(origin: &str, target: &str) -> Endpoint {
     }
 }
 
-/// A try of `user`.
+/// Counts an attempt of `user`.
 fn of<'e>(user: &str, endpoints: &'e Endpoints, endpoint: &Endpoint) -> Share<'e> {
     endpoints.share(user, endpoint.clone()).unwrap()
 }
 
-/// Takes a place for a moment.
+/// Takes a slot and releases it at once.
 async fn enters(user: &str, endpoints: &Endpoints, endpoint: &Endpoint) -> Result<(), Closed> {
     let share = endpoints.share(user, endpoint.clone())?;
     share.enter(NOW).await.map(drop)
@@ -46,7 +46,7 @@ async fn is_open(endpoints: &Endpoints, endpoint: &Endpoint) -> bool {
     is_open_to("alice", endpoints, endpoint).await
 }
 
-/// Lets the time of every open circuit be over.
+/// Ends the open time of every circuit.
 fn age(endpoints: &Endpoints) {
     endpoints.known().circuits.age();
 }
@@ -171,7 +171,7 @@ async fn five_silent_tries_in_a_row_open_the_circuit_of_the_users_whole_origin()
     assert_eq!(endpoints.known().circuits.open(Instant::now()), 1);
     assert!(
         !is_open_to("bob", &endpoints, &endpoint("https://a", "z")).await,
-        "his part of the host may be well"
+        "his paths on the host may work"
     );
 }
 
@@ -198,7 +198,7 @@ async fn bad_answers_open_the_circuit_of_the_users_target_alone() {
     assert!(!is_open(&endpoints, &endpoint("https://a", "y")).await);
     assert!(
         !is_open_to("bob", &endpoints, &endpoint("https://a", "x")).await,
-        "alice's signatures may not fit there"
+        "the target may reject only alice's signatures"
     );
 }
 
@@ -211,7 +211,7 @@ async fn behind_its_time_an_open_circuit_lets_one_try_through_which_decides() {
 
     let share = of("alice", &endpoints, &one);
     let probe = share.enter(NOW).await.unwrap();
-    assert!(is_open(&endpoints, &one).await, "one only");
+    assert!(is_open(&endpoints, &one).await, "one attempt only");
     probe.seen(Seen::Silent);
     assert!(
         is_open(&endpoints, &one).await,

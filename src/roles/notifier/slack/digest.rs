@@ -1,4 +1,4 @@
-//! What a Slack message says of many failures; pure.
+//! The Slack message of a digest: many failures in one message. Pure.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ const HEADER: usize = 150;
 /// The longest id or text in a line.
 const VALUE: usize = 220;
 
-/// Returns the message that tells of all that was gathered.
+/// Returns the message about all gathered failures.
 pub(crate) fn digest(gathered: &Gathered) -> Value {
     let title = gathered.title();
     let counts = gathered.codes.iter();

@@ -1,8 +1,8 @@
-//! What a Slack message says of an event: Block Kit within its limits; pure.
+//! The Slack message about an event: Block Kit within its limits. Pure.
 //!
-//! Ours are the words and the formatting; what came with the request or from a provider is text of others
-//! ([`super::text`]). Slack fetches the images of a message when it gets it and refuses the whole of it where it
-//! cannot, hence [`without_images`].
+//! Wording and formatting are ours; what came with the request or from a provider is untrusted text
+//! ([`super::text`]). Slack fetches the images of a message when it receives it, and refuses the whole message
+//! if it cannot: see [`without_images`].
 
 use chrono::{DateTime, SecondsFormat};
 use serde_json::{Value, json};
@@ -21,14 +21,14 @@ const FIELD: usize = 2000;
 const FIELDS: usize = 10;
 const ADDRESS: usize = 3000;
 const ALT_TEXT: usize = 2000;
-/// Of 50 blocks that a message may have; a message for people shows a few.
+/// Slack allows 50 blocks; a message that people can read has only a few images.
 const IMAGES: usize = 10;
 /// The longest value in a list of values, so that one does not push out the others.
 const VALUE: usize = 300;
-/// What Slack shows as an image.
+/// Content types that Slack shows as an image.
 const SHOWN: [&str; 3] = ["image/png", "image/jpeg", "image/gif"];
 
-/// Returns the message that tells of `event`.
+/// Returns the message about `event`.
 pub(super) fn message(event: &Event) -> Value {
     let title = title(event);
     let mut blocks = vec![json!({
@@ -53,7 +53,7 @@ pub(super) fn message(event: &Event) -> Value {
     whole(&title, &blocks)
 }
 
-/// Puts a message together. Slack shows `title` where blocks are not shown: in notifications and to screen readers.
+/// Assembles a message. Slack shows `title` where it does not show blocks: in notifications and to screen readers.
 pub(super) fn whole(title: &str, blocks: &[Value]) -> Value {
     json!({
         "text": plain(title, SECTION),
@@ -63,7 +63,7 @@ pub(super) fn whole(title: &str, blocks: &[Value]) -> Value {
     })
 }
 
-/// Takes the images out of a message; returns whether there were any.
+/// Removes the images from a message; returns whether there were any.
 pub(super) fn without_images(message: &mut Value) -> bool {
     let Some(blocks) = message.get_mut("blocks").and_then(Value::as_array_mut) else {
         return false;
@@ -73,14 +73,14 @@ pub(super) fn without_images(message: &mut Value) -> bool {
     blocks.len() < before
 }
 
-/// Returns text in Slack's markup that makes no links and mentions of its own accord.
+/// Returns text in Slack's markup, in which Slack makes no links or mentions of its own accord.
 pub(super) fn mrkdwn(text: &str) -> Value {
     json!({"type": "mrkdwn", "text": text, "verbatim": true})
 }
 
-/// Returns a section of lines: as many as fit, then how many there are more.
+/// Returns a section with as many lines as fit, and the number of those left out.
 pub(super) fn list(heading: &str, lines: impl Iterator<Item = String>) -> Value {
-    /// What the last line, `…and 10000 more`, may take.
+    /// Room for the last line, `…and 10000 more`.
     const REST: usize = 40;
     let mut text = heading.to_owned();
     let mut left_out = 0_usize;
@@ -98,7 +98,7 @@ pub(super) fn list(heading: &str, lines: impl Iterator<Item = String>) -> Value 
     json!({"type": "section", "text": mrkdwn(&text)})
 }
 
-/// Returns a time as whoever reads it would write it, in their own time zone.
+/// Returns a time that Slack shows in the reader's format and time zone.
 pub(super) fn time(millis: i64) -> String {
     let at = DateTime::from_timestamp_millis(millis.max(0)).unwrap_or_default();
     let plain = at.to_rfc3339_opts(SecondsFormat::Secs, true);
@@ -247,7 +247,7 @@ fn images<'e>(event: &'e Event, outputs: &'e [Output]) -> impl Iterator<Item = V
     })
 }
 
-/// Returns where anybody can fetch an output, Slack included.
+/// Returns the URL of an output if anyone, including Slack, can fetch it.
 fn public(output: &Output) -> Option<Url> {
     let url = Url::parse(output.url.as_deref()?).ok()?;
     let open = url.username().is_empty() && url.password().is_none();

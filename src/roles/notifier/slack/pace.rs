@@ -1,8 +1,8 @@
-//! One message a second to one target, which is what Slack asks for; pure, the time is given.
+//! One message a second to one target, as Slack demands. Pure: the caller passes the time.
 //!
-//! Places are handed out in order, so that several messages to one target leave a second apart. What a target asks
-//! for by `Retry-After` moves its next place. Each process keeps its own pace. Tenants name the targets, so the memory of
-//! them is bounded: in all, and for each user. The operator's own targets are always remembered.
+//! Messages to one target get its next seconds in order, so they leave a second apart. `Retry-After` delays the
+//! next free second of a target. Each process keeps its own pace. Tenants name the targets, so the number of
+//! tracked targets is bounded: in all, and for each user. The operator's own targets are always tracked.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,34 +13,34 @@ use tokio::time::Instant;
 /// The least time between two messages to one target.
 pub(super) const EACH: Duration = Duration::from_secs(1);
 
-/// The part of the tenants' targets that those of one user may be.
+/// The targets of one user may be a tenth of all tenants' targets.
 const PART: usize = 10;
 
 /// When each target may have its next message.
 pub(super) struct Pace {
     known: Mutex<Known>,
-    /// Tenants' targets at once.
+    /// Most tenants' targets that are tracked at once.
     most: usize,
 }
 
 #[derive(Default)]
 struct Known {
     next: HashMap<String, Next>,
-    /// How many targets there are of each user.
+    /// Number of tracked targets of each user.
     users: HashMap<String, usize>,
-    /// How many there are of tenants.
+    /// Number of tracked targets of all tenants.
     tenants: usize,
     swept: Option<Instant>,
 }
 
 struct Next {
     at: Instant,
-    /// The tenant that named it first; none of the operator's.
+    /// The tenant that named it first; `None` for a target of the operator.
     user: Option<String>,
 }
 
 impl Pace {
-    /// Keeps the pace of `most` targets of tenants at once.
+    /// Tracks at most `most` targets of tenants at once.
     pub(super) fn new(most: usize) -> Self {
         Self {
             known: Mutex::default(),
@@ -48,11 +48,11 @@ impl Pace {
         }
     }
 
-    /// Takes the next place of `target` if it is within `patience`, and returns when it is. `user` is the tenant that
-    /// names the target; none for a target of the operator's.
+    /// Reserves the next free second of `target` if it is within `patience`, and returns its time. `user` is
+    /// the tenant that names the target; `None` for a target of the operator.
     ///
     /// # Errors
-    /// How long to wait before it is worth to ask again; no place was taken.
+    /// How long to wait before another call can succeed; nothing was reserved.
     pub(super) fn place(
         &self,
         target: &str,
@@ -73,7 +73,7 @@ impl Pace {
         Ok(place)
     }
 
-    /// Notes that `target` wants nothing for `pause`.
+    /// Delays the next message to `target` by at least `pause`.
     pub(super) fn hold(&self, target: &str, now: Instant, pause: Duration) {
         if let Some(next) = self.known().next.get_mut(target) {
             next.at = next.at.max(now + pause);
@@ -86,7 +86,7 @@ impl Pace {
 }
 
 impl Known {
-    /// Tells whether there is room for another target of that user; forgets those whose second is over, where it is not.
+    /// Returns whether another target of that user fits; if not, first drops the targets whose second is over.
     fn has_room(&mut self, most: usize, user: Option<&str>, now: Instant) -> bool {
         let Some(user) = user else { return true };
         let fits = |known: &Self| {
@@ -96,7 +96,7 @@ impl Known {
         if fits(self) {
             return true;
         }
-        // It looks at all of them, so not at each try.
+        // A sweep visits all targets, so it is not made for every message.
         if self.swept.is_none_or(|swept| now >= swept + EACH) {
             self.swept = Some(now);
             self.sweep(now);
@@ -133,7 +133,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// A place that ann's message would take within two seconds.
+    /// Reserves a second for a message of ann's, within two seconds.
     fn anns(pace: &Pace, target: &str, now: Instant) -> Result<Instant, Duration> {
         pace.place(target, Some("ann"), now, SECOND * 2)
     }

@@ -14,7 +14,7 @@ use crate::domain::{Event, Generated, Output};
 use crate::engines::config::Config;
 use crate::roles::notifier::testing::event;
 
-/// A stand-in for Slack: gives the answers it was told, the last one for ever.
+/// A fake Slack: gives these answers in order, then repeats the last one.
 struct Slack {
     url: Url,
     shared: Arc<Shared>,
@@ -110,7 +110,7 @@ async fn try_send(sender: &Sender, event: &Event, to: &Url) -> Result<Tried, Hel
     sender.send(&letter, to, sender.try_time).await
 }
 
-/// Returns how a try ended: its kind, status, code and the pause asked for.
+/// Returns how an attempt ended: its kind, status, code and the pause asked for.
 fn ended(tried: &Tried) -> (&'static str, Option<u16>, &str, Option<u64>) {
     match tried {
         Tried::Delivered(status) => ("delivered", Some(*status), "", None),
@@ -199,7 +199,7 @@ async fn each_answer_of_slack_means_what_it_says() {
             RetryAfter(503, "7"),
             ("later", Some(503), "target_failed", Some(7)),
         ),
-        // A day and longer is the schedule's to bound.
+        // The schedule caps pauses of a day or longer.
         (
             RetryAfter(429, "86400"),
             ("later", Some(429), "throttled", Some(86400)),
@@ -232,7 +232,7 @@ async fn an_answer_that_stalls_behind_its_status_is_judged_by_that_and_soon() {
     let event = event();
     let tried = timeout(Duration::from_secs(60), send(&sender, &event, &slack.url)).await;
 
-    let tried = tried.expect("nobody waits for the end of the answer");
+    let tried = tried.expect("the attempt does not wait for the end of the answer");
     assert_eq!(tried, Tried::Delivered(200));
     assert_eq!(slack.seen().len(), 1);
 }
@@ -242,11 +242,11 @@ async fn of_an_answer_only_slacks_own_words_are_told() {
     for (answer, told) in [
         (
             "no_service",
-            "Slack knows no such target, with status 404 (no_service)",
+            "Slack does not accept this webhook: status 404 (no_service)",
         ),
         (
             "no_service of topsecret",
-            "Slack knows no such target, with status 404",
+            "Slack does not accept this webhook: status 404",
         ),
     ] {
         let slack = Slack::start(&[Given::Says(404, answer)]).await;

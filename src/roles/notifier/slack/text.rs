@@ -1,39 +1,39 @@
-//! Text for Slack: what others wrote can neither format nor mention, and nothing is longer than Slack takes. Pure.
+//! Text for Slack: untrusted text can neither format nor mention, and nothing is longer than Slack allows. Pure.
 //!
-//! In mrkdwn `<…>` is what pings people and hides links, so `&`, `<` and `>` are written as entities everywhere. What
-//! formats (`*`, `_`, `~`) has no escape: text of others stands in code, where only the backtick means something.
-//! Lengths are counted in UTF-16 units, the most that Slack may mean by characters.
+//! In mrkdwn, `<…>` mentions people and hides links, so `&`, `<` and `>` are always escaped as entities.
+//! Formatting marks (`*`, `_`, `~`) have no escape: untrusted text is put in code, where only the backtick has
+//! a meaning. Lengths are counted in UTF-16 units, the largest count that Slack may mean by characters.
 
-/// What ends a text that was cut.
+/// The end of a text that was cut.
 const CUT: char = '…';
 
-/// Returns text of others for where nothing formats: headers, fallbacks, alternatives of images.
+/// Returns untrusted text for places without formatting: headers, fallback texts, alternative texts of images.
 pub(super) fn plain(text: &str, limit: usize) -> String {
     written(text, limit, &[])
 }
 
-/// Returns text of others as code on one line, the marks counted in.
+/// Returns untrusted text as code on one line; the backticks count toward `limit`.
 pub(super) fn code(text: &str, limit: usize) -> String {
     match written(text.trim(), limit.saturating_sub(2), &['`']) {
-        // Two backticks with nothing between them are shown as such.
+        // Slack shows two backticks with nothing between them as they are.
         empty if empty.trim().is_empty() => "–".to_owned(),
         text => format!("`{text}`"),
     }
 }
 
-/// Returns the address of a link with a label of ours.
+/// Returns a link with a label of ours.
 pub(super) fn link(url: &url::Url, label: &str) -> String {
-    // A bar ends the address and a backtick begins code, and a URL may hold both.
+    // A bar ends the address and a backtick begins code, and a URL may contain both.
     let address = url.as_str().replace('|', "%7C").replace('`', "%60");
     format!("<{}|{label}>", plain(&address, usize::MAX))
 }
 
-/// Returns how much of a limit a text takes.
+/// Returns the length of a text, in the units of the limits.
 pub(super) fn length(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-/// Escapes, replaces `marks`, puts a space for what would break or turn the line, and cuts between characters.
+/// Escapes, replaces `marks`, replaces characters that break or turn the line by a space, and cuts between characters.
 fn written(text: &str, limit: usize, marks: &[char]) -> String {
     let mut out = String::new();
     let (mut used, mut fits) = (0, 0);
@@ -64,7 +64,7 @@ fn written(text: &str, limit: usize, marks: &[char]) -> String {
     out
 }
 
-/// Tells whether a character breaks a line or changes the direction of what follows, our words included.
+/// Returns whether a character breaks the line or changes the writing direction of what follows, our words included.
 fn turns(character: char) -> bool {
     matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -1,7 +1,7 @@
-//! Signatures that need no shared secret: `v1a` of Standard Webhooks, Ed25519 over the same text as `v1`; pure.
+//! Signatures that need no shared secret: `v1a` of Standard Webhooks, Ed25519 over the same text as `v1`. Pure.
 //!
-//! Each user has a key pair of its own, derived from the master: a webhook that one tenant has sent to another's endpoint
-//! does not verify there. Who has a public key can check webhooks and sign none.
+//! Each user has its own key pair, derived from the master key, so a webhook that one tenant has sent to
+//! another's endpoint does not verify there. A public key can verify webhooks but not sign them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -10,9 +10,9 @@ use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
 use crate::domain::Secret;
 
-/// A master that is not `whsk_` and the base64 of 32 bytes at least.
+/// A master key that is not `whsk_` followed by the base64 of at least 32 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a signing key is not whsk_ and the base64 of 32 bytes or more")]
+#[error("a signing key is malformed; expected whsk_ followed by the base64 of at least 32 bytes")]
 pub struct InvalidKey;
 
 /// A master key, from which the key pairs of users are derived.
@@ -23,7 +23,7 @@ const PUBLIC: &str = "whpk_";
 const SHORTEST: usize = 32;
 
 impl Key {
-    /// Reads a master.
+    /// Parses a master key.
     ///
     /// # Errors
     /// [`InvalidKey`].
@@ -36,19 +36,19 @@ impl Key {
         Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &bytes)))
     }
 
-    /// Returns the public key by which `user` checks webhooks, as receivers want it.
+    /// Returns the public key with which `user` verifies webhooks, as `whpk_` and base64.
     pub fn public(&self, user: &str) -> String {
         format!("{PUBLIC}{}", BASE64.encode(self.pair(user).public_key()))
     }
 
-    /// Returns the signature of a webhook of `user` as in `webhook-signature`.
+    /// Returns the signature of a webhook of `user`, for `webhook-signature`.
     pub(super) fn sign(&self, user: &str, id: &str, timestamp: u64, body: &[u8]) -> String {
         let mut text = format!("{id}.{timestamp}.").into_bytes();
         text.extend_from_slice(body);
         format!("v1a,{}", BASE64.encode(self.pair(user).sign(&text)))
     }
 
-    /// The label has a version: another derivation would have another.
+    /// The label `v1a:` is a version: another derivation needs another label.
     #[expect(
         clippy::expect_used,
         reason = "a seed has 32 bytes, as an HMAC-SHA256 has"
@@ -75,7 +75,7 @@ mod tests {
         Key::parse(&Secret::new(format!("whsk_{}", BASE64.encode(bytes))))
     }
 
-    /// Tells whether a signature of that text is by the owner of a public key.
+    /// Returns whether a signature of this text verifies with a public key.
     fn fits(public: &str, text: &[u8], signature: &str) -> bool {
         let decoded = |text: &str, prefix| BASE64.decode(text.strip_prefix(prefix).unwrap());
         let public = decoded(public, "whpk_").unwrap();

@@ -1,4 +1,4 @@
-//! What a webhook says and how it is signed: Standard Webhooks 1.0; pure.
+//! The body and the signatures of a webhook, by Standard Webhooks 1.0. Pure.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -11,12 +11,12 @@ use crate::domain::Event;
 use crate::domain::Secret;
 use crate::domain::time::rfc3339;
 
-/// A secret that is not `whsec_` and base64.
+/// A master secret that is not `whsec_` followed by base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a signing secret is not whsec_ and base64")]
+#[error("a signing secret is malformed; expected whsec_ followed by base64")]
 pub struct InvalidSecret;
 
-/// Signs in the name of all masters, so that a receiver may hold the secret of any.
+/// Signs with all master secrets, so that a receiver may have the secret of any of them.
 pub(super) struct Signer {
     masters: Vec<hmac::Key>,
     keys: Vec<asymmetric::Key>,
@@ -33,22 +33,22 @@ struct Body {
 }
 
 const PREFIX: &str = "whsec_";
-/// The longest body, in bytes; Standard Webhooks asks receivers to take 20 kB.
+/// The longest body, in bytes; Standard Webhooks asks receivers to accept 20 kB.
 const LONGEST_BODY: usize = 20_000;
 
-/// What a body has more once it is cut.
+/// What truncation adds to a body.
 const TRUNCATED: &str = ",\"truncated\":true";
 
-/// Returns the secret by which `user` checks our signatures, made from a master secret.
+/// Returns the secret with which `user` verifies signatures, derived from a master secret.
 ///
 /// # Errors
-/// [`InvalidSecret`] when the master is malformed.
+/// [`InvalidSecret`] if the master secret is malformed.
 pub fn user_secret(master: &Secret, user: &str) -> Result<Secret, InvalidSecret> {
     let secret = user_key(&master_key(master)?, user);
     Ok(Secret::new(format!("{PREFIX}{}", BASE64.encode(secret))))
 }
 
-/// Returns the body that tells of `event`, less what only we may see and, above 20 kB, what is bulky.
+/// Returns the body for `event`, without `notify`, which only we may see, and above 20 kB without what is bulky.
 pub(crate) fn body(event: &Event) -> Result<Vec<u8>, serde_json::Error> {
     let mut body = Body {
         kind: event.kind_of_event.cloud_type(),
@@ -71,9 +71,9 @@ pub(crate) fn body(event: &Event) -> Result<Vec<u8>, serde_json::Error> {
     Ok(text)
 }
 
-// What is too bulky is emptied and not removed, so that the shape stays that of the schema.
+// Bulky fields are emptied, not removed, so that the body keeps the shape of the schema.
 
-/// Empties what says how the model's input differs from the request.
+/// Empties the fields that say how the model's input differs from the request.
 fn empty_sent(data: &mut Value, _: usize) {
     for (path, nothing) in [
         ("/result/sent", Value::Null),
@@ -101,7 +101,7 @@ fn empty_urls(data: &mut Value, _: usize) {
     }
 }
 
-/// Drops the last outputs, as few as make up for so many bytes.
+/// Drops the last outputs, as few as are needed to save this many bytes.
 fn drop_outputs(data: &mut Value, mut bytes: usize) {
     let outputs = data.pointer_mut("/result/outputs");
     let Some(outputs) = outputs.and_then(Value::as_array_mut) else {
@@ -115,19 +115,19 @@ fn drop_outputs(data: &mut Value, mut bytes: usize) {
 }
 
 impl Signer {
-    /// Takes the master secrets; the first signs first.
+    /// Creates a signer; its signatures have the order of the master secrets.
     pub(super) fn new(masters: &[Secret]) -> Result<Self, InvalidSecret> {
         let masters = masters.iter().map(master_key).collect::<Result<_, _>>()?;
         let keys = Vec::new();
         Ok(Self { masters, keys })
     }
 
-    /// Signs with these keys too, after the secrets.
+    /// Adds signatures with these keys, after those with the secrets.
     pub(super) fn with_keys(self, keys: Vec<asymmetric::Key>) -> Self {
         Self { keys, ..self }
     }
 
-    /// Returns the value of `webhook-signature`, for the eyes of `user`.
+    /// Returns the value of `webhook-signature` for a webhook of `user`.
     pub(super) fn signatures(&self, user: &str, id: &str, timestamp: u64, body: &[u8]) -> String {
         let symmetric = self
             .masters

@@ -1,11 +1,11 @@
-//! How long a target asks us to wait; pure.
+//! How long a target asks us to wait. Pure.
 
 use std::time::{Duration, SystemTime};
 
 use chrono::DateTime;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-/// Reads `Retry-After`: seconds, or a date.
+/// Parses `Retry-After`: seconds, or a date.
 pub(crate) fn asked(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {

@@ -19,17 +19,17 @@ use crate::domain::Secret;
 use crate::engines::config::{Config, Egress, Ports};
 use crate::roles::notifier::testing::event;
 
-/// A target on a port of its own that answers with given statuses, the last one for ever.
+/// A target on a port of its own: gives these answers in order, then repeats the last one.
 #[derive(Clone)]
 struct Receiver {
     answers: Arc<Vec<Given>>,
     seen: Arc<Mutex<Vec<Seen>>>,
-    /// Bytes of endless answers that went out.
+    /// Bytes of endless answers that were sent.
     sent: Arc<AtomicUsize>,
     url: Url,
 }
 
-/// What the system takes from a sender that nobody reads, and more: a reader takes this in a moment.
+/// More than the system buffers while nothing is read; a receiver that reads takes this in a moment.
 const BUFFERS: usize = 8 * 1024 * 1024;
 
 #[derive(Clone, Copy)]
@@ -40,7 +40,7 @@ enum Given {
     Silence,
     /// 200, and a body without end.
     Endless,
-    /// A status, and then a body that neither goes on nor ends.
+    /// A status, and then a body that stalls.
     Stalls(u16),
 }
 
@@ -109,7 +109,7 @@ impl Receiver {
     }
 }
 
-/// Anything may be called.
+/// Returns rules that allow any address.
 fn anywhere() -> Egress {
     Egress {
         allow_private: true,
@@ -136,7 +136,7 @@ async fn send(settings: &config::Notifier, target: &Url) -> Tried {
     sender.send(&letter, target, settings.try_timeout).await
 }
 
-/// What a try came to: whether it is final, the code or that it was delivered, the status.
+/// Returns whether a result is final, its code or `delivered`, and the status.
 fn told(tried: Tried) -> (bool, String, Option<u16>) {
     match tried {
         Tried::Delivered(status) => (true, "delivered".to_owned(), Some(status)),
@@ -220,7 +220,7 @@ async fn each_try_has_the_same_id_and_body_and_a_signature_of_its_own_time() {
     send(&settings(), &receiver.url).await;
 
     let [one, two] = &receiver.seen()[..] else {
-        panic!("two tries");
+        panic!("two attempts");
     };
     let same = |name: &str| one.headers[name] == two.headers[name];
     assert!(same("webhook-id") && one.body == two.body);
@@ -289,7 +289,7 @@ async fn an_answer_that_stalls_behind_its_status_is_judged_by_that_and_soon() {
 
         let tried = timeout(Duration::from_secs(60), send(&settings, &receiver.url)).await;
 
-        let tried = told(tried.expect("nobody waits for the end of the answer"));
+        let tried = told(tried.expect("the attempt does not wait for the end of the answer"));
         assert_eq!(tried, (is_final, code.to_owned(), Some(status)));
         assert_eq!(receiver.seen().len(), 1);
     }

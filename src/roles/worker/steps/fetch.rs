@@ -1,7 +1,7 @@
-//! The wait for a job: looks at it, tells milestones, and stores its outputs when it is done.
+//! Waits for a job: polls it, reports milestones, and stores its outputs when it is done.
 //!
-//! What fails is counted here, and not by Temporal's attempts: an attempt also ends because its worker stops or dies,
-//! and that says nothing against the job. The counts go along in the heartbeat, so the next attempt counts on.
+//! Failures are counted here, not by Temporal's attempts: an attempt also ends when its worker stops or dies, which
+//! says nothing about the job. The heartbeat carries the counts, so the next attempt continues them.
 
 use std::future::Future;
 use std::ops::ControlFlow;
@@ -22,16 +22,16 @@ use crate::engines::storage::{DownloadError, Source};
 use crate::engines::telemetry::events::ProviderStateUnknown;
 use crate::engines::temporal::activity::Aborted;
 
-/// A provider that answers with another 4xx so often in a row will not tell us more about the job. One that refuses
-/// the key, or does not find the job, may be about to: keys are changed, and lists lag. That is a look that failed.
+/// A provider that refuses this many polls in a row with a 4xx will not report more about the job. A refused key or a
+/// job that is not found counts only as a failed poll: keys get changed, and lists lag.
 const REFUSALS: u32 = 5;
-/// A milestone is this many points above the last.
+/// A milestone is at least this many points above the last.
 const POINTS: i32 = 10;
-/// A run ends when this many checks of its files did not: once may be chance.
+/// A run fails after this many checks of its files that did not end: one may be chance.
 const LOST: u32 = 2;
 
 impl Work {
-    /// Waits for a job until it tells a milestone, or is done and stored.
+    /// Waits for a job until it reaches a milestone, or is done and stored.
     ///
     /// # Errors
     /// [`Aborted`]; business failures are values.
@@ -51,7 +51,7 @@ impl Work {
         failpoint::hit("fetch.published").await;
         let provider = self.providers.that_has(&input.job);
         let mut cancelled = std::pin::pin!(cancelled);
-        // What was told last was counted by the attempt that told it.
+        // The attempt that reported the last milestone has counted its stage.
         let told = input.told.as_ref();
         let mut counted = told.map(|told| told.progress.stage.clone());
         loop {
@@ -91,9 +91,9 @@ impl Work {
                         }
                     }
                 }
-                // Another worker may have the key; until the deadline nothing is lost.
+                // Another worker may have the key, and nothing is lost until the deadline.
                 Err(error @ provider::Error::NoKey { .. }) => {
-                    tracing::warn!(workflow = %input.handed.workflow, %error, "the job was not looked at");
+                    tracing::warn!(workflow = %input.handed.workflow, %error, "the job was not polled");
                     return Err(Aborted::Again(error.into()));
                 }
                 Err(error) => match self.next_look(&error, tally) {
@@ -106,7 +106,7 @@ impl Work {
         }
     }
 
-    /// Waits for what may be left at any time, unless the run or this worker is to end.
+    /// Awaits something that may be abandoned at any time, unless the run or this worker ends first.
     async fn unless_ended<T>(
         &self,
         waiting: impl Future<Output = T>,
@@ -119,7 +119,7 @@ impl Work {
         }
     }
 
-    /// Hands the job back for a while if its user has more than a share of the places, and places are scarce.
+    /// Hands the job back for a while if its user has more than a share of the slots while slots are scarce.
     fn give_way(&self, place: &Place, turn: &Turn<'_>) -> Result<(), Aborted> {
         if !place.is_needed() {
             return Ok(());
@@ -128,7 +128,7 @@ impl Work {
         Err(Aborted::Waits(pauses.after(turn.number, rand::random())))
     }
 
-    /// Stores the outputs of a job that is done; returns the end of that, or the pause before another try.
+    /// Stores the outputs of a finished job; returns the result of `fetch`, or the pause before another try.
     async fn store(
         &self,
         input: &Fetch,
@@ -164,7 +164,7 @@ impl Work {
         Ok(ControlFlow::Continue(pauses.after(failed, rand::random())))
     }
 
-    /// Says how long to wait after a look that failed, or that there is no use in looking again.
+    /// Returns the pause after a failed poll, or the error if there is no use in polling again.
     fn next_look(&self, error: &provider::Error, tally: &Tally) -> Result<Duration, EventError> {
         let after = match error {
             provider::Error::Status(_, after) => *after,
@@ -178,7 +178,7 @@ impl Work {
             } else {
                 0
             };
-            // Who says when to come back is busy, and not broken.
+            // A provider that names a pause is busy, not broken.
             failures.looks += u32::from(after.is_none());
         });
         let looks = self.settings.looks;
@@ -197,8 +197,8 @@ impl Work {
         Err(EventError::new(code, &error.to_string(), true))
     }
 
-    /// Lets `storing` go on for a while after a cancel: what is paid for and almost here is not thrown away. A stop of
-    /// the worker leaves it the time of the drain; then another worker stores it.
+    /// Lets `storing` continue for a while after a cancel: outputs that are paid for and almost stored are not thrown
+    /// away. When the worker stops, it may continue until the drain is over; then another worker stores the outputs.
     async fn in_grace<T>(
         &self,
         storing: impl Future<Output = Result<T, DownloadError>>,
@@ -221,13 +221,13 @@ impl Work {
     }
 }
 
-/// Says why the outputs are not checked any more.
+/// Returns the error for outputs whose checks do not end.
 fn not_checked() -> EventError {
     let why = format!("the output is not what it should be: {LOST} checks of it did not end");
     EventError::new(ErrorCode::ResultInvalid, &why, false)
 }
 
-/// Says whether a state that is not known differs from the last one that was counted; then it is the last.
+/// Returns whether an unknown state differs from the last one that was counted, and remembers it.
 fn is_news(counted: &mut Option<String>, state: &str) -> bool {
     let news = counted.as_deref() != Some(state);
     if news {
@@ -236,7 +236,7 @@ fn is_news(counted: &mut Option<String>, state: &str) -> bool {
     news
 }
 
-/// Decides whether what a job tells is worth a PROGRESS: a new stage or ten points more, and some time after the last.
+/// Returns a PROGRESS if one is due: for a new stage or ten more points, and only some time after the last.
 fn milestone(input: &Fetch, stage: String, percent: Option<i32>, now: i64) -> Option<Progress> {
     if !input.may_tell {
         return None;

@@ -1,4 +1,4 @@
-//! Outputs on their way into the store: brought to a temp folder, checked, put where they stay.
+//! Stores outputs: downloads them to a temp folder, checks them, and puts them into the store.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::engines::provider::Made;
 use crate::engines::storage::{DownloadError, Manifest, Source, Store, temp_failed};
 use crate::engines::telemetry::events::OutputStored;
 
-/// Outputs as the answer of a provider gave them.
+/// Outputs as a provider's answer names them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Given<'g> {
     /// The provider's base URL.
@@ -23,14 +23,14 @@ pub(super) struct Given<'g> {
     pub(super) sources: &'g [Source],
 }
 
-/// How long it may take to store what came with the answer to a submit: its step has an end.
+/// Time limit for storing outputs that came with the answer to a submit: `submit` has a time-out.
 const KEEP_TIME: Duration = Duration::from_secs(60);
 
 impl Work {
-    /// Stores what came with the answer to a submit, and the manifest by which another attempt finds it.
+    /// Stores the outputs in the answer to a submit, and the manifest by which another attempt finds them.
     ///
     /// # Errors
-    /// Why there is no result; it was paid for nevertheless.
+    /// Why there is no result, although it was paid for.
     pub(crate) async fn keep(&self, submit: &Submit, made: Made) -> Result<Generated, EventError> {
         let Submit { handed, spec, .. } = submit;
         let provider = self.providers.of(spec.kind(), submit.provider);
@@ -55,14 +55,14 @@ impl Work {
             fingerprint: handed.fingerprint.clone(),
             result,
         };
-        // `finish` writes it too, and that one must succeed.
+        // `finish` writes the manifest again, and there it must succeed.
         if let Err(error) = self.store.write_manifest(&manifest).await {
             tracing::warn!(workflow = %handed.workflow, %error, "manifest not written yet");
         }
         Ok(manifest.result)
     }
 
-    /// Tries for as long as there is time; what the last try met says why there is no result.
+    /// Tries as long as there is time; the error of the last try says why there is no result.
     async fn store_patiently(
         &self,
         handed: &Handed,
@@ -93,8 +93,8 @@ impl Work {
         }
     }
 
-    /// Downloads and stores all outputs; the temp folder is gone when this returns, however it returns. Those of a submit
-    /// belong to no `turn`.
+    /// Downloads and stores all outputs. The temp folder is gone when this returns, in every case. Outputs of a submit
+    /// have no `turn`.
     pub(super) async fn store_all(
         &self,
         store: &Store,
@@ -152,11 +152,11 @@ impl Work {
     }
 }
 
-/// Says what an output that is not stored means for its run.
+/// Returns the error of a run whose output could not be stored.
 pub(super) fn verdict(error: &DownloadError) -> EventError {
     let (code, retryable) = match error {
         DownloadError::Unavailable(_) => (ErrorCode::ResultUnavailable, true),
-        // It may be there, but at an address that is the provider's to mend, or the operator's to allow.
+        // The output may exist, but the provider must correct its address, or the operator must allow it.
         DownloadError::Refused(_) => (ErrorCode::ResultUnavailable, false),
         DownloadError::Invalid(_) => (ErrorCode::ResultInvalid, false),
         DownloadError::Disk(_) => (ErrorCode::StoreFailed, true),

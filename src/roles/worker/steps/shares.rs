@@ -1,13 +1,13 @@
-//! Shares the places for `fetch` among users: the endless jobs of one do not keep the others out.
+//! Shares the slots for `fetch` among users, so that the endless jobs of one user do not keep the others out.
 //!
-//! Temporal's fairness orders tasks that wait, but a fetch keeps its place until the job ends. So a tenth of the places is
-//! a reserve. While part of it is in use, fetches of users with more than an equal share of the other places go back to
-//! the queue, which serves the others first. While all of it is free, no user is limited.
+//! Temporal's fairness orders waiting tasks, but a fetch keeps its slot until the job ends. So a tenth of the slots is
+//! a reserve. While part of it is in use, fetches of users with more than an equal share of the other slots go back to
+//! the queue, which serves the other users first. While all of it is free, no user is limited.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The fetches of a worker that run, by user.
+/// The running fetches of a worker, by user.
 #[derive(Clone, Debug)]
 pub struct Shares {
     places: usize,
@@ -20,7 +20,7 @@ struct Running {
     users: BTreeMap<String, usize>,
 }
 
-/// The place of one fetch; dropped, it is free.
+/// The slot of one fetch; dropping it frees the slot.
 #[derive(Debug)]
 pub(crate) struct Place {
     shares: Shares,
@@ -28,7 +28,7 @@ pub(crate) struct Place {
 }
 
 impl Shares {
-    /// Makes the shares of a worker with that many places.
+    /// Creates the shares of a worker with that many slots.
     pub fn of(places: usize) -> Self {
         Self {
             places,
@@ -36,7 +36,7 @@ impl Shares {
         }
     }
 
-    /// Takes a place for a fetch of `user`.
+    /// Takes a slot for a fetch of `user`.
     pub(crate) fn enter(&self, user: &str) -> Place {
         let mut running = self.running();
         running.all += 1;
@@ -54,7 +54,7 @@ impl Shares {
 }
 
 impl Place {
-    /// Returns whether its user has more than a share while places are scarce.
+    /// Returns whether its user has more than a share while slots are scarce.
     pub(crate) fn is_needed(&self) -> bool {
         let running = self.shares.running();
         let mine = running.users.get(&self.user).copied().unwrap_or_default();

@@ -10,30 +10,30 @@ use crate::contract::run::Failures;
 use crate::engines::failpoint;
 use crate::engines::storage::DownloadError;
 
-/// What has failed so far, shared with who tells it to the server.
+/// The failure counts, shared with the heartbeat.
 #[derive(Debug, Default)]
 pub(crate) struct Tally(Mutex<Failures>);
 
 /// One attempt of `fetch`.
 pub(crate) struct Turn<'t> {
-    /// The key by which users share.
+    /// The user's fairness key, by which users share the slots.
     pub(crate) user: &'t str,
-    /// From 1.
+    /// Number of the attempt, from 1.
     pub(crate) number: u32,
     pub(crate) tally: &'t Tally,
-    /// Stores the tally at the server before it returns, if the server answers.
+    /// Stores the counts at the server; returns when the server has answered, or has failed to.
     pub(crate) store: &'t (dyn Fn(Failures) -> BoxFuture<'t, ()> + Send + Sync),
 }
 
 impl Turn<'_> {
-    /// Checks a file. A check that ends this worker, or does not end, is counted for the next attempt.
+    /// Checks a file. The next attempt counts this check as lost if it kills this worker, or does not end.
     pub(super) async fn check<T>(
         &self,
         checking: impl Future<Output = Result<T, DownloadError>>,
     ) -> Result<T, DownloadError> {
         let failures = self.tally.count(|failures| failures.lost += 1);
         let counted = Counted(self.tally);
-        // Not the first attempt: the call would be for nothing where all is well.
+        // Not in the first attempt: normally all goes well, and the call would be wasted.
         if self.number > 1 {
             (self.store)(failures).await;
         }
@@ -47,7 +47,7 @@ impl Turn<'_> {
     }
 }
 
-/// A check that was counted as lost; dropped, it was not.
+/// A check that is counted as lost in advance; dropping it takes the count back.
 struct Counted<'t>(&'t Tally);
 
 impl Drop for Counted<'_> {
@@ -58,7 +58,7 @@ impl Drop for Counted<'_> {
 }
 
 impl Tally {
-    /// Counts on from what an earlier attempt has told.
+    /// Continues the counts of an earlier attempt.
     pub(crate) fn from(earlier: Failures) -> Self {
         Self(Mutex::new(earlier))
     }

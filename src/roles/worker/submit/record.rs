@@ -1,7 +1,8 @@
-//! The record of an attempt at the server: who may send, how it is stored, how it is handed on.
+//! The record of an attempt at the server: which attempt may send, how a record is stored, how the next takes it over.
 //!
-//! The SDK's own heartbeats are queued and throttled, and one that says less could overtake the fence. So before the
-//! fence only raw calls are made, and after it the SDK's heartbeats say nothing but "maybe" until the answer is known.
+//! The SDK queues and throttles its own heartbeats, so an outdated one could arrive after the fence and overwrite it.
+//! Before the fence, only raw calls are therefore made; after it, the SDK's heartbeats say "maybe" until the provider's
+//! answer is known.
 
 use anyhow::anyhow;
 use serde::Serialize;
@@ -16,9 +17,9 @@ use crate::engines::clock::now;
 use crate::engines::temporal::activity::Aborted;
 use crate::engines::temporal::activity::{every, failure};
 
-/// Why a record was not stored, or is not known to be.
+/// Why an attempt cannot go on with a record that it tried to store.
 pub(crate) enum Unstored {
-    /// Its run shall end; the attempt is the current one.
+    /// The run was asked to end; the attempt is still the current one.
     CancelRequested,
     /// The attempt is no longer the current one.
     NotCurrent,
@@ -27,7 +28,7 @@ pub(crate) enum Unstored {
 }
 
 impl Unstored {
-    /// Returns how an attempt ends that goes no further; `record` is what holds of it.
+    /// Returns the error that ends the attempt; `record` is what its workflow must know.
     pub(super) fn into_error(self, record: Attempt) -> ActivityError {
         match self {
             Self::CancelRequested | Self::NotCurrent => cancelled(record),
@@ -37,7 +38,7 @@ impl Unstored {
 }
 
 impl Attempt {
-    /// Returns the end of a submit by which the provider has the job.
+    /// Returns the result of a submit whose job the provider accepted.
     pub(super) fn accepted(self, job: Job) -> Submitted {
         Submitted::Accepted {
             job,
@@ -47,10 +48,11 @@ impl Attempt {
     }
 }
 
-/// Returns what is known when an attempt begins; `is_first` unless another was scheduled before it.
+/// Returns the record that an attempt begins with; `is_first` is false if an earlier attempt was scheduled.
 ///
-/// No attempt sends before the server has its "maybe". So without a record none has sent, unless this is attempt 1 again:
-/// then an operator has reset the activity and dropped the record, and an earlier attempt may still wait for its answer.
+/// No attempt sends before the server has its "maybe". So if there is no record, no attempt has sent, except when the
+/// number 1 comes a second time: then an operator has reset the activity and dropped the record, and an earlier attempt
+/// may still be waiting for its answer.
 pub(super) fn take_over(
     number: u32,
     is_first: bool,
@@ -73,7 +75,7 @@ pub(super) fn take_over(
     previous.map_or(fresh, |record| Attempt { number, ..record })
 }
 
-/// Says whether an attempt may send; `is_first` unless another was scheduled before it.
+/// Returns whether an attempt may send; `is_first` is false if an earlier attempt was scheduled.
 pub(super) fn may_send(number: u32, is_first: bool, previous: Option<Attempt>) -> bool {
     match previous {
         None => number == 1 && is_first,
@@ -81,25 +83,25 @@ pub(super) fn may_send(number: u32, is_first: bool, previous: Option<Attempt>) -
     }
 }
 
-/// Ends an attempt that was told to stop; its record goes to the workflow, if it is the current attempt.
+/// Ends a cancelled attempt; the workflow receives its record if it is the current attempt.
 pub(super) fn cancelled(record: Attempt) -> ActivityError {
     ActivityError::Cancelled {
         details: Some(record.into()),
     }
 }
 
-/// Ends an attempt such that the next one may send.
+/// Fails an attempt so that the next one may send.
 pub(super) async fn clear<T>(
     ctx: &ActivityContext,
     cleared: Attempt,
     why: anyhow::Error,
 ) -> Result<T, ActivityError> {
-    // Goes to the server with the failure itself: the next attempt finds it.
+    // Reaches the server together with the failure, so the next attempt finds it.
     ctx.record_heartbeat(cleared).await?;
     Err(failure(Aborted::Again(why)))
 }
 
-/// Works, and reports meanwhile that this attempt lives and may have sent.
+/// Runs `work`, with heartbeats that carry `record`.
 pub(super) async fn alive<T>(
     ctx: &ActivityContext,
     record: Attempt,
@@ -115,7 +117,7 @@ pub(super) async fn alive<T>(
     }
 }
 
-/// Stores what an attempt has to say at the server, as the details of its heartbeat, and waits for the answer.
+/// Stores an attempt's record at the server, as the details of a heartbeat, and waits for the answer.
 pub(crate) async fn store(ctx: &ActivityContext, record: impl Serialize) -> Result<(), Unstored> {
     let data = serde_json::to_vec(&record).map_err(|error| Unstored::Unanswered(error.into()))?;
     let metadata = [("encoding".to_owned(), b"json/plain".to_vec())].into();
@@ -143,7 +145,7 @@ pub(crate) async fn store(ctx: &ActivityContext, record: impl Serialize) -> Resu
         Ok(_) => Ok(()),
         Err(status) if status.code() == Code::NotFound => Err(Unstored::NotCurrent),
         Err(status) => Err(Unstored::Unanswered(
-            anyhow!(status).context("the record was not stored"),
+            anyhow!(status).context("the server did not confirm the attempt's record"),
         )),
     }
 }
@@ -187,7 +189,7 @@ mod tests {
         let taken = take_over(3, true, ProviderName::Replicate, record(1, Sent::Maybe));
 
         assert_eq!((taken.number, taken.state), (3, Sent::Maybe));
-        // The provider that was asked, and not the one that would be asked now.
+        // The provider that the job was sent to, not the one that is configured now.
         assert_eq!(taken.provider, ProviderName::Fal);
         assert_eq!(taken.waiting_since, Some(8));
     }

@@ -1,4 +1,4 @@
-//! What earlier attempts of `submit` have left: a result, an answer, a job.
+//! Finds what earlier attempts of `submit` have left: a result, an answer or a job.
 
 use std::time::Duration;
 
@@ -13,22 +13,22 @@ use crate::engines::temporal::activity::Aborted;
 use crate::engines::temporal::activity::failure;
 use crate::roles::worker::steps::{BETWEEN_LOOKS, LOOKS};
 
-/// Pause between two looks while another attempt may still wait for its answer.
+/// Pause between two lookups while another attempt may still be waiting for its answer.
 const LATER_LOOKS: Duration = Duration::from_secs(5);
-/// An attempt that has its answer needs no longer to keep it.
+/// An attempt that has its answer keeps it in the store within this time.
 const KEEPING: Duration = Duration::from_secs(5);
 
 /// What earlier attempts have left.
 pub(super) enum Left {
-    /// The end of `submit`.
+    /// The result of `submit`.
     End(Submitted),
-    /// The provider's answer that it did not accept.
+    /// The provider answered that it did not accept the job.
     NotAccepted,
     Nothing,
 }
 
 impl This<'_> {
-    /// Takes the result that an earlier attempt has stored, or an earlier run of the same id and content.
+    /// Adopts the result that an earlier attempt stored, or an earlier run with the same id and content.
     pub(super) async fn adopt(&self) -> Result<Option<Submitted>, ActivityError> {
         let Handed {
             workflow,
@@ -36,24 +36,24 @@ impl This<'_> {
             ..
         } = &self.input.handed;
         let manifest = self.work.store.manifest(workflow, fingerprint.as_deref());
-        let manifest = manifest.await.context("the store was not read");
+        let manifest = manifest.await.context("cannot read the result store");
         Ok(manifest
             .map_err(|error| failure(error.into()))?
             .map(|manifest| Submitted::Adopted(manifest.result)))
     }
 
-    /// Reads from the store what earlier attempts of this run have left.
+    /// Reads what earlier attempts of this run have left in the store.
     pub(super) async fn left(&self, record: Attempt) -> Result<Left, ActivityError> {
         if let Some(adopted) = self.adopt().await? {
             return Ok(Left::End(adopted));
         }
         let workflow = &self.input.handed.workflow;
         let kept = self.work.store.job_record(workflow, self.run_id).await;
-        let kept = kept.context("the store was not read");
+        let kept = kept.context("cannot read the result store");
         let Some(kept) = kept.map_err(|error| failure(error.into()))? else {
             return Ok(Left::Nothing);
         };
-        // A refusal ends or frees the send that it answers, and no later one.
+        // A refusal counts only for the send that it answers, not for a later one.
         let is_last = kept.send == record.sends;
         Ok(match kept.answer {
             Answer::Job(job) => Left::End(record.accepted(job)),
@@ -63,10 +63,10 @@ impl This<'_> {
         })
     }
 
-    /// Looks for an end until there is one, or until none can come any more.
+    /// Searches until something is found, or until no answer can arrive any more.
     pub(super) async fn search(&self, record: Attempt) -> Result<Left, ActivityError> {
         let longest = self.work.settings.submit_timeout + KEEPING;
-        // By the clocks of two workers: bounded, should they differ.
+        // Another worker's clock set this time. If that clock is ahead, the wait still counts from now at the latest.
         let since = record.waiting_since.map(|since| since.min(now()));
         let mut looks = 0;
         loop {
@@ -91,7 +91,7 @@ impl This<'_> {
         }
     }
 
-    /// Looks for the job in the provider's list, if it has one.
+    /// Looks the job up in the provider's list, if the provider has one.
     async fn find(&self, record: Attempt) -> Result<Left, ActivityError> {
         if !self.provider.can_find() {
             return Ok(Left::Nothing);
@@ -99,7 +99,7 @@ impl This<'_> {
         let workflow = &self.input.handed.workflow;
         let found = self.work.find(workflow, &self.sought(record)).await;
         let found = found.map_err(|error| {
-            tracing::warn!(%workflow, error = format!("{error:#}"), "the job was not looked up");
+            tracing::warn!(%workflow, error = format!("{error:#}"), "cannot look the job up");
             failure(Aborted::Again(error))
         });
         Ok(found?.map_or(Left::Nothing, |job| Left::End(record.accepted(job))))

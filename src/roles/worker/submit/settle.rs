@@ -1,4 +1,4 @@
-//! Whose a job is that a provider has just accepted: the answer may come when the attempt, or its run, is over.
+//! Cancels a just accepted job that nothing will use: the answer may arrive after the attempt, or its run, has ended.
 
 use std::time::{Duration, Instant};
 
@@ -10,19 +10,20 @@ use crate::contract::run::{Attempt, Job, Leftover};
 use crate::engines::temporal::activity::every;
 use crate::engines::temporal::closed_run::wanted::is_wanted;
 
-/// A run that ends within this time from the answer to the fence looks for its job for longer than that
-/// ([`LOOKS`](crate::roles::worker::steps::LOOKS), [`BETWEEN_LOOKS`](crate::roles::worker::steps::BETWEEN_LOOKS)), so its end finds it.
+/// A provider's answer within this time after the fence needs no check: a run that has ended since then searches for
+/// its job for longer ([`LOOKS`](crate::roles::worker::steps::LOOKS),
+/// [`BETWEEN_LOOKS`](crate::roles::worker::steps::BETWEEN_LOOKS)), and so finds it.
 const QUICK: Duration = Duration::from_secs(3);
-/// Pause between two questions.
+/// Pause between two calls to the server.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long it may take until the server has decided; longer than any attempt.
+/// How long the server may take to decide whether the job is wanted; longer than any attempt.
 const LONGEST: Duration = Duration::from_secs(600);
 
 impl This<'_> {
-    /// Cancels a job that neither its run nor a later attempt has use for. A quick answer costs no call.
+    /// Cancels a job that neither its run nor a later attempt will use. A quick answer of the provider needs no call.
     ///
-    /// By now the job can be found, by the provider's list or the record in the store. So whatever begins to look from here
-    /// on finds it: a later attempt, or the end of the run. Only one that has looked already may have missed it.
+    /// By now the job can be found, in the provider's list or by its record in the store. So every search that starts
+    /// from here on finds it, that of a later attempt or of the run's end. Only an earlier search may have missed it.
     pub(super) async fn settle(&self, fence: Attempt, asked: Instant, job: &Job) {
         if asked.elapsed() < every(self.ctx).min(QUICK) && !self.ctx.is_cancelled() {
             return;
@@ -35,12 +36,12 @@ impl This<'_> {
         match unwanted {
             Some(false) => {}
             Some(true) => {
-                tracing::warn!(%workflow, job = job.id, "the provider accepted the job when its run was over: it is cancelled");
+                tracing::warn!(%workflow, job = job.id, "the provider accepted the job after its run had ended: cancelling it");
                 let leftover = Leftover::Job(job.clone());
                 self.work.end_job(workflow, &leftover).await;
             }
             None => {
-                tracing::warn!(%workflow, job = job.id, "it is not known whether the job is wanted: it is not cancelled");
+                tracing::warn!(%workflow, job = job.id, "cannot find out whether the run still uses the job: not cancelling it");
             }
         }
     }
@@ -48,7 +49,7 @@ impl This<'_> {
     async fn is_unwanted(&self, fence: Attempt, job: &Job) -> bool {
         loop {
             match store(self.ctx, fence).await {
-                // This attempt has the job, and its result says so.
+                // This is the current attempt, so its result hands the job to the run.
                 Ok(()) | Err(Unstored::CancelRequested) => return false,
                 Err(Unstored::NotCurrent) => break,
                 Err(Unstored::Unanswered(_)) => sleep(PAUSE).await,

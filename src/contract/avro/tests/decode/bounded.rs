@@ -1,12 +1,12 @@
-//! What a malformed record may cost: each of these runs once more in a process that is given little memory.
+//! The cost of malformed records: each test here runs a second time in a process with little memory.
 
 use std::process::Command as Process;
 
 use super::*;
 
-/// Set in the process that has little memory.
+/// The variable that marks the process with little memory.
 const SHORT_OF_MEMORY: &str = "GENFLOW_TEST_SHORT_OF_MEMORY";
-/// All it may map, program and stacks included.
+/// Its limit of virtual memory, with program and stacks.
 const KIBIBYTES: u32 = 400 * 1024;
 
 #[test]
@@ -48,7 +48,7 @@ fn a_length_that_lies_is_refused_before_memory_is_taken() {
     for (ours, datum) in short() {
         for at in 0..datum.len() {
             for lie in lies {
-                // In place of any byte, so of each length and count too; a negative count has a size behind it.
+                // Replaces every byte, and so each length and count; after a negative count, Avro expects a size.
                 let sized = [long(lie), long(i64::MAX)].concat();
                 for bytes in [long(lie), sized] {
                     let lying = [&datum[..at], &bytes, &datum[at + 1..]].concat();
@@ -88,7 +88,7 @@ fn items_that_are_not_there_are_not_made_up() {
 
 #[test]
 fn a_batch_of_as_many_items_as_a_record_holds_is_refused() {
-    // REFUSE stands between the fields that are null or empty.
+    // The one field that is neither null nor empty is REFUSE.
     let item = [&[2, b'i', 2, 2, b'p'][..], &[0; 12], &[2], &[0; 4]].concat();
     let count = 1024 * 1024 / item.len();
     let head = [&[2, b'r', 2, b'u', 4, 2, 2, 2][..], &long(count as i64)].concat();
@@ -132,7 +132,7 @@ fn a_schema_whose_datum_nests_without_end_is_refused() {
     for schema in [list, tree, named, endless] {
         assert_eq!(refused(&schema), "nests deeper than 64 levels");
     }
-    // Each type holds the one before it: no type holds itself, and the text is flat.
+    // Each type contains the one before it: no type contains itself, and the text is flat.
     let mut fields = vec![record("R0", &[json!("int")])];
     for level in 1..1000 {
         fields.push(record(
@@ -155,7 +155,7 @@ fn a_schema_that_makes_much_of_little_is_refused() {
     }
     assert_eq!(
         refused(&record("Doubles", &fields)),
-        "makes more than 4096 values of one datum"
+        "expands one datum to more than 4096 values"
     );
     let nothing = record("Nothing", &[json!("null"), json!("null")]);
     let array = json!({"type": "array", "items": nothing});
@@ -176,7 +176,7 @@ fn a_schema_that_asks_for_memory_by_itself_is_refused() {
         }
         let told = refused(&record("R", &[large]));
         assert_eq!(
-            told, "has a fixed of more than 4194304 bytes",
+            told, "has a fixed type of more than 4194304 bytes",
             "{logical:?}"
         );
     }

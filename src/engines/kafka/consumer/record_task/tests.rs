@@ -1,4 +1,4 @@
-//! How one record is decided, by a handler that does as it is told.
+//! How one record is decided, with a scripted handler.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::engines::config::Config;
 use crate::engines::kafka::consumer::Place;
 
-/// What the handler does in turn; then it succeeds.
+/// The handler's script; when it is used up, the handler succeeds.
 struct Acts(Mutex<VecDeque<Act>>);
 
 #[derive(Clone, Copy)]
@@ -21,7 +21,7 @@ impl Handler for Acts {
         let act = self.0.lock().unwrap().pop_front();
         match act {
             None => Ok(()),
-            Some(Act::Panic) => panic!("as the test wants it"),
+            Some(Act::Panic) => panic!("scripted by the test"),
             Some(Act::Retry) => Err(Failure::Retry(Cause::Internal, "again".into())),
             Some(Act::Reject) => {
                 let rejection = Rejection::new(ErrorCode::Undecodable, "no");
@@ -35,7 +35,7 @@ impl Handler for Acts {
     }
 }
 
-/// Says how records are decided, one after the other; each `hold` is of one record.
+/// Returns how records are decided, one after the other: one record for each of `holds`.
 async fn decided(
     acts: impl IntoIterator<Item = Act>,
     holds: &[Hold],
@@ -83,7 +83,7 @@ async fn what_the_blown_fuse_holds_is_deferred_or_waits_or_goes_where_no_more_ca
     let rejection = later.remove(0).unwrap().unwrap();
     assert_eq!(rejection.reason, ErrorCode::Undecodable);
     assert_eq!(later.remove(0).unwrap_err(), Settled::Deferred);
-    // It waits until its next try, which goes well.
+    // It waits for its next attempt, which succeeds.
     assert!(blown(Hold::Here).await.remove(1).unwrap().is_none());
     assert!(blown(Hold::Never).await.remove(1).unwrap().is_some());
 }

@@ -1,4 +1,4 @@
-//! The schedule by example, and as a random member of a random group.
+//! Tests the schedule by examples, and with random steps of a random group member.
 
 use super::*;
 
@@ -134,7 +134,7 @@ fn what_the_fuse_holds_is_deferred_with_all_of_its_key_and_comes_back_in_order()
     assert_eq!(
         schedule.taken(),
         0,
-        "what is back takes no part of the window"
+        "records read again do not use up the window"
     );
 }
 
@@ -168,7 +168,7 @@ fn partitions_are_read_again_in_turn() {
     assert_eq!(schedule.next_deferred(None), None);
 }
 
-/// A group member as Kafka sees it, and what must hold of it whatever happens.
+/// A group member as Kafka sees it, and the invariants that must hold after any steps.
 mod random {
     use std::collections::{BTreeMap, BTreeSet};
 
@@ -181,25 +181,25 @@ mod random {
 
     #[derive(Clone, Debug)]
     enum Step {
-        /// A record comes; offsets between may be missing.
+        /// A record is written; offsets before it may be missing.
         Take {
             partition: i32,
             gap: i64,
             key: u8,
         },
-        /// As much as may run begins.
+        /// All records that may run start.
         Start,
-        /// One of those that run ends.
+        /// One of the running records ends.
         End {
             which: usize,
             settled: Settled,
         },
-        /// A few of those deferred are read again.
+        /// A few deferred records are read again.
         Reread,
-        /// The partition is about to go, or goes at once.
+        /// The partition is about to be revoked; `Lose`: it is revoked, with or without a `Close` before.
         Close(i32),
         Lose(i32),
-        /// It comes, and is read from what was committed.
+        /// The partition is assigned, and read from the committed offset on.
         Gain(i32),
     }
 
@@ -224,18 +224,18 @@ mod random {
         ]
     }
 
-    /// Where a record stands, and its key.
+    /// Partition, offset and key of a record.
     type Item = (i32, i64, u8);
 
     struct Member {
         schedule: Schedule<Item>,
         running: Vec<Ticket<Item>>,
-        /// What was written so far, by partition: offset and key.
+        /// The records written so far by partition: offset and key.
         log: BTreeMap<i32, Vec<(i64, u8)>>,
-        /// What the member has read of each partition that it has.
+        /// How many records of each assigned partition the member has read.
         read: BTreeMap<i32, usize>,
         closed: BTreeSet<i32>,
-        /// Left at a stop: their keys go on when the partition comes anew.
+        /// Keys with an abandoned record; they go on when the partition is assigned again.
         abandoned: BTreeSet<(i32, u8)>,
         committed: BTreeMap<i32, i64>,
         done: BTreeSet<(i32, i64)>,
@@ -284,7 +284,7 @@ mod random {
             }
         }
 
-        /// Reads again as the reader does: from the first deferred one on, past those that are done.
+        /// Reads again like the second reader: from the first deferred record on, skipping those that are done.
         fn reread(&mut self) {
             let Some((partition, _)) = self.schedule.next_deferred(None) else {
                 return;
@@ -309,7 +309,7 @@ mod random {
                     at < offset && of == key && !self.done.contains(&(partition, at))
                 });
                 let skipped = earlier.filter(|_| !self.abandoned.contains(&(partition, key)));
-                assert_eq!(skipped, None, "began before an earlier one of its key");
+                assert_eq!(skipped, None, "started before an earlier record of its key");
                 assert!(
                     !self
                         .running
@@ -319,7 +319,7 @@ mod random {
                 );
                 assert!(
                     !self.closed.contains(&partition),
-                    "began on what is about to go"
+                    "started on a partition that is being revoked"
                 );
                 self.running.push(ticket);
             }
@@ -338,7 +338,7 @@ mod random {
             }
             if let Some((partition, reached)) = self.schedule.finish(&ticket, settled) {
                 let before = self.committed.insert(partition, reached);
-                assert!(before.is_none_or(|before| before < reached), "fell back");
+                assert!(before.is_none_or(|before| before < reached), "went back");
                 let skipped = self.log[&partition].iter().find(|&&(offset, _)| {
                     offset <= reached && !self.done.contains(&(partition, offset))
                 });
@@ -376,7 +376,7 @@ mod random {
                     Step::Gain(partition) => member.gain(partition),
                 }
             }
-            // All partitions come anew, and then everything gets done.
+            // All partitions are assigned again, and then every record gets done.
             for partition in 0..PARTITIONS {
                 member.lose(partition);
                 member.gain(partition);

@@ -1,4 +1,4 @@
-//! What a download may take: time, bytes, and what its check reads.
+//! Tests the bounds of a download: time, bytes, and the reads of its check.
 
 use super::*;
 
@@ -15,7 +15,7 @@ async fn the_outputs_of_a_run_have_a_bound_together() {
     assert!(matches!(does_not, Err(Error::Invalid(_))));
 }
 
-/// Sends bytes one by one, for ever.
+/// Sends single bytes forever.
 async fn trickle() -> Url {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/file", listener.local_addr().unwrap());
@@ -102,7 +102,7 @@ async fn bytes_that_came_with_an_answer_are_decoded_piece_by_piece() {
     }
 }
 
-/// The films that aborted a parser, and kept it busy for ever.
+/// Films that made one MP4 parser abort and another loop forever.
 #[tokio::test]
 async fn films_that_cannot_be_measured_are_stored_without_measures() {
     let downloader = downloader(true);

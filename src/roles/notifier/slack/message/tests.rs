@@ -1,4 +1,4 @@
-//! What messages say, and that Slack takes whatever comes.
+//! What messages contain, and that Slack accepts the message of any event.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -144,7 +144,7 @@ fn what_does_not_fit_is_counted() {
     assert!(shown > 20, "{shown}");
 }
 
-/// Texts that are long, odd, or try to say something of their own.
+/// Texts that are long, odd, or try to add markup of their own.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<String>(),
@@ -235,7 +235,7 @@ prop_compose! {
     }
 }
 
-/// Checks one text object against what Slack takes, and that it pings nobody and links nowhere but as we do.
+/// Checks a text object against the limits of Slack, and that its only mentions and links are ours.
 fn check_text(object: &Value, limit: usize) {
     let text = object["text"].as_str().unwrap();
     assert!(

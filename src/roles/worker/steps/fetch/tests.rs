@@ -1,4 +1,4 @@
-//! When what a job tells becomes a PROGRESS (contract, section 3, rule 3).
+//! When the state of a job becomes a PROGRESS (contract, section 3, rule 3).
 
 use super::*;
 use crate::contract::run::{Handed, Job};
