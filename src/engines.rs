@@ -1,3 +1,5 @@
+//! One module for each system that genflow talks to, and what they share.
+
 pub mod clock;
 pub mod config;
 pub mod egress;

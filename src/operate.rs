@@ -1,3 +1,5 @@
+//! What operators run: the command line, set-up, checks, dead letters, replay.
+
 pub mod cli;
 pub mod dead_letters;
 pub mod doctor;

@@ -31,6 +31,7 @@ mod email;
 mod endings;
 mod flow;
 mod image;
+mod layers;
 mod limits;
 mod list;
 mod money;
