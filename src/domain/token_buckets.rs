@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Above this number of buckets, those that are full again are removed.
 const MOST_BUCKETS: usize = 10_000;

@@ -5,6 +5,7 @@
 
 mod allowed;
 mod commands;
+mod failures;
 mod inputs;
 mod limits;
 mod refusals;
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 
 use self::allowed::Allowed;
 pub use self::commands::Commands;
+use self::failures::{of_avro, of_registry, of_temporal};
 use self::inputs::Input;
 pub use self::limits::Limits;
 use self::limits::Refused;
@@ -34,11 +36,9 @@ use crate::engines::failpoint;
 use crate::engines::kafka::Record;
 use crate::engines::kafka::consumer::{BoxError, Cause, Failure, Handler, Place, Rejection};
 use crate::engines::publisher::Publisher;
-use crate::engines::registry;
 use crate::engines::registry::Registry;
 use crate::engines::telemetry::events::{RequestDecoded, RequestRepeated, RequestStarted};
-use crate::engines::temporal::client;
-use crate::engines::temporal::client::{Blame, Started, Temporal};
+use crate::engines::temporal::client::{Started, Temporal};
 use crate::engines::temporal::queues::{fetch_queue, submit_queues};
 
 /// Starts a workflow for each request.
@@ -85,8 +85,10 @@ impl Intake {
     async fn decode(&self, record: &Record) -> Result<Request, Failure> {
         let (writer, datum) = open(&self.registry, record).await?;
         let began = Instant::now();
-        let request = avro::read_request(&writer, datum)
-            .map_err(|error| self.denied(record, &error).unwrap_or_else(|| error.into()))?;
+        let request = avro::read_request(&writer, datum).map_err(|error| {
+            self.denied(record, &error)
+                .unwrap_or_else(|| of_avro(error))
+        })?;
         RequestDecoded {
             elapsed: began.elapsed(),
         }
@@ -219,11 +221,9 @@ impl Handler for Intake {
         let refused = self.refused(record, &request);
         // A duplicate stays a duplicate, even if the record would be refused now, and takes no token.
         if refused.is_some() || self.limits.is_some() {
-            let known = self
-                .temporal
-                .known(&request.id.run(0), &fingerprint)
-                .await?;
-            match (known, refused) {
+            let workflow = request.id.run(0);
+            let known = self.temporal.known(&workflow, &fingerprint).await;
+            match (known.map_err(of_temporal)?, refused) {
                 (Some(Started::Duplicate), _) => {
                     return self.known(record, &request, Started::Duplicate);
                 }
@@ -239,13 +239,13 @@ impl Handler for Intake {
         let began = Instant::now();
         let (temporal, priority) = (&self.temporal, request.priority);
         let started = match &input {
-            Input::Run(start) => temporal.start(start, priority).await?,
+            Input::Run(start) => temporal.start(start, priority).await,
             Input::Batch(start, items) => {
                 let starting = temporal.start_batch(start, items, priority, &fingerprint);
-                starting.await?
+                starting.await
             }
         };
-        match started {
+        match started.map_err(of_temporal)? {
             Started::New => RequestStarted {
                 position: &record.position,
                 request_id: &request.id,
@@ -312,8 +312,9 @@ async fn open<'r>(
             anyhow!("the record has no value"),
         ));
     };
-    let (id, datum) = avro::unframe(value)?;
-    Ok((registry.schema(id).await?, datum))
+    let (id, datum) = avro::unframe(value).map_err(of_avro)?;
+    let schema = registry.schema(id).await;
+    Ok((schema.map_err(of_registry)?, datum))
 }
 
 fn reject(reason: ErrorCode, error: anyhow::Error) -> Failure {
@@ -330,42 +331,4 @@ fn is_retryable(reason: ErrorCode) -> bool {
         reason,
         ErrorCode::RateLimited | ErrorCode::StartRefused | ErrorCode::UnknownSchema
     )
-}
-
-impl From<avro::Error> for Failure {
-    fn from(error: avro::Error) -> Self {
-        let reason = match &error {
-            avro::Error::Unframed(_) | avro::Error::Datum(_) => ErrorCode::Undecodable,
-            avro::Error::Invalid { .. } => ErrorCode::Invalid,
-        };
-        Self::Reject(Rejection::new(reason, error))
-    }
-}
-
-impl From<registry::Error> for Failure {
-    fn from(error: registry::Error) -> Self {
-        match error {
-            registry::Error::Unknown(_) => {
-                Self::Reject(Rejection::new(ErrorCode::UnknownSchema, error))
-            }
-            registry::Error::Unparsable(..) => {
-                Self::Reject(Rejection::new(ErrorCode::Undecodable, error))
-            }
-            registry::Error::Unavailable(_) | registry::Error::Refused { .. } => {
-                Self::Retry(Cause::RegistryUnavailable, error.into())
-            }
-        }
-    }
-}
-
-impl From<client::Error> for Failure {
-    fn from(error: client::Error) -> Self {
-        let cause = match error.blame() {
-            Blame::Record => return reject(ErrorCode::StartRefused, error.into()),
-            Blame::Connection => Cause::TemporalUnavailable,
-            Blame::Load => Cause::TemporalExhausted,
-            Blame::System => Cause::TemporalRefused,
-        };
-        Self::Retry(cause, error.into())
-    }
 }

@@ -60,6 +60,7 @@ use crate::engines::kafka::Record;
 use crate::engines::kafka::consumer::{
     BoxError, Cause, Failure, Fault, Fuse, Handler, Place, Rejection,
 };
+use crate::engines::registry;
 use crate::engines::telemetry::events::NotificationHandedOver;
 use crate::engines::temporal::deliveries::Given;
 use crate::roles::notifier::attempt::{Letter, Tried};
@@ -391,7 +392,13 @@ fn parcel(record: &Record, value: &[u8], event: &Event, notification: &Notificat
 impl From<Unread> for Failure {
     fn from(error: Unread) -> Self {
         match error {
-            Unread::Schema(error) => error.into(),
+            Unread::Schema(error @ registry::Error::Unknown(_)) => {
+                Self::Reject(Rejection::new(ErrorCode::UnknownSchema, error))
+            }
+            Unread::Schema(error @ registry::Error::Unparsable(..)) => {
+                Self::Reject(Rejection::new(ErrorCode::Undecodable, error))
+            }
+            Unread::Schema(error) => Self::Retry(Cause::RegistryUnavailable, error.into()),
             Unread::Event(_) | Unread::Seal(_) => {
                 Self::Reject(Rejection::new(ErrorCode::Undecodable, error))
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::anyhow;
 
 use super::allowed::Allowed;
+use super::failures::{of_avro, of_temporal};
 use super::limits::Limits;
 use super::{keyed, open, reject, wait_for_token};
 use crate::contract::avro;
@@ -66,7 +67,8 @@ impl Commands {
         let cancelled = self
             .temporal
             .cancel(&command.request, reason, pass.only())
-            .await?;
+            .await
+            .map_err(of_temporal)?;
         match cancelled {
             Cancelled::Asked => Ok("asked"),
             Cancelled::Over => Ok("over"),
@@ -96,8 +98,8 @@ impl Commands {
     ) -> Result<&'static str, Failure> {
         // The retry refuses an unknown id anyway.
         if let Some(only) = pass.only()
-            && let Some(user) = self.temporal.user(&command.request.run(0)).await?
-            && user != only
+            && let user = self.temporal.user(&command.request.run(0)).await
+            && user.map_err(of_temporal)?.is_some_and(|user| user != only)
         {
             return Err(Denied::OtherUser.into());
         }
@@ -117,7 +119,8 @@ impl Commands {
             allowed.map_err(|error| reject(ErrorCode::Invalid, error))?;
             wait_for_token(self.limits.as_deref(), &start.user, 1, place).await
         };
-        match self.temporal.retry(&retry, admit).await? {
+        let retried = self.temporal.retry(&retry, admit).await;
+        match retried.map_err(of_temporal)? {
             Retried::Started => Ok("started"),
             Retried::Repeated => Ok("duplicate"),
             Retried::Running => Ok("running"),
@@ -140,7 +143,7 @@ impl Commands {
 impl Handler for Commands {
     async fn handle(&self, record: &Record, place: Place<'_>) -> Result<(), Failure> {
         let (writer, datum) = open(&self.registry, record).await?;
-        let mut command = avro::read_command(&writer, datum)?;
+        let mut command = avro::read_command(&writer, datum).map_err(of_avro)?;
         // A reason may be as long as a record, and workflows carry it.
         command.reason = command
             .reason

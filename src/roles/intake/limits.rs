@@ -6,10 +6,10 @@
 //! user's requests are spread over the partitions, so with n intakes a user may start up to n times as many.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::token_buckets::TokenBuckets;

@@ -4,9 +4,7 @@
 //! that is not its own. Mails to operators are not limited.
 
 use std::num::NonZeroU32;
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::domain::token_buckets::TokenBuckets;
 use crate::engines::config::MailLimits;
