@@ -51,6 +51,26 @@ impl Roles {
         worker: true,
         notifier: true,
     };
+    /// Intake alone.
+    pub const INTAKE: Self = Self {
+        intake: true,
+        ..Self::NONE
+    };
+    /// The worker alone.
+    pub const WORKER: Self = Self {
+        worker: true,
+        ..Self::NONE
+    };
+    /// The notifier alone.
+    pub const NOTIFIER: Self = Self {
+        notifier: true,
+        ..Self::NONE
+    };
+    const NONE: Self = Self {
+        intake: false,
+        worker: false,
+        notifier: false,
+    };
 }
 
 const INTAKE: &str = "intake";

@@ -10,7 +10,7 @@
 //!
 //! `docs/architecture.md` follows a request through the code, says where to add what, and has a glossary. Modules are
 //! grouped by rank, from the bottom: [`domain`], [`contract`] (what is stored in histories or sent over a wire),
-//! [`workflows`], [`engines`], [`roles`], [`operate`], [`app`], [`dev`]. Imports go downwards only, and never from one role
+//! [`workflows`], [`engines`], [`roles`], [`operate`], [`app`], [`dev`], [`launch`]. Imports go downwards only, and never from one role
 //! to another; `tests/it/layers.rs` checks it.
 //!
 //! # Invariants
@@ -41,6 +41,7 @@ pub mod contract;
 pub mod dev;
 pub mod domain;
 pub mod engines;
+pub mod launch;
 pub mod operate;
 pub mod roles;
 pub mod workflows;

@@ -9,14 +9,16 @@ pub mod steps;
 pub(crate) mod submit;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use futures::future::try_join_all;
 use temporalio_sdk::runtime::{PollerBehavior, RuntimeOptions};
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::ProviderName;
-use crate::engines::config::Config;
+use crate::engines::config::{self, Config};
 use crate::engines::provider::Providers;
 use crate::engines::publisher::Publisher;
 use crate::engines::storage::temp::TempFolders;
@@ -49,95 +51,106 @@ pub async fn run(
     let settings = &config.worker;
     // Activities must stop somewhat before the process has to exit.
     let grace = config.grace.mul_f64(0.8);
+    let work = Arc::new(work(settings, publisher, grace, stop.clone())?);
+    let runtime = Runtime::from_current_tokio(RuntimeOptions::default())
+        .context("cannot create the Temporal runtime")?;
+    let mut workers = workers(config, temporal, &runtime, &work)?;
+    let stops: Vec<_> = workers.iter().map(Worker::shutdown_handle).collect();
+    let stopping = async {
+        stop.cancelled().await;
+        stops.iter().for_each(|stop| stop());
+    };
+    let ended = async {
+        let ended = try_join_all(workers.iter_mut().map(Worker::run)).await;
+        // If one ends by itself, the others stop too.
+        stop.cancel();
+        ended
+    };
+    let sweeping = sweep::run(temporal, Sweep::Runs, settings.sweep_interval, &stop);
+    let watching = memory::watch(&stop);
+    let (ended, (), (), ()) = tokio::join!(ended, stopping, sweeping, watching);
+    // The rest of the grace period is for the rest of the process.
+    let closed = tokio::time::timeout(config.grace.mul_f64(0.1), work.store.close()).await;
+    if closed.is_err() {
+        tracing::warn!("unfinished uploads are left behind");
+    }
+    ended.context("a worker failed")?;
+    Ok(())
+}
+
+fn work(
+    settings: &config::Worker,
+    publisher: Publisher,
+    grace: Duration,
+    stop: CancellationToken,
+) -> anyhow::Result<Work> {
     let store = Store::open(settings).context("cannot open the result store")?;
-    let work = Arc::new(Work {
+    Ok(Work {
         publisher,
         providers: Providers::new(settings)
             .context("cannot create the HTTP client for the providers")?,
-        store: store.clone(),
         store_apart: store.apart(),
+        store,
         temp: TempFolders::open(&settings.temp_dir, settings.temp_max_bytes)
             .context("cannot use TEMP_DIR")?,
         downloader: Downloader::new(settings).context("cannot create the downloader")?,
         settings: settings.clone(),
         shares: Shares::of(settings.fetch_slots),
-        drain: Drain {
-            stop: stop.clone(),
-            grace,
-        },
-    });
-    let runtime = Runtime::from_current_tokio(RuntimeOptions::default())
-        .context("cannot create the Temporal runtime")?;
+        drain: Drain { stop, grace },
+    })
+}
+
+/// Creates the SDK workers: one for workflows, `submit` and `finish`, one for `fetch`, and one for the submits to each
+/// provider.
+fn workers(
+    config: &Config,
+    temporal: &Temporal,
+    runtime: &Runtime,
+    work: &Arc<Work>,
+) -> anyhow::Result<Vec<Worker>> {
+    let settings = &config.worker;
     let sizing = Sizing::new(settings)?;
     let build = build(settings.build_id.as_deref());
+    let options = |queue: String, slots, pollers, name| {
+        WorkerOptions::new(queue)
+            .deployment_options(build.clone())
+            .tuner(sizing.tuner(slots))
+            .activity_task_poller_behavior(pollers)
+            .activity_inbound_interceptor(Busy(name))
+            .graceful_shutdown_period(work.drain.grace)
+            .register_activities(Activities { work: work.clone() })
+            .build()
+    };
 
     let queue = &config.temporal.task_queue;
-    let mut main = WorkerOptions::new(queue.clone())
-        .deployment_options(build.clone())
-        .tuner(sizing.tuner(settings.activity_slots))
-        .workflow_task_poller_behavior(polled(settings.workflow_pollers))
-        .activity_task_poller_behavior(polled(settings.activity_pollers))
-        .activity_inbound_interceptor(Busy("main"))
-        .graceful_shutdown_period(grace)
-        .sticky_queue_schedule_to_start_timeout(STICKY)
-        .max_cached_workflows(settings.cached_workflows)
-        .register_activities(Activities { work: work.clone() })
-        .build();
+    let pollers = polled(settings.activity_pollers);
+    let mut main = options(queue.clone(), settings.activity_slots, pollers, "main");
+    main.workflow_task_poller_behavior = Some(polled(settings.workflow_pollers));
+    main.sticky_queue_schedule_to_start_timeout = STICKY;
+    main.max_cached_workflows = settings.cached_workflows;
     workflows::of_requests(&mut main)?;
-    let fetch = WorkerOptions::new(fetch_queue(queue))
-        .deployment_options(build.clone())
-        .tuner(sizing.tuner(settings.fetch_slots))
-        .activity_task_poller_behavior(polled(settings.fetch_pollers))
-        .activity_inbound_interceptor(Busy("fetch"))
-        .graceful_shutdown_period(grace)
-        .register_activities(Activities { work: work.clone() })
-        .build();
-
-    let mut main =
-        Worker::new(&runtime, temporal.client(), main).context("cannot create the main worker")?;
-    let mut fetch = Worker::new(&runtime, temporal.client(), fetch)
-        .context("cannot create the fetch worker")?;
-    let mut submits = Vec::new();
+    let pollers = polled(settings.fetch_pollers);
+    let fetch = options(fetch_queue(queue), settings.fetch_slots, pollers, "fetch");
+    let mut all = vec![main, fetch];
     for name in ProviderName::ALL {
-        let mut options = WorkerOptions::new(submit_queue(queue, name))
-            .deployment_options(build.clone())
-            .tuner(sizing.tuner(settings.activity_slots))
-            .activity_task_poller_behavior(submits_polled(settings.rates.of(name)))
-            .activity_inbound_interceptor(Busy("submit"))
-            .graceful_shutdown_period(grace)
-            .register_activities(Activities { work: work.clone() })
-            .build();
+        let rate = settings.rates.of(name);
+        let queue = submit_queue(queue, name);
+        let mut submits = options(
+            queue,
+            settings.activity_slots,
+            submits_polled(rate),
+            "submit",
+        );
         // The server enforces this rate over all workers together.
-        options.max_task_queue_activities_per_second = settings.rates.of(name);
-        let worker = Worker::new(&runtime, temporal.client(), options)
-            .context("cannot create a submit worker");
-        submits.push(worker?);
+        submits.max_task_queue_activities_per_second = rate;
+        all.push(submits);
     }
-    let (stop_main, stop_fetch) = (main.shutdown_handle(), fetch.shutdown_handle());
-    let stop_submits: Vec<_> = submits.iter().map(Worker::shutdown_handle).collect();
-    let stopping = async {
-        stop.cancelled().await;
-        stop_main();
-        stop_fetch();
-        stop_submits.iter().for_each(|stop| stop());
+    let worker = |options: WorkerOptions| {
+        let queue = options.task_queue.clone();
+        Worker::new(runtime, temporal.client(), options)
+            .with_context(|| format!("cannot create the worker of the task queue {queue}"))
     };
-    let ended = async {
-        let submitting = futures::future::try_join_all(submits.iter_mut().map(Worker::run));
-        let all = tokio::try_join!(main.run(), fetch.run(), submitting);
-        // If one ends by itself, the others stop too.
-        stop.cancel();
-        all
-    };
-    let sweeping = sweep::run(temporal, Sweep::Runs, settings.sweep_interval, &stop);
-    let watching = memory::watch(&stop);
-    let (all, (), (), ()) = tokio::join!(ended, stopping, sweeping, watching);
-    // The rest of the grace period is for the rest of the process.
-    let closed = tokio::time::timeout(config.grace.mul_f64(0.1), store.close()).await;
-    if closed.is_err() {
-        tracing::warn!("unfinished uploads are left behind");
-    }
-    all.context("a worker failed")?;
-    Ok(())
+    all.into_iter().map(worker).collect()
 }
 
 /// A provider's queue is polled even if no limit is set here: intake may have one, or may have had one.

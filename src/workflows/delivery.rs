@@ -32,24 +32,17 @@ pub struct Delivery;
 impl Delivery {
     /// Tries until the notification ends, then publishes its receipt. A cancel gives it up.
     #[run(name = "delivery.v1")]
-    pub async fn run(ctx: &mut WorkflowContext<Self>, start: Start) -> WorkflowResult<Outcome> {
-        let mut tally = Tally {
-            tries: start.tries,
-            first_try_at: start.first_try_at,
-        };
-        let end = match drive(ctx, &start, &mut tally).await {
-            Ok(end) => end,
-            Err(next) => {
-                let Err(continued) = ctx.continue_as_new(*next, ContinueAsNewOptions::default());
-                return Err(continued);
-            }
+    pub async fn run(ctx: &mut WorkflowContext<Self>, mut start: Start) -> WorkflowResult<Outcome> {
+        let Some(end) = drive(ctx, &mut start).await else {
+            let Err(continued) = ctx.continue_as_new(start, ContinueAsNewOptions::default());
+            return Err(continued);
         };
         let outcome = end.outcome;
         let conclude = Conclude {
             parcel: start.parcel,
             end,
-            tries: tally.tries,
-            first_try_at: tally.first_try_at,
+            tries: start.tries,
+            first_try_at: start.first_try_at,
             ended_at: now(ctx),
         };
         // Detached, so that a cancel does not stop the receipt.
@@ -61,62 +54,32 @@ impl Delivery {
 
 type Context = WorkflowContext<Delivery>;
 
-struct Tally {
-    tries: u32,
-    first_try_at: Option<i64>,
-}
-
-impl Tally {
-    fn note(&mut self, sent: bool, at: i64) {
-        if sent {
-            self.tries = self.tries.saturating_add(1);
-            self.first_try_at.get_or_insert(at);
-        }
-    }
-}
-
-/// Tries step by step of the schedule. An error is the input of the next run, once this run's history is long.
-async fn drive(ctx: &Context, start: &Start, tally: &mut Tally) -> Result<End, Box<Start>> {
+/// Makes attempts, step by step of the schedule, and keeps in `start` how far it is. Returns `None` once the history of this
+/// run is long: the next run goes on from `start`.
+async fn drive(ctx: &Context, start: &mut Start) -> Option<End> {
     if let Some(why) = &start.lost {
-        return Ok(End::given_up(start.status, why.clone()));
+        return Some(End::given_up(start.status, why.clone()));
     }
-    let mut pause = start.pause_ms;
-    let mut step = start.step;
-    let (mut waited, mut shut) = (start.waited, start.shut);
-    let mut last = start.status;
     let mut round = 0_u32;
-    loop {
-        if is_long(ctx, round) {
-            return Err(Box::new(Start {
-                parcel: start.parcel.clone(),
-                tries: tally.tries,
-                first_try_at: tally.first_try_at,
-                status: last,
-                step,
-                waited,
-                shut,
-                lost: None,
-                pause_ms: pause,
-            }));
-        }
+    while !is_long(ctx, round) {
         round += 1;
-        let paused = ctx.timer(Duration::from_millis(pause)).await;
+        let paused = ctx.timer(Duration::from_millis(start.pause_ms)).await;
         if !matches!(paused, TimerResult::Fired) || ctx.cancellation_token().is_cancelled() {
             let why = DeliveryError::new("cancelled", "somebody cancelled the delivery");
-            return Ok(End::given_up(last, why));
+            return Some(End::given_up(start.status, why));
         }
         let at = now(ctx);
         let input = Deliver {
             parcel: start.parcel.clone(),
-            step,
-            waited,
-            shut,
+            step: start.step,
+            waited: start.waited,
+            shut: start.shut,
         };
         let tried = ctx.execute_activity(NotificationActivities::deliver, input, detached(TRY));
         match readable(ctx, tried.await).await {
             Ok(Delivered::Ended { end, sent }) => {
-                tally.note(sent, at);
-                return Ok(end);
+                start.note(sent, at);
+                return Some(end);
             }
             Ok(Delivered::Later {
                 status,
@@ -124,24 +87,32 @@ async fn drive(ctx: &Context, start: &Start, tally: &mut Tally) -> Result<End, B
                 sent,
                 pause_ms,
             }) => {
-                tally.note(sent, at);
+                start.note(sent, at);
                 let Some(pause_ms) = pause_ms else {
-                    return Ok(End::given_up(status, error));
+                    return Some(End::given_up(status, error));
                 };
-                last = status.or(last);
-                pause = pause_ms;
-                step += 1;
-                (waited, shut) = (0, 0);
+                start.status = status.or(start.status);
+                start.pause_ms = pause_ms;
+                start.step += 1;
+                (start.waited, start.shut) = (0, 0);
             }
-            Ok(Delivered::Wait {
-                pause_ms,
-                shut: is_shut,
-            }) => {
-                pause = pause_ms;
-                waited += 1;
-                shut += u32::from(is_shut);
+            Ok(Delivered::Wait { pause_ms, shut }) => {
+                start.pause_ms = pause_ms;
+                start.waited += 1;
+                start.shut += u32::from(shut);
             }
-            Err(_) => pause = AGAIN.as_millis() as u64,
+            Err(_) => start.pause_ms = AGAIN.as_millis() as u64,
+        }
+    }
+    None
+}
+
+impl Start {
+    /// Counts an attempt that began at `at`, if the target was called.
+    fn note(&mut self, sent: bool, at: i64) {
+        if sent {
+            self.tries = self.tries.saturating_add(1);
+            self.first_try_at.get_or_insert(at);
         }
     }
 }

@@ -6,8 +6,11 @@
 #![deny(clippy::disallowed_methods)]
 
 use std::cell::Cell;
+use std::ops::ControlFlow;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
+use futures::future::FusedFuture;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::workflows;
 use temporalio_sdk::{
@@ -216,102 +219,87 @@ impl Run {
 
 /// Submits, then fetches until the result is stored, or until a cancel or the deadline ends the run.
 async fn drive(ctx: &Context, run: &mut Run) -> Ending {
-    let left = run.left(ctx);
-    if left.is_zero() && !run.scope.is_cancelled() {
-        let outcome = failed(
-            ErrorCode::NotStartedInTime,
-            "the deadline was over before the first step",
-            true,
-        );
-        return Ending::of(outcome);
-    }
     if run.scope.is_cancelled() {
         return run.asked(Leftover::None);
     }
-    let detached = WorkflowCancellationToken::new();
-    let mut deadline = ctx.timer(
-        TimerOptions::builder(left)
-            .cancellation_token(detached)
-            .build(),
-    );
-
-    // The loop keeps the activity's handle: after a cancel it still awaits the activity's real end (contract, rule 6).
-    macro_rules! within_deadline {
-        ($activity:expr) => {{
-            let mut activity = $activity;
-            loop {
-                workflows::select! {
-                    result = activity => break result,
-                    timer = deadline => if matches!(timer, TimerResult::Fired) {
-                        run.expire();
-                    },
-                }
-            }
-        }};
+    let left = run.left(ctx);
+    if left.is_zero() {
+        return Ending::of(failed(
+            ErrorCode::NotStartedInTime,
+            "the deadline was over before the first step",
+            true,
+        ));
     }
+    let deadline = TimerOptions::builder(left)
+        .cancellation_token(WorkflowCancellationToken::new())
+        .build();
+    let mut deadline = pin!(ctx.timer(deadline));
+    match submit_job(ctx, run, deadline.as_mut()).await {
+        ControlFlow::Continue(job) => fetch_until_stored(ctx, run, job, deadline).await,
+        ControlFlow::Break(ending) => ending,
+    }
+}
 
+/// Runs `submit`; goes on with the job, if the provider has accepted one.
+async fn submit_job(
+    ctx: &Context,
+    run: &mut Run,
+    deadline: Pin<&mut impl FusedFuture<Output = TimerResult>>,
+) -> ControlFlow<Ending, Job> {
     show(ctx, |status| "submitting".clone_into(&mut status.state));
     let upto = run.journal.next;
     let submit = ctx.execute_activity(RequestActivities::submit, run.submit(), run.submitting());
-    let submitted = readable(ctx, within_deadline!(submit)).await;
+    let submitted = readable(ctx, within(run, deadline, submit).await).await;
     if submitted.is_ok() {
         run.journal.confirm(upto);
     }
-    let job = match submitted {
+    let ending = match submitted {
         Ok(Submitted::Accepted {
             job,
             attempts,
             sent_at,
         }) => {
-            run.sent_at = sent_at;
-            show(ctx, |status| {
-                "generating".clone_into(&mut status.state);
-                status.provider_job_id = Some(job.id.clone());
-                status.attempts = attempts;
-                status.submitted_at = sent_at;
-                status.updated_at = now(ctx);
-            });
-            job
+            show(ctx, |status| "generating".clone_into(&mut status.state));
+            run.sent(ctx, &job.id, attempts, sent_at);
+            return ControlFlow::Continue(job);
         }
         Ok(Submitted::Stored {
             result,
             attempts,
             sent_at,
         }) => {
-            run.sent_at = sent_at;
-            show(ctx, |status| {
-                status.provider_job_id = Some(result.provider_job_id.clone());
-                status.attempts = attempts;
-                status.submitted_at = sent_at;
-                status.updated_at = now(ctx);
-            });
-            return Ending::of(Outcome::Completed(result));
+            run.sent(ctx, &result.provider_job_id, attempts, sent_at);
+            Ending::of(Outcome::Completed(result))
         }
-        Ok(Submitted::Adopted(generated)) => return Ending::of(Outcome::Completed(generated)),
-        Ok(Submitted::Refused(error)) => return Ending::of(Outcome::Failed(error)),
-        Ok(Submitted::Ambiguous { error, sought }) => {
-            return Ending {
-                outcome: Outcome::Failed(error),
-                leftover: Leftover::Unknown(sought),
-            };
-        }
+        Ok(Submitted::Adopted(generated)) => Ending::of(Outcome::Completed(generated)),
+        Ok(Submitted::Refused(error)) => Ending::of(Outcome::Failed(error)),
+        Ok(Submitted::Ambiguous { error, sought }) => Ending {
+            outcome: Outcome::Failed(error),
+            leftover: Leftover::Unknown(sought),
+        },
         Err(error) => {
             let sought = run.start.sought(&run.identity.run_id, run.started_at);
             let leftover = Leftover::of(last_record(&error), sought);
-            return run.without(&error, leftover, ErrorCode::SubmitAmbiguous);
+            run.without(&error, leftover, ErrorCode::SubmitAmbiguous)
         }
     };
+    ControlFlow::Break(ending)
+}
 
+/// Runs `fetch`, again after each milestone, until the job's outputs are stored or there will be none.
+async fn fetch_until_stored(
+    ctx: &Context,
+    run: &mut Run,
+    job: Job,
+    mut deadline: Pin<&mut impl FusedFuture<Output = TimerResult>>,
+) -> Ending {
     let mut told = None;
     let mut tellings = 0;
-    loop {
-        if run.scope.is_cancelled() {
-            return run.asked(Leftover::Job(job));
-        }
+    while !run.scope.is_cancelled() {
         let upto = run.journal.next;
         let input = run.fetch(&job, told.as_ref(), tellings);
         let fetch = ctx.execute_activity(RequestActivities::fetch, input, run.fetching());
-        match readable(ctx, within_deadline!(fetch)).await {
+        match readable(ctx, within(run, deadline.as_mut(), fetch).await).await {
             Ok(Fetched::Milestone(progress)) => {
                 run.journal.confirm(upto);
                 run.journal.progress(&run.identity, now(ctx), &progress);
@@ -343,6 +331,25 @@ async fn drive(ctx: &Context, run: &mut Run) -> Ending {
             }
         }
     }
+    run.asked(Leftover::Job(job))
+}
+
+/// Waits for an activity, which the deadline cancels. After a cancel it still awaits the activity's real end (contract,
+/// rule 6).
+async fn within<T>(
+    run: &Run,
+    mut deadline: Pin<&mut impl FusedFuture<Output = TimerResult>>,
+    activity: impl FusedFuture<Output = T>,
+) -> T {
+    let mut activity = pin!(activity);
+    loop {
+        workflows::select! {
+            result = activity => return result,
+            timer = deadline => if matches!(timer, TimerResult::Fired) {
+                run.expire();
+            },
+        }
+    }
 }
 
 impl Run {
@@ -354,6 +361,17 @@ impl Run {
             attempts: self.start.steps.submit_attempts,
             started_at: self.started_at,
         }
+    }
+
+    /// Notes a job that the provider has accepted.
+    fn sent(&mut self, ctx: &Context, job_id: &str, attempts: u32, sent_at: Option<i64>) {
+        self.sent_at = sent_at;
+        show(ctx, |status| {
+            status.provider_job_id = Some(job_id.to_owned());
+            status.attempts = attempts;
+            status.submitted_at = sent_at;
+            status.updated_at = now(ctx);
+        });
     }
 
     fn fetch(&self, job: &Job, told: Option<&Told>, tellings: u32) -> Fetch {

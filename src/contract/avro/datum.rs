@@ -15,7 +15,9 @@ use std::io::{self, Read};
 
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
-use apache_avro::schema::{FixedSchema, InnerDecimalSchema, Name, ResolvedSchema, UuidSchema};
+use apache_avro::schema::{
+    FixedSchema, InnerDecimalSchema, Name, RecordSchema, ResolvedSchema, UuidSchema,
+};
 use apache_avro::types::Value;
 
 use super::Error;
@@ -176,21 +178,7 @@ impl<'s> Measure<'s> {
             Schema::Record(record) => match self.known.get(&record.name) {
                 Some(Some(known)) => *known,
                 Some(None) => return Err(SchemaError::Deep),
-                None => {
-                    self.known.insert(&record.name, None);
-                    let mut fields = Vec::with_capacity(record.fields.len());
-                    for field in &record.fields {
-                        let field = self.size(&field.schema, level + 1)?;
-                        // Thousands of empty fields beside one byte would make thousands of values of each item.
-                        if field.empty {
-                            return Err(SchemaError::Empty);
-                        }
-                        fields.push(field);
-                    }
-                    let size = Size::around(fields);
-                    self.known.insert(&record.name, Some(size));
-                    size
-                }
+                None => self.record(record, level)?,
             },
             _ => Size::LEAF,
         };
@@ -200,6 +188,22 @@ impl<'s> Measure<'s> {
         if size.values > WIDEST {
             return Err(SchemaError::Wide);
         }
+        Ok(size)
+    }
+
+    fn record(&mut self, record: &'s RecordSchema, level: usize) -> Result<Size, SchemaError> {
+        self.known.insert(&record.name, None);
+        let mut fields = Vec::with_capacity(record.fields.len());
+        for field in &record.fields {
+            let field = self.size(&field.schema, level + 1)?;
+            // Thousands of empty fields beside one byte would make thousands of values of each item.
+            if field.empty {
+                return Err(SchemaError::Empty);
+            }
+            fields.push(field);
+        }
+        let size = Size::around(fields);
+        self.known.insert(&record.name, Some(size));
         Ok(size)
     }
 

@@ -179,22 +179,27 @@ impl This<'_> {
             }
             Submission::Unknown(why) => {
                 tracing::warn!(workflow = %self.input.handed.workflow, why, "submit is ambiguous");
-                let record = Attempt {
-                    waiting_since: None,
-                    ..fence
-                };
-                // This attempt's own answer is lost: there is none to wait for, only the provider's list may help.
-                if !self.provider.can_find() {
-                    return self.unknown(record).await;
-                }
-                // The search may take longer than a drain, and another attempt can search as well as this one.
-                let left = tokio::select! {
-                    left = alive(ctx, record, self.search(record)) => left??,
-                    () = self.work.drain.begun() => return Err(failure(Aborted::HandedBack)),
-                };
-                self.found(record, left).await
+                self.look_up(fence).await
             }
         }
+    }
+
+    /// Asks the provider for the job of a send whose answer is lost.
+    async fn look_up(&self, fence: Attempt) -> Result<Submitted, ActivityError> {
+        let record = Attempt {
+            waiting_since: None,
+            ..fence
+        };
+        // This attempt's own answer is lost: there is none to wait for, only the provider's list may help.
+        if !self.provider.can_find() {
+            return self.unknown(record).await;
+        }
+        // The search may take longer than a drain, and another attempt can search as well as this one.
+        let left = tokio::select! {
+            left = alive(self.ctx, record, self.search(record)) => left??,
+            () = self.work.drain.begun() => return Err(failure(Aborted::HandedBack)),
+        };
+        self.found(record, left).await
     }
 
     async fn refused(&self, fence: Attempt, error: EventError) -> Result<Submitted, ActivityError> {

@@ -41,7 +41,6 @@ impl Work {
         turn: &Turn<'_>,
         cancelled: impl Future<Output = ()>,
     ) -> Result<Fetched, Aborted> {
-        let tally = turn.tally;
         let place = self.shares.enter(turn.user);
         self.give_way(&place, turn)?;
         tokio::select! {
@@ -49,60 +48,74 @@ impl Work {
             () = self.drain.begun() => return Err(Aborted::HandedBack),
         }
         failpoint::hit("fetch.published").await;
-        let provider = self.providers.that_has(&input.job);
         let mut cancelled = std::pin::pin!(cancelled);
         // The attempt that reported the last milestone has counted its stage.
         let told = input.told.as_ref();
         let mut counted = told.map(|told| told.progress.stage.clone());
         loop {
-            let looking = call(provider, "poll", provider.poll(&input.job));
-            let pause = match self.unless_ended(looking, cancelled.as_mut()).await? {
-                Ok(Poll::Running {
-                    stage,
-                    percent,
-                    known,
-                    after,
-                }) => {
-                    tally.count(Failures::looked);
-                    if !known && is_news(&mut counted, &stage) {
-                        let provider = provider.name();
-                        let state = &stage;
-                        ProviderStateUnknown { provider, state }.emit();
-                    }
-                    if let Some(progress) = milestone(&input, stage, percent, now()) {
-                        return Ok(Fetched::Milestone(progress));
-                    }
-                    self.give_way(&place, turn)?;
-                    after.unwrap_or(self.settings.poll_interval)
-                }
-                Ok(Poll::Failed(error)) => return Ok(Fetched::Failed(error)),
-                Ok(Poll::Succeeded {
-                    outputs,
-                    cost_usd,
-                    held: _held,
-                }) => {
-                    let done = (&*outputs, cost_usd);
-                    let stored = self.store(&input, turn, done, cancelled.as_mut());
-                    match stored.await? {
-                        ControlFlow::Continue(pause) => pause,
-                        ControlFlow::Break(fetched) => {
-                            priced(provider, cost_usd);
-                            return Ok(fetched);
-                        }
-                    }
-                }
-                // Another worker may have the key, and nothing is lost until the deadline.
-                Err(error @ provider::Error::NoKey { .. }) => {
-                    tracing::warn!(workflow = %input.handed.workflow, %error, "the job was not polled");
-                    return Err(Aborted::Again(error.into()));
-                }
-                Err(error) => match self.next_look(&error, tally) {
-                    Ok(pause) => pause,
-                    Err(given_up) => return Ok(Fetched::Failed(given_up)),
-                },
+            let step = self.poll(&input, turn, &place, &mut counted, cancelled.as_mut());
+            let pause = match step.await? {
+                ControlFlow::Continue(pause) => pause,
+                ControlFlow::Break(fetched) => return Ok(fetched),
             };
             let pausing = tokio::time::sleep(pause);
             self.unless_ended(pausing, cancelled.as_mut()).await?;
+        }
+    }
+
+    /// Polls the job once and acts on the answer; returns the result of `fetch`, or the pause before the next poll.
+    async fn poll(
+        &self,
+        input: &Fetch,
+        turn: &Turn<'_>,
+        place: &Place,
+        counted: &mut Option<String>,
+        mut cancelled: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<ControlFlow<Fetched, Duration>, Aborted> {
+        let provider = self.providers.that_has(&input.job);
+        let looking = call(provider, "poll", provider.poll(&input.job));
+        match self.unless_ended(looking, cancelled.as_mut()).await? {
+            Ok(Poll::Running {
+                stage,
+                percent,
+                known,
+                after,
+            }) => {
+                turn.tally.count(Failures::looked);
+                if !known && is_news(counted, &stage) {
+                    let provider = provider.name();
+                    let state = &stage;
+                    ProviderStateUnknown { provider, state }.emit();
+                }
+                if let Some(progress) = milestone(input, stage, percent, now()) {
+                    return Ok(ControlFlow::Break(Fetched::Milestone(progress)));
+                }
+                self.give_way(place, turn)?;
+                let pause = after.unwrap_or(self.settings.poll_interval);
+                Ok(ControlFlow::Continue(pause))
+            }
+            Ok(Poll::Failed(error)) => Ok(ControlFlow::Break(Fetched::Failed(error))),
+            Ok(Poll::Succeeded {
+                outputs,
+                cost_usd,
+                held: _held,
+            }) => {
+                let done = (&*outputs, cost_usd);
+                let stored = self.store(input, turn, done, cancelled).await?;
+                if stored.is_break() {
+                    priced(provider, cost_usd);
+                }
+                Ok(stored)
+            }
+            // Another worker may have the key, and nothing is lost until the deadline.
+            Err(error @ provider::Error::NoKey { .. }) => {
+                tracing::warn!(workflow = %input.handed.workflow, %error, "the job was not polled");
+                Err(Aborted::Again(error.into()))
+            }
+            Err(error) => Ok(match self.next_look(&error, turn.tally) {
+                Ok(pause) => ControlFlow::Continue(pause),
+                Err(given_up) => ControlFlow::Break(Fetched::Failed(given_up)),
+            }),
         }
     }
 

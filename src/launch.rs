@@ -1,0 +1,161 @@
+//! Carries out the command line: one arm for each command.
+
+use std::io::{Write as _, stdout};
+use std::os::unix::process::parent_id;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{self, Roles, settings};
+use crate::dev::simulator::{Options, Simulator};
+use crate::dev::{self, Dev, child_guard, engines, mock};
+use crate::engines::config::{Config, Faults};
+use crate::engines::telemetry;
+use crate::operate::cli::{self, Cli, Command, Here, Ports, UNAVAILABLE, USAGE};
+
+/// Carries out a command; returns the exit code.
+///
+/// # Errors
+/// Why the command failed; [`exit_code`] has a code for it.
+pub async fn run(cli: Cli) -> anyhow::Result<u8> {
+    let stop = CancellationToken::new();
+    match cli.command {
+        Command::Guard { parent, command } => {
+            Err(child_guard::run(parent.unwrap_or_else(parent_id), command).into())
+        }
+        Command::Dev { once, here } => start_all(once, here, stop).await,
+        Command::Test { here } => start_all(true, here, stop).await,
+        Command::ProviderSim { listen, job_time } => {
+            simulate(Options { listen, job_time }, stop).await
+        }
+        Command::Secrets => {
+            cli::secrets::print(&mut stdout())?;
+            Ok(0)
+        }
+        Command::Status { id, json } => {
+            let config = Config::load(variable)?;
+            Ok(cli::status::show(&config, &id, json, &mut stdout()).await?)
+        }
+        Command::Operator(command) => {
+            let config = Config::load(variable)?;
+            Ok(cli::run::operate(&config, &command, &mut stdout()).await?)
+        }
+        Command::Dlq(command) => {
+            stop_at_signal(&stop)?;
+            let config = Config::load(variable)?;
+            Ok(cli::dlq::run(&config, &command, &stop, &mut stdout()).await?)
+        }
+        Command::Intake => serve(Roles::INTAKE, stop).await,
+        Command::Worker => serve(Roles::WORKER, stop).await,
+        Command::Notifier => serve(Roles::NOTIFIER, stop).await,
+        Command::All => serve(Roles::ALL, stop).await,
+    }
+}
+
+/// Runs roles until a signal.
+async fn serve(roles: Roles, stop: CancellationToken) -> anyhow::Result<u8> {
+    stop_at_signal(&stop)?;
+    let config = settings::load(roles, variable)?;
+    let metrics = telemetry::init(&config.log)?;
+    let listener = TcpListener::bind(config.http_addr)
+        .await
+        .with_context(|| format!("HTTP_ADDR: cannot listen on {}", config.http_addr))?;
+    if config.mock_external_apis {
+        mock::run(config, roles, listener, metrics, stop).await?;
+    } else {
+        app::run(config, roles, listener, metrics, stop).await?;
+    }
+    Ok(0)
+}
+
+/// Runs the provider simulator until a signal.
+async fn simulate(options: Options, stop: CancellationToken) -> anyhow::Result<u8> {
+    stop_at_signal(&stop)?;
+    let simulator = Simulator::bind(options).await.context("--listen")?;
+    let address = simulator.address();
+    writeln!(stdout(), "provider simulator on http://{address}")?;
+    simulator.run(stop).await?;
+    Ok(0)
+}
+
+/// Starts engines and roles; with `once`, sends sample requests, checks their outcomes, and stops.
+async fn start_all(once: bool, here: Here, stop: CancellationToken) -> anyhow::Result<u8> {
+    stop_at_signal(&stop)?;
+    let ports = match here.ports {
+        Ports::Fixed => engines::Ports::Fixed,
+        Ports::Free => engines::Ports::Free,
+    };
+    let dev = Dev {
+        once,
+        ports,
+        use_existing: here.use_existing,
+        samples: here.samples,
+    };
+    Box::pin(dev::run(dev, variable, stop)).await?;
+    Ok(0)
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Cancels `stop` at SIGINT or SIGTERM; a second signal ends the process at once.
+fn stop_at_signal(stop: &CancellationToken) -> anyhow::Result<()> {
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        for first in [true, false] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if !first {
+                std::process::exit(130);
+            }
+            stop.cancel();
+        }
+    });
+    Ok(())
+}
+
+/// Returns the exit code of a command that failed.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<Faults>() {
+        return USAGE;
+    }
+    match (
+        error.downcast_ref::<cli::Error>(),
+        error.downcast_ref::<engines::Error>(),
+    ) {
+        (Some(error), _) => error.exit_code(),
+        (_, Some(engines::Error::Missing(_))) => UNAVAILABLE,
+        (None, Some(_) | None) => 1,
+    }
+}
+
+/// Describes a fault of `.env` without showing a value, which may be a secret.
+pub fn unread(error: &dotenvy::Error) -> String {
+    let dotenvy::Error::LineParse(rest, _) = error else {
+        return format!(".env: {error}");
+    };
+    let text = std::fs::read_to_string(".env").unwrap_or_default();
+    let name = text
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .filter(|(name, _)| name.trim().bytes().all(is_of_a_name))
+        .find(|(_, value)| !rest.trim().is_empty() && value.trim().ends_with(rest.trim()))
+        .map_or("a line", |(name, _)| name.trim());
+    format!(
+        ".env: {name} cannot be read, expected NAME=value, with quotes if the value contains spaces, # or $"
+    )
+}
+
+/// Only upper case counts as a variable's name: another line of a multi-line value may contain a `=` too.
+fn is_of_a_name(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'
+}
