@@ -23,7 +23,7 @@ use futures::stream::{self, StreamExt as _};
 use genflow::contract::avro;
 use genflow::dev::engines::{Engines, Existing, Options, Ports, default_cache};
 use genflow::domain::{
-    Common, EventType, ImageSpec, Priority, Request, Spec, Targets, fingerprint,
+    Common, EventType, ImageSpec, Priority, Request, Single, Targets, fingerprint,
 };
 use genflow::engines::config::Config;
 use genflow::engines::health::Health;
@@ -174,10 +174,11 @@ fn request(number: usize) -> Request {
     Request {
         id: format!("bench-{number}").try_into().unwrap(),
         user: "ann".to_owned().try_into().unwrap(),
-        spec: Spec::Image(ImageSpec {
+        spec: Single::Image(ImageSpec {
             common: Common::new("a red fox in the snow, golden hour, 35 mm"),
             ..ImageSpec::default()
-        }),
+        })
+        .into(),
         priority: Priority::Normal,
         timeout: None,
         targets: Targets::default(),

@@ -43,7 +43,7 @@ pub(crate) use secret::shown;
 pub(crate) use size::LARGEST_EVENT;
 pub(crate) use spec::urls;
 pub use spec::{
-    BatchItem, BatchSpec, Common, Fallback, ImageSpec, Input, OnFailure, OnUnsupported,
-    ProviderName, Role, Spec, Strategy, VideoSpec,
+    BatchItem, BatchSpec, Common, Fallback, ImageSpec, Input, Media, OnFailure, OnUnsupported,
+    ProviderName, Role, Single, Spec, Strategy, VideoSpec,
 };
 pub use tally::{ItemEnding, Tally};

@@ -13,8 +13,8 @@ use crate::contract::run::{BatchStart, Start};
 use crate::contract::seal;
 use crate::contract::seal::Sealer;
 use crate::domain::{
-    BatchItem, BatchSpec, Invalid, Notify, OnFailure, Request, Sealed, Spec, Strategy, Targets,
-    content_hash, spelled,
+    BatchItem, BatchSpec, Invalid, Notify, OnFailure, Request, Sealed, Single, Spec, Strategy,
+    Targets, content_hash, spelled,
 };
 
 /// The format that this version writes; also the version of the request's schema.
@@ -223,8 +223,8 @@ impl Items {
                 sealed,
             }),
             timeout_ms: match item.spec {
-                Spec::Video(_) | Spec::Batch(_) => batch.video_timeout_ms,
-                Spec::Image(_) => batch.image_timeout_ms,
+                Single::Video(_) => batch.video_timeout_ms,
+                Single::Image(_) => batch.image_timeout_ms,
             },
             steps: batch.steps,
             fetch_queue: batch.fetch_queue.clone(),

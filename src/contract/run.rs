@@ -15,8 +15,8 @@ pub use self::batch::{BatchRemains, BatchStart, ClosedItem};
 pub use self::settings::{Backoff, DefaultProviders, Steps, SubmitQueues};
 pub use self::submit::{Answer, Attempt, JobRecord, Leftover, Sent, Sought};
 use crate::domain::{
-    BatchSummary, Event, EventError, Generated, Identity, Journal, Kind, Notify, Output, Progress,
-    ProviderName, RequestId, Spec, UserId, WorkflowId,
+    BatchSummary, Event, EventError, Generated, Identity, Journal, Media, Notify, Output, Progress,
+    ProviderName, RequestId, Single, UserId, WorkflowId,
 };
 
 /// The input of `generation.v1`: everything that a run needs.
@@ -33,7 +33,7 @@ pub struct Start {
     /// The tenant.
     pub user: UserId,
     /// The image or video to generate; never a batch.
-    pub spec: Spec,
+    pub spec: Single,
     /// The provider, fixed at intake: later configuration does not change it.
     pub provider: ProviderName,
     /// The request's fingerprint (contract, 5.13).
@@ -69,7 +69,7 @@ impl Start {
             retry: self.retry,
             batch: self.batch.clone(),
             user: self.user.clone(),
-            kind: self.spec.kind(),
+            kind: self.spec.media().into(),
             run_id: run_id.to_owned(),
             first_run_id: first_run_id.to_owned(),
             notify: self.notify.clone(),
@@ -81,7 +81,7 @@ impl Start {
     pub(crate) fn sought(&self, run_id: &str, started_at: i64) -> Sought {
         Sought {
             provider: self.provider,
-            kind: self.spec.kind(),
+            kind: self.spec.media(),
             run_id: run_id.to_owned(),
             since: started_at,
             recent: false,
@@ -115,7 +115,7 @@ pub struct Submit {
     /// Events to publish first.
     pub handed: Handed,
     /// The image or video to generate.
-    pub spec: Spec,
+    pub spec: Single,
     /// The provider to send it to.
     pub provider: ProviderName,
     /// Maximum number of sends while the provider does not accept.
@@ -169,7 +169,7 @@ pub struct Job {
     /// The provider that runs it.
     pub provider: ProviderName,
     /// Images or a video: selects the configured endpoint.
-    pub kind: Kind,
+    pub kind: Media,
     /// The provider's id of the job.
     pub id: String,
     /// URL to poll.

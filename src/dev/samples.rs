@@ -12,7 +12,7 @@ use super::say;
 use crate::contract::avro;
 use crate::domain::{
     BatchItem, BatchSpec, Common, Event, EventType, ImageSpec, Kind, OnFailure, Priority, Request,
-    Spec, Strategy, Targets, VideoSpec,
+    Single, Spec, Strategy, Targets, VideoSpec,
 };
 use crate::engines::config::Config;
 use crate::engines::kafka::producer::{Message, Producer};
@@ -105,8 +105,8 @@ fn requests(receiver: &Receiver, mailed: Option<&str>) -> anyhow::Result<[Reques
     };
     let image = image("a red fox in the snow", 512);
     Ok([
-        request("image", Spec::Image(image), receiver, mailed)?,
-        request("video", Spec::Video(video), receiver, None)?,
+        request("image", Single::Image(image).into(), receiver, mailed)?,
+        request("video", Single::Video(video).into(), receiver, None)?,
         batch(receiver)?,
     ])
 }
@@ -132,7 +132,7 @@ fn batch(receiver: &Receiver) -> anyhow::Result<Request> {
         for (number, prompt) in (1..).zip(["an owl", "a lynx", "a hare"]) {
             spec.items.push(BatchItem {
                 request_id: format!("{}-{number}", request.id).try_into()?,
-                spec: Spec::Image(image(prompt, 256)),
+                spec: Single::Image(image(prompt, 256)),
                 webhook_url: None,
                 notify_on: Vec::new(),
                 metadata: BTreeMap::new(),

@@ -43,7 +43,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 fn canonical(request: &Request) -> Result<String, serde_json::Error> {
     // Video and image specs omit their defaults when serialized.
     let spec = match &request.spec {
-        Spec::Video(_) | Spec::Image(_) => serde_json::to_value(&request.spec)?,
+        Spec::Single(single) => serde_json::to_value(single)?,
         Spec::Batch(batch) => json!({"batch": batch_of(batch)?}),
     };
     let whole = json!({
@@ -119,17 +119,21 @@ mod tests {
     use super::*;
     use crate::domain::{
         BatchItem, Common, EventType, ImageSpec, Input, OnFailure, OnUnsupported, Priority, Role,
-        Strategy, Targets, VideoSpec,
+        Single, Strategy, Targets, VideoSpec,
     };
+
+    fn image() -> Single {
+        Single::Image(ImageSpec {
+            common: Common::new("a fox"),
+            ..ImageSpec::default()
+        })
+    }
 
     fn request() -> Request {
         Request {
             id: "r-1".to_owned().try_into().unwrap(),
             user: "u".to_owned().try_into().unwrap(),
-            spec: Spec::Image(ImageSpec {
-                common: Common::new("a fox"),
-                ..ImageSpec::default()
-            }),
+            spec: image().into(),
             priority: Priority::Normal,
             timeout: None,
             targets: Targets::default(),
@@ -194,11 +198,12 @@ mod tests {
                 ..request()
             },
             Request {
-                spec: Spec::Image(ImageSpec {
+                spec: Single::Image(ImageSpec {
                     common: Common::new("a fox"),
                     width: Some(512),
                     ..ImageSpec::default()
-                }),
+                })
+                .into(),
                 ..request()
             },
         ];
@@ -220,10 +225,11 @@ mod tests {
         let common = |edit: &dyn Fn(&mut Common)| {
             let mut common = Common::new("a fox");
             edit(&mut common);
-            of(Spec::Video(VideoSpec {
+            of(Single::Video(VideoSpec {
                 common,
                 ..VideoSpec::default()
-            }))
+            })
+            .into())
         };
         let video = |edit: &dyn Fn(&mut VideoSpec)| {
             let mut video = VideoSpec {
@@ -231,7 +237,7 @@ mod tests {
                 ..VideoSpec::default()
             };
             edit(&mut video);
-            of(Spec::Video(video))
+            of(Single::Video(video).into())
         };
         let all = [
             common(&|_| {}),
@@ -260,7 +266,7 @@ mod tests {
     fn defaults_of_a_batch_and_its_items_are_left_out() {
         let item = BatchItem {
             request_id: "i".to_owned().try_into().unwrap(),
-            spec: request().spec,
+            spec: image(),
             webhook_url: None,
             notify_on: Vec::new(),
             metadata: BTreeMap::new(),

@@ -130,7 +130,7 @@ impl Request {
         Self {
             id: item.request_id.clone(),
             user: self.user.clone(),
-            spec: item.spec.clone(),
+            spec: item.spec.clone().into(),
             priority: self.priority,
             timeout: None,
             targets: Targets {

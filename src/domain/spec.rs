@@ -17,15 +17,32 @@ pub(crate) use self::params::urls;
 use super::{EventType, Invalid, Kind, RequestId};
 
 /// What a request generates.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Spec {
+    /// A video, or images from one prompt.
+    Single(Single),
+    /// Many videos and images.
+    Batch(BatchSpec),
+}
+
+/// What one run generates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Spec {
+pub enum Single {
     /// One video.
     Video(VideoSpec),
     /// Images from one prompt.
     Image(ImageSpec),
-    /// Many videos and images.
-    Batch(BatchSpec),
+}
+
+/// The kind of what one run generates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Media {
+    /// A video.
+    Video,
+    /// Images.
+    Image,
 }
 
 /// One video to generate. `None` leaves a field to the model's default.
@@ -176,8 +193,8 @@ pub struct BatchSpec {
 pub struct BatchItem {
     /// Id of the request that the item becomes.
     pub request_id: RequestId,
-    /// A video or images; never a batch.
-    pub spec: Spec,
+    /// A video or images.
+    pub spec: Single,
     /// URL that receives the item's events by POST.
     pub webhook_url: Option<Url>,
     /// Event types that trigger a notification; if empty, those of the batch.
@@ -249,23 +266,41 @@ impl Spec {
     /// Returns the kind of the spec.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Video(_) => Kind::Video,
-            Self::Image(_) => Kind::Image,
+            Self::Single(single) => single.media().into(),
             Self::Batch(_) => Kind::Batch,
         }
     }
+}
 
-    /// Returns the provider that the request chooses, if any.
-    pub fn provider(&self) -> Option<ProviderName> {
-        self.common().and_then(|common| common.provider)
+impl Single {
+    /// Returns what it generates.
+    pub fn media(&self) -> Media {
+        match self {
+            Self::Video(_) => Media::Video,
+            Self::Image(_) => Media::Image,
+        }
     }
 
-    /// Returns the fields that videos and images share; `None` for a batch.
-    pub fn common(&self) -> Option<&Common> {
+    /// Returns the fields that videos and images share.
+    pub fn common(&self) -> &Common {
         match self {
-            Self::Video(video) => Some(&video.common),
-            Self::Image(image) => Some(&image.common),
-            Self::Batch(_) => None,
+            Self::Video(video) => &video.common,
+            Self::Image(image) => &image.common,
+        }
+    }
+}
+
+impl From<Single> for Spec {
+    fn from(single: Single) -> Self {
+        Self::Single(single)
+    }
+}
+
+impl From<Media> for Kind {
+    fn from(media: Media) -> Self {
+        match media {
+            Media::Video => Self::Video,
+            Media::Image => Self::Image,
         }
     }
 }

@@ -24,7 +24,7 @@ use url::Url;
 pub use self::memory::Held;
 use self::memory::Memory;
 use crate::contract::run::Job;
-use crate::domain::{ErrorCode, EventError, Kind, ProviderName, Spec, WorkflowId};
+use crate::domain::{ErrorCode, EventError, Media, ProviderName, Single, WorkflowId};
 use crate::engines::config;
 use crate::engines::http;
 use crate::engines::storage::Source;
@@ -48,7 +48,7 @@ struct Served {
 #[derive(Debug)]
 pub struct Provider {
     config: config::Provider,
-    kind: Kind,
+    kind: Media,
     clients: Clients,
 }
 
@@ -217,16 +217,16 @@ impl Providers {
             }
         };
         Ok(Self {
-            video: served(Kind::Video),
-            image: served(Kind::Image),
+            video: served(Media::Video),
+            image: served(Media::Image),
         })
     }
 
     /// Returns the provider named `name`, as configured for `kind`.
-    pub fn of(&self, kind: Kind, name: ProviderName) -> &Provider {
+    pub fn of(&self, kind: Media, name: ProviderName) -> &Provider {
         let served = match kind {
-            Kind::Video => &self.video,
-            Kind::Image | Kind::Batch | Kind::Unknown => &self.image,
+            Media::Video => &self.video,
+            Media::Image => &self.image,
         };
         match name {
             ProviderName::Replicate => &served.replicate,
@@ -264,7 +264,7 @@ impl Provider {
     pub async fn submit(
         &self,
         workflow: &WorkflowId,
-        spec: &Spec,
+        spec: &Single,
         go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
     ) -> Submission {
         if let Err(error) = self.has_key() {

@@ -80,7 +80,7 @@ pub struct Checked {
     file: TempFile,
     bytes: u64,
     sha256: String,
-    media: media::Media,
+    format: media::Format,
 }
 
 const MANIFEST: &str = "manifest.json";
@@ -218,7 +218,7 @@ impl Store {
         file: Checked,
     ) -> io::Result<Output> {
         let short: String = file.sha256.chars().take(16).collect();
-        let name = format!("{index}-{short}.{}", file.media.extension);
+        let name = format!("{index}-{short}.{}", file.format.extension);
         let location = self.location(workflow, &name)?;
         if !self.has(&location, file.bytes).await? {
             self.bring(&file, &location).await?;
@@ -232,18 +232,18 @@ impl Store {
         Ok(Output {
             uri: self.uri(&location)?,
             url: self.url(&location).await?,
-            content_type: file.media.content_type.to_owned(),
+            content_type: file.format.content_type.to_owned(),
             bytes: i64::try_from(file.bytes).unwrap_or(i64::MAX),
             sha256: file.sha256,
-            width: file.media.width,
-            height: file.media.height,
-            duration_seconds: file.media.duration_seconds,
+            width: file.format.width,
+            height: file.format.height,
+            duration_seconds: file.format.duration_seconds,
         })
     }
 
     /// Stores a file under a name that does not exist yet.
     async fn bring(&self, file: &Checked, location: &Location) -> io::Result<()> {
-        let attributes = self.typed(file.media.content_type);
+        let attributes = self.typed(file.format.content_type);
         let in_parts = || {
             let (store, to) = (self.objects.clone(), location.clone());
             let uploads = &self.uploads;

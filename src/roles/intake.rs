@@ -276,7 +276,7 @@ impl Handler for Intake {
 /// Returns how many generations a request starts; each takes one token.
 fn tokens(spec: &Spec) -> u32 {
     match spec {
-        Spec::Video(_) | Spec::Image(_) => 1,
+        Spec::Single(_) => 1,
         Spec::Batch(batch) => u32::try_from(batch.items.len()).unwrap_or(u32::MAX),
     }
 }

@@ -376,7 +376,7 @@ fn child(ctx: &Context, start: &Start, token: WorkflowCancellationToken) -> Chil
         .execution_timeout(Duration::from_millis(start.timeout_ms) + BACKSTOP)
         .search_attributes(attributes(
             &start.user,
-            start.spec.kind(),
+            start.spec.media().into(),
             start.batch.as_ref(),
         ))
         .priority(ctx.info().priority())

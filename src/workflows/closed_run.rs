@@ -153,7 +153,7 @@ mod tests {
     use super::*;
     use crate::contract::run::Start;
     use crate::contract::run::SubmitQueues;
-    use crate::domain::{Progress, ProviderName, Spec, VideoSpec, WorkflowId};
+    use crate::domain::{Progress, ProviderName, Single, VideoSpec, WorkflowId};
     use crate::engines::config::Config;
 
     fn closed(timed_out: bool) -> Closed {
@@ -172,7 +172,7 @@ mod tests {
             retry: 0,
             batch: None,
             user: "u".to_owned().try_into().unwrap(),
-            spec: Spec::Video(VideoSpec::default()),
+            spec: Single::Video(VideoSpec::default()),
             provider: ProviderName::Replicate,
             fingerprint: "f1:".to_owned(),
             metadata: BTreeMap::new(),

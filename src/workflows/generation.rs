@@ -100,7 +100,7 @@ impl Run {
         ctx.state_mut(|state| {
             state.status = Status {
                 request_id: start.request.to_string(),
-                kind: start.spec.kind().as_str().to_owned(),
+                kind: identity.kind.as_str().to_owned(),
                 state: "queued".to_owned(),
                 started_at,
                 updated_at: started_at,

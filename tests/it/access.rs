@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use genflow::domain::{ErrorCode, EventType, Request, Spec, Targets};
+use genflow::domain::{ErrorCode, EventType, Request, Single, Spec, Targets};
 use genflow::engines::kafka::{Headers, Record};
 use serde_json::json;
 
@@ -43,7 +43,7 @@ fn bobs(name: &str) -> Request {
 
 fn invalid(name: &str) -> Request {
     let mut request = image(&format!("invalid-{name}"));
-    if let Spec::Image(image) = &mut request.spec {
+    if let Spec::Single(Single::Image(image)) = &mut request.spec {
         image.width = Some(1);
     }
     request

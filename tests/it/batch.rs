@@ -7,8 +7,8 @@ mod trouble;
 use std::collections::BTreeMap;
 
 use genflow::domain::{
-    BatchItem, BatchSpec, BatchSummary, Event, EventType, OnFailure, Priority, Request, Spec,
-    Strategy, Targets, fingerprint,
+    BatchItem, BatchSpec, BatchSummary, Event, EventType, OnFailure, Priority, Request, Single,
+    Spec, Strategy, Targets, fingerprint,
 };
 use genflow::workflows::generation::Generation;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::storage::manifest;
 use crate::support::ledger::types;
 use crate::support::receiver::Receiver;
-use crate::support::requests::{image, script};
+use crate::support::requests::{image, script, single};
 use crate::support::{Space, eventually, within};
 
 use EventType::{Completed, Progress, Started};
@@ -28,7 +28,7 @@ pub(crate) fn batch(name: &str, scripts: &[Value]) -> Request {
         let item = script(image(name), faults);
         BatchItem {
             request_id: format!("{}-{index}", request.id).try_into().unwrap(),
-            spec: item.spec,
+            spec: single(&item).clone(),
             webhook_url: None,
             notify_on: Vec::new(),
             metadata: BTreeMap::from([("item".to_owned(), index.to_string())]),
@@ -46,14 +46,14 @@ pub(crate) fn batch(name: &str, scripts: &[Value]) -> Request {
 pub(crate) fn spec(request: &mut Request) -> &mut BatchSpec {
     match &mut request.spec {
         Spec::Batch(batch) => batch,
-        Spec::Video(_) | Spec::Image(_) => panic!("no batch"),
+        Spec::Single(_) => panic!("no batch"),
     }
 }
 
 pub(crate) fn ids(request: &Request) -> Vec<String> {
     match &request.spec {
         Spec::Batch(batch) => batch.items.iter().map(|it| it.request_id.to_string()),
-        Spec::Video(_) | Spec::Image(_) => panic!("no batch"),
+        Spec::Single(_) => panic!("no batch"),
     }
     .collect()
 }
@@ -217,7 +217,7 @@ async fn items_that_are_too_large_for_one_step_together_start_in_several() {
     let _all = space.start(&["all"]);
     let mut request = batch("large", &vec![json!({"seconds": 0.05}); 90]);
     for item in &mut spec(&mut request).items {
-        if let Spec::Image(image) = &mut item.spec {
+        if let Single::Image(image) = &mut item.spec {
             // Each character takes six bytes in a workflow's input: five megabytes in all.
             image.common.prompt = "\u{1}".repeat(9_500);
         }
@@ -240,7 +240,7 @@ async fn many_items_are_all_tried_and_counted() {
     let mut request = batch("many", &vec![json!({}); count]);
     for item in &mut spec(&mut request).items {
         item.metadata.clear();
-        if let Spec::Image(image) = &mut item.spec {
+        if let Single::Image(image) = &mut item.spec {
             image.common.params.clear();
         }
     }

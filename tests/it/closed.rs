@@ -25,7 +25,7 @@ use crate::replay::closes;
 use crate::support::broker::Broker;
 use crate::support::engines::engines;
 use crate::support::ledger::{check, types};
-use crate::support::requests::{image, script};
+use crate::support::requests::{image, script, single};
 use crate::support::{Space, eventually};
 
 pub(crate) const OFTEN: (&str, &str) = ("SWEEP_INTERVAL", "300ms");
@@ -256,7 +256,7 @@ async fn a_run_that_the_server_timed_out_fails_and_its_job_is_ended() {
         retry: 0,
         batch: None,
         user: request.user.clone(),
-        spec: request.spec.clone(),
+        spec: single(&request).clone(),
         provider: ProviderName::Replicate,
         fingerprint: fingerprint(&request).unwrap(),
         metadata: request.metadata.clone(),

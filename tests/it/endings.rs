@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use genflow::domain::{ErrorCode, EventType, ProviderName, Spec};
+use genflow::domain::{ErrorCode, EventType, ProviderName, Single, Spec};
 use genflow::workflows::generation::Generation;
 use serde_json::json;
 
@@ -165,7 +165,7 @@ async fn a_cancel_while_images_are_made_that_come_with_the_answer_changes_nothin
     let space = Space::new().await;
     let _all = space.start(&["all"]);
     let mut request = script(image("answered"), &json!({"seconds": 3.0}));
-    if let Spec::Image(image) = &mut request.spec {
+    if let Spec::Single(Single::Image(image)) = &mut request.spec {
         image.common.provider = Some(ProviderName::OpenAi);
     }
     space.send(&request).await;

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::batch::{batch, ids, spec};
 use crate::retry::{commands_done, retry};
 use crate::support::ledger::types;
-use crate::support::requests::{at, common, image, script};
+use crate::support::requests::{at, common, image, script, single};
 use crate::support::{Space, eventually};
 
 fn with(name: &str, edit: impl FnOnce(&mut Request)) -> Request {
@@ -43,11 +43,11 @@ async fn what_the_operator_does_not_allow_is_refused_before_anything_is_paid() {
     let metadata = "http://169.254.169.254/latest/meta-data";
     let mut crowd = batch("disallowed", &[json!({}), json!({})]);
     let mut item = Request {
-        spec: spec(&mut crowd).items[1].spec.clone(),
+        spec: spec(&mut crowd).items[1].spec.clone().into(),
         ..image("item")
     };
     common(&mut item).provider = Some(ProviderName::Fal);
-    spec(&mut crowd).items[1].spec = item.spec;
+    spec(&mut crowd).items[1].spec = single(&item).clone();
     let cases = [
         (
             with("disallowed", |request| {

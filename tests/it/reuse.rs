@@ -1,6 +1,6 @@
 //! A request id that is used again after Temporal has forgotten its first run, as after the dedup window.
 
-use genflow::domain::{EventType, Spec, Targets};
+use genflow::domain::{EventType, Single, Spec, Targets};
 use temporalio_client::NamespacedClient as _;
 use temporalio_client::tonic::IntoRequest as _;
 use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
@@ -49,7 +49,7 @@ async fn an_id_used_again_begins_a_new_life_whose_notification_is_delivered() {
     receiver.wait(2).await;
     forget(&space, &id).await;
 
-    if let Spec::Image(image) = &mut request.spec {
+    if let Spec::Single(Single::Image(image)) = &mut request.spec {
         "a blue whale".clone_into(&mut image.common.prompt);
     }
     space.send(&request).await;

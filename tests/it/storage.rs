@@ -9,7 +9,7 @@ mod reused;
 
 use std::path::PathBuf;
 
-use genflow::domain::{ErrorCode, Event, EventType, Output, ProviderName, Request, Spec};
+use genflow::domain::{ErrorCode, Event, EventType, Output, ProviderName, Request, Single, Spec};
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use ring::digest::{SHA256, digest};
@@ -53,7 +53,7 @@ pub(crate) fn manifest(space: &Space, workflow: &str) -> Value {
 }
 
 fn at_openai(mut request: Request) -> Request {
-    if let Spec::Image(image) = &mut request.spec {
+    if let Spec::Single(Single::Image(image)) = &mut request.spec {
         image.common.provider = Some(ProviderName::OpenAi);
     }
     request

@@ -6,8 +6,8 @@ use super::Named;
 use super::fields::Fields;
 use crate::domain::{
     Action, BatchItem, BatchSpec, Command, Common, EventType, Fallback, ImageSpec, Input, Invalid,
-    Kind, OnFailure, OnUnsupported, Priority, ProviderName, Request, Role, Spec, Strategy, Targets,
-    UserId, VideoSpec, input_url,
+    Kind, OnFailure, OnUnsupported, Priority, ProviderName, Request, Role, Single, Spec, Strategy,
+    Targets, UserId, VideoSpec, input_url,
 };
 
 pub(crate) fn named(fields: &Fields<'_>) -> Result<Named, Invalid> {
@@ -35,8 +35,8 @@ pub(crate) fn request(fields: &Fields<'_>) -> Result<Request, Invalid> {
             .try_into()
             .map_err(|error| Invalid::new("user_id", format!("{error}")))?,
         spec: match fields.branch("spec")? {
-            (0, video) => Spec::Video(video_spec(&video)?),
-            (1, image) => Spec::Image(image_spec(&image)?),
+            (0, video) => Single::Video(video_spec(&video)?).into(),
+            (1, image) => Single::Image(image_spec(&image)?).into(),
             (_, batch) => Spec::Batch(batch_spec(&batch)?),
         },
         priority: match fields.symbol("priority")? {
@@ -193,8 +193,8 @@ fn batch_item(fields: &Fields<'_>) -> Result<BatchItem, Invalid> {
     Ok(BatchItem {
         request_id: fields.string("request_id")?.to_owned().try_into()?,
         spec: match fields.branch("spec")? {
-            (0, video) => Spec::Video(video_spec(&video)?),
-            (_, image) => Spec::Image(image_spec(&image)?),
+            (0, video) => Single::Video(video_spec(&video)?),
+            (_, image) => Single::Image(image_spec(&image)?),
         },
         webhook_url: webhook,
         notify_on: notify_on(fields)?,

@@ -8,7 +8,8 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use super::{COMMAND, Error, Ours, REQUEST};
 use crate::domain::{
     Action, BatchItem, BatchSpec, Command, Common, EventType, Fallback, ImageSpec, Input,
-    OnFailure, OnUnsupported, Priority, ProviderName, Request, Role, Spec, Strategy, VideoSpec,
+    OnFailure, OnUnsupported, Priority, ProviderName, Request, Role, Single, Spec, Strategy,
+    VideoSpec,
 };
 
 /// Writes a generation request as a datum of our schema.
@@ -75,9 +76,15 @@ fn written(ours: &Ours, value: Value) -> Result<Vec<u8>, Error> {
 
 fn spec(spec: &Spec) -> Value {
     match spec {
-        Spec::Video(video) => union(0, video_spec(video)),
-        Spec::Image(image) => union(1, image_spec(image)),
+        Spec::Single(single) => of_single(single),
         Spec::Batch(batch) => union(2, batch_spec(batch)),
+    }
+}
+
+fn of_single(single: &Single) -> Value {
+    match single {
+        Single::Video(video) => union(0, video_spec(video)),
+        Single::Image(image) => union(1, image_spec(image)),
     }
 }
 
@@ -174,7 +181,7 @@ fn batch_item(item: &BatchItem) -> Value {
     record([
         ("request_id", string(item.request_id.as_str())),
         // The schema has no branch for a batch in a batch, so the writer refuses one.
-        ("spec", spec(&item.spec)),
+        ("spec", of_single(&item.spec)),
         (
             "webhook_url",
             optional_string(item.webhook_url.as_ref().map(url::Url::as_str)),

@@ -26,7 +26,7 @@ fn sealer() -> Sealer {
 fn item(number: usize, webhook: Option<&str>) -> BatchItem {
     BatchItem {
         request_id: format!("item-{number}").try_into().unwrap(),
-        spec: Spec::Image(ImageSpec {
+        spec: Single::Image(ImageSpec {
             common: Common::new(format!("fox {number}")),
             ..ImageSpec::default()
         }),
@@ -87,7 +87,7 @@ fn start(total: u32) -> BatchStart {
 #[test]
 fn an_item_comes_back_as_the_run_it_becomes() {
     let mut second = item(2, None);
-    second.spec = Spec::Video(VideoSpec {
+    second.spec = Single::Video(VideoSpec {
         common: Common::new("waves"),
         ..VideoSpec::default()
     });
@@ -123,7 +123,7 @@ fn an_item_comes_back_as_the_run_it_becomes() {
 #[test]
 fn an_item_keeps_the_provider_that_was_resolved_with_its_batch() {
     let mut named = item(2, None);
-    if let Spec::Image(image) = &mut named.spec {
+    if let Single::Image(image) = &mut named.spec {
         image.common.provider = Some(ProviderName::Replicate);
     }
     let (request, spec) = batch(vec![item(1, None), named]);
@@ -161,7 +161,7 @@ fn ten_thousand_items_of_a_full_record_pass_the_server() {
     let urls = (0..10_000).map(|number| format!("https://h/{number}"));
     let items = urls.enumerate().map(|(number, url)| {
         let mut item = item(number, Some(&url));
-        if let Spec::Image(image) = &mut item.spec {
+        if let Single::Image(image) = &mut item.spec {
             image.common.prompt = "x".repeat(57);
         }
         item

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Kind, ProviderName, Spec};
+use crate::domain::{Media, ProviderName, Single};
 
 /// Retry limits and pauses of a run's activities.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,10 +55,10 @@ pub struct DefaultProviders {
 
 impl DefaultProviders {
     /// Returns the provider of `spec`: the one that it names, else the default for its kind.
-    pub fn of(self, spec: &Spec) -> ProviderName {
-        spec.provider().unwrap_or(match spec.kind() {
-            Kind::Video => self.video,
-            Kind::Image | Kind::Batch | Kind::Unknown => self.image,
+    pub fn of(self, spec: &Single) -> ProviderName {
+        spec.common().provider.unwrap_or(match spec.media() {
+            Media::Video => self.video,
+            Media::Image => self.image,
         })
     }
 }

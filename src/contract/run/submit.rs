@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Job;
-use crate::domain::{EventError, Kind, ProviderName, WorkflowId};
+use crate::domain::{EventError, Media, ProviderName, WorkflowId};
 
 /// The record of an attempt of `submit`, kept at the server (contract, promise 3).
 ///
@@ -45,7 +45,7 @@ impl Attempt {
     }
 
     /// Returns the lookup of a job that may have been sent: at the provider it was sent to, from the first send on.
-    pub(crate) fn sought(self, kind: Kind, run_id: &str, started_at: i64) -> Sought {
+    pub(crate) fn sought(self, kind: Media, run_id: &str, started_at: i64) -> Sought {
         Sought {
             provider: self.provider,
             kind,
@@ -102,7 +102,7 @@ pub struct Sought {
     /// The provider to ask.
     pub provider: ProviderName,
     /// The kind of the job.
-    pub kind: Kind,
+    pub kind: Media,
     /// Temporal's run id.
     pub run_id: String,
     /// The job is not older than this, in milliseconds since the epoch.
@@ -130,7 +130,7 @@ mod tests {
     fn a_job_is_looked_up_where_it_was_sent_and_since_then() {
         let sought = Sought {
             provider: ProviderName::Fal,
-            kind: Kind::Video,
+            kind: Media::Video,
             run_id: "run".to_owned(),
             since: 1,
             recent: false,

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use super::{BatchItem, BatchSpec, Common, ImageSpec, Spec, VideoSpec, params};
+use super::{BatchItem, BatchSpec, Common, ImageSpec, Single, Spec, VideoSpec, params};
 use crate::domain::invalid::beginning;
-use crate::domain::{Faults, Invalid, Kind};
+use crate::domain::{Faults, Invalid};
 
 const PROMPT: RangeInclusive<usize> = 1..=10_000;
 const MODEL: RangeInclusive<usize> = 1..=256;
@@ -15,9 +15,17 @@ impl Spec {
     /// Checks the contract's bounds.
     pub(crate) fn check(&self, faults: &mut Faults) {
         match self {
+            Self::Single(single) => single.check(faults),
+            Self::Batch(batch) => batch.check(faults),
+        }
+    }
+}
+
+impl Single {
+    fn check(&self, faults: &mut Faults) {
+        match self {
             Self::Video(video) => video.check(faults),
             Self::Image(image) => image.check(faults),
-            Self::Batch(batch) => batch.check(faults),
         }
     }
 }
@@ -92,10 +100,6 @@ impl BatchSpec {
 
 impl BatchItem {
     fn check(&self, faults: &mut Faults) {
-        if self.spec.kind() == Kind::Batch {
-            faults.add("spec", "is a batch, expected a video or images");
-            return;
-        }
         self.spec.check(faults);
         faults.note(check_metadata(&self.metadata));
     }

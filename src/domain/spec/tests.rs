@@ -3,22 +3,22 @@
 use super::*;
 use crate::domain::Faults;
 
-fn faults(spec: &Spec) -> Vec<String> {
+fn faults(spec: impl Into<Spec>) -> Vec<String> {
     let mut faults = Faults::default();
-    spec.check(&mut faults);
+    spec.into().check(&mut faults);
     let listed = faults.listed.into_iter();
     listed.map(|fault| fault.to_string()).collect()
 }
 
-fn fields(spec: &Spec) -> Vec<String> {
+fn fields(spec: impl Into<Spec>) -> Vec<String> {
     let shown = faults(spec).into_iter();
     shown
         .map(|fault| fault.split(' ').next().unwrap_or_default().to_owned())
         .collect()
 }
 
-fn image(common: Common) -> Spec {
-    Spec::Image(ImageSpec {
+fn image(common: Common) -> Single {
+    Single::Image(ImageSpec {
         common,
         ..ImageSpec::default()
     })
@@ -45,16 +45,16 @@ fn batch(items: Vec<BatchItem>) -> Spec {
 
 #[test]
 fn an_item_is_held_to_the_bounds_of_a_request() {
-    assert_eq!(faults(&batch(vec![item()])), [""; 0]);
+    assert_eq!(faults(batch(vec![item()])), [""; 0]);
 
     let many = BatchItem {
         metadata: BTreeMap::from([("k".to_owned(), "v".repeat(9_000))]),
-        spec: Spec::Video(VideoSpec::default()),
+        spec: Single::Video(VideoSpec::default()),
         ..item()
     };
 
     assert_eq!(
-        fields(&batch(vec![item(), many])),
+        fields(batch(vec![item(), many])),
         [
             "spec.items",
             "spec.items[1].spec.prompt",
@@ -65,7 +65,7 @@ fn an_item_is_held_to_the_bounds_of_a_request() {
 
 #[test]
 fn all_fields_out_of_bounds_are_named_at_once() {
-    let video = Spec::Video(VideoSpec {
+    let video = Single::Video(VideoSpec {
         common: Common {
             negative_prompt: Some(String::new()),
             aspect_ratio: Some("x".repeat(33)),
@@ -81,7 +81,7 @@ fn all_fields_out_of_bounds_are_named_at_once() {
         fps: Some(0),
         ..VideoSpec::default()
     });
-    let image = Spec::Image(ImageSpec {
+    let image = Single::Image(ImageSpec {
         common: Common::new("a fox"),
         width: Some(63),
         height: Some(8193),
@@ -90,7 +90,7 @@ fn all_fields_out_of_bounds_are_named_at_once() {
     });
 
     assert_eq!(
-        fields(&video),
+        fields(video),
         [
             "spec.prompt",
             "spec.negative_prompt",
@@ -103,7 +103,7 @@ fn all_fields_out_of_bounds_are_named_at_once() {
         ]
     );
     assert_eq!(
-        fields(&image),
+        fields(image),
         [
             "spec.width",
             "spec.height",
@@ -116,7 +116,7 @@ fn all_fields_out_of_bounds_are_named_at_once() {
 #[test]
 fn a_resolution_is_two_sides_or_a_class() {
     let told = |resolution: &str| {
-        faults(&Spec::Video(VideoSpec {
+        faults(Single::Video(VideoSpec {
             common: Common::new("a fox"),
             resolution: Some(resolution.to_owned()),
             ..VideoSpec::default()
@@ -145,7 +145,7 @@ fn a_resolution_is_two_sides_or_a_class() {
 #[test]
 fn params_may_not_change_the_model_the_count_or_the_protocol() {
     let told = |name: &str, text: &str| {
-        faults(&image(Common {
+        faults(image(Common {
             params: BTreeMap::from([(name.to_owned(), text.to_owned())]),
             ..Common::new("a fox")
         }))
@@ -193,7 +193,7 @@ fn params_may_not_change_the_model_the_count_or_the_protocol() {
 #[test]
 fn the_name_of_a_param_is_shown_safely_and_in_part() {
     let name = format!("\u{1b}[2J\n{}", "x".repeat(500));
-    let told = faults(&image(Common {
+    let told = faults(image(Common {
         params: BTreeMap::from([(name, "{".to_owned())]),
         ..Common::new("a fox")
     }));
@@ -257,13 +257,13 @@ fn a_url_that_other_parsers_read_otherwise_is_refused_in_params() {
 
 #[test]
 fn a_field_of_a_later_version_is_passed_over() {
-    for (kind, known) in [("video", Kind::Video), ("image", Kind::Image)] {
+    for (kind, known) in [("video", Media::Video), ("image", Media::Image)] {
         let later = format!(r#"{{"{kind}": {{"prompt": "a fox", "mood": "calm"}}}}"#);
 
-        let read: Spec = serde_json::from_str(&later).unwrap();
+        let read: Single = serde_json::from_str(&later).unwrap();
 
-        assert_eq!(read.kind(), known);
-        assert_eq!(faults(&read), [""; 0]);
+        assert_eq!(read.media(), known);
+        assert_eq!(faults(read), [""; 0]);
     }
 }
 
@@ -273,7 +273,7 @@ fn what_was_not_asked_for_is_not_written_and_all_else_is_read_back() {
     let text = serde_json::to_string(&bare).unwrap();
     assert_eq!(text, r#"{"image":{"prompt":"a fox"}}"#);
 
-    let full = Spec::Video(VideoSpec {
+    let full = Single::Video(VideoSpec {
         common: Common {
             seed: Some(i64::MIN),
             inputs: vec![Input {
@@ -292,6 +292,6 @@ fn what_was_not_asked_for_is_not_written_and_all_else_is_read_back() {
     });
     for spec in [bare, full] {
         let text = serde_json::to_string(&spec).unwrap();
-        assert_eq!(serde_json::from_str::<Spec>(&text).unwrap(), spec);
+        assert_eq!(serde_json::from_str::<Single>(&text).unwrap(), spec);
     }
 }

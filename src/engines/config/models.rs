@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::vars::Vars;
-use crate::domain::{Kind, ProviderName};
+use crate::domain::{Media, ProviderName};
 
 /// The models that requests may name; without patterns, any.
 #[derive(Clone, Debug, Default)]
@@ -14,7 +14,7 @@ pub struct AllowedModels(Vec<Pattern>);
 struct Pattern {
     text: String,
     /// `None`: both kinds.
-    kind: Option<Kind>,
+    kind: Option<Media>,
     /// `None`: any provider.
     provider: Option<ProviderName>,
     model: String,
@@ -27,7 +27,7 @@ impl AllowedModels {
     }
 
     /// Returns whether a request of this kind may use the provider's model.
-    pub fn allow(&self, kind: Kind, provider: ProviderName, model: &str) -> bool {
+    pub fn allow(&self, kind: Media, provider: ProviderName, model: &str) -> bool {
         self.are_any()
             || self.0.iter().any(|pattern| {
                 pattern.kind.is_none_or(|only| only == kind)
@@ -47,8 +47,8 @@ impl fmt::Display for AllowedModels {
 impl Pattern {
     fn parse(text: &str) -> Option<Self> {
         let (kind, rest) = match text.split_once(':') {
-            Some(("video", rest)) => (Some(Kind::Video), rest),
-            Some(("image", rest)) => (Some(Kind::Image), rest),
+            Some(("video", rest)) => (Some(Media::Video), rest),
+            Some(("image", rest)) => (Some(Media::Image), rest),
             Some(_) | None => (None, text),
         };
         let (provider, model) = rest.split_once('/')?;
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_model_is_allowed_by_kind_provider_and_pattern() {
-        use Kind::{Image, Video};
+        use Media::{Image, Video};
         use ProviderName::{Fal, OpenAi, Replicate};
 
         let some =

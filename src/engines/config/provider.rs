@@ -9,7 +9,7 @@ use super::vars::Vars;
 use crate::contract::run::DefaultProviders;
 use crate::domain::Secret;
 use crate::domain::shown;
-use crate::domain::{Kind, ProviderName};
+use crate::domain::{Media, ProviderName};
 
 /// One generation API.
 #[derive(Clone)]
@@ -111,10 +111,10 @@ impl Worker {
 
     /// Returns the settings of provider `name` for `kind`: those of the default provider if it is that one, else the
     /// provider's own.
-    pub fn provider(&self, kind: Kind, name: ProviderName) -> Provider {
+    pub fn provider(&self, kind: Media, name: ProviderName) -> Provider {
         let configured = match kind {
-            Kind::Video => &self.video,
-            Kind::Image | Kind::Batch | Kind::Unknown => &self.image,
+            Media::Video => &self.video,
+            Media::Image => &self.image,
         };
         if configured.name == name {
             return configured.clone();
@@ -158,7 +158,7 @@ pub(super) fn video(vars: &mut Vars<'_>, mocked: bool) -> Provider {
         base_url: vars.url("VIDEO_API_BASE_URL", base_url(name)),
         api_key: key(vars, "VIDEO_API_KEY", mocked),
         wants_key: needs_key(name).then_some("VIDEO_API_KEY"),
-        model: vars.string("VIDEO_MODEL", model(name, Kind::Video)),
+        model: vars.string("VIDEO_MODEL", model(name, Media::Video)),
     }
 }
 
@@ -169,7 +169,7 @@ pub(super) fn image(vars: &mut Vars<'_>, mocked: bool) -> Provider {
         base_url: vars.url("IMAGE_API_BASE_URL", base_url(name)),
         api_key: key(vars, "IMAGE_API_KEY", mocked),
         wants_key: needs_key(name).then_some("IMAGE_API_KEY"),
-        model: vars.string("IMAGE_MODEL", model(name, Kind::Image)),
+        model: vars.string("IMAGE_MODEL", model(name, Media::Image)),
     }
 }
 
@@ -223,13 +223,13 @@ fn base_url(name: ProviderName) -> &'static str {
     }
 }
 
-fn model(name: ProviderName, kind: Kind) -> &'static str {
+fn model(name: ProviderName, kind: Media) -> &'static str {
     match (name, kind) {
-        (ProviderName::Replicate, Kind::Video) => "minimax/video-01",
+        (ProviderName::Replicate, Media::Video) => "minimax/video-01",
         (ProviderName::Replicate, _) => "black-forest-labs/flux-schnell",
-        (ProviderName::OpenAi, Kind::Video) => "sora-2",
+        (ProviderName::OpenAi, Media::Video) => "sora-2",
         (ProviderName::OpenAi, _) => "gpt-image-1",
-        (ProviderName::Fal, Kind::Video) => "fal-ai/minimax/video-01",
+        (ProviderName::Fal, Media::Video) => "fal-ai/minimax/video-01",
         (ProviderName::Fal, _) => "fal-ai/flux/schnell",
     }
 }

@@ -14,7 +14,7 @@ use super::answer::{Answer, LONGEST, Looked, Said, beginning, is_policy, judge, 
 use super::input::{Mapping, both, is_model, model, ratio, sides};
 use super::{Error, NotCurrent, Poll, Provider, Submission};
 use crate::contract::run::Job;
-use crate::domain::{ErrorCode, EventError, ProviderName, Role, Spec, VideoSpec, WorkflowId};
+use crate::domain::{ErrorCode, EventError, ProviderName, Role, Single, VideoSpec, WorkflowId};
 use crate::engines::storage::Source;
 
 /// First parts of a model's id that precede its owner.
@@ -44,7 +44,7 @@ struct Status {
 pub(super) async fn submit(
     provider: &Provider,
     workflow: &WorkflowId,
-    spec: &Spec,
+    spec: &Single,
     go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
 ) -> Submission {
     let model = model(spec, &provider.config.model);
@@ -168,15 +168,15 @@ fn check(model: &str) -> Result<(), String> {
 
 /// Returns the model's input. Models differ, and drop inputs that they do not have; these names are
 /// the most common ones.
-fn input(spec: &Spec) -> Result<Map<String, Value>, String> {
-    let common = spec.common().ok_or("a batch is no single job")?;
+fn input(spec: &Single) -> Result<Map<String, Value>, String> {
+    let common = spec.common();
     let mut mapping = Mapping::new(common);
     mapping.style_in_words();
     mapping.put("negative_prompt", common.negative_prompt.as_deref());
     mapping.put("aspect_ratio", common.aspect_ratio.as_deref());
     mapping.put("seed", common.seed);
     let role = match spec {
-        Spec::Image(image) => {
+        Single::Image(image) => {
             let size =
                 both(image)?.map(|(width, height)| json!({"width": width, "height": height}));
             mapping.put("image_size", size);
@@ -184,14 +184,13 @@ fn input(spec: &Spec) -> Result<Map<String, Value>, String> {
             mapping.put("output_format", image.output_format.as_deref());
             Role::Source
         }
-        Spec::Video(video) => {
+        Single::Video(video) => {
             mapping.put("duration", video.duration);
             mapping.put("fps", video.fps);
             mapping.put("generate_audio", video.audio);
             size(&mut mapping, video)?;
             Role::FirstFrame
         }
-        Spec::Batch(_) => Role::Unspecified,
     };
     match mapping.inputs(role).as_slice() {
         [] => {}

@@ -4,11 +4,11 @@ use std::ops::RangeBounds;
 
 use serde_json::{Map, Value, json};
 
-use crate::domain::{Common, ImageSpec, Input, OnUnsupported, Role, Spec};
+use crate::domain::{Common, ImageSpec, Input, OnUnsupported, Role, Single};
 
 /// Returns a spec's model, or `otherwise`.
-pub(super) fn model(spec: &Spec, otherwise: &str) -> String {
-    let named = spec.common().and_then(|common| common.model.as_deref());
+pub(super) fn model(spec: &Single, otherwise: &str) -> String {
+    let named = spec.common().model.as_deref();
     named.unwrap_or(otherwise).to_owned()
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Provider;
-use crate::domain::{ProviderName, Spec};
+use crate::domain::{ProviderName, Single};
 
 const MIB: usize = 1024 * 1024;
 /// Budget of all long answers together, in bytes.
@@ -61,8 +61,8 @@ impl Memory {
 
 impl Provider {
     /// Reserves memory for outputs that come with the answer to a submit; `None` if too little is free.
-    pub fn hold(&self, spec: &Spec) -> Option<Held> {
-        let (ProviderName::OpenAi, Spec::Image(image)) = (self.config.name, spec) else {
+    pub fn hold(&self, spec: &Single) -> Option<Held> {
+        let (ProviderName::OpenAi, Single::Image(image)) = (self.config.name, spec) else {
             return Some(Held::default());
         };
         let count = image.num_images.unwrap_or(1).clamp(1, 16);

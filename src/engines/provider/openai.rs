@@ -15,7 +15,7 @@ use super::input::{Mapping, both, model, sides};
 use super::{Error, Made, NotCurrent, Poll, Provider, Submission};
 use crate::contract::run::Job;
 use crate::domain::{
-    ErrorCode, EventError, ImageSpec, ProviderName, Role, Spec, VideoSpec, WorkflowId,
+    ErrorCode, EventError, ImageSpec, ProviderName, Role, Single, VideoSpec, WorkflowId,
 };
 use crate::engines::storage::Source;
 
@@ -58,14 +58,13 @@ struct Fault {
 pub(super) async fn submit(
     provider: &Provider,
     workflow: &WorkflowId,
-    spec: &Spec,
+    spec: &Single,
     go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
 ) -> Submission {
     let model = model(spec, &provider.config.model);
     let built = match spec {
-        Spec::Image(image) => images(image, &model).map(|body| ("images/generations", body)),
-        Spec::Video(video) => videos(video, &model).map(|body| ("videos", body)),
-        Spec::Batch(_) => Err("a batch is no single job".to_owned()),
+        Single::Image(image) => images(image, &model).map(|body| ("images/generations", body)),
+        Single::Video(video) => videos(video, &model).map(|body| ("videos", body)),
     };
     let (path, body) = match built {
         Ok(built) => built,
@@ -81,15 +80,15 @@ pub(super) async fn submit(
     match sending.send().await {
         Ok(response) => {
             let taken = |answer: &Answer| match spec {
-                Spec::Image(_) => Ok(Submission::Made(made(answer)?)),
-                Spec::Video(_) | Spec::Batch(_) => {
+                Single::Image(_) => Ok(Submission::Made(made(answer)?)),
+                Single::Video(_) => {
                     let video: Video = serde_json::from_slice(&answer.body)?;
                     Ok(Submission::Accepted(job(provider, &video.id)))
                 }
             };
             let longest = match spec {
-                Spec::Image(_) => LONGEST_IMAGES,
-                Spec::Video(_) | Spec::Batch(_) => LONGEST,
+                Single::Image(_) => LONGEST_IMAGES,
+                Single::Video(_) => LONGEST,
             };
             judge(response, longest, taken, said).await
         }

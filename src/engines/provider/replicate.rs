@@ -15,7 +15,7 @@ use super::answer::{Answer, LONGEST, Looked, Said, beginning, is_policy, judge};
 use super::input::{Mapping, is_model, model};
 use super::{Error, NotCurrent, Poll, Provider, Submission};
 use crate::contract::run::Job;
-use crate::domain::{ErrorCode, EventError, ProviderName, Spec, WorkflowId};
+use crate::domain::{ErrorCode, EventError, ProviderName, Single, WorkflowId};
 use crate::engines::storage::Source;
 
 /// Limit on the pages of the list that a look-up reads; a page has 100 predictions.
@@ -71,7 +71,7 @@ impl Prediction {
 pub(super) async fn submit(
     provider: &Provider,
     workflow: &WorkflowId,
-    spec: &Spec,
+    spec: &Single,
     go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
 ) -> Submission {
     let built = input(provider, workflow, spec)
@@ -228,9 +228,9 @@ fn further(provider: &Provider, next: &str) -> Result<String, Error> {
 fn input(
     provider: &Provider,
     workflow: &WorkflowId,
-    spec: &Spec,
+    spec: &Single,
 ) -> Result<(String, Map<String, Value>), String> {
-    let common = spec.common().ok_or("a batch is no single job")?;
+    let common = spec.common();
     let mut mapping = Mapping::new(common);
     mapping.put("negative_prompt", common.negative_prompt.as_deref());
     mapping.put("aspect_ratio", common.aspect_ratio.as_deref());
@@ -239,19 +239,18 @@ fn input(
     // The name of the input for a role differs from model to model.
     mapping.lacks("inputs", !common.inputs.is_empty());
     match spec {
-        Spec::Image(image) => {
+        Single::Image(image) => {
             mapping.put("width", image.width);
             mapping.put("height", image.height);
             mapping.put("num_outputs", image.num_images);
             mapping.put("output_format", image.output_format.as_deref());
         }
-        Spec::Video(video) => {
+        Single::Video(video) => {
             mapping.put("duration", video.duration);
             mapping.put("resolution", video.resolution.as_deref());
             mapping.put("fps", video.fps);
             mapping.put("generate_audio", video.audio);
         }
-        Spec::Batch(_) => {}
     }
     let mut input = mapping.finish()?;
     input.insert("genflow_id".to_owned(), json!(workflow.as_str()));

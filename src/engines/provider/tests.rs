@@ -22,8 +22,8 @@ fn providers(base: &str) -> Providers {
     Providers::new(&config.unwrap().worker).unwrap()
 }
 
-fn spec(name: ProviderName) -> Spec {
-    Spec::Image(ImageSpec {
+fn spec(name: ProviderName) -> Single {
+    Single::Image(ImageSpec {
         common: Common {
             provider: Some(name),
             ..Common::new("a fox")
@@ -52,7 +52,7 @@ async fn submit<F: Future<Output = ()> + Send>(
     };
     let workflow = workflow();
     let submitting = providers
-        .of(spec.kind(), name)
+        .of(spec.media(), name)
         .submit(&workflow, &spec, async move { go });
     let (submission, ()) = tokio::join!(submitting, serving);
     submission
@@ -113,7 +113,9 @@ async fn a_connection_that_breaks_before_a_byte_was_written_leaves_nothing_open(
 
         let ending = async { drop(listener.accept().await.unwrap()) };
         let workflow = workflow();
-        let submitting = providers.of(spec.kind(), name).submit(&workflow, &spec, go);
+        let submitting = providers
+            .of(spec.media(), name)
+            .submit(&workflow, &spec, go);
         let (known, ()) = tokio::join!(submitting, ending);
 
         let nothing_open = matches!(known, Submission::NotAccepted { .. });
@@ -138,7 +140,7 @@ async fn a_connection_that_breaks_in_the_handshake_leaves_nothing_open() {
         };
         let workflow = workflow();
         let submitting = providers
-            .of(spec.kind(), name)
+            .of(spec.media(), name)
             .submit(&workflow, &spec, async { Ok(()) });
         let (known, ()) = tokio::join!(submitting, breaking);
 
@@ -153,7 +155,7 @@ async fn without_a_server_nothing_was_taken() {
         let spec = spec(name);
 
         let known = providers
-            .of(spec.kind(), name)
+            .of(spec.media(), name)
             .submit(&workflow(), &spec, async { Ok(()) })
             .await;
 
@@ -181,7 +183,7 @@ async fn a_job_goes_to_the_provider_that_has_it_and_its_key_goes_nowhere_else() 
     let providers = providers("http://127.0.0.1:1");
     let job = Job {
         provider: ProviderName::Fal,
-        kind: Kind::Image,
+        kind: Media::Image,
         id: "j".to_owned(),
         status_url: "http://elsewhere.example/status".to_owned(),
         result_url: String::new(),
@@ -206,7 +208,7 @@ async fn asked<T>(
     let providers = providers(&base);
     let job = Job {
         provider: name,
-        kind: Kind::Image,
+        kind: Media::Image,
         id: "j".to_owned(),
         status_url: format!("{base}/status"),
         result_url: format!("{base}/result"),
@@ -277,7 +279,7 @@ async fn listed(pages: &[&str]) -> (Result<Option<Job>, Error>, Vec<String>) {
     // As with a gateway: below a path.
     let base = format!("http://{}/gateway", listener.local_addr().unwrap());
     let providers = providers(&base);
-    let replicate = providers.of(Kind::Image, ProviderName::Replicate);
+    let replicate = providers.of(Media::Image, ProviderName::Replicate);
     let mut asked = Vec::new();
     let serving = async {
         for page in pages {
@@ -339,10 +341,10 @@ async fn a_list_that_is_not_read_to_its_end_does_not_say_that_a_job_is_absent() 
 async fn without_a_key_a_provider_is_not_asked_about_its_jobs() {
     let config = Config::of(&[]).unwrap();
     let providers = Providers::new(&config.worker).unwrap();
-    let fal = providers.of(Kind::Video, ProviderName::Fal);
+    let fal = providers.of(Media::Video, ProviderName::Fal);
     let job = Job {
         provider: ProviderName::Fal,
-        kind: Kind::Video,
+        kind: Media::Video,
         id: "j".to_owned(),
         status_url: String::new(),
         result_url: String::new(),
@@ -407,10 +409,10 @@ fn outputs_that_come_with_the_answer_hold_memory_by_their_number() {
     let providers = providers("http://127.0.0.1:1");
     let held = |name, count| {
         let mut spec = spec(name);
-        if let Spec::Image(image) = &mut spec {
+        if let Single::Image(image) = &mut spec {
             image.num_images = Some(count);
         }
-        providers.of(spec.kind(), name).hold(&spec)
+        providers.of(spec.media(), name).hold(&spec)
     };
 
     let first: Vec<_> = (0..8)

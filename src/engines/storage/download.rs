@@ -20,7 +20,7 @@ use url::Url;
 
 use super::temp::TempFile;
 use super::{Checked, media};
-use crate::domain::{Kind, hex};
+use crate::domain::{Kind, Media, hex};
 use crate::engines::config;
 use crate::engines::egress as guard;
 use crate::engines::egress::{Guard, Refused};
@@ -129,7 +129,7 @@ impl Downloader {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn check(&self, found: Downloaded, kind: Kind) -> Result<Checked, Error> {
+    pub async fn check(&self, found: Downloaded, kind: Media) -> Result<Checked, Error> {
         let Downloaded {
             file,
             bytes,
@@ -137,7 +137,7 @@ impl Downloader {
         } = found;
         let path = file.path().to_owned();
         let sniffing = tokio::task::spawn_blocking(move || media::sniff(&path, kind));
-        let media = timeout(CHECK_TIME, sniffing)
+        let format = timeout(CHECK_TIME, sniffing)
             .await
             .map_err(|_| {
                 io::Error::new(
@@ -146,15 +146,15 @@ impl Downloader {
                 )
             })?
             .map_err(|error| Error::Invalid(format!("its check went wrong: {error}")))??;
-        let media = media.ok_or_else(|| {
-            let kind = kind.as_str().to_lowercase();
+        let format = format.ok_or_else(|| {
+            let kind = Kind::from(kind).as_str().to_lowercase();
             Error::Invalid(format!("its bytes are not of a {kind}"))
         })?;
         Ok(Checked {
             file,
             bytes,
             sha256,
-            media,
+            format,
         })
     }
 

@@ -9,7 +9,7 @@ use std::panic::catch_unwind;
 use std::path::Path;
 
 use super::film;
-use crate::domain::Kind;
+use crate::domain::Media;
 
 /// Bytes at the start of a file that are read to recognise its format.
 const BEGINNING: u64 = 8 * 1024;
@@ -18,7 +18,7 @@ const PICTURE: u64 = 1024 * 1024;
 
 /// The format and dimensions of a file.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Media {
+pub(super) struct Format {
     pub content_type: &'static str,
     pub extension: &'static str,
     pub width: Option<i32>,
@@ -27,7 +27,7 @@ pub(super) struct Media {
 }
 
 /// Detects the format of a file; `None` if it is not of `kind`. Blocks on the disk.
-pub(super) fn sniff(path: &Path, kind: Kind) -> std::io::Result<Option<Media>> {
+pub(super) fn sniff(path: &Path, kind: Media) -> std::io::Result<Option<Format>> {
     let file = File::open(path)?;
     let mut head = Vec::new();
     (&file).take(BEGINNING).read_to_end(&mut head)?;
@@ -35,14 +35,13 @@ pub(super) fn sniff(path: &Path, kind: Kind) -> std::io::Result<Option<Media>> {
         return Ok(None);
     };
     let fits = match kind {
-        Kind::Video => found.matcher_type() == infer::MatcherType::Video,
-        Kind::Image => found.matcher_type() == infer::MatcherType::Image,
-        Kind::Batch | Kind::Unknown => false,
+        Media::Video => found.matcher_type() == infer::MatcherType::Video,
+        Media::Image => found.matcher_type() == infer::MatcherType::Image,
     };
     if !fits {
         return Ok(None);
     }
-    let mut media = Media {
+    let mut media = Format {
         content_type: found.mime_type(),
         extension: found.extension(),
         width: None,
@@ -50,7 +49,7 @@ pub(super) fn sniff(path: &Path, kind: Kind) -> std::io::Result<Option<Media>> {
         duration_seconds: None,
     };
     match (kind, media.content_type) {
-        (Kind::Image, _) => {
+        (Media::Image, _) => {
             (&file).take(PICTURE - BEGINNING).read_to_end(&mut head)?;
             (media.width, media.height) = picture(&head).unwrap_or_default();
         }

@@ -20,7 +20,7 @@ impl Folder {
     fn checked(&self, text: &str) -> Checked {
         let path = self.0.join(uuid::Uuid::new_v4().to_string());
         std::fs::write(&path, text).unwrap();
-        let media = media::Media {
+        let format = media::Format {
             content_type: "image/png",
             extension: "png",
             width: None,
@@ -31,7 +31,7 @@ impl Folder {
             file: temp::tests::file(path),
             bytes: text.len() as u64,
             sha256: "ab".repeat(32),
-            media,
+            format,
         }
     }
 

@@ -126,7 +126,7 @@ impl Temporal {
 
     /// Returns the start options of a run: the same ones for the first run of a request and for its retries.
     pub(crate) fn options(&self, start: &Start, priority: Priority) -> WorkflowStartOptions {
-        let (user, kind, batch) = (&start.user, start.spec.kind(), start.batch.as_ref());
+        let (user, kind, batch) = (&start.user, start.spec.media().into(), start.batch.as_ref());
         let workflow = start.request.run(start.retry).to_string();
         WorkflowStartOptions::new(self.task_queue.clone(), workflow)
             .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)

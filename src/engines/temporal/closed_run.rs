@@ -61,7 +61,7 @@ impl Collected {
                         self.submit = Some(event.event_id);
                         self.leftover = Some(Leftover::Unknown(Sought {
                             provider: submit.provider,
-                            kind: submit.spec.kind(),
+                            kind: submit.spec.media(),
                             run_id: self.run_id.clone(),
                             since: at,
                             recent: true,
@@ -214,7 +214,7 @@ mod tests {
     fn the_result_of_submit_says_what_a_closed_run_leaves() {
         let job = Job {
             provider: ProviderName::Fal,
-            kind: crate::domain::Kind::Video,
+            kind: crate::domain::Media::Video,
             id: "j".to_owned(),
             status_url: String::new(),
             result_url: String::new(),

@@ -122,7 +122,7 @@ mod tests {
                 "kind": "IMAGE", "type": kind, "occurred_at": 1})
         });
         json!({"handed": {"workflow": "a", "events": events.collect::<Vec<_>>()}, "leftover": "none",
-            "spec": crate::domain::Spec::Image(Default::default()), "started_at": 1})
+            "spec": crate::domain::Single::Image(Default::default()), "started_at": 1})
     }
 
     #[test]

@@ -12,8 +12,8 @@ use serde_json::Value as Json;
 use self::fields::Form;
 use crate::domain::{
     BatchItem, BatchSpec, Common, EventType, Fallback, Faults, ImageSpec, Input, Invalid, Kind,
-    OnFailure, OnUnsupported, Priority, ProviderName, Request, RequestId, Role, Spec, Strategy,
-    Targets, UserId, VideoSpec, input_url,
+    OnFailure, OnUnsupported, Priority, ProviderName, Request, RequestId, Role, Single, Spec,
+    Strategy, Targets, UserId, VideoSpec, input_url,
 };
 
 /// Values for what a form leaves out.
@@ -99,8 +99,8 @@ fn parsed(json: &Json, defaults: &Defaults<'_>) -> Result<Request, Invalid> {
         UserId::try_from(user).map_err(|error| Invalid::new("user_id", error.to_string()))?;
     Ok(Request {
         spec: match kind {
-            Kind::Video => Spec::Video(video(fields)?),
-            Kind::Image => Spec::Image(image(fields)?),
+            Kind::Video => Single::Video(video(fields)?).into(),
+            Kind::Image => Single::Image(image(fields)?).into(),
             Kind::Batch | Kind::Unknown => Spec::Batch(batch(fields, &id, &user)?),
         },
         id,
@@ -308,8 +308,8 @@ fn batch_item(
     }
     let fields = spec.as_ref().unwrap_or(form);
     let spec = match kind {
-        Kind::Video => Spec::Video(video(fields)?),
-        Kind::Image => Spec::Image(image(fields)?),
+        Kind::Video => Single::Video(video(fields)?),
+        Kind::Image => Single::Image(image(fields)?),
         Kind::Batch | Kind::Unknown => {
             return Err(form.wrong("type", "is batch, expected video or image"));
         }

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::{Finding, causes, shown};
-use crate::domain::{Kind, ProviderName};
+use crate::domain::{Media, ProviderName};
 use crate::engines::config::{Config, Provider};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,7 +29,7 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
         let configured = [worker.video.name, worker.image.name].contains(&name);
         if own.api_key.is_some() && !configured {
             let prefix = own.key_variable.trim_end_matches("_API_KEY");
-            let provider = worker.provider(Kind::Image, name);
+            let provider = worker.provider(Media::Image, name);
             found.extend(look(name.as_str(), prefix, &provider).await);
         }
     }

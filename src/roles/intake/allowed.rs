@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use url::Url;
 
-use crate::domain::{Common, Faults, Kind, ProviderName, Spec, urls};
+use crate::domain::{Faults, Media, ProviderName, Single, Spec, urls};
 use crate::engines::config;
 use crate::engines::config::Config;
 use crate::engines::egress as guard;
@@ -51,22 +51,22 @@ impl Allowed {
 
     fn spec(&self, spec: &Spec, faults: &mut Faults) {
         match spec {
-            Spec::Video(video) => self.common(Kind::Video, &video.common, faults),
-            Spec::Image(image) => self.common(Kind::Image, &image.common, faults),
+            Spec::Single(single) => self.single(single, faults),
             Spec::Batch(batch) => {
                 for (index, item) in batch.items.iter().enumerate() {
                     let mut of_item = Faults::default();
-                    self.spec(&item.spec, &mut of_item);
+                    self.single(&item.spec, &mut of_item);
                     faults.of_item(index, of_item);
                 }
             }
         }
     }
 
-    fn common(&self, kind: Kind, common: &Common, faults: &mut Faults) {
+    fn single(&self, single: &Single, faults: &mut Faults) {
+        let (kind, common) = (single.media(), single.common());
         let configured = match kind {
-            Kind::Video => self.worker.video.name,
-            Kind::Image | Kind::Batch | Kind::Unknown => self.worker.image.name,
+            Media::Video => self.worker.video.name,
+            Media::Image => self.worker.image.name,
         };
         let provider = common.provider.unwrap_or(configured);
         self.model(
@@ -100,7 +100,7 @@ impl Allowed {
     fn model(
         &self,
         field: &str,
-        kind: Kind,
+        kind: Media,
         provider: ProviderName,
         named: Option<&str>,
         faults: &mut Faults,
@@ -129,27 +129,28 @@ impl Allowed {
 mod tests {
     use super::*;
     use crate::domain::{
-        BatchItem, BatchSpec, Fallback, ImageSpec, Input, OnFailure, Role, Strategy, VideoSpec,
+        BatchItem, BatchSpec, Common, Fallback, ImageSpec, Input, OnFailure, Role, Strategy,
+        VideoSpec,
     };
 
     fn allowed(settings: &[(&str, &str)]) -> Allowed {
         Allowed::new(&Config::of(settings).unwrap())
     }
 
-    fn refusal(allowed: &Allowed, spec: &Spec) -> String {
-        let checked = allowed.check(spec, None);
+    fn refusal(allowed: &Allowed, spec: impl Into<Spec>) -> String {
+        let checked = allowed.check(&spec.into(), None);
         checked.map_or_else(|error| error.to_string(), |()| String::new())
     }
 
-    fn image(common: Common) -> Spec {
-        Spec::Image(ImageSpec {
+    fn image(common: Common) -> Single {
+        Single::Image(ImageSpec {
             common,
             ..ImageSpec::default()
         })
     }
 
-    fn video(common: Common) -> Spec {
-        Spec::Video(VideoSpec {
+    fn video(common: Common) -> Single {
+        Single::Video(VideoSpec {
             common,
             ..VideoSpec::default()
         })
@@ -163,7 +164,7 @@ mod tests {
         }
     }
 
-    fn batch(specs: Vec<Spec>) -> Spec {
+    fn batch(specs: Vec<Single>) -> Spec {
         let items = specs.into_iter().zip(0..).map(|(spec, number)| BatchItem {
             request_id: format!("i-{number}").try_into().unwrap(),
             spec,
@@ -197,29 +198,29 @@ mod tests {
         let evil = of_model(None, Some("evil/x"));
 
         // The configured default model must be allowed too.
-        assert_eq!(refusal(&allowed, &image(of_model(None, None))), "");
+        assert_eq!(refusal(&allowed, image(of_model(None, None))), "");
         assert_eq!(
-            refusal(&allowed, &video(of_model(None, None))),
+            refusal(&allowed, video(of_model(None, None))),
             "spec.model is null of replicate, which is not allowed"
         );
         let openai = Some(ProviderName::OpenAi);
         assert_eq!(
-            refusal(&allowed, &image(of_model(openai, Some("gpt-image-2")))),
+            refusal(&allowed, image(of_model(openai, Some("gpt-image-2")))),
             ""
         );
         assert_eq!(
-            refusal(&allowed, &image(other)),
+            refusal(&allowed, image(other)),
             "spec.fallback[1].model is null of fal, which is not allowed"
         );
         let good = image(of_model(None, None));
         assert_eq!(
-            refusal(&allowed, &batch(vec![good, image(evil.clone())])),
+            refusal(&allowed, batch(vec![good, image(evil.clone())])),
             "spec.items[1].spec.model is \"evil/x\" of replicate, which is not allowed"
         );
         assert_eq!(
             refusal(
                 &crate::roles::intake::allowed::tests::allowed(&[]),
-                &image(evil)
+                image(evil)
             ),
             ""
         );
@@ -230,7 +231,7 @@ mod tests {
         let allowed = allowed(&[("MAX_TIMEOUT", "30m"), ("IMAGE_TIMEOUT", "5m")]);
         let check = |seconds| {
             let timeout = Some(Duration::from_secs(seconds));
-            allowed.check(&image(Common::new("a fox")), timeout)
+            allowed.check(&image(Common::new("a fox")).into(), timeout)
         };
 
         assert!(check(1800).is_ok());
@@ -281,10 +282,10 @@ mod tests {
             ("https://example.com@10.0.0.7/a.png", false),
         ] {
             for spec in of(url) {
-                let told = refusal(&strict, &spec);
+                let told = refusal(&strict, spec.clone());
                 assert!(told.contains("not allowed: the address "), "{url}: {told}");
                 assert!(!told.contains("a.png"), "{told}");
-                assert_eq!(refusal(&private, &spec).is_empty(), is_private, "{url}");
+                assert_eq!(refusal(&private, spec).is_empty(), is_private, "{url}");
             }
         }
         for url in [
@@ -293,7 +294,7 @@ mod tests {
             "https://1.1.1.1/a.png",
         ] {
             for spec in of(url) {
-                assert_eq!(refusal(&strict, &spec), "", "{url}");
+                assert_eq!(refusal(&strict, spec), "", "{url}");
             }
         }
     }

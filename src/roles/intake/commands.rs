@@ -12,7 +12,7 @@ use crate::contract::avro;
 use crate::contract::run::Start;
 use crate::contract::run::SubmitQueues;
 use crate::contract::run::{DefaultProviders, Steps};
-use crate::domain::{Action, Command, ErrorCode};
+use crate::domain::{Action, Command, ErrorCode, Spec};
 use crate::engines::config::Config;
 use crate::engines::config::api_keys::{ApiKeys, Denied, Pass};
 use crate::engines::failpoint;
@@ -115,7 +115,7 @@ impl Commands {
         };
         // A retry is paid for like a request, so the same limits apply.
         let admit = |start: Start| async move {
-            let allowed = self.allowed.check(&start.spec, None);
+            let allowed = self.allowed.check(&Spec::Single(start.spec), None);
             allowed.map_err(|error| reject(ErrorCode::Invalid, error))?;
             wait_for_token(self.limits.as_deref(), &start.user, 1, place).await
         };

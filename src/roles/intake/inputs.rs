@@ -9,7 +9,7 @@ use crate::contract::batch_items::Items;
 use crate::contract::run::{BatchStart, Start};
 use crate::domain::time::millis;
 use crate::domain::{
-    BatchSpec, ErrorCode, EventType, Journal, Kind, Notify, Request, Spec, Tally, Targets,
+    BatchSpec, ErrorCode, EventType, Journal, Media, Notify, Request, Spec, Tally, Targets,
 };
 use crate::engines::kafka::consumer::Failure;
 use crate::engines::kafka::new_trace;
@@ -35,21 +35,21 @@ impl Intake {
         fingerprint: &str,
         traceparent: Option<&str>,
     ) -> Result<Input, Failure> {
-        if let Spec::Batch(spec) = &request.spec {
-            return self.batch(request, spec, traceparent);
-        }
-        let (image, video) = (self.settings.image_timeout, self.settings.video_timeout);
-        let timeout = request.timeout.unwrap_or(match request.spec.kind() {
-            Kind::Image => image,
-            Kind::Video | Kind::Batch | Kind::Unknown => video,
+        let spec = match &request.spec {
+            Spec::Single(single) => single,
+            Spec::Batch(batch) => return self.batch(request, batch, traceparent),
+        };
+        let timeout = request.timeout.unwrap_or(match spec.media() {
+            Media::Image => self.settings.image_timeout,
+            Media::Video => self.settings.video_timeout,
         });
-        let provider = self.providers.of(&request.spec);
+        let provider = self.providers.of(spec);
         let start = Start {
             request: request.id.clone(),
             retry: 0,
             batch: None,
             user: request.user.clone(),
-            spec: request.spec.clone(),
+            spec: spec.clone(),
             provider,
             fingerprint: fingerprint.to_owned(),
             metadata: request.metadata.clone(),

@@ -66,7 +66,7 @@ pub(crate) async fn run(
         work,
         ctx,
         input: &input,
-        provider: work.providers.of(input.spec.kind(), mine.provider),
+        provider: work.providers.of(input.spec.media(), mine.provider),
         run_id: info.workflow_run_id.as_deref().unwrap_or_default(),
     };
     if may_send(info.attempt, is_first, previous) {
@@ -114,7 +114,7 @@ impl This<'_> {
         let submission = alive(ctx, fence, self.submit(fence, asked)).await?;
         failpoint::hit("submit.sent").await;
         if mine.sends == 0 && !matches!(submission, Submission::Withheld(_)) {
-            let kind = self.input.spec.kind();
+            let kind = self.input.spec.media().into();
             let waited = span(self.input.started_at, at);
             RunBegan { kind, waited }.emit();
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use genflow::domain::{ErrorCode, EventType, Request, Spec};
+use genflow::domain::{ErrorCode, EventType, Request, Single, Spec};
 use serde_json::{Value, json};
 use temporalio_client::WorkflowTerminateOptions;
 
@@ -79,7 +79,7 @@ async fn an_invalid_or_repeated_item_makes_the_batch_invalid_and_starts_nothing(
     let space = Space::new().await;
     let _all = space.start(&["all"]);
     let mut invalid = batch("invalid", &[json!({}), json!({})]);
-    if let Spec::Image(image) = &mut spec(&mut invalid).items[1].spec {
+    if let Single::Image(image) = &mut spec(&mut invalid).items[1].spec {
         image.num_images = Some(17);
     }
     let mut repeated = batch("invalid", &[json!({}), json!({})]);

@@ -1,7 +1,7 @@
 //! The job of a run that was closed from outside around its submit: it is cancelled, by whichever worker knows it last.
 
 use genflow::contract::run::{Job, Submitted};
-use genflow::domain::{Kind, ProviderName, Request};
+use genflow::domain::{Media, ProviderName, Request};
 use genflow::workflows::generation::Generation;
 use rustix::process::Signal;
 use serde_json::json;
@@ -74,7 +74,7 @@ async fn a_run_that_is_terminated_between_submit_and_fetch_leaves_no_job() {
     let accepted = Submitted::Accepted {
         job: Job {
             provider: Fal,
-            kind: Kind::Image,
+            kind: Media::Image,
             id: id.to_owned(),
             status_url: at("/status"),
             result_url: at(""),

@@ -1,6 +1,6 @@
 //! The limits of mails to tenants: which addresses, how many, about which events.
 
-use genflow::domain::{EventType, Spec, Targets};
+use genflow::domain::{EventType, Single, Spec, Targets};
 use serde_json::Value;
 
 use super::{notifier, outcome, receipt, tell};
@@ -75,7 +75,7 @@ async fn an_invalid_request_is_answered_by_webhook_and_not_by_mail() {
     let _all = space.start_with(&["all"], &settings);
     let receiver = Receiver::start(&[]).await;
     let mut request = image("invalid");
-    if let Spec::Image(image) = &mut request.spec {
+    if let Spec::Single(Single::Image(image)) = &mut request.spec {
         image.width = Some(1);
     }
     let to = format!("a@{}.test", space.name());

@@ -14,7 +14,7 @@ use crate::support::cutter::{Cut, Cutter};
 use crate::support::engines::engines;
 use crate::support::gate::Gate;
 use crate::support::process::Process;
-use crate::support::requests::script;
+use crate::support::requests::{provider, script};
 use crate::support::server::Server;
 use crate::support::{Space, Watched, eventually};
 
@@ -122,7 +122,7 @@ impl Held {
         let requests: Vec<&Request> = self.requests.iter().collect();
         let stories = stories(&self.space, &requests).await;
         for (request, events) in requests.iter().zip(&stories) {
-            let provider = request.spec.provider();
+            let provider = provider(request);
             let bill = bill(&self.space, request, end(events)).await;
             assert_eq!(bill, (COMPLETED, 1, 1), "{provider:?}");
             // The late attempt did not cancel the job, because the run uses it.
@@ -230,9 +230,9 @@ async fn a_refusal_that_came_while_temporal_was_away_is_not_ambiguous() {
     let stories = stories(&held.space, &requests).await;
     for (pair, events) in requests.chunks(2).zip(stories.chunks(2)) {
         let busy = bill(&held.space, pair[0], end(&events[0])).await;
-        assert_eq!(busy, (COMPLETED, 2, 1), "{:?}", pair[0].spec.provider());
+        assert_eq!(busy, (COMPLETED, 2, 1), "{:?}", provider(pair[0]));
         let invalid = bill(&held.space, pair[1], end(&events[1])).await;
         let code = Some(ErrorCode::InvalidRequest);
-        assert_eq!(invalid, (code, 1, 0), "{:?}", pair[1].spec.provider());
+        assert_eq!(invalid, (code, 1, 0), "{:?}", provider(pair[1]));
     }
 }

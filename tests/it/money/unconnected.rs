@@ -12,6 +12,7 @@ use super::{
     end, served_at, stories, told,
 };
 use crate::support::eventually;
+use crate::support::requests::provider as provider_of;
 
 /// A port whose queue of connections is full, so further connections wait.
 struct Door {
@@ -132,7 +133,7 @@ async fn unconnected(fate: Fate, expected: Bill) {
         check(&events);
     }
     for (request, events) in requests.iter().zip(&stories) {
-        let provider = request.spec.provider();
+        let provider = provider_of(request);
         let bill = bill(&space, request, end(events)).await;
         assert_eq!(bill, expected, "{fate:?} {provider:?}");
     }

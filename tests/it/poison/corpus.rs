@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use genflow::contract::avro;
-use genflow::domain::{Request, Spec, VideoSpec};
+use genflow::domain::{Request, Single, Spec, VideoSpec};
 use serde_json::json;
 
 use super::registry::registered;
@@ -131,7 +131,7 @@ async fn invalid(space: &Space) -> Vec<Poison> {
     };
     let spec = |edit: fn(&mut VideoSpec)| {
         with(&|request| {
-            if let Spec::Video(video) = &mut request.spec {
+            if let Spec::Single(Single::Video(video)) = &mut request.spec {
                 edit(video);
             }
         })

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _};
 use genflow::contract::avro;
-use genflow::domain::{EventType, Request, Spec};
+use genflow::domain::{EventType, Request, Single, Spec};
 use genflow::engines::kafka::Headers;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -175,7 +175,7 @@ async fn records_that_say_they_are_old_stop_no_others() {
 async fn invalid_records_stop_no_others() {
     let space = guarded().await;
     let flood = requests(&space, GOOD, |request| {
-        if let Spec::Image(image) = &mut request.spec {
+        if let Spec::Single(Single::Image(image)) = &mut request.spec {
             image.common.prompt.clear();
         }
     })

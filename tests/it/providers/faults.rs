@@ -1,7 +1,7 @@
 //! Each provider with faults: one outcome with its code, the expected number of submits, never two jobs for one
 //! request.
 
-use genflow::domain::{ErrorCode, ProviderName, Request, Spec};
+use genflow::domain::{ErrorCode, ProviderName, Request, Single, Spec};
 use serde_json::{Value, json};
 
 use crate::support::Space;
@@ -122,7 +122,7 @@ impl Case {
 /// Returns a request for an image whose URL, not its bytes, comes with the answer.
 pub(super) fn by_address(name: &str) -> Request {
     let mut request = image(name);
-    if let Spec::Image(image) = &mut request.spec {
+    if let Spec::Single(Single::Image(image)) = &mut request.spec {
         let format = ("response_format".to_owned(), "\"url\"".to_owned());
         image.common.params.extend([format]);
     }

@@ -1,6 +1,6 @@
 //! Outputs that try to crash a worker or to keep it busy: they may end their own run, but nothing else.
 
-use genflow::domain::{ErrorCode, EventType, Spec};
+use genflow::domain::{ErrorCode, EventType, Single, Spec};
 use serde_json::json;
 
 use super::{at_openai, outputs};
@@ -88,7 +88,7 @@ async fn images_that_come_with_their_answers_are_asked_for_while_there_is_memory
     let requests: Vec<_> = (0..9)
         .map(|_| {
             let mut request = at_openai(image("many"));
-            if let Spec::Image(image) = &mut request.spec {
+            if let Spec::Single(Single::Image(image)) = &mut request.spec {
                 image.num_images = Some(16);
             }
             script(request, &json!({"delay_submit_ms": 2000}))

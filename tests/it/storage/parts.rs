@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::routing::get;
-use genflow::domain::{Kind, RequestId, WorkflowId};
+use genflow::domain::{Media, RequestId, WorkflowId};
 use genflow::engines::config::Config;
 use genflow::engines::storage::temp::{Attempt, TempFolders};
 use genflow::engines::storage::{Checked, Downloader, Source, Store};
@@ -88,7 +88,7 @@ impl Bench {
         let file = self.temp.file(index);
         let fetching = downloader.fetch(&self.film, &source, file, u64::MAX);
         let found = fetching.await.unwrap();
-        downloader.check(found, Kind::Video).await.unwrap()
+        downloader.check(found, Media::Video).await.unwrap()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use genflow::domain::{Event, EventType, Request, Spec, fingerprint};
+use genflow::domain::{Event, EventType, Request, Single, Spec, fingerprint};
 use genflow::engines::temporal::client::Temporal;
 use temporalio_client::Client;
 use temporalio_client::tonic::IntoRequest as _;
@@ -47,7 +47,7 @@ async fn register(client: &Client, namespace: &str) {
 
 fn of_prompt(request: &Request, prompt: &str) -> Request {
     let mut other = request.clone();
-    if let Spec::Image(image) = &mut other.spec {
+    if let Spec::Single(Single::Image(image)) = &mut other.spec {
         prompt.clone_into(&mut image.common.prompt);
     }
     other

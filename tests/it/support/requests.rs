@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use genflow::domain::{
-    Common, EventType, ImageSpec, Priority, ProviderName, Request, Spec, Targets, VideoSpec,
+    Common, EventType, ImageSpec, Priority, ProviderName, Request, Single, Spec, Targets, VideoSpec,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -16,7 +16,7 @@ pub(crate) fn image(name: &str) -> Request {
         height: Some(64),
         ..ImageSpec::default()
     };
-    request(name, Spec::Image(spec))
+    request(name, Single::Image(spec))
 }
 
 /// Returns a request for one short video.
@@ -27,24 +27,24 @@ pub(crate) fn video(name: &str) -> Request {
         resolution: Some("320x180".to_owned()),
         ..VideoSpec::default()
     };
-    request(name, Spec::Video(spec))
+    request(name, Single::Video(spec))
 }
 
 /// Returns the fields that requests for images and videos have in common.
 pub(crate) fn common(request: &mut Request) -> &mut Common {
     match &mut request.spec {
-        Spec::Image(image) => &mut image.common,
-        Spec::Video(video) => &mut video.common,
+        Spec::Single(Single::Image(image)) => &mut image.common,
+        Spec::Single(Single::Video(video)) => &mut video.common,
         Spec::Batch(_) => panic!("a batch has no such fields"),
     }
 }
 
-fn request(name: &str, spec: Spec) -> Request {
+fn request(name: &str, single: Single) -> Request {
     let id = format!("{name}-{}", &Uuid::new_v4().simple().to_string()[..8]);
     Request {
         id: id.try_into().unwrap(),
         user: "ann".to_owned().try_into().unwrap(),
-        spec,
+        spec: single.into(),
         priority: Priority::Normal,
         timeout: None,
         targets: Targets::default(),
@@ -65,4 +65,17 @@ pub(crate) fn script(mut request: Request, script: &Value) -> Request {
 pub(crate) fn at(provider: ProviderName, mut request: Request) -> Request {
     common(&mut request).provider = Some(provider);
     request
+}
+
+/// Returns the spec of a request that is not a batch.
+pub(crate) fn single(request: &Request) -> &Single {
+    match &request.spec {
+        Spec::Single(single) => single,
+        Spec::Batch(_) => panic!("{} is a batch", request.id),
+    }
+}
+
+/// Returns the provider that a request names.
+pub(crate) fn provider(request: &Request) -> Option<ProviderName> {
+    single(request).common().provider
 }

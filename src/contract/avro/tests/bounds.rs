@@ -4,7 +4,7 @@ use super::*;
 use crate::contract::seal::NotifyKey;
 use crate::contract::seal::Sealer;
 use crate::domain::Secret;
-use crate::domain::{Identity, Journal, LARGEST_EVENT, Outcome};
+use crate::domain::{Identity, Journal, LARGEST_EVENT, Outcome, Single};
 
 /// A character of four bytes; percent-encoded in a URL it takes twelve.
 const WIDE: &str = "\u{1f98a}";
@@ -21,7 +21,7 @@ fn at_all_bounds() -> Request {
         user: id(&WIDE.repeat(128)),
         targets: Targets::parse(Some(&url), Some(&email), Some(&url)).unwrap(),
         metadata: entries.collect(),
-        ..full(Spec::Image(image()))
+        ..full(Single::Image(image()).into())
     }
     .check()
     .unwrap()
@@ -174,7 +174,7 @@ fn what_does_not_fit_is_cut_of_addresses_then_of_what_was_sent_and_of_metadata_l
 
 #[test]
 fn an_event_that_fits_is_not_cut() {
-    let request = full(Spec::Image(image()));
+    let request = full(Single::Image(image()).into());
     let output = Output {
         url: Some("https://cdn.example.com/a.png".to_owned()),
         ..output()
@@ -196,7 +196,7 @@ fn outputs_fit_at_their_bounds_and_without_end_they_do_not() {
 
 #[test]
 fn an_event_type_that_is_repeated_is_notified_of_once() {
-    let mut request = bare(Spec::Image(bare_image()));
+    let mut request = bare(Single::Image(bare_image()).into());
     request.notify_on = [EventType::Failed, EventType::Completed].repeat(30_000);
 
     let datum = write_request(&request).unwrap();
@@ -208,7 +208,7 @@ fn an_event_type_that_is_repeated_is_notified_of_once() {
 #[test]
 fn a_user_that_is_no_user_id_does_not_go_along_in_the_answer() {
     let name = "u".repeat(1_000_000);
-    let request = write_request(&bare(Spec::Image(bare_image()))).unwrap();
+    let request = write_request(&bare(Single::Image(bare_image()).into())).unwrap();
     let mut value = datum::read(&REQUEST.schema, &request).unwrap();
     if let Value::Record(fields) = &mut value {
         let user = fields.iter_mut().find(|(field, _)| field == "user_id");

@@ -9,6 +9,7 @@ use proptest::strategy::Strategy as Generator;
 use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::domain::Single;
 
 /// Zigzag and varint, as Avro writes a long.
 fn long(number: i64) -> Vec<u8> {
@@ -146,7 +147,7 @@ fn text_that_is_not_utf_8_is_refused() {
         }
     }
     assert!(texts > 500, "{texts}");
-    let mut datum = write_request(&bare(Spec::Image(bare_image()))).unwrap();
+    let mut datum = write_request(&bare(Single::Image(bare_image()).into())).unwrap();
     for bad in [0x80, 0xc0, 0xed, 0xf5, 0xff] {
         datum[1] = bad;
         assert!(matches!(

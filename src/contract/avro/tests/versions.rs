@@ -4,6 +4,7 @@ use apache_avro::schema_compatibility::SchemaCompatibility;
 use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::domain::Single;
 
 fn all() -> [&'static Ours; 4] {
     [&REQUEST, &COMMAND, &EVENT, &RECEIPT]
@@ -160,7 +161,7 @@ fn an_earlier_producer_without_the_optional_fields_gets_their_defaults() {
         text.to_string()
     })
     .unwrap();
-    let request = bare(Spec::Image(bare_image()));
+    let request = bare(Single::Image(bare_image()).into());
 
     let read = read_request(&writer, &written_with(&writer, &request)).unwrap();
 
@@ -301,7 +302,7 @@ fn a_symbol_of_a_later_version_in_a_request_refuses_it_only_where_it_says_how_to
 
 #[test]
 fn an_input_that_is_no_address_and_a_provider_that_is_unknown_are_named_by_their_place() {
-    let request = bare(Spec::Image(image()));
+    let request = bare(Single::Image(image()).into());
     let datum = write_request(&request).unwrap();
     let with = |from: &[u8], to: &[u8]| {
         let at = datum.windows(from.len()).position(|part| part == from);
@@ -344,7 +345,7 @@ fn a_spec_of_a_later_version_is_not_taken_for_another() {
     let audio = json!({"type": "record", "name": "AudioSpec", "fields": [{"name": "prompt", "type": "string"}]});
     push(&mut text["fields"][2], "type", audio);
     let writer = Schema::parse_str(&text.to_string()).unwrap();
-    let ours = write_request(&bare(Spec::Image(bare_image()))).unwrap();
+    let ours = write_request(&bare(Single::Image(bare_image()).into())).unwrap();
     let Value::Record(mut fields) = datum::read(&writer, &ours).unwrap() else {
         panic!("not a record");
     };

@@ -13,8 +13,8 @@ fn inputs(roles: &[Role]) -> Vec<Input> {
     .collect()
 }
 
-fn video(common: Common, resolution: &str) -> Spec {
-    Spec::Video(VideoSpec {
+fn video(common: Common, resolution: &str) -> Single {
+    Single::Video(VideoSpec {
         common,
         duration: Some(6),
         resolution: Some(resolution.to_owned()),
@@ -25,7 +25,7 @@ fn video(common: Common, resolution: &str) -> Spec {
 
 #[test]
 fn a_spec_becomes_the_input_of_a_model() {
-    let image = Spec::Image(ImageSpec {
+    let image = Single::Image(ImageSpec {
         common: Common {
             style: Some("ink".to_owned()),
             seed: Some(7),
@@ -63,11 +63,11 @@ fn a_spec_becomes_the_input_of_a_model() {
 
 #[test]
 fn what_was_not_asked_for_is_not_sent() {
-    let image = Spec::Image(ImageSpec {
+    let image = Single::Image(ImageSpec {
         common: Common::new("a fox"),
         ..ImageSpec::default()
     });
-    let film = Spec::Video(VideoSpec {
+    let film = Single::Video(VideoSpec {
         common: Common::new("a fox"),
         ..VideoSpec::default()
     });

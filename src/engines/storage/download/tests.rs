@@ -109,7 +109,7 @@ async fn fetch_within(
     let fetching = async {
         let file = file(folder.join("0"));
         let found = downloader.fetch(base, source, file, left).await?;
-        downloader.check(found, Kind::Image).await
+        downloader.check(found, Media::Image).await
     };
     let fetched = fetching.await;
     std::fs::remove_dir_all(folder).unwrap();

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::domain::Media;
 
 fn read(form: &Json) -> Result<Request, String> {
     read_as(None, form)
@@ -42,7 +43,7 @@ fn the_nested_form_is_that_of_the_schema() {
     assert_eq!(read.metadata["shop"], "x");
     assert_eq!(read.requested_at, Some(1_700_000_000_123));
     assert!(read.targets.webhook.is_some() && read.targets.email.is_some());
-    let Spec::Image(image) = read.spec else {
+    let Spec::Single(Single::Image(image)) = read.spec else {
         panic!("not an image");
     };
     assert_eq!((image.width, image.height), (Some(512), None));
@@ -62,7 +63,7 @@ fn the_flat_form_is_that_of_the_original_system() {
     let image =
         read(&json!({"user_id": "bob", "prompt": "a cat", "height": 64, "num_images": 2})).unwrap();
 
-    let Spec::Video(spec) = video.spec else {
+    let Spec::Single(Single::Video(spec)) = video.spec else {
         panic!("not a video");
     };
     assert_eq!(
@@ -71,7 +72,7 @@ fn the_flat_form_is_that_of_the_original_system() {
     );
     assert_eq!(video.targets, Targets::default());
     assert_eq!(image.id.as_str(), "image-new");
-    let Spec::Image(spec) = image.spec else {
+    let Spec::Single(Single::Image(spec)) = image.spec else {
         panic!("not an image");
     };
     assert_eq!(
@@ -108,7 +109,7 @@ fn a_batch_has_items_of_either_form_under_either_name() {
             .map(|item| item.request_id.as_str())
             .collect();
         assert_eq!(ids, ["one", "b-2"]);
-        assert_eq!(batch.items[1].spec.kind(), Kind::Video);
+        assert_eq!(batch.items[1].spec.media(), Media::Video);
     }
     let nested =
         read(&json!({"request_id": "n", "spec": {"items": [{"prompt": "a", "fps": 9}]}})).unwrap();

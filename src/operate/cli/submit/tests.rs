@@ -3,7 +3,7 @@
 use clap::Parser as _;
 
 use super::*;
-use crate::domain::{OnUnsupported, Priority, ProviderName, Role, Spec};
+use crate::domain::{OnUnsupported, Priority, ProviderName, Role, Single, Spec};
 use crate::operate::cli::{Cli, Command, Operator};
 
 fn submitted(arguments: &[&str]) -> Result<Submit, String> {
@@ -84,7 +84,7 @@ fn every_flag_of_an_image_reaches_the_request() {
     ])
     .unwrap();
 
-    let Spec::Image(image) = request.spec else {
+    let Spec::Single(Single::Image(image)) = request.spec else {
         panic!("not an image");
     };
     assert_eq!(
@@ -133,7 +133,9 @@ fn every_flag_of_an_image_reaches_the_request() {
 fn a_video_needs_no_more_than_a_prompt() {
     let request = request(&["video", "--prompt", "x", "--duration", "3"]).unwrap();
 
-    assert!(matches!(&request.spec, Spec::Video(video) if video.duration == Some(3)));
+    assert!(
+        matches!(&request.spec, Spec::Single(Single::Video(video)) if video.duration == Some(3))
+    );
     assert!(
         request.id.as_str().starts_with("video-018bcfe5-687b-7"),
         "{}",

@@ -8,7 +8,7 @@ use url::Url;
 use super::turn::Turn;
 use super::{Work, priced};
 use crate::contract::run::{Handed, Submit};
-use crate::domain::{ErrorCode, EventError, Generated, Kind, Output};
+use crate::domain::{ErrorCode, EventError, Generated, Media, Output};
 use crate::engines::clock::now;
 use crate::engines::provider::Made;
 use crate::engines::storage::{DownloadError, Manifest, Source, Store, temp_failed};
@@ -19,7 +19,7 @@ use crate::engines::telemetry::events::OutputStored;
 pub(super) struct Given<'g> {
     /// The provider's base URL.
     pub(super) base: &'g Url,
-    pub(super) kind: Kind,
+    pub(super) kind: Media,
     pub(super) sources: &'g [Source],
 }
 
@@ -33,11 +33,11 @@ impl Work {
     /// Why there is no result, although it was paid for.
     pub(crate) async fn keep(&self, submit: &Submit, made: Made) -> Result<Generated, EventError> {
         let Submit { handed, spec, .. } = submit;
-        let provider = self.providers.of(spec.kind(), submit.provider);
+        let provider = self.providers.of(spec.media(), submit.provider);
         priced(provider, made.cost_usd);
         let given = Given {
             base: provider.base_url(),
-            kind: spec.kind(),
+            kind: spec.media(),
             sources: &made.outputs,
         };
         let outputs = self.store_patiently(handed, &given).await?;

@@ -106,7 +106,7 @@ impl This<'_> {
     }
 
     pub(super) fn sought(&self, record: Attempt) -> Sought {
-        let kind = self.input.spec.kind();
+        let kind = self.input.spec.media();
         record.sought(kind, self.run_id, self.input.started_at)
     }
 }

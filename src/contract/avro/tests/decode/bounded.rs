@@ -3,6 +3,7 @@
 use std::process::Command as Process;
 
 use super::*;
+use crate::domain::Single;
 
 /// The variable that marks the process with little memory.
 const SHORT_OF_MEMORY: &str = "GENFLOW_TEST_SHORT_OF_MEMORY";
@@ -80,7 +81,7 @@ fn items_that_are_not_there_are_not_made_up() {
         "default": [],
     }));
     let writer = Schema::parse_str(&text.to_string()).unwrap();
-    let mut datum = write_request(&bare(Spec::Image(bare_image()))).unwrap();
+    let mut datum = write_request(&bare(Single::Image(bare_image()).into())).unwrap();
     datum.extend(long(290_000));
 
     assert!(!decode(&writer, &datum));

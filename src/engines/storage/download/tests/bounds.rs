@@ -116,16 +116,19 @@ async fn films_that_cannot_be_measured_are_stored_without_measures() {
             .fetch(&base, &source, file(folder.join("0")), 1000)
             .await;
 
-        let checked = downloader.check(found.unwrap(), Kind::Video).await.unwrap();
+        let checked = downloader
+            .check(found.unwrap(), Media::Video)
+            .await
+            .unwrap();
 
-        let unknown = media::Media {
+        let unknown = media::Format {
             content_type: "video/mp4",
             extension: "mp4",
             width: None,
             height: None,
             duration_seconds: None,
         };
-        assert_eq!(checked.media, unknown);
+        assert_eq!(checked.format, unknown);
         std::fs::remove_dir_all(folder).unwrap();
     }
 }
@@ -148,9 +151,9 @@ async fn a_picture_is_not_searched_for_its_size_for_ever() {
             bytes: bytes.len() as u64,
             sha256: String::new(),
         };
-        let checked = downloader.check(found, Kind::Image).await.unwrap();
+        let checked = downloader.check(found, Media::Image).await.unwrap();
         std::fs::remove_dir_all(folder).unwrap();
-        (checked.media.width, checked.media.height)
+        (checked.format.width, checked.format.height)
     };
 
     assert_eq!(measured(1).await, (Some(5), Some(3)));

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::contract::run::{Handed, Job};
-use crate::domain::{Kind, ProviderName, RequestId};
+use crate::domain::{Media, ProviderName, RequestId};
 
 fn input(told: Option<(i32, &str)>, may_tell: bool) -> Fetch {
     let progress = |(percent, stage): (i32, &str)| Progress {
@@ -19,7 +19,7 @@ fn input(told: Option<(i32, &str)>, may_tell: bool) -> Fetch {
         },
         job: Job {
             provider: ProviderName::Replicate,
-            kind: Kind::Image,
+            kind: Media::Image,
             id: "j".to_owned(),
             status_url: String::new(),
             result_url: String::new(),
