@@ -63,9 +63,9 @@ async fn serve(roles: Roles, stop: CancellationToken) -> anyhow::Result<u8> {
         .await
         .with_context(|| format!("HTTP_ADDR: cannot listen on {}", config.http_addr))?;
     if config.mock_external_apis {
-        mock::run(config, roles, listener, metrics, stop).await?;
+        Box::pin(mock::run(config, roles, listener, metrics, stop)).await?;
     } else {
-        app::run(config, roles, listener, metrics, stop).await?;
+        Box::pin(app::run(config, roles, listener, metrics, stop)).await?;
     }
     Ok(0)
 }

@@ -18,6 +18,10 @@ use super::{EventType, Invalid, Kind, RequestId};
 
 /// What a request generates.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all requests are the larger variant"
+)]
 pub enum Spec {
     /// A video, or images from one prompt.
     Single(Single),
