@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::contract::seal::Sealer;
 use crate::engines::config::Config;
-use crate::engines::health as admin;
+use crate::engines::health;
 use crate::engines::health::Health;
 use crate::engines::kafka::consumer;
 use crate::engines::kafka::consumer::{Handler, Options};
@@ -106,7 +106,7 @@ pub async fn run(
     let health = Arc::new(Health::default());
     // The HTTP server outlives the roles: /readyz reports the drain.
     let served = CancellationToken::new();
-    let pages = admin::serve(listener, health.clone(), metrics, served.clone());
+    let pages = health::serve(listener, health.clone(), metrics, served.clone());
     let working = async {
         let _ends_the_pages = served.clone().drop_guard();
         drained(

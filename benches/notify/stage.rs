@@ -75,7 +75,7 @@ impl Stage {
             // Many users, each with one or two endpoints, because one user gets only half of the slots.
             user_id: format!("user of {}", Url::parse(webhook).unwrap().authority()),
             kind: Kind::Image,
-            kind_of_event: EventType::Completed,
+            event_type: EventType::Completed,
             occurred_at: genflow::engines::clock::now(),
             workflow_id: Some(request_id.clone()),
             run_id: Some(Uuid::new_v4().to_string()),

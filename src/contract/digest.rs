@@ -127,7 +127,7 @@ const REMEMBERED: usize = 1000;
 impl Failed {
     /// Returns the failure that `event` reports, if its type is `FAILED`.
     pub fn of(event: &Event) -> Option<Self> {
-        if event.kind_of_event != EventType::Failed {
+        if event.event_type != EventType::Failed {
             return None;
         }
         let error = event.error.as_ref();
@@ -242,9 +242,9 @@ pub(crate) mod tests {
         let json = json!({"event_id": "e", "request_id": "order-7", "retry": 0, "sequence": 1, "user_id": "alice",
             "kind": "IMAGE", "type": "FAILED", "occurred_at": 1, "run_id": "r"});
         let event: Event = serde_json::from_value(json).unwrap();
-        let with = |kind_of_event| {
+        let with = |event_type| {
             Failed::of(&Event {
-                kind_of_event,
+                event_type,
                 error: Some(error.clone()),
                 ..event.clone()
             })

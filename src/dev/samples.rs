@@ -55,9 +55,9 @@ pub(super) async fn run(
         if item.is_some() {
             continue;
         }
-        if event.kind_of_event.is_terminal() || event.kind_of_event == EventType::Rejected {
+        if event.event_type.is_terminal() || event.event_type == EventType::Rejected {
             open.remove(&event.request_id);
-            if event.kind_of_event != EventType::Completed {
+            if event.event_type != EventType::Completed {
                 failed.insert(
                     event.request_id.clone(),
                     event.error.map_or_else(String::new, |error| error.message),
@@ -203,11 +203,7 @@ async fn next(events: &Tail, registry: &Registry) -> anyhow::Result<Option<Event
 }
 
 fn show(event: &Event) {
-    let mut line = format!(
-        "  {:<24} {}",
-        event.request_id,
-        event.kind_of_event.as_str()
-    );
+    let mut line = format!("  {:<24} {}", event.request_id, event.event_type.as_str());
     if let Some(progress) = &event.progress {
         line.push_str(&format!(" {} % {}", progress.percent, progress.stage));
     }

@@ -35,7 +35,7 @@ pub struct Event {
     pub kind: Kind,
     /// What happened.
     #[serde(rename = "type")]
-    pub kind_of_event: EventType,
+    pub event_type: EventType,
     /// Milliseconds since the Unix epoch.
     pub occurred_at: i64,
     /// The Temporal workflow id; null for REJECTED.

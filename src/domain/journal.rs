@@ -140,7 +140,7 @@ impl Journal {
     fn append(
         &mut self,
         identity: &Identity,
-        kind_of_event: EventType,
+        event_type: EventType,
         at: i64,
         fill: impl FnOnce(&mut Event),
     ) {
@@ -153,7 +153,7 @@ impl Journal {
             batch_id: identity.batch.as_ref().map(ToString::to_string),
             user_id: identity.user.as_str().to_owned(),
             kind: identity.kind,
-            kind_of_event,
+            event_type,
             occurred_at: at,
             workflow_id: Some(workflow.to_string()),
             run_id: Some(identity.run_id.clone()),
@@ -199,7 +199,7 @@ mod tests {
         journal
             .unconfirmed
             .iter()
-            .map(|event| event.kind_of_event)
+            .map(|event| event.event_type)
             .collect()
     }
 

@@ -55,7 +55,7 @@ impl Publisher {
             self.send(&self.topics.events, &event.request_id, event, traceparent)
                 .await?;
             EventPublished {
-                kind_of_event: event.kind_of_event,
+                event_type: event.event_type,
             }
             .emit();
         }
@@ -109,7 +109,7 @@ fn headers(event: &Event, schema_url: &str, traceparent: Option<&str>) -> Header
     let attributes = [
         ("ce_specversion", "1.0".to_owned()),
         ("ce_id", event.event_id.clone()),
-        ("ce_type", event.kind_of_event.cloud_type()),
+        ("ce_type", event.event_type.cloud_type()),
         ("ce_source", SOURCE.to_owned()),
         ("ce_subject", event.request_id.clone()),
         ("ce_time", rfc3339(event.occurred_at)),

@@ -1,6 +1,6 @@
 //! Everything that uses Temporal. Apart from `worker`, no other module names its crates.
 
-pub(crate) mod activity;
+pub mod activity;
 pub mod admin;
 pub(crate) mod batches;
 pub mod client;

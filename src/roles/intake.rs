@@ -194,7 +194,7 @@ impl Intake {
             batch_id: None,
             user_id: named.user,
             kind: named.kind,
-            kind_of_event: EventType::Rejected,
+            event_type: EventType::Rejected,
             // The record's time, not the clock's, so that a repeated event has the same content.
             occurred_at: record.timestamp.unwrap_or_default(),
             workflow_id: None,

@@ -39,7 +39,7 @@ impl End {
             let remains = done(ctx, || RequestActivities::remains, closed.clone(), reading).await;
             decide(&closed, remains)
         };
-        let outcome = finish.handed.events.last().map(|event| event.kind_of_event);
+        let outcome = finish.handed.events.last().map(|event| event.event_type);
         // Detached: a cancel of this workflow cannot stop the end of the run.
         let options = || detached(FINISH_TRY);
         done(ctx, || RequestActivities::finish, finish, options).await;
@@ -121,7 +121,7 @@ fn complete(closed: &Closed, decided: Decided) -> Vec<Event> {
         items,
     } = decided;
     let last = events.last();
-    let over = last.is_some_and(|event| event.kind_of_event.is_terminal());
+    let over = last.is_some_and(|event| event.event_type.is_terminal());
     let mut journal = Journal {
         next: last.map_or(0, |event| event.sequence + 1).max(next),
         unconfirmed: events,
@@ -210,7 +210,7 @@ mod tests {
 
         let told: Vec<_> = events
             .iter()
-            .map(|event| (event.sequence, event.kind_of_event, event.occurred_at))
+            .map(|event| (event.sequence, event.event_type, event.occurred_at))
             .collect();
         assert_eq!(
             told,
@@ -236,7 +236,7 @@ mod tests {
 
         assert_eq!(events[..2], before);
         assert_eq!(events[2].sequence, 2);
-        assert_eq!(events[2].kind_of_event, EventType::Failed);
+        assert_eq!(events[2].event_type, EventType::Failed);
     }
 
     #[test]
@@ -259,7 +259,7 @@ mod tests {
             panic!("one event, got {:?}", finish.handed.events)
         };
         let items = end.batch.unwrap();
-        assert_eq!((end.sequence, end.kind_of_event), (4, EventType::Failed));
+        assert_eq!((end.sequence, end.event_type), (4, EventType::Failed));
         let workflow = WorkflowId::parse("b").unwrap();
         assert_eq!(end.event_id, Event::id(&workflow, "first", 4));
         assert_eq!(

@@ -122,7 +122,7 @@ async fn a_batch_runs_its_items_side_by_side_and_tells_of_each_and_of_all() {
     for (index, item) in items.iter().enumerate() {
         let of_batch = |event: &Event| event.batch_id.as_deref() == Some(request.id.as_str());
         assert!(item.iter().all(of_batch));
-        assert_eq!(item.last().unwrap().kind_of_event, Completed);
+        assert_eq!(item.last().unwrap().event_type, Completed);
         assert_eq!(item[0].metadata["item"], index.to_string());
         assert_eq!(item[0].user_id, "ann");
     }
@@ -255,7 +255,7 @@ async fn many_items_are_all_tried_and_counted() {
         loop {
             let (event, _) = reader.event().await;
             let own = event.request_id == request.id.as_str();
-            if own && event.kind_of_event.is_terminal() {
+            if own && event.event_type.is_terminal() {
                 return event;
             }
         }

@@ -88,7 +88,7 @@ async fn a_cancel_by_command_ends_a_running_request() {
     assert_eq!(code, 0, "{printed}");
     let events = space.story("cli-2").await;
     assert_eq!(
-        events.last().unwrap().kind_of_event,
+        events.last().unwrap().event_type,
         genflow::domain::EventType::Cancelled
     );
 }

@@ -23,7 +23,7 @@ async fn tell(space: &Space, request: &str, to: &str) -> Event {
     let mut event = Event {
         event_id: Event::id(&run, "run", 1),
         request_id: request.to_owned(),
-        kind_of_event: EventType::Cancelled,
+        event_type: EventType::Cancelled,
         workflow_id: Some(request.to_owned()),
         run_id: Some("run".to_owned()),
         metadata: [("note".to_owned(), "a\r\nBcc: victim@example.org".to_owned())].into(),

@@ -217,7 +217,7 @@ async fn a_request_that_was_cancelled_before_it_came_is_refused() {
     space.send(&request).await;
 
     let (event, _) = space.events().await.event().await;
-    assert_eq!(event.kind_of_event, EventType::Rejected);
+    assert_eq!(event.event_type, EventType::Rejected);
     assert_eq!(event.error.unwrap().code, ErrorCode::CancelledBeforeStart);
     assert_eq!(space.bill(request.id.as_str()).await.submits, 0);
 }
@@ -284,7 +284,7 @@ async fn a_cancel_seconds_before_the_deadline_ends_as_cancelled() {
             end.occurred_at > deadline,
             "the deadline was first: {end:#?}"
         );
-        assert_eq!(end.kind_of_event, Cancelled);
+        assert_eq!(end.event_type, Cancelled);
     }
 }
 

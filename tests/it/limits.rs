@@ -25,7 +25,7 @@ async fn refused(space: &Space, count: usize) -> Vec<Event> {
     let mut refused = Vec::new();
     while refused.len() < count {
         let (event, _) = reader.event().await;
-        if event.kind_of_event == EventType::Rejected {
+        if event.event_type == EventType::Rejected {
             refused.push(event);
         }
     }

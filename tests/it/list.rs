@@ -132,7 +132,7 @@ async fn a_list_is_lines_for_people_and_for_programs() {
     for request in &requests {
         space.send(request).await;
         let events = space.story(request.id.as_str()).await;
-        assert_eq!(events.last().unwrap().kind_of_event, EventType::Completed);
+        assert_eq!(events.last().unwrap().event_type, EventType::Completed);
     }
     let completed = Which {
         state: Some(State::Completed),

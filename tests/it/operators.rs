@@ -31,7 +31,7 @@ async fn watched(receiver: &Receiver, every: &str) -> Space {
 /// Returns the event of a failed request without targets of a tenant.
 fn failed(space: &Space) -> Event {
     Event {
-        kind_of_event: EventType::Failed,
+        event_type: EventType::Failed,
         error: Some(EventError::new(
             ErrorCode::ContentPolicy,
             "no <such> thing",
@@ -236,7 +236,7 @@ async fn operators_hear_once_of_a_failure_whose_seal_does_not_open_and_its_redri
     let tenant = Receiver::start(&[]).await;
     let failed = || {
         let mut event = Event {
-            kind_of_event: EventType::Failed,
+            event_type: EventType::Failed,
             error: failed(&space).error,
             ..event(&space, &tenant.url)
         };

@@ -67,7 +67,7 @@ fn trace() -> genflow::engines::kafka::Headers {
 }
 
 fn check_fields(completed: &Event, request: &str) {
-    assert_eq!(completed.kind_of_event, EventType::Completed);
+    assert_eq!(completed.event_type, EventType::Completed);
     assert_eq!(completed.request_id, request);
     assert_eq!(completed.workflow_id.as_deref(), Some(request));
     assert_eq!(

@@ -206,7 +206,7 @@ async fn outputs_that_are_being_stored_when_the_deadline_falls_are_finished() {
 
     let events = space.story(request.id.as_str()).await;
     let last = events.last().unwrap();
-    assert_eq!(last.kind_of_event, EventType::Completed, "{last:?}");
+    assert_eq!(last.event_type, EventType::Completed, "{last:?}");
     let took = last.result.as_ref().unwrap().elapsed_ms;
     assert!(took > 8_000, "the deadline passed meanwhile: {took} ms");
 }

@@ -34,7 +34,7 @@ async fn every_provider_makes_real_files_of_both_kinds() {
     for (provider, kind, request) in &requests {
         let events = space.story(request.id.as_str()).await;
         let last = events.last().unwrap();
-        assert_eq!(last.kind_of_event, EventType::Completed, "{last:#?}");
+        assert_eq!(last.event_type, EventType::Completed, "{last:#?}");
         let result = last.result.as_ref().unwrap();
         assert_eq!(result.provider, provider.as_str());
         assert!(!result.provider_job_id.is_empty());

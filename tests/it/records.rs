@@ -68,12 +68,12 @@ async fn the_same_id_with_other_content_is_refused_and_disturbs_nothing() {
     let events = space.story(request.id.as_str()).await;
     let runs: Vec<_> = events
         .iter()
-        .filter(|event| event.kind_of_event != EventType::Rejected)
+        .filter(|event| event.event_type != EventType::Rejected)
         .collect();
-    assert_eq!(runs.last().unwrap().kind_of_event, EventType::Completed);
+    assert_eq!(runs.last().unwrap().event_type, EventType::Completed);
     let rejected = events
         .iter()
-        .find(|event| event.kind_of_event == EventType::Rejected)
+        .find(|event| event.event_type == EventType::Rejected)
         .unwrap();
     assert_eq!((rejected.sequence, rejected.retry), (-1, 0));
     assert_eq!((&rejected.workflow_id, &rejected.run_id), (&None, &None));
@@ -152,7 +152,7 @@ async fn a_record_that_does_not_decode_is_parked_byte_for_byte_and_passed_over()
     assert!(
         events
             .iter()
-            .all(|event| event.kind_of_event != EventType::Rejected),
+            .all(|event| event.event_type != EventType::Rejected),
         "no record has a readable id"
     );
 }
@@ -226,7 +226,7 @@ async fn a_request_older_than_the_dedup_window_is_parked_and_never_run() {
     space.send(&request).await;
 
     let (event, _) = space.events().await.event().await;
-    assert_eq!(event.kind_of_event, EventType::Rejected);
+    assert_eq!(event.event_type, EventType::Rejected);
     assert_eq!(event.error.unwrap().code, ErrorCode::TooOld);
     assert_eq!(space.bill(request.id.as_str()).await.submits, 0);
 }
@@ -308,8 +308,8 @@ async fn a_stop_with_a_hundred_requests_in_flight_loses_and_repeats_nothing() {
     let reading = async {
         while !open.is_empty() {
             let (event, _) = reader.event().await;
-            if event.kind_of_event.is_terminal() {
-                assert_eq!(event.kind_of_event, EventType::Completed, "{event:?}");
+            if event.event_type.is_terminal() {
+                assert_eq!(event.event_type, EventType::Completed, "{event:?}");
                 open.remove(&event.request_id);
             }
         }

@@ -188,7 +188,7 @@ async fn a_run_of_every_ending_replays() {
     let client = space.client().await;
     for (name, request, ending) in &endings {
         let events = space.story(request.id.as_str()).await;
-        assert_eq!(events.last().unwrap().kind_of_event, *ending, "{name}");
+        assert_eq!(events.last().unwrap().event_type, *ending, "{name}");
         check(&client, name, request.id.as_str()).await;
     }
     export(&space, endings[0].1.id.as_str());
@@ -206,7 +206,7 @@ async fn check_end(space: &Space, client: &Client) {
     let handle = client.get_workflow_handle::<Generation>(request.id.to_string());
     handle.terminate(Default::default()).await.unwrap();
     let events = space.story(request.id.as_str()).await;
-    assert_eq!(events.last().unwrap().kind_of_event, EventType::Failed);
+    assert_eq!(events.last().unwrap().event_type, EventType::Failed);
     let workflow = request.id.run(0);
     let run_id = space.temporal().await.run_id(&workflow).await.unwrap();
     let end = format!("end/{workflow}/{run_id}");
@@ -254,7 +254,7 @@ async fn a_batch_of_every_ending_replays() {
     let client = space.client().await;
     for (name, request, ending) in &endings {
         let events = space.story(request.id.as_str()).await;
-        assert_eq!(events.last().unwrap().kind_of_event, *ending, "{name}");
+        assert_eq!(events.last().unwrap().event_type, *ending, "{name}");
         check(&client, name, request.id.as_str()).await;
     }
     // The run before its continue-as-new.

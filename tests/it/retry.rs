@@ -145,7 +145,7 @@ async fn a_failed_request_is_run_again_and_completes() {
     let results = results(&space).await;
     for (retry, outcome) in [(0, EventType::Failed), (1, EventType::Completed)] {
         let (event, _) = &results[request.id.run(retry).as_str()];
-        assert_eq!(event.kind_of_event, outcome);
+        assert_eq!(event.event_type, outcome);
     }
     let told = receiver.wait(2).await;
     let told: Vec<Value> = told

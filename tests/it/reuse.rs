@@ -63,7 +63,7 @@ async fn an_id_used_again_begins_a_new_life_whose_notification_is_delivered() {
     let [before, after] = [first, second].map(|life| {
         check(&life.iter().copied().cloned().collect::<Vec<_>>());
         let last = life.last().unwrap();
-        assert_eq!(last.kind_of_event, EventType::Completed);
+        assert_eq!(last.event_type, EventType::Completed);
         &last.event_id
     });
     let told: Vec<_> = got.iter().map(|one| one.header("webhook-id")).collect();

@@ -301,7 +301,7 @@ async fn check_ends(story: &Story, told: &Request, unreachable: &Request) {
         }
     }
     let events = story.space.all_events(told.id.as_str()).await;
-    let types: Vec<_> = events.iter().map(|event| event.kind_of_event).collect();
+    let types: Vec<_> = events.iter().map(|event| event.event_type).collect();
     assert!(types.contains(&EventType::Rejected) && types.contains(&EventType::Completed));
 }
 

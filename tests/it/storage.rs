@@ -42,7 +42,7 @@ fn folder() -> PathBuf {
 
 fn outputs(events: &[Event]) -> Vec<Output> {
     let last = events.last().unwrap();
-    assert_eq!(last.kind_of_event, EventType::Completed, "{:?}", last.error);
+    assert_eq!(last.event_type, EventType::Completed, "{:?}", last.error);
     last.result.as_ref().unwrap().outputs.clone()
 }
 

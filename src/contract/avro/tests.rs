@@ -264,7 +264,7 @@ fn bare_event() -> Event {
         batch_id: None,
         user_id: "u".to_owned(),
         kind: Kind::Unknown,
-        kind_of_event: EventType::Started,
+        event_type: EventType::Started,
         occurred_at: 1_700_000_000_123,
         workflow_id: None,
         run_id: None,
@@ -297,7 +297,7 @@ fn full_event() -> Event {
         sequence: 5,
         batch_id: Some("b-1".to_owned()),
         kind: Kind::Video,
-        kind_of_event: EventType::Failed,
+        event_type: EventType::Failed,
         workflow_id: Some("r-1~2".to_owned()),
         run_id: Some("run".to_owned()),
         progress: Some(Progress {

@@ -22,7 +22,7 @@ use super::temp::TempFile;
 use super::{Checked, media};
 use crate::domain::{Kind, Media, hex};
 use crate::engines::config;
-use crate::engines::egress as guard;
+use crate::engines::egress;
 use crate::engines::egress::{Guard, Refused};
 
 /// Why an output is not on disk.
@@ -93,7 +93,7 @@ impl Downloader {
     ///
     /// # Errors
     /// If its guard cannot be created.
-    pub fn new(config: &config::Worker) -> Result<Self, guard::Unusable> {
+    pub fn new(config: &config::Worker) -> Result<Self, egress::Unusable> {
         let patient = |client: ClientBuilder| client.read_timeout(SILENCE);
         Ok(Self {
             guard: Guard::new("download", &config.egress, patient)?,

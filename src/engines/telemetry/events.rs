@@ -70,7 +70,7 @@ pub struct CommandHandled<'a> {
 #[derive(Debug)]
 pub struct EventPublished {
     /// Type of the event; a label.
-    pub kind_of_event: EventType,
+    pub event_type: EventType,
 }
 
 /// The API of a provider was called.
@@ -243,9 +243,9 @@ impl CommandHandled<'_> {
 impl EventPublished {
     /// Logs and counts it.
     pub fn emit(self) {
-        let kind_of_event = self.kind_of_event.as_str();
-        debug!(r#type = kind_of_event, "event published");
-        counter!(catalogue::EVENTS_PUBLISHED, "type" => kind_of_event).increment(1);
+        let event_type = self.event_type.as_str();
+        debug!(r#type = event_type, "event published");
+        counter!(catalogue::EVENTS_PUBLISHED, "type" => event_type).increment(1);
     }
 }
 

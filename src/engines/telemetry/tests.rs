@@ -89,7 +89,7 @@ fn emit_all() {
     }
     .emit();
     EventPublished {
-        kind_of_event: EventType::Completed,
+        event_type: EventType::Completed,
     }
     .emit();
     ProviderCalled {
@@ -340,7 +340,7 @@ fn a_log_file_is_appended_to_a_line_of_json_each() {
     tracing::subscriber::with_default(subscriber, || {
         RoleStarted { role: "intake" }.emit();
         EventPublished {
-            kind_of_event: EventType::Started,
+            event_type: EventType::Started,
         }
         .emit();
         for tries in 1..=5 {

@@ -49,7 +49,7 @@ pub(crate) async fn item_ending(
     run_id: &str,
 ) -> Result<ItemEnding, Error> {
     let decided = decided(client, workflow, run_id).await?;
-    let outcome = decided.map(|decided| decided.event.kind_of_event);
+    let outcome = decided.map(|decided| decided.event.event_type);
     Ok(match outcome {
         Some(EventType::Completed) => ItemEnding::Completed,
         Some(EventType::Cancelled) => ItemEnding::Cancelled,
@@ -72,7 +72,7 @@ fn outcome(events: Vec<HistoryEvent>) -> Option<Decided> {
     let input: Finish = history::input(finish.input).ok()?;
     let mut events = input.handed.events;
     let event = events.pop()?;
-    event.kind_of_event.is_terminal().then_some(Decided {
+    event.event_type.is_terminal().then_some(Decided {
         event,
         started_at: input.started_at,
         submitted_at: input.sent_at,
@@ -140,7 +140,7 @@ mod tests {
                 scheduled("submit.v1", &json!({})),
             ];
 
-            let told_last = outcome(events).map(|decided| decided.event.kind_of_event);
+            let told_last = outcome(events).map(|decided| decided.event.event_type);
             assert_eq!(told_last, wanted, "{told:?}");
         }
     }

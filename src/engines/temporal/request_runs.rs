@@ -164,7 +164,7 @@ impl Temporal {
             return Ok(standing);
         }
         let decided = self.decided(workflow, described.run_id()).await?;
-        Ok(match decided.map(|decided| decided.event.kind_of_event) {
+        Ok(match decided.map(|decided| decided.event.event_type) {
             Some(EventType::Completed) => Standing::Completed,
             Some(EventType::Failed | EventType::Cancelled) => Standing::Failed,
             Some(

@@ -179,7 +179,7 @@ impl RunStatus {
                 ..self
             };
         };
-        let state = match event.kind_of_event {
+        let state = match event.event_type {
             EventType::Completed => "completed",
             EventType::Cancelled => "cancelled",
             EventType::Failed

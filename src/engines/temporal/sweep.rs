@@ -32,7 +32,7 @@ use crate::contract::run::Closed;
 use crate::domain::WorkflowId;
 use crate::domain::time::{rfc3339, since_epoch};
 use crate::engines::telemetry::events::{RunSwept, SweepWhole};
-use crate::workflows::closed_run as end;
+use crate::workflows::closed_run;
 use crate::workflows::closed_run::End;
 use crate::workflows::support::FAILED;
 use crate::workflows::{batch, delivery, digest, generation};
@@ -59,7 +59,7 @@ impl Sweep {
 
     fn types(self) -> &'static [&'static str] {
         match self {
-            Self::Runs => &[generation::NAME, batch::NAME, end::NAME],
+            Self::Runs => &[generation::NAME, batch::NAME, closed_run::NAME],
             Self::Deliveries => &[delivery::NAME, digest::NAME],
         }
     }
@@ -173,7 +173,7 @@ async fn settle(temporal: &Temporal, found: &Found) -> Result<(), Error> {
     match found.workflow_type.as_str() {
         delivery::NAME => deliveries::end(temporal, found).await,
         digest::NAME => digests::end(temporal, found).await,
-        end::NAME => end_again(temporal, found).await,
+        closed_run::NAME => end_again(temporal, found).await,
         _ => match WorkflowId::parse(&found.id) {
             Some(workflow) => end(temporal, &workflow, found).await,
             // genflow does not start workflows with such an id.

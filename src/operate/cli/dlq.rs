@@ -17,7 +17,7 @@ use crate::domain::error_chain::causes;
 use crate::engines::clock::now;
 use crate::engines::config::Config;
 use crate::engines::kafka::snapshot::{Extent, Snapshot};
-use crate::operate::dead_letters as dlq;
+use crate::operate::dead_letters;
 use crate::operate::dead_letters::{
     Filter, Letter, Moment, NoMoment, Opener, Position, Progress, REASONS, Shelf, redacted,
 };
@@ -314,16 +314,16 @@ fn reason(text: &str) -> Result<ErrorCode, String> {
     })
 }
 
-impl From<dlq::Error> for Error {
-    fn from(error: dlq::Error) -> Self {
+impl From<dead_letters::Error> for Error {
+    fn from(error: dead_letters::Error) -> Self {
         match error {
-            dlq::Error::Read(error) => error.into(),
-            dlq::Error::Progress(error) => Self::Unavailable(error.into()),
-            dlq::Error::Registry(error) => error.into(),
-            dlq::Error::Send(error) => error.into(),
-            dlq::Error::Temporal(error) => Self::Unavailable(error.into()),
-            dlq::Error::Encode(error) => Self::Failed(error.into()),
-            dlq::Error::Output(error) => error.into(),
+            dead_letters::Error::Read(error) => error.into(),
+            dead_letters::Error::Progress(error) => Self::Unavailable(error.into()),
+            dead_letters::Error::Registry(error) => error.into(),
+            dead_letters::Error::Send(error) => error.into(),
+            dead_letters::Error::Temporal(error) => Self::Unavailable(error.into()),
+            dead_letters::Error::Encode(error) => Self::Failed(error.into()),
+            dead_letters::Error::Output(error) => error.into(),
         }
     }
 }

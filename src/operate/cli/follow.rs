@@ -54,7 +54,7 @@ impl Follow {
             return false;
         }
         let after = |since: i64| event.occurred_at >= since;
-        let answers_us = event.kind_of_event == EventType::Rejected
+        let answers_us = event.event_type == EventType::Rejected
             && self.since.is_some_and(|since| after(since - SKEW_MS));
         match Place::after(self.seen.get(&event.request_id), event) {
             Some(place) => {
@@ -64,7 +64,7 @@ impl Follow {
             None if answers_us => {}
             None => return false,
         }
-        let how = event.kind_of_event;
+        let how = event.event_type;
         let ended = how.is_terminal() || how == EventType::Rejected;
         if let Some(waited) = self.waited.get_mut(&event.request_id) {
             *waited = ended.then_some(Ending {
@@ -125,7 +125,7 @@ mod tests {
             batch_id: None,
             user_id: "u".to_owned(),
             kind: Kind::Image,
-            kind_of_event: kind,
+            event_type: kind,
             occurred_at: 1_000_000,
             workflow_id: None,
             run_id: None,

@@ -125,7 +125,7 @@ fn line(event: &Event) -> String {
         "{}  {}  {:<9}",
         time(event.occurred_at),
         event.request_id,
-        event.kind_of_event.as_str()
+        event.event_type.as_str()
     );
     let mut say = |text: String| {
         line.push_str("  ");
@@ -134,7 +134,7 @@ fn line(event: &Event) -> String {
     if event.retry > 0 {
         say(format!("retry {}", event.retry));
     }
-    if event.kind_of_event == EventType::Progress
+    if event.event_type == EventType::Progress
         && let Some(progress) = &event.progress
     {
         let message = progress.message.as_deref().unwrap_or_default();

@@ -11,7 +11,7 @@ use url::Url;
 use crate::domain::{Faults, Media, ProviderName, Single, Spec, urls};
 use crate::engines::config;
 use crate::engines::config::Config;
-use crate::engines::egress as guard;
+use crate::engines::egress;
 
 /// Checks requests against the settings.
 pub(super) struct Allowed {
@@ -120,8 +120,8 @@ impl Allowed {
         }
     }
 
-    fn address(&self, url: &Url) -> Result<(), guard::Refused> {
-        guard::check_input(url, &self.worker.egress)
+    fn address(&self, url: &Url) -> Result<(), egress::Refused> {
+        egress::check_input(url, &self.worker.egress)
     }
 }
 

@@ -4,7 +4,7 @@
 use anyhow::anyhow;
 
 use super::{Intake, internal, reject};
-use crate::contract::batch_items as compact;
+use crate::contract::batch_items;
 use crate::contract::batch_items::Items;
 use crate::contract::run::{BatchStart, Start};
 use crate::domain::time::millis;
@@ -94,7 +94,7 @@ impl Intake {
             started_at: None,
             journal: Journal::default(),
         };
-        let items = compact::write(request, spec, &self.sealer).map_err(internal)?;
+        let items = batch_items::write(request, spec, &self.sealer).map_err(internal)?;
         let size = items.len() + serde_json::to_vec(&start).map_err(internal)?.len();
         bounded("the batch", size, LARGEST_BATCH)?;
         // Checks the input of each item as its run will receive it, before anything is paid.

@@ -23,7 +23,7 @@ use crate::engines::registry;
 use crate::engines::registry::Registry;
 use crate::engines::telemetry::events::{NotificationEnded, NotificationTried};
 use crate::roles::notifier::attempt::{Held, Letter, Tried};
-use crate::roles::notifier::operator_alerts as ops;
+use crate::roles::notifier::operator_alerts;
 
 /// Delivers notifications, one attempt at a time.
 pub struct Deliverer {
@@ -90,7 +90,7 @@ impl Deliverer {
             producer,
             sealer,
             channels: Channels::new(settings)?,
-            ops: ops::targets(settings),
+            ops: operator_alerts::targets(settings),
             endpoints: Endpoints::new(settings.concurrency),
             rules: Rules {
                 default_slack: default_slack.map(|url| url.expose().clone()),

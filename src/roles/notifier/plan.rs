@@ -44,12 +44,12 @@ pub(super) fn wanted(event: &Event) -> Option<&Notify> {
     event
         .notify
         .as_ref()
-        .filter(|notify| is_told(event) && notify.on.contains(&event.kind_of_event))
+        .filter(|notify| is_told(event) && notify.on.contains(&event.event_type))
 }
 
 /// Returns whether anyone may be notified of an event.
 fn is_told(event: &Event) -> bool {
-    match event.kind_of_event {
+    match event.event_type {
         // A type of a later version. `on` may contain an unknown type as well, but the two may differ.
         EventType::Unknown => false,
         EventType::Rejected => event
@@ -104,7 +104,7 @@ fn default_slack(event: &Event, rules: &Rules) -> Option<Url> {
         .notify
         .as_ref()
         .map_or(&EventType::TOLD_BY_DEFAULT[..], |notify| &notify.on);
-    let told = is_told(event) && event.batch_id.is_none() && on.contains(&event.kind_of_event);
+    let told = is_told(event) && event.batch_id.is_none() && on.contains(&event.event_type);
     rules.default_slack.clone().filter(|_| told)
 }
 
@@ -123,7 +123,7 @@ impl Notification {
     pub(super) fn tells(&self, event: &Event) -> bool {
         let is_mail = self.channel() == Channel::Email;
         let code = event.error.as_ref().map(|error| error.code);
-        !(is_mail && event.kind_of_event == EventType::Rejected && code == Some(ErrorCode::Invalid))
+        !(is_mail && event.event_type == EventType::Rejected && code == Some(ErrorCode::Invalid))
     }
 
     /// Creates the notification of a target, with its hash.
@@ -194,7 +194,7 @@ mod tests {
                 sealed: Sealed(Vec::new()),
             };
             wanted(&Event {
-                kind_of_event: kind,
+                event_type: kind,
                 notify: Some(notify),
                 ..event()
             })
@@ -236,7 +236,7 @@ mod tests {
                 sealed: Sealed(Vec::new()),
             };
             let rejected = Event {
-                kind_of_event: EventType::Rejected,
+                event_type: EventType::Rejected,
                 error: Some(EventError::new(code, "why", false)),
                 notify: Some(notify),
                 ..event()
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn no_mail_is_written_about_an_invalid_request() {
         let rejected = |code| Event {
-            kind_of_event: EventType::Rejected,
+            event_type: EventType::Rejected,
             error: Some(EventError::new(code, "why", false)),
             ..event()
         };
@@ -329,7 +329,7 @@ mod tests {
         assert_eq!(slacks(&event(), None), [OURS], "there is no other target");
         assert_eq!(slacks(&asking(&[EventType::Failed]), None), [""; 0]);
         let started = Event {
-            kind_of_event: EventType::Started,
+            event_type: EventType::Started,
             ..event()
         };
         assert_eq!(slacks(&started, None), [""; 0]);

@@ -87,7 +87,7 @@ pub(super) fn event() -> Event {
         batch_id: None,
         user_id: "alice".to_owned(),
         kind: Kind::Image,
-        kind_of_event: EventType::Completed,
+        event_type: EventType::Completed,
         occurred_at: 1_700_000_000_123,
         workflow_id: Some("order-7".to_owned()),
         run_id: Some("run".to_owned()),

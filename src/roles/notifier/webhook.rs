@@ -18,7 +18,7 @@ pub use self::asymmetric::{InvalidKey, Key};
 pub use self::message::{InvalidSecret, user_secret};
 use crate::contract::receipt::DeliveryError;
 use crate::engines::config;
-use crate::engines::egress as guard;
+use crate::engines::egress;
 use crate::engines::egress::{Guard, Refused};
 use crate::roles::notifier::attempt::{Letter, Tried};
 
@@ -66,7 +66,7 @@ pub enum Unusable {
     Key(#[from] InvalidKey),
     /// The HTTP client that checks addresses cannot be built.
     #[error(transparent)]
-    Guard(#[from] guard::Unusable),
+    Guard(#[from] egress::Unusable),
 }
 
 /// Delivers webhooks.

@@ -17,7 +17,7 @@ use crate::domain::ItemEnding;
 use crate::engines::temporal::activity::{alive, alive_until_stop, telling};
 use crate::engines::temporal::client::Temporal;
 use crate::engines::temporal::sweep::look_back;
-use crate::engines::temporal::{closed_run as remains, outcome};
+use crate::engines::temporal::{closed_run, outcome};
 use crate::roles::worker::steps::{Tally, Turn, Work};
 use crate::roles::worker::submit;
 
@@ -101,7 +101,7 @@ impl Activities {
         input: Closed,
     ) -> Result<Remains, ActivityError> {
         let client = ctx.client();
-        let reading = async { Ok(remains::read(&client, &input).await?) };
+        let reading = async { Ok(closed_run::read(&client, &input).await?) };
         alive(&ctx, reading).await
     }
 
@@ -113,7 +113,7 @@ impl Activities {
         input: Closed,
     ) -> Result<BatchRemains, ActivityError> {
         let client = ctx.client();
-        let reading = Box::pin(async { Ok(remains::batch::read(&client, &input).await?) });
+        let reading = Box::pin(async { Ok(closed_run::batch::read(&client, &input).await?) });
         alive(&ctx, reading).await
     }
 

@@ -228,14 +228,14 @@ fn priced(provider: &Provider, cost_usd: Option<f64>) {
 }
 
 fn tell(outcome: &Event, input: &Finish) {
-    if !outcome.kind_of_event.is_terminal() {
+    if !outcome.event_type.is_terminal() {
         return;
     }
     let elapsed = span(input.started_at, outcome.occurred_at);
     RunEnded {
         request_id: &outcome.request_id,
         kind: outcome.kind,
-        outcome: outcome.kind_of_event,
+        outcome: outcome.event_type,
         code: outcome.error.as_ref().map(|error| error.code),
         elapsed,
         worked: input.sent_at.map(|sent| span(sent, outcome.occurred_at)),

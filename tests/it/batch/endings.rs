@@ -85,7 +85,7 @@ async fn a_cancel_ends_what_runs_and_starts_nothing_more() {
     let items = stories(&space, &request).await;
     assert_eq!(items.len(), 2);
     for (item, id) in items.iter().zip(&running) {
-        assert_eq!(item.last().unwrap().kind_of_event, Cancelled);
+        assert_eq!(item.last().unwrap().event_type, Cancelled);
         assert_eq!(space.bill(id).await.statuses, ["canceled"]);
     }
 }

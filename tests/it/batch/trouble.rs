@@ -62,7 +62,7 @@ async fn a_single_request_of_an_items_id_is_judged_by_its_content() {
     let mut reader = space.events().await;
     let rejected = eventually("the other one is refused", async || {
         let (event, _) = reader.event().await;
-        (event.kind_of_event == Rejected).then_some(event)
+        (event.event_type == Rejected).then_some(event)
     })
     .await;
     assert_eq!(rejected.request_id, other.id.as_str());
@@ -102,7 +102,7 @@ async fn an_invalid_or_repeated_item_makes_the_batch_invalid_and_starts_nothing(
     let mut told = std::collections::BTreeMap::new();
     while told.len() < cases.len() {
         let (event, _) = reader.event().await;
-        assert_eq!(event.kind_of_event, Rejected);
+        assert_eq!(event.event_type, Rejected);
         told.insert(event.request_id, event.error.unwrap());
     }
     for (request, words) in cases {
@@ -196,7 +196,7 @@ async fn a_terminated_batch_fails_and_its_items_end_by_themselves() {
     let items = stories(&space, &request).await;
     let ends: Vec<_> = items
         .iter()
-        .map(|item| item.last().unwrap().kind_of_event)
+        .map(|item| item.last().unwrap().event_type)
         .collect();
     assert_eq!(ends, [Completed, Cancelled, Cancelled]);
 }
@@ -284,11 +284,11 @@ async fn a_failed_item_is_retried_by_itself_and_its_batch_is_not() {
     let mut reader = space.events().await;
     let end = eventually("the retry ends", async || {
         let (event, _) = reader.event().await;
-        (event.retry == 1 && event.kind_of_event.is_terminal()).then_some(event)
+        (event.retry == 1 && event.event_type.is_terminal()).then_some(event)
     })
     .await;
     assert_eq!(
-        (end.request_id.as_str(), end.kind_of_event),
+        (end.request_id.as_str(), end.event_type),
         (item.as_str(), Completed)
     );
     assert_eq!(end.batch_id.as_deref(), Some(request.id.as_str()));

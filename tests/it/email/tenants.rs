@@ -100,5 +100,5 @@ async fn an_invalid_request_is_answered_by_webhook_and_not_by_mail() {
     assert_eq!(ends, ["Email SKIPPED", "Webhook DELIVERED"]);
     assert!(mails(&space.engines.maildir, &to).is_empty());
     let events = space.all_events(request.id.as_str()).await;
-    assert_eq!(events[0].kind_of_event, EventType::Rejected);
+    assert_eq!(events[0].event_type, EventType::Rejected);
 }

@@ -119,7 +119,7 @@ async fn seals_that_do_not_open_blow_a_fuse_although_events_without_one_pass_bet
     for _ in 0..6 {
         events.push(event(&space, &receiver.url));
         events.push(Event {
-            kind_of_event: EventType::Progress,
+            event_type: EventType::Progress,
             ..event(&space, &receiver.url)
         });
     }

@@ -33,7 +33,7 @@ async fn told(space: &Space, requests: &[Request]) -> Vec<Vec<Event>> {
 fn last(events: &[Event]) -> (EventType, Option<ErrorCode>) {
     let last = events.last().unwrap();
     let code = last.error.as_ref().map(|error| error.code);
-    (last.kind_of_event, code)
+    (last.event_type, code)
 }
 
 fn numbers(list: &Value) -> Vec<u64> {

@@ -60,7 +60,7 @@ async fn completed(space: &Space, requests: [&Request; 2]) -> [Event; 2] {
     let stories = stories(space, &requests).await;
     let ends = stories.into_iter().map(|events| {
         let end = events.last().unwrap().clone();
-        assert_eq!(end.kind_of_event, EventType::Completed, "{:?}", end.error);
+        assert_eq!(end.event_type, EventType::Completed, "{:?}", end.error);
         end
     });
     ends.collect::<Vec<_>>().try_into().unwrap()

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use genflow::dev::engines::{Engines, Existing, Options, Ports, default_cache};
-use genflow::dev::simulator as provider_sim;
+use genflow::dev::simulator;
 use genflow::dev::simulator::Simulator;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -39,7 +39,7 @@ pub(crate) fn engines() -> &'static Running {
                 .unwrap();
             runtime.block_on(async move {
                 let engines = start().await;
-                let options = provider_sim::Options {
+                let options = simulator::Options {
                     listen: ([127, 0, 0, 1], 0).into(),
                     job_time: Duration::from_millis(300),
                 };

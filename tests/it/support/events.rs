@@ -22,7 +22,7 @@ pub(crate) fn completed() -> Event {
         batch_id: None,
         user_id: "ann".to_owned(),
         kind: Kind::Image,
-        kind_of_event: EventType::Completed,
+        event_type: EventType::Completed,
         occurred_at: genflow::engines::clock::now(),
         workflow_id: None,
         run_id: None,
@@ -40,7 +40,7 @@ pub(crate) fn completed() -> Event {
 pub(crate) fn sealed(space: &Space, event: &Event, targets: &Targets) -> Option<Notify> {
     let sealer = Sealer::new(&space.config.notify_keys).unwrap();
     Some(Notify {
-        on: vec![event.kind_of_event],
+        on: vec![event.event_type],
         sealed: sealer.seal(targets, seal::context(event)).unwrap(),
     })
 }

@@ -17,7 +17,7 @@ pub(crate) fn lives(events: &[Event]) -> Vec<Vec<&Event>> {
     let mut lives: Vec<Vec<&Event>> = Vec::new();
     let runs = events
         .iter()
-        .filter(|event| event.kind_of_event != EventType::Rejected);
+        .filter(|event| event.event_type != EventType::Rejected);
     for event in runs {
         if let Some(first) = known.insert(&event.event_id, event) {
             assert_eq!(first, event, "a repeat has other content");
@@ -58,15 +58,14 @@ fn check_life(life: &[&Event]) {
         }
         let terminal = run
             .iter()
-            .filter(|event| event.kind_of_event.is_terminal())
+            .filter(|event| event.event_type.is_terminal())
             .count();
         assert_eq!(terminal, 1, "one terminal event per run: {run:#?}");
         assert!(
-            run.last()
-                .is_some_and(|last| last.kind_of_event.is_terminal()),
+            run.last().is_some_and(|last| last.event_type.is_terminal()),
             "the terminal event is the last: {run:#?}"
         );
-        assert_eq!(run[0].kind_of_event, EventType::Started);
+        assert_eq!(run[0].event_type, EventType::Started);
         let percents: Vec<_> = run
             .iter()
             .filter_map(|event| event.progress.as_ref())
@@ -80,7 +79,7 @@ fn check_life(life: &[&Event]) {
 pub(crate) fn types(events: &[Event]) -> Vec<EventType> {
     let mut seen = std::collections::BTreeSet::new();
     let fresh = events.iter().filter(|event| seen.insert(&event.event_id));
-    fresh.map(|event| event.kind_of_event).collect()
+    fresh.map(|event| event.event_type).collect()
 }
 
 /// Returns the error code of a request that did not complete.

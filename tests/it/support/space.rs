@@ -250,7 +250,7 @@ impl Space {
         let mut reader = self.events().await;
         let mut events: Vec<Event> = Vec::new();
         let reading = async {
-            while !events.iter().any(|event| event.kind_of_event.is_terminal()) {
+            while !events.iter().any(|event| event.event_type.is_terminal()) {
                 let (event, _) = reader.event().await;
                 if event.request_id == request {
                     events.push(event);

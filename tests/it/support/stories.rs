@@ -15,7 +15,7 @@ pub(crate) async fn stories(space: &Space, requests: &[&Request]) -> Vec<Vec<Eve
     let mut reader = space.events().await;
     while !open.is_empty() {
         let (event, _) = reader.event().await;
-        if event.kind_of_event.is_terminal() {
+        if event.event_type.is_terminal() {
             open.remove(event.request_id.as_str());
         }
     }

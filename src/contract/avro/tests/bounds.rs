@@ -123,7 +123,7 @@ fn no_event_of_the_largest_request_exceeds_256_kb() {
 
     for event in &events {
         let bytes = size(event);
-        assert!(bytes <= LARGEST_EVENT, "{:?}: {bytes}", event.kind_of_event);
+        assert!(bytes <= LARGEST_EVENT, "{:?}: {bytes}", event.event_type);
     }
 }
 

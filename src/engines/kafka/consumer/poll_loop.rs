@@ -18,7 +18,7 @@ use crate::domain::time::span;
 use crate::engines::clock::now;
 use crate::engines::kafka::Record;
 use crate::engines::kafka::consumer::bytes_held::{Load, Taken};
-use crate::engines::kafka::consumer::deferred as reread;
+use crate::engines::kafka::consumer::deferred;
 use crate::engines::kafka::consumer::deferred::Reread;
 use crate::engines::kafka::consumer::key_order::Share;
 use crate::engines::kafka::consumer::record_task::{Hold, Settler};
@@ -110,7 +110,7 @@ impl<H: Handler> Flow<H> {
                 () = settler.places().freed() => {}
                 _ = ticks.tick() => self.tell(),
                 // Before the main reader, which may always have a record; this one is bounded and cannot starve it.
-                received = reread::next(reader.as_deref()) => match received {
+                received = deferred::next(reader.as_deref()) => match received {
                     Ok(record) => self.take_again(record),
                     Err(source) => self.stumble(source)?,
                 },

@@ -81,7 +81,7 @@ mod tests {
         let left = handed.into_events();
         assert!(
             left.iter()
-                .all(|event| event.kind_of_event == EventType::Progress)
+                .all(|event| event.event_type == EventType::Progress)
         );
         left.iter().map(|event| event.sequence).collect()
     }

@@ -9,7 +9,7 @@ use super::super::{Error, watch};
 use super::{INTERRUPTED, Which, histogram};
 use crate::engines::config::Config;
 use crate::engines::telemetry;
-use crate::operate::dead_letters as dlq;
+use crate::operate::dead_letters;
 use crate::operate::dead_letters::{
     Order, Position, Redriven, Rules, Selection, Summary, group, redacted,
 };
@@ -94,7 +94,7 @@ pub(super) async fn redrive(
         writeln!(out, "{}", line(redriven, &by))?;
         out.flush()
     };
-    let summary = dlq::redrive(config, &order, stop, &mut tell).await?;
+    let summary = dead_letters::redrive(config, &order, stop, &mut tell).await?;
     tell_summary(&summary, redrive.dry_run, &group(&config.kafka), out)?;
     Ok(match summary {
         Summary {

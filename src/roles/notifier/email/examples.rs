@@ -121,7 +121,7 @@ fn event(request: &str, kind: Kind) -> Event {
         batch_id: None,
         user_id: "alice".to_owned(),
         kind,
-        kind_of_event: EventType::Started,
+        event_type: EventType::Started,
         occurred_at: 1_767_614_460_000,
         workflow_id: Some(request.to_owned()),
         run_id: Some("0197a2c4-0000-7000-8000-000000000000".to_owned()),
@@ -143,7 +143,7 @@ fn of(event: Event, kind: EventType, sequence: i32) -> Event {
             |_| String::new(),
             |id| Event::id(&id.run(0), &run_id, sequence),
         ),
-        kind_of_event: kind,
+        event_type: kind,
         sequence,
         ..event
     }

@@ -35,7 +35,7 @@ pub(super) fn write(
     let event = letter.event;
     let words = templates.render(event)?;
     let id = |event: &str| format!("<{}@{}>", line(event, 100), from.domain());
-    let mut message = begin(from, to, event.kind_of_event.cloud_type())
+    let mut message = begin(from, to, event.event_type.cloud_type())
         .subject(words.subject)
         .message_id(Some(id(&event.event_id)))
         .raw_header(HeaderValue::new(REQUEST, line(&event.request_id, 200)));

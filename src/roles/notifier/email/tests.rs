@@ -38,7 +38,7 @@ fn hostile() -> Event {
         request_id: evil.to_owned(),
         user_id: evil.to_owned(),
         batch_id: Some(evil.to_owned()),
-        kind_of_event: EventType::Failed,
+        event_type: EventType::Failed,
         progress: Some(Progress {
             percent: 3,
             stage: evil.to_owned(),
@@ -149,7 +149,7 @@ fn a_subject_is_short_and_one_line() {
 fn an_event_of_a_later_version_is_told_too() {
     let event = Event {
         kind: crate::domain::Kind::Unknown,
-        kind_of_event: EventType::Unknown,
+        event_type: EventType::Unknown,
         ..testing::event()
     };
 

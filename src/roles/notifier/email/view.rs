@@ -99,13 +99,13 @@ impl View {
             Kind::Batch => "batch",
             Kind::Unknown => "request",
         };
-        let state = event.kind_of_event.as_str().to_ascii_lowercase();
+        let state = event.event_type.as_str().to_ascii_lowercase();
         let outputs = event.result.iter().flat_map(|result| &result.outputs);
         let count = outputs.clone().count();
         let result = event.result.as_ref();
         Self {
             event: short(&event.event_id),
-            headline: format!("{} {}", capital(kind), happened(event.kind_of_event)),
+            headline: format!("{} {}", capital(kind), happened(event.event_type)),
             state,
             kind,
             request: short(&event.request_id),

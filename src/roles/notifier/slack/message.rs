@@ -113,7 +113,7 @@ fn title(event: &Event) -> String {
         Kind::Image => "Image",
         Kind::Batch => "Batch",
     };
-    let what = match event.kind_of_event {
+    let what = match event.event_type {
         EventType::Unknown => "has news",
         EventType::Started => "started",
         EventType::Progress => "in progress",

@@ -51,7 +51,7 @@ pub fn user_secret(master: &Secret, user: &str) -> Result<Secret, InvalidSecret>
 /// Returns the body for `event`, without `notify`, which only we may see, and above 20 kB without what is bulky.
 pub(crate) fn body(event: &Event) -> Result<Vec<u8>, serde_json::Error> {
     let mut body = Body {
-        kind: event.kind_of_event.cloud_type(),
+        kind: event.event_type.cloud_type(),
         timestamp: rfc3339(event.occurred_at),
         data: serde_json::to_value(event)?,
         truncated: false,

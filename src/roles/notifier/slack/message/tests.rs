@@ -39,7 +39,7 @@ fn completed(outputs: Vec<Output>) -> Event {
 
 fn failed(message: &str) -> Event {
     Event {
-        kind_of_event: EventType::Failed,
+        event_type: EventType::Failed,
         error: Some(EventError::new(ErrorCode::ContentPolicy, message, false)),
         ..event()
     }
