@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::{Finding, causes, shown};
-use crate::domain::{Media, ProviderName};
+use crate::domain::{Media, ProviderName, public_address};
 use crate::engines::config::{Config, Provider};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,6 +57,11 @@ fn judge_key(variable: &str, provider: &Provider) -> Finding {
             .host_str()
             .is_some_and(|host| host == "replicate.com" || host.ends_with(".replicate.com"));
     match (&provider.api_key, hosted) {
+        (Some(_), _) if is_in_the_clear(&provider.base_url) => Finding::warn(
+            variable,
+            "is sent over the public internet without encryption",
+        )
+        .advise("use an https:// base URL"),
         (Some(_), _) => Finding::ok(variable, "is set"),
         (None, true) => Finding::fail(
             variable,
@@ -69,6 +74,11 @@ fn judge_key(variable: &str, provider: &Provider) -> Finding {
         )
         .advise("set it, unless your own server needs no key"),
     }
+}
+
+/// Returns whether a call of `url` crosses public networks unencrypted, as far as the URL shows it.
+fn is_in_the_clear(url: &Url) -> bool {
+    url.scheme() == "http" && public_address::check(url, &[]).is_ok()
 }
 
 /// Opens a TCP connection and closes it again.
@@ -101,6 +111,22 @@ mod tests {
             ("VIDEO_API_KEY", key.unwrap_or_default()),
         ]);
         config.unwrap().worker.video
+    }
+
+    #[test]
+    fn a_key_that_leaves_unencrypted_warns() {
+        let judge = |url| judge_key("VIDEO_API_KEY", &provider(url, Some("k"))).verdict;
+
+        assert_eq!(judge("http://api.replicate.com"), Verdict::Warn);
+        assert_eq!(judge("http://8.8.8.8:5000"), Verdict::Warn);
+        assert_eq!(judge("https://api.replicate.com"), Verdict::Ok);
+        for private in [
+            "http://127.0.0.1:8190",
+            "http://10.0.0.7",
+            "http://cog.internal",
+        ] {
+            assert_eq!(judge(private), Verdict::Ok, "{private}");
+        }
     }
 
     #[test]
