@@ -29,7 +29,7 @@ pub use event::{
 };
 pub use fingerprint::fingerprint;
 pub(crate) use fingerprint::{content_hash, hex, spelled};
-pub use fold::Place;
+pub use fold::Latest;
 pub use ids::{CommandId, InvalidId, RequestId, UserId, WorkflowId};
 pub use invalid::{Faults, Invalid};
 pub use journal::{Identity, Journal, Outcome};

@@ -14,7 +14,7 @@ use super::delivery::{Conclude, Deliver, Delivered};
 use super::run::{
     BatchRemains, Closed, ClosedItem, Fetch, Fetched, Finish, Handed, Remains, Submit, Submitted,
 };
-use crate::contract::digest::{Tell, Told};
+use crate::contract::digest::{DigestSent, Tell};
 use crate::domain::ItemEnding;
 
 /// Submits the job.
@@ -101,7 +101,7 @@ impl NotificationActivities {
 
     /// Sends one message to the operators.
     #[activity(name = "tell.v1")]
-    pub fn tell(input: Tell) -> Result<Told, ActivityError> {
+    pub fn tell(input: Tell) -> Result<DigestSent, ActivityError> {
         unimplemented!()
     }
 }

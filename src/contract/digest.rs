@@ -59,7 +59,7 @@ pub struct Tell {
 /// The result of one attempt to send a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Told {
+pub enum DigestSent {
     /// The message was accepted, or never will be.
     Ended,
     /// A later attempt may succeed.
@@ -332,8 +332,8 @@ pub(crate) mod tests {
 
         assert_eq!(input.to.workflow(), "digest/SLACK/19f1352238b91533");
         assert_eq!((input.pause_ms, input.gathered.total), (0, 0));
-        let told: Told = serde_json::from_value(json!({"later": {"pause_ms": 7}})).unwrap();
-        let later = Told::Later {
+        let told: DigestSent = serde_json::from_value(json!({"later": {"pause_ms": 7}})).unwrap();
+        let later = DigestSent::Later {
             pause_ms: Some(7),
             unknown: false,
         };

@@ -189,7 +189,7 @@ pub struct Fetch {
     pub job: Job,
     /// The milestone that was reported last.
     #[serde(default)]
-    pub told: Option<Told>,
+    pub told: Option<LastProgress>,
     /// False once the run has reported `PROGRESS_MAX` milestones.
     pub may_tell: bool,
     /// Minimum time between two milestones, in milliseconds.
@@ -225,7 +225,7 @@ impl Failures {
 
 /// A milestone that became a PROGRESS event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Told {
+pub struct LastProgress {
     /// The progress that it reported.
     pub progress: Progress,
     /// Time of the event, in milliseconds since the epoch.

@@ -4,7 +4,7 @@ use super::Event;
 
 /// A reader's position in the events of one request.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Latest {
     /// (retry, sequence) of the last event that was read.
     last: (i32, i32),
     run_id: Option<String>,
@@ -13,16 +13,16 @@ pub struct Place {
     began: Option<i64>,
 }
 
-impl Place {
-    /// Returns the position after `event`, or `None` if the event is not new to a reader at `place`.
+impl Latest {
+    /// Returns the position after `event`, or `None` if the event is not new to a reader at `latest`.
     ///
     /// Events are new in the order of (retry, sequence). If a request id is reused after the dedup window, a
     /// new life begins: its first event has another run id and occurred later.
-    pub fn after(place: Option<&Self>, event: &Event) -> Option<Self> {
+    pub fn after(latest: Option<&Self>, event: &Event) -> Option<Self> {
         let last = (event.retry, event.sequence);
         let is_first = last == (0, 0);
         let began = is_first.then_some(event.occurred_at);
-        let began = match place {
+        let began = match latest {
             None => began,
             Some(held) => {
                 let later = event.occurred_at > held.occurred_at && event.run_id != held.run_id;
@@ -55,11 +55,11 @@ mod tests {
 
     /// Returns which of the events are new.
     fn fold(events: &[Event]) -> Vec<bool> {
-        let mut place = None;
+        let mut latest = None;
         let mut is_new = |event| {
-            let after = Place::after(place.as_ref(), event);
+            let after = Latest::after(latest.as_ref(), event);
             let is_new = after.is_some();
-            place = after.or(place.take());
+            latest = after.or(latest.take());
             is_new
         };
         events.iter().map(&mut is_new).collect()

@@ -22,7 +22,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use url::Url;
 
 pub use self::memory::Held;
-use self::memory::Memory;
+use self::memory::MemoryBudget;
 use crate::contract::run::Job;
 use crate::domain::{ErrorCode, EventError, Media, ProviderName, Single, WorkflowId};
 use crate::engines::config;
@@ -58,7 +58,7 @@ struct Clients {
     /// which would make it unclear what was sent.
     submitting: Client,
     asking: Client,
-    memory: Memory,
+    memory: MemoryBudget,
 }
 
 /// What is known about a submit.
@@ -202,7 +202,7 @@ impl Providers {
                 .timeout(config.submit_timeout)
                 .build()?,
             asking: http::client().timeout(CALL_TIMEOUT).build()?,
-            memory: Memory::new(),
+            memory: MemoryBudget::new(),
         };
         let served = |kind| {
             let provider = |name| Provider {

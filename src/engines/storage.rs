@@ -54,13 +54,13 @@ pub struct Manifest {
 /// The result store.
 #[derive(Clone, Debug)]
 pub struct Store {
-    place: Place,
+    place: Backend,
     objects: Arc<dyn ObjectStore>,
     uploads: Uploads,
 }
 
 #[derive(Clone, Debug)]
-enum Place {
+enum Backend {
     Disk(PathBuf),
     Bucket(Arc<Bucket>),
 }
@@ -103,7 +103,7 @@ impl Store {
         let (place, objects): (_, Arc<dyn ObjectStore>) = match &settings.s3 {
             None => {
                 let (root, objects) = disk::open(&settings.results_dir)?;
-                (Place::Disk(root), Arc::new(objects))
+                (Backend::Disk(root), Arc::new(objects))
             }
             Some(s3) => {
                 let client = s3::client(s3)?;
@@ -116,7 +116,7 @@ impl Store {
                     },
                     url_ttl: s3.url_ttl,
                 };
-                (Place::Bucket(Arc::new(bucket)), Arc::new(client))
+                (Backend::Bucket(Arc::new(bucket)), Arc::new(client))
             }
         };
         Ok(Self {
@@ -250,7 +250,7 @@ impl Store {
             uploads.put_in_parts(store, to, file.file.path(), file.bytes, attributes.clone())
         };
         match &self.place {
-            Place::Disk(root) => {
+            Backend::Disk(root) => {
                 let target = root.join(location.as_ref());
                 if !disk::rename(file.file.path().to_owned(), target.clone()).await? {
                     in_parts().await?;
@@ -258,8 +258,8 @@ impl Store {
                 }
                 Ok(())
             }
-            Place::Bucket(_) if file.bytes > upload::PART => in_parts().await,
-            Place::Bucket(_) => {
+            Backend::Bucket(_) if file.bytes > upload::PART => in_parts().await,
+            Backend::Bucket(_) => {
                 let objects = self.objects.as_ref();
                 let put = self
                     .uploads
@@ -342,24 +342,24 @@ impl Store {
     /// `Location::join` would write the `~` of a retry as `%7E`.
     fn location(&self, workflow: &WorkflowId, name: &str) -> io::Result<Location> {
         let prefix = match &self.place {
-            Place::Disk(_) => "",
-            Place::Bucket(bucket) => &bucket.prefix,
+            Backend::Disk(_) => "",
+            Backend::Bucket(bucket) => &bucket.prefix,
         };
         Location::parse(format!("{prefix}{workflow}/{name}")).map_err(io::Error::other)
     }
 
     fn uri(&self, location: &Location) -> io::Result<String> {
         match &self.place {
-            Place::Disk(root) => Url::from_file_path(root.join(location.as_ref()))
+            Backend::Disk(root) => Url::from_file_path(root.join(location.as_ref()))
                 .map(String::from)
                 .map_err(|()| io::Error::other("the store's path is not absolute")),
-            Place::Bucket(bucket) => Ok(format!("s3://{}/{location}", bucket.name)),
+            Backend::Bucket(bucket) => Ok(format!("s3://{}/{location}", bucket.name)),
         }
     }
 
     /// Returns a signed URL from which anyone can fetch the file for a while, if configured.
     async fn url(&self, location: &Location) -> io::Result<Option<String>> {
-        let Place::Bucket(bucket) = &self.place else {
+        let Backend::Bucket(bucket) = &self.place else {
             return Ok(None);
         };
         let Some(ttl) = bucket.url_ttl else {
@@ -376,16 +376,16 @@ impl Store {
     /// Returns the content type for a bucket; a folder cannot store it.
     fn typed(&self, content_type: &'static str) -> Attributes {
         match &self.place {
-            Place::Disk(_) => Attributes::new(),
-            Place::Bucket(_) => Attributes::from_iter([(Attribute::ContentType, content_type)]),
+            Backend::Disk(_) => Attributes::new(),
+            Backend::Bucket(_) => Attributes::from_iter([(Attribute::ContentType, content_type)]),
         }
     }
 
     fn tell<T>(&self, done: io::Result<T>) -> io::Result<T> {
         done.inspect_err(|error| {
             let place = match &self.place {
-                Place::Disk(_) => "disk",
-                Place::Bucket(_) => "bucket",
+                Backend::Disk(_) => "disk",
+                Backend::Bucket(_) => "bucket",
             };
             StoreFailed {
                 place,

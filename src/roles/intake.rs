@@ -34,7 +34,7 @@ use crate::engines::config;
 use crate::engines::config::Config;
 use crate::engines::failpoint;
 use crate::engines::kafka::Record;
-use crate::engines::kafka::consumer::{BoxError, Cause, Failure, Handler, Place, Rejection};
+use crate::engines::kafka::consumer::{BoxError, Cause, Failure, Handler, Rejection, Slot};
 use crate::engines::publisher::Publisher;
 use crate::engines::registry::Registry;
 use crate::engines::telemetry::events::{RequestDecoded, RequestRepeated, RequestStarted};
@@ -215,7 +215,7 @@ impl Intake {
 }
 
 impl Handler for Intake {
-    async fn handle(&self, record: &Record, place: Place<'_>) -> Result<(), Failure> {
+    async fn handle(&self, record: &Record, slot: Slot<'_>) -> Result<(), Failure> {
         let request = self.decode(record).await?;
         let fingerprint = fingerprint(&request).map_err(internal)?;
         let refused = self.refused(record, &request);
@@ -231,7 +231,7 @@ impl Handler for Intake {
                 (Some(known), None) => return self.known(record, &request, known),
                 (None, None) => {
                     let limits = self.limits.as_deref();
-                    wait_for_token(limits, &request.user, tokens(&request.spec), place).await?;
+                    wait_for_token(limits, &request.user, tokens(&request.spec), slot).await?;
                 }
             }
         }
@@ -286,12 +286,12 @@ async fn wait_for_token(
     limits: Option<&Limits>,
     user: &UserId,
     count: u32,
-    place: Place<'_>,
+    slot: Slot<'_>,
 ) -> Result<(), Failure> {
     let Some(limits) = limits else {
         return Ok(());
     };
-    match place.without(limits.admit(user.as_str(), count)).await {
+    match slot.without(limits.admit(user.as_str(), count)).await {
         Ok(()) => Ok(()),
         Err(Refused::After(_)) => {
             let limited = anyhow!("{limits}").context("the user is above its rate limit");

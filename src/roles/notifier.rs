@@ -58,22 +58,22 @@ use crate::engines::config::Config;
 use crate::engines::failpoint;
 use crate::engines::kafka::Record;
 use crate::engines::kafka::consumer::{
-    BoxError, Cause, Failure, Fault, Fuse, Handler, Place, Rejection,
+    BoxError, Cause, Failure, Fault, Fuse, Handler, Rejection, Slot,
 };
 use crate::engines::registry;
 use crate::engines::telemetry::events::NotificationHandedOver;
 use crate::engines::temporal::deliveries::Given;
-use crate::roles::notifier::attempt::{Letter, Tried};
-use crate::roles::notifier::operator_alerts::Desk;
-use crate::roles::notifier::recent::{Known, Memory, Tries};
+use crate::roles::notifier::attempt::{Notice, Tried};
+use crate::roles::notifier::operator_alerts::AlertQueue;
+use crate::roles::notifier::recent::{Known, Recent, Tries};
 
 /// Handles the records of `gen.events`.
 #[derive(Debug)]
 pub struct Notifier {
     deliverer: Arc<Deliverer>,
     handover: Arc<Handover>,
-    ops: Desk,
-    memory: Memory,
+    ops: AlertQueue,
+    memory: Recent,
     /// Blows after `DLQ_FUSE` seals in a row that do not open. It is separate from the consumer's fuse because
     /// events without a seal must not reset it: they do not show whether `NOTIFY_KEYS` is right.
     seals: Mutex<Fuse>,
@@ -83,25 +83,25 @@ pub struct Notifier {
     stop: CancellationToken,
 }
 
-/// How many notifications [`Memory`] keeps: three for each of the last 100,000 events.
+/// How many notifications [`Recent`] keeps: three for each of the last 100,000 events.
 const REMEMBERED: usize = 300_000;
 
 /// The result of the first attempt.
 enum First {
     Ended(End),
     /// It is to be handed over to a workflow.
-    Left(Left),
+    HandOverReason(HandOverReason),
 }
 
 /// Why the first attempt did not settle a notification.
-enum Left {
+enum HandOverReason {
     /// The attempt failed; holds what is left of the pause that the target asked for, if it did.
     Failed(Option<Duration>),
     /// No attempt was made.
     Kept(Closed),
 }
 
-impl Left {
+impl HandOverReason {
     fn as_str(&self) -> &'static str {
         match self {
             Self::Failed(_) => "not_delivered",
@@ -137,9 +137,9 @@ impl Notifier {
     ) -> Self {
         Self {
             deliverer,
-            ops: Desk::new(&config.notifier, handover.clone()),
+            ops: AlertQueue::new(&config.notifier, handover.clone()),
             handover,
-            memory: Memory::new(REMEMBERED),
+            memory: Recent::new(REMEMBERED),
             seals: Mutex::new(Fuse::new(config.kafka.dlq_fuse)),
             max_age: config.notifier.max_age,
             grace: config.grace / 3,
@@ -185,7 +185,7 @@ impl Notifier {
         value: &[u8],
         event: &Event,
         notification: &Notification,
-        place: Place<'_>,
+        slot: Slot<'_>,
     ) -> Result<(), Failure> {
         let id = Receipt::id(&event.event_id, notification.channel(), &notification.hash);
         let parcel = || parcel(record, value, event, notification);
@@ -200,9 +200,9 @@ impl Notifier {
         self.memory.note(id, Known::Tried(tries));
         let end = match first {
             First::Ended(end) => end,
-            First::Left(left) => {
+            First::HandOverReason(left) => {
                 // The consumer slot is released while the hand-over waits for its rate limit.
-                place.without(self.handover.turn()).await;
+                slot.without(self.handover.turn()).await;
                 match self.hand_over(parcel(), event, tries, &left).await? {
                     None => {
                         self.memory.note(id, Known::Done);
@@ -236,15 +236,15 @@ impl Notifier {
             return First::Ended(End::skipped(DeliveryError::new("not_mailed", why)));
         }
         if let Some(left) = tries.left_alone(Instant::now()) {
-            return First::Left(Left::Failed(Some(left)));
+            return First::HandOverReason(HandOverReason::Failed(Some(left)));
         }
-        let letter = Letter {
+        let letter = Notice {
             event,
             traceparent: record.traceparent(),
         };
         let tried = match self.deliverer.first(&letter, notification).await {
             Attempt::Sent(tried) => tried,
-            Attempt::Kept(closed) => return First::Left(Left::Kept(closed)),
+            Attempt::Kept(closed) => return First::HandOverReason(HandOverReason::Kept(closed)),
             // Skipped at once: if no notifier served the channel, a workflow would carry each notification for days.
             Attempt::Unserved => return First::Ended(End::skipped(activities::unserved())),
         };
@@ -258,7 +258,7 @@ impl Notifier {
             } => {
                 tries.status = status;
                 tries.until = again_in.map(|asked| Instant::now() + schedule::kept(asked));
-                First::Left(Left::Failed(again_in))
+                First::HandOverReason(HandOverReason::Failed(again_in))
             }
         }
     }
@@ -269,7 +269,7 @@ impl Notifier {
         parcel: Parcel,
         event: &Event,
         tries: Tries,
-        left: &Left,
+        left: &HandOverReason,
     ) -> Result<Option<End>, Failure> {
         let channel = parcel.channel.as_str();
         let (step, pause) = left.next(&self.deliverer.schedule);
@@ -339,7 +339,7 @@ impl Notifier {
 }
 
 impl Handler for Notifier {
-    async fn handle(&self, record: &Record, place: Place<'_>) -> Result<(), Failure> {
+    async fn handle(&self, record: &Record, slot: Slot<'_>) -> Result<(), Failure> {
         let Some(value) = record.value.as_deref() else {
             return Ok(());
         };
@@ -356,7 +356,7 @@ impl Handler for Notifier {
         let notifying = join_all(
             planned
                 .iter()
-                .map(|notification| self.notify(record, value, &event, notification, place)),
+                .map(|notification| self.notify(record, value, &event, notification, slot)),
         );
         let all = async { tokio::join!(notifying, self.note(&event)) };
         tokio::select! {

@@ -15,7 +15,7 @@ use temporalio_sdk::{
 };
 
 use crate::contract::activities::NotificationActivities;
-use crate::contract::digest::{Digest as Start, Tell, Told};
+use crate::contract::digest::{Digest as Start, DigestSent, Tell};
 use crate::contract::digest::{Failed, Gathered, Seen};
 use crate::workflows::support::{now, patient, readable};
 
@@ -89,11 +89,11 @@ impl Digest {
             };
             let told = ctx.execute_activity(NotificationActivities::tell, input, patient(TRY));
             start.pause_ms = match readable(ctx, told.await).await {
-                Ok(Told::Ended) => {
+                Ok(DigestSent::Ended) => {
                     (start.tries, start.unknown) = (0, 0);
                     start.every_ms
                 }
-                Ok(Told::Later { pause_ms, unknown }) => {
+                Ok(DigestSent::Later { pause_ms, unknown }) => {
                     ctx.state_mut(|digest| digest.gathered.behind(gathered));
                     start.tries = start.tries.saturating_add(1);
                     start.unknown = if unknown { start.unknown + 1 } else { 0 };

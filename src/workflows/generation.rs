@@ -20,7 +20,7 @@ use temporalio_sdk::{
 
 use crate::contract::activities::RequestActivities;
 use crate::contract::run::{
-    Fetch, Fetched, Finish, Handed, Job, Leftover, Start, Status, Submit, Submitted, Told,
+    Fetch, Fetched, Finish, Handed, Job, LastProgress, Leftover, Start, Status, Submit, Submitted,
 };
 use crate::domain::time::since_epoch;
 use crate::domain::{ErrorCode, Generated, Identity, Journal, Outcome};
@@ -308,7 +308,7 @@ async fn fetch_until_stored(
                     status.percent = progress.percent;
                     status.updated_at = now(ctx);
                 });
-                told = Some(Told {
+                told = Some(LastProgress {
                     progress,
                     at: now(ctx),
                 });
@@ -374,7 +374,7 @@ impl Run {
         });
     }
 
-    fn fetch(&self, job: &Job, told: Option<&Told>, tellings: u32) -> Fetch {
+    fn fetch(&self, job: &Job, told: Option<&LastProgress>, tellings: u32) -> Fetch {
         Fetch {
             handed: self.handed(),
             job: job.clone(),

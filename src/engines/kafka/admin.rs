@@ -94,14 +94,14 @@ pub struct TopicReport {
     /// Whether partitions may be added while genflow runs: true for input topics.
     pub may_grow: bool,
     /// What the setup did.
-    pub outcome: Outcome,
+    pub outcome: TopicOutcome,
     /// Settings that differ from the contract and were not changed.
     pub differences: Vec<Difference>,
 }
 
 /// What the setup did to a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum TopicOutcome {
     /// The topic did not exist and was created.
     Created {
         /// Its number of partitions.
@@ -121,7 +121,7 @@ pub enum Outcome {
     },
 }
 
-impl Outcome {
+impl TopicOutcome {
     fn partitions(self) -> usize {
         match self {
             Self::Created { partitions } | Self::Exists { partitions } => partitions,
@@ -186,7 +186,7 @@ async fn ensure(
         .map_err(|source| plan.error(source))?;
     match created.into_iter().next() {
         None | Some(Ok(_)) => {
-            let outcome = Outcome::Created {
+            let outcome = TopicOutcome::Created {
                 partitions: plan.partitions,
             };
             return Ok(plan.report(outcome, Vec::new()));
@@ -195,7 +195,7 @@ async fn ensure(
         Some(Err((_, code))) => return Err(plan.error(KafkaError::AdminOp(code))),
     }
     let (partitions, replicas) = shape(kafka, plan).await?;
-    let mut outcome = Outcome::Exists { partitions };
+    let mut outcome = TopicOutcome::Exists { partitions };
     if partitions < plan.partitions && grow {
         let to = plan.partitions;
         let more = NewPartitions::new(&plan.topic, to);
@@ -204,7 +204,7 @@ async fn ensure(
         if let Some(Err((_, code))) = grown.into_iter().next() {
             return Err(plan.error(KafkaError::AdminOp(code)));
         }
-        outcome = Outcome::Grown {
+        outcome = TopicOutcome::Grown {
             from: partitions,
             to,
         };
@@ -274,11 +274,11 @@ impl std::fmt::Display for TopicReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let topic = &self.topic;
         match self.outcome {
-            Outcome::Created { partitions } => {
+            TopicOutcome::Created { partitions } => {
                 write!(f, "topic {topic}: created, {partitions} partitions")
             }
-            Outcome::Exists { .. } => write!(f, "topic {topic}: exists"),
-            Outcome::Grown { from, to } => {
+            TopicOutcome::Exists { .. } => write!(f, "topic {topic}: exists"),
+            TopicOutcome::Grown { from, to } => {
                 write!(f, "topic {topic}: grown from {from} to {to} partitions")
             }
         }?;

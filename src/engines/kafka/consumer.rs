@@ -37,10 +37,10 @@ use super::{Headers, Record, producer::Producer};
 use crate::domain::{ErrorCode, RecordPosition};
 use crate::engines::config;
 use crate::engines::health::Health;
-use crate::engines::kafka::consumer::deferred::Reread;
-use crate::engines::kafka::consumer::poll_loop::Flow;
-use crate::engines::kafka::consumer::record_task::Settler;
-pub use crate::engines::kafka::consumer::slots::Place;
+use crate::engines::kafka::consumer::deferred::DeferredReader;
+use crate::engines::kafka::consumer::poll_loop::PollLoop;
+use crate::engines::kafka::consumer::record_task::RecordTasks;
+pub use crate::engines::kafka::consumer::slots::Slot;
 
 /// An error of any kind, for logs and headers; callers do not match on it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -159,7 +159,7 @@ pub trait Handler: Send + Sync + 'static {
     fn handle(
         &self,
         record: &Record,
-        place: Place<'_>,
+        slot: Slot<'_>,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Called once the record is on the dead-letter topic; on an error the record is held and the call repeated.
@@ -259,9 +259,9 @@ pub async fn run<H: Handler>(
             topic: options.topic.clone(),
             source,
         })?;
-    let settler = Arc::new(Settler::new(options.clone(), producer, handler, health));
-    let reread = Reread::new(kafka.clone(), options.clone());
-    let mut flow = Flow::new(options, consumer, group, settler, reread);
+    let tasks = Arc::new(RecordTasks::new(options.clone(), producer, handler, health));
+    let reread = DeferredReader::new(kafka.clone(), options.clone());
+    let mut flow = PollLoop::new(options, consumer, group, tasks, reread);
     let ended = flow.until(&stop).await;
     stop.cancel();
     flow.drain().await;

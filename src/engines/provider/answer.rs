@@ -12,7 +12,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
-use super::memory::{Held, Memory};
+use super::memory::{Held, MemoryBudget};
 use super::{Error, Provider, Submission};
 use crate::domain::{ErrorCode, EventError};
 use crate::engines::http;
@@ -86,7 +86,7 @@ impl From<Broken> for Error {
 async fn read(
     response: Response,
     longest: usize,
-    memory: Option<&Memory>,
+    memory: Option<&MemoryBudget>,
 ) -> Result<Answer, Broken> {
     let status = response.status();
     let headers = response.headers().clone();

@@ -21,7 +21,7 @@ const IMAGE: usize = 4 * MIB;
 
 /// The memory that answers share; one permit is one byte.
 #[derive(Clone, Debug)]
-pub(super) struct Memory {
+pub(super) struct MemoryBudget {
     answers: Arc<Semaphore>,
     images: Arc<Semaphore>,
 }
@@ -37,7 +37,7 @@ impl Held {
     }
 }
 
-impl Memory {
+impl MemoryBudget {
     pub(super) fn new() -> Self {
         Self {
             answers: Arc::new(Semaphore::new(MEMORY)),

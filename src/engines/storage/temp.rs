@@ -17,14 +17,14 @@ use rustix::process::geteuid;
 use uuid::Uuid;
 
 use crate::domain::WorkflowId;
-use crate::engines::storage::temp_budget::{Room, Taken};
+use crate::engines::storage::temp_budget::{Taken, TempBudget};
 use crate::engines::telemetry::events::TempSwept;
 
 /// The instance folder of this worker.
 #[derive(Clone, Debug)]
 pub struct TempFolders {
     instance: Arc<Instance>,
-    room: Room,
+    room: TempBudget,
 }
 
 #[derive(Debug)]
@@ -37,16 +37,16 @@ struct Instance {
 
 /// The folder of one attempt. Dropping it removes the folder.
 #[derive(Debug)]
-pub struct Attempt {
+pub struct AttemptFolder {
     path: PathBuf,
-    room: Room,
+    room: TempBudget,
 }
 
 /// A file of an attempt, and the disk space reserved for it. Dropping it releases the space.
 #[derive(Debug)]
 pub struct TempFile {
     path: PathBuf,
-    room: Room,
+    room: TempBudget,
     taken: Taken,
 }
 
@@ -87,7 +87,7 @@ impl TempFolders {
                 lock_path,
                 _lock: lock,
             }),
-            room: Room::of(most),
+            room: TempBudget::of(most),
         })
     }
 
@@ -95,7 +95,7 @@ impl TempFolders {
     ///
     /// # Errors
     /// If the disk fails.
-    pub fn attempt(&self, workflow: &WorkflowId) -> io::Result<Attempt> {
+    pub fn attempt(&self, workflow: &WorkflowId) -> io::Result<AttemptFolder> {
         self.folder(workflow, self.room.clone())
     }
 
@@ -104,17 +104,17 @@ impl TempFolders {
     ///
     /// # Errors
     /// If the disk fails.
-    pub fn attempt_at_once(&self, workflow: &WorkflowId) -> io::Result<Attempt> {
-        self.folder(workflow, Room::of(u64::MAX))
+    pub fn attempt_at_once(&self, workflow: &WorkflowId) -> io::Result<AttemptFolder> {
+        self.folder(workflow, TempBudget::of(u64::MAX))
     }
 
-    fn folder(&self, workflow: &WorkflowId, room: Room) -> io::Result<Attempt> {
+    fn folder(&self, workflow: &WorkflowId, room: TempBudget) -> io::Result<AttemptFolder> {
         let path = self
             .instance
             .folder
             .join(format!("{workflow}-{}", Uuid::new_v4().simple()));
         private().create(&path)?;
-        Ok(Attempt { path, room })
+        Ok(AttemptFolder { path, room })
     }
 }
 
@@ -148,7 +148,7 @@ pub fn check(root: &Path) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
 }
 
-impl Attempt {
+impl AttemptFolder {
     /// Returns the `index`-th file, which does not exist yet.
     pub fn file(&self, index: usize) -> TempFile {
         TempFile {
@@ -165,13 +165,13 @@ impl TempFile {
         &self.path
     }
 
-    /// Reserves space for `bytes` in all; see [`Room::grow`].
+    /// Reserves space for `bytes` in all; see [`TempBudget::grow`].
     pub(super) async fn grow(&mut self, bytes: u64) -> io::Result<()> {
         self.room.grow(&mut self.taken, bytes).await
     }
 }
 
-impl Drop for Attempt {
+impl Drop for AttemptFolder {
     fn drop(&mut self) {
         remove(&self.path);
     }
@@ -258,7 +258,7 @@ pub(crate) mod tests {
     pub(crate) fn file(path: PathBuf) -> TempFile {
         TempFile {
             path,
-            room: Room::of(u64::MAX),
+            room: TempBudget::of(u64::MAX),
             taken: Taken::default(),
         }
     }

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The space of all files; one permit is one byte.
 #[derive(Clone, Debug)]
-pub(super) struct Room {
+pub(super) struct TempBudget {
     free: Arc<Semaphore>,
     all: usize,
     step: usize,
@@ -32,7 +32,7 @@ impl Taken {
     }
 }
 
-impl Room {
+impl TempBudget {
     /// Creates space of `bytes`.
     pub(super) fn of(bytes: u64) -> Self {
         let all = usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -76,11 +76,11 @@ mod tests {
     use super::*;
 
     /// Space of three steps.
-    fn small() -> Room {
-        Room {
+    fn small() -> TempBudget {
+        TempBudget {
             step: 10,
             patience: Duration::from_millis(50),
-            ..Room::of(30)
+            ..TempBudget::of(30)
         }
     }
 

@@ -8,7 +8,7 @@ use object_store::signer::{Method, Signer as _};
 use object_store::{ObjectStore as _, ObjectStoreExt as _, PutMode, PutPayload};
 use uuid::Uuid;
 
-use super::{ASK_TIME, Bucket, Place, Store, fault};
+use super::{ASK_TIME, Backend, Bucket, Store, fault};
 use crate::engines::http;
 
 /// The result of a trial.
@@ -26,8 +26,8 @@ impl Store {
     /// Returns where results are stored, for display.
     pub fn shown(&self) -> String {
         match &self.place {
-            Place::Disk(root) => root.display().to_string(),
-            Place::Bucket(bucket) => format!("s3://{}/{}", bucket.name, bucket.prefix),
+            Backend::Disk(root) => root.display().to_string(),
+            Backend::Bucket(bucket) => format!("s3://{}/{}", bucket.name, bucket.prefix),
         }
     }
 
@@ -38,7 +38,7 @@ impl Store {
             create_only: None,
             signed: None,
         };
-        let Place::Bucket(bucket) = &self.place else {
+        let Backend::Bucket(bucket) = &self.place else {
             return trial;
         };
         let name = format!("{}.genflow-doctor-{}", bucket.prefix, Uuid::new_v4());

@@ -25,7 +25,7 @@ use temporalio_common::protos::temporal::api::history::v1::history_event::Attrib
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use self::memory::Memory;
+use self::memory::Swept;
 use super::client::{Error, Temporal, answered};
 use super::history;
 use crate::contract::run::Closed;
@@ -98,7 +98,7 @@ pub(crate) async fn run(
     };
     // Emitted at the start too, so that a sweep that never succeeds is noticed as well.
     whole().emit();
-    let mut memory = Memory::default();
+    let mut memory = Swept::default();
     let mut failures = 0_u32;
     while !stop.is_cancelled() {
         let looked = tokio::select! {
@@ -129,7 +129,7 @@ pub(crate) async fn run(
 }
 
 /// Sweeps the workflows that were closed since the last sweep.
-async fn look_lately(temporal: &Temporal, sweep: Sweep, memory: &mut Memory) -> Result<(), Error> {
+async fn look_lately(temporal: &Temporal, sweep: Sweep, memory: &mut Swept) -> Result<(), Error> {
     let now = SystemTime::now();
     if memory.is_another_day(now) {
         let covered = look_back::begin(temporal, sweep, now).await?;
@@ -142,7 +142,7 @@ async fn look_lately(temporal: &Temporal, sweep: Sweep, memory: &mut Memory) -> 
 
 /// Settles all workflows that were closed since the memory's time, and those that an earlier sweep could not
 /// settle. On an error, the list was not read to its end.
-async fn look(temporal: &Temporal, sweep: Sweep, memory: &mut Memory) -> Result<(), Error> {
+async fn look(temporal: &Temporal, sweep: Sweep, memory: &mut Swept) -> Result<(), Error> {
     for found in memory.unsettled() {
         let settled = settle(temporal, &found).await;
         memory.note(found, settled);

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::domain::{Event, EventType, Place};
+use crate::domain::{Event, EventType, Latest};
 
 /// The state of a watch.
 #[derive(Debug)]
 pub(super) struct Follow {
     /// Position of the last event that was seen of each request.
-    seen: HashMap<String, Place>,
+    seen: HashMap<String, Latest>,
     /// The awaited requests with their ends. If empty, the watch shows all requests and never ends.
     waited: BTreeMap<String, Option<Ending>>,
     /// When this command submitted the requests, in milliseconds: a REJECTED since then answers our record.
@@ -56,9 +56,9 @@ impl Follow {
         let after = |since: i64| event.occurred_at >= since;
         let answers_us = event.event_type == EventType::Rejected
             && self.since.is_some_and(|since| after(since - SKEW_MS));
-        match Place::after(self.seen.get(&event.request_id), event) {
-            Some(place) => {
-                self.seen.insert(event.request_id.clone(), place);
+        match Latest::after(self.seen.get(&event.request_id), event) {
+            Some(latest) => {
+                self.seen.insert(event.request_id.clone(), latest);
             }
             // The answer to our record is shown even if the fold skips it.
             None if answers_us => {}

@@ -17,7 +17,7 @@ use crate::engines::config::Config;
 use crate::engines::config::api_keys::{ApiKeys, Denied, Pass};
 use crate::engines::failpoint;
 use crate::engines::kafka::Record;
-use crate::engines::kafka::consumer::{BoxError, Failure, Handler, Place, Rejection};
+use crate::engines::kafka::consumer::{BoxError, Failure, Handler, Rejection, Slot};
 use crate::engines::registry::Registry;
 use crate::engines::telemetry::events::CommandHandled;
 use crate::engines::temporal::client::Temporal;
@@ -94,7 +94,7 @@ impl Commands {
         command: &Command,
         pass: &Pass,
         traceparent: Option<&str>,
-        place: Place<'_>,
+        slot: Slot<'_>,
     ) -> Result<&'static str, Failure> {
         // The retry refuses an unknown id anyway.
         if let Some(only) = pass.only()
@@ -117,7 +117,7 @@ impl Commands {
         let admit = |start: Start| async move {
             let allowed = self.allowed.check(&Spec::Single(start.spec), None);
             allowed.map_err(|error| reject(ErrorCode::Invalid, error))?;
-            wait_for_token(self.limits.as_deref(), &start.user, 1, place).await
+            wait_for_token(self.limits.as_deref(), &start.user, 1, slot).await
         };
         let retried = self.temporal.retry(&retry, admit).await;
         match retried.map_err(of_temporal)? {
@@ -141,7 +141,7 @@ impl Commands {
 }
 
 impl Handler for Commands {
-    async fn handle(&self, record: &Record, place: Place<'_>) -> Result<(), Failure> {
+    async fn handle(&self, record: &Record, slot: Slot<'_>) -> Result<(), Failure> {
         let (writer, datum) = open(&self.registry, record).await?;
         let mut command = avro::read_command(&writer, datum).map_err(of_avro)?;
         // A reason may be as long as a record, and workflows carry it.
@@ -154,7 +154,7 @@ impl Handler for Commands {
             Action::Cancel => self.cancel(&command, &pass).await?,
             Action::Retry => {
                 let traceparent = record.traceparent();
-                self.retry(&command, &pass, traceparent, place).await?
+                self.retry(&command, &pass, traceparent, slot).await?
             }
         };
         failpoint::hit("commands.started").await;

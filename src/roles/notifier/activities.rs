@@ -11,7 +11,7 @@ use super::plan::Notification;
 use super::schedule;
 use crate::contract::activities::notification;
 use crate::contract::delivery::{Conclude, Deliver, Delivered, Parcel};
-use crate::contract::digest::{Tell, Told};
+use crate::contract::digest::{DigestSent, Tell};
 use crate::contract::receipt::{DeliveryError, End};
 use crate::domain::Event;
 use crate::domain::time::millis;
@@ -19,7 +19,7 @@ use crate::engines::failpoint;
 use crate::engines::registry;
 use crate::engines::telemetry::events::NotificationRetried;
 use crate::engines::temporal::activity::{Aborted, alive_until_stop};
-use crate::roles::notifier::attempt::{Letter, Tried};
+use crate::roles::notifier::attempt::{Notice, Tried};
 
 /// The activities of deliveries and digests.
 pub struct Activities {
@@ -53,7 +53,7 @@ impl Activities {
         self: Arc<Self>,
         ctx: ActivityContext,
         input: Tell,
-    ) -> Result<Told, ActivityError> {
+    ) -> Result<DigestSent, ActivityError> {
         // Boxed, because it is large: it holds a whole mail.
         let telling = Box::pin(async { Ok(self.deliverer.tell(input).await) });
         alive_until_stop(&ctx, telling).await
@@ -88,7 +88,7 @@ impl Deliverer {
                 return Ok(self.later_on(&parcel, step, None, error, false, None));
             }
         };
-        let letter = Letter {
+        let letter = Notice {
             event: &event,
             traceparent: parcel.traceparent.as_deref(),
         };

@@ -7,7 +7,7 @@ use crate::domain::Event;
 
 /// One event for one target. The target itself is an argument of its channel.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Letter<'l> {
+pub(super) struct Notice<'l> {
     /// The event to deliver. Its id is the same in all attempts, so receivers can detect a repeat.
     pub(super) event: &'l Event,
     /// W3C trace context of the event's record.
@@ -16,7 +16,7 @@ pub(super) struct Letter<'l> {
 
 /// Nothing was sent: the target's rate limit is used up. Holds how long to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Held(pub(super) Duration);
+pub(super) struct NotNow(pub(super) Duration);
 
 /// The result of one attempt. A status is an HTTP status or an SMTP reply code.
 #[derive(Clone, Debug, PartialEq)]

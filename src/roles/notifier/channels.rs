@@ -7,7 +7,7 @@ use url::Url;
 use super::plan::Target;
 use super::{email, slack, webhook};
 use crate::engines::config;
-use crate::roles::notifier::attempt::{Held, Letter, Tried};
+use crate::roles::notifier::attempt::{NotNow, Notice, Tried};
 
 /// Why a channel cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +62,7 @@ impl Channels {
 impl Served<'_> {
     /// Waits until the target may get its next message, if that is soon. Call it before taking a slot at the
     /// endpoint, so that a waiting message holds none.
-    pub(super) async fn turn(&self, user: &str) -> Result<(), Held> {
+    pub(super) async fn turn(&self, user: &str) -> Result<(), NotNow> {
         match self {
             Self::Slack(sender, url) => sender.turn(Some(user), url).await,
             Self::Webhook(..) | Self::Email(..) => Ok(()),
@@ -88,7 +88,7 @@ impl Served<'_> {
 
     /// Makes one attempt within `limit`, unless the target's rate limit is used up. An answer counts if its
     /// status arrives in time, however long its body takes.
-    pub(super) async fn send(&self, letter: &Letter<'_>, limit: Duration) -> Result<Tried, Held> {
+    pub(super) async fn send(&self, letter: &Notice<'_>, limit: Duration) -> Result<Tried, NotNow> {
         match self {
             Self::Webhook(sender, url) => Ok(sender.send(letter, url, limit).await),
             Self::Slack(sender, url) => sender.send(letter, url, limit).await,

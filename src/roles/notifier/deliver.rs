@@ -22,7 +22,7 @@ use crate::engines::kafka::producer::{Message, Producer};
 use crate::engines::registry;
 use crate::engines::registry::Registry;
 use crate::engines::telemetry::events::{NotificationEnded, NotificationTried};
-use crate::roles::notifier::attempt::{Held, Letter, Tried};
+use crate::roles::notifier::attempt::{NotNow, Notice, Tried};
 use crate::roles::notifier::operator_alerts;
 
 /// Delivers notifications, one attempt at a time.
@@ -116,21 +116,21 @@ impl Deliverer {
     }
 
     /// The consumer's attempt: at most [`FIRST_TRY`], after a wait for a slot of at most the same time.
-    pub(super) async fn first(&self, letter: &Letter<'_>, notification: &Notification) -> Attempt {
+    pub(super) async fn first(&self, letter: &Notice<'_>, notification: &Notification) -> Attempt {
         let limit = FIRST_TRY.min(self.try_timeout);
         self.attempt(letter, notification, limit, FIRST_TRY).await
     }
 
     /// A workflow's attempt, with the full `try_timeout`. It also waits briefly for a slot: without that, first
     /// attempts would always get there before it.
-    pub(super) async fn later(&self, letter: &Letter<'_>, notification: &Notification) -> Attempt {
+    pub(super) async fn later(&self, letter: &Notice<'_>, notification: &Notification) -> Attempt {
         let limit = self.try_timeout;
         self.attempt(letter, notification, limit, LATER_WAIT).await
     }
 
     async fn attempt(
         &self,
-        letter: &Letter<'_>,
+        letter: &Notice<'_>,
         notification: &Notification,
         limit: Duration,
         patience: Duration,
@@ -147,7 +147,7 @@ impl Deliverer {
             Ok(share) => share,
             Err(closed) => return Attempt::Kept(closed),
         };
-        if let Err(Held(_)) = channel.turn(user).await {
+        if let Err(NotNow(_)) = channel.turn(user).await {
             return Attempt::Kept(Closed::Full);
         }
         let place = match share.enter(patience).await {
@@ -162,7 +162,7 @@ impl Deliverer {
         let tried = match Box::pin(channel.send(letter, limit)).await {
             Ok(tried) => tried,
             // The slot is released unused, and the endpoint's circuits do not change.
-            Err(Held(_)) => return Attempt::Kept(Closed::Full),
+            Err(NotNow(_)) => return Attempt::Kept(Closed::Full),
         };
         place.seen(seen(&tried));
         NotificationTried {

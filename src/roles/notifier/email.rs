@@ -31,7 +31,7 @@ pub use crate::domain::email_address::{
 };
 use crate::engines::config;
 pub use crate::engines::config::mail_server::{InvalidServer, Server};
-use crate::roles::notifier::attempt::{Letter, Tried};
+use crate::roles::notifier::attempt::{Notice, Tried};
 
 /// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
@@ -134,14 +134,14 @@ impl Sender {
     }
 
     /// Makes one attempt to send the letter's event to `to`, within `limit`.
-    pub(super) async fn send(&self, letter: &Letter<'_>, to: &str, limit: Duration) -> Tried {
+    pub(super) async fn send(&self, letter: &Notice<'_>, to: &str, limit: Duration) -> Tried {
         match self.try_once(letter, to, limit).await {
             Ok(code) => Tried::Delivered(code),
             Err(error) => error.into(),
         }
     }
 
-    async fn try_once(&self, letter: &Letter<'_>, to: &str, limit: Duration) -> Result<u16, Error> {
+    async fn try_once(&self, letter: &Notice<'_>, to: &str, limit: Duration) -> Result<u16, Error> {
         let to = email_address::recipient(to)?;
         if !self.allowed.allow(&to) {
             return Err(Error::NotAllowed);

@@ -106,7 +106,7 @@ pub(super) struct Share<'e> {
 
 /// A place in an origin's line; with a permit, it is a slot. Both are released when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place<'e> {
+pub(super) struct Slot<'e> {
     share: &'e Share<'e>,
     permit: Option<OwnedSemaphorePermit>,
 }
@@ -157,7 +157,7 @@ impl Endpoints {
 
 impl Share<'_> {
     /// Takes a slot at the endpoint; waits for one for at most `patience`, if the line has room.
-    pub(super) async fn enter(&self, patience: Duration) -> Result<Place<'_>, Closed> {
+    pub(super) async fn enter(&self, patience: Duration) -> Result<Slot<'_>, Closed> {
         let (mut place, places) = self.line_up(Instant::now())?;
         // Take a free slot at once; wait for one only with patience.
         let permit = match places.clone().try_acquire_owned() {
@@ -178,7 +178,7 @@ impl Share<'_> {
         Ok(place)
     }
 
-    fn line_up(&self, now: Instant) -> Result<(Place<'_>, Arc<Semaphore>), Closed> {
+    fn line_up(&self, now: Instant) -> Result<(Slot<'_>, Arc<Semaphore>), Closed> {
         let Endpoints { most, share, .. } = *self.endpoints;
         let mut known = self.endpoints.known();
         let checked = known.circuits.check(&self.keys(), now);
@@ -198,7 +198,7 @@ impl Share<'_> {
             return Err(Closed::Full);
         }
         origin.line.insert(self.user.clone(), ours + 1);
-        let place = Place {
+        let place = Slot {
             share: self,
             permit: None,
         };
@@ -210,7 +210,7 @@ impl Share<'_> {
     }
 }
 
-impl Place<'_> {
+impl Slot<'_> {
     /// Records in the circuits what the attempt showed, and releases the slot.
     pub(super) fn seen(self, seen: Seen) {
         let now = Instant::now();
@@ -240,7 +240,7 @@ impl Drop for Share<'_> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Slot<'_> {
     fn drop(&mut self) {
         let Share {
             endpoints,

@@ -14,17 +14,17 @@ use super::handover::Handover;
 use super::plan::{Notification, Target};
 use super::{Deliverer, slack};
 use crate::contract::digest::Failed;
-use crate::contract::digest::{Addressee, Tell, Told};
+use crate::contract::digest::{Addressee, DigestSent, Tell};
 use crate::contract::receipt::{Channel, DeliveryError, Receipt};
 use crate::domain::Event;
 use crate::domain::time::millis;
 use crate::engines::config;
 use crate::engines::kafka::consumer::{Cause, Failure};
 use crate::engines::telemetry::events::OpsTold;
-use crate::roles::notifier::attempt::{Held, Tried};
+use crate::roles::notifier::attempt::{NotNow, Tried};
 
 /// Signals failures to the workflow of each of the operators' targets.
-pub(super) struct Desk {
+pub(super) struct AlertQueue {
     queues: Vec<Queue>,
     handover: Arc<Handover>,
     every: Duration,
@@ -67,7 +67,7 @@ pub(super) fn id(event: &Event) -> Uuid {
     Receipt::id(&event.event_id, Channel::Unknown, "operators")
 }
 
-impl Desk {
+impl AlertQueue {
     /// Creates the desk; makes no network call.
     pub(super) fn new(config: &config::Notifier, handover: Arc<Handover>) -> Self {
         let queues = targets(config).into_iter().map(|target| Queue {
@@ -154,7 +154,7 @@ impl Queue {
 
 impl Deliverer {
     /// Makes one attempt to send a digest to one of the operators' targets.
-    pub async fn tell(&self, input: Tell) -> Told {
+    pub async fn tell(&self, input: Tell) -> DigestSent {
         let Tell {
             to,
             gathered,
@@ -175,12 +175,12 @@ impl Deliverer {
             (Some(Target::Email(_)), None) | (Some(Target::Webhook(_)) | None, _) => None,
         };
         let (told, outcome, error) = match tried {
-            Some(Ok(Tried::Delivered(_))) => (Told::Ended, "delivered", None),
-            Some(Ok(Tried::Refused { error, .. })) => (Told::Ended, "lost", Some(error)),
+            Some(Ok(Tried::Delivered(_))) => (DigestSent::Ended, "delivered", None),
+            Some(Ok(Tried::Refused { error, .. })) => (DigestSent::Ended, "lost", Some(error)),
             Some(Ok(Tried::Later {
                 error, again_in, ..
             })) => (later(again_in), "later", Some(error)),
-            Some(Err(Held(pause))) => return later(Some(pause)),
+            Some(Err(NotNow(pause))) => return later(Some(pause)),
             None => strange(unknown),
         };
         let error = error.as_ref();
@@ -195,8 +195,8 @@ impl Deliverer {
     }
 }
 
-fn later(again_in: Option<Duration>) -> Told {
-    Told::Later {
+fn later(again_in: Option<Duration>) -> DigestSent {
+    DigestSent::Later {
         pause_ms: again_in.map(millis),
         unknown: false,
     }
@@ -204,20 +204,20 @@ fn later(again_in: Option<Duration>) -> Told {
 
 /// Returns the result for a message whose target is not in this notifier's settings; `unknown` counts the times
 /// in a row before.
-fn strange(unknown: u32) -> (Told, &'static str, Option<DeliveryError>) {
+fn strange(unknown: u32) -> (DigestSent, &'static str, Option<DeliveryError>) {
     let why = "the settings of this notifier do not name the target";
     let error = Some(DeliveryError::new("target_gone", why));
     if unknown.saturating_add(1) >= STRANGERS {
-        return (Told::Ended, "lost", error);
+        return (DigestSent::Ended, "lost", error);
     }
-    let told = Told::Later {
+    let told = DigestSent::Later {
         pause_ms: None,
         unknown: true,
     };
     (told, "later", error)
 }
 
-impl std::fmt::Debug for Desk {
+impl std::fmt::Debug for AlertQueue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Desk").finish_non_exhaustive()
     }
@@ -244,7 +244,7 @@ mod tests {
             gathered: gathered(3),
             unknown,
         };
-        let later = Told::Later {
+        let later = DigestSent::Later {
             pause_ms: None,
             unknown: true,
         };
@@ -253,7 +253,10 @@ mod tests {
             for unknown in 0..STRANGERS - 1 {
                 assert_eq!(other.tell(tell(channel, unknown)).await, later);
             }
-            assert_eq!(other.tell(tell(channel, STRANGERS - 1)).await, Told::Ended);
+            assert_eq!(
+                other.tell(tell(channel, STRANGERS - 1)).await,
+                DigestSent::Ended
+            );
         }
 
         let page = recorder.handle().render();

@@ -43,7 +43,7 @@ impl Tries {
 
 /// The last notifications, by receipt id.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct Recent {
     most: usize,
     kept: Mutex<Kept>,
 }
@@ -54,7 +54,7 @@ struct Kept {
     order: VecDeque<Uuid>,
 }
 
-impl Memory {
+impl Recent {
     /// Creates a memory of the last `most` notifications.
     pub(super) fn new(most: usize) -> Self {
         Self {
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn the_last_that_was_noted_is_known() {
-        let memory = Memory::new(10);
+        let memory = Recent::new(10);
         let id = Uuid::from_u128(1);
         assert_eq!(memory.recall(id), None);
 
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn the_oldest_is_forgotten_first() {
-        let memory = Memory::new(2);
+        let memory = Recent::new(2);
 
         for n in 1..=3 {
             memory.note(Uuid::from_u128(n), Known::Done);

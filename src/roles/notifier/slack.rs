@@ -23,7 +23,7 @@ use crate::contract::receipt::DeliveryError;
 use crate::engines::config;
 use crate::engines::egress::{Guard, Refused};
 use crate::engines::http::LONGEST_PAUSE;
-use crate::roles::notifier::attempt::{Held, Letter, Tried};
+use crate::roles::notifier::attempt::{NotNow, Notice, Tried};
 
 /// Delivers Slack messages.
 pub(super) struct Sender {
@@ -93,7 +93,7 @@ impl Sender {
     }
 
     /// Reserves the target's next free second and waits for it, if it is within [`PATIENCE`].
-    pub(super) async fn turn(&self, user: Option<&str>, to: &Url) -> Result<(), Held> {
+    pub(super) async fn turn(&self, user: Option<&str>, to: &Url) -> Result<(), NotNow> {
         // A target on another host is refused later without a call: it needs no wait and no tracking.
         if !self.is_slacks(to) {
             return Ok(());
@@ -101,24 +101,24 @@ impl Sender {
         let now = Instant::now();
         let user = user.filter(|_| !self.ours.contains(to));
         let second = self.pace.place(to.as_str(), user, now, PATIENCE);
-        sleep_until(second.map_err(Held)?).await;
+        sleep_until(second.map_err(NotNow)?).await;
         Ok(())
     }
 
     /// Makes one attempt to send an event to `to`, in the second that [`Self::turn`] reserved.
     pub(super) async fn send(
         &self,
-        letter: &Letter<'_>,
+        letter: &Notice<'_>,
         to: &Url,
         limit: Duration,
-    ) -> Result<Tried, Held> {
-        let Letter { event, .. } = letter;
+    ) -> Result<Tried, NotNow> {
+        let Notice { event, .. } = letter;
         self.post_within(message(event), Some(&event.user_id), to, limit)
             .await
     }
 
     /// Makes one attempt to post a message to a target of the operator, in its next free second, within `try_time`.
-    pub(super) async fn post(&self, message: Value, to: &Url) -> Result<Tried, Held> {
+    pub(super) async fn post(&self, message: Value, to: &Url) -> Result<Tried, NotNow> {
         self.turn(None, to).await?;
         self.post_within(message, None, to, self.try_time).await
     }
@@ -130,7 +130,7 @@ impl Sender {
         user: Option<&str>,
         to: &Url,
         limit: Duration,
-    ) -> Result<Tried, Held> {
+    ) -> Result<Tried, NotNow> {
         let client = match self.client(to) {
             Ok(client) => client,
             Err(error) => {

@@ -20,7 +20,7 @@ use crate::contract::receipt::DeliveryError;
 use crate::engines::config;
 use crate::engines::egress;
 use crate::engines::egress::{Guard, Refused};
-use crate::roles::notifier::attempt::{Letter, Tried};
+use crate::roles::notifier::attempt::{Notice, Tried};
 
 /// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +92,7 @@ impl Sender {
     }
 
     /// Makes one attempt; gives up if there is no answer within `limit`.
-    pub(super) async fn send(&self, letter: &Letter<'_>, target: &Url, limit: Duration) -> Tried {
+    pub(super) async fn send(&self, letter: &Notice<'_>, target: &Url, limit: Duration) -> Tried {
         match self.post(letter, target, limit).await {
             Ok(status) => Tried::Delivered(status),
             Err(error) => error.into(),
@@ -100,7 +100,7 @@ impl Sender {
     }
 
     /// Posts the event; returns the status if the target accepted it.
-    async fn post(&self, letter: &Letter<'_>, target: &Url, limit: Duration) -> Result<u16, Error> {
+    async fn post(&self, letter: &Notice<'_>, target: &Url, limit: Duration) -> Result<u16, Error> {
         let event = letter.event;
         let body = message::body(event).map_err(|_| Error::Unwritable)?;
         let client = self.guard.client(target)?;

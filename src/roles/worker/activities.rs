@@ -18,7 +18,7 @@ use crate::engines::temporal::activity::{alive, alive_until_stop, telling};
 use crate::engines::temporal::client::Temporal;
 use crate::engines::temporal::sweep::look_back;
 use crate::engines::temporal::{closed_run, outcome};
-use crate::roles::worker::steps::{Tally, Turn, Work};
+use crate::roles::worker::steps::{FailureCounts, Turn, Work};
 use crate::roles::worker::submit;
 
 /// The activities of all workflows.
@@ -48,7 +48,7 @@ impl Activities {
     ) -> Result<Fetched, ActivityError> {
         // A first attempt has no details.
         let earlier: Option<Failures> = ctx.heartbeat_details().deserialize().ok().flatten();
-        let tally = Tally::from(earlier.unwrap_or_default());
+        let tally = FailureCounts::from(earlier.unwrap_or_default());
         let server = &ctx;
         let store = |failures: Failures| -> BoxFuture<'_, ()> {
             Box::pin(async move {

@@ -8,7 +8,7 @@ mod shares;
 mod turn;
 
 pub(crate) use self::shares::Shares;
-pub(crate) use self::turn::{Tally, Turn};
+pub(crate) use self::turn::{FailureCounts, Turn};
 
 use std::future::Future;
 use std::time::{Duration, Instant};

@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::routing::get;
 use genflow::domain::{Media, RequestId, WorkflowId};
 use genflow::engines::config::Config;
-use genflow::engines::storage::temp::{Attempt, TempFolders};
+use genflow::engines::storage::temp::{AttemptFolder, TempFolders};
 use genflow::engines::storage::{Checked, Downloader, Source, Store};
 use tokio::net::TcpListener;
 use url::Url;
@@ -42,7 +42,7 @@ struct Bench {
     s3: S3,
     store: Arc<Store>,
     folder: PathBuf,
-    temp: Attempt,
+    temp: AttemptFolder,
     /// The parent of the attempt's folder, which it removes when it is dropped.
     _folders: TempFolders,
     film: Url,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rdkafka::admin::{ConfigResource, NewTopic, TopicReplication};
 use rdkafka::error::KafkaError;
 
-use super::{Error, Outcome, TopicReport};
+use super::{Error, TopicOutcome, TopicReport};
 use crate::engines::config;
 
 /// A setting that differs from the contract.
@@ -141,7 +141,11 @@ impl Plan {
         found
     }
 
-    pub(super) fn report(&self, outcome: Outcome, differences: Vec<Difference>) -> TopicReport {
+    pub(super) fn report(
+        &self,
+        outcome: TopicOutcome,
+        differences: Vec<Difference>,
+    ) -> TopicReport {
         TopicReport {
             topic: self.topic.clone(),
             may_grow: self.may_grow,

@@ -7,22 +7,22 @@ use crate::engines::kafka::Record;
 
 /// The bytes of all records that are counted.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Load(Arc<AtomicUsize>);
+pub(super) struct BytesHeld(Arc<AtomicUsize>);
 
 /// A record whose bytes are counted until it is dropped.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(super) struct HeldRecord {
     pub(super) record: Record,
     bytes: usize,
-    load: Load,
+    load: BytesHeld,
 }
 
-impl Load {
+impl BytesHeld {
     /// Counts a record.
-    pub(super) fn take(&self, record: Record) -> Taken {
+    pub(super) fn take(&self, record: Record) -> HeldRecord {
         let bytes = bytes(&record);
         self.0.fetch_add(bytes, Ordering::Relaxed);
-        Taken {
+        HeldRecord {
             record,
             bytes,
             load: self.clone(),
@@ -35,14 +35,14 @@ impl Load {
     }
 }
 
-impl Taken {
+impl HeldRecord {
     /// Returns the bytes counted for this record.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 }
 
-impl Drop for Taken {
+impl Drop for HeldRecord {
     fn drop(&mut self) {
         self.load.0.fetch_sub(self.bytes, Ordering::Relaxed);
     }
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_record_weighs_what_it_holds_until_it_is_dropped() {
-        let load = Load::default();
+        let load = BytesHeld::default();
         let record = Record {
             key: Some(vec![0; 3]),
             value: Some(vec![0; 100]),

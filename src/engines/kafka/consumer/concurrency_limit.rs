@@ -6,7 +6,7 @@
 use super::Cause;
 
 #[derive(Debug)]
-pub(super) struct Brake {
+pub(super) struct ConcurrencyLimit {
     most: usize,
     limit: usize,
     cause: Option<Cause>,
@@ -15,8 +15,8 @@ pub(super) struct Brake {
 /// Partitions pause when the limit is down to a quarter of its maximum, and resume when it is above half of it.
 const PAUSE_BELOW: usize = 4;
 
-impl Brake {
-    /// Creates a brake with a limit of `most`, which is also its maximum.
+impl ConcurrencyLimit {
+    /// Creates one with a limit of `most`, which is also its maximum.
     pub(super) fn new(most: usize) -> Self {
         Self {
             most,
@@ -57,42 +57,42 @@ mod tests {
 
     #[test]
     fn failures_halve_what_may_run_and_successes_give_it_back() {
-        let mut brake = Brake::new(16);
+        let mut limit = ConcurrencyLimit::new(16);
         for left in [8, 4, 2, 1, 1] {
-            brake.failed(Cause::TemporalUnavailable);
-            assert_eq!(brake.limit(), left);
+            limit.failed(Cause::TemporalUnavailable);
+            assert_eq!(limit.limit(), left);
         }
         for left in 2..=16 {
-            brake.succeeded();
-            assert_eq!(brake.limit(), left);
+            limit.succeeded();
+            assert_eq!(limit.limit(), left);
         }
-        brake.succeeded();
-        assert_eq!(brake.limit(), 16);
-        assert_eq!(brake.pauses(false), None);
+        limit.succeeded();
+        assert_eq!(limit.limit(), 16);
+        assert_eq!(limit.pauses(false), None);
     }
 
     #[test]
     fn partitions_pause_low_and_resume_higher() {
-        let mut brake = Brake::new(16);
-        brake.failed(Cause::TemporalExhausted);
-        assert_eq!(brake.pauses(false), None, "8 of 16 is not low");
-        brake.failed(Cause::TemporalExhausted);
-        assert_eq!(brake.pauses(false), Some(Cause::TemporalExhausted));
+        let mut limit = ConcurrencyLimit::new(16);
+        limit.failed(Cause::TemporalExhausted);
+        assert_eq!(limit.pauses(false), None, "8 of 16 is not low");
+        limit.failed(Cause::TemporalExhausted);
+        assert_eq!(limit.pauses(false), Some(Cause::TemporalExhausted));
 
         for _ in 0..4 {
-            brake.succeeded();
-            assert_eq!(brake.pauses(true), Some(Cause::TemporalExhausted));
+            limit.succeeded();
+            assert_eq!(limit.pauses(true), Some(Cause::TemporalExhausted));
         }
-        brake.succeeded();
-        assert_eq!(brake.pauses(true), None, "9 of 16");
+        limit.succeeded();
+        assert_eq!(limit.pauses(true), None, "9 of 16");
     }
 
     #[test]
     fn a_single_slot_is_never_taken_away() {
-        let mut brake = Brake::new(1);
-        brake.failed(Cause::Internal);
-        assert_eq!(brake.limit(), 1);
-        brake.succeeded();
-        assert_eq!(brake.pauses(true), None);
+        let mut limit = ConcurrencyLimit::new(1);
+        limit.failed(Cause::Internal);
+        assert_eq!(limit.limit(), 1);
+        limit.succeeded();
+        assert_eq!(limit.pauses(true), None);
     }
 }

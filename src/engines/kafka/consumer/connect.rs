@@ -12,7 +12,7 @@ use super::{Error, Options};
 use crate::engines::config;
 use crate::engines::config::GroupProtocol;
 use crate::engines::health::Health;
-use crate::engines::kafka::consumer::bytes_held::Taken;
+use crate::engines::kafka::consumer::bytes_held::HeldRecord;
 use crate::engines::telemetry::events::ConsumerStumbled;
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,7 +21,7 @@ const METADATA_PAUSE: Duration = Duration::from_secs(1);
 
 /// Waits until the brokers have metadata of the topic; `None` if `stop` comes first.
 pub(super) async fn reached(
-    consumer: &Arc<StreamConsumer<Context<Taken>>>,
+    consumer: &Arc<StreamConsumer<Context<HeldRecord>>>,
     options: &Options,
     health: &Health,
     stop: &CancellationToken,
@@ -59,8 +59,8 @@ pub(super) async fn reached(
 pub(super) fn client(
     kafka: &config::Kafka,
     options: &Options,
-    group: Arc<Group<Taken>>,
-) -> Result<StreamConsumer<Context<Taken>>, Error> {
+    group: Arc<Group<HeldRecord>>,
+) -> Result<StreamConsumer<Context<HeldRecord>>, Error> {
     let mut client = crate::engines::kafka::client(kafka, options.role);
     client
         .set("group.id", &options.group)

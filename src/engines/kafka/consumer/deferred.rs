@@ -13,12 +13,12 @@ use super::schedule::{Read, Schedule};
 use super::{Options, detach};
 use crate::engines::config;
 use crate::engines::kafka::Record;
-use crate::engines::kafka::consumer::bytes_held::Taken;
+use crate::engines::kafka::consumer::bytes_held::HeldRecord;
 
 /// The longest run of records that the reader skips by reading them; for a longer one it seeks.
 const SKIPPED: i64 = 1000;
 
-pub(super) struct Reread {
+pub(super) struct DeferredReader {
     kafka: config::Kafka,
     options: Options,
     consumer: Option<Arc<StreamConsumer>>,
@@ -42,7 +42,7 @@ pub(super) struct Found {
     pub(super) reached: Option<(i32, i64)>,
 }
 
-impl Reread {
+impl DeferredReader {
     pub(super) fn new(kafka: config::Kafka, options: Options) -> Self {
         Self {
             kafka,
@@ -84,7 +84,7 @@ impl Reread {
 
     /// Passes a record that was read to the schedule. Deferred offsets that the reader passed without meeting their
     /// records are gone from the topic.
-    pub(super) fn take(&mut self, schedule: &mut Schedule<Taken>, taken: Taken) -> Found {
+    pub(super) fn take(&mut self, schedule: &mut Schedule<HeldRecord>, taken: HeldRecord) -> Found {
         let (partition, offset) = (
             taken.record.position.partition,
             taken.record.position.offset,
@@ -146,7 +146,7 @@ mod tests {
 
     use super::*;
     use crate::engines::config::Config;
-    use crate::engines::kafka::consumer::bytes_held::Load;
+    use crate::engines::kafka::consumer::bytes_held::BytesHeld;
     use crate::engines::kafka::consumer::key_order::Share;
     use crate::engines::kafka::consumer::record_task::Settled;
 
@@ -157,14 +157,14 @@ mod tests {
         }
     }
 
-    fn take(schedule: &mut Schedule<Taken>, offset: i64) {
+    fn take(schedule: &mut Schedule<HeldRecord>, offset: i64) {
         schedule.take(Read {
             partition: 0,
             offset,
             key: Some(b"a"),
             timestamp: None,
             bytes: 0,
-            item: Load::default().take(record(offset)),
+            item: BytesHeld::default().take(record(offset)),
         });
     }
 
@@ -180,7 +180,7 @@ mod tests {
             take(&mut schedule, offset);
         }
         let kafka = Config::of(&[]).unwrap().kafka;
-        let mut reread = Reread::new(kafka, Options::of(0));
+        let mut reread = DeferredReader::new(kafka, Options::of(0));
         reread.at = Some(At {
             partition: 0,
             next: 3,
@@ -189,7 +189,7 @@ mod tests {
         let held = schedule.next().unwrap();
         schedule.finish(&held, Settled::Deferred);
 
-        let found = reread.take(&mut schedule, Load::default().take(record(6)));
+        let found = reread.take(&mut schedule, BytesHeld::default().take(record(6)));
 
         assert_eq!((found.gone, found.reached), (1, None));
         assert_eq!(schedule.deferred(), 3, "1 comes before 6");
@@ -198,7 +198,7 @@ mod tests {
             partition: 0,
             next: 1,
         });
-        reread.take(&mut schedule, Load::default().take(record(1)));
+        reread.take(&mut schedule, BytesHeld::default().take(record(1)));
         assert_eq!(schedule.next().unwrap().item.record.position.offset, 1);
         assert_eq!(schedule.deferred(), 2);
     }

@@ -30,7 +30,7 @@ pub(super) struct Share {
 
 /// Items by lane. At most one item of a lane is out at a time, that is, ready, or handed out and not done.
 #[derive(Debug)]
-pub(super) struct Lanes<T> {
+pub(super) struct KeyOrder<T> {
     share: Share,
     hasher: RandomState,
     /// Lanes with an item out, or with deferred items.
@@ -59,7 +59,7 @@ impl<T> Default for Queue<T> {
     }
 }
 
-impl<T> Lanes<T> {
+impl<T> KeyOrder<T> {
     pub(super) fn new(share: Share) -> Self {
         Self {
             share,
@@ -172,8 +172,8 @@ impl<T> Queue<T> {
 mod tests {
     use super::*;
 
-    fn lanes<T>() -> Lanes<T> {
-        Lanes::new(Share {
+    fn lanes<T>() -> KeyOrder<T> {
+        KeyOrder::new(Share {
             items: 2,
             bytes: 100,
         })

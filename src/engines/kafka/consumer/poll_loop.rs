@@ -17,11 +17,11 @@ use super::{Error, Handler, Options, detach};
 use crate::domain::time::span;
 use crate::engines::clock::now;
 use crate::engines::kafka::Record;
-use crate::engines::kafka::consumer::bytes_held::{Load, Taken};
+use crate::engines::kafka::consumer::bytes_held::{BytesHeld, HeldRecord};
 use crate::engines::kafka::consumer::deferred;
-use crate::engines::kafka::consumer::deferred::Reread;
+use crate::engines::kafka::consumer::deferred::DeferredReader;
 use crate::engines::kafka::consumer::key_order::Share;
-use crate::engines::kafka::consumer::record_task::{Hold, Settler};
+use crate::engines::kafka::consumer::record_task::{Hold, RecordTasks};
 use crate::engines::telemetry::events::{
     ConsumerPaused, ConsumerStumbled, OldestUnfinished, RecordsInFlight,
 };
@@ -55,16 +55,16 @@ pub(super) fn schedule<T>(options: &Options, stop: CancellationToken) -> Schedul
     Schedule::new(share, back, stop)
 }
 
-pub(super) struct Flow<H> {
+pub(super) struct PollLoop<H> {
     options: Options,
-    consumer: Arc<StreamConsumer<Context<Taken>>>,
-    group: Arc<Group<Taken>>,
+    consumer: Arc<StreamConsumer<Context<HeldRecord>>>,
+    group: Arc<Group<HeldRecord>>,
     running: JoinSet<()>,
-    settler: Arc<Settler<H>>,
-    reread: Reread,
-    load: Load,
+    tasks: Arc<RecordTasks<H>>,
+    reread: DeferredReader,
+    load: BytesHeld,
     /// The bytes of records that are read again; these have bounds of their own.
-    load_again: Load,
+    load_again: BytesHeld,
     /// Why the partitions are paused; `None` if they are not.
     paused: Option<&'static str>,
     /// Since when the memory is full; `None` if it is not.
@@ -72,23 +72,23 @@ pub(super) struct Flow<H> {
     stumbles: u32,
 }
 
-impl<H: Handler> Flow<H> {
+impl<H: Handler> PollLoop<H> {
     pub(super) fn new(
         options: Options,
-        consumer: Arc<StreamConsumer<Context<Taken>>>,
-        group: Arc<Group<Taken>>,
-        settler: Arc<Settler<H>>,
-        reread: Reread,
+        consumer: Arc<StreamConsumer<Context<HeldRecord>>>,
+        group: Arc<Group<HeldRecord>>,
+        tasks: Arc<RecordTasks<H>>,
+        reread: DeferredReader,
     ) -> Self {
         Self {
             options,
             consumer,
             group,
             running: JoinSet::new(),
-            settler,
+            tasks,
             reread,
-            load: Load::default(),
-            load_again: Load::default(),
+            load: BytesHeld::default(),
+            load_again: BytesHeld::default(),
             paused: None,
             full_since: None,
             stumbles: 0,
@@ -97,7 +97,7 @@ impl<H: Handler> Flow<H> {
 
     /// Runs until `stop`, or until the consumer fails for good.
     pub(super) async fn until(&mut self, stop: &CancellationToken) -> Result<(), Error> {
-        let (consumer, settler) = (self.consumer.clone(), self.settler.clone());
+        let (consumer, tasks) = (self.consumer.clone(), self.tasks.clone());
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -107,7 +107,7 @@ impl<H: Handler> Flow<H> {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 Some(ran) = self.running.join_next() => went_on(ran),
-                () = settler.places().freed() => {}
+                () = tasks.slots().freed() => {}
                 _ = ticks.tick() => self.tell(),
                 // Before the main reader, which may always have a record; this one is bounded and cannot starve it.
                 received = deferred::next(reader.as_deref()) => match received {
@@ -167,9 +167,9 @@ impl<H: Handler> Flow<H> {
 
     fn start_what_may_run(&mut self) {
         loop {
-            let (running, places) = (self.running.len(), self.settler.places());
-            if running.saturating_sub(places.aside()) >= self.options.concurrency
-                || running.saturating_sub(places.resting()) >= self.settler.brake().limit()
+            let (running, slots) = (self.running.len(), self.tasks.slots());
+            if running.saturating_sub(slots.aside()) >= self.options.concurrency
+                || running.saturating_sub(slots.resting()) >= self.tasks.concurrency().limit()
             {
                 return;
             }
@@ -181,14 +181,14 @@ impl<H: Handler> Flow<H> {
                 return;
             };
             let hold = Hold::of(ticket.is_back, deferred);
-            let (settler, group, consumer) = (
-                self.settler.clone(),
+            let (tasks, group, consumer) = (
+                self.tasks.clone(),
                 self.group.clone(),
                 self.consumer.clone(),
             );
             self.running.spawn(async move {
                 let record = &ticket.item.record;
-                let settled = settler.settle(record, hold, &ticket.leave).await;
+                let settled = tasks.settle(record, hold, &ticket.leave).await;
                 group.finish(&ticket, settled, |partition, offset| {
                     store(&consumer, &record.position.topic, partition, offset);
                 });
@@ -202,7 +202,7 @@ impl<H: Handler> Flow<H> {
         self.full_since.is_none() || self.paused.is_some()
     }
 
-    /// Pauses the partitions when the memory has been full for a while or the brake asks for it, and then goes on
+    /// Pauses the partitions when the memory has been full for a while or the concurrency limit is low, and then goes on
     /// polling: a consumer that does not poll is removed from its group. A full memory does not pause them at once,
     /// because a pause makes librdkafka discard the records that it has fetched.
     fn pause_or_resume(&mut self) {
@@ -222,9 +222,13 @@ impl<H: Handler> Flow<H> {
         let full = self
             .full_since
             .is_some_and(|since| paused || since.elapsed() > PAUSE_AFTER);
-        // With no records in memory, no success could ever release the brake.
-        let braked = self.settler.brake().pauses(paused).filter(|_| taken > 0);
-        let why = match braked {
+        // With no records in memory, no success could ever raise the limit.
+        let limited = self
+            .tasks
+            .concurrency()
+            .pauses(paused)
+            .filter(|_| taken > 0);
+        let why = match limited {
             Some(cause) => Some(cause.as_str()),
             None => full.then_some("full"),
         };
@@ -320,7 +324,7 @@ impl<H: Handler> Flow<H> {
 }
 
 /// Stores an offset; librdkafka commits it in the background.
-fn store(consumer: &StreamConsumer<Context<Taken>>, topic: &str, partition: i32, offset: i64) {
+fn store(consumer: &StreamConsumer<Context<HeldRecord>>, topic: &str, partition: i32, offset: i64) {
     if let Err(error) = consumer.store_offset(topic, partition, offset) {
         // The partition was just revoked: its new owner reads the record again.
         tracing::debug!(partition, offset, %error, "offset not stored");

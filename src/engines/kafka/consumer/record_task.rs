@@ -16,8 +16,8 @@ use crate::domain::ErrorCode;
 use crate::domain::error_chain::causes;
 use crate::engines::health::Health;
 use crate::engines::kafka::Record;
-use crate::engines::kafka::consumer::concurrency_limit::Brake;
-use crate::engines::kafka::consumer::slots::Places;
+use crate::engines::kafka::consumer::concurrency_limit::ConcurrencyLimit;
+use crate::engines::kafka::consumer::slots::Slots;
 use crate::engines::kafka::producer::Producer;
 use crate::engines::telemetry::events::{RecordHandled, RecordHeld, RecordRejected};
 
@@ -65,19 +65,19 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A record on which our own code panics this often is dead-lettered: a bug of ours must not block a partition.
 const PANICS: u32 = 5;
 
-pub(super) struct Settler<H> {
+pub(super) struct RecordTasks<H> {
     options: Options,
     producer: Arc<Producer>,
     handler: H,
     health: Arc<Health>,
-    places: Places,
+    slots: Slots,
     /// Number of records that failed at least once and are being retried.
     held: Mutex<usize>,
-    brake: Mutex<Brake>,
+    concurrency: Mutex<ConcurrencyLimit>,
     fuse: Mutex<Fuse>,
 }
 
-impl<H: Handler> Settler<H> {
+impl<H: Handler> RecordTasks<H> {
     pub(super) fn new(
         options: Options,
         producer: Arc<Producer>,
@@ -85,19 +85,21 @@ impl<H: Handler> Settler<H> {
         health: Arc<Health>,
     ) -> Self {
         Self {
-            brake: Mutex::new(Brake::new(options.concurrency)),
+            concurrency: Mutex::new(ConcurrencyLimit::new(options.concurrency)),
             fuse: Mutex::new(Fuse::new(options.fuse)),
             options,
             producer,
             handler,
             health,
-            places: Places::default(),
+            slots: Slots::default(),
             held: Mutex::default(),
         }
     }
 
-    pub(super) fn brake(&self) -> MutexGuard<'_, Brake> {
-        self.brake.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn concurrency(&self) -> MutexGuard<'_, ConcurrencyLimit> {
+        self.concurrency
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn fuse(&self) -> MutexGuard<'_, Fuse> {
@@ -105,8 +107,8 @@ impl<H: Handler> Settler<H> {
     }
 
     /// Returns the count of records that rest.
-    pub(super) fn places(&self) -> &Places {
-        &self.places
+    pub(super) fn slots(&self) -> &Slots {
+        &self.slots
     }
 
     /// Locks the number of records that are being retried.
@@ -155,7 +157,7 @@ impl<H: Handler> Settler<H> {
         let panics = AtomicU32::new(0);
         let attempt = || async {
             let handling =
-                AssertUnwindSafe(self.handler.handle(record, self.places.place())).catch_unwind();
+                AssertUnwindSafe(self.handler.handle(record, self.slots.slot())).catch_unwind();
             match handling.await {
                 Ok(Ok(())) => {
                     self.fuse().reset();
@@ -241,14 +243,14 @@ impl<H: Handler> Settler<H> {
         for tries in 1.. {
             let (cause, error) = match attempt().await {
                 Ok(value) => {
-                    self.brake().succeeded();
+                    self.concurrency().succeeded();
                     return Ok(value);
                 }
                 Err((Cause::Fuse, _)) if hold == Hold::Later => return Err(Settled::Deferred),
                 Err(failed) => failed,
             };
             if cause.is_eased_by_less() {
-                self.brake().failed(cause);
+                self.concurrency().failed(cause);
             }
             let why = format!("holds records: {}", causes(error.as_ref()));
             held.get_or_insert_with(|| Held::new(self))
@@ -260,7 +262,7 @@ impl<H: Handler> Settler<H> {
                 tries,
             }
             .emit();
-            let _rest = self.places.rest(cause.is_others_chance());
+            let _rest = self.slots.rest(cause.is_others_chance());
             tokio::select! {
                 () = tokio::time::sleep(pause(tries)) => {}
                 () = leave.cancelled() => break,
@@ -272,22 +274,22 @@ impl<H: Handler> Settler<H> {
 
 /// Counts a record as being retried, until it is dropped; when the last one is dropped, the role is ready again.
 struct Held<'a, H> {
-    settler: &'a Settler<H>,
+    tasks: &'a RecordTasks<H>,
 }
 
 impl<'a, H: Handler> Held<'a, H> {
-    fn new(settler: &'a Settler<H>) -> Self {
-        *settler.held() += 1;
-        Self { settler }
+    fn new(tasks: &'a RecordTasks<H>) -> Self {
+        *tasks.held() += 1;
+        Self { tasks }
     }
 
     fn tell(&self, cause: Cause, why: &str) {
         // Under the lock, so that a concurrent drop of another one cannot set the role ready after this.
-        let _held = self.settler.held();
+        let _held = self.tasks.held();
         if cause.is_systemic() {
-            let Settler {
+            let RecordTasks {
                 health, options, ..
-            } = self.settler;
+            } = self.tasks;
             health.not_ready(options.role, why);
         }
     }
@@ -295,12 +297,12 @@ impl<'a, H: Handler> Held<'a, H> {
 
 impl<H> Drop for Held<'_, H> {
     fn drop(&mut self) {
-        let Settler {
+        let RecordTasks {
             held,
             health,
             options,
             ..
-        } = self.settler;
+        } = self.tasks;
         let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
         *held -= 1;
         if *held == 0 {

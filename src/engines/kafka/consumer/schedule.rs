@@ -13,7 +13,7 @@ use std::ops::Range;
 use tokio_util::sync::CancellationToken;
 
 use super::watermark::{Deferred, Watermark};
-use crate::engines::kafka::consumer::key_order::{Lane, Lanes, Share};
+use crate::engines::kafka::consumer::key_order::{KeyOrder, Lane, Share};
 use crate::engines::kafka::consumer::record_task::Settled;
 
 /// Identifies one assignment of a partition.
@@ -67,7 +67,7 @@ pub(super) struct Schedule<T> {
     back: Share,
     epochs: u64,
     partitions: HashMap<i32, Partition>,
-    lanes: Lanes<Ticket<T>>,
+    lanes: KeyOrder<Ticket<T>>,
     /// Number of items in memory, without those that were read again.
     taken: usize,
 }
@@ -81,7 +81,7 @@ impl<T> Schedule<T> {
             back,
             epochs: 0,
             partitions: HashMap::new(),
-            lanes: Lanes::new(share),
+            lanes: KeyOrder::new(share),
             taken: 0,
         }
     }

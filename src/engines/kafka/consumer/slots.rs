@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 /// Counts the records that rest, and notifies when one begins to.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(super) struct Slots {
     resting: AtomicUsize,
     aside: AtomicUsize,
     freed: Notify,
@@ -15,27 +15,27 @@ pub(super) struct Places {
 /// Counts one record as resting, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Rest<'p> {
-    places: &'p Places,
+    slots: &'p Slots,
     aside: bool,
 }
 
 /// The slot of one record among those that are handled at once.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'p>(&'p Places);
+pub struct Slot<'p>(&'p Slots);
 
-impl Places {
+impl Slots {
     /// Counts a record as resting; `aside` releases its slot to another record.
     pub(super) fn rest(&self, aside: bool) -> Rest<'_> {
         self.resting.fetch_add(1, Ordering::Relaxed);
         self.aside.fetch_add(usize::from(aside), Ordering::Relaxed);
         self.freed.notify_one();
-        let places = self;
-        Rest { places, aside }
+        let slots = self;
+        Rest { slots, aside }
     }
 
     /// Returns the slot of a record that is about to be handled.
-    pub(super) fn place(&self) -> Place<'_> {
-        Place(self)
+    pub(super) fn slot(&self) -> Slot<'_> {
+        Slot(self)
     }
 
     /// Returns how many records rest.
@@ -54,7 +54,7 @@ impl Places {
     }
 }
 
-impl Place<'_> {
+impl Slot<'_> {
     /// Awaits `what` with the slot released, so that another record can be handled meanwhile.
     pub async fn without<T>(self, what: impl Future<Output = T>) -> T {
         let _rest = self.0.rest(true);
@@ -64,7 +64,7 @@ impl Place<'_> {
 
 impl Drop for Rest<'_> {
     fn drop(&mut self) {
-        let Places { resting, aside, .. } = self.places;
+        let Slots { resting, aside, .. } = self.slots;
         resting.fetch_sub(1, Ordering::Relaxed);
         aside.fetch_sub(usize::from(self.aside), Ordering::Relaxed);
     }
@@ -78,26 +78,26 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_without_its_place_is_counted_for_so_long_and_rings_once() {
-        let places = Places::default();
-        assert!(places.freed().now_or_never().is_none());
+        let slots = Slots::default();
+        assert!(slots.freed().now_or_never().is_none());
 
-        let counts = || (places.resting(), places.aside());
-        let inside = places.place().without(async { counts() }).await;
+        let counts = || (slots.resting(), slots.aside());
+        let inside = slots.slot().without(async { counts() }).await;
 
         assert_eq!((inside, counts()), ((1, 1), (0, 0)));
         assert!(
-            places.freed().now_or_never().is_some(),
+            slots.freed().now_or_never().is_some(),
             "notified also after the rest is over"
         );
-        assert!(places.freed().now_or_never().is_none());
+        assert!(slots.freed().now_or_never().is_none());
     }
 
     #[test]
     fn who_rests_in_its_place_keeps_it() {
-        let places = Places::default();
+        let slots = Slots::default();
 
-        let _rest = places.rest(false);
+        let _rest = slots.rest(false);
 
-        assert_eq!((places.resting(), places.aside()), (1, 0));
+        assert_eq!((slots.resting(), slots.aside()), (1, 0));
     }
 }

@@ -134,7 +134,7 @@ fn response(body: Vec<u8>) -> Response {
 
 #[tokio::test]
 async fn an_answer_has_a_bound_and_a_long_one_holds_memory_until_it_is_dropped() {
-    let memory = Memory::new();
+    let memory = MemoryBudget::new();
     let free = || memory.free();
 
     let short = read(response(vec![b' '; SHORT]), LONGEST, Some(&memory)).await;
@@ -157,7 +157,7 @@ async fn an_answer_has_a_bound_and_a_long_one_holds_memory_until_it_is_dropped()
 
 #[tokio::test]
 async fn a_long_answer_waits_for_memory_and_that_to_a_submit_does_not() {
-    let memory = Memory::new();
+    let memory = MemoryBudget::new();
     let held = memory.hold(MEMORY / TIMES).await;
 
     let body = || response(vec![b' '; SHORT + 1]);

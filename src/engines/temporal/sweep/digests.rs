@@ -6,7 +6,7 @@ use temporalio_common::protos::temporal::api::history::v1::{
 };
 
 use super::{Found, begin, first_end};
-use crate::contract::digest::{Digest as Start, Tell, Told};
+use crate::contract::digest::{Digest as Start, DigestSent, Tell};
 use crate::contract::digest::{Failed, Gathered, Seen};
 use crate::engines::telemetry::events::NotificationLost;
 use crate::engines::temporal::client::{Error, Temporal, answered};
@@ -73,7 +73,7 @@ impl Left {
                 self.gathered = Gathered::default();
             }
             Some(Attributes::ActivityTaskCompletedEventAttributes(completed)) => {
-                if input::<Told>(completed.result)? == Told::Ended {
+                if input::<DigestSent>(completed.result)? == DigestSent::Ended {
                     self.telling = Gathered::default();
                 }
             }
@@ -168,7 +168,7 @@ mod tests {
         })
     }
 
-    fn came(told: &Told) -> Attributes {
+    fn came(told: &DigestSent) -> Attributes {
         Attributes::ActivityTaskCompletedEventAttributes(ActivityTaskCompletedEventAttributes {
             result: payloads(told),
             ..Default::default()
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn what_was_gathered_and_not_told_is_left_in_its_order() {
-        let later = Told::Later {
+        let later = DigestSent::Later {
             pause_ms: None,
             unknown: false,
         };
@@ -199,7 +199,7 @@ mod tests {
             signalled(SIGNAL, &[2]),
             tells(&[1, 2]),
             signalled(SIGNAL, &[3, 2]),
-            came(&Told::Ended),
+            came(&DigestSent::Ended),
             tells(&[3]),
             signalled("of.somebody.else", &[9]),
             came(&later),
@@ -219,7 +219,7 @@ mod tests {
         let on_its_way = vec![started(&[]), signalled(SIGNAL, &[1]), tells(&[1])];
         assert_eq!(left(on_its_way).unwrap().gathered, gathered(&[1]));
 
-        let told = vec![started(&[1]), tells(&[1]), came(&Told::Ended)];
+        let told = vec![started(&[1]), tells(&[1]), came(&DigestSent::Ended)];
         assert_eq!(left(told), None);
     }
 }

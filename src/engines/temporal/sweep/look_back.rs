@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use temporalio_client::errors::{WorkflowInteractionError, WorkflowStartError};
 use temporalio_client::{WorkflowDescribeOptions, WorkflowIdReusePolicy, WorkflowStartOptions};
 
-use super::memory::{Memory, day};
+use super::memory::{Swept, day};
 use super::{Sweep, look};
 use crate::engines::temporal::client::{Error, Temporal, answered};
 use crate::workflows::look_back::LookBack;
@@ -54,7 +54,7 @@ async fn order(temporal: &Temporal, now: SystemTime) -> Result<SystemTime, Error
 
 /// Sweeps all closed runs that the server still retains.
 pub(crate) async fn run(temporal: &Temporal) -> Result<(), Error> {
-    let mut memory = Memory::default();
+    let mut memory = Swept::default();
     look(temporal, Sweep::Runs, &mut memory).await?;
     for _ in 0..TRIES {
         if memory.has_settled_all() {

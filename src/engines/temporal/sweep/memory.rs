@@ -10,7 +10,7 @@ const DAY: u64 = 24 * 3600;
 
 /// The workflows that were settled, those that were not, and the time from which to list.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct Swept {
     /// The day of the last look-back, in days since the epoch.
     day: Option<u64>,
     since: SystemTime,
@@ -21,7 +21,7 @@ pub(super) struct Memory {
     unsettled: HashMap<String, Found>,
 }
 
-impl Default for Memory {
+impl Default for Swept {
     fn default() -> Self {
         Self {
             day: None,
@@ -38,7 +38,7 @@ pub(super) fn day(now: SystemTime) -> u64 {
     now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / DAY
 }
 
-impl Memory {
+impl Swept {
     /// Returns whether there was no look-back on this day.
     pub(super) fn is_another_day(&self, now: SystemTime) -> bool {
         self.day != Some(day(now))
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn one_workflow_that_cannot_be_settled_is_tried_again_and_the_time_goes_on() {
-        let mut memory = Memory::default();
+        let mut memory = Swept::default();
         for (run_id, settled) in [("good", Ok(())), ("bad", away())] {
             assert!(memory.is_new(&found(run_id)));
             memory.note(found(run_id), settled);
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn what_is_not_listed_any_more_is_forgotten() {
-        let mut memory = Memory::default();
+        let mut memory = Swept::default();
         memory.is_new(&found("a"));
         memory.note(found("a"), Ok(()));
         memory.advance(at(50));
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_list_that_was_not_read_to_its_end_moves_nothing() {
-        let mut memory = Memory::default();
+        let mut memory = Swept::default();
         memory.begin_day(at(DAY), at(DAY - 600));
         memory.is_new(&found("a"));
         memory.note(found("a"), Ok(()));
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_new_worker_looks_since_the_last_look_back_and_looks_back_each_day() {
-        let mut memory = Memory::default();
+        let mut memory = Swept::default();
         assert!(memory.is_another_day(at(DAY)));
 
         memory.begin_day(at(DAY + 9), at(DAY + 3));

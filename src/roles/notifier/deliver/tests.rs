@@ -19,8 +19,8 @@ async fn well() -> Url {
     url.parse().unwrap()
 }
 
-fn letter(event: &Event) -> Letter<'_> {
-    Letter {
+fn letter(event: &Event) -> Notice<'_> {
+    Notice {
         event,
         traceparent: None,
     }

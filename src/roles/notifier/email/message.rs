@@ -7,7 +7,7 @@ use lettre::{Address, Message};
 use super::templates::Templates;
 use super::view::line;
 use crate::domain::email_address::FromAddress;
-use crate::roles::notifier::attempt::Letter;
+use crate::roles::notifier::attempt::Notice;
 
 /// Why a message cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +27,7 @@ const EVENT: HeaderName = HeaderName::new_from_ascii_str("X-Genflow-Event");
 
 /// Returns the message about the letter's event for `to`. A repeat differs only in date and MIME boundary.
 pub(super) fn write(
-    letter: &Letter<'_>,
+    letter: &Notice<'_>,
     from: &FromAddress,
     to: Address,
     templates: &Templates,

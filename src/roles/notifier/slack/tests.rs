@@ -101,8 +101,8 @@ async fn send(sender: &Sender, event: &Event, to: &Url) -> Tried {
     try_send(sender, event, to).await.unwrap()
 }
 
-async fn try_send(sender: &Sender, event: &Event, to: &Url) -> Result<Tried, Held> {
-    let letter = Letter {
+async fn try_send(sender: &Sender, event: &Event, to: &Url) -> Result<Tried, NotNow> {
+    let letter = Notice {
         event,
         traceparent: None,
     };
@@ -310,7 +310,7 @@ async fn a_message_that_would_wait_too_long_comes_later() {
         ended(&throttled),
         ("later", Some(429), "throttled", Some(60))
     );
-    let Held(pause) = held.unwrap_err();
+    let NotNow(pause) = held.unwrap_err();
     assert!(pause > Duration::from_secs(20), "{pause:?}");
     assert_eq!(slack.seen().len(), 1);
 }

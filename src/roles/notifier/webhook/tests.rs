@@ -128,7 +128,7 @@ fn settings() -> config::Notifier {
 }
 
 async fn send(settings: &config::Notifier, target: &Url) -> Tried {
-    let letter = Letter {
+    let letter = Notice {
         event: &event(),
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     };

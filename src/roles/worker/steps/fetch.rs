@@ -9,10 +9,10 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::outputs::{Given, verdict};
-use super::shares::Place;
-use super::turn::{Tally, Turn};
+use super::shares::Slot;
+use super::turn::{FailureCounts, Turn};
 use super::{Work, call, priced};
-use crate::contract::run::{Failures, Fetch, Fetched, Told};
+use crate::contract::run::{Failures, Fetch, Fetched, LastProgress};
 use crate::domain::{ErrorCode, EventError, Progress};
 use crate::engines::clock::now;
 use crate::engines::failpoint;
@@ -41,8 +41,8 @@ impl Work {
         turn: &Turn<'_>,
         cancelled: impl Future<Output = ()>,
     ) -> Result<Fetched, Aborted> {
-        let place = self.shares.enter(turn.user);
-        self.give_way(&place, turn)?;
+        let slot = self.shares.enter(turn.user);
+        self.give_way(&slot, turn)?;
         tokio::select! {
             published = self.publish(&input.handed) => published?,
             () = self.drain.begun() => return Err(Aborted::HandedBack),
@@ -53,7 +53,7 @@ impl Work {
         let told = input.told.as_ref();
         let mut counted = told.map(|told| told.progress.stage.clone());
         loop {
-            let step = self.poll(&input, turn, &place, &mut counted, cancelled.as_mut());
+            let step = self.poll(&input, turn, &slot, &mut counted, cancelled.as_mut());
             let pause = match step.await? {
                 ControlFlow::Continue(pause) => pause,
                 ControlFlow::Break(fetched) => return Ok(fetched),
@@ -68,7 +68,7 @@ impl Work {
         &self,
         input: &Fetch,
         turn: &Turn<'_>,
-        place: &Place,
+        slot: &Slot,
         counted: &mut Option<String>,
         mut cancelled: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<ControlFlow<Fetched, Duration>, Aborted> {
@@ -90,7 +90,7 @@ impl Work {
                 if let Some(progress) = milestone(input, stage, percent, now()) {
                     return Ok(ControlFlow::Break(Fetched::Milestone(progress)));
                 }
-                self.give_way(place, turn)?;
+                self.give_way(slot, turn)?;
                 let pause = after.unwrap_or(self.settings.poll_interval);
                 Ok(ControlFlow::Continue(pause))
             }
@@ -133,8 +133,8 @@ impl Work {
     }
 
     /// Hands the job back for a while if its user has more than a share of the slots while slots are scarce.
-    fn give_way(&self, place: &Place, turn: &Turn<'_>) -> Result<(), Aborted> {
-        if !place.is_needed() {
+    fn give_way(&self, slot: &Slot, turn: &Turn<'_>) -> Result<(), Aborted> {
+        if !slot.is_needed() {
             return Ok(());
         }
         let pauses = self.settings.looks.pauses;
@@ -178,7 +178,11 @@ impl Work {
     }
 
     /// Returns the pause after a failed poll, or the error if there is no use in polling again.
-    fn next_look(&self, error: &provider::Error, tally: &Tally) -> Result<Duration, EventError> {
+    fn next_look(
+        &self,
+        error: &provider::Error,
+        tally: &FailureCounts,
+    ) -> Result<Duration, EventError> {
         let after = match error {
             provider::Error::Status(_, after) => *after,
             provider::Error::Unreadable(_)
@@ -256,7 +260,7 @@ fn milestone(input: &Fetch, stage: String, percent: Option<i32>, now: i64) -> Op
     }
     let (last, at) = match &input.told {
         None => (None, i64::MIN),
-        Some(Told { progress, at }) => (Some(progress), *at),
+        Some(LastProgress { progress, at }) => (Some(progress), *at),
     };
     let reached = last.map_or(0, |last| last.percent);
     let percent = percent.unwrap_or(0).max(reached);

@@ -22,7 +22,7 @@ struct Running {
 
 /// The slot of one fetch; dropping it frees the slot.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Slot {
     shares: Shares,
     user: String,
 }
@@ -37,12 +37,12 @@ impl Shares {
     }
 
     /// Takes a slot for a fetch of `user`.
-    pub(crate) fn enter(&self, user: &str) -> Place {
+    pub(crate) fn enter(&self, user: &str) -> Slot {
         let mut running = self.running();
         running.all += 1;
         *running.users.entry(user.to_owned()).or_default() += 1;
         drop(running);
-        Place {
+        Slot {
             shares: self.clone(),
             user: user.to_owned(),
         }
@@ -53,7 +53,7 @@ impl Shares {
     }
 }
 
-impl Place {
+impl Slot {
     /// Returns whether its user has more than a share while slots are scarce.
     pub(crate) fn is_needed(&self) -> bool {
         let running = self.shares.running();
@@ -62,7 +62,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         let mut running = self.shares.running();
         running.all = running.all.saturating_sub(1);

@@ -12,7 +12,7 @@ use crate::engines::storage::DownloadError;
 
 /// The failure counts, shared with the heartbeat.
 #[derive(Debug, Default)]
-pub(crate) struct Tally(Mutex<Failures>);
+pub(crate) struct FailureCounts(Mutex<Failures>);
 
 /// One attempt of `fetch`.
 pub(crate) struct Turn<'t> {
@@ -20,7 +20,7 @@ pub(crate) struct Turn<'t> {
     pub(crate) user: &'t str,
     /// Number of the attempt, from 1.
     pub(crate) number: u32,
-    pub(crate) tally: &'t Tally,
+    pub(crate) tally: &'t FailureCounts,
     /// Stores the counts at the server; returns when the server has answered, or has failed to.
     pub(crate) store: &'t (dyn Fn(Failures) -> BoxFuture<'t, ()> + Send + Sync),
 }
@@ -48,7 +48,7 @@ impl Turn<'_> {
 }
 
 /// A check that is counted as lost in advance; dropping it takes the count back.
-struct Counted<'t>(&'t Tally);
+struct Counted<'t>(&'t FailureCounts);
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
@@ -57,7 +57,7 @@ impl Drop for Counted<'_> {
     }
 }
 
-impl Tally {
+impl FailureCounts {
     /// Continues the counts of an earlier attempt.
     pub(crate) fn from(earlier: Failures) -> Self {
         Self(Mutex::new(earlier))

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::*;
 use crate::engines::config::Config;
-use crate::engines::kafka::consumer::Place;
+use crate::engines::kafka::consumer::Slot;
 
 /// The handler's script; when it is used up, the handler succeeds.
 struct Acts(Mutex<VecDeque<Act>>);
@@ -17,7 +17,7 @@ enum Act {
 }
 
 impl Handler for Acts {
-    async fn handle(&self, _: &Record, _: Place<'_>) -> Result<(), Failure> {
+    async fn handle(&self, _: &Record, _: Slot<'_>) -> Result<(), Failure> {
         let act = self.0.lock().unwrap().pop_front();
         match act {
             None => Ok(()),
@@ -43,13 +43,13 @@ async fn decided(
     let config = Config::of(&[]).unwrap();
     let producer = Arc::new(Producer::new(&config.kafka, "test").unwrap());
     let handler = Acts(Mutex::new(acts.into_iter().collect()));
-    let settler = Settler::new(Options::of(1), producer, handler, Arc::default());
+    let tasks = RecordTasks::new(Options::of(1), producer, handler, Arc::default());
     let record = Record::of(0, &[]);
     let mut all = Vec::new();
     for hold in holds {
         let leave = CancellationToken::new();
-        all.push(settler.until_decided(&record, *hold, &leave).await);
-        assert_eq!(*settler.held(), 0);
+        all.push(tasks.until_decided(&record, *hold, &leave).await);
+        assert_eq!(*tasks.held(), 0);
     }
     all
 }

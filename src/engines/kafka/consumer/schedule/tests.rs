@@ -195,7 +195,7 @@ mod random {
             settled: Settled,
         },
         /// A few deferred records are read again.
-        Reread,
+        DeferredReader,
         /// The partition is about to be revoked; `Lose`: it is revoked, with or without a `Close` before.
         Close(i32),
         Lose(i32),
@@ -209,7 +209,7 @@ mod random {
                 .prop_map(|(partition, gap, key)| Step::Take { partition, gap, key }),
             4 => Just(Step::Start),
             6 => (0..BOUND, settled()).prop_map(|(which, settled)| Step::End { which, settled }),
-            3 => Just(Step::Reread),
+            3 => Just(Step::DeferredReader),
             1 => (0..PARTITIONS).prop_map(Step::Close),
             1 => (0..PARTITIONS).prop_map(Step::Lose),
             2 => (0..PARTITIONS).prop_map(Step::Gain),
@@ -365,7 +365,7 @@ mod random {
                     }
                     Step::Start => member.start(),
                     Step::End { which, settled } => member.end(which, settled),
-                    Step::Reread => member.reread(),
+                    Step::DeferredReader => member.reread(),
                     Step::Close(partition) => {
                         if member.read.contains_key(&partition) {
                             member.schedule.close(&[partition]);

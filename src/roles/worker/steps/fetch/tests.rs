@@ -25,7 +25,7 @@ fn input(told: Option<(i32, &str)>, may_tell: bool) -> Fetch {
             result_url: String::new(),
             cancel_url: String::new(),
         },
-        told: told.map(|told| Told {
+        told: told.map(|told| LastProgress {
             progress: progress(told),
             at: 1_000,
         }),
