@@ -101,7 +101,7 @@ impl NotificationActivities {
 
     /// Sends one message to the operators.
     #[activity(name = "tell.v1")]
-    pub fn tell(input: Tell) -> Result<DigestSent, ActivityError> {
+    pub fn send_digest(input: Tell) -> Result<DigestSent, ActivityError> {
         unimplemented!()
     }
 }

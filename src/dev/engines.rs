@@ -68,7 +68,7 @@ impl Engines {
         let options = &options.absolute()?;
         let plan = Plan::of(options);
         plan.require_ports(options.ports)?;
-        plan.tell_broken(options);
+        plan.report_broken(options);
         plan.require_programs(options).await?;
         let data_lock = lock(&options.data)?;
         plan.install(options).await?;

@@ -70,7 +70,7 @@ impl Mailbox {
     }
 
     /// Waits for the mail about the completion of `request`; returns its subject.
-    pub(super) async fn told(&self, request: &str) -> String {
+    pub(super) async fn received(&self, request: &str) -> String {
         loop {
             let mails = mail::all(&self.maildir).await;
             let is_it =
@@ -191,7 +191,7 @@ mod tests {
         let mailbox = Mailbox::bind(Ports::Free, maildir.clone()).await.unwrap();
         let (url, stop) = (mailbox.url().to_owned(), CancellationToken::new());
         let asking = async {
-            let told = mailbox.told("r-1").await;
+            let told = mailbox.received("r-1").await;
             assert_eq!(told, "<script>alert(2)</script>");
             for path in ["/", "/mail/0a.eml"] {
                 let (status, _, body) = get(&url, path).await;

@@ -50,7 +50,7 @@ impl Receiver {
     }
 
     /// Waits for a webhook with the outcome of `request`.
-    pub(super) async fn told(&self, request: &str) {
+    pub(super) async fn received(&self, request: &str) {
         let is_end = |kind: &String| {
             ["completed", "failed", "cancelled"]
                 .iter()

@@ -63,9 +63,9 @@ pub(super) async fn run(
                     event.error.map_or_else(String::new, |error| error.message),
                 );
             } else {
-                receiver.told(&event.request_id).await;
+                receiver.received(&event.request_id).await;
                 if let Some(mailbox) = mailbox.filter(|_| event.kind == Kind::Image) {
-                    let subject = mailbox.told(&event.request_id).await;
+                    let subject = mailbox.received(&event.request_id).await;
                     say(&format!(
                         "  {:<24} mail arrived: {subject}",
                         event.request_id

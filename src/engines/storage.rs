@@ -151,7 +151,7 @@ impl Store {
         file: Checked,
     ) -> io::Result<Output> {
         let put = self.put_file(workflow, index, file).await;
-        self.tell(put)
+        self.counted(put)
     }
 
     /// Returns the manifest of a run, if one for this content exists and so do all its files.
@@ -166,7 +166,7 @@ impl Store {
         fingerprint: Option<&str>,
     ) -> io::Result<Option<Manifest>> {
         let read = self.read_manifest(workflow, fingerprint).await;
-        self.tell(read)
+        self.counted(read)
     }
 
     /// Writes the manifest of a run, over that of an earlier run of the same id, so that the newest is found.
@@ -175,7 +175,7 @@ impl Store {
     /// If the store fails.
     pub async fn write_manifest(&self, manifest: &Manifest) -> io::Result<()> {
         let write = self.write_json(&manifest.workflow_id, MANIFEST, manifest);
-        self.tell(write.await)
+        self.counted(write.await)
     }
 
     /// Writes a small file, over one with the same name.
@@ -381,7 +381,7 @@ impl Store {
         }
     }
 
-    fn tell<T>(&self, done: io::Result<T>) -> io::Result<T> {
+    fn counted<T>(&self, done: io::Result<T>) -> io::Result<T> {
         done.inspect_err(|error| {
             let place = match &self.place {
                 Backend::Disk(_) => "disk",

@@ -32,7 +32,7 @@ pub async fn run(config: &Config, asked: Asked, out: &mut dyn Write) -> anyhow::
     // Temporal comes first: its retention bounds the dedup window, and that the retention of the requests topic.
     let deliveries = delivery_retention(config.notifier.max_age);
     let report = temporal::ensure(&config.temporal, deliveries, PATIENCE).await?;
-    tell_temporal(&report, out)?;
+    print_temporal(&report, out)?;
     let window = bounded_window(config.intake.dedup_window, report.runs.retention, out)?;
     let replication = admin::replication(&config.kafka, asked.replication, PATIENCE).await?;
     writeln!(out, "{replication}")?;
@@ -81,7 +81,7 @@ pub(crate) fn delivery_retention(max_age: Duration) -> Duration {
     max_age.max(EVENTS_RETENTION)
 }
 
-fn tell_temporal(report: &temporal::Report, out: &mut dyn Write) -> std::io::Result<()> {
+fn print_temporal(report: &temporal::Report, out: &mut dyn Write) -> std::io::Result<()> {
     for (name, outcome) in &report.attributes {
         match outcome {
             Attribute::Created => writeln!(out, "search attribute {name}: created"),
@@ -92,14 +92,14 @@ fn tell_temporal(report: &temporal::Report, out: &mut dyn Write) -> std::io::Res
             ),
         }?;
     }
-    tell_namespace(&report.runs, out)?;
+    print_namespace(&report.runs, out)?;
     match &report.deliveries {
-        Some(apart) => tell_namespace(apart, out),
+        Some(apart) => print_namespace(apart, out),
         None => Ok(()),
     }
 }
 
-fn tell_namespace(namespace: &Namespace, out: &mut dyn Write) -> std::io::Result<()> {
+fn print_namespace(namespace: &Namespace, out: &mut dyn Write) -> std::io::Result<()> {
     let Namespace { name, change, .. } = namespace;
     let now = span(namespace.retention);
     match change {

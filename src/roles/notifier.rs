@@ -191,7 +191,9 @@ impl Notifier {
         let parcel = || parcel(record, value, event, notification);
         let mut tries = match self.memory.recall(id) {
             Some(Known::Done) => return Ok(()),
-            Some(Known::Unreported(receipt)) => return self.tell(id, &parcel(), *receipt).await,
+            Some(Known::Unreported(receipt)) => {
+                return self.publish_receipt(id, &parcel(), *receipt).await;
+            }
             Some(Known::Tried(tries)) => tries,
             None => Tries::default(),
         };
@@ -216,7 +218,7 @@ impl Notifier {
         let parcel = parcel();
         let (shown, at) = (notification.shown(), now());
         let receipt = receipt(&parcel, shown, end, tries.count, tries.first_at, at);
-        self.tell(id, &parcel, receipt).await
+        self.publish_receipt(id, &parcel, receipt).await
     }
 
     /// Makes the first attempt, unless the event is too old, the target asked for a pause, or its endpoint is closed.
@@ -231,7 +233,7 @@ impl Notifier {
         if !is_taken_however_old(record) && self.is_past(event, began) {
             return First::Ended(End::expired());
         }
-        if !notification.tells(event) {
+        if !notification.notifies(event) {
             let why = "no email is sent about a request that was rejected as invalid";
             return First::Ended(End::skipped(DeliveryError::new("not_mailed", why)));
         }
@@ -303,7 +305,12 @@ impl Notifier {
     }
 
     /// Publishes the receipt of a notification, and remembers the receipt until Kafka has it.
-    async fn tell(&self, id: Uuid, parcel: &Parcel, receipt: Receipt) -> Result<(), Failure> {
+    async fn publish_receipt(
+        &self,
+        id: Uuid,
+        parcel: &Parcel,
+        receipt: Receipt,
+    ) -> Result<(), Failure> {
         let unreported = Known::Unreported(Box::new(receipt.clone()));
         self.memory.note(id, unreported);
         let reported = self.deliverer.report(parcel, &receipt).await;

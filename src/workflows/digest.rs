@@ -87,7 +87,8 @@ impl Digest {
                 gathered: gathered.clone(),
                 unknown: start.unknown,
             };
-            let told = ctx.execute_activity(NotificationActivities::tell, input, patient(TRY));
+            let told =
+                ctx.execute_activity(NotificationActivities::send_digest, input, patient(TRY));
             start.pause_ms = match readable(ctx, told.await).await {
                 Ok(DigestSent::Ended) => {
                     (start.tries, start.unknown) = (0, 0);

@@ -121,7 +121,7 @@ impl<'a> Installer<'a> {
                 Err(TryLockError::WouldBlock) if told => {}
                 Err(TryLockError::WouldBlock) => {
                     let path = path.display();
-                    tell(
+                    report(
                         options,
                         &format!("waiting for another genflow that is installing: it holds {path}"),
                     );
@@ -133,8 +133,8 @@ impl<'a> Installer<'a> {
         }
     }
 
-    pub(super) fn tell(&self, line: &str) {
-        tell(self.options, line);
+    pub(super) fn report(&self, line: &str) {
+        report(self.options, line);
     }
 
     /// Returns an empty staging folder for `name` in the cache.
@@ -247,7 +247,7 @@ impl<'a> Installer<'a> {
             }
             let now = progress();
             if let Some(line) = now.as_ref().filter(|_| now != last) {
-                self.tell(&format!("installing {what}: {line}"));
+                self.report(&format!("installing {what}: {line}"));
             }
             last = now;
         };
@@ -299,7 +299,7 @@ pub(super) fn remove(folder: &Path) -> Result<(), Error> {
     }
 }
 
-fn tell(options: &Options, line: &str) {
+fn report(options: &Options, line: &str) {
     (options.progress)(line);
 }
 

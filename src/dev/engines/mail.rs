@@ -42,7 +42,7 @@ impl Mail {
         if self.is_installed() {
             return Ok(());
         }
-        installer.tell(&format!(
+        installer.report(&format!(
             "installing the mail catcher (aiosmtpd {}): 0.3 MB",
             pins::AIOSMTPD
         ));

@@ -66,7 +66,7 @@ impl Plan {
     }
 
     /// Reports incomplete folders in the cache, which are ignored and installed again.
-    pub(super) fn tell_broken(&self, options: &Options) {
+    pub(super) fn report_broken(&self, options: &Options) {
         let kafka = self.kafka.iter().flat_map(Kafka::folders);
         let registry = self.registry.iter().flat_map(Registry::folders);
         let temporal = self.temporal.iter().map(Temporal::folder);

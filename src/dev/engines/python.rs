@@ -26,7 +26,7 @@ pub async fn standard_webhooks(options: &Options) -> Result<PathBuf, Error> {
     std::fs::create_dir_all(&options.data).map_err(Error::io("create", &options.data))?;
     let installer = Installer::lock(options).await?;
     if !whole::is_whole(&folder) {
-        installer.tell(&format!("installing {name}"));
+        installer.report(&format!("installing {name}"));
         let staging = installer.stage(&name)?;
         let package = format!("{NAME}=={}", pins::STANDARD_WEBHOOKS);
         installer.pip(NAME, &staging.folder, &package, 1).await?;

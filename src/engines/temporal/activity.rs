@@ -33,7 +33,7 @@ pub(crate) fn alive<T>(
     ctx: &ActivityContext,
     work: impl Future<Output = Result<T, Aborted>>,
 ) -> impl Future<Output = Result<T, ActivityError>> {
-    telling(ctx, || (), work)
+    heartbeating(ctx, || (), work)
 }
 
 /// Like [`alive`], for idempotent work: at the end of a stopping worker's grace period it is abandoned, and another
@@ -52,7 +52,7 @@ pub(crate) fn alive_until_stop<T>(
 }
 
 /// Like [`alive`], and stores `details` in the heartbeats for the next attempt.
-pub(crate) async fn telling<T, D: TemporalSerializable + Send + 'static>(
+pub(crate) async fn heartbeating<T, D: TemporalSerializable + Send + 'static>(
     ctx: &ActivityContext,
     details: impl Fn() -> D,
     work: impl Future<Output = Result<T, Aborted>>,

@@ -48,7 +48,7 @@ pub async fn show(config: &Config, id: &str, json: bool, out: &mut dyn Write) ->
     });
     let found = within(PATIENCE, &config.temporal, asked).await?;
     match found {
-        Some(found) => tell(&found, json, out).map(|()| 0),
+        Some(found) => print(&found, json, out).map(|()| 0),
         None => nobody(id).map(|()| 1),
     }
 }
@@ -93,7 +93,7 @@ pub(super) fn named(id: &str) -> Result<(RequestId, Option<u32>), Error> {
     Ok((request, retry))
 }
 
-fn tell(status: &RunStatus, json: bool, out: &mut dyn Write) -> Result<(), Error> {
+fn print(status: &RunStatus, json: bool, out: &mut dyn Write) -> Result<(), Error> {
     if json {
         let line = serde_json::to_string(status).map_err(anyhow::Error::from)?;
         writeln!(out, "{line}")?;
@@ -179,7 +179,7 @@ mod tests {
     fn a_status_is_a_line_a_fact() {
         let mut out = Vec::new();
 
-        tell(&found(Source::History), false, &mut out).unwrap();
+        print(&found(Source::History), false, &mut out).unwrap();
 
         let lines: Vec<_> = std::str::from_utf8(&out).unwrap().lines().collect();
         assert_eq!(
@@ -201,8 +201,8 @@ mod tests {
     fn that_no_worker_answered_is_told_in_words_and_in_json() {
         let (mut text, mut json) = (Vec::new(), Vec::new());
 
-        tell(&found(Source::Server), false, &mut text).unwrap();
-        tell(&found(Source::Server), true, &mut json).unwrap();
+        print(&found(Source::Server), false, &mut text).unwrap();
+        print(&found(Source::Server), true, &mut json).unwrap();
 
         let text = String::from_utf8(text).unwrap();
         assert!(

@@ -70,7 +70,7 @@ pub(super) async fn show(
                     continue;
                 };
                 if follow.see(record.position.partition, &event) {
-                    tell(&event, form, out)?;
+                    print(&event, form, out)?;
                 }
             }
         }
@@ -103,7 +103,7 @@ async fn event(
     }
 }
 
-fn tell(event: &Event, form: Form, out: &mut dyn Write) -> Result<(), Error> {
+fn print(event: &Event, form: Form, out: &mut dyn Write) -> Result<(), Error> {
     match form {
         Form::Text => writeln!(out, "{}", line(event))?,
         Form::Json => {
@@ -220,7 +220,7 @@ mod tests {
     fn json_tells_all_but_whom_to_notify() {
         let mut out = Vec::new();
 
-        tell(&event(&serde_json::json!({})), Form::Json, &mut out).unwrap();
+        print(&event(&serde_json::json!({})), Form::Json, &mut out).unwrap();
 
         let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(json["request_id"], "image-1");

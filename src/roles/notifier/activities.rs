@@ -48,14 +48,14 @@ impl Activities {
         alive_until_stop(&ctx, self.deliverer.conclude(input)).await
     }
 
-    #[activity(definition = notification::Tell)]
-    pub async fn tell(
+    #[activity(definition = notification::SendDigest)]
+    pub async fn send_digest(
         self: Arc<Self>,
         ctx: ActivityContext,
         input: Tell,
     ) -> Result<DigestSent, ActivityError> {
         // Boxed, because it is large: it holds a whole mail.
-        let telling = Box::pin(async { Ok(self.deliverer.tell(input).await) });
+        let telling = Box::pin(async { Ok(self.deliverer.send_digest(input).await) });
         alive_until_stop(&ctx, telling).await
     }
 }

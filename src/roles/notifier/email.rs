@@ -154,7 +154,12 @@ impl Sender {
 
     /// Makes one attempt to send a digest to the operators, within `limit`. `EMAIL_ALLOWED_DOMAINS` does not
     /// apply: it is for addresses that tenants name.
-    pub(super) async fn tell(&self, gathered: &Gathered, to: &str, limit: Duration) -> Tried {
+    pub(super) async fn send_digest(
+        &self,
+        gathered: &Gathered,
+        to: &str,
+        limit: Duration,
+    ) -> Tried {
         let telling = async {
             let to = email_address::recipient(to)?;
             let mail = digest::write(gathered, &self.from, to, &self.templates);

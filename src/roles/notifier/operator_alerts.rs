@@ -154,7 +154,7 @@ impl Queue {
 
 impl Deliverer {
     /// Makes one attempt to send a digest to one of the operators' targets.
-    pub async fn tell(&self, input: Tell) -> DigestSent {
+    pub async fn send_digest(&self, input: Tell) -> DigestSent {
         let Tell {
             to,
             gathered,
@@ -170,7 +170,7 @@ impl Deliverer {
                 Some(self.channels.slack.post(message, url).await)
             }
             (Some(Target::Email(to)), Some(mails)) => {
-                Some(Ok(mails.tell(&gathered, to, self.try_timeout).await))
+                Some(Ok(mails.send_digest(&gathered, to, self.try_timeout).await))
             }
             (Some(Target::Email(_)), None) | (Some(Target::Webhook(_)) | None, _) => None,
         };
@@ -251,10 +251,10 @@ mod tests {
 
         for channel in [Channel::Slack, Channel::Email] {
             for unknown in 0..STRANGERS - 1 {
-                assert_eq!(other.tell(tell(channel, unknown)).await, later);
+                assert_eq!(other.send_digest(tell(channel, unknown)).await, later);
             }
             assert_eq!(
-                other.tell(tell(channel, STRANGERS - 1)).await,
+                other.send_digest(tell(channel, STRANGERS - 1)).await,
                 DigestSent::Ended
             );
         }

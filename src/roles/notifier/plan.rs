@@ -120,7 +120,7 @@ fn answered(code: ErrorCode) -> bool {
 impl Notification {
     /// Returns whether this target is notified of an event. No email is sent about a request rejected as
     /// invalid: such a request costs its sender nothing, and its error quotes what was sent.
-    pub(super) fn tells(&self, event: &Event) -> bool {
+    pub(super) fn notifies(&self, event: &Event) -> bool {
         let is_mail = self.channel() == Channel::Email;
         let code = event.error.as_ref().map(|error| error.code);
         !(is_mail && event.event_type == EventType::Rejected && code == Some(ErrorCode::Invalid))
@@ -256,10 +256,10 @@ mod tests {
         let mail = Notification::new(Target::Email("a@b.example".to_owned()));
         let webhook = Notification::new(Target::Webhook("https://b.example/".parse().unwrap()));
 
-        assert!(!mail.tells(&rejected(ErrorCode::Invalid)));
-        assert!(webhook.tells(&rejected(ErrorCode::Invalid)));
-        assert!(mail.tells(&rejected(ErrorCode::RequestIdConflict)));
-        assert!(mail.tells(&event()));
+        assert!(!mail.notifies(&rejected(ErrorCode::Invalid)));
+        assert!(webhook.notifies(&rejected(ErrorCode::Invalid)));
+        assert!(mail.notifies(&rejected(ErrorCode::RequestIdConflict)));
+        assert!(mail.notifies(&event()));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::contract::run::{
     Submitted,
 };
 use crate::domain::ItemEnding;
-use crate::engines::temporal::activity::{alive, alive_until_stop, telling};
+use crate::engines::temporal::activity::{alive, alive_until_stop, heartbeating};
 use crate::engines::temporal::client::Temporal;
 use crate::engines::temporal::sweep::look_back;
 use crate::engines::temporal::{closed_run, outcome};
@@ -70,7 +70,7 @@ impl Activities {
             store: &store,
         };
         let fetching = self.work.fetch(input, &turn, ctx.cancelled());
-        telling(&ctx, || tally.failures(), fetching).await
+        heartbeating(&ctx, || tally.failures(), fetching).await
     }
 
     /// Publishes events of a batch and does nothing else.

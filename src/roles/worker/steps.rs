@@ -135,7 +135,7 @@ impl Work {
             .await
             .context("publishing timed out")?
             .context("cannot publish the outcome")?;
-        tell(outcome, &input);
+        report_end(outcome, &input);
         Ok(())
     }
 
@@ -227,7 +227,7 @@ fn priced(provider: &Provider, cost_usd: Option<f64>) {
     }
 }
 
-fn tell(outcome: &Event, input: &Finish) {
+fn report_end(outcome: &Event, input: &Finish) {
     if !outcome.event_type.is_terminal() {
         return;
     }

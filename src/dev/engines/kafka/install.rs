@@ -41,7 +41,7 @@ impl Kafka {
     }
 
     async fn fetch(&self, installer: &Installer<'_>, options: &Options) -> Result<(), Error> {
-        installer.tell(&format!(
+        installer.report(&format!(
             "installing Kafka {}: about 300 small files",
             pins::KAFKA
         ));
@@ -91,7 +91,7 @@ impl Kafka {
         options: &Options,
         classpath: &str,
     ) -> Result<(), Error> {
-        installer.tell("preparing Kafka for quick starts");
+        installer.report("preparing Kafka for quick starts");
         let staging = installer.stage_at(self.archive(classpath))?;
         let made = staging.folder.join(ARCHIVE);
         let record = Some(format!("-XX:ArchiveClassesAtExit={}", made.display()));
@@ -118,7 +118,7 @@ impl Kafka {
         };
         // A killed broker leaves a truncated archive, with which Java would crash.
         if status != Some(TERMINATED) || !made.is_file() {
-            installer.tell(
+            installer.report(
                 "this Java cannot create a class archive; Kafka needs a second more to start",
             );
             write(&made, "")?;
@@ -150,7 +150,7 @@ async fn resolve(
             return Ok((classpath, jars));
         }
         for jar in cut.into_iter().filter(|_| again) {
-            installer.tell(&format!(
+            installer.report(&format!(
                 "{} is truncated; downloading it again",
                 jar.display()
             ));

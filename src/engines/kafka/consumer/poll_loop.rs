@@ -108,7 +108,7 @@ impl<H: Handler> PollLoop<H> {
                 () = stop.cancelled() => return Ok(()),
                 Some(ran) = self.running.join_next() => went_on(ran),
                 () = tasks.slots().freed() => {}
-                _ = ticks.tick() => self.tell(),
+                _ = ticks.tick() => self.report_load(),
                 // Before the main reader, which may always have a record; this one is bounded and cannot starve it.
                 received = deferred::next(reader.as_deref()) => match received {
                     Ok(record) => self.take_again(record),
@@ -245,15 +245,15 @@ impl<H: Handler> PollLoop<H> {
             return;
         }
         if let Some(before) = self.paused.filter(|before| why != Some(before)) {
-            self.tell_of_pause(before, false);
+            self.report_pause(before, false);
         }
         if let Some(now) = why.filter(|now| self.paused != Some(now)) {
-            self.tell_of_pause(now, true);
+            self.report_pause(now, true);
         }
         self.paused = why;
     }
 
-    fn tell_of_pause(&self, cause: &'static str, paused: bool) {
+    fn report_pause(&self, cause: &'static str, paused: bool) {
         ConsumerPaused {
             topic: &self.options.topic,
             cause,
@@ -262,7 +262,7 @@ impl<H: Handler> PollLoop<H> {
         .emit();
     }
 
-    fn tell(&self) {
+    fn report_load(&self) {
         let topic = &self.options.topic;
         let (count, oldest) = {
             let schedule = self.group.schedule();

@@ -254,7 +254,7 @@ impl<H: Handler> RecordTasks<H> {
             }
             let why = format!("holds records: {}", causes(error.as_ref()));
             held.get_or_insert_with(|| Held::new(self))
-                .tell(cause, &why);
+                .report(cause, &why);
             RecordHeld {
                 position: &record.position,
                 cause: cause.as_str(),
@@ -283,7 +283,7 @@ impl<'a, H: Handler> Held<'a, H> {
         Self { tasks }
     }
 
-    fn tell(&self, cause: Cause, why: &str) {
+    fn report(&self, cause: Cause, why: &str) {
         // Under the lock, so that a concurrent drop of another one cannot set the role ready after this.
         let _held = self.tasks.held();
         if cause.is_systemic() {

@@ -95,7 +95,7 @@ pub(super) async fn redrive(
         out.flush()
     };
     let summary = dead_letters::redrive(config, &order, stop, &mut tell).await?;
-    tell_summary(&summary, redrive.dry_run, &group(&config.kafka), out)?;
+    print_summary(&summary, redrive.dry_run, &group(&config.kafka), out)?;
     Ok(match summary {
         Summary {
             interrupted: true, ..
@@ -148,7 +148,7 @@ fn line(redriven: &Redriven<'_>, by: &str) -> String {
     )
 }
 
-fn tell_summary(
+fn print_summary(
     summary: &Summary,
     dry_run: bool,
     group: &str,
@@ -197,7 +197,7 @@ mod tests {
         };
         let mut out = Vec::new();
 
-        tell_summary(&summary, true, "genflow-redrive", &mut out).unwrap();
+        print_summary(&summary, true, "genflow-redrive", &mut out).unwrap();
 
         assert_eq!(
             String::from_utf8(out).unwrap(),
