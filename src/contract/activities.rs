@@ -1,6 +1,6 @@
 //! The activities that workflows call: their names, inputs and outputs. Roles implement them.
 //!
-//! A name stands in every history that has the activity: what changes its meaning gets another one.
+//! Histories contain the names: an activity whose meaning changes gets another name.
 
 #![expect(
     clippy::needless_pass_by_value,

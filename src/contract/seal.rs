@@ -172,7 +172,7 @@ impl Key {
         tag.as_ref().first_chunk().copied().ok_or(Error::Cipher)
     }
 
-    /// What stands before the nonce.
+    /// The bytes before the nonce.
     fn header(&self) -> Result<Vec<u8>, Error> {
         let malformed = |_| Error::Key(self.id.clone());
         let length = u8::try_from(self.id.len()).map_err(malformed)?;
@@ -182,7 +182,7 @@ impl Key {
     }
 }
 
-/// The additional data. The header tells its own length, so no two pairs give the same bytes; another use of the keys
+/// The additional data. The header contains its own length, so no two pairs give the same bytes; another use of the keys
 /// would have another purpose.
 fn bound(header: &[u8], context: &str) -> Vec<u8> {
     [PURPOSE, header, context.as_bytes()].concat()

@@ -33,7 +33,7 @@ pub(super) struct Mailbox {
 
 /// The usual port of mail catchers.
 const PORT: u16 = 8025;
-/// How often [`Mailbox::told`] checks for the mail.
+/// How often [`Mailbox::received`] checks for the mail.
 const GLANCE: Duration = Duration::from_millis(50);
 
 const PAGE: &str = include_str!("mailbox/page.html");

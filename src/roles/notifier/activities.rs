@@ -118,10 +118,10 @@ impl Deliverer {
         })
     }
 
-    /// Tells how a notification ended.
+    /// Publishes how a notification ended.
     ///
     /// # Errors
-    /// When Kafka or the registry does not take it, or the registry is away: it is to be told again.
+    /// When Kafka or the registry does not take it, or the registry is away: Temporal retries it.
     pub async fn conclude(&self, input: Conclude) -> Result<(), Aborted> {
         let Conclude {
             parcel,

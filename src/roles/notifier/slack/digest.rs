@@ -30,7 +30,7 @@ pub(crate) fn digest(gathered: &Gathered) -> Value {
         list(&heading, gathered.first.iter().map(line)),
         json!({
             "type": "context",
-            "elements": [mrkdwn("`genflow status ID` tells more of a request")],
+            "elements": [mrkdwn("`genflow status ID` shows more about a request")],
         }),
     ];
     whole(&title, &blocks)
