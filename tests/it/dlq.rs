@@ -154,7 +154,7 @@ async fn a_redrive_leaves_bytes_as_they_are_and_what_a_filter_left_out_for_later
         "2 would be redriven",
         "1  start_refused",
         "1  undecodable",
-        "1 left where",
+        "1 skipped",
     ] {
         assert!(printed.contains(line), "{line} in\n{printed}");
     }

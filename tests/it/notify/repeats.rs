@@ -127,7 +127,7 @@ async fn seals_that_do_not_open_blow_a_fuse_although_events_without_one_pass_bet
     let wrong = [("NOTIFY_KEYS", OTHER_KEY), ("DLQ_FUSE", "2")];
     let notifier = Watched::start(&space, "notifier", &wrong);
     notifier
-        .says("readyz", "are NOTIFY_KEYS those of intake")
+        .says("readyz", "NOTIFY_KEYS has the keys of intake")
         .await;
     let parked = given_up(&space, 2).await;
     assert_eq!(parked.len(), 2, "only as many as the fuse lets pass");

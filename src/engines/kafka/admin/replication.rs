@@ -85,7 +85,7 @@ impl fmt::Display for Replication {
             Self::Asked(copies) => write!(f, "replication of new topics: {copies}, as asked"),
             Self::Chosen { copies: 1, brokers } => write!(
                 f,
-                "warning: new topics have replication 1, because there are {brokers} brokers: the loss of a disk loses acknowledged records. Run {FULL} brokers, or confirm with --replication 1"
+                "warning: new topics have replication 1, because the number of brokers is {brokers}: the loss of a disk loses acknowledged records. Run {FULL} brokers, or confirm with --replication 1"
             ),
             Self::Chosen { copies, brokers } => {
                 write!(
