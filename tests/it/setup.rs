@@ -128,7 +128,8 @@ async fn setup_says_how_many_copies_there_are_and_warns_of_one_that_was_not_aske
     );
     assert!(!asked.contains("warning"), "{asked}");
     assert!(
-        chosen.contains("warning: new topics have replication 1, because the number of brokers is 1"),
+        chosen
+            .contains("warning: new topics have replication 1, because the number of brokers is 1"),
         "{chosen}"
     );
     let (code, refused) = space.run(&["setup", "--replication", "2"]).await;

@@ -45,7 +45,9 @@ async fn a_submit_whose_fence_was_stored_but_not_answered_is_sent_by_the_next_at
     recorded(&client, &request, "maybe").await;
     gate.shut();
     eventually("the fence is given up", async || {
-        let given_up = worker.output().contains("the server did not answer the fence");
+        let given_up = worker
+            .output()
+            .contains("the server did not answer the fence");
         given_up.then_some(())
     })
     .await;
