@@ -28,7 +28,7 @@ use crate::engines::registry::Registry;
 use crate::engines::telemetry;
 use crate::engines::telemetry::events::{RoleStarted, RoleStopped};
 use crate::engines::temporal::client::Temporal;
-use crate::roles::intake::{Commands, Intake, Limits};
+use crate::roles::intake::{Commands, Intake, RateLimits};
 use crate::roles::notifier::worker as delivery_worker;
 use crate::roles::notifier::{Deliverer, Handover, Notifier};
 use crate::roles::worker;
@@ -167,7 +167,7 @@ struct Process {
     registry: Arc<Registry>,
     producer: Arc<Producer>,
     publisher: Publisher,
-    limits: Option<Arc<Limits>>,
+    limits: Option<Arc<RateLimits>>,
 }
 
 impl Process {
@@ -193,7 +193,7 @@ impl Process {
             registry,
             producer,
             publisher,
-            limits: limits.map(|limit| Arc::new(Limits::new(limit, waiting, stop.clone()))),
+            limits: limits.map(|limit| Arc::new(RateLimits::new(limit, waiting, stop.clone()))),
         })
     }
 

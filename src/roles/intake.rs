@@ -7,7 +7,7 @@ mod allowed;
 mod commands;
 mod failures;
 mod inputs;
-mod limits;
+mod rate_limit;
 mod refusals;
 
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use self::allowed::Allowed;
 pub use self::commands::Commands;
 use self::failures::{of_avro, of_registry, of_temporal};
 use self::inputs::Input;
-pub use self::limits::Limits;
-use self::limits::Refused;
+pub use self::rate_limit::RateLimits;
+use self::rate_limit::Refused;
 use self::refusals::{keyed, too_old};
 use crate::contract::avro;
 use crate::contract::avro::Named;
@@ -53,7 +53,7 @@ pub struct Intake {
     submit_queues: SubmitQueues,
     window: watch::Receiver<Duration>,
     allowed: Allowed,
-    limits: Option<Arc<Limits>>,
+    limits: Option<Arc<RateLimits>>,
 }
 
 impl Intake {
@@ -65,7 +65,7 @@ impl Intake {
         publisher: Publisher,
         sealer: Sealer,
         window: watch::Receiver<Duration>,
-        limits: Option<Arc<Limits>>,
+        limits: Option<Arc<RateLimits>>,
     ) -> Self {
         Self {
             allowed: Allowed::new(config),
@@ -283,7 +283,7 @@ fn tokens(spec: &Spec) -> u32 {
 
 /// Waits until the user's rate limit admits the request. The record releases its slot meanwhile, so others can run.
 async fn wait_for_token(
-    limits: Option<&Limits>,
+    limits: Option<&RateLimits>,
     user: &UserId,
     count: u32,
     slot: Slot<'_>,

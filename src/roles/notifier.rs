@@ -240,11 +240,11 @@ impl Notifier {
         if let Some(left) = tries.left_alone(Instant::now()) {
             return First::HandOverReason(HandOverReason::Failed(Some(left)));
         }
-        let letter = Notice {
+        let notice = Notice {
             event,
             traceparent: record.traceparent(),
         };
-        let tried = match self.deliverer.first(&letter, notification).await {
+        let tried = match self.deliverer.first(&notice, notification).await {
             Attempt::Sent(tried) => tried,
             Attempt::Kept(closed) => return First::HandOverReason(HandOverReason::Kept(closed)),
             // Skipped at once: if no notifier served the channel, a workflow would carry each notification for days.

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 
 use super::allowed::Allowed;
 use super::failures::{of_avro, of_temporal};
-use super::limits::Limits;
+use super::rate_limit::RateLimits;
 use super::{keyed, open, reject, wait_for_token};
 use crate::contract::avro;
 use crate::contract::run::Start;
@@ -38,7 +38,7 @@ pub struct Commands {
     providers: DefaultProviders,
     submit_queues: SubmitQueues,
     allowed: Allowed,
-    limits: Option<Arc<Limits>>,
+    limits: Option<Arc<RateLimits>>,
 }
 
 impl Commands {
@@ -47,7 +47,7 @@ impl Commands {
         config: &Config,
         temporal: Temporal,
         registry: Arc<Registry>,
-        limits: Option<Arc<Limits>>,
+        limits: Option<Arc<RateLimits>>,
     ) -> Self {
         Self {
             allowed: Allowed::new(config),

@@ -88,11 +88,11 @@ impl Deliverer {
                 return Ok(self.later_on(&parcel, step, None, error, false, None));
             }
         };
-        let letter = Notice {
+        let notice = Notice {
             event: &event,
             traceparent: parcel.traceparent.as_deref(),
         };
-        let attempt = self.later(&letter, &notification).await;
+        let attempt = self.later(&notice, &notification).await;
         failpoint::hit("deliver.tried").await;
         Ok(match attempt {
             Attempt::Sent(Tried::Delivered(status)) => ended(End::delivered(status), true),

@@ -88,11 +88,11 @@ impl Served<'_> {
 
     /// Makes one attempt within `limit`, unless the target's rate limit is used up. An answer counts if its
     /// status arrives in time, however long its body takes.
-    pub(super) async fn send(&self, letter: &Notice<'_>, limit: Duration) -> Result<Tried, NotNow> {
+    pub(super) async fn send(&self, notice: &Notice<'_>, limit: Duration) -> Result<Tried, NotNow> {
         match self {
-            Self::Webhook(sender, url) => Ok(sender.send(letter, url, limit).await),
-            Self::Slack(sender, url) => sender.send(letter, url, limit).await,
-            Self::Email(sender, to) => Ok(sender.send(letter, to, limit).await),
+            Self::Webhook(sender, url) => Ok(sender.send(notice, url, limit).await),
+            Self::Slack(sender, url) => sender.send(notice, url, limit).await,
+            Self::Email(sender, to) => Ok(sender.send(notice, to, limit).await),
         }
     }
 }

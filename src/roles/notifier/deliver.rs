@@ -116,21 +116,21 @@ impl Deliverer {
     }
 
     /// The consumer's attempt: at most [`FIRST_TRY`], after a wait for a slot of at most the same time.
-    pub(super) async fn first(&self, letter: &Notice<'_>, notification: &Notification) -> Attempt {
+    pub(super) async fn first(&self, notice: &Notice<'_>, notification: &Notification) -> Attempt {
         let limit = FIRST_TRY.min(self.try_timeout);
-        self.attempt(letter, notification, limit, FIRST_TRY).await
+        self.attempt(notice, notification, limit, FIRST_TRY).await
     }
 
     /// A workflow's attempt, with the full `try_timeout`. It also waits briefly for a slot: without that, first
     /// attempts would always get there before it.
-    pub(super) async fn later(&self, letter: &Notice<'_>, notification: &Notification) -> Attempt {
+    pub(super) async fn later(&self, notice: &Notice<'_>, notification: &Notification) -> Attempt {
         let limit = self.try_timeout;
-        self.attempt(letter, notification, limit, LATER_WAIT).await
+        self.attempt(notice, notification, limit, LATER_WAIT).await
     }
 
     async fn attempt(
         &self,
-        letter: &Notice<'_>,
+        notice: &Notice<'_>,
         notification: &Notification,
         limit: Duration,
         patience: Duration,
@@ -142,7 +142,7 @@ impl Deliverer {
         if limit < self.try_timeout && channel.is_slower_than(limit) {
             return Attempt::Kept(Closed::Slow);
         }
-        let (user, endpoint) = (&letter.event.user_id, notification.endpoint());
+        let (user, endpoint) = (&notice.event.user_id, notification.endpoint());
         let share = match self.endpoints.share(user, endpoint) {
             Ok(share) => share,
             Err(closed) => return Attempt::Kept(closed),
@@ -159,7 +159,7 @@ impl Deliverer {
             return Attempt::Sent(tried);
         }
         let began = Instant::now();
-        let tried = match Box::pin(channel.send(letter, limit)).await {
+        let tried = match Box::pin(channel.send(notice, limit)).await {
             Ok(tried) => tried,
             // The slot is released unused, and the endpoint's circuits do not change.
             Err(NotNow(_)) => return Attempt::Kept(Closed::Full),

@@ -134,19 +134,19 @@ impl Sender {
     }
 
     /// Makes one attempt to send the letter's event to `to`, within `limit`.
-    pub(super) async fn send(&self, letter: &Notice<'_>, to: &str, limit: Duration) -> Tried {
-        match self.try_once(letter, to, limit).await {
+    pub(super) async fn send(&self, notice: &Notice<'_>, to: &str, limit: Duration) -> Tried {
+        match self.try_once(notice, to, limit).await {
             Ok(code) => Tried::Delivered(code),
             Err(error) => error.into(),
         }
     }
 
-    async fn try_once(&self, letter: &Notice<'_>, to: &str, limit: Duration) -> Result<u16, Error> {
+    async fn try_once(&self, notice: &Notice<'_>, to: &str, limit: Duration) -> Result<u16, Error> {
         let to = email_address::recipient(to)?;
         if !self.allowed.allow(&to) {
             return Err(Error::NotAllowed);
         }
-        let mail = message::write(letter, &self.from, to, &self.templates);
+        let mail = message::write(notice, &self.from, to, &self.templates);
         self.connection
             .send(&mail.map_err(Error::Unwritable)?, limit)
             .await

@@ -108,11 +108,11 @@ impl Sender {
     /// Makes one attempt to send an event to `to`, in the second that [`Self::turn`] reserved.
     pub(super) async fn send(
         &self,
-        letter: &Notice<'_>,
+        notice: &Notice<'_>,
         to: &Url,
         limit: Duration,
     ) -> Result<Tried, NotNow> {
-        let Notice { event, .. } = letter;
+        let Notice { event, .. } = notice;
         self.post_within(message(event), Some(&event.user_id), to, limit)
             .await
     }

@@ -3,9 +3,10 @@
 //! Every attempt has the same `webhook-id` and body, and its own timestamp and signature. Of an answer, only
 //! the status and `Retry-After` are used. Its body is not shown anywhere, because the target controls it.
 
-mod asymmetric;
-mod message;
+mod body;
 pub(super) mod retry_after;
+mod signature;
+mod signature_v1a;
 
 use std::time::{Duration, SystemTime};
 
@@ -14,8 +15,8 @@ use reqwest::header::CONTENT_TYPE;
 use tokio::time::timeout;
 use url::Url;
 
-pub use self::asymmetric::{InvalidKey, Key};
-pub use self::message::{InvalidSecret, user_secret};
+pub use self::signature::{InvalidSecret, user_secret};
+pub use self::signature_v1a::{InvalidKey, Key};
 use crate::contract::receipt::DeliveryError;
 use crate::engines::config;
 use crate::engines::egress;
@@ -72,7 +73,7 @@ pub enum Unusable {
 /// Delivers webhooks.
 pub(super) struct Sender {
     guard: Guard,
-    signer: message::Signer,
+    signer: signature::Signer,
 }
 
 /// Error code for a target that answered 410.
@@ -92,17 +93,17 @@ impl Sender {
     }
 
     /// Makes one attempt; gives up if there is no answer within `limit`.
-    pub(super) async fn send(&self, letter: &Notice<'_>, target: &Url, limit: Duration) -> Tried {
-        match self.post(letter, target, limit).await {
+    pub(super) async fn send(&self, notice: &Notice<'_>, target: &Url, limit: Duration) -> Tried {
+        match self.post(notice, target, limit).await {
             Ok(status) => Tried::Delivered(status),
             Err(error) => error.into(),
         }
     }
 
     /// Posts the event; returns the status if the target accepted it.
-    async fn post(&self, letter: &Notice<'_>, target: &Url, limit: Duration) -> Result<u16, Error> {
-        let event = letter.event;
-        let body = message::body(event).map_err(|_| Error::Unwritable)?;
+    async fn post(&self, notice: &Notice<'_>, target: &Url, limit: Duration) -> Result<u16, Error> {
+        let event = notice.event;
+        let body = body::body(event).map_err(|_| Error::Unwritable)?;
         let client = self.guard.client(target)?;
         let timestamp = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -118,7 +119,7 @@ impl Sender {
             .header("webhook-signature", signatures)
             .body(body)
             .timeout(limit);
-        if let Some(trace) = letter.traceparent {
+        if let Some(trace) = notice.traceparent {
             request = request.header("traceparent", trace);
         }
         let response = request.send().await.map_err(Error::of)?;
@@ -130,9 +131,9 @@ impl Sender {
 }
 
 /// Builds the signer: it signs with the secrets of users and, if there are any, with the `v1a` keys.
-fn signer(config: &config::Notifier) -> Result<message::Signer, Unusable> {
+fn signer(config: &config::Notifier) -> Result<signature::Signer, Unusable> {
     let keys: Result<Vec<_>, _> = config.signing_keys.iter().map(Key::parse).collect();
-    Ok(message::Signer::new(&config.signing_secrets)?.with_keys(keys?))
+    Ok(signature::Signer::new(&config.signing_secrets)?.with_keys(keys?))
 }
 
 /// Maps a status to the result of the attempt.

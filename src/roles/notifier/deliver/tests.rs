@@ -19,7 +19,7 @@ async fn well() -> Url {
     url.parse().unwrap()
 }
 
-fn letter(event: &Event) -> Notice<'_> {
+fn notice(event: &Event) -> Notice<'_> {
     Notice {
         event,
         traceparent: None,
@@ -88,8 +88,8 @@ async fn a_mail_that_waits_for_others_is_not_cut_in_the_middle() {
     let events: Vec<_> = events.collect();
     let to = Notification::new(Target::Email("a@example.org".to_owned()));
 
-    let letters: Vec<_> = events.iter().map(letter).collect();
-    let attempts = join_all(letters.iter().map(|letter| deliverer.first(letter, &to))).await;
+    let letters: Vec<_> = events.iter().map(notice).collect();
+    let attempts = join_all(letters.iter().map(|notice| deliverer.first(notice, &to))).await;
 
     let mut sent = 0;
     for attempt in attempts {
@@ -117,14 +117,14 @@ async fn a_message_that_waits_for_its_second_holds_no_place_at_slack() {
     let slack = well().await;
     let at = |path| Notification::new(Target::Slack(slack.join(path).unwrap()));
     let (event, one, other) = (event(), at("/services/T/B/one"), at("/services/T/B/other"));
-    let letter = letter(&event);
-    assert!(is_delivered(&deliverer.first(&letter, &one).await));
+    let notice = notice(&event);
+    assert!(is_delivered(&deliverer.first(&notice, &one).await));
 
-    let mut waiting = Box::pin(deliverer.first(&letter, &one));
+    let mut waiting = Box::pin(deliverer.first(&notice, &one));
     let elsewhere = tokio::select! {
         biased;
         early = &mut waiting => panic!("not within a second: {early:?}"),
-        elsewhere = deliverer.later(&letter, &other) => elsewhere,
+        elsewhere = deliverer.later(&notice, &other) => elsewhere,
     };
 
     assert!(is_delivered(&elsewhere), "{elsewhere:?}");
@@ -145,7 +145,7 @@ async fn a_user_with_a_host_for_each_request_leaves_places_to_others() {
     });
     let (alice, bob, stuck) = (of("alice"), of("bob"), urls.collect::<Vec<_>>());
     let to = Notification::new(Target::Webhook(well().await));
-    let (from_alice, from_bob) = (letter(&alice), letter(&bob));
+    let (from_alice, from_bob) = (notice(&alice), notice(&bob));
 
     let mut trying = join_all(stuck.iter().map(|to| deliverer.first(&from_alice, to)));
     let (ninth, other) = tokio::select! {

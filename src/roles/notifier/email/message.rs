@@ -27,19 +27,19 @@ const EVENT: HeaderName = HeaderName::new_from_ascii_str("X-Genflow-Event");
 
 /// Returns the message about the letter's event for `to`. A repeat differs only in date and MIME boundary.
 pub(super) fn write(
-    letter: &Notice<'_>,
+    notice: &Notice<'_>,
     from: &FromAddress,
     to: Address,
     templates: &Templates,
 ) -> Result<Message, Error> {
-    let event = letter.event;
+    let event = notice.event;
     let words = templates.render(event)?;
     let id = |event: &str| format!("<{}@{}>", line(event, 100), from.domain());
     let mut message = begin(from, to, event.event_type.cloud_type())
         .subject(words.subject)
         .message_id(Some(id(&event.event_id)))
         .raw_header(HeaderValue::new(REQUEST, line(&event.request_id, 200)));
-    if let Some(trace) = letter.traceparent {
+    if let Some(trace) = notice.traceparent {
         message = message.raw_header(HeaderValue::new(TRACE, line(trace, 100)));
     }
     // Mail programs group messages that refer to one id, even if no message has it.

@@ -15,11 +15,11 @@ fn written(event: &Event) -> Vec<u8> {
     let from: FromAddress = "genflow <genflow@mail.test>".parse().unwrap();
     let to = email_address::recipient("alice@example.org").unwrap();
     let templates = Templates::load(None).unwrap();
-    let letter = Notice {
+    let notice = Notice {
         event,
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     };
-    let mail = message::write(&letter, &from, to, &templates).unwrap();
+    let mail = message::write(&notice, &from, to, &templates).unwrap();
     mail.formatted()
 }
 

@@ -102,12 +102,12 @@ async fn send(sender: &Sender, event: &Event, to: &Url) -> Tried {
 }
 
 async fn try_send(sender: &Sender, event: &Event, to: &Url) -> Result<Tried, NotNow> {
-    let letter = Notice {
+    let notice = Notice {
         event,
         traceparent: None,
     };
     sender.turn(Some("ann"), to).await?;
-    sender.send(&letter, to, sender.try_time).await
+    sender.send(&notice, to, sender.try_time).await
 }
 
 /// Returns how an attempt ended: its kind, status, code and the pause asked for.

@@ -128,12 +128,12 @@ fn settings() -> config::Notifier {
 }
 
 async fn send(settings: &config::Notifier, target: &Url) -> Tried {
-    let letter = Notice {
+    let notice = Notice {
         event: &event(),
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     };
     let sender = Sender::new(settings).unwrap();
-    sender.send(&letter, target, settings.try_timeout).await
+    sender.send(&notice, target, settings.try_timeout).await
 }
 
 /// Returns whether a result is final, its code or `delivered`, and the status.

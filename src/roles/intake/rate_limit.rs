@@ -1,4 +1,4 @@
-//! Limits how many generations each user may start.
+//! RateLimits how many generations each user may start.
 //!
 //! A record above the limit waits briefly, so that a short burst fails no request. Few records may wait at
 //! once, so that one user's flood leaves room for the others. A batch takes a token for each item but waits for
@@ -28,14 +28,14 @@ pub(super) enum Refused {
 
 /// The token buckets of all users. Requests and RETRY commands share them.
 #[derive(Debug)]
-pub struct Limits {
+pub struct RateLimits {
     buckets: TokenBuckets,
     settings: RateLimit,
     waiting: Semaphore,
     stop: CancellationToken,
 }
 
-impl fmt::Display for Limits {
+impl fmt::Display for RateLimits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let RateLimit {
             per_minute, burst, ..
@@ -51,7 +51,7 @@ impl fmt::Display for Limits {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-impl Limits {
+impl RateLimits {
     /// Creates empty limits. At most `waiting` records wait at once.
     pub fn new(settings: RateLimit, waiting: usize, stop: CancellationToken) -> Self {
         Self {
@@ -90,13 +90,13 @@ impl Limits {
 mod tests {
     use super::*;
 
-    fn limits(per_minute: u32, hold: Duration, waiting: usize) -> Limits {
+    fn limits(per_minute: u32, hold: Duration, waiting: usize) -> RateLimits {
         let settings = RateLimit {
             per_minute: per_minute.try_into().unwrap(),
             burst: 1.try_into().unwrap(),
             hold,
         };
-        Limits::new(settings, waiting, CancellationToken::new())
+        RateLimits::new(settings, waiting, CancellationToken::new())
     }
 
     const LONG: Duration = Duration::from_secs(600);
