@@ -12,7 +12,8 @@ async fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code.into(),
     };
-    // A missing .env is no fault; a broken one is. Only this folder's: one above may belong to something else.
+    // A missing .env is not an error; an unreadable one is. Parent folders are not searched: their .env may belong to
+    // something else.
     match dotenvy::from_path(".env") {
         Err(error) if !error.not_found() => return fault(USAGE, &launch::unread(&error)),
         Ok(_) | Err(_) => {}

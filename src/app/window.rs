@@ -28,7 +28,7 @@ pub(super) async fn first(process: &Process, temporal: &Temporal) -> Option<Dura
         tracing::warn!(
             ?asked,
             ?window,
-            "DEDUP_WINDOW is longer than nine tenths of Temporal's retention, intake uses the shorter one"
+            "DEDUP_WINDOW is longer than nine tenths of Temporal's retention; intake uses the shorter time"
         );
     }
     Some(window)

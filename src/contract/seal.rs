@@ -1,12 +1,13 @@
 //! Notification targets, sealed at the edge: intake seals them, only the notifier opens them.
 //!
-//! AES-256-GCM under one of `NOTIFY_KEYS`. Bound as additional data: the purpose, the header, and the context, the id of the
-//! request whose record named the targets, so that a seal cannot be moved to another request. The bytes:
+//! AES-256-GCM under one of `NOTIFY_KEYS`. The additional data is the purpose, the header and the context. The context
+//! is the id of the request whose record named the targets, so a seal cannot be moved to another request. The bytes:
 //!
 //! | version (1) | length of key id (1) | key id | nonce (12) | ciphertext and tag (16) |
 //!
-//! The nonce is a keyed hash of all that is sealed: equal targets of one request have equal bytes, so that an event
-//! that is made again from its record is the same event (contract, rule 11), and unequal ones have unequal nonces.
+//! The nonce is a keyed hash of the additional data and the targets: equal targets of one request have equal bytes, so
+//! that an event that is made again from its record is the same event (contract, rule 11); unequal ones have unequal
+//! nonces.
 //! The first key seals, all open: a new key is first added at the end everywhere, then moved to the front, and
 //! an old one is taken out when no event sealed with it is left.
 
@@ -21,15 +22,13 @@ use crate::domain::{Event, Sealed, Secret, Targets};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// There is no key, or one is not 32 bytes in base64 under an id of 1 to 255 bytes.
-    #[error("no usable key {0:?}, want id:base64 of 32 bytes")]
+    #[error("NOTIFY_KEYS has no usable key {0:?}; expected id:base64 of 32 bytes")]
     Key(String),
     /// The cipher refused.
     #[error("the notification targets cannot be sealed")]
     Cipher,
     /// Sealed by a key that is not among ours.
-    #[error(
-        "the notification targets are sealed with the key {0:?}, which NOTIFY_KEYS does not hold"
-    )]
+    #[error("the notification targets are sealed with the key {0:?}, which is not in NOTIFY_KEYS")]
     UnknownKey(String),
     /// Changed, cut off, of another request, or of a later version.
     #[error("the sealed notification targets are damaged")]
@@ -84,7 +83,7 @@ impl Sealer {
     /// Seals `targets` for the request `context`.
     ///
     /// # Errors
-    /// [`Error::Cipher`] when the cipher refuses, which it does not for targets of their bounds.
+    /// [`Error::Cipher`] if the cipher refuses; it never does for targets within their length limits.
     pub fn seal(&self, targets: &Targets, context: &str) -> Result<Sealed, Error> {
         let mut text = serde_json::to_vec(targets).map_err(|_| Error::Cipher)?;
         let mut sealed = self.first.header()?;
@@ -162,7 +161,7 @@ impl Key {
         parsed.header().map(|_| parsed)
     }
 
-    /// The first 12 bytes of a keyed hash over all that is sealed.
+    /// Returns the first 12 bytes of a keyed hash over the additional data and the targets.
     fn nonce(&self, bound: &[u8], text: &[u8]) -> Result<[u8; NONCE_LEN], Error> {
         let mut hash = hmac::Context::with_key(&self.nonces);
         hash.update(&(bound.len() as u64).to_be_bytes());
@@ -182,8 +181,8 @@ impl Key {
     }
 }
 
-/// The additional data. The header contains its own length, so no two pairs give the same bytes; another use of the keys
-/// would have another purpose.
+/// Returns the additional data. The header contains the length of its key id, so different pairs give different bytes.
+/// The purpose keeps any other use of these keys apart.
 fn bound(header: &[u8], context: &str) -> Vec<u8> {
     [PURPOSE, header, context.as_bytes()].concat()
 }

@@ -1,4 +1,4 @@
-//! Which settings dev refuses, and how it keeps apart from other deployments.
+//! Which settings dev refuses, and how it separates its names from those of other deployments.
 
 use super::*;
 
@@ -57,7 +57,7 @@ fn nothing_is_paid_for_unless_that_is_asked_for() {
 
     assert_eq!(at_fault(dev(true), &real), ["MOCK_EXTERNAL_APIS"]);
     assert_eq!(at_fault(samples, &real), [""; 0]);
-    // Without `once`, dev runs without samples.
+    // Without `once`, dev sends no samples.
     assert_eq!(at_fault(dev(false), &real), [""; 0]);
     assert!(!sends_samples(dev(false), &loaded(dev(false), &real)));
     assert!(sends_samples(dev(true), &loaded(dev(true), &[])));

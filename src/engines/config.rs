@@ -50,7 +50,7 @@ pub struct Config {
     pub schema_registry_url: Secret<Url>,
     /// The Temporal server.
     pub temporal: Temporal,
-    /// API keys, limits, and what each run carries with it.
+    /// API keys, limits, and the settings that each run's input carries.
     pub intake: Intake,
     /// Providers, storage and concurrency.
     pub worker: Worker,
@@ -89,7 +89,7 @@ pub mod dev {
 
 #[cfg(test)]
 impl Config {
-    /// Reads the settings from `variables`; of two with the same name the last counts.
+    /// Reads the settings from `variables`; if two have the same name, the last one counts.
     pub(crate) fn of(variables: &[(&str, &str)]) -> Result<Self, Faults> {
         let value = |name: &str| variables.iter().rfind(|(known, _)| *known == name);
         Self::load(|name| value(name).map(|(_, value)| (*value).to_owned()))
@@ -129,7 +129,7 @@ impl Config {
         }
         Err(Fault {
             variable: "SHUTDOWN_GRACE",
-            problem: "is not below KAFKA_SESSION_TIMEOUT, expected less: the group would not wait for the drain".to_owned(),
+            problem: "is not below KAFKA_SESSION_TIMEOUT; expected a shorter time, since the group does not wait longer for the drain".to_owned(),
         })
     }
 

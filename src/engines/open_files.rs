@@ -8,6 +8,6 @@ pub(crate) fn allow_many() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::debug!(%error, "the limit of open files was not raised");
+        tracing::debug!(%error, "the limit on open files was not raised");
     }
 }

@@ -1,6 +1,6 @@
-//! `delivery.v1`: takes one notification through its retry schedule to its one end, over days if needed.
+//! `delivery.v1`: takes one notification through its retry schedule to its outcome, over days if needed.
 //!
-//! The workflow decides only time and order. The activity decides the outcome of a try and the pause after it (the
+//! The workflow decides only time and order. The activity decides the outcome of an attempt and the pause after it (the
 //! schedule, its jitter, what the target asked for). So a changed schedule applies to deliveries that are under way,
 //! and replay is exact.
 
@@ -18,19 +18,19 @@ use crate::workflows::support::{AGAIN, detached, done, now, readable};
 
 /// The workflow type.
 pub const NAME: &str = "delivery.v1";
-/// Start-to-close time-out of a try, and of publishing the receipt.
+/// Start-to-close time-out of an attempt, and of publishing the receipt.
 const TRY: Duration = Duration::from_secs(120);
-/// Rounds until it continues as new: each adds about ten history events, with the notification's event in full.
+/// Most rounds before the workflow continues as new. Each adds about ten history events that contain the full event.
 const MANY: u32 = 50;
 
-/// One notification.
+/// The delivery of one notification.
 #[workflow]
 #[derive(Default)]
 pub struct Delivery;
 
 #[workflow_methods]
 impl Delivery {
-    /// Tries until the notification ends, then publishes its receipt. A cancel gives it up.
+    /// Attempts the delivery until it ends, then publishes its receipt. A cancel ends it as given up.
     #[run(name = "delivery.v1")]
     pub async fn run(ctx: &mut WorkflowContext<Self>, mut start: Start) -> WorkflowResult<Outcome> {
         let Some(end) = drive(ctx, &mut start).await else {
@@ -54,8 +54,8 @@ impl Delivery {
 
 type Context = WorkflowContext<Delivery>;
 
-/// Makes attempts, step by step of the schedule, and keeps in `start` how far it is. Returns `None` once the history of this
-/// run is long: the next run goes on from `start`.
+/// Attempts the delivery at each step of the schedule and records its progress in `start`. Returns `None` once the
+/// history of this run is long: the next run continues from `start`.
 async fn drive(ctx: &Context, start: &mut Start) -> Option<End> {
     if let Some(why) = &start.lost {
         return Some(End::given_up(start.status, why.clone()));

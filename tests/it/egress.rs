@@ -70,7 +70,7 @@ async fn a_result_at_a_private_address_ends_its_run_at_once_and_is_not_connected
     assert!(!error.retryable);
     assert_eq!(
         error.message,
-        "the output is not fetched: the address is not a public one"
+        "the output's address is refused: the address is not a public one"
     );
     assert_eq!(inside.connections(), 0);
     // Counted once, so there was one attempt.

@@ -1,5 +1,5 @@
-//! Holds the ranks of `src`: an import goes downwards only, no role imports another, and no modules import each other in
-//! a circle. Test code may import what it likes.
+//! Enforces the ranks of `src`: imports go downwards only, no role imports another, and there are no import cycles.
+//! Test code may import anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -156,7 +156,7 @@ struct Reader<'r> {
 }
 
 impl Reader<'_> {
-    /// Notes the module that a path leads to: the longest beginning of it that is one.
+    /// Records the module that a path leads to: the longest prefix of the path that is a known module.
     fn note(&mut self, path: &[String]) {
         let mut whole = match path[0].as_str() {
             "crate" => Vec::new(),
@@ -247,7 +247,7 @@ fn edges(imports: &Imports) -> Vec<(Module, Module)> {
         .collect()
 }
 
-/// Returns, for each folder, which of its modules imports which of the others, all that is below them included.
+/// Returns, for each folder, which of its modules import which others; a submodule's imports count for its parent.
 fn siblings(imports: &Imports) -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
     let mut all: BTreeMap<_, BTreeMap<_, BTreeSet<_>>> = BTreeMap::new();
     for (from, to) in edges(imports) {
@@ -260,7 +260,7 @@ fn siblings(imports: &Imports) -> BTreeMap<String, BTreeMap<String, BTreeSet<Str
     all
 }
 
-/// Sorts modules into floors, each above all that it imports; returns also what is in a circle, or above one.
+/// Sorts modules into floors, each above all that it imports; also returns the modules in a cycle or above one.
 fn floors(siblings: &BTreeMap<String, BTreeSet<String>>) -> (Vec<Vec<String>>, Vec<String>) {
     let mut left = siblings.clone();
     let mut floors = Vec::new();

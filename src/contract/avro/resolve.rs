@@ -31,7 +31,7 @@ pub(crate) fn resolve(value: Value, writer: &Schema, reader: &Schema) -> AvroRes
 fn without_values(error: Error) -> Error {
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "any error that is not known to show names only may show values"
+        reason = "errors not listed here may contain values"
     )]
     let told = match error.details() {
         Details::GetField(_) | Details::SchemaResolutionError(_) => return error,

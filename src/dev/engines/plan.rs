@@ -11,7 +11,7 @@ use super::registry::{self, Registry};
 use super::temporal::Temporal;
 use super::{Engines, Error, Existing, Missing, Options, Ports, Running, whole};
 
-/// The engines to start; `None` for one that is already running, or whose Java is missing.
+/// The engines to start; `None` for one that is already running, and for Kafka if its Java is missing.
 pub(super) struct Plan {
     kafka: Option<Kafka>,
     registry: Option<Registry>,

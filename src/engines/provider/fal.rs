@@ -132,7 +132,7 @@ fn failure(detail: &Value, kind: Option<&str>) -> EventError {
     if is_policy(&message) {
         return EventError::new(ErrorCode::ContentPolicy, &message, false);
     }
-    // A list of errors with a location is the model's, about its input; plain text is the platform's, about itself.
+    // The model reports errors in its input as a list with locations; the platform reports its own errors as plain text.
     let located = detail.as_array().and_then(|errors| errors.first());
     let about_input =
         located.is_some_and(|error| error["loc"].as_array().is_some_and(|loc| loc.len() > 1));
@@ -163,11 +163,11 @@ fn check(model: &str) -> Result<(), String> {
     if is_model(model, 2..) {
         return Ok(());
     }
-    Err(format!("model is {model:?}, want owner/app[/path]"))
+    Err(format!("model is {model:?}, expected owner/app[/path]"))
 }
 
-/// Returns the model's input. Models differ, and drop inputs that they do not have; these names are
-/// the most common ones.
+/// Returns the model's input. Models differ and ignore inputs that they do not know; these names are the most
+/// common ones.
 fn input(spec: &Single) -> Result<Map<String, Value>, String> {
     let common = spec.common();
     let mut mapping = Mapping::new(common);

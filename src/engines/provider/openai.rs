@@ -156,7 +156,7 @@ fn videos(spec: &VideoSpec, model: &str) -> Result<Map<String, Value>, String> {
     let mut mapping = Mapping::new(common);
     mapping.style_in_words();
     mapping.put("model", Some(model));
-    // A text, although it is a number.
+    // The API wants this number as a string.
     mapping.put("seconds", spec.duration.map(|seconds| seconds.to_string()));
     let resolution = spec.resolution.as_deref();
     let size = resolution.filter(|text| sides(text).is_some());

@@ -29,16 +29,16 @@ use crate::engines::egress::{Guard, Refused};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The output is gone or cannot be fetched; the provider may give another URL.
-    #[error("the output is not to be had: {0}")]
+    #[error("the output cannot be fetched: {0}")]
     Unavailable(String),
     /// The output was fetched and is not what was requested.
-    #[error("the output is not what it should be: {0}")]
+    #[error("the output is invalid: {0}")]
     Invalid(String),
     /// The guard does not allow its address.
-    #[error("the output is not fetched: {0}")]
+    #[error("the output's address is refused: {0}")]
     Refused(#[from] Refused),
-    /// The output could not be written to disk.
-    #[error("the output could not be written")]
+    /// The output could not be written to disk, or not read back for its check.
+    #[error("the output could not be written to disk or read back")]
     Disk(#[from] io::Error),
 }
 
@@ -77,7 +77,7 @@ impl Downloaded {
     }
 }
 
-/// How long a server may send nothing, and how long it is waited for before its pace counts.
+/// How long a server may send nothing. The same time is subtracted from the wait before the pace is judged.
 const SILENCE: Duration = Duration::from_secs(60);
 /// The lowest pace of a server in bytes per second, over all the time spent waiting for it.
 const SLOWEST: u64 = 32 * 1024;
@@ -89,7 +89,7 @@ const CHECK_TIME: Duration = Duration::from_secs(30);
 const ENCODED: usize = 256 * 1024;
 
 impl Downloader {
-    /// Creates a downloader without a call.
+    /// Creates a downloader; makes no network call.
     ///
     /// # Errors
     /// If its guard cannot be created.
@@ -103,7 +103,7 @@ impl Downloader {
         })
     }
 
-    /// Downloads an output that the provider at `base` named to `file`. The run may store `left` more bytes.
+    /// Downloads to `file` an output that the provider at `base` named. The run may store `left` more bytes.
     ///
     /// # Errors
     /// See [`Error`].
@@ -145,10 +145,10 @@ impl Downloader {
                     "the check of an output took too long",
                 )
             })?
-            .map_err(|error| Error::Invalid(format!("its check went wrong: {error}")))??;
+            .map_err(|error| Error::Invalid(format!("the check failed: {error}")))??;
         let format = format.ok_or_else(|| {
             let kind = Kind::from(kind).as_str().to_lowercase();
-            Error::Invalid(format!("its bytes are not of a {kind}"))
+            Error::Invalid(format!("its content is not that of a known {kind} format"))
         })?;
         Ok(Checked {
             file,
@@ -182,14 +182,14 @@ impl Downloader {
                 waited += asked.elapsed();
                 sink.write(&piece.map_err(unavailable)?).await?;
                 if is_too_slow(sink.bytes, waited, self.silence) {
-                    let why = format!("it comes slower than {SLOWEST} bytes a second");
+                    let why = format!("it arrives at less than {SLOWEST} bytes per second");
                     return Err(Error::Unavailable(why));
                 }
             }
         };
         let late = |_| {
             let seconds = self.longest.as_secs();
-            Error::Unavailable(format!("it did not come within {seconds} s"))
+            Error::Unavailable(format!("it did not arrive within {seconds} s"))
         };
         timeout(self.longest, downloading).await.map_err(late)?
     }
@@ -219,14 +219,14 @@ impl Downloader {
             let next = elsewhere(&response, &at).ok_or_else(|| {
                 Error::Unavailable(format!("status {}", response.status().as_u16()))
             })?;
-            // Once a redirect leaves an origin, no later one gets the key back, or may lead to an
-            // address that only the provider may name.
+            // A redirect to another origin drops the key for good. Once a hop is outside the provider's origin, later
+            // redirects may no longer lead to addresses that only the provider may name.
             key = key.filter(|_| next.origin() == at.origin());
             base = base.filter(|base| base.origin() == at.origin());
             at = next;
         }
         Err(Error::Unavailable(format!(
-            "it is elsewhere more than {REDIRECTS} times"
+            "it redirects more than {REDIRECTS} times"
         )))
     }
 }
@@ -267,7 +267,7 @@ impl Sink {
             return Err(Error::Invalid(why));
         }
         if bytes > self.left {
-            let why = "with it the outputs are larger than those of one run may be together";
+            let why = "with it, the outputs of this run exceed their total size limit";
             return Err(Error::Invalid(why.to_owned()));
         }
         Ok(())

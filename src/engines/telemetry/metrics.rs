@@ -75,7 +75,7 @@ pub const COMMANDS: &str = "genflow_commands_total";
 pub const RECORDS_REJECTED: &str = "genflow_records_rejected_total";
 /// Records parked without their value, because it was too large even for the dead-letter topic.
 pub const RECORDS_TRUNCATED: &str = "genflow_records_truncated_total";
-/// Attempts at a record that failed and are retried after a pause, by cause.
+/// Failed attempts to handle a record that are retried after a pause, by topic and cause.
 pub const RECORDS_RETRIED: &str = "genflow_records_retried_total";
 /// Time from consuming a record to completing it, pauses included.
 pub const RECORD_SECONDS: &str = "genflow_record_seconds";
@@ -91,9 +91,9 @@ pub const CONSUMER_PAUSED: &str = "genflow_consumer_paused";
 pub const REBALANCES: &str = "genflow_rebalances_total";
 /// Lifecycle events acknowledged by Kafka, repeats included.
 pub const EVENTS_PUBLISHED: &str = "genflow_events_published_total";
-/// Time of a call to a provider's API, by step and outcome: ok, or why it failed.
+/// Duration of a call to a provider's API, by step and outcome: ok, or why it failed.
 pub const PROVIDER_CALL_SECONDS: &str = "genflow_provider_call_seconds";
-/// Jobs in a state that this version does not know.
+/// Times a job entered a state that this version does not know.
 pub const PROVIDER_UNKNOWN_STATES: &str = "genflow_provider_unknown_states_total";
 /// Price of a generation as the provider reports it, in US dollars; the sum is the money spent.
 pub const PROVIDER_COST: &str = "genflow_provider_cost_usd";
@@ -105,9 +105,9 @@ pub const RUNS_FAILED: &str = "genflow_runs_failed_total";
 pub const RUN_WAIT_SECONDS: &str = "genflow_run_wait_seconds";
 /// Time from the first submit of a job that the provider accepted to the outcome of its run.
 pub const RUN_WORK_SECONDS: &str = "genflow_run_work_seconds";
-/// Workflows closed from outside (terminated or timed out) that genflow ends by starting another workflow.
+/// Workflows closed from outside, for which genflow started another workflow to settle them, by cause.
 pub const RUNS_SWEPT: &str = "genflow_runs_swept_total";
-/// Time of the last sweep in which this process settled all workflows closed from outside; before that, its start.
+/// Time of this process's last sweep that settled all workflows closed from outside; until then, the process start.
 pub const SWEEP_TIME: &str = "genflow_last_whole_sweep_timestamp_seconds";
 /// Bytes of outputs stored.
 pub const STORED_BYTES: &str = "genflow_stored_bytes_total";
@@ -123,11 +123,11 @@ pub const MEASURED_MEMORY: &str = "genflow_worker_measured_memory_bytes";
 pub const TEMP_FOLDERS_SWEPT: &str = "genflow_temp_folders_swept_total";
 /// Time from an event to the end of its notification, by channel and outcome.
 pub const NOTIFICATION_SECONDS: &str = "genflow_notification_seconds";
-/// Steps of a delivery workflow that did not deliver, and are followed by another after a pause.
+/// Steps of delivery workflows that did not deliver and are retried after a pause, by channel.
 pub const NOTIFICATION_RETRIES: &str = "genflow_notification_retries_total";
-/// Time of one attempt at a notification, by channel and outcome.
+/// Duration of one attempt to deliver a notification, by channel and outcome.
 pub const NOTIFICATION_TRY_SECONDS: &str = "genflow_notification_try_seconds";
-/// Attempts at notifications in flight.
+/// Delivery attempts in flight.
 pub const NOTIFICATION_TRIES_IN_FLIGHT: &str = "genflow_notification_tries_in_flight";
 /// Notifications handed over to a workflow, by channel and reason.
 pub const NOTIFICATIONS_HANDED_OVER: &str = "genflow_notifications_handed_over_total";
@@ -183,7 +183,7 @@ pub const CATALOGUE: &[Metric] = &[
     Metric {
         name: RECORDS_RETRIED,
         kind: Counter,
-        help: "Attempts at a record that failed and are retried after a pause, by cause.",
+        help: "Failed attempts to handle a record that are retried after a pause, by topic and cause.",
         labels: &["topic", "cause"],
     },
     Metric {
@@ -231,13 +231,13 @@ pub const CATALOGUE: &[Metric] = &[
     Metric {
         name: PROVIDER_CALL_SECONDS,
         kind: Histogram(CALL),
-        help: "Time of a call to a provider's API, by step and outcome: ok, or why it failed.",
+        help: "Duration of a call to a provider's API, by step and outcome: ok, or why it failed.",
         labels: &["provider", "step", "outcome"],
     },
     Metric {
         name: PROVIDER_UNKNOWN_STATES,
         kind: Counter,
-        help: "Jobs in a state that this version does not know.",
+        help: "Times a job entered a state that this version does not know.",
         labels: &["provider"],
     },
     Metric {
@@ -273,13 +273,13 @@ pub const CATALOGUE: &[Metric] = &[
     Metric {
         name: RUNS_SWEPT,
         kind: Counter,
-        help: "Workflows closed from outside (terminated or timed out) that genflow ends by starting another workflow, by cause.",
+        help: "Workflows closed from outside, for which genflow started another workflow to settle them, by cause.",
         labels: &["cause"],
     },
     Metric {
         name: SWEEP_TIME,
         kind: Gauge,
-        help: "Time of the last sweep in which this process settled all workflows closed from outside; before that, its start.",
+        help: "Time of this process's last sweep that settled all workflows closed from outside; until then, the process start.",
         labels: &["sweep"],
     },
     Metric {
@@ -327,19 +327,19 @@ pub const CATALOGUE: &[Metric] = &[
     Metric {
         name: NOTIFICATION_RETRIES,
         kind: Counter,
-        help: "Steps of a delivery workflow that did not deliver, and are followed by another after a pause.",
+        help: "Steps of delivery workflows that did not deliver and are retried after a pause, by channel.",
         labels: &["channel"],
     },
     Metric {
         name: NOTIFICATION_TRY_SECONDS,
         kind: Histogram(CALL),
-        help: "Time of one attempt at a notification, by channel and outcome.",
+        help: "Duration of one attempt to deliver a notification, by channel and outcome.",
         labels: &["channel", "outcome"],
     },
     Metric {
         name: NOTIFICATION_TRIES_IN_FLIGHT,
         kind: Gauge,
-        help: "Attempts at notifications in flight.",
+        help: "Delivery attempts in flight.",
         labels: &[],
     },
     Metric {

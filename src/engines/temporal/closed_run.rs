@@ -77,7 +77,11 @@ impl Collected {
                         self.events.hand(event.event_id, &finish.handed.events);
                         self.leftover = Some(finish.leftover);
                     }
-                    other => return Err(anyhow!("activity {other} is of another version")),
+                    other => {
+                        return Err(anyhow!(
+                            "the history has the activity {other}, which this version does not know"
+                        ));
+                    }
                 }
             }
             Some(Attributes::ActivityTaskCompletedEventAttributes(completed)) => {

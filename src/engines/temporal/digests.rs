@@ -1,4 +1,4 @@
-//! Gathers failures in the workflow of their target.
+//! Sends failures to the digest workflow of an operator target.
 
 use temporalio_client::WorkflowStartOptions;
 
@@ -7,7 +7,7 @@ use crate::contract::digest::{Addressee, Digest, Failed, Gathered, Seen};
 use crate::workflows::digest;
 
 impl Temporal {
-    /// Signals failures to the workflow of their target, and starts it if none is running.
+    /// Signals failures to the digest workflow of the target `to`, and starts it if none is running.
     ///
     /// # Errors
     /// If the server did not accept the signal.

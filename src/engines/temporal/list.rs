@@ -1,7 +1,8 @@
 //! Lists runs by their search attributes, newest first.
 //!
 //! Not every visibility store sorts, so the list goes back through time in windows: all runs that began within one are
-//! read and sorted here. The windows grow, so that a quiet month costs a few calls, and a busy minute is read once.
+//! read and sorted here. Each is longer than the one before, so a quiet month costs few calls; the first is short, so
+//! a busy minute is not read with much else.
 
 use std::fmt::Write as _;
 
@@ -43,7 +44,7 @@ pub struct Which {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// It is open.
+    /// Open, paused, or in a status that this version does not know.
     Running,
     /// Ended with a result.
     Completed,
@@ -64,7 +65,7 @@ pub enum State {
 pub struct Listed {
     /// The request's id.
     pub request_id: String,
-    /// The run's workflow id: the request's id, for the n-th retry followed by `~n`.
+    /// The run's workflow id: the request's id; the n-th retry appends `~n`.
     pub workflow_id: String,
     /// `VIDEO`, `IMAGE` or `BATCH`; a claim has none.
     pub kind: Option<String>,

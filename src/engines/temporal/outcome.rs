@@ -15,8 +15,8 @@ use crate::contract::activities::FINISH;
 use crate::contract::run::Finish;
 use crate::domain::{Event, EventType, ItemEnding, WorkflowId};
 
-/// Number of events that are read from the end of a history. `finish` is followed by its end, a workflow task and
-/// perhaps a cancel; if it had to be scheduled again, it appears again.
+/// Number of events to read from the end of a history. After `finish` is scheduled come its completion, a workflow
+/// task and perhaps a cancel. If `finish` is scheduled again, the newest one counts.
 const LAST: i32 = 32;
 
 /// The outcome of a run.

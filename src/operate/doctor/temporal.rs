@@ -114,7 +114,7 @@ fn judge_deliveries(retention: Duration, wanted: Duration) -> Finding {
         );
     }
     let found = format!(
-        "are retained for {kept}, expected at least {wanted_text}: an event that comes again later is notified again"
+        "are retained for {kept}, expected at least {wanted_text}: an event repeated after that is notified again"
     );
     Finding::warn(NAME, found).advise("genflow setup, or raise the retention of their namespace")
 }
@@ -189,7 +189,7 @@ async fn deliveries(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     let retention = server.retention().await;
     if place.namespace != config.temporal.namespace {
-        let otherwise = "deliveries that fail their first attempt wait";
+        let otherwise = "deliveries whose first attempt fails have to wait";
         let (name, variable) = (&place.namespace, "NOTIFY_NAMESPACE");
         findings.push(namespace(name, variable, otherwise, &retention));
     }
@@ -206,7 +206,7 @@ async fn deliveries(config: &Config) -> Vec<Finding> {
         findings.push(match server.pollers(queue, tasks).await {
             Ok(0) => Finding::warn(
                 check,
-                "has no pollers: deliveries that fail their first attempt wait",
+                "has no pollers: deliveries whose first attempt fails have to wait",
             )
             .advise("start genflow notifier"),
             Ok(pollers) => Finding::ok(check, count(pollers as u64, "poller")),

@@ -75,8 +75,8 @@ impl Drain {
 
 /// How often `finish` tries to cancel a job at the provider.
 const CANCEL_TRIES: u32 = 3;
-/// Number of lookups before a job counts as absent: a provider's list may lag, and an attempt that has its answer may
-/// be about to keep it.
+/// Number of lookups before a job counts as absent: a provider's list may lag, and an attempt that has the answer may
+/// not have stored it yet.
 pub(crate) const LOOKS: u32 = 5;
 /// Pause between two lookups.
 pub(crate) const BETWEEN_LOOKS: Duration = Duration::from_secs(1);

@@ -29,7 +29,7 @@ async fn a_job_outlives_more_stops_of_its_worker_than_it_may_fail() {
     ])
     .await;
     let _intake = space.start(&["intake"]);
-    // Each poll is asked to repeat a second later, so the polls decide how long the job takes, not the machine.
+    // Each poll is answered with 429 and repeats a second later, so the job's duration does not depend on the machine.
     let busy = json!({"seconds": 0.1, "poll": vec![429; 20]});
     let request = script(image("restarted"), &busy);
     space.send(&request).await;

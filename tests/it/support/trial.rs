@@ -135,7 +135,7 @@ pub(crate) fn cut(file: &Path) {
     std::fs::write(file, &bytes[..bytes.len() / 2]).unwrap();
 }
 
-/// Returns the shared cache with the installed engines.
+/// Returns the shared cache of engines, after installing any that are missing.
 async fn installed() -> PathBuf {
     let cache = default_cache();
     let is_there = |name: &str| {

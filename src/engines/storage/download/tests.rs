@@ -231,7 +231,7 @@ async fn redirects_without_end_or_aim_are_no_output() {
     own.leads("/unchanged", 304, "/file");
 
     for (path, told) in [
-        ("round", "elsewhere more than 3 times"),
+        ("round", "redirects more than 3 times"),
         ("nowhere", "status 302"),
         ("unchanged", "status 304"),
         ("missing", "status 404"),

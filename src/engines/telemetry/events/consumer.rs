@@ -105,7 +105,7 @@ pub struct ConsumerPaused<'a> {
 pub struct Rebalanced<'a> {
     /// Topic of the partitions; a label.
     pub topic: &'a str,
-    /// Number of partitions that it has now.
+    /// Number of partitions that this process has now.
     pub partitions: usize,
 }
 

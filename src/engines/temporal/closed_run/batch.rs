@@ -96,7 +96,11 @@ impl Collected {
                     PUBLISH => input(scheduled.input)?,
                     FINISH => input::<Finish>(scheduled.input)?.handed,
                     ITEM_ENDING => return Ok(()),
-                    other => return Err(anyhow!("activity {other} is of another version")),
+                    other => {
+                        return Err(anyhow!(
+                            "the history has the activity {other}, which this version does not know"
+                        ));
+                    }
                 };
                 self.events.hand(event.event_id, &handed.events);
             }

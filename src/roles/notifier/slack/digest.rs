@@ -7,7 +7,7 @@ use super::text::{code, plain};
 use crate::contract::digest::{Failed, Gathered};
 
 const HEADER: usize = 150;
-/// The longest id or text in a line.
+/// Maximum length of an id or text in a line.
 const VALUE: usize = 220;
 
 /// Returns the message about all gathered failures.

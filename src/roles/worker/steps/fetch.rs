@@ -240,7 +240,7 @@ impl Work {
 
 /// Returns the error for outputs whose checks do not end.
 fn not_checked() -> EventError {
-    let why = format!("the output is not what it should be: {LOST} checks of it did not end");
+    let why = format!("the output is invalid: {LOST} checks of it did not end");
     EventError::new(ErrorCode::ResultInvalid, &why, false)
 }
 
