@@ -332,11 +332,11 @@ pub(crate) mod tests {
 
         assert_eq!(input.to.workflow(), "digest/SLACK/19f1352238b91533");
         assert_eq!((input.pause_ms, input.gathered.total), (0, 0));
-        let told: DigestSent = serde_json::from_value(json!({"later": {"pause_ms": 7}})).unwrap();
+        let sent: DigestSent = serde_json::from_value(json!({"later": {"pause_ms": 7}})).unwrap();
         let later = DigestSent::Later {
             pause_ms: Some(7),
             unknown: false,
         };
-        assert_eq!(told, later);
+        assert_eq!(sent, later);
     }
 }

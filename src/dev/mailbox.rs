@@ -191,8 +191,8 @@ mod tests {
         let mailbox = Mailbox::bind(Ports::Free, maildir.clone()).await.unwrap();
         let (url, stop) = (mailbox.url().to_owned(), CancellationToken::new());
         let asking = async {
-            let told = mailbox.received("r-1").await;
-            assert_eq!(told, "<script>alert(2)</script>");
+            let reported = mailbox.received("r-1").await;
+            assert_eq!(reported, "<script>alert(2)</script>");
             for path in ["/", "/mail/0a.eml"] {
                 let (status, _, body) = get(&url, path).await;
                 assert_eq!(status, 200);

@@ -5,17 +5,17 @@ use std::error::Error;
 /// Returns an error and its causes on one line. A cause is left out if the text so far contains it, because many
 /// libraries repeat the cause in the error's own text.
 pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut told = String::new();
+    let mut reported = String::new();
     let mut next = Some(error);
     while let Some(cause) = next {
         let text = cause.to_string().replace(['\n', '\r'], " ");
-        if !told.contains(&text) {
-            let colon = if told.is_empty() { "" } else { ": " };
-            told.push_str(&format!("{colon}{text}"));
+        if !reported.contains(&text) {
+            let colon = if reported.is_empty() { "" } else { ": " };
+            reported.push_str(&format!("{colon}{text}"));
         }
         next = cause.source();
     }
-    told
+    reported
 }
 
 #[cfg(test)]

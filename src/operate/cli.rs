@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_fault_is_told_in_one_line() {
-        for (arguments, told) in [
+        for (arguments, reported) in [
             (&["genflow", "fly"][..], "unrecognized subcommand 'fly'"),
             (
                 &["genflow", "status"],
@@ -289,7 +289,7 @@ mod tests {
         ] {
             let error = Cli::try_parse_from(arguments).unwrap_err();
 
-            assert_eq!(one_line(&error), told);
+            assert_eq!(one_line(&error), reported);
         }
     }
 

@@ -110,11 +110,11 @@ async fn faults_of_the_settings_are_told_all_at_once() {
     assert_eq!(code, 64);
     let lines: Vec<_> = printed.lines().collect();
     assert_eq!(lines.len(), faults.len(), "{printed}");
-    for told in [
+    for reported in [
         "KAFKA_BROKERS: is \"nowhere\", expected host:port",
         "LOG_FILE_PATH: /nonexistent/log cannot be opened: ",
     ] {
-        assert!(printed.contains(told), "{printed}");
+        assert!(printed.contains(reported), "{printed}");
     }
 }
 
@@ -165,13 +165,16 @@ fn a_line_of_the_env_file_that_cannot_be_read_is_named_and_not_shown() {
         .unwrap();
 
     std::fs::remove_dir_all(&folder).unwrap();
-    let told = String::from_utf8(ran.stderr).unwrap();
-    assert_eq!(ran.status.code(), Some(64), "{told}");
+    let reported = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(ran.status.code(), Some(64), "{reported}");
     assert!(
-        told.contains("WEBHOOK_SIGNING_SECRET cannot be read"),
-        "{told}"
+        reported.contains("WEBHOOK_SIGNING_SECRET cannot be read"),
+        "{reported}"
     );
-    assert!(!told.contains("NEEDLE") && !told.contains("oops"), "{told}");
+    assert!(
+        !reported.contains("NEEDLE") && !reported.contains("oops"),
+        "{reported}"
+    );
 }
 
 #[test]

@@ -90,13 +90,13 @@ async fn engines_that_are_not_on_this_machine_and_paid_samples_are_refused_befor
 
     let output = dev.output();
     assert_eq!(status.code(), Some(64), "{output}");
-    for told in [
+    for reported in [
         "KAFKA_BROKERS: is not on this machine",
         "--use-existing",
         "MOCK_EXTERNAL_APIS: is false, so the sample requests are paid for",
         "--samples",
     ] {
-        assert!(output.contains(told), "{told} is not in {output}");
+        assert!(output.contains(reported), "{reported} is not in {output}");
     }
     assert!(!output.contains("is ready at"), "{output}");
     trial.nothing_is_left().await;
@@ -116,10 +116,10 @@ async fn half_an_engine_is_not_used_and_what_kept_it_from_being_mended_is_told()
     assert_eq!(status.code(), Some(1), "{output}");
     let not_whole = format!("is incomplete and is not used: {}", jar.display());
     assert!(output.contains(&not_whole), "{output}");
-    let (_, told) = output
+    let (_, reported) = output
         .split_once("schema registry could not be installed: exit status: 1; log: ")
         .unwrap_or_else(|| panic!("{output}"));
-    let (log, said) = told.split_once('\n').unwrap();
+    let (log, said) = reported.split_once('\n').unwrap();
     assert!(std::fs::exists(log).unwrap(), "{log}");
     assert!(said.contains("no route to the repository"), "{output}");
     assert!(!output.contains("is ready at"), "{output}");
@@ -228,9 +228,9 @@ async fn an_engine_that_is_killed_while_dev_runs_is_told_with_its_log() {
 /// Asserts that the process printed how an engine ended, and where its log is.
 fn engine_ended(dev: &Process, how: &str) {
     let output = dev.output();
-    let (_, told) = output
+    let (_, reported) = output
         .split_once(&format!("{how}; log: "))
         .unwrap_or_else(|| panic!("{output}"));
-    let log = told.lines().next().unwrap_or_default();
+    let log = reported.lines().next().unwrap_or_default();
     assert!(std::fs::exists(log).unwrap(), "{log}: {output}");
 }

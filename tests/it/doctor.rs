@@ -104,17 +104,20 @@ async fn a_fresh_setup_with_all_roles_running_is_well() {
             .ends_with("operators get no failure reports")
     );
     let mails = [("OPS_EMAIL", "a@b.test"), ("SMTP_URL", "smtp://b.test")];
-    let told = doctor(&space, &mails).await;
-    assert_eq!(told.found("operators"), "get failure reports by OPS_EMAIL");
+    let reported = doctor(&space, &mails).await;
+    assert_eq!(
+        reported.found("operators"),
+        "get failure reports by OPS_EMAIL"
+    );
 
     let _all = space.start(&["all"]);
 
     eventually("doctor finds the roles", async || {
-        let told = doctor(&space, &[]).await;
-        assert_eq!(told.failing(), Vec::<&str>::new());
+        let reported = doctor(&space, &[]).await;
+        assert_eq!(reported.failing(), Vec::<&str>::new());
         let mut wanted = polled.iter().chain(&groups);
         wanted
-            .all(|check| told.verdict(check) == "ok")
+            .all(|check| reported.verdict(check) == "ok")
             .then_some(())
     })
     .await;
@@ -163,14 +166,18 @@ async fn a_topic_that_is_missing_fails_and_is_not_made_by_looking() {
     let name = format!("{}.elsewhere", space.config.kafka.group);
 
     for _ in 0..2 {
-        let told = doctor(&space, &[("TOPIC_REQUESTS", &name)]).await;
+        let reported = doctor(&space, &[("TOPIC_REQUESTS", &name)]).await;
 
-        assert_eq!(told.code, 1);
+        assert_eq!(reported.code, 1);
         let failing = [format!("schema {name}-value"), format!("topic {name}")];
-        assert_eq!(told.failing(), failing);
+        assert_eq!(reported.failing(), failing);
         // A missing topic has no lag to report.
         let group = format!("group {}-intake", space.config.kafka.group);
-        assert!(!told.checks.contains_key(&group), "{:?}", told.checks);
+        assert!(
+            !reported.checks.contains_key(&group),
+            "{:?}",
+            reported.checks
+        );
     }
 }
 
@@ -188,15 +195,19 @@ async fn a_window_that_intake_cuts_to_the_retention_warns() {
 async fn requests_that_are_kept_longer_than_the_window_fail() {
     let space = Space::new().await;
 
-    let told = doctor(&space, &[("DEDUP_WINDOW", "1d")]).await;
+    let reported = doctor(&space, &[("DEDUP_WINDOW", "1d")]).await;
 
     let topic = format!("topic {}", space.config.kafka.topics.requests);
-    assert_eq!((told.code, told.failing()), (1, vec![topic.as_str()]));
+    assert_eq!(
+        (reported.code, reported.failing()),
+        (1, vec![topic.as_str()])
+    );
     assert!(
-        told.found(&topic)
+        reported
+            .found(&topic)
             .contains("retention.ms is 604800000, expected 86400000"),
         "{}",
-        told.found(&topic)
+        reported.found(&topic)
     );
 }
 
@@ -212,18 +223,22 @@ async fn an_engine_that_is_away_is_told_once_and_the_others_are_looked_at() {
         ("Temporal", "task queue ", "TEMPORAL_HOST", &host),
         ("video API", "VIDEO_API_BASE", "VIDEO_API_BASE_URL", &url),
     ] {
-        let told = doctor(&space, &[(variable, value)]).await;
+        let reported = doctor(&space, &[(variable, value)]).await;
 
-        assert_eq!((told.code, told.failing()), (1, vec![check]), "{variable}");
-        let mut asked = told.checks.keys().filter(|other| *other != check);
+        assert_eq!(
+            (reported.code, reported.failing()),
+            (1, vec![check]),
+            "{variable}"
+        );
+        let mut asked = reported.checks.keys().filter(|other| *other != check);
         assert!(
             !asked.any(|other| other.starts_with(prefix)),
             "{:?}",
-            told.checks
+            reported.checks
         );
         let engines = ["schema registry", "Kafka", "Temporal"];
         for other in engines.into_iter().filter(|other| *other != check) {
-            assert_eq!(told.verdict(other), "ok", "{other} without {check}");
+            assert_eq!(reported.verdict(other), "ok", "{other} without {check}");
         }
     }
 }
@@ -232,9 +247,12 @@ async fn an_engine_that_is_away_is_told_once_and_the_others_are_looked_at() {
 async fn a_namespace_that_is_missing_fails() {
     let space = Space::new().await;
 
-    let told = doctor(&space, &[("TEMPORAL_NAMESPACE", "nobodys")]).await;
+    let reported = doctor(&space, &[("TEMPORAL_NAMESPACE", "nobodys")]).await;
 
-    assert_eq!((told.code, told.failing()), (1, vec!["namespace nobodys"]));
+    assert_eq!(
+        (reported.code, reported.failing()),
+        (1, vec!["namespace nobodys"])
+    );
 }
 
 #[tokio::test]
@@ -243,13 +261,13 @@ async fn lag_is_told() {
     let request = crate::support::requests::image("waits");
     space.send(&request).await;
 
-    let told = doctor(&space, &[]).await;
+    let reported = doctor(&space, &[]).await;
 
     let group = format!("group {}-intake", space.config.kafka.group);
     assert!(
-        told.found(&group).starts_with("lag 1 on "),
+        reported.found(&group).starts_with("lag 1 on "),
         "{}",
-        told.found(&group)
+        reported.found(&group)
     );
 }
 
@@ -264,21 +282,21 @@ async fn a_topic_that_others_made_is_held_against_the_contract() {
         .await
         .unwrap();
 
-    let told = doctor(&space, &[("TOPIC_REQUESTS", &odd)]).await;
+    let reported = doctor(&space, &[("TOPIC_REQUESTS", &odd)]).await;
 
     let (schema, topic) = (format!("schema {odd}-value"), format!("topic {odd}"));
     assert_eq!(
-        (told.code, told.failing()),
+        (reported.code, reported.failing()),
         (1, vec![schema.as_str(), &topic])
     );
-    let found = told.found(&topic);
+    let found = reported.found(&topic);
     for part in [
         "cleanup.policy is compact, expected delete",
         "message.timestamp.type is CreateTime, expected LogAppendTime",
     ] {
         assert!(found.contains(part), "{found}");
     }
-    assert!(told.found(&schema).contains("lacks this version's"));
+    assert!(reported.found(&schema).contains("lacks this version's"));
 }
 
 #[tokio::test]
@@ -309,9 +327,9 @@ async fn a_bucket_is_tried_out_and_left_as_it_was() {
         ("DeleteObject", "delete"),
     ] {
         s3.fault(operation, Some(Fault::Deny));
-        let told = doctor(&space, &settings).await;
-        assert!(told.failing().contains(&"S3_BUCKET"), "{operation}");
-        let found = told.found("S3_BUCKET");
+        let reported = doctor(&space, &settings).await;
+        assert!(reported.failing().contains(&"S3_BUCKET"), "{operation}");
+        let found = reported.found("S3_BUCKET");
         assert!(found.contains(step), "{operation}: {found}");
         s3.fault(operation, None);
     }
@@ -331,7 +349,7 @@ async fn a_bucket_that_cannot_be_reached_fails() {
         .map(|(name, value)| (*name, value.as_str()))
         .collect();
 
-    let told = doctor(&space, &settings).await;
+    let reported = doctor(&space, &settings).await;
 
-    assert_eq!((told.code, told.failing()), (1, vec!["S3_BUCKET"]));
+    assert_eq!((reported.code, reported.failing()), (1, vec!["S3_BUCKET"]));
 }

@@ -111,13 +111,13 @@ async fn what_the_operator_does_not_allow_is_refused_before_anything_is_paid() {
     let events = space.story(good.id.as_str()).await;
     assert_eq!(types(&events).last(), Some(&EventType::Completed));
     let answers = refused(&space, cases.len()).await;
-    for (request, told) in &cases {
+    for (request, reported) in &cases {
         let answer = answers
             .iter()
             .find(|event| event.request_id == request.id.as_str());
         let error = answer.unwrap().error.as_ref().unwrap();
         assert_eq!(error.code, ErrorCode::Invalid);
-        assert!(error.message.contains(told), "{}", error.message);
+        assert!(error.message.contains(reported), "{}", error.message);
         assert_eq!(space.bill(request.id.as_str()).await.submits, 0);
     }
 }

@@ -29,22 +29,25 @@ async fn setup_as(space: &Space, options: &[&str], settings: &[(&str, &str)]) ->
 
 fn holds(output: &str, lines: &[String]) {
     for line in lines {
-        assert!(output.lines().any(|told| told == line), "{line}: {output}");
+        assert!(
+            output.lines().any(|reported| reported == line),
+            "{line}: {output}"
+        );
     }
 }
 
 #[tokio::test]
 async fn setup_makes_the_namespaces_of_runs_and_deliveries_for_roles_that_wait_for_them() {
     let space = Space::new().await;
-    let (runs, told) = (
+    let (runs, reported) = (
         format!("{}-runs", space.name()),
         format!("{}-told", space.name()),
     );
-    let of_deliveries = ("NOTIFY_NAMESPACE", told.as_str());
+    let of_deliveries = ("NOTIFY_NAMESPACE", reported.as_str());
     let both = [("TEMPORAL_NAMESPACE", runs.as_str()), of_deliveries];
     let _all = space.start_with(&["all"], &both);
     let missing = doctor(&space, &[of_deliveries]).await;
-    assert_eq!(missing.failing(), [format!("namespace {told}")]);
+    assert_eq!(missing.failing(), [format!("namespace {reported}")]);
 
     let first = setup(&space, &both).await;
     let again = setup(&space, &[both[0], both[1], ("NOTIFY_MAX_AGE", "10d")]).await;
@@ -54,7 +57,7 @@ async fn setup_makes_the_namespaces_of_runs_and_deliveries_for_roles_that_wait_f
         &[
             format!("namespace {runs}: created, retention is 30d"),
             "search attribute GenUser: created".to_owned(),
-            format!("namespace {told}: created, retention is 7d"),
+            format!("namespace {reported}: created, retention is 7d"),
         ],
     );
     holds(
@@ -62,7 +65,7 @@ async fn setup_makes_the_namespaces_of_runs_and_deliveries_for_roles_that_wait_f
         &[
             format!("namespace {runs}: retention is 30d"),
             "search attribute GenUser: exists".to_owned(),
-            format!("namespace {told}: retention raised from 7d to 10d"),
+            format!("namespace {reported}: retention raised from 7d to 10d"),
         ],
     );
     let there = doctor(&space, &[both[0], both[1], ("NOTIFY_MAX_AGE", "11d")]).await;
@@ -166,7 +169,7 @@ async fn setup_grows_the_input_topics_only() {
     let says = |topic: &str, text: &str| {
         let line = format!("topic {topic}: {text}");
         assert!(
-            grown.lines().any(|told| told.starts_with(&line)),
+            grown.lines().any(|reported| reported.starts_with(&line)),
             "{line}: {grown}"
         );
     };

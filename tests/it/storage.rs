@@ -201,8 +201,8 @@ async fn a_bucket_that_stays_away_fails_the_run_after_its_tries() {
         (error.code, error.retryable),
         (ErrorCode::StoreFailed, true)
     );
-    let told = "the store does not answer as it should";
-    assert!(error.message.ends_with(told), "{}", error.message);
+    let reported = "the store does not answer as it should";
+    assert!(error.message.ends_with(reported), "{}", error.message);
     let log = worker.output();
     let failed = log.lines().filter(|line| line.contains("store failed"));
     assert_eq!(failed.count(), 2, "{log}");

@@ -33,7 +33,7 @@ fn without_values(error: Error) -> Error {
         clippy::wildcard_enum_match_arm,
         reason = "errors not listed here may contain values"
     )]
-    let told = match error.details() {
+    let reported = match error.details() {
         Details::GetField(_) | Details::SchemaResolutionError(_) => return error,
         Details::FindUnionVariant { value, .. } => {
             let kind = SchemaKind::from(value);
@@ -42,7 +42,7 @@ fn without_values(error: Error) -> Error {
         Details::GetEnumDefault { .. } => "an enum symbol is unknown".to_owned(),
         _ => "a value has the wrong type or is out of range".to_owned(),
     };
-    serde::de::Error::custom(told)
+    serde::de::Error::custom(reported)
 }
 
 type Names<'s> = HashMap<Name, &'s Schema>;

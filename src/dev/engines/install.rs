@@ -108,7 +108,7 @@ impl<'a> Installer<'a> {
         std::fs::create_dir_all(&options.cache).map_err(Error::io("create", &options.cache))?;
         let path = options.cache.join("lock");
         let lock = File::create(&path).map_err(Error::io("open", &path))?;
-        let mut told = false;
+        let mut reported = false;
         // Not the blocking call: a thread that hangs in it would prevent the end at Ctrl-C.
         loop {
             match lock.try_lock() {
@@ -118,7 +118,7 @@ impl<'a> Installer<'a> {
                         _lock: lock,
                     });
                 }
-                Err(TryLockError::WouldBlock) if told => {}
+                Err(TryLockError::WouldBlock) if reported => {}
                 Err(TryLockError::WouldBlock) => {
                     let path = path.display();
                     report(
@@ -128,7 +128,7 @@ impl<'a> Installer<'a> {
                 }
                 Err(TryLockError::Error(source)) => return Err(Error::io("lock", &path)(source)),
             }
-            told = true;
+            reported = true;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The registry and the folders of its installation.
 #[derive(Debug)]
 pub(super) struct Registry {
-    /// A Java of the machine that is new enough; if there is none, genflow installs its own.
+    /// A Java on this machine that is new enough; without one, genflow installs its own.
     java: Option<Java>,
     home: PathBuf,
     java_home: PathBuf,

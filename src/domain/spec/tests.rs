@@ -115,7 +115,7 @@ fn all_fields_out_of_bounds_are_named_at_once() {
 
 #[test]
 fn a_resolution_is_two_sides_or_a_class() {
-    let told = |resolution: &str| {
+    let listed = |resolution: &str| {
         faults(Single::Video(VideoSpec {
             common: Common::new("a fox"),
             resolution: Some(resolution.to_owned()),
@@ -123,7 +123,7 @@ fn a_resolution_is_two_sides_or_a_class() {
         }))
     };
     for good in ["1920x1080", "1x65535", "720p", "768P", "4k", "2K"] {
-        assert_eq!(told(good), [""; 0], "{good}");
+        assert_eq!(listed(good), [""; 0], "{good}");
     }
     for bad in [
         "",
@@ -137,14 +137,14 @@ fn a_resolution_is_two_sides_or_a_class() {
         "0p",
         "HD",
     ] {
-        let told = told(bad).remove(0);
-        assert!(told.ends_with("or a class such as 720p"), "{told}");
+        let listed = listed(bad).remove(0);
+        assert!(listed.ends_with("or a class such as 720p"), "{listed}");
     }
 }
 
 #[test]
 fn params_may_not_change_the_model_the_count_or_the_protocol() {
-    let told = |name: &str, text: &str| {
+    let listed = |name: &str, text: &str| {
         faults(image(Common {
             params: BTreeMap::from([(name.to_owned(), text.to_owned())]),
             ..Common::new("a fox")
@@ -177,33 +177,33 @@ fn params_may_not_change_the_model_the_count_or_the_protocol() {
     ] {
         for name in names {
             for text in ["1", "null", "\"x\""] {
-                let told = told(name, text);
+                let listed = listed(name, text);
                 assert!(
-                    told.len() == 1 && told[0].ends_with(wanted),
-                    "{name}: {told:?}"
+                    listed.len() == 1 && listed[0].ends_with(wanted),
+                    "{name}: {listed:?}"
                 );
             }
         }
     }
     for good in ["steps", "model_name", "names", "guidance", "sim"] {
-        assert_eq!(told(good, "1"), [""; 0], "{good}");
+        assert_eq!(listed(good, "1"), [""; 0], "{good}");
     }
 }
 
 #[test]
 fn the_name_of_a_param_is_shown_safely_and_in_part() {
     let name = format!("\u{1b}[2J\n{}", "x".repeat(500));
-    let told = faults(image(Common {
+    let listed = faults(image(Common {
         params: BTreeMap::from([(name, "{".to_owned())]),
         ..Common::new("a fox")
     }));
 
-    let told = told.join("");
+    let listed = listed.join("");
     assert!(
-        told.starts_with("spec.params has \"\\u{1b}[2J\\nx"),
-        "{told}"
+        listed.starts_with("spec.params has \"\\u{1b}[2J\\nx"),
+        "{listed}"
     );
-    assert!(told.len() < 200 && !told.contains('\u{1b}'), "{told}");
+    assert!(listed.len() < 200 && !listed.contains('\u{1b}'), "{listed}");
 }
 
 #[test]

@@ -152,24 +152,38 @@ impl Worker {
 }
 
 pub(super) fn video(vars: &mut Vars<'_>, mocked: bool) -> Provider {
-    let name = vars.provider("VIDEO_PROVIDER");
-    Provider {
-        name,
-        base_url: vars.url("VIDEO_API_BASE_URL", base_url(name)),
-        api_key: key(vars, "VIDEO_API_KEY", mocked),
-        wants_key: needs_key(name).then_some("VIDEO_API_KEY"),
-        model: vars.string("VIDEO_MODEL", model(name, Media::Video)),
-    }
+    let names = [
+        "VIDEO_PROVIDER",
+        "VIDEO_API_BASE_URL",
+        "VIDEO_API_KEY",
+        "VIDEO_MODEL",
+    ];
+    configured(vars, mocked, Media::Video, names)
 }
 
 pub(super) fn image(vars: &mut Vars<'_>, mocked: bool) -> Provider {
-    let name = vars.provider("IMAGE_PROVIDER");
+    let names = [
+        "IMAGE_PROVIDER",
+        "IMAGE_API_BASE_URL",
+        "IMAGE_API_KEY",
+        "IMAGE_MODEL",
+    ];
+    configured(vars, mocked, Media::Image, names)
+}
+
+fn configured(
+    vars: &mut Vars<'_>,
+    mocked: bool,
+    media: Media,
+    [provider, url, api_key, model_name]: [&'static str; 4],
+) -> Provider {
+    let name = vars.provider(provider);
     Provider {
         name,
-        base_url: vars.url("IMAGE_API_BASE_URL", base_url(name)),
-        api_key: key(vars, "IMAGE_API_KEY", mocked),
-        wants_key: needs_key(name).then_some("IMAGE_API_KEY"),
-        model: vars.string("IMAGE_MODEL", model(name, Media::Image)),
+        base_url: vars.url(url, base_url(name)),
+        api_key: key(vars, api_key, mocked),
+        wants_key: needs_key(name).then_some(api_key),
+        model: vars.string(model_name, model(name, media)),
     }
 }
 

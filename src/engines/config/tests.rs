@@ -36,20 +36,20 @@ fn a_worker_has_five_pollers_for_each_or_as_many_as_it_is_told() {
     assert_eq!(defaults.fetch_pollers, Pollers::Exactly(5));
     assert_eq!((defaults.memory_limit, defaults.build_id), (None, None));
 
-    let told = Config::of(&[
+    let reported = Config::of(&[
         ("WORKER_WORKFLOW_SLOTS", "7"),
         ("WORKER_WORKFLOW_POLLERS", "2"),
         ("WORKER_ACTIVITY_POLLERS", "auto"),
         ("MEMORY_LIMIT_BYTES", "1073741824"),
         ("WORKER_BUILD_ID", "blue-7"),
     ]);
-    let told = told.unwrap().worker;
+    let reported = reported.unwrap().worker;
 
-    assert_eq!(told.workflow_slots, 7);
-    assert_eq!(told.workflow_pollers, Pollers::Exactly(2));
-    assert_eq!(told.activity_pollers, Pollers::Auto);
-    assert_eq!(told.memory_limit, Some(1 << 30));
-    assert_eq!(told.build_id.as_deref(), Some("blue-7"));
+    assert_eq!(reported.workflow_slots, 7);
+    assert_eq!(reported.workflow_pollers, Pollers::Exactly(2));
+    assert_eq!(reported.activity_pollers, Pollers::Auto);
+    assert_eq!(reported.memory_limit, Some(1 << 30));
+    assert_eq!(reported.build_id.as_deref(), Some("blue-7"));
 }
 
 #[test]
@@ -85,15 +85,15 @@ fn our_slack_webhooks_are_such_as_a_webhook_may_be() {
         ),
     ] {
         assert_eq!(faults(hook, lets), None);
-        let told = faults(hook, ("DEBUG", "false")).unwrap();
+        let reported = faults(hook, ("DEBUG", "false")).unwrap();
         assert!(
-            told.starts_with("SLACK_WEBHOOK_URL: ") && told.contains(lets.0),
-            "{told}"
+            reported.starts_with("SLACK_WEBHOOK_URL: ") && reported.contains(lets.0),
+            "{reported}"
         );
-        assert!(!told.contains("needle"), "{told}");
+        assert!(!reported.contains("needle"), "{reported}");
     }
-    let told = faults("https://me:needle@slack.test/", ("DEBUG", "false")).unwrap();
-    assert!(told.contains("user name or password"), "{told}");
+    let reported = faults("https://me:needle@slack.test/", ("DEBUG", "false")).unwrap();
+    assert!(reported.contains("user name or password"), "{reported}");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn the_operators_address_is_one_that_mail_can_go_to() {
     };
 
     assert_eq!(faults("ops@example.org", "smtp://mail.test"), None);
-    for (address, smtp, told) in [
+    for (address, smtp, reported) in [
         ("ops@example.org", "", "needs SMTP_URL too"),
         ("needle", "smtp://mail.test", "expected one address"),
         (
@@ -133,7 +133,7 @@ fn the_operators_address_is_one_that_mail_can_go_to() {
     ] {
         let fault = faults(address, smtp).unwrap();
         assert!(
-            fault.contains("OPS_EMAIL") && fault.contains(told),
+            fault.contains("OPS_EMAIL") && fault.contains(reported),
             "{fault}"
         );
         assert!(!fault.contains("needle"), "{fault}");

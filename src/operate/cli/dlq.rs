@@ -141,11 +141,11 @@ async fn list(config: &Config, list: &List, out: &mut dyn Write) -> Result<u8, E
     }
     out.flush()?;
     // On standard error, so that standard output has only the dead letters, also as JSON and in a pipe.
-    let mut told = std::io::stderr().lock();
+    let mut reported = std::io::stderr().lock();
     for problem in more.problems {
-        writeln!(told, "{problem}")?;
+        writeln!(reported, "{problem}")?;
     }
-    histogram(&mut told, &format!("dead letters on {topic}"), &reasons)?;
+    histogram(&mut reported, &format!("dead letters on {topic}"), &reasons)?;
     Ok(0)
 }
 

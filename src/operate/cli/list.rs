@@ -96,9 +96,9 @@ pub(super) async fn list(config: &Config, list: &List, out: &mut dyn Write) -> R
     out.flush()?;
     if more {
         // On standard error, so that standard output has only runs.
-        let mut told = std::io::stderr().lock();
+        let mut reported = std::io::stderr().lock();
         writeln!(
-            told,
+            reported,
             "these are the newest {limit}; there are more: raise --limit"
         )?;
     }

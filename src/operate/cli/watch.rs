@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn an_event_is_one_line() {
-        for (rest, told) in [
+        for (rest, reported) in [
             (serde_json::json!({}), "STARTED"),
             (
                 serde_json::json!({"type": "PROGRESS", "retry": 2,
@@ -212,7 +212,10 @@ mod tests {
         ] {
             let line = line(&event(&rest));
 
-            assert_eq!(line, format!("2023-11-14T22:13:20.123Z  image-1  {told}"));
+            assert_eq!(
+                line,
+                format!("2023-11-14T22:13:20.123Z  image-1  {reported}")
+            );
         }
     }
 

@@ -157,9 +157,12 @@ pub(super) mod tests {
 
     #[test]
     fn headers_that_are_missing_or_no_numbers_are_passed_over() {
-        let told = letter(&[]);
-        assert_eq!(told.original().unwrap().to_string(), "gen.requests/3/991");
-        assert_eq!(told.original_timestamp(), Some(1_700_000_000_000));
+        let reported = letter(&[]);
+        assert_eq!(
+            reported.original().unwrap().to_string(),
+            "gen.requests/3/991"
+        );
+        assert_eq!(reported.original_timestamp(), Some(1_700_000_000_000));
 
         let strange = letter(&[
             ("dlq.original.offset", "x"),

@@ -77,21 +77,21 @@ fn judge(name: String, kind: Kind, seen: &Topic) -> Finding {
             differences,
         } => (*partitions, *leaderless, *under_replicated, differences),
     };
-    let mut told = vec![count(partitions as u64, "partition")];
+    let mut reported = vec![count(partitions as u64, "partition")];
     if leaderless > 0 {
-        told.push(format!("{leaderless} of them without a leader"));
+        reported.push(format!("{leaderless} of them without a leader"));
     }
     if under_replicated > 0 {
-        told.push(format!("{under_replicated} of them under-replicated"));
+        reported.push(format!("{under_replicated} of them under-replicated"));
     }
     let counted: Vec<_> = differences
         .iter()
         .filter(|difference| !is_more_than_wanted(difference, kind))
         .collect();
     for Difference { setting, is, want } in &counted {
-        told.push(format!("{setting} is {is}, expected {want}"));
+        reported.push(format!("{setting} is {is}, expected {want}"));
     }
-    let found = told.join("; ");
+    let found = reported.join("; ");
     let broken = counted.iter().any(|difference| breaks(difference, kind));
     let advice = advice(&counted, kind);
     if leaderless > 0 {
@@ -145,7 +145,7 @@ fn advice(differences: &[&Difference], kind: Kind) -> String {
         .iter()
         .map(|difference| difference.setting.as_str())
         .partition(|setting| matches!(*setting, "partitions" | "replication.factor"));
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     if shape.contains(&"partitions") {
         let how = match kind {
             Kind::Requests { .. } | Kind::Commands => {
@@ -153,18 +153,18 @@ fn advice(differences: &[&Difference], kind: Kind) -> String {
             }
             Kind::Other => "see docs/operating.md for how to add partitions",
         };
-        told.push(how.to_owned());
+        reported.push(how.to_owned());
     }
     if shape.contains(&"replication.factor") {
-        told.push("kafka-reassign-partitions.sh for more replicas".to_owned());
+        reported.push("kafka-reassign-partitions.sh for more replicas".to_owned());
     }
     if !settings.is_empty() {
-        told.push(format!(
+        reported.push(format!(
             "kafka-configs.sh --alter for {}",
             settings.join(", ")
         ));
     }
-    told.join("; ")
+    reported.join("; ")
 }
 
 async fn group(kafka: &config::Kafka, role: &str, topic: &str) -> Finding {

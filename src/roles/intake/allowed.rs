@@ -282,9 +282,12 @@ mod tests {
             ("https://example.com@10.0.0.7/a.png", false),
         ] {
             for spec in of(url) {
-                let told = refusal(&strict, spec.clone());
-                assert!(told.contains("not allowed: the address "), "{url}: {told}");
-                assert!(!told.contains("a.png"), "{told}");
+                let reported = refusal(&strict, spec.clone());
+                assert!(
+                    reported.contains("not allowed: the address "),
+                    "{url}: {reported}"
+                );
+                assert!(!reported.contains("a.png"), "{reported}");
                 assert_eq!(refusal(&private, spec).is_empty(), is_private, "{url}");
             }
         }

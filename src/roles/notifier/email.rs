@@ -193,17 +193,17 @@ impl Error {
 
 impl From<Error> for Tried {
     fn from(error: Error) -> Self {
-        let told = DeliveryError {
+        let reported = DeliveryError {
             code: error.code().to_owned(),
             message: error.to_string(),
         };
         let refused = |status| Self::Refused {
             status,
-            error: told.clone(),
+            error: reported.clone(),
         };
         let later = |status| Self::Later {
             status,
-            error: told.clone(),
+            error: reported.clone(),
             again_in: None,
         };
         match error {

@@ -104,8 +104,8 @@ fn default_slack(event: &Event, rules: &Rules) -> Option<Url> {
         .notify
         .as_ref()
         .map_or(&EventType::TOLD_BY_DEFAULT[..], |notify| &notify.on);
-    let told = is_told(event) && event.batch_id.is_none() && on.contains(&event.event_type);
-    rules.default_slack.clone().filter(|_| told)
+    let reported = is_told(event) && event.batch_id.is_none() && on.contains(&event.event_type);
+    rules.default_slack.clone().filter(|_| reported)
 }
 
 /// Returns whether the sender of a rejected record is notified: not if the record does not prove to be from the
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_record_that_nobody_can_be_held_to_is_refused_in_silence() {
-        for (code, told) in [
+        for (code, reported) in [
             (ErrorCode::Undecodable, false),
             (ErrorCode::Unauthorized, false),
             (ErrorCode::TooOld, false),
@@ -242,7 +242,7 @@ mod tests {
                 ..event()
             };
 
-            assert_eq!(wanted(&rejected).is_some(), told, "{code:?}");
+            assert_eq!(wanted(&rejected).is_some(), reported, "{code:?}");
         }
     }
 

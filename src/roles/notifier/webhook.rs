@@ -206,13 +206,13 @@ impl Error {
 impl From<Error> for Tried {
     fn from(error: Error) -> Self {
         let status = error.status();
-        let told = DeliveryError {
+        let reported = DeliveryError {
             code: error.code().to_owned(),
             message: error.to_string(),
         };
         let later = |again_in| Self::Later {
             status,
-            error: told.clone(),
+            error: reported.clone(),
             again_in,
         };
         match error {
@@ -221,7 +221,7 @@ impl From<Error> for Tried {
             Error::Forbidden(_) | Error::Gone | Error::Refused(_) | Error::Unwritable => {
                 Self::Refused {
                     status,
-                    error: told,
+                    error: reported,
                 }
             }
         }

@@ -99,14 +99,14 @@ async fn an_invalid_or_repeated_item_makes_the_batch_invalid_and_starts_nothing(
     }
 
     let mut reader = space.events().await;
-    let mut told = std::collections::BTreeMap::new();
-    while told.len() < cases.len() {
+    let mut reported = std::collections::BTreeMap::new();
+    while reported.len() < cases.len() {
         let (event, _) = reader.event().await;
         assert_eq!(event.event_type, Rejected);
-        told.insert(event.request_id, event.error.unwrap());
+        reported.insert(event.request_id, event.error.unwrap());
     }
     for (request, words) in cases {
-        let error = &told[request.id.as_str()];
+        let error = &reported[request.id.as_str()];
         assert_eq!(error.code, ErrorCode::Invalid);
         assert!(error.message.contains(words), "{}", error.message);
         assert_eq!(space.bill(&ids(request)[0]).await.submits, 0);

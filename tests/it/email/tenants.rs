@@ -83,8 +83,8 @@ async fn an_invalid_request_is_answered_by_webhook_and_not_by_mail() {
 
     space.send(&request).await;
 
-    let told = receiver.wait(1).await.remove(0);
-    let body: Value = serde_json::from_slice(&told.body).unwrap();
+    let reported = receiver.wait(1).await.remove(0);
+    let body: Value = serde_json::from_slice(&reported.body).unwrap();
     assert_eq!(body["data"]["error"]["code"], "invalid");
     let mut receipts = space.read(&space.config.kafka.topics.notifications).await;
     let mut ends = Vec::new();

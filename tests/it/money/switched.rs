@@ -97,9 +97,9 @@ async fn without_the_key_of_the_provider_that_was_asked_no_other_is_asked_and_no
     let orphan = Orphan::new().await;
 
     let mut keyless = orphan.goes_on("");
-    let told = "there is no key for replicate: REPLICATE_API_KEY is not set";
+    let reported = "there is no key for replicate: REPLICATE_API_KEY is not set";
     eventually("it is said what is missing", async || {
-        keyless.output().contains(told).then_some(())
+        keyless.output().contains(reported).then_some(())
     })
     .await;
     assert!(keyless.terminate().await.success());
@@ -130,9 +130,9 @@ async fn a_job_is_polled_by_a_worker_that_has_its_key() {
     // With one attempt, a single failed poll would end the run.
     let settings = [("FAL_API_KEY", ""), ("FETCH_MAX_ATTEMPTS", "1")];
     let mut keyless = space.start_with(&["worker"], &settings);
-    let told = "there is no key for fal: FAL_API_KEY is not set";
+    let reported = "there is no key for fal: FAL_API_KEY is not set";
     eventually("it is said what is missing", async || {
-        keyless.output().contains(told).then_some(())
+        keyless.output().contains(reported).then_some(())
     })
     .await;
     assert!(keyless.terminate().await.success());

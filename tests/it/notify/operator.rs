@@ -79,20 +79,20 @@ async fn doctor_lists_endpoints_that_are_gone() {
     }
     let letters = given_up(&space, 3).await;
 
-    let told = doctor(&space, &[]).await;
+    let reported = doctor(&space, &[]).await;
     let letter = letters
         .iter()
         .find(|one| one.header("dlq.reason") == Some("gone"));
     let hash = letter.unwrap().header("dlq.target_hash").unwrap();
     let check = format!("endpoint WEBHOOK {hash}");
-    assert_eq!(told.verdict(&check), "warn");
-    let found = told.found(&check);
+    assert_eq!(reported.verdict(&check), "warn");
+    let found = reported.found(&check);
     assert!(
         found.starts_with("http://127.0.0.1/… of ann answered 410 Gone to 2"),
         "{found}"
     );
     assert!(!found.contains("secret-token"));
-    let endpoints = told
+    let endpoints = reported
         .checks
         .keys()
         .filter(|check| check.starts_with("endpoint"));

@@ -197,16 +197,20 @@ async fn hold(space: &Space, cases: &[Case]) {
     let asked: Vec<&Request> = requests.iter().collect();
     let stories = stories(space, &asked).await;
     for ((request, case), events) in requests.iter().zip(cases).zip(&stories) {
-        let told = format!("{} {}", case.provider.as_str(), case.faults);
+        let reported = format!("{} {}", case.provider.as_str(), case.faults);
         let last = events.last().unwrap();
         let end = match &last.error {
             Some(error) => End::Failed(error.code),
             None => End::Completed,
         };
-        assert_eq!(end, case.end, "{told}: {:?}", last.error);
+        assert_eq!(end, case.end, "{reported}: {:?}", last.error);
         let bill = space.bill(request.id.as_str()).await;
         let counted = (bill.submits, bill.accepted);
-        assert_eq!(counted, (case.submits, case.accepted), "{told}: {bill:?}");
+        assert_eq!(
+            counted,
+            (case.submits, case.accepted),
+            "{reported}: {bill:?}"
+        );
     }
     assert_eq!(space.temp_leftovers(), Vec::<String>::new());
 }

@@ -116,7 +116,7 @@ async fn open_runs_replay_and_so_do_those_that_are_named() {
         space.send(request).await;
     }
     let receiver = Receiver::start(&[500, 500]).await;
-    let told = notify::tell(&space, &receiver.url).await;
+    let reported = notify::tell(&space, &receiver.url).await;
     space.story(made.id.as_str()).await;
     let accepted = async || (space.bill(stuck.id.as_str()).await.accepted == 1).then_some(());
     eventually("the job runs", accepted).await;
@@ -138,7 +138,7 @@ async fn open_runs_replay_and_so_do_those_that_are_named() {
         lines[1]["workflow_id"]
             .as_str()
             .unwrap()
-            .contains(&told.event_id)
+            .contains(&reported.event_id)
     );
     assert!(
         lines

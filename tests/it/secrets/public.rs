@@ -20,8 +20,8 @@ async fn a_role_does_not_start_with_a_public_secret_where_an_engine_is_elsewhere
 
         assert_eq!((code, printed.lines().count()), (64, faults), "{printed}");
         for (variable, value) in &public[..faults] {
-            let told = format!("{variable}: holds the public development secret");
-            assert!(printed.contains(&told), "{printed}");
+            let reported = format!("{variable}: holds the public development secret");
+            assert!(printed.contains(&reported), "{printed}");
             assert!(!printed.contains(value), "{printed}");
         }
     }

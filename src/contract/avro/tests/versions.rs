@@ -281,7 +281,7 @@ fn a_symbol_of_a_later_version_in_a_request_refuses_it_only_where_it_says_how_to
         read("EventType", "STARTED").unwrap().notify_on,
         [EventType::Failed]
     );
-    for (name, symbol, told) in [
+    for (name, symbol, reported) in [
         ("BatchStrategy", "SEQUENTIAL", "spec.strategy is unknown"),
         ("OnFailure", "STOP", "spec.on_failure is unknown"),
         (
@@ -296,7 +296,7 @@ fn a_symbol_of_a_later_version_in_a_request_refuses_it_only_where_it_says_how_to
         ),
     ] {
         let error = read(name, symbol).unwrap_err().to_string();
-        assert!(error.contains(told), "{error}");
+        assert!(error.contains(reported), "{error}");
     }
 }
 

@@ -99,14 +99,14 @@ pub async fn members(kafka: &config::Kafka, group: &str) -> Result<Members, Erro
     let consumer = consumer(kafka, group)?;
     let asked = group.to_owned();
     // Blocks on the brokers.
-    let told = tokio::task::spawn_blocking(move || {
+    let reported = tokio::task::spawn_blocking(move || {
         let list = consumer.fetch_group_list(Some(&asked), CALL_TIMEOUT)?;
         let found = list.groups().iter().find(|group| group.name() == asked);
         Ok(found.map_or(0, |group| group.members().len()))
     });
-    let told = told.await.unwrap_or(Err(KafkaError::Canceled));
-    let told = told.map_err(|source| Error::unreachable(kafka.brokers.clone(), source))?;
-    Ok(Members::Known(told))
+    let reported = reported.await.unwrap_or(Err(KafkaError::Canceled));
+    let reported = reported.map_err(|source| Error::unreachable(kafka.brokers.clone(), source))?;
+    Ok(Members::Known(reported))
 }
 
 fn consumer(kafka: &config::Kafka, group: &str) -> Result<BaseConsumer, Error> {
@@ -124,12 +124,14 @@ pub async fn lag(kafka: &config::Kafka, group: &str, topic: &str) -> Result<u64,
     let consumer = consumer(kafka, group)?;
     let asked = topic.to_owned();
     // Blocks on the brokers.
-    let told = tokio::task::spawn_blocking(move || uncommitted(&consumer, &asked)).await;
+    let reported = tokio::task::spawn_blocking(move || uncommitted(&consumer, &asked)).await;
     let failed = |source| Error::Topic {
         topic: topic.to_owned(),
         source,
     };
-    told.unwrap_or(Err(KafkaError::Canceled)).map_err(failed)
+    reported
+        .unwrap_or(Err(KafkaError::Canceled))
+        .map_err(failed)
 }
 
 fn uncommitted(consumer: &BaseConsumer, topic: &str) -> Result<u64, KafkaError> {

@@ -32,8 +32,8 @@ pub(super) async fn reached(
         let asking = tokio::task::spawn_blocking(move || {
             asked.fetch_metadata(Some(&topic), METADATA_TIMEOUT)
         });
-        let told = asking.await.ok()?;
-        let missing = match told {
+        let reported = asking.await.ok()?;
+        let missing = match reported {
             Ok(metadata) => match metadata.topics().iter().find_map(|topic| topic.error()) {
                 None => break,
                 Some(error) => KafkaError::MetadataFetch(error.into()),

@@ -217,7 +217,7 @@ impl<H: Handler> RecordTasks<H> {
         self.persist(record, Hold::Here, leave, || async {
             let telling = AssertUnwindSafe(self.handler.parked(record, rejection)).catch_unwind();
             match telling.await {
-                Ok(told) => told.map_err(|error| (Cause::KafkaUnavailable, error)),
+                Ok(reported) => reported.map_err(|error| (Cause::KafkaUnavailable, error)),
                 Err(_) if panics.fetch_add(1, Ordering::Relaxed) + 1 < PANICS => {
                     Err((Cause::Panicked, "the handler panicked".into()))
                 }

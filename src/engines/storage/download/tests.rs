@@ -230,7 +230,7 @@ async fn redirects_without_end_or_aim_are_no_output() {
     own.leads("/nowhere", 302, "http://");
     own.leads("/unchanged", 304, "/file");
 
-    for (path, told) in [
+    for (path, reported) in [
         ("round", "redirects more than 3 times"),
         ("nowhere", "status 302"),
         ("unchanged", "status 304"),
@@ -240,7 +240,7 @@ async fn redirects_without_end_or_aim_are_no_output() {
         let Err(Error::Unavailable(why)) = fetched else {
             panic!("{path}: {fetched:?}");
         };
-        assert!(why.contains(told), "{path}: {why}");
+        assert!(why.contains(reported), "{path}: {why}");
     }
     let rounds = own
         .asked()

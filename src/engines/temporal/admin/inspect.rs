@@ -113,8 +113,8 @@ impl Server {
         };
         let mut service = self.connection.workflow_service();
         let asked = service.list_task_queue_partitions(request.into_request());
-        let told = call("ListTaskQueuePartitions", asked).await?;
-        Ok(told.activity_task_queue_partitions.len())
+        let reported = call("ListTaskQueuePartitions", asked).await?;
+        Ok(reported.activity_task_queue_partitions.len())
     }
 }
 

@@ -51,7 +51,7 @@ fn filters_are_read_as_they_are_meant() {
 
 #[test]
 fn a_bad_argument_is_told_with_what_is_wanted() {
-    for (arguments, told) in [
+    for (arguments, reported) in [
         (
             &["list", "--reason", "old"][..],
             "invalid value 'old' for '--reason <REASON>': expected one of undecodable, ",
@@ -75,7 +75,7 @@ fn a_bad_argument_is_told_with_what_is_wanted() {
     ] {
         let error = parse(arguments).unwrap_err();
 
-        assert!(error.starts_with(told), "{error}");
+        assert!(error.starts_with(reported), "{error}");
     }
 }
 

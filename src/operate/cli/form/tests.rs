@@ -142,7 +142,7 @@ fn what_is_made_is_told_by_type_or_fields_or_the_caller() {
 
 #[test]
 fn what_is_wrong_is_named_with_what_is_wanted() {
-    for (form, told) in [
+    for (form, reported) in [
         (json!("x"), "the request is a string, expected an object"),
         (
             json!({"prompt": "x"}),
@@ -216,7 +216,7 @@ fn what_is_wrong_is_named_with_what_is_wanted() {
             "items[0].type is batch, expected video or image",
         ),
     ] {
-        assert_eq!(read(&form).unwrap_err(), told, "{form}");
+        assert_eq!(read(&form).unwrap_err(), reported, "{form}");
     }
 }
 

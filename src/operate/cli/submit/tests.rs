@@ -146,7 +146,7 @@ fn a_video_needs_no_more_than_a_prompt() {
 
 #[test]
 fn flags_that_do_not_go_together_are_refused() {
-    for (arguments, told) in [
+    for (arguments, reported) in [
         (&["video"][..], "--prompt is missing"),
         (&["batch"], "--file is missing"),
         (
@@ -169,7 +169,7 @@ fn flags_that_do_not_go_together_are_refused() {
     ] {
         let error = request(arguments).unwrap_err();
 
-        assert!(error.contains(told), "{error}");
+        assert!(error.contains(reported), "{error}");
     }
     let error = request(&["video", "--prompt", "x", "--width", "64"]).unwrap_err();
     assert!(

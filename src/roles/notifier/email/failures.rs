@@ -41,13 +41,13 @@ impl Failures {
             code: line(code, SHORT),
             count: *count,
         });
-        let told = gathered.first.len() as u64;
+        let reported = gathered.first.len() as u64;
         Self {
             title: line(&gathered.title(), SHORT),
             total: gathered.total,
             codes: codes.collect(),
             failures: gathered.first.iter().map(Failure::of).collect(),
-            more: gathered.total.saturating_sub(told),
+            more: gathered.total.saturating_sub(reported),
         }
     }
 }

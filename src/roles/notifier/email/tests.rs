@@ -198,7 +198,7 @@ fn a_file_replaces_the_template_of_its_name_alone_and_html_stays_escaped() {
 
 #[test]
 fn a_faulty_template_is_told_with_its_name_before_it_is_used() {
-    for (name, text, told) in [
+    for (name, text, reported) in [
         ("email.txt", "{% if %}", "email.txt is not a valid template"),
         (
             "email.txt",
@@ -222,7 +222,7 @@ fn a_faulty_template_is_told_with_its_name_before_it_is_used() {
 
         let fault = check_templates(Some(&folder.0)).unwrap_err().to_string();
 
-        assert!(fault.contains(told), "{fault}");
+        assert!(fault.contains(reported), "{fault}");
     }
     let missing = check_templates(Some(Path::new("/nonexistent"))).unwrap_err();
     assert_eq!(missing.to_string(), "/nonexistent cannot be read");

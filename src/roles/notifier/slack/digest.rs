@@ -15,9 +15,9 @@ pub(crate) fn digest(gathered: &Gathered) -> Value {
     let title = gathered.title();
     let counts = gathered.codes.iter();
     let counts = counts.map(|(word, count)| format!("{} {count}", code(word, VALUE)));
-    let told = gathered.first.len() as u64;
-    let heading = if gathered.total > told {
-        format!("*The first {told}*")
+    let reported = gathered.first.len() as u64;
+    let heading = if gathered.total > reported {
+        format!("*The first {reported}*")
     } else {
         "*Requests*".to_owned()
     };
@@ -63,15 +63,15 @@ mod tests {
 
     #[test]
     fn one_failure_is_told_of_by_its_id() {
-        let told = digest(&gathered(1));
+        let reported = digest(&gathered(1));
 
-        check(&told);
-        assert_eq!(told["text"], "Request failed: order-0");
+        check(&reported);
+        assert_eq!(reported["text"], "Request failed: order-0");
         assert_eq!(
-            told["blocks"][1]["text"]["text"],
+            reported["blocks"][1]["text"]["text"],
             "*By code*\n`content_policy` 1"
         );
-        let line = told["blocks"][2]["text"]["text"].as_str().unwrap();
+        let line = reported["blocks"][2]["text"]["text"].as_str().unwrap();
         assert!(line.starts_with("*Requests*\n`order-0` of `alice` at <!date^1700000000^"));
         assert!(
             line.ends_with("`content_policy` `the prompt was &lt;refused&gt;`"),
@@ -88,11 +88,11 @@ mod tests {
         }
         (0..60).for_each(|at| many.add(failed(at, &"c".repeat(at * 10))));
 
-        let told = digest(&many);
+        let reported = digest(&many);
 
-        check(&told);
-        assert_eq!(told["text"], "5060 requests failed");
-        let listed = told["blocks"][2]["text"]["text"].as_str().unwrap();
+        check(&reported);
+        assert_eq!(reported["text"], "5060 requests failed");
+        let listed = reported["blocks"][2]["text"]["text"].as_str().unwrap();
         assert!(listed.starts_with("*The first 20*\n") && listed.ends_with(" more"));
     }
 }

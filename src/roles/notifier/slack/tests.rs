@@ -160,8 +160,8 @@ async fn slack_gets_the_message_of_the_event() {
     let tried = send(&sender, &event(), &slack.url).await;
 
     assert_eq!(tried, Tried::Delivered(200));
-    let (told, _) = slack.seen().remove(0);
-    assert_eq!(told, message(&event()));
+    let (reported, _) = slack.seen().remove(0);
+    assert_eq!(reported, message(&event()));
 }
 
 #[tokio::test]
@@ -239,7 +239,7 @@ async fn an_answer_that_stalls_behind_its_status_is_judged_by_that_and_soon() {
 
 #[tokio::test]
 async fn of_an_answer_only_slacks_own_words_are_told() {
-    for (answer, told) in [
+    for (answer, reported) in [
         (
             "no_service",
             "Slack does not accept this webhook: status 404 (no_service)",
@@ -257,7 +257,7 @@ async fn of_an_answer_only_slacks_own_words_are_told() {
         let Tried::Refused { error, .. } = tried else {
             panic!("{tried:?}");
         };
-        assert_eq!(error.message, told);
+        assert_eq!(error.message, reported);
     }
 }
 

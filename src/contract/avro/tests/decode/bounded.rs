@@ -175,9 +175,9 @@ fn a_schema_that_asks_for_memory_by_itself_is_refused() {
             large["logicalType"] = json!(logical);
             large["precision"] = json!(9);
         }
-        let told = refused(&record("R", &[large]));
+        let reported = refused(&record("R", &[large]));
         assert_eq!(
-            told, "has a fixed type of more than 4194304 bytes",
+            reported, "has a fixed type of more than 4194304 bytes",
             "{logical:?}"
         );
     }

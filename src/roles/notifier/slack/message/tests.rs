@@ -69,17 +69,28 @@ fn the_example_is_what_is_sent() {
 
 #[test]
 fn a_message_says_what_happened_to_which_request() {
-    let told = message(&failed("the prompt was refused"));
+    let reported = message(&failed("the prompt was refused"));
 
-    assert_eq!(kinds(&told), ["header", "section", "section", "context"]);
-    assert_eq!(told["text"], "Image failed: order-7");
-    assert_eq!(told["blocks"][0]["text"]["text"], "Image failed: order-7");
-    assert_eq!(told["blocks"][1]["fields"][1]["text"], "*User*\n`alice`");
     assert_eq!(
-        told["blocks"][2]["text"]["text"],
+        kinds(&reported),
+        ["header", "section", "section", "context"]
+    );
+    assert_eq!(reported["text"], "Image failed: order-7");
+    assert_eq!(
+        reported["blocks"][0]["text"]["text"],
+        "Image failed: order-7"
+    );
+    assert_eq!(
+        reported["blocks"][1]["fields"][1]["text"],
+        "*User*\n`alice`"
+    );
+    assert_eq!(
+        reported["blocks"][2]["text"]["text"],
         "*`content_policy`*\n`the prompt was refused`"
     );
-    let context = told["blocks"][3]["elements"][0]["text"].as_str().unwrap();
+    let context = reported["blocks"][3]["elements"][0]["text"]
+        .as_str()
+        .unwrap();
     assert!(context.starts_with("request `order-7` · event `92f851a0-"));
     assert!(context.ends_with("|2023-11-14T22:13:20Z>"), "{context}");
 }
@@ -94,14 +105,14 @@ fn a_batch_says_how_its_items_ended() {
         not_started: 1,
     };
 
-    let told = message(&Event {
+    let reported = message(&Event {
         kind: Kind::Batch,
         batch: Some(batch),
         ..event()
     });
 
     assert_eq!(
-        told["blocks"][2]["text"]["text"],
+        reported["blocks"][2]["text"]["text"],
         "*5 items*: 3 completed, 1 failed, 0 cancelled, 1 not started"
     );
 }
@@ -124,19 +135,19 @@ fn only_images_that_slack_can_fetch_are_shown() {
         (png(0, None), false),
         (webp, false),
     ] {
-        let mut told = message(&completed(vec![output.clone()]));
+        let mut reported = message(&completed(vec![output.clone()]));
 
-        assert_eq!(kinds(&told).contains(&"image"), shown, "{output:?}");
-        assert_eq!(without_images(&mut told), shown);
-        assert!(!kinds(&told).contains(&"image"));
+        assert_eq!(kinds(&reported).contains(&"image"), shown, "{output:?}");
+        assert_eq!(without_images(&mut reported), shown);
+        assert!(!kinds(&reported).contains(&"image"));
     }
 }
 
 #[test]
 fn what_does_not_fit_is_counted() {
-    let told = message(&completed((0..100).map(|at| png(at, None)).collect()));
+    let reported = message(&completed((0..100).map(|at| png(at, None)).collect()));
 
-    let text = told["blocks"][2]["text"]["text"].as_str().unwrap();
+    let text = reported["blocks"][2]["text"]["text"].as_str().unwrap();
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines[0], "*100 outputs*");
     let shown = lines.len() - 2;
