@@ -25,8 +25,8 @@
 //! # Boundaries
 //!
 //! - [`domain`] is pure: no I/O, no clock, no randomness. A value of a parsed type needs no second check.
-//! - Only [`config`](engines::config) reads the settings' variables; only [`temporal`](engines::temporal) and
-//!   [`worker`](roles::worker) use Temporal's crates; records are read and written through [`kafka`](engines::kafka).
+//! - Only [`config`](engines::config) reads the settings' variables; records are read and written through
+//!   [`kafka`](engines::kafka).
 //! - An address that others supply (a webhook, a result) is called through [`egress`](engines::egress) only.
 //! - [`app`] checks settings, starts the roles and stops them; [`telemetry`](engines::telemetry) defines every metric
 //!   and the log events.
