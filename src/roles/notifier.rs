@@ -90,7 +90,7 @@ const REMEMBERED: usize = 300_000;
 enum First {
     Ended(End),
     /// It is to be handed over to a workflow.
-    HandOverReason(HandOverReason),
+    HandOver(HandOverReason),
 }
 
 /// Why the first attempt did not settle a notification.
@@ -202,7 +202,7 @@ impl Notifier {
         self.memory.note(id, Known::Tried(tries));
         let end = match first {
             First::Ended(end) => end,
-            First::HandOverReason(left) => {
+            First::HandOver(left) => {
                 // The consumer slot is released while the hand-over waits for its rate limit.
                 slot.without(self.handover.turn()).await;
                 match self.hand_over(parcel(), event, tries, &left).await? {
@@ -238,7 +238,7 @@ impl Notifier {
             return First::Ended(End::skipped(DeliveryError::new("not_mailed", why)));
         }
         if let Some(left) = tries.left_alone(Instant::now()) {
-            return First::HandOverReason(HandOverReason::Failed(Some(left)));
+            return First::HandOver(HandOverReason::Failed(Some(left)));
         }
         let notice = Notice {
             event,
@@ -246,7 +246,7 @@ impl Notifier {
         };
         let tried = match self.deliverer.first(&notice, notification).await {
             Attempt::Sent(tried) => tried,
-            Attempt::Kept(closed) => return First::HandOverReason(HandOverReason::Kept(closed)),
+            Attempt::Kept(closed) => return First::HandOver(HandOverReason::Kept(closed)),
             // Skipped at once: if no notifier served the channel, a workflow would carry each notification for days.
             Attempt::Unserved => return First::Ended(End::skipped(activities::unserved())),
         };
@@ -260,7 +260,7 @@ impl Notifier {
             } => {
                 tries.status = status;
                 tries.until = again_in.map(|asked| Instant::now() + schedule::kept(asked));
-                First::HandOverReason(HandOverReason::Failed(again_in))
+                First::HandOver(HandOverReason::Failed(again_in))
             }
         }
     }
@@ -405,7 +405,9 @@ impl From<Unread> for Failure {
             Unread::Schema(error @ registry::Error::Unparsable(..)) => {
                 Self::Reject(Rejection::new(ErrorCode::Undecodable, error))
             }
-            Unread::Schema(error) => Self::Retry(Cause::RegistryUnavailable, error.into()),
+            Unread::Schema(
+                error @ (registry::Error::Unavailable(_) | registry::Error::Refused { .. }),
+            ) => Self::Retry(Cause::RegistryUnavailable, error.into()),
             Unread::Event(_) | Unread::Seal(_) => {
                 Self::Reject(Rejection::new(ErrorCode::Undecodable, error))
             }

@@ -9,7 +9,7 @@ use crate::domain::{
     Event, EventType, Identity, Journal, Kind, Notify, RequestId, Tally, UserId, WorkflowId,
 };
 
-/// The input of `batch.v1`, besides its items (see [`compact`](crate::contract::batch_items)).
+/// The input of `batch.v1`, besides its items (see [`batch_items`](crate::contract::batch_items)).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BatchStart {
     /// The batch's request id.

@@ -20,7 +20,8 @@ pub struct Attempt {
     pub sends: u32,
     /// Time of the first send, in milliseconds since the epoch.
     pub first_at: Option<i64>,
-    /// Time of the last send, in milliseconds since the epoch, as long as its answer may still arrive.
+    /// Time of the last send, or at which its record was found missing, in milliseconds since the epoch, as long as an
+    /// answer may still arrive.
     pub waiting_since: Option<i64>,
 }
 

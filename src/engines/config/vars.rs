@@ -220,7 +220,7 @@ impl<'l> Vars<'l> {
         longest: &str,
     ) -> Duration {
         let given = self.duration(name, default);
-        if duration(longest).is_some_and(|longest| given > longest) {
+        if given > duration(longest).unwrap_or_default() {
             self.fault(name, &format!("is too long, expected at most {longest}"));
         }
         given

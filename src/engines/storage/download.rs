@@ -1,6 +1,6 @@
 //! Downloads a provider's output to disk in pieces, and checks its size, pace, content and hash.
 //!
-//! The provider chooses the URL, so the [`guard`](crate::engines::egress) decides whether it is called; this
+//! The provider chooses the URL, so the [`egress`](crate::engines::egress) decides whether it is called; this
 //! holds for each redirect too. The key goes to the provider's own origin only. That origin may be
 //! private, but only the provider itself can name it or redirect to it.
 

@@ -9,7 +9,8 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 /// Retry delay of an activity that a stopping worker hands back to others.
 const BEFORE_THE_NEXT: Duration = Duration::from_millis(500);
-/// Why a step ended without a value.
+
+/// Why an activity's work ended without a value.
 #[derive(Debug)]
 pub enum Aborted {
     /// It was cancelled: its run ends, or another attempt has it.

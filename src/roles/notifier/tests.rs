@@ -50,7 +50,7 @@ async fn a_target_that_asked_for_a_pause_is_left_alone_while_its_hand_over_waits
     for _ in 0..3 {
         let first = notifier.first(&record, &event, &to, &mut tries).await;
 
-        let First::HandOverReason(left) = first else {
+        let First::HandOver(left) = first else {
             panic!("expected a throttled attempt");
         };
         assert_eq!(left.as_str(), "not_delivered");
