@@ -1,5 +1,6 @@
-//! Enforces the ranks of `src`: imports go downwards only, no role imports another, and there are no import cycles.
-//! Test code may import anything.
+//! Enforces the ranks of `src`: imports go downwards only, no role imports another, there are no import cycles, and
+//! the lower ranks use no crate that does I/O. A name that a module re-exports counts as an import of the module that
+//! defines it. Test code may import anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,7 +21,49 @@ const RANKS: [&str; 9] = [
     "launch",
 ];
 
-/// A module's path below the crate, such as `["engines", "kafka"]`.
+/// The crates that the lower ranks may use.
+const CRATES: [(&str, &[&str]); 3] = [
+    (
+        "domain",
+        &[
+            "base64",
+            "chrono",
+            "lettre",
+            "ring",
+            "serde",
+            "serde_json",
+            "url",
+            "uuid",
+        ],
+    ),
+    (
+        "contract",
+        &[
+            "apache_avro",
+            "base64",
+            "ring",
+            "serde",
+            "serde_json",
+            "temporalio_common",
+            "temporalio_macros",
+            "temporalio_sdk",
+            "url",
+            "uuid",
+        ],
+    ),
+    (
+        "workflows",
+        &[
+            "futures",
+            "serde",
+            "temporalio_common",
+            "temporalio_macros",
+            "temporalio_sdk",
+        ],
+    ),
+];
+
+/// A path below the crate, such as `["engines", "kafka"]`, of a module or of an item in one.
 type Module = Vec<String>;
 /// What each module imports.
 type Imports = BTreeMap<Module, BTreeSet<Module>>;
@@ -52,6 +95,23 @@ fn no_modules_import_each_other_in_a_circle() {
 }
 
 #[test]
+fn the_lower_ranks_use_no_crate_that_does_io() {
+    let files = sources();
+    let mut wrong = Vec::new();
+    for (module, code) in &files {
+        let Some((_, allowed)) = CRATES.iter().find(|(rank, _)| *rank == module[0]) else {
+            continue;
+        };
+        let used = Names::of(code, module, &files).crates;
+        let other = used.iter().filter(|used| {
+            !["std", "core"].contains(&used.as_str()) && !allowed.contains(&used.as_str())
+        });
+        wrong.extend(other.map(|other| format!("{} uses {other}", module.join("::"))));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn the_architecture_page_shows_the_map_as_it_is() {
     let map = map(&imports());
     let page = root().join("docs/architecture.md");
@@ -61,33 +121,41 @@ fn the_architecture_page_shows_the_map_as_it_is() {
 
 #[test]
 fn an_upward_import_and_a_circle_are_found() {
-    let code = "
-        use crate::roles::{intake::Intake as I, worker};
-        use super::sibling;
-        fn f() { crate::dev::simulator::start(); }
-        #[cfg(test)] mod tests { use crate::app; }
-    ";
-    let known: BTreeSet<Module> = [
+    let modules = [
+        ("engines", "pub use self::sibling::Thing; mod sibling;"),
+        ("engines::sibling", "pub struct Thing;"),
+        (
+            "engines::kafka",
+            "
+            use crate::roles::{intake::Intake as I, worker};
+            use super::Thing;
+            fn f() { crate::dev::simulator::start(); assert!(crate::launch::run()); }
+            struct Record { #[serde(with = \"crate::operate::text\")] field: u8 }
+            #[cfg(test)] mod tests { use crate::app; }
+            ",
+        ),
+        ("roles::intake", ""),
+        ("roles::worker", ""),
+        ("dev::simulator", ""),
+        ("operate", ""),
+        ("launch", ""),
+        ("app", ""),
+    ];
+    let path = |text: &str| text.split("::").map(str::to_owned).collect::<Module>();
+    let files = modules.map(|(module, code)| (path(module), code.to_owned()));
+    let found = resolve(&BTreeMap::from(files))
+        .remove(&path("engines::kafka"))
+        .unwrap();
+    let found: Vec<_> = found.iter().map(|module| module.join("::")).collect();
+    let expected = [
+        "dev::simulator",
+        "engines::sibling",
+        "launch",
+        "operate",
         "roles::intake",
         "roles::worker",
-        "engines::sibling",
-        "dev::simulator",
-        "app",
-    ]
-    .map(|path| path.split("::").map(str::to_owned).collect())
-    .into();
-    let here = vec!["engines".to_owned(), "kafka".to_owned()];
-    let found = imports_of(code, &here, &known);
-    let found: Vec<_> = found.iter().map(|module| module.join("::")).collect();
-    assert_eq!(
-        found,
-        [
-            "dev::simulator",
-            "engines::sibling",
-            "roles::intake",
-            "roles::worker"
-        ]
-    );
+    ];
+    assert_eq!(found, expected);
     let circle = BTreeMap::from([
         ("a".to_owned(), BTreeSet::from(["b".to_owned()])),
         ("b".to_owned(), BTreeSet::from(["a".to_owned()])),
@@ -102,14 +170,57 @@ fn root() -> PathBuf {
 
 /// Reads what every module of the library imports, test code left out.
 fn imports() -> Imports {
+    resolve(&sources())
+}
+
+/// Returns the code of every module of the library.
+fn sources() -> BTreeMap<Module, String> {
     let src = root().join("src");
     let mut files = BTreeMap::new();
     collect(&src, &src, &mut files);
-    let known: BTreeSet<Module> = files.keys().cloned().collect();
     files
+}
+
+/// Finds the modules that each module imports, re-exports followed to the module that defines the name.
+fn resolve(files: &BTreeMap<Module, String>) -> Imports {
+    let read: BTreeMap<_, _> = files
         .iter()
-        .map(|(module, code)| (module.clone(), imports_of(code, module, &known)))
-        .collect()
+        .map(|(module, code)| (module, Names::of(code, module, files)))
+        .collect();
+    let defined = |module: &Module| {
+        let mut path = module.clone();
+        // A chain of re-exports is short; a longer one is a circle, which the compiler refuses.
+        for _ in 0..8 {
+            let home = home(&path, files);
+            let Some(name) = path.get(home.len()) else {
+                break;
+            };
+            let Some(target) = read.get(&home).and_then(|names| names.aliases.get(name)) else {
+                break;
+            };
+            path = [
+                target.as_slice(),
+                path.get(home.len() + 1..).unwrap_or_default(),
+            ]
+            .concat();
+        }
+        home(&path, files)
+    };
+    let imports = read.iter().map(|(here, names)| {
+        let modules = names.paths.iter().map(defined);
+        let others = modules.filter(|module| !module.is_empty() && module != *here);
+        ((*here).clone(), others.collect())
+    });
+    imports.collect()
+}
+
+/// Returns the longest beginning of `path` that is a module.
+fn home(path: &[String], files: &BTreeMap<Module, String>) -> Module {
+    let mut path = path.to_vec();
+    while !path.is_empty() && !files.contains_key(&path) {
+        path.pop();
+    }
+    path
 }
 
 fn collect(folder: &Path, src: &Path, files: &mut BTreeMap<Module, String>) {
@@ -138,34 +249,40 @@ fn collect(folder: &Path, src: &Path, files: &mut BTreeMap<Module, String>) {
     }
 }
 
-/// Finds the modules that `code`, which is that of the module `here`, names in `use` items and in paths.
-fn imports_of(code: &str, here: &Module, known: &BTreeSet<Module>) -> BTreeSet<Module> {
-    let mut reader = Reader {
-        here,
-        known,
-        found: BTreeSet::new(),
-    };
-    reader.visit_file(&syn::parse_file(code).unwrap());
-    reader.found
-}
-
-struct Reader<'r> {
+/// The names that a module uses.
+struct Names<'r> {
     here: &'r Module,
-    known: &'r BTreeSet<Module>,
-    found: BTreeSet<Module>,
+    files: &'r BTreeMap<Module, String>,
+    /// Paths below the crate that it names in `use` items, in code, in attributes and in macros.
+    paths: BTreeSet<Module>,
+    /// What each imported name stands for, below the crate.
+    aliases: BTreeMap<String, Module>,
+    /// The first names of paths that lead out of the crate.
+    crates: BTreeSet<String>,
 }
 
-impl Reader<'_> {
-    /// Records the module that a path leads to: the longest prefix of the path that is a known module.
-    fn note(&mut self, path: &[String]) {
+impl<'r> Names<'r> {
+    fn of(code: &str, here: &'r Module, files: &'r BTreeMap<Module, String>) -> Self {
+        let mut names = Self {
+            here,
+            files,
+            paths: BTreeSet::new(),
+            aliases: BTreeMap::new(),
+            crates: BTreeSet::new(),
+        };
+        names.visit_file(&syn::parse_file(code).unwrap());
+        names
+    }
+
+    /// Makes a path absolute; returns nothing if it starts with none of our modules.
+    fn absolute(&self, path: &[String]) -> Option<Module> {
         let mut whole = match path[0].as_str() {
             "crate" => Vec::new(),
             "self" | "super" => self.here.clone(),
-            _ => {
-                let mut child = self.here.clone();
-                child.push(path[0].clone());
-                if !self.known.contains(&child) {
-                    return;
+            name => {
+                let child = [self.here.as_slice(), &[name.to_owned()]].concat();
+                if !self.files.contains_key(&child) {
+                    return None;
                 }
                 self.here.clone()
             }
@@ -177,31 +294,58 @@ impl Reader<'_> {
                 part => whole.push(part.to_owned()),
             }
         }
-        while !whole.is_empty() && !self.known.contains(&whole) {
-            whole.pop();
-        }
-        if !whole.is_empty() && whole != *self.here {
-            self.found.insert(whole);
+        Some(whole)
+    }
+
+    fn note(&mut self, path: &[String]) {
+        if let Some(path) = self.absolute(path) {
+            self.paths.insert(path);
         }
     }
 
-    fn note_tree(&mut self, tree: &UseTree, before: &[String]) {
+    fn note_use(&mut self, tree: &UseTree, before: &[String]) {
         let with = |ident: &dyn ToString| [before, &[ident.to_string()]].concat();
         match tree {
-            UseTree::Path(path) => self.note_tree(&path.tree, &with(&path.ident)),
-            UseTree::Name(name) => self.note(&with(&name.ident)),
-            UseTree::Rename(name) => self.note(&with(&name.ident)),
-            UseTree::Glob(_) => self.note(before),
+            UseTree::Path(path) => self.note_use(&path.tree, &with(&path.ident)),
+            UseTree::Name(name) => self.note_name(&with(&name.ident), None),
+            UseTree::Rename(name) => self.note_name(&with(&name.ident), Some(&name.rename)),
+            UseTree::Glob(_) => self.note_name(before, None),
             UseTree::Group(group) => {
                 for tree in &group.items {
-                    self.note_tree(tree, before);
+                    self.note_use(tree, before);
                 }
             }
         }
     }
+
+    fn note_name(&mut self, path: &[String], rename: Option<&syn::Ident>) {
+        let Some(target) = self.absolute(path) else {
+            self.crates.insert(path[0].clone());
+            return;
+        };
+        let name = rename.map_or_else(|| target.last().cloned(), |name| Some(name.to_string()));
+        self.aliases.extend(name.map(|name| (name, target.clone())));
+        self.paths.insert(target);
+    }
+
+    /// Notes the paths in tokens that `syn` does not parse: those of macros and attributes, also in quotes, such as
+    /// `with = "super::later"`.
+    fn note_tokens(&mut self, tokens: &impl ToString) {
+        let text = tokens.to_string().replace(" :: ", "::");
+        for word in text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':') {
+            let path: Vec<_> = word.split("::").map(str::to_owned).collect();
+            self.note_long(&path);
+        }
+    }
+
+    fn note_long(&mut self, path: &[String]) {
+        if path.len() > 1 {
+            self.note(path);
+        }
+    }
 }
 
-impl<'ast> Visit<'ast> for Reader<'_> {
+impl<'ast> Visit<'ast> for Names<'_> {
     fn visit_item(&mut self, item: &'ast Item) {
         let attributes: &[Attribute] = match item {
             Item::Mod(item) => &item.attrs,
@@ -222,19 +366,25 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
-        self.note_tree(&item.tree, &[]);
+        self.note_use(&item.tree, &[]);
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        let parts: Vec<_> = path
-            .segments
-            .iter()
-            .map(|part| part.ident.to_string())
-            .collect();
-        if parts.len() > 1 {
-            self.note(&parts);
-        }
+        let parts = path.segments.iter();
+        let parts: Vec<_> = parts.map(|part| part.ident.to_string()).collect();
+        self.note_long(&parts);
         syn::visit::visit_path(self, path);
+    }
+
+    fn visit_attribute(&mut self, attribute: &'ast Attribute) {
+        if let syn::Meta::List(list) = &attribute.meta {
+            self.note_tokens(&list.tokens);
+        }
+    }
+
+    fn visit_macro(&mut self, called: &'ast syn::Macro) {
+        self.visit_path(&called.path);
+        self.note_tokens(&called.tokens);
     }
 }
 

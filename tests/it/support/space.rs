@@ -1,9 +1,12 @@
 //! A space of one test: its own topics, groups, queues and folders on the shared engines.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use genflow::contract::avro;
 use genflow::domain::{Action, Command, Event, Request, RequestId};
@@ -37,6 +40,7 @@ pub(crate) struct Space {
     folder: PathBuf,
     producer: Producer,
     processes: AtomicUsize,
+    began: Instant,
 }
 
 impl Space {
@@ -48,6 +52,7 @@ impl Space {
     /// Creates the space with further settings.
     pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
         let engines = tokio::task::spawn_blocking(engines).await.unwrap();
+        let began = Instant::now();
         let name = format!("t{}", &Uuid::new_v4().simple().to_string()[..12]);
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("{name}-{}", std::process::id()));
@@ -70,6 +75,7 @@ impl Space {
             folder,
             producer,
             processes: AtomicUsize::new(0),
+            began,
         }
     }
 
@@ -366,6 +372,7 @@ impl Space {
 
 impl Drop for Space {
     fn drop(&mut self) {
+        note_time(self.began.elapsed());
         if self.config.kafka.brokers == self.engines.kafka {
             let topics = self.variables.iter();
             let topics = topics.filter(|(name, _)| name.starts_with("TOPIC_"));
@@ -376,6 +383,16 @@ impl Drop for Space {
             std::fs::remove_dir_all(&self.folder).ok();
         }
     }
+}
+
+/// Appends the time of the story that this thread runs to `stories.tsv`; `.ci/run` prints the slowest.
+fn note_time(took: Duration) {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stories.tsv");
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    let thread = std::thread::current();
+    let story = thread.name().unwrap_or_default();
+    file.and_then(|mut file| writeln!(file, "{:.1}\t{story}", took.as_secs_f64()))
+        .unwrap();
 }
 
 /// The submits and jobs of one run at the provider.
