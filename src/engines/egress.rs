@@ -21,7 +21,7 @@ use self::resolver::PublicOnly;
 use crate::domain::public_address::{self, NotPublic};
 use crate::engines::config::Egress;
 use crate::engines::http;
-use crate::engines::telemetry::events::CallRefused;
+use crate::engines::telemetry::events;
 
 /// Why an address is not called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -125,13 +125,7 @@ impl Guard {
     }
 
     fn counted<'c>(&self, checked: Result<&'c Client, Refused>) -> Result<&'c Client, Refused> {
-        checked.inspect_err(|refused| {
-            CallRefused {
-                caller: self.caller,
-                reason: refused.reason(),
-            }
-            .emit();
-        })
+        checked.inspect_err(|refused| events::call_refused(self.caller, refused.reason()))
     }
 
     fn check(&self, url: &Url, base: Option<&Url>) -> Result<&Client, Refused> {

@@ -19,7 +19,7 @@ use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::engines::telemetry;
-use crate::engines::telemetry::events::ReadinessChanged;
+use crate::engines::telemetry::events;
 
 /// How long open connections may last after `stop`.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -89,12 +89,7 @@ impl Health {
             }
             now
         };
-        ReadinessChanged {
-            role,
-            ready: now.is_none(),
-            why: now.as_deref().unwrap_or_default(),
-        }
-        .emit();
+        events::readiness_changed(role, now.is_none(), now.as_deref().unwrap_or_default());
     }
 
     /// Returns whether all roles are ready (false before the first is registered), and one line of JSON per role.

@@ -1,10 +1,10 @@
 //! Installs the log subscriber and the Prometheus recorder.
 //!
-//! The structs in [`events`] log and count what happens; [`metrics`] lists every metric. No other module names
+//! The functions in [`events`] log and count what happens; `metrics` lists every metric. No other module names
 //! the metrics crates. Each log line is one write, so that lines of different threads do not mix.
 
 pub mod events;
-pub mod metrics;
+mod metrics;
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};

@@ -61,7 +61,7 @@ use crate::engines::kafka::consumer::{
     BoxError, Cause, Failure, Fault, Fuse, Handler, Rejection, Slot,
 };
 use crate::engines::registry;
-use crate::engines::telemetry::events::NotificationHandedOver;
+use crate::engines::telemetry::events;
 use crate::engines::temporal::deliveries::Given;
 use crate::roles::notifier::attempt::{Notice, Tried};
 use crate::roles::notifier::operator_alerts::AlertQueue;
@@ -288,12 +288,7 @@ impl Notifier {
         };
         match self.handover.give(delivery, &event.user_id).await {
             Ok(given) => {
-                NotificationHandedOver {
-                    channel,
-                    why: left.as_str(),
-                    is_new: given == Given::New,
-                }
-                .emit();
+                events::notification_handed_over(channel, left.as_str(), given == Given::New);
                 Ok(None)
             }
             Err(Refused::Now(failure)) => Err(failure),

@@ -17,7 +17,7 @@ use reqwest::dns::{self, Addrs, Resolve, Resolving};
 
 use super::Refused;
 use crate::domain::{Nat64, public_address};
-use crate::engines::telemetry::events::CallRefused;
+use crate::engines::telemetry::events;
 
 /// Resolves names to public addresses only.
 #[derive(Clone)]
@@ -98,11 +98,7 @@ impl PublicOnly {
                 return Err(Unresolved::NoAddress.into());
             }
             let refused = Refused::Address;
-            CallRefused {
-                caller: self.caller,
-                reason: refused.reason(),
-            }
-            .emit();
+            events::call_refused(self.caller, refused.reason());
             return Err(refused.into());
         }
         let addresses = public.into_iter().map(|ip| SocketAddr::new(ip, 0));

@@ -15,7 +15,7 @@ use temporalio_sdk::runtime::{AutoscalingOptions, PollerBehavior};
 use super::memory::Memory;
 use crate::engines::config;
 use crate::engines::config::Pollers;
-use crate::engines::telemetry::events::{SlotFreed, SlotTaken};
+use crate::engines::telemetry::events;
 
 /// After this time, a dead worker's workflows go to another worker (contract, rule 6).
 pub(crate) const STICKY: Duration = Duration::from_secs(2);
@@ -116,14 +116,14 @@ struct Running(&'static str);
 
 impl Running {
     fn new(queue: &'static str) -> Self {
-        SlotTaken { queue }.emit();
+        events::slot_taken(queue);
         Self(queue)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        SlotFreed { queue: self.0 }.emit();
+        events::slot_freed(self.0);
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::circuits::Circuits;
-use crate::engines::telemetry::events::{CircuitsOpen, TriesInFlight};
+use crate::engines::telemetry::events;
 
 /// Most attempts in flight at one origin (contract, section 7).
 pub(super) const MOST: usize = 8;
@@ -146,8 +146,7 @@ impl Endpoints {
     fn count(&self, change: isize) {
         let mut known = self.known();
         known.in_flight = known.in_flight.saturating_add_signed(change);
-        let count = known.in_flight;
-        TriesInFlight { count }.emit();
+        events::tries_in_flight(known.in_flight);
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -230,7 +229,7 @@ impl Slot<'_> {
         }
         let count = known.circuits.open(now);
         drop(known);
-        CircuitsOpen { count }.emit();
+        events::circuits_open(count);
     }
 }
 

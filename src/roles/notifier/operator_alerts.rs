@@ -20,7 +20,7 @@ use crate::domain::Event;
 use crate::domain::time::millis;
 use crate::engines::config;
 use crate::engines::kafka::consumer::{Cause, Failure};
-use crate::engines::telemetry::events::OpsTold;
+use crate::engines::telemetry::events;
 use crate::roles::notifier::attempt::{NotNow, Tried};
 
 /// Signals failures to the workflow of each of the operators' targets.
@@ -184,13 +184,12 @@ impl Deliverer {
             None => strange(unknown),
         };
         let error = error.as_ref();
-        OpsTold {
-            channel: to.channel.as_str(),
-            failures: gathered.total,
+        events::operators_notified(
+            to.channel.as_str(),
+            gathered.total,
             outcome,
-            error: error.map(|error| error as &(dyn std::error::Error + 'static)),
-        }
-        .emit();
+            error.map(|error| error as &(dyn std::error::Error + 'static)),
+        );
         told
     }
 }

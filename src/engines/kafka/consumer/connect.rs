@@ -13,7 +13,7 @@ use crate::engines::config;
 use crate::engines::config::GroupProtocol;
 use crate::engines::health::Health;
 use crate::engines::kafka::consumer::bytes_held::HeldRecord;
-use crate::engines::telemetry::events::ConsumerStumbled;
+use crate::engines::telemetry::events;
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause between two metadata requests.
@@ -41,12 +41,7 @@ pub(super) async fn reached(
             Err(error) => error,
         };
         health.not_ready(options.role, &format!("topic {}: {missing}", options.topic));
-        ConsumerStumbled {
-            topic: &options.topic,
-            error: &missing,
-            times: tries,
-        }
-        .emit();
+        events::consumer_stumbled(&options.topic, &missing, tries);
         tokio::select! {
             () = tokio::time::sleep(METADATA_PAUSE) => {}
             () = stop.cancelled() => return None,

@@ -15,7 +15,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::schedule::{Schedule, Ticket};
 use crate::engines::kafka::consumer::record_task::Settled;
-use crate::engines::telemetry::events::{ConsumerLag, Rebalanced};
+use crate::engines::telemetry::events;
 
 /// The schedule, shared between the loop, the tasks and the callbacks.
 pub(super) struct Group<T> {
@@ -88,11 +88,7 @@ impl<T> Group<T> {
     }
 
     fn rebalanced(&self, partitions: usize) {
-        Rebalanced {
-            topic: &self.topic,
-            partitions,
-        }
-        .emit();
+        events::rebalanced(&self.topic, partitions);
     }
 }
 
@@ -109,12 +105,8 @@ impl<T: Send + 'static> ClientContext for Context<T> {
             .values()
             .filter(|partition| partition.partition >= 0 && partition.fetch_state == "active");
         for partition in owned {
-            ConsumerLag {
-                topic: &self.0.topic,
-                partition: partition.partition,
-                records: u64::try_from(partition.consumer_lag).unwrap_or(0),
-            }
-            .emit();
+            let records = u64::try_from(partition.consumer_lag).unwrap_or(0);
+            events::consumer_lag(&self.0.topic, partition.partition, records);
         }
     }
 }
@@ -133,12 +125,7 @@ impl<T: Send + 'static> ConsumerContext for Context<T> {
         }
         let left = self.0.schedule().lose(&lost);
         for partition in lost {
-            ConsumerLag {
-                topic: &self.0.topic,
-                partition,
-                records: 0,
-            }
-            .emit();
+            events::consumer_lag(&self.0.topic, partition, 0);
         }
         self.0.rebalanced(left);
     }

@@ -19,7 +19,7 @@ use crate::engines::kafka::Record;
 use crate::engines::kafka::consumer::concurrency_limit::ConcurrencyLimit;
 use crate::engines::kafka::consumer::slots::Slots;
 use crate::engines::kafka::producer::Producer;
-use crate::engines::telemetry::events::{RecordHandled, RecordHeld, RecordRejected};
+use crate::engines::telemetry::events;
 
 /// The result of processing one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,11 +127,7 @@ impl<H: Handler> RecordTasks<H> {
         if let Err(unsettled) = self.until_done(record, hold, leave).await {
             return unsettled;
         }
-        RecordHandled {
-            topic: &self.options.topic,
-            elapsed: began.elapsed(),
-        }
-        .emit();
+        events::record_handled(&self.options.topic, began.elapsed());
         Settled::Done
     }
 
@@ -207,12 +203,7 @@ impl<H: Handler> RecordTasks<H> {
                 .map_err(|error| (Cause::KafkaUnavailable, error))
         })
         .await?;
-        RecordRejected {
-            position: &record.position,
-            reason: rejection.reason,
-            error: rejection.error.as_ref(),
-        }
-        .emit();
+        events::record_rejected(&record.position, rejection.reason, rejection.error.as_ref());
         let panics = AtomicU32::new(0);
         self.persist(record, Hold::Here, leave, || async {
             let telling = AssertUnwindSafe(self.handler.parked(record, rejection)).catch_unwind();
@@ -255,13 +246,7 @@ impl<H: Handler> RecordTasks<H> {
             let why = format!("holds records: {}", causes(error.as_ref()));
             held.get_or_insert_with(|| Held::new(self))
                 .report(cause, &why);
-            RecordHeld {
-                position: &record.position,
-                cause: cause.as_str(),
-                error: error.as_ref(),
-                tries,
-            }
-            .emit();
+            events::record_held(&record.position, cause.as_str(), error.as_ref(), tries);
             let _rest = self.slots.rest(cause.is_others_chance());
             tokio::select! {
                 () = tokio::time::sleep(pause(tries)) => {}

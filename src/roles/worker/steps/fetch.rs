@@ -19,7 +19,7 @@ use crate::engines::failpoint;
 use crate::engines::provider;
 use crate::engines::provider::Poll;
 use crate::engines::storage::{DownloadError, Source};
-use crate::engines::telemetry::events::ProviderStateUnknown;
+use crate::engines::telemetry::events;
 use crate::engines::temporal::activity::Aborted;
 
 /// A provider that refuses this many polls in a row with a 4xx will not report more about the job. A refused key or a
@@ -83,9 +83,7 @@ impl Work {
             }) => {
                 turn.tally.count(Failures::looked);
                 if !known && is_news(counted, &stage) {
-                    let provider = provider.name();
-                    let state = &stage;
-                    ProviderStateUnknown { provider, state }.emit();
+                    events::provider_state_unknown(provider.name(), &stage);
                 }
                 if let Some(progress) = milestone(input, stage, percent, now()) {
                     return Ok(ControlFlow::Break(Fetched::Milestone(progress)));

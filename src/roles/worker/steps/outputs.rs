@@ -12,7 +12,7 @@ use crate::domain::{ErrorCode, EventError, Generated, Media, Output};
 use crate::engines::clock::now;
 use crate::engines::provider::Made;
 use crate::engines::storage::{DownloadError, Manifest, Source, Store, temp_failed};
-use crate::engines::telemetry::events::OutputStored;
+use crate::engines::telemetry::events;
 
 /// Outputs as a provider's answer names them.
 #[derive(Clone, Copy, Debug)]
@@ -136,10 +136,7 @@ impl Work {
                 }
             })?;
             let output = store.put(&handed.workflow, index, checked).await?;
-            OutputStored {
-                bytes: u64::try_from(output.bytes).unwrap_or(0),
-            }
-            .emit();
+            events::output_stored(u64::try_from(output.bytes).unwrap_or(0));
             outputs.push(output);
             if !Generated::fits(&outputs) {
                 return Err(DownloadError::Invalid(format!(
