@@ -80,7 +80,7 @@ impl Guard {
         rules: &Egress,
         tune: impl Fn(ClientBuilder) -> ClientBuilder,
     ) -> Result<Self, Unusable> {
-        let names = PublicOnly::of_machine(caller, &rules.nat64).map_err(Unusable::Resolver)?;
+        let names = PublicOnly::of_machine(caller).map_err(Unusable::Resolver)?;
         Self::with_names(names, rules, tune)
     }
 
@@ -149,7 +149,7 @@ impl Guard {
         if self.rules.allow_private {
             return Ok(&self.open);
         }
-        public_address::check(url, &self.rules.nat64)?;
+        public_address::check(url)?;
         Ok(&self.guarded)
     }
 }
@@ -170,7 +170,7 @@ pub(crate) fn check_input(url: &Url, rules: &Egress) -> Result<(), Refused> {
     if rules.allow_private {
         return Ok(());
     }
-    Ok(public_address::check(url, &rules.nat64)?)
+    Ok(public_address::check(url)?)
 }
 
 impl From<NotPublic> for Refused {

@@ -135,7 +135,7 @@ impl Work {
         if !slot.is_needed() {
             return Ok(());
         }
-        let pauses = self.settings.looks.pauses;
+        let pauses = self.settings.retries.pauses;
         Err(Aborted::Waits(pauses.after(turn.number, rand::random())))
     }
 
@@ -167,11 +167,11 @@ impl Work {
         };
         let failed = turn.tally.count(|failures| failures.stores += 1).stores;
         let is_final = matches!(error, DownloadError::Invalid(_) | DownloadError::Refused(_));
-        if is_final || failed >= self.settings.stores.most {
+        if is_final || failed >= self.settings.retries.store_attempts {
             return Ok(ControlFlow::Break(Fetched::Failed(verdict(&error))));
         }
         tracing::warn!(workflow = %input.handed.workflow, %error, failed, "output not stored");
-        let pauses = self.settings.stores.pauses;
+        let pauses = self.settings.retries.pauses;
         Ok(ControlFlow::Continue(pauses.after(failed, rand::random())))
     }
 
@@ -196,9 +196,10 @@ impl Work {
             // A provider that names a pause is busy, not broken.
             failures.looks += u32::from(after.is_none());
         });
-        let looks = self.settings.looks;
-        if failures.refusals < REFUSALS.min(looks.most) && failures.looks < looks.most {
-            let backoff = || looks.pauses.after(failures.looks, rand::random());
+        let retries = self.settings.retries;
+        let most = retries.fetch_attempts;
+        if failures.refusals < REFUSALS.min(most) && failures.looks < most {
+            let backoff = || retries.pauses.after(failures.looks, rand::random());
             return Ok(after.unwrap_or_else(backoff));
         }
         let code = match error {
