@@ -31,10 +31,11 @@ mod tests;
 mod webhook;
 pub mod worker;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use parking_lot::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -175,7 +176,7 @@ impl Notifier {
     }
 
     fn seals(&self) -> MutexGuard<'_, Fuse> {
-        self.seals.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seals.lock()
     }
 
     /// Settles one notification: publishes its receipt, or hands it over to a workflow.

@@ -3,9 +3,10 @@
 //! A failure is signalled to the workflow of each target (`digest.v1`) before its record is done, so no crash loses
 //! it. Signals are sent one at a time, each with all failures that arrived meanwhile: many failures need few signals.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Mutex as Turns, oneshot};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -141,8 +142,8 @@ impl AlertQueue {
 }
 
 impl Queue {
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
+        self.waiting.lock()
     }
 
     fn take(&self) -> Vec<Waiting> {

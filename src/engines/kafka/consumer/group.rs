@@ -3,10 +3,11 @@
 //! On a revoke, records that run get a moment to finish, so that the next owner repeats fewer of them; then the
 //! finished ones are committed, and results that come later are ignored. The callbacks run inside the poll.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use rdkafka::ClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::statistics::Statistics;
@@ -41,7 +42,7 @@ impl<T> Group<T> {
     }
 
     pub(super) fn schedule(&self) -> MutexGuard<'_, Schedule<T>> {
-        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+        self.schedule.lock()
     }
 
     /// Notes how an item ended. `store` is called under the lock, so that stored offsets never go back.
@@ -66,14 +67,13 @@ impl<T> Group<T> {
     /// Closes `partitions`, and waits until nothing runs on them, at most for `patience`.
     fn settle(&self, partitions: &[i32]) {
         let waiting = || {
-            let schedule = self.schedule();
+            let mut schedule = self.schedule();
             schedule.close(partitions);
+            let runs = |schedule: &mut Schedule<T>| schedule.running(partitions) > 0;
             let waited = self
                 .finished
-                .wait_timeout_while(schedule, self.patience, |schedule| {
-                    schedule.running(partitions) > 0
-                });
-            if waited.is_ok_and(|(_, timeout)| timeout.timed_out()) {
+                .wait_while_for(&mut schedule, runs, self.patience);
+            if waited.timed_out() {
                 tracing::info!(
                     topic = self.topic,
                     "partitions were revoked before all records on them were done: the next owner repeats these"

@@ -1,11 +1,12 @@
 //! Processes one record until it is handled, dead-lettered, deferred, or abandoned at a stop.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
+use parking_lot::{Mutex, MutexGuard};
 use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
 
@@ -97,13 +98,11 @@ impl<H: Handler> RecordTasks<H> {
     }
 
     pub(super) fn concurrency(&self) -> MutexGuard<'_, ConcurrencyLimit> {
-        self.concurrency
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.concurrency.lock()
     }
 
     fn fuse(&self) -> MutexGuard<'_, Fuse> {
-        self.fuse.lock().unwrap_or_else(PoisonError::into_inner)
+        self.fuse.lock()
     }
 
     /// Returns the count of records that rest.
@@ -113,7 +112,7 @@ impl<H: Handler> RecordTasks<H> {
 
     /// Locks the number of records that are being retried.
     fn held(&self) -> MutexGuard<'_, usize> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock()
     }
 
     /// Processes the record until it is done. Gives up at `leave`, or, if `hold` allows it, when the fuse holds it.
@@ -288,7 +287,7 @@ impl<H> Drop for Held<'_, H> {
             options,
             ..
         } = self.tasks;
-        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = held.lock();
         *held -= 1;
         if *held == 0 {
             health.ready(options.role);
