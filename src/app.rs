@@ -26,7 +26,7 @@ use crate::engines::open_files;
 use crate::engines::publisher::Publisher;
 use crate::engines::registry::Registry;
 use crate::engines::telemetry;
-use crate::engines::telemetry::events::{RoleStarted, RoleStopped};
+use crate::engines::telemetry::events;
 use crate::engines::temporal::client::Temporal;
 use crate::roles::intake::{Commands, Intake, RateLimits};
 use crate::roles::notifier::worker as delivery_worker;
@@ -209,9 +209,9 @@ impl Process {
         }
         let _stops_the_rest = self.stop.clone().drop_guard();
         self.health.register(name);
-        RoleStarted { role: name }.emit();
+        events::role_started(name);
         let ended = run.await.with_context(|| format!("{name} failed"));
-        RoleStopped { role: name }.emit();
+        events::role_stopped(name);
         ended
     }
 

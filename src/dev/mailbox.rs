@@ -6,7 +6,6 @@
 mod mail;
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -17,6 +16,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use minijinja::Environment;
 use minijinja::value::Serde;
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -83,11 +83,7 @@ impl Mailbox {
     }
 
     pub(super) async fn run(&self, stop: CancellationToken) -> anyhow::Result<()> {
-        let listener = self
-            .listener
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let listener = self.listener.lock().take();
         let listener = listener.context("the page of mails is already running")?;
         axum::serve(listener, router(self.maildir.clone()))
             .with_graceful_shutdown(stop.cancelled_owned())

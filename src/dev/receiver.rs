@@ -1,13 +1,14 @@
 //! A receiver of webhooks for `genflow dev`: prints each and remembers the last event type of each request.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use axum::{Json, Router};
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -67,11 +68,7 @@ impl Receiver {
     }
 
     pub(super) async fn run(&self, stop: CancellationToken) -> anyhow::Result<()> {
-        let listener = self
-            .listener
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let listener = self.listener.lock().take();
         let listener = listener.context("the receiver is already running")?;
         let router = Router::new()
             .route("/webhook", post(receive))

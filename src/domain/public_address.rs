@@ -4,15 +4,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
-/// A NAT64 prefix: IPv6 addresses with it contain an IPv4 address (RFC 6052).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Nat64 {
-    /// The prefix as an address: bits after its length are zero, and so are bits 64 to 71.
-    pub prefix: Ipv6Addr,
-    /// Length in bits: 32, 40, 48, 56, 64 or 96.
-    pub length: u8,
-}
-
 /// Why a host is not one of the public internet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotPublic {
@@ -22,24 +13,18 @@ pub(crate) enum NotPublic {
     Address,
 }
 
-/// The well-known NAT64 prefix, which any network may use.
-const WELL_KNOWN: Nat64 = Nat64 {
-    prefix: Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0),
-    length: 96,
-};
-
 /// Suffixes of names that no public name server resolves (RFC 6761, 6762, 8375, and ICANN's `internal`).
 const LOCAL: [&str; 4] = [".localhost", ".local", ".internal", ".home.arpa"];
 
 /// Checks the host of a URL as far as possible without DNS.
-pub(crate) fn check(url: &Url, nat64: &[Nat64]) -> Result<(), NotPublic> {
+pub(crate) fn check(url: &Url) -> Result<(), NotPublic> {
     match url.host() {
         None => Err(NotPublic::Name),
         Some(Host::Domain(name)) if is_local(name) => Err(NotPublic::Name),
         Some(Host::Domain(_)) => Ok(()),
         Some(Host::Ipv4(ip)) if public_v4(ip) => Ok(()),
-        // A URL contains a NAT64 address only to get an IPv4 address past a check.
-        Some(Host::Ipv6(ip)) if public_v6(ip) && behind_nat64(ip, nat64).is_none() => Ok(()),
+        // A NAT64 address is refused: a URL contains one only to get an IPv4 address past a check.
+        Some(Host::Ipv6(ip)) if public_v6(ip) => Ok(()),
         Some(Host::Ipv4(_) | Host::Ipv6(_)) => Err(NotPublic::Address),
     }
 }
@@ -52,10 +37,10 @@ pub(crate) fn is_local(name: &str) -> bool {
 
 /// Returns whether a resolved address is public. A NAT64 address, by which an IPv6-only network
 /// reaches IPv4 hosts, is as public as the IPv4 address in it.
-pub(crate) fn is_public(ip: IpAddr, nat64: &[Nat64]) -> bool {
+pub(crate) fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => public_v4(ip),
-        IpAddr::V6(ip) => behind_nat64(ip, nat64).unwrap_or_else(|| public_v6(ip)),
+        IpAddr::V6(ip) => behind_nat64(ip).unwrap_or_else(|| public_v6(ip)),
     }
 }
 
@@ -85,27 +70,12 @@ fn public_v6(ip: Ipv6Addr) -> bool {
     }
 }
 
-/// Returns whether the IPv4 address in a NAT64 address is public under each prefix that matches;
-/// `None` if none matches.
-fn behind_nat64(ip: Ipv6Addr, own: &[Nat64]) -> Option<bool> {
-    let prefixes = own.iter().chain([&WELL_KNOWN]);
-    prefixes
-        .filter_map(|nat64| behind(ip, nat64))
-        .reduce(|a, b| a && b)
-}
-
-/// Like [`behind_nat64`], for one prefix. The IPv4 address follows the prefix, skipping octet 8;
-/// octet 8 and all octets after the IPv4 address are zero (RFC 6052, section 2.2). NAT64 creates no
-/// other address, so any other may be a private host.
-pub(crate) fn behind(ip: Ipv6Addr, nat64: &Nat64) -> Option<bool> {
-    let differs = ip.to_bits() ^ nat64.prefix.to_bits();
-    if differs.leading_zeros() < nat64.length.into() {
+/// Returns whether the IPv4 address in an address with the well-known NAT64 prefix, `64:ff9b::/96`, is public; `None`
+/// for any other address.
+fn behind_nat64(ip: Ipv6Addr) -> Option<bool> {
+    let [0x64, 0xff9b, 0, 0, 0, 0, _, _] = ip.segments() else {
         return None;
-    }
-    let octets = ip.octets();
-    let places = (usize::from(nat64.length / 8)..16).filter(|place| *place != 8);
-    let mut behind = places.map(|place| octets[place]);
-    let inner = [(); 4].map(|()| behind.next().unwrap_or_default());
-    let is_made = octets[8] == 0 && behind.all(|octet| octet == 0);
-    Some(is_made && public_v4(inner.into()))
+    };
+    let [.., a, b, c, d] = ip.octets();
+    Some(public_v4(Ipv4Addr::new(a, b, c, d)))
 }

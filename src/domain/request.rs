@@ -182,10 +182,13 @@ pub(crate) fn http_url(field: &'static str, raw: &str) -> Result<Url, Invalid> {
 
 /// Parses an absolute http or https URL of any length: input URLs may carry long signatures.
 pub(crate) fn input_url(field: &str, raw: &str) -> Result<Url, Invalid> {
-    match Url::parse(raw) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-        Ok(_) | Err(_) => Err(Invalid::new(field, "is not an http or https URL")),
-    }
+    parse_http_url(raw).ok_or_else(|| Invalid::new(field, "is not an http or https URL"))
+}
+
+/// Parses an absolute http or https URL; such a URL always has a host.
+pub(crate) fn parse_http_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    matches!(url.scheme(), "http" | "https").then_some(url)
 }
 
 /// Checks the form `local@domain`. Spaces and control characters could inject a mail header.

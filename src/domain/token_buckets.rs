@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// Above this number of buckets, those that are full again are removed.
 const MOST_BUCKETS: usize = 10_000;
@@ -35,7 +36,7 @@ impl TokenBuckets {
     /// The time until the bucket holds a token.
     pub(crate) fn take(&self, key: &str, count: u32, now: Instant) -> Result<(), Duration> {
         let all_but_one = self.token * (self.burst.get() - 1);
-        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut full_at = self.full_at.lock();
         if full_at.len() > MOST_BUCKETS {
             full_at.retain(|_, full| *full > now);
         }

@@ -23,42 +23,37 @@ use std::time::Duration;
 
 use url::Url;
 
-pub use self::egress::{Egress, Nat64, Ports};
+pub use self::egress::{Egress, Ports};
 pub use self::intake::{Intake, RateLimit};
-pub use self::kafka::{GroupProtocol, Kafka, Topics};
+pub use self::kafka::{Kafka, Topics};
 pub use self::log::Log;
 pub use self::models::AllowedModels;
 pub use self::notifier::{Email, MailLimits, Notifier};
-pub use self::provider::{Named, Own, Provider, Rates};
-pub use self::retries::{Pauses, Tries};
-pub use self::store::{Keys, S3};
+pub use self::provider::{Named, Own, Provider};
+pub use self::retries::{Pauses, Retries};
+pub use self::store::S3;
 pub use self::temporal::Temporal;
 use self::vars::Vars;
-pub use self::vars::{Fault, Faults};
-
 pub(crate) use self::vars::duration;
-pub use self::worker::{Pollers, Worker};
+pub use self::vars::{Fault, Faults};
+pub use self::worker::Worker;
 use crate::contract::seal::NotifyKey;
 use crate::domain::Secret;
 
 /// All settings.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Brokers, topics and consumer groups.
     pub kafka: Kafka,
     /// Base URL of the schema registry. A user name and password in it are sent as basic authentication.
     pub schema_registry_url: Secret<Url>,
-    /// The Temporal server.
     pub temporal: Temporal,
     /// API keys, limits, and the settings that each run's input carries.
     pub intake: Intake,
-    /// Providers, storage and concurrency.
+    /// Also the sizing of notifiers, and the providers that intake chooses from.
     pub worker: Worker,
-    /// Channels, retry schedule and limits.
     pub notifier: Notifier,
     /// Keys of notification targets: the first seals, all open.
     pub notify_keys: Vec<NotifyKey>,
-    /// How logs are written.
     pub log: Log,
     /// Where `/livez`, `/readyz` and `/metrics` are served.
     pub http_addr: SocketAddr,
@@ -201,7 +196,6 @@ fn read(vars: &mut Vars<'_>) -> Config {
     let mock_external_apis = vars.flag("MOCK_EXTERNAL_APIS", false);
     let kafka = kafka::read(vars);
     let retries = retries::read(vars);
-    let nat64 = egress::nat64(vars);
     let grace = vars.duration("SHUTDOWN_GRACE", "25s");
     let mut config = Config {
         schema_registry_url: vars.secret_url(
@@ -210,8 +204,8 @@ fn read(vars: &mut Vars<'_>) -> Config {
         ),
         temporal: temporal::read(vars),
         intake: intake::read(vars, &retries),
-        worker: worker::read(vars, mock_external_apis, &retries, &nat64),
-        notifier: notifier::read(vars, &nat64),
+        worker: worker::read(vars, mock_external_apis, retries),
+        notifier: notifier::read(vars),
         notify_keys: notifier::notify_keys(vars),
         log: log::read(vars),
         http_addr: vars.parsed(

@@ -21,7 +21,7 @@ use self::resolver::PublicOnly;
 use crate::domain::public_address::{self, NotPublic};
 use crate::engines::config::Egress;
 use crate::engines::http;
-use crate::engines::telemetry::events::CallRefused;
+use crate::engines::telemetry::events;
 
 /// Why an address is not called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -80,7 +80,7 @@ impl Guard {
         rules: &Egress,
         tune: impl Fn(ClientBuilder) -> ClientBuilder,
     ) -> Result<Self, Unusable> {
-        let names = PublicOnly::of_machine(caller, &rules.nat64).map_err(Unusable::Resolver)?;
+        let names = PublicOnly::of_machine(caller).map_err(Unusable::Resolver)?;
         Self::with_names(names, rules, tune)
     }
 
@@ -125,13 +125,7 @@ impl Guard {
     }
 
     fn counted<'c>(&self, checked: Result<&'c Client, Refused>) -> Result<&'c Client, Refused> {
-        checked.inspect_err(|refused| {
-            CallRefused {
-                caller: self.caller,
-                reason: refused.reason(),
-            }
-            .emit();
-        })
+        checked.inspect_err(|refused| events::call_refused(self.caller, refused.reason()))
     }
 
     fn check(&self, url: &Url, base: Option<&Url>) -> Result<&Client, Refused> {
@@ -155,7 +149,7 @@ impl Guard {
         if self.rules.allow_private {
             return Ok(&self.open);
         }
-        public_address::check(url, &self.rules.nat64)?;
+        public_address::check(url)?;
         Ok(&self.guarded)
     }
 }
@@ -176,7 +170,7 @@ pub(crate) fn check_input(url: &Url, rules: &Egress) -> Result<(), Refused> {
     if rules.allow_private {
         return Ok(());
     }
-    Ok(public_address::check(url, &rules.nat64)?)
+    Ok(public_address::check(url)?)
 }
 
 impl From<NotPublic> for Refused {

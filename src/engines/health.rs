@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -13,13 +13,14 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::engines::telemetry;
-use crate::engines::telemetry::events::ReadinessChanged;
+use crate::engines::telemetry::events;
 
 /// How long open connections may last after `stop`.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -66,7 +67,7 @@ impl Health {
     /// Marks the process as draining: from now on no role is ready, even if it calls [`Self::ready`].
     pub fn drain(&self) {
         let roles: Vec<_> = {
-            let mut inner = self.lock();
+            let mut inner = self.inner.lock();
             inner.draining = true;
             inner.roles.keys().copied().collect()
         };
@@ -77,7 +78,7 @@ impl Health {
 
     fn set(&self, role: &'static str, why: Option<String>) {
         let now = {
-            let mut inner = self.lock();
+            let mut inner = self.inner.lock();
             let now = if inner.draining {
                 Some("draining".to_owned())
             } else {
@@ -89,17 +90,12 @@ impl Health {
             }
             now
         };
-        ReadinessChanged {
-            role,
-            ready: now.is_none(),
-            why: now.as_deref().unwrap_or_default(),
-        }
-        .emit();
+        events::readiness_changed(role, now.is_none(), now.as_deref().unwrap_or_default());
     }
 
     /// Returns whether all roles are ready (false before the first is registered), and one line of JSON per role.
     fn report(&self) -> (bool, String) {
-        let inner = self.lock();
+        let inner = self.inner.lock();
         let mut lines = String::new();
         for (role, why) in &inner.roles {
             let line = Line {
@@ -112,10 +108,6 @@ impl Health {
         }
         let ready = !inner.roles.is_empty() && inner.roles.values().all(Option::is_none);
         (ready, lines)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

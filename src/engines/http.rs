@@ -1,7 +1,9 @@
 //! Creates all HTTP clients: one TLS stack, no proxy, no redirects, no silent retry.
 
 use std::sync::Once;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 static TLS: Once = Once::new();
 
@@ -36,30 +38,19 @@ pub(crate) fn client() -> reqwest::ClientBuilder {
         .user_agent(concat!("genflow/", env!("CARGO_PKG_VERSION")))
 }
 
-/// Returns the delay that `Retry-After` asks for, in seconds or as a date, capped at ten minutes;
-/// zero counts as absent.
-pub(crate) fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
-    let text = headers
-        .get(reqwest::header::RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim();
-    let pause = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => until(text)?,
-    };
-    some(pause)
+/// Returns the pause that `Retry-After` asks for, in seconds or as a date.
+pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = SystemTime::from(chrono::DateTime::parse_from_rfc2822(text).ok()?);
+    Some(date.duration_since(now).unwrap_or_default())
 }
 
-/// Caps a delay. Zero counts as absent, so that no caller retries in a tight loop.
-pub(crate) fn some(pause: Duration) -> Option<Duration> {
+/// Caps a pause. Zero counts as absent, so that no caller retries in a tight loop.
+pub(crate) fn capped(pause: Duration) -> Option<Duration> {
     (!pause.is_zero()).then_some(pause.min(LONGEST_PAUSE))
-}
-
-fn until(date: &str) -> Option<Duration> {
-    let at = chrono::DateTime::parse_from_rfc2822(date).ok()?;
-    let left = at.signed_duration_since(chrono::Utc::now());
-    Some(left.to_std().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -67,7 +58,6 @@ mod tests {
     use std::net::TcpListener;
     use std::sync::Arc;
 
-    use reqwest::header::{HeaderMap, RETRY_AFTER};
     use rustls::pki_types::pem::PemObject as _;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
     use rustls::{ServerConfig, ServerConnection};
@@ -112,24 +102,32 @@ mod tests {
         assert_eq!(server.await.unwrap().unwrap(), b"http/1.1");
     }
 
-    fn asked(text: &str) -> Option<Duration> {
-        retry_after(&HeaderMap::from_iter([(
-            RETRY_AFTER,
-            text.parse().unwrap(),
-        )]))
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let second = Duration::from_secs(1);
+        let now = SystemTime::UNIX_EPOCH + second * 784_111_777; // Sun, 06 Nov 1994 08:49:37 GMT
+        for (text, expected) in [
+            ("120", Some(120)),
+            ("86400", Some(86_400)),
+            ("Sun, 06 Nov 1994 08:50:07 GMT", Some(30)),
+            ("Sun, 06 Nov 1994 08:49:07 GMT", Some(0)),
+            ("-1", None),
+            ("soon", None),
+        ] {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
+
+            let asked = retry_after(&headers, now);
+
+            assert_eq!(asked, expected.map(Duration::from_secs), "{text}");
+        }
     }
 
     #[test]
-    fn a_pause_is_asked_for_in_seconds_or_until_a_date_and_has_an_end() {
-        let minute = (chrono::Utc::now() + Duration::from_secs(60)).to_rfc2822();
+    fn a_pause_has_an_end_and_none_is_zero() {
+        let second = Duration::from_secs(1);
 
-        assert_eq!(asked("7"), Some(Duration::from_secs(7)));
-        assert_eq!(asked("86400"), Some(LONGEST_PAUSE));
-        let left = asked(&minute).unwrap();
-        assert!(left > Duration::from_secs(30) && left <= Duration::from_secs(60));
-        let past = "Sun, 06 Nov 1994 08:49:37 GMT";
-        assert_eq!(asked(past), None);
-        assert_eq!(asked("0"), None);
-        assert_eq!(asked("soon"), None);
+        assert_eq!(capped(second * 7), Some(second * 7));
+        assert_eq!(capped(second * 86_400), Some(LONGEST_PAUSE));
+        assert_eq!(capped(Duration::ZERO), None);
     }
 }

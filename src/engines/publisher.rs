@@ -12,7 +12,7 @@ use crate::engines::kafka::Headers;
 use crate::engines::kafka::producer;
 use crate::engines::kafka::producer::{Message, Producer};
 use crate::engines::registry::{EncodeError, Registry};
-use crate::engines::telemetry::events::EventPublished;
+use crate::engines::telemetry::events;
 
 /// Why an event was not published.
 #[derive(Debug, thiserror::Error)]
@@ -54,10 +54,7 @@ impl Publisher {
         for event in events {
             self.send(&self.topics.events, &event.request_id, event, traceparent)
                 .await?;
-            EventPublished {
-                event_type: event.event_type,
-            }
-            .emit();
+            events::event_published(event.event_type);
         }
         Ok(())
     }

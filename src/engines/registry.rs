@@ -8,12 +8,13 @@ mod inspect;
 
 use std::collections::HashMap;
 use std::error::Error as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use apache_avro::Schema;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 use reqwest::ClientBuilder;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
@@ -94,7 +95,7 @@ impl Registry {
     /// # Errors
     /// [`Error::Unknown`] only if the registry says so or the id is out of range; [`Error`] lists the others.
     pub async fn schema(&self, id: u32) -> Result<Arc<Schema>, Error> {
-        if let Some(schema) = locked(&self.schemas).get(&id) {
+        if let Some(schema) = self.schemas.lock().get(&id) {
             return Ok(schema.clone());
         }
         // Ids are signed 32-bit ints. For a larger number, not every registry answers that there is no such schema.
@@ -117,7 +118,7 @@ impl Registry {
             Err(SchemaError::Kind(format!("{:?}", found.schema_type)))
         };
         let schema = Arc::new(schema.map_err(|error| Error::Unparsable(id, error))?);
-        locked(&self.schemas).insert(id, schema.clone());
+        self.schemas.lock().insert(id, schema.clone());
         Ok(schema)
     }
 
@@ -127,7 +128,7 @@ impl Registry {
     /// [`Error::Refused`] if it breaks the subject's compatibility.
     pub async fn id_of(&self, subject: &str, ours: &Ours) -> Result<u32, Error> {
         let key = (subject.to_owned(), ours.name);
-        if let Some(id) = locked(&self.ids).get(&key) {
+        if let Some(id) = self.ids.lock().get(&key) {
             return Ok(*id);
         }
         let supplied = SuppliedSchema::new(
@@ -144,7 +145,7 @@ impl Registry {
                 },
                 Some(_) | None => Error::Unavailable(source),
             })?;
-        locked(&self.ids).insert(key, registered.id);
+        self.ids.lock().insert(key, registered.id);
         Ok(registered.id)
     }
 
@@ -250,10 +251,6 @@ fn client(login: Option<&HeaderValue>) -> ClientBuilder {
     http::client()
         .default_headers(HeaderMap::from_iter(login))
         .timeout(CALL_TIMEOUT)
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the registry's own error code, if it answered with one.

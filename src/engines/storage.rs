@@ -37,7 +37,7 @@ pub use self::trial::Trial;
 use self::upload::Uploads;
 use crate::domain::{Generated, Output, WorkflowId};
 use crate::engines::config;
-use crate::engines::telemetry::events::StoreFailed;
+use crate::engines::telemetry::events;
 
 /// The stored result of one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -387,25 +387,14 @@ impl Store {
                 Backend::Disk(_) => "disk",
                 Backend::Bucket(_) => "bucket",
             };
-            StoreFailed {
-                place,
-                cause: fault::cause(error),
-                error,
-            }
-            .emit();
+            events::store_failed(place, fault::cause(error), error);
         })
     }
 }
 
 /// Counts a failure of the temp folder.
 pub(crate) fn temp_failed(error: &io::Error) {
-    let place = "temp";
-    StoreFailed {
-        place,
-        cause: fault::cause(error),
-        error,
-    }
-    .emit();
+    events::store_failed("temp", fault::cause(error), error);
 }
 
 #[cfg(test)]

@@ -1,18 +1,19 @@
 //! Installs the log subscriber and the Prometheus recorder.
 //!
-//! The structs in [`events`] log and count what happens; [`metrics`] lists every metric. No other module names
+//! The functions in [`events`] log and count what happens; `metrics` lists every metric. No other module names
 //! the metrics crates. Each log line is one write, so that lines of different threads do not mix.
 
 pub mod events;
-pub mod metrics;
+mod metrics;
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use parking_lot::Mutex;
 use rustix::fs::OFlags;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -83,7 +84,7 @@ pub fn check(log: &config::Log) -> Result<(), Error> {
 /// # Errors
 /// [`Error`], if the settings of the log cannot be used, or another subscriber or recorder is installed.
 pub fn init(log: &config::Log) -> Result<Handle, Error> {
-    let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut installed = INSTALLED.lock();
     if let Some(handle) = installed.as_ref() {
         return Ok(handle.clone());
     }

@@ -37,7 +37,7 @@ use crate::engines::kafka::Record;
 use crate::engines::kafka::consumer::{BoxError, Cause, Failure, Handler, Rejection, Slot};
 use crate::engines::publisher::Publisher;
 use crate::engines::registry::Registry;
-use crate::engines::telemetry::events::{RequestDecoded, RequestRepeated, RequestStarted};
+use crate::engines::telemetry::events;
 use crate::engines::temporal::client::{Started, Temporal};
 use crate::engines::temporal::queues::{fetch_queue, submit_queues};
 
@@ -89,10 +89,7 @@ impl Intake {
             self.denied(record, &error)
                 .unwrap_or_else(|| of_avro(error))
         })?;
-        RequestDecoded {
-            elapsed: began.elapsed(),
-        }
-        .emit();
+        events::request_decoded(began.elapsed());
         Ok(request)
     }
 
@@ -132,12 +129,7 @@ impl Intake {
         let id = &request.id;
         match by {
             Started::New | Started::Duplicate => {
-                RequestRepeated {
-                    position: &record.position,
-                    request_id: id,
-                    kind: request.spec.kind(),
-                }
-                .emit();
+                events::request_repeated(&record.position, id, request.spec.kind());
                 Ok(())
             }
             Started::Conflict => Err(reject(
@@ -246,13 +238,12 @@ impl Handler for Intake {
             }
         };
         match started.map_err(of_temporal)? {
-            Started::New => RequestStarted {
-                position: &record.position,
-                request_id: &request.id,
-                kind: request.spec.kind(),
-                elapsed: began.elapsed(),
-            }
-            .emit(),
+            Started::New => events::request_started(
+                &record.position,
+                &request.id,
+                request.spec.kind(),
+                began.elapsed(),
+            ),
             known @ (Started::Duplicate | Started::Conflict | Started::Claimed) => {
                 self.known(record, &request, known)?
             }

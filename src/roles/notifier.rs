@@ -31,10 +31,11 @@ mod tests;
 mod webhook;
 pub mod worker;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use parking_lot::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -61,7 +62,7 @@ use crate::engines::kafka::consumer::{
     BoxError, Cause, Failure, Fault, Fuse, Handler, Rejection, Slot,
 };
 use crate::engines::registry;
-use crate::engines::telemetry::events::NotificationHandedOver;
+use crate::engines::telemetry::events;
 use crate::engines::temporal::deliveries::Given;
 use crate::roles::notifier::attempt::{Notice, Tried};
 use crate::roles::notifier::operator_alerts::AlertQueue;
@@ -175,7 +176,7 @@ impl Notifier {
     }
 
     fn seals(&self) -> MutexGuard<'_, Fuse> {
-        self.seals.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seals.lock()
     }
 
     /// Settles one notification: publishes its receipt, or hands it over to a workflow.
@@ -288,12 +289,7 @@ impl Notifier {
         };
         match self.handover.give(delivery, &event.user_id).await {
             Ok(given) => {
-                NotificationHandedOver {
-                    channel,
-                    why: left.as_str(),
-                    is_new: given == Given::New,
-                }
-                .emit();
+                events::notification_handed_over(channel, left.as_str(), given == Given::New);
                 Ok(None)
             }
             Err(Refused::Now(failure)) => Err(failure),

@@ -26,16 +26,16 @@ use crate::engines::storage::{Downloader, Store};
 use crate::engines::temporal::client::Temporal;
 use crate::engines::temporal::memory;
 use crate::engines::temporal::queues::{fetch_queue, submit_queue};
-use crate::engines::temporal::sizing::{Busy, STICKY, Sizing, build, polled};
+use crate::engines::temporal::sizing::{Busy, STICKY, Sizing, build};
 use crate::engines::temporal::sweep;
 use crate::engines::temporal::sweep::Sweep;
 use crate::roles::worker::activities::Activities;
 use crate::roles::worker::steps::{Drain, Shares, Work};
 use crate::workflows;
 
-/// Concurrent polls for submits to a provider.
+/// Concurrent polls for each kind of task of a queue.
 const POLLERS: usize = 5;
-/// The same if this worker knows no limit, so that few submits arrive there, or none.
+/// The same for the submits to a provider without a limit here, so that few arrive, or none.
 const IDLE_POLLERS: usize = 1;
 
 /// Runs workflows and activities until `stop`, then finishes or hands back what it has accepted.
@@ -110,7 +110,7 @@ fn workers(
 ) -> anyhow::Result<Vec<Worker>> {
     let settings = &config.worker;
     let sizing = Sizing::new(settings)?;
-    let build = build(settings.build_id.as_deref());
+    let build = build();
     let options = |queue: String, slots, pollers, name| {
         WorkerOptions::new(queue)
             .deployment_options(build.clone())
@@ -123,17 +123,15 @@ fn workers(
     };
 
     let queue = &config.temporal.task_queue;
-    let pollers = polled(settings.activity_pollers);
+    let pollers = PollerBehavior::SimpleMaximum(POLLERS);
     let mut main = options(queue.clone(), settings.activity_slots, pollers, "main");
-    main.workflow_task_poller_behavior = Some(polled(settings.workflow_pollers));
+    main.workflow_task_poller_behavior = Some(pollers);
     main.sticky_queue_schedule_to_start_timeout = STICKY;
-    main.max_cached_workflows = settings.cached_workflows;
     workflows::of_requests(&mut main)?;
-    let pollers = polled(settings.fetch_pollers);
     let fetch = options(fetch_queue(queue), settings.fetch_slots, pollers, "fetch");
     let mut all = vec![main, fetch];
     for name in ProviderName::ALL {
-        let rate = settings.rates.of(name);
+        let rate = settings.named.of(name).rate;
         let queue = submit_queue(queue, name);
         let mut submits = options(
             queue,

@@ -310,16 +310,3 @@ async fn a_deadline_that_is_over_before_anything_began_submits_nothing() {
     assert_eq!(code(&events), ErrorCode::NotStartedInTime);
     assert_eq!(space.bill(request.id.as_str()).await.submits, 0);
 }
-
-#[tokio::test]
-async fn without_the_workflow_cache_the_story_is_the_same() {
-    let space = Space::with(&[("WORKER_CACHED_WORKFLOWS", "0")]).await;
-    let _all = space.start(&["all"]);
-    let request = script(image("replayed"), &json!({"seconds": 1.5}));
-
-    space.send(&request).await;
-
-    let events = space.story(request.id.as_str()).await;
-    assert_eq!(types(&events).last(), Some(&Completed));
-    assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
-}

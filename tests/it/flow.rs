@@ -205,21 +205,11 @@ async fn a_row_of_refusals_for_one_reason_blows_the_fuse_and_a_good_record_mends
     space.caught_up("intake", topic).await;
 }
 
-#[tokio::test]
-async fn intakes_that_come_go_and_die_start_every_request_once() {
-    come_go_and_die("classic", |step| step % 3 != 0).await;
-}
-
-/// The brokers wait 45 s for a dead member, regardless of its settings, so only one member dies.
-#[tokio::test]
-async fn the_same_under_the_brokers_own_group_protocol() {
-    come_go_and_die("consumer", |step| step == 2).await;
-}
-
 /// Each time that a part of the requests is done, one of three members leaves or is killed, and another joins.
 ///
 /// With `GENFLOW_FLOW_RECORDS=20000` the test runs longer: a member leaves every few seconds.
-async fn come_go_and_die(protocol: &str, dies: impl Fn(usize) -> bool) {
+#[tokio::test]
+async fn intakes_that_come_go_and_die_start_every_request_once() {
     let count = std::env::var("GENFLOW_FLOW_RECORDS").map_or(600, |text| text.parse().unwrap());
     let steps = (count / 500).max(6);
     let space = Space::new().await;
@@ -229,7 +219,7 @@ async fn come_go_and_die(protocol: &str, dies: impl Fn(usize) -> bool) {
         .for_each_concurrent(64, |request| space.send(request))
         .await;
     let limit = SOON + Duration::from_millis(50) * u32::try_from(count).unwrap();
-    let start = || space.start_with(&["intake"], &[("KAFKA_GROUP_PROTOCOL", protocol)]);
+    let start = || space.start(&["intake"]);
     let mut members = vec![start(), start(), start()];
 
     for step in 1..steps {
@@ -240,7 +230,7 @@ async fn come_go_and_die(protocol: &str, dies: impl Fn(usize) -> bool) {
         })
         .await;
         let mut leaves = members.remove(0);
-        if dies(step) {
+        if step % 3 != 0 {
             leaves.signal(Signal::KILL);
             leaves.ended().await;
         } else {

@@ -169,7 +169,6 @@ async fn items_and_retries_count_in_the_limit_of_their_user() {
         ("ENABLE_RATE_LIMITING", "true"),
         ("RATE_LIMIT_PER_MINUTE", "1"),
         ("RATE_LIMIT_BURST", "3"),
-        ("RATE_LIMIT_HOLD", "100ms"),
     ])
     .await;
     let _all = space.start(&["all"]);

@@ -136,7 +136,7 @@ async fn a_provider_that_says_when_to_look_again_is_not_asked_before() {
 
 #[tokio::test]
 async fn a_provider_that_does_not_answer_looks_is_given_up_after_so_many_in_a_row() {
-    let space = Space::with(&[("FETCH_MAX_ATTEMPTS", "4"), ("FETCH_BACKOFF", "50ms")]).await;
+    let space = Space::with(&[("FETCH_MAX_ATTEMPTS", "4"), ("RETRY_BACKOFF", "50ms")]).await;
     let _all = space.start(&["all"]);
     let faults = |poll: Value| json!({"seconds": 0.1, "poll": poll});
     let broken = script(
@@ -164,7 +164,7 @@ async fn a_provider_that_does_not_answer_looks_is_given_up_after_so_many_in_a_ro
 
 #[tokio::test]
 async fn items_of_a_batch_have_the_policies_of_requests() {
-    let space = Space::with(&[("SUBMIT_MAX_ATTEMPTS", "2"), ("SUBMIT_BACKOFF", "50ms")]).await;
+    let space = Space::with(&[("SUBMIT_MAX_ATTEMPTS", "2"), ("RETRY_BACKOFF", "50ms")]).await;
     let _all = space.start(&["all"]);
     let request = batch("policies", &[json!({}), json!({"submit": [500, 500, 500]})]);
 

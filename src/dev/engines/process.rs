@@ -12,9 +12,10 @@ use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use tokio::sync::{oneshot, watch};
@@ -133,7 +134,7 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = self.pid.lock().unwrap_or_else(PoisonError::into_inner);
+        let pid = self.pid.lock();
         if let Some(pid) = *pid
             && let Err(error) = rustix::process::kill_process_group(pid, signal)
         {
@@ -189,7 +190,7 @@ fn keep(
         }
     };
     let pid = Pid::from_child(&child);
-    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(pid);
+    *slot.lock() = Some(pid);
     if started.send(Ok(())).is_err() {
         child.kill().ok(); // the caller no longer waits for it
     }
@@ -198,7 +199,7 @@ fn keep(
     while rustix::process::waitid(WaitId::Pid(pid), unreaped)
         .is_err_and(|error| error == Errno::INTR)
     {}
-    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut slot = slot.lock();
     let status = child.wait().unwrap_or_else(|_| unknown());
     *slot = None;
     ended.send_replace(Some(status));

@@ -6,7 +6,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::domain::invalid::beginning;
-use crate::domain::{Faults, Invalid};
+use crate::domain::{Faults, Invalid, parse_http_url};
 
 /// The models' names for the number of outputs. `num_images` has a bound, which these would bypass.
 const COUNTS: [&str; 9] = [
@@ -72,8 +72,7 @@ pub(crate) fn urls(params: &BTreeMap<String, String>) -> Result<Vec<(String, Url
 fn collect(name: &str, value: &Value, found: &mut Vec<(String, Url)>) -> Result<(), Invalid> {
     match value {
         Value::String(text) => {
-            let parsed = Url::parse(text).ok();
-            let Some(url) = parsed.filter(|url| matches!(url.scheme(), "http" | "https")) else {
+            let Some(url) = parse_http_url(text) else {
                 return Ok(());
             };
             if text.contains(|c: char| c == '\\' || c.is_whitespace() || c.is_control()) {

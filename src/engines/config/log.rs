@@ -19,18 +19,13 @@ pub struct Log {
 }
 
 pub(super) fn read(vars: &mut Vars<'_>) -> Log {
-    const NAME: &str = "LOG_LEVEL";
     let debug = vars.flag("DEBUG", false);
-    let level = vars.string(NAME, if debug { "debug" } else { "info" });
-    let filter = filter(&level);
-    if filter.is_none() {
-        let problem = format!(
-            "is {level:?}, expected off, error, warn, info, debug, trace, or a tracing filter such as warn,genflow=debug"
-        );
-        vars.fault(NAME, &problem);
-    }
+    let default = if debug { "debug" } else { "info" };
+    let expected =
+        "off, error, warn, info, debug, trace, or a tracing filter such as warn,genflow=debug";
+    let given = vars.read("LOG_LEVEL", expected, filter);
     Log {
-        filter: filter.unwrap_or_default(),
+        filter: given.or_else(|| filter(default)).unwrap_or_default(),
         json: vars.flag("USE_JSON_LOGGING", false),
         file: vars.optional("LOG_FILE_PATH").map(PathBuf::from),
     }

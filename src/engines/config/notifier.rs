@@ -9,13 +9,12 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use url::Url;
 
 use super::dev;
-use super::egress::{self, Egress, Names, Nat64};
+use super::egress::{self, Egress};
 use super::mail_server::Server;
-use super::vars::{Vars, duration};
+use super::vars::{Vars, duration, has_login};
 use crate::contract::seal::NotifyKey;
-use crate::domain::Secret;
 use crate::domain::email_address::{Domains, FromAddress, is_address};
-use crate::domain::public_address;
+use crate::domain::{Secret, parse_http_url, public_address};
 
 /// Settings of the notifier.
 #[derive(Clone, Debug)]
@@ -56,9 +55,7 @@ pub struct Notifier {
 /// How mail is sent.
 #[derive(Clone, Debug)]
 pub struct Email {
-    /// The SMTP server.
     pub server: Server,
-    /// The sender.
     pub from: FromAddress,
     /// Domains of the addresses that tenants may name.
     pub allowed_domains: Domains,
@@ -69,42 +66,33 @@ pub struct Email {
 /// Maximum mails per hour to addresses that tenants name, in each notifier; `None`: no limit.
 #[derive(Clone, Copy, Debug)]
 pub struct MailLimits {
-    /// To one address.
     pub address: Option<NonZeroU32>,
-    /// For one user.
     pub user: Option<NonZeroU32>,
 }
 
-/// The schedule of Standard Webhooks, without its immediate first attempt.
 const SCHEDULE: &str = "5s,5m,30m,2h,5h,10h,14h,20h,24h";
 const MOST_PAUSES: usize = 50;
 
-pub(super) fn read(vars: &mut Vars<'_>, nat64: &[Nat64]) -> Notifier {
+pub(super) fn read(vars: &mut Vars<'_>) -> Notifier {
     let secrets = vars.string("WEBHOOK_SIGNING_SECRET", dev::WEBHOOK_SIGNING_SECRET);
     let keys = vars.optional("WEBHOOK_SIGNING_KEY").unwrap_or_default();
     let smtp_url = vars.optional("SMTP_URL");
     let slack_hosts = hosts(vars);
     let egress = egress::read(
         vars,
-        &Names {
-            allow_private: "WEBHOOK_ALLOW_PRIVATE",
-            allow_http: "WEBHOOK_ALLOW_HTTP",
-            ports: "WEBHOOK_PORTS",
-        },
-        nat64,
+        [
+            "WEBHOOK_ALLOW_PRIVATE",
+            "WEBHOOK_ALLOW_HTTP",
+            "WEBHOOK_PORTS",
+        ],
     );
     Notifier {
         signing_secrets: masters(vars, "WEBHOOK_SIGNING_SECRET", &secrets, "whsec_", 24),
         signing_keys: masters(vars, "WEBHOOK_SIGNING_KEY", &keys, "whsk_", 32),
         concurrency: vars.number("NOTIFY_CONCURRENCY", 128, 1..=10_000) as usize,
-        try_timeout: vars.duration_up_to("NOTIFY_TRY_TIMEOUT", "15s", "1m"),
+        try_timeout: vars.duration_within("NOTIFY_TRY_TIMEOUT", "15s", "1ms"..="1m"),
         schedule: schedule(vars),
-        handovers_per_second: NonZeroU32::new(vars.number(
-            "NOTIFY_HANDOVERS_PER_SECOND",
-            200,
-            1..=100_000,
-        ) as u32)
-        .unwrap_or(NonZeroU32::MIN),
+        handovers_per_second: vars.parsed("NOTIFY_HANDOVERS_PER_SECOND", "200", "a number above 0"),
         default_slack: slack(vars, "SLACK_WEBHOOK_URL", &slack_hosts, &egress),
         ops_slack: slack(vars, "OPS_SLACK_WEBHOOK_URL", &slack_hosts, &egress),
         ops_email: ops_email(vars, smtp_url.is_some()),
@@ -149,33 +137,23 @@ fn random_bytes(encoded: &str) -> Option<Vec<u8>> {
 }
 
 fn hosts(vars: &mut Vars<'_>) -> Vec<String> {
-    let text = vars.string("SLACK_ALLOWED_HOSTS", "hooks.slack.com");
-    let mut hosts = Vec::new();
-    for host in text.split(',').map(str::trim) {
-        match url::Host::parse(host) {
-            Ok(host) => hosts.push(host.to_string()),
-            Err(_) => vars.fault(
-                "SLACK_ALLOWED_HOSTS",
-                "is invalid, expected host names without ports, separated by commas",
-            ),
-        }
-    }
-    hosts
+    let expected = "host names without ports, separated by commas";
+    let hosts = vars.read("SLACK_ALLOWED_HOSTS", expected, |text| {
+        let hosts = text.split(',').map(|host| url::Host::parse(host.trim()));
+        hosts.map(|host| Some(host.ok()?.to_string())).collect()
+    });
+    hosts.unwrap_or_else(|| vec!["hooks.slack.com".to_owned()])
 }
 
+/// The default is the schedule of Standard Webhooks, without its immediate first attempt.
 fn schedule(vars: &mut Vars<'_>) -> Vec<Duration> {
-    const NAME: &str = "NOTIFY_SCHEDULE";
-    let text = vars.string(NAME, SCHEDULE);
-    let pauses: Vec<_> = text.split(',').map(|part| duration(part.trim())).collect();
-    let pauses: Option<Vec<_>> = pauses.into_iter().collect();
-    match pauses.filter(|pauses| (1..=MOST_PAUSES).contains(&pauses.len())) {
-        Some(pauses) => pauses,
-        None => {
-            let wanted = format!("is {text:?}, expected 1 to {MOST_PAUSES} times such as 5s,5m,2h");
-            vars.fault(NAME, &wanted);
-            Vec::new()
-        }
-    }
+    let parse = |text: &str| {
+        let pauses: Option<Vec<_>> = text.split(',').map(|part| duration(part.trim())).collect();
+        pauses.filter(|pauses| pauses.len() <= MOST_PAUSES)
+    };
+    let expected = format!("1 to {MOST_PAUSES} times such as 5s,5m,2h");
+    let given = vars.read("NOTIFY_SCHEDULE", &expected, parse);
+    given.or_else(|| parse(SCHEDULE)).unwrap_or_default()
 }
 
 /// Reads a Slack URL and checks it at start: else each message to it would be refused later, and nobody might notice.
@@ -186,10 +164,8 @@ fn slack(
     egress: &Egress,
 ) -> Option<Secret<Url>> {
     let text = vars.optional(name)?;
-    let url = Url::parse(&text).ok();
-    let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));
     // The fault does not show the value, which is a secret.
-    let Some(url) = url else {
+    let Some(url) = parse_http_url(&text) else {
         vars.fault(name, "is not an http or https URL");
         return None;
     };
@@ -205,13 +181,13 @@ fn slack(
 /// Returns why the rules for webhooks forbid calling a URL of the settings, if they do.
 fn uncalled(url: &Url, egress: &Egress) -> Option<&'static str> {
     let port = url.port_or_known_default();
-    if !url.username().is_empty() || url.password().is_some() {
+    if has_login(url) {
         Some("contains a user name or password, expected none")
     } else if url.scheme() == "http" && !egress.allow_http {
         Some("is http, expected https, or WEBHOOK_ALLOW_HTTP=true")
     } else if !port.is_some_and(|port| egress.ports.contain(port)) {
         Some("has a port that WEBHOOK_PORTS does not list")
-    } else if !egress.allow_private && public_address::check(url, &[]).is_err() {
+    } else if !egress.allow_private && public_address::check(url).is_err() {
         Some("is in a private network, expected a public host, or WEBHOOK_ALLOW_PRIVATE=true")
     } else {
         None

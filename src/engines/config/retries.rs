@@ -1,4 +1,4 @@
-//! Retry policies: attempts and pauses of each step.
+//! How often the steps of a run are repeated, and after which pauses.
 
 use std::time::Duration;
 
@@ -7,29 +7,20 @@ use super::vars::Vars;
 /// Pauses between attempts: the first, doubled each time, up to the longest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pauses {
-    /// The first pause.
     pub first: Duration,
-    /// The longest pause.
     pub most: Duration,
 }
 
-/// The retry policy of a step.
+/// How often, and after which pauses, the steps of a run are repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tries {
-    /// Maximum attempts.
-    pub most: u32,
-    /// Pauses between attempts.
+pub struct Retries {
     pub pauses: Pauses,
-}
-
-/// The retry policies of all steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Retries {
-    /// Pauses of steps that have no policy of their own.
-    pub(super) other: Pauses,
-    pub(super) submit: Tries,
-    pub(super) fetch: Tries,
-    pub(super) store: Tries,
+    /// Maximum sends of a submit that the provider did not accept.
+    pub submit_attempts: u32,
+    /// How many polls of a job may fail in a row.
+    pub fetch_attempts: u32,
+    /// How often an output is downloaded and stored before the run fails.
+    pub store_attempts: u32,
 }
 
 impl Pauses {
@@ -44,37 +35,18 @@ impl Pauses {
 }
 
 pub(super) fn read(vars: &mut Vars<'_>) -> Retries {
-    let other = Pauses {
-        first: vars.duration("RETRY_BACKOFF", "1s"),
-        most: vars.duration("RETRY_BACKOFF_MAX", "1m"),
-    };
-    let mut tries = |attempts, default, first, most| Tries {
-        most: vars.number(attempts, default, 1..=10_000) as u32,
-        pauses: Pauses {
-            first: vars.optional_duration(first).unwrap_or(other.first),
-            most: vars.optional_duration(most).unwrap_or(other.most),
-        },
-    };
+    let mut attempts = |name, default| vars.number(name, default, 1..=10_000) as u32;
+    let submit_attempts = attempts("SUBMIT_MAX_ATTEMPTS", 5);
+    let fetch_attempts = attempts("FETCH_MAX_ATTEMPTS", 100);
+    let store_attempts = attempts("STORE_MAX_ATTEMPTS", 20);
     Retries {
-        other,
-        submit: tries(
-            "SUBMIT_MAX_ATTEMPTS",
-            5,
-            "SUBMIT_BACKOFF",
-            "SUBMIT_BACKOFF_MAX",
-        ),
-        fetch: tries(
-            "FETCH_MAX_ATTEMPTS",
-            100,
-            "FETCH_BACKOFF",
-            "FETCH_BACKOFF_MAX",
-        ),
-        store: tries(
-            "STORE_MAX_ATTEMPTS",
-            20,
-            "STORE_BACKOFF",
-            "STORE_BACKOFF_MAX",
-        ),
+        pauses: Pauses {
+            first: vars.duration("RETRY_BACKOFF", "1s"),
+            most: vars.duration("RETRY_BACKOFF_MAX", "1m"),
+        },
+        submit_attempts,
+        fetch_attempts,
+        store_attempts,
     }
 }
 

@@ -5,40 +5,27 @@ use std::time::Duration;
 use url::Url;
 
 use super::vars::{Vars, has_login};
-use crate::domain::Secret;
+use crate::domain::{Secret, parse_http_url};
 
 /// A bucket, and how to reach it.
 #[derive(Clone, Debug)]
 pub struct S3 {
-    /// Name of the bucket.
     pub bucket: String,
     /// Prefix of every key, without slashes at its ends; may be empty.
     pub prefix: String,
     /// Server to use instead of that of the region; the bucket is then part of the path.
     pub endpoint: Option<Url>,
-    /// The region that requests are signed for.
-    pub region: String,
-    /// Static access keys; `None`: those of the role that the platform gives.
-    pub keys: Option<Keys>,
-    /// Variables that the platform has set for a role, each a name and its value.
-    pub role: Vec<(&'static str, String)>,
+    /// AWS's own variables that are set, each a name and its value: the region, and the keys or the role.
+    pub aws: Vec<(&'static str, Secret)>,
     /// How long the signed `url` of an output is valid; `None`: outputs have no `url`.
     pub url_ttl: Option<Duration>,
 }
 
-/// Static access keys.
-#[derive(Clone, Debug)]
-pub struct Keys {
-    /// Access key id.
-    pub id: String,
-    /// Secret access key, which signs requests.
-    pub secret: Secret,
-    /// Session token of temporary keys.
-    pub token: Option<Secret>,
-}
-
 /// A signature of S3 is valid for a week at most.
 const LONGEST_URL: Duration = Duration::from_secs(7 * 86_400);
+
+const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
 
 /// Variables by which EKS, ECS and EC2 say how to get the keys of a role.
 const ROLE: [&str; 8] = [
@@ -52,15 +39,20 @@ const ROLE: [&str; 8] = [
     "AWS_METADATA_ENDPOINT",
 ];
 
+impl S3 {
+    /// Returns whether static keys are set; otherwise they are those of the role that the platform gives.
+    pub fn has_keys(&self) -> bool {
+        self.aws.iter().any(|(name, _)| *name == KEY_ID)
+    }
+}
+
 pub(super) fn read(vars: &mut Vars<'_>) -> Option<S3> {
     let bucket = bucket(vars);
     let s3 = S3 {
         bucket: bucket.clone().unwrap_or_default(),
         prefix: prefix(vars),
         endpoint: endpoint(vars),
-        region: region(vars),
-        keys: keys(vars),
-        role: role(vars),
+        aws: aws(vars),
         url_ttl: url_ttl(vars, bucket.is_some()),
     };
     bucket.map(|_| s3)
@@ -95,11 +87,8 @@ fn prefix(vars: &mut Vars<'_>) -> String {
 fn endpoint(vars: &mut Vars<'_>) -> Option<Url> {
     const NAME: &str = "S3_ENDPOINT";
     let text = vars.optional(NAME)?;
-    let url = Url::parse(&text)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-        // A signed request has no place for a login or a query.
-        .filter(|url| !has_login(url) && url.query().is_none());
+    // A signed request has no place for a login or a query.
+    let url = parse_http_url(&text).filter(|url| !has_login(url) && url.query().is_none());
     if url.is_none() {
         vars.fault(
             NAME,
@@ -109,61 +98,30 @@ fn endpoint(vars: &mut Vars<'_>) -> Option<Url> {
     url
 }
 
-fn region(vars: &mut Vars<'_>) -> String {
-    let platforms = vars.string("AWS_REGION", "us-east-1");
-    vars.name("S3_REGION", &platforms)
-}
-
-fn keys(vars: &mut Vars<'_>) -> Option<Keys> {
-    const ID: &str = "AWS_ACCESS_KEY_ID";
-    const SECRET: &str = "AWS_SECRET_ACCESS_KEY";
-    let (id, secret) = (vars.optional(ID), vars.optional(SECRET));
-    let token = vars.optional("AWS_SESSION_TOKEN").map(Secret::new);
-    match (id, secret) {
-        (Some(id), Some(secret)) => Some(Keys {
-            id,
-            secret: Secret::new(secret),
-            token,
-        }),
-        (Some(_), None) => {
-            vars.fault(
-                SECRET,
-                &format!("is not set, expected a value because {ID} is set"),
-            );
-            None
-        }
-        (None, Some(_)) => {
-            vars.fault(
-                ID,
-                &format!("is not set, expected a value because {SECRET} is set"),
-            );
-            None
-        }
-        (None, None) => None,
+fn aws(vars: &mut Vars<'_>) -> Vec<(&'static str, Secret)> {
+    let mut set = Vec::new();
+    for name in ["AWS_REGION", KEY_ID, SECRET_KEY, "AWS_SESSION_TOKEN"] {
+        set.extend(vars.optional(name).map(|value| (name, Secret::new(value))));
     }
-}
-
-fn role(vars: &mut Vars<'_>) -> Vec<(&'static str, String)> {
-    let mut role = Vec::new();
     for name in ROLE {
-        if let Some(value) = vars.optional(name) {
-            role.push((name, value));
+        let value = vars.set_by_platform(name);
+        set.extend(value.map(|value| (name, Secret::new(value))));
+    }
+    for (one, other) in [(KEY_ID, SECRET_KEY), (SECRET_KEY, KEY_ID)] {
+        let has = |wanted| set.iter().any(|(name, _)| *name == wanted);
+        if has(one) && !has(other) {
+            let problem = format!("is not set, expected a value because {one} is set");
+            vars.fault(other, &problem);
         }
     }
-    role
+    set
 }
 
 fn url_ttl(vars: &mut Vars<'_>, in_a_bucket: bool) -> Option<Duration> {
     const NAME: &str = "RESULT_URL_TTL";
     let ttl = vars.optional_duration(NAME)?;
-    if ttl > LONGEST_URL {
-        vars.fault(
-            NAME,
-            "is above 7d, expected at most 7d: S3 signs for no longer",
-        );
-    }
-    if ttl < Duration::from_secs(1) {
-        vars.fault(NAME, "is below 1s, expected at least 1s");
+    if !(Duration::from_secs(1)..=LONGEST_URL).contains(&ttl) {
+        vars.fault(NAME, "is out of bounds, expected a time from 1s to 7d");
     }
     if !in_a_bucket {
         vars.fault(

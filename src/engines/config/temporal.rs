@@ -3,8 +3,8 @@
 use url::Url;
 
 use super::is_loopback;
-use super::vars::{self, Vars, has_login, without_login};
-use crate::domain::Secret;
+use super::vars::{Vars, has_login, trusted};
+use crate::domain::{Secret, parse_http_url};
 
 /// The Temporal server, the namespaces and the task queues.
 #[derive(Clone, Debug)]
@@ -50,20 +50,15 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Temporal {
 /// on this machine.
 fn url(vars: &mut Vars<'_>, has_key: bool) -> Url {
     const NAME: &str = "TEMPORAL_HOST";
-    let host = vars.string(NAME, "127.0.0.1:7233");
     let scheme = if has_key { "https" } else { "http" };
-    let text = if host.contains("://") {
-        host.clone()
-    } else {
-        format!("{scheme}://{host}")
-    };
-    let url = Url::parse(&text).ok();
-    let url = url.filter(|url| url.has_host() && matches!(url.scheme(), "http" | "https"));
-    let Some(url) = url else {
-        let problem = format!("is {:?}, expected host:port or a URL", without_login(&host));
-        vars.fault(NAME, &problem);
-        return vars::no_url();
-    };
+    let given = vars.read(NAME, "host:port or a URL", |host| {
+        match host.contains("://") {
+            true => parse_http_url(host),
+            false => parse_http_url(&format!("{scheme}://{host}")),
+        }
+    });
+    let default = || trusted(Url::parse(&format!("{scheme}://127.0.0.1:7233")));
+    let url = given.unwrap_or_else(default);
     if has_login(&url) {
         vars.fault(
             NAME,

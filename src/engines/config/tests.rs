@@ -30,29 +30,6 @@ fn deliveries_have_a_queue_of_their_own_and_may_have_a_namespace() {
 }
 
 #[test]
-fn a_worker_has_five_pollers_for_each_or_as_many_as_it_is_told() {
-    let defaults = Config::of(&[]).unwrap().worker;
-    assert_eq!(defaults.fetch_slots, 2000);
-    assert_eq!(defaults.fetch_pollers, Pollers::Exactly(5));
-    assert_eq!((defaults.memory_limit, defaults.build_id), (None, None));
-
-    let reported = Config::of(&[
-        ("WORKER_WORKFLOW_SLOTS", "7"),
-        ("WORKER_WORKFLOW_POLLERS", "2"),
-        ("WORKER_ACTIVITY_POLLERS", "auto"),
-        ("MEMORY_LIMIT_BYTES", "1073741824"),
-        ("WORKER_BUILD_ID", "blue-7"),
-    ]);
-    let reported = reported.unwrap().worker;
-
-    assert_eq!(reported.workflow_slots, 7);
-    assert_eq!(reported.workflow_pollers, Pollers::Exactly(2));
-    assert_eq!(reported.activity_pollers, Pollers::Auto);
-    assert_eq!(reported.memory_limit, Some(1 << 30));
-    assert_eq!(reported.build_id.as_deref(), Some("blue-7"));
-}
-
-#[test]
 fn our_slack_webhooks_are_of_hosts_that_may_be_posted_to() {
     let hook = "https://hooks.slack.test/services/needle";
     for variable in ["SLACK_WEBHOOK_URL", "OPS_SLACK_WEBHOOK_URL"] {
@@ -165,8 +142,6 @@ fn all_faults_are_told_at_once_a_line_each() {
         ("FAL_RATE_LIMIT", "0"),
         ("STORE_GRACE", "2m"),
         ("MEMORY_LIMIT_BYTES", "2GiB"),
-        ("WORKER_WORKFLOW_POLLERS", "1"),
-        ("WORKER_FETCH_POLLERS", "many"),
     ])
     .unwrap_err();
 
@@ -197,8 +172,6 @@ fn all_faults_are_told_at_once_a_line_each() {
             "VIDEO_PROVIDER",
             "WEBHOOK_SIGNING_KEY",
             "WEBHOOK_SIGNING_SECRET",
-            "WORKER_FETCH_POLLERS",
-            "WORKER_WORKFLOW_POLLERS",
         ]
     );
     assert_eq!(faults.to_string().lines().count(), named.len());
@@ -211,26 +184,22 @@ fn all_faults_are_told_at_once_a_line_each() {
 }
 
 #[test]
-fn a_step_without_pauses_of_its_own_has_those_of_all() {
+fn all_steps_have_the_same_pauses() {
     let config = Config::of(&[
         ("RETRY_BACKOFF", "3s"),
         ("RETRY_BACKOFF_MAX", "30s"),
-        ("STORE_BACKOFF", "5s"),
-        ("SUBMIT_BACKOFF_MAX", "9s"),
         ("FETCH_MAX_ATTEMPTS", "7"),
     ])
     .unwrap();
 
-    let (worker, steps) = (&config.worker, config.intake.steps);
-    let pauses = |first, most| Pauses {
-        first: Duration::from_secs(first),
-        most: Duration::from_secs(most),
+    let (retries, steps) = (config.worker.retries, config.intake.steps);
+    let pauses = Pauses {
+        first: Duration::from_secs(3),
+        most: Duration::from_secs(30),
     };
-    assert_eq!(worker.stores.pauses, pauses(5, 30));
-    assert_eq!((worker.looks.most, worker.looks.pauses), (7, pauses(3, 30)));
-    assert_eq!(steps.submit, pauses(3, 9).into());
-    assert_eq!(steps.fetch, pauses(3, 30).into());
-    assert_eq!(steps.backoff(), pauses(3, 30).into());
+    assert_eq!((retries.pauses, retries.fetch_attempts), (pauses, 7));
+    assert_eq!((steps.backoff_ms, steps.backoff_max_ms), (3000, 30_000));
+    assert_eq!([steps.submit, steps.fetch], [steps.backoff(); 2]);
 }
 
 #[test]
@@ -305,7 +274,15 @@ fn a_bucket_brings_its_settings_and_hides_its_secrets() {
     let s3 = config.unwrap().worker.s3.unwrap();
 
     assert_eq!((&*s3.bucket, &*s3.prefix), ("media", "prod/genflow"));
-    assert_eq!(s3.region, "eu-west-1");
+    let names: Vec<_> = s3.aws.iter().map(|(name, _)| *name).collect();
+    let expected = [
+        "AWS_REGION",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(s3.aws[0].1.expose(), "eu-west-1");
     assert!(!format!("{s3:?}").contains("topsecret"), "{s3:?}");
     assert!(Config::of(&[]).unwrap().worker.s3.is_none());
 }

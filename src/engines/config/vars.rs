@@ -1,6 +1,7 @@
 //! Reads single variables with their defaults. It collects faults, so that all are reported at once.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use reqwest::header::HeaderValue;
 use url::Url;
 
-use crate::domain::{ProviderName, Secret};
+use crate::domain::{ProviderName, Secret, parse_http_url};
 
 /// A fault of one variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +78,11 @@ impl<'l> Vars<'l> {
     /// An empty variable counts as not set, because that is how `.env` files leave one out.
     pub(super) fn optional(&mut self, name: &'static str) -> Option<String> {
         self.names.push(name);
+        self.set_by_platform(name)
+    }
+
+    /// Like [`Self::optional`], for a variable that is not a setting, so `.env.example` does not list it.
+    pub(super) fn set_by_platform(&self, name: &str) -> Option<String> {
         (self.lookup)(name)
             .map(|value| value.trim().to_owned())
             .filter(|value| !value.is_empty())
@@ -84,6 +90,22 @@ impl<'l> Vars<'l> {
 
     pub(super) fn string(&mut self, name: &'static str, default: &str) -> String {
         self.optional(name).unwrap_or_else(|| default.to_owned())
+    }
+
+    /// Reads a variable by `parse`. If it cannot be parsed, the fault says what is expected.
+    pub(super) fn read<T>(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = self.optional(name)?;
+        let value = parse(&text);
+        if value.is_none() {
+            let text = without_login(&text);
+            self.fault(name, &format!("is {text:?}, expected {expected}"));
+        }
+        value
     }
 
     /// Reads a key that is sent in an HTTP header. Its faults do not show it.
@@ -100,159 +122,100 @@ impl<'l> Vars<'l> {
 
     /// Reads a URL that may contain a user name and a password. Its faults do not show it.
     pub(super) fn secret_url(&mut self, name: &'static str, default: &str) -> Secret<Url> {
-        let url = Url::parse(&self.string(name, default)).ok();
-        let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let url = parse_http_url(&self.string(name, default));
         Secret::new(url.unwrap_or_else(|| {
             self.fault(name, "is not an http or https URL");
-            no_url()
+            trusted(Url::parse(default))
         }))
+    }
+
+    pub(super) fn url(&mut self, name: &'static str, default: &str) -> Url {
+        let url = self.read(name, "an http or https URL", parse_http_url);
+        url.unwrap_or_else(|| trusted(Url::parse(default)))
     }
 
     /// Reads the name of a topic, group, queue or namespace.
     pub(super) fn name(&mut self, name: &'static str, default: &str) -> String {
-        let value = self.string(name, default);
         let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        if value.len() > 200 || !value.chars().all(good) {
-            self.fault(
-                name,
-                &format!("is {value:?}, expected letters, digits, '.', '_' or '-', at most 200"),
-            );
-        }
-        value
+        let expected = "letters, digits, '.', '_' or '-', at most 200";
+        let given = self.read(name, expected, |text| {
+            (text.len() <= 200 && text.chars().all(good)).then(|| text.to_owned())
+        });
+        given.unwrap_or_else(|| default.to_owned())
     }
 
     pub(super) fn parsed<T: FromStr>(
         &mut self,
         name: &'static str,
         default: &str,
-        wanted: &str,
+        expected: &str,
     ) -> T
     where
         T::Err: fmt::Debug,
     {
-        let text = self.string(name, default);
-        text.parse().unwrap_or_else(|_| {
-            let text = without_login(&text);
-            self.fault(name, &format!("is {text:?}, expected {wanted}"));
-            trusted(default.parse())
-        })
+        let given = self.read(name, expected, |text| text.parse().ok());
+        given.unwrap_or_else(|| trusted(default.parse()))
     }
 
     pub(super) fn number(
         &mut self,
         name: &'static str,
         default: u64,
-        range: std::ops::RangeInclusive<u64>,
+        range: RangeInclusive<u64>,
     ) -> u64 {
-        let text = self.optional(name);
-        match text.as_deref().map(str::parse::<u64>) {
-            None => default,
-            Some(Ok(number)) if range.contains(&number) => number,
-            Some(_) => {
-                let (low, high, text) = (range.start(), range.end(), text.unwrap_or_default());
-                self.fault(
-                    name,
-                    &format!("is {text:?}, expected a number from {low} to {high}"),
-                );
-                default
-            }
-        }
+        let expected = format!("a number from {} to {}", range.start(), range.end());
+        let in_range = |number: &u64| range.contains(number);
+        let given = self.read(name, &expected, |text| text.parse().ok().filter(in_range));
+        given.unwrap_or(default)
     }
 
     /// Reads a rate per second; `None`: no limit.
     pub(super) fn rate(&mut self, name: &'static str) -> Option<f64> {
-        let text = self.optional(name)?;
-        match text.parse::<f64>() {
-            Ok(rate) if (0.001..=100_000.0).contains(&rate) => Some(rate),
-            Ok(_) | Err(_) => {
-                self.fault(
-                    name,
-                    &format!("is {text:?}, expected a number per second, from 0.001 to 100000"),
-                );
-                None
-            }
-        }
+        let in_range = |rate: &f64| (0.001..=100_000.0).contains(rate);
+        let expected = "a number per second, from 0.001 to 100000";
+        self.read(name, expected, |text| text.parse().ok().filter(in_range))
     }
 
     pub(super) fn flag(&mut self, name: &'static str, default: bool) -> bool {
-        match self
-            .optional(name)
-            .map(|text| text.to_ascii_lowercase())
-            .as_deref()
-        {
-            None => default,
-            Some("true" | "1" | "yes" | "on") => true,
-            Some("false" | "0" | "no" | "off") => false,
-            Some(other) => {
-                self.fault(name, &format!("is {other:?}, expected true or false"));
-                default
+        let given = self.read(name, "true or false", |text| {
+            match text.to_ascii_lowercase().as_str() {
+                "true" | "1" | "yes" | "on" => Some(true),
+                "false" | "0" | "no" | "off" => Some(false),
+                _ => None,
             }
-        }
-    }
-
-    pub(super) fn one_of(&mut self, name: &'static str, words: &[&'static str]) -> String {
-        let value = self.string(name, words.first().copied().unwrap_or_default());
-        if !words.contains(&value.as_str()) {
-            self.fault(
-                name,
-                &format!("is {value:?}, expected one of: {}", words.join(", ")),
-            );
-        }
-        value
+        });
+        given.unwrap_or(default)
     }
 
     pub(super) fn duration(&mut self, name: &'static str, default: &str) -> Duration {
-        let text = self.string(name, default);
-        duration(&text).unwrap_or_else(|| {
-            self.fault(
-                name,
-                &format!("is {text:?}, expected a time above 0 such as 500ms, 30s, 5m, 2h or 7d"),
-            );
-            duration(default).unwrap_or_default()
-        })
-    }
-
-    /// Like [`Self::duration`], but at most `longest`.
-    pub(super) fn duration_up_to(
-        &mut self,
-        name: &'static str,
-        default: &str,
-        longest: &str,
-    ) -> Duration {
-        let given = self.duration(name, default);
-        if given > duration(longest).unwrap_or_default() {
-            self.fault(name, &format!("is too long, expected at most {longest}"));
-        }
-        given
+        let given = self.optional_duration(name);
+        given.unwrap_or_else(|| duration(default).unwrap_or_default())
     }
 
     pub(super) fn optional_duration(&mut self, name: &'static str) -> Option<Duration> {
-        let text = self.optional(name)?;
-        let parsed = duration(&text);
-        if parsed.is_none() {
-            self.fault(
-                name,
-                &format!("is {text:?}, expected a time above 0 such as 500ms, 30s, 5m, 2h or 7d"),
-            );
-        }
-        parsed
+        let expected = "a time above 0 such as 500ms, 30s, 5m, 2h or 7d";
+        self.read(name, expected, duration)
     }
 
-    pub(super) fn millis(&mut self, name: &'static str, default: &str) -> u64 {
-        crate::domain::time::millis(self.duration(name, default))
+    /// Reads a time within bounds, which are included.
+    pub(super) fn duration_within(
+        &mut self,
+        name: &'static str,
+        default: &str,
+        bounds: RangeInclusive<&str>,
+    ) -> Duration {
+        let (shortest, longest) = (*bounds.start(), *bounds.end());
+        let given = self.duration(name, default);
+        if Some(given) < duration(shortest) || Some(given) > duration(longest) {
+            let problem = format!("is {given:?}, expected a time from {shortest} to {longest}");
+            self.fault(name, &problem);
+        }
+        given
     }
 
     pub(super) fn path(&mut self, name: &'static str, default: &Path) -> PathBuf {
         self.optional(name)
             .map_or_else(|| default.to_owned(), PathBuf::from)
-    }
-
-    pub(super) fn url(&mut self, name: &'static str, default: &str) -> Url {
-        let url: Url = self.parsed(name, default, "an http or https URL");
-        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-            self.fault(name, "is not an http or https URL");
-        }
-        url
     }
 
     pub(super) fn provider(&mut self, name: &'static str) -> ProviderName {
@@ -277,16 +240,11 @@ pub(super) fn without_login(text: &str) -> String {
     }
 }
 
-/// Returns a placeholder for a faulty URL, whose fault is noted already; the placeholder adds no fault.
-pub(super) fn no_url() -> Url {
-    trusted(Url::parse("http://localhost"))
-}
-
 #[expect(
     clippy::expect_used,
     reason = "defaults are part of the program; a test loads them all"
 )]
-fn trusted<T, E: fmt::Debug>(parsed: Result<T, E>) -> T {
+pub(super) fn trusted<T, E: fmt::Debug>(parsed: Result<T, E>) -> T {
     parsed.expect("a built-in default is valid")
 }
 

@@ -16,8 +16,8 @@ use hickory_resolver::proto::rr::Name;
 use reqwest::dns::{self, Addrs, Resolve, Resolving};
 
 use super::Refused;
-use crate::domain::{Nat64, public_address};
-use crate::engines::telemetry::events::CallRefused;
+use crate::domain::public_address;
+use crate::engines::telemetry::events;
 
 /// Resolves names to public addresses only.
 #[derive(Clone)]
@@ -41,7 +41,7 @@ pub(super) enum Unresolved {
 
 impl PublicOnly {
     /// Creates a resolver with the machine's settings: `/etc/hosts`, then the name servers of `/etc/resolv.conf`.
-    pub(super) fn of_machine(caller: &'static str, nat64: &[Nat64]) -> Result<Self, NetError> {
+    pub(super) fn of_machine(caller: &'static str) -> Result<Self, NetError> {
         let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|error| {
             // The system does the same if no name server is set.
             tracing::debug!(%error, "no name server is set; using the one on this machine");
@@ -53,17 +53,11 @@ impl PublicOnly {
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         // The lookup waits for both families, so one without an answer must leave time for the call.
         options.timeout = Duration::from_secs(2);
-        Ok(Self::behind(nat64, builder.build()?, caller))
-    }
-
-    /// Creates a resolver that uses `resolver`, in a network with these NAT64 prefixes.
-    pub(super) fn behind(nat64: &[Nat64], resolver: TokioResolver, caller: &'static str) -> Self {
-        let nat64 = nat64.to_vec();
-        Self::new(
-            resolver,
-            move |ip| public_address::is_public(ip, &nat64),
+        Ok(Self::new(
+            builder.build()?,
+            public_address::is_public,
             caller,
-        )
+        ))
     }
 
     pub(super) fn new(
@@ -98,11 +92,7 @@ impl PublicOnly {
                 return Err(Unresolved::NoAddress.into());
             }
             let refused = Refused::Address;
-            CallRefused {
-                caller: self.caller,
-                reason: refused.reason(),
-            }
-            .emit();
+            events::call_refused(self.caller, refused.reason());
             return Err(refused.into());
         }
         let addresses = public.into_iter().map(|ip| SocketAddr::new(ip, 0));

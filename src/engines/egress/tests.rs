@@ -6,7 +6,7 @@ mod names;
 use std::net::IpAddr;
 
 use super::*;
-use crate::engines::config::{Nat64, Ports};
+use crate::engines::config::Ports;
 
 /// The result for an address as it is written.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,7 +26,6 @@ fn public() -> Egress {
         allow_private: false,
         allow_http: true,
         ports: Ports::Any,
-        nat64: Vec::new(),
     }
 }
 
@@ -222,7 +221,6 @@ fn by_default_only_https_at_its_own_port_is_called() {
         allow_private: false,
         allow_http: false,
         ports: Ports::Only(vec![443]),
-        nat64: Vec::new(),
     };
 
     hold(
@@ -245,7 +243,6 @@ fn where_private_addresses_are_allowed_the_other_rules_hold() {
         allow_private: true,
         allow_http: true,
         ports: Ports::Only(vec![80, 9000]),
-        nat64: Vec::new(),
     };
 
     hold(
@@ -266,7 +263,6 @@ fn what_the_operator_has_set_is_called_and_nothing_beside_it() {
         allow_private: false,
         allow_http: false,
         ports: Ports::Only(vec![443]),
-        nat64: Vec::new(),
     };
     let base = "http://cog:5000/v1".parse().unwrap();
 
@@ -308,100 +304,7 @@ fn of_the_answers_of_a_name_server_only_public_addresses_count() {
     ] {
         for address in addresses.split(' ') {
             let ip: IpAddr = address.parse().unwrap();
-            assert_eq!(public_address::is_public(ip, &[]), expected, "{address}");
+            assert_eq!(public_address::is_public(ip), expected, "{address}");
         }
     }
-}
-
-fn nat64(prefix: &str, length: u8) -> Nat64 {
-    let prefix = prefix.parse().unwrap();
-    Nat64 { prefix, length }
-}
-
-/// The examples of RFC 6052, section 2.4, with public addresses instead of documentation's, and with private ones.
-#[test]
-fn behind_a_prefix_of_nat64_an_address_is_as_public_as_the_ipv4_address_in_it() {
-    for (prefix, length, public, others) in [
-        ("2a00::", 32, "2a00:0:101:101::", "2a00:0:a00:1:: 2a00::"),
-        (
-            "2a00:0:100::",
-            40,
-            "2a00:0:101:101:1::",
-            "2a00:0:10a:0:1:: 2a00:0:17f:0:1::",
-        ),
-        (
-            "2a00:0:122::",
-            48,
-            "2a00:0:122:101:1:100::",
-            "2a00:0:122:a00:0:100:: 2a00:0:122:c0a8:0:100::",
-        ),
-        (
-            "2a00:0:122:300::",
-            56,
-            "2a00:0:122:301:1:101::",
-            "2a00:0:122:30a:0:1:: 2a00:0:122:3ac:10:1::",
-        ),
-        (
-            "2a00:0:122:344::",
-            64,
-            "2a00:0:122:344:1:101:100::",
-            "2a00:0:122:344:a:0:100:: 2a00:0:122:344:a9:fea9:fe00::",
-        ),
-        (
-            "2a00:0:122:344::",
-            96,
-            "2a00:0:122:344::1.1.1.1",
-            "2a00:0:122:344::10.0.0.1 2a00:0:122:344::169.254.169.254",
-        ),
-        (
-            "fd00:64::",
-            96,
-            "fd00:64::1.1.1.1",
-            "fd00:64::10.0.0.1 fd00:65::1.1.1.1",
-        ),
-        (
-            "64:ff9b:1::",
-            48,
-            "64:ff9b:1:101:1:100::",
-            "64:ff9b:1:7f00:0:100:: 64:ff9b:2:101:1:100::",
-        ),
-    ] {
-        let own = [nat64(prefix, length)];
-        let is_public = |address: &str| public_address::is_public(address.parse().unwrap(), &own);
-
-        assert!(is_public(public), "{public}");
-        for other in others.split(' ') {
-            assert!(!is_public(other), "{other}");
-        }
-        assert!(is_public("2606:4700::1111") && !is_public("64:ff9b::7f00:1"));
-    }
-}
-
-#[test]
-fn what_no_nat64_makes_is_not_public_behind_its_prefix() {
-    let own = [nat64("fd00:64::", 64), nat64("fd00:64::", 96)];
-    for address in [
-        "fd00:64::101:101:100:0",
-        "fd00:64::1:101:100:1",
-        "fd00:64::1.1.1.1",
-    ] {
-        let ip = address.parse().unwrap();
-
-        assert!(!public_address::is_public(ip, &own), "{address}");
-    }
-}
-
-#[test]
-fn an_address_that_is_written_with_a_prefix_of_nat64_is_refused() {
-    let mut rules = public();
-    rules.nat64 = vec![nat64("2a00:64::", 96)];
-
-    hold(
-        &rules,
-        &[
-            ("http://[2a00:64::1.1.1.1]/", Not(Address)),
-            ("http://[2a00:64::10.0.0.1]/", Not(Address)),
-            ("http://[2a00:65::1.1.1.1]/", Called),
-        ],
-    );
 }

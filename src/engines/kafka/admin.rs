@@ -14,7 +14,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 
-pub use self::inspect::{Cluster, Members, Topic, inspect, lag, members};
+pub use self::inspect::{Cluster, Topic, inspect, lag, members};
 pub use self::plan::Difference;
 pub(crate) use self::plan::EVENTS_RETENTION;
 use self::plan::{Plan, plans};

@@ -3,9 +3,10 @@
 //! The producer is idempotent, so a retry inside the client makes no second copy and does not change the order. After
 //! a fatal error, librdkafka refuses every further send: the client is dropped, and the next send creates a new one.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
@@ -129,7 +130,7 @@ impl Producer {
     }
 
     fn client(&self) -> Result<Arc<FutureProducer>, Error> {
-        let mut slot = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.client.lock();
         if let Some(client) = slot.as_ref() {
             return Ok(client.clone());
         }
@@ -149,7 +150,7 @@ impl Producer {
     }
 
     fn drop_client(&self, failed: &Arc<FutureProducer>) {
-        let mut slot = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.client.lock();
         if slot
             .as_ref()
             .is_some_and(|client| Arc::ptr_eq(client, failed))

@@ -5,7 +5,7 @@
 //! Parts of an answer come from third parties: the model's output, its log, its names of states. So
 //! the length of an answer is bounded, and a long one waits for memory.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::StreamExt as _;
 use reqwest::header::HeaderMap;
@@ -16,7 +16,6 @@ use super::memory::{Held, MemoryBudget};
 use super::{Error, Provider, Submission};
 use crate::domain::{ErrorCode, EventError};
 use crate::engines::http;
-use crate::engines::http::retry_after;
 
 const MIB: usize = 1024 * 1024;
 /// Limit on an answer about one job, which may contain small outputs.
@@ -90,7 +89,7 @@ async fn read(
 ) -> Result<Answer, Broken> {
     let status = response.status();
     let headers = response.headers().clone();
-    let after = retry_after(&headers);
+    let after = http::retry_after(&headers, SystemTime::now()).and_then(http::capped);
     let mut held = Held::default();
     let mut body = Vec::new();
     let mut pieces = response.bytes_stream();
@@ -177,7 +176,7 @@ pub(super) fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
 /// Returns the pause between polls that OpenAI's API gives in milliseconds and its own client honours.
 fn poll_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("openai-poll-after-ms")?.to_str().ok()?;
-    http::some(Duration::from_millis(text.trim().parse().ok()?))
+    http::capped(Duration::from_millis(text.trim().parse().ok()?))
 }
 
 /// Returns the cost of the job in US dollars.

@@ -173,10 +173,7 @@ async fn a_login_in_the_url_is_sent_as_basic_authentication_and_is_shown_nowhere
         let login = headers
             .get("authorization")
             .map(|login| login.to_str().unwrap());
-        logins
-            .lock()
-            .unwrap()
-            .push(login.unwrap_or("none").to_owned());
+        logins.lock().push(login.unwrap_or("none").to_owned());
         async { json!({ "schema": avro::REQUEST.text, "id": 7, "version": 1 }).to_string() }
     });
     let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -194,7 +191,7 @@ async fn a_login_in_the_url_is_sent_as_basic_authentication_and_is_shown_nowhere
 
     // From: printf 'ann:top+se:cret' | base64
     let login = "Basic YW5uOnRvcCtzZTpjcmV0";
-    let seen = seen.lock().unwrap().clone();
+    let seen = seen.lock().clone();
     assert!(
         seen.len() >= 4 && seen.iter().all(|seen| seen == login),
         "{seen:?}"

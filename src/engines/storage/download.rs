@@ -77,6 +77,8 @@ impl Downloaded {
     }
 }
 
+/// How long the download of one output may take.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
 /// How long a server may send nothing. The same time is subtracted from the wait before the pace is judged.
 const SILENCE: Duration = Duration::from_secs(60);
 /// The lowest pace of a server in bytes per second, over all the time spent waiting for it.
@@ -98,7 +100,7 @@ impl Downloader {
         Ok(Self {
             guard: Guard::new("download", &config.egress, patient)?,
             most: config.max_output_bytes,
-            longest: config.download_timeout,
+            longest: LONGEST,
             silence: SILENCE,
         })
     }

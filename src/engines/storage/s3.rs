@@ -51,7 +51,6 @@ pub(super) fn client(settings: &S3) -> io::Result<AmazonS3> {
     };
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(&settings.bucket)
-        .with_region(&settings.region)
         .with_client_options(options)
         .with_http_connector(OurClients)
         .with_retry(retry)
@@ -61,22 +60,9 @@ pub(super) fn client(settings: &S3) -> io::Result<AmazonS3> {
     if let Some(endpoint) = &settings.endpoint {
         builder = builder.with_endpoint(endpoint.as_str().trim_end_matches('/'));
     }
-    match &settings.keys {
-        Some(keys) => {
-            builder = builder
-                .with_access_key_id(&keys.id)
-                .with_secret_access_key(keys.secret.expose());
-            if let Some(token) = &keys.token {
-                builder = builder.with_token(token.expose());
-            }
-        }
-        None => {
-            for (name, value) in &settings.role {
-                let key: AmazonS3ConfigKey =
-                    name.to_ascii_lowercase().parse().map_err(fault::of_store)?;
-                builder = builder.with_config(key, value);
-            }
-        }
+    for (name, value) in &settings.aws {
+        let key: AmazonS3ConfigKey = name.to_ascii_lowercase().parse().map_err(fault::of_store)?;
+        builder = builder.with_config(key, value.expose());
     }
     builder.build().map_err(fault::of_store)
 }
@@ -107,7 +93,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_bucket_stands_in_the_host_unless_a_server_or_a_certificate_forbids_it() {
-        let hosted = signed(&[("S3_BUCKET", "media"), ("S3_REGION", "eu-west-1")]).await;
+        let hosted = signed(&[("S3_BUCKET", "media"), ("AWS_REGION", "eu-west-1")]).await;
         let dotted = signed(&[("S3_BUCKET", "a.media")]).await;
         let own = signed(&[("S3_BUCKET", "media"), ("S3_ENDPOINT", "http://h:9000/")]).await;
 
@@ -135,7 +121,7 @@ mod tests {
         });
         let settings = config.unwrap().worker.s3.unwrap();
 
-        assert_eq!(settings.role.len(), 8);
+        assert_eq!(settings.aws.len(), 10);
         assert!(client(&settings).is_ok());
     }
 }

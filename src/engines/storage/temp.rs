@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::domain::WorkflowId;
 use crate::engines::storage::temp_budget::{Taken, TempBudget};
-use crate::engines::telemetry::events::TempSwept;
+use crate::engines::telemetry::events;
 
 /// The instance folder of this worker.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ impl TempFolders {
         check(root)?;
         let folders = sweep(root)?;
         if folders > 0 {
-            TempSwept { folders }.emit();
+            events::temp_swept(folders);
         }
         let most = match most {
             Some(most) => most,

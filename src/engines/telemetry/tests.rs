@@ -30,183 +30,56 @@ fn emit_all() {
     let provider = ProviderName::Replicate;
     let error = &io::Error::other("no luck");
 
-    RequestStarted {
-        position,
-        request_id,
-        kind: Kind::Image,
+    request_started(position, request_id, Kind::Image, elapsed);
+    request_decoded(elapsed);
+    request_repeated(position, request_id, Kind::Image);
+    command_handled(position, Action::Cancel, "cancelled");
+    record_rejected(position, ErrorCode::Undecodable, error);
+    record_truncated(position);
+    record_held(position, "temporal_unavailable", error, 1);
+    record_handled(topic, elapsed);
+    records_in_flight(topic, 3);
+    consumer_lag(topic, 1, 9);
+    consumer_paused(topic, "full", true);
+    oldest_unfinished(topic, elapsed);
+    rebalanced(topic, 6);
+    event_published(EventType::Completed);
+    provider_called(provider, "submit", "ok", elapsed);
+    provider_state_unknown(provider, "pondering");
+    run_began(Kind::Video, elapsed);
+    let code = Some(ErrorCode::ProviderFailed);
+    let outcome = EventType::Completed;
+    run_ended(
+        "order-7",
+        Kind::Video,
+        outcome,
+        code,
         elapsed,
-    }
-    .emit();
-    RequestDecoded { elapsed }.emit();
-    RequestRepeated {
-        position,
-        request_id,
-        kind: Kind::Image,
-    }
-    .emit();
-    CommandHandled {
-        position,
-        action: Action::Cancel,
-        outcome: "cancelled",
-    }
-    .emit();
-    RecordRejected {
-        position,
-        reason: ErrorCode::Undecodable,
-        error,
-    }
-    .emit();
-    RecordTruncated { position }.emit();
-    RecordHeld {
-        position,
-        cause: "temporal_unavailable",
-        error,
-        tries: 1,
-    }
-    .emit();
-    RecordHandled { topic, elapsed }.emit();
-    RecordsInFlight { topic, count: 3 }.emit();
-    ConsumerLag {
-        topic,
-        partition: 1,
-        records: 9,
-    }
-    .emit();
-    ConsumerPaused {
-        topic,
-        cause: "full",
-        paused: true,
-    }
-    .emit();
-    OldestUnfinished {
-        topic,
-        age: elapsed,
-    }
-    .emit();
-    Rebalanced {
-        topic,
-        partitions: 6,
-    }
-    .emit();
-    EventPublished {
-        event_type: EventType::Completed,
-    }
-    .emit();
-    ProviderCalled {
-        provider,
-        step: "submit",
-        outcome: "ok",
-        elapsed,
-    }
-    .emit();
-    ProviderStateUnknown {
-        provider,
-        state: "pondering",
-    }
-    .emit();
-    RunBegan {
-        kind: Kind::Video,
-        waited: elapsed,
-    }
-    .emit();
-    RunEnded {
-        request_id: request_id.as_str(),
-        kind: Kind::Video,
-        outcome: EventType::Completed,
-        code: Some(ErrorCode::ProviderFailed),
-        elapsed,
-        worked: Some(elapsed),
-    }
-    .emit();
-    RunSwept {
-        workflow: "order-7",
-        timed_out: false,
-    }
-    .emit();
-    SweepWhole {
-        sweep: "runs",
-        at: std::time::SystemTime::now(),
-    }
-    .emit();
-    OutputStored { bytes: 1024 }.emit();
-    StoreFailed {
-        place: "disk",
-        cause: "full",
-        error,
-    }
-    .emit();
-    ProviderCost {
-        provider,
-        usd: 0.25,
-    }
-    .emit();
-    SlotTaken { queue: "main" }.emit();
-    SlotTaken { queue: "fetch" }.emit();
-    SlotFreed { queue: "fetch" }.emit();
-    MemoryMeasured {
-        process: 1 << 24,
-        measured: 1 << 30,
-    }
-    .emit();
-    MemoryLimitOutOfReach {
-        limit: 1,
-        used: 2,
-        total: 3,
-    }
-    .emit();
-    TempSwept { folders: 2 }.emit();
-    NotificationEnded {
-        channel: "WEBHOOK",
-        outcome: "DELIVERED",
-        elapsed,
-        tries: 1,
-    }
-    .emit();
-    NotificationRetried {
-        channel: "WEBHOOK",
-        error,
-        tries: 1,
-    }
-    .emit();
-    OpsTold {
-        channel: "SLACK",
-        failures: 1,
-        outcome: "delivered",
-        error: None,
-    }
-    .emit();
-    NotificationTried {
-        channel: "WEBHOOK",
-        outcome: "later",
-        elapsed,
-    }
-    .emit();
-    TriesInFlight { count: 3 }.emit();
-    NotificationHandedOver {
-        channel: "WEBHOOK",
-        why: "not_delivered",
-        is_new: true,
-    }
-    .emit();
-    NotificationLost {
-        workflow: "deliver/event/WEBHOOK/hash",
-        error,
-    }
-    .emit();
-    CircuitsOpen { count: 1 }.emit();
-    CallRefused {
-        caller: "webhook",
-        reason: "address",
-    }
-    .emit();
-    RoleStarted { role: "intake" }.emit();
-    RoleStopped { role: "intake" }.emit();
-    ReadinessChanged {
-        role: "intake",
-        ready: true,
-        why: "",
-    }
-    .emit();
+        Some(elapsed),
+    );
+    run_swept("order-7", false);
+    sweep_whole("runs", std::time::SystemTime::now());
+    output_stored(1024);
+    store_failed("disk", "full", error);
+    generation_priced(provider, 0.25);
+    slot_taken("main");
+    slot_taken("fetch");
+    slot_freed("fetch");
+    memory_measured(1 << 24, 1 << 30);
+    memory_limit_out_of_reach(1, 2, 3);
+    temp_swept(2);
+    notification_ended("WEBHOOK", "DELIVERED", elapsed, 1);
+    notification_retried("WEBHOOK", error, 1);
+    operators_notified("SLACK", 1, "delivered", None);
+    notification_tried("WEBHOOK", "later", elapsed);
+    tries_in_flight(3);
+    notification_handed_over("WEBHOOK", "not_delivered", true);
+    notification_lost("deliver/event/WEBHOOK/hash", error);
+    circuits_open(1);
+    call_refused("webhook", "address");
+    role_started("intake");
+    role_stopped("intake");
+    readiness_changed("intake", true, "");
 }
 
 /// Returns the labels of each series on a metrics page, histogram parts under the histogram's name.
@@ -338,19 +211,10 @@ fn a_log_file_is_appended_to_a_line_of_json_each() {
         .finish();
 
     tracing::subscriber::with_default(subscriber, || {
-        RoleStarted { role: "intake" }.emit();
-        EventPublished {
-            event_type: EventType::Started,
-        }
-        .emit();
+        role_started("intake");
+        event_published(EventType::Started);
         for tries in 1..=5 {
-            let error = &io::Error::other("no luck");
-            NotificationRetried {
-                channel: "EMAIL",
-                error,
-                tries,
-            }
-            .emit();
+            notification_retried("EMAIL", &io::Error::other("no luck"), tries);
         }
     });
 

@@ -3,13 +3,13 @@
 //! The SDK's tuner holds back new work above a share of the memory that it measures itself: that of the container if
 //! there is one, else that of the machine. This module measures the same, to compute that share and to report the use.
 
-use std::path::Path;
 use std::time::Duration;
 
+use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, get_current_pid};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::engines::telemetry::events::{MemoryLimitOutOfReach, MemoryMeasured};
+use crate::engines::telemetry::events;
 
 /// How often the use is reported.
 const LOOK: Duration = Duration::from_secs(5);
@@ -29,45 +29,20 @@ pub(crate) struct Memory {
 impl Memory {
     /// Measures the memory; returns `None` if the system does not report it.
     pub(crate) fn measure() -> Option<Self> {
-        Self::below(Path::new("/"))
-    }
-
-    /// Measures with another root of the file system.
-    fn below(root: &Path) -> Option<Self> {
-        let machine = Self::machine(root)?;
-        let file = |name: &str| std::fs::read_to_string(root.join(name)).ok();
-        let number = |name: &str| file(name)?.trim().parse::<u64>().ok();
-        let group = |current: &str, limit: Option<u64>, stat: &str, resident: &str| {
-            number(current)?;
-            let used = field(&file(stat)?, resident)?;
-            let total = limit?.min(machine.total);
-            Some(Self { total, used })
+        let mut system = System::new();
+        system.refresh_memory();
+        let machine = Self {
+            total: system.total_memory(),
+            used: system.used_memory(),
         };
-        // Version 2 of control groups says "max" where there is no limit.
-        let limit = number("sys/fs/cgroup/memory.max").or(Some(u64::MAX));
-        let newer = group(
-            "sys/fs/cgroup/memory.current",
-            limit,
-            "sys/fs/cgroup/memory.stat",
-            "anon",
-        );
-        let older = || {
-            group(
-                "sys/fs/cgroup/memory/memory.usage_in_bytes",
-                number("sys/fs/cgroup/memory/memory.limit_in_bytes"),
-                "sys/fs/cgroup/memory/memory.stat",
-                "total_rss",
-            )
-        };
-        newer.or_else(older).or(Some(machine))
-    }
-
-    fn machine(root: &Path) -> Option<Self> {
-        let text = std::fs::read_to_string(root.join("proc/meminfo")).ok()?;
-        let kibibytes = |name| field(&text, name).map(|count| count.saturating_mul(1024));
-        let total = kibibytes("MemTotal:")?;
-        let used = total.saturating_sub(kibibytes("MemAvailable:")?);
-        Some(Self { total, used })
+        if machine.total == 0 {
+            return None;
+        }
+        let container = system.cgroup_limits().map(|limits| Self {
+            total: limits.total_memory,
+            used: limits.rss,
+        });
+        Some(container.unwrap_or(machine))
     }
 
     /// Returns the target at which the tuner accepts new work while less than `limit` bytes are in use.
@@ -78,12 +53,7 @@ impl Memory {
     /// Warns if a limit holds back new work from the start, or never does.
     pub(crate) fn warn(self, limit: u64) {
         if limit <= self.used || limit > self.total {
-            MemoryLimitOutOfReach {
-                limit,
-                used: self.used,
-                total: self.total,
-            }
-            .emit();
+            events::memory_limit_out_of_reach(limit, self.used, self.total);
         }
     }
 }
@@ -92,11 +62,7 @@ impl Memory {
 pub(crate) async fn watch(stop: &CancellationToken) {
     while !stop.is_cancelled() {
         if let (Some(measured), Some(process)) = (Memory::measure(), process()) {
-            MemoryMeasured {
-                process,
-                measured: measured.used,
-            }
-            .emit();
+            events::memory_measured(process, measured.used);
         }
         tokio::select! {
             () = sleep(LOOK) => {}
@@ -107,74 +73,16 @@ pub(crate) async fn watch(stop: &CancellationToken) {
 
 /// Returns the resident memory of this process, in bytes.
 fn process() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/status").ok()?;
-    Some(field(&text, "VmRSS:")?.saturating_mul(1024))
-}
-
-/// Finds the number after a name in a table of lines.
-fn field(table: &str, name: &str) -> Option<u64> {
-    let rest = table.lines().find_map(|line| {
-        let (first, rest) = line.split_once(char::is_whitespace)?;
-        (first == name).then_some(rest)
-    })?;
-    rest.split_whitespace().next()?.parse().ok()
+    let pid = get_current_pid().ok()?;
+    let mut system = System::new();
+    let memory = ProcessRefreshKind::nothing().with_memory();
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), false, memory);
+    Some(system.process(pid)?.memory())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Creates a file-system root with these files.
-    fn root(name: &str, files: &[(&str, &str)]) -> std::path::PathBuf {
-        let root = std::env::temp_dir().join(format!("genflow-{name}-{}", std::process::id()));
-        for (file, text) in files {
-            let path = root.join(file);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
-        root
-    }
-
-    const MACHINE: (&str, &str) = (
-        "proc/meminfo",
-        "MemTotal:       1000 kB\nMemFree: 10 kB\nMemAvailable:    400 kB\n",
-    );
-
-    #[test]
-    fn a_containers_memory_goes_before_the_machines() {
-        let newer = [
-            MACHINE,
-            ("sys/fs/cgroup/memory.current", "900\n"),
-            ("sys/fs/cgroup/memory.max", "2048\n"),
-            ("sys/fs/cgroup/memory.stat", "anon 512\nfile 99\n"),
-        ];
-        let unlimited = [
-            newer[0],
-            newer[1],
-            ("sys/fs/cgroup/memory.max", "max\n"),
-            newer[3],
-        ];
-        let older = [
-            MACHINE,
-            ("sys/fs/cgroup/memory/memory.usage_in_bytes", "900\n"),
-            ("sys/fs/cgroup/memory/memory.limit_in_bytes", "4096\n"),
-            ("sys/fs/cgroup/memory/memory.stat", "rss 1\ntotal_rss 77\n"),
-        ];
-        for (name, files, total, used) in [
-            ("newer", &newer[..], 2048, 512),
-            ("unlimited", &unlimited, 1_024_000, 512),
-            ("older", &older, 4096, 77),
-            ("machine", &[MACHINE], 1_024_000, 614_400),
-        ] {
-            let root = root(name, files);
-
-            let measured = Memory::below(&root);
-
-            std::fs::remove_dir_all(&root).unwrap();
-            assert_eq!(measured, Some(Memory { total, used }), "{name}");
-        }
-        assert_eq!(Memory::below(Path::new("/nowhere")), None);
-    }
 
     #[test]
     fn the_target_is_the_limits_share_of_all_memory_and_the_tuners_margin() {
@@ -186,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_and_this_process_tell_their_memory() {
+    fn the_memory_of_this_machine_and_this_process_is_measured() {
         let measured = Memory::measure().unwrap();
 
         assert!(

@@ -5,21 +5,17 @@
 
 use crate::contract::run::SubmitQueues;
 use crate::domain::ProviderName;
-use crate::engines::config::{Config, Rates};
+use crate::engines::config::Config;
 
 /// Returns the queues for runs that start under these settings.
 pub fn submit_queues(config: &Config) -> SubmitQueues {
     let (main, worker) = (&config.temporal.task_queue, &config.worker);
-    let of = |name| limited(&worker.rates, main, name);
+    let of = |name| worker.named.of(name).rate.map(|_| submit_queue(main, name));
     SubmitQueues {
         replicate: of(ProviderName::Replicate),
         openai: of(ProviderName::OpenAi),
         fal: of(ProviderName::Fal),
     }
-}
-
-fn limited(rates: &Rates, main: &str, name: ProviderName) -> Option<String> {
-    rates.of(name).map(|_| submit_queue(main, name))
 }
 
 /// Returns the task queue of `fetch` that belongs to a main queue.

@@ -10,15 +10,15 @@ use temporalio_sdk::runtime::worker_tuner::{
     FixedSizeSlotSupplier, ResourceBasedController, ResourceBasedSlotOptions,
     ResourceBasedSlotsForType, ResourceBasedTunerOptions, SlotSupplier, TunerHolder,
 };
-use temporalio_sdk::runtime::{AutoscalingOptions, PollerBehavior};
 
 use super::memory::Memory;
 use crate::engines::config;
-use crate::engines::config::Pollers;
-use crate::engines::telemetry::events::{SlotFreed, SlotTaken};
+use crate::engines::telemetry::events;
 
 /// After this time, a dead worker's workflows go to another worker (contract, rule 6).
 pub(crate) const STICKY: Duration = Duration::from_secs(2);
+/// Workflow tasks at once; each takes milliseconds.
+const WORKFLOW_TASKS: usize = 100;
 /// This many activities of each queue run whatever the memory: runs must be able to end, and no queue may stall.
 const MINIMUM: usize = 5;
 /// Pause between two slots above the minimum, so that memory shows what the last one cost.
@@ -28,7 +28,6 @@ const ANY_CPU: f64 = 2.0;
 
 /// Gives out the slots of a worker's queues.
 pub(crate) struct Sizing {
-    workflows: usize,
     /// Set if new work waits for memory; shared by the queues.
     memory: Option<ResourceBasedController>,
 }
@@ -56,10 +55,7 @@ impl Sizing {
                 Some(ResourceBasedController::new(options))
             }
         };
-        Ok(Self {
-            workflows: settings.workflow_slots,
-            memory,
-        })
+        Ok(Self { memory })
     }
 
     /// Returns the slots of a queue with this many concurrent activities.
@@ -77,7 +73,7 @@ impl Sizing {
             }
         };
         TunerHolder::builder()
-            .workflow_task_slot_supplier(fixed(self.workflows))
+            .workflow_task_slot_supplier(fixed(WORKFLOW_TASKS))
             .activity_task_slot_supplier(activities)
             .local_activity_task_slot_supplier(fixed(1))
             .nexus_task_slot_supplier(fixed(1))
@@ -85,27 +81,11 @@ impl Sizing {
     }
 }
 
-/// Returns the poller behaviour of a queue.
-pub(crate) fn polled(pollers: Pollers) -> PollerBehavior {
-    match pollers {
-        Pollers::Exactly(count) => PollerBehavior::SimpleMaximum(count),
-        Pollers::Auto => PollerBehavior::Autoscaling(
-            AutoscalingOptions::builder()
-                .minimum(2)
-                .initial(5)
-                .maximum(100)
-                .build(),
-        ),
-    }
-}
-
-/// Returns the build id for the server; polls and workflow tasks report it, and it routes nothing.
-pub(crate) fn build(id: Option<&str>) -> WorkerDeploymentOptions {
-    let ours = || {
-        let version = env!("CARGO_PKG_VERSION");
-        format!("{version}-{}", build_id_from_current_exe())
-    };
-    WorkerDeploymentOptions::from_build_id(id.map_or_else(ours, str::to_owned))
+/// Returns the build id: the version and a checksum of the executable. Polls and workflow tasks report it to the
+/// server; it routes nothing.
+pub(crate) fn build() -> WorkerDeploymentOptions {
+    let (version, checksum) = (env!("CARGO_PKG_VERSION"), build_id_from_current_exe());
+    WorkerDeploymentOptions::from_build_id(format!("{version}-{checksum}"))
 }
 
 /// Counts the running activities of a queue; its field is a label: `main`, `fetch`, `submit` or `notify`.
@@ -116,14 +96,14 @@ struct Running(&'static str);
 
 impl Running {
     fn new(queue: &'static str) -> Self {
-        SlotTaken { queue }.emit();
+        events::slot_taken(queue);
         Self(queue)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        SlotFreed { queue: self.0 }.emit();
+        events::slot_freed(self.0);
     }
 }
 

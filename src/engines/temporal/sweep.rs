@@ -31,7 +31,7 @@ use super::history;
 use crate::contract::run::Closed;
 use crate::domain::WorkflowId;
 use crate::domain::time::{rfc3339, since_epoch};
-use crate::engines::telemetry::events::{RunSwept, SweepWhole};
+use crate::engines::telemetry::events;
 use crate::workflows::closed_run;
 use crate::workflows::closed_run::End;
 use crate::workflows::support::FAILED;
@@ -92,12 +92,9 @@ pub(crate) async fn run(
     pause: Duration,
     stop: &CancellationToken,
 ) {
-    let whole = || SweepWhole {
-        sweep: sweep.label(),
-        at: SystemTime::now(),
-    };
-    // Emitted at the start too, so that a sweep that never succeeds is noticed as well.
-    whole().emit();
+    let whole = || events::sweep_whole(sweep.label(), SystemTime::now());
+    // Reported at the start too, so that a sweep that never succeeds is noticed as well.
+    whole();
     let mut memory = Swept::default();
     let mut failures = 0_u32;
     while !stop.is_cancelled() {
@@ -119,7 +116,7 @@ pub(crate) async fn run(
             }
         }
         if failures == 0 && memory.has_settled_all() {
-            whole().emit();
+            whole();
         }
         tokio::select! {
             () = sleep(pause) => {}
@@ -245,11 +242,7 @@ where
         .build();
     let client = temporal.client();
     match client.start_workflow(workflow, input, options).await {
-        Ok(_) => RunSwept {
-            workflow: &found.id,
-            timed_out: found.timed_out,
-        }
-        .emit(),
+        Ok(_) => events::run_swept(&found.id, found.timed_out),
         Err(WorkflowStartError::AlreadyStarted { .. }) => {}
         Err(error) => return Err(answered(error)),
     }

@@ -17,7 +17,7 @@ use crate::engines::config::{Config, Topics};
 use crate::engines::kafka::producer;
 use crate::engines::kafka::producer::{Message, Producer};
 use crate::engines::kafka::snapshot::{Extent, Snapshot};
-use crate::engines::telemetry::events::DeadLetterRedriven;
+use crate::engines::telemetry::events;
 
 /// What to redrive, and how.
 #[derive(Clone, Debug)]
@@ -248,14 +248,13 @@ impl Run<'_> {
         tell: &mut Tell<'_>,
     ) -> Result<(), Error> {
         let at = now();
-        DeadLetterRedriven {
-            position: &letter.record.position,
+        events::dead_letter_redriven(
+            &letter.record.position,
             to,
-            reason: letter.reason(),
-            attempts: letter.attempts(),
-            by: &self.order.by,
-        }
-        .emit();
+            letter.reason(),
+            letter.attempts(),
+            &self.order.by,
+        );
         self.progress.note(letter.position()).await?;
         self.count(letter);
         tell(&Redriven {

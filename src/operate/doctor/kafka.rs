@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Finding, causes, count};
 use crate::engines::config;
 use crate::engines::kafka::admin;
-use crate::engines::kafka::admin::{Difference, Members, Topic};
+use crate::engines::kafka::admin::{Difference, Topic};
 
 pub(super) async fn examine(kafka: &config::Kafka, window: Option<Duration>) -> Vec<Finding> {
     // If Temporal does not answer, the window is unknown: then no retention counts as longer than it.
@@ -183,20 +183,17 @@ async fn group(kafka: &config::Kafka, role: &str, topic: &str) -> Finding {
     }
 }
 
-fn judge_group(check: String, role: &str, topic: &str, lag: u64, members: Members) -> Finding {
+fn judge_group(check: String, role: &str, topic: &str, lag: u64, members: usize) -> Finding {
     let found = format!("lag {lag} on {topic}");
     match members {
-        Members::Known(0) => {
-            Finding::warn(check, format!("{found}, no members")).advise(match role {
-                "notifier" => "start genflow notifier",
-                _ => "start genflow intake",
-            })
-        }
-        Members::Known(members) => Finding::ok(
+        0 => Finding::warn(check, format!("{found}, no members")).advise(match role {
+            "notifier" => "start genflow notifier",
+            _ => "start genflow intake",
+        }),
+        _ => Finding::ok(
             check,
             format!("{found}, {}", count(members as u64, "member")),
         ),
-        Members::Unknown => Finding::ok(check, found),
     }
 }
 

@@ -78,7 +78,7 @@ fn judge_key(variable: &str, provider: &Provider) -> Finding {
 
 /// Returns whether a call of `url` crosses public networks unencrypted, as far as the URL shows it.
 fn is_in_the_clear(url: &Url) -> bool {
-    url.scheme() == "http" && public_address::check(url, &[]).is_ok()
+    url.scheme() == "http" && public_address::check(url).is_ok()
 }
 
 /// Opens a TCP connection and closes it again.

@@ -59,7 +59,7 @@ fn judge(shown: &str, s3: &S3, trial: Trial) -> Vec<Finding> {
         .advise("its host is that of S3_ENDPOINT or of the region: check that it is reachable from here"),
     });
     findings.extend(signed);
-    if s3.keys.is_none() && s3.url_ttl.is_some() {
+    if !s3.has_keys() && s3.url_ttl.is_some() {
         findings.push(
             Finding::warn(
                 "AWS_ACCESS_KEY_ID",
@@ -85,7 +85,7 @@ fn advice(step: &str, error: &io::Error) -> &'static str {
             _ => "allow s3:PutObject and s3:AbortMultipartUpload",
         };
     }
-    "check S3_BUCKET, S3_ENDPOINT and S3_REGION, and whether the server is reachable from here"
+    "check S3_BUCKET, S3_ENDPOINT and AWS_REGION, and whether the server is reachable from here"
 }
 
 #[cfg(test)]

@@ -145,7 +145,7 @@ async fn workers(config: &Config, server: &Server) -> Vec<Finding> {
     let fetch = fetch_queue(&main);
     let limited = ProviderName::ALL
         .into_iter()
-        .filter(|name| config.worker.rates.of(*name).is_some())
+        .filter(|name| config.worker.named.of(*name).rate.is_some())
         .map(|name| submit_queue(&main, name));
     let submits: Vec<_> = limited.collect();
     let mut queues = vec![

@@ -1,7 +1,8 @@
 //! Compares the inputs that a replayed workflow gives to its activities with those in its history.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -25,7 +26,7 @@ pub(super) struct Inputs(Arc<Mutex<Vec<Option<Value>>>>);
 
 impl Inputs {
     fn all(&self) -> MutexGuard<'_, Vec<Option<Value>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Returns the interceptor that records the inputs.

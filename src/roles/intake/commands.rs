@@ -19,7 +19,7 @@ use crate::engines::failpoint;
 use crate::engines::kafka::Record;
 use crate::engines::kafka::consumer::{BoxError, Failure, Handler, Rejection, Slot};
 use crate::engines::registry::Registry;
-use crate::engines::telemetry::events::CommandHandled;
+use crate::engines::telemetry::events;
 use crate::engines::temporal::client::Temporal;
 use crate::engines::temporal::queues::{fetch_queue, submit_queues};
 use crate::engines::temporal::request_runs::Cancelled;
@@ -158,12 +158,7 @@ impl Handler for Commands {
             }
         };
         failpoint::hit("commands.started").await;
-        CommandHandled {
-            position: &record.position,
-            action: command.action,
-            outcome,
-        }
-        .emit();
+        events::command_handled(&record.position, command.action, outcome);
         Ok(())
     }
 

@@ -37,9 +37,7 @@ pub struct RateLimits {
 
 impl fmt::Display for RateLimits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RateLimit {
-            per_minute, burst, ..
-        } = self.settings;
+        let RateLimit { per_minute, burst } = self.settings;
         // The interval, not the wait at hand: a redelivered record must be answered with the same text.
         let next = 60_u32.div_ceil(per_minute.get());
         write!(
@@ -50,6 +48,8 @@ impl fmt::Display for RateLimits {
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// How long a record above the limit may wait before it is refused.
+const HOLD: Duration = Duration::from_secs(10);
 
 impl RateLimits {
     /// Creates empty limits. At most `waiting` records wait at once.
@@ -62,7 +62,7 @@ impl RateLimits {
         }
     }
 
-    /// Takes `count` tokens of `user`, waiting for them up to the configured time.
+    /// Takes `count` tokens of `user`, waiting for them up to [`HOLD`].
     pub(super) async fn admit(&self, user: &str, count: u32) -> Result<(), Refused> {
         let Err(mut pause) = self.buckets.take(user, count, Instant::now()) else {
             return Ok(());
@@ -70,7 +70,7 @@ impl RateLimits {
         let Ok(_waits) = self.waiting.try_acquire() else {
             return Err(Refused::After(pause));
         };
-        let until = Instant::now() + self.settings.hold;
+        let until = Instant::now() + HOLD;
         // Other records of the user may have taken the tokens meanwhile.
         while Instant::now() + pause <= until {
             tokio::select! {
@@ -90,20 +90,17 @@ impl RateLimits {
 mod tests {
     use super::*;
 
-    fn limits(per_minute: u32, hold: Duration, waiting: usize) -> RateLimits {
+    fn limits(per_minute: u32) -> RateLimits {
         let settings = RateLimit {
             per_minute: per_minute.try_into().unwrap(),
             burst: 1.try_into().unwrap(),
-            hold,
         };
-        RateLimits::new(settings, waiting, CancellationToken::new())
+        RateLimits::new(settings, 1, CancellationToken::new())
     }
-
-    const LONG: Duration = Duration::from_secs(600);
 
     #[tokio::test]
     async fn above_the_limit_a_record_waits_for_its_token() {
-        let limits = limits(6000, LONG, 1);
+        let limits = limits(6000);
         for _ in 0..5 {
             assert_eq!(limits.admit("ann", 1).await, Ok(()));
         }
@@ -111,7 +108,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_would_wait_too_long_is_told_when_to_come_again() {
-        let limits = limits(1, Duration::from_secs(1), 1);
+        let limits = limits(1);
         assert_eq!(limits.admit("ann", 1).await, Ok(()));
 
         let Err(Refused::After(wait)) = limits.admit("ann", 1).await else {
@@ -127,7 +124,8 @@ mod tests {
 
     #[tokio::test]
     async fn few_wait_at_once_and_a_stop_ends_their_wait() {
-        let limits = limits(1, LONG, 1);
+        // The next token comes within HOLD.
+        let limits = limits(7);
         assert_eq!(limits.admit("ann", 1).await, Ok(()));
         let waits = limits.admit("ann", 1);
         let mut waits = std::pin::pin!(waits);

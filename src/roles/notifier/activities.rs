@@ -17,7 +17,7 @@ use crate::domain::Event;
 use crate::domain::time::millis;
 use crate::engines::failpoint;
 use crate::engines::registry;
-use crate::engines::telemetry::events::NotificationRetried;
+use crate::engines::telemetry::events;
 use crate::engines::temporal::activity::{Aborted, alive_until_stop};
 use crate::roles::notifier::attempt::{Notice, Tried};
 
@@ -172,12 +172,7 @@ impl Deliverer {
     ) -> Delivered {
         let pause = schedule::pause(&self.schedule, step, asked, schedule::jitter());
         if pause.is_some() {
-            NotificationRetried {
-                channel: parcel.channel.as_str(),
-                error: &error,
-                tries: step.saturating_add(1),
-            }
-            .emit();
+            events::notification_retried(parcel.channel.as_str(), &error, step.saturating_add(1));
         }
         Delivered::Later {
             status,

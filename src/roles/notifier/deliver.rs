@@ -21,7 +21,7 @@ use crate::engines::kafka::consumer::BoxError;
 use crate::engines::kafka::producer::{Message, Producer};
 use crate::engines::registry;
 use crate::engines::registry::Registry;
-use crate::engines::telemetry::events::{NotificationEnded, NotificationTried};
+use crate::engines::telemetry::events;
 use crate::roles::notifier::attempt::{NotNow, Notice, Tried};
 use crate::roles::notifier::operator_alerts;
 
@@ -165,16 +165,12 @@ impl Deliverer {
             Err(NotNow(_)) => return Attempt::Kept(Closed::Full),
         };
         place.seen(seen(&tried));
-        NotificationTried {
-            channel: notification.channel().as_str(),
-            outcome: match &tried {
-                Tried::Delivered(_) => "delivered",
-                Tried::Refused { .. } => "refused",
-                Tried::Later { .. } => "later",
-            },
-            elapsed: began.elapsed(),
-        }
-        .emit();
+        let outcome = match &tried {
+            Tried::Delivered(_) => "delivered",
+            Tried::Refused { .. } => "refused",
+            Tried::Later { .. } => "later",
+        };
+        events::notification_tried(notification.channel().as_str(), outcome, began.elapsed());
         Attempt::Sent(tried)
     }
 
@@ -202,13 +198,12 @@ impl Deliverer {
         };
         self.producer.send(message).await?;
         let since = receipt.ended_at.saturating_sub(parcel.occurred_at);
-        NotificationEnded {
-            channel: receipt.channel.as_str(),
-            outcome: receipt.outcome.as_str(),
-            elapsed: Duration::from_millis(u64::try_from(since).unwrap_or(0)),
-            tries: u32::try_from(receipt.tries).unwrap_or(0),
-        }
-        .emit();
+        events::notification_ended(
+            receipt.channel.as_str(),
+            receipt.outcome.as_str(),
+            Duration::from_millis(u64::try_from(since).unwrap_or(0)),
+            u32::try_from(receipt.tries).unwrap_or(0),
+        );
         failpoint::hit("notify.reported").await;
         Ok(())
     }

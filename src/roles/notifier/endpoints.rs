@@ -11,13 +11,14 @@
 //! memory of this process; losing them loses no notification.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::circuits::Circuits;
-use crate::engines::telemetry::events::{CircuitsOpen, TriesInFlight};
+use crate::engines::telemetry::events;
 
 /// Most attempts in flight at one origin (contract, section 7).
 pub(super) const MOST: usize = 8;
@@ -146,12 +147,11 @@ impl Endpoints {
     fn count(&self, change: isize) {
         let mut known = self.known();
         known.in_flight = known.in_flight.saturating_add_signed(change);
-        let count = known.in_flight;
-        TriesInFlight { count }.emit();
+        events::tries_in_flight(known.in_flight);
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 }
 
@@ -230,7 +230,7 @@ impl Slot<'_> {
         }
         let count = known.circuits.open(now);
         drop(known);
-        CircuitsOpen { count }.emit();
+        events::circuits_open(count);
     }
 }
 

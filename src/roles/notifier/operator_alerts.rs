@@ -3,9 +3,10 @@
 //! A failure is signalled to the workflow of each target (`digest.v1`) before its record is done, so no crash loses
 //! it. Signals are sent one at a time, each with all failures that arrived meanwhile: many failures need few signals.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Mutex as Turns, oneshot};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -20,7 +21,7 @@ use crate::domain::Event;
 use crate::domain::time::millis;
 use crate::engines::config;
 use crate::engines::kafka::consumer::{Cause, Failure};
-use crate::engines::telemetry::events::OpsTold;
+use crate::engines::telemetry::events;
 use crate::roles::notifier::attempt::{NotNow, Tried};
 
 /// Signals failures to the workflow of each of the operators' targets.
@@ -141,8 +142,8 @@ impl AlertQueue {
 }
 
 impl Queue {
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
+        self.waiting.lock()
     }
 
     fn take(&self) -> Vec<Waiting> {
@@ -184,13 +185,12 @@ impl Deliverer {
             None => strange(unknown),
         };
         let error = error.as_ref();
-        OpsTold {
-            channel: to.channel.as_str(),
-            failures: gathered.total,
+        events::operators_notified(
+            to.channel.as_str(),
+            gathered.total,
             outcome,
-            error: error.map(|error| error as &(dyn std::error::Error + 'static)),
-        }
-        .emit();
+            error.map(|error| error as &(dyn std::error::Error + 'static)),
+        );
         told
     }
 }

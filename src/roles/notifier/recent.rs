@@ -3,9 +3,9 @@
 //! Best effort: it is bounded and lost with the process, and receivers detect a repeat by its `webhook-id`.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use crate::contract::receipt::Receipt;
@@ -83,7 +83,7 @@ impl Recent {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock()
     }
 }
 

@@ -18,11 +18,11 @@ use url::Url;
 pub(super) use self::digest::digest;
 use self::message::{message, without_images};
 use self::pace::Pace;
-use super::webhook::{Unusable, retry_after};
+use super::webhook::Unusable;
 use crate::contract::receipt::DeliveryError;
 use crate::engines::config;
 use crate::engines::egress::{Guard, Refused};
-use crate::engines::http::LONGEST_PAUSE;
+use crate::engines::http::{self, LONGEST_PAUSE};
 use crate::roles::notifier::attempt::{NotNow, Notice, Tried};
 
 /// Delivers Slack messages.
@@ -170,7 +170,7 @@ impl Sender {
             Err(error) => return Answer::None(error.without_url()),
         };
         let status = response.status().as_u16();
-        let asked = retry_after::asked(response.headers(), SystemTime::now());
+        let asked = http::retry_after(response.headers(), SystemTime::now());
         let again_in = asked.filter(|_| matches!(status, 429 | 503));
         if let Some(pause) = again_in {
             // This message waits for all of the pause; other messages to the target wait for a bounded part of it.

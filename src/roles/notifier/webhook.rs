@@ -4,7 +4,6 @@
 //! the status and `Retry-After` are used. Its body is not shown anywhere, because the target controls it.
 
 mod body;
-pub(super) mod retry_after;
 mod signature;
 mod signature_v1a;
 
@@ -21,6 +20,7 @@ use crate::contract::receipt::DeliveryError;
 use crate::engines::config;
 use crate::engines::egress;
 use crate::engines::egress::{Guard, Refused};
+use crate::engines::http;
 use crate::roles::notifier::attempt::{Notice, Tried};
 
 /// Why an attempt failed.
@@ -124,7 +124,7 @@ impl Sender {
         }
         let response = request.send().await.map_err(Error::of)?;
         let status = response.status().as_u16();
-        let again_in = retry_after::asked(response.headers(), SystemTime::now());
+        let again_in = http::retry_after(response.headers(), SystemTime::now());
         drain(response).await;
         judge(status, again_in)
     }

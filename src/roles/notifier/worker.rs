@@ -30,7 +30,7 @@ pub async fn run(
         .context("cannot create the Temporal runtime")?;
     let queue = config.temporal.for_deliveries().task_queue;
     let mut options = WorkerOptions::new(queue)
-        .deployment_options(build(config.worker.build_id.as_deref()))
+        .deployment_options(build())
         .tuner(Sizing::new(&config.worker)?.tuner(config.notifier.concurrency))
         .activity_inbound_interceptor(Busy("notify"))
         .graceful_shutdown_period(config.grace.mul_f64(0.8))

@@ -26,7 +26,7 @@ use crate::engines::provider::{Provider, Providers};
 use crate::engines::publisher::Publisher;
 use crate::engines::storage::temp::TempFolders;
 use crate::engines::storage::{Downloader, Manifest, Store};
-use crate::engines::telemetry::events::{ProviderCalled, ProviderCost, RunEnded};
+use crate::engines::telemetry::events;
 use crate::engines::temporal::activity::Aborted;
 
 /// The clients, stores and settings that the steps use.
@@ -209,21 +209,14 @@ pub(crate) async fn call<T>(
         Err(provider::Error::Unreachable(_)) => "unreachable",
         Err(provider::Error::NoKey { .. }) => "no_key",
     };
-    ProviderCalled {
-        provider: provider.name(),
-        step,
-        outcome,
-        elapsed: began.elapsed(),
-    }
-    .emit();
+    events::provider_called(provider.name(), step, outcome, began.elapsed());
     result
 }
 
 /// Counts what a generation costs: once, however often it was polled, and whether or not its outputs could be stored.
 fn priced(provider: &Provider, cost_usd: Option<f64>) {
     if let Some(usd) = cost_usd {
-        let provider = provider.name();
-        ProviderCost { provider, usd }.emit();
+        events::generation_priced(provider.name(), usd);
     }
 }
 
@@ -232,13 +225,12 @@ fn report_end(outcome: &Event, input: &Finish) {
         return;
     }
     let elapsed = span(input.started_at, outcome.occurred_at);
-    RunEnded {
-        request_id: &outcome.request_id,
-        kind: outcome.kind,
-        outcome: outcome.event_type,
-        code: outcome.error.as_ref().map(|error| error.code),
+    events::run_ended(
+        &outcome.request_id,
+        outcome.kind,
+        outcome.event_type,
+        outcome.error.as_ref().map(|error| error.code),
         elapsed,
-        worked: input.sent_at.map(|sent| span(sent, outcome.occurred_at)),
-    }
-    .emit();
+        input.sent_at.map(|sent| span(sent, outcome.occurred_at)),
+    );
 }

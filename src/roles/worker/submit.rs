@@ -34,7 +34,7 @@ use crate::domain::{ErrorCode, EventError};
 use crate::engines::clock::now;
 use crate::engines::failpoint;
 use crate::engines::provider::{NotCurrent, Provider, Submission};
-use crate::engines::telemetry::events::RunBegan;
+use crate::engines::telemetry::events;
 use crate::engines::temporal::activity::Aborted;
 use crate::engines::temporal::activity::{every, failure};
 use crate::roles::worker::steps::Work;
@@ -116,7 +116,7 @@ impl This<'_> {
         if mine.sends == 0 && !matches!(submission, Submission::Withheld(_)) {
             let kind = self.input.spec.media().into();
             let waited = span(self.input.started_at, at);
-            RunBegan { kind, waited }.emit();
+            events::run_began(kind, waited);
         }
         self.conclude(fence, asked, submission).await
     }
@@ -328,11 +328,5 @@ fn tally(provider: &Provider, submission: &Submission, elapsed: Duration) {
         Submission::Unknown(_) => "unknown",
         Submission::Withheld(_) => "withheld",
     };
-    crate::engines::telemetry::events::ProviderCalled {
-        provider: provider.name(),
-        step: "submit",
-        outcome,
-        elapsed,
-    }
-    .emit();
+    events::provider_called(provider.name(), "submit", outcome, elapsed);
 }

@@ -56,8 +56,8 @@ async fn a_job_outlives_more_stops_of_its_worker_than_it_may_fail() {
 async fn what_failed_before_a_stop_is_counted_after_it() {
     let space = Space::with(&[
         ("FETCH_MAX_ATTEMPTS", "4"),
-        ("FETCH_BACKOFF", "3s"),
-        ("FETCH_BACKOFF_MAX", "3s"),
+        ("RETRY_BACKOFF", "3s"),
+        ("RETRY_BACKOFF_MAX", "3s"),
         ("PROGRESS_MAX", "0"),
     ])
     .await;

@@ -79,23 +79,11 @@ fn exists(topic: &MetadataTopic, differences: Vec<Difference>) -> Topic {
     }
 }
 
-/// The number of members of a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Members {
-    /// The number of consumers.
-    Known(usize),
-    /// librdkafka lists no members of groups that the brokers run (KIP-848).
-    Unknown,
-}
-
 /// Counts the members of a group.
 ///
 /// # Errors
 /// [`Error::Unreachable`] if the brokers do not answer, [`Error::Client`] if the settings are refused.
-pub async fn members(kafka: &config::Kafka, group: &str) -> Result<Members, Error> {
-    if kafka.group_protocol == config::GroupProtocol::Consumer {
-        return Ok(Members::Unknown);
-    }
+pub async fn members(kafka: &config::Kafka, group: &str) -> Result<usize, Error> {
     let consumer = consumer(kafka, group)?;
     let asked = group.to_owned();
     // Blocks on the brokers.
@@ -105,8 +93,7 @@ pub async fn members(kafka: &config::Kafka, group: &str) -> Result<Members, Erro
         Ok(found.map_or(0, |group| group.members().len()))
     });
     let reported = reported.await.unwrap_or(Err(KafkaError::Canceled));
-    let reported = reported.map_err(|source| Error::unreachable(kafka.brokers.clone(), source))?;
-    Ok(Members::Known(reported))
+    reported.map_err(|source| Error::unreachable(kafka.brokers.clone(), source))
 }
 
 fn consumer(kafka: &config::Kafka, group: &str) -> Result<BaseConsumer, Error> {

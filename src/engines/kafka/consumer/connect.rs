@@ -10,10 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::group::{Context, Group};
 use super::{Error, Options};
 use crate::engines::config;
-use crate::engines::config::GroupProtocol;
 use crate::engines::health::Health;
 use crate::engines::kafka::consumer::bytes_held::HeldRecord;
-use crate::engines::telemetry::events::ConsumerStumbled;
+use crate::engines::telemetry::events;
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause between two metadata requests.
@@ -41,12 +40,7 @@ pub(super) async fn reached(
             Err(error) => error,
         };
         health.not_ready(options.role, &format!("topic {}: {missing}", options.topic));
-        ConsumerStumbled {
-            topic: &options.topic,
-            error: &missing,
-            times: tries,
-        }
-        .emit();
+        events::consumer_stumbled(&options.topic, &missing, tries);
         tokio::select! {
             () = tokio::time::sleep(METADATA_PAUSE) => {}
             () = stop.cancelled() => return None,
@@ -61,9 +55,14 @@ pub(super) fn client(
     options: &Options,
     group: Arc<Group<HeldRecord>>,
 ) -> Result<StreamConsumer<Context<HeldRecord>>, Error> {
+    let session = kafka.session_timeout;
+    let heartbeat = (session / 10).min(Duration::from_secs(3));
     let mut client = crate::engines::kafka::client(kafka, options.role);
     client
         .set("group.id", &options.group)
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", session.as_millis().to_string())
+        .set("heartbeat.interval.ms", heartbeat.as_millis().to_string())
         .set("enable.auto.commit", "true")
         .set("auto.commit.interval.ms", "500")
         .set("enable.auto.offset.store", "false")
@@ -71,20 +70,6 @@ pub(super) fn client(
         .set("fetch.wait.max.ms", "100")
         .set("queued.max.messages.kbytes", "16384")
         .set("statistics.interval.ms", "5000");
-    match kafka.group_protocol {
-        GroupProtocol::Classic => {
-            let session = kafka.session_timeout;
-            let heartbeat = (session / 10).min(Duration::from_secs(3));
-            client
-                .set("partition.assignment.strategy", "cooperative-sticky")
-                .set("session.timeout.ms", session.as_millis().to_string())
-                .set("heartbeat.interval.ms", heartbeat.as_millis().to_string());
-        }
-        // The brokers set the time-outs and the assignor (KIP-848).
-        GroupProtocol::Consumer => {
-            client.set("group.protocol", "consumer");
-        }
-    }
     if let Some(instance) = &kafka.group_instance {
         client.set("group.instance.id", format!("{instance}-{}", options.role));
     }

@@ -9,7 +9,7 @@ use crate::domain::hex;
 use crate::engines::kafka::producer;
 use crate::engines::kafka::producer::{Message, Producer};
 use crate::engines::kafka::{Headers, Record};
-use crate::engines::telemetry::events::RecordTruncated;
+use crate::engines::telemetry::events;
 
 /// The prefix of our headers. A redriven record may still have some; they are replaced.
 const PREFIX: &str = "dlq.";
@@ -40,8 +40,7 @@ pub(super) async fn park(
             sent => {
                 sent?;
                 if is_cut {
-                    let position = &record.position;
-                    RecordTruncated { position }.emit();
+                    events::record_truncated(&record.position);
                 }
                 return Ok(());
             }

@@ -3,10 +3,11 @@
 //! On a revoke, records that run get a moment to finish, so that the next owner repeats fewer of them; then the
 //! finished ones are committed, and results that come later are ignored. The callbacks run inside the poll.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use rdkafka::ClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::statistics::Statistics;
@@ -15,7 +16,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::schedule::{Schedule, Ticket};
 use crate::engines::kafka::consumer::record_task::Settled;
-use crate::engines::telemetry::events::{ConsumerLag, Rebalanced};
+use crate::engines::telemetry::events;
 
 /// The schedule, shared between the loop, the tasks and the callbacks.
 pub(super) struct Group<T> {
@@ -41,7 +42,7 @@ impl<T> Group<T> {
     }
 
     pub(super) fn schedule(&self) -> MutexGuard<'_, Schedule<T>> {
-        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+        self.schedule.lock()
     }
 
     /// Notes how an item ended. `store` is called under the lock, so that stored offsets never go back.
@@ -66,14 +67,13 @@ impl<T> Group<T> {
     /// Closes `partitions`, and waits until nothing runs on them, at most for `patience`.
     fn settle(&self, partitions: &[i32]) {
         let waiting = || {
-            let schedule = self.schedule();
+            let mut schedule = self.schedule();
             schedule.close(partitions);
+            let runs = |schedule: &mut Schedule<T>| schedule.running(partitions) > 0;
             let waited = self
                 .finished
-                .wait_timeout_while(schedule, self.patience, |schedule| {
-                    schedule.running(partitions) > 0
-                });
-            if waited.is_ok_and(|(_, timeout)| timeout.timed_out()) {
+                .wait_while_for(&mut schedule, runs, self.patience);
+            if waited.timed_out() {
                 tracing::info!(
                     topic = self.topic,
                     "partitions were revoked before all records on them were done: the next owner repeats these"
@@ -88,11 +88,7 @@ impl<T> Group<T> {
     }
 
     fn rebalanced(&self, partitions: usize) {
-        Rebalanced {
-            topic: &self.topic,
-            partitions,
-        }
-        .emit();
+        events::rebalanced(&self.topic, partitions);
     }
 }
 
@@ -109,12 +105,8 @@ impl<T: Send + 'static> ClientContext for Context<T> {
             .values()
             .filter(|partition| partition.partition >= 0 && partition.fetch_state == "active");
         for partition in owned {
-            ConsumerLag {
-                topic: &self.0.topic,
-                partition: partition.partition,
-                records: u64::try_from(partition.consumer_lag).unwrap_or(0),
-            }
-            .emit();
+            let records = u64::try_from(partition.consumer_lag).unwrap_or(0);
+            events::consumer_lag(&self.0.topic, partition.partition, records);
         }
     }
 }
@@ -133,12 +125,7 @@ impl<T: Send + 'static> ConsumerContext for Context<T> {
         }
         let left = self.0.schedule().lose(&lost);
         for partition in lost {
-            ConsumerLag {
-                topic: &self.0.topic,
-                partition,
-                records: 0,
-            }
-            .emit();
+            events::consumer_lag(&self.0.topic, partition, 0);
         }
         self.0.rebalanced(left);
     }

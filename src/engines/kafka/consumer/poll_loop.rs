@@ -22,9 +22,7 @@ use crate::engines::kafka::consumer::deferred;
 use crate::engines::kafka::consumer::deferred::DeferredReader;
 use crate::engines::kafka::consumer::key_order::Share;
 use crate::engines::kafka::consumer::record_task::{Hold, RecordTasks};
-use crate::engines::telemetry::events::{
-    ConsumerPaused, ConsumerStumbled, OldestUnfinished, RecordsInFlight,
-};
+use crate::engines::telemetry::events;
 
 /// Most records in memory per slot.
 const TAKEN_PER_SLOT: usize = 64;
@@ -254,12 +252,7 @@ impl<H: Handler> PollLoop<H> {
     }
 
     fn report_pause(&self, cause: &'static str, paused: bool) {
-        ConsumerPaused {
-            topic: &self.options.topic,
-            cause,
-            paused,
-        }
-        .emit();
+        events::consumer_paused(&self.options.topic, cause, paused);
     }
 
     fn report_load(&self) {
@@ -268,14 +261,10 @@ impl<H: Handler> PollLoop<H> {
             let schedule = self.group.schedule();
             (schedule.unfinished(), schedule.oldest())
         };
-        RecordsInFlight { topic, count }.emit();
+        events::records_in_flight(topic, count);
         let written = oldest.filter(|millis| *millis >= 0);
         let age = written.map(|written| span(written, now()));
-        OldestUnfinished {
-            topic,
-            age: age.unwrap_or_default(),
-        }
-        .emit();
+        events::oldest_unfinished(topic, age.unwrap_or_default());
     }
 
     fn stumble(&mut self, source: KafkaError) -> Result<(), Error> {
@@ -287,12 +276,7 @@ impl<H: Handler> PollLoop<H> {
             });
         }
         self.stumbles += 1;
-        ConsumerStumbled {
-            topic: &self.options.topic,
-            error: &source,
-            times: self.stumbles,
-        }
-        .emit();
+        events::consumer_stumbled(&self.options.topic, &source, self.stumbles);
         Ok(())
     }
 

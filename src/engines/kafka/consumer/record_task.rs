@@ -1,11 +1,12 @@
 //! Processes one record until it is handled, dead-lettered, deferred, or abandoned at a stop.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
+use parking_lot::{Mutex, MutexGuard};
 use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +20,7 @@ use crate::engines::kafka::Record;
 use crate::engines::kafka::consumer::concurrency_limit::ConcurrencyLimit;
 use crate::engines::kafka::consumer::slots::Slots;
 use crate::engines::kafka::producer::Producer;
-use crate::engines::telemetry::events::{RecordHandled, RecordHeld, RecordRejected};
+use crate::engines::telemetry::events;
 
 /// The result of processing one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,13 +98,11 @@ impl<H: Handler> RecordTasks<H> {
     }
 
     pub(super) fn concurrency(&self) -> MutexGuard<'_, ConcurrencyLimit> {
-        self.concurrency
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.concurrency.lock()
     }
 
     fn fuse(&self) -> MutexGuard<'_, Fuse> {
-        self.fuse.lock().unwrap_or_else(PoisonError::into_inner)
+        self.fuse.lock()
     }
 
     /// Returns the count of records that rest.
@@ -113,7 +112,7 @@ impl<H: Handler> RecordTasks<H> {
 
     /// Locks the number of records that are being retried.
     fn held(&self) -> MutexGuard<'_, usize> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock()
     }
 
     /// Processes the record until it is done. Gives up at `leave`, or, if `hold` allows it, when the fuse holds it.
@@ -127,11 +126,7 @@ impl<H: Handler> RecordTasks<H> {
         if let Err(unsettled) = self.until_done(record, hold, leave).await {
             return unsettled;
         }
-        RecordHandled {
-            topic: &self.options.topic,
-            elapsed: began.elapsed(),
-        }
-        .emit();
+        events::record_handled(&self.options.topic, began.elapsed());
         Settled::Done
     }
 
@@ -207,12 +202,7 @@ impl<H: Handler> RecordTasks<H> {
                 .map_err(|error| (Cause::KafkaUnavailable, error))
         })
         .await?;
-        RecordRejected {
-            position: &record.position,
-            reason: rejection.reason,
-            error: rejection.error.as_ref(),
-        }
-        .emit();
+        events::record_rejected(&record.position, rejection.reason, rejection.error.as_ref());
         let panics = AtomicU32::new(0);
         self.persist(record, Hold::Here, leave, || async {
             let telling = AssertUnwindSafe(self.handler.parked(record, rejection)).catch_unwind();
@@ -255,13 +245,7 @@ impl<H: Handler> RecordTasks<H> {
             let why = format!("holds records: {}", causes(error.as_ref()));
             held.get_or_insert_with(|| Held::new(self))
                 .report(cause, &why);
-            RecordHeld {
-                position: &record.position,
-                cause: cause.as_str(),
-                error: error.as_ref(),
-                tries,
-            }
-            .emit();
+            events::record_held(&record.position, cause.as_str(), error.as_ref(), tries);
             let _rest = self.slots.rest(cause.is_others_chance());
             tokio::select! {
                 () = tokio::time::sleep(pause(tries)) => {}
@@ -303,7 +287,7 @@ impl<H> Drop for Held<'_, H> {
             options,
             ..
         } = self.tasks;
-        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = held.lock();
         *held -= 1;
         if *held == 0 {
             health.ready(options.role);

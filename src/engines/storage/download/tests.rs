@@ -88,7 +88,6 @@ fn downloader(anything: bool) -> Downloader {
             allow_private: true,
             allow_http: true,
             ports: Ports::Any,
-            nat64: Vec::new(),
         };
     }
     Downloader::new(&config).unwrap()
@@ -142,7 +141,6 @@ async fn no_other_server_leads_to_what_only_the_provider_may_name() {
         allow_private: true,
         allow_http: true,
         ports: Ports::Only(vec![other.url.port().unwrap()]),
-        nat64: Vec::new(),
     };
     downloader.guard = Guard::new("download", &rules, |client| client).unwrap();
     own.leads("/out", 302, other.at("back"));

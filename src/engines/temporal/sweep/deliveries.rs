@@ -6,7 +6,7 @@ use temporalio_client::{UntypedWorkflow, WorkflowDescribeOptions};
 use super::{Found, begin, first_end};
 use crate::contract::delivery::Delivery;
 use crate::contract::receipt::DeliveryError;
-use crate::engines::telemetry::events::NotificationLost;
+use crate::engines::telemetry::events;
 use crate::engines::temporal::client::{Error, Temporal, answered};
 use crate::engines::temporal::history;
 use crate::workflows::delivery;
@@ -44,12 +44,7 @@ async fn start(temporal: &Temporal, id: &str, run_id: &str) -> Result<Option<Del
     match history::input(started.input) {
         Ok(start) => Ok(Some(start)),
         Err(error) => {
-            let error = error.as_ref();
-            NotificationLost {
-                workflow: id,
-                error,
-            }
-            .emit();
+            events::notification_lost(id, error.as_ref());
             Ok(None)
         }
     }

@@ -8,7 +8,7 @@ use temporalio_common::protos::temporal::api::history::v1::{
 use super::{Found, begin, first_end};
 use crate::contract::digest::{Digest as Start, DigestSent, Tell};
 use crate::contract::digest::{Failed, Gathered, Seen};
-use crate::engines::telemetry::events::NotificationLost;
+use crate::engines::telemetry::events;
 use crate::engines::temporal::client::{Error, Temporal, answered};
 use crate::engines::temporal::history::{input, pages};
 use crate::workflows::digest::{Digest, SIGNAL};
@@ -25,12 +25,7 @@ pub(super) async fn end(temporal: &Temporal, found: &Found) -> Result<(), Error>
             Ok(status) if status.code() == Code::NotFound => Ok(()),
             Ok(status) => Err(answered(status)),
             Err(unreadable) => {
-                let error: &(dyn std::error::Error + 'static) = unreadable.as_ref();
-                NotificationLost {
-                    workflow: id,
-                    error,
-                }
-                .emit();
+                events::notification_lost(id, unreadable.as_ref());
                 Ok(())
             }
         };

@@ -251,7 +251,7 @@ fn images<'e>(event: &'e Event, outputs: &'e [Output]) -> impl Iterator<Item = V
 fn public(output: &Output) -> Option<Url> {
     let url = Url::parse(output.url.as_deref()?).ok()?;
     let open = url.username().is_empty() && url.password().is_none();
-    (url.scheme() == "https" && open && public_address::check(&url, &[]).is_ok()).then_some(url)
+    (url.scheme() == "https" && open && public_address::check(&url).is_ok()).then_some(url)
 }
 
 fn size(bytes: i64) -> String {

@@ -5,9 +5,9 @@
 //! tracked targets is bounded: in all, and for each user. The operator's own targets are always tracked.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 /// The least time between two messages to one target.
@@ -81,7 +81,7 @@ impl Pace {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 }
 

@@ -84,7 +84,6 @@ fn open() -> config::Egress {
         allow_private: true,
         allow_http: true,
         ports: config::Ports::Any,
-        nat64: Vec::new(),
     }
 }
 

@@ -115,7 +115,6 @@ fn anywhere() -> Egress {
         allow_private: true,
         allow_http: true,
         ports: Ports::Any,
-        nat64: Vec::new(),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::engines::failpoint;
 use crate::engines::provider;
 use crate::engines::provider::Poll;
 use crate::engines::storage::{DownloadError, Source};
-use crate::engines::telemetry::events::ProviderStateUnknown;
+use crate::engines::telemetry::events;
 use crate::engines::temporal::activity::Aborted;
 
 /// A provider that refuses this many polls in a row with a 4xx will not report more about the job. A refused key or a
@@ -83,9 +83,7 @@ impl Work {
             }) => {
                 turn.tally.count(Failures::looked);
                 if !known && is_news(counted, &stage) {
-                    let provider = provider.name();
-                    let state = &stage;
-                    ProviderStateUnknown { provider, state }.emit();
+                    events::provider_state_unknown(provider.name(), &stage);
                 }
                 if let Some(progress) = milestone(input, stage, percent, now()) {
                     return Ok(ControlFlow::Break(Fetched::Milestone(progress)));
@@ -137,7 +135,7 @@ impl Work {
         if !slot.is_needed() {
             return Ok(());
         }
-        let pauses = self.settings.looks.pauses;
+        let pauses = self.settings.retries.pauses;
         Err(Aborted::Waits(pauses.after(turn.number, rand::random())))
     }
 
@@ -169,11 +167,11 @@ impl Work {
         };
         let failed = turn.tally.count(|failures| failures.stores += 1).stores;
         let is_final = matches!(error, DownloadError::Invalid(_) | DownloadError::Refused(_));
-        if is_final || failed >= self.settings.stores.most {
+        if is_final || failed >= self.settings.retries.store_attempts {
             return Ok(ControlFlow::Break(Fetched::Failed(verdict(&error))));
         }
         tracing::warn!(workflow = %input.handed.workflow, %error, failed, "output not stored");
-        let pauses = self.settings.stores.pauses;
+        let pauses = self.settings.retries.pauses;
         Ok(ControlFlow::Continue(pauses.after(failed, rand::random())))
     }
 
@@ -198,9 +196,10 @@ impl Work {
             // A provider that names a pause is busy, not broken.
             failures.looks += u32::from(after.is_none());
         });
-        let looks = self.settings.looks;
-        if failures.refusals < REFUSALS.min(looks.most) && failures.looks < looks.most {
-            let backoff = || looks.pauses.after(failures.looks, rand::random());
+        let retries = self.settings.retries;
+        let most = retries.fetch_attempts;
+        if failures.refusals < REFUSALS.min(most) && failures.looks < most {
+            let backoff = || retries.pauses.after(failures.looks, rand::random());
             return Ok(after.unwrap_or_else(backoff));
         }
         let code = match error {

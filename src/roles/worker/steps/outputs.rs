@@ -12,7 +12,7 @@ use crate::domain::{ErrorCode, EventError, Generated, Media, Output};
 use crate::engines::clock::now;
 use crate::engines::provider::Made;
 use crate::engines::storage::{DownloadError, Manifest, Source, Store, temp_failed};
-use crate::engines::telemetry::events::OutputStored;
+use crate::engines::telemetry::events;
 
 /// Outputs as a provider's answer names them.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,8 @@ pub(super) struct Given<'g> {
 
 /// Time limit for storing outputs that came with the answer to a submit: `submit` has a time-out.
 const KEEP_TIME: Duration = Duration::from_secs(60);
+/// All outputs of a run together have at most this many times the bytes of the largest output.
+const TIMES_THE_LARGEST: u64 = 4;
 
 impl Work {
     /// Stores the outputs in the answer to a submit, and the manifest by which another attempt finds them.
@@ -84,8 +86,9 @@ impl Work {
                 DownloadError::Unavailable(_) | DownloadError::Disk(_) => true,
                 DownloadError::Invalid(_) | DownloadError::Refused(_) => false,
             };
-            let pause = self.settings.stores.pauses.after(tries, rand::random());
-            if !passes || tries >= self.settings.stores.most || Instant::now() + pause >= end {
+            let retries = self.settings.retries;
+            let pause = retries.pauses.after(tries, rand::random());
+            if !passes || tries >= retries.store_attempts || Instant::now() + pause >= end {
                 return Err(verdict(&error));
             }
             tries += 1;
@@ -118,7 +121,10 @@ impl Work {
         };
         let folder = folder.inspect_err(temp_failed)?;
         let mut outputs = Vec::new();
-        let mut left = self.settings.max_result_bytes;
+        let mut left = self
+            .settings
+            .max_output_bytes
+            .saturating_mul(TIMES_THE_LARGEST);
         for (index, source) in sources.iter().enumerate() {
             let bringing = async {
                 let file = folder.file(index);
@@ -136,10 +142,7 @@ impl Work {
                 }
             })?;
             let output = store.put(&handed.workflow, index, checked).await?;
-            OutputStored {
-                bytes: u64::try_from(output.bytes).unwrap_or(0),
-            }
-            .emit();
+            events::output_stored(u64::try_from(output.bytes).unwrap_or(0));
             outputs.push(output);
             if !Generated::fits(&outputs) {
                 return Err(DownloadError::Invalid(format!(

@@ -5,7 +5,9 @@
 //! the queue, which serves the other users first. While all of it is free, no user is limited.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// The running fetches of a worker, by user.
 #[derive(Clone, Debug)]
@@ -49,7 +51,7 @@ impl Shares {
     }
 
     fn running(&self) -> MutexGuard<'_, Running> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        self.running.lock()
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::future::Future;
 use std::io::ErrorKind;
-use std::sync::{Mutex, PoisonError};
 
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 
 use crate::contract::run::Failures;
 use crate::engines::failpoint;
@@ -64,11 +64,11 @@ impl FailureCounts {
     }
 
     pub(crate) fn failures(&self) -> Failures {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock()
     }
 
     pub(super) fn count(&self, change: impl FnOnce(&mut Failures)) -> Failures {
-        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = self.0.lock();
         change(&mut failures);
         *failures
     }

@@ -18,7 +18,7 @@ enum Act {
 
 impl Handler for Acts {
     async fn handle(&self, _: &Record, _: Slot<'_>) -> Result<(), Failure> {
-        let act = self.0.lock().unwrap().pop_front();
+        let act = self.0.lock().pop_front();
         match act {
             None => Ok(()),
             Some(Act::Panic) => panic!("scripted by the test"),
