@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use super::process::Process;
-
 /// Why the engines did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -23,9 +21,6 @@ pub enum Error {
         port: u16,
         variable: &'static str,
     },
-    /// Another run uses the same data folder.
-    #[error("{} is in use by another genflow", .0.display())]
-    DataInUse(PathBuf),
     /// A step of the installation failed; the next start tries it again.
     #[error("{what} could not be installed: {reason}{log}")]
     Install {
@@ -56,22 +51,6 @@ impl Error {
     pub(super) fn io(what: &str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let what = format!("cannot {what} {}", path.display());
         move |source| Self::Io { what, source }
-    }
-
-    pub(super) fn exited(process: &Process, status: ExitStatus) -> Self {
-        Self::Exited {
-            engine: process.name(),
-            status,
-            log: LogEnd::of(process.log()),
-        }
-    }
-
-    pub(super) fn not_ready(process: &Process, after: Duration) -> Self {
-        Self::NotReady {
-            engine: process.name(),
-            after,
-            log: LogEnd::of(process.log()),
-        }
     }
 
     /// Returns whether an engine ended because a port was taken.
