@@ -28,7 +28,6 @@ impl Receiver {
         }
     }
 
-    /// Returns the address of the server.
     pub(super) fn base(&self) -> String {
         format!("http://{}", self.address)
     }

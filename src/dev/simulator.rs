@@ -76,8 +76,6 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Listens on the address of `options`.
-    ///
     /// # Errors
     ///
     /// The address cannot be bound.

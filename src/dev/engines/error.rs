@@ -68,7 +68,6 @@ impl Error {
 /// A program that is missing, and how to get it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// The name of the program.
     pub program: &'static str,
     /// Its purpose, and how to install it.
     pub advice: &'static str,

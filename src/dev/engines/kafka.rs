@@ -46,7 +46,6 @@ impl Kafka {
         whole::is_whole(&self.home)
     }
 
-    /// Returns Kafka's folder in the cache.
     pub(super) fn folder(&self) -> &Path {
         &self.home
     }

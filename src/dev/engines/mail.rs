@@ -33,7 +33,6 @@ impl Mail {
         whole::is_whole(&self.home)
     }
 
-    /// Returns its folder in the cache.
     pub(super) fn folder(&self) -> &Path {
         &self.home
     }

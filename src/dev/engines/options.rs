@@ -14,9 +14,7 @@ pub struct Options {
     pub data: PathBuf,
     /// The genflow executable, whose `guard` command every child starts as.
     pub guard: PathBuf,
-    /// The ports that the engines listen on.
     pub ports: Ports,
-    /// Engines that are already running.
     pub existing: Existing,
     /// Receives each step, one line at a time.
     pub progress: Progress,

@@ -44,7 +44,6 @@ impl Temporal {
         whole::is_whole(&self.home)
     }
 
-    /// Returns Temporal's folder in the cache.
     pub(super) fn folder(&self) -> &Path {
         &self.home
     }

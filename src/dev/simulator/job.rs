@@ -45,7 +45,6 @@ pub(super) struct Progress {
     pub(super) issues: usize,
 }
 
-/// The phase of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Starting,

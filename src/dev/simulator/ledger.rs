@@ -38,7 +38,6 @@ impl Ledger {
         entry.submits.len() - 1
     }
 
-    /// Records an accepted job.
     pub(super) fn accept(&mut self, job: Job) {
         let position = self.jobs.len();
         let entry = self.by_key.entry(job.key.clone()).or_default();
@@ -47,7 +46,6 @@ impl Ledger {
         self.jobs.push(job);
     }
 
-    /// Returns the job with this id.
     pub(super) fn job(&mut self, id: &str) -> Option<&mut Job> {
         self.jobs.get_mut(*self.by_id.get(id)?)
     }
