@@ -87,8 +87,13 @@ fn media(model: &str, fields: &Fields) -> Result<Media, String> {
     })
 }
 
-fn within<T: PartialOrd + Display>(name: &str, value: T, low: T, high: T) -> Result<T, String> {
-    if (&low..=&high).contains(&&value) {
+fn within<T: PartialOrd + Display + Copy>(
+    name: &str,
+    value: T,
+    low: T,
+    high: T,
+) -> Result<T, String> {
+    if (low..=high).contains(&value) {
         return Ok(value);
     }
     Err(format!("input.{name}: is {value}, want {low} to {high}"))
