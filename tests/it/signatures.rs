@@ -75,7 +75,7 @@ fn library() -> PathBuf {
         let part = folder.with_extension(format!("part-{}", std::process::id()));
         let installed = Command::new("python3")
             .args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"])
-            .arg(&part)
+            .arg(part.join("package"))
             .arg("standardwebhooks==1.1.0")
             .status();
         assert!(
@@ -85,7 +85,7 @@ fn library() -> PathBuf {
         // Another run of the tests may have been faster.
         std::fs::rename(&part, &folder).ok();
     }
-    folder
+    folder.join("package")
 }
 
 /// Returns the lines that a command prints.
