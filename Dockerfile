@@ -7,20 +7,22 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends g++ libssl-dev make perl pkg-config zlib1g-dev \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
+# `dev` for an image that has the provider simulator.
+ARG FEATURES=""
 # The dependencies first, with an empty program: they are built again only when the lock file changes. Cargo.toml names
-# the benches, which are not in the context: without their files cargo refuses it.
+# the benches and tests, which are not in the context: without their files cargo refuses it.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src benches \
+RUN mkdir -p src benches tests/it \
  && echo 'fn main() {}' > src/main.rs \
- && touch src/lib.rs benches/intake.rs benches/notify.rs \
- && cargo build --release --locked --bin genflow \
+ && touch src/lib.rs benches/intake.rs benches/notify.rs tests/it/main.rs \
+ && cargo build --release --locked --bin genflow --no-default-features --features "$FEATURES" \
  && rm -r src
 COPY schemas schemas
 COPY templates templates
 COPY src src
 # A copied file may be older than the empty program that cargo has built.
 RUN find src -name '*.rs' -exec touch {} + \
- && cargo build --release --locked --bin genflow
+ && cargo build --release --locked --bin genflow --no-default-features --features "$FEATURES"
 
 FROM debian:bookworm-slim
 RUN apt-get update \

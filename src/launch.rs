@@ -1,7 +1,6 @@
 //! Carries out the command line: one arm for each command.
 
-use std::io::{Write as _, stdout};
-use std::os::unix::process::parent_id;
+use std::io::stdout;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
@@ -9,11 +8,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{self, Roles, settings};
-use crate::dev::simulator::{Options, Simulator};
-use crate::dev::{self, Dev, child_guard, engines, mock};
+#[cfg(feature = "dev")]
+use crate::dev;
 use crate::engines::config::{Config, Faults};
 use crate::engines::telemetry;
-use crate::operate::cli::{self, Cli, Command, Here, Ports, UNAVAILABLE, USAGE};
+use crate::operate::cli::{self, Cli, Command, USAGE};
 
 /// Carries out a command; returns the exit code.
 ///
@@ -22,13 +21,13 @@ use crate::operate::cli::{self, Cli, Command, Here, Ports, UNAVAILABLE, USAGE};
 pub async fn run(cli: Cli) -> anyhow::Result<u8> {
     let stop = CancellationToken::new();
     match cli.command {
-        Command::Guard { parent, command } => {
-            Err(child_guard::run(parent.unwrap_or_else(parent_id), command).into())
-        }
-        Command::Dev { once, here } => start_all(once, here, stop).await,
-        Command::Test { here } => start_all(true, here, stop).await,
-        Command::ProviderSim { listen, job_time } => {
-            simulate(Options { listen, job_time }, stop).await
+        #[cfg(feature = "dev")]
+        Command::Guard { parent, command } => Err(dev::child_guard::run(parent, command).into()),
+        #[cfg(feature = "dev")]
+        Command::Local(command) => {
+            stop_at_signal(&stop)?;
+            Box::pin(dev::run(command, variable, stop)).await?;
+            Ok(0)
         }
         Command::Secrets => {
             cli::secrets::print(&mut stdout())?;
@@ -62,38 +61,12 @@ async fn serve(roles: Roles, stop: CancellationToken) -> anyhow::Result<u8> {
     let listener = TcpListener::bind(config.http_addr)
         .await
         .with_context(|| format!("HTTP_ADDR: cannot listen on {}", config.http_addr))?;
+    #[cfg(feature = "dev")]
     if config.mock_external_apis {
-        Box::pin(mock::run(config, roles, listener, metrics, stop)).await?;
-    } else {
-        Box::pin(app::run(config, roles, listener, metrics, stop)).await?;
+        Box::pin(dev::mock::run(config, roles, listener, metrics, stop)).await?;
+        return Ok(0);
     }
-    Ok(0)
-}
-
-/// Runs the provider simulator until a signal.
-async fn simulate(options: Options, stop: CancellationToken) -> anyhow::Result<u8> {
-    stop_at_signal(&stop)?;
-    let simulator = Simulator::bind(options).await.context("--listen")?;
-    let address = simulator.address();
-    writeln!(stdout(), "provider simulator on http://{address}")?;
-    simulator.run(stop).await?;
-    Ok(0)
-}
-
-/// Starts engines and roles; with `once`, sends sample requests, checks their outcomes, and stops.
-async fn start_all(once: bool, here: Here, stop: CancellationToken) -> anyhow::Result<u8> {
-    stop_at_signal(&stop)?;
-    let ports = match here.ports {
-        Ports::Fixed => engines::Ports::Fixed,
-        Ports::Free => engines::Ports::Free,
-    };
-    let dev = Dev {
-        once,
-        ports,
-        use_existing: here.use_existing,
-        samples: here.samples,
-    };
-    Box::pin(dev::run(dev, variable, stop)).await?;
+    Box::pin(app::run(config, roles, listener, metrics, stop)).await?;
     Ok(0)
 }
 
@@ -128,14 +101,12 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<Faults>() {
         return USAGE;
     }
-    match (
-        error.downcast_ref::<cli::Error>(),
-        error.downcast_ref::<engines::Error>(),
-    ) {
-        (Some(error), _) => error.exit_code(),
-        (_, Some(engines::Error::Missing(_))) => UNAVAILABLE,
-        (None, Some(_) | None) => 1,
+    #[cfg(feature = "dev")]
+    if let Some(dev::engines::Error::Missing(_)) = error.downcast_ref() {
+        return cli::UNAVAILABLE;
     }
+    let failed: Option<&cli::Error> = error.downcast_ref();
+    failed.map_or(1, cli::Error::exit_code)
 }
 
 /// Describes a fault of `.env` without showing a value, which may be a secret.

@@ -38,6 +38,7 @@
 
 pub mod app;
 pub mod contract;
+#[cfg(feature = "dev")]
 pub mod dev;
 pub mod domain;
 pub mod engines;

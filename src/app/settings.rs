@@ -30,6 +30,13 @@ fn faults(roles: Roles, config: &Config) -> Vec<Fault> {
         let checked = check_templates(config.notifier.templates.as_deref());
         faults.extend(checked.err().map(|error| fault("NOTIFY_TEMPLATES", error)));
     }
+    if roles.worker && config.mock_external_apis && !cfg!(feature = "dev") {
+        faults.push(Fault {
+            variable: "MOCK_EXTERNAL_APIS",
+            problem: "is true, but this build has no provider simulator; expected false, or a build with the feature dev"
+                .to_owned(),
+        });
+    }
     let checked = telemetry::check(&config.log);
     faults.extend(checked.err().map(|error| fault("LOG_FILE_PATH", error)));
     faults

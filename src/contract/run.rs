@@ -4,6 +4,8 @@
 //! removed or retyped.
 
 mod batch;
+#[cfg(all(debug_assertions, feature = "dev"))]
+mod later;
 mod settings;
 mod submit;
 
@@ -133,7 +135,7 @@ pub enum Submitted {
         /// The job.
         job: Job,
         /// Number of sends.
-        #[cfg_attr(debug_assertions, serde(with = "crate::engines::failpoint::later"))]
+        #[cfg_attr(all(debug_assertions, feature = "dev"), serde(with = "later"))]
         attempts: u32,
         /// When it was first sent, in milliseconds since the epoch.
         #[serde(default)]

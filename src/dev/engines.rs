@@ -1,7 +1,7 @@
 //! The real Kafka, schema registry, Temporal and a mail catcher, without Docker: installed, started, watched, stopped.
 //!
 //! For `genflow dev` and for the integration tests. Engines listen on loopback only, and their data is
-//! deleted with the run: a topic that outlives its registry could not be decoded any more.
+//! in the folder of one run: a topic that outlives its registry could not be decoded any more.
 //!
 //! The invariant: no engine outlives this process, however the process ends. [`Engines::stop`] stops them
 //! in order; a drop or a failed start kills them; and the guard as which each child starts
@@ -17,22 +17,20 @@ mod pins;
 mod plan;
 mod ports;
 mod process;
-mod python;
 mod registry;
 mod temporal;
 mod whole;
 
-use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use futures::future::{pending, select_all};
 
 pub use error::{Error, LogEnd, Missing};
 pub use options::{Existing, Options, Progress, default_cache};
 use plan::Plan;
-pub use ports::Ports;
 use process::Process;
-pub use python::standard_webhooks;
+
+pub use crate::operate::cli::local::Ports;
 
 /// Engines that can be used.
 #[derive(Debug)]
@@ -50,9 +48,6 @@ pub struct Engines {
     /// The Maildir of the mail catcher, if it was started here.
     pub maildir: Option<PathBuf>,
     processes: Vec<Process>,
-    /// Folders that are removed when the engines have stopped.
-    files: Vec<PathBuf>,
-    _data_lock: File,
 }
 
 impl Engines {
@@ -62,37 +57,28 @@ impl Engines {
     ///
     /// # Errors
     ///
-    /// Before anything is started: a program is missing that only the user can install, a fixed port is
-    /// taken, or the data folder is in use. Later: an engine does not start.
+    /// Before anything is started: a program is missing that only the user can install, or a fixed port is
+    /// taken. Later: an engine does not start.
     pub async fn start(options: &Options) -> Result<Self, Error> {
-        let options = &options.absolute()?;
         let plan = Plan::of(options);
         plan.require_ports(options.ports)?;
         plan.report_broken(options);
         plan.require_programs(options).await?;
-        let data_lock = lock(&options.data)?;
+        std::fs::create_dir_all(&options.data).map_err(Error::io("create", &options.data))?;
         plan.install(options).await?;
-        plan.start(options, data_lock).await
+        plan.start(options).await
     }
 
     /// Asks all engines to stop, kills those that still run after ten seconds, and returns when all have ended.
     pub async fn stop(mut self) {
         // In parallel: no engine needs another one to stop.
         futures::future::join_all(self.processes.drain(..).map(Process::stop)).await;
-        for folder in &self.files {
-            if let Err(error) = install::remove(folder) {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "an engine's files were not removed"
-                );
-            }
-        }
     }
 
     /// Waits until an engine ends by itself; returns which one, how, and the end of its log.
     ///
     /// Never returns while all engines run, or if none was started here. Cancel-safe.
-    pub async fn failed(&mut self) -> Error {
+    pub async fn failed(&self) -> Error {
         if self.processes.is_empty() {
             return pending().await;
         }
@@ -101,7 +87,7 @@ impl Engines {
             .iter()
             .map(|process| Box::pin(process.ended()));
         let (status, which, _) = select_all(ends).await;
-        Error::exited(&self.processes[which], status)
+        self.processes[which].exited(status)
     }
 }
 
@@ -113,18 +99,6 @@ struct Running {
     address: String,
     /// URL of its web page.
     page: Option<String>,
-}
-
-/// Locks the data folder for this run, until the returned file is dropped.
-fn lock(folder: &Path) -> Result<File, Error> {
-    std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    let path = folder.join("lock");
-    let file = File::create(&path).map_err(Error::io("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::DataInUse(folder.to_owned())),
-        Err(TryLockError::Error(source)) => Err(Error::io("lock", &path)(source)),
-    }
 }
 
 #[cfg(test)]
@@ -174,22 +148,6 @@ mod tests {
         assert_eq!(engines.maildir, None);
         assert!(!options.cache.exists(), "nothing is installed");
         engines.stop().await;
-        std::fs::remove_dir_all(&options.data).unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_data_folder_belongs_to_one_run_at_a_time() {
-        let options = options(all_run_already());
-        let first = Engines::start(&options).await.unwrap();
-
-        let second = Engines::start(&options).await.unwrap_err();
-        assert_eq!(
-            second.to_string(),
-            format!("{} is in use by another genflow", options.data.display())
-        );
-
-        first.stop().await;
-        Engines::start(&options).await.unwrap();
         std::fs::remove_dir_all(&options.data).unwrap();
     }
 }

@@ -1,53 +1,45 @@
 //! A receiver of webhooks for `genflow dev`: prints each and remembers the last event type of each request.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use axum::{Json, Router};
-use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
-use crate::engines::config::Config;
-
-/// Listens for webhooks.
 pub(super) struct Receiver {
-    listener: Mutex<Option<TcpListener>>,
-    url: String,
-    seen: Seen,
+    address: SocketAddr,
+    types: Arc<watch::Sender<Types>>,
 }
 
 /// The event type of the last webhook of each request.
 type Types = BTreeMap<String, String>;
 
-#[derive(Clone)]
-struct Seen {
-    types: Arc<watch::Sender<Types>>,
-}
-
 impl Receiver {
-    pub(super) async fn bind(_: &Config) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")
-            .await
-            .context("no port for webhooks")?;
-        let url = format!("http://{}/webhook", listener.local_addr()?);
-        Ok(Self {
-            listener: Mutex::new(Some(listener)),
-            url,
-            seen: Seen {
-                types: Arc::new(watch::Sender::default()),
-            },
-        })
+    /// Returns the receiver of the server at `address`, which serves its [`Self::router`].
+    pub(super) fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            types: Arc::default(),
+        }
     }
 
-    pub(super) fn url(&self) -> &str {
-        &self.url
+    pub(super) fn base(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(super) fn webhook_url(&self) -> String {
+        format!("{}/webhook", self.base())
+    }
+
+    pub(super) fn router(&self) -> Router {
+        Router::new()
+            .route("/webhook", post(receive))
+            .with_state(Arc::clone(&self.types))
     }
 
     /// Waits for a webhook with the outcome of `request`.
@@ -57,46 +49,30 @@ impl Receiver {
                 .iter()
                 .any(|end| kind.ends_with(end))
         };
-        let mut types = self.seen.types.subscribe();
-        if types
-            .wait_for(|types| types.get(request).is_some_and(is_end))
-            .await
-            .is_err()
-        {
+        let mut types = self.types.subscribe();
+        let ended = types.wait_for(|types| types.get(request).is_some_and(is_end));
+        if ended.await.is_err() {
             tracing::debug!("the receiver is gone");
         }
-    }
-
-    pub(super) async fn run(&self, stop: CancellationToken) -> anyhow::Result<()> {
-        let listener = self.listener.lock().take();
-        let listener = listener.context("the receiver is already running")?;
-        let router = Router::new()
-            .route("/webhook", post(receive))
-            .with_state(self.seen.clone());
-        axum::serve(listener, router)
-            .with_graceful_shutdown(stop.cancelled_owned())
-            .await
-            .context("the receiver of webhooks")
     }
 }
 
 async fn receive(
-    State(seen): State<Seen>,
+    State(types): State<Arc<watch::Sender<Types>>>,
     headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> StatusCode {
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
-    let (kind, request) = (
-        text(body.get("type")),
-        text(body.pointer("/data/request_id")),
-    );
-    let signed = if headers.contains_key("webhook-signature") {
-        "signed"
-    } else {
-        "unsigned"
+    let text = |pointer: &str| {
+        let value = body.pointer(pointer).and_then(Value::as_str);
+        value.unwrap_or_default().to_owned()
+    };
+    let (kind, request) = (text("/type"), text("/data/request_id"));
+    let signed = match headers.contains_key("webhook-signature") {
+        true => "signed",
+        false => "unsigned",
     };
     super::say(&format!("  {request:<24} webhook {kind} arrived, {signed}"));
-    seen.types.send_modify(|types| {
+    types.send_modify(|types| {
         types.insert(request, kind);
     });
     StatusCode::NO_CONTENT

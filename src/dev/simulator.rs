@@ -47,11 +47,6 @@ mod script;
 #[cfg(test)]
 mod tests;
 
-#[cfg(test)]
-pub(crate) use self::media::tests::a_film;
-
-/// How many jobs, and how many client ids, are remembered.
-const REMEMBERED: usize = 100_000;
 /// The largest request body. A prompt is far smaller; an image in a data URL may be that large.
 const LARGEST_BODY: usize = 1024 * 1024;
 
@@ -82,8 +77,6 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Listens on the address of `options`.
-    ///
     /// # Errors
     ///
     /// The address cannot be bound.
@@ -92,7 +85,7 @@ impl Simulator {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let shared = Shared {
-            ledger: Mutex::new(Ledger::new(REMEMBERED)),
+            ledger: Mutex::default(),
             job_time,
             address,
         };
@@ -195,37 +188,33 @@ async fn file(
 /// Serves a file; `given` counts the URLs issued for it, from 1.
 async fn serve(order: order::Order, name: String, given: usize) -> Response {
     let (fault, slow) = (order.script.output, order.script.download);
-    let made = tokio::task::spawn_blocking(move || media::file_or_other(&order, &name)).await;
+    let made = tokio::task::spawn_blocking(move || media::file(&order, &name)).await;
+    let failed = |error: &dyn std::error::Error| {
+        (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response()
+    };
     let (kind, bytes) = match made {
         Ok(Some(Ok(file))) => file,
         Ok(None) => return replicate::not_found(),
-        Ok(Some(Err(error))) => {
-            return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response();
-        }
-        Err(error) => {
-            return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response();
-        }
+        Ok(Some(Err(error))) => return failed(&error),
+        Err(error) => return failed(&error),
     };
+    let with_type = |kind, bytes: Vec<u8>| ([(header::CONTENT_TYPE, kind)], bytes).into_response();
     match fault {
         None | Some(OutputFault::OtherKind) => match slow {
             Some(time) => slowly(kind, &bytes, time.0),
-            None => ([(header::CONTENT_TYPE, kind)], bytes).into_response(),
+            None => with_type(kind, bytes),
         },
-        Some(OutputFault::Mislabelled) => {
-            ([(header::CONTENT_TYPE, "text/plain")], bytes).into_response()
-        }
-        Some(OutputFault::Expired) if given > 1 => {
-            ([(header::CONTENT_TYPE, kind)], bytes).into_response()
-        }
+        Some(OutputFault::Mislabelled) => with_type("text/plain", bytes),
+        Some(OutputFault::Expired) if given > 1 => with_type(kind, bytes),
         Some(OutputFault::Expired) => {
             (StatusCode::FORBIDDEN, "Request has expired\n").into_response()
         }
         Some(OutputFault::Huge) => huge(kind, bytes),
         Some(OutputFault::Missing) => replicate::not_found(),
-        Some(OutputFault::Empty) => ([(header::CONTENT_TYPE, kind)], "").into_response(),
+        Some(OutputFault::Empty) => with_type(kind, Vec::new()),
         Some(OutputFault::Html) => {
             let page = "<!DOCTYPE html><html><body><h1>Something went wrong</h1></body></html>\n";
-            ([(header::CONTENT_TYPE, "text/html")], page).into_response()
+            with_type("text/html", page.into())
         }
         Some(OutputFault::Truncated) => truncated(kind, bytes),
     }

@@ -8,6 +8,8 @@ pub mod doctor;
 mod follow;
 mod form;
 mod list;
+#[cfg(feature = "dev")]
+pub mod local;
 mod replay;
 pub mod run;
 pub mod secrets;
@@ -19,11 +21,10 @@ mod watch;
 
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
 pub use self::dlq::Dlq;
 pub use self::list::List;
@@ -51,30 +52,10 @@ pub enum Command {
     Notifier,
     /// Run intake, worker and notifier in this process
     All,
-    /// Start everything on this machine: engines, roles, a provider simulator
-    Dev {
-        /// Send one request of each kind, check the outcomes, and stop
-        #[arg(long)]
-        once: bool,
-        /// Options of `dev` and `test`.
-        #[command(flatten)]
-        here: Here,
-    },
-    /// Test everything on this machine: the same as dev --once
-    Test {
-        /// Options of `dev` and `test`.
-        #[command(flatten)]
-        here: Here,
-    },
-    /// Simulate the generation APIs, with faults on demand
-    ProviderSim {
-        /// Address to listen on; port 0 picks a free port
-        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8190")]
-        listen: SocketAddr,
-        /// How long a job takes
-        #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
-        job_time: Duration,
-    },
+    /// A command of the module `dev`.
+    #[cfg(feature = "dev")]
+    #[command(flatten)]
+    Local(local::Local),
     /// Show the state of a request
     Status {
         /// ID for the newest run of a request, ID~n for its n-th retry, ID~0 for its first run
@@ -89,11 +70,12 @@ pub enum Command {
     #[command(subcommand)]
     Dlq(Dlq),
     /// Run a command that ends when the parent process does
+    #[cfg(feature = "dev")]
     #[command(hide = true)]
     Guard {
-        /// Process id of the parent [default: the process that started this one]
+        /// Process id of the parent
         #[arg(long, value_name = "PID")]
-        parent: Option<u32>,
+        parent: u32,
         /// The command and its arguments
         #[arg(last = true, required = true, value_name = "CMD")]
         command: Vec<OsString>,
@@ -101,20 +83,6 @@ pub enum Command {
     /// A command of an operator.
     #[command(flatten)]
     Operator(Operator),
-}
-
-/// Options of `genflow dev` and `genflow test`.
-#[derive(Clone, Copy, Debug, clap::Args)]
-pub struct Here {
-    /// Ports of the engines: the usual ones, or any free ones
-    #[arg(long, value_enum, default_value_t = Ports::Fixed)]
-    pub ports: Ports,
-    /// Use the engines that the settings name, with separate topics, groups and task queues
-    #[arg(long)]
-    pub use_existing: bool,
-    /// Send the sample requests even if they cost money (MOCK_EXTERNAL_APIS=false)
-    #[arg(long)]
-    pub samples: bool,
 }
 
 /// The operator's commands, which [`run::operate`] runs.
@@ -186,15 +154,6 @@ pub struct Watch {
     /// Print each event as a line of JSON
     #[arg(long)]
     pub json: bool,
-}
-
-/// Ports of the engines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Ports {
-    /// The usual ports.
-    Fixed,
-    /// Free ports.
-    Free,
 }
 
 /// Why a command failed.
@@ -293,6 +252,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "dev")]
     #[test]
     fn a_guarded_command_keeps_its_own_flags() {
         let line = [
@@ -303,7 +263,7 @@ mod tests {
         let Command::Guard { parent, command } = cli.command else {
             panic!("not a guard");
         };
-        assert_eq!(parent, Some(7));
+        assert_eq!(parent, 7);
         assert_eq!(command, ["kafka", "--parent", "-x"]);
     }
 }

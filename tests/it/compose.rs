@@ -101,6 +101,19 @@ fn our_image_bears_the_version_of_the_crate() {
 }
 
 #[test]
+fn only_the_simulator_is_built_with_the_feature_dev() {
+    let services = services();
+    for name in ROLES {
+        let features = &services[name]["build"]["args"]["FEATURES"];
+        let is_simulator = name == "provider-sim";
+        assert_eq!(features == "dev", is_simulator, "{name}");
+        let image = services[name]["image"].as_str().unwrap();
+        assert_eq!(image.starts_with("genflow-dev:"), is_simulator, "{name}");
+    }
+    assert!(read("Dockerfile").contains("ARG FEATURES=\"\"\n"));
+}
+
+#[test]
 fn every_server_is_asked_for_its_health_and_waited_for() {
     let services = services();
     for (name, service) in &services {

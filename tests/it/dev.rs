@@ -21,7 +21,7 @@ async fn a_test_completes_the_samples_and_leaves_nothing_running() {
         dev.output()
     );
     assert!(
-        dev.output().contains("COMPLETED 3 of 3 items"),
+        dev.output().contains("3 items: 3 completed"),
         "{}",
         dev.output()
     );

@@ -153,7 +153,7 @@ async fn half_an_engine_is_installed_again() {
 #[tokio::test]
 async fn the_lock_of_an_installation_is_waited_for_while_its_holder_lives() {
     let (trial, cache) = Trial::with_cache().await;
-    std::fs::remove_dir_all(folder(&folder(&cache, "kafka-"), "classes-")).unwrap();
+    std::fs::remove_dir_all(folder(&cache, "aiosmtpd-")).unwrap();
     let path = cache.join("lock");
     let held = File::create(&path).unwrap();
     held.lock().unwrap();
@@ -168,15 +168,15 @@ async fn the_lock_of_an_installation_is_waited_for_while_its_holder_lives() {
 
     drop(held);
 
-    said(&dev, "preparing Kafka").await;
+    said(&dev, "installing the mail catcher").await;
 }
 
 #[tokio::test]
 async fn a_lock_and_half_an_installation_of_a_killed_run_do_not_stop_the_next() {
     let (trial, cache) = Trial::with_cache().await;
-    std::fs::remove_dir_all(folder(&folder(&cache, "kafka-"), "classes-")).unwrap();
+    std::fs::remove_dir_all(folder(&cache, "aiosmtpd-")).unwrap();
     let mut killed = trial.start(&["dev", "--ports", "free"]);
-    said(&killed, "preparing Kafka").await;
+    said(&killed, "installing the mail catcher").await;
     killed.signal(Signal::KILL);
     killed.ended().await;
     trial.nothing_is_left().await;
@@ -191,20 +191,16 @@ async fn a_lock_and_half_an_installation_of_a_killed_run_do_not_stop_the_next() 
 
 #[tokio::test]
 async fn an_engine_that_ends_during_its_start_is_told_with_its_log() {
-    let (mut trial, cache) = Trial::with_cache().await;
-    std::fs::remove_dir_all(folder(&cache, "temporal-")).unwrap();
-    trial.shadow(
-        "temporal",
-        "[ \"$1\" = --version ] && echo temporal version 1.99.0 && exit; echo no room for shards; exit 3",
-    );
+    let (mut trial, _) = Trial::with_cache().await;
+    trial.shadow("python3", "echo no room for mails; exit 3");
     let mut dev = trial.start(&["dev", "--ports", "free"]);
 
     let status = dev.ended().await;
 
     assert_eq!(status.code(), Some(1), "{}", dev.output());
-    engine_ended(&dev, "Temporal ended by itself (exit status: 3)");
+    engine_ended(&dev, "the mail catcher ended by itself (exit status: 3)");
     assert!(
-        dev.output().contains("no room for shards"),
+        dev.output().contains("no room for mails"),
         "{}",
         dev.output()
     );

@@ -41,7 +41,9 @@ fn copy(sources: &[&str], to: &Path) {
 fn run(commands: &str, folder: &Path) {
     // Unlike `cargo metadata`, `cargo fetch` fails if a file that the manifest names is missing.
     let fetch = "cargo fetch --locked --offline --target \"$(rustc -vV | sed -n 's/^host: //p')\"";
-    let commands = commands.replace("cargo build --release --locked --bin genflow", fetch);
+    let build = r#"cargo build --release --locked --bin genflow --no-default-features --features "$FEATURES""#;
+    assert!(commands.contains(build), "{commands}");
+    let commands = commands.replace(build, fetch);
     let ran = Command::new("sh")
         .args(["-euc", &commands])
         .current_dir(folder)

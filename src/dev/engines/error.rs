@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use super::process::Process;
-
 /// Why the engines did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -23,9 +21,6 @@ pub enum Error {
         port: u16,
         variable: &'static str,
     },
-    /// Another run uses the same data folder.
-    #[error("{} is in use by another genflow", .0.display())]
-    DataInUse(PathBuf),
     /// A step of the installation failed; the next start tries it again.
     #[error("{what} could not be installed: {reason}{log}")]
     Install {
@@ -58,22 +53,6 @@ impl Error {
         move |source| Self::Io { what, source }
     }
 
-    pub(super) fn exited(process: &Process, status: ExitStatus) -> Self {
-        Self::Exited {
-            engine: process.name(),
-            status,
-            log: LogEnd::of(process.log()),
-        }
-    }
-
-    pub(super) fn not_ready(process: &Process, after: Duration) -> Self {
-        Self::NotReady {
-            engine: process.name(),
-            after,
-            log: LogEnd::of(process.log()),
-        }
-    }
-
     /// Returns whether an engine ended because a port was taken.
     pub(super) fn is_address_in_use(&self) -> bool {
         let Self::Exited { log, .. } = self else {
@@ -89,7 +68,6 @@ impl Error {
 /// A program that is missing, and how to get it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// The name of the program.
     pub program: &'static str,
     /// Its purpose, and how to install it.
     pub advice: &'static str,

@@ -9,27 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::error::{LogEnd, Missing};
+use super::error::{Error, LogEnd, Missing};
+use super::options::Options;
 use super::process::{self, Process};
-use super::{Error, Options, pins, whole};
+use super::{pins, whole};
 
 /// How often a running step reports its progress.
-const TELL: Duration = Duration::from_secs(1);
-
-/// Runs pip, or the copy of it that Python bundles for its virtual environments.
-///
-/// Not `python3 -m venv`: it forks, and the guard does not cover a child's children.
-const PIP: &str = r#"
-import glob, os, runpy, sys, sysconfig
-try:
-    import pip
-except ImportError:
-    import ensurepip
-    folders = [os.path.join(os.path.dirname(ensurepip.__file__), "_bundled"), sysconfig.get_config_var("WHEEL_PKG_DIR") or ""]
-    sys.path[:0] = [wheel for folder in folders for wheel in glob.glob(os.path.join(folder, "pip-*.whl"))]
-sys.argv[0] = "pip"
-runpy.run_module("pip", run_name="__main__", alter_sys=True)
-"#;
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Returns the program `name` that a shell would find on PATH.
 pub(super) fn find_program(name: &str) -> Option<PathBuf> {
@@ -39,7 +25,7 @@ pub(super) fn find_program(name: &str) -> Option<PathBuf> {
         .find(|program| is_program(program))
 }
 
-pub(super) fn is_program(path: &Path) -> bool {
+fn is_program(path: &Path) -> bool {
     path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
 }
 
@@ -48,10 +34,8 @@ pub(super) fn is_program(path: &Path) -> bool {
 pub(super) struct Needs {
     pub(super) maven: bool,
     pub(super) tar: bool,
-    /// Python with pip, to install.
     pub(super) python: bool,
-    /// Python, to run.
-    pub(super) python_alone: bool,
+    pub(super) pip: bool,
 }
 
 impl Needs {
@@ -71,13 +55,12 @@ impl Needs {
                 advice: "to unpack the schema registry: apt-get install tar gzip",
             });
         }
-        let wants_python = self.python || self.python_alone;
-        if wants_python && find_program("python3").is_none() {
+        if (self.python || self.pip) && find_program("python3").is_none() {
             missing.push(Missing {
                 program: "python3",
                 advice: "to install Temporal and Java and to catch mail: apt-get install python3-pip",
             });
-        } else if self.python && !has_pip(guard).await {
+        } else if self.pip && !has_pip(guard).await {
             missing.push(Missing {
                 program: "pip",
                 advice: "of python3, to install Temporal and Java: apt-get install python3-pip",
@@ -89,7 +72,7 @@ impl Needs {
 
 async fn has_pip(guard: &Path) -> bool {
     let mut command = process::command(guard, "python3");
-    command.args(["-c", PIP, "--version"]);
+    command.args(["-m", "pip", "--version"]);
     match Process::start("pip", command, "/dev/null".into()).await {
         Ok(pip) => pip.ended().await.success(),
         Err(_) => false,
@@ -121,10 +104,9 @@ impl<'a> Installer<'a> {
                 Err(TryLockError::WouldBlock) if reported => {}
                 Err(TryLockError::WouldBlock) => {
                     let path = path.display();
-                    report(
-                        options,
-                        &format!("waiting for another genflow that is installing: it holds {path}"),
-                    );
+                    (options.progress)(&format!(
+                        "waiting for another genflow that is installing: it holds {path}"
+                    ));
                 }
                 Err(TryLockError::Error(source)) => return Err(Error::io("lock", &path)(source)),
             }
@@ -134,19 +116,13 @@ impl<'a> Installer<'a> {
     }
 
     pub(super) fn report(&self, line: &str) {
-        report(self.options, line);
+        (self.options.progress)(line);
     }
 
     /// Returns an empty staging folder for `name` in the cache.
     pub(super) fn stage(&self, name: &str) -> Result<Staging, Error> {
-        self.stage_at(self.options.cache.join(name))
-    }
-
-    /// Returns an empty staging folder for `target`.
-    pub(super) fn stage_at(&self, target: PathBuf) -> Result<Staging, Error> {
-        let mut folder = target.clone().into_os_string();
-        folder.push(".part");
-        let folder = PathBuf::from(folder);
+        let target = self.options.cache.join(name);
+        let folder = self.options.cache.join(format!("{name}.part"));
         remove(&folder)?;
         std::fs::create_dir(&folder).map_err(Error::io("create", &folder))?;
         Ok(Staging { folder, target })
@@ -184,8 +160,8 @@ impl<'a> Installer<'a> {
         std::fs::create_dir_all(&scratch).map_err(Error::io("create", &scratch))?;
         let mut command = process::command(&self.options.guard, "python3");
         command.args([
-            "-c",
-            PIP,
+            "-m",
+            "pip",
             "install",
             "--quiet",
             "--no-deps",
@@ -243,7 +219,7 @@ impl<'a> Installer<'a> {
         let status = loop {
             tokio::select! {
                 status = process.ended() => break status,
-                () = tokio::time::sleep(TELL) => {}
+                () = tokio::time::sleep(REPORT_EVERY) => {}
             }
             let now = progress();
             if let Some(line) = now.as_ref().filter(|_| now != last) {
@@ -297,10 +273,6 @@ pub(super) fn remove(folder: &Path) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
-}
-
-fn report(options: &Options, line: &str) {
-    (options.progress)(line);
 }
 
 /// Returns how many files Maven has downloaded. Maven's own lines contain addresses, so they stay in the log.

@@ -1,19 +1,17 @@
 //! Finds a Java: which runtimes the machine has, and how new they are.
 //!
-//! The version comes from the installation's `release` file, which all current ones have: running
+//! The version comes from the installation's `release` file, which all runtimes since Java 7 have: running
 //! `java -version` would cost each start 50 ms per runtime.
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// A Java runtime.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Java {
     pub(super) program: PathBuf,
+    /// 17 of `17.0.15`.
     pub(super) major: u32,
-    /// The full version: a class archive works only with the version that created it.
-    pub(super) version: String,
 }
 
 impl Java {
@@ -36,15 +34,10 @@ impl Java {
     pub(super) fn at(program: &Path) -> Option<Self> {
         let real = program.canonicalize().ok()?;
         let release = real.parent()?.parent()?.join("release");
-        let version = match std::fs::read_to_string(release) {
-            Ok(release) => version_of_release(&release)?,
-            Err(_) => version_of_banner(&banner(&real)?)?,
-        };
-        let major = major(&version)?;
+        let major = major_of(&std::fs::read_to_string(release).ok()?)?;
         Some(Self {
             program: real,
             major,
-            version,
         })
     }
 
@@ -81,32 +74,12 @@ fn installed() -> Vec<Java> {
     found
 }
 
-fn banner(program: &Path) -> Option<String> {
-    let output = Command::new(program).arg("-version").output().ok()?;
-    Some(String::from_utf8_lossy(&output.stderr).into_owned())
-}
-
-fn version_of_release(release: &str) -> Option<String> {
+/// Reads the major number from a `release` file.
+fn major_of(release: &str) -> Option<u32> {
     let line = release
         .lines()
-        .find_map(|line| line.strip_prefix("JAVA_RUNTIME_VERSION="));
-    let line = line.or_else(|| {
-        release
-            .lines()
-            .find_map(|line| line.strip_prefix("JAVA_VERSION="))
-    });
-    Some(line?.trim().trim_matches('"').to_owned())
-}
-
-fn version_of_banner(banner: &str) -> Option<String> {
-    Some(
-        banner
-            .split_once(" version \"")?
-            .1
-            .split_once('"')?
-            .0
-            .to_owned(),
-    )
+        .find_map(|line| line.strip_prefix("JAVA_VERSION="));
+    major(line?.trim().trim_matches('"'))
 }
 
 /// Reads the major number: 8 of `1.8.0_402`, 17 of `17.0.15`, 26 of `26-ea`.
@@ -138,22 +111,10 @@ mod tests {
     }
 
     #[test]
-    fn the_release_file_tells_the_version() {
+    fn the_release_file_has_the_version() {
         let release = "IMPLEMENTOR=\"Eclipse\"\nJAVA_RUNTIME_VERSION=\"25.0.3+9-LTS\"\nJAVA_VERSION=\"25.0.3\"\nJAVA_VERSION_DATE=\"2026\"\n";
 
-        assert_eq!(version_of_release(release).as_deref(), Some("25.0.3+9-LTS"));
-        assert_eq!(
-            version_of_release("JAVA_VERSION=\"17\"").as_deref(),
-            Some("17")
-        );
-        assert_eq!(version_of_release("JAVA_VERSION_DATE=\"2026\""), None);
-    }
-
-    #[test]
-    fn the_banner_tells_the_version() {
-        let banner = "openjdk version \"17.0.15\" 2025-04-15\nOpenJDK Runtime Environment\n";
-
-        assert_eq!(version_of_banner(banner).as_deref(), Some("17.0.15"));
-        assert_eq!(version_of_banner("no java here"), None);
+        assert_eq!(major_of(release), Some(25));
+        assert_eq!(major_of("JAVA_VERSION_DATE=\"2026\""), None);
     }
 }

@@ -1,8 +1,6 @@
 //! Apache Kafka: one broker that is its own controller; its files are deleted with the run.
 //!
-//! The installation creates two things that save each start a second on a slow machine: a formatted data folder, which
-//! each run copies, and an archive of the classes that a start loads. The archive works only with the Java that
-//! created it; the broker also starts without it.
+//! The installation creates a formatted data folder, which each run copies: that is faster than to format one.
 
 mod install;
 mod probe;
@@ -12,14 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use ring::digest;
 use tokio::time::sleep;
 
 use super::install::remove;
 use super::java::Java;
 use super::process::{self, GLANCE, Process};
 use super::{Error, Options, Running, pins, ports, whole};
-use probe::Coordinator;
 
 /// The oldest Java that runs this Kafka.
 pub(super) const OLDEST_JAVA: u32 = 17;
@@ -30,9 +26,6 @@ pub(super) const NAME: &str = ports::KAFKA.engine;
 const LIMIT: Duration = Duration::from_secs(60);
 
 const PROPERTIES: &str = include_str!("kafka/server.properties");
-
-/// The class archive's name in its folder.
-const ARCHIVE: &str = "classes.jsa";
 
 /// Kafka and the folder of its installation.
 #[derive(Debug)]
@@ -49,86 +42,34 @@ impl Kafka {
         }
     }
 
-    /// Returns whether Maven has to download anything.
-    pub(super) fn needs_maven(&self) -> bool {
-        !whole::is_whole(&self.home)
-    }
-
-    /// Lists the folders in the cache that Kafka uses.
-    pub(super) fn folders(&self) -> Vec<PathBuf> {
-        let archive = self.classpath().map(|classpath| self.archive(&classpath));
-        [self.home.clone()].into_iter().chain(archive).collect()
-    }
-
     pub(super) fn is_installed(&self) -> bool {
-        self.classpath()
-            .is_some_and(|classpath| whole::is_whole(&self.archive(&classpath)))
+        whole::is_whole(&self.home)
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.home
     }
 
     /// Starts a broker and waits until it serves clients.
     pub(super) async fn start(&self, options: &Options) -> Result<Running, Error> {
-        let classpath = self.classpath().unwrap_or_default();
-        let archive = self.archive(&classpath).join(ARCHIVE);
-        // An empty archive means that none could be created, see `make_archive`.
-        let usable = fs::metadata(&archive).is_ok_and(|archive| archive.len() > 0);
-        let archive = usable.then(|| format!("-XX:SharedArchiveFile={}", archive.display()));
-        let (folder, log) = (data(options), options.data.join("kafka.log"));
-        let port = options.ports.or_zero(&ports::KAFKA);
-        self.launch(
-            options,
-            &Run {
-                folder,
-                log,
-                classpath: &classpath,
-                archive,
-                port,
-            },
-        )
-        .await
-    }
-
-    /// Returns the class path if all its files exist: other programs may delete files in Maven's folder.
-    fn classpath(&self) -> Option<String> {
-        if !whole::is_whole(&self.home) {
-            return None;
-        }
-        let classpath = fs::read_to_string(self.home.join("classpath")).ok()?;
-        Some(classpath.trim().to_owned())
-    }
-
-    /// Returns the folder of the class archive; its name depends on everything that the archive depends on.
-    fn archive(&self, classpath: &str) -> PathBuf {
-        let key = format!(
-            "{}\n{}\n{classpath}",
-            self.java.program.display(),
-            self.java.version
-        );
-        let key = digest::digest(&digest::SHA256, key.as_bytes());
-        let key: String = key
-            .as_ref()
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        self.home.join(format!("classes-{key}"))
-    }
-
-    async fn launch(&self, options: &Options, run: &Run<'_>) -> Result<Running, Error> {
-        remove(&run.folder)?;
-        let files = run.folder.join("data");
+        let listing = self.home.join("classpath");
+        let classpath = fs::read_to_string(&listing).map_err(Error::io("read", &listing))?;
+        let folder = options.data.join("kafka");
+        remove(&folder)?;
+        let files = folder.join("data");
         copy(&self.home.join("formatted"), &files)?;
-        let properties = run.folder.join("server.properties");
-        write(&properties, &render(run.port, &files))?;
-        let mut command = self.java(options, &run.folder);
+        let properties = folder.join("server.properties");
+        let port = options.ports.or_zero(&ports::KAFKA);
+        write(&properties, &render(port, &files))?;
+        let mut command = self.java(options, &folder);
         command
-            .args(&run.archive)
             // The tests create about ten thousand partitions of tens of kilobytes each. Java takes only what it needs.
             .args(["-Xmx768m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]);
         command.arg("-Dorg.slf4j.simpleLogger.log.kafka.network.DataPlaneAcceptor=info"); // logs the ports
         command
-            .args(["-cp", run.classpath, "kafka.Kafka"])
+            .args(["-cp", classpath.trim(), "kafka.Kafka"])
             .arg(properties);
-        let process = Process::start(NAME, command, run.log.clone()).await?;
+        let process = Process::start(NAME, command, options.data.join("kafka.log")).await?;
         let port = process.until(LIMIT, ready(&process)).await?;
         Ok(Running {
             process,
@@ -152,25 +93,10 @@ impl Kafka {
     }
 }
 
-/// One run of a broker.
-struct Run<'a> {
-    folder: PathBuf,
-    log: PathBuf,
-    classpath: &'a str,
-    /// Java's option to use or create the class archive.
-    archive: Option<String>,
-    port: u16,
-}
-
-/// Returns the folder of the broker's files, which are deleted with the run.
-pub(super) fn data(options: &Options) -> PathBuf {
-    options.data.join("kafka")
-}
-
 /// Waits until the broker serves clients without delay; returns the port.
 ///
-/// The broker creates its coordinators at the first request for them. Without such a request here, the first consumer
-/// group and the first transaction would find none, back off and lose 3 s.
+/// The broker creates its coordinator at the first request for it. Without such a request here, the first consumer
+/// group would find none, back off and lose 3 s.
 async fn ready(broker: &Process) -> u16 {
     let port = loop {
         if let Some(port) = port(&broker.output().await)
@@ -180,10 +106,8 @@ async fn ready(broker: &Process) -> u16 {
         }
         sleep(GLANCE).await;
     };
-    for kind in [Coordinator::Group, Coordinator::Transaction] {
-        while !probe::has_coordinator(port, kind).await.unwrap_or(false) {
-            sleep(GLANCE).await;
-        }
+    while !probe::has_coordinator(port).await.unwrap_or(false) {
+        sleep(GLANCE).await;
     }
     port
 }

@@ -1,6 +1,6 @@
 //! The mail catcher: a real SMTP server that keeps every mail in a Maildir and forwards none.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -33,9 +33,8 @@ impl Mail {
         whole::is_whole(&self.home)
     }
 
-    /// Returns its folder in the cache.
-    pub(super) fn folder(&self) -> PathBuf {
-        self.home.clone()
+    pub(super) fn folder(&self) -> &Path {
+        &self.home
     }
 
     pub(super) async fn install(&self, installer: &Installer<'_>) -> Result<(), Error> {

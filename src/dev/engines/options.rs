@@ -1,38 +1,23 @@
 //! The options of a start.
-use std::path::{Path, PathBuf};
+
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Error, Ports};
+use super::Ports;
 
-/// Which engines to start, and where.
+/// Which engines to start, and where. All paths are absolute, because each engine has its own working folder.
 #[derive(Clone)]
 pub struct Options {
     /// The folder of installed engines, shared by all runs; see [`default_cache`].
     pub cache: PathBuf,
-    /// The folder of this run: a log of each engine, and files that are removed when the engines stop.
+    /// The folder of this run: the files and a log of each engine.
     pub data: PathBuf,
     /// The genflow executable, whose `guard` command every child starts as.
     pub guard: PathBuf,
-    /// The ports that the engines listen on.
     pub ports: Ports,
-    /// Engines that are already running.
     pub existing: Existing,
     /// Receives each step, one line at a time.
     pub progress: Progress,
-}
-
-impl Options {
-    /// Returns these options with absolute paths, because each engine has its own working folder.
-    pub(super) fn absolute(&self) -> Result<Self, Error> {
-        let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io("find", path));
-        let (cache, data) = (absolute(&self.cache)?, absolute(&self.data)?);
-        Ok(Self {
-            cache,
-            data,
-            guard: absolute(&self.guard)?,
-            ..self.clone()
-        })
-    }
 }
 
 /// A callback for lines about the progress.

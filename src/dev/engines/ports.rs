@@ -3,16 +3,8 @@
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 
-use super::Error;
-
-/// The ports that the engines listen on; always on the loopback address only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ports {
-    /// The usual ports: Kafka 9092, registry 8081, Temporal 7233, its page 8233, mail 1025.
-    Fixed,
-    /// Any free ports, so several runs fit on one machine.
-    Free,
-}
+use super::error::Error;
+use crate::operate::cli::local::Ports;
 
 impl Ports {
     /// Lists the ports that must be free before anything starts.

@@ -21,7 +21,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
-use super::Error;
+use super::error::{Error, LogEnd};
 
 /// How often logs, ports and downloads are checked during a start.
 pub(super) const GLANCE: Duration = Duration::from_millis(25);
@@ -116,8 +116,21 @@ impl Process {
     ) -> Result<T, Error> {
         tokio::select! {
             biased;
-            status = self.ended() => Err(Error::exited(self, status)),
-            outcome = timeout(limit, ready) => outcome.map_err(|_| Error::not_ready(self, limit)),
+            status = self.ended() => Err(self.exited(status)),
+            outcome = timeout(limit, ready) => outcome.map_err(|_| Error::NotReady {
+                engine: self.name,
+                after: limit,
+                log: LogEnd::of(&self.log),
+            }),
+        }
+    }
+
+    /// Returns the error of an engine that ended by itself.
+    pub(super) fn exited(&self, status: ExitStatus) -> Error {
+        Error::Exited {
+            engine: self.name,
+            status,
+            log: LogEnd::of(&self.log),
         }
     }
 

@@ -6,15 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ring::digest;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::error::LogEnd;
 use super::install::{Installer, remove};
 use super::java::Java;
 use super::process::{self, GLANCE, Process};
 use super::{Error, Options, Running, pins, ports, whole};
+use crate::engines::http;
 
 /// The oldest Java that runs this Apicurio.
 pub(super) const OLDEST_JAVA: u32 = 21;
@@ -57,21 +56,21 @@ impl Registry {
     }
 
     /// Lists the folders in the cache that the registry uses.
-    pub(super) fn folders(&self) -> Vec<PathBuf> {
-        let java = self.java.is_none().then(|| self.java_home.clone());
-        java.into_iter().chain([self.home.clone()]).collect()
+    pub(super) fn folders(&self) -> impl Iterator<Item = &Path> {
+        let java = self.java.is_none().then_some(&*self.java_home);
+        java.into_iter().chain([&*self.home])
     }
 
-    pub(super) fn needs_python(&self) -> bool {
+    pub(super) fn needs_java(&self) -> bool {
         self.java().is_none()
     }
 
     pub(super) fn is_installed(&self) -> bool {
-        !self.needs_maven() && !self.needs_python()
+        !self.needs_maven() && !self.needs_java()
     }
 
     pub(super) async fn install(&self, installer: &Installer<'_>) -> Result<(), Error> {
-        if self.needs_python() {
+        if self.needs_java() {
             installer.report(
                 "installing Java: 35 MB, because the schema registry needs Java 21 or newer",
             );
@@ -88,7 +87,7 @@ impl Registry {
 
     /// Starts a registry and waits until it serves.
     pub(super) async fn start(&self, options: &Options) -> Result<Running, Error> {
-        let folder = data(options);
+        let folder = options.data.join("registry");
         remove(&folder)?;
         std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         let java = self
@@ -173,11 +172,6 @@ fn failed(reason: &str) -> Error {
     }
 }
 
-/// Returns the working folder of the registry, in which it leaves files.
-pub(super) fn data(options: &Options) -> PathBuf {
-    options.data.join("registry")
-}
-
 /// Fails unless the archive has the pinned SHA-256.
 async fn check(archive: PathBuf) -> Result<(), Error> {
     let digest =
@@ -252,19 +246,17 @@ fn listening(log: &str) -> Option<(u16, u16)> {
     Some((api.parse().ok()?, management.trim_end().parse().ok()?))
 }
 
-/// Requests the health page. Without an HTTP client, which would set up TLS for one line of text.
+/// Requests the health page.
 async fn is_up(port: u16) -> bool {
-    matches!(timeout(PATIENCE, health(port)).await, Ok(Ok(status)) if status == "HTTP/1.1 200")
-}
-
-async fn health(port: u16) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    stream
-        .write_all(b"GET /health/ready HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-        .await?;
-    let mut status = [0; 12];
-    stream.read_exact(&mut status).await?;
-    Ok(String::from_utf8_lossy(&status).into_owned())
+    let Ok(client) = http::client().timeout(PATIENCE).build() else {
+        return false;
+    };
+    let page = format!("http://127.0.0.1:{port}/health/ready");
+    client
+        .get(page)
+        .send()
+        .await
+        .is_ok_and(|answer| answer.status().is_success())
 }
 
 #[cfg(test)]

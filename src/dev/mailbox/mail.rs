@@ -31,21 +31,20 @@ pub(super) async fn all(maildir: &Path) -> Vec<Mail> {
     files.sort_by(|one, other| other.cmp(one));
     let mut mails = Vec::new();
     for (_, name) in files {
-        mails.extend(read(maildir, &name).await.map(|(mail, _)| mail));
+        mails.extend(read(maildir, &name).await);
     }
     mails
 }
 
-/// Returns the mail in that file, decoded and raw.
-pub(super) async fn read(maildir: &Path, name: &str) -> Option<(Mail, Vec<u8>)> {
+/// Returns the mail in that file.
+pub(super) async fn read(maildir: &Path, name: &str) -> Option<Mail> {
     // The name comes from a URL: allow only files in this folder.
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if !name.chars().all(good) || name.starts_with('.') {
         return None;
     }
     let raw = tokio::fs::read(maildir.join("new").join(name)).await.ok()?;
-    let mail = Mail::of(name, &MessageParser::default().parse(&raw)?);
-    Some((mail, raw))
+    Some(Mail::of(name, &MessageParser::default().parse(&raw)?))
 }
 
 async fn files(maildir: &Path) -> Vec<(SystemTime, String)> {

@@ -9,9 +9,8 @@ use std::{sync::Arc, time::Instant};
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{ConnectInfo, Path, Request, State},
+    extract::{ConnectInfo, Path, State},
     http::{HeaderMap, Method, StatusCode},
-    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::any,
 };
@@ -22,24 +21,13 @@ use super::{
     job::{Job, Phase},
     line::Line,
     order::{Media, Order},
-    play::{
-        self, Arrival, Words, base, client_id, has_key, hinted, misread, with_pause, with_price,
-    },
-    script::{Reason, Refusal},
+    play::{self, Arrival, base, client_id, with_price},
 };
 
 /// Returns the routes under `/fal`; each requires a key.
 pub(super) fn routes() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/fal/{*path}", any(route))
-        .route_layer(middleware::from_fn(authorize))
-}
-
-async fn authorize(request: Request, next: Next) -> Response {
-    if has_key(request.headers(), "Key ") {
-        return next.run(request).await;
-    }
-    problem(StatusCode::UNAUTHORIZED, "Authentication is required")
+    let routes = Router::new().route("/fal/{*path}", any(route));
+    play::keyed(routes, "Key ", problem)
 }
 
 /// Splits the path itself, because a model's id may have any number of parts.
@@ -78,13 +66,12 @@ async fn submit(
     let earlier = shared.ledger().arrive(&key);
     let order = match Order::of(model, plain(body)) {
         Ok(order) => order,
-        Err(error) => return invalid(&error.to_string()),
+        Err(error) => return invalid(&error),
     };
     let arrival = Arrival {
         key,
         earlier,
         model: model.to_owned(),
-        version: String::new(),
         order,
     };
     let app: Vec<&str> = model.split('/').take(2).collect();
@@ -95,12 +82,7 @@ async fn submit(
         shown["queue_position"] = json!(0);
         Json(shown).into_response()
     };
-    let words = Words {
-        refuse,
-        explain,
-        show,
-    };
-    play::submit(shared, line, arrival, words).await
+    play::submit(shared, line, arrival, problem, show).await
 }
 
 /// Renames the fields of an input to those of an [`Order`].
@@ -123,24 +105,22 @@ fn plain(mut input: Value) -> Value {
 }
 
 fn status(shared: &Shared, line: &Line, app: &str, id: &str, base: &str) -> Response {
-    let now = Instant::now();
     let mut ledger = shared.ledger();
     let Some(job) = ledger.job(id) else {
         return not_found();
     };
-    if let Some(fault) = job.read() {
-        return misread(line, fault, refuse);
-    }
-    let (code, word) = match job.phase(now) {
-        Phase::Starting => (StatusCode::ACCEPTED, "IN_QUEUE"),
-        Phase::Processing => (StatusCode::ACCEPTED, "IN_PROGRESS"),
-        Phase::Succeeded | Phase::Failed | Phase::Canceled => (StatusCode::OK, "COMPLETED"),
-    };
-    let other = job.order.script.state.as_deref();
-    let word = other.filter(|_| code != StatusCode::OK).unwrap_or(word);
-    let mut shown = addresses(job, app, base);
-    shown["status"] = json!(word);
-    hinted(job, now, (code, Json(shown)).into_response())
+    play::read(job, line, problem, |job, now| {
+        let (code, word) = match job.phase(now) {
+            Phase::Starting => (StatusCode::ACCEPTED, "IN_QUEUE"),
+            Phase::Processing => (StatusCode::ACCEPTED, "IN_PROGRESS"),
+            Phase::Succeeded | Phase::Failed | Phase::Canceled => (StatusCode::OK, "COMPLETED"),
+        };
+        let other = job.order.script.state.as_deref();
+        let word = other.filter(|_| code != StatusCode::OK).unwrap_or(word);
+        let mut shown = addresses(job, app, base);
+        shown["status"] = json!(word);
+        (code, Json(shown)).into_response()
+    })
 }
 
 fn result(shared: &Shared, id: &str, base: &str) -> Response {
@@ -150,10 +130,8 @@ fn result(shared: &Shared, id: &str, base: &str) -> Response {
         return not_found();
     };
     match job.phase(now) {
-        Phase::Starting | Phase::Processing => {
-            problem(StatusCode::BAD_REQUEST, "Request is still in progress")
-        }
-        Phase::Canceled => problem(StatusCode::BAD_REQUEST, "Request was cancelled"),
+        Phase::Starting | Phase::Processing => refused("Request is still in progress"),
+        Phase::Canceled => refused("Request was cancelled"),
         Phase::Failed => {
             let message = job.order.script.fail.as_deref().unwrap_or_default();
             let body = json!([{"loc": ["body"], "msg": message, "type": "generation_failed"}]);
@@ -174,7 +152,7 @@ fn result(shared: &Shared, id: &str, base: &str) -> Response {
                 Media::Images { .. } => json!({"images": files, "prompt": job.order.prompt}),
                 Media::Video { .. } => json!({"video": files.first()}),
             };
-            with_price(job.price(), Json(output).into_response())
+            with_price(job, Json(output).into_response())
         }
     }
 }
@@ -187,7 +165,7 @@ fn cancel(shared: &Shared, id: &str) -> Response {
     };
     let over = job.phase(now).ended();
     match job.cancel(now) {
-        Some(refusal) => refuse(refusal),
+        Some(refusal) => play::refuse(problem, refusal),
         None if over => {
             let body = json!({"status": "ALREADY_COMPLETED"});
             (StatusCode::BAD_REQUEST, Json(body)).into_response()
@@ -209,19 +187,12 @@ fn addresses(job: &Job, app: &str, base: &str) -> Value {
     })
 }
 
-fn explain(reason: &Reason) -> Response {
-    problem(reason.status.0, &reason.text)
+fn problem(status: StatusCode, _: &str, detail: &str) -> Response {
+    (status, Json(json!({"detail": detail}))).into_response()
 }
 
-fn refuse(Refusal(status): Refusal) -> Response {
-    problem(status, "The simulator was told to refuse this request.")
-}
-
-fn problem(status: StatusCode, detail: &str) -> Response {
-    with_pause(
-        status,
-        (status, Json(json!({"detail": detail}))).into_response(),
-    )
+fn refused(detail: &str) -> Response {
+    problem(StatusCode::BAD_REQUEST, "", detail)
 }
 
 fn invalid(detail: &str) -> Response {
@@ -231,5 +202,5 @@ fn invalid(detail: &str) -> Response {
 }
 
 fn not_found() -> Response {
-    problem(StatusCode::NOT_FOUND, "Request not found")
+    problem(StatusCode::NOT_FOUND, "", "Request not found")
 }

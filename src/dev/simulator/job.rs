@@ -24,7 +24,6 @@ pub(super) struct Job {
     /// The client id of its submit.
     pub(super) key: String,
     pub(super) model: String,
-    pub(super) version: String,
     pub(super) order: Order,
     /// The same moment on both clocks: one for display, one for measuring.
     pub(super) created: (SystemTime, Instant),
@@ -46,7 +45,6 @@ pub(super) struct Progress {
     pub(super) issues: usize,
 }
 
-/// The phase of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Starting,
@@ -72,7 +70,7 @@ impl Job {
         let script = &self.order.script;
         if self.progress.canceled.is_some() {
             Phase::Canceled
-        } else if age < self.start_time() {
+        } else if age < LONGEST_START.min(self.run_time / 10) {
             Phase::Starting
         } else if script.stuck || age < self.run_time {
             Phase::Processing
@@ -94,18 +92,6 @@ impl Job {
                 (part * 100.0).min(99.0) as u32
             }
         }
-    }
-
-    /// Returns when work on the job begins, counted from its creation.
-    pub(super) fn start_time(&self) -> Duration {
-        LONGEST_START.min(self.run_time / 10)
-    }
-
-    /// Returns when the job ended, counted from its creation, if it has ended by `now`.
-    pub(super) fn end_time(&self, now: Instant) -> Option<Duration> {
-        self.phase(now)
-            .ended()
-            .then(|| self.progress.canceled.unwrap_or(self.run_time))
     }
 
     /// Counts a read of the job; returns its script's fault for this read.
@@ -137,11 +123,6 @@ impl Job {
         if self.phase(now) == Phase::Succeeded {
             self.progress.issues += 1;
         }
-    }
-
-    /// Returns the price in its answers.
-    pub(super) fn price(&self) -> Option<&str> {
-        self.order.script.price.as_deref()
     }
 
     /// Returns the URLs of its files, as issued now.

@@ -8,9 +8,8 @@ use std::{sync::Arc, time::Instant};
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{ConnectInfo, Path, Request, State},
+    extract::{ConnectInfo, Path, State},
     http::{HeaderMap, StatusCode},
-    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -22,11 +21,9 @@ use super::{
     job::{Job, Phase},
     line::Line,
     media,
-    order::{Media, Order},
-    play::{
-        self, Arrival, Words, base, client_id, has_key, hinted, misread, with_pause, with_price,
-    },
-    script::{OutputFault, Reason, Refusal, Seconds},
+    order::Order,
+    play::{self, Arrival, base, client_id, with_price},
+    script::{OutputFault, Seconds},
     serve,
 };
 
@@ -60,20 +57,12 @@ const HUGE: usize = 8 * 1024 * 1024;
 
 /// Returns the routes under `/v1`; each requires a bearer token.
 pub(super) fn routes() -> Router<Arc<Shared>> {
-    Router::new()
+    let routes = Router::new()
         .route("/v1/images/generations", post(images))
         .route("/v1/videos", post(videos))
         .route("/v1/videos/{id}", get(read))
-        .route("/v1/videos/{id}/content", get(content))
-        .route_layer(middleware::from_fn(authorize))
-}
-
-async fn authorize(request: Request, next: Next) -> Response {
-    if has_key(request.headers(), "Bearer ") {
-        return next.run(request).await;
-    }
-    let message = "Incorrect API key provided";
-    problem(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
+        .route("/v1/videos/{id}/content", get(content));
+    play::keyed(routes, "Bearer ", problem)
 }
 
 async fn images(
@@ -101,25 +90,18 @@ async fn images(
     };
     let base = base(&shared, &headers);
     let show = |job: &Job| {
-        let data: Vec<Value> = if as_urls {
-            job.files(&base)
-                .into_iter()
-                .map(|url| json!({"url": url}))
-                .collect()
+        let (name, texts) = if as_urls {
+            ("url", &job.files(&base))
         } else {
-            files.iter().map(|text| json!({"b64_json": text})).collect()
+            ("b64_json", &files)
         };
+        let data: Vec<Value> = texts.iter().map(|text| json!({name: text})).collect();
         let created = chrono::DateTime::<chrono::Utc>::from(job.created.0).timestamp();
         let answer = Json(json!({"created": created, "data": data}));
         let id = [("x-request-id", format!("req_{}", job.id))];
-        with_price(job.price(), (id, answer).into_response())
+        with_price(job, (id, answer).into_response())
     };
-    let words = Words {
-        refuse,
-        explain,
-        show,
-    };
-    play::submit(&shared, &line, arrival, words).await
+    play::submit(&shared, &line, arrival, problem, show).await
 }
 
 /// Returns the images as base64, with the script's fault applied.
@@ -128,7 +110,7 @@ async fn files(order: &Order) -> Result<Vec<String>, String> {
     let making = tokio::task::spawn_blocking(move || {
         let mut files = Vec::new();
         for name in media::names(&order.media) {
-            let Some(made) = media::file_or_other(&order, &name) else {
+            let Some(made) = media::file(&order, &name) else {
                 continue;
             };
             let (_, mut bytes) = made.map_err(|error| error.to_string())?;
@@ -163,12 +145,7 @@ async fn videos(
         Err(refused) => return *refused,
     };
     let show = |job: &Job| Json(shown(job, job.created.1)).into_response();
-    let words = Words {
-        refuse,
-        explain,
-        show,
-    };
-    play::submit(&shared, &line, arrival, words).await
+    play::submit(&shared, &line, arrival, problem, show).await
 }
 
 /// Records and parses a submit; also returns whether the client wants URLs instead of bytes.
@@ -194,13 +171,12 @@ fn arrive(
     let as_urls = text("response_format").as_deref() == Some("url");
     let model = text("model").unwrap_or_default();
     let order = plain(body, known.contains(&"seconds"))
-        .and_then(|input| Order::of(&model, input).map_err(|error| error.to_string()))
+        .and_then(|input| Order::of(&model, input))
         .map_err(|message| invalid("invalid_value", &message))?;
     let arrival = Arrival {
         key,
         earlier,
         model,
-        version: String::new(),
         order,
     };
     Ok((arrival, as_urls))
@@ -242,14 +218,9 @@ async fn read(
     let Some(job) = ledger.job(&id) else {
         return not_found();
     };
-    match job.read() {
-        Some(fault) => misread(&line, fault, refuse),
-        None => {
-            let now = Instant::now();
-            let answer = hinted(job, now, Json(shown(job, now)).into_response());
-            with_price(job.price(), answer)
-        }
-    }
+    play::read(job, &line, problem, |job, now| {
+        with_price(job, Json(shown(job, now)).into_response())
+    })
 }
 
 async fn content(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
@@ -281,43 +252,18 @@ fn shown(job: &Job, now: Instant) -> Value {
     let word = other.filter(|_| !phase.ended()).unwrap_or(word);
     let error = job.order.script.fail.as_ref();
     let error = error.filter(|_| phase == Phase::Failed);
-    let (size, seconds) = match job.order.media {
-        Media::Video {
-            width,
-            height,
-            seconds,
-            ..
-        } => (format!("{width}x{height}"), seconds.to_string()),
-        Media::Images { width, height, .. } => (format!("{width}x{height}"), String::new()),
-    };
     json!({
         "id": job.id,
-        "object": "video",
-        "created_at": chrono::DateTime::<chrono::Utc>::from(job.created.0).timestamp(),
         "status": word,
         "model": job.model,
         "progress": job.percent(now),
-        "seconds": seconds,
-        "size": size,
         "error": error.map(|text| json!({"code": "video_generation_failed", "message": text})),
     })
 }
 
-fn explain(reason: &Reason) -> Response {
-    problem(reason.status.0, &reason.code, &reason.text)
-}
-
-fn refuse(Refusal(status): Refusal) -> Response {
-    let message = "The simulator was told to refuse this request.";
-    problem(status, "simulated", message)
-}
-
 fn problem(status: StatusCode, code: &str, message: &str) -> Response {
     let error = json!({"message": message, "type": "simulated_error", "param": null, "code": code});
-    with_pause(
-        status,
-        (status, Json(json!({"error": error}))).into_response(),
-    )
+    (status, Json(json!({"error": error}))).into_response()
 }
 
 fn not_found() -> Response {

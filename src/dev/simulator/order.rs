@@ -2,6 +2,8 @@
 //!
 //! Knows which inputs mean an image and which a video, and the limits of both; `media` creates the bytes.
 
+use std::fmt::Display;
+
 use serde::{Deserialize, de};
 use serde_json::{Map, Value};
 
@@ -20,40 +22,15 @@ pub(super) struct Order {
 /// The output of a job.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Media {
-    /// `count` images of one size.
-    Images { width: u32, height: u32, count: u32 },
-    /// One video; `width` and `height` are the requested ones.
+    Images {
+        width: u32,
+        height: u32,
+        count: u32,
+    },
     Video {
         width: u32,
         height: u32,
         seconds: f64,
-        fps: u32,
-    },
-}
-
-impl Media {
-    /// Returns its name in the ledger.
-    pub(super) fn kind(&self) -> &'static str {
-        match self {
-            Self::Images { .. } => "image",
-            Self::Video { .. } => "video",
-        }
-    }
-}
-
-/// Why an `input` is not an [`Order`].
-#[derive(Debug, thiserror::Error)]
-pub(super) enum InvalidOrder {
-    #[error("input: want an object")]
-    NotAnObject,
-    #[error("input: {0}")]
-    Field(#[from] serde_json::Error),
-    #[error("input.{name}: is {value}, want {low} to {high}")]
-    Range {
-        name: &'static str,
-        value: f64,
-        low: f64,
-        high: f64,
     },
 }
 
@@ -65,7 +42,7 @@ struct Fields {
     height: Option<u32>,
     num_outputs: Option<u32>,
     duration: Option<f64>,
-    fps: Option<u32>,
+    fps: Option<f64>,
     resolution: Option<Resolution>,
     #[serde(default)]
     sim: Script,
@@ -73,37 +50,30 @@ struct Fields {
 
 impl Order {
     /// Parses the input of a job of `model`. If the input does not show whether it is a video, the model's name does.
-    pub(super) fn of(model: &str, raw: Value) -> Result<Self, InvalidOrder> {
-        let fields = Fields::deserialize(&raw)?;
+    ///
+    /// # Errors
+    /// A text for the answer: which field is wrong, and what is expected.
+    pub(super) fn of(model: &str, raw: Value) -> Result<Self, String> {
+        let fields = Fields::deserialize(&raw).map_err(|error| format!("input: {error}"))?;
         let Value::Object(input) = raw else {
-            return Err(InvalidOrder::NotAnObject);
+            return Err("input: want an object".to_owned());
         };
-        let media = media(model, &fields)?;
         Ok(Self {
+            media: media(model, &fields)?,
             input,
             prompt: fields.prompt,
-            media,
             script: fields.sim,
         })
     }
 }
 
-fn media(model: &str, fields: &Fields) -> Result<Media, InvalidOrder> {
+fn media(model: &str, fields: &Fields) -> Result<Media, String> {
     let asked = fields.duration.is_some() || fields.fps.is_some() || fields.resolution.is_some();
     if !asked && !model.contains("video") {
         return Ok(Media::Images {
             width: within("width", fields.width.unwrap_or(1024), 1, 4096)?,
             height: within("height", fields.height.unwrap_or(1024), 1, 4096)?,
             count: within("num_outputs", fields.num_outputs.unwrap_or(1), 1, 100)?,
-        });
-    }
-    let seconds = fields.duration.unwrap_or(5.0);
-    if !(0.1..=3600.0).contains(&seconds) {
-        return Err(InvalidOrder::Range {
-            name: "duration",
-            value: seconds,
-            low: 0.1,
-            high: 3600.0,
         });
     }
     let Resolution { width, height } = fields.resolution.unwrap_or(Resolution {
@@ -113,21 +83,20 @@ fn media(model: &str, fields: &Fields) -> Result<Media, InvalidOrder> {
     Ok(Media::Video {
         width,
         height,
-        seconds,
-        fps: within("fps", fields.fps.unwrap_or(24), 1, 240)?,
+        seconds: within("duration", fields.duration.unwrap_or(5.0), 0.1, 3600.0)?,
     })
 }
 
-fn within(name: &'static str, value: u32, low: u32, high: u32) -> Result<u32, InvalidOrder> {
+fn within<T: PartialOrd + Display + Copy>(
+    name: &str,
+    value: T,
+    low: T,
+    high: T,
+) -> Result<T, String> {
     if (low..=high).contains(&value) {
         return Ok(value);
     }
-    Err(InvalidOrder::Range {
-        name,
-        value: value.into(),
-        low: low.into(),
-        high: high.into(),
-    })
+    Err(format!("input.{name}: is {value}, want {low} to {high}"))
 }
 
 /// The size of a video, written `1920x1080` or `1080p`.
@@ -143,14 +112,9 @@ impl<'de> Deserialize<'de> for Resolution {
         let sides = match raw.split_once('x') {
             Some((width, height)) => (width.parse().ok(), height.parse().ok()),
             None => {
-                let height: Option<u32> =
-                    raw.strip_suffix('p').and_then(|lines| lines.parse().ok());
-                (
-                    height
-                        .and_then(|lines| lines.checked_mul(16))
-                        .map(|sixteen| sixteen / 9),
-                    height,
-                )
+                let lines = raw.strip_suffix('p').and_then(|lines| lines.parse().ok());
+                let width = lines.and_then(|lines: u32| lines.checked_mul(16));
+                (width.map(|sixteen| sixteen / 9), lines)
             }
         };
         match sides {
@@ -167,6 +131,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn is_video(order: &Order) -> bool {
+        matches!(order.media, Media::Video { .. })
+    }
 
     #[test]
     fn a_prompt_alone_is_one_square_picture() {
@@ -186,7 +154,7 @@ mod tests {
     fn the_model_says_what_it_makes_where_the_input_does_not() {
         let film = Order::of("minimax/video-01", json!({"prompt": "a cat"})).unwrap();
 
-        assert_eq!(film.media.kind(), "video");
+        assert!(is_video(&film));
     }
 
     #[test]
@@ -199,7 +167,7 @@ mod tests {
             let mut input = film;
             input["prompt"] = json!("a cat");
 
-            assert_eq!(Order::of("me/mine", input).unwrap().media.kind(), "video");
+            assert!(is_video(&Order::of("me/mine", input).unwrap()));
         }
     }
 
@@ -258,7 +226,7 @@ mod tests {
                 "not a span of seconds",
             ),
         ] {
-            let error = Order::of("me/mine", input).unwrap_err().to_string();
+            let error = Order::of("me/mine", input).unwrap_err();
 
             assert!(error.contains(want), "{error}");
         }

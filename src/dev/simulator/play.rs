@@ -1,12 +1,18 @@
-//! Common to all protocols: handles a submit according to its script, and plays the faults of reads.
+//! Common to all protocols: checks keys, and handles submits and reads according to their scripts.
 //!
-//! Each protocol provides its own answers: for a refusal, and for an accepted job.
+//! Each protocol provides its own answers: for an error, and for a job.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use axum::{
+    Router,
     body::{Body, to_bytes},
-    http::{HeaderMap, StatusCode, header},
+    extract::Request,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
 };
 use serde_json::Value;
@@ -17,12 +23,15 @@ use super::{
     job::{Job, Progress},
     line::Line,
     order::Order,
-    script::{NamedFault, NamedPollFault, PollFault, Reason, Refusal, SubmitFault},
+    script::{NamedFault, NamedPollFault, PollFault, Refusal, SubmitFault},
     truncated,
 };
 
 /// A number of bytes that ends within the status line or the headers of an answer.
 const INTO_THE_HEAD: usize = 30;
+
+/// Returns an error in a protocol's shape, of its status, its code (which fal does not have) and its text.
+pub(super) type Problem = fn(StatusCode, &str, &str) -> Response;
 
 /// A received submit.
 pub(super) struct Arrival {
@@ -31,25 +40,45 @@ pub(super) struct Arrival {
     /// How many submits with that id came before it.
     pub(super) earlier: usize,
     pub(super) model: String,
-    pub(super) version: String,
     pub(super) order: Order,
 }
 
-/// The answers of one protocol.
-pub(super) struct Words<S> {
-    pub(super) refuse: fn(Refusal) -> Response,
-    /// Refuses a submit for a reason.
-    pub(super) explain: fn(&Reason) -> Response,
-    /// Answers an accepted submit.
-    pub(super) show: S,
+/// Adds to a protocol's routes that each requires a key with that scheme, and that errors 429 and 503 have `Retry-After`.
+/// Any key is valid except `bad`.
+pub(super) fn keyed(
+    routes: Router<Arc<Shared>>,
+    scheme: &'static str,
+    problem: Problem,
+) -> Router<Arc<Shared>> {
+    routes.route_layer(middleware::from_fn(
+        move |request: Request, next: Next| async move {
+            let key = request.headers().get(header::AUTHORIZATION);
+            let key = key.and_then(|value| value.to_str().ok()?.strip_prefix(scheme));
+            if matches!(key.map(str::trim), None | Some("" | "bad")) {
+                let text = "You did not pass a valid key";
+                return problem(StatusCode::UNAUTHORIZED, "Unauthenticated", text);
+            }
+            let mut answer = next.run(request).await;
+            let busy = [
+                StatusCode::TOO_MANY_REQUESTS,
+                StatusCode::SERVICE_UNAVAILABLE,
+            ];
+            if busy.contains(&answer.status()) {
+                let pause = HeaderValue::from_static("1");
+                answer.headers_mut().insert(header::RETRY_AFTER, pause);
+            }
+            answer
+        },
+    ))
 }
 
-/// Handles one submit according to its script.
+/// Handles one submit according to its script; `show` answers an accepted one.
 pub(super) async fn submit(
     shared: &Shared,
     line: &Line,
     mut arrival: Arrival,
-    words: Words<impl FnOnce(&Job) -> Response>,
+    problem: Problem,
+    show: impl FnOnce(&Job) -> Response,
 ) -> Response {
     arrival.order.script = arrival.order.script.of_run(&arrival.key);
     let script = &arrival.order.script;
@@ -57,14 +86,14 @@ pub(super) async fn submit(
     tokio::time::sleep(Duration::from_millis(script.delay_submit_ms.into())).await;
     let accept = || {
         let job = shared.job(arrival);
-        let answer = (words.show)(&job);
+        let answer = show(&job);
         shared.ledger().accept(job);
         answer
     };
     match fault {
         None => accept(),
-        Some(SubmitFault::Refuse(refusal)) => (words.refuse)(refusal),
-        Some(SubmitFault::Reason(reason)) => (words.explain)(&reason),
+        Some(SubmitFault::Refuse(refusal)) => refuse(problem, refusal),
+        Some(SubmitFault::Reason(reason)) => problem(reason.status.0, &reason.code, &reason.text),
         Some(SubmitFault::Named(NamedFault::Cut)) => line.cut(),
         Some(SubmitFault::Named(NamedFault::AcceptCut)) => {
             accept();
@@ -86,20 +115,35 @@ pub(super) async fn submit(
     }
 }
 
-/// Returns the answer to a faulty read.
-pub(super) fn misread(line: &Line, fault: PollFault, refuse: fn(Refusal) -> Response) -> Response {
-    match fault {
-        PollFault::Refuse(refusal) => refuse(refusal),
-        PollFault::Named(NamedPollFault::Garbage) => garbage().into_response(),
-        PollFault::Named(NamedPollFault::Cut) => line.cut(),
-    }
+/// Answers a call with a status that its script asks for.
+pub(super) fn refuse(problem: Problem, Refusal(status): Refusal) -> Response {
+    let text = "The script of this request refuses this call.";
+    problem(status, "simulated", text)
 }
 
-/// Returns whether the request has a key with that scheme; any key is valid except `bad`.
-pub(super) fn has_key(headers: &HeaderMap, scheme: &str) -> bool {
-    let value = headers.get(header::AUTHORIZATION);
-    let key = value.and_then(|value| value.to_str().ok()?.strip_prefix(scheme));
-    key.is_some_and(|key| !matches!(key.trim(), "" | "bad"))
+/// Answers a read of `job` with its script's fault for this read, or with what `show` returns. While the job runs, adds
+/// its script's `Retry-After`.
+pub(super) fn read(
+    job: &mut Job,
+    line: &Line,
+    problem: Problem,
+    show: impl FnOnce(&mut Job, Instant) -> Response,
+) -> Response {
+    match job.read() {
+        Some(PollFault::Refuse(refusal)) => return refuse(problem, refusal),
+        Some(PollFault::Named(NamedPollFault::Garbage)) => return garbage().into_response(),
+        Some(PollFault::Named(NamedPollFault::Cut)) => return line.cut(),
+        None => {}
+    }
+    let now = Instant::now();
+    let mut answer = show(job, now);
+    if let Some(seconds) = job.order.script.hint
+        && !job.phase(now).ended()
+    {
+        let headers = answer.headers_mut();
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    answer
 }
 
 /// Returns the client's id of its request: from the header, else from the input.
@@ -124,36 +168,12 @@ pub(super) fn base(shared: &Shared, headers: &HeaderMap) -> String {
     }
 }
 
-/// Adds `Retry-After` if the status is 429 or 503.
-pub(super) fn with_pause(status: StatusCode, mut answer: Response) -> Response {
-    if matches!(
-        status,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-    ) {
-        let pause = header::HeaderValue::from_static("1");
-        answer.headers_mut().insert(header::RETRY_AFTER, pause);
-    }
-    answer
-}
-
-/// Adds the script's `Retry-After` while the job runs.
-pub(super) fn hinted(job: &Job, now: Instant, mut answer: Response) -> Response {
-    if let Some(seconds) = job.order.script.hint
-        && !job.phase(now).ended()
-    {
-        answer
-            .headers_mut()
-            .insert(header::RETRY_AFTER, seconds.into());
-    }
-    answer
-}
-
-/// Adds the price of a finished job, if its script has one.
-pub(super) fn with_price(price: Option<&str>, mut answer: Response) -> Response {
-    if let Some(price) = price.and_then(|price| header::HeaderValue::from_str(price).ok()) {
-        answer
-            .headers_mut()
-            .insert("x-litellm-response-cost", price);
+/// Adds the price of a job, if its script has one.
+pub(super) fn with_price(job: &Job, mut answer: Response) -> Response {
+    let price = job.order.script.price.as_deref();
+    if let Some(price) = price.and_then(|price| HeaderValue::from_str(price).ok()) {
+        let headers = answer.headers_mut();
+        headers.insert("x-litellm-response-cost", price);
     }
     answer
 }
@@ -178,11 +198,7 @@ impl Shared {
     /// Creates a job from a submit.
     fn job(&self, arrival: Arrival) -> Job {
         let Arrival {
-            key,
-            earlier: _,
-            model,
-            version,
-            order,
+            key, model, order, ..
         } = arrival;
         let mut id = Uuid::new_v4().simple().to_string();
         id.truncate(26); // the length of Replicate's own ids
@@ -191,7 +207,6 @@ impl Shared {
             id,
             key,
             model,
-            version,
             order,
             created: (SystemTime::now(), Instant::now()),
             run_time: seconds.map_or(self.job_time, |seconds| seconds.0),

@@ -1,21 +1,20 @@
 //! Replicate's public HTTP API: predictions in, predictions out.
 //!
-//! Owns the paths, shapes and texts of that protocol (<https://replicate.com/docs/reference/http>); `ledger` keeps the
-//! accepted jobs, and `job` their progress. Like the real API, it ignores `Idempotency-Key`: two accepted submits are
-//! two jobs.
+//! Owns the paths, shapes and texts of that protocol (<https://replicate.com/docs/reference/http>), as far as genflow
+//! reads them; `ledger` keeps the accepted jobs, and `job` their progress. Like the real API, it ignores
+//! `Idempotency-Key`: two accepted submits are two jobs.
 
 use std::{
     fmt::Write,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{ConnectInfo, Path, Query, Request, State},
+    extract::{ConnectInfo, Path, Query, State},
     http::{HeaderMap, StatusCode},
-    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -29,39 +28,28 @@ use super::{
     ledger::status,
     line::Line,
     order::{Media, Order},
-    play::{
-        self, Arrival, Words, base, client_id, has_key, hinted, misread, with_pause, with_price,
-    },
-    script::{Reason, Refusal},
+    play::{self, Arrival, base, client_id, with_price},
 };
 
 const PAGE: usize = 100;
 
 /// Returns the routes under `/v1`; each requires a bearer token.
 pub(super) fn routes() -> Router<Arc<Shared>> {
-    Router::new()
+    let routes = Router::new()
         .route(
             "/v1/models/{owner}/{name}/predictions",
             post(submit_to_model),
         )
         .route("/v1/predictions", post(submit_to_version).get(list))
         .route("/v1/predictions/{id}", get(read))
-        .route("/v1/predictions/{id}/cancel", post(cancel))
-        .route_layer(middleware::from_fn(authorize))
+        .route("/v1/predictions/{id}/cancel", post(cancel));
+    play::keyed(routes, "Bearer ", problem)
 }
 
 /// Returns an error in Replicate's shape.
 pub(super) fn problem(status: StatusCode, title: &str, detail: &str) -> Response {
     let body = json!({"title": title, "detail": detail, "status": status.as_u16()});
-    with_pause(status, (status, Json(body)).into_response())
-}
-
-async fn authorize(request: Request, next: Next) -> Response {
-    if has_key(request.headers(), "Bearer ") {
-        return next.run(request).await;
-    }
-    let detail = "You did not pass a valid authentication token";
-    problem(StatusCode::UNAUTHORIZED, "Unauthenticated", detail)
+    (status, Json(body)).into_response()
 }
 
 async fn submit_to_model(
@@ -72,14 +60,8 @@ async fn submit_to_model(
     body: Bytes,
 ) -> Response {
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    submit(
-        &state,
-        &line,
-        &headers,
-        body,
-        Some((format!("{owner}/{name}"), "hidden".to_owned())),
-    )
-    .await
+    let model = Some(format!("{owner}/{name}"));
+    submit(&state, &line, &headers, body, model).await
 }
 
 async fn submit_to_version(
@@ -89,53 +71,43 @@ async fn submit_to_version(
     body: Bytes,
 ) -> Response {
     let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    let target = body["version"].as_str().map(|version| {
-        let (model, id) = version
+    // `owner/name:id`, or an id alone.
+    let model = body["version"].as_str().map(|version| {
+        let (model, _) = version
             .split_once(':')
             .unwrap_or(("simulated/model", version));
-        (model.to_owned(), id.to_owned())
+        model.to_owned()
     });
-    submit(&state, &line, &headers, body, target).await
+    submit(&state, &line, &headers, body, model).await
 }
 
-/// Handles one submit according to its script; `target` is the model and version.
 async fn submit(
     shared: &Shared,
     line: &Line,
     headers: &HeaderMap,
     mut body: Value,
-    target: Option<(String, String)>,
+    model: Option<String>,
 ) -> Response {
     let key = client_id(headers, &body["input"]);
     let earlier = shared.ledger().arrive(&key);
-    let name = target.as_ref().map_or("", |(model, _)| model);
-    let order = match Order::of(name, body["input"].take()) {
-        Ok(order) => order,
-        Err(error) => return invalid(&error.to_string()),
+    let order = Order::of(model.as_deref().unwrap_or_default(), body["input"].take());
+    let (model, order) = match (model, order) {
+        (Some(model), Ok(order)) => (model, order),
+        (_, Err(error)) => return invalid(&error),
+        (None, Ok(_)) => return invalid("version: is missing, want a string"),
     };
-    let Some(target) = target else {
-        return invalid("version: is missing, want a string");
-    };
-
-    let (model, version) = target;
     let arrival = Arrival {
         key,
         earlier,
         model,
-        version,
         order,
     };
     let base = base(shared, headers);
     let show = |job: &Job| {
-        let shown = shown(job, Phase::Starting, job.created.1, &base);
+        let shown = prediction(job, Phase::Starting, job.created.1, &base);
         (StatusCode::CREATED, Json(shown)).into_response()
     };
-    let words = Words {
-        refuse,
-        explain,
-        show,
-    };
-    play::submit(shared, line, arrival, words).await
+    play::submit(shared, line, arrival, problem, show).await
 }
 
 async fn read(
@@ -148,16 +120,11 @@ async fn read(
     let Some(job) = ledger.job(&id) else {
         return not_found();
     };
-    match job.read() {
-        Some(fault) => misread(&line, fault, refuse),
-        None => {
-            let now = Instant::now();
-            job.issue(now);
-            let shown = prediction(job, now, &base(&shared, &headers));
-            let answer = hinted(job, now, Json(shown).into_response());
-            with_price(job.price(), answer)
-        }
-    }
+    play::read(job, &line, problem, |job, now| {
+        job.issue(now);
+        let shown = prediction(job, job.phase(now), now, &base(&shared, &headers));
+        with_price(job, Json(shown).into_response())
+    })
 }
 
 async fn cancel(
@@ -171,15 +138,18 @@ async fn cancel(
         return not_found();
     };
     match job.cancel(now) {
-        Some(refusal) => refuse(refusal),
-        None => Json(prediction(job, now, &base(&shared, &headers))).into_response(),
+        Some(refusal) => play::refuse(problem, refusal),
+        None => {
+            let base = base(&shared, &headers);
+            Json(prediction(job, job.phase(now), now, &base)).into_response()
+        }
     }
 }
 
 /// Query of the list.
 #[derive(Deserialize)]
 struct Listing {
-    cursor: Option<u64>,
+    cursor: Option<usize>,
 }
 
 async fn list(
@@ -188,61 +158,29 @@ async fn list(
     headers: HeaderMap,
 ) -> Json<Value> {
     let base = base(&shared, &headers);
-    let url = |cursor: Option<u64>| match cursor {
-        Some(cursor) => format!("{base}/v1/predictions?cursor={cursor}"),
-        None => format!("{base}/v1/predictions"),
-    };
-    let ledger = shared.ledger();
     let now = Instant::now();
-    let page = ledger.page(want.cursor, PAGE);
-    let results: Vec<Value> = page
-        .jobs
-        .iter()
-        .map(|job| prediction(job, now, &base))
+    let ledger = shared.ledger();
+    let (jobs, older) = ledger.page(want.cursor, PAGE);
+    let results: Vec<Value> = jobs
+        .map(|job| prediction(job, job.phase(now), now, &base))
         .collect();
-    Json(json!({
-        "previous": page.newer.map(url),
-        "next": page.older.map(|cursor| url(Some(cursor))),
-        "results": results,
-    }))
+    let next = older.map(|cursor| format!("{base}/v1/predictions?cursor={cursor}"));
+    Json(json!({"next": next, "results": results}))
 }
 
-/// Returns the state of `job` at `now`.
-fn prediction(job: &Job, now: Instant, base: &str) -> Value {
-    let phase = job.phase(now);
-    let mut shown = shown(job, phase, now, base);
-    if let Some(state) = &job.order.script.state
-        && !phase.ended()
-    {
-        shown["status"] = json!(state);
-    }
-    shown
-}
-
-fn shown(job: &Job, phase: Phase, now: Instant, base: &str) -> Value {
-    let after = |span: Duration| job.created.0.checked_add(span).map(timestamp);
-    let ended = job.end_time(now).filter(|_| phase.ended());
-    let metrics = match (phase, ended) {
-        (Phase::Succeeded, Some(end)) => {
-            json!({"predict_time": (end - job.start_time()).as_secs_f64()})
-        }
-        _ => json!({}),
-    };
+/// Returns `job` in Replicate's shape, in the phase `phase`.
+fn prediction(job: &Job, phase: Phase, now: Instant, base: &str) -> Value {
+    let script = &job.order.script;
+    let state = script.state.as_deref().filter(|_| !phase.ended());
     json!({
         "id": job.id,
         "model": job.model,
-        "version": job.version,
         "input": job.order.input,
         "logs": logs(job, phase, now),
         "output": (phase == Phase::Succeeded).then(|| output(job, base)),
-        "error": job.order.script.fail.as_ref().filter(|_| phase == Phase::Failed),
-        "status": status(phase),
-        "source": "api",
-        "data_removed": false,
+        "error": script.fail.as_ref().filter(|_| phase == Phase::Failed),
+        "status": state.unwrap_or(status(phase)),
         "created_at": timestamp(job.created.0),
-        "started_at": (phase != Phase::Starting).then(|| after(job.start_time())).flatten(),
-        "completed_at": ended.and_then(after),
-        "metrics": metrics,
         "urls": {
             "get": format!("{base}/v1/predictions/{}", job.id),
             "cancel": format!("{base}/v1/predictions/{}/cancel", job.id),
@@ -284,18 +222,6 @@ fn logs(job: &Job, phase: Phase, now: Instant) -> String {
 
 fn timestamp(at: SystemTime) -> String {
     DateTime::<Utc>::from(at).to_rfc3339_opts(SecondsFormat::Micros, true)
-}
-
-fn explain(reason: &Reason) -> Response {
-    problem(reason.status.0, "Refused", &reason.text)
-}
-
-fn refuse(Refusal(status): Refusal) -> Response {
-    problem(
-        status,
-        status.canonical_reason().unwrap_or("Refused"),
-        "The simulator was told to refuse this request.",
-    )
 }
 
 fn invalid(detail: &str) -> Response {

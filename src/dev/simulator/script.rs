@@ -63,7 +63,6 @@ impl Script {
 pub(super) enum SubmitFault {
     /// Not accepted; answered with this status.
     Refuse(Refusal),
-    /// A fault with a name.
     Named(NamedFault),
     /// Not accepted; answered with a reason.
     Reason(Reason),
@@ -104,7 +103,6 @@ pub(super) enum NamedFault {
 pub(super) enum PollFault {
     /// Answered with this status.
     Refuse(Refusal),
-    /// A fault with a name.
     Named(NamedPollFault),
 }
 
@@ -119,7 +117,7 @@ pub(super) enum NamedPollFault {
 }
 
 /// The fault of the files of a successful job.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum OutputFault {
     /// 200 with an HTML error page.

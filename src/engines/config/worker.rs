@@ -82,6 +82,7 @@ impl Worker {
     }
 
     /// Replaces the base URL of each provider for which `place` returns one.
+    #[cfg(feature = "dev")]
     pub(crate) fn relocate(&mut self, place: impl Fn(ProviderName) -> Option<Url>) {
         let named = &mut self.named;
         let places = [

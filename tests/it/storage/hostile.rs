@@ -31,7 +31,7 @@ async fn films_that_end_parsers_are_stored_by_a_worker_that_lives_on() {
     space.send(&request).await;
     let output = &outputs(&space.story(request.id.as_str()).await)[0];
 
-    assert_eq!((output.width, output.height), (Some(160), Some(90)));
+    assert_eq!((output.width, output.height), (Some(320), Some(180)));
     assert_eq!(output.duration_seconds, Some(2.0));
     assert!(all.terminate().await.success());
 }

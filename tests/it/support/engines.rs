@@ -81,13 +81,6 @@ pub(crate) async fn elsewhere() -> [(&'static str, &'static str); 3] {
     ]
 }
 
-/// Returns the folder of the reference library of Standard Webhooks for Python.
-pub(crate) async fn standard_webhooks() -> PathBuf {
-    genflow::dev::engines::standard_webhooks(&options("python"))
-        .await
-        .unwrap_or_else(|error| panic!("the reference library is not available: {error}"))
-}
-
 impl Running {
     /// Returns these engines as existing ones, for a start of others.
     pub(super) fn existing(&self) -> Existing {

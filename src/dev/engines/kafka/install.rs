@@ -1,4 +1,4 @@
-//! The installation of Kafka: Maven's files, a formatted data folder, and an archive of the classes that a start loads.
+//! The installation of Kafka: Maven's files, and a formatted data folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,16 +6,13 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use super::{ARCHIVE, Kafka, NAME, Run, folder, render, write};
+use super::{Kafka, NAME, folder, render, write};
 use crate::dev::engines::error::LogEnd;
-use crate::dev::engines::install::{Installer, remove};
+use crate::dev::engines::install::Installer;
 use crate::dev::engines::process::Process;
-use crate::dev::engines::{Error, Options, pins, whole};
+use crate::dev::engines::{Error, Options, pins};
 
 const POM: &str = include_str!("pom.xml");
-
-/// The exit code of a Java that ended on SIGTERM.
-const TERMINATED: i32 = 143;
 
 impl Kafka {
     pub(crate) async fn install(
@@ -23,24 +20,9 @@ impl Kafka {
         installer: &Installer<'_>,
         options: &Options,
     ) -> Result<(), Error> {
-        if self.needs_maven() {
-            self.fetch(installer, options).await?;
+        if self.is_installed() {
+            return Ok(());
         }
-        let Some(classpath) = self.classpath() else {
-            let log = LogEnd::default();
-            return Err(Error::Install {
-                what: NAME,
-                reason: "some of its files are missing again".to_owned(),
-                log,
-            });
-        };
-        if !whole::is_whole(&self.archive(&classpath)) {
-            self.make_archive(installer, options, &classpath).await?;
-        }
-        Ok(())
-    }
-
-    async fn fetch(&self, installer: &Installer<'_>, options: &Options) -> Result<(), Error> {
         installer.report(&format!(
             "installing Kafka {}: about 300 small files",
             pins::KAFKA
@@ -58,73 +40,21 @@ impl Kafka {
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=off",
             "-cp",
             &classpath,
+            "kafka.tools.StorageTool",
+            "format",
+            "--standalone",
+            "-t",
+            &cluster_id(),
+            "-c",
         ]);
-        command
-            .args([
-                "kafka.tools.StorageTool",
-                "format",
-                "--standalone",
-                "-t",
-                &cluster_id(),
-                "-c",
-            ])
-            .arg(&properties);
-        let format = Process::start(
-            "Kafka's format",
-            command,
-            options.data.join("install-kafka-format.log"),
-        )
-        .await?;
+        command.arg(&properties);
+        let log = options.data.join("install-kafka-format.log");
+        let format = Process::start("Kafka's format", command, log).await?;
         let status = format.ended().await;
         if !status.success() {
-            return Err(Error::exited(&format, status));
+            return Err(format.exited(status));
         }
         staging.finish_with(&jars)
-    }
-
-    /// Runs a broker once to create the archive of its classes.
-    ///
-    /// If this Java cannot create one, writes an empty file, so later starts do not try again.
-    async fn make_archive(
-        &self,
-        installer: &Installer<'_>,
-        options: &Options,
-        classpath: &str,
-    ) -> Result<(), Error> {
-        installer.report("preparing Kafka for quick starts");
-        let staging = installer.stage_at(self.archive(classpath))?;
-        let made = staging.folder.join(ARCHIVE);
-        let record = Some(format!("-XX:ArchiveClassesAtExit={}", made.display()));
-        let (folder, log) = (
-            options.data.join("install-kafka"),
-            options.data.join("install-kafka-archive.log"),
-        );
-        let files = folder.clone();
-        let status = match self
-            .launch(
-                options,
-                &Run {
-                    folder,
-                    log,
-                    classpath,
-                    archive: record,
-                    port: 0,
-                },
-            )
-            .await
-        {
-            Ok(broker) => broker.process.stop().await.code(),
-            Err(_) => None,
-        };
-        // A killed broker leaves a truncated archive, with which Java would crash.
-        if status != Some(TERMINATED) || !made.is_file() {
-            installer.report(
-                "this Java cannot create a class archive; Kafka needs a second more to start",
-            );
-            write(&made, "")?;
-        }
-        remove(&files)?;
-        staging.finish()
     }
 }
 

@@ -19,13 +19,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Both answers are much smaller; a port of another program may send anything.
 const LARGEST: i32 = 1 << 20;
 
-/// The kind of a coordinator. The broker creates it at the first request, so a request makes it ready.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Coordinator {
-    Group = 0,
-    Transaction = 1,
-}
-
 /// Returns whether the broker lists a broker in its cluster: itself.
 pub(super) async fn is_up(port: u16) -> io::Result<bool> {
     let no_topics = 0_i32.to_be_bytes();
@@ -34,17 +27,17 @@ pub(super) async fn is_up(port: u16) -> io::Result<bool> {
     Ok(brokers > 0)
 }
 
-/// Returns whether the broker knows a coordinator of this kind.
-pub(super) async fn has_coordinator(port: u16, kind: Coordinator) -> io::Result<bool> {
-    let answer = ask(port, FIND_COORDINATOR, &find_coordinator("genflow", kind)).await?;
+/// Returns whether the broker knows a coordinator of consumer groups. It creates it at the first request for one.
+pub(super) async fn has_coordinator(port: u16) -> io::Result<bool> {
+    let answer = ask(port, FIND_COORDINATOR, &find_coordinator("genflow")).await?;
     // After the throttle time.
     let error = answer.get(4..6).ok_or(io::ErrorKind::UnexpectedEof)?;
     Ok(error == [0, 0])
 }
 
-fn find_coordinator(key: &str, kind: Coordinator) -> Vec<u8> {
-    let mut body = string(key);
-    body.push(kind as u8);
+fn find_coordinator(group: &str) -> Vec<u8> {
+    let mut body = string(group);
+    body.push(0); // of a group, not of a transaction
     body
 }
 
@@ -107,14 +100,11 @@ mod tests {
 
     #[test]
     fn a_request_is_framed_as_kafka_wants_it() {
-        let frame = request(
-            FIND_COORDINATOR,
-            &find_coordinator("g", Coordinator::Transaction),
-        );
+        let frame = request(FIND_COORDINATOR, &find_coordinator("g"));
 
         assert_eq!(
             frame,
-            b"\0\0\0\x15\0\x0a\0\x01\0\0\0\x07\0\x07genflow\0\x01g\x01"
+            b"\0\0\0\x15\0\x0a\0\x01\0\0\0\x07\0\x07genflow\0\x01g\0"
         );
     }
 

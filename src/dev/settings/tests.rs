@@ -1,27 +1,25 @@
 //! Which settings dev refuses, and how it separates its names from those of other deployments.
 
 use super::*;
+use crate::operate::cli::local::Ports;
 
-fn dev(once: bool) -> Dev {
-    Dev {
-        once,
-        ports: Ports::Free,
-        use_existing: false,
-        samples: false,
-    }
-}
+const HERE: Here = Here {
+    ports: Ports::Free,
+    use_existing: false,
+    samples: false,
+};
 
 /// Returns dev's settings if these variables are set.
-fn loaded(dev: Dev, set: &[(&str, &str)]) -> Config {
+fn loaded(here: Here, set: &[(&str, &str)]) -> Config {
     let value = |name: &str| {
         let found = set.iter().find(|(known, _)| *known == name);
         found.map(|(_, value)| (*value).to_owned())
     };
-    settings(dev, &BTreeMap::new(), Path::new("/tmp"), &value).unwrap()
+    load(here, &BTreeMap::new(), Path::new("/tmp"), &value).unwrap()
 }
 
-fn at_fault(dev: Dev, set: &[(&str, &str)]) -> Vec<&'static str> {
-    match check(dev, &loaded(dev, set)) {
+fn at_fault(once: bool, here: Here, set: &[(&str, &str)]) -> Vec<&'static str> {
+    match check(once, here, &loaded(here, set)) {
         Ok(()) => Vec::new(),
         Err(faults) => faults.0.iter().map(|fault| fault.variable).collect(),
     }
@@ -34,33 +32,33 @@ fn engines_elsewhere_are_used_only_if_that_is_asked_for() {
         ("SCHEMA_REGISTRY_URL", "http://registry.test"),
         ("TEMPORAL_HOST", "temporal.test:7233"),
     ];
-    let asked = Dev {
+    let asked = Here {
         use_existing: true,
-        ..dev(true)
+        ..HERE
     };
 
     for engine in engines {
-        assert_eq!(at_fault(dev(true), &[engine]), [engine.0]);
-        assert_eq!(at_fault(asked, &[engine]), [""; 0]);
+        assert_eq!(at_fault(true, HERE, &[engine]), [engine.0]);
+        assert_eq!(at_fault(true, asked, &[engine]), [""; 0]);
     }
     let here = ("KAFKA_BROKERS", "127.0.0.1:9092");
-    assert_eq!(at_fault(dev(true), &[here]), [""; 0]);
+    assert_eq!(at_fault(true, HERE, &[here]), [""; 0]);
 }
 
 #[test]
 fn nothing_is_paid_for_unless_that_is_asked_for() {
     let real = [("MOCK_EXTERNAL_APIS", "false"), ("IMAGE_API_KEY", "r8_key")];
-    let samples = Dev {
+    let samples = Here {
         samples: true,
-        ..dev(true)
+        ..HERE
     };
 
-    assert_eq!(at_fault(dev(true), &real), ["MOCK_EXTERNAL_APIS"]);
-    assert_eq!(at_fault(samples, &real), [""; 0]);
+    assert_eq!(at_fault(true, HERE, &real), ["MOCK_EXTERNAL_APIS"]);
+    assert_eq!(at_fault(true, samples, &real), [""; 0]);
     // Without `once`, dev sends no samples.
-    assert_eq!(at_fault(dev(false), &real), [""; 0]);
-    assert!(!sends_samples(dev(false), &loaded(dev(false), &real)));
-    assert!(sends_samples(dev(true), &loaded(dev(true), &[])));
+    assert_eq!(at_fault(false, HERE, &real), [""; 0]);
+    assert!(!sends_samples(HERE, &loaded(HERE, &real)));
+    assert!(sends_samples(HERE, &loaded(HERE, &[])));
 }
 
 #[test]
@@ -75,13 +73,13 @@ fn on_existing_engines_all_names_are_of_its_own_and_operators_hear_nothing() {
         ),
     ];
     let apart = loaded(
-        Dev {
+        Here {
             use_existing: true,
-            ..dev(true)
+            ..HERE
         },
         &set,
     );
-    let usual = loaded(dev(true), &set);
+    let usual = loaded(HERE, &set);
 
     assert_eq!(apart.kafka.topics.events, "dev-AnnB.prod.events");
     assert_eq!(apart.kafka.topics.requests, "dev-AnnB.gen.requests");
