@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{self, Roles, settings};
 use crate::dev::simulator::{Options, Simulator};
 use crate::dev::{self, Dev, child_guard, engines, mock};
+use crate::domain::error_chain::causes;
 use crate::engines::config::{Config, Faults};
 use crate::engines::telemetry;
-use crate::operate::cli::{self, Cli, Command, Here, Ports, UNAVAILABLE, USAGE};
+use crate::operate::cli::{self, Cli, Command, Dlq, Here, Ports, UNAVAILABLE, USAGE};
 
 /// Carries out a command; returns the exit code.
 ///
@@ -34,18 +35,17 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
             cli::secrets::print(&mut stdout())?;
             Ok(0)
         }
-        Command::Status { id, json } => {
-            let config = Config::load(variable)?;
-            Ok(cli::status::show(&config, &id, json, &mut stdout()).await?)
-        }
         Command::Operator(command) => {
             let config = Config::load(variable)?;
-            Ok(cli::run::operate(&config, &command, &mut stdout()).await?)
+            cli::run::operate(&config, &command, &mut stdout()).await
         }
         Command::Dlq(command) => {
-            stop_at_signal(&stop)?;
             let config = Config::load(variable)?;
-            Ok(cli::dlq::run(&config, &command, &stop, &mut stdout()).await?)
+            // The other commands only read: a signal may end them at any time.
+            if matches!(command, Dlq::Redrive(_)) {
+                stop_at_signal(&stop)?;
+            }
+            cli::dlq::run(&config, &command, &stop, &mut stdout()).await
         }
         Command::Intake => serve(Roles::INTAKE, stop).await,
         Command::Worker => serve(Roles::WORKER, stop).await,
@@ -128,13 +128,17 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<Faults>() {
         return USAGE;
     }
-    match (
-        error.downcast_ref::<cli::Error>(),
-        error.downcast_ref::<engines::Error>(),
-    ) {
-        (Some(error), _) => error.exit_code(),
-        (_, Some(engines::Error::Missing(_))) => UNAVAILABLE,
-        (None, Some(_) | None) => 1,
+    match error.downcast_ref() {
+        Some(engines::Error::Missing(_)) => UNAVAILABLE,
+        Some(_) | None => cli::exit_code(error),
+    }
+}
+
+/// Describes why a command failed: on one line, or for the settings on one line per fault.
+pub fn description(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<Faults>() {
+        Some(faults) => faults.to_string(),
+        None => causes(error.as_ref()),
     }
 }
 

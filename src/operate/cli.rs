@@ -8,12 +8,14 @@ pub mod doctor;
 mod follow;
 mod form;
 mod list;
+mod period;
 mod replay;
 pub mod run;
 pub mod secrets;
 mod sender;
 pub mod status;
 mod submit;
+mod temporal;
 mod text;
 mod watch;
 
@@ -29,13 +31,15 @@ pub use self::dlq::Dlq;
 pub use self::list::List;
 pub use self::replay::Replay;
 pub use self::submit::Submit;
-use crate::domain::error_chain::causes;
+use crate::domain::Kind;
+use crate::engines::kafka::{admin, producer, tail};
+use crate::engines::registry;
+use crate::engines::temporal::{admin as temporal_admin, client};
 
 /// Turns generation requests on Kafka into Temporal workflows, and reports their progress and outcome.
 #[derive(Debug, Parser)]
 #[command(name = "genflow", version, max_term_width = 100)]
 pub struct Cli {
-    /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -56,13 +60,11 @@ pub enum Command {
         /// Send one request of each kind, check the outcomes, and stop
         #[arg(long)]
         once: bool,
-        /// Options of `dev` and `test`.
         #[command(flatten)]
         here: Here,
     },
     /// Test everything on this machine: the same as dev --once
     Test {
-        /// Options of `dev` and `test`.
         #[command(flatten)]
         here: Here,
     },
@@ -74,14 +76,6 @@ pub enum Command {
         /// How long a job takes
         #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
         job_time: Duration,
-    },
-    /// Show the state of a request
-    Status {
-        /// ID for the newest run of a request, ID~n for its n-th retry, ID~0 for its first run
-        id: String,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
     },
     /// Print new secrets as lines for .env
     Secrets,
@@ -98,7 +92,6 @@ pub enum Command {
         #[arg(last = true, required = true, value_name = "CMD")]
         command: Vec<OsString>,
     },
-    /// A command of an operator.
     #[command(flatten)]
     Operator(Operator),
 }
@@ -138,6 +131,14 @@ pub enum Operator {
         #[arg(long)]
         try_fairness: bool,
     },
+    /// Show the state of a request
+    Status {
+        /// ID for the newest run of a request, ID~n for its n-th retry, ID~0 for its first run
+        id: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// List runs from Temporal, the newest first
     List(List),
     /// Check whether runs can continue under this build: replay their histories, change nothing
@@ -168,6 +169,13 @@ pub struct Ask {
     /// Who issues the command; recorded in it
     #[arg(long, value_name = "NAME")]
     pub by: Option<String>,
+    #[command(flatten)]
+    pub key: ApiKey,
+}
+
+/// `--api-key`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ApiKey {
     /// API key, sent as the header x-api-key
     #[arg(
         long,
@@ -175,7 +183,14 @@ pub struct Ask {
         env = "GENFLOW_API_KEY",
         hide_env_values = true
     )]
-    pub api_key: Option<String>,
+    api_key: Option<String>,
+}
+
+impl ApiKey {
+    /// Returns the key; an empty variable counts as not set.
+    fn get(&self) -> Option<&str> {
+        self.api_key.as_deref().filter(|key| !key.is_empty())
+    }
 }
 
 /// `genflow watch`.
@@ -191,24 +206,19 @@ pub struct Watch {
 /// Ports of the engines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Ports {
-    /// The usual ports.
     Fixed,
-    /// Free ports.
     Free,
 }
 
-/// Why a command failed.
+/// A failure of a command that has an exit code of its own.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The arguments or their input are wrong.
     #[error("{0}")]
     Usage(String),
-    /// An engine does not answer.
-    #[error("{}", causes(.0.as_ref()))]
-    Unavailable(anyhow::Error),
-    /// Anything else.
-    #[error("{}", causes(.0.as_ref()))]
-    Failed(anyhow::Error),
+    /// An engine does not answer in time.
+    #[error("{0}")]
+    Unavailable(String),
 }
 
 /// Exit code of a fault in the command line, its input or the settings (`EX_USAGE`).
@@ -216,15 +226,31 @@ pub const USAGE: u8 = 64;
 /// Exit code when an engine does not answer (`EX_UNAVAILABLE`).
 pub const UNAVAILABLE: u8 = 69;
 
-impl Error {
-    /// Returns the exit code, by which scripts distinguish the causes.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Usage(_) => USAGE,
-            Self::Unavailable(_) => UNAVAILABLE,
-            Self::Failed(_) => 1,
-        }
+/// Returns the exit code of a command that failed, by which scripts distinguish the causes.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref() {
+        Some(Error::Usage(_)) => USAGE,
+        Some(Error::Unavailable(_)) => UNAVAILABLE,
+        None if error.chain().any(is_unavailable) => UNAVAILABLE,
+        None => 1,
     }
+}
+
+/// Returns whether an error says that an engine does not answer, or does not do what every command needs.
+fn is_unavailable(error: &(dyn std::error::Error + 'static)) -> bool {
+    use registry::LevelError;
+    use temporal_admin::Error as Server;
+
+    matches!(error.downcast_ref(), Some(admin::Error::Unreachable { .. }))
+        || matches!(error.downcast_ref(), Some(producer::Error::Refused { .. }))
+        || matches!(error.downcast_ref(), Some(tail::Error::Unreachable { .. }))
+        || matches!(error.downcast_ref(), Some(registry::Error::Unavailable(_)))
+        || matches!(error.downcast_ref(), Some(LevelError::Unavailable(_)))
+        || matches!(
+            error.downcast_ref(),
+            Some(Server::Unreachable { .. } | Server::Late(_))
+        )
+        || error.is::<client::Error>()
 }
 
 /// Parses the arguments, of which the first is the program's name. Prints help, version and faults itself.
@@ -263,6 +289,16 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
         .ok_or("expected a time above 0 such as 500ms, 30s, 5m, 2h or 7d")
 }
 
+/// Reads a kind of request or run.
+fn kind(text: &str) -> Result<Kind, &'static str> {
+    match text {
+        "video" => Ok(Kind::Video),
+        "image" => Ok(Kind::Image),
+        "batch" => Ok(Kind::Batch),
+        _ => Err("expected video, image or batch"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_told_in_one_line() {
+    fn a_fault_is_one_line() {
         for (arguments, reported) in [
             (&["genflow", "fly"][..], "unrecognized subcommand 'fly'"),
             (

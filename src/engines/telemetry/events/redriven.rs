@@ -1,4 +1,4 @@
-//! The audit of redrives: who sent which dead letter again.
+//! The audit of redrives: which dead letter was sent again, and where to.
 
 use std::fmt::Display;
 
@@ -16,8 +16,6 @@ pub struct DeadLetterRedriven<'a> {
     pub reason: &'a str,
     /// How many times it was parked.
     pub attempts: u32,
-    /// The operator who redrove it.
-    pub by: &'a str,
 }
 
 impl DeadLetterRedriven<'_> {
@@ -28,8 +26,7 @@ impl DeadLetterRedriven<'_> {
             to,
             reason,
             attempts,
-            by,
         } = self;
-        info!(%position, %to, reason, attempts, by, "dead letter redriven");
+        info!(%position, %to, reason, attempts, "dead letter redriven");
     }
 }
