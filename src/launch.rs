@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{self, Roles, settings};
 #[cfg(feature = "dev")]
 use crate::dev;
+use crate::domain::error_chain::causes;
 use crate::engines::config::{Config, Faults};
 use crate::engines::telemetry;
-use crate::operate::cli::{self, Cli, Command, USAGE};
+use crate::operate::cli::{self, Cli, Command, Dlq, UNAVAILABLE, USAGE};
 
 /// Carries out a command; returns the exit code.
 ///
@@ -33,18 +34,17 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
             cli::secrets::print(&mut stdout())?;
             Ok(0)
         }
-        Command::Status { id, json } => {
-            let config = Config::load(variable)?;
-            Ok(cli::status::show(&config, &id, json, &mut stdout()).await?)
-        }
         Command::Operator(command) => {
             let config = Config::load(variable)?;
-            Ok(cli::run::operate(&config, &command, &mut stdout()).await?)
+            cli::run::operate(&config, &command, &mut stdout()).await
         }
         Command::Dlq(command) => {
-            stop_at_signal(&stop)?;
             let config = Config::load(variable)?;
-            Ok(cli::dlq::run(&config, &command, &stop, &mut stdout()).await?)
+            // The other commands only read: a signal may end them at any time.
+            if matches!(command, Dlq::Redrive(_)) {
+                stop_at_signal(&stop)?;
+            }
+            cli::dlq::run(&config, &command, &stop, &mut stdout()).await
         }
         Command::Intake => serve(Roles::INTAKE, stop).await,
         Command::Worker => serve(Roles::WORKER, stop).await,
@@ -103,10 +103,17 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     }
     #[cfg(feature = "dev")]
     if let Some(dev::engines::Error::Missing(_)) = error.downcast_ref() {
-        return cli::UNAVAILABLE;
+        return UNAVAILABLE;
     }
-    let failed: Option<&cli::Error> = error.downcast_ref();
-    failed.map_or(1, cli::Error::exit_code)
+    cli::exit_code(error)
+}
+
+/// Describes why a command failed: on one line, or for the settings on one line per fault.
+pub fn description(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<Faults>() {
+        Some(faults) => faults.to_string(),
+        None => causes(error.as_ref()),
+    }
 }
 
 /// Describes a fault of `.env` without showing a value, which may be a secret.

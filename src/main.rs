@@ -20,7 +20,7 @@ async fn main() -> ExitCode {
     }
     match Box::pin(launch::run(cli)).await {
         Ok(code) => code.into(),
-        Err(error) => fault(launch::exit_code(&error), &format!("{error:#}")),
+        Err(error) => fault(launch::exit_code(&error), &launch::description(&error)),
     }
 }
 

@@ -2,7 +2,6 @@
 
 pub mod admin;
 pub mod consumer;
-pub mod offsets;
 pub mod producer;
 pub mod snapshot;
 pub mod tail;

@@ -10,12 +10,14 @@ mod form;
 mod list;
 #[cfg(feature = "dev")]
 pub mod local;
+mod period;
 mod replay;
 pub mod run;
 pub mod secrets;
 mod sender;
 pub mod status;
 mod submit;
+mod temporal;
 mod text;
 mod watch;
 
@@ -30,13 +32,15 @@ pub use self::dlq::Dlq;
 pub use self::list::List;
 pub use self::replay::Replay;
 pub use self::submit::Submit;
-use crate::domain::error_chain::causes;
+use crate::domain::Kind;
+use crate::engines::kafka::{admin, producer, tail};
+use crate::engines::registry;
+use crate::engines::temporal::{admin as temporal_admin, client};
 
 /// Turns generation requests on Kafka into Temporal workflows, and reports their progress and outcome.
 #[derive(Debug, Parser)]
 #[command(name = "genflow", version, max_term_width = 100)]
 pub struct Cli {
-    /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -56,14 +60,6 @@ pub enum Command {
     #[cfg(feature = "dev")]
     #[command(flatten)]
     Local(local::Local),
-    /// Show the state of a request
-    Status {
-        /// ID for the newest run of a request, ID~n for its n-th retry, ID~0 for its first run
-        id: String,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
     /// Print new secrets as lines for .env
     Secrets,
     /// List, show and redrive dead letters
@@ -80,7 +76,6 @@ pub enum Command {
         #[arg(last = true, required = true, value_name = "CMD")]
         command: Vec<OsString>,
     },
-    /// A command of an operator.
     #[command(flatten)]
     Operator(Operator),
 }
@@ -105,6 +100,14 @@ pub enum Operator {
         /// Test whether Temporal's fairness is on: start some workflows on a queue of their own, and terminate them
         #[arg(long)]
         try_fairness: bool,
+    },
+    /// Show the state of a request
+    Status {
+        /// ID for the newest run of a request, ID~n for its n-th retry, ID~0 for its first run
+        id: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// List runs from Temporal, the newest first
     List(List),
@@ -136,6 +139,13 @@ pub struct Ask {
     /// Who issues the command; recorded in it
     #[arg(long, value_name = "NAME")]
     pub by: Option<String>,
+    #[command(flatten)]
+    pub key: ApiKey,
+}
+
+/// `--api-key`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ApiKey {
     /// API key, sent as the header x-api-key
     #[arg(
         long,
@@ -143,7 +153,14 @@ pub struct Ask {
         env = "GENFLOW_API_KEY",
         hide_env_values = true
     )]
-    pub api_key: Option<String>,
+    api_key: Option<String>,
+}
+
+impl ApiKey {
+    /// Returns the key; an empty variable counts as not set.
+    fn get(&self) -> Option<&str> {
+        self.api_key.as_deref().filter(|key| !key.is_empty())
+    }
 }
 
 /// `genflow watch`.
@@ -156,18 +173,15 @@ pub struct Watch {
     pub json: bool,
 }
 
-/// Why a command failed.
+/// A failure of a command that has an exit code of its own.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The arguments or their input are wrong.
     #[error("{0}")]
     Usage(String),
-    /// An engine does not answer.
-    #[error("{}", causes(.0.as_ref()))]
-    Unavailable(anyhow::Error),
-    /// Anything else.
-    #[error("{}", causes(.0.as_ref()))]
-    Failed(anyhow::Error),
+    /// An engine does not answer in time.
+    #[error("{0}")]
+    Unavailable(String),
 }
 
 /// Exit code of a fault in the command line, its input or the settings (`EX_USAGE`).
@@ -175,15 +189,31 @@ pub const USAGE: u8 = 64;
 /// Exit code when an engine does not answer (`EX_UNAVAILABLE`).
 pub const UNAVAILABLE: u8 = 69;
 
-impl Error {
-    /// Returns the exit code, by which scripts distinguish the causes.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Usage(_) => USAGE,
-            Self::Unavailable(_) => UNAVAILABLE,
-            Self::Failed(_) => 1,
-        }
+/// Returns the exit code of a command that failed, by which scripts distinguish the causes.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref() {
+        Some(Error::Usage(_)) => USAGE,
+        Some(Error::Unavailable(_)) => UNAVAILABLE,
+        None if error.chain().any(is_unavailable) => UNAVAILABLE,
+        None => 1,
     }
+}
+
+/// Returns whether an error says that an engine does not answer, or does not do what every command needs.
+fn is_unavailable(error: &(dyn std::error::Error + 'static)) -> bool {
+    use registry::LevelError;
+    use temporal_admin::Error as Server;
+
+    matches!(error.downcast_ref(), Some(admin::Error::Unreachable { .. }))
+        || matches!(error.downcast_ref(), Some(producer::Error::Refused { .. }))
+        || matches!(error.downcast_ref(), Some(tail::Error::Unreachable { .. }))
+        || matches!(error.downcast_ref(), Some(registry::Error::Unavailable(_)))
+        || matches!(error.downcast_ref(), Some(LevelError::Unavailable(_)))
+        || matches!(
+            error.downcast_ref(),
+            Some(Server::Unreachable { .. } | Server::Late(_))
+        )
+        || error.is::<client::Error>()
 }
 
 /// Parses the arguments, of which the first is the program's name. Prints help, version and faults itself.
@@ -222,6 +252,16 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
         .ok_or("expected a time above 0 such as 500ms, 30s, 5m, 2h or 7d")
 }
 
+/// Reads a kind of request or run.
+fn kind(text: &str) -> Result<Kind, &'static str> {
+    match text {
+        "video" => Ok(Kind::Video),
+        "image" => Ok(Kind::Image),
+        "batch" => Ok(Kind::Batch),
+        _ => Err("expected video, image or batch"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_told_in_one_line() {
+    fn a_fault_is_one_line() {
         for (arguments, reported) in [
             (&["genflow", "fly"][..], "unrecognized subcommand 'fly'"),
             (

@@ -51,11 +51,8 @@ impl fmt::Display for Verdict {
 pub struct Finding {
     /// What was checked, such as `topic gen.requests`.
     pub check: String,
-    /// How severe the finding is.
     pub verdict: Verdict,
-    /// The state that was found.
     pub found: String,
-    /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
 }

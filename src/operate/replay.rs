@@ -29,27 +29,15 @@ use crate::engines::temporal::client::{Error, Temporal, answered};
 use crate::workflows::generation::Generation;
 use crate::workflows::{Names, of_notifications, of_requests};
 
-pub(crate) mod exported;
 mod inputs;
 
 /// Time limit of a replay; it takes far less, however long the history is.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// An open run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Open {
-    /// Its workflow id.
-    pub workflow_id: String,
-    /// Temporal's run id.
-    pub run_id: String,
-}
-
-/// The history of a run, from the server or from a file.
+/// The history of a run.
 #[derive(Clone, Debug)]
 pub struct Recorded {
-    /// The run's workflow id; empty if a file does not contain it.
     pub workflow_id: String,
-    /// Temporal's run id.
     pub run_id: String,
     /// The workflow type, such as `generation.v1`.
     pub workflow_type: String,
@@ -65,7 +53,6 @@ pub struct Misfit {
     pub event: i64,
     /// Its type, such as `ActivityTaskScheduled`.
     pub kind: String,
-    /// What does not match.
     pub problem: String,
     /// What happens to such a run under this build.
     pub effect: Effect,
@@ -75,7 +62,7 @@ pub struct Misfit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Its workflow tasks fail.
-    StandsStill,
+    NoProgress,
     /// It continues, and publishes events again with other content.
     OtherContent,
 }
@@ -83,9 +70,9 @@ pub enum Effect {
 /// Why a history cannot be replayed at all.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// It is not what Temporal exports.
-    #[error("is not the history of a run: {0}")]
-    NoHistory(String),
+    /// The first event is not the start of a workflow.
+    #[error("the history does not begin with the start of a workflow")]
+    NoHistory,
     /// The replayer itself failed.
     #[error("cannot replay histories")]
     Replayer(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -107,7 +94,8 @@ pub fn types_of_notifications() -> Vec<&'static str> {
 }
 
 impl Temporal {
-    /// Returns the open runs of a type on this task queue, newest first, at most `limit`, and their total number.
+    /// Returns the open runs of a type on this task queue, newest first, at most `limit`, each with its workflow id and
+    /// run id, and their total number.
     ///
     /// # Errors
     /// When the server did not answer.
@@ -116,31 +104,29 @@ impl Temporal {
         workflow_type: &str,
         limit: usize,
         now: i64,
-    ) -> Result<(Vec<Open>, u64), Error> {
+    ) -> Result<(Vec<(String, String)>, u64), Error> {
         let queue = self.task_queue();
         let query = format!(
             "WorkflowType = '{workflow_type}' AND TaskQueue = '{queue}' AND ExecutionStatus = 'Running'"
         );
-        let there = self.count(&query).await?;
+        let total = self.count(&query).await?;
         // Once all open runs are found, there is no need to search further back.
-        let limit = limit.min(usize::try_from(there).unwrap_or(usize::MAX));
+        let limit = limit.min(usize::try_from(total).unwrap_or(usize::MAX));
         let found = self.newest_first(&query, (0, None), now, limit, |_| true);
-        let runs = found.await?.into_iter().map(|run| Open {
-            workflow_id: run.id().to_owned(),
-            run_id: run.run_id().to_owned(),
-        });
-        Ok((runs.collect(), there))
+        let runs = found.await?.into_iter();
+        let runs = runs.map(|run| (run.id().to_owned(), run.run_id().to_owned()));
+        Ok((runs.collect(), total))
     }
 
     /// Reads the history of a run, by default the newest; returns `None` if there is no such run.
     ///
     /// # Errors
-    /// When the server did not answer.
+    /// When the server did not answer, or not with a history.
     pub async fn recorded(
         &self,
         workflow_id: &str,
         run_id: Option<&str>,
-    ) -> Result<Option<Result<Recorded, ReplayError>>, Error> {
+    ) -> Result<Option<Recorded>, Error> {
         let client = self.client();
         let run = WorkflowExecutionInfo::builder()
             .namespace(client.namespace())
@@ -150,7 +136,10 @@ impl Temporal {
         let handle = WorkflowHandle::<Client, Generation>::new(client, run);
         let history = handle.fetch_history(WorkflowFetchHistoryOptions::default());
         match history.into_events().await {
-            Ok(events) => Ok(Some(Recorded::of(workflow_id.to_owned(), events))),
+            Ok(events) => match Recorded::of(events) {
+                Ok(recorded) => Ok(Some(recorded)),
+                Err(error) => Err(Error::Unreadable(error.into())),
+            },
             Err(WorkflowInteractionError::NotFound(_)) => Ok(None),
             Err(error) => Err(answered(error)),
         }
@@ -158,66 +147,28 @@ impl Temporal {
 }
 
 impl Recorded {
-    /// Reads a history as Temporal's UI and CLI export it.
+    /// Takes the events of a whole history, from the first.
     ///
     /// # Errors
     /// [`ReplayError::NoHistory`].
-    pub fn from_json(json: &[u8]) -> Result<Self, ReplayError> {
-        let read = exported::read(json);
-        let read = read.map_err(|error| ReplayError::NoHistory(error.to_string()))?;
-        Self::of(String::new(), read.events)
-    }
-
-    /// Checks that the history is complete: the SDK ends the process over an incomplete one.
-    fn of(workflow_id: String, events: Vec<HistoryEvent>) -> Result<Self, ReplayError> {
-        let wrong = |problem: String| Err(ReplayError::NoHistory(problem));
+    pub fn of(events: Vec<HistoryEvent>) -> Result<Self, ReplayError> {
         let Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) =
             events.first().and_then(|event| event.attributes.as_ref())
         else {
-            return wrong("it does not begin with the start of a workflow".to_owned());
+            return Err(ReplayError::NoHistory);
         };
-        let (workflow_type, run_id) = (&started.workflow_type, &started.original_execution_run_id);
-        let (Some(workflow_type), false) = (workflow_type, run_id.is_empty()) else {
-            return wrong("its start event has no workflow type or no run id".to_owned());
-        };
-        for (event, number) in events.iter().zip(1..) {
-            if event.event_id != number {
-                return wrong(format!("event {number} is missing"));
-            }
-        }
-        for pair in events.windows(2) {
-            if let [task, next] = pair
-                && task.event_type() == EventType::WorkflowTaskStarted
-                && !ends_task(next)
-            {
-                return wrong(format!("event {} does not end a task", next.event_id));
-            }
-        }
-        let named = match workflow_id.is_empty() {
-            true => started.workflow_id.clone(),
-            false => workflow_id,
-        };
+        let workflow_type = started.workflow_type.as_ref();
+        let closed = events
+            .last()
+            .is_some_and(HistoryEvent::is_final_wf_execution_event);
         Ok(Self {
-            workflow_id: named,
-            run_id: run_id.clone(),
-            workflow_type: workflow_type.name.clone(),
-            open: !events
-                .last()
-                .is_some_and(HistoryEvent::is_final_wf_execution_event),
+            workflow_id: started.workflow_id.clone(),
+            run_id: started.original_execution_run_id.clone(),
+            workflow_type: workflow_type.map_or(String::new(), |named| named.name.clone()),
+            open: !closed,
             events,
         })
     }
-}
-
-fn ends_task(event: &HistoryEvent) -> bool {
-    matches!(
-        event.event_type(),
-        EventType::WorkflowTaskCompleted
-            | EventType::WorkflowTaskFailed
-            | EventType::WorkflowTaskTimedOut
-            | EventType::WorkflowExecutionTerminated
-            | EventType::WorkflowExecutionTimedOut
-    )
 }
 
 /// All workflows of this build; replays one history at a time.
@@ -262,7 +213,7 @@ impl Replayer {
                 event: 1,
                 kind: format!("{:?}", EventType::WorkflowExecutionStarted),
                 problem: format!("this build has no workflow {}", recorded.workflow_type),
-                effect: Effect::StandsStill,
+                effect: Effect::NoProgress,
             }));
         }
         let events = &recorded.events;
@@ -322,7 +273,7 @@ impl Replayer {
             event,
             kind: format!("{kind:?}"),
             problem,
-            effect: Effect::StandsStill,
+            effect: Effect::NoProgress,
         })
     }
 
@@ -332,7 +283,7 @@ impl Replayer {
             events: events.to_vec(),
         };
         let replaying = Box::pin(self.replayer.replay_workflow(history.into()));
-        let stands_still = match tokio::time::timeout(LONGEST, replaying).await {
+        let problem_text = match tokio::time::timeout(LONGEST, replaying).await {
             Ok(Ok(())) => {
                 let differs = self.inputs.differ(events);
                 return Ok(differs.map(|(event, problem)| Problem::Input(event, problem)));
@@ -343,7 +294,7 @@ impl Replayer {
             Ok(Err(error)) => return Err(ReplayError::Replayer(error.into())),
             Err(_) => format!("the replay did not end within {LONGEST:?}"),
         };
-        Ok(Some(Problem::Task(stands_still)))
+        Ok(Some(Problem::Task(problem_text)))
     }
 }
 

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_told_in_their_largest_whole_unit() {
+    fn spans_are_written_in_their_largest_whole_unit() {
         for (seconds, text) in [
             (30 * 86_400, "30d"),
             (90_000, "25h"),

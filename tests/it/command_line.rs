@@ -36,7 +36,7 @@ async fn a_request_is_submitted_watched_and_asked_for_by_command() {
 }
 
 #[tokio::test]
-async fn a_file_of_the_original_form_is_understood_and_an_unknown_field_is_named() {
+async fn a_file_of_the_flat_form_is_understood_and_an_unknown_field_is_named() {
     let space = Space::new().await;
     let _all = space.start(&["all"]);
     let good = r#"{"request_id": "flat-1", "user_id": "ann", "prompt": "a fox", "width": 64, "height": 64}"#;

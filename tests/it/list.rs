@@ -2,7 +2,7 @@
 
 use genflow::domain::{EventType, Kind, Request};
 use genflow::engines::clock::now;
-use genflow::engines::temporal::list::{Listed, State, Which};
+use genflow::engines::temporal::list::{Listed, RunFilter, State};
 use serde_json::{Value, json};
 
 use crate::batch::{batch, ids};
@@ -17,7 +17,7 @@ fn by(request: Request, user: &str) -> Request {
 }
 
 /// Lists until `wanted` runs are found, because visibility lags a little.
-async fn listed(space: &Space, which: &Which, wanted: usize) -> Vec<Listed> {
+async fn listed(space: &Space, which: &RunFilter, wanted: usize) -> Vec<Listed> {
     let temporal = space.temporal().await;
     eventually("the list has all runs", async || {
         let found = temporal.list(which, 1000, now()).await.unwrap();
@@ -47,7 +47,7 @@ async fn runs_are_listed_by_what_they_are_labelled_with_the_newest_first() {
     space.story(group.id.as_str()).await;
     space.cancel("never-sent").await;
 
-    let all = listed(&space, &Which::default(), 7).await;
+    let all = listed(&space, &RunFilter::default(), 7).await;
     assert_eq!(all.len(), 7, "{all:#?}");
     assert!(all.is_sorted_by_key(|run| std::cmp::Reverse(run.started_at)));
     assert_eq!(
@@ -55,7 +55,7 @@ async fn runs_are_listed_by_what_they_are_labelled_with_the_newest_first() {
         (State::Claimed, None)
     );
     let closed = eventually("all are listed as closed", async || {
-        let all = listed(&space, &Which::default(), 7).await;
+        let all = listed(&space, &RunFilter::default(), 7).await;
         let open = all.iter().filter(|run| run.state == State::Running);
         (open.count() == 0).then_some(all)
     })
@@ -66,54 +66,54 @@ async fn runs_are_listed_by_what_they_are_labelled_with_the_newest_first() {
     );
 
     let items = ids(&group);
-    let of = |user: &str| Which {
+    let of = |user: &str| RunFilter {
         user: Some(user.to_owned().try_into().unwrap()),
-        ..Which::default()
+        ..RunFilter::default()
     };
     for (which, wanted) in [
         (of(odd), vec![second.id.as_str()]),
         (of("ann\\"), vec![third.id.as_str()]),
         (of("x' OR GenUser = 'ann"), vec![]),
         (
-            Which {
+            RunFilter {
                 kind: Some(Kind::Video),
-                ..Which::default()
+                ..RunFilter::default()
             },
             vec![second.id.as_str()],
         ),
         (
-            Which {
+            RunFilter {
                 kind: Some(Kind::Batch),
-                ..Which::default()
+                ..RunFilter::default()
             },
             vec![group.id.as_str()],
         ),
         (
-            Which {
+            RunFilter {
                 state: Some(State::Failed),
-                ..Which::default()
+                ..RunFilter::default()
             },
             vec![third.id.as_str()],
         ),
         (
-            Which {
+            RunFilter {
                 state: Some(State::Claimed),
-                ..Which::default()
+                ..RunFilter::default()
             },
             vec!["never-sent"],
         ),
         (
-            Which {
+            RunFilter {
                 batch: Some(group.id.clone()),
-                ..Which::default()
+                ..RunFilter::default()
             },
             vec![items[0].as_str(), items[1].as_str()],
         ),
         (
-            Which {
+            RunFilter {
                 since: Some(closed[6].started_at + 1),
                 until: Some(closed[4].started_at),
-                ..Which::default()
+                ..RunFilter::default()
             },
             vec![second.id.as_str()],
         ),
@@ -134,9 +134,9 @@ async fn a_list_is_lines_for_people_and_for_programs() {
         let events = space.story(request.id.as_str()).await;
         assert_eq!(events.last().unwrap().event_type, EventType::Completed);
     }
-    let completed = Which {
+    let completed = RunFilter {
         state: Some(State::Completed),
-        ..Which::default()
+        ..RunFilter::default()
     };
     listed(&space, &completed, 3).await;
 

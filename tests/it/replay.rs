@@ -4,8 +4,8 @@
 //!
 //! `GENFLOW_RECORD=0.1 cargo test --test it replays` records a history of every ending of every workflow as
 //! `tests/histories/0.1/{ending}.json`: the tests that create one have `replays` in their names. Each release records
-//! once; its histories stay, because its runs may still be open. `tests/exported.json` is the export of a run by
-//! Temporal's own CLI. Names of folders on the recording machine are replaced.
+//! once; its histories stay, because its runs may still be open. Names of folders on the
+//! recording machine are replaced.
 
 mod operator;
 mod recorded;
@@ -18,7 +18,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use genflow::contract::receipt::Outcome;
 use genflow::domain::{EventType, OnFailure, ProviderName, Request};
 use genflow::operate::replay::{
-    Effect, Misfit, Recorded, Replayer, types_of_notifications, types_of_requests,
+    Effect, Misfit, Replayer, types_of_notifications, types_of_requests,
 };
 use genflow::roles::notifier::Receipt;
 use genflow::workflows::generation::Generation;
@@ -28,7 +28,7 @@ use temporalio_client::{
 };
 
 pub(crate) use self::recorded::keep;
-use self::recorded::{each_text, export, recorded, replay};
+use self::recorded::{each_text, of_json, recorded, replay};
 use crate::batch::{batch, ids, spec};
 use crate::notify;
 use crate::support::receiver::Receiver;
@@ -44,7 +44,7 @@ async fn every_recorded_history_replays() {
     let mut types = BTreeSet::new();
     for (name, history) in recorded() {
         replay(&name, &history).await;
-        types.insert(Recorded::from_json(&history).unwrap().workflow_type);
+        types.insert(of_json(&history).workflow_type);
         each_text(&mut serde_json::from_slice(&history).unwrap(), &|text| {
             for folder in ["/tmp", "/root", "/home", "/work", "/var"] {
                 assert!(!text.contains(folder), "{name} has {folder}: {text}");
@@ -81,7 +81,7 @@ fn each_payload(
 }
 
 async fn misfit_of(history: &Value) -> Misfit {
-    let recorded = Recorded::from_json(history.to_string().as_bytes()).unwrap();
+    let recorded = of_json(history.to_string().as_bytes());
     let replayed = Replayer::new().unwrap().replay(&recorded).await.unwrap();
     replayed.expect("the changed history still matches")
 }
@@ -191,7 +191,6 @@ async fn a_run_of_every_ending_replays() {
         assert_eq!(events.last().unwrap().event_type, *ending, "{name}");
         check(&client, name, request.id.as_str()).await;
     }
-    export(&space, endings[0].1.id.as_str());
     space.closed(claimed.id.as_str()).await;
     check(&client, "claimed", claimed.id.as_str()).await;
     check_end(&space, &client).await;

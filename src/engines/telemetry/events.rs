@@ -195,9 +195,8 @@ pub fn dead_letter_redriven(
     to: &dyn Display,
     reason: &str,
     attempts: u32,
-    by: &str,
 ) {
-    info!(%position, %to, reason, attempts, by, "dead letter redriven");
+    info!(%position, %to, reason, attempts, "dead letter redriven");
 }
 
 /// A role started.

@@ -1,10 +1,14 @@
 //! Hands a notification over to a workflow of its own.
 
-use temporalio_client::errors::WorkflowStartError;
-use temporalio_client::{Priority, WorkflowIdReusePolicy, WorkflowStartOptions};
+use temporalio_client::errors::{WorkflowInteractionError, WorkflowStartError};
+use temporalio_client::{
+    Priority, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowGetResultOptions,
+    WorkflowIdReusePolicy, WorkflowStartOptions,
+};
 
 use super::client::{Error, Temporal, answered, fairness_key};
 use crate::contract::delivery::Delivery;
+use crate::contract::receipt::Outcome;
 use crate::workflows::delivery;
 
 /// The result of a hand-over.
@@ -53,6 +57,28 @@ impl Temporal {
             Err(WorkflowStartError::AlreadyStarted { .. }) => Ok(Given::Before),
             Err(error) => Err(answered(error)),
         }
+    }
+}
+
+impl Temporal {
+    /// Returns how the newest delivery workflow with that id ended; `None` if there is none, if it is open, or if it was
+    /// closed from outside.
+    ///
+    /// # Errors
+    /// When the server did not answer.
+    pub async fn delivery_outcome(&self, workflow: &str) -> Result<Option<Outcome>, Error> {
+        let client = self.client();
+        let handle = client.get_workflow_handle::<delivery::Delivery>(workflow.to_owned());
+        let described = match handle.describe(WorkflowDescribeOptions::default()).await {
+            Ok(described) => described,
+            Err(WorkflowInteractionError::NotFound(_)) => return Ok(None),
+            Err(error) => return Err(answered(error)),
+        };
+        if described.status() != WorkflowExecutionStatus::Completed {
+            return Ok(None);
+        }
+        let result = handle.get_result(WorkflowGetResultOptions::default()).await;
+        result.map(Some).map_err(answered)
     }
 }
 

@@ -25,14 +25,10 @@ const GROWTH: i64 = 4;
 
 /// A filter for runs; a field that is not set matches all.
 #[derive(Clone, Debug, Default)]
-pub struct Which {
-    /// Runs of this tenant.
+pub struct RunFilter {
     pub user: Option<UserId>,
-    /// Runs of this kind.
     pub kind: Option<Kind>,
-    /// Runs in this state.
     pub state: Option<State>,
-    /// Items of this batch.
     pub batch: Option<RequestId>,
     /// Runs that began at this time or later, in milliseconds since the epoch.
     pub since: Option<i64>,
@@ -41,8 +37,9 @@ pub struct Which {
 }
 
 /// The state of a run, as the server lists it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum State {
     /// Open, paused, or in a status that this version does not know.
     Running,
@@ -63,7 +60,6 @@ pub enum State {
 /// A run in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Listed {
-    /// The request's id.
     pub request_id: String,
     /// The run's workflow id: the request's id; the n-th retry appends `~n`.
     pub workflow_id: String,
@@ -73,7 +69,6 @@ pub struct Listed {
     pub user_id: Option<String>,
     /// The batch that it is an item of.
     pub batch_id: Option<String>,
-    /// The run's state.
     pub state: State,
     /// Milliseconds since the epoch; for a batch that continued as new, the start of its last run.
     pub started_at: i64,
@@ -86,7 +81,12 @@ impl Temporal {
     ///
     /// # Errors
     /// When the server did not answer.
-    pub async fn list(&self, which: &Which, limit: usize, now: i64) -> Result<Vec<Listed>, Error> {
+    pub async fn list(
+        &self,
+        which: &RunFilter,
+        limit: usize,
+        now: i64,
+    ) -> Result<Vec<Listed>, Error> {
         let query = which.query(&self.task_queue());
         let between = (which.since.unwrap_or(0), which.until);
         let takes = |run: &WorkflowExecution| which.takes(run);
@@ -137,7 +137,7 @@ impl Temporal {
     }
 }
 
-impl Which {
+impl RunFilter {
     /// Returns the visibility query, without the times.
     fn query(&self, task_queue: &str) -> String {
         let types = match self.state {
@@ -301,11 +301,11 @@ mod tests {
 
     #[test]
     fn a_query_names_what_is_asked_for() {
-        let which = Which {
+        let which = RunFilter {
             user: Some("ann lee".to_owned().try_into().unwrap()),
             state: Some(State::Cancelled),
             kind: Some(Kind::Image),
-            ..Which::default()
+            ..RunFilter::default()
         };
 
         assert_eq!(
@@ -318,11 +318,11 @@ mod tests {
 
     #[test]
     fn a_user_that_no_query_can_name_is_looked_for_here() {
-        let query = Which::default().query("genflow");
+        let query = RunFilter::default().query("genflow");
         for odd in ["o'brien", "x' OR GenUser != '", "ann\\", "q\"q"] {
-            let which = Which {
+            let which = RunFilter {
                 user: Some(odd.to_owned().try_into().unwrap()),
-                ..Which::default()
+                ..RunFilter::default()
             };
 
             assert_eq!(which.query("genflow"), query, "{odd}");

@@ -21,7 +21,7 @@ const LAST: i32 = 32;
 
 /// The outcome of a run.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Decided {
+pub(crate) struct DecidedOutcome {
     /// The terminal event.
     pub(crate) event: Event,
     /// When the request began, in milliseconds since the epoch: for a batch, the start of the first run of its chain.
@@ -36,7 +36,7 @@ impl Temporal {
         &self,
         workflow: &WorkflowId,
         run_id: &str,
-    ) -> Result<Option<Decided>, Error> {
+    ) -> Result<Option<DecidedOutcome>, Error> {
         decided(&self.client(), workflow, run_id).await
     }
 }
@@ -61,18 +61,18 @@ async fn decided(
     client: &Client,
     workflow: &WorkflowId,
     run_id: &str,
-) -> Result<Option<Decided>, Error> {
+) -> Result<Option<DecidedOutcome>, Error> {
     let events = history::newest(client, workflow.as_str(), run_id, LAST).await?;
     Ok(outcome(events))
 }
 
 /// Finds the outcome in the newest events of a history, latest first.
-fn outcome(events: Vec<HistoryEvent>) -> Option<Decided> {
+fn outcome(events: Vec<HistoryEvent>) -> Option<DecidedOutcome> {
     let finish = events.into_iter().find_map(finishing)?;
     let input: Finish = history::input(finish.input).ok()?;
     let mut events = input.handed.events;
     let event = events.pop()?;
-    event.event_type.is_terminal().then_some(Decided {
+    event.event_type.is_terminal().then_some(DecidedOutcome {
         event,
         started_at: input.started_at,
         submitted_at: input.sent_at,

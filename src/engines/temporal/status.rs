@@ -9,7 +9,7 @@ use temporalio_client::{
 use temporalio_common::search_attributes::SearchAttributeKey;
 
 use super::client::{Error, Temporal, user};
-use super::outcome::Decided;
+use super::outcome::DecidedOutcome;
 use crate::contract::run::Status;
 use crate::contract::search_attributes::{GEN_BATCH, GEN_KIND};
 use crate::domain::time::since_epoch;
@@ -23,7 +23,6 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 /// The status of a run, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RunStatus {
-    /// The request's id.
     pub request_id: String,
     /// The run's workflow id: the request's id, for the n-th retry followed by `~n`.
     pub workflow_id: String,
@@ -59,7 +58,6 @@ pub struct RunStatus {
     pub batch: Option<BatchSummary>,
     /// The outputs and their cost, if it completed.
     pub result: Option<Generated>,
-    /// Where this status comes from.
     pub source: Source,
 }
 
@@ -98,7 +96,7 @@ impl Temporal {
         let query = Box::pin(handle.query(Generation::status, (), WorkflowQueryOptions::default()));
         Ok(Some(
             match tokio::time::timeout(QUERY_TIMEOUT, query).await {
-                Ok(Ok(status)) => found.told(status),
+                Ok(Ok(status)) => found.answered_by_worker(status),
                 // No worker, one that cannot run this workflow, one that hangs: the caller gets the same answer.
                 Ok(Err(_)) | Err(_) => found,
             },
@@ -136,7 +134,7 @@ impl RunStatus {
     }
 
     /// Adds the worker's answer.
-    fn told(self, status: Status) -> Self {
+    fn answered_by_worker(self, status: Status) -> Self {
         Self {
             state: status.state,
             stage: status.stage,
@@ -163,9 +161,9 @@ impl RunStatus {
     }
 
     /// Adds how the run ended. An outcome that it had decided holds, whatever closed it (contract, section 3, rule 9).
-    fn closed(self, status: WorkflowExecutionStatus, decided: Option<Decided>) -> Self {
+    fn closed(self, status: WorkflowExecutionStatus, decided: Option<DecidedOutcome>) -> Self {
         let source = Source::History;
-        let Some(Decided {
+        let Some(DecidedOutcome {
             event,
             started_at,
             submitted_at,

@@ -1,5 +1,6 @@
 //! `genflow dlq`: lists, shows and redrives dead letters. [`crate::operate::dead_letters`] does the work; this prints it.
 
+mod redact;
 mod redrive;
 mod show;
 
@@ -9,18 +10,18 @@ use std::io::Write;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use self::redact::redacted;
 pub use self::redrive::Redrive;
 pub use self::show::Show;
-use super::{Error, watch};
+use super::Error;
+use super::period::Period;
+use super::run::ignoring_closed_pipe;
 use crate::domain::ErrorCode;
 use crate::domain::error_chain::causes;
-use crate::engines::clock::now;
+use crate::domain::time::rfc3339;
 use crate::engines::config::Config;
 use crate::engines::kafka::snapshot::{Extent, Snapshot};
-use crate::operate::dead_letters;
-use crate::operate::dead_letters::{
-    Filter, Letter, Moment, NoMoment, Opener, Position, Progress, REASONS, Shelf, redacted,
-};
+use crate::operate::dead_letters::{DeadLetter, DlqTopic, Filter, Opener, REASONS};
 
 /// `genflow dlq`.
 #[derive(Debug, clap::Subcommand)]
@@ -37,173 +38,112 @@ pub enum Dlq {
 /// `genflow dlq list`.
 #[derive(Debug, clap::Args)]
 pub struct List {
-    /// Which dead letters.
     #[command(flatten)]
-    pub which: Which,
+    pub filters: FilterArgs,
     /// Print each dead letter as a line of JSON; key and user are not redacted
     #[arg(long)]
     pub json: bool,
 }
 
-/// Which dead letters. A filter that is not given matches all.
+/// The filters; one that is not given matches all.
 #[derive(Debug, Default, clap::Args)]
-pub struct Which {
-    /// Use TOPIC_NOTIFICATIONS_DLQ: notifications that were given up, and events that the notifier could not read
-    #[arg(long)]
-    pub notifications: bool,
+pub struct FilterArgs {
+    #[command(flatten)]
+    pub topic: Topic,
     /// Only those with this reason; several separated by commas
     #[arg(long, value_name = "REASON", value_delimiter = ',', value_parser = reason, conflicts_with = "notifications")]
     pub reason: Vec<ErrorCode>,
-    /// Only those dead-lettered at this time or later: RFC 3339, or how long ago, such as 2h
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    pub since: Option<Moment>,
-    /// Only those dead-lettered before this time: RFC 3339, or how long ago, such as 2h
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    pub until: Option<Moment>,
+    #[command(flatten)]
+    pub period: Period,
     /// Only those with exactly this record key, which for requests is the request id
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
-    /// Only requests of this user; leaves out values that cannot be read
-    #[arg(long, value_name = "USER")]
-    pub user: Option<String>,
 }
 
-/// Exit code after SIGINT or SIGTERM.
-const INTERRUPTED: u8 = 130;
+/// `--notifications`.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Topic {
+    /// Use TOPIC_NOTIFICATIONS_DLQ: notifications that were given up, and events that the notifier could not read
+    #[arg(long)]
+    notifications: bool,
+}
+
 /// Characters of an error that a line shows.
 const LONGEST_ERROR: usize = 100;
 
 /// Runs one command, and returns its exit code. A `stop` ends a redrive after the record in flight.
 ///
 /// # Errors
-/// Each error is one line for standard error, and has its exit code.
+/// [`super::exit_code`] has a code for each.
 pub async fn run(
     config: &Config,
     command: &Dlq,
     stop: &CancellationToken,
     out: &mut (dyn Write + Send),
-) -> Result<u8, Error> {
-    // A command that only reads may be dropped at any time.
-    let ended = match command {
-        Dlq::List(list) => tokio::select! {
-            ended = self::list(config, list, out) => ended,
-            () = stop.cancelled() => Ok(INTERRUPTED),
-        },
-        Dlq::Show(show) => tokio::select! {
-            ended = show::show(config, show, out) => ended,
-            () = stop.cancelled() => Ok(INTERRUPTED),
-        },
-        // For a redrive, a closed output pipe is a fault: it ends before all dead letters are sent.
-        Dlq::Redrive(redrive) => return redrive::redrive(config, redrive, stop, out).await,
-    };
-    match ended {
-        Err(Error::Failed(error)) if super::run::is_closed_pipe(&error) => Ok(0),
-        ended => ended,
+) -> anyhow::Result<u8> {
+    match command {
+        Dlq::List(list) => ignoring_closed_pipe(self::list(config, list, out).await),
+        Dlq::Show(show) => ignoring_closed_pipe(show::show(config, show, out).await),
+        // A redrive ends before all dead letters are sent if its output is closed, so that is a fault.
+        Dlq::Redrive(redrive) => redrive::redrive(config, redrive, stop, out).await,
     }
 }
 
-/// A line of the list, with what it is sorted by.
-struct Row {
-    parked: i64,
-    position: Position,
-    line: String,
-}
-
-async fn list(config: &Config, list: &List, out: &mut dyn Write) -> Result<u8, Error> {
-    let filter = list.which.filter(now())?;
-    let topic = shelf(list.which.notifications).topic(&config.kafka.topics);
+async fn list(config: &Config, list: &List, out: &mut dyn Write) -> anyhow::Result<u8> {
+    let filter = list.filters.filter()?;
+    let topic = list.filters.topic.get().name(&config.kafka.topics);
     let extent = filter.since.map_or(Extent::All, Extent::Since);
     let mut snapshot = Snapshot::open(&config.kafka, topic, extent).await?;
-    let mut more = More::open(config, topic, &snapshot).await?;
+    let mut opener = Some(Opener::new(
+        &config.schema_registry_url,
+        &config.kafka.topics,
+    )?);
     let mut rows = Vec::new();
     let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
     while let Some(record) = snapshot.next().await? {
-        let letter = Letter { record };
+        let letter = DeadLetter(record);
         if !filter.takes(&letter) {
             continue;
         }
-        let (id, user) = more.of(&letter, filter.user.is_some()).await?;
-        if !filter.takes_user(user.as_deref()) {
-            continue;
-        }
-        let sent = more.sent(&letter);
+        let (id, user) = request_and_user(&mut opener, &letter).await?;
         *reasons.entry(letter.reason().to_owned()).or_default() += 1;
         let line = if list.json { json_line } else { line };
-        rows.push(Row {
-            parked: letter.record.timestamp.unwrap_or_default(),
-            position: letter.position(),
-            line: line(&letter, id.as_deref(), user.as_deref(), sent),
-        });
+        let line = line(&letter, id.as_deref(), user.as_deref());
+        rows.push((letter.0.timestamp, letter.position(), line));
     }
-    rows.sort_unstable_by_key(|row| (row.parked, row.position));
-    for row in &rows {
-        writeln!(out, "{}", row.line)?;
+    rows.sort_unstable();
+    for (_, _, line) in &rows {
+        writeln!(out, "{line}")?;
     }
     out.flush()?;
     // On standard error, so that standard output has only the dead letters, also as JSON and in a pipe.
     let mut reported = std::io::stderr().lock();
-    for problem in more.problems {
-        writeln!(reported, "{problem}")?;
-    }
     histogram(&mut reported, &format!("dead letters on {topic}"), &reasons)?;
     Ok(0)
 }
 
-/// What the list shows beside headers: request id and user, and what was redriven. If they cannot be read, the list
-/// leaves them out and reports why.
-struct More {
-    opener: Option<Opener>,
-    progress: Option<Progress>,
-    problems: Vec<String>,
-}
-
-impl More {
-    async fn open(config: &Config, topic: &str, snapshot: &Snapshot) -> Result<Self, Error> {
-        let opener = Opener::new(&config.schema_registry_url, &config.kafka.topics)?;
-        let mut problems = Vec::new();
-        let progress = Progress::open(&config.kafka, topic, snapshot.bounds()).await;
-        let progress = progress.map_err(|error| {
+/// Returns the request id and user of the value, as far as it can be read. If the registry does not answer, reports why
+/// and takes the opener away: a registry that hangs once would hang for each dead letter.
+async fn request_and_user(
+    opener: &mut Option<Opener>,
+    letter: &DeadLetter,
+) -> std::io::Result<(Option<String>, Option<String>)> {
+    let Some(open) = opener else {
+        return Ok((None, None));
+    };
+    match open.open(letter).await {
+        Ok(opened) => Ok((opened.request_id, opened.user)),
+        Err(error) => {
             let why = causes(&error);
-            problems.push(format!("cannot show what was redriven: {why}"));
-        });
-        Ok(Self {
-            opener: Some(opener),
-            progress: progress.ok(),
-            problems,
-        })
-    }
-
-    /// Returns the request id and user of the value, if it can be read. If they are `needed`, a registry that does not
-    /// answer is an error.
-    async fn of(
-        &mut self,
-        letter: &Letter,
-        needed: bool,
-    ) -> Result<(Option<String>, Option<String>), Error> {
-        let Some(opener) = &self.opener else {
-            return Ok((None, None));
-        };
-        match opener.open(letter).await {
-            Ok(opened) => Ok((opened.request_id, opened.user)),
-            Err(error) if needed => Err(error.into()),
-            Err(error) => {
-                let why = causes(&error);
-                self.problems.push(format!("cannot show users: {why}"));
-                // A registry that hangs once would hang for each dead letter.
-                self.opener = None;
-                Ok((None, None))
-            }
+            *opener = None;
+            writeln!(std::io::stderr().lock(), "cannot show users: {why}")?;
+            Ok((None, None))
         }
-    }
-
-    fn sent(&self, letter: &Letter) -> Option<bool> {
-        let progress = self.progress.as_ref()?;
-        Some(progress.has(letter.position()))
     }
 }
 
 /// Formats a dead letter as one line.
-fn line(letter: &Letter, id: Option<&str>, user: Option<&str>, sent: Option<bool>) -> String {
+fn line(letter: &DeadLetter, id: Option<&str>, user: Option<&str>) -> String {
     let key = letter.key();
     let id = key.as_deref().or(id).map_or("-".to_owned(), redacted);
     let user = user.map_or("-".to_owned(), redacted);
@@ -211,14 +151,11 @@ fn line(letter: &Letter, id: Option<&str>, user: Option<&str>, sent: Option<bool
     let mut line = format!(
         "{:<8}  {}  {:<22}  {id}  {user}  attempts {}  {}",
         letter.position(),
-        watch::time(letter.record.timestamp.unwrap_or_default()),
+        rfc3339(letter.0.timestamp.unwrap_or_default()),
         redacted(letter.reason()),
         letter.attempts(),
         from.map_or("-".to_owned(), |from| redacted(&from.to_string())),
     );
-    if sent == Some(true) {
-        line.push_str("  redriven");
-    }
     if let Some((channel, hash)) = letter.notification() {
         line = format!("{line}  {} {}", channel.as_str(), redacted(hash));
     }
@@ -231,22 +168,21 @@ fn line(letter: &Letter, id: Option<&str>, user: Option<&str>, sent: Option<bool
     format!("{line}  {cut}{more}").trim_end().to_owned()
 }
 
-fn json_line(letter: &Letter, id: Option<&str>, user: Option<&str>, sent: Option<bool>) -> String {
+fn json_line(letter: &DeadLetter, id: Option<&str>, user: Option<&str>) -> String {
     let from = letter.original();
     let key = letter.key();
     json!({
         "partition": letter.position().partition,
         "offset": letter.position().offset,
-        "parked_at": letter.record.timestamp.map(watch::time),
+        "parked_at": letter.0.timestamp.map(rfc3339),
         "reason": letter.reason(),
         "key": key,
         "request_id": id.or(key.as_deref()),
         "user_id": user,
         "attempts": letter.attempts(),
         "original": from,
-        "original_at": letter.original_timestamp().map(watch::time),
-        "group": letter.record.header("dlq.group"),
-        "redriven": sent,
+        "original_at": letter.original_timestamp().map(rfc3339),
+        "group": letter.0.header("dlq.group"),
         "channel": letter.notification().map(|(channel, _)| channel.as_str()),
         "target_hash": letter.notification().map(|(_, hash)| hash),
         "truncated": letter.is_truncated(),
@@ -270,38 +206,25 @@ fn histogram(
     Ok(())
 }
 
-impl Which {
-    fn filter(&self, now: i64) -> Result<Filter, Error> {
-        let millis = |moment: Option<Moment>| moment.map(|moment| moment.millis(now));
-        let (since, until) = (millis(self.since), millis(self.until));
-        if let (Some(since), Some(until)) = (since, until)
-            && since >= until
-        {
-            return Err(Error::Usage(format!(
-                "--since {} is not before --until {}",
-                watch::time(since),
-                watch::time(until)
-            )));
-        }
+impl FilterArgs {
+    fn filter(&self) -> Result<Filter, Error> {
+        let (since, until) = self.period.bounds()?;
         Ok(Filter {
             reasons: self.reason.clone(),
             since,
             until,
             key: self.key.clone(),
-            user: self.user.clone(),
         })
     }
 }
 
-fn shelf(notifications: bool) -> Shelf {
-    match notifications {
-        true => Shelf::Notifications,
-        false => Shelf::Requests,
+impl Topic {
+    fn get(self) -> DlqTopic {
+        match self.notifications {
+            true => DlqTopic::Notifications,
+            false => DlqTopic::Requests,
+        }
     }
-}
-
-fn moment(text: &str) -> Result<Moment, NoMoment> {
-    text.parse()
 }
 
 fn reason(text: &str) -> Result<ErrorCode, String> {
@@ -312,20 +235,6 @@ fn reason(text: &str) -> Result<ErrorCode, String> {
             REASONS.map(ErrorCode::as_str).join(", ")
         )
     })
-}
-
-impl From<dead_letters::Error> for Error {
-    fn from(error: dead_letters::Error) -> Self {
-        match error {
-            dead_letters::Error::Read(error) => error.into(),
-            dead_letters::Error::Progress(error) => Self::Unavailable(error.into()),
-            dead_letters::Error::Registry(error) => error.into(),
-            dead_letters::Error::Send(error) => error.into(),
-            dead_letters::Error::Temporal(error) => Self::Unavailable(error.into()),
-            dead_letters::Error::Encode(error) => Self::Failed(error.into()),
-            dead_letters::Error::Output(error) => error.into(),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use std::io::Write;
 
 use super::text::plain;
 use crate::engines::config::Config;
-use crate::operate::cli::Error;
 use crate::operate::doctor;
 use crate::operate::doctor::{Finding, Report};
 
@@ -17,10 +16,10 @@ pub async fn run(
     json: bool,
     try_fairness: bool,
     out: &mut dyn Write,
-) -> Result<u8, Error> {
+) -> anyhow::Result<u8> {
     let report = doctor::examine(config, try_fairness).await;
     if json {
-        let text = serde_json::to_string(&report).map_err(anyhow::Error::from)?;
+        let text = serde_json::to_string(&report)?;
         writeln!(out, "{text}")?;
     } else {
         print(&report, out)?;

@@ -1,7 +1,7 @@
 //! Parses a request that a person wrote in JSON into a [`Request`]: strict, so that a misspelt field is an error.
 //!
-//! There are two forms: nested, as in the schema (with `spec`), and flat, as in the original system. A field that is
-//! left out takes the schema's default; a missing request id is generated.
+//! There are two forms: nested, as in the schema (with `spec`), and flat, as the flags of `genflow submit`. A field that
+//! is left out takes the schema's default; a missing request id is generated.
 
 mod fields;
 
@@ -23,15 +23,12 @@ pub(super) struct Defaults<'d> {
     pub(super) user: &'d str,
     /// Time of the request, in milliseconds since the epoch.
     pub(super) now: i64,
-    /// Generates a request id for the kind.
-    pub(super) id: &'d dyn Fn(Kind) -> String,
 }
 
 const ENVELOPE: &[&str] = &[
     "request_id",
     "user_id",
     "type",
-    "kind",
     "priority",
     "timeout_seconds",
     "webhook_url",
@@ -41,15 +38,7 @@ const ENVELOPE: &[&str] = &[
     "metadata",
     "requested_at",
 ];
-const ITEM: &[&str] = &[
-    "request_id",
-    "user_id",
-    "type",
-    "kind",
-    "webhook_url",
-    "notify_on",
-    "metadata",
-];
+const ITEM: &[&str] = &["request_id", "type", "webhook_url", "notify_on", "metadata"];
 const COMMON: &[&str] = &[
     "prompt",
     "negative_prompt",
@@ -66,8 +55,6 @@ const COMMON: &[&str] = &[
 const VIDEO: &[&str] = &["duration", "resolution", "fps", "audio"];
 const IMAGE: &[&str] = &["width", "height", "num_images", "output_format"];
 const BATCH: &[&str] = &["strategy", "max_concurrent", "on_failure", "items"];
-/// Names that the original system used for a batch's id and items.
-const ALIASES: &[&str] = &["batch_id", "requests"];
 
 /// Reads one request.
 ///
@@ -81,27 +68,16 @@ fn parsed(json: &Json, defaults: &Defaults<'_>) -> Result<Request, Invalid> {
     let form = Form::of("", json)?;
     let (kind, spec) = allowed(&form, ENVELOPE, defaults.kind)?;
     let fields = spec.as_ref().unwrap_or(&form);
-    let id = match (form.string("request_id")?, form.string("batch_id")?) {
-        (Some(id), None) | (None, Some(id)) => id.to_owned(),
-        (None, None) => (defaults.id)(kind),
-        (Some(_), Some(_)) => {
-            let problem = "is another name of request_id, expected one of the two";
-            return Err(Invalid::new("batch_id", problem));
-        }
-    };
-    let id = request_id(&form, "request_id", id)?;
-    let user = match form.string("user_id")? {
-        None if kind == Kind::Batch => user_of_items(fields)?,
-        user => user,
-    };
-    let user = user.unwrap_or(defaults.user).to_owned();
+    let id = form.string("request_id")?.map(str::to_owned);
+    let id = request_id(&form, id.unwrap_or_else(|| new_id(kind, defaults.now)))?;
+    let user = form.string("user_id")?.unwrap_or(defaults.user).to_owned();
     let user =
         UserId::try_from(user).map_err(|error| Invalid::new("user_id", error.to_string()))?;
     Ok(Request {
         spec: match kind {
             Kind::Video => Single::Video(video(fields)?).into(),
             Kind::Image => Single::Image(image(fields)?).into(),
-            Kind::Batch | Kind::Unknown => Spec::Batch(batch(fields, &id, &user)?),
+            Kind::Batch | Kind::Unknown => Spec::Batch(batch(fields, &id)?),
         },
         id,
         user,
@@ -129,58 +105,41 @@ fn allowed<'j>(
 ) -> Result<(Kind, Option<Form<'j>>), Invalid> {
     let spec = form.record("spec")?;
     let kind = kind(form, spec.as_ref().unwrap_or(form), default)?;
-    let (own, aliases): (&[&[&'static str]], &[&'static str]) = match kind {
-        Kind::Video => (&[COMMON, VIDEO], &[]),
-        Kind::Image => (&[COMMON, IMAGE], &[]),
-        Kind::Batch | Kind::Unknown => (&[BATCH], ALIASES),
+    let own: &[&[&'static str]] = match kind {
+        Kind::Video => &[COMMON, VIDEO],
+        Kind::Image => &[COMMON, IMAGE],
+        Kind::Batch | Kind::Unknown => &[BATCH],
     };
     match &spec {
         Some(spec) => {
-            form.allow(&[envelope, &["spec"]].concat(), &["batch_id"])?;
-            spec.allow(&own.concat(), &[])?;
+            form.allow(&[envelope, &["spec"]].concat())?;
+            spec.allow(&own.concat())?;
         }
-        None => form.allow(&[&[envelope], own].concat().concat(), aliases)?,
+        None => form.allow(&[&[envelope], own].concat().concat())?,
     }
     Ok((kind, spec))
 }
 
-/// Returns the kind: from `type` or `kind`, else from the fields that are present, else the default.
+/// Returns the kind: from `type`, else from the fields that are present, else the default.
 fn kind(form: &Form<'_>, fields: &Form<'_>, default: Option<Kind>) -> Result<Kind, Invalid> {
-    for name in ["type", "kind"] {
-        if let Some(word) = form.string(name)? {
-            return match word.to_ascii_lowercase().as_str() {
-                "video" => Ok(Kind::Video),
-                "image" => Ok(Kind::Image),
-                "batch" => Ok(Kind::Batch),
-                _ => Err(form.wrong(
-                    name,
-                    &format!("is {word:?}, expected video, image or batch"),
-                )),
-            };
-        }
+    let kinds = [
+        ("video", Kind::Video),
+        ("image", Kind::Image),
+        ("batch", Kind::Batch),
+    ];
+    if let Some(kind) = form.word("type", &kinds)? {
+        return Ok(kind);
     }
-    let has = |names: &[&'static str]| names.iter().copied().find(|name| fields.has(name));
-    let batch = has(BATCH)
-        .or(has(ALIASES))
-        .or(form.has("batch_id").then_some("batch_id"));
-    match (batch, has(VIDEO), has(IMAGE)) {
-        (Some(_), None, None) => Ok(Kind::Batch),
-        (None, Some(_), None) => Ok(Kind::Video),
-        (None, None, Some(_)) => Ok(Kind::Image),
-        (None, None, None) => default.ok_or_else(|| {
-            form.wrong(
-                "type",
-                "is missing, and the fields do not show it, expected video or image",
-            )
-        }),
-        // With a default, the fields of the other kind are the wrong ones, and `allow` reports them.
-        (_, video, image) => default.ok_or_else(|| {
-            let names: Vec<_> = [batch, video, image].into_iter().flatten().collect();
-            let mixed = format!(
-                "is missing, and {} belong to different kinds",
-                names.join(" and ")
-            );
-            form.wrong("type", &mixed)
+    let has = |names: &[&str]| names.iter().any(|name| fields.has(name));
+    match (has(BATCH), has(VIDEO), has(IMAGE)) {
+        (true, false, false) => Ok(Kind::Batch),
+        (false, true, false) => Ok(Kind::Video),
+        (false, false, true) => Ok(Kind::Image),
+        // With a default, the fields of another kind are the wrong ones, and `allow` reports them.
+        _ => default.ok_or_else(|| {
+            let problem =
+                "is missing, and the fields do not show it, expected video, image or batch";
+            form.wrong("type", problem)
         }),
     }
 }
@@ -230,7 +189,7 @@ fn common(form: &Form<'_>) -> Result<Common, Invalid> {
 }
 
 fn input(form: &Form<'_>) -> Result<Input, Invalid> {
-    form.allow(&["url", "role"], &[])?;
+    form.allow(&["url", "role"])?;
     let url = input_url("url", form.required("url")?);
     Ok(Input {
         url: url.map_err(|error| form.wrong("url", &error.problem))?,
@@ -240,7 +199,7 @@ fn input(form: &Form<'_>) -> Result<Input, Invalid> {
 
 /// Reads an entry of `fallback`.
 fn other(form: &Form<'_>) -> Result<Fallback, Invalid> {
-    form.allow(&["provider", "model"], &[])?;
+    form.allow(&["provider", "model"])?;
     let missing = || form.wrong("provider", "is missing");
     Ok(Fallback {
         provider: provider(form)?.ok_or_else(missing)?,
@@ -248,10 +207,12 @@ fn other(form: &Form<'_>) -> Result<Fallback, Invalid> {
     })
 }
 
-fn batch(form: &Form<'_>, batch: &RequestId, user: &UserId) -> Result<BatchSpec, Invalid> {
+fn batch(form: &Form<'_>, batch: &RequestId) -> Result<BatchSpec, Invalid> {
+    let forms = form.records("items")?;
+    let forms = forms.ok_or_else(|| form.wrong("items", "is missing"))?;
     let mut items = Vec::new();
-    for (index, item) in forms_of_items(form)?.iter().enumerate() {
-        items.push(batch_item(item, index, batch, user)?);
+    for (form, number) in forms.iter().zip(1..) {
+        items.push(batch_item(form, number, batch)?);
     }
     Ok(BatchSpec {
         strategy: form
@@ -274,38 +235,8 @@ fn batch(form: &Form<'_>, batch: &RequestId, user: &UserId) -> Result<BatchSpec,
     })
 }
 
-fn forms_of_items<'j>(form: &Form<'j>) -> Result<Vec<Form<'j>>, Invalid> {
-    match (form.records("items")?, form.records("requests")?) {
-        (Some(items), None) | (None, Some(items)) => Ok(items),
-        (None, None) => Err(form.wrong("items", "is missing")),
-        (Some(_), Some(_)) => Err(form.wrong(
-            "requests",
-            "is another name of items, expected one of the two",
-        )),
-    }
-}
-
-/// Returns the user of the first item: the original system had users in items only.
-fn user_of_items<'j>(form: &Form<'j>) -> Result<Option<&'j str>, Invalid> {
-    match forms_of_items(form)?.first() {
-        Some(item) => item.string("user_id"),
-        None => Ok(None),
-    }
-}
-
-fn batch_item(
-    form: &Form<'_>,
-    index: usize,
-    batch: &RequestId,
-    user: &UserId,
-) -> Result<BatchItem, Invalid> {
+fn batch_item(form: &Form<'_>, number: usize, batch: &RequestId) -> Result<BatchItem, Invalid> {
     let (kind, spec) = allowed(form, ITEM, None)?;
-    if let Some(own) = form.string("user_id")?
-        && own != user.as_str()
-    {
-        let problem = format!("is {own:?}, expected the batch's user {:?}", user.as_str());
-        return Err(form.wrong("user_id", &problem));
-    }
     let fields = spec.as_ref().unwrap_or(form);
     let spec = match kind {
         Kind::Video => Single::Video(video(fields)?),
@@ -315,10 +246,10 @@ fn batch_item(
         }
     };
     let id = form.string("request_id")?.map(str::to_owned);
-    let id = id.unwrap_or_else(|| format!("{batch}-{}", index + 1));
+    let id = id.unwrap_or_else(|| format!("{batch}-{number}"));
     let webhook = Targets::parse(form.string("webhook_url")?, None, None);
     Ok(BatchItem {
-        request_id: request_id(form, "request_id", id)?,
+        request_id: request_id(form, id)?,
         spec,
         webhook_url: webhook
             .map_err(|error| form.wrong(&error.field, &error.problem))?
@@ -328,8 +259,15 @@ fn batch_item(
     })
 }
 
-fn request_id(form: &Form<'_>, name: &str, id: String) -> Result<RequestId, Invalid> {
-    RequestId::try_from(id).map_err(|error| form.wrong(name, &error.to_string()))
+/// Generates a request id that sorts by time.
+fn new_id(kind: Kind, now: i64) -> String {
+    let millis = u64::try_from(now).unwrap_or(0);
+    let id = uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid();
+    format!("{}-{id}", kind.as_str().to_ascii_lowercase())
+}
+
+fn request_id(form: &Form<'_>, id: String) -> Result<RequestId, Invalid> {
+    RequestId::try_from(id).map_err(|error| form.wrong("request_id", &error.to_string()))
 }
 
 fn text(form: &Form<'_>, name: &str) -> Result<Option<String>, Invalid> {

@@ -2,17 +2,15 @@
 
 use std::io::Write;
 
-use clap::ValueEnum;
-
-use super::status::{LONGEST, PATIENCE, within};
+use super::period::Period;
+use super::temporal::{LONGEST, connect, within};
 use super::text::plain;
-use super::{Error, watch};
+use super::{Error, kind};
+use crate::domain::time::rfc3339;
 use crate::domain::{Kind, RequestId, UserId};
 use crate::engines::clock::now;
 use crate::engines::config::Config;
-use crate::engines::temporal::client::Temporal;
-use crate::engines::temporal::list::{Listed, State, Which};
-use crate::operate::dead_letters::{Moment, NoMoment};
+use crate::engines::temporal::list::{Listed, RunFilter, State};
 
 /// `genflow list`.
 #[derive(Debug, clap::Args)]
@@ -20,21 +18,17 @@ pub struct List {
     /// Only runs of this user
     #[arg(long)]
     pub user: Option<String>,
-    /// Only runs of this kind
-    #[arg(long, value_enum)]
-    pub kind: Option<Made>,
+    /// Only runs of this kind: video, image or batch
+    #[arg(long, value_parser = kind)]
+    pub kind: Option<Kind>,
     /// Only runs in this state: running, completed, failed, cancelled, terminated, timed_out, claimed
     #[arg(long, value_enum)]
-    pub state: Option<Stands>,
+    pub state: Option<State>,
     /// Only items of this batch
     #[arg(long, value_name = "ID")]
     pub batch: Option<String>,
-    /// Only runs that began at this time or later: RFC 3339, or how long ago, such as 2h
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    pub since: Option<Moment>,
-    /// Only runs that began before this time: RFC 3339, or how long ago, such as 2h
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    pub until: Option<Moment>,
+    #[command(flatten)]
+    pub period: Period,
     /// Maximum number of runs to list
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
@@ -43,51 +37,19 @@ pub struct List {
     pub json: bool,
 }
 
-/// The kind of a run, on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Made {
-    /// A video.
-    Video,
-    /// Images.
-    Image,
-    /// A batch of both.
-    Batch,
-}
-
-/// The state of a run, on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum Stands {
-    /// Still open.
-    Running,
-    /// Ended with a result.
-    Completed,
-    /// Ended without a result.
-    Failed,
-    /// Ended by a cancel.
-    Cancelled,
-    /// Closed from outside.
-    Terminated,
-    /// Closed by Temporal's own time-out.
-    TimedOut,
-    /// An id that was cancelled before its request arrived.
-    Claimed,
-}
-
-pub(super) async fn list(config: &Config, list: &List, out: &mut dyn Write) -> Result<u8, Error> {
-    let now = now();
-    let which = list.which(now)?;
+pub(super) async fn list(config: &Config, list: &List, out: &mut dyn Write) -> anyhow::Result<u8> {
+    let which = list.which()?;
     let limit = usize::try_from(list.limit).unwrap_or(usize::MAX);
     let server = &config.temporal;
-    let temporal = within(PATIENCE, server, Temporal::connect(server)).await?;
+    let temporal = connect(server).await?;
     // One run above the limit shows whether there are more.
-    let listing = temporal.list(&which, limit.saturating_add(1), now);
+    let listing = temporal.list(&which, limit.saturating_add(1), now());
     let mut runs = within(LONGEST, server, listing).await?;
     let more = runs.len() > limit;
     runs.truncate(limit);
     if list.json {
         for run in &runs {
-            let line = serde_json::to_string(run).map_err(anyhow::Error::from)?;
+            let line = serde_json::to_string(run)?;
             writeln!(out, "{line}")?;
         }
     } else {
@@ -106,25 +68,15 @@ pub(super) async fn list(config: &Config, list: &List, out: &mut dyn Write) -> R
 }
 
 impl List {
-    fn which(&self, now: i64) -> Result<Which, Error> {
+    fn which(&self) -> Result<RunFilter, Error> {
         let usage = |what: &str, error| Error::Usage(format!("{what} {error}"));
         let user = self.user.clone().map(UserId::try_from).transpose();
         let batch = self.batch.clone().map(RequestId::try_from).transpose();
-        let millis = |moment: Option<Moment>| moment.map(|moment| moment.millis(now));
-        let (since, until) = (millis(self.since), millis(self.until));
-        if let (Some(since), Some(until)) = (since, until)
-            && since >= until
-        {
-            return Err(Error::Usage(format!(
-                "--since {} is not before --until {}",
-                watch::time(since),
-                watch::time(until)
-            )));
-        }
-        Ok(Which {
+        let (since, until) = self.period.bounds()?;
+        Ok(RunFilter {
             user: user.map_err(|error| usage("--user", error))?,
-            kind: self.kind.map(Kind::from),
-            state: self.state.map(State::from),
+            kind: self.kind,
+            state: self.state,
             batch: batch.map_err(|error| usage("--batch", error))?,
             since,
             until,
@@ -132,32 +84,8 @@ impl List {
     }
 }
 
-impl From<Made> for Kind {
-    fn from(made: Made) -> Self {
-        match made {
-            Made::Video => Self::Video,
-            Made::Image => Self::Image,
-            Made::Batch => Self::Batch,
-        }
-    }
-}
-
-impl From<Stands> for State {
-    fn from(stands: Stands) -> Self {
-        match stands {
-            Stands::Running => Self::Running,
-            Stands::Completed => Self::Completed,
-            Stands::Failed => Self::Failed,
-            Stands::Cancelled => Self::Cancelled,
-            Stands::Terminated => Self::Terminated,
-            Stands::TimedOut => Self::TimedOut,
-            Stands::Claimed => Self::Claimed,
-        }
-    }
-}
-
 /// Prints one line per run, in aligned columns.
-fn table(runs: &[Listed], out: &mut dyn Write) -> Result<(), Error> {
+fn table(runs: &[Listed], out: &mut dyn Write) -> std::io::Result<()> {
     let rows: Vec<_> = runs.iter().map(row).collect();
     let mut widths = [0; COLUMNS];
     for row in &rows {
@@ -182,17 +110,13 @@ fn row(run: &Listed) -> [String; COLUMNS] {
     let or_none = |text: &Option<String>| plain(text.as_deref().unwrap_or("-"));
     let batch = run.batch_id.as_ref();
     [
-        watch::time(run.started_at),
+        rfc3339(run.started_at),
         run.state.as_str().to_owned(),
         or_none(&run.kind),
         run.workflow_id.clone(),
         or_none(&run.user_id),
         batch.map_or_else(String::new, |batch| format!("of {}", plain(batch))),
     ]
-}
-
-fn moment(text: &str) -> Result<Moment, NoMoment> {
-    text.parse()
 }
 
 #[cfg(test)]
@@ -213,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_a_line_and_columns_stand_below_each_other() {
+    fn a_run_is_a_line_in_aligned_columns() {
         let runs = [
             run("order-7", State::Running, None),
             run("a", State::Cancelled, Some("b")),
@@ -242,23 +166,19 @@ mod tests {
             else {
                 panic!("not a list");
             };
-            list.which(1_700_000_000_000)
+            list.which()
         };
 
         assert_eq!(
-            which(&["--since", "2h"]).unwrap().since,
-            Some(1_699_992_800_000)
+            which(&["--since", "2023-11-14T22:13:20Z"]).unwrap().since,
+            Some(1_700_000_000_000)
         );
         for bad in [
             &["--user", ""][..],
             &["--batch", "a b"],
             &["--since", "1h", "--until", "2h"],
         ] {
-            assert_eq!(
-                which(bad).unwrap_err().exit_code(),
-                super::super::USAGE,
-                "{bad:?}"
-            );
+            assert!(matches!(which(bad), Err(Error::Usage(_))), "{bad:?}");
         }
     }
 }

@@ -1,39 +1,32 @@
 //! `genflow replay`: checks, before a deploy, whether runs can continue under this build.
 
+use std::fmt;
 use std::io::Write;
 
 use serde::Serialize;
 
-use super::Error;
-use super::status::{LONGEST, PATIENCE, named, nobody, within};
+use super::temporal::{LONGEST, PATIENCE, RunName, connect, not_found, within};
 use super::text::plain;
-use super::text::read;
-use crate::domain::error_chain::causes;
 use crate::engines::clock::now;
 use crate::engines::config;
 use crate::engines::config::Config;
-use crate::engines::temporal::client::Temporal;
 use crate::operate::replay::{
-    Effect, Misfit, Open, Recorded, ReplayError, Replayer, types_of_notifications,
-    types_of_requests,
+    Effect, Misfit, Recorded, Replayer, types_of_notifications, types_of_requests,
 };
 
 /// `genflow replay`.
 #[derive(Debug, clap::Args)]
 pub struct Replay {
     /// Runs, open or closed: ID is the newest run of a request, ID~n its n-th retry [default: the open runs]
-    #[arg(value_name = "ID", conflicts_with = "file")]
+    #[arg(value_name = "ID")]
     pub ids: Vec<String>,
-    /// Read a history, as Temporal exports it, from a JSON file (- for standard input)
-    #[arg(long, value_name = "FILE")]
-    pub file: Option<String>,
     /// Maximum number of open runs to replay of each workflow type, the newest first
     #[arg(
         long,
         value_name = "N",
         default_value_t = 100,
         value_parser = clap::value_parser!(u32).range(1..),
-        conflicts_with_all = ["ids", "file"]
+        conflicts_with = "ids"
     )]
     pub limit: u32,
     /// Print each history as a line of JSON
@@ -48,20 +41,16 @@ pub(super) async fn replay(
     config: &Config,
     replay: &Replay,
     out: &mut dyn Write,
-) -> Result<u8, Error> {
+) -> anyhow::Result<u8> {
     let mut replays = Replays {
-        replayer: Replayer::new().map_err(anyhow::Error::from)?,
+        replayer: Replayer::new()?,
         json: replay.json,
         out,
         replayed: 0,
         misfits: 0,
         unknown: 0,
     };
-    if let Some(file) = &replay.file {
-        let recorded = Recorded::from_json(read(file)?.as_bytes());
-        let recorded = recorded.map_err(|error| Error::Usage(format!("{file}: {error}")))?;
-        replays.one(&recorded).await?;
-    } else if replay.ids.is_empty() {
+    if replay.ids.is_empty() {
         replays.open(config, replay.limit).await?;
     } else {
         replays.named(&config.temporal, &replay.ids).await?;
@@ -90,36 +79,37 @@ struct Line<'r> {
     event: Option<i64>,
     event_type: Option<&'r str>,
     problem: Option<&'r str>,
+    #[serde(skip)]
+    effect: Option<Effect>,
 }
 
 impl Replays<'_> {
     /// Replays the open runs of requests, and those of notifications, which may have a namespace of their own.
-    async fn open(&mut self, config: &Config, limit: u32) -> Result<(), Error> {
+    async fn open(&mut self, config: &Config, limit: u32) -> anyhow::Result<()> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let notifications = config.temporal.for_deliveries();
         for (server, types) in [
             (&config.temporal, types_of_requests()),
             (&notifications, types_of_notifications()),
         ] {
-            let temporal = within(PATIENCE, server, Temporal::connect(server)).await?;
+            let temporal = connect(server).await?;
             for workflow_type in types {
                 let listing = temporal.open(workflow_type, limit, now());
-                let (runs, there) = within(LONGEST, server, listing).await?;
-                if there > 0 {
+                let (runs, all) = within(LONGEST, server, listing).await?;
+                if all > 0 {
                     // On standard error, so that standard output has only results.
-                    let mut told = std::io::stderr().lock();
-                    let taken = runs.len();
-                    writeln!(told, "{workflow_type}: {there} open, {taken} replayed")?;
+                    let mut stderr = std::io::stderr().lock();
+                    writeln!(
+                        stderr,
+                        "{workflow_type}: {all} open, {} replayed",
+                        runs.len()
+                    )?;
                 }
-                for Open {
-                    workflow_id,
-                    run_id,
-                } in &runs
-                {
+                for (workflow_id, run_id) in &runs {
                     let reading = temporal.recorded(workflow_id, Some(run_id));
                     // A run without a history has ended since, and its retention is over.
                     if let Some(recorded) = within(LONGEST, server, reading).await? {
-                        self.one(&whole(workflow_id, recorded)?).await?;
+                        self.one(&recorded).await?;
                     }
                 }
             }
@@ -128,26 +118,20 @@ impl Replays<'_> {
     }
 
     /// Replays the given runs.
-    async fn named(&mut self, server: &config::Temporal, ids: &[String]) -> Result<(), Error> {
-        let ids: Vec<_> = ids
-            .iter()
-            .map(|id| Ok((id, named(id)?)))
-            .collect::<Result<_, Error>>()?;
-        let temporal = within(PATIENCE, server, Temporal::connect(server)).await?;
-        for (id, (request, retry)) in ids {
-            let run = match retry {
-                Some(retry) => Some(request.run(retry)),
-                None => within(PATIENCE, server, temporal.newest(&request)).await?,
-            };
+    async fn named(&mut self, server: &config::Temporal, ids: &[String]) -> anyhow::Result<()> {
+        let names = ids.iter().map(|id| RunName::parse(id));
+        let names: Vec<_> = names.collect::<Result<_, _>>()?;
+        let temporal = connect(server).await?;
+        for (id, name) in ids.iter().zip(names) {
+            let run = within(PATIENCE, server, name.workflow(&temporal)).await?;
             let recorded = match &run {
                 Some(run) => within(LONGEST, server, temporal.recorded(run.as_str(), None)).await?,
                 None => None,
             };
             match recorded {
-                Some(recorded) => self.one(&whole(id, recorded)?).await?,
+                Some(recorded) => self.one(&recorded).await?,
                 None => {
-                    within(PATIENCE, server, temporal.has_namespace()).await?;
-                    nobody(id)?;
+                    not_found(id, &temporal, server).await?;
                     self.unknown += 1;
                 }
             }
@@ -155,22 +139,21 @@ impl Replays<'_> {
         Ok(())
     }
 
-    async fn one(&mut self, recorded: &Recorded) -> Result<(), Error> {
-        let misfit = self.replayer.replay(recorded).await;
-        let misfit = misfit.map_err(anyhow::Error::from)?;
+    async fn one(&mut self, recorded: &Recorded) -> anyhow::Result<()> {
+        let misfit = self.replayer.replay(recorded).await?;
         self.replayed += 1;
         self.misfits += usize::from(misfit.is_some());
-        let line = match self.json {
-            true => json(recorded, misfit.as_ref())?,
-            false => line(recorded, misfit.as_ref()),
-        };
-        writeln!(self.out, "{line}")?;
+        let line = Line::of(recorded, misfit.as_ref());
+        match self.json {
+            true => writeln!(self.out, "{}", serde_json::to_string(&line)?)?,
+            false => writeln!(self.out, "{line}")?,
+        }
         // Flushed, so that a long list is visible while it grows.
         Ok(self.out.flush()?)
     }
 
     /// Prints the summary; returns the exit code, 1 if any run cannot continue or is unknown.
-    fn sum(self) -> Result<u8, Error> {
+    fn sum(self) -> anyhow::Result<u8> {
         let (replayed, misfits) = (self.replayed, self.misfits);
         let sum = match (replayed, misfits) {
             // The unknown runs are reported already.
@@ -188,48 +171,78 @@ impl Replays<'_> {
     }
 }
 
-/// Returns the history. The server's histories are complete, so an error is unexpected; it gets the run's id.
-fn whole(id: &str, recorded: Result<Recorded, ReplayError>) -> Result<Recorded, Error> {
-    recorded.map_err(|error| Error::Failed(anyhow::anyhow!("{id}: {}", causes(&error))))
+impl<'r> Line<'r> {
+    fn of(recorded: &'r Recorded, misfit: Option<&'r Misfit>) -> Self {
+        Self {
+            workflow_id: &recorded.workflow_id,
+            run_id: &recorded.run_id,
+            workflow_type: &recorded.workflow_type,
+            open: recorded.open,
+            ok: misfit.is_none(),
+            event: misfit.map(|misfit| misfit.event),
+            event_type: misfit.map(|misfit| misfit.kind.as_str()),
+            problem: misfit.map(|misfit| misfit.problem.as_str()),
+            effect: misfit.map(|misfit| misfit.effect),
+        }
+    }
 }
 
-fn json(recorded: &Recorded, misfit: Option<&Misfit>) -> Result<String, Error> {
-    let line = Line {
-        workflow_id: &recorded.workflow_id,
-        run_id: &recorded.run_id,
-        workflow_type: &recorded.workflow_type,
-        open: recorded.open,
-        ok: misfit.is_none(),
-        event: misfit.map(|misfit| misfit.event),
-        event_type: misfit.map(|misfit| misfit.kind.as_str()),
-        problem: misfit.map(|misfit| misfit.problem.as_str()),
-    };
-    Ok(serde_json::to_string(&line).map_err(anyhow::Error::from)?)
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let run = format!("{}  {}", plain(self.workflow_id), plain(self.workflow_type));
+        let (Some(event), Some(kind), Some(problem), Some(effect)) =
+            (self.event, self.event_type, self.problem, self.effect)
+        else {
+            return write!(f, "ok    {run}");
+        };
+        let problem: String = plain(problem).chars().take(LONGEST_PROBLEM).collect();
+        let one = match self.open {
+            true => "the run",
+            false => "the run has ended; an open one like it",
+        };
+        let would = match effect {
+            Effect::NoProgress => "would make no progress",
+            Effect::OtherContent => "would publish events again with other content",
+        };
+        write!(
+            f,
+            "FAIL  {run}  event {event}, {kind}, does not match: {problem}; {one} {would}"
+        )
+    }
 }
 
-fn line(recorded: &Recorded, misfit: Option<&Misfit>) -> String {
-    let id = match recorded.workflow_id.as_str() {
-        "" => &recorded.run_id,
-        id => id,
-    };
-    let run = format!("{}  {}", plain(id), plain(&recorded.workflow_type));
-    let Some(Misfit {
-        event,
-        kind,
-        problem,
-        effect,
-    }) = misfit
-    else {
-        return format!("ok    {run}");
-    };
-    let problem: String = plain(problem).chars().take(LONGEST_PROBLEM).collect();
-    let one = match recorded.open {
-        true => "the run",
-        false => "the run has ended; an open one like it",
-    };
-    let would = match effect {
-        Effect::StandsStill => "would make no progress",
-        Effect::OtherContent => "would publish events again with other content",
-    };
-    format!("FAIL  {run}  event {event}, {kind}, does not match: {problem}; {one} {would}")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_is_one_line() {
+        let fits = Line {
+            workflow_id: "order-7",
+            run_id: "r",
+            workflow_type: "generation.v1",
+            open: false,
+            ok: true,
+            event: None,
+            event_type: None,
+            problem: None,
+            effect: None,
+        };
+        assert_eq!(fits.to_string(), "ok    order-7  generation.v1");
+
+        let fails = Line {
+            ok: false,
+            event: Some(11),
+            event_type: Some("ActivityTaskScheduled"),
+            problem: Some("finish.v1\nis missing"),
+            effect: Some(Effect::NoProgress),
+            ..fits
+        };
+
+        assert_eq!(
+            fails.to_string(),
+            "FAIL  order-7  generation.v1  event 11, ActivityTaskScheduled, does not match: finish.v1 is missing; the run \
+             has ended; an open one like it would make no progress"
+        );
+    }
 }

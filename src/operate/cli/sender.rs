@@ -1,8 +1,8 @@
-//! Sends records as any client of genflow does.
+//! Sends records as any client of genflow does: in the wire format, with key, trace and API key.
 
 use std::time::Duration;
 
-use super::Error;
+use super::ApiKey;
 use crate::contract::avro::{self, Ours};
 use crate::contract::headers::API_KEY;
 use crate::engines::config::Config;
@@ -13,7 +13,6 @@ use crate::engines::registry::Registry;
 /// How long a command waits for the brokers.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Sends records as a client of genflow does: in the wire format, with key, trace and API key.
 pub(super) struct Sender {
     producer: Producer,
     registry: Registry,
@@ -21,14 +20,13 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) async fn open(config: &Config, api_key: Option<&str>) -> Result<Self, Error> {
+    pub(super) async fn open(config: &Config, key: &ApiKey) -> anyhow::Result<Self> {
         // The producer alone would wait far longer before it reports that no broker answers.
         admin::wait_ready(&config.kafka, PATIENCE).await?;
         Ok(Self {
             producer: Producer::new(&config.kafka, "cli")?,
             registry: Registry::new(&config.schema_registry_url)?,
-            // An empty variable counts as not set.
-            api_key: api_key.filter(|key| !key.is_empty()).map(str::to_owned),
+            api_key: key.get().map(str::to_owned),
         })
     }
 
@@ -37,12 +35,12 @@ impl Sender {
         topic: &str,
         ours: &Ours,
         datum: &[u8],
-    ) -> Result<Vec<u8>, Error> {
+    ) -> anyhow::Result<Vec<u8>> {
         let id = self.registry.id_of(&format!("{topic}-value"), ours).await?;
         Ok(avro::frame(id, datum))
     }
 
-    pub(super) async fn send(&self, topic: &str, key: &str, value: &[u8]) -> Result<(), Error> {
+    pub(super) async fn send(&self, topic: &str, key: &str, value: &[u8]) -> anyhow::Result<()> {
         let mut headers: Headers = vec![("traceparent".to_owned(), Some(new_trace().into()))];
         if let Some(api_key) = &self.api_key {
             headers.push((API_KEY.to_owned(), Some(api_key.clone().into_bytes())));

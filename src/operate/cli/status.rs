@@ -1,24 +1,13 @@
 //! `genflow status`: prints the state of a request, and who reported it.
 
 use std::io::Write;
-use std::time::Duration;
 
-use anyhow::anyhow;
-
+use super::temporal::{PATIENCE, RunName, connect, not_found, within};
 use super::text::plain;
-use super::{Error, watch};
-use crate::domain::RequestId;
-use crate::engines::config;
+use super::watch;
+use crate::domain::time::rfc3339;
 use crate::engines::config::Config;
-use crate::engines::temporal::client;
-use crate::engines::temporal::client::Temporal;
 use crate::engines::temporal::status::{RunStatus, Source};
-
-/// How long the server may take, including two seconds for a worker.
-pub(super) const PATIENCE: Duration = Duration::from_secs(8);
-/// How long the server may take for a list or a history: many thousands of entries take some seconds, and a server that
-/// hangs must not hold up the command longer.
-pub(super) const LONGEST: Duration = Duration::from_secs(60);
 
 /// The note if no worker answered.
 const NO_WORKER: &str = "no worker answered: this is what the Temporal server knows";
@@ -29,73 +18,29 @@ const NO_WORKER: &str = "no worker answered: this is what the Temporal server kn
 ///
 /// # Errors
 /// The id is invalid, or Temporal does not answer.
-pub async fn show(config: &Config, id: &str, json: bool, out: &mut dyn Write) -> Result<u8, Error> {
-    let (request, retry) = named(id)?;
-    let asked = Box::pin(async {
-        let temporal = Temporal::connect(&config.temporal).await?;
-        let run = match retry {
-            Some(retry) => Some(request.run(retry)),
-            None => temporal.newest(&request).await?,
-        };
-        let found = match run {
-            Some(run) => temporal.status(&run).await?,
-            None => None,
-        };
-        if found.is_none() {
-            temporal.has_namespace().await?;
+pub async fn show(
+    config: &Config,
+    id: &str,
+    json: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<u8> {
+    let (name, server) = (RunName::parse(id)?, &config.temporal);
+    let temporal = connect(server).await?;
+    let found = within(PATIENCE, server, async {
+        match name.workflow(&temporal).await? {
+            Some(run) => temporal.status(&run).await,
+            None => Ok(None),
         }
-        Ok(found)
     });
-    let found = within(PATIENCE, &config.temporal, asked).await?;
-    match found {
+    match found.await? {
         Some(found) => print(&found, json, out).map(|()| 0),
-        None => nobody(id).map(|()| 1),
+        None => not_found(id, &temporal, server).await.map(|()| 1),
     }
 }
 
-/// Reports an unknown request on standard error, so that standard output has only states.
-pub(super) fn nobody(id: &str) -> Result<(), Error> {
-    Ok(writeln!(
-        std::io::stderr().lock(),
-        "request {id} not found"
-    )?)
-}
-
-/// Waits for the server, but no longer than `limit`.
-pub(super) async fn within<T>(
-    limit: Duration,
-    temporal: &config::Temporal,
-    asked: impl Future<Output = Result<T, client::Error>>,
-) -> Result<T, Error> {
-    match tokio::time::timeout(limit, asked).await {
-        Ok(answered) => answered.map_err(|error| Error::Unavailable(error.into())),
-        Err(_) => Err(Error::Unavailable(anyhow!(
-            "the Temporal server at {} did not answer within {limit:?}",
-            temporal.url
-        ))),
-    }
-}
-
-/// Reads `ID` or `ID~n`.
-pub(super) fn named(id: &str) -> Result<(RequestId, Option<u32>), Error> {
-    let (request, retry) = match id.split_once('~') {
-        None => (id, None),
-        Some((request, retry)) => (request, Some(retry)),
-    };
-    let request = RequestId::try_from(request.to_owned());
-    let request = request.map_err(|error| Error::Usage(format!("request id {error}")))?;
-    let retry = retry.map(str::parse).transpose();
-    let retry = retry.map_err(|_| {
-        Error::Usage(format!(
-            "{id:?} is not the id of a run, expected ID or ID~n"
-        ))
-    })?;
-    Ok((request, retry))
-}
-
-fn print(status: &RunStatus, json: bool, out: &mut dyn Write) -> Result<(), Error> {
+fn print(status: &RunStatus, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
     if json {
-        let line = serde_json::to_string(status).map_err(anyhow::Error::from)?;
+        let line = serde_json::to_string(status)?;
         writeln!(out, "{line}")?;
         return Ok(());
     }
@@ -129,9 +74,9 @@ fn facts(status: &RunStatus) -> Vec<(&'static str, String)> {
         ("items", status.batch.as_ref().map(watch::items)),
         ("provider job id", status.provider_job_id.clone()),
         ("attempts", status.attempts.map(|sent| sent.to_string())),
-        ("started at", Some(watch::time(status.started_at))),
-        ("submitted at", status.submitted_at.map(watch::time)),
-        ("updated at", status.updated_at.map(watch::time)),
+        ("started at", Some(rfc3339(status.started_at))),
+        ("submitted at", status.submitted_at.map(rfc3339)),
+        ("updated at", status.updated_at.map(rfc3339)),
         (
             "error",
             error.map(|error| format!("{}: {}", error.code.as_str(), error.message)),
@@ -176,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_a_line_a_fact() {
+    fn a_status_is_one_line_per_fact() {
         let mut out = Vec::new();
 
         print(&found(Source::History), false, &mut out).unwrap();
@@ -198,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn that_no_worker_answered_is_told_in_words_and_in_json() {
+    fn that_no_worker_answered_is_shown_in_words_and_in_json() {
         let (mut text, mut json) = (Vec::new(), Vec::new());
 
         print(&found(Source::Server), false, &mut text).unwrap();
@@ -211,20 +156,5 @@ mod tests {
         );
         let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
         assert_eq!(json["source"], "server");
-    }
-
-    #[test]
-    fn a_run_is_named_by_its_request_and_its_number() {
-        let read = |id| named(id).map(|(request, retry)| (request.to_string(), retry));
-
-        assert_eq!(read("a").unwrap(), ("a".to_owned(), None));
-        assert_eq!(read("a~0").unwrap(), ("a".to_owned(), Some(0)));
-        for bad in ["", "a b", "a~", "a~x", "~1"] {
-            assert_eq!(
-                read(bad).unwrap_err().exit_code(),
-                super::super::USAGE,
-                "{bad}"
-            );
-        }
     }
 }

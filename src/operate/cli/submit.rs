@@ -5,14 +5,11 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use serde_json::{Map, Value as Json, json};
-use uuid::Uuid;
 
-use super::Error;
 use super::follow::Follow;
 use super::form::{self, Defaults};
 use super::sender::Sender;
-use super::text::read;
-use super::watch::{self, Form};
+use super::{ApiKey, Error, kind, watch};
 use crate::contract::avro;
 use crate::domain::{Faults, Invalid, Kind, Request, Role};
 use crate::engines::clock::now;
@@ -22,9 +19,9 @@ use crate::engines::kafka::tail::{From, Tail};
 /// `genflow submit`.
 #[derive(Debug, clap::Args)]
 pub struct Submit {
-    /// What to generate; optional if the file says it
-    #[arg(value_enum, value_name = "KIND", required_unless_present = "file")]
-    pub kind: Option<What>,
+    /// What to generate: video, image or batch; optional if the file says it
+    #[arg(value_name = "KIND", required_unless_present = "file", value_parser = kind)]
+    pub kind: Option<Kind>,
     /// Read requests from a JSON file (- for standard input): an object, an array, or one object per line
     #[arg(long, value_name = "FILE")]
     pub file: Option<String>,
@@ -82,9 +79,6 @@ pub struct Submit {
     /// What to do with a field that the model has no input for: refuse or drop [default: refuse]
     #[arg(long, value_name = "WORD")]
     pub on_unsupported: Option<String>,
-    /// Provider to try if the first one accepts nothing (stored, but not tried by this version); may be repeated
-    #[arg(long, value_name = "PROVIDER[/MODEL]")]
-    pub fallback: Vec<String>,
     /// Request id [default: a new one]
     #[arg(long)]
     pub id: Option<String>,
@@ -112,28 +106,11 @@ pub struct Submit {
     /// Metadata, returned in every event; may be repeated
     #[arg(long, value_name = "NAME=TEXT", value_parser = pair)]
     pub metadata: Vec<(String, String)>,
-    /// API key, sent as the header x-api-key
-    #[arg(
-        long,
-        value_name = "KEY",
-        env = "GENFLOW_API_KEY",
-        hide_env_values = true
-    )]
-    pub api_key: Option<String>,
+    #[command(flatten)]
+    pub key: ApiKey,
     /// Follow the events to the end; exit code 0: all completed, 1: any failed, 2: any cancelled or rejected
     #[arg(long)]
     pub watch: bool,
-}
-
-/// What to generate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum What {
-    /// One video.
-    Video,
-    /// Images.
-    Image,
-    /// A batch of both, from a file.
-    Batch,
 }
 
 /// Largest value of a record, in bytes: the topic's limit, less room for headers.
@@ -145,7 +122,7 @@ pub(super) async fn submit(
     config: &Config,
     submit: &Submit,
     out: &mut dyn Write,
-) -> Result<u8, Error> {
+) -> anyhow::Result<u8> {
     let started = now();
     let forms = match &submit.file {
         Some(file) => {
@@ -155,24 +132,20 @@ pub(super) async fn submit(
         None => vec![from_flags(submit)],
     };
     let requests = parse(&forms, submit, started)?;
-    let sender = Sender::open(config, submit.api_key.as_deref()).await?;
+    let sender = Sender::open(config, &submit.key).await?;
     let topic = &config.kafka.topics.requests;
     let mut values = Vec::with_capacity(requests.len());
     for request in &requests {
-        let datum = avro::write_request(request).map_err(anyhow::Error::from)?;
+        let datum = avro::write_request(request)?;
         if datum.len() > LARGEST {
             let (id, size) = (&request.id, datum.len());
             let problem = format!("request {id} has {size} bytes, expected at most {LARGEST}");
-            return Err(Error::Usage(problem));
+            return Err(Error::Usage(problem).into());
         }
         values.push(sender.frame(topic, &avro::REQUEST, &datum).await?);
     }
     // An id that the user chose may have been submitted before. A duplicate gets no events, so read the earlier ones.
-    let own = forms.iter().any(|form| {
-        ["request_id", "batch_id"]
-            .iter()
-            .any(|id| !form[id].is_null())
-    });
+    let own = forms.iter().any(|form| !form["request_id"].is_null());
     let from = if own { From::Beginning } else { From::End };
     let tail = match submit.watch {
         true => Some(Tail::open(&config.kafka, &config.kafka.topics.events, from).await?),
@@ -193,53 +166,36 @@ pub(super) async fn submit(
     };
     let ids = requests.iter().map(|request| request.id.to_string());
     let follow = Follow::of(ids.collect(), Some(started));
-    watch::show(config, &tail, follow, Form::Text, out).await
+    watch::show(config, &tail, follow, false, out).await
 }
 
 fn parse(forms: &[Json], submit: &Submit, now: i64) -> Result<Vec<Request>, Error> {
-    let id = |kind: Kind| new_id(kind, now);
     let defaults = Defaults {
-        kind: submit.kind.map(|kind| match kind {
-            What::Video => Kind::Video,
-            What::Image => Kind::Image,
-            What::Batch => Kind::Batch,
-        }),
+        kind: submit.kind,
         user: &submit.user,
         now,
-        id: &id,
     };
     let mut requests = Vec::with_capacity(forms.len());
     for (index, form) in forms.iter().enumerate() {
-        let told = |mut error: Faults| match (&submit.file, forms.len()) {
+        let fault = |mut error: Faults| match (&submit.file, forms.len()) {
             (None, _) => {
                 let listed = error.listed.iter_mut();
-                listed.for_each(|fault| fault.field = flag(&fault.field));
+                listed.for_each(|one| one.field = flag(&one.field));
                 Error::Usage(error.to_string())
             }
             (Some(_), 1) => Error::Usage(error.to_string()),
             (Some(_), _) => Error::Usage(format!("request {}: {error}", index + 1)),
         };
-        let request = form::request(form, &defaults).map_err(told)?;
+        let request = form::request(form, &defaults).map_err(fault)?;
         let made = request.spec.kind();
         if let Some(wanted) = defaults.kind.filter(|wanted| *wanted != made) {
             let (made, wanted) = (made.as_str(), wanted.as_str());
             let problem = format!("is {made}, but the command says {wanted}");
-            return Err(told(Invalid::new("type", problem).into()));
+            return Err(fault(Invalid::new("type", problem).into()));
         }
         requests.push(request);
     }
     Ok(requests)
-}
-
-/// Generates a request id that sorts by time.
-fn new_id(kind: Kind, now: i64) -> String {
-    let mut random = [0; 10];
-    random.copy_from_slice(&Uuid::new_v4().as_bytes()[..10]);
-    // A random UUID has fixed version and variant bits in bytes 6 and 8: use the last bytes of another UUID instead.
-    random[6..].copy_from_slice(&Uuid::new_v4().as_bytes()[12..]);
-    let millis = u64::try_from(now).unwrap_or(0);
-    let id = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
-    format!("{}-{id}", kind.as_str().to_ascii_lowercase())
 }
 
 /// Returns the flag that sets a field of the flat form.
@@ -273,6 +229,15 @@ fn alone(submit: &Submit) -> Result<(), Error> {
     }
 }
 
+/// Reads a file, or standard input.
+fn read(file: &str) -> Result<String, Error> {
+    let text = match file {
+        "-" => std::io::read_to_string(std::io::stdin().lock()),
+        path => std::fs::read_to_string(path),
+    };
+    text.map_err(|error| Error::Usage(format!("{file}: {error}")))
+}
+
 /// Reads JSON values that follow each other, and the elements of arrays.
 fn values(text: &str) -> Result<Vec<Json>, Error> {
     let mut forms = Vec::new();
@@ -296,13 +261,10 @@ fn from_flags(submit: &Submit) -> Json {
         (!pairs.is_empty()).then(|| Json::Object(entries.collect::<Map<_, _>>()))
     };
     let list = |items: &[String]| (!items.is_empty()).then(|| json!(items));
-    let kind = submit.kind.map(|kind| match kind {
-        What::Video => "video",
-        What::Image => "image",
-        What::Batch => "batch",
-    });
+    let inputs: Option<Json> =
+        (!submit.input.is_empty()).then(|| submit.input.iter().map(|text| input(text)).collect());
     let all = json!({
-        "type": kind,
+        "type": submit.kind.map(Kind::as_str),
         "prompt": submit.prompt,
         "negative_prompt": submit.negative_prompt,
         "duration": submit.duration,
@@ -316,12 +278,11 @@ fn from_flags(submit: &Submit) -> Json {
         "output_format": submit.output_format,
         "style": submit.style,
         "seed": submit.seed,
-        "inputs": records(&submit.input, input),
+        "inputs": inputs,
         "provider": submit.provider,
         "model": submit.model,
         "params": map(&submit.param),
         "on_unsupported": submit.on_unsupported,
-        "fallback": records(&submit.fallback, fallback),
         "request_id": submit.id,
         "priority": submit.priority,
         "timeout_seconds": submit.timeout.map(|timeout| timeout.as_secs()),
@@ -340,12 +301,8 @@ fn from_flags(submit: &Submit) -> Json {
     )
 }
 
-fn records(texts: &[String], of: impl Fn(&String) -> Json) -> Option<Json> {
-    (!texts.is_empty()).then(|| texts.iter().map(of).collect())
-}
-
 /// Reads `[ROLE=]URL`; a URL may contain `=` itself.
-fn input(text: &String) -> Json {
+fn input(text: &str) -> Json {
     let role = text.split_once('=').filter(|(word, _)| {
         let mut roles = Role::ALL.iter();
         roles.any(|(role, _)| role.eq_ignore_ascii_case(word))
@@ -353,14 +310,6 @@ fn input(text: &String) -> Json {
     match role {
         Some((role, url)) => json!({"url": url, "role": role}),
         None => json!({"url": text}),
-    }
-}
-
-/// Reads `PROVIDER[/MODEL]`.
-fn fallback(text: &String) -> Json {
-    match text.split_once('/') {
-        Some((provider, model)) => json!({"provider": provider, "model": model}),
-        None => json!({"provider": text}),
     }
 }
 

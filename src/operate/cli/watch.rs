@@ -3,26 +3,19 @@
 use std::io::Write;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat};
 use tokio::time::Instant;
 
+use super::Watch;
 use super::follow::Follow;
 use super::text::plain;
-use super::{Error, Watch};
 use crate::contract::avro;
+use crate::domain::time::rfc3339;
 use crate::domain::{BatchSummary, Event, EventType};
 use crate::engines::config::Config;
 use crate::engines::kafka::Record;
 use crate::engines::kafka::tail::{From, Next, Tail};
 use crate::engines::registry;
 use crate::engines::registry::Registry;
-
-/// How events are shown.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Form {
-    Text,
-    Json,
-}
 
 /// How long to wait for a REJECTED if the request's id had ended before it was submitted.
 const GRACE: Duration = Duration::from_secs(5);
@@ -31,14 +24,15 @@ pub(super) async fn watch(
     config: &Config,
     watch: &Watch,
     out: &mut dyn Write,
-) -> Result<(), Error> {
-    let form = if watch.json { Form::Json } else { Form::Text };
+) -> anyhow::Result<()> {
     let (from, follow) = match &watch.id {
         Some(id) => (From::Beginning, Follow::of(vec![id.clone()], None)),
         None => (From::End, Follow::all()),
     };
     let tail = Tail::open(&config.kafka, &config.kafka.topics.events, from).await?;
-    show(config, &tail, follow, form, out).await.map(|_| ())
+    show(config, &tail, follow, watch.json, out)
+        .await
+        .map(|_| ())
 }
 
 /// Prints events until all awaited requests have ended; returns the exit code for their outcomes.
@@ -46,9 +40,9 @@ pub(super) async fn show(
     config: &Config,
     tail: &Tail,
     mut follow: Follow,
-    form: Form,
+    json: bool,
     out: &mut dyn Write,
-) -> Result<u8, Error> {
+) -> anyhow::Result<u8> {
     let registry = Registry::new(&config.schema_registry_url)?;
     let mut stale_since = None;
     loop {
@@ -70,7 +64,7 @@ pub(super) async fn show(
                     continue;
                 };
                 if follow.see(record.position.partition, &event) {
-                    print(&event, form, out)?;
+                    print(&event, json, out)?;
                 }
             }
         }
@@ -82,7 +76,7 @@ async fn event(
     registry: &Registry,
     record: &Record,
     out: &mut dyn Write,
-) -> Result<Option<Event>, Error> {
+) -> anyhow::Result<Option<Event>> {
     let Some(value) = &record.value else {
         return Ok(None);
     };
@@ -103,16 +97,15 @@ async fn event(
     }
 }
 
-fn print(event: &Event, form: Form, out: &mut dyn Write) -> Result<(), Error> {
-    match form {
-        Form::Text => writeln!(out, "{}", line(event))?,
-        Form::Json => {
-            let mut json = serde_json::to_value(event.public()).map_err(anyhow::Error::from)?;
-            if let Some(fields) = json.as_object_mut() {
-                fields.remove("notify");
-            }
-            writeln!(out, "{json}")?;
+fn print(event: &Event, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    if json {
+        let mut json = serde_json::to_value(event.public())?;
+        if let Some(fields) = json.as_object_mut() {
+            fields.remove("notify");
         }
+        writeln!(out, "{json}")?;
+    } else {
+        writeln!(out, "{}", line(event))?;
     }
     // Standard output is often a pipe, whose reader needs each event at once.
     out.flush()?;
@@ -123,7 +116,7 @@ fn print(event: &Event, form: Form, out: &mut dyn Write) -> Result<(), Error> {
 fn line(event: &Event) -> String {
     let mut line = format!(
         "{}  {}  {:<9}",
-        time(event.occurred_at),
+        rfc3339(event.occurred_at),
         event.request_id,
         event.event_type.as_str()
     );
@@ -162,14 +155,6 @@ pub(super) fn items(batch: &BatchSummary) -> String {
         "{} items: {} completed, {} failed, {} cancelled, {} not started",
         batch.total, batch.completed, batch.failed, batch.cancelled, batch.not_started
     )
-}
-
-/// Formats a time as RFC 3339 in UTC, to the millisecond.
-pub(super) fn time(millis: i64) -> String {
-    match DateTime::from_timestamp_millis(millis) {
-        Some(time) => time.to_rfc3339_opts(SecondsFormat::Millis, true),
-        None => millis.to_string(),
-    }
 }
 
 #[cfg(test)]
@@ -220,10 +205,10 @@ mod tests {
     }
 
     #[test]
-    fn json_tells_all_but_whom_to_notify() {
+    fn json_has_all_but_the_targets() {
         let mut out = Vec::new();
 
-        print(&event(&serde_json::json!({})), Form::Json, &mut out).unwrap();
+        print(&event(&serde_json::json!({})), true, &mut out).unwrap();
 
         let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(json["request_id"], "image-1");

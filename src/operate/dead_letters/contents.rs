@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::Letter;
+use super::DeadLetter;
 use crate::contract::avro;
 use crate::domain::Secret;
 use crate::domain::{Event, Request};
@@ -24,7 +24,6 @@ pub struct Opened {
     pub request_id: Option<String>,
     /// User of that request; `None` if unknown.
     pub user: Option<String>,
-    /// The value itself.
     pub contents: Contents,
 }
 
@@ -33,7 +32,6 @@ pub struct Opened {
 pub enum Contents {
     /// A valid request.
     Request(Box<Request>),
-    /// A lifecycle event.
     Event(Box<Event>),
     /// Readable, but no valid request: a field is out of bounds, or it is a command.
     Other,
@@ -57,7 +55,7 @@ impl Opener {
     ///
     /// # Errors
     /// Only if the registry does not answer; an unreadable value is no error.
-    pub async fn open(&self, letter: &Letter) -> Result<Opened, registry::Error> {
+    pub async fn open(&self, letter: &DeadLetter) -> Result<Opened, registry::Error> {
         let (writer, datum) = match self.schema(letter).await? {
             Ok(found) => found,
             Err(problem) => return Ok(Opened::unreadable(problem)),
@@ -72,7 +70,7 @@ impl Opener {
                 Err(error) => Opened::unreadable(error.to_string()),
             });
         }
-        if letter.record.header("dlq.original.topic") == Some(self.topics.commands.as_str()) {
+        if letter.0.header("dlq.original.topic") == Some(self.topics.commands.as_str()) {
             return Ok(match avro::read_command(&writer, datum) {
                 Ok(command) => Opened {
                     request_id: Some(command.request.to_string()),
@@ -105,7 +103,7 @@ impl Opener {
     /// Only if the registry does not answer.
     pub async fn json(
         &self,
-        letter: &Letter,
+        letter: &DeadLetter,
     ) -> Result<Result<serde_json::Value, String>, registry::Error> {
         Ok(match self.schema(letter).await? {
             Ok((writer, datum)) => avro::to_json(&writer, datum).map_err(|error| error.to_string()),
@@ -117,11 +115,7 @@ impl Opener {
     ///
     /// # Errors
     /// The registry gives no schema id, or the request does not fit the schema.
-    pub(super) async fn encode(
-        &self,
-        topic: &str,
-        request: &Request,
-    ) -> Result<Vec<u8>, super::Error> {
+    pub(super) async fn encode(&self, topic: &str, request: &Request) -> anyhow::Result<Vec<u8>> {
         let datum = avro::write_request(request)?;
         let subject = format!("{topic}-value");
         let id = self.registry.id_of(&subject, &avro::REQUEST).await?;
@@ -131,9 +125,9 @@ impl Opener {
     /// Returns the schema that the value's frame names, and the datum.
     async fn schema<'l>(
         &self,
-        letter: &'l Letter,
+        letter: &'l DeadLetter,
     ) -> Result<Result<Writer<'l>, String>, registry::Error> {
-        let Some(value) = letter.record.value.as_deref() else {
+        let Some(value) = letter.0.value.as_deref() else {
             return Ok(Err("the record has no value".to_owned()));
         };
         let (id, datum) = match avro::unframe(value) {

@@ -1,35 +1,55 @@
 //! Starts a delivery workflow again for a notification that was given up, and for its one failed target only.
 
-use super::{Contents, Error, Letter, Opener, Skip};
+use tokio::sync::OnceCell;
+
+use super::{Contents, DeadLetter, Opener, Skip};
 use crate::contract::delivery::{Delivery, Parcel, Raw};
+use crate::contract::receipt::Outcome;
 use crate::engines::config;
+use crate::engines::temporal::client;
 use crate::engines::temporal::client::Temporal;
 use crate::engines::temporal::deliveries::{Given, Once};
 
-/// Starts deliveries; it connects on the first one.
+/// A notification, and its user.
+#[derive(Clone, Debug)]
+pub(super) struct Notification {
+    parcel: Parcel,
+    user: String,
+}
+
+/// Starts deliveries; it connects when it is first needed.
 pub(super) struct Deliveries {
-    place: config::Temporal,
-    temporal: Option<Temporal>,
+    server: config::Temporal,
+    temporal: OnceCell<Temporal>,
 }
 
 impl Deliveries {
     pub(super) fn new(config: &config::Temporal) -> Self {
         Self {
-            place: config.for_deliveries(),
-            temporal: None,
+            server: config.for_deliveries(),
+            temporal: OnceCell::new(),
         }
     }
 
-    /// Starts the delivery of a parcel, and returns the workflow id.
-    pub(super) async fn start(
-        &mut self,
-        parcel: Parcel,
-        user: &str,
-    ) -> Result<Result<String, Skip>, Error> {
-        let temporal = match &mut self.temporal {
-            Some(temporal) => temporal,
-            none => none.insert(Temporal::connect(&self.place).await?),
-        };
+    async fn temporal(&self) -> Result<&Temporal, client::Error> {
+        let connect = || Temporal::connect(&self.server);
+        self.temporal.get_or_try_init(connect).await
+    }
+
+    /// Returns whether an earlier redrive has delivered a notification.
+    pub(super) async fn has_delivered(
+        &self,
+        notification: &Notification,
+    ) -> Result<bool, client::Error> {
+        let workflow = notification.parcel.workflow();
+        let outcome = self.temporal().await?.delivery_outcome(&workflow).await?;
+        Ok(outcome == Some(Outcome::Delivered))
+    }
+
+    /// Starts the delivery of a notification, and returns the workflow id.
+    pub(super) async fn start(&self, notification: Notification) -> anyhow::Result<String> {
+        let temporal = self.temporal().await?;
+        let Notification { parcel, user } = notification;
         let id = parcel.workflow();
         let delivery = Delivery {
             parcel,
@@ -43,33 +63,34 @@ impl Deliveries {
             pause_ms: 0,
         };
         // The delivery that gave up has the same workflow id, so this one may only start after it has closed.
-        let given = temporal.hand_over(delivery, user, Once::AtATime).await?;
-        Ok(match given {
+        match temporal.hand_over(delivery, &user, Once::AtATime).await? {
             Given::New => Ok(id),
-            Given::Before => Err(Skip::UnderWay),
-        })
+            Given::Before => Err(Skip::UnderWay.into()),
+        }
     }
 }
 
-/// Returns the notification that a dead letter holds, and its user.
-pub(super) async fn parcel(
+/// Returns the notification that a dead letter holds.
+pub(super) async fn notification(
     opener: &Opener,
-    letter: &Letter,
-) -> Result<Result<(Parcel, String), Skip>, Error> {
+    letter: &DeadLetter,
+) -> anyhow::Result<Notification> {
     let contents = opener.open(letter).await?.contents;
     let (Contents::Event(event), Some((channel, target_hash)), Some(value)) =
-        (contents, letter.notification(), &letter.record.value)
+        (contents, letter.notification(), &letter.0.value)
     else {
-        return Ok(Err(Skip::NoEvent));
+        return Err(Skip::NoEvent.into());
     };
-    let parcel = Parcel {
-        event: Raw(value.clone()),
-        event_id: event.event_id.clone(),
-        request_id: event.request_id.clone(),
-        occurred_at: event.occurred_at,
-        traceparent: letter.record.traceparent().map(str::to_owned),
-        channel,
-        target_hash: target_hash.to_owned(),
-    };
-    Ok(Ok((parcel, event.user_id.clone())))
+    Ok(Notification {
+        parcel: Parcel {
+            event: Raw(value.clone()),
+            event_id: event.event_id.clone(),
+            request_id: event.request_id.clone(),
+            occurred_at: event.occurred_at,
+            traceparent: letter.0.traceparent().map(str::to_owned),
+            channel,
+            target_hash: target_hash.to_owned(),
+        },
+        user: event.user_id.clone(),
+    })
 }

@@ -5,34 +5,29 @@ use crate::domain::{InvalidId, RequestId};
 
 const LONGEST: usize = 128;
 
-/// Returns the id under which a dead letter is sent as a new request: `order-7` at 1:33 becomes `order-7.r1-33`.
+/// Returns the id under which a dead letter is sent as a new request: `order-7` at 1:33 becomes `order-7.r1-33`. An id
+/// too long for the mark is cut.
 ///
-/// The id depends on the dead letter alone: sending it again starts no second request, and two dead letters with one
-/// id become two requests. An earlier mark of this kind is replaced, and an id too long for the mark is cut.
+/// An id that has such a mark is kept: if the new request is dead-lettered as well, and the redrive is repeated, both
+/// dead letters are sent under the same id, and the request runs once.
 ///
 /// # Errors
 /// Never in practice: the result is a valid id if `id` is.
-pub fn renewed(id: &RequestId, position: Position) -> Result<RequestId, InvalidId> {
+pub(super) fn fresh_id(id: &RequestId, position: Position) -> Result<RequestId, InvalidId> {
+    if is_marked(id.as_str()) {
+        return Ok(id.clone());
+    }
     let mark = format!(".r{}-{}", position.partition, position.offset);
-    let base = unmarked(id.as_str());
-    let base = base.chars().take(LONGEST.saturating_sub(mark.len()));
+    let base = id.as_str().chars();
+    let base = base.take(LONGEST.saturating_sub(mark.len()));
     RequestId::try_from(base.collect::<String>() + &mark)
 }
 
-/// Returns an id without the mark that an earlier call added.
-fn unmarked(id: &str) -> &str {
+fn is_marked(id: &str) -> bool {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
-    match id.rsplit_once(".r") {
-        Some((base, mark))
-            if !base.is_empty()
-                && mark
-                    .split_once('-')
-                    .is_some_and(|(partition, offset)| number(partition) && number(offset)) =>
-        {
-            base
-        }
-        Some(_) | None => id,
-    }
+    let mark = id.rsplit_once(".r").map(|(_, mark)| mark);
+    mark.and_then(|mark| mark.split_once('-'))
+        .is_some_and(|(partition, offset)| number(partition) && number(offset))
 }
 
 #[cfg(test)]
@@ -41,15 +36,15 @@ mod tests {
 
     fn renew(id: &str, partition: i32, offset: i64) -> String {
         let id = RequestId::try_from(id.to_owned()).unwrap();
-        let renewed = renewed(&id, Position { partition, offset }).unwrap();
+        let renewed = fresh_id(&id, Position { partition, offset }).unwrap();
         renewed.to_string()
     }
 
     #[test]
-    fn a_new_id_follows_from_the_dead_letter() {
+    fn a_new_id_follows_from_the_dead_letter_and_is_kept() {
         assert_eq!(renew("order-7", 1, 33), "order-7.r1-33");
         assert_ne!(renew("order-7", 1, 33), renew("order-7", 1, 34));
-        assert_eq!(renew("order-7.r1-33", 0, 5), "order-7.r0-5");
+        assert_eq!(renew("order-7.r1-33", 0, 5), "order-7.r1-33");
         for own in ["a.rest", "a.r1", "a.r-1", "a.r1-x"] {
             assert_eq!(renew(own, 0, 5), format!("{own}.r0-5"));
         }

@@ -1,4 +1,4 @@
-//! Redrives dead letters one after the other: each is acknowledged and noted before the next is sent.
+//! Redrives dead letters one after the other: each is acknowledged before the next is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::deliver::{self, Deliveries};
-use super::rules::Way;
-use super::{Contents, Error, Filter, Letter, Opener, Position, Progress, Rules, Skip, renewed};
-use crate::contract::delivery::Parcel;
+use super::deliver::{self, Deliveries, Notification};
+use super::fresh_id::fresh_id;
+use super::last_copy::LastCopies;
+use super::policy::Route;
+use super::{Contents, DeadLetter, Filter, Opener, Position, RedrivePolicy, Skip};
 use crate::domain::RecordPosition;
-use crate::engines::clock::now;
 use crate::engines::config::{Config, Topics};
 use crate::engines::kafka::producer;
 use crate::engines::kafka::producer::{Message, Producer};
@@ -25,21 +25,17 @@ pub struct Order {
     /// The dead letters that are selected.
     pub selection: Selection,
     /// Which of these may be sent, and with what changes.
-    pub rules: Rules,
+    pub policy: RedrivePolicy,
     /// Only count, send nothing.
     pub dry_run: bool,
     /// The highest rate, in dead letters per second.
     pub rate: u32,
-    /// Name of the operator, for the log.
-    pub by: String,
 }
 
 /// The dead letters that are selected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
-    /// All that match a filter.
     Matching(Filter),
-    /// Those at these positions.
     At(BTreeSet<Position>),
 }
 
@@ -65,17 +61,15 @@ impl fmt::Display for Destination {
 #[derive(Debug)]
 pub struct Redriven<'a> {
     /// The dead letter as it stays on its topic.
-    pub letter: &'a Letter,
+    pub letter: &'a DeadLetter,
     /// Where it was sent.
     pub to: &'a Destination,
     /// The request's new id, if it was given one.
     pub new_id: Option<&'a str>,
-    /// When it was sent, in milliseconds since the epoch.
-    pub at: i64,
 }
 
 /// A callback that receives each dead letter that was sent.
-pub type Tell<'t> = dyn FnMut(&Redriven<'_>) -> std::io::Result<()> + Send + 't;
+pub type Report<'r> = dyn FnMut(&Redriven<'_>) -> std::io::Result<()> + Send + 'r;
 
 /// The result of a redrive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,223 +79,216 @@ pub struct Summary {
     /// Number of selected dead letters that were not sent, by why not.
     pub skipped: BTreeMap<Skip, u64>,
     /// Selected positions that hold no dead letter.
-    pub missing: Vec<Position>,
-    /// Number of sent dead letters that the memory has no room for; the next redrive sends them again.
-    pub left_out: i64,
+    pub missing: BTreeSet<Position>,
     /// True if a stop came before the end.
     pub interrupted: bool,
 }
 
-/// Redrives dead letters, and calls `tell` for each once it is noted. A stop lets the current one finish.
+/// Redrives dead letters, and calls `report` for each that was sent. A stop lets the current one finish.
 ///
 /// # Errors
-/// An engine does not answer, or `tell` fails. What was sent before is noted, so another run continues after it.
+/// An engine does not answer, or `report` fails.
 pub async fn redrive(
     config: &Config,
     order: &Order,
     stop: &CancellationToken,
-    tell: &mut Tell<'_>,
-) -> Result<Summary, Error> {
-    let kafka = &config.kafka;
-    let extent = order.selection.extent();
-    let shelf = order.rules.shelf.topic(&kafka.topics);
-    let mut snapshot = Snapshot::open(kafka, shelf, extent).await?;
-    let mut run = Run {
-        topics: &kafka.topics,
-        order,
-        opener: Opener::new(&config.schema_registry_url, &kafka.topics)?,
-        progress: Progress::open(kafka, shelf, snapshot.bounds()).await?,
-        deliveries: Deliveries::new(&config.temporal),
-        producer: Producer::new(kafka, "redrive")?,
-        pace: pace(order.rate),
-        summary: Summary::default(),
-    };
-    let mut missing = match &order.selection {
-        Selection::At(positions) => positions.clone(),
-        Selection::Matching(_) => BTreeSet::new(),
+    report: &mut Report<'_>,
+) -> anyhow::Result<Summary> {
+    let mut run = tokio::select! {
+        run = Run::open(config, order) => run?,
+        () = stop.cancelled() => {
+            return Ok(Summary { interrupted: true, ..Summary::default() });
+        }
     };
     loop {
         let next = tokio::select! {
             biased;
-            () = stop.cancelled() => { run.summary.interrupted = true; break }
-            next = snapshot.next() => next?,
+            () = stop.cancelled() => {
+                run.summary.interrupted = true;
+                return Ok(run.summary);
+            }
+            next = run.next() => next?,
         };
-        let Some(record) = next else {
-            run.summary.missing = missing.into_iter().collect();
-            break;
+        let Some((letter, sending)) = next else {
+            run.summary.missing = run.missing;
+            return Ok(run.summary);
         };
-        let letter = Letter { record };
-        missing.remove(&letter.position());
-        if !run.one(&letter, stop, tell).await? {
-            run.summary.interrupted = true;
-            break;
-        }
+        run.send(&letter, sending, report).await?;
     }
-    run.summary.left_out = run.progress.left_out();
-    Ok(run.summary)
 }
 
 /// What is to be sent.
 enum Sending<'t> {
-    /// A record: its topic, and its new id and value if it gets a new id.
-    Record(&'t str, Option<(String, Vec<u8>)>),
-    /// A notification, and its user.
-    Parcel(Parcel, String),
+    /// A record to its topic, as it is.
+    Record(&'t str),
+    /// A request to its topic under a new id, and the value with that id.
+    Renamed(&'t str, String, Vec<u8>),
+    /// A notification, to a workflow.
+    Notification(Notification),
 }
 
 /// The state of one redrive.
 struct Run<'a> {
     topics: &'a Topics,
     order: &'a Order,
+    snapshot: Snapshot,
+    copies: LastCopies,
     opener: Opener,
-    progress: Progress,
     deliveries: Deliveries,
     producer: Producer,
     pace: Interval,
+    /// Selected positions that were not read yet.
+    missing: BTreeSet<Position>,
     summary: Summary,
 }
 
-impl Run<'_> {
-    /// Sends one dead letter if it is selected and may be sent; returns `false` if a stop came first.
-    async fn one(
-        &mut self,
-        letter: &Letter,
-        stop: &CancellationToken,
-        tell: &mut Tell<'_>,
-    ) -> Result<bool, Error> {
-        if !self.is_meant(letter).await? {
-            return Ok(true);
-        }
-        let rules = &self.order.rules;
-        let sent_before = self.progress.has(letter.position());
-        let sending = match rules.judge(letter, sent_before, self.topics) {
-            Err(skip) => return Ok(self.skip(skip)),
-            Ok(Way::Topic(topic)) if rules.new_id => match self.renew(letter, topic).await? {
-                Some(renewed) => Sending::Record(topic, Some(renewed)),
-                None => return Ok(self.skip(Skip::NoRequest)),
-            },
-            Ok(Way::Topic(topic)) => Sending::Record(topic, None),
-            Ok(Way::Workflow) => match deliver::parcel(&self.opener, letter).await? {
-                Ok((parcel, user)) => Sending::Parcel(parcel, user),
-                Err(skip) => return Ok(self.skip(skip)),
-            },
-        };
-        if self.order.dry_run {
-            self.count(letter);
-            return Ok(true);
-        }
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return Ok(false),
-            _ = self.pace.tick() => {}
-        }
-        let (to, new_id) = match sending {
-            Sending::Record(topic, renewed) => {
-                let sent = self.send(letter, topic, renewed.as_ref()).await?;
-                (sent.map(Destination::Record), renewed.map(|(id, _)| id))
+impl<'a> Run<'a> {
+    async fn open(config: &'a Config, order: &'a Order) -> anyhow::Result<Self> {
+        let (kafka, selection) = (&config.kafka, &order.selection);
+        let topic = order.policy.topic.name(&kafka.topics);
+        let mut copies = LastCopies::default();
+        let mut missing = BTreeSet::new();
+        match selection {
+            Selection::At(positions) => missing.clone_from(positions),
+            // The topic is read twice. What is in the selected period is only superseded by what came later, so the
+            // end of the period does not matter here.
+            Selection::Matching(_) => {
+                let mut snapshot = Snapshot::open(kafka, topic, selection.extent()).await?;
+                while let Some(record) = snapshot.next().await? {
+                    copies.add(&DeadLetter(record));
+                }
             }
-            Sending::Parcel(parcel, user) => {
-                let started = self.deliveries.start(parcel, &user).await?;
+        }
+        Ok(Self {
+            topics: &kafka.topics,
+            order,
+            snapshot: Snapshot::open(kafka, topic, selection.extent()).await?,
+            copies,
+            opener: Opener::new(&config.schema_registry_url, &kafka.topics)?,
+            deliveries: Deliveries::new(&config.temporal),
+            producer: Producer::new(kafka, "redrive")?,
+            pace: pace(order.rate),
+            missing,
+            summary: Summary::default(),
+        })
+    }
+
+    /// Waits until a selected dead letter may be sent; returns `None` after the last. Counts those that are not sent.
+    async fn next(&mut self) -> anyhow::Result<Option<(DeadLetter, Sending<'a>)>> {
+        while let Some(record) = self.snapshot.next().await? {
+            let letter = DeadLetter(record);
+            self.missing.remove(&letter.position());
+            if !self.order.selection.takes(&letter) {
+                continue;
+            }
+            match self.prepare(&letter).await {
+                Ok(_) if self.order.dry_run => self.count(&letter),
+                Ok(sending) => {
+                    self.pace.tick().await;
+                    return Ok(Some((letter, sending)));
+                }
+                Err(error) => self.skip(error)?,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Decides what to send; a [`Skip`] is an error.
+    async fn prepare(&self, letter: &DeadLetter) -> anyhow::Result<Sending<'a>> {
+        let policy = &self.order.policy;
+        let route = policy.route(letter, self.topics)?;
+        if self.copies.has_later(letter) {
+            return Err(Skip::Superseded.into());
+        }
+        match route {
+            Route::Topic(topic) if policy.new_id => self.renamed(letter, topic).await,
+            Route::Topic(topic) => Ok(Sending::Record(topic)),
+            Route::Workflow => {
+                let notification = deliver::notification(&self.opener, letter).await?;
+                match self.deliveries.has_delivered(&notification).await? {
+                    true => Err(Skip::Delivered.into()),
+                    false => Ok(Sending::Notification(notification)),
+                }
+            }
+        }
+    }
+
+    async fn renamed(&self, letter: &DeadLetter, topic: &'a str) -> anyhow::Result<Sending<'a>> {
+        let Contents::Request(mut request) = self.opener.open(letter).await?.contents else {
+            return Err(Skip::NoRequest.into());
+        };
+        request.id = fresh_id(&request.id, letter.position())?;
+        let value = self.opener.encode(topic, &request).await?;
+        Ok(Sending::Renamed(topic, request.id.to_string(), value))
+    }
+
+    /// Sends one dead letter and reports it. No stop comes between the two.
+    async fn send(
+        &mut self,
+        letter: &DeadLetter,
+        sending: Sending<'_>,
+        report: &mut Report<'_>,
+    ) -> anyhow::Result<()> {
+        let record = &letter.0;
+        let (sent, new_id) = match sending {
+            Sending::Record(topic) => {
+                let (key, value) = (record.key.as_deref(), record.value.as_deref());
+                (self.produce(letter, topic, key, value).await, None)
+            }
+            Sending::Renamed(topic, id, value) => {
+                let (key, value) = (Some(id.as_bytes()), Some(value.as_slice()));
+                (self.produce(letter, topic, key, value).await, Some(id))
+            }
+            Sending::Notification(notification) => {
+                let started = self.deliveries.start(notification).await;
                 (started.map(Destination::Workflow), None)
             }
         };
-        match to {
-            Ok(to) => self.note(letter, &to, new_id.as_deref(), tell).await?,
-            Err(skip) => drop(self.skip(skip)),
-        }
-        Ok(true)
+        let to = match sent {
+            Ok(to) => to,
+            Err(error) => return self.skip(error),
+        };
+        events::dead_letter_redriven(&record.position, &to, letter.reason(), letter.attempts());
+        self.count(letter);
+        Ok(report(&Redriven {
+            letter,
+            to: &to,
+            new_id: new_id.as_deref(),
+        })?)
     }
 
-    /// Sends one dead letter to its topic.
-    async fn send(
+    async fn produce(
         &self,
-        letter: &Letter,
+        letter: &DeadLetter,
         topic: &str,
-        renewed: Option<&(String, Vec<u8>)>,
-    ) -> Result<Result<RecordPosition, Skip>, Error> {
-        let (key, value) = match renewed {
-            Some((id, value)) => (Some(id.as_bytes()), Some(value.as_slice())),
-            None => (letter.record.key.as_deref(), letter.record.value.as_deref()),
-        };
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> anyhow::Result<Destination> {
         let message = Message {
             topic,
             key,
             value,
-            headers: self.order.rules.headers(letter),
+            headers: self.order.policy.headers(letter),
         };
         match self.producer.place(message).await {
-            Ok(to) => Ok(Ok(to)),
-            Err(producer::Error::TooLarge { .. }) => Ok(Err(Skip::TooLarge)),
+            Ok(to) => Ok(Destination::Record(to)),
+            Err(producer::Error::TooLarge { .. }) => Err(Skip::TooLarge.into()),
             Err(error @ (producer::Error::Refused { .. } | producer::Error::Client(_))) => {
                 Err(error.into())
             }
         }
     }
 
-    /// Notes that a dead letter was sent, and reports it. From the send to the note nothing yields to a stop, so that
-    /// whatever was sent is noted.
-    async fn note(
-        &mut self,
-        letter: &Letter,
-        to: &Destination,
-        new_id: Option<&str>,
-        tell: &mut Tell<'_>,
-    ) -> Result<(), Error> {
-        let at = now();
-        events::dead_letter_redriven(
-            &letter.record.position,
-            to,
-            letter.reason(),
-            letter.attempts(),
-            &self.order.by,
-        );
-        self.progress.note(letter.position()).await?;
-        self.count(letter);
-        tell(&Redriven {
-            letter,
-            to,
-            new_id,
-            at,
-        })?;
-        Ok(())
-    }
-
-    async fn is_meant(&self, letter: &Letter) -> Result<bool, Error> {
-        let Selection::Matching(filter) = &self.order.selection else {
-            return Ok(true);
-        };
-        if !filter.takes(letter) || filter.user.is_none() {
-            return Ok(filter.takes(letter));
-        }
-        let opened = self.opener.open(letter).await?;
-        Ok(filter.takes_user(opened.user.as_deref()))
-    }
-
-    /// Returns a request's new id and its value with that id; `None` if the dead letter is no valid request.
-    async fn renew(
-        &self,
-        letter: &Letter,
-        topic: &str,
-    ) -> Result<Option<(String, Vec<u8>)>, Error> {
-        let Contents::Request(mut request) = self.opener.open(letter).await?.contents else {
-            return Ok(None);
-        };
-        let Ok(id) = renewed(&request.id, letter.position()) else {
-            return Ok(None);
-        };
-        request.id = id;
-        let value = self.opener.encode(topic, &request).await?;
-        Ok(Some((request.id.to_string(), value)))
-    }
-
-    fn count(&mut self, letter: &Letter) {
+    fn count(&mut self, letter: &DeadLetter) {
         let reason = letter.reason().to_owned();
         *self.summary.sent.entry(reason).or_default() += 1;
     }
 
-    fn skip(&mut self, why: Skip) -> bool {
+    /// Counts a skipped dead letter; returns any other error.
+    fn skip(&mut self, error: anyhow::Error) -> anyhow::Result<()> {
+        let why = error.downcast::<Skip>()?;
         *self.summary.skipped.entry(why).or_default() += 1;
-        true
+        Ok(())
     }
 }
 
@@ -313,6 +300,13 @@ impl Selection {
                 Extent::At(pairs.collect())
             }
             Self::Matching(filter) => filter.since.map_or(Extent::All, Extent::Since),
+        }
+    }
+
+    fn takes(&self, letter: &DeadLetter) -> bool {
+        match self {
+            Self::At(_) => true,
+            Self::Matching(filter) => filter.takes(letter),
         }
     }
 }

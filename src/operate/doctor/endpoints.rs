@@ -5,15 +5,14 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, SecondsFormat};
 use tokio::time::timeout;
 
 use super::{Finding, causes, count};
-use crate::domain::time::since_epoch;
+use crate::domain::time::{rfc3339, since_epoch};
 use crate::engines::config::Config;
 use crate::engines::kafka::snapshot::{Extent, Snapshot};
 use crate::engines::kafka::tail;
-use crate::operate::dead_letters::{Contents, Letter, Opener};
+use crate::operate::dead_letters::{Contents, DeadLetter, Opener};
 use crate::roles::notifier;
 use crate::roles::notifier::Channel;
 
@@ -26,7 +25,7 @@ const MOST: usize = 20;
 
 struct Gone {
     times: u64,
-    last: Letter,
+    last: DeadLetter,
 }
 
 pub(super) async fn examine(config: &Config) -> Vec<Finding> {
@@ -49,7 +48,7 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
         let check = format!("endpoint {} {hash}", channel.as_str());
         let whose = whose(config, channel, &hash, &gone.last).await;
         let times = count(gone.times, "notification");
-        let at = time(gone.last.record.timestamp.unwrap_or_default());
+        let at = rfc3339(gone.last.0.timestamp.unwrap_or_default());
         let found = format!("{whose} answered 410 Gone to {times}, last at {at}");
         let advice = "ask the user for another target, or to remove this one";
         findings.push(Finding::warn(check, found).advise(advice));
@@ -68,7 +67,7 @@ async fn read(config: &Config) -> Result<BTreeMap<(Channel, String), Gone>, tail
     let mut snapshot = Snapshot::open(&config.kafka, topic, Extent::Since(since)).await?;
     let mut found: BTreeMap<_, Gone> = BTreeMap::new();
     while let Some(record) = snapshot.next().await? {
-        let letter = Letter { record };
+        let letter = DeadLetter(record);
         if letter.reason() != notifier::GONE {
             continue;
         }
@@ -81,7 +80,7 @@ async fn read(config: &Config) -> Result<BTreeMap<(Channel, String), Gone>, tail
             last: letter.clone(),
         });
         gone.times += 1;
-        if letter.record.timestamp >= gone.last.record.timestamp {
+        if letter.0.timestamp >= gone.last.0.timestamp {
             gone.last = letter;
         }
     }
@@ -89,7 +88,7 @@ async fn read(config: &Config) -> Result<BTreeMap<(Channel, String), Gone>, tail
 }
 
 /// Describes the target and its user, as far as they can be read.
-async fn whose(config: &Config, channel: Channel, hash: &str, letter: &Letter) -> String {
+async fn whose(config: &Config, channel: Channel, hash: &str, letter: &DeadLetter) -> String {
     let unknown = || "a target".to_owned();
     let Ok(opener) = Opener::new(&config.schema_registry_url, &config.kafka.topics) else {
         return unknown();
@@ -101,9 +100,4 @@ async fn whose(config: &Config, channel: Channel, hash: &str, letter: &Letter) -
         }
         Ok(Contents::Request(_) | Contents::Other | Contents::Unreadable(_)) | Err(_) => unknown(),
     }
-}
-
-fn time(millis: i64) -> String {
-    let at = DateTime::from_timestamp_millis(millis).unwrap_or_default();
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

@@ -101,7 +101,7 @@ fn judge(name: String, kind: Kind, seen: &Topic) -> Finding {
     } else if !counted.is_empty() {
         Finding::warn(name, found).advise(advice)
     } else if under_replicated > 0 {
-        Finding::warn(name, found).advise("check the brokers that are behind")
+        Finding::warn(name, found).advise("check the brokers whose replicas lag")
     } else {
         Finding::ok(name, found)
     }

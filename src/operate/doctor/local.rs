@@ -79,22 +79,18 @@ fn mail(config: &Config) -> Finding {
 }
 
 fn operators(config: &Config) -> Finding {
-    let check = "operators";
     let notifier = &config.notifier;
-    let told = [
-        notifier.ops_slack.as_ref().map(|_| "OPS_SLACK_WEBHOOK_URL"),
-        notifier.ops_email.as_ref().map(|_| "OPS_EMAIL"),
-    ];
-    let told: Vec<_> = told.into_iter().flatten().collect();
-    if told.is_empty() {
-        let found =
-            "OPS_SLACK_WEBHOOK_URL and OPS_EMAIL are not set: operators get no failure reports";
-        return Finding::ok(check, found);
-    }
-    Finding::ok(
-        check,
-        format!("get failure reports by {}", told.join(" and ")),
-    )
+    let by = match (&notifier.ops_slack, &notifier.ops_email) {
+        (Some(_), Some(_)) => "OPS_SLACK_WEBHOOK_URL and OPS_EMAIL",
+        (Some(_), None) => "OPS_SLACK_WEBHOOK_URL",
+        (None, Some(_)) => "OPS_EMAIL",
+        (None, None) => {
+            let found =
+                "OPS_SLACK_WEBHOOK_URL and OPS_EMAIL are not set: operators get no failure reports";
+            return Finding::ok("operators", found);
+        }
+    };
+    Finding::ok("operators", format!("get failure reports by {by}"))
 }
 
 fn templates(config: &Config) -> Finding {
@@ -192,8 +188,8 @@ fn nearest(path: &Path) -> &Path {
 }
 
 fn free(path: &Path) -> io::Result<u64> {
-    let told = statvfs(nearest(path))?;
-    Ok(told.f_bavail.saturating_mul(told.f_frsize))
+    let disk = statvfs(nearest(path))?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 fn size(bytes: u64) -> String {

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_api_that_cannot_be_connected_to_fails_and_its_password_is_not_told() {
+    async fn an_api_that_cannot_be_connected_to_fails_and_its_password_is_not_shown() {
         let away = provider("http://user:pass@127.0.0.1:1", Some("k"));
 
         let found = look("video", "VIDEO", &away).await;

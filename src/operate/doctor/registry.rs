@@ -77,7 +77,7 @@ mod tests {
     use crate::contract::avro;
 
     #[test]
-    fn a_schema_is_to_be_there_and_held_compatible() {
+    fn a_schema_must_exist_and_be_kept_compatible() {
         let known = |level: Option<&str>| Subject::Known {
             id: 7,
             version: 1,

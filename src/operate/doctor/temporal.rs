@@ -142,35 +142,42 @@ fn judge_attribute((name, seen): (&'static str, Registered)) -> Finding {
 
 async fn workers(config: &Config, server: &Server) -> Vec<Finding> {
     let main = config.temporal.task_queue.clone();
-    let fetch = fetch_queue(&main);
     let limited = ProviderName::ALL
         .into_iter()
         .filter(|name| config.worker.named.of(*name).rate.is_some())
         .map(|name| submit_queue(&main, name));
-    let submits: Vec<_> = limited.collect();
-    let mut queues = vec![
-        (&main, Tasks::Workflow, "workflows"),
-        (&main, Tasks::Activity, "activities"),
-        (&fetch, Tasks::Activity, "activities"),
-    ];
-    queues.extend(
-        submits
-            .iter()
-            .map(|queue| (queue, Tasks::Activity, "activities")),
-    );
-    let mut findings = Vec::new();
-    for (queue, tasks, noun) in queues {
-        let check = format!("task queue {queue}, {noun}");
-        findings.push(match server.pollers(queue, tasks).await {
-            Ok(0) => {
-                Finding::warn(check, "has no pollers: nothing runs").advise("start genflow worker")
-            }
-            Ok(pollers) => Finding::ok(check, count(pollers as u64, "poller")),
-            Err(error) => Finding::unknown(check, causes(&error)),
-        });
+    let activities: Vec<_> = [main.clone(), fetch_queue(&main)]
+        .into_iter()
+        .chain(limited)
+        .collect();
+    let unserved = "nothing runs";
+    let advice = "start genflow worker";
+    let mut findings = vec![pollers(server, &main, Tasks::Workflow, unserved, advice).await];
+    for queue in &activities {
+        findings.push(pollers(server, queue, Tasks::Activity, unserved, advice).await);
     }
     findings.extend(deliveries(config).await);
     findings
+}
+
+/// Checks that a task queue has pollers; `unserved` says what follows if it has none.
+async fn pollers(
+    server: &Server,
+    queue: &str,
+    tasks: Tasks,
+    unserved: &str,
+    advice: &str,
+) -> Finding {
+    let noun = match tasks {
+        Tasks::Workflow => "workflows",
+        Tasks::Activity => "activities",
+    };
+    let check = format!("task queue {queue}, {noun}");
+    match server.pollers(queue, tasks).await {
+        Ok(0) => Finding::warn(check, format!("has no pollers: {unserved}")).advise(advice),
+        Ok(pollers) => Finding::ok(check, count(pollers as u64, "poller")),
+        Err(error) => Finding::unknown(check, causes(&error)),
+    }
 }
 
 /// Checks the namespace and the task queue of notification deliveries.
@@ -186,38 +193,27 @@ async fn deliveries(config: &Config) -> Vec<Finding> {
             )];
         }
     };
+    let unserved = "deliveries whose first attempt fails have to wait";
     let mut findings = Vec::new();
     let retention = server.retention().await;
     if place.namespace != config.temporal.namespace {
-        let otherwise = "deliveries whose first attempt fails have to wait";
         let (name, variable) = (&place.namespace, "NOTIFY_NAMESPACE");
-        findings.push(namespace(name, variable, otherwise, &retention));
+        findings.push(namespace(name, variable, unserved, &retention));
     }
     let Ok(retention) = retention else {
         return findings;
     };
     let wanted = setup::delivery_retention(config.notifier.max_age);
     findings.push(judge_deliveries(retention, wanted));
-    for (tasks, noun) in [
-        (Tasks::Workflow, "workflows"),
-        (Tasks::Activity, "activities"),
-    ] {
-        let check = format!("task queue {queue}, {noun}");
-        findings.push(match server.pollers(queue, tasks).await {
-            Ok(0) => Finding::warn(
-                check,
-                "has no pollers: deliveries whose first attempt fails have to wait",
-            )
-            .advise("start genflow notifier"),
-            Ok(pollers) => Finding::ok(check, count(pollers as u64, "poller")),
-            Err(error) => Finding::unknown(check, causes(&error)),
-        });
+    for tasks in [Tasks::Workflow, Tasks::Activity] {
+        let advice = "start genflow notifier";
+        findings.push(pollers(&server, queue, tasks, unserved, advice).await);
     }
     findings
 }
 
 /// No call of the public API reports whether fairness is on: GetSystemInfo, DescribeNamespace and DescribeTaskQueue
-/// (including stats and config) answer the same with it and without (server 1.32). So only a trial can tell.
+/// (including stats and config) answer the same with it and without (server 1.32). So only a trial shows it.
 async fn fairness(config: &Config, server: &Server, may_try: bool) -> Finding {
     let queue = &config.temporal.task_queue;
     let switch = "matching.enableFairness in the server's dynamic config";
@@ -268,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn deliveries_that_are_forgotten_too_soon_are_warned_of() {
+    fn deliveries_that_are_forgotten_too_soon_warn() {
         let verdict = |retention| judge_deliveries(retention, DAY * 7).verdict;
 
         assert_eq!(verdict(DAY * 7), Verdict::Ok);
@@ -276,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_attribute_is_to_be_a_keyword() {
+    fn a_search_attribute_must_be_a_keyword() {
         let judge = |seen| judge_attribute(("GenUser", seen)).verdict;
 
         assert_eq!(judge(Registered::Keyword), Verdict::Ok);

@@ -1,10 +1,8 @@
-//! A redrive that is interrupted, and what the next one remembers of it.
+//! A redrive that is interrupted, and the next one, which sends everything again.
 
 use std::collections::BTreeMap;
 
 use genflow::domain::EventType;
-use genflow::engines::kafka::offsets::Offsets;
-use genflow::operate::dead_letters::Done;
 use rustix::process::Signal;
 
 use super::{park, requests};
@@ -48,13 +46,18 @@ async fn broken_off(
 }
 
 #[tokio::test]
-async fn an_interrupted_redrive_goes_on_where_it_was() {
+async fn each_request_of_an_interrupted_redrive_runs_once_after_the_next_one() {
     let space = Space::new().await;
     let _all = space.start(&["all"]);
 
     let times = broken_off(&space, 40, Signal::INT, Some(130)).await;
 
-    assert!(times.values().all(|times| *times == 1), "{times:?}");
+    assert!(
+        times.values().all(|times| (1..=2).contains(times)),
+        "{times:?}"
+    );
+    let topic = &space.config.kafka.topics.requests;
+    space.caught_up("intake", topic).await;
     for id in times.keys() {
         let events = space.story(id).await;
         assert_eq!(types(&events).last(), Some(&EventType::Completed));
@@ -63,29 +66,13 @@ async fn an_interrupted_redrive_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn a_redrive_that_was_killed_sends_one_record_twice_at_most() {
+async fn after_a_redrive_that_was_killed_the_next_one_sends_everything() {
     let space = Space::new().await;
 
     let times = broken_off(&space, 40, Signal::KILL, None).await;
 
-    assert!(times.values().all(|times| *times >= 1), "{times:?}");
-    assert!(times.values().sum::<usize>() <= 41, "{times:?}");
-}
-
-#[tokio::test]
-async fn kafka_keeps_as_much_of_what_was_sent_as_is_written() {
-    let space = Space::new().await;
-    let topic = &space.config.kafka.topics.dlq;
-    let offsets = Offsets::open(&space.config.kafka, "much".to_owned(), topic).unwrap();
-    let mut done = Done::default();
-    for offset in (10..20_000).step_by(2) {
-        done.insert(offset);
-    }
-    let (short, left_out) = done.short();
-    assert!(left_out > 0 && short.note.len() > 3990, "the note is full");
-    let entries = BTreeMap::from([(0, short.clone()), (1, short.clone()), (2, short)]);
-
-    offsets.commit(&entries).await.unwrap();
-
-    assert_eq!(offsets.read(0..3).await.unwrap(), entries);
+    assert!(
+        times.values().all(|times| (1..=2).contains(times)),
+        "{times:?}"
+    );
 }

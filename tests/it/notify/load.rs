@@ -14,10 +14,11 @@ use std::time::{Duration, UNIX_EPOCH};
 use genflow::contract::receipt::{Channel, Outcome};
 use genflow::domain::Event;
 use genflow::engines::clock::now;
-use genflow::engines::kafka::offsets::{Committed, Offsets};
 use genflow::roles::notifier::Receipt;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use rustix::process::Signal;
 use serde_json::Value;
 use temporalio_client::{Client, UntypedWorkflow};
@@ -48,7 +49,7 @@ struct Told {
 /// The state between a kill and the start of the next notifier.
 struct Kill {
     at: i64,
-    committed: BTreeMap<i32, Committed>,
+    committed: BTreeMap<i32, i64>,
     /// Number of webhooks that had arrived.
     webhooks: usize,
     /// Number of Slack messages that had arrived.
@@ -105,7 +106,7 @@ impl Kill {
     /// Whether the record at that partition and offset was not committed.
     fn left(&self, (partition, offset): (i32, i64)) -> bool {
         let committed = self.committed.get(&partition);
-        committed.is_none_or(|committed| committed.offset <= offset)
+        committed.is_none_or(|committed| *committed <= offset)
     }
 }
 
@@ -143,26 +144,45 @@ impl Stage {
         all
     }
 
+    /// Returns the offset that the notifiers have committed for each partition.
+    fn committed(&self) -> BTreeMap<i32, i64> {
+        let kafka = &self.space.config.kafka;
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &kafka.brokers)
+            .set("group.id", format!("{}-notifier", kafka.group))
+            .create()
+            .unwrap();
+        let mut partitions = TopicPartitionList::new();
+        partitions.add_partition_range(&kafka.topics.events, 0, PARTITIONS - 1);
+        let committed = consumer.committed_offsets(partitions, Duration::from_secs(15));
+        let committed = committed.unwrap().to_topic_map();
+        let offsets = committed
+            .into_iter()
+            .filter_map(|((_, partition), offset)| {
+                let Offset::Offset(offset) = offset else {
+                    return None;
+                };
+                Some((partition, offset))
+            });
+        offsets.collect()
+    }
+
     /// Starts notifiers one after the other and kills each: every third one during its start, the others while they
     /// work.
     async fn kill(&self, mut rng: StdRng, done: &Cell<bool>) -> Vec<Kill> {
-        let kafka = &self.space.config.kafka;
-        let group = format!("{}-notifier", kafka.group);
-        let offsets = Offsets::open(kafka, group, &kafka.topics.events).unwrap();
-        let committed = async || offsets.read(0..PARTITIONS).await.unwrap();
         let mut kills = Vec::new();
         for number in 0..KILLS {
-            let before = committed().await;
+            let before = self.committed();
             let mut life = self.life(number);
             if number % 3 != 1 {
-                let goes_on = async || (committed().await != before).then_some(());
+                let goes_on = async || (self.committed() != before).then_some(());
                 eventually("the notifier commits", goes_on).await;
             }
             sleep(Duration::from_millis(rng.random_range(0..1000))).await;
             life.signal(Signal::KILL);
             life.ended().await;
             kills.push(Kill {
-                committed: committed().await,
+                committed: self.committed(),
                 webhooks: settled(&self.webhooks).await,
                 slack: settled(&self.slack).await,
                 at: now(),

@@ -1,15 +1,12 @@
 //! The recorded histories, and how tests record new ones.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use genflow::dev::engines::default_cache;
 use genflow::operate::replay::{Recorded, Replayer};
 use serde_json::Value;
-
-use crate::support::Space;
+use temporalio_common::protos::temporal::api::history::v1::History;
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/histories")
@@ -31,17 +28,18 @@ pub(super) fn recorded() -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
+/// Reads a history as the SDK writes it.
+pub(super) fn of_json(history: &[u8]) -> Recorded {
+    let history: History = serde_json::from_slice(history).unwrap();
+    Recorded::of(history.events).unwrap()
+}
+
 pub(super) async fn replay(name: &str, history: &[u8]) {
-    let recorded = Recorded::from_json(history).unwrap();
+    let recorded = of_json(history);
     let misfit = Replayer::new().unwrap().replay(&recorded).await.unwrap();
     if let Some(misfit) = misfit {
         panic!("{name} does not replay: {misfit:?}");
     }
-}
-
-/// Returns the path of a run's export by Temporal's own CLI.
-pub(super) fn exported() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/exported.json")
 }
 
 /// Replays a new history, and records it if `GENFLOW_RECORD` is set. Asserts that one with its name is recorded.
@@ -61,32 +59,6 @@ pub(crate) async fn keep(name: &str, history: &[u8]) {
         "no history of {name} is recorded: see GENFLOW_RECORD"
     );
     replay(name, history).await;
-}
-
-/// Records a run's export by Temporal's own CLI, if `GENFLOW_RECORD` is set.
-pub(super) fn export(space: &Space, workflow: &str) {
-    if std::env::var_os("GENFLOW_RECORD").is_none() {
-        return;
-    }
-    let mut installed = std::fs::read_dir(default_cache()).unwrap().flatten();
-    let cli = installed
-        .find(|entry| entry.file_name().to_string_lossy().starts_with("temporal-"))
-        .map(|entry| entry.path().join("package/bin/temporal"));
-    let show = Command::new(cli.unwrap())
-        .args([
-            "workflow",
-            "show",
-            "--output",
-            "json",
-            "--workflow-id",
-            workflow,
-        ])
-        .args(["--address", &space.engines.temporal])
-        .output()
-        .unwrap();
-    let mut history: Value = serde_json::from_slice(&show.stdout).unwrap();
-    each_text(&mut history, &anywhere);
-    std::fs::write(exported(), format!("{history}\n")).unwrap();
 }
 
 /// Replaces each text for which `change` returns another, also inside of payloads.

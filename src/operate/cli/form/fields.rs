@@ -32,15 +32,19 @@ impl<'j> Form<'j> {
         }
     }
 
-    /// Rejects fields other than `names` and `silent`; the error does not offer the `silent` ones.
-    pub(super) fn allow(&self, names: &[&str], silent: &[&str]) -> Result<(), Invalid> {
-        for name in self.fields.keys().map(String::as_str) {
-            if !names.contains(&name) && !silent.contains(&name) {
+    /// Rejects fields other than `names`.
+    pub(super) fn allow(&self, names: &[&str]) -> Result<(), Invalid> {
+        match self
+            .fields
+            .keys()
+            .find(|name| !names.contains(&name.as_str()))
+        {
+            Some(name) => {
                 let problem = format!("is unknown here, expected one of: {}", names.join(", "));
-                return Err(self.wrong(name, &problem));
+                Err(self.wrong(name, &problem))
             }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     pub(super) fn wrong(&self, name: &str, problem: &str) -> Invalid {

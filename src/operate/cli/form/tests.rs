@@ -14,7 +14,6 @@ fn read_as(kind: Option<Kind>, form: &Json) -> Result<Request, String> {
         kind,
         user: "cli",
         now: 1_700_000_000_000,
-        id: &|kind| format!("{}-new", kind.as_str().to_ascii_lowercase()),
     };
     request(form, &defaults).map_err(|error| error.to_string())
 }
@@ -51,10 +50,21 @@ fn the_nested_form_is_that_of_the_schema() {
     assert_eq!(image.common.params["sampler"], "\"euler\"");
     assert_eq!(image.common.params["steps"], "20");
     assert_eq!(image.common.provider, Some(ProviderName::Replicate));
+    let fallback = image.common.fallback.iter();
+    let fallback: Vec<_> = fallback
+        .map(|other| (other.provider, other.model.as_deref()))
+        .collect();
+    assert_eq!(
+        fallback,
+        [
+            (ProviderName::OpenAi, Some("gpt-image-2")),
+            (ProviderName::Fal, None)
+        ]
+    );
 }
 
 #[test]
-fn the_flat_form_is_that_of_the_original_system() {
+fn the_flat_form_has_the_fields_of_the_spec_beside_the_others() {
     let video = read(&json!({
         "request_id": "v-1", "user_id": "bob", "prompt": "a lake", "duration": 5.0, "resolution": "1280x720",
         "fps": 24, "style": "noir", "webhook_url": null, "metadata": {},
@@ -71,7 +81,11 @@ fn the_flat_form_is_that_of_the_original_system() {
         (Some(5), Some(24), Some("noir"))
     );
     assert_eq!(video.targets, Targets::default());
-    assert_eq!(image.id.as_str(), "image-new");
+    assert!(
+        image.id.as_str().starts_with("image-018bcfe5-6800-7"),
+        "{}",
+        image.id
+    );
     let Spec::Single(Single::Image(spec)) = image.spec else {
         panic!("not an image");
     };
@@ -82,37 +96,40 @@ fn the_flat_form_is_that_of_the_original_system() {
 }
 
 #[test]
-fn a_batch_has_items_of_either_form_under_either_name() {
-    for items in ["items", "requests"] {
-        let read = read(&json!({
-            "batch_id": "b", "strategy": "sequential", "on_failure": "STOP", "max_concurrent": 2,
-            items: [
-                {"request_id": "one", "user_id": "carol", "prompt": "a", "width": 64},
-                {"type": "video", "spec": {"prompt": "b"}, "metadata": {"k": "v"}, "notify_on": ["STARTED"]},
-            ],
-        }))
-        .unwrap();
+fn a_batch_has_items_of_either_form() {
+    let read = read(&json!({
+        "request_id": "b", "user_id": "carol", "strategy": "sequential", "on_failure": "STOP", "max_concurrent": 2,
+        "items": [
+            {"request_id": "one", "prompt": "a", "width": 64},
+            {"type": "video", "spec": {"prompt": "b"}, "metadata": {"k": "v"}, "notify_on": ["STARTED"]},
+        ],
+    }))
+    .unwrap();
 
-        assert_eq!(read.id.as_str(), "b");
-        assert_eq!(read.user.as_str(), "carol");
-        let Spec::Batch(batch) = read.spec else {
-            panic!("not a batch");
-        };
-        assert_eq!(batch.strategy, Strategy::Sequential);
-        assert_eq!(
-            (batch.on_failure, batch.max_concurrent),
-            (OnFailure::Stop, 2)
-        );
-        let ids: Vec<_> = batch
-            .items
-            .iter()
-            .map(|item| item.request_id.as_str())
-            .collect();
-        assert_eq!(ids, ["one", "b-2"]);
-        assert_eq!(batch.items[1].spec.media(), Media::Video);
-    }
+    assert_eq!(read.id.as_str(), "b");
+    assert_eq!(read.user.as_str(), "carol");
+    let Spec::Batch(batch) = read.spec else {
+        panic!("not a batch");
+    };
+    assert_eq!(batch.strategy, Strategy::Sequential);
+    assert_eq!(
+        (batch.on_failure, batch.max_concurrent),
+        (OnFailure::Stop, 2)
+    );
+    let ids: Vec<_> = batch
+        .items
+        .iter()
+        .map(|item| item.request_id.as_str())
+        .collect();
+    assert_eq!(ids, ["one", "b-2"]);
+    assert_eq!(batch.items[1].spec.media(), Media::Video);
+}
+
+#[test]
+fn a_batch_may_be_nested() {
     let nested =
         read(&json!({"request_id": "n", "spec": {"items": [{"prompt": "a", "fps": 9}]}})).unwrap();
+
     assert_eq!(
         (nested.spec.kind(), nested.user.as_str()),
         (Kind::Batch, "cli")
@@ -120,10 +137,9 @@ fn a_batch_has_items_of_either_form_under_either_name() {
 }
 
 #[test]
-fn what_is_made_is_told_by_type_or_fields_or_the_caller() {
+fn the_kind_follows_from_type_fields_or_the_caller() {
     for (kind, form, made) in [
         (None, json!({"prompt": "x", "type": "VIDEO"}), Kind::Video),
-        (None, json!({"prompt": "x", "kind": "image"}), Kind::Image),
         (None, json!({"prompt": "x", "fps": 1}), Kind::Video),
         (
             Some(Kind::Video),
@@ -141,20 +157,20 @@ fn what_is_made_is_told_by_type_or_fields_or_the_caller() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_what_is_wanted() {
+fn a_fault_is_named_with_what_is_expected() {
     for (form, reported) in [
         (json!("x"), "the request is a string, expected an object"),
         (
             json!({"prompt": "x"}),
-            "type is missing, and the fields do not show it, expected video or image",
+            "type is missing, and the fields do not show it, expected video, image or batch",
         ),
         (
             json!({"prompt": "x", "type": "gif"}),
-            "type is \"gif\", expected video, image or batch",
+            "type is \"gif\", expected one of: video, image, batch",
         ),
         (
             json!({"prompt": "x", "fps": 1, "width": 64}),
-            "type is missing, and fps and width belong to different kinds",
+            "type is missing, and the fields do not show it, expected video, image or batch",
         ),
         (json!({"width": 64}), "prompt is missing"),
         (json!({"spec": {"width": 64}}), "spec.prompt is missing"),
@@ -202,14 +218,10 @@ fn what_is_wrong_is_named_with_what_is_wanted() {
             json!({"prompt": "x", "width": 64, "requested_at": "now"}),
             "requested_at is \"now\", expected milliseconds since the epoch or a time such as 2026-01-31T12:00:00Z",
         ),
-        (json!({"batch_id": "b"}), "items is missing"),
+        (json!({"strategy": "PARALLEL"}), "items is missing"),
         (
-            json!({"batch_id": "b", "items": [{"prompt": "x"}]}),
-            "items[0].type is missing, and the fields do not show it, expected video or image",
-        ),
-        (
-            json!({"user_id": "a", "items": [{"prompt": "x", "fps": 1, "user_id": "b"}]}),
-            "items[0].user_id is \"b\", expected the batch's user \"a\"",
+            json!({"items": [{"prompt": "x"}]}),
+            "items[0].type is missing, and the fields do not show it, expected video, image or batch",
         ),
         (
             json!({"items": [{"type": "batch", "items": []}]}),
@@ -221,7 +233,7 @@ fn what_is_wrong_is_named_with_what_is_wanted() {
 }
 
 #[test]
-fn an_unknown_field_is_named_with_those_there_are() {
+fn an_unknown_field_is_named_with_the_known_ones() {
     let flat = read(&json!({"promt": "x", "width": 64})).unwrap_err();
     let nested = read(&json!({"spec": {"prompt": "x", "width": 64, "hight": 64}})).unwrap_err();
     let mixed = read(&json!({"width": 64, "spec": {"prompt": "x", "height": 64}})).unwrap_err();
@@ -245,4 +257,10 @@ fn an_unknown_field_is_named_with_those_there_are() {
         mixed.starts_with("width is unknown here, expected one of: "),
         "{mixed}"
     );
+}
+
+#[test]
+fn generated_ids_differ_and_sort_by_time() {
+    assert_ne!(new_id(Kind::Image, 7), new_id(Kind::Image, 7));
+    assert!(new_id(Kind::Image, 7) < new_id(Kind::Image, 8));
 }

@@ -54,7 +54,7 @@ fn what_breaks_a_promise_fails_and_the_rest_warns() {
 }
 
 #[test]
-fn the_worst_of_a_topic_counts_and_all_of_it_is_told() {
+fn the_worst_of_a_topic_counts_and_all_of_it_is_reported() {
     let seen = topic(&[
         ("partitions", "3", "6"),
         ("cleanup.policy", "compact", "delete"),
@@ -82,7 +82,7 @@ fn the_worst_of_a_topic_counts_and_all_of_it_is_told() {
 }
 
 #[test]
-fn a_partition_without_a_leader_fails_and_one_that_is_behind_warns() {
+fn a_partition_without_a_leader_fails_and_one_with_late_replicas_warns() {
     for (leaderless, under_replicated, verdict) in [
         (0, 0, Verdict::Ok),
         (0, 1, Verdict::Warn),

@@ -12,41 +12,56 @@ use crate::roles::notifier::Channel;
 /// The position of a dead letter on its topic: `partition:offset`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// Partition of the dead-letter topic.
     pub partition: i32,
-    /// Offset in that partition.
     pub offset: i64,
 }
 
 /// A text that is not a [`Position`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected PARTITION:OFFSET as dlq list shows it, like 0:15")]
-pub struct NoPosition;
+pub struct InvalidPosition;
 
-/// A dead letter.
+/// A dead letter: the record on the dead-letter topic.
 #[derive(Clone, Debug)]
-pub struct Letter {
-    /// The record on the dead-letter topic.
-    pub record: Record,
+pub struct DeadLetter(pub Record);
+
+/// A dead-letter topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DlqTopic {
+    /// `gen.requests.dlq`: requests and commands that intake rejected.
+    #[default]
+    Requests,
+    /// `gen.notifications.dlq`: notifications that were given up, and events that the notifier could not read.
+    Notifications,
 }
 
-impl Letter {
+impl DlqTopic {
+    /// Returns the topic's configured name.
+    pub fn name(self, topics: &Topics) -> &str {
+        match self {
+            Self::Requests => &topics.dlq,
+            Self::Notifications => &topics.notifications_dlq,
+        }
+    }
+}
+
+impl DeadLetter {
     /// Returns its position on the dead-letter topic.
     pub fn position(&self) -> Position {
         Position {
-            partition: self.record.position.partition,
-            offset: self.record.position.offset,
+            partition: self.0.position.partition,
+            offset: self.0.position.offset,
         }
     }
 
     /// Returns the code of the reason why it was dead-lettered; `-` if the header is missing.
     pub fn reason(&self) -> &str {
-        self.record.header("dlq.reason").unwrap_or("-")
+        self.0.header("dlq.reason").unwrap_or("-")
     }
 
     /// Returns the reason in words; empty if the header is missing.
     pub fn error(&self) -> &str {
-        self.record.header("dlq.error").unwrap_or_default()
+        self.0.header("dlq.error").unwrap_or_default()
     }
 
     /// Returns how often it was dead-lettered; 1 if the header is missing.
@@ -57,7 +72,7 @@ impl Letter {
     /// Returns the position of the original record.
     pub fn original(&self) -> Option<RecordPosition> {
         Some(RecordPosition {
-            topic: self.record.header("dlq.original.topic")?.to_owned(),
+            topic: self.0.header("dlq.original.topic")?.to_owned(),
             partition: self.number("dlq.original.partition")?,
             offset: self.number("dlq.original.offset")?,
         })
@@ -71,41 +86,41 @@ impl Letter {
 
     /// Returns channel and target hash, if this is a notification that was given up.
     pub fn notification(&self) -> Option<(Channel, &str)> {
-        let channel = Channel::parse(self.record.header("dlq.channel")?)?;
-        Some((channel, self.record.header("dlq.target_hash")?))
+        let channel = Channel::parse(self.0.header("dlq.channel")?)?;
+        Some((channel, self.0.header("dlq.target_hash")?))
     }
 
     /// Returns whether its value is an event.
     pub fn is_event(&self, topics: &Topics) -> bool {
-        let origin = self.record.header("dlq.original.topic");
+        let origin = self.0.header("dlq.original.topic");
         self.notification().is_some() || origin == Some(&topics.events)
     }
 
     /// Returns whether its value was left out because it was too large.
     pub fn is_truncated(&self) -> bool {
-        self.record.header("dlq.truncated") == Some("true")
+        self.0.header("dlq.truncated") == Some("true")
     }
 
     /// Returns its key; bytes that are not UTF-8 are replaced.
     pub fn key(&self) -> Option<Cow<'_, str>> {
-        self.record.key.as_deref().map(String::from_utf8_lossy)
+        self.0.key.as_deref().map(String::from_utf8_lossy)
     }
 
     fn number<T: FromStr>(&self, header: &str) -> Option<T> {
-        self.record.header(header)?.parse().ok()
+        self.0.header(header)?.parse().ok()
     }
 }
 
 impl FromStr for Position {
-    type Err = NoPosition;
+    type Err = InvalidPosition;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parts = text.split_once(':').ok_or(NoPosition)?;
+        let parts = text.split_once(':').ok_or(InvalidPosition)?;
         match (parts.0.parse(), parts.1.parse()) {
             (Ok(partition), Ok(offset)) if partition >= 0 && offset >= 0 => {
                 Ok(Self { partition, offset })
             }
-            _ => Err(NoPosition),
+            _ => Err(InvalidPosition),
         }
     }
 }
@@ -122,7 +137,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Returns a dead letter of `gen.requests` at 0:33.
-    pub(crate) fn letter(headers: &[(&str, &str)]) -> Letter {
+    pub(crate) fn letter(headers: &[(&str, &str)]) -> DeadLetter {
         let mut all = vec![
             ("dlq.reason", "invalid"),
             ("dlq.original.topic", "gen.requests"),
@@ -132,14 +147,12 @@ pub(super) mod tests {
             ("dlq.attempts", "1"),
         ];
         all.extend_from_slice(headers);
-        Letter {
-            record: Record {
-                key: Some(b"order-7".to_vec()),
-                value: Some(b"value".to_vec()),
-                timestamp: Some(1_700_000_100_000),
-                ..Record::of(33, &all)
-            },
-        }
+        DeadLetter(Record {
+            key: Some(b"order-7".to_vec()),
+            value: Some(b"value".to_vec()),
+            timestamp: Some(1_700_000_100_000),
+            ..Record::of(33, &all)
+        })
     }
 
     #[test]
@@ -151,12 +164,12 @@ pub(super) mod tests {
         for bad in [
             "", "2", "2:", ":15", "2:15:1", "-1:3", "2:-1", "2/15", "a:b",
         ] {
-            assert_eq!(bad.parse::<Position>(), Err(NoPosition), "{bad}");
+            assert_eq!(bad.parse::<Position>(), Err(InvalidPosition), "{bad}");
         }
     }
 
     #[test]
-    fn headers_that_are_missing_or_no_numbers_are_passed_over() {
+    fn headers_that_are_missing_or_not_numbers_are_ignored() {
         let reported = letter(&[]);
         assert_eq!(
             reported.original().unwrap().to_string(),

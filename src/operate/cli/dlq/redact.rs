@@ -6,42 +6,22 @@ use std::ops::Range;
 
 use serde_json::{Value as Json, json};
 
+use crate::operate::cli::text::plain;
+
 /// The fields of a request or an item whose whole value is a target.
 const TARGETS: [&str; 3] = ["webhook_url", "notify_email", "notify_slack"];
 const GONE: &str = "…";
 
-/// Returns `text` on one line, with secrets as `…` and control characters as escapes.
-pub fn redacted(text: &str) -> String {
-    let mut shown = String::new();
-    let mut at = 0;
-    for secret in secrets(text.as_bytes()) {
-        // A secret has ASCII, or the end of the text, on both sides, so its bounds never split a character.
-        escape(text.get(at..secret.start).unwrap_or(GONE), &mut shown);
-        shown.push_str(GONE);
-        at = secret.end;
-    }
-    escape(text.get(at..).unwrap_or(GONE), &mut shown);
-    shown
-}
-
-/// Returns the bytes that may be shown; each byte of a secret is `None`.
-pub fn masked(bytes: &[u8]) -> Vec<Option<u8>> {
-    let mut shown: Vec<_> = bytes.iter().copied().map(Some).collect();
-    for secret in secrets(bytes) {
-        shown
-            .iter_mut()
-            .take(secret.end)
-            .skip(secret.start)
-            .for_each(|byte| *byte = None);
-    }
-    shown
+/// Returns `text` on one line, with secrets as `…`.
+pub(super) fn redacted(text: &str) -> String {
+    plain(&without_secrets(text))
 }
 
 /// Returns JSON with the secrets in its strings as `…`. A target field without a recognisable URL or address is
 /// replaced as a whole.
-pub fn redacted_json(value: Json) -> Json {
+pub(super) fn redacted_json(value: Json) -> Json {
     match value {
-        Json::String(text) => Json::String(redacted_text(&text)),
+        Json::String(text) => Json::String(without_secrets(&text)),
         Json::Array(items) => items.into_iter().map(redacted_json).collect(),
         Json::Object(fields) => fields
             .into_iter()
@@ -50,36 +30,24 @@ pub fn redacted_json(value: Json) -> Json {
                 let shown = redacted_json(value.clone());
                 let unlike = is_target && shown == value;
                 let shown = if unlike { json!(GONE) } else { shown };
-                (redacted_text(&name), shown)
+                (without_secrets(&name), shown)
             })
             .collect(),
         plain @ (Json::Null | Json::Bool(_) | Json::Number(_)) => plain,
     }
 }
 
-/// Like [`redacted`], but keeps control characters, which JSON escapes itself.
-fn redacted_text(text: &str) -> String {
+fn without_secrets(text: &str) -> String {
     let mut shown = String::new();
     let mut at = 0;
     for secret in secrets(text.as_bytes()) {
+        // A secret has ASCII, or the end of the text, on both sides, so its bounds never split a character.
         shown.push_str(text.get(at..secret.start).unwrap_or(GONE));
         shown.push_str(GONE);
         at = secret.end;
     }
     shown.push_str(text.get(at..).unwrap_or(GONE));
     shown
-}
-
-/// Appends `text` with control characters as escapes, so that a dead letter cannot move the terminal's cursor or break
-/// the line.
-fn escape(text: &str, shown: &mut String) {
-    for c in text.chars() {
-        if c.is_control() {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
 }
 
 /// Finds the secrets, in order; no two of them touch.
@@ -132,21 +100,21 @@ fn url(bytes: &[u8], colon: usize) -> [Range<usize>; 2] {
     let from = colon + 1 + slashes;
     let user = authority.iter().rposition(|byte| *byte == b'@');
     // The character that ends the host is shown.
-    let behind = from + authority.len() + path.len().min(1);
-    [from..from + user.unwrap_or(0), behind..from + url.len()]
+    let secret = from + authority.len() + path.len().min(1);
+    [from..from + user.unwrap_or(0), secret..from + url.len()]
 }
 
 fn in_url(byte: u8) -> bool {
     !byte.is_ascii_control() && !b" \"'<>`{}|^".contains(&byte)
 }
 
-/// Finds the local part of the address whose `@` is at `at`.
+/// Finds the local part of the address whose `@` is at `at`. A backslash belongs to it: it may begin an escaped letter.
 fn address(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     let local =
-        |byte: &u8| byte.is_ascii_alphanumeric() || !byte.is_ascii() || b"._%+-".contains(byte);
-    let (before, behind) = bytes.split_at(at);
+        |byte: &u8| byte.is_ascii_alphanumeric() || !byte.is_ascii() || b"._%+-\\".contains(byte);
+    let (before, after) = bytes.split_at(at);
     let length = before.iter().rev().take_while(|byte| local(byte)).count();
-    let domain = behind.get(1)?;
+    let domain = after.get(1)?;
     (domain.is_ascii_alphanumeric() || !domain.is_ascii()).then(|| at - length..at)
 }
 
@@ -174,7 +142,8 @@ mod tests {
             ("mail ann.lee+x@example.org now", "mail …@example.org now"),
             ("ä@example.org", "…@example.org"),
             ("a @ b, @c, d@", "a @ b, @c, d@"),
-            ("\u{1b}[2Jcleared\n", "\\u{1b}[2Jcleared\\n"),
+            (r"at m\xc3\xbcller@example.org", "at …@example.org"),
+            ("\u{1b}[2Jcleared\n", " [2Jcleared "),
         ] {
             assert_eq!(redacted(text), shown);
         }
@@ -182,26 +151,16 @@ mod tests {
 
     #[test]
     fn a_value_made_to_be_slow_is_not() {
-        let long = b"http://:@".repeat(400_000);
+        let long = "http://:@".repeat(400_000);
         let began = std::time::Instant::now();
 
-        masked(&long);
+        without_secrets(&long);
 
         assert!(began.elapsed() < std::time::Duration::from_secs(10));
     }
 
     #[test]
-    fn bytes_of_a_secret_are_masked_where_they_stand() {
-        let bytes = b"\x00\xff\x22https://a.example/tok\x00ann@b.c";
-
-        let shown = masked(bytes);
-
-        let text: Vec<_> = shown.iter().map(|byte| byte.unwrap_or(b'*')).collect();
-        assert_eq!(text, b"\x00\xff\x22https://a.example/***\x00***@b.c");
-    }
-
-    #[test]
-    fn targets_in_json_are_redacted_wherever_they_stand() {
+    fn targets_in_json_are_redacted_anywhere() {
         let value = json!({"request_id": "a", "webhook_url": "https://a.example/tok", "notify_email": "nobody",
             "notify_slack": null, "spec": {"items": [{"webhook_url": "https://b.example/tok", "fps": 30}]},
             "metadata": {"mail": "ann@example.org"}});

@@ -1,6 +1,6 @@
 //! Decides which dead letters may be redriven, where to, and with which headers; pure.
 
-use super::{Letter, Shelf};
+use super::{DeadLetter, DlqTopic};
 use crate::contract::headers::{ACCEPT_OLD, API_KEY, FIRST_SEEN};
 use crate::domain::ErrorCode;
 use crate::engines::config::Topics;
@@ -8,93 +8,98 @@ use crate::engines::kafka::Headers;
 
 /// Which dead letters may be redriven, and with what changes.
 #[derive(Clone, Debug, Default)]
-pub struct Rules {
-    /// The dead-letter topic.
-    pub shelf: Shelf,
+pub struct RedrivePolicy {
+    pub topic: DlqTopic,
     /// A record that was dead-lettered this often or more is not sent.
     pub max_attempts: u32,
-    /// Send requests under a new id.
     pub new_id: bool,
     /// Send records that were too old, with the header that makes intake accept them.
     pub accept_old: bool,
-    /// Send also what an earlier run sent.
-    pub again: bool,
     /// The value of the header `x-api-key` to send; `None` sends none.
     pub api_key: Option<String>,
 }
 
 /// Where a dead letter is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way<'t> {
+pub(super) enum Route<'t> {
     /// To the topic it came from.
     Topic(&'t str),
     /// To a delivery workflow.
     Workflow,
 }
 
-/// Why a selected dead letter was not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Why a selected dead letter was not sent, and what to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Skip {
-    /// An earlier run sent it.
-    Redriven,
+    /// A later dead letter holds the same record.
+    #[error("dead-lettered again since: only the last dead letter of a record is sent")]
+    Superseded,
     /// Its value was left out when it was dead-lettered.
+    #[error("parked without their value (dlq.truncated): the producer has to send them again")]
     Truncated,
-    /// It was dead-lettered too often.
+    #[error("parked too often: look for the cause, then raise --max-attempts")]
     Attempts,
-    /// It was too old, and [`Rules::accept_old`] is not set.
+    #[error("too old: if they never ran, send them with --accept-old")]
     TooOld,
     /// Its headers do not name one of our topics as its origin.
+    #[error(
+        "not from our topics: expected TOPIC_REQUESTS or TOPIC_COMMANDS, or with --notifications TOPIC_EVENTS"
+    )]
     Foreign,
-    /// It is no valid request, so it cannot get a new id.
+    #[error("no valid request, so --new-id cannot give them an id")]
     NoRequest,
-    /// It is no readable event, so the notification's user is unknown.
+    /// Without a readable event, the notification's user is unknown.
+    #[error("not a readable event, so the notification cannot be delivered")]
     NoEvent,
-    /// A workflow is already delivering its notification.
+    /// The delivery workflow of the notification is open.
+    #[error("being delivered already, by an earlier redrive")]
     UnderWay,
-    /// It is too large for its topic with the added headers.
+    /// The last delivery workflow of the notification delivered it.
+    #[error("delivered since, by an earlier redrive")]
+    Delivered,
+    /// Kafka refuses it with the added headers.
+    #[error("too large for their topic with the added headers")]
     TooLarge,
 }
 
-impl Rules {
+impl RedrivePolicy {
     /// Returns where a dead letter is to be sent, or why it is not.
-    pub(super) fn judge<'t>(
+    pub(super) fn route<'t>(
         &self,
-        letter: &Letter,
-        sent_before: bool,
+        letter: &DeadLetter,
         topics: &'t Topics,
-    ) -> Result<Way<'t>, Skip> {
-        let origin = letter.record.header("dlq.original.topic");
-        let ours: &[&str] = match self.shelf {
-            Shelf::Requests => &[&topics.requests, &topics.commands],
-            Shelf::Notifications => &[&topics.events],
+    ) -> Result<Route<'t>, Skip> {
+        let origin = letter.0.header("dlq.original.topic");
+        let ours: &[&str] = match self.topic {
+            DlqTopic::Requests => &[&topics.requests, &topics.commands],
+            DlqTopic::Notifications => &[&topics.events],
         };
         // A writer of the dead-letter topic must not be able to make an operator's redrive write to any other topic.
         let topic = ours.iter().copied().find(|topic| origin == Some(topic));
         let too_old = letter.reason() == ErrorCode::TooOld.as_str();
         match topic {
-            _ if sent_before && !self.again => Err(Skip::Redriven),
             // The other rules do not apply: it goes to no topic, and its attempts are those of one delivery.
-            None if self.shelf == Shelf::Notifications && letter.notification().is_some() => {
-                Ok(Way::Workflow)
+            None if self.topic == DlqTopic::Notifications && letter.notification().is_some() => {
+                Ok(Route::Workflow)
             }
             None => Err(Skip::Foreign),
             Some(_) if letter.is_truncated() => Err(Skip::Truncated),
             Some(_) if letter.attempts() >= self.max_attempts => Err(Skip::Attempts),
             Some(_) if too_old && !self.accept_old => Err(Skip::TooOld),
-            Some(topic) => Ok(Way::Topic(topic)),
+            Some(topic) => Ok(Route::Topic(topic)),
         }
     }
 
     /// Returns the headers to send: the record's own, how often it was dead-lettered, and when it was first seen.
-    pub(super) fn headers(&self, letter: &Letter) -> Headers {
+    pub(super) fn headers(&self, letter: &DeadLetter) -> Headers {
         let text = |name: &str, text: String| (name.to_owned(), Some(text.into_bytes()));
-        let own = letter.record.headers.iter().filter(|(name, _)| {
+        let own = letter.0.headers.iter().filter(|(name, _)| {
             !name.starts_with("dlq.") && ![ACCEPT_OLD, FIRST_SEEN, API_KEY].contains(&&**name)
         });
         let mut headers: Headers = own.cloned().collect();
         headers.push(text("dlq.attempts", letter.attempts().to_string()));
         // The older of the two, because the producer may have set the header.
-        let claimed = letter.record.header(FIRST_SEEN);
+        let claimed = letter.0.header(FIRST_SEEN);
         let claimed = claimed.and_then(|millis| millis.parse().ok());
         let first_seen = claimed.into_iter().chain(letter.original_timestamp()).min();
         if let Some(millis) = first_seen {
@@ -104,88 +109,61 @@ impl Rules {
             headers.push(text(ACCEPT_OLD, "true".to_owned()));
         }
         if let Some(key) = &self.api_key {
-            headers.push(text("x-api-key", key.clone()));
+            headers.push(text(API_KEY, key.clone()));
         }
         headers
     }
 }
 
-impl Skip {
-    /// Returns why it was not sent and what to do, in words.
-    pub fn explained(self) -> &'static str {
-        match self {
-            Self::Redriven => "sent before; --again sends them once more",
-            Self::Truncated => {
-                "parked without their value (dlq.truncated): the producer has to send them again"
-            }
-            Self::Attempts => "parked too often: look for the cause, then raise --max-attempts",
-            Self::TooOld => "too old: if they never ran, send them with --accept-old",
-            Self::Foreign => {
-                "not from our topics: expected TOPIC_REQUESTS or TOPIC_COMMANDS, or with --notifications TOPIC_EVENTS"
-            }
-            Self::NoRequest => "no valid request, so --new-id cannot give them an id",
-            Self::NoEvent => "not a readable event, so the notification cannot be delivered",
-            Self::UnderWay => "being delivered already, by an earlier redrive",
-            Self::TooLarge => "too large for their topic with the added headers",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::letter::tests::letter;
+    use super::super::dead_letter::tests::letter;
     use super::*;
     use crate::engines::config::Config;
 
-    fn rules() -> Rules {
-        Rules {
+    fn policy() -> RedrivePolicy {
+        RedrivePolicy {
             max_attempts: 3,
-            ..Rules::default()
+            ..RedrivePolicy::default()
         }
     }
 
-    fn judge(rules: &Rules, headers: &[(&str, &str)], sent_before: bool) -> Result<String, Skip> {
+    fn route(policy: &RedrivePolicy, headers: &[(&str, &str)]) -> Result<String, Skip> {
         let topics = Config::of(&[]).unwrap().kafka.topics;
-        let judged = rules.judge(&letter(headers), sent_before, &topics);
-        judged.map(|way| match way {
-            Way::Topic(topic) => topic.to_owned(),
-            Way::Workflow => "workflow".to_owned(),
+        let route = policy.route(&letter(headers), &topics);
+        route.map(|route| match route {
+            Route::Topic(topic) => topic.to_owned(),
+            Route::Workflow => "workflow".to_owned(),
         })
     }
 
     #[test]
-    fn what_must_not_go_stays_and_says_why() {
+    fn what_must_not_be_sent_is_skipped_with_the_reason() {
         let too_old = ("dlq.reason", "too_old");
-        let accept = Rules {
+        let accept = RedrivePolicy {
             accept_old: true,
-            ..rules()
-        };
-        let again = Rules {
-            again: true,
-            ..rules()
+            ..policy()
         };
 
-        assert_eq!(judge(&rules(), &[], false).unwrap(), "gen.requests");
+        assert_eq!(route(&policy(), &[]).unwrap(), "gen.requests");
         let commands = [("dlq.original.topic", "gen.commands")];
-        assert_eq!(judge(&rules(), &commands, false).unwrap(), "gen.commands");
+        assert_eq!(route(&policy(), &commands).unwrap(), "gen.commands");
         for (headers, skip) in [
             (&[("dlq.attempts", "3")][..], Skip::Attempts),
             (&[("dlq.truncated", "true")], Skip::Truncated),
             (&[("dlq.original.topic", "gen.events")], Skip::Foreign),
             (&[too_old], Skip::TooOld),
         ] {
-            assert_eq!(judge(&rules(), headers, false), Err(skip));
+            assert_eq!(route(&policy(), headers), Err(skip));
         }
-        assert!(judge(&accept, &[too_old], false).is_ok());
-        assert_eq!(judge(&rules(), &[], true), Err(Skip::Redriven));
-        assert!(judge(&again, &[], true).is_ok());
+        assert!(route(&accept, &[too_old]).is_ok());
     }
 
     #[test]
     fn a_notification_goes_to_its_workflow_and_an_event_that_was_not_read_to_its_topic() {
-        let notifications = Rules {
-            shelf: Shelf::Notifications,
-            ..rules()
+        let notifications = RedrivePolicy {
+            topic: DlqTopic::Notifications,
+            ..policy()
         };
         let foreign = ("dlq.original.topic", "");
         let given_up = [
@@ -196,27 +174,25 @@ mod tests {
         ];
         let event = [("dlq.original.topic", "gen.events")];
 
-        assert_eq!(judge(&notifications, &given_up, false).unwrap(), "workflow");
-        let sent = judge(&notifications, &given_up, true);
-        assert_eq!(sent, Err(Skip::Redriven));
-        assert_eq!(judge(&notifications, &event, false).unwrap(), "gen.events");
-        assert_eq!(judge(&notifications, &[], false), Err(Skip::Foreign));
+        assert_eq!(route(&notifications, &given_up).unwrap(), "workflow");
+        assert_eq!(route(&notifications, &event).unwrap(), "gen.events");
+        assert_eq!(route(&notifications, &[]), Err(Skip::Foreign));
         let unknown = [foreign, ("dlq.channel", "PIGEON"), given_up[2]];
-        assert_eq!(judge(&notifications, &unknown, false), Err(Skip::Foreign));
-        assert_eq!(judge(&rules(), &given_up, false), Err(Skip::Foreign));
+        assert_eq!(route(&notifications, &unknown), Err(Skip::Foreign));
+        assert_eq!(route(&policy(), &given_up), Err(Skip::Foreign));
     }
 
     #[test]
-    fn a_record_goes_with_its_own_headers_its_attempts_and_its_first_time() {
+    fn a_record_is_sent_with_its_own_headers_its_attempts_and_its_first_time() {
         let came = [
             ("traceparent", "00-1"),
             ("x-api-key", "stolen"),
             (ACCEPT_OLD, "true"),
             ("dlq.attempts", "2"),
         ];
-        let with_key = Rules {
+        let with_key = RedrivePolicy {
             api_key: Some("key".to_owned()),
-            ..rules()
+            ..policy()
         };
 
         let headers = with_key.headers(&letter(&came));
@@ -240,10 +216,10 @@ mod tests {
     }
 
     #[test]
-    fn the_first_time_is_kept_over_many_redrives_and_never_moves_on() {
-        let accept = Rules {
+    fn the_first_time_is_kept_over_many_redrives_and_never_becomes_later() {
+        let accept = RedrivePolicy {
             accept_old: true,
-            ..rules()
+            ..policy()
         };
         // The record's own header, and the header that is sent. The original record has the timestamp 1700000000000.
         for (claimed, kept) in [
