@@ -1,8 +1,7 @@
 //! Points at which a test kills or stops this process. Compiled with `debug_assertions` only.
 //!
 //! `GENFLOW_FAILPOINT=submit.sent=kill` ends the process with SIGKILL at that point, `=stop` stops
-//! it once with SIGSTOP until SIGCONT continues it; `submit.result=later` makes it act as a later
-//! build (see [`later`]). `config` does not know this variable: it is not a setting.
+//! it once with SIGSTOP until SIGCONT continues it. `config` does not know this variable: it is not a setting.
 
 /// Kills or stops the process if `GENFLOW_FAILPOINT` names this point. After a stop, returns once it is continued.
 ///
@@ -45,33 +44,3 @@ pub(crate) async fn hit(name: &str) {
 /// Does nothing in a release build.
 #[cfg(not(debug_assertions))]
 pub(crate) async fn hit(_: &str) {}
-
-/// Serializes a number in an activity's result, to test two builds of one worker. A process with
-/// the failpoint `submit.result=later` writes it as text, as a later build might, and reads both
-/// forms. Other processes cannot read the text.
-#[cfg(debug_assertions)]
-pub(crate) mod later {
-    use serde::de::Error as _;
-    use serde::{Deserialize as _, Deserializer, Serializer};
-    use serde_json::Value;
-
-    fn is_later() -> bool {
-        std::env::var("GENFLOW_FAILPOINT").is_ok_and(|asked| asked == "submit.result=later")
-    }
-
-    pub(crate) fn serialize<S: Serializer>(number: &u32, serializer: S) -> Result<S::Ok, S::Error> {
-        if is_later() {
-            serializer.collect_str(number)
-        } else {
-            serializer.serialize_u32(*number)
-        }
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
-        let value = Value::deserialize(from)?;
-        match value.as_str() {
-            Some(text) if is_later() => text.parse().map_err(D::Error::custom),
-            Some(_) | None => u32::deserialize(value).map_err(D::Error::custom),
-        }
-    }
-}

@@ -5,21 +5,19 @@
 
 use crate::contract::run::SubmitQueues;
 use crate::domain::ProviderName;
-use crate::engines::config::{Config, Rates};
+use crate::engines::config::Config;
 
 /// Returns the queues for runs that start under these settings.
 pub fn submit_queues(config: &Config) -> SubmitQueues {
-    let (main, worker) = (&config.temporal.task_queue, &config.worker);
-    let of = |name| limited(&worker.rates, main, name);
-    SubmitQueues {
-        replicate: of(ProviderName::Replicate),
-        openai: of(ProviderName::OpenAi),
-        fal: of(ProviderName::Fal),
-    }
-}
-
-fn limited(rates: &Rates, main: &str, name: ProviderName) -> Option<String> {
-    rates.of(name).map(|_| submit_queue(main, name))
+    let queue = |name: ProviderName| {
+        let limited = config.worker.rates.of(name);
+        limited.map(|_| submit_queue(&config.temporal.task_queue, name))
+    };
+    SubmitQueues(
+        ProviderName::ALL
+            .map(|name| (name.as_str().to_owned(), queue(name)))
+            .into(),
+    )
 }
 
 /// Returns the task queue of `fetch` that belongs to a main queue.
@@ -51,6 +49,7 @@ mod tests {
 
     #[test]
     fn without_limits_nothing_leaves_the_main_queue() {
-        assert_eq!(queues(&[]), SubmitQueues::default());
+        let all = ProviderName::ALL.map(|provider| queues(&[]).of(provider));
+        assert_eq!(all, [None, None, None]);
     }
 }

@@ -103,7 +103,7 @@ impl Replays<'_> {
         ] {
             let temporal = within(PATIENCE, server, Temporal::connect(server)).await?;
             for workflow_type in types {
-                let listing = temporal.open(workflow_type, limit, now());
+                let listing = temporal.open(&workflow_type, limit, now());
                 let (runs, there) = within(LONGEST, server, listing).await?;
                 if there > 0 {
                     // On standard error, so that standard output has only results.
