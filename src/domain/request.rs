@@ -85,7 +85,7 @@ impl Request {
             let out_of_bounds = Self::timeout_out_of_bounds(timeout.as_secs());
             faults.note(Err(out_of_bounds));
         }
-        faults.note(check_metadata(&self.metadata));
+        check_metadata(&mut faults, &self.metadata);
         if let Spec::Batch(batch) = &self.spec
             && batch.items.iter().any(|item| item.request_id == self.id)
         {

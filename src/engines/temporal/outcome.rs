@@ -35,7 +35,9 @@ impl Temporal {
         workflow: &WorkflowId,
         run_id: &str,
     ) -> Result<Option<Decided>, Error> {
-        decided(&self.client(), workflow, run_id).await
+        let client = self.client();
+        let events = history::newest(&client, workflow.as_str(), run_id, LAST).await?;
+        Ok(outcome(events))
     }
 }
 
@@ -46,22 +48,13 @@ pub(crate) async fn of_item(
     workflow: &WorkflowId,
     run_id: &str,
 ) -> Result<ItemOutcome, Error> {
-    let decided = decided(client, workflow, run_id).await?;
-    let outcome = decided.map(|decided| decided.event.event_type);
-    Ok(match outcome {
+    let events = history::newest(client, workflow.as_str(), run_id, LAST).await?;
+    let decided = outcome(events).map(|decided| decided.event.event_type);
+    Ok(match decided {
         Some(EventType::Completed) => ItemOutcome::Completed,
         Some(EventType::Cancelled) => ItemOutcome::Cancelled,
         Some(_) | None => ItemOutcome::Failed,
     })
-}
-
-async fn decided(
-    client: &Client,
-    workflow: &WorkflowId,
-    run_id: &str,
-) -> Result<Option<Decided>, Error> {
-    let events = history::newest(client, workflow.as_str(), run_id, LAST).await?;
-    Ok(outcome(events))
 }
 
 /// Finds the outcome in the newest events of a history, latest first.
