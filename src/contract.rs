@@ -1,6 +1,6 @@
 //! What crosses a durable boundary: inputs and outputs of workflows and activities, receipts, headers, Avro, sealed targets.
 //!
-//! These types are stored: add fields only with a default, and never remove or retype one.
+//! These types are stored: add fields only with a default (an `Option` has one), and never remove or retype one.
 
 pub mod activities;
 pub mod avro;

@@ -11,6 +11,7 @@ mod fingerprint;
 mod fold;
 mod ids;
 mod invalid;
+mod item_counts;
 mod journal;
 pub(crate) mod public_address;
 mod request;
@@ -18,7 +19,6 @@ mod sealed;
 mod secret;
 mod size;
 mod spec;
-mod tally;
 pub(crate) mod time;
 pub(crate) mod token_buckets;
 
@@ -32,6 +32,7 @@ pub(crate) use fingerprint::{content_hash, hex, spelled};
 pub use fold::Latest;
 pub use ids::{CommandId, InvalidId, RequestId, UserId, WorkflowId};
 pub use invalid::{Faults, Invalid};
+pub use item_counts::{ItemCounts, ItemOutcome};
 pub use journal::{Identity, Journal, Outcome};
 pub use request::{Action, Command, Priority, Request, Targets};
 pub(crate) use request::{input_url, parse_http_url};
@@ -45,4 +46,3 @@ pub use spec::{
     BatchItem, BatchSpec, Common, Fallback, ImageSpec, Input, Media, OnFailure, OnUnsupported,
     ProviderName, Role, Single, Spec, Strategy, VideoSpec,
 };
-pub use tally::{ItemEnding, Tally};

@@ -7,6 +7,7 @@ pub mod delivery;
 pub mod digest;
 pub mod generation;
 pub mod look_back;
+mod run_core;
 pub(crate) mod support;
 
 use temporalio_common::WorkflowDefinition;
@@ -14,9 +15,8 @@ use temporalio_sdk::workflow_replayer::WorkflowReplayerOptions;
 use temporalio_sdk::workflows::WorkflowImplementation;
 use temporalio_sdk::{WorkerOptions, WorkflowRegistrationError};
 
-/// A place to register workflows: a worker, a replayer, or a list of their names.
+/// A place to register workflows: a worker or a replayer.
 pub(crate) trait Register {
-    /// Registers one workflow.
     fn take<W>(&mut self) -> Result<(), WorkflowRegistrationError>
     where
         W: WorkflowImplementation,
@@ -55,20 +55,5 @@ impl Register for WorkflowReplayerOptions {
         <W::Run as WorkflowDefinition>::Input: Send,
     {
         self.register_workflow::<W>().map(|_| ())
-    }
-}
-
-/// The type names of the registered workflows.
-#[derive(Default)]
-pub(crate) struct Names(pub(crate) Vec<&'static str>);
-
-impl Register for Names {
-    fn take<W>(&mut self) -> Result<(), WorkflowRegistrationError>
-    where
-        W: WorkflowImplementation,
-        <W::Run as WorkflowDefinition>::Input: Send,
-    {
-        self.0.push(W::name());
-        Ok(())
     }
 }

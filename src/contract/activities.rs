@@ -12,20 +12,17 @@ use temporalio_sdk::activities::ActivityError;
 
 use super::delivery::{Conclude, Deliver, Delivered};
 use super::run::{
-    BatchRemains, Closed, ClosedItem, Fetch, Fetched, Finish, Handed, Remains, Submit, Submitted,
+    BatchStart, ClosedItem, ClosedRun, Fetch, Fetched, Finish, PendingEvents, RunHistory, Start,
+    Submit, Submitted,
 };
 use crate::contract::digest::{DigestSent, Tell};
-use crate::domain::ItemEnding;
+use crate::domain::ItemOutcome;
 
-/// Submits the job.
 pub const SUBMIT: &str = "submit.v1";
-/// Waits for the job and stores its outputs.
 pub const FETCH: &str = "fetch.v1";
-/// Publishes events of a batch.
 pub const PUBLISH: &str = "publish.v1";
-/// Reads how an item ended that was closed from outside.
 pub const ITEM_ENDING: &str = "item-ending.v1";
-/// Publishes the outcome: once it is scheduled, the outcome is decided.
+/// Once it is scheduled, the outcome is decided.
 pub const FINISH: &str = "finish.v1";
 
 /// What runs of requests call, in the role `worker`.
@@ -47,7 +44,7 @@ impl RequestActivities {
 
     /// Publishes events of a batch and does nothing else.
     #[activity(name = PUBLISH)]
-    pub fn publish(input: Handed) -> Result<(), ActivityError> {
+    pub fn publish(input: PendingEvents) -> Result<(), ActivityError> {
         unimplemented!()
     }
 
@@ -59,19 +56,19 @@ impl RequestActivities {
 
     /// Reads what a run that was closed from outside has decided.
     #[activity(name = "remains.v1")]
-    pub fn remains(input: Closed) -> Result<Remains, ActivityError> {
+    pub fn read_run(input: ClosedRun) -> Result<RunHistory<Start>, ActivityError> {
         unimplemented!()
     }
 
     /// Reads what a batch that was closed from outside has decided, once all its items are over.
     #[activity(name = "batch-remains.v1")]
-    pub fn batch_remains(input: Closed) -> Result<BatchRemains, ActivityError> {
+    pub fn read_batch(input: ClosedRun) -> Result<RunHistory<BatchStart>, ActivityError> {
         unimplemented!()
     }
 
     /// Reads how an item of a batch ended that was closed from outside.
     #[activity(name = ITEM_ENDING)]
-    pub fn item_ending(input: ClosedItem) -> Result<ItemEnding, ActivityError> {
+    pub fn read_item(input: ClosedItem) -> Result<ItemOutcome, ActivityError> {
         unimplemented!()
     }
 

@@ -8,12 +8,13 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Context as _;
+
 use crate::contract::avro;
 use crate::contract::run::{BatchStart, Start};
-use crate::contract::seal;
 use crate::contract::seal::Sealer;
 use crate::domain::{
-    BatchItem, BatchSpec, Invalid, Notify, OnFailure, Request, Sealed, Single, Spec, Strategy,
+    BatchItem, BatchSpec, Journal, Notify, OnFailure, Request, Sealed, Single, Spec, Strategy,
     Targets, content_hash, spelled,
 };
 
@@ -21,23 +22,6 @@ use crate::domain::{
 const FORMAT: u8 = 1;
 /// Length of the hash in a fingerprint, in bytes.
 const HASH: usize = 32;
-
-/// Why items cannot be written.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Avro cannot encode them.
-    #[error("the items cannot be written")]
-    Avro(#[from] avro::Error),
-    /// An item has no fingerprint.
-    #[error(transparent)]
-    Invalid(#[from] Invalid),
-    /// Their targets cannot be sealed.
-    #[error(transparent)]
-    Seal(#[from] seal::Error),
-    /// A length does not fit into its field.
-    #[error("an item is too long")]
-    Length(#[from] std::num::TryFromIntError),
-}
 
 /// Why bytes cannot be read as items.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +32,6 @@ pub enum Unreadable {
     /// They are truncated or changed.
     #[error("the items are damaged")]
     Damaged,
-    /// Their datum cannot be read.
     #[error("the items do not read")]
     Avro(#[source] Box<avro::Error>),
 }
@@ -71,8 +54,8 @@ struct Note {
 /// Encodes the items of `batch`, whose spec is `spec`, and seals their targets.
 ///
 /// # Errors
-/// [`Error`]; a request that was parsed causes none.
-pub fn write(batch: &Request, spec: &BatchSpec, sealer: &Sealer) -> Result<Vec<u8>, Error> {
+/// A request that was parsed causes none.
+pub fn write(batch: &Request, spec: &BatchSpec, sealer: &Sealer) -> Result<Vec<u8>, anyhow::Error> {
     let mut seals = Vec::new();
     let mut numbers = BTreeMap::new();
     let mut notes = Vec::with_capacity(spec.items.len() * (HASH + 2));
@@ -96,12 +79,12 @@ pub fn write(batch: &Request, spec: &BatchSpec, sealer: &Sealer) -> Result<Vec<u
         notes.extend_from_slice(&number.to_be_bytes());
         notes.extend_from_slice(&content_hash(&batch.item(item))?);
     }
-    let datum = avro::write_request(&bare(batch, spec))?;
+    let datum = avro::write_request(&bare(batch, spec)).context("the items cannot be written")?;
     let prefix = common(&seals);
     let mut bytes = vec![FORMAT];
     bytes.extend_from_slice(&u32::try_from(datum.len())?.to_be_bytes());
     bytes.extend_from_slice(&datum);
-    let mut put = |part: &[u8]| -> Result<(), Error> {
+    let mut put = |part: &[u8]| -> Result<(), anyhow::Error> {
         bytes.extend_from_slice(&u16::try_from(part.len())?.to_be_bytes());
         bytes.extend_from_slice(part);
         Ok(())
@@ -178,12 +161,10 @@ impl Items {
         }
     }
 
-    /// Returns the number of items.
     pub fn total(&self) -> u32 {
         u32::try_from(self.spec.items.len()).unwrap_or(u32::MAX)
     }
 
-    /// Returns how many run at once.
     pub fn window(&self) -> usize {
         match self.spec.strategy {
             Strategy::Sequential => 1,
@@ -193,7 +174,6 @@ impl Items {
         }
     }
 
-    /// Returns what happens to the other items when one fails.
     pub fn on_failure(&self) -> OnFailure {
         self.spec.on_failure
     }
@@ -230,7 +210,7 @@ impl Items {
             fetch_queue: batch.fetch_queue.clone(),
             submit_queue: batch.submit_queues.of(provider),
             traceparent: batch.traceparent.clone(),
-            journal: crate::domain::Journal::default(),
+            journal: Journal::default(),
         })
     }
 }

@@ -6,7 +6,6 @@ use temporalio_common::search_attributes::{SearchAttributeKey, SearchAttributes}
 
 use crate::domain::{Kind, RequestId, UserId};
 
-/// The tenant of a run.
 pub const GEN_USER: &str = "GenUser";
 /// The kind of a run: `VIDEO`, `IMAGE` or `BATCH`.
 pub const GEN_KIND: &str = "GenKind";
@@ -16,7 +15,6 @@ pub const GEN_BATCH: &str = "GenBatch";
 /// The server itself ends a run this long after its deadline: a backstop (contract, rule 7).
 pub(crate) const BACKSTOP: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Returns the search attributes of a run.
 pub(crate) fn attributes(user: &UserId, kind: Kind, batch: Option<&RequestId>) -> SearchAttributes {
     let mut attributes = vec![
         SearchAttributeKey::keyword(GEN_USER).value_set(user.as_str().to_owned()),

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 /// The closed list of error codes (contract, section 5), those of refused records included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", from = "String")]
-#[expect(missing_docs, reason = "each name is the contract's own word")]
 pub enum ErrorCode {
     /// Written by a later version. Only read, never decided here.
     Unknown,

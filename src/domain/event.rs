@@ -2,7 +2,7 @@
 //!
 //! The serde shape of [`Event`] is the shape of `schemas/GenerationEvent.avsc`, field for field: one type serves
 //! Avro, Temporal payloads (JSON) and webhooks. An event is complete when it is created; publishing adds nothing.
-//! Histories contain this type: add fields with a default, never remove or retype one.
+//! Histories contain this type: a new field is an `Option` or has a default; never remove or retype one.
 
 use std::collections::BTreeMap;
 
@@ -26,70 +26,49 @@ pub struct Event {
     pub retry: i32,
     /// From 0 without gaps; -1 for REJECTED.
     pub sequence: i32,
-    /// Id of the batch that contains this request as an item.
-    #[serde(default)]
     pub batch_id: Option<String>,
     /// The tenant; empty if a refused record does not name one.
     pub user_id: String,
-    /// What the request generates.
     pub kind: Kind,
-    /// What happened.
     #[serde(rename = "type")]
     pub event_type: EventType,
     /// Milliseconds since the Unix epoch.
     pub occurred_at: i64,
     /// The Temporal workflow id; null for REJECTED.
-    #[serde(default)]
     pub workflow_id: Option<String>,
     /// The Temporal run id; null for REJECTED.
-    #[serde(default)]
     pub run_id: Option<String>,
     /// Progress of the generation; set on PROGRESS.
-    #[serde(default)]
     pub progress: Option<Progress>,
     /// The stored outputs; set on COMPLETED, except for a batch.
-    #[serde(default)]
     pub result: Option<Generated>,
     /// How the items ended; set on the last event of a batch.
-    #[serde(default)]
     pub batch: Option<BatchSummary>,
     /// Why the request did not complete; set on FAILED and REJECTED.
-    #[serde(default)]
     pub error: Option<EventError>,
     /// Position of the refused record; set on REJECTED.
-    #[serde(default)]
     pub record: Option<RecordPosition>,
-    /// The sealed notification targets.
-    #[serde(default)]
     pub notify: Option<Notify>,
-    /// Copied from the request.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
 }
 
-/// What a request generates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Kind {
     /// Unknown to this version, or not readable in a refused record.
+    #[default]
     Unknown,
-    /// A video.
     Video,
-    /// Images.
     Image,
-    /// A batch of videos and images.
     Batch,
 }
 
-/// What happened to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum EventType {
-    /// Unknown to this version.
     Unknown,
-    /// The workflow started.
     Started,
-    /// The provider reported progress.
     Progress,
     /// Final: the result is stored.
     Completed,
@@ -101,35 +80,26 @@ pub enum EventType {
     Rejected,
 }
 
-/// Progress of a generation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// 0 to 100, never falling.
     pub percent: i32,
     /// The provider's name for the current stage.
     pub stage: String,
-    /// Further details, if the provider gives any.
-    #[serde(default)]
     pub message: Option<String>,
 }
 
-/// The result of a generation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename = "Result")]
 pub struct Generated {
     /// The stored files, in the provider's order.
     pub outputs: Vec<Output>,
-    /// Name of the provider that generated them.
     pub provider: String,
-    /// The provider's id of the job.
     pub provider_job_id: String,
     /// Time from the workflow's start to the stored result.
     pub elapsed_ms: i64,
-    /// Cost in US dollars, if the provider reports it.
-    #[serde(default)]
     pub cost_usd: Option<f64>,
     /// The input sent to the model, as JSON text without the prompt.
-    #[serde(default)]
     pub sent: Option<String>,
     /// Fields whose values were adapted, dropped or overridden.
     #[serde(default)]
@@ -139,50 +109,36 @@ pub struct Generated {
 /// A difference between a request and the input sent to the model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
-    /// Name of the request's field.
     pub field: String,
     /// `adapted`, `dropped` or `overridden`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// What differs.
     pub details: String,
 }
 
-/// One stored file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Output {
     /// Address in the result store.
     pub uri: String,
-    /// Download URL, if the store provides one.
-    #[serde(default)]
     pub url: Option<String>,
     /// MIME type, detected from the first bytes.
     pub content_type: String,
-    /// Size of the file.
     pub bytes: i64,
     /// SHA-256 of the file in lower-case hex.
     pub sha256: String,
     /// In pixels.
-    #[serde(default)]
     pub width: Option<i32>,
     /// In pixels.
-    #[serde(default)]
     pub height: Option<i32>,
-    /// Only for a video.
-    #[serde(default)]
     pub duration_seconds: Option<f64>,
 }
 
 /// How the items of a batch ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchSummary {
-    /// Number of all items.
     pub total: i32,
-    /// Items whose result is stored.
     pub completed: i32,
-    /// Items without a result.
     pub failed: i32,
-    /// Items that a cancel ended.
     pub cancelled: i32,
     /// Items whose workflow never started.
     pub not_started: i32,
@@ -192,11 +148,9 @@ pub struct BatchSummary {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename = "Error")]
 pub struct EventError {
-    /// A code of the closed list.
     pub code: ErrorCode,
     /// At most 1,000 characters.
     pub message: String,
-    /// Whether the same request may succeed later.
     pub retryable: bool,
     /// All problems of the input that were found before anything was sent.
     #[serde(default)]
@@ -206,42 +160,29 @@ pub struct EventError {
 /// A field that the model cannot serve as requested.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// Name of the request's field.
     pub field: String,
-    /// The requested value.
-    #[serde(default)]
     pub asked: Option<String>,
-    /// The values that the model allows.
-    #[serde(default)]
     pub allowed: Option<String>,
-    /// How to change the request.
-    #[serde(default)]
     pub hint: Option<String>,
 }
 
-/// Position of a refused record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RecordPosition {
-    /// Name of the topic.
     pub topic: String,
-    /// Number of the partition.
     pub partition: i32,
-    /// Offset in the partition.
     pub offset: i64,
 }
 
 /// Whom to notify of which events. Only the notifier can open the targets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Notify {
-    /// Event types that trigger a notification.
     pub on: Vec<EventType>,
-    /// The sealed targets.
     pub sealed: Sealed,
 }
 
 impl EventType {
     /// The default of `notify_on`.
-    pub const TOLD_BY_DEFAULT: [Self; 4] = [
+    pub const NOTIFIED_BY_DEFAULT: [Self; 4] = [
         Self::Completed,
         Self::Failed,
         Self::Cancelled,
@@ -250,8 +191,10 @@ impl EventType {
 
     /// Returns whether `on`, which holds no type twice, is the default in any order.
     pub fn are_default(on: &[Self]) -> bool {
-        on.len() == Self::TOLD_BY_DEFAULT.len()
-            && on.iter().all(|kind| Self::TOLD_BY_DEFAULT.contains(kind))
+        on.len() == Self::NOTIFIED_BY_DEFAULT.len()
+            && on
+                .iter()
+                .all(|kind| Self::NOTIFIED_BY_DEFAULT.contains(kind))
     }
 
     /// Returns the type as Avro and JSON spell it.
@@ -361,6 +304,33 @@ impl EventError {
             message: message.chars().take(1000).collect(),
             retryable,
             problems: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Event {
+    /// Returns a PROGRESS of the request `a`, without content.
+    pub(crate) fn for_test(retry: i32, sequence: i32) -> Self {
+        Self {
+            event_id: "e".to_owned(),
+            request_id: "a".to_owned(),
+            retry,
+            sequence,
+            batch_id: None,
+            user_id: "u".to_owned(),
+            kind: Kind::Image,
+            event_type: EventType::Progress,
+            occurred_at: 1,
+            workflow_id: None,
+            run_id: None,
+            progress: None,
+            result: None,
+            batch: None,
+            error: None,
+            record: None,
+            notify: None,
+            metadata: BTreeMap::new(),
         }
     }
 }

@@ -30,7 +30,6 @@ pub(crate) fn content_hash(request: &Request) -> Result<[u8; 32], Invalid> {
         .map_err(|_| Invalid::new("request", "has a hash that is not 32 bytes long"))
 }
 
-/// Formats a hash as a fingerprint.
 pub(crate) fn spelled(hash: &[u8]) -> String {
     format!("f1:{}", hex(hash))
 }

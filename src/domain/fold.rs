@@ -48,9 +48,11 @@ mod tests {
     use super::*;
 
     fn event(retry: i32, sequence: i32, run_id: &str, occurred_at: i64) -> Event {
-        let json = serde_json::json!({"event_id": "e", "request_id": "a", "retry": retry, "sequence": sequence,
-            "user_id": "u", "kind": "IMAGE", "type": "PROGRESS", "occurred_at": occurred_at, "run_id": run_id});
-        serde_json::from_value(json).unwrap()
+        Event {
+            run_id: Some(run_id.to_owned()),
+            occurred_at,
+            ..Event::for_test(retry, sequence)
+        }
     }
 
     /// Returns which of the events are new.

@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 
 /// Id of a request, and the workflow id of its first run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 pub struct RequestId(String);
 
 /// Id of the tenant for whom a request is made: 1 to 128 characters without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 pub struct UserId(String);
 
 /// Id of a command: 1 to 128 characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 pub struct CommandId(String);
 
 /// Id of one run of a request: the request id, followed by `~n` for the n-th retry.
@@ -31,10 +31,8 @@ pub struct WorkflowId(String);
 /// Why a string is not an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidId {
-    /// Too short or too long.
     #[error("is {0} characters long, expected 1 to 128")]
     Length(usize),
-    /// A character is not allowed, or not allowed as the first one.
     #[error(
         "contains {0:?}, expected a letter or digit first, then letters, digits, '.', '_' or '-'"
     )]
@@ -53,9 +51,7 @@ impl TryFrom<String> for RequestId {
         let allowed = |(at, c): (usize, char)| {
             c.is_ascii_alphanumeric() || at > 0 && matches!(c, '.' | '_' | '-')
         };
-        if !(1..=LONGEST).contains(&raw.chars().count()) {
-            return Err(InvalidId::Length(raw.chars().count()));
-        }
+        let raw = bounded(raw)?;
         match raw.char_indices().find(|&at| !allowed(at)) {
             Some((_, c)) => Err(InvalidId::Character(c)),
             None => Ok(Self(raw)),
@@ -90,26 +86,7 @@ impl TryFrom<String> for CommandId {
     }
 }
 
-impl From<RequestId> for String {
-    fn from(id: RequestId) -> Self {
-        id.0
-    }
-}
-
-impl From<UserId> for String {
-    fn from(id: UserId) -> Self {
-        id.0
-    }
-}
-
-impl From<CommandId> for String {
-    fn from(id: CommandId) -> Self {
-        id.0
-    }
-}
-
 impl RequestId {
-    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -124,14 +101,12 @@ impl RequestId {
 }
 
 impl UserId {
-    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl CommandId {
-    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -148,7 +123,6 @@ impl WorkflowId {
         (read.0 == text).then_some(read)
     }
 
-    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

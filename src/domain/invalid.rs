@@ -10,14 +10,12 @@ use super::InvalidId;
 pub struct Invalid {
     /// The field's path in the message.
     pub field: String,
-    /// What it is and what is wanted.
     pub problem: String,
 }
 
 /// All fields of a message that break the contract; the first ones in words, the rest counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// The first of them.
     pub listed: Vec<Invalid>,
     more: usize,
 }
@@ -26,7 +24,6 @@ pub struct Faults {
 const MOST_LISTED: usize = 8;
 
 impl Invalid {
-    /// Says that `field` is wrong.
     pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self {
             field: field.into(),
@@ -41,7 +38,6 @@ impl Invalid {
 }
 
 impl Faults {
-    /// Adds a fault.
     pub(crate) fn add(&mut self, field: impl Into<String>, problem: impl Into<String>) {
         self.push(Invalid::new(field, problem));
     }
@@ -61,7 +57,6 @@ impl Faults {
         }
     }
 
-    /// Adds the faults of an item of a batch.
     pub(crate) fn of_item(&mut self, index: usize, item: Self) {
         let listed = item.listed.into_iter();
         listed.for_each(|fault| self.push(fault.of_item(index)));

@@ -10,43 +10,40 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     BatchSummary, Event, EventError, EventType, Generated, Kind, Notify, Progress, RequestId,
-    UserId,
+    UserId, WorkflowId,
 };
 
 /// Fields that all events of a run share.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// Id of the request.
     pub request: RequestId,
     /// 0 for the first run of the request.
     pub retry: u32,
-    /// Id of the batch that contains the request.
     pub batch: Option<RequestId>,
-    /// The tenant.
     pub user: UserId,
-    /// What the request generates.
     pub kind: Kind,
     /// The Temporal run id of this execution.
     pub run_id: String,
     /// The Temporal run id of the first execution: the same after continue-as-new, and part of each event id.
     pub first_run_id: String,
-    /// The sealed notification targets.
     pub notify: Option<Notify>,
-    /// Copied from the request.
     pub metadata: BTreeMap<String, String>,
+}
+
+impl Identity {
+    pub(crate) fn workflow(&self) -> WorkflowId {
+        self.request.run(self.retry)
+    }
 }
 
 /// How a run ends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The result is stored.
     Completed(Generated),
     /// Every item of the batch was tried.
     BatchCompleted,
-    /// There is no result, for this reason.
     Failed(EventError),
-    /// A cancel ended the run.
     Cancelled,
 }
 
@@ -90,23 +87,14 @@ impl Journal {
         }
     }
 
-    /// Decides the outcome, unless one is already decided.
-    pub fn close(&mut self, identity: &Identity, at: i64, outcome: Outcome) {
-        self.end(identity, at, outcome, None);
-    }
-
-    /// Decides the outcome of a batch, unless one is already decided; `items` counts how the items ended.
-    pub fn close_batch(
+    /// Decides the outcome, unless one is already decided; `items` counts how the items of a batch ended.
+    pub fn close(
         &mut self,
         identity: &Identity,
         at: i64,
         outcome: Outcome,
-        items: BatchSummary,
+        items: Option<BatchSummary>,
     ) {
-        self.end(identity, at, outcome, Some(items));
-    }
-
-    fn end(&mut self, identity: &Identity, at: i64, outcome: Outcome, items: Option<BatchSummary>) {
         if self.outcome.is_some() {
             return;
         }
@@ -120,10 +108,9 @@ impl Journal {
             match &outcome {
                 Outcome::Completed(generated) => event.result = Some(generated.clone()),
                 Outcome::Failed(error) => {
-                    let cut = EventError::new(error.code, &error.message, error.retryable);
                     event.error = Some(EventError {
                         problems: error.problems.clone(),
-                        ..cut
+                        ..EventError::new(error.code, &error.message, error.retryable)
                     });
                 }
                 Outcome::BatchCompleted | Outcome::Cancelled => {}
@@ -144,7 +131,7 @@ impl Journal {
         at: i64,
         fill: impl FnOnce(&mut Event),
     ) {
-        let workflow = identity.request.run(identity.retry);
+        let workflow = identity.workflow();
         let mut event = Event {
             event_id: Event::id(&workflow, &identity.first_run_id, self.next),
             request_id: identity.request.to_string(),
@@ -217,7 +204,7 @@ mod tests {
                 message: None,
             },
         );
-        journal.close(&identity(), 3, Outcome::Cancelled);
+        journal.close(&identity(), 3, Outcome::Cancelled, None);
 
         let numbers: Vec<_> = journal
             .unconfirmed
@@ -239,9 +226,9 @@ mod tests {
     fn the_outcome_is_decided_once_and_last() {
         let mut journal = Journal::default();
         journal.open(&identity(), 1);
-        journal.close(&identity(), 2, failed());
+        journal.close(&identity(), 2, failed(), None);
 
-        journal.close(&identity(), 3, Outcome::Cancelled);
+        journal.close(&identity(), 3, Outcome::Cancelled, None);
         journal.progress(
             &identity(),
             4,
@@ -260,10 +247,10 @@ mod tests {
     fn only_what_an_activity_was_given_is_confirmed() {
         let mut journal = Journal::default();
         journal.open(&identity(), 1);
-        let given = journal.next;
-        journal.close(&identity(), 2, Outcome::Cancelled);
+        let upto = journal.next;
+        journal.close(&identity(), 2, Outcome::Cancelled, None);
 
-        journal.confirm(given);
+        journal.confirm(upto);
 
         assert_eq!(types(&journal), [EventType::Cancelled]);
     }
@@ -301,6 +288,7 @@ mod tests {
                 message: long,
                 ..EventError::new(ErrorCode::ProviderFailed, "", true)
             }),
+            None,
         );
 
         let progress = journal.unconfirmed[0].progress.clone().unwrap();

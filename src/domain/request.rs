@@ -10,22 +10,15 @@ use url::Url;
 use super::spec::check_metadata;
 use super::{BatchItem, CommandId, EventType, Faults, Invalid, RequestId, Spec, UserId};
 
-/// One request for one generation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
-    /// Id of the request.
     pub id: RequestId,
-    /// The tenant.
     pub user: UserId,
-    /// What to generate.
     pub spec: Spec,
-    /// Priority among waiting requests.
     pub priority: Priority,
     /// Deadline, counted from the workflow's start; `None` means the configured one.
     pub timeout: Option<Duration>,
-    /// Where to send notifications.
     pub targets: Targets,
-    /// Event types that trigger a notification.
     pub notify_on: Vec<EventType>,
     /// Returned in every event.
     pub metadata: BTreeMap<String, String>,
@@ -38,17 +31,15 @@ pub struct Request {
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Targets {
     /// URL that receives signed events by POST.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Url>,
-    /// Email address that receives events.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
     /// Slack incoming-webhook URL.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub slack: Option<Url>,
 }
 
-/// Priority among waiting requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Priority {
@@ -60,26 +51,19 @@ pub enum Priority {
     High,
 }
 
-/// A command about a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Command {
-    /// Id of the command.
     pub id: CommandId,
-    /// Id of the request that the command is about.
     pub request: RequestId,
-    /// What to do.
     pub action: Action,
-    /// Free text of the issuer.
     pub reason: Option<String>,
     /// Free text that names the issuer.
     pub issued_by: Option<String>,
 }
 
-/// What a command asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Action {
-    /// End the request's run.
     Cancel,
     /// Run a failed or cancelled request again.
     Retry,
@@ -101,7 +85,7 @@ impl Request {
             let out_of_bounds = Self::timeout_out_of_bounds(timeout.as_secs());
             faults.note(Err(out_of_bounds));
         }
-        faults.note(check_metadata(&self.metadata));
+        check_metadata(&mut faults, &self.metadata);
         if let Spec::Batch(batch) = &self.spec
             && batch.items.iter().any(|item| item.request_id == self.id)
         {
@@ -163,7 +147,6 @@ impl Targets {
         })
     }
 
-    /// Returns whether no target is set.
     pub fn is_empty(&self) -> bool {
         self.webhook.is_none() && self.email.is_none() && self.slack.is_none()
     }

@@ -36,10 +36,6 @@ impl<'de> Deserialize<'de> for Sealed {
             fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Sealed, E> {
                 Ok(Sealed(bytes.to_vec()))
             }
-
-            fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Sealed, E> {
-                Ok(Sealed(bytes))
-            }
         }
 
         if deserializer.is_human_readable() {

@@ -23,19 +23,14 @@ use super::{EventType, Invalid, Kind, RequestId};
     reason = "nearly all requests are the larger variant"
 )]
 pub enum Spec {
-    /// A video, or images from one prompt.
     Single(Single),
-    /// Many videos and images.
     Batch(BatchSpec),
 }
 
-/// What one run generates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Single {
-    /// One video.
     Video(VideoSpec),
-    /// Images from one prompt.
     Image(ImageSpec),
 }
 
@@ -43,9 +38,7 @@ pub enum Single {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Media {
-    /// A video.
     Video,
-    /// Images.
     Image,
 }
 
@@ -53,7 +46,6 @@ pub enum Media {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct VideoSpec {
-    /// Fields that images have too.
     #[serde(flatten)]
     pub common: Common,
     /// Seconds, 1 to 600.
@@ -65,7 +57,6 @@ pub struct VideoSpec {
     /// Frames per second, 1 to 120.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fps: Option<i32>,
-    /// Whether the video has sound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audio: Option<bool>,
 }
@@ -74,7 +65,6 @@ pub struct VideoSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ImageSpec {
-    /// Fields that videos have too.
     #[serde(flatten)]
     pub common: Common,
     /// In pixels, 64 to 8192.
@@ -97,7 +87,6 @@ pub struct ImageSpec {
 pub struct Common {
     /// 1 to 10,000 characters.
     pub prompt: String,
-    /// What the output must not show.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub negative_prompt: Option<String>,
     /// Width to height, such as `16:9`.
@@ -106,10 +95,8 @@ pub struct Common {
     /// A word that the model knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub style: Option<String>,
-    /// Makes a generation reproducible, if the model supports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<i64>,
-    /// Files that the generation starts from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<Input>,
     /// The provider; `None` means the configured one.
@@ -121,7 +108,6 @@ pub struct Common {
     /// Inputs by the model's own names. Each value is JSON text.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, String>,
-    /// How to treat a field that the model has no input for.
     #[serde(skip_serializing_if = "OnUnsupported::is_refuse")]
     pub on_unsupported: OnUnsupported,
     /// Providers to try in order, if none before has accepted the job.
@@ -134,7 +120,6 @@ pub struct Common {
 pub struct Input {
     /// http or https. The provider receives the parsed form, so that it sees the same host as intake's checks.
     pub url: Url,
-    /// How the model uses the file.
     #[serde(default, skip_serializing_if = "Role::is_unspecified")]
     pub role: Role,
 }
@@ -143,12 +128,9 @@ pub struct Input {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Role {
-    /// The request does not specify it.
     #[default]
     Unspecified,
-    /// The first frame of the video.
     FirstFrame,
-    /// The last frame of the video.
     LastFrame,
     /// The picture or video to edit.
     Source,
@@ -169,41 +151,33 @@ pub enum OnUnsupported {
     Drop,
 }
 
-/// Another provider to try.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fallback {
-    /// Name of the provider.
     pub provider: ProviderName,
     /// The provider's model; `None` means the configured one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
 }
 
 /// Many videos and images under one id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchSpec {
-    /// Order in which items run.
     pub strategy: Strategy,
     /// Limit on items that run at once, 1 to 500.
     pub max_concurrent: i32,
-    /// What a failed item means for the others.
     pub on_failure: OnFailure,
     /// 1 to 10,000 items.
     pub items: Vec<BatchItem>,
 }
 
-/// One item of a batch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchItem {
-    /// Id of the request that the item becomes.
     pub request_id: RequestId,
-    /// A video or images.
     pub spec: Single,
     /// URL that receives the item's events by POST.
     pub webhook_url: Option<Url>,
     /// Event types that trigger a notification; if empty, those of the batch.
     pub notify_on: Vec<EventType>,
-    /// Returned in the item's events.
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -213,37 +187,29 @@ pub struct BatchItem {
 pub enum Strategy {
     /// Up to `max_concurrent` items at once.
     Parallel,
-    /// One item after the other.
     Sequential,
 }
 
-/// What a failed item means for the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum OnFailure {
-    /// The other items run.
     Continue,
     /// No further item starts.
     Stop,
 }
 
-/// The providers that genflow supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProviderName {
     /// Replicate's HTTP API, also spoken by Cog servers.
     Replicate,
-    /// OpenAI's HTTP API for images and videos.
     OpenAi,
-    /// fal's queue API.
     Fal,
 }
 
 impl ProviderName {
-    /// All providers.
     pub const ALL: [Self; 3] = [Self::Replicate, Self::OpenAi, Self::Fal];
 
-    /// Returns the name as users write it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Replicate => "replicate",
@@ -267,7 +233,6 @@ impl ProviderName {
 }
 
 impl Spec {
-    /// Returns the kind of the spec.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Single(single) => single.media().into(),
@@ -277,7 +242,6 @@ impl Spec {
 }
 
 impl Single {
-    /// Returns what it generates.
     pub fn media(&self) -> Media {
         match self {
             Self::Video(_) => Media::Video,
@@ -285,7 +249,6 @@ impl Single {
         }
     }
 
-    /// Returns the fields that videos and images share.
     pub fn common(&self) -> &Common {
         match self {
             Self::Video(video) => &video.common,

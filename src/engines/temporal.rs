@@ -2,12 +2,12 @@
 
 pub mod activity;
 pub mod admin;
-pub(crate) mod batches;
 pub mod client;
-pub(crate) mod closed_run;
+pub(crate) mod closed_history;
 pub mod deliveries;
 pub mod digests;
 pub(crate) mod history;
+pub(crate) mod job_use;
 pub mod list;
 pub(crate) mod memory;
 pub(crate) mod outcome;

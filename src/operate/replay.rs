@@ -20,6 +20,7 @@ use temporalio_client::{
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use temporalio_common::protos::temporal::api::history::v1::{History, HistoryEvent};
+use temporalio_sdk::WorkflowRegistrationError;
 use temporalio_sdk::workflow_replayer::{
     WorkflowReplayError, WorkflowReplayer, WorkflowReplayerOptions,
 };
@@ -27,7 +28,7 @@ use temporalio_sdk::workflow_replayer::{
 use self::inputs::Inputs;
 use crate::engines::temporal::client::{Error, Temporal, answered};
 use crate::workflows::generation::Generation;
-use crate::workflows::{Names, of_notifications, of_requests};
+use crate::workflows::{of_notifications, of_requests};
 
 mod inputs;
 
@@ -78,19 +79,27 @@ pub enum ReplayError {
     Replayer(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Returns the workflow types of the role `worker`.
-pub fn types_of_requests() -> Vec<&'static str> {
-    let mut names = Names::default();
-    // Registration in a list cannot fail.
-    of_requests(&mut names).ok();
-    names.0
+/// Returns the workflow types of the role `worker`, in order.
+pub fn types_of_requests() -> Vec<String> {
+    types_of(of_requests)
 }
 
-/// Returns the workflow types of the role `notifier`.
-pub fn types_of_notifications() -> Vec<&'static str> {
-    let mut names = Names::default();
-    of_notifications(&mut names).ok();
-    names.0
+/// Returns the workflow types of the role `notifier`, in order.
+pub fn types_of_notifications() -> Vec<String> {
+    types_of(of_notifications)
+}
+
+fn types_of(
+    register: fn(&mut WorkflowReplayerOptions) -> Result<(), WorkflowRegistrationError>,
+) -> Vec<String> {
+    let mut options = WorkflowReplayerOptions::new().build();
+    // Fails only if a type is registered twice; then no worker starts either.
+    register(&mut options).ok();
+    let workflows = options.workflows();
+    let types = workflows.workflow_definitions();
+    let mut names: Vec<_> = types.map(|found| found.workflow_type.clone()).collect();
+    names.sort_unstable();
+    names
 }
 
 impl Temporal {
@@ -208,7 +217,7 @@ impl Replayer {
     /// [`ReplayError::Replayer`].
     pub async fn replay(&self, recorded: &Recorded) -> Result<Option<Misfit>, ReplayError> {
         let known = [types_of_requests(), types_of_notifications()].concat();
-        if !known.contains(&recorded.workflow_type.as_str()) {
+        if !known.contains(&recorded.workflow_type) {
             return Ok(Some(Misfit {
                 event: 1,
                 kind: format!("{:?}", EventType::WorkflowExecutionStarted),

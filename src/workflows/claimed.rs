@@ -5,10 +5,8 @@
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::{WorkflowContext, WorkflowResult};
 
-/// The workflow type.
 pub const NAME: &str = "cancelled.v1";
 
-/// A claimed id.
 #[workflow]
 #[derive(Default)]
 pub struct Claimed;

@@ -6,13 +6,12 @@ use temporalio_macros::{workflow, workflow_methods};
 use temporalio_sdk::{WorkflowContext, WorkflowResult};
 
 use crate::contract::activities::RequestActivities;
-use crate::contract::run::{BatchRemains, Closed, Finish, Handed, Leftover, Remains};
-use crate::domain::{
-    BatchSummary, ErrorCode, Event, EventError, EventType, Identity, Journal, Outcome,
+use crate::contract::run::{
+    BatchStart, ClosedRun, Finish, PendingEvents, RunHistory, RunInput, Start,
 };
-use crate::workflows::support::{FINISH_TRY, READ_TRY, detached, done};
+use crate::domain::{BatchSummary, ErrorCode, EventType, Journal};
+use crate::workflows::support::{FINISH_TRY, READ_TRY, detached, done, failed};
 
-/// The workflow type.
 pub const NAME: &str = "end.v1";
 
 /// The end of one closed run.
@@ -24,20 +23,17 @@ pub struct End;
 impl End {
     /// Reads what the run had decided, decides what is missing, and publishes everything.
     #[run(name = "end.v1")]
-    pub async fn run(ctx: &mut WorkflowContext<Self>, closed: Closed) -> WorkflowResult<EventType> {
+    pub async fn run(
+        ctx: &mut WorkflowContext<Self>,
+        closed: ClosedRun,
+    ) -> WorkflowResult<EventType> {
         let reading = || detached(READ_TRY);
         let finish = if closed.batch {
-            let remains = done(
-                ctx,
-                || RequestActivities::batch_remains,
-                closed.clone(),
-                reading,
-            )
-            .await;
-            decide_batch(&closed, remains)
+            let read = || RequestActivities::read_batch;
+            end_batch(&closed, done(ctx, read, closed.clone(), reading).await)
         } else {
-            let remains = done(ctx, || RequestActivities::remains, closed.clone(), reading).await;
-            decide(&closed, remains)
+            let read = || RequestActivities::read_run;
+            end_run(&closed, done(ctx, read, closed.clone(), reading).await)
         };
         let outcome = finish.handed.events.last().map(|event| event.event_type);
         // Detached: a cancel of this workflow cannot stop the end of the run.
@@ -47,103 +43,55 @@ impl End {
     }
 }
 
+fn end_run(closed: &ClosedRun, history: RunHistory<Start>) -> Finish {
+    let input = history.start.input(&closed.run_id, &history.first_run_id);
+    end(closed, input, None, history)
+}
+
+/// Like [`end_run`], for a batch, whose outcome reports how its items ended.
+fn end_batch(closed: &ClosedRun, history: RunHistory<BatchStart>) -> Finish {
+    let input = history.start.input(&closed.run_id, &history.first_run_id);
+    let items = history.start.counts.summary();
+    end(closed, input, Some(items), history)
+}
+
 /// Adds the events that the run did not decide: its STARTED and its outcome. An outcome that it had decided is kept.
-fn decide(closed: &Closed, remains: Remains) -> Finish {
-    let events = complete(
-        closed,
-        Decided {
-            identity: remains
-                .start
-                .identity(&closed.run_id, &remains.first_run_id),
-            started_at: remains.started_at,
-            events: remains.events,
-            next: remains.start.journal.next,
-            items: None,
-        },
-    );
-    Finish {
-        handed: Handed {
-            workflow: closed.workflow.clone(),
-            fingerprint: Some(remains.start.fingerprint),
-            events,
-            traceparent: remains.start.traceparent,
-        },
-        leftover: remains.leftover,
-        started_at: remains.started_at,
-        sent_at: None,
-    }
-}
-
-/// Like [`decide`], for a batch, whose outcome reports how its items ended.
-fn decide_batch(closed: &Closed, remains: BatchRemains) -> Finish {
-    let events = complete(
-        closed,
-        Decided {
-            identity: remains
-                .start
-                .identity(&closed.run_id, &remains.first_run_id),
-            started_at: remains.started_at,
-            events: remains.events,
-            next: remains.start.journal.next,
-            items: Some(remains.start.tally.summary()),
-        },
-    );
-    Finish {
-        handed: Handed {
-            workflow: closed.workflow.clone(),
-            fingerprint: None,
-            events,
-            traceparent: remains.start.traceparent,
-        },
-        leftover: Leftover::None,
-        started_at: remains.started_at,
-        sent_at: None,
-    }
-}
-
-/// What a closed run had decided.
-struct Decided {
-    identity: Identity,
-    started_at: i64,
-    events: Vec<Event>,
-    /// The next sequence according to its input.
-    next: i32,
-    /// How the items of a batch ended.
+fn end<S>(
+    closed: &ClosedRun,
+    input: RunInput,
     items: Option<BatchSummary>,
-}
-
-fn complete(closed: &Closed, decided: Decided) -> Vec<Event> {
-    let Decided {
-        identity,
-        started_at,
-        events,
-        next,
-        items,
-    } = decided;
-    let last = events.last();
-    let over = last.is_some_and(|event| event.event_type.is_terminal());
+    history: RunHistory<S>,
+) -> Finish {
+    let last = history.events.last();
+    let is_over = last.is_some_and(|event| event.event_type.is_terminal());
+    let next = last.map_or(0, |event| event.sequence + 1);
     let mut journal = Journal {
-        next: last.map_or(0, |event| event.sequence + 1).max(next),
-        unconfirmed: events,
+        next: next.max(input.journal.next),
+        unconfirmed: history.events,
         outcome: None,
     };
-    if !over {
-        journal.open(&identity, started_at);
+    if !is_over {
+        journal.open(&input.identity, history.started_at);
         let (code, why) = if closed.timed_out {
-            (
-                ErrorCode::TimedOut,
-                "Temporal's own time-out came before the outcome",
-            )
+            let why = "Temporal's own time-out came before the outcome";
+            (ErrorCode::TimedOut, why)
         } else {
             (ErrorCode::Terminated, "the workflow was ended from outside")
         };
-        let failed = Outcome::Failed(EventError::new(code, why, true));
-        match items {
-            None => journal.close(&identity, closed.at, failed),
-            Some(items) => journal.close_batch(&identity, closed.at, failed, items),
-        }
+        let outcome = failed(code, why, true);
+        journal.close(&input.identity, closed.at, outcome, items);
     }
-    journal.unconfirmed
+    Finish {
+        handed: PendingEvents {
+            workflow: closed.workflow.clone(),
+            fingerprint: input.fingerprint,
+            events: journal.unconfirmed,
+            traceparent: input.traceparent,
+        },
+        leftover: history.leftover,
+        started_at: history.started_at,
+        sent_at: None,
+    }
 }
 
 #[cfg(test)]
@@ -151,14 +99,15 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::contract::run::Start;
-    use crate::contract::run::SubmitQueues;
-    use crate::domain::{Progress, ProviderName, Single, VideoSpec, WorkflowId};
+    use crate::contract::run::{ProviderJobLeft, SubmitQueues};
+    use crate::domain::{
+        Event, Identity, Outcome, Progress, ProviderName, Single, VideoSpec, WorkflowId,
+    };
     use crate::engines::config::Config;
 
-    fn closed(timed_out: bool) -> Closed {
-        Closed {
-            workflow: Start::clone(&start()).request.run(0),
+    fn closed(timed_out: bool) -> ClosedRun {
+        ClosedRun {
+            workflow: start().request.run(0),
             run_id: "run".to_owned(),
             at: 90,
             timed_out,
@@ -187,19 +136,23 @@ mod tests {
     }
 
     fn ended(events: Vec<Event>, timed_out: bool) -> Vec<Event> {
-        let remains = Remains {
+        let history = RunHistory {
             start: start(),
             first_run_id: "first".to_owned(),
             started_at: 10,
             events,
-            leftover: Leftover::None,
+            leftover: ProviderJobLeft::None,
         };
-        decide(&closed(timed_out), remains).handed.events
+        end_run(&closed(timed_out), history).handed.events
+    }
+
+    fn identity() -> Identity {
+        start().input("run", "first").identity
     }
 
     fn decided(run: impl FnOnce(&mut Journal)) -> Vec<Event> {
         let mut journal = Journal::default();
-        journal.open(&start().identity("run", "first"), 10);
+        journal.open(&identity(), 10);
         run(&mut journal);
         journal.unconfirmed
     }
@@ -208,12 +161,12 @@ mod tests {
     fn a_run_that_decided_nothing_gets_a_beginning_and_an_end() {
         let events = ended(Vec::new(), false);
 
-        let told: Vec<_> = events
+        let decided_events: Vec<_> = events
             .iter()
             .map(|event| (event.sequence, event.event_type, event.occurred_at))
             .collect();
         assert_eq!(
-            told,
+            decided_events,
             [(0, EventType::Started, 10), (1, EventType::Failed, 90)]
         );
         assert_eq!(events, [decided(|_| {}), vec![events[1].clone()]].concat());
@@ -223,14 +176,13 @@ mod tests {
     }
 
     #[test]
-    fn the_end_comes_behind_what_was_decided() {
+    fn the_end_comes_after_what_was_decided() {
         let progress = Progress {
             percent: 10,
             stage: "s".to_owned(),
             message: None,
         };
-        let before =
-            decided(|journal| journal.progress(&start().identity("run", "first"), 20, &progress));
+        let before = decided(|journal| journal.progress(&identity(), 20, &progress));
 
         let events = ended(before.clone(), false);
 
@@ -240,23 +192,24 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_batch_tells_how_its_items_ended_and_goes_on_from_its_runs_number() {
+    fn the_end_of_a_batch_says_how_its_items_ended_and_goes_on_from_its_runs_number() {
         let intake = Config::of(&[]).unwrap().intake;
         let json = serde_json::json!({"request": "b", "user": "u", "timeout_ms": 1, "image_timeout_ms": 1,
             "video_timeout_ms": 1, "progress_every_ms": 1, "segment": 5, "steps": intake.steps,
             "fetch_queue": "f", "providers": {"video": "fal", "image": "fal"}, "submit_queues": SubmitQueues::default(), "tally": {"total": 9, "completed": 2, "failed": 1},
             "journal": {"next": 4, "unconfirmed": [], "outcome": null}});
-        let remains = BatchRemains {
+        let history = RunHistory {
             start: serde_json::from_value(json).unwrap(),
             first_run_id: "first".to_owned(),
             started_at: 10,
             events: Vec::new(),
+            leftover: ProviderJobLeft::None,
         };
 
-        let finish = decide_batch(&closed(false), remains);
+        let finish = end_batch(&closed(false), history);
 
         let [end] = &finish.handed.events[..] else {
-            panic!("one event, got {:?}", finish.handed.events)
+            panic!("expected one event, got {:?}", finish.handed.events)
         };
         let items = end.batch.unwrap();
         assert_eq!((end.sequence, end.event_type), (4, EventType::Failed));
@@ -269,10 +222,8 @@ mod tests {
     }
 
     #[test]
-    fn an_outcome_that_was_decided_stands() {
-        let before = decided(|journal| {
-            journal.close(&start().identity("run", "first"), 20, Outcome::Cancelled)
-        });
+    fn an_outcome_that_was_decided_is_kept() {
+        let before = decided(|journal| journal.close(&identity(), 20, Outcome::Cancelled, None));
 
         assert_eq!(ended(before.clone(), false), before);
     }

@@ -5,37 +5,31 @@
 
 #![deny(clippy::disallowed_methods)]
 
-use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use futures::future::FusedFuture;
 use temporalio_macros::{workflow, workflow_methods};
-use temporalio_sdk::workflows;
 use temporalio_sdk::{
-    ActivityExecutionError, ActivityOptions, TimerOptions, TimerResult, WorkflowCancellationToken,
-    WorkflowContext, WorkflowContextView, WorkflowResult,
+    ActivityExecutionError, ActivityOptions, TimerResult, WorkflowContext, WorkflowContextView,
+    WorkflowResult, WorkflowTermination,
 };
 
 use crate::contract::activities::RequestActivities;
 use crate::contract::run::{
-    Fetch, Fetched, Finish, Handed, Job, LastProgress, Leftover, Start, Status, Submit, Submitted,
+    Fetch, Fetched, Job, LastProgress, ProviderJobLeft, RunState, Start, Status, Submit, Submitted,
 };
-use crate::domain::time::since_epoch;
-use crate::domain::{ErrorCode, Generated, Identity, Journal, Outcome};
-use crate::workflows::support::{
-    failed, finish, last_record, now, options, readable, without_result,
-};
+use crate::domain::{ErrorCode, Generated, Outcome, Output};
+use crate::workflows::run_core::{Ending, HasStatus, RunCore, deadline, not_started_in_time, show};
+use crate::workflows::support::{failed, last_record, now, options, readable};
 
-/// The workflow type.
 pub const NAME: &str = "generation.v1";
 /// Start-to-close time-out of `submit`: it publishes, reads the store, sends, and looks jobs up.
 const SUBMIT_TRY: Duration = Duration::from_secs(300);
 /// Start-to-close time-out of `fetch`, longer than any deadline: the deadline ends the wait for the provider.
 const FETCH_TRY: Duration = Duration::from_secs(8 * 24 * 3600);
 
-/// One run of one request.
 #[workflow]
 #[derive(Default)]
 pub struct Generation {
@@ -49,9 +43,13 @@ impl Generation {
     pub async fn run(ctx: &mut WorkflowContext<Self>, start: Start) -> WorkflowResult<Generated> {
         let mut run = Run::open(ctx, start);
         let ending = drive(ctx, &mut run).await;
-        run.journal.close(&run.identity, now(ctx), ending.outcome);
-        conclude(ctx, &run, ending.leftover).await;
-        run.result(ctx)
+        match run.core.conclude(ctx, ending, None, run.sent_at).await? {
+            Outcome::Completed(generated) => Ok(generated),
+            // A single run decides none of these with a result.
+            Outcome::BatchCompleted | Outcome::Failed(_) | Outcome::Cancelled => {
+                Err(WorkflowTermination::cancelled())
+            }
+        }
     }
 
     /// Returns the progress of the run.
@@ -61,306 +59,45 @@ impl Generation {
     }
 }
 
+impl HasStatus for Generation {
+    fn status_mut(&mut self) -> &mut Status {
+        &mut self.status
+    }
+}
+
 type Context = WorkflowContext<Generation>;
 
-/// The state of a run.
 struct Run {
     start: Start,
-    identity: Identity,
-    journal: Journal,
-    started_at: i64,
+    core: RunCore,
     /// When the job was first sent to the provider that accepted it, in milliseconds since the epoch.
     sent_at: Option<i64>,
-    /// Scope of the running activity; a cancel of the workflow cancels it, and so does the deadline.
-    scope: WorkflowCancellationToken,
-    expired: Cell<bool>,
-}
-
-/// How a run ends, and what may still run at the provider.
-struct Ending {
-    outcome: Outcome,
-    leftover: Leftover,
-}
-
-impl Ending {
-    /// Returns an ending that leaves nothing at the provider.
-    fn of(outcome: Outcome) -> Self {
-        let leftover = Leftover::None;
-        Self { outcome, leftover }
-    }
 }
 
 impl Run {
-    fn open(ctx: &Context, mut start: Start) -> Self {
+    fn open(ctx: &Context, start: Start) -> Self {
         let info = ctx.info();
-        let identity = start.identity(info.run_id(), info.first_execution_run_id());
-        let mut journal = std::mem::take(&mut start.journal);
-        let started_at = info.start_time().map(since_epoch).unwrap_or_default();
-        journal.open(&identity, started_at);
-        ctx.state_mut(|state| {
-            state.status = Status {
-                request_id: start.request.to_string(),
-                kind: identity.kind.as_str().to_owned(),
-                state: "queued".to_owned(),
-                started_at,
-                updated_at: started_at,
-                ..Status::default()
-            };
-        });
-        let scope = ctx.cancellation_token().child_token();
+        let input = start.input(info.run_id(), info.first_execution_run_id());
         Self {
+            core: RunCore::open(ctx, input, None),
             start,
-            identity,
-            journal,
-            started_at,
             sent_at: None,
-            scope,
-            expired: Cell::new(false),
         }
     }
 
-    fn handed(&self) -> Handed {
-        Handed {
-            workflow: self.start.request.run(self.start.retry),
-            fingerprint: Some(self.start.fingerprint.clone()),
-            events: self.journal.unconfirmed.clone(),
-            traceparent: self.start.traceparent.clone(),
-        }
-    }
-
-    /// Returns the time until the deadline, which counts from the workflow's start, not from its first task.
-    fn left(&self, ctx: &Context) -> Duration {
-        let gone = u64::try_from(now(ctx) - self.started_at).unwrap_or(0);
-        Duration::from_millis(self.start.timeout_ms.saturating_sub(gone))
-    }
-
-    /// Returns the options of `submit`, which has a queue of its own if its provider has a rate limit.
-    fn submitting(&self) -> ActivityOptions {
-        let steps = &self.start.steps;
-        let mut options = options(steps, steps.submit, self.scope.clone(), SUBMIT_TRY);
-        options.task_queue = self.start.submit_queue.clone();
-        options
-    }
-
-    /// Returns the options of `fetch`.
-    fn fetching(&self) -> ActivityOptions {
-        let steps = &self.start.steps;
-        let mut options = options(steps, steps.fetch, self.scope.clone(), FETCH_TRY);
-        options.task_queue = Some(self.start.fetch_queue.clone());
-        options
-    }
-
-    /// Cancels the running activity for the deadline. If a cancel came first, the run ends as cancelled instead.
-    fn expire(&self) {
-        if !self.scope.is_cancelled() {
-            self.expired.set(true);
-            self.scope.cancel_with_reason("deadline");
-        }
-    }
-
-    /// Returns the ending that the deadline or a cancel has asked for.
-    fn asked(&self, leftover: Leftover) -> Ending {
-        let outcome = if self.expired.get() {
-            let time = self.start.timeout_ms;
-            let message = match &leftover {
-                Leftover::None | Leftover::Job(_) => format!("not done within {time} ms"),
-                Leftover::Unknown(_) => {
-                    format!("not known to have been taken by the provider within {time} ms")
-                }
-            };
-            failed(ErrorCode::DeadlineExceeded, &message, true)
-        } else {
-            Outcome::Cancelled
-        };
-        Ending { outcome, leftover }
-    }
-
-    fn completed(
-        &self,
-        ctx: &Context,
-        fetched: Vec<crate::domain::Output>,
-        job: &Job,
-        cost_usd: Option<f64>,
-    ) -> Ending {
-        let generated = Generated {
-            outputs: fetched,
-            provider: job.provider.as_str().to_owned(),
-            provider_job_id: job.id.clone(),
-            elapsed_ms: now(ctx) - self.started_at,
-            cost_usd,
-            sent: None,
-            notes: Vec::new(),
-        };
-        Ending::of(Outcome::Completed(generated))
-    }
-
-    /// Closes the run according to its outcome (contract, rule 7).
-    fn result(self, ctx: &Context) -> WorkflowResult<Generated> {
-        match self.journal.outcome {
-            Some(Outcome::Completed(generated)) => {
-                show(ctx, |status| "completed".clone_into(&mut status.state));
-                Ok(generated)
-            }
-            Some(Outcome::Failed(error)) => {
-                let ended = without_result(Some(&error));
-                show(ctx, |status| {
-                    "failed".clone_into(&mut status.state);
-                    status.error = Some(error);
-                });
-                Err(ended)
-            }
-            Some(Outcome::Cancelled | Outcome::BatchCompleted) | None => {
-                show(ctx, |status| "cancelled".clone_into(&mut status.state));
-                Err(without_result(None))
-            }
-        }
-    }
-}
-
-/// Submits, then fetches until the result is stored, or until a cancel or the deadline ends the run.
-async fn drive(ctx: &Context, run: &mut Run) -> Ending {
-    if run.scope.is_cancelled() {
-        return run.asked(Leftover::None);
-    }
-    let left = run.left(ctx);
-    if left.is_zero() {
-        return Ending::of(failed(
-            ErrorCode::NotStartedInTime,
-            "the deadline was over before the first step",
-            true,
-        ));
-    }
-    let deadline = TimerOptions::builder(left)
-        .cancellation_token(WorkflowCancellationToken::new())
-        .build();
-    let mut deadline = pin!(ctx.timer(deadline));
-    match submit_job(ctx, run, deadline.as_mut()).await {
-        ControlFlow::Continue(job) => fetch_until_stored(ctx, run, job, deadline).await,
-        ControlFlow::Break(ending) => ending,
-    }
-}
-
-/// Runs `submit`; goes on with the job, if the provider has accepted one.
-async fn submit_job(
-    ctx: &Context,
-    run: &mut Run,
-    deadline: Pin<&mut impl FusedFuture<Output = TimerResult>>,
-) -> ControlFlow<Ending, Job> {
-    show(ctx, |status| "submitting".clone_into(&mut status.state));
-    let upto = run.journal.next;
-    let submit = ctx.execute_activity(RequestActivities::submit, run.submit(), run.submitting());
-    let submitted = readable(ctx, within(run, deadline, submit).await).await;
-    if submitted.is_ok() {
-        run.journal.confirm(upto);
-    }
-    let ending = match submitted {
-        Ok(Submitted::Accepted {
-            job,
-            attempts,
-            sent_at,
-        }) => {
-            show(ctx, |status| "generating".clone_into(&mut status.state));
-            run.sent(ctx, &job.id, attempts, sent_at);
-            return ControlFlow::Continue(job);
-        }
-        Ok(Submitted::Stored {
-            result,
-            attempts,
-            sent_at,
-        }) => {
-            run.sent(ctx, &result.provider_job_id, attempts, sent_at);
-            Ending::of(Outcome::Completed(result))
-        }
-        Ok(Submitted::Adopted(generated)) => Ending::of(Outcome::Completed(generated)),
-        Ok(Submitted::Refused(error)) => Ending::of(Outcome::Failed(error)),
-        Ok(Submitted::Ambiguous { error, sought }) => Ending {
-            outcome: Outcome::Failed(error),
-            leftover: Leftover::Unknown(sought),
-        },
-        Err(error) => {
-            let sought = run.start.sought(&run.identity.run_id, run.started_at);
-            let leftover = Leftover::of(last_record(&error), sought);
-            run.without(&error, leftover, ErrorCode::SubmitAmbiguous)
-        }
-    };
-    ControlFlow::Break(ending)
-}
-
-/// Runs `fetch`, again after each milestone, until the job's outputs are stored or there will be none.
-async fn fetch_until_stored(
-    ctx: &Context,
-    run: &mut Run,
-    job: Job,
-    mut deadline: Pin<&mut impl FusedFuture<Output = TimerResult>>,
-) -> Ending {
-    let mut told = None;
-    let mut tellings = 0;
-    while !run.scope.is_cancelled() {
-        let upto = run.journal.next;
-        let input = run.fetch(&job, told.as_ref(), tellings);
-        let fetch = ctx.execute_activity(RequestActivities::fetch, input, run.fetching());
-        match readable(ctx, within(run, deadline.as_mut(), fetch).await).await {
-            Ok(Fetched::Milestone(progress)) => {
-                run.journal.confirm(upto);
-                run.journal.progress(&run.identity, now(ctx), &progress);
-                show(ctx, |status| {
-                    status.stage = Some(progress.stage.clone());
-                    status.percent = progress.percent;
-                    status.updated_at = now(ctx);
-                });
-                told = Some(LastProgress {
-                    progress,
-                    at: now(ctx),
-                });
-                tellings += 1;
-            }
-            Ok(Fetched::Stored { outputs, cost_usd }) => {
-                run.journal.confirm(upto);
-                return run.completed(ctx, outputs, &job, cost_usd);
-            }
-            Ok(Fetched::Failed(error)) => {
-                run.journal.confirm(upto);
-                // A job that cannot be polled any more may still run; a cancel of one that has ended does no harm.
-                return Ending {
-                    outcome: Outcome::Failed(error),
-                    leftover: Leftover::Job(job),
-                };
-            }
-            Err(error) => {
-                return run.without(&error, Leftover::Job(job), ErrorCode::ResultUnavailable);
-            }
-        }
-    }
-    run.asked(Leftover::Job(job))
-}
-
-/// Waits for an activity, which the deadline cancels. After a cancel it still awaits the activity's real end (contract,
-/// rule 6).
-async fn within<T>(
-    run: &Run,
-    mut deadline: Pin<&mut impl FusedFuture<Output = TimerResult>>,
-    activity: impl FusedFuture<Output = T>,
-) -> T {
-    let mut activity = pin!(activity);
-    loop {
-        workflows::select! {
-            result = activity => return result,
-            timer = deadline => if matches!(timer, TimerResult::Fired) {
-                run.expire();
-            },
-        }
-    }
-}
-
-impl Run {
-    fn submit(&self) -> Submit {
-        Submit {
-            handed: self.handed(),
+    fn submit(&self) -> (Submit, ActivityOptions) {
+        let Start { steps, .. } = &self.start;
+        let submit = Submit {
+            handed: self.core.pending(),
             spec: self.start.spec.clone(),
             provider: self.start.provider,
-            attempts: self.start.steps.submit_attempts,
-            started_at: self.started_at,
-        }
+            attempts: steps.submit_attempts,
+            started_at: self.core.started_at,
+        };
+        let mut options = options(steps, steps.submit, self.core.scope.clone(), SUBMIT_TRY);
+        // A queue of its own if the provider has a rate limit.
+        options.task_queue = self.start.submit_queue.clone();
+        (submit, options)
     }
 
     /// Notes a job that the provider has accepted.
@@ -374,53 +111,171 @@ impl Run {
         });
     }
 
-    fn fetch(&self, job: &Job, told: Option<&LastProgress>, tellings: u32) -> Fetch {
-        Fetch {
-            handed: self.handed(),
-            job: job.clone(),
-            told: told.cloned(),
-            may_tell: tellings < self.start.steps.progress_most,
-            progress_every_ms: self.start.steps.progress_every_ms,
-        }
-    }
-
-    /// Returns the ending after an activity without a result: the one asked for, or a failure that no retry fixes.
-    fn without(
+    /// Returns the input and options of `fetch`. `reported` is the number of milestones so far.
+    fn fetch(
         &self,
-        error: &ActivityExecutionError,
-        leftover: Leftover,
-        code: ErrorCode,
+        job: &Job,
+        last_progress: Option<&LastProgress>,
+        reported: u32,
+    ) -> (Fetch, ActivityOptions) {
+        let Start { steps, .. } = &self.start;
+        let fetch = Fetch {
+            handed: self.core.pending(),
+            job: job.clone(),
+            last_progress: last_progress.cloned(),
+            may_report: reported < steps.progress_most,
+            progress_every_ms: steps.progress_every_ms,
+        };
+        let mut options = options(steps, steps.fetch, self.core.scope.clone(), FETCH_TRY);
+        options.task_queue = Some(self.start.fetch_queue.clone());
+        (fetch, options)
+    }
+
+    /// Returns the ending of a run whose outputs are stored.
+    fn completed(
+        &self,
+        ctx: &Context,
+        outputs: Vec<Output>,
+        job: &Job,
+        cost_usd: Option<f64>,
     ) -> Ending {
-        if self.scope.is_cancelled() {
-            return self.asked(leftover);
-        }
-        Ending {
-            outcome: failed(code, &error.to_string(), true),
-            leftover,
-        }
+        let generated = Generated {
+            outputs,
+            provider: job.provider.as_str().to_owned(),
+            provider_job_id: job.id.clone(),
+            elapsed_ms: now(ctx) - self.core.started_at,
+            cost_usd,
+            sent: None,
+            notes: Vec::new(),
+        };
+        Outcome::Completed(generated).into()
+    }
+
+    /// Returns the ending that the deadline or a cancel asks for; if neither does, `otherwise`.
+    fn ended(&self, leftover: ProviderJobLeft, otherwise: Outcome) -> Ending {
+        let late = match &leftover {
+            ProviderJobLeft::None | ProviderJobLeft::Job(_) => "not done",
+            ProviderJobLeft::Unknown(_) => "not known to have been taken by the provider",
+        };
+        let outcome = self.core.asked(late).unwrap_or(otherwise);
+        Ending { outcome, leftover }
     }
 }
 
-/// Runs `finish`, which publishes the outcome and cancels what is left at the provider.
-async fn conclude(ctx: &Context, run: &Run, leftover: Leftover) {
-    show(ctx, |status| {
-        "finishing".clone_into(&mut status.state);
-        // The provider is done, whatever stage it reported last; and a quick one may have reported no percentage.
-        status.stage = None;
-        if matches!(run.journal.outcome, Some(Outcome::Completed(_))) {
-            status.percent = 100;
-        }
-        status.updated_at = now(ctx);
-    });
-    let input = Finish {
-        handed: run.handed(),
-        leftover,
-        started_at: run.started_at,
-        sent_at: run.sent_at,
-    };
-    finish(ctx, &run.start.steps, input).await;
+/// Submits, then fetches until the result is stored, or until a cancel or the deadline ends the run.
+async fn drive(ctx: &Context, run: &mut Run) -> Ending {
+    if run.core.scope.is_cancelled() {
+        return Outcome::Cancelled.into();
+    }
+    let left = run.core.time_left(ctx);
+    if left.is_zero() {
+        return not_started_in_time().into();
+    }
+    let mut deadline = pin!(ctx.timer(deadline(left)));
+    match submit_job(ctx, run, deadline.as_mut()).await {
+        ControlFlow::Continue(job) => fetch_until_stored(ctx, run, job, deadline).await,
+        ControlFlow::Break(ending) => ending,
+    }
 }
 
-fn show(ctx: &Context, change: impl FnOnce(&mut Status)) {
-    ctx.state_mut(|state| change(&mut state.status));
+/// Runs `submit`; goes on with the job, if the provider has accepted one.
+async fn submit_job(
+    ctx: &Context,
+    run: &mut Run,
+    deadline: Pin<&mut impl FusedFuture<Output = TimerResult>>,
+) -> ControlFlow<Ending, Job> {
+    show(ctx, |status| status.state = RunState::Submitting);
+    let upto = run.core.next_sequence();
+    let (input, options) = run.submit();
+    let submit = ctx.execute_activity(RequestActivities::submit, input, options);
+    let submitted = readable(ctx, run.core.until_deadline(deadline, submit).await).await;
+    if submitted.is_ok() {
+        run.core.confirm(upto);
+    }
+    ControlFlow::Break(match submitted {
+        Ok(Submitted::Accepted {
+            job,
+            attempts,
+            sent_at,
+        }) => {
+            show(ctx, |status| status.state = RunState::Generating);
+            run.sent(ctx, &job.id, attempts, sent_at);
+            return ControlFlow::Continue(job);
+        }
+        Ok(Submitted::Stored {
+            result,
+            attempts,
+            sent_at,
+        }) => {
+            run.sent(ctx, &result.provider_job_id, attempts, sent_at);
+            Outcome::Completed(result).into()
+        }
+        Ok(Submitted::Adopted(generated)) => Outcome::Completed(generated).into(),
+        Ok(Submitted::Refused(error)) => Outcome::Failed(error).into(),
+        Ok(Submitted::Ambiguous { error, lookup }) => Ending {
+            outcome: Outcome::Failed(error),
+            leftover: ProviderJobLeft::Unknown(lookup),
+        },
+        Err(error) => {
+            let run_id = &run.core.input.identity.run_id;
+            let lookup = run.start.job_lookup(run_id, run.core.started_at);
+            let leftover = ProviderJobLeft::of(last_record(&error), lookup);
+            run.ended(leftover, no_result(ErrorCode::SubmitAmbiguous, &error))
+        }
+    })
+}
+
+/// Runs `fetch`, again after each milestone, until the job's outputs are stored or there will be none.
+async fn fetch_until_stored(
+    ctx: &Context,
+    run: &mut Run,
+    job: Job,
+    mut deadline: Pin<&mut impl FusedFuture<Output = TimerResult>>,
+) -> Ending {
+    let mut last_progress = None;
+    let mut reported = 0;
+    while !run.core.scope.is_cancelled() {
+        let upto = run.core.next_sequence();
+        let (input, options) = run.fetch(&job, last_progress.as_ref(), reported);
+        let fetch = ctx.execute_activity(RequestActivities::fetch, input, options);
+        let fetched = run.core.until_deadline(deadline.as_mut(), fetch).await;
+        let fetched = readable(ctx, fetched).await;
+        if fetched.is_ok() {
+            run.core.confirm(upto);
+        }
+        match fetched {
+            Ok(Fetched::Milestone(progress)) => {
+                let at = now(ctx);
+                run.core
+                    .decide(|journal, run| journal.progress(run, at, &progress));
+                show(ctx, |status| {
+                    status.stage = Some(progress.stage.clone());
+                    status.percent = progress.percent;
+                    status.updated_at = at;
+                });
+                last_progress = Some(LastProgress { progress, at });
+                reported += 1;
+            }
+            Ok(Fetched::Stored { outputs, cost_usd }) => {
+                return run.completed(ctx, outputs, &job, cost_usd);
+            }
+            // A job that cannot be polled any more may still run; a cancel of one that has ended does no harm.
+            Ok(Fetched::Failed(error)) => {
+                return Ending {
+                    outcome: Outcome::Failed(error),
+                    leftover: ProviderJobLeft::Job(job),
+                };
+            }
+            Err(error) => {
+                let failed = no_result(ErrorCode::ResultUnavailable, &error);
+                return run.ended(ProviderJobLeft::Job(job), failed);
+            }
+        }
+    }
+    run.ended(ProviderJobLeft::Job(job), Outcome::Cancelled)
+}
+
+/// Returns the outcome after an activity that failed in a way that no retry fixes.
+fn no_result(code: ErrorCode, error: &ActivityExecutionError) -> Outcome {
+    failed(code, &error.to_string(), true)
 }

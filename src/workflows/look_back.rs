@@ -13,14 +13,12 @@ use crate::workflows::support::{detached, done};
 /// Start-to-close time-out: a month may have a million failed runs, and each of them is read.
 const TRY: Duration = Duration::from_secs(12 * 3600);
 
-/// One check of all closed runs.
 #[workflow]
 #[derive(Default)]
 pub struct LookBack;
 
 #[workflow_methods]
 impl LookBack {
-    /// Checks once.
     #[run(name = "look-back.v1")]
     pub async fn run(ctx: &mut WorkflowContext<Self>, (): ()) -> WorkflowResult<()> {
         done(ctx, || RequestActivities::look_back, (), || detached(TRY)).await;

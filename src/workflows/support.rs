@@ -1,20 +1,16 @@
-//! Helpers that the workflows share: activity options, the clock, the end of a run.
+//! Helpers that the workflows share: activity options, retries of activities, the clock.
 
 #![deny(clippy::disallowed_methods)]
 
 use std::time::Duration;
 
-use temporalio_common::ActivityDefinition;
-use temporalio_common::RetryPolicy;
-use temporalio_common::error::ApplicationFailure;
+use temporalio_common::{ActivityDefinition, RetryPolicy};
 use temporalio_sdk::{
     ActivityCancellationType, ActivityExecutionError, ActivityOptions, TimerOptions,
-    WorkflowCancellationToken, WorkflowContext, WorkflowTermination,
+    WorkflowCancellationToken, WorkflowContext,
 };
 
-use crate::contract::activities::RequestActivities;
-use crate::contract::run::{Attempt, Finish};
-use crate::contract::run::{Backoff, Steps};
+use crate::contract::run::{Attempt, Backoff, Steps};
 use crate::domain::time::since_epoch;
 use crate::domain::{ErrorCode, EventError, Outcome};
 
@@ -115,33 +111,11 @@ where
     }
 }
 
-/// Publishes the outcome: detached from cancellation, without an attempt limit, and again if it ever fails.
-pub(crate) async fn finish<W: 'static>(ctx: &WorkflowContext<W>, steps: &Steps, input: Finish) {
-    let detached = || {
-        let scope = WorkflowCancellationToken::new();
-        options(steps, steps.backoff(), scope, FINISH_TRY)
-    };
-    done(ctx, || RequestActivities::finish, input, detached).await;
-}
-
 /// Returns the last record of an activity that ended without a result, if its error carries one.
 pub(crate) fn last_record(error: &ActivityExecutionError) -> Option<Attempt> {
     let cancelled = || error.as_cancelled()?.details().ok().flatten();
     let timed_out = || error.as_timeout()?.last_heartbeat_details().ok().flatten();
     cancelled().or_else(timed_out)
-}
-
-/// Returns how to close a run that did not complete, according to its outcome (contract, rule 7).
-pub(crate) fn without_result(failed: Option<&EventError>) -> WorkflowTermination {
-    let Some(error) = failed else {
-        return WorkflowTermination::cancelled();
-    };
-    let message = anyhow::anyhow!("{}: {}", error.code.as_str(), error.message);
-    ApplicationFailure::builder(message)
-        .type_name(FAILED.to_owned())
-        .non_retryable(true)
-        .build()
-        .into()
 }
 
 pub(crate) fn failed(code: ErrorCode, message: &str, retryable: bool) -> Outcome {

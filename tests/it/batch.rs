@@ -6,6 +6,7 @@ mod trouble;
 
 use std::collections::BTreeMap;
 
+use genflow::contract::run::RunState;
 use genflow::domain::{
     BatchItem, BatchSpec, BatchSummary, Event, EventType, OnFailure, Priority, Request, Single,
     Spec, Strategy, Targets, fingerprint,
@@ -285,8 +286,8 @@ async fn the_status_of_a_batch_tells_how_its_items_stand() {
     .await;
 
     assert_eq!(
-        (status.kind.as_deref(), status.state.as_str()),
-        (Some("BATCH"), "generating")
+        (status.kind.as_deref(), status.state),
+        (Some("BATCH"), RunState::Generating)
     );
     assert_eq!(status.batch.unwrap().completed, 1);
     space.cancel(request.id.as_str()).await;

@@ -5,8 +5,7 @@ mod moments;
 
 use std::time::Duration;
 
-use genflow::contract::run::Start;
-use genflow::contract::run::SubmitQueues;
+use genflow::contract::run::{RunState, Start, SubmitQueues};
 use genflow::domain::{ErrorCode, EventType, ProviderName, Request, fingerprint};
 use genflow::engines::temporal::queues::fetch_queue;
 use genflow::engines::temporal::retries::{Retried, Retry};
@@ -23,6 +22,7 @@ use temporalio_client::{
 
 use crate::replay::closes;
 use crate::support::broker::Broker;
+use crate::support::described::Described as _;
 use crate::support::engines::engines;
 use crate::support::ledger::{check, types};
 use crate::support::requests::{image, script, single};
@@ -215,7 +215,7 @@ async fn an_outcome_that_was_decided_while_kafka_was_away_stands_after_a_termina
     let workflow = request.id.run(0);
     eventually("the run finishes", async || {
         let status = temporal.status(&workflow).await.unwrap().unwrap();
-        (status.state == "finishing").then_some(())
+        (status.state == RunState::Finishing).then_some(())
     })
     .await;
     let client = space.client().await;

@@ -12,6 +12,7 @@ use temporalio_client::tonic::IntoRequest as _;
 use temporalio_common::protos::temporal::api::workflowservice::v1::RegisterNamespaceRequest;
 
 use crate::support::broker::Broker;
+use crate::support::described::Described as _;
 use crate::support::engines::engines;
 use crate::support::gate::Gate;
 use crate::support::ledger::types;

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::batch::{batch, ids, spec};
 use crate::retry::{commands_done, retry};
+use crate::support::described::Described as _;
 use crate::support::ledger::types;
 use crate::support::requests::{at, common, image, script, single};
 use crate::support::{Space, eventually};
@@ -158,7 +159,7 @@ async fn closes(space: &Space, request: &Request, retry: u32) {
     let temporal = space.temporal().await;
     let workflow = request.id.run(retry);
     eventually("the run closes", async || {
-        temporal.is_closed(&workflow).await.unwrap().then_some(())
+        temporal.is_closed(&workflow).await.then_some(())
     })
     .await;
 }

@@ -10,6 +10,7 @@ use genflow::engines::kafka::{Headers, Record};
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::support::described::Described as _;
 use crate::support::ledger::{check, types};
 use crate::support::requests::{image, script};
 use crate::support::stories::told;

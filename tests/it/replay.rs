@@ -31,6 +31,7 @@ pub(crate) use self::recorded::keep;
 use self::recorded::{each_text, of_json, recorded, replay};
 use crate::batch::{batch, ids, spec};
 use crate::notify;
+use crate::support::described::Described as _;
 use crate::support::receiver::Receiver;
 use crate::support::requests::at;
 use crate::support::requests::{image, script, video};
@@ -53,7 +54,7 @@ async fn every_recorded_history_replays() {
         });
     }
     for kind in [types_of_requests(), types_of_notifications()].concat() {
-        assert!(types.contains(kind), "no history of {kind} is recorded");
+        assert!(types.contains(&kind), "no history of {kind} is recorded");
     }
 }
 

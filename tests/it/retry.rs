@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use temporalio_client::{UntypedWorkflow, WorkflowExecutionDescription, WorkflowStartOptions};
 
 use crate::storage::manifest;
+use crate::support::described::Described as _;
 use crate::support::ledger::{self, types};
 use crate::support::receiver::Receiver;
 use crate::support::requests::{image, script};
@@ -63,7 +64,7 @@ async fn run(space: &Space, request: &RequestId, retry: u32) -> Vec<Event> {
     let temporal = space.temporal().await;
     let workflow = request.run(retry);
     eventually("the run closes", async || {
-        temporal.is_closed(&workflow).await.unwrap().then_some(())
+        temporal.is_closed(&workflow).await.then_some(())
     })
     .await;
     let mut events = space.all_events(request.as_str()).await;

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use genflow::contract::run::Status;
+use genflow::contract::run::{RunState, Status};
 use genflow::domain::{ErrorCode, EventType, Request};
 use genflow::engines::temporal::status::{RunStatus, Source};
 use genflow::operate::cli::status::show;
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use temporalio_client::{WorkflowQueryOptions, WorkflowTerminateOptions};
 
 use crate::batch::batch;
+use crate::support::described::Described as _;
 use crate::support::ledger::types;
 use crate::support::requests::{image, script};
 use crate::support::{Space, eventually};
@@ -32,10 +33,7 @@ async fn asked(space: &Space, request: &Request) -> Status {
 
 async fn exists(space: &Space, request: &Request) {
     let (temporal, workflow) = (space.temporal().await, request.id.run(0));
-    eventually("the run starts", async || {
-        temporal.run_id(&workflow).await.ok()
-    })
-    .await;
+    eventually("the run starts", async || temporal.run_id(&workflow).await).await;
 }
 
 #[tokio::test]
@@ -85,7 +83,7 @@ async fn a_worker_tells_more_and_after_the_end_none_is_needed() {
     let open = eventually("the job runs", async || {
         let temporal = space.temporal().await;
         let found = temporal.status(&stuck.id.run(0)).await.unwrap()?;
-        (found.state == "generating").then_some(found)
+        (found.state == RunState::Generating).then_some(found)
     })
     .await;
     assert_eq!((open.source, open.attempts), (Source::Worker, Some(1)));
@@ -97,15 +95,15 @@ async fn a_worker_tells_more_and_after_the_end_none_is_needed() {
     space.story(stuck.id.as_str()).await;
     let asked = asked(&space, &made).await;
     assert_eq!(
-        (asked.state.as_str(), asked.percent, asked.stage),
-        ("completed", 100, None)
+        (asked.state, asked.percent, asked.stage),
+        (RunState::Completed, 100, None)
     );
     assert!(all.terminate().await.success());
 
     let ended = status(&space, &made).await;
     assert_eq!(
-        (ended.source, ended.state.as_str()),
-        (Source::History, "completed")
+        (ended.source, ended.state),
+        (Source::History, RunState::Completed)
     );
     assert_eq!(ended.percent, Some(100));
     assert_eq!(ended.submitted_at, asked.submitted_at);
@@ -114,20 +112,20 @@ async fn a_worker_tells_more_and_after_the_end_none_is_needed() {
     assert_eq!(outputs.len(), 1);
     let ended = status(&space, &failing).await;
     assert_eq!(
-        (ended.source, ended.state.as_str()),
-        (Source::History, "failed")
+        (ended.source, ended.state),
+        (Source::History, RunState::Failed)
     );
     assert_eq!(ended.error.unwrap().code, ErrorCode::ProviderFailed);
     let ended = status(&space, &stuck).await;
     assert_eq!(
-        (ended.source, ended.state.as_str()),
-        (Source::History, "cancelled")
+        (ended.source, ended.state),
+        (Source::History, RunState::Cancelled)
     );
     let ended = status(&space, &group).await;
     let counts = ended.batch.unwrap();
     assert_eq!(
-        (ended.state.as_str(), counts.completed, counts.failed),
-        ("completed", 1, 1)
+        (ended.state, counts.completed, counts.failed),
+        (RunState::Completed, 1, 1)
     );
     let (code, printed) = space.run(&["status", made.id.as_str()]).await;
     assert_eq!(code, 0, "{printed}");
@@ -156,14 +154,14 @@ async fn what_was_closed_from_outside_has_failed_before_anybody_ended_it() {
 
     let ended = status(&space, &gone).await;
     assert_eq!(
-        (ended.source, ended.state.as_str()),
-        (Source::History, "failed")
+        (ended.source, ended.state),
+        (Source::History, RunState::Failed)
     );
     assert_eq!(ended.error.unwrap().code, ErrorCode::Terminated);
     let ended = status(&space, &claimed).await;
     assert_eq!(
-        (ended.source, ended.state.as_str()),
-        (Source::History, "claimed")
+        (ended.source, ended.state),
+        (Source::History, RunState::Claimed)
     );
     // A worker's sweep publishes the same error.
     let _worker = space.start_with(&["worker"], &[crate::closed::OFTEN]);

@@ -2,6 +2,7 @@
 
 pub(crate) mod broker;
 pub(crate) mod cutter;
+pub(crate) mod described;
 pub(crate) mod engines;
 pub(crate) mod events;
 pub(crate) mod gate;

@@ -213,7 +213,7 @@ fn what_the_readmes_producer_writes_is_read() {
     let sent = Request {
         id: id("order-7"),
         user: id("alice"),
-        notify_on: EventType::TOLD_BY_DEFAULT.to_vec(),
+        notify_on: EventType::NOTIFIED_BY_DEFAULT.to_vec(),
         ..bare(spec.into())
     };
     assert_eq!(read, sent);

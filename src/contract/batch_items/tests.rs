@@ -8,7 +8,7 @@ use crate::contract::run::SubmitQueues;
 use crate::contract::seal::NotifyKey;
 use crate::domain::Secret;
 use crate::domain::{
-    Common, EventType, ImageSpec, Priority, ProviderName, Tally, VideoSpec, fingerprint,
+    Common, EventType, ImageSpec, ItemCounts, Priority, ProviderName, VideoSpec, fingerprint,
 };
 use crate::engines::config::Config;
 use base64::Engine as _;
@@ -75,9 +75,9 @@ fn start(total: u32) -> BatchStart {
         providers: worker.default_providers(),
         submit_queues: SubmitQueues::default(),
         traceparent: None,
-        tally: Tally {
+        counts: ItemCounts {
             total,
-            ..Tally::default()
+            ..ItemCounts::default()
         },
         started_at: None,
         journal: crate::domain::Journal::default(),
@@ -133,7 +133,8 @@ fn an_item_keeps_the_provider_that_was_resolved_with_its_batch() {
         video: ProviderName::Fal,
         image: ProviderName::OpenAi,
     };
-    batch.submit_queues.openai = Some("openai".to_owned());
+    let queues = &mut batch.submit_queues.0;
+    queues.insert("openai".to_owned(), Some("openai".to_owned()));
 
     let of = |index| {
         let start = items.start(&batch, index).unwrap();

@@ -1,5 +1,7 @@
 //! What a run takes along of the settings, so that it goes on as it began whatever is configured later.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{Media, ProviderName, Single};
@@ -7,19 +9,19 @@ use crate::domain::{Media, ProviderName, Single};
 /// Retry limits and pauses of a run's activities.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Steps {
-    /// Heartbeat time-out of each activity, in milliseconds.
+    /// Heartbeat time-out of each activity.
     pub heartbeat_ms: u64,
     /// Maximum sends of a submit, if the provider accepts none.
     pub submit_attempts: u32,
-    /// First pause between attempts of an activity that has no pauses of its own, in milliseconds; it doubles.
+    /// First pause between attempts of an activity that has no pauses of its own; it doubles.
     pub backoff_ms: u64,
-    /// Longest of these pauses, in milliseconds.
+    /// Longest of these pauses.
     pub backoff_max_ms: u64,
     /// Pauses between attempts of `submit`.
     pub submit: Backoff,
     /// Pauses between attempts of `fetch`.
     pub fetch: Backoff,
-    /// Shortest time between two PROGRESS events, in milliseconds.
+    /// Shortest time between two PROGRESS events.
     pub progress_every_ms: u64,
     /// Maximum PROGRESS events of a run.
     pub progress_most: u32,
@@ -28,9 +30,8 @@ pub struct Steps {
 /// Pauses between attempts of an activity, as a run carries them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
-    /// The first pause, in milliseconds; it doubles.
+    /// The first pause; it doubles.
     pub first_ms: u64,
-    /// The longest pause, in milliseconds.
     pub most_ms: u64,
 }
 
@@ -44,12 +45,10 @@ impl Steps {
     }
 }
 
-/// The providers of specs that name none. Workflow inputs carry them, so that a later change does not affect open runs.
+/// The providers of specs that name none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DefaultProviders {
-    /// For videos.
     pub video: ProviderName,
-    /// For images.
     pub image: ProviderName,
 }
 
@@ -63,24 +62,13 @@ impl DefaultProviders {
     }
 }
 
-/// The task queue of `submit` by provider; `None` is the main queue.
+/// The task queue of `submit` by provider name; no queue, or null, means the main one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SubmitQueues {
-    /// For Replicate.
-    pub replicate: Option<String>,
-    /// For OpenAI.
-    pub openai: Option<String>,
-    /// For fal.
-    pub fal: Option<String>,
-}
+pub struct SubmitQueues(pub BTreeMap<String, Option<String>>);
 
 impl SubmitQueues {
     /// Returns the queue for runs on this provider; `None` is the main queue.
     pub fn of(&self, provider: ProviderName) -> Option<String> {
-        match provider {
-            ProviderName::Replicate => self.replicate.clone(),
-            ProviderName::OpenAi => self.openai.clone(),
-            ProviderName::Fal => self.fal.clone(),
-        }
+        self.0.get(provider.as_str()).cloned().flatten()
     }
 }

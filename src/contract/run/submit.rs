@@ -12,9 +12,7 @@ use crate::domain::{EventError, Media, ProviderName, WorkflowId};
 pub struct Attempt {
     /// Number of the attempt that wrote it.
     pub number: u32,
-    /// What is known about the send.
     pub state: Sent,
-    /// The provider that the submit goes to.
     pub provider: ProviderName,
     /// Number of sends, over all attempts.
     pub sends: u32,
@@ -46,8 +44,8 @@ impl Attempt {
     }
 
     /// Returns the lookup of a job that may have been sent: at the provider it was sent to, from the first send on.
-    pub(crate) fn sought(self, kind: Media, run_id: &str, started_at: i64) -> Sought {
-        Sought {
+    pub(crate) fn job_lookup(self, kind: Media, run_id: &str, started_at: i64) -> JobLookup {
+        JobLookup {
             provider: self.provider,
             kind,
             run_id: run_id.to_owned(),
@@ -61,15 +59,12 @@ impl Attempt {
 /// its end (contract, promise 3 (e)).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobRecord {
-    /// The run's workflow id.
     pub workflow_id: WorkflowId,
     /// Temporal's run id: another run with the same workflow id must not adopt the answer.
     pub run_id: String,
-    /// The provider that answered.
     pub provider: ProviderName,
     /// Number of the run's send that was answered, from 1.
     pub send: u32,
-    /// The answer.
     pub answer: Answer,
 }
 
@@ -86,23 +81,20 @@ pub enum Answer {
 }
 
 /// What may still run at the provider when a run ends.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Leftover {
-    /// Nothing.
+pub enum ProviderJobLeft {
+    #[default]
     None,
-    /// This job.
     Job(Job),
     /// `submit` ended without an answer: the job must be looked up.
-    Unknown(Sought),
+    Unknown(JobLookup),
 }
 
 /// A job that may exist, and how to look it up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sought {
-    /// The provider to ask.
+pub struct JobLookup {
     pub provider: ProviderName,
-    /// The kind of the job.
     pub kind: Media,
     /// Temporal's run id.
     pub run_id: String,
@@ -112,13 +104,13 @@ pub struct Sought {
     pub recent: bool,
 }
 
-impl Leftover {
+impl ProviderJobLeft {
     /// Returns what a `submit` that ended without a result may have left. `record` is the last one the server reported.
-    pub fn of(record: Option<Attempt>, sought: Sought) -> Self {
+    pub fn of(record: Option<Attempt>, lookup: JobLookup) -> Self {
         match record {
-            None => Self::Unknown(sought),
+            None => Self::Unknown(lookup),
             Some(Attempt { first_at: None, .. }) => Self::None,
-            Some(sent) => Self::Unknown(sent.sought(sought.kind, &sought.run_id, sought.since)),
+            Some(sent) => Self::Unknown(sent.job_lookup(lookup.kind, &lookup.run_id, lookup.since)),
         }
     }
 }
@@ -129,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_job_is_looked_up_where_it_was_sent_and_since_then() {
-        let sought = Sought {
+        let lookup = JobLookup {
             provider: ProviderName::Fal,
             kind: Media::Video,
             run_id: "run".to_owned(),
@@ -145,11 +137,11 @@ mod tests {
             waiting_since: None,
         };
 
-        let unsent = Leftover::of(Some(record(None)), sought.clone());
-        let sent = Leftover::of(Some(record(Some(7))), sought.clone());
+        let unsent = ProviderJobLeft::of(Some(record(None)), lookup.clone());
+        let sent = ProviderJobLeft::of(Some(record(Some(7))), lookup.clone());
 
-        assert_eq!(unsent, Leftover::None);
-        let Leftover::Unknown(at) = sent else {
+        assert_eq!(unsent, ProviderJobLeft::None);
+        let ProviderJobLeft::Unknown(at) = sent else {
             panic!("{sent:?}")
         };
         assert_eq!(
@@ -157,8 +149,8 @@ mod tests {
             (ProviderName::Replicate, 7, true, "run")
         );
         assert_eq!(
-            Leftover::of(None, sought.clone()),
-            Leftover::Unknown(sought)
+            ProviderJobLeft::of(None, lookup.clone()),
+            ProviderJobLeft::Unknown(lookup)
         );
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use super::{BatchItem, BatchSpec, Common, ImageSpec, Single, Spec, VideoSpec, params};
+use super::{BatchSpec, Common, ImageSpec, Single, Spec, VideoSpec, params};
+use crate::domain::Faults;
 use crate::domain::invalid::beginning;
-use crate::domain::{Faults, Invalid};
 
 const PROMPT: RangeInclusive<usize> = 1..=10_000;
 const MODEL: RangeInclusive<usize> = 1..=256;
@@ -92,35 +92,23 @@ impl BatchSpec {
                 faults.add("spec.items", format!("contains {} twice", item.request_id));
             }
             let mut of_item = Faults::default();
-            item.check(&mut of_item);
+            item.spec.check(&mut of_item);
+            check_metadata(&mut of_item, &item.metadata);
             faults.of_item(index, of_item);
         }
     }
 }
 
-impl BatchItem {
-    fn check(&self, faults: &mut Faults) {
-        self.spec.check(faults);
-        faults.note(check_metadata(&self.metadata));
-    }
-}
-
 /// Checks the contract's bounds on the metadata of a request or an item.
-pub(crate) fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), Invalid> {
-    let bytes: usize = metadata
-        .iter()
-        .map(|(key, value)| key.len() + value.len())
-        .sum();
-    if metadata.len() > 32 || bytes > 8 * 1024 {
-        let entries = metadata.len();
-        return Err(Invalid::new(
-            "metadata",
-            format!(
-                "has {entries} entries of {bytes} bytes in all, expected at most 32 and 8192 bytes"
-            ),
-        ));
+pub(crate) fn check_metadata(faults: &mut Faults, metadata: &BTreeMap<String, String>) {
+    let sizes = metadata.iter().map(|(key, value)| key.len() + value.len());
+    let (entries, bytes) = (metadata.len(), sizes.sum::<usize>());
+    if entries > 32 || bytes > 8 * 1024 {
+        let problem = format!(
+            "has {entries} entries of {bytes} bytes in all, expected at most 32 and 8192 bytes"
+        );
+        faults.add("metadata", problem);
     }
-    Ok(())
 }
 
 /// Returns whether `text` is two sides in pixels, such as `1280x720`, or a class, such as `720p` or `4k`.

@@ -152,7 +152,7 @@ impl Key {
         let user = user.transpose().ok()?;
         Some(Self {
             digest,
-            user: user.map(String::from),
+            user: user.map(|user| user.as_str().to_owned()),
         })
     }
 }

@@ -83,25 +83,23 @@ pub(crate) fn every(ctx: &ActivityContext) -> Duration {
 }
 
 pub(crate) fn failure(aborted: Aborted) -> ActivityError {
-    match aborted {
-        Aborted::Cancelled => ActivityError::cancelled(),
+    let (name, error, retry_delay) = match aborted {
+        Aborted::Cancelled => return ActivityError::cancelled(),
         // With a retry delay of its own: Temporal's backoff would grow with each stop.
-        Aborted::HandedBack => ActivityError::application(
-            ApplicationFailure::builder(anyhow!("the worker is stopping"))
-                .type_name("genflow.HandedBack".to_owned())
-                .next_retry_delay(BEFORE_THE_NEXT)
-                .build(),
-        ),
-        Aborted::Waits(pause) => ActivityError::application(
-            ApplicationFailure::builder(anyhow!("this worker has no slot or memory for it now"))
-                .type_name("genflow.Waits".to_owned())
-                .next_retry_delay(pause)
-                .build(),
-        ),
-        Aborted::Again(error) => ActivityError::application(
-            ApplicationFailure::builder(error)
-                .type_name("genflow.Again".to_owned())
-                .build(),
-        ),
-    }
+        Aborted::HandedBack => {
+            let error = anyhow!("the worker is stopping");
+            ("genflow.HandedBack", error, Some(BEFORE_THE_NEXT))
+        }
+        Aborted::Waits(pause) => {
+            let error = anyhow!("this worker has no slot or memory for it now");
+            ("genflow.Waits", error, Some(pause))
+        }
+        Aborted::Again(error) => ("genflow.Again", error, None),
+    };
+    ActivityError::application(
+        ApplicationFailure::builder(error)
+            .type_name(name.to_owned())
+            .maybe_next_retry_delay(retry_delay)
+            .build(),
+    )
 }

@@ -21,59 +21,48 @@ pub use self::inspect::{Registered, Server, Tasks};
 use self::namespace::retention;
 pub use self::namespace::{Change, Namespace};
 use super::client::{self, first_cause, status_message};
+use crate::contract::search_attributes::{GEN_BATCH, GEN_KIND, GEN_USER};
 use crate::engines::config;
 
 /// The search attributes that runs start with, all of type Keyword.
-pub const SEARCH_ATTRIBUTES: [&str; 3] = ["GenUser", "GenKind", "GenBatch"];
+pub const SEARCH_ATTRIBUTES: [&str; 3] = [GEN_USER, GEN_KIND, GEN_BATCH];
 /// The retention of closed runs, where setup may set it; it bounds the dedup window.
 pub const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Why a namespace could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The server does not answer.
     #[error("no Temporal server answers at {url}: {cause}")]
     Unreachable {
-        /// As configured.
         url: String,
         /// The innermost cause: the client wraps it in several layers of debug text.
         cause: String,
     },
-    /// A call took too long.
     #[error("the Temporal server did not answer {0} in time")]
     Late(&'static str),
-    /// The namespace does not exist.
     #[error("Temporal has no namespace {0}")]
     NoNamespace(String),
-    /// The namespace does not exist, and the server refuses to create it.
     #[error(
         "Temporal has no namespace {name} and refuses to create it ({why}); create it in the server's web UI, \
          or run: temporal operator namespace create --namespace {name} --retention {}h",
         retention.as_secs().div_ceil(3600)
     )]
     NotCreated {
-        /// The namespace.
         name: String,
         /// The retention that it should have.
         retention: Duration,
-        /// The server's reason.
         why: String,
     },
-    /// A call was refused.
     #[error("Temporal refuses {call}")]
     Refused {
-        /// Name of the API call.
         call: &'static str,
-        /// The server's status.
         #[source]
         source: Box<Status>,
     },
 }
 
-/// What setup has done.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Report {
-    /// The namespace of runs.
     pub runs: Namespace,
     /// The search attributes of that namespace, in order.
     pub attributes: Vec<(&'static str, Attribute)>,
@@ -84,9 +73,7 @@ pub struct Report {
 /// What setup has done about a search attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attribute {
-    /// It was missing and is added now.
     Created,
-    /// It existed.
     Exists,
     /// It is missing, and the server refuses to add it, for this reason.
     Refused(String),

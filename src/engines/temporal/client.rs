@@ -6,35 +6,35 @@ use std::time::Duration;
 
 use ring::digest;
 use temporalio_client::errors::{WorkflowInteractionError, WorkflowStartError};
-use temporalio_client::tonic::{Code, IntoRequest as _};
+use temporalio_client::tonic::{Code, IntoRequest as _, Response, Status};
 use temporalio_client::{
     Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient as _, Priority,
-    TlsOptions, WorkflowDescribeOptions, WorkflowExecutionDescription, WorkflowHandle,
-    WorkflowIdReusePolicy, WorkflowStartOptions,
+    TlsOptions, UntypedWorkflow, WorkflowCountOptions, WorkflowDescribeOptions,
+    WorkflowExecutionDescription, WorkflowHandle, WorkflowIdReusePolicy, WorkflowStartOptions,
 };
-use temporalio_common::protos::temporal::api::workflowservice::v1::{
-    CountWorkflowExecutionsRequest, DescribeNamespaceRequest,
-};
+use temporalio_common::data_converters::MultiArgs2;
+use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest;
 use temporalio_common::search_attributes::SearchAttributeKey;
+use temporalio_common::{HasWorkflowDefinition, MemoValues};
 
 pub use self::error::{Blame, Error};
 pub(crate) use self::error::{answered, first_cause, status_message};
-use crate::contract::run::Start;
+use crate::contract::run::{BatchStart, Start};
 use crate::contract::search_attributes::{BACKSTOP, GEN_USER, attributes};
 use crate::domain::error_chain::causes;
-use crate::domain::{Priority as Order, UserId, WorkflowId, hex};
+use crate::domain::{Kind, Priority as Order, UserId, WorkflowId, hex};
 use crate::engines::config;
+use crate::workflows::batch::Batch;
 use crate::workflows::claimed;
 use crate::workflows::generation::Generation;
 
-/// A connection to the Temporal server.
+/// A connection to the Temporal server. Each of its calls fails if the server does not answer, or refuses the call.
 #[derive(Clone)]
 pub struct Temporal {
     client: Client,
     task_queue: String,
 }
 
-/// The result of a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Started {
     /// A new run started and is durable.
@@ -48,10 +48,10 @@ pub enum Started {
 }
 
 /// The memo field that holds a batch's fingerprint: continue-as-new keeps the memo, but not the static details.
-pub(super) const FINGERPRINT: &str = "fingerprint";
+const FINGERPRINT: &str = "fingerprint";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a start is tried if its id is taken and then not found: retention may remove it between two calls.
+/// Number of tries of a start whose id is taken and then not found: retention may remove it between two calls.
 pub(crate) const STARTS: u32 = 3;
 /// Temporal refuses longer fairness keys, in bytes.
 const LONGEST_FAIRNESS_KEY: usize = 64;
@@ -83,7 +83,6 @@ impl Temporal {
         Self { client, task_queue }
     }
 
-    /// Returns the SDK's client, for a worker.
     pub(crate) fn client(&self) -> Client {
         self.client.clone()
     }
@@ -97,63 +96,99 @@ impl Temporal {
     /// # Errors
     /// The server neither starts the run nor reports that its id is taken.
     pub async fn start(&self, start: &Start, priority: Order) -> Result<Started, Error> {
+        let options = self.run_options(start, order(priority, &start.user));
         let workflow = start.request.run(start.retry);
-        let fingerprint = start.fingerprint.as_str();
-        let fair = order(priority, &start.user);
+        let begin = || self.start_new(Generation::run, start.clone(), options.clone());
+        self.start_or_find(&workflow, &start.fingerprint, begin)
+            .await
+    }
+
+    /// Like [`Temporal::start`], for a batch with these items.
+    ///
+    /// # Errors
+    /// The server neither starts the batch nor reports that its id is taken.
+    pub async fn start_batch(
+        &self,
+        start: &BatchStart,
+        items: &[u8],
+        priority: Order,
+        fingerprint: &str,
+    ) -> Result<Started, Error> {
+        let workflow = start.request.run(0);
+        let mut memo = MemoValues::new();
+        memo.insert(FINGERPRINT, fingerprint.to_owned());
+        let mut options = self.only_once(workflow.to_string());
+        options.execution_timeout = Some(Duration::from_millis(start.timeout_ms) + BACKSTOP);
+        options.search_attributes = Some(attributes(&start.user, Kind::Batch, None));
+        options.priority = order(priority, &start.user);
+        options.static_details = Some(fingerprint.to_owned());
+        options.memo = Some(memo);
+        let input = || MultiArgs2(start.clone(), items.to_vec());
+        let begin = || self.start_new(Batch::run, input(), options.clone());
+        self.start_or_find(&workflow, fingerprint, begin).await
+    }
+
+    async fn start_or_find<F: Future<Output = Result<bool, Error>>>(
+        &self,
+        workflow: &WorkflowId,
+        fingerprint: &str,
+        begin: impl Fn() -> F,
+    ) -> Result<Started, Error> {
         for _ in 0..STARTS {
-            match self
-                .client
-                .start_workflow(
-                    Generation::run,
-                    start.clone(),
-                    self.options(start, fair.clone()),
-                )
-                .await
-            {
-                Ok(_) => return Ok(Started::New),
-                Err(WorkflowStartError::AlreadyStarted { .. }) => {}
-                Err(error) => return Err(answered(error)),
+            if begin().await? {
+                return Ok(Started::New);
             }
-            if let Some(there) = self.known(&workflow, fingerprint).await? {
-                return Ok(there);
+            if let Some(found) = self.known(workflow, fingerprint).await? {
+                return Ok(found);
             }
         }
-        Err(Error::Answered {
-            code: Code::Aborted,
-            source: "the id is taken in one call and free in the next".into(),
-        })
+        Err(comes_and_goes())
     }
 
     /// Returns the start options of a run: the same ones for the first run of a request and for its retries.
-    pub(crate) fn options(&self, start: &Start, priority: Priority) -> WorkflowStartOptions {
+    pub(crate) fn run_options(&self, start: &Start, priority: Priority) -> WorkflowStartOptions {
         let (user, kind, batch) = (&start.user, start.spec.media().into(), start.batch.as_ref());
-        let workflow = start.request.run(start.retry).to_string();
-        WorkflowStartOptions::new(self.task_queue.clone(), workflow)
+        let mut options = self.only_once(start.request.run(start.retry).to_string());
+        options.execution_timeout = Some(Duration::from_millis(start.timeout_ms) + BACKSTOP);
+        options.search_attributes = Some(attributes(user, kind, batch));
+        options.priority = priority;
+        options.static_details = Some(start.fingerprint.clone());
+        options
+    }
+
+    /// Returns the options of a workflow whose id may be used only once.
+    pub(crate) fn only_once(&self, workflow: String) -> WorkflowStartOptions {
+        WorkflowStartOptions::new(self.task_queue(), workflow)
             .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
-            .execution_timeout(Duration::from_millis(start.timeout_ms) + BACKSTOP)
-            .search_attributes(attributes(user, kind, batch))
-            .priority(priority)
-            .static_details(start.fingerprint.clone())
             .build()
     }
 
+    /// Starts a workflow; returns false if its id is taken.
+    pub(crate) async fn start_new<W>(
+        &self,
+        workflow: W,
+        input: W::Input,
+        options: WorkflowStartOptions,
+    ) -> Result<bool, Error>
+    where
+        W: HasWorkflowDefinition,
+        W::Input: Send,
+    {
+        match self.client.start_workflow(workflow, input, options).await {
+            Ok(_) => Ok(true),
+            Err(WorkflowStartError::AlreadyStarted { .. }) => Ok(false),
+            Err(error) => Err(answered(error)),
+        }
+    }
+
     /// Returns what holds an id; `None` if it is free.
-    ///
-    /// # Errors
-    /// When the server did not answer.
     pub async fn known(
         &self,
         workflow: &WorkflowId,
         fingerprint: &str,
     ) -> Result<Option<Started>, Error> {
-        let described = match self
-            .handle(workflow)
-            .describe(WorkflowDescribeOptions::default())
-            .await
-        {
-            Ok(described) => described,
-            Err(WorkflowInteractionError::NotFound(_)) => return Ok(None),
-            Err(error) => return Err(answered(error)),
+        let Some(described) = self.describe(workflow.as_str()).await? else {
+            return Ok(None);
         };
         if described.workflow_type() == claimed::NAME {
             return Ok(Some(Started::Claimed));
@@ -168,74 +203,36 @@ impl Temporal {
         }))
     }
 
-    /// Returns whether the newest run with that id has closed; false if there is none.
-    ///
-    /// # Errors
-    /// When the server did not answer.
-    pub async fn is_closed(&self, workflow: &WorkflowId) -> Result<bool, Error> {
-        match self
-            .handle(workflow)
-            .describe(WorkflowDescribeOptions::default())
-            .await
-        {
-            Ok(described) => Ok(described.close_time().is_some()),
-            Err(WorkflowInteractionError::NotFound(_)) => Ok(false),
+    /// Describes the newest run with that id; `None` if there is none.
+    pub async fn describe(
+        &self,
+        workflow: &str,
+    ) -> Result<Option<WorkflowExecutionDescription>, Error> {
+        let handle = self.client.get_workflow_handle::<UntypedWorkflow>(workflow);
+        let described = handle.describe(WorkflowDescribeOptions::default());
+        match described.await {
+            Ok(described) => Ok(Some(described)),
+            Err(WorkflowInteractionError::NotFound(_)) => Ok(None),
             Err(error) => Err(answered(error)),
         }
     }
 
-    /// Returns the run id of the newest run with that workflow id.
-    ///
-    /// # Errors
-    /// When the server did not answer, or has no such run.
-    pub async fn run_id(&self, workflow: &WorkflowId) -> Result<String, Error> {
-        let described = self
-            .handle(workflow)
-            .describe(WorkflowDescribeOptions::default())
-            .await
-            .map_err(answered)?;
-        Ok(described.run_id().to_owned())
-    }
-
     /// Returns the tenant of the run with that id, if there is one; a claim has none.
-    ///
-    /// # Errors
-    /// When the server did not answer.
     pub async fn user(&self, workflow: &WorkflowId) -> Result<Option<String>, Error> {
-        Ok(self.describe(workflow).await?.as_ref().and_then(user))
+        Ok(self
+            .describe(workflow.as_str())
+            .await?
+            .as_ref()
+            .and_then(user))
     }
 
     /// Counts the runs that match a visibility query.
-    ///
-    /// # Errors
-    /// When the server did not answer.
     pub async fn count(&self, query: &str) -> Result<u64, Error> {
-        let request = CountWorkflowExecutionsRequest {
-            namespace: self.client.namespace(),
-            query: query.to_owned(),
-        };
-        let answer = self
+        let counted = self
             .client
-            .connection()
-            .workflow_service()
-            .count_workflow_executions(request.into_request())
-            .await
-            .map_err(answered)?;
-        Ok(u64::try_from(answer.into_inner().count).unwrap_or(0))
-    }
-
-    /// Returns whether a cancel of the run with that id was requested.
-    ///
-    /// # Errors
-    /// When the server did not answer.
-    pub async fn is_cancel_asked(&self, workflow: &WorkflowId) -> Result<bool, Error> {
-        let described = self
-            .handle(workflow)
-            .describe(WorkflowDescribeOptions::default())
-            .await
-            .map_err(answered)?;
-        let extended = described.raw().workflow_extended_info.as_ref();
-        Ok(extended.is_some_and(|info| info.cancel_requested))
+            .count_workflows(query, WorkflowCountOptions::default());
+        let counted = counted.await.map_err(answered)?;
+        Ok(u64::try_from(counted.count()).unwrap_or(u64::MAX))
     }
 
     /// Checks that the namespace exists: if it does not, every run looks unknown.
@@ -251,29 +248,10 @@ impl Temporal {
     }
 
     /// Returns how long the namespace keeps closed runs.
-    ///
-    /// # Errors
-    /// When the server did not answer.
     pub async fn retention(&self) -> Result<Duration, Error> {
-        let request = DescribeNamespaceRequest {
-            namespace: self.client.namespace(),
-            ..DescribeNamespaceRequest::default()
-        };
-        let answer = self
-            .client
-            .connection()
-            .workflow_service()
-            .describe_namespace(request.into_request())
-            .await;
-        let config = answer
-            .map_err(answered)?
-            .into_inner()
-            .config
-            .unwrap_or_default();
-        let seconds = config
-            .workflow_execution_retention_ttl
-            .map_or(0, |kept| kept.seconds);
-        Ok(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+        let namespace = self.client.namespace();
+        let retention = retention(self.client.connection(), namespace).await;
+        Ok(retention.map_err(answered)?.into_inner())
     }
 
     pub(crate) fn handle(&self, workflow: &WorkflowId) -> WorkflowHandle<Client, Generation> {
@@ -282,7 +260,32 @@ impl Temporal {
     }
 }
 
-/// Returns the tenant of a run.
+/// Asks the server how long a namespace keeps closed runs.
+pub(crate) async fn retention(
+    connection: &Connection,
+    namespace: String,
+) -> Result<Response<Duration>, Status> {
+    let request = DescribeNamespaceRequest {
+        namespace,
+        ..DescribeNamespaceRequest::default()
+    };
+    let mut service = connection.workflow_service();
+    let answer = service.describe_namespace(request.into_request()).await?;
+    Ok(answer.map(|described| {
+        let config = described.config.unwrap_or_default();
+        let retention = config.workflow_execution_retention_ttl.unwrap_or_default();
+        retention.try_into().unwrap_or_default()
+    }))
+}
+
+/// Returns the error for an id that is taken in one call and free in the next.
+pub(crate) fn comes_and_goes() -> Error {
+    Error::Answered {
+        code: Code::Aborted,
+        source: "the id is taken in one call and free in the next".into(),
+    }
+}
+
 pub(crate) fn user(described: &WorkflowExecutionDescription) -> Option<String> {
     let key = SearchAttributeKey::keyword(GEN_USER);
     described.search_attributes().get(&key)

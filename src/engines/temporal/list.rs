@@ -12,7 +12,6 @@ use temporalio_client::{WorkflowExecution, WorkflowExecutionStatus, WorkflowList
 use temporalio_common::search_attributes::SearchAttributeKey;
 
 use super::client::{Error, Temporal, answered};
-use super::status::request_of;
 use crate::contract::search_attributes::{GEN_BATCH, GEN_KIND, GEN_USER};
 use crate::domain::time::{rfc3339, since_epoch};
 use crate::domain::{Kind, RequestId, UserId};
@@ -78,9 +77,6 @@ pub struct Listed {
 
 impl Temporal {
     /// Lists runs of this task queue, newest first, at most `limit`; `now` is where the search back in time begins.
-    ///
-    /// # Errors
-    /// When the server did not answer.
     pub async fn list(
         &self,
         which: &RunFilter,
@@ -95,9 +91,6 @@ impl Temporal {
     }
 
     /// Returns the runs that match the query and `takes`, and that began between the two times, newest first.
-    ///
-    /// # Errors
-    /// When the server did not answer.
     pub(crate) async fn newest_first(
         &self,
         query: &str,
@@ -214,10 +207,16 @@ impl State {
     }
 
     fn of(run: &WorkflowExecution) -> Self {
-        if run.workflow_type() == claimed::NAME {
-            return Self::Claimed;
+        match run.workflow_type() {
+            claimed::NAME => Self::Claimed,
+            _ => run.status().into(),
         }
-        match run.status() {
+    }
+}
+
+impl From<WorkflowExecutionStatus> for State {
+    fn from(status: WorkflowExecutionStatus) -> Self {
+        match status {
             WorkflowExecutionStatus::Completed => Self::Completed,
             WorkflowExecutionStatus::Failed => Self::Failed,
             WorkflowExecutionStatus::Canceled => Self::Cancelled,
@@ -249,8 +248,13 @@ impl Listed {
 }
 
 fn label(run: &WorkflowExecution, name: &'static str) -> Option<String> {
-    let attributes = run.search_attributes();
-    attributes.get(&SearchAttributeKey::<String>::keyword(name))
+    run.search_attributes()
+        .get(&SearchAttributeKey::keyword(name))
+}
+
+/// Returns the request id in a run's workflow id.
+pub(super) fn request_of(workflow: &str) -> &str {
+    workflow.split('~').next().unwrap_or_default()
 }
 
 /// Returns the start and end of each window, back through time; the newest has no end unless `until` is set.

@@ -13,16 +13,14 @@ use super::client::{Error, Temporal};
 use super::history;
 use crate::contract::activities::FINISH;
 use crate::contract::run::Finish;
-use crate::domain::{Event, EventType, ItemEnding, WorkflowId};
+use crate::domain::{Event, EventType, ItemOutcome, WorkflowId};
 
 /// Number of events to read from the end of a history. After `finish` is scheduled come its completion, a workflow
 /// task and perhaps a cancel. If `finish` is scheduled again, the newest one counts.
 const LAST: i32 = 32;
 
-/// The outcome of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct DecidedOutcome {
-    /// The terminal event.
     pub(crate) event: Event,
     /// When the request began, in milliseconds since the epoch: for a batch, the start of the first run of its chain.
     pub(crate) started_at: i64,
@@ -37,33 +35,26 @@ impl Temporal {
         workflow: &WorkflowId,
         run_id: &str,
     ) -> Result<Option<DecidedOutcome>, Error> {
-        decided(&self.client(), workflow, run_id).await
+        let client = self.client();
+        let events = history::newest(&client, workflow.as_str(), run_id, LAST).await?;
+        Ok(outcome(events))
     }
 }
 
 /// Returns how a batch item that was closed from outside ended: with the outcome that it had decided, which its
 /// `end.v1` publishes (contract, section 3, rule 9), else as failed.
-pub(crate) async fn item_ending(
+pub(crate) async fn of_item(
     client: &Client,
     workflow: &WorkflowId,
     run_id: &str,
-) -> Result<ItemEnding, Error> {
-    let decided = decided(client, workflow, run_id).await?;
-    let outcome = decided.map(|decided| decided.event.event_type);
-    Ok(match outcome {
-        Some(EventType::Completed) => ItemEnding::Completed,
-        Some(EventType::Cancelled) => ItemEnding::Cancelled,
-        Some(_) | None => ItemEnding::Failed,
-    })
-}
-
-async fn decided(
-    client: &Client,
-    workflow: &WorkflowId,
-    run_id: &str,
-) -> Result<Option<DecidedOutcome>, Error> {
+) -> Result<ItemOutcome, Error> {
     let events = history::newest(client, workflow.as_str(), run_id, LAST).await?;
-    Ok(outcome(events))
+    let decided = outcome(events).map(|decided| decided.event.event_type);
+    Ok(match decided {
+        Some(EventType::Completed) => ItemOutcome::Completed,
+        Some(EventType::Cancelled) => ItemOutcome::Cancelled,
+        Some(_) | None => ItemOutcome::Failed,
+    })
 }
 
 /// Finds the outcome in the newest events of a history, latest first.
@@ -126,8 +117,8 @@ mod tests {
     }
 
     #[test]
-    fn the_outcome_stands_in_the_input_of_finish() {
-        for (told, wanted) in [
+    fn the_outcome_is_in_the_input_of_finish() {
+        for (types, wanted) in [
             (&["STARTED", "FAILED"][..], Some(EventType::Failed)),
             (&["CANCELLED"], Some(EventType::Cancelled)),
             (&["COMPLETED"], Some(EventType::Completed)),
@@ -136,17 +127,17 @@ mod tests {
         ] {
             let events = vec![
                 HistoryEvent::default(),
-                scheduled("finish.v1", &input(told)),
+                scheduled("finish.v1", &input(types)),
                 scheduled("submit.v1", &json!({})),
             ];
 
-            let told_last = outcome(events).map(|decided| decided.event.event_type);
-            assert_eq!(told_last, wanted, "{told:?}");
+            let last = outcome(events).map(|decided| decided.event.event_type);
+            assert_eq!(last, wanted, "{types:?}");
         }
     }
 
     #[test]
-    fn without_finish_or_with_one_that_cannot_be_read_there_is_none() {
+    fn without_finish_or_with_one_that_cannot_be_read_there_is_no_outcome() {
         for events in [
             vec![],
             vec![scheduled("fetch.v1", &input(&["FAILED"]))],

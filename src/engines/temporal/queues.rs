@@ -10,12 +10,9 @@ use crate::engines::config::Config;
 /// Returns the queues for runs that start under these settings.
 pub fn submit_queues(config: &Config) -> SubmitQueues {
     let (main, worker) = (&config.temporal.task_queue, &config.worker);
-    let of = |name| worker.named.of(name).rate.map(|_| submit_queue(main, name));
-    SubmitQueues {
-        replicate: of(ProviderName::Replicate),
-        openai: of(ProviderName::OpenAi),
-        fal: of(ProviderName::Fal),
-    }
+    let queue = |name| worker.named.of(name).rate.map(|_| submit_queue(main, name));
+    let queues = ProviderName::ALL.map(|name| (name.as_str().to_owned(), queue(name)));
+    SubmitQueues(queues.into())
 }
 
 /// Returns the task queue of `fetch` that belongs to a main queue.
@@ -47,6 +44,7 @@ mod tests {
 
     #[test]
     fn without_limits_nothing_leaves_the_main_queue() {
-        assert_eq!(queues(&[]), SubmitQueues::default());
+        let all = ProviderName::ALL.map(|provider| queues(&[]).of(provider));
+        assert_eq!(all, [None, None, None]);
     }
 }

@@ -4,14 +4,12 @@
 //! completed run, all slots are free. After an open run there may be another: a run publishes its failure before it
 //! closes, and can then be retried.
 
-use temporalio_client::errors::{WorkflowInteractionError, WorkflowStartError};
-use temporalio_client::tonic::Code;
 use temporalio_client::{
-    WorkflowCancelOptions, WorkflowDescribeOptions, WorkflowExecutionDescription,
-    WorkflowExecutionStatus, WorkflowIdReusePolicy, WorkflowStartOptions,
+    WorkflowCancelOptions, WorkflowExecutionDescription, WorkflowExecutionStatus,
 };
 
-use super::client::{Error, STARTS, Temporal, answered, user};
+use super::client::{Error, STARTS, Temporal, answered, comes_and_goes, user};
+use super::list::State;
 use crate::domain::{EventType, RequestId, WorkflowId};
 use crate::workflows::{batch, claimed, generation};
 
@@ -39,7 +37,6 @@ pub(crate) enum Standing {
     Failed,
 }
 
-/// The newest run of a request.
 struct Newest {
     workflow: WorkflowId,
     standing: Standing,
@@ -64,9 +61,6 @@ impl Temporal {
     ///
     /// A workflow that is not genflow's is left alone, and so is another user's run if `only` names a user. A free id
     /// may be claimed for any user: it has no owner yet, and any user could also take it with a request.
-    ///
-    /// # Errors
-    /// The server did not answer, or refused a call.
     pub async fn cancel(
         &self,
         request: &RequestId,
@@ -96,27 +90,16 @@ impl Temporal {
                 }
                 None => {}
             }
-            let workflow = request.run(0).to_string();
-            let options = WorkflowStartOptions::new(self.task_queue(), workflow)
-                .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
-                .build();
-            match self
-                .client()
-                .start_workflow(claimed::Claimed::run, reason.to_owned(), options)
-                .await
-            {
-                Ok(_) => return Ok(Cancelled::Claimed),
-                Err(WorkflowStartError::AlreadyStarted { .. }) => {}
-                Err(error) => return Err(answered(error)),
+            let options = self.only_once(request.run(0).to_string());
+            let claim = self.start_new(claimed::Claimed::run, reason.to_owned(), options);
+            if claim.await? {
+                return Ok(Cancelled::Claimed);
             }
         }
         Err(comes_and_goes())
     }
 
     /// Returns the newest run of a request, if it has any.
-    ///
-    /// # Errors
-    /// When the server did not answer.
     pub async fn newest(&self, request: &RequestId) -> Result<Option<WorkflowId>, Error> {
         Ok(self.last(request).await?.map(|newest| newest.workflow))
     }
@@ -126,7 +109,7 @@ impl Temporal {
         let mut last = None;
         for number in 0.. {
             let workflow = request.run(number);
-            let Some(described) = self.describe(&workflow).await? else {
+            let Some(described) = self.describe(workflow.as_str()).await? else {
                 break;
             };
             if number > 0 && described.workflow_type() != generation::NAME {
@@ -154,13 +137,8 @@ impl Temporal {
     ) -> Result<Standing, Error> {
         let standing = standing(described.status());
         // A run that was closed from outside keeps the outcome that it had decided (contract, rule 9).
-        let by_itself = matches!(
-            described.status(),
-            WorkflowExecutionStatus::Completed
-                | WorkflowExecutionStatus::Failed
-                | WorkflowExecutionStatus::Canceled
-        );
-        if by_itself {
+        let state = State::from(described.status());
+        if matches!(state, State::Completed | State::Failed | State::Cancelled) {
             return Ok(standing);
         }
         let decided = self.decided(workflow, described.run_id()).await?;
@@ -173,41 +151,14 @@ impl Temporal {
             | None => standing,
         })
     }
-
-    pub(crate) async fn describe(
-        &self,
-        workflow: &WorkflowId,
-    ) -> Result<Option<WorkflowExecutionDescription>, Error> {
-        let handle = self.handle(workflow);
-        match handle.describe(WorkflowDescribeOptions::default()).await {
-            Ok(described) => Ok(Some(described)),
-            Err(WorkflowInteractionError::NotFound(_)) => Ok(None),
-            Err(error) => Err(answered(error)),
-        }
-    }
 }
 
 /// A run that is not known to be closed counts as running: it is not retried, and may be cancelled.
 fn standing(status: WorkflowExecutionStatus) -> Standing {
-    match status {
-        WorkflowExecutionStatus::Completed => Standing::Completed,
-        WorkflowExecutionStatus::Failed
-        | WorkflowExecutionStatus::Canceled
-        | WorkflowExecutionStatus::Terminated
-        | WorkflowExecutionStatus::TimedOut => Standing::Failed,
-        WorkflowExecutionStatus::Running
-        | WorkflowExecutionStatus::ContinuedAsNew
-        | WorkflowExecutionStatus::Paused
-        | WorkflowExecutionStatus::Unspecified
-        | WorkflowExecutionStatus::Unknown
-        | _ => Standing::Running,
-    }
-}
-
-pub(crate) fn comes_and_goes() -> Error {
-    Error::Answered {
-        code: Code::Aborted,
-        source: "the id is taken in one call and free in the next".into(),
+    match State::from(status) {
+        State::Completed => Standing::Completed,
+        State::Failed | State::Cancelled | State::Terminated | State::TimedOut => Standing::Failed,
+        State::Running | State::Claimed => Standing::Running,
     }
 }
 

@@ -4,20 +4,16 @@
 
 use std::convert::Infallible;
 
-use temporalio_client::errors::WorkflowStartError;
 use temporalio_client::{Priority, WorkflowExecutionDescription};
 use temporalio_common::MemoValues;
 
-use super::client::{Error, STARTS, Temporal, answered};
+use super::client::{Error, STARTS, Temporal, comes_and_goes};
 use super::history;
-use crate::contract::run::Start;
-use crate::contract::run::SubmitQueues;
-use crate::contract::run::{DefaultProviders, Steps};
+use super::request_runs::Standing;
+use crate::contract::run::{DefaultProviders, Start, Steps, SubmitQueues};
 use crate::domain::{CommandId, Journal, RequestId, WorkflowId};
-use crate::engines::temporal::request_runs::{Standing, comes_and_goes};
-use crate::workflows::claimed;
-use crate::workflows::generation;
 use crate::workflows::generation::Generation;
+use crate::workflows::{claimed, generation};
 
 /// The memo field of a retry that holds the id of the command that started it.
 pub const COMMAND_ID: &str = "command_id";
@@ -27,25 +23,19 @@ pub const REASON: &str = "reason";
 /// A command to run a request again.
 #[derive(Clone, Copy, Debug)]
 pub struct Retry<'a> {
-    /// The request's id.
     pub request: &'a RequestId,
-    /// The command's id; it starts at most one run, however often it arrives.
+    /// It starts at most one run, however often it arrives.
     pub command: &'a CommandId,
-    /// The command's reason.
     pub reason: Option<&'a str>,
     /// W3C trace context of the command; without one, the first run's is used.
     pub traceparent: Option<&'a str>,
     /// Retry limits and pauses of the steps, as configured now.
     pub steps: Steps,
-    /// Task queue of `fetch`, as configured now.
     pub fetch_queue: &'a str,
-    /// The providers of specs that name none, as configured now.
     pub providers: DefaultProviders,
-    /// Task queues of `submit`, as configured now.
     pub submit_queues: &'a SubmitQueues,
 }
 
-/// The result of a retry.
 #[derive(Debug)]
 pub enum Retried<E = Infallible> {
     /// A new run started and is durable.
@@ -56,7 +46,6 @@ pub enum Retried<E = Infallible> {
     Running,
     /// A run of the request has completed: there is nothing to retry.
     Completed,
-    /// The request cannot be run again.
     Refused(Unretryable),
     /// The caller did not admit the run.
     NotAdmitted(E),
@@ -65,7 +54,6 @@ pub enum Retried<E = Infallible> {
 /// Why a request cannot be run again.
 #[derive(Debug, thiserror::Error)]
 pub enum Unretryable {
-    /// It never arrived, or Temporal's retention has ended since.
     #[error("request_id {0} not found: it never arrived, or Temporal's retention has ended")]
     Unknown(RequestId),
     /// A CANCEL came first, so it has never run and never will.
@@ -77,7 +65,6 @@ pub enum Unretryable {
     /// A workflow that is not genflow's has the id of one of its retries.
     #[error("{0} is the id of a workflow {1}, which is not genflow's")]
     Foreign(WorkflowId, String),
-    /// This version cannot read the input of its first run.
     #[error("this version cannot read the content of request_id {0}")]
     Unreadable(RequestId, #[source] Option<serde_json::Error>),
 }
@@ -93,9 +80,6 @@ impl Temporal {
     ///
     /// A command that arrives again must find its own run, even one that has failed since. So every slot up to the
     /// first free one is checked before anything is decided. `admit` is only asked about a run that would start.
-    ///
-    /// # Errors
-    /// The server did not answer, or refused a call.
     pub async fn retry<E, F: Future<Output = Result<(), E>>>(
         &self,
         retry: &Retry<'_>,
@@ -103,7 +87,7 @@ impl Temporal {
     ) -> Result<Retried<E>, Error> {
         let request = retry.request;
         let first = request.run(0);
-        let Some(described) = self.describe(&first).await? else {
+        let Some(described) = self.describe(first.as_str()).await? else {
             return Ok(Retried::Refused(Unretryable::Unknown(request.clone())));
         };
         if let Some(refused) = unretryable(request, described.workflow_type()) {
@@ -113,7 +97,7 @@ impl Temporal {
         let mut free = 1;
         for _ in 0..STARTS {
             let mut slot = request.run(free);
-            while let Some(described) = self.describe(&slot).await? {
+            while let Some(described) = self.describe(slot.as_str()).await? {
                 let workflow_type = described.workflow_type();
                 if workflow_type != generation::NAME {
                     let foreign = Unretryable::Foreign(slot, workflow_type.to_owned());
@@ -178,17 +162,9 @@ impl Temporal {
         if let Some(reason) = retry.reason {
             memo.insert(REASON, reason.to_owned());
         }
-        let mut options = self.options(&start, first.priority);
+        let mut options = self.run_options(&start, first.priority);
         options.memo = Some(memo);
-        match self
-            .client()
-            .start_workflow(Generation::run, start, options)
-            .await
-        {
-            Ok(_) => Ok(true),
-            Err(WorkflowStartError::AlreadyStarted { .. }) => Ok(false),
-            Err(error) => Err(answered(error)),
-        }
+        self.start_new(Generation::run, start, options).await
     }
 
     /// Reads what a retry takes over, from the first run's start event.
@@ -236,10 +212,14 @@ mod tests {
     #[test]
     fn only_a_generation_is_retried() {
         let id = RequestId::try_from("order-7".to_owned()).unwrap();
-        let told = |kind| unretryable(&id, kind).map(|refused| refused.to_string());
+        let refusal = |kind| unretryable(&id, kind).map(|refused| refused.to_string());
 
-        assert_eq!(told("generation.v1"), None);
-        assert!(told("cancelled.v1").unwrap().contains("cancelled before"));
-        assert!(told("batch.v1").unwrap().contains("batch.v1"));
+        assert_eq!(refusal("generation.v1"), None);
+        assert!(
+            refusal("cancelled.v1")
+                .unwrap()
+                .contains("cancelled before")
+        );
+        assert!(refusal("batch.v1").unwrap().contains("batch.v1"));
     }
 }

@@ -9,8 +9,9 @@ use temporalio_client::{
 use temporalio_common::search_attributes::SearchAttributeKey;
 
 use super::client::{Error, Temporal, user};
+use super::list::{State, request_of};
 use super::outcome::DecidedOutcome;
-use crate::contract::run::Status;
+use crate::contract::run::{RunState, Status};
 use crate::contract::search_attributes::{GEN_BATCH, GEN_KIND};
 use crate::domain::time::since_epoch;
 use crate::domain::{BatchSummary, ErrorCode, EventError, EventType, Generated, WorkflowId};
@@ -34,9 +35,7 @@ pub struct RunStatus {
     pub user_id: Option<String>,
     /// The batch that it is an item of.
     pub batch_id: Option<String>,
-    /// `queued`, `submitting`, `generating`, `finishing`, or `running` if only the server answers; `completed`,
-    /// `failed`, `cancelled`, `claimed`.
-    pub state: String,
+    pub state: RunState,
     /// The provider's name for the job's stage; `None` before and after the provider's part.
     pub stage: Option<String>,
     /// 0 to 100.
@@ -75,12 +74,9 @@ pub enum Source {
 
 impl Temporal {
     /// Returns the status of a run; `None` if there is none. Takes little more than two seconds if no worker answers.
-    ///
-    /// # Errors
-    /// When the server did not answer.
     pub async fn status(&self, workflow: &WorkflowId) -> Result<Option<RunStatus>, Error> {
         // The client's futures are large, and callers poll.
-        let Some(described) = Box::pin(self.describe(workflow)).await? else {
+        let Some(described) = Box::pin(self.describe(workflow.as_str())).await? else {
             return Ok(None);
         };
         let found = RunStatus::described(workflow, &described);
@@ -118,7 +114,7 @@ impl RunStatus {
             kind: label(GEN_KIND),
             user_id: user(described),
             batch_id: label(GEN_BATCH),
-            state: "running".to_owned(),
+            state: RunState::Running,
             stage: None,
             percent: None,
             provider_job_id: None,
@@ -154,7 +150,7 @@ impl RunStatus {
     /// A claim is in its final state from the start, whether a worker has run it or not.
     fn claimed(self) -> Self {
         Self {
-            state: "claimed".to_owned(),
+            state: RunState::Claimed,
             source: Source::History,
             ..self
         }
@@ -169,26 +165,26 @@ impl RunStatus {
             submitted_at,
         }) = decided
         else {
-            let (state, error) = undecided(status);
+            let (state, error) = undecided(status.into());
             return Self {
-                state: state.to_owned(),
+                state,
                 error,
                 source,
                 ..self
             };
         };
         let state = match event.event_type {
-            EventType::Completed => "completed",
-            EventType::Cancelled => "cancelled",
+            EventType::Completed => RunState::Completed,
+            EventType::Cancelled => RunState::Cancelled,
             EventType::Failed
             | EventType::Unknown
             | EventType::Started
             | EventType::Progress
-            | EventType::Rejected => "failed",
+            | EventType::Rejected => RunState::Failed,
         };
         Self {
-            state: state.to_owned(),
-            percent: (state == "completed").then_some(100),
+            state,
+            percent: (state == RunState::Completed).then_some(100),
             provider_job_id: event
                 .result
                 .as_ref()
@@ -205,35 +201,17 @@ impl RunStatus {
 }
 
 /// Returns the state of a closed run that had decided nothing: as its `end.v1` ends it (contract, section 3, rule 9).
-fn undecided(status: WorkflowExecutionStatus) -> (&'static str, Option<EventError>) {
-    match status {
-        WorkflowExecutionStatus::Completed => ("completed", None),
-        WorkflowExecutionStatus::Canceled => ("cancelled", None),
-        WorkflowExecutionStatus::TimedOut => {
-            let why = "Temporal's own time-out came before the outcome";
-            (
-                "failed",
-                Some(EventError::new(ErrorCode::TimedOut, why, true)),
-            )
+fn undecided(status: State) -> (RunState, Option<EventError>) {
+    let (code, why) = match status {
+        State::Completed => return (RunState::Completed, None),
+        State::Cancelled => return (RunState::Cancelled, None),
+        State::TimedOut => (
+            ErrorCode::TimedOut,
+            "Temporal's own time-out came before the outcome",
+        ),
+        State::Failed | State::Terminated | State::Running | State::Claimed => {
+            (ErrorCode::Terminated, "the workflow was ended from outside")
         }
-        WorkflowExecutionStatus::Failed
-        | WorkflowExecutionStatus::Terminated
-        | WorkflowExecutionStatus::Running
-        | WorkflowExecutionStatus::ContinuedAsNew
-        | WorkflowExecutionStatus::Paused
-        | WorkflowExecutionStatus::Unspecified
-        | WorkflowExecutionStatus::Unknown
-        | _ => {
-            let why = "the workflow was ended from outside";
-            (
-                "failed",
-                Some(EventError::new(ErrorCode::Terminated, why, true)),
-            )
-        }
-    }
-}
-
-/// Returns the request id in a run's workflow id.
-pub(super) fn request_of(workflow: &str) -> &str {
-    workflow.split('~').next().unwrap_or_default()
+    };
+    (RunState::Failed, Some(EventError::new(code, why, true)))
 }

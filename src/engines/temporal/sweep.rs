@@ -14,28 +14,23 @@ mod memory;
 use std::time::{Duration, SystemTime};
 
 use futures::StreamExt as _;
-use temporalio_client::errors::WorkflowStartError;
-use temporalio_client::{
-    WorkflowExecution, WorkflowExecutionStatus, WorkflowIdReusePolicy, WorkflowListOptions,
-    WorkflowStartOptions,
-};
+use temporalio_client::{WorkflowExecution, WorkflowExecutionStatus, WorkflowListOptions};
 use temporalio_common::HasWorkflowDefinition;
 use temporalio_common::protos::temporal::api::failure::v1::failure::FailureInfo;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use self::memory::Swept;
+use self::memory::SweepMemory;
 use super::client::{Error, Temporal, answered};
 use super::history;
-use crate::contract::run::Closed;
+use crate::contract::run::ClosedRun;
 use crate::domain::WorkflowId;
 use crate::domain::time::{rfc3339, since_epoch};
 use crate::engines::telemetry::events;
-use crate::workflows::closed_run;
 use crate::workflows::closed_run::End;
 use crate::workflows::support::FAILED;
-use crate::workflows::{batch, delivery, digest, generation};
+use crate::workflows::{batch, closed_run, delivery, digest, generation};
 
 /// How late visibility may list a closed workflow.
 const OVERLAP: Duration = Duration::from_secs(600);
@@ -95,14 +90,14 @@ pub(crate) async fn run(
     let whole = || events::sweep_whole(sweep.label(), SystemTime::now());
     // Reported at the start too, so that a sweep that never succeeds is noticed as well.
     whole();
-    let mut memory = Swept::default();
+    let mut memory = SweepMemory::default();
     let mut failures = 0_u32;
     while !stop.is_cancelled() {
-        let looked = tokio::select! {
-            looked = look_lately(temporal, sweep, &mut memory) => looked,
+        let swept = tokio::select! {
+            swept = sweep_recent(temporal, sweep, &mut memory) => swept,
             () = stop.cancelled() => break,
         };
-        match looked {
+        match swept {
             Ok(()) => failures = 0,
             Err(error) => {
                 failures += 1;
@@ -126,24 +121,29 @@ pub(crate) async fn run(
 }
 
 /// Sweeps the workflows that were closed since the last sweep.
-async fn look_lately(temporal: &Temporal, sweep: Sweep, memory: &mut Swept) -> Result<(), Error> {
+async fn sweep_recent(
+    temporal: &Temporal,
+    sweep: Sweep,
+    memory: &mut SweepMemory,
+) -> Result<(), Error> {
     let now = SystemTime::now();
     if memory.is_another_day(now) {
         let covered = look_back::begin(temporal, sweep, now).await?;
         memory.begin_day(now, covered - OVERLAP);
     }
-    look(temporal, sweep, memory).await?;
+    sweep_once(temporal, sweep, memory).await?;
     memory.advance(now - OVERLAP);
     Ok(())
 }
 
 /// Settles all workflows that were closed since the memory's time, and those that an earlier sweep could not
 /// settle. On an error, the list was not read to its end.
-async fn look(temporal: &Temporal, sweep: Sweep, memory: &mut Swept) -> Result<(), Error> {
-    for found in memory.unsettled() {
-        let settled = settle(temporal, &found).await;
-        memory.note(found, settled);
-    }
+async fn sweep_once(
+    temporal: &Temporal,
+    sweep: Sweep,
+    memory: &mut SweepMemory,
+) -> Result<(), Error> {
+    settle_again(temporal, memory).await;
     let query = format!(
         "WorkflowType IN ('{}') AND TaskQueue = '{}' AND CloseTime >= '{}' \
          AND ExecutionStatus IN ('Terminated', 'TimedOut', 'Failed')",
@@ -163,6 +163,14 @@ async fn look(temporal: &Temporal, sweep: Sweep, memory: &mut Swept) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Tries again to settle the workflows that could not be settled.
+async fn settle_again(temporal: &Temporal, memory: &mut SweepMemory) {
+    for found in memory.unsettled() {
+        let settled = settle(temporal, &found).await;
+        memory.note(found, settled);
+    }
 }
 
 /// Ends a closed workflow, unless it needs no end.
@@ -186,11 +194,11 @@ async fn end(temporal: &Temporal, workflow: &WorkflowId, found: &Found) -> Resul
     if is_finished(temporal, workflow, run_id).await? {
         return Ok(());
     }
-    let described = temporal.describe(workflow).await?;
+    let described = temporal.describe(&found.id).await?;
     let Some(described) = described.filter(|newest| newest.run_id() == run_id) else {
         return Ok(());
     };
-    let closed = Closed {
+    let closed = ClosedRun {
         workflow: workflow.clone(),
         run_id: run_id.to_owned(),
         at: described.close_time().map_or(0, since_epoch),
@@ -207,7 +215,7 @@ async fn end_again(temporal: &Temporal, found: &Found) -> Result<(), Error> {
         // Its retention ended since it was listed.
         return Ok(());
     };
-    let closed: Closed =
+    let closed: ClosedRun =
         history::input(started.input).map_err(|error| Error::Unreadable(error.into()))?;
     begin(temporal, End::run, closed, next_end(&found.id), found).await
 }
@@ -237,14 +245,9 @@ where
     W: HasWorkflowDefinition,
     W::Input: Send,
 {
-    let options = WorkflowStartOptions::new(temporal.task_queue(), id)
-        .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
-        .build();
-    let client = temporal.client();
-    match client.start_workflow(workflow, input, options).await {
-        Ok(_) => events::run_swept(&found.id, found.timed_out),
-        Err(WorkflowStartError::AlreadyStarted { .. }) => {}
-        Err(error) => return Err(answered(error)),
+    let options = temporal.only_once(id);
+    if temporal.start_new(workflow, input, options).await? {
+        events::run_swept(&found.id, found.timed_out);
     }
     Ok(())
 }

@@ -90,7 +90,7 @@ fn parsed(json: &Json, defaults: &Defaults<'_>) -> Result<Request, Invalid> {
         )?,
         notify_on: match event_types(&form)? {
             Some(types) => types,
-            None => EventType::TOLD_BY_DEFAULT.to_vec(),
+            None => EventType::NOTIFIED_BY_DEFAULT.to_vec(),
         },
         metadata: form.texts("metadata")?.unwrap_or_default(),
         requested_at: Some(form.time("requested_at")?.unwrap_or(defaults.now)),

@@ -94,7 +94,7 @@ impl Replays<'_> {
         ] {
             let temporal = connect(server).await?;
             for workflow_type in types {
-                let listing = temporal.open(workflow_type, limit, now());
+                let listing = temporal.open(&workflow_type, limit, now());
                 let (runs, all) = within(LONGEST, server, listing).await?;
                 if all > 0 {
                     // On standard error, so that standard output has only results.

@@ -64,7 +64,7 @@ fn facts(status: &RunStatus) -> Vec<(&'static str, String)> {
         ("user", status.user_id.clone()),
         ("kind", status.kind.clone()),
         ("batch id", status.batch_id.clone()),
-        ("state", Some(status.state.clone())),
+        ("state", Some(status.state.to_string())),
         ("note", note),
         ("stage", status.stage.clone()),
         (
@@ -95,6 +95,7 @@ fn facts(status: &RunStatus) -> Vec<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::run::RunState;
     use crate::domain::{ErrorCode, EventError};
 
     fn found(source: Source) -> RunStatus {
@@ -105,7 +106,7 @@ mod tests {
             kind: Some("IMAGE".to_owned()),
             user_id: Some("ann\nlee".to_owned()),
             batch_id: None,
-            state: "failed".to_owned(),
+            state: RunState::Failed,
             stage: None,
             percent: Some(40),
             provider_job_id: None,

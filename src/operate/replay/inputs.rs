@@ -17,7 +17,7 @@ use temporalio_sdk::workflow_interceptors::{
 
 use crate::contract::delivery::{Conclude, Deliver};
 use crate::contract::digest::Tell;
-use crate::contract::run::{Closed, ClosedItem, Fetch, Finish, Handed, Submit};
+use crate::contract::run::{ClosedItem, ClosedRun, Fetch, Finish, PendingEvents, Submit};
 use crate::engines::temporal::history::input;
 
 /// The inputs of the last replay, in the order in which its activities were scheduled.
@@ -99,9 +99,9 @@ impl Kind {
         Some(match activity {
             "submit.v1" => Self::reading::<Submit>(),
             "fetch.v1" => Self::reading::<Fetch>(),
-            "publish.v1" => Self::reading::<Handed>(),
+            "publish.v1" => Self::reading::<PendingEvents>(),
             "finish.v1" => Self::reading::<Finish>(),
-            "remains.v1" | "batch-remains.v1" => Self::reading::<Closed>(),
+            "remains.v1" | "batch-remains.v1" => Self::reading::<ClosedRun>(),
             "item-ending.v1" => Self::reading::<ClosedItem>(),
             "look-back.v1" => Self {
                 given: |_| Some(Value::Null),

@@ -9,7 +9,7 @@ use crate::contract::batch_items::Items;
 use crate::contract::run::{BatchStart, Start};
 use crate::domain::time::millis;
 use crate::domain::{
-    BatchSpec, ErrorCode, EventType, Journal, Media, Notify, Request, Spec, Tally, Targets,
+    BatchSpec, ErrorCode, EventType, ItemCounts, Journal, Media, Notify, Request, Spec, Targets,
 };
 use crate::engines::kafka::consumer::Failure;
 use crate::engines::kafka::new_trace;
@@ -87,9 +87,9 @@ impl Intake {
             providers: self.providers,
             submit_queues: self.submit_queues.clone(),
             traceparent: Some(traceparent.map_or_else(new_trace, str::to_owned)),
-            tally: Tally {
+            counts: ItemCounts {
                 total: u32::try_from(spec.items.len()).unwrap_or(u32::MAX),
-                ..Tally::default()
+                ..ItemCounts::default()
             },
             started_at: None,
             journal: Journal::default(),

@@ -103,7 +103,7 @@ fn default_slack(event: &Event, rules: &Rules) -> Option<Url> {
     let on = event
         .notify
         .as_ref()
-        .map_or(&EventType::TOLD_BY_DEFAULT[..], |notify| &notify.on);
+        .map_or(&EventType::NOTIFIED_BY_DEFAULT[..], |notify| &notify.on);
     let reported = is_told(event) && event.batch_id.is_none() && on.contains(&event.event_type);
     rules.default_slack.clone().filter(|_| reported)
 }

@@ -10,14 +10,14 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use crate::contract::activities::request;
 use crate::contract::run::{
-    BatchRemains, Closed, ClosedItem, Failures, Fetch, Fetched, Finish, Handed, Remains, Submit,
-    Submitted,
+    BatchStart, ClosedItem, ClosedRun, Failures, Fetch, Fetched, Finish, PendingEvents, RunHistory,
+    Start, Submit, Submitted,
 };
-use crate::domain::ItemEnding;
+use crate::domain::ItemOutcome;
 use crate::engines::temporal::activity::{alive, alive_until_stop, heartbeating};
 use crate::engines::temporal::client::Temporal;
 use crate::engines::temporal::sweep::look_back;
-use crate::engines::temporal::{closed_run, outcome};
+use crate::engines::temporal::{closed_history, outcome};
 use crate::roles::worker::steps::{FailureCounts, Turn, Work};
 use crate::roles::worker::submit;
 
@@ -78,7 +78,7 @@ impl Activities {
     pub async fn publish(
         self: Arc<Self>,
         ctx: ActivityContext,
-        input: Handed,
+        input: PendingEvents,
     ) -> Result<(), ActivityError> {
         alive(&ctx, self.work.publish(&input)).await
     }
@@ -94,41 +94,41 @@ impl Activities {
     }
 
     /// Reads what a run that was closed from outside had decided.
-    #[activity(definition = request::Remains)]
-    pub async fn remains(
+    #[activity(definition = request::ReadRun)]
+    pub async fn read_run(
         self: Arc<Self>,
         ctx: ActivityContext,
-        input: Closed,
-    ) -> Result<Remains, ActivityError> {
+        input: ClosedRun,
+    ) -> Result<RunHistory<Start>, ActivityError> {
         let client = ctx.client();
-        let reading = async { Ok(closed_run::read(&client, &input).await?) };
+        let reading = async { Ok(closed_history::read(&client, &input).await?) };
         alive(&ctx, reading).await
     }
 
-    /// Like `remains`, for a batch; fails, and so is retried, while an item of it still runs.
-    #[activity(definition = request::BatchRemains)]
-    pub async fn batch_remains(
+    /// Like `read_run`, for a batch; fails, and so is retried, while an item of it still runs.
+    #[activity(definition = request::ReadBatch)]
+    pub async fn read_batch(
         self: Arc<Self>,
         ctx: ActivityContext,
-        input: Closed,
-    ) -> Result<BatchRemains, ActivityError> {
+        input: ClosedRun,
+    ) -> Result<RunHistory<BatchStart>, ActivityError> {
         let client = ctx.client();
-        let reading = Box::pin(async { Ok(closed_run::batch::read(&client, &input).await?) });
+        let reading = Box::pin(async { Ok(closed_history::batch::read(&client, &input).await?) });
         alive(&ctx, reading).await
     }
 
     /// Reads how a batch item that was closed from outside ended.
-    #[activity(definition = request::ItemEnding)]
-    pub async fn item_ending(
+    #[activity(definition = request::ReadItem)]
+    pub async fn read_item(
         self: Arc<Self>,
         ctx: ActivityContext,
         input: ClosedItem,
-    ) -> Result<ItemEnding, ActivityError> {
+    ) -> Result<ItemOutcome, ActivityError> {
         let client = ctx.client();
         let ClosedItem { workflow, run_id } = &input;
         let reading = async {
-            let ending = outcome::item_ending(&client, workflow, run_id).await;
-            Ok(ending.map_err(anyhow::Error::from)?)
+            let ended = outcome::of_item(&client, workflow, run_id).await;
+            Ok(ended.map_err(anyhow::Error::from)?)
         };
         alive(&ctx, reading).await
     }

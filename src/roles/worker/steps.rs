@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::contract::run::{Answer, Finish, Handed, Job, Leftover, Sought};
+use crate::contract::run::{Answer, Finish, Job, JobLookup, PendingEvents, ProviderJobLeft};
 use crate::domain::time::span;
 use crate::domain::{Event, WorkflowId};
 use crate::engines::config;
@@ -77,9 +77,9 @@ impl Drain {
 const CANCEL_TRIES: u32 = 3;
 /// Number of lookups before a job counts as absent: a provider's list may lag, and an attempt that has the answer may
 /// not have stored it yet.
-pub(crate) const LOOKS: u32 = 5;
+pub(crate) const LOOKUPS: u32 = 5;
 /// Pause between two lookups.
-pub(crate) const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+pub(crate) const BETWEEN_LOOKUPS: Duration = Duration::from_secs(1);
 /// Time limit for all calls of the provider in `finish`.
 const CANCEL_TIME: Duration = Duration::from_secs(60);
 /// Time limit for publishing; after it the step is retried.
@@ -90,7 +90,7 @@ impl Work {
     ///
     /// # Errors
     /// [`Aborted::Again`] unless all events are acknowledged.
-    pub async fn publish(&self, handed: &Handed) -> Result<(), Aborted> {
+    pub async fn publish(&self, handed: &PendingEvents) -> Result<(), Aborted> {
         let publishing = self
             .publisher
             .publish(&handed.events, handed.traceparent.as_deref());
@@ -140,12 +140,12 @@ impl Work {
     }
 
     /// Cancels what may still run at the provider, as far as the provider allows it.
-    pub(crate) async fn end_job(&self, workflow: &WorkflowId, leftover: &Leftover) {
+    pub(crate) async fn end_job(&self, workflow: &WorkflowId, leftover: &ProviderJobLeft) {
         for attempt in 1..=CANCEL_TRIES {
             let ended = match leftover {
-                Leftover::None => return,
-                Leftover::Job(job) => self.cancel(job).await,
-                Leftover::Unknown(sought) => self.find_and_end(workflow, sought).await,
+                ProviderJobLeft::None => return,
+                ProviderJobLeft::Job(job) => self.cancel(job).await,
+                ProviderJobLeft::Unknown(lookup) => self.find_and_end(workflow, lookup).await,
             };
             let Err(error) = ended else { return };
             tracing::warn!(%workflow, error = format!("{error:#}"), attempt, "cannot cancel the provider's job");
@@ -158,14 +158,14 @@ impl Work {
         Ok(call(provider, "cancel", provider.cancel(job)).await?)
     }
 
-    async fn find_and_end(&self, workflow: &WorkflowId, sought: &Sought) -> anyhow::Result<()> {
-        let looks = if sought.recent { LOOKS } else { 1 };
-        for look in 1..=looks {
-            if let Some(job) = self.find(workflow, sought).await? {
+    async fn find_and_end(&self, workflow: &WorkflowId, lookup: &JobLookup) -> anyhow::Result<()> {
+        let lookups = if lookup.recent { LOOKUPS } else { 1 };
+        for number in 1..=lookups {
+            if let Some(job) = self.find(workflow, lookup).await? {
                 return self.cancel(&job).await;
             }
-            if look < looks {
-                tokio::time::sleep(BETWEEN_LOOKS).await;
+            if number < lookups {
+                tokio::time::sleep(BETWEEN_LOOKUPS).await;
             }
         }
         Ok(())
@@ -178,14 +178,14 @@ impl Work {
     pub(crate) async fn find(
         &self,
         workflow: &WorkflowId,
-        sought: &Sought,
+        lookup: &JobLookup,
     ) -> anyhow::Result<Option<Job>> {
-        let provider = self.providers.of(sought.kind, sought.provider);
+        let provider = self.providers.of(lookup.kind, lookup.provider);
         if provider.can_find() {
-            let finding = provider.find(workflow, sought.since);
+            let finding = provider.find(workflow, lookup.since);
             return Ok(call(provider, "find", finding).await?);
         }
-        let record = self.store.job_record(workflow, &sought.run_id).await;
+        let record = self.store.job_record(workflow, &lookup.run_id).await;
         let record = record.context("cannot read the job record")?;
         Ok(match record.map(|record| record.answer) {
             Some(Answer::Job(job)) => Some(job),

@@ -299,7 +299,7 @@ impl This<'_> {
                 let why = "it is not known whether the provider took the job";
                 return Ok(Submitted::Ambiguous {
                     error: EventError::new(ErrorCode::SubmitAmbiguous, why, true),
-                    sought: self.sought(record),
+                    lookup: self.job_lookup(record),
                 });
             }
         };

@@ -48,7 +48,7 @@ fn request(name: &str, single: Single) -> Request {
         priority: Priority::Normal,
         timeout: None,
         targets: Targets::default(),
-        notify_on: EventType::TOLD_BY_DEFAULT.to_vec(),
+        notify_on: EventType::NOTIFIED_BY_DEFAULT.to_vec(),
         metadata: BTreeMap::from([("order".to_owned(), "7".to_owned())]),
         requested_at: None,
     }

@@ -23,6 +23,7 @@ use serde_json::Value;
 use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions};
 use uuid::Uuid;
 
+use super::described::Described as _;
 use super::engines::{Running, engines};
 use super::ledger;
 use super::process::Process;
@@ -209,7 +210,7 @@ impl Space {
         self.cancel(request.as_str()).await;
         let (temporal, workflow) = (self.temporal().await, request.run(0));
         eventually("the cancel reaches the workflow", async || {
-            let asked = temporal.is_cancel_asked(&workflow).await.unwrap();
+            let asked = temporal.is_cancel_asked(&workflow).await;
             asked.then_some(())
         })
         .await;
@@ -336,7 +337,7 @@ impl Space {
             .unwrap()
             .run(0);
         eventually("the workflow closes", async || {
-            temporal.is_closed(&workflow).await.unwrap().then_some(())
+            temporal.is_closed(&workflow).await.then_some(())
         })
         .await;
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use genflow::domain::{Event, Request};
 
+use super::described::Described as _;
 use super::eventually;
 use super::ledger::check;
 use super::reader::decode;
@@ -23,7 +24,7 @@ pub(crate) async fn stories(space: &Space, requests: &[&Request]) -> Vec<Vec<Eve
     for request in requests {
         let run = request.id.run(0);
         eventually("the workflow closes", async || {
-            temporal.is_closed(&run).await.unwrap().then_some(())
+            temporal.is_closed(&run).await.then_some(())
         })
         .await;
     }

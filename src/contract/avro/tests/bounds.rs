@@ -81,7 +81,7 @@ fn generated(outputs: Vec<Output>) -> Generated {
 
 fn closed(identity: &Identity, outcome: Outcome) -> Event {
     let mut journal = Journal::default();
-    journal.close(identity, i64::MAX, outcome);
+    journal.close(identity, i64::MAX, outcome, None);
     journal.unconfirmed.remove(0)
 }
 

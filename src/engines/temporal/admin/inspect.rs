@@ -16,23 +16,17 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
 use super::{Error, SEARCH_ATTRIBUTES, call, existing, retention, wait_ready};
 use crate::engines::config;
 
-/// The tasks that a poller takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tasks {
-    /// Workflow tasks.
     Workflow,
-    /// Activity tasks.
     Activity,
 }
 
-/// The state of a search attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Registered {
-    /// It exists, with type Keyword.
     Keyword,
     /// It exists, with this other type.
     Other(String),
-    /// It does not exist.
     Missing,
 }
 

@@ -6,34 +6,29 @@ use temporalio_client::Connection;
 use temporalio_client::tonic::{Code, IntoRequest as _};
 use temporalio_common::protos::temporal::api::namespace::v1::NamespaceConfig;
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
-    DescribeNamespaceRequest, RegisterNamespaceRequest, UpdateNamespaceRequest,
+    RegisterNamespaceRequest, UpdateNamespaceRequest,
 };
 use tokio::time::sleep;
 
 use super::{Error, call, existing};
-use crate::engines::temporal::client::status_message;
+use crate::engines::temporal::client::{self, status_message};
 
 /// What setup has done to a namespace.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Namespace {
-    /// The namespace's name.
     pub name: String,
-    /// Its retention of closed runs now.
     pub retention: Duration,
-    /// What has changed.
     pub change: Change,
 }
 
 /// What setup has changed about a namespace and its retention.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The namespace was missing and is created now.
     Created,
     /// Its retention was long enough and is kept.
     Kept,
     /// Its retention was too short and is raised now.
     Raised {
-        /// The retention before.
         from: Duration,
     },
     /// Its retention is too short, and the server refuses to raise it, for this reason.
@@ -70,28 +65,14 @@ pub(super) async fn ensure(
     })
 }
 
-/// Returns a namespace's retention of closed runs.
 pub(super) async fn retention(connection: &Connection, name: &str) -> Result<Duration, Error> {
-    let request = DescribeNamespaceRequest {
-        namespace: name.to_owned(),
-        ..Default::default()
-    };
-    let mut service = connection.workflow_service();
-    let described = service.describe_namespace(request.into_request());
-    let described = match call("DescribeNamespace", described).await {
-        Ok(described) => described,
+    let asked = client::retention(connection, name.to_owned());
+    match call("DescribeNamespace", asked).await {
         Err(Error::Refused { source, .. }) if source.code() == Code::NotFound => {
-            return Err(Error::NoNamespace(name.to_owned()));
+            Err(Error::NoNamespace(name.to_owned()))
         }
-        Err(error) => return Err(error),
-    };
-    let ttl = described
-        .config
-        .and_then(|config| config.workflow_execution_retention_ttl);
-    Ok(ttl
-        .and_then(|ttl| u64::try_from(ttl.seconds).ok())
-        .map(Duration::from_secs)
-        .unwrap_or_default())
+        described => described,
+    }
 }
 
 async fn raise(connection: &Connection, name: &str, wanted: Duration) -> Result<(), Error> {

@@ -6,24 +6,15 @@ use temporalio_client::tonic::{self, Code, Status};
 /// Why a call to the server failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No connection to it.
     #[error("the Temporal server at {url} is unreachable: {cause}")]
-    Unreachable {
-        /// As configured.
-        url: String,
-        /// The innermost cause.
-        cause: String,
-    },
+    Unreachable { url: String, cause: String },
     /// It answered with an error; [`Error::blame`] classifies it.
     #[error("the Temporal server answered {code:?}")]
     Answered {
-        /// The gRPC status code.
         code: Code,
-        /// The server's message.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// This build cannot read what it stores about a workflow.
     #[error("this build cannot read what the Temporal server stores about a workflow")]
     Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -42,7 +33,6 @@ pub enum Blame {
 }
 
 impl Error {
-    /// Returns where the cause lies.
     pub fn blame(&self) -> Blame {
         let (code, source) = match self {
             Self::Answered { code, source } => (code, source),
@@ -78,7 +68,6 @@ impl Error {
     }
 }
 
-/// Converts an error of the client.
 pub(crate) fn answered(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     match status_of(&error) {
         Some(status) => Error::Answered {
@@ -107,23 +96,25 @@ fn status_of<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e ton
 
 /// Returns the innermost cause of a failed connection: the client wraps it in layers of debug text.
 pub(crate) fn first_cause(error: &ClientConnectError) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    if let ClientConnectError::SystemInfoCallError(status) = error {
-        return root_message(status);
+    match error {
+        ClientConnectError::SystemInfoCallError(status) => root_message(status),
+        error => innermost(error).to_string(),
     }
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 /// Returns the innermost cause of a failed call, or else the server's message.
-pub(crate) fn root_message(status: &Status) -> String {
-    let mut cause = std::error::Error::source(status);
-    while let Some(inner) = cause.and_then(std::error::Error::source) {
-        cause = Some(inner);
-    }
-    cause.map_or_else(|| status_message(status), ToString::to_string)
+fn root_message(status: &Status) -> String {
+    let cause = std::error::Error::source(status);
+    cause.map_or_else(
+        || status_message(status),
+        |cause| innermost(cause).to_string(),
+    )
+}
+
+fn innermost<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> &'e (dyn std::error::Error + 'static) {
+    error.source().map_or(error, innermost)
 }
 
 pub(crate) fn status_message(status: &Status) -> String {
@@ -138,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_is_laid_at_the_right_door() {
+    fn an_error_is_blamed_on_its_cause() {
         let blame = |code, text: &str| answered(tonic::Status::new(code, text)).blame();
         assert_eq!(blame(Code::ResourceExhausted, "slow down"), Blame::Load);
         assert_eq!(blame(Code::Unavailable, "gone"), Blame::Connection);

@@ -1,27 +1,18 @@
 //! Deliveries that were closed from outside: each is given up by another workflow, which does nothing else.
 
-use temporalio_client::errors::WorkflowInteractionError;
-use temporalio_client::{UntypedWorkflow, WorkflowDescribeOptions};
-
 use super::{Found, begin, first_end};
 use crate::contract::delivery::Delivery;
 use crate::contract::receipt::DeliveryError;
 use crate::engines::telemetry::events;
-use crate::engines::temporal::client::{Error, Temporal, answered};
+use crate::engines::temporal::client::{Error, Temporal};
 use crate::engines::temporal::history;
 use crate::workflows::delivery;
 
 /// Starts the workflow that gives a delivery up, unless its id has a newer run, which then delivers.
 pub(super) async fn end(temporal: &Temporal, found: &Found) -> Result<(), Error> {
     let (id, run_id) = (found.id.as_str(), found.run_id.as_str());
-    let handle = temporal.client().get_workflow_handle::<UntypedWorkflow>(id);
-    let described = match handle.describe(WorkflowDescribeOptions::default()).await {
-        Ok(described) => described,
-        // Its retention ended since it was listed.
-        Err(WorkflowInteractionError::NotFound(_)) => return Ok(()),
-        Err(error) => return Err(answered(error)),
-    };
-    if described.run_id() != run_id {
+    let newest = temporal.describe(id).await?;
+    if newest.is_none_or(|newest| newest.run_id() != run_id) {
         return Ok(());
     }
     let Some(start) = start(temporal, id, run_id).await? else {

@@ -1,6 +1,6 @@
 //! Digests that were closed from outside: another workflow sends the failures that each had gathered.
 
-use temporalio_client::tonic::{Code, Status};
+use temporalio_client::tonic::Code;
 use temporalio_common::protos::temporal::api::history::v1::{
     HistoryEvent, history_event::Attributes,
 };
@@ -9,8 +9,8 @@ use super::{Found, begin, first_end};
 use crate::contract::digest::{Digest as Start, DigestSent, Tell};
 use crate::contract::digest::{Failed, Gathered, Seen};
 use crate::engines::telemetry::events;
-use crate::engines::temporal::client::{Error, Temporal, answered};
-use crate::engines::temporal::history::{input, pages};
+use crate::engines::temporal::client::{Error, Temporal};
+use crate::engines::temporal::history::{input, read_all};
 use crate::workflows::digest::{Digest, SIGNAL};
 
 /// Starts a workflow that sends the failures that a run had gathered. It makes no difference if the id has a
@@ -19,11 +19,11 @@ pub(super) async fn end(temporal: &Temporal, found: &Found) -> Result<(), Error>
     let (id, run_id) = (found.id.as_str(), found.run_id.as_str());
     let mut left = Left::default();
     let client = temporal.client();
-    if let Err(error) = pages(&client, id, run_id, |event| left.add(event)).await {
-        return match error.downcast::<Status>() {
+    if let Err(error) = read_all(&client, id, run_id, |event| left.add(event)).await {
+        return match error.downcast::<Error>() {
             // Its retention ended since it was listed.
-            Ok(status) if status.code() == Code::NotFound => Ok(()),
-            Ok(status) => Err(answered(status)),
+            Ok(Error::Answered { code, .. }) if code == Code::NotFound => Ok(()),
+            Ok(error) => Err(error),
             Err(unreadable) => {
                 events::notification_lost(id, unreadable.as_ref());
                 Ok(())

@@ -5,17 +5,14 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use temporalio_client::errors::{WorkflowInteractionError, WorkflowStartError};
-use temporalio_client::{WorkflowDescribeOptions, WorkflowIdReusePolicy, WorkflowStartOptions};
-
-use super::memory::{Swept, day};
-use super::{Sweep, look};
-use crate::engines::temporal::client::{Error, Temporal, answered};
+use super::memory::{SweepMemory, day};
+use super::{Sweep, settle_again, sweep_once};
+use crate::engines::temporal::client::{Error, Temporal};
 use crate::workflows::look_back::LookBack;
 
-/// How many times, and after which pause, it retries the runs that it could not settle; after that, the
-/// look-back of the next day does.
+/// Number of retries of the runs that it could not settle; after that, the look-back of the next day retries them.
 const TRIES: u32 = 10;
+/// Pause before each retry.
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// Orders the look-back of this day, unless it was ordered before; returns the time before which it covers all
@@ -35,36 +32,25 @@ pub(crate) async fn begin(
 async fn order(temporal: &Temporal, now: SystemTime) -> Result<SystemTime, Error> {
     let queue = temporal.task_queue();
     let id = format!("look-back/{queue}/{}", day(now));
-    let options = WorkflowStartOptions::new(queue, id.clone())
-        .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
-        .build();
-    let client = temporal.client();
-    match client.start_workflow(LookBack::run, (), options).await {
-        Ok(_) => return Ok(now),
-        Err(WorkflowStartError::AlreadyStarted { .. }) => {}
-        Err(error) => return Err(answered(error)),
+    let options = temporal.only_once(id.clone());
+    if temporal.start_new(LookBack::run, (), options).await? {
+        return Ok(now);
     }
-    let handle = client.get_workflow_handle::<LookBack>(id);
-    match handle.describe(WorkflowDescribeOptions::default()).await {
-        Ok(ordered) => Ok(ordered.start_time().unwrap_or(UNIX_EPOCH)),
-        Err(WorkflowInteractionError::NotFound(_)) => Ok(UNIX_EPOCH),
-        Err(error) => Err(answered(error)),
-    }
+    let ordered = temporal.describe(&id).await?;
+    let began = ordered.and_then(|ordered| ordered.start_time());
+    Ok(began.unwrap_or(UNIX_EPOCH))
 }
 
 /// Sweeps all closed runs that the server still retains.
 pub(crate) async fn run(temporal: &Temporal) -> Result<(), Error> {
-    let mut memory = Swept::default();
-    look(temporal, Sweep::Runs, &mut memory).await?;
+    let mut memory = SweepMemory::default();
+    sweep_once(temporal, Sweep::Runs, &mut memory).await?;
     for _ in 0..TRIES {
         if memory.has_settled_all() {
             break;
         }
         tokio::time::sleep(PAUSE).await;
-        for found in memory.unsettled() {
-            let settled = super::settle(temporal, &found).await;
-            memory.note(found, settled);
-        }
+        settle_again(temporal, &mut memory).await;
     }
     Ok(())
 }

@@ -9,11 +9,12 @@ use crate::engines::temporal::client::Error;
 const DAY: u64 = 24 * 3600;
 
 /// The workflows that were settled, those that were not, and the time from which to list.
-#[derive(Debug)]
-pub(super) struct Swept {
+#[derive(Debug, Default)]
+pub(super) struct SweepMemory {
     /// The day of the last look-back, in days since the epoch.
     day: Option<u64>,
-    since: SystemTime,
+    /// `None` is the epoch.
+    since: Option<SystemTime>,
     /// Run ids that were listed in this round. `settled` keeps only these, since no others are listed again.
     listed: HashSet<String>,
     settled: HashSet<String>,
@@ -21,24 +22,12 @@ pub(super) struct Swept {
     unsettled: HashMap<String, Found>,
 }
 
-impl Default for Swept {
-    fn default() -> Self {
-        Self {
-            day: None,
-            since: UNIX_EPOCH,
-            listed: HashSet::new(),
-            settled: HashSet::new(),
-            unsettled: HashMap::new(),
-        }
-    }
-}
-
 /// Returns the number of the day, in UTC.
 pub(super) fn day(now: SystemTime) -> u64 {
     now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / DAY
 }
 
-impl Swept {
+impl SweepMemory {
     /// Returns whether there was no look-back on this day.
     pub(super) fn is_another_day(&self, now: SystemTime) -> bool {
         self.day != Some(day(now))
@@ -46,18 +35,13 @@ impl Swept {
 
     /// Records that this day's look-back covers all workflows closed before `covered`.
     pub(super) fn begin_day(&mut self, now: SystemTime, covered: SystemTime) {
-        let first = self.day.is_none();
-        self.since = if first {
-            covered
-        } else {
-            self.since.min(covered)
-        };
+        self.since = Some(self.since.map_or(covered, |since| since.min(covered)));
         self.day = Some(day(now));
     }
 
     /// Returns the close time from which to list.
     pub(super) fn since(&self) -> SystemTime {
-        self.since
+        self.since.unwrap_or(UNIX_EPOCH)
     }
 
     /// Returns the workflows that earlier rounds could not settle.
@@ -93,7 +77,7 @@ impl Swept {
 
     /// Records that a list was read to its end: the next one begins at `since`.
     pub(super) fn advance(&mut self, since: SystemTime) {
-        self.since = since;
+        self.since = Some(since);
         // A workflow that is no longer listed was closed before the time from which the list begins.
         let listed = std::mem::take(&mut self.listed);
         self.settled.retain(|run_id| listed.contains(run_id));
@@ -130,7 +114,7 @@ mod tests {
 
     #[test]
     fn one_workflow_that_cannot_be_settled_is_tried_again_and_the_time_goes_on() {
-        let mut memory = Swept::default();
+        let mut memory = SweepMemory::default();
         for (run_id, settled) in [("good", Ok(())), ("bad", away())] {
             assert!(memory.is_new(&found(run_id)));
             memory.note(found(run_id), settled);
@@ -154,7 +138,7 @@ mod tests {
 
     #[test]
     fn what_is_not_listed_any_more_is_forgotten() {
-        let mut memory = Swept::default();
+        let mut memory = SweepMemory::default();
         memory.is_new(&found("a"));
         memory.note(found("a"), Ok(()));
         memory.advance(at(50));
@@ -165,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_list_that_was_not_read_to_its_end_moves_nothing() {
-        let mut memory = Swept::default();
+        let mut memory = SweepMemory::default();
         memory.begin_day(at(DAY), at(DAY - 600));
         memory.is_new(&found("a"));
         memory.note(found("a"), Ok(()));
@@ -176,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_new_worker_looks_since_the_last_look_back_and_looks_back_each_day() {
-        let mut memory = Swept::default();
+        let mut memory = SweepMemory::default();
         assert!(memory.is_another_day(at(DAY)));
 
         memory.begin_day(at(DAY + 9), at(DAY + 3));

@@ -50,8 +50,8 @@ impl Work {
         failpoint::hit("fetch.published").await;
         let mut cancelled = std::pin::pin!(cancelled);
         // The attempt that reported the last milestone has counted its stage.
-        let told = input.told.as_ref();
-        let mut counted = told.map(|told| told.progress.stage.clone());
+        let last = input.last_progress.as_ref();
+        let mut counted = last.map(|last| last.progress.stage.clone());
         loop {
             let step = self.poll(&input, turn, &slot, &mut counted, cancelled.as_mut());
             let pause = match step.await? {
@@ -81,7 +81,7 @@ impl Work {
                 known,
                 after,
             }) => {
-                turn.tally.count(Failures::looked);
+                turn.tally.count(Failures::polled);
                 if !known && is_news(counted, &stage) {
                     events::provider_state_unknown(provider.name(), &stage);
                 }
@@ -110,7 +110,7 @@ impl Work {
                 tracing::warn!(workflow = %input.handed.workflow, %error, "the job was not polled");
                 Err(Aborted::Again(error.into()))
             }
-            Err(error) => Ok(match self.next_look(&error, turn.tally) {
+            Err(error) => Ok(match self.after_failed_poll(&error, turn.tally) {
                 Ok(pause) => ControlFlow::Continue(pause),
                 Err(given_up) => ControlFlow::Break(Fetched::Failed(given_up)),
             }),
@@ -147,7 +147,7 @@ impl Work {
         (sources, cost_usd): (&[Source], Option<f64>),
         cancelled: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<ControlFlow<Fetched, Duration>, Aborted> {
-        let failures = turn.tally.count(Failures::looked);
+        let failures = turn.tally.count(Failures::polled);
         failpoint::hit("fetch.storing").await;
         if failures.lost >= LOST {
             return Ok(ControlFlow::Break(Fetched::Failed(not_checked())));
@@ -176,7 +176,7 @@ impl Work {
     }
 
     /// Returns the pause after a failed poll, or the error if there is no use in polling again.
-    fn next_look(
+    fn after_failed_poll(
         &self,
         error: &provider::Error,
         tally: &FailureCounts,
@@ -194,12 +194,12 @@ impl Work {
                 0
             };
             // A provider that names a pause is busy, not broken.
-            failures.looks += u32::from(after.is_none());
+            failures.polls += u32::from(after.is_none());
         });
         let retries = self.settings.retries;
         let most = retries.fetch_attempts;
-        if failures.refusals < REFUSALS.min(most) && failures.looks < most {
-            let backoff = || retries.pauses.after(failures.looks, rand::random());
+        if failures.refusals < REFUSALS.min(most) && failures.polls < most {
+            let backoff = || retries.pauses.after(failures.polls, rand::random());
             return Ok(after.unwrap_or_else(backoff));
         }
         let code = match error {
@@ -254,10 +254,10 @@ fn is_news(counted: &mut Option<String>, state: &str) -> bool {
 
 /// Returns a PROGRESS if one is due: for a new stage or ten more points, and only some time after the last.
 fn milestone(input: &Fetch, stage: String, percent: Option<i32>, now: i64) -> Option<Progress> {
-    if !input.may_tell {
+    if !input.may_report {
         return None;
     }
-    let (last, at) = match &input.told {
+    let (last, at) = match &input.last_progress {
         None => (None, i64::MIN),
         Some(LastProgress { progress, at }) => (Some(progress), *at),
     };

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::turn::Turn;
 use super::{Work, priced};
-use crate::contract::run::{Handed, Submit};
+use crate::contract::run::{PendingEvents, Submit};
 use crate::domain::{ErrorCode, EventError, Generated, Media, Output};
 use crate::engines::clock::now;
 use crate::engines::provider::Made;
@@ -67,7 +67,7 @@ impl Work {
     /// Tries as long as there is time; the error of the last try says why there is no result.
     async fn store_patiently(
         &self,
-        handed: &Handed,
+        handed: &PendingEvents,
         given: &Given<'_>,
     ) -> Result<Vec<Output>, EventError> {
         let end = Instant::now() + KEEP_TIME;
@@ -101,7 +101,7 @@ impl Work {
     pub(super) async fn store_all(
         &self,
         store: &Store,
-        handed: &Handed,
+        handed: &PendingEvents,
         given: &Given<'_>,
         turn: Option<&Turn<'_>>,
     ) -> Result<Vec<Output>, DownloadError> {

@@ -6,15 +6,15 @@ use anyhow::Context as _;
 use temporalio_sdk::activities::ActivityError;
 
 use super::This;
-use crate::contract::run::{Answer, Attempt, Handed, Sought, Submitted};
+use crate::contract::run::{Answer, Attempt, JobLookup, PendingEvents, Submitted};
 use crate::domain::time::span;
 use crate::engines::clock::now;
 use crate::engines::temporal::activity::Aborted;
 use crate::engines::temporal::activity::failure;
-use crate::roles::worker::steps::{BETWEEN_LOOKS, LOOKS};
+use crate::roles::worker::steps::{BETWEEN_LOOKUPS, LOOKUPS};
 
 /// Pause between two lookups while another attempt may still be waiting for its answer.
-const LATER_LOOKS: Duration = Duration::from_secs(5);
+const LATER_LOOKUPS: Duration = Duration::from_secs(5);
 /// An attempt that has its answer keeps it in the store within this time.
 const KEEPING: Duration = Duration::from_secs(5);
 
@@ -30,7 +30,7 @@ pub(super) enum Left {
 impl This<'_> {
     /// Adopts the result that an earlier attempt stored, or an earlier run with the same id and content.
     pub(super) async fn adopt(&self) -> Result<Option<Submitted>, ActivityError> {
-        let Handed {
+        let PendingEvents {
             workflow,
             fingerprint,
             ..
@@ -68,7 +68,7 @@ impl This<'_> {
         let longest = self.work.settings.submit_timeout + KEEPING;
         // Another worker's clock set this time. If that clock is ahead, the wait still counts from now at the latest.
         let since = record.waiting_since.map(|since| since.min(now()));
-        let mut looks = 0;
+        let mut lookups = 0;
         loop {
             let found = match self.left(record).await? {
                 Left::Nothing => self.find(record).await?,
@@ -77,15 +77,15 @@ impl This<'_> {
             if !matches!(found, Left::Nothing) {
                 return Ok(found);
             }
-            looks += 1;
+            lookups += 1;
             let waited = since.is_none_or(|since| span(since, now()) >= longest);
-            if looks >= LOOKS && waited {
+            if lookups >= LOOKUPS && waited {
                 return Ok(Left::Nothing);
             }
-            let pause = if looks < LOOKS {
-                BETWEEN_LOOKS
+            let pause = if lookups < LOOKUPS {
+                BETWEEN_LOOKUPS
             } else {
-                LATER_LOOKS
+                LATER_LOOKUPS
             };
             tokio::time::sleep(pause).await;
         }
@@ -97,7 +97,7 @@ impl This<'_> {
             return Ok(Left::Nothing);
         }
         let workflow = &self.input.handed.workflow;
-        let found = self.work.find(workflow, &self.sought(record)).await;
+        let found = self.work.find(workflow, &self.job_lookup(record)).await;
         let found = found.map_err(|error| {
             tracing::warn!(%workflow, error = format!("{error:#}"), "cannot look the job up");
             failure(Aborted::Again(error))
@@ -105,8 +105,8 @@ impl This<'_> {
         Ok(found?.map_or(Left::Nothing, |job| Left::End(record.accepted(job))))
     }
 
-    pub(super) fn sought(&self, record: Attempt) -> Sought {
+    pub(super) fn job_lookup(&self, record: Attempt) -> JobLookup {
         let kind = self.input.spec.media();
-        record.sought(kind, self.run_id, self.input.started_at)
+        record.job_lookup(kind, self.run_id, self.input.started_at)
     }
 }

@@ -6,13 +6,13 @@ use tokio::time::sleep;
 
 use super::This;
 use super::record::{Unstored, store};
-use crate::contract::run::{Attempt, Job, Leftover};
+use crate::contract::run::{Attempt, Job, ProviderJobLeft};
 use crate::engines::temporal::activity::every;
-use crate::engines::temporal::closed_run::wanted::is_wanted;
+use crate::engines::temporal::job_use::is_used;
 
 /// A provider's answer within this time after the fence needs no check: a run that has ended since then searches for
-/// its job for longer ([`LOOKS`](crate::roles::worker::steps::LOOKS),
-/// [`BETWEEN_LOOKS`](crate::roles::worker::steps::BETWEEN_LOOKS)), and so finds it.
+/// its job for longer ([`LOOKUPS`](crate::roles::worker::steps::LOOKUPS),
+/// [`BETWEEN_LOOKUPS`](crate::roles::worker::steps::BETWEEN_LOOKUPS)), and so finds it.
 const QUICK: Duration = Duration::from_secs(3);
 /// Pause between two calls to the server.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ impl This<'_> {
             Some(false) => {}
             Some(true) => {
                 tracing::warn!(%workflow, job = job.id, "the provider accepted the job after its run had ended: cancelling it");
-                let leftover = Leftover::Job(job.clone());
+                let leftover = ProviderJobLeft::Job(job.clone());
                 self.work.end_job(workflow, &leftover).await;
             }
             None => {
@@ -58,7 +58,7 @@ impl This<'_> {
         loop {
             let client = self.ctx.client();
             let workflow = &self.input.handed.workflow;
-            match is_wanted(&client, workflow, self.run_id, job).await {
+            match is_used(&client, workflow, self.run_id, job).await {
                 Ok(Some(wanted)) => return !wanted,
                 Ok(None) | Err(_) => sleep(PAUSE).await,
             }

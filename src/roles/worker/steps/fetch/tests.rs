@@ -1,17 +1,17 @@
 //! When the state of a job becomes a PROGRESS (contract, section 3, rule 3).
 
 use super::*;
-use crate::contract::run::{Handed, Job};
+use crate::contract::run::{Job, PendingEvents};
 use crate::domain::{Media, ProviderName, RequestId};
 
-fn input(told: Option<(i32, &str)>, may_tell: bool) -> Fetch {
+fn input(last: Option<(i32, &str)>, may_report: bool) -> Fetch {
     let progress = |(percent, stage): (i32, &str)| Progress {
         percent,
         stage: stage.to_owned(),
         message: None,
     };
     Fetch {
-        handed: Handed {
+        handed: PendingEvents {
             workflow: RequestId::try_from("r".to_owned()).unwrap().run(0),
             fingerprint: None,
             events: Vec::new(),
@@ -25,11 +25,11 @@ fn input(told: Option<(i32, &str)>, may_tell: bool) -> Fetch {
             result_url: String::new(),
             cancel_url: String::new(),
         },
-        told: told.map(|told| LastProgress {
-            progress: progress(told),
+        last_progress: last.map(|last| LastProgress {
+            progress: progress(last),
             at: 1_000,
         }),
-        may_tell,
+        may_report,
         progress_every_ms: 500,
     }
 }
@@ -41,18 +41,18 @@ fn percent(input: &Fetch, stage: &str, percent: i32, now: i64) -> Option<i32> {
 #[test]
 fn a_new_stage_or_ten_points_are_a_milestone_and_less_is_not() {
     assert_eq!(percent(&input(None, true), "a", 0, 0), Some(0));
-    let told = input(Some((20, "a")), true);
-    assert_eq!(percent(&told, "a", 29, 2_000), None);
-    assert_eq!(percent(&told, "a", 30, 2_000), Some(30));
-    assert_eq!(percent(&told, "b", 21, 2_000), Some(21));
+    let fetch = input(Some((20, "a")), true);
+    assert_eq!(percent(&fetch, "a", 29, 2_000), None);
+    assert_eq!(percent(&fetch, "a", 30, 2_000), Some(30));
+    assert_eq!(percent(&fetch, "b", 21, 2_000), Some(21));
 }
 
 #[test]
 fn a_milestone_waits_for_its_time_and_for_room() {
-    let told = input(Some((20, "a")), true);
+    let fetch = input(Some((20, "a")), true);
 
-    assert_eq!(percent(&told, "a", 50, 1_499), None);
-    assert_eq!(percent(&told, "a", 50, 1_500), Some(50));
+    assert_eq!(percent(&fetch, "a", 50, 1_499), None);
+    assert_eq!(percent(&fetch, "a", 50, 1_500), Some(50));
     assert_eq!(
         percent(&input(Some((20, "a")), false), "b", 90, 9_000),
         None
@@ -61,15 +61,15 @@ fn a_milestone_waits_for_its_time_and_for_room() {
 
 #[test]
 fn the_percent_never_falls() {
-    let told = input(Some((40, "a")), true);
+    let fetch = input(Some((40, "a")), true);
 
-    assert_eq!(percent(&told, "b", 10, 2_000), Some(40));
+    assert_eq!(percent(&fetch, "b", 10, 2_000), Some(40));
 }
 
 #[test]
-fn a_state_that_is_not_known_is_counted_when_it_comes_and_not_at_each_look() {
+fn a_state_that_is_not_known_is_counted_when_it_comes_and_not_at_each_poll() {
     let mut counted = None;
-    let looks = ["a", "a", "b", "b", "a"].map(|state| is_news(&mut counted, state));
+    let polls = ["a", "a", "b", "b", "a"].map(|state| is_news(&mut counted, state));
 
-    assert_eq!(looks, [true, false, true, false, true]);
+    assert_eq!(polls, [true, false, true, false, true]);
 }

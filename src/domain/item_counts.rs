@@ -1,6 +1,6 @@
 //! Counts how the items of a batch end, and decides when PROGRESS is due and which outcome the batch has. Pure.
 //!
-//! Histories contain [`Tally`]: add fields with a default, never remove or retype one.
+//! Histories contain [`ItemCounts`]: add fields with a default, never remove or retype one.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,50 +9,44 @@ use super::{BatchSummary, ErrorCode, EventError, OnFailure, Outcome, Progress};
 /// The counts of a batch's items. Survives continue-as-new.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Tally {
-    /// Number of all items.
+pub struct ItemCounts {
     pub total: u32,
-    /// Items whose result is stored.
     pub completed: u32,
-    /// Items without a result.
     pub failed: u32,
-    /// Items that a cancel ended.
     pub cancelled: u32,
     /// Items that could not start because another request has their id.
     pub taken: u32,
     /// Percent of the last PROGRESS.
-    pub told_percent: i32,
+    #[serde(rename = "told_percent")]
+    pub reported_percent: i32,
     /// Time of the last PROGRESS, or of the start, in milliseconds since the epoch.
-    pub told_at: i64,
-    /// Number of PROGRESS events so far.
-    pub tellings: u32,
+    #[serde(rename = "told_at")]
+    pub reported_at: i64,
+    #[serde(rename = "tellings")]
+    pub reports: u32,
 }
 
-/// How one item ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ItemEnding {
-    /// Its result is stored.
+pub enum ItemOutcome {
     Completed,
-    /// It has no result.
     Failed,
-    /// A cancel ended it.
     Cancelled,
     /// It did not start: another request has its id.
-    Taken,
+    #[serde(rename = "taken")]
+    IdTaken,
 }
 
 /// Limit on PROGRESS events of a batch (contract, section 3, rule 3).
-const MOST_TELLINGS: u32 = 100;
+const MAX_REPORTS: u32 = 100;
 
-impl Tally {
-    /// Counts the end of an item.
-    pub fn count(&mut self, ending: ItemEnding) {
-        match ending {
-            ItemEnding::Completed => self.completed += 1,
-            ItemEnding::Failed => self.failed += 1,
-            ItemEnding::Cancelled => self.cancelled += 1,
-            ItemEnding::Taken => self.taken += 1,
+impl ItemCounts {
+    pub fn count(&mut self, outcome: ItemOutcome) {
+        match outcome {
+            ItemOutcome::Completed => self.completed += 1,
+            ItemOutcome::Failed => self.failed += 1,
+            ItemOutcome::Cancelled => self.cancelled += 1,
+            ItemOutcome::IdTaken => self.taken += 1,
         }
     }
 
@@ -66,14 +60,15 @@ impl Tally {
     pub fn progress(&mut self, now: i64, every: u64) -> Option<Progress> {
         let tried = self.tried();
         let percent = self.percent();
-        let waited = now.saturating_sub(self.told_at) >= i64::try_from(every).unwrap_or(i64::MAX);
+        let waited =
+            now.saturating_sub(self.reported_at) >= i64::try_from(every).unwrap_or(i64::MAX);
         let over = tried >= self.total;
-        if percent <= self.told_percent || !waited || over || self.tellings >= MOST_TELLINGS {
+        if percent <= self.reported_percent || !waited || over || self.reports >= MAX_REPORTS {
             return None;
         }
-        self.told_percent = percent;
-        self.told_at = now;
-        self.tellings += 1;
+        self.reported_percent = percent;
+        self.reported_at = now;
+        self.reports += 1;
         Some(Progress {
             percent,
             stage: "items".to_owned(),
@@ -81,7 +76,6 @@ impl Tally {
         })
     }
 
-    /// Returns the percentage of items that have ended.
     pub fn percent(&self) -> i32 {
         let percent = u64::from(self.tried()) * 100 / u64::from(self.total.max(1));
         i32::try_from(percent).unwrap_or(100)
@@ -139,15 +133,15 @@ impl Tally {
 mod tests {
     use super::*;
 
-    fn tally(total: u32, endings: &[(ItemEnding, u32)]) -> Tally {
-        let mut tally = Tally {
+    fn counts(total: u32, outcomes: &[(ItemOutcome, u32)]) -> ItemCounts {
+        let mut counts = ItemCounts {
             total,
-            ..Tally::default()
+            ..ItemCounts::default()
         };
-        for (ending, times) in endings {
-            (0..*times).for_each(|_| tally.count(*ending));
+        for (outcome, times) in outcomes {
+            (0..*times).for_each(|_| counts.count(*outcome));
         }
-        tally
+        counts
     }
 
     fn code(outcome: &Outcome) -> Option<ErrorCode> {
@@ -159,15 +153,15 @@ mod tests {
 
     #[test]
     fn the_counts_of_a_summary_add_up_to_the_total() {
-        use ItemEnding::{Cancelled, Completed, Failed, Taken};
+        use ItemOutcome::{Cancelled, Completed, Failed, IdTaken};
 
-        let tally = tally(
+        let counts = counts(
             20,
-            &[(Completed, 4), (Failed, 3), (Cancelled, 2), (Taken, 1)],
+            &[(Completed, 4), (Failed, 3), (Cancelled, 2), (IdTaken, 1)],
         );
 
-        let summary = tally.summary();
-        assert_eq!(tally.tried(), 10);
+        let summary = counts.summary();
+        assert_eq!(counts.tried(), 10);
         assert_eq!(
             (
                 summary.completed,
@@ -182,16 +176,16 @@ mod tests {
 
     #[test]
     fn the_outcome_follows_from_the_counts_and_from_what_was_asked() {
-        use ItemEnding::{Cancelled, Completed, Failed, Taken};
+        use ItemOutcome::{Cancelled, Completed, Failed, IdTaken};
         let (go_on, stop) = (OnFailure::Continue, OnFailure::Stop);
         let asked = || Some(Outcome::Cancelled);
 
-        let all = tally(2, &[(Completed, 2)]);
+        let all = counts(2, &[(Completed, 2)]);
         assert_eq!(all.outcome(go_on, None), Outcome::BatchCompleted);
         assert_eq!(all.outcome(stop, None), Outcome::BatchCompleted);
         assert_eq!(all.outcome(go_on, asked()), Outcome::BatchCompleted);
 
-        let some = tally(3, &[(Completed, 1), (Failed, 1), (Taken, 1)]);
+        let some = counts(3, &[(Completed, 1), (Failed, 1), (IdTaken, 1)]);
         assert_eq!(some.outcome(go_on, None), Outcome::BatchCompleted);
         assert_eq!(
             code(&some.outcome(stop, None)),
@@ -199,9 +193,9 @@ mod tests {
         );
 
         for none in [
-            tally(2, &[(Failed, 2)]),
-            tally(2, &[(Taken, 2)]),
-            tally(2, &[(Cancelled, 2)]),
+            counts(2, &[(Failed, 2)]),
+            counts(2, &[(IdTaken, 2)]),
+            counts(2, &[(Cancelled, 2)]),
         ] {
             assert_eq!(
                 code(&none.outcome(go_on, None)),
@@ -209,38 +203,38 @@ mod tests {
             );
         }
 
-        let cut = tally(3, &[(Completed, 1), (Cancelled, 1)]);
+        let cut = counts(3, &[(Completed, 1), (Cancelled, 1)]);
         assert_eq!(cut.outcome(stop, asked()), Outcome::Cancelled);
-        assert_eq!(tally(3, &[]).outcome(go_on, asked()), Outcome::Cancelled);
+        assert_eq!(counts(3, &[]).outcome(go_on, asked()), Outcome::Cancelled);
     }
 
     #[test]
     fn progress_comes_by_a_percent_and_after_a_pause_and_not_at_the_end() {
-        let mut tally = tally(200, &[]);
-        assert_eq!(tally.progress(9_000, 5_000), None);
-        tally.count(ItemEnding::Completed);
-        assert_eq!(tally.progress(9_000, 5_000), None, "half a percent");
-        tally.count(ItemEnding::Failed);
-        assert_eq!(tally.progress(4_999, 5_000), None, "too early");
+        let mut counts = counts(200, &[]);
+        assert_eq!(counts.progress(9_000, 5_000), None);
+        counts.count(ItemOutcome::Completed);
+        assert_eq!(counts.progress(9_000, 5_000), None, "half a percent");
+        counts.count(ItemOutcome::Failed);
+        assert_eq!(counts.progress(4_999, 5_000), None, "too early");
 
-        let progress = tally.progress(5_000, 5_000).unwrap();
+        let progress = counts.progress(5_000, 5_000).unwrap();
 
         assert_eq!(progress.percent, 1);
-        assert_eq!(tally.progress(20_000, 5_000), None, "already reported");
-        (0..198).for_each(|_| tally.count(ItemEnding::Completed));
-        assert_eq!(tally.progress(30_000, 5_000), None, "over");
+        assert_eq!(counts.progress(20_000, 5_000), None, "already reported");
+        (0..198).for_each(|_| counts.count(ItemOutcome::Completed));
+        assert_eq!(counts.progress(30_000, 5_000), None, "over");
     }
 
     #[test]
-    fn progress_is_told_a_hundred_times_at_most() {
-        let mut tally = tally(100_000, &[]);
-        let mut told = 0;
+    fn progress_is_reported_a_hundred_times_at_most() {
+        let mut counts = counts(100_000, &[]);
+        let mut reports = 0;
 
         for now in 0..100_000 {
-            tally.count(ItemEnding::Completed);
-            told += u32::from(tally.progress(now, 0).is_some());
+            counts.count(ItemOutcome::Completed);
+            reports += u32::from(counts.progress(now, 0).is_some());
         }
 
-        assert!(told <= MOST_TELLINGS, "{told}");
+        assert!(reports <= MAX_REPORTS, "{reports}");
     }
 }

@@ -5,8 +5,7 @@
 //! it is always the same.
 
 pub(crate) mod batch;
-mod handed;
-pub(crate) mod wanted;
+mod received;
 
 use anyhow::{Context as _, anyhow};
 use serde::de::DeserializeOwned;
@@ -15,85 +14,84 @@ use temporalio_common::protos::temporal::api::history::v1::{
     HistoryEvent, WorkflowExecutionStartedEventAttributes, history_event::Attributes,
 };
 
-use self::handed::HandedEvents;
-use super::history::{input, pages};
+use self::received::ReceivedEvents;
+use super::history::{input, read_all};
 use crate::contract::activities::{FETCH, FINISH, SUBMIT};
 use crate::contract::run::{
-    Closed, Fetch, Finish, Leftover, Remains, Sought, Start, Submit, Submitted,
+    ClosedRun, Fetch, Finish, JobLookup, ProviderJobLeft, RunHistory, Start, Submit, Submitted,
 };
+use crate::domain::Journal;
 
-/// Reads what a closed run leaves behind.
-pub(crate) async fn read(client: &Client, closed: &Closed) -> Result<Remains, anyhow::Error> {
-    let mut remains = Collected {
-        run_id: closed.run_id.clone(),
-        ..Collected::default()
+/// Reads the history of a closed run.
+pub(crate) async fn read(
+    client: &Client,
+    closed: &ClosedRun,
+) -> Result<RunHistory<Start>, anyhow::Error> {
+    let (id, run_id) = (closed.workflow.as_str(), closed.run_id.as_str());
+    let mut reader = Reader {
+        run_id,
+        ..Reader::default()
     };
-    let (id, run_id) = (closed.workflow.as_str(), &closed.run_id);
-    pages(client, id, run_id, |event| remains.add(event)).await?;
-    remains.done()
+    read_all(client, id, run_id, |event| reader.add(event)).await?;
+    reader.done()
 }
 
+/// Reads the events of a run's history, one by one.
 #[derive(Default)]
-struct Collected {
-    run_id: String,
-    start: Option<Begun<Start>>,
-    events: HandedEvents,
-    leftover: Option<Leftover>,
+struct Reader<'a> {
+    run_id: &'a str,
+    common: CommonEvents,
+    leftover: ProviderJobLeft,
     /// The history event that scheduled `submit`.
     submit: Option<i64>,
 }
 
-impl Collected {
+impl Reader<'_> {
     fn add(&mut self, event: HistoryEvent) -> Result<(), anyhow::Error> {
         let at = happened(&event);
         match event.attributes {
             Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => {
-                let begun: Begun<Start> = Begun::read(started, at)?;
-                self.events.keep(&begun.start.journal.unconfirmed);
-                self.start = Some(begun);
+                self.common.started = Some((started, at));
             }
             Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => {
                 let name = scheduled.activity_type.unwrap_or_default().name;
-                match name.as_str() {
+                let pending = match name.as_str() {
                     SUBMIT => {
                         let submit: Submit = input(scheduled.input)?;
-                        self.events.hand(event.event_id, &submit.handed.events);
                         self.submit = Some(event.event_id);
-                        self.leftover = Some(Leftover::Unknown(Sought {
+                        self.leftover = ProviderJobLeft::Unknown(JobLookup {
                             provider: submit.provider,
                             kind: submit.spec.media(),
-                            run_id: self.run_id.clone(),
+                            run_id: self.run_id.to_owned(),
                             since: at,
                             recent: true,
-                        }));
+                        });
+                        submit.handed
                     }
                     FETCH => {
                         let fetch: Fetch = input(scheduled.input)?;
-                        self.events.hand(event.event_id, &fetch.handed.events);
-                        self.leftover = Some(Leftover::Job(fetch.job));
+                        self.leftover = ProviderJobLeft::Job(fetch.job);
+                        fetch.handed
                     }
                     FINISH => {
                         let finish: Finish = input(scheduled.input)?;
-                        self.events.hand(event.event_id, &finish.handed.events);
-                        self.leftover = Some(finish.leftover);
+                        self.leftover = finish.leftover;
+                        finish.handed
                     }
-                    other => {
-                        return Err(anyhow!(
-                            "the history has the activity {other}, which this version does not know"
-                        ));
-                    }
-                }
+                    other => return Err(unknown(other)),
+                };
+                self.common.events.received(event.event_id, &pending.events);
             }
             Some(Attributes::ActivityTaskCompletedEventAttributes(completed)) => {
-                self.events.returned(completed.scheduled_event_id);
+                self.common.events.confirm(completed.scheduled_event_id);
                 if Some(completed.scheduled_event_id) == self.submit {
-                    self.leftover = Some(match input(completed.result)? {
-                        Submitted::Accepted { job, .. } => Leftover::Job(job),
-                        Submitted::Ambiguous { sought, .. } => Leftover::Unknown(sought),
+                    self.leftover = match input(completed.result)? {
+                        Submitted::Accepted { job, .. } => ProviderJobLeft::Job(job),
+                        Submitted::Ambiguous { lookup, .. } => ProviderJobLeft::Unknown(lookup),
                         Submitted::Stored { .. }
                         | Submitted::Adopted(_)
-                        | Submitted::Refused(_) => Leftover::None,
-                    });
+                        | Submitted::Refused(_) => ProviderJobLeft::None,
+                    };
                 }
             }
             Some(_) | None => {}
@@ -101,36 +99,43 @@ impl Collected {
         Ok(())
     }
 
-    fn done(self) -> Result<Remains, anyhow::Error> {
-        let begun = self.start.context("the history has no start event")?;
-        Ok(Remains {
-            start: begun.start,
-            first_run_id: begun.first_run_id,
-            started_at: begun.at,
-            events: self.events.into_events(),
-            leftover: self.leftover.unwrap_or(Leftover::None),
+    fn done(self) -> Result<RunHistory<Start>, anyhow::Error> {
+        let history = self.common.done(|start: &Start| &start.journal);
+        Ok(RunHistory {
+            leftover: self.leftover,
+            ..history?
         })
     }
 }
 
-/// The content of a history's first event.
-struct Begun<S> {
-    start: S,
-    first_run_id: String,
-    at: i64,
+/// What the histories of runs and batches have alike: how the run started, and the events that its activities received.
+#[derive(Default)]
+struct CommonEvents {
+    /// What the run was started with, and when.
+    started: Option<(WorkflowExecutionStartedEventAttributes, i64)>,
+    events: ReceivedEvents,
 }
 
-impl<S: DeserializeOwned> Begun<S> {
-    fn read(
-        started: WorkflowExecutionStartedEventAttributes,
-        at: i64,
-    ) -> Result<Self, anyhow::Error> {
-        Ok(Self {
-            start: input(started.input)?,
+impl CommonEvents {
+    fn done<S: DeserializeOwned>(
+        mut self,
+        journal: impl Fn(&S) -> &Journal,
+    ) -> Result<RunHistory<S>, anyhow::Error> {
+        let (started, started_at) = self.started.context("the history has no start event")?;
+        let start: S = input(started.input)?;
+        self.events.keep(&journal(&start).unconfirmed);
+        Ok(RunHistory {
+            start,
             first_run_id: started.first_execution_run_id,
-            at,
+            started_at,
+            events: self.events.into_events(),
+            leftover: ProviderJobLeft::None,
         })
     }
+}
+
+fn unknown(activity: &str) -> anyhow::Error {
+    anyhow!("the history has the activity {activity}, which this version does not know")
 }
 
 /// Returns when an event happened, in milliseconds since the epoch.
@@ -170,7 +175,7 @@ mod tests {
     }
 
     /// Returns what a run leaves behind that was closed after `submit` was scheduled and had this result.
-    fn left(submitted: Option<&Submitted>) -> Leftover {
+    fn left(submitted: Option<&Submitted>) -> ProviderJobLeft {
         let submit = json!({"handed": {"workflow": "r", "fingerprint": "f1:", "events": []}, "spec": {"video": {}}, "provider": "fal",
             "attempts": 5, "started_at": 1});
         let mut attributes = vec![
@@ -199,9 +204,9 @@ mod tests {
                 },
             ));
         }
-        let mut collected = Collected {
-            run_id: "run".to_owned(),
-            ..Collected::default()
+        let mut reader = Reader {
+            run_id: "run",
+            ..Reader::default()
         };
         for (attributes, event_id) in attributes.into_iter().zip(1..) {
             let event = HistoryEvent {
@@ -209,9 +214,9 @@ mod tests {
                 attributes: Some(attributes),
                 ..HistoryEvent::default()
             };
-            collected.add(event).unwrap();
+            reader.add(event).unwrap();
         }
-        collected.done().unwrap().leftover
+        reader.done().unwrap().leftover
     }
 
     #[test]
@@ -231,14 +236,17 @@ mod tests {
         };
         let error = EventError::new(ErrorCode::InvalidRequest, "no", false);
 
-        assert_eq!(left(Some(&accepted)), Leftover::Job(job));
-        assert_eq!(left(Some(&Submitted::Refused(error))), Leftover::None);
-        let Leftover::Unknown(sought) = left(None) else {
+        assert_eq!(left(Some(&accepted)), ProviderJobLeft::Job(job));
+        assert_eq!(
+            left(Some(&Submitted::Refused(error))),
+            ProviderJobLeft::None
+        );
+        let ProviderJobLeft::Unknown(lookup) = left(None) else {
             panic!("it may have been sent")
         };
-        assert!(sought.recent);
+        assert!(lookup.recent);
         assert_eq!(
-            (sought.provider, &*sought.run_id),
+            (lookup.provider, &*lookup.run_id),
             (ProviderName::Fal, "run")
         );
     }

@@ -1,15 +1,15 @@
-//! The events that a closed run handed to its activities, and which of them are known to be published.
+//! The events that the activities of a closed run received, and which of them are known to be published.
 
 use std::collections::BTreeMap;
 
 use crate::domain::Event;
 
-/// Most bytes of events that are returned: with the run's input, of up to 1 MB, they stay below the server's 2 MB.
+/// Limit on the bytes of events that are returned: with the run's input, of up to 1 MB, they stay below the server's 2 MB.
 const LARGEST: usize = 900_000;
 
 /// Events by their sequence. All copies of an event are equal, whichever activity received them.
 #[derive(Debug, Default)]
-pub(crate) struct HandedEvents {
+pub(crate) struct ReceivedEvents {
     events: BTreeMap<i32, Event>,
     /// The last sequence that an activity received, by the history event that scheduled it.
     scheduled: BTreeMap<i64, i32>,
@@ -17,7 +17,7 @@ pub(crate) struct HandedEvents {
     published: Option<i32>,
 }
 
-impl HandedEvents {
+impl ReceivedEvents {
     /// Adds the events in the run's own input.
     pub(crate) fn keep(&mut self, events: &[Event]) {
         for event in events {
@@ -26,7 +26,7 @@ impl HandedEvents {
     }
 
     /// Adds the events in the input of the activity that history event `id` scheduled.
-    pub(crate) fn hand(&mut self, id: i64, events: &[Event]) {
+    pub(crate) fn received(&mut self, id: i64, events: &[Event]) {
         self.keep(events);
         if let Some(last) = events.last() {
             self.scheduled.insert(id, last.sequence);
@@ -34,7 +34,7 @@ impl HandedEvents {
     }
 
     /// Records that this activity returned Ok: its events are confirmed (contract, section 3, rule 5).
-    pub(crate) fn returned(&mut self, id: i64) {
+    pub(crate) fn confirm(&mut self, id: i64) {
         self.published = self.published.max(self.scheduled.get(&id).copied());
     }
 
@@ -60,25 +60,24 @@ mod tests {
     use crate::domain::EventType;
 
     fn events(sequences: std::ops::Range<i32>, bulk: usize) -> Vec<Event> {
-        let event = |sequence| {
-            let text = serde_json::json!({"event_id": "e", "request_id": "a", "retry": 0, "sequence": sequence,
-                "user_id": "u", "kind": "IMAGE", "type": "PROGRESS", "occurred_at": 1,
-                "metadata": {"bulk": "b".repeat(bulk)}});
-            serde_json::from_value(text).unwrap()
+        let bulk = "b".repeat(bulk);
+        let event = |sequence| Event {
+            metadata: [("bulk".to_owned(), bulk.clone())].into(),
+            ..Event::for_test(0, sequence)
         };
         sequences.map(event).collect()
     }
 
     fn left(bulk: usize) -> Vec<i32> {
-        let mut handed = HandedEvents::default();
-        handed.keep(&events(0..1, bulk));
-        handed.hand(5, &events(0..2, bulk));
-        handed.returned(5);
-        handed.hand(11, &events(2..60, bulk));
-        handed.returned(11);
-        handed.hand(17, &events(60..62, bulk));
-        handed.returned(99);
-        let left = handed.into_events();
+        let mut all = ReceivedEvents::default();
+        all.keep(&events(0..1, bulk));
+        all.received(5, &events(0..2, bulk));
+        all.confirm(5);
+        all.received(11, &events(2..60, bulk));
+        all.confirm(11);
+        all.received(17, &events(60..62, bulk));
+        all.confirm(99);
+        let left = all.into_events();
         assert!(
             left.iter()
                 .all(|event| event.event_type == EventType::Progress)
@@ -98,11 +97,11 @@ mod tests {
 
     #[test]
     fn the_last_event_stays_also_when_it_is_confirmed() {
-        let mut handed = HandedEvents::default();
-        handed.hand(5, &events(0..50, 20_000));
-        handed.returned(5);
+        let mut all = ReceivedEvents::default();
+        all.received(5, &events(0..50, 20_000));
+        all.confirm(5);
 
-        let left = handed.into_events();
+        let left = all.into_events();
 
         assert_eq!(
             left.iter().map(|event| event.sequence).collect::<Vec<_>>(),

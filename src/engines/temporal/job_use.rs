@@ -11,13 +11,13 @@ use temporalio_common::protos::temporal::api::history::v1::{
 use crate::contract::activities::SUBMIT;
 use crate::contract::run::{Job, Submitted};
 use crate::domain::WorkflowId;
-use crate::engines::temporal::history::{input, pages, pending};
+use crate::engines::temporal::history::{input, pending, read_all};
 
 /// Returns whether the run uses `job`, or a later attempt will find it; `None` while that is undecided.
 ///
 /// An attempt that begins after this call finds the job. One that runs now may have searched too early, so only its end
 /// decides.
-pub(crate) async fn is_wanted(
+pub(crate) async fn is_used(
     client: &Client,
     workflow: &WorkflowId,
     run_id: &str,
@@ -36,10 +36,10 @@ pub(crate) async fn is_wanted(
             | PendingActivityState::Unspecified => None,
         });
     }
-    let mut taken = Taken::default();
-    pages(client, id, run_id, |event| taken.add(event)).await?;
-    let is_taken = |taken: Job| (taken.provider, &taken.id) == (job.provider, &job.id);
-    Ok(Some(taken.job.is_some_and(is_taken)))
+    let mut accepted = AcceptedJob::default();
+    read_all(client, id, run_id, |event| accepted.add(event)).await?;
+    let is_same = |accepted: Job| (accepted.provider, &accepted.id) == (job.provider, &job.id);
+    Ok(Some(accepted.job.is_some_and(is_same)))
 }
 
 fn is_submit(activity: Option<&ActivityType>) -> bool {
@@ -48,12 +48,12 @@ fn is_submit(activity: Option<&ActivityType>) -> bool {
 
 /// The job in the result of a run's `submit`.
 #[derive(Default)]
-struct Taken {
+struct AcceptedJob {
     submit: Option<i64>,
     job: Option<Job>,
 }
 
-impl Taken {
+impl AcceptedJob {
     fn add(&mut self, event: HistoryEvent) -> Result<(), anyhow::Error> {
         match event.attributes {
             Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled))
