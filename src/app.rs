@@ -1,18 +1,14 @@
 //! Composition: starts the chosen roles, waits for Temporal where a role needs it, and stops all roles together.
 
 pub mod settings;
-mod window;
 
-use std::convert::Infallible;
-use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::contract::seal::Sealer;
@@ -27,8 +23,9 @@ use crate::engines::publisher::Publisher;
 use crate::engines::registry::Registry;
 use crate::engines::telemetry;
 use crate::engines::telemetry::events::{RoleStarted, RoleStopped};
+use crate::engines::temporal::availability::{probe, until_answered};
 use crate::engines::temporal::client::Temporal;
-use crate::roles::intake::{Commands, Intake, RateLimits};
+use crate::roles::intake::{Commands, Intake, RateLimits, Shared, dedup_window};
 use crate::roles::notifier::worker as delivery_worker;
 use crate::roles::notifier::{Deliverer, Handover, Notifier};
 use crate::roles::worker;
@@ -81,11 +78,6 @@ const DELIVERIES: &str = "deliveries";
 
 /// Commands are rare, and each takes only one or two calls.
 const COMMAND_CONCURRENCY: usize = 8;
-/// Pause between attempts to reach Temporal.
-const RECONNECT: Duration = Duration::from_secs(1);
-/// Interval at which a worker probes its server, and how long it waits for the answer.
-const LOOK: Duration = Duration::from_secs(5);
-const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs `roles` until `stop`, or until one of them ends; then the others stop too. Serves health and metrics on
 /// `listener`.
@@ -215,6 +207,32 @@ impl Process {
         ended
     }
 
+    /// Calls Temporal until it answers; `None` if the stop comes first.
+    async fn until_answered<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
+        &self,
+        role: &'static str,
+        call: impl Fn() -> F,
+    ) -> Option<T> {
+        until_answered(role, &self.health, &self.stop, call).await
+    }
+
+    async fn connected(&self, role: &'static str) -> Option<Temporal> {
+        let connect = || Temporal::connect(&self.config.temporal);
+        self.until_answered(role, connect).await
+    }
+
+    /// Waits until the namespace exists: a worker on a missing namespace would end at once. `false` if the stop comes
+    /// first.
+    async fn namespace_exists(&self, role: &'static str, temporal: &Temporal) -> bool {
+        let described = self.until_answered(role, || temporal.retention()).await;
+        described.is_some()
+    }
+
+    fn shared(&self, temporal: &Temporal) -> Shared {
+        let (registry, limits) = (self.registry.clone(), self.limits.clone());
+        Shared::new(&self.config, temporal.clone(), registry, limits)
+    }
+
     /// Consumes `topic` with a role's handler until the stop.
     async fn consume(
         &self,
@@ -251,36 +269,34 @@ impl Process {
 
 async fn intake(process: &Process) -> anyhow::Result<()> {
     let config = &process.config;
-    let Some(temporal) = connected(process, INTAKE).await else {
+    let Some(temporal) = process.connected(INTAKE).await else {
         return Ok(());
     };
-    let Some(first) = window::first(process, &temporal).await else {
+    let configured = config.intake.dedup_window;
+    let read = || dedup_window::read(&temporal, configured);
+    let Some(window) = process.until_answered(INTAKE, read).await else {
         return Ok(());
     };
-    let (tell, window) = watch::channel(first);
+    let (sender, window) = watch::channel(window);
     let handler = Intake::new(
-        config,
-        temporal.clone(),
-        process.registry.clone(),
+        process.shared(&temporal),
         process.publisher.clone(),
         Sealer::new(&config.notify_keys)?,
         window,
-        process.limits.clone(),
     );
     let (topics, concurrency) = (&config.kafka.topics, config.intake.concurrency);
     let consuming = process.consume(INTAKE, &topics.requests, &topics.dlq, concurrency, handler);
     tokio::select! {
         ended = consuming => ended,
-        never = window::follow(process, &temporal, &tell) => match never {},
+        never = dedup_window::follow(&temporal, configured, &sender) => match never {},
     }
 }
 
 async fn commands(process: &Process) -> anyhow::Result<()> {
-    let Some(temporal) = connected(process, COMMANDS).await else {
+    let Some(temporal) = process.connected(COMMANDS).await else {
         return Ok(());
     };
-    let (registry, limits) = (process.registry.clone(), process.limits.clone());
-    let handler = Commands::new(&process.config, temporal, registry, limits);
+    let handler = Commands::new(process.shared(&temporal));
     let topics = &process.config.kafka.topics;
     let (topic, dlq) = (&topics.commands, &topics.dlq);
     process
@@ -289,10 +305,10 @@ async fn commands(process: &Process) -> anyhow::Result<()> {
 }
 
 async fn work(process: &Process) -> anyhow::Result<()> {
-    let Some(temporal) = connected(process, WORKER).await else {
+    let Some(temporal) = process.connected(WORKER).await else {
         return Ok(());
     };
-    if retention(process, WORKER, &temporal).await.is_none() {
+    if !process.namespace_exists(WORKER, &temporal).await {
         return Ok(());
     }
     let working = worker::run(
@@ -303,19 +319,7 @@ async fn work(process: &Process) -> anyhow::Result<()> {
     );
     tokio::select! {
         ended = working => ended,
-        never = watch(WORKER, &temporal, &process.health) => match never {},
-    }
-}
-
-/// Probes Temporal without end and updates the role's readiness: the SDK's pollers do not report an outage.
-async fn watch(role: &'static str, temporal: &Temporal, health: &Health) -> Infallible {
-    loop {
-        match timeout(LOOK_TIMEOUT, temporal.retention()).await {
-            Ok(Ok(_)) => health.ready(role),
-            Ok(Err(error)) => health.not_ready(role, &error.to_string()),
-            Err(_) => health.not_ready(role, "the Temporal server does not answer"),
-        }
-        sleep(LOOK).await;
+        never = probe(WORKER, &temporal, &process.health) => match never {},
     }
 }
 
@@ -354,55 +358,18 @@ async fn deliveries(
     deliverer: Arc<Deliverer>,
     handover: &Handover,
 ) -> anyhow::Result<()> {
-    let Some(temporal) = persist(process, DELIVERIES, || handover.temporal()).await else {
+    let Some(temporal) = process
+        .until_answered(DELIVERIES, || handover.temporal())
+        .await
+    else {
         return Ok(());
     };
-    if retention(process, DELIVERIES, temporal).await.is_none() {
+    if !process.namespace_exists(DELIVERIES, temporal).await {
         return Ok(());
     }
     let working = delivery_worker::run(&process.config, temporal, deliverer, &process.stop);
     tokio::select! {
         ended = working => ended,
-        never = watch(DELIVERIES, temporal, &process.health) => match never {},
-    }
-}
-
-/// Connects to Temporal, with retries until it succeeds; `None` if the stop comes first.
-async fn connected(process: &Process, role: &'static str) -> Option<Temporal> {
-    let connect = || Temporal::connect(&process.config.temporal);
-    persist(process, role, connect).await
-}
-
-/// Waits until the namespace exists, and returns its retention: a worker on a missing namespace would end at once.
-async fn retention(process: &Process, role: &'static str, temporal: &Temporal) -> Option<Duration> {
-    persist(process, role, || temporal.retention()).await
-}
-
-async fn persist<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
-    process: &Process,
-    role: &'static str,
-    attempt: impl Fn() -> F,
-) -> Option<T> {
-    let Process { health, stop, .. } = process;
-    let mut tries = 0_u32;
-    loop {
-        tokio::select! {
-            tried = attempt() => match tried {
-                Ok(value) => return Some(value),
-                Err(error) => {
-                    tries += 1;
-                    health.not_ready(role, &error.to_string());
-                    if tries.is_power_of_two() {
-                        let cause = error.source().map(ToString::to_string).unwrap_or_default();
-                        tracing::warn!(role, %error, cause, tries, "waiting for Temporal");
-                    }
-                }
-            },
-            () = stop.cancelled() => return None,
-        }
-        tokio::select! {
-            () = sleep(RECONNECT) => {}
-            () = stop.cancelled() => return None,
-        }
+        never = probe(DELIVERIES, temporal, &process.health) => match never {},
     }
 }

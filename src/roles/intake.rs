@@ -5,85 +5,62 @@
 
 mod allowed;
 mod commands;
+mod decision;
+pub mod dedup_window;
 mod failures;
 mod inputs;
 mod rate_limit;
 mod refusals;
+mod shared;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::anyhow;
 use tokio::sync::watch;
 
-use self::allowed::Allowed;
 pub use self::commands::Commands;
-use self::failures::{of_avro, of_registry, of_temporal};
+use self::decision::{Decision, decide};
+use self::failures::{internal, of_avro, of_temporal, reject};
 use self::inputs::Input;
 pub use self::rate_limit::RateLimits;
-use self::rate_limit::Refused;
 use self::refusals::{keyed, too_old};
+pub use self::shared::Shared;
 use crate::contract::avro;
 use crate::contract::avro::Named;
-use crate::contract::run::DefaultProviders;
-use crate::contract::run::SubmitQueues;
 use crate::contract::seal::Sealer;
-use crate::domain::{ErrorCode, Event, EventError, EventType, Request, Spec, UserId, fingerprint};
+use crate::domain::{ErrorCode, Event, EventError, EventType, Request, Spec, fingerprint};
 use crate::engines::clock::now;
-use crate::engines::config;
-use crate::engines::config::Config;
 use crate::engines::failpoint;
 use crate::engines::kafka::Record;
-use crate::engines::kafka::consumer::{BoxError, Cause, Failure, Handler, Rejection, Slot};
+use crate::engines::kafka::consumer::{BoxError, Failure, Handler, Rejection, Slots};
 use crate::engines::publisher::Publisher;
-use crate::engines::registry::Registry;
 use crate::engines::telemetry::events::{RequestDecoded, RequestRepeated, RequestStarted};
-use crate::engines::temporal::client::{Started, Temporal};
-use crate::engines::temporal::queues::{fetch_queue, submit_queues};
 
 /// Starts a workflow for each request.
 pub struct Intake {
-    temporal: Temporal,
-    registry: Arc<Registry>,
+    shared: Shared,
     publisher: Publisher,
     sealer: Sealer,
-    settings: config::Intake,
-    fetch_queue: String,
-    providers: DefaultProviders,
-    submit_queues: SubmitQueues,
     window: watch::Receiver<Duration>,
-    allowed: Allowed,
-    limits: Option<Arc<RateLimits>>,
 }
 
 impl Intake {
     /// Creates the handler of `gen.requests`. A record older than `window` is refused.
     pub fn new(
-        config: &Config,
-        temporal: Temporal,
-        registry: Arc<Registry>,
+        shared: Shared,
         publisher: Publisher,
         sealer: Sealer,
         window: watch::Receiver<Duration>,
-        limits: Option<Arc<RateLimits>>,
     ) -> Self {
         Self {
-            allowed: Allowed::new(config),
-            limits,
-            temporal,
-            registry,
+            shared,
             publisher,
             sealer,
-            settings: config.intake.clone(),
-            fetch_queue: fetch_queue(&config.temporal.task_queue),
-            providers: config.worker.default_providers(),
-            submit_queues: submit_queues(config),
             window,
         }
     }
 
     async fn decode(&self, record: &Record) -> Result<Request, Failure> {
-        let (writer, datum) = open(&self.registry, record).await?;
+        let (writer, datum) = self.shared.open(record).await?;
         let began = Instant::now();
         let request = avro::read_request(&writer, datum).map_err(|error| {
             self.denied(record, &error)
@@ -104,7 +81,7 @@ impl Intake {
         let avro::Error::Invalid { named, .. } = error else {
             return None;
         };
-        let pass = self.settings.api_keys.check(record.api_key());
+        let pass = self.shared.settings.api_keys.check(record.api_key());
         let admitted = pass.and_then(|pass| match named {
             Some(named) => pass.admit(&named.user),
             None => Ok(()),
@@ -114,46 +91,22 @@ impl Intake {
 
     /// Returns why a record is refused, unless its request already runs.
     fn refused(&self, record: &Record, request: &Request) -> Option<Failure> {
-        let pass = self.settings.api_keys.check(record.api_key());
+        let pass = self.shared.settings.api_keys.check(record.api_key());
         if let Err(denied) = pass.and_then(|pass| pass.admit(request.user.as_str())) {
             return Some(denied.into());
         }
         if let Err(failure) = keyed(record, &request.id) {
             return Some(failure);
         }
-        if let Err(error) = self.allowed.check(&request.spec, request.timeout) {
+        if let Err(error) = self.shared.allowed.check(&request.spec, request.timeout) {
             return Some(reject(ErrorCode::Invalid, error));
         }
         too_old(record, request.requested_at, *self.window.borrow(), now())
     }
 
-    /// Returns the result for a record whose request id already has a workflow.
-    fn known(&self, record: &Record, request: &Request, by: Started) -> Result<(), Failure> {
-        let id = &request.id;
-        match by {
-            Started::New | Started::Duplicate => {
-                RequestRepeated {
-                    position: &record.position,
-                    request_id: id,
-                    kind: request.spec.kind(),
-                }
-                .emit();
-                Ok(())
-            }
-            Started::Conflict => Err(reject(
-                ErrorCode::RequestIdConflict,
-                anyhow!("request_id {id} is taken by a request with different content"),
-            )),
-            Started::Claimed => Err(reject(
-                ErrorCode::CancelledBeforeStart,
-                anyhow!("request_id {id} was cancelled before the request arrived"),
-            )),
-        }
-    }
-
     /// Returns what is readable of a refused record's request: at least its id, or `None`.
     async fn named(&self, record: &Record) -> Result<Option<(Named, Option<Request>)>, BoxError> {
-        let (writer, datum) = match open(&self.registry, record).await {
+        let (writer, datum) = match self.shared.open(record).await {
             Ok(opened) => opened,
             Err(Failure::Reject(_)) => return Ok(None),
             Err(Failure::Retry(_, error)) => return Err(error),
@@ -215,29 +168,28 @@ impl Intake {
 }
 
 impl Handler for Intake {
-    async fn handle(&self, record: &Record, slot: Slot<'_>) -> Result<(), Failure> {
+    async fn handle(&self, record: &Record, slots: &Slots) -> Result<(), Failure> {
         let request = self.decode(record).await?;
         let fingerprint = fingerprint(&request).map_err(internal)?;
-        let refused = self.refused(record, &request);
-        // A duplicate stays a duplicate, even if the record would be refused now, and takes no token.
-        if refused.is_some() || self.limits.is_some() {
+        let refusal = self.refused(record, &request);
+        // A duplicate takes no token, so it is looked up before.
+        if refusal.is_some() || self.shared.limits.is_some() {
             let workflow = request.id.run(0);
-            let known = self.temporal.known(&workflow, &fingerprint).await;
-            match (known.map_err(of_temporal)?, refused) {
-                (Some(Started::Duplicate), _) => {
-                    return self.known(record, &request, Started::Duplicate);
+            let known = self.shared.temporal.known(&workflow, &fingerprint).await;
+            match decide(known.map_err(of_temporal)?, refusal, &request.id)? {
+                Decision::Repeat => {
+                    report_repeat(record, &request);
+                    return Ok(());
                 }
-                (_, Some(refused)) => return Err(refused),
-                (Some(known), None) => return self.known(record, &request, known),
-                (None, None) => {
-                    let limits = self.limits.as_deref();
-                    wait_for_token(limits, &request.user, tokens(&request.spec), slot).await?;
+                Decision::Start => {
+                    let count = tokens(&request.spec);
+                    self.shared.admit(&request.user, count, slots).await?;
                 }
             }
         }
         let input = self.input(&request, &fingerprint, record.traceparent())?;
         let began = Instant::now();
-        let (temporal, priority) = (&self.temporal, request.priority);
+        let (temporal, priority) = (&self.shared.temporal, request.priority);
         let started = match &input {
             Input::Run(start) => temporal.start(start, priority).await,
             Input::Batch(start, items) => {
@@ -245,17 +197,15 @@ impl Handler for Intake {
                 starting.await
             }
         };
-        match started.map_err(of_temporal)? {
-            Started::New => RequestStarted {
+        match decide(Some(started.map_err(of_temporal)?), None, &request.id)? {
+            Decision::Repeat => report_repeat(record, &request),
+            Decision::Start => RequestStarted {
                 position: &record.position,
                 request_id: &request.id,
                 kind: request.spec.kind(),
                 elapsed: began.elapsed(),
             }
             .emit(),
-            known @ (Started::Duplicate | Started::Conflict | Started::Claimed) => {
-                self.known(record, &request, known)?
-            }
         }
         failpoint::hit("intake.started").await;
         Ok(())
@@ -281,48 +231,13 @@ fn tokens(spec: &Spec) -> u32 {
     }
 }
 
-/// Waits until the user's rate limit admits the request. The record releases its slot meanwhile, so others can run.
-async fn wait_for_token(
-    limits: Option<&RateLimits>,
-    user: &UserId,
-    count: u32,
-    slot: Slot<'_>,
-) -> Result<(), Failure> {
-    let Some(limits) = limits else {
-        return Ok(());
-    };
-    match slot.without(limits.admit(user.as_str(), count)).await {
-        Ok(()) => Ok(()),
-        Err(Refused::After(_)) => {
-            let limited = anyhow!("{limits}").context("the user is above its rate limit");
-            Err(reject(ErrorCode::RateLimited, limited))
-        }
-        Err(stopped @ Refused::Stopped) => Err(Failure::Retry(Cause::Interrupted, stopped.into())),
+fn report_repeat(record: &Record, request: &Request) {
+    RequestRepeated {
+        position: &record.position,
+        request_id: &request.id,
+        kind: request.spec.kind(),
     }
-}
-
-/// Returns the writer's schema and the datum of a record's value.
-async fn open<'r>(
-    registry: &Registry,
-    record: &'r Record,
-) -> Result<(Arc<apache_avro::Schema>, &'r [u8]), Failure> {
-    let Some(value) = record.value.as_deref() else {
-        return Err(reject(
-            ErrorCode::Undecodable,
-            anyhow!("the record has no value"),
-        ));
-    };
-    let (id, datum) = avro::unframe(value).map_err(of_avro)?;
-    let schema = registry.schema(id).await;
-    Ok((schema.map_err(of_registry)?, datum))
-}
-
-fn reject(reason: ErrorCode, error: anyhow::Error) -> Failure {
-    Failure::Reject(Rejection::new(reason, error))
-}
-
-fn internal(error: impl Into<BoxError>) -> Failure {
-    Failure::Retry(Cause::Internal, error.into())
+    .emit();
 }
 
 /// Returns whether the same request may be accepted if it is sent again later.

@@ -3,7 +3,8 @@
 
 use anyhow::anyhow;
 
-use super::{Intake, internal, reject};
+use super::Intake;
+use super::failures::{internal, reject};
 use crate::contract::batch_items;
 use crate::contract::batch_items::Items;
 use crate::contract::run::{BatchStart, Start};
@@ -14,11 +15,9 @@ use crate::domain::{
 use crate::engines::kafka::consumer::Failure;
 use crate::engines::kafka::new_trace;
 
-/// The input of a request's workflow.
 pub(super) enum Input {
-    /// Input of a single generation.
     Run(Start),
-    /// Input of a batch, and its encoded items.
+    /// The input of a batch, and its encoded items.
     Batch(BatchStart, Vec<u8>),
 }
 
@@ -40,10 +39,10 @@ impl Intake {
             Spec::Batch(batch) => return self.batch(request, batch, traceparent),
         };
         let timeout = request.timeout.unwrap_or(match spec.media() {
-            Media::Image => self.settings.image_timeout,
-            Media::Video => self.settings.video_timeout,
+            Media::Image => self.shared.settings.image_timeout,
+            Media::Video => self.shared.settings.video_timeout,
         });
-        let provider = self.providers.of(spec);
+        let provider = self.shared.providers.of(spec);
         let start = Start {
             request: request.id.clone(),
             retry: 0,
@@ -55,9 +54,9 @@ impl Intake {
             metadata: request.metadata.clone(),
             notify: self.notify(&request.targets, &request.notify_on, request.id.as_str())?,
             timeout_ms: millis(timeout),
-            steps: self.settings.steps,
-            fetch_queue: self.fetch_queue.clone(),
-            submit_queue: self.submit_queues.of(provider),
+            steps: self.shared.settings.steps,
+            fetch_queue: self.shared.fetch_queue.clone(),
+            submit_queue: self.shared.submit_queues.of(provider),
             traceparent: Some(traceparent.map_or_else(new_trace, str::to_owned)),
             journal: Journal::default(),
         };
@@ -77,15 +76,19 @@ impl Intake {
             metadata: request.metadata.clone(),
             notify: self.notify(&request.targets, &request.notify_on, request.id.as_str())?,
             notify_on: request.notify_on.clone(),
-            timeout_ms: millis(request.timeout.unwrap_or(self.settings.batch_timeout)),
-            image_timeout_ms: millis(self.settings.image_timeout),
-            video_timeout_ms: millis(self.settings.video_timeout),
-            progress_every_ms: millis(self.settings.batch_progress_interval),
-            segment: self.settings.batch_segment,
-            steps: self.settings.steps,
-            fetch_queue: self.fetch_queue.clone(),
-            providers: self.providers,
-            submit_queues: self.submit_queues.clone(),
+            timeout_ms: millis(
+                request
+                    .timeout
+                    .unwrap_or(self.shared.settings.batch_timeout),
+            ),
+            image_timeout_ms: millis(self.shared.settings.image_timeout),
+            video_timeout_ms: millis(self.shared.settings.video_timeout),
+            progress_every_ms: millis(self.shared.settings.batch_progress_interval),
+            segment: self.shared.settings.batch_segment,
+            steps: self.shared.settings.steps,
+            fetch_queue: self.shared.fetch_queue.clone(),
+            providers: self.shared.providers,
+            submit_queues: self.shared.submit_queues.clone(),
             traceparent: Some(traceparent.map_or_else(new_trace, str::to_owned)),
             tally: Tally {
                 total: u32::try_from(spec.items.len()).unwrap_or(u32::MAX),

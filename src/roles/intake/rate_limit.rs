@@ -1,4 +1,4 @@
-//! RateLimits how many generations each user may start.
+//! Limits how many generations each user may start.
 //!
 //! A record above the limit waits briefly, so that a short burst fails no request. Few records may wait at
 //! once, so that one user's flood leaves room for the others. A batch takes a token for each item but waits for
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_would_wait_too_long_is_told_when_to_come_again() {
+    async fn a_record_that_would_wait_too_long_is_refused_with_the_time_until_a_token_is_free() {
         let limits = limits(1, Duration::from_secs(1), 1);
         assert_eq!(limits.admit("ann", 1).await, Ok(()));
 

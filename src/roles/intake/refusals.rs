@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 
-use super::reject;
+use super::failures::reject;
 use crate::contract::headers::{ACCEPT_OLD, FIRST_SEEN};
 use crate::domain::{ErrorCode, RequestId};
 use crate::engines::config::api_keys::Denied;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rdkafka::admin::{ConfigResource, NewTopic, TopicReplication};
 use rdkafka::error::KafkaError;
 
-use super::{Error, TopicOutcome, TopicReport};
+use super::{Error, Shape};
 use crate::engines::config;
 
 /// A setting that differs from the contract.
@@ -17,6 +17,16 @@ pub struct Difference {
     pub is: String,
     /// The contract's value.
     pub want: String,
+}
+
+impl Difference {
+    fn of(setting: &str, is: impl ToString, want: impl ToString) -> Self {
+        Self {
+            setting: setting.to_owned(),
+            is: is.to_string(),
+            want: want.to_string(),
+        }
+    }
 }
 
 /// A topic as the contract specifies it.
@@ -118,40 +128,26 @@ impl Plan {
             .fold(topic, |topic, (name, value)| topic.set(name, value))
     }
 
-    pub(super) fn shape_differences(&self, partitions: usize, replicas: usize) -> Vec<Difference> {
+    /// Returns what differs from this plan on an existing topic: fewer partitions or replicas, and other settings.
+    pub(super) fn differences(&self, shape: Shape, resource: &ConfigResource) -> Vec<Difference> {
         let mut found = Vec::new();
-        if partitions < self.partitions {
-            found.push(difference("partitions", &partitions, &self.partitions));
+        for (setting, is, want) in [
+            ("partitions", shape.partitions, self.partitions),
+            ("replication.factor", shape.replicas, self.replication),
+        ] {
+            if is < want {
+                found.push(Difference::of(setting, is, want));
+            }
         }
-        if replicas < self.replication {
-            let setting = "replication.factor";
-            found.push(difference(setting, &replicas, &self.replication));
-        }
-        found
-    }
-
-    pub(super) fn differences(&self, resource: &ConfigResource) -> Vec<Difference> {
-        let mut found = Vec::new();
-        for (name, want) in &self.settings {
-            let is = resource.get(name).and_then(|entry| entry.value.as_deref());
-            if is.is_some_and(|is| is != want) {
-                found.push(difference(name, &is.unwrap_or_default(), want));
+        for (setting, want) in &self.settings {
+            let entry = resource.get(setting);
+            if let Some(is) = entry.and_then(|entry| entry.value.as_ref())
+                && is != want
+            {
+                found.push(Difference::of(setting, is, want));
             }
         }
         found
-    }
-
-    pub(super) fn report(
-        &self,
-        outcome: TopicOutcome,
-        differences: Vec<Difference>,
-    ) -> TopicReport {
-        TopicReport {
-            topic: self.topic.clone(),
-            may_grow: self.may_grow,
-            outcome,
-            differences,
-        }
     }
 
     pub(super) fn error(&self, source: KafkaError) -> Error {
@@ -159,14 +155,6 @@ impl Plan {
             topic: self.topic.clone(),
             source,
         }
-    }
-}
-
-fn difference(setting: &str, is: &dyn ToString, want: &dyn ToString) -> Difference {
-    Difference {
-        setting: setting.to_owned(),
-        is: is.to_string(),
-        want: want.to_string(),
     }
 }
 

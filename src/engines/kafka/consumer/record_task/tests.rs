@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 
 use super::*;
 use crate::engines::config::Config;
-use crate::engines::kafka::consumer::Slot;
 
 /// The handler's script; when it is used up, the handler succeeds.
 struct Acts(Mutex<VecDeque<Act>>);
@@ -17,7 +16,7 @@ enum Act {
 }
 
 impl Handler for Acts {
-    async fn handle(&self, _: &Record, _: Slot<'_>) -> Result<(), Failure> {
+    async fn handle(&self, _: &Record, _: &Slots) -> Result<(), Failure> {
         let act = self.0.lock().unwrap().pop_front();
         match act {
             None => Ok(()),
@@ -48,8 +47,14 @@ async fn decided(
     let mut all = Vec::new();
     for hold in holds {
         let leave = CancellationToken::new();
-        all.push(tasks.until_decided(&record, *hold, &leave).await);
-        assert_eq!(*tasks.held(), 0);
+        let task = RecordTask {
+            record: &record,
+            hold: *hold,
+            on_hold: &|| {},
+            leave: &leave,
+        };
+        all.push(tasks.until_decided(&task).await);
+        assert_eq!(tasks.state().retried, 0);
     }
     all
 }

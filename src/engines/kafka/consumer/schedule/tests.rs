@@ -2,36 +2,49 @@
 
 use super::*;
 
-const SHARE: Share = Share {
-    items: 2,
+const SHARE: Amount = Amount {
+    records: 2,
     bytes: 100,
 };
 
-fn schedule(partitions: std::ops::Range<i32>) -> Schedule<u32> {
-    let mut schedule = Schedule::new(SHARE, SHARE, CancellationToken::new());
+fn new_schedule() -> Schedule {
+    let bounds = Bounds {
+        key: SHARE,
+        read_again: SHARE,
+        ..Bounds::of(1)
+    };
+    Schedule::new(bounds, CancellationToken::new())
+}
+
+fn schedule(partitions: std::ops::Range<i32>) -> Schedule {
+    let mut schedule = new_schedule();
     schedule.gain(partitions);
     schedule
 }
 
-fn came<T>(partition: i32, offset: i64, key: Option<&[u8]>, item: T) -> Read<'_, T> {
-    Read {
-        partition,
-        offset,
-        key,
-        timestamp: None,
-        bytes: 1,
-        item,
-    }
+fn record(partition: i32, offset: i64, key: Option<&[u8]>) -> Record {
+    let mut record = Record::of(offset, &[]);
+    record.position.partition = partition;
+    record.key = key.map(<[u8]>::to_vec);
+    record
+}
+
+/// Returns the partition and the offset of the next record that may run.
+fn next(schedule: &mut Schedule) -> Option<(i32, i64)> {
+    let RecordPosition {
+        partition, offset, ..
+    } = schedule.next()?.record.position;
+    Some((partition, offset))
 }
 
 #[test]
 fn a_result_of_an_older_assignment_moves_nothing() {
     let mut schedule = schedule(0..1);
-    schedule.take(came(0, 5, Some(b"a"), 1));
+    schedule.take(record(0, 5, Some(b"a")));
     let old = schedule.next().unwrap();
     schedule.lose(&[0]);
     schedule.gain(0..1);
-    schedule.take(came(0, 5, Some(b"a"), 2));
+    schedule.take(record(0, 5, Some(b"a")));
 
     assert!(
         schedule.next().is_none(),
@@ -45,12 +58,12 @@ fn a_result_of_an_older_assignment_moves_nothing() {
 #[test]
 fn what_waited_for_a_partition_that_went_never_runs() {
     let mut schedule = schedule(0..2);
-    schedule.take(came(0, 1, Some(b"a"), 1));
-    schedule.take(came(1, 1, Some(b"b"), 2));
+    schedule.take(record(0, 1, Some(b"a")));
+    schedule.take(record(1, 1, Some(b"b")));
 
     schedule.close(&[0]);
 
-    assert_eq!(schedule.next().unwrap().item, 2);
+    assert_eq!(next(&mut schedule), Some((1, 1)));
     assert!(schedule.next().is_none());
     assert_eq!(schedule.taken(), 1);
 }
@@ -58,7 +71,7 @@ fn what_waited_for_a_partition_that_went_never_runs() {
 #[test]
 fn what_runs_on_a_partition_that_is_about_to_go_may_still_end_well() {
     let mut schedule = schedule(0..1);
-    schedule.take(came(0, 1, None, 1));
+    schedule.take(record(0, 1, None));
     let runs = schedule.next().unwrap();
 
     schedule.close(&[0]);
@@ -72,17 +85,17 @@ fn what_runs_on_a_partition_that_is_about_to_go_may_still_end_well() {
 #[test]
 fn nothing_is_taken_from_a_partition_that_is_not_ours() {
     let mut schedule = schedule(0..0);
-    schedule.take(came(0, 5, None, 1));
+    schedule.take(record(0, 5, None));
     assert!(schedule.next().is_none());
 }
 
 #[test]
 fn a_topic_that_was_made_anew_is_committed_from_its_start() {
     let mut schedule = schedule(0..1);
-    schedule.take(came(0, 7, None, 1));
+    schedule.take(record(0, 7, None));
     let old = schedule.next().unwrap();
 
-    schedule.take(came(0, 0, None, 2));
+    schedule.take(record(0, 0, None));
 
     assert!(old.leave.is_cancelled());
     assert_eq!(schedule.finish(&old, Settled::Done), None);
@@ -94,13 +107,14 @@ fn a_topic_that_was_made_anew_is_committed_from_its_start() {
 fn a_key_has_its_share_and_the_rest_of_it_takes_no_room() {
     let mut schedule = schedule(0..1);
     for offset in 0..10 {
-        schedule.take(came(0, offset, Some(b"flood"), 0));
+        schedule.take(record(0, offset, Some(b"flood")));
     }
-    schedule.take(came(0, 10, Some(b"other"), 1));
+    schedule.take(record(0, 10, Some(b"other")));
 
     assert_eq!((schedule.taken(), schedule.deferred()), (3, 8));
     let [flood, other] = [(); 2].map(|()| schedule.next().unwrap());
-    assert_eq!((flood.item, other.item), (0, 1));
+    let offsets = [&flood, &other].map(|ticket| ticket.record.position.offset);
+    assert_eq!(offsets, [0, 10]);
     assert_eq!(schedule.finish(&other, Settled::Done), None);
     assert_eq!(schedule.finish(&flood, Settled::Done), Some((0, 0)));
     assert_eq!(schedule.next_deferred(None), Some((0, 2)));
@@ -109,28 +123,28 @@ fn a_key_has_its_share_and_the_rest_of_it_takes_no_room() {
 #[test]
 fn what_the_fuse_holds_is_deferred_with_all_of_its_key_and_comes_back_in_order() {
     let mut schedule = schedule(0..1);
-    schedule.take(came(0, 1, Some(b"held"), 1));
-    schedule.take(came(0, 2, Some(b"held"), 2));
-    schedule.take(came(0, 3, Some(b"other"), 3));
+    schedule.take(record(0, 1, Some(b"held")));
+    schedule.take(record(0, 2, Some(b"held")));
+    schedule.take(record(0, 3, Some(b"other")));
     let held = schedule.next().unwrap();
     assert_eq!(schedule.finish(&held, Settled::Deferred), None);
-    schedule.take(came(0, 4, Some(b"held"), 4));
+    schedule.take(record(0, 4, Some(b"held")));
     let other = schedule.next().unwrap();
-    assert_eq!(other.item, 3);
+    assert_eq!(other.record.position.offset, 3);
     assert_eq!(schedule.finish(&other, Settled::Done), None);
     assert_eq!((schedule.taken(), schedule.deferred()), (0, 3));
 
     assert_eq!(schedule.next_deferred(None), Some((0, 1)));
-    schedule.resume(came(0, 2, Some(b"held"), 2));
+    schedule.resume(record(0, 2, Some(b"held")));
     assert!(schedule.next().is_none(), "1 comes first");
-    schedule.resume(came(0, 1, Some(b"held"), 1));
-    schedule.resume(came(0, 2, Some(b"held"), 2));
+    schedule.resume(record(0, 1, Some(b"held")));
+    schedule.resume(record(0, 2, Some(b"held")));
     assert_eq!(schedule.first_deferred(0), None, "two are back: no room");
     let first = schedule.next().unwrap();
     assert!(first.is_back && schedule.next().is_none());
     assert_eq!(schedule.finish(&first, Settled::Done), Some((0, 1)));
     assert_eq!(schedule.first_deferred(0), Some(4));
-    assert_eq!(schedule.next().unwrap().item, 2);
+    assert_eq!(next(&mut schedule), Some((0, 2)));
     assert_eq!(
         schedule.taken(),
         0,
@@ -142,7 +156,7 @@ fn what_the_fuse_holds_is_deferred_with_all_of_its_key_and_comes_back_in_order()
 fn what_is_gone_from_its_topic_is_waited_for_no_more() {
     let mut schedule = schedule(0..1);
     for offset in [1, 2, 3, 9] {
-        schedule.take(came(0, offset, Some(b"a"), 0));
+        schedule.take(record(0, offset, Some(b"a")));
     }
     for _ in 0..2 {
         let ticket = schedule.next().unwrap();
@@ -158,7 +172,7 @@ fn partitions_are_read_again_in_turn() {
     let mut schedule = schedule(0..3);
     for partition in [0, 2] {
         for offset in 0..3 {
-            schedule.take(came(partition, offset, Some(b"a"), 0));
+            schedule.take(record(partition, offset, Some(b"a")));
         }
     }
 
@@ -224,12 +238,19 @@ mod random {
         ]
     }
 
-    /// Partition, offset and key of a record.
-    type Item = (i32, i64, u8);
+    /// Returns the partition, the offset and the key of a record.
+    fn identity(ticket: &Ticket) -> (i32, i64, u8) {
+        let Record { position, key, .. } = &ticket.record;
+        (
+            position.partition,
+            position.offset,
+            key.as_ref().unwrap()[0],
+        )
+    }
 
     struct Member {
-        schedule: Schedule<Item>,
-        running: Vec<Ticket<Item>>,
+        schedule: Schedule,
+        running: Vec<Ticket>,
         /// The records written so far by partition: offset and key.
         log: BTreeMap<i32, Vec<(i64, u8)>>,
         /// How many records of each assigned partition the member has read.
@@ -244,7 +265,7 @@ mod random {
     impl Member {
         fn new() -> Self {
             Self {
-                schedule: Schedule::new(SHARE, SHARE, CancellationToken::new()),
+                schedule: new_schedule(),
                 running: Vec::new(),
                 log: (0..PARTITIONS).map(|it| (it, Vec::new())).collect(),
                 read: BTreeMap::new(),
@@ -276,9 +297,7 @@ mod random {
         fn read_on(&mut self) {
             for (&partition, read) in &mut self.read {
                 for &(offset, key) in &self.log[&partition][*read..] {
-                    let item = (partition, offset, key);
-                    self.schedule
-                        .take(came(partition, offset, Some(&[key]), item));
+                    self.schedule.take(record(partition, offset, Some(&[key])));
                 }
                 *read = self.log[&partition].len();
             }
@@ -293,9 +312,8 @@ mod random {
                 let log = &self.log[&partition];
                 let at = log.binary_search_by_key(&first, |&(offset, _)| offset);
                 let (offset, key) = log[at.unwrap()];
-                let item = (partition, offset, key);
                 self.schedule
-                    .resume(came(partition, offset, Some(&[key]), item));
+                    .resume(record(partition, offset, Some(&[key])));
             }
         }
 
@@ -304,7 +322,7 @@ mod random {
                 let Some(ticket) = self.schedule.next() else {
                     return;
                 };
-                let (partition, offset, key) = ticket.item;
+                let (partition, offset, key) = identity(&ticket);
                 let earlier = self.log[&partition].iter().find(|&&(at, of)| {
                     at < offset && of == key && !self.done.contains(&(partition, at))
                 });
@@ -314,7 +332,8 @@ mod random {
                     !self
                         .running
                         .iter()
-                        .any(|other| (other.item.0, other.item.2) == (partition, key)),
+                        .map(identity)
+                        .any(|(at, _, of)| (at, of) == (partition, key)),
                     "two records of a key at once"
                 );
                 assert!(
@@ -330,11 +349,14 @@ mod random {
                 return;
             }
             let ticket = self.running.swap_remove(which % self.running.len());
-            let (partition, offset, key) = ticket.item;
+            let (partition, offset, key) = identity(&ticket);
             match settled {
                 Settled::Done => drop(self.done.insert((partition, offset))),
                 Settled::Abandoned => drop(self.abandoned.insert((partition, key))),
                 Settled::Deferred => {}
+            }
+            if settled == Settled::Deferred {
+                self.schedule.hold(&ticket);
             }
             if let Some((partition, reached)) = self.schedule.finish(&ticket, settled) {
                 let before = self.committed.insert(partition, reached);
@@ -384,7 +406,9 @@ mod random {
             while { member.reread(); member.start(); !member.running.is_empty() } {
                 member.end(0, Settled::Done);
             }
-            prop_assert_eq!((member.schedule.taken(), member.schedule.unfinished()), (0, 0));
+            let Schedule { taken, .. } = member.schedule;
+            prop_assert_eq!(taken, Amount::default());
+            prop_assert_eq!((member.schedule.unfinished(), member.schedule.held()), (0, 0));
             for (partition, log) in &member.log {
                 let last = log.last().map(|&(offset, _)| offset);
                 prop_assert_eq!(member.committed.get(partition).copied(), last);
