@@ -30,7 +30,7 @@ use genflow::engines::health::Health;
 use genflow::engines::kafka::Record;
 use genflow::engines::kafka::admin::{Asked, lag};
 use genflow::engines::kafka::consumer;
-use genflow::engines::kafka::consumer::{BoxError, Failure, Handler, Rejection, Slots};
+use genflow::engines::kafka::consumer::{Failure, Handler, Slots};
 use genflow::engines::kafka::producer::{Message, Producer};
 use genflow::engines::registry::Registry;
 use genflow::operate::setup;
@@ -250,10 +250,6 @@ impl Handler for Starter {
         if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.stop.cancel();
         }
-        Ok(())
-    }
-
-    async fn parked(&self, _: &Record, _: &Rejection) -> Result<(), BoxError> {
         Ok(())
     }
 }

@@ -13,8 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::contract::seal::Sealer;
 use crate::engines::config::Config;
-use crate::engines::health;
-use crate::engines::health::Health;
+use crate::engines::health::{self, Health};
 use crate::engines::kafka::consumer;
 use crate::engines::kafka::consumer::{Handler, Options};
 use crate::engines::kafka::producer::Producer;
@@ -42,32 +41,18 @@ pub struct Roles {
 }
 
 impl Roles {
-    /// All three in one process.
-    pub const ALL: Self = Self {
-        intake: true,
-        worker: true,
-        notifier: true,
-    };
-    /// Intake alone.
-    pub const INTAKE: Self = Self {
-        intake: true,
-        ..Self::NONE
-    };
-    /// The worker alone.
-    pub const WORKER: Self = Self {
-        worker: true,
-        ..Self::NONE
-    };
-    /// The notifier alone.
-    pub const NOTIFIER: Self = Self {
-        notifier: true,
-        ..Self::NONE
-    };
-    const NONE: Self = Self {
-        intake: false,
-        worker: false,
-        notifier: false,
-    };
+    pub const ALL: Self = Self::of(true, true, true);
+    pub const INTAKE: Self = Self::of(true, false, false);
+    pub const WORKER: Self = Self::of(false, true, false);
+    pub const NOTIFIER: Self = Self::of(false, false, true);
+
+    const fn of(intake: bool, worker: bool, notifier: bool) -> Self {
+        Self {
+            intake,
+            worker,
+            notifier,
+        }
+    }
 }
 
 const INTAKE: &str = "intake";
@@ -94,61 +79,17 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     open_files::allow_many();
-    let config = Arc::new(config);
-    let health = Arc::new(Health::default());
+    let process = Process::new(config, stop)?;
     // The HTTP server outlives the roles: /readyz reports the drain.
     let served = CancellationToken::new();
-    let pages = health::serve(listener, health.clone(), metrics, served.clone());
+    let pages = health::serve(listener, process.health.clone(), metrics, served.clone());
     let working = async {
         let _ends_the_pages = served.clone().drop_guard();
-        drained(
-            &config,
-            Box::pin(play(&config, roles, &health, &stop)),
-            &health,
-            &stop,
-        )
-        .await
+        process.drained(Box::pin(process.run(roles))).await
     };
     let (worked, paged) = tokio::join!(working, pages);
     worked?;
     paged.context("the HTTP server failed")
-}
-
-/// Runs the roles; after `stop`, they have the grace period to end.
-async fn drained(
-    config: &Config,
-    roles: impl Future<Output = anyhow::Result<()>>,
-    health: &Health,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let mut roles = std::pin::pin!(roles);
-    tokio::select! {
-        ended = &mut roles => return ended,
-        () = stop.cancelled() => health.drain(),
-    }
-    match timeout(config.grace, roles).await {
-        Ok(ended) => ended,
-        Err(_) => bail!(
-            "the drain took longer than SHUTDOWN_GRACE ({:?}); unfinished work will be repeated",
-            config.grace
-        ),
-    }
-}
-
-async fn play(
-    config: &Arc<Config>,
-    roles: Roles,
-    health: &Arc<Health>,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let process = &Process::new(config, health, stop)?;
-    let (intake, commands, worker, notifier) = tokio::join!(
-        process.role(INTAKE, roles.intake, intake(process)),
-        process.role(COMMANDS, roles.intake, commands(process)),
-        process.role(WORKER, roles.worker, work(process)),
-        process.role(NOTIFIER, roles.notifier, notifier(process)),
-    );
-    intake.and(commands).and(worker).and(notifier)
 }
 
 /// Shared by the roles of a process.
@@ -163,29 +104,47 @@ struct Process {
 }
 
 impl Process {
-    fn new(
-        config: &Arc<Config>,
-        health: &Arc<Health>,
-        stop: &CancellationToken,
-    ) -> anyhow::Result<Self> {
+    fn new(config: Config, stop: CancellationToken) -> anyhow::Result<Self> {
         let registry = Arc::new(Registry::new(&config.schema_registry_url)?);
         let producer = Arc::new(Producer::new(&config.kafka, "producer")?);
-        let publisher = Publisher::new(
-            producer.clone(),
-            registry.clone(),
-            config.kafka.topics.clone(),
-        );
-        // A quarter of the slots may hold records above their user's limit; the rest is for users within their limits.
-        let waiting = (config.intake.concurrency / 4).max(1);
-        let limits = config.intake.rate_limit;
+        let topics = config.kafka.topics.clone();
+        let limits = config.intake.rate_limit.map(|limit| {
+            let slots = config.intake.concurrency;
+            Arc::new(RateLimits::new(limit, slots, stop.clone()))
+        });
         Ok(Self {
-            config: config.clone(),
-            health: health.clone(),
-            stop: stop.clone(),
+            config: Arc::new(config),
+            health: Arc::default(),
+            stop,
+            publisher: Publisher::new(producer.clone(), registry.clone(), topics),
             registry,
             producer,
-            publisher,
-            limits: limits.map(|limit| Arc::new(RateLimits::new(limit, waiting, stop.clone()))),
+            limits,
+        })
+    }
+
+    async fn run(&self, roles: Roles) -> anyhow::Result<()> {
+        let (intake, commands, worker, notifier) = tokio::join!(
+            self.role(INTAKE, roles.intake, intake(self)),
+            self.role(COMMANDS, roles.intake, commands(self)),
+            self.role(WORKER, roles.worker, work(self)),
+            self.role(NOTIFIER, roles.notifier, notifier(self)),
+        );
+        intake.and(commands).and(worker).and(notifier)
+    }
+
+    /// Awaits the roles; after the stop, they have the grace period to end.
+    async fn drained(
+        &self,
+        mut roles: impl Future<Output = anyhow::Result<()>> + Unpin,
+    ) -> anyhow::Result<()> {
+        tokio::select! {
+            ended = &mut roles => return ended,
+            () = self.stop.cancelled() => self.health.drain(),
+        }
+        let grace = self.config.grace;
+        timeout(grace, roles).await.unwrap_or_else(|_| {
+            bail!("the drain took longer than SHUTDOWN_GRACE ({grace:?}); unfinished work will be repeated")
         })
     }
 
@@ -221,16 +180,31 @@ impl Process {
         self.until_answered(role, connect).await
     }
 
-    /// Waits until the namespace exists: a worker on a missing namespace would end at once. `false` if the stop comes
-    /// first.
-    async fn namespace_exists(&self, role: &'static str, temporal: &Temporal) -> bool {
+    /// Runs a worker once its namespace exists, since on a missing one it would end at once, and probes the server
+    /// meanwhile.
+    async fn host(
+        &self,
+        role: &'static str,
+        temporal: &Temporal,
+        worker: impl Future<Output = anyhow::Result<()>>,
+    ) -> anyhow::Result<()> {
         let described = self.until_answered(role, || temporal.retention()).await;
-        described.is_some()
+        if described.is_none() {
+            return Ok(());
+        }
+        tokio::select! {
+            ended = worker => ended,
+            never = probe(role, temporal, &self.health) => match never {},
+        }
     }
 
     fn shared(&self, temporal: &Temporal) -> Shared {
-        let (registry, limits) = (self.registry.clone(), self.limits.clone());
-        Shared::new(&self.config, temporal.clone(), registry, limits)
+        Shared {
+            config: self.config.clone(),
+            temporal: temporal.clone(),
+            registry: self.registry.clone(),
+            limits: self.limits.clone(),
+        }
     }
 
     /// Consumes `topic` with a role's handler until the stop.
@@ -278,12 +252,12 @@ async fn intake(process: &Process) -> anyhow::Result<()> {
         return Ok(());
     };
     let (sender, window) = watch::channel(window);
-    let handler = Intake::new(
-        process.shared(&temporal),
-        process.publisher.clone(),
-        Sealer::new(&config.notify_keys)?,
+    let handler = Intake {
+        shared: process.shared(&temporal),
+        publisher: process.publisher.clone(),
+        sealer: Sealer::new(&config.notify_keys)?,
         window,
-    );
+    };
     let (topics, concurrency) = (&config.kafka.topics, config.intake.concurrency);
     let consuming = process.consume(INTAKE, &topics.requests, &topics.dlq, concurrency, handler);
     tokio::select! {
@@ -296,7 +270,7 @@ async fn commands(process: &Process) -> anyhow::Result<()> {
     let Some(temporal) = process.connected(COMMANDS).await else {
         return Ok(());
     };
-    let handler = Commands::new(process.shared(&temporal));
+    let handler = Commands(process.shared(&temporal));
     let topics = &process.config.kafka.topics;
     let (topic, dlq) = (&topics.commands, &topics.dlq);
     process
@@ -308,19 +282,9 @@ async fn work(process: &Process) -> anyhow::Result<()> {
     let Some(temporal) = process.connected(WORKER).await else {
         return Ok(());
     };
-    if !process.namespace_exists(WORKER, &temporal).await {
-        return Ok(());
-    }
-    let working = worker::run(
-        &process.config,
-        &temporal,
-        process.publisher.clone(),
-        process.stop.clone(),
-    );
-    tokio::select! {
-        ended = working => ended,
-        never = probe(WORKER, &temporal, &process.health) => match never {},
-    }
+    let (publisher, stop) = (process.publisher.clone(), process.stop.clone());
+    let worker = worker::run(&process.config, &temporal, publisher, stop);
+    process.host(WORKER, &temporal, worker).await
 }
 
 async fn notifier(process: &Process) -> anyhow::Result<()> {
@@ -364,12 +328,6 @@ async fn deliveries(
     else {
         return Ok(());
     };
-    if !process.namespace_exists(DELIVERIES, temporal).await {
-        return Ok(());
-    }
-    let working = delivery_worker::run(&process.config, temporal, deliverer, &process.stop);
-    tokio::select! {
-        ended = working => ended,
-        never = probe(DELIVERIES, temporal, &process.health) => match never {},
-    }
+    let worker = delivery_worker::run(&process.config, temporal, deliverer, &process.stop);
+    process.host(DELIVERIES, temporal, worker).await
 }

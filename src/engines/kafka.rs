@@ -40,27 +40,25 @@ pub type Headers = Vec<(String, Option<Vec<u8>>)>;
 impl Record {
     /// Returns the value of the last header with this name, if it is UTF-8.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self
-            .headers
-            .iter()
-            .rev()
-            .find(|(header, _)| header == name)?;
-        std::str::from_utf8(found.1.as_deref()?).ok()
+        std::str::from_utf8(self.last_value(|header| header == name)?).ok()
     }
 
     /// Returns the API key that the record presents: the last header of that name, in any case of its letters.
     pub fn api_key(&self) -> Option<&[u8]> {
-        let mut headers = self.headers.iter();
-        let header = headers.rfind(|(name, _)| name.eq_ignore_ascii_case(API_KEY));
-        header.and_then(|(_, value)| value.as_deref())
+        self.last_value(|header| header.eq_ignore_ascii_case(API_KEY))
     }
 
     /// Returns the record's W3C trace context if it is well-formed. Every event about the record carries it.
     pub fn traceparent(&self) -> Option<&str> {
-        let headers = self.headers.iter().rev();
-        let mut named = headers.filter(|(name, _)| name.eq_ignore_ascii_case("traceparent"));
-        let text = std::str::from_utf8(named.next()?.1.as_deref()?).ok()?;
+        let value = self.last_value(|header| header.eq_ignore_ascii_case("traceparent"))?;
+        let text = std::str::from_utf8(value).ok()?;
         is_traceparent(text).then_some(text)
+    }
+
+    fn last_value(&self, is_wanted: impl Fn(&str) -> bool) -> Option<&[u8]> {
+        let mut headers = self.headers.iter();
+        let (_, value) = headers.rfind(|(name, _)| is_wanted(name))?;
+        value.as_deref()
     }
 
     /// Returns the bytes of the key, the value and the headers, without the size of the struct itself.

@@ -13,58 +13,57 @@ mod rate_limit;
 mod refusals;
 mod shared;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use self::allowed::Allowed;
 pub use self::commands::Commands;
 use self::decision::{Decision, decide};
 use self::failures::{internal, of_avro, of_temporal, reject};
 use self::inputs::Input;
 pub use self::rate_limit::RateLimits;
-use self::refusals::{keyed, too_old};
+use self::refusals::{check_age, check_key};
 pub use self::shared::Shared;
 use crate::contract::avro;
 use crate::contract::avro::Named;
+use crate::contract::seal;
 use crate::contract::seal::Sealer;
 use crate::domain::{ErrorCode, Event, EventError, EventType, Request, Spec, fingerprint};
 use crate::engines::clock::now;
+use crate::engines::config::api_keys::Denied;
 use crate::engines::failpoint;
 use crate::engines::kafka::Record;
 use crate::engines::kafka::consumer::{BoxError, Failure, Handler, Rejection, Slots};
 use crate::engines::publisher::Publisher;
 use crate::engines::telemetry::events::{RequestDecoded, RequestRepeated, RequestStarted};
 
-/// Starts a workflow for each request.
+type Metadata = BTreeMap<String, String>;
+
+/// Handles the records of `gen.requests`: starts a workflow for each request.
 pub struct Intake {
-    shared: Shared,
-    publisher: Publisher,
-    sealer: Sealer,
-    window: watch::Receiver<Duration>,
+    pub shared: Shared,
+    pub publisher: Publisher,
+    pub sealer: Sealer,
+    /// A record that is older is refused.
+    pub window: watch::Receiver<Duration>,
 }
 
 impl Intake {
-    /// Creates the handler of `gen.requests`. A record older than `window` is refused.
-    pub fn new(
-        shared: Shared,
-        publisher: Publisher,
-        sealer: Sealer,
-        window: watch::Receiver<Duration>,
-    ) -> Self {
-        Self {
-            shared,
-            publisher,
-            sealer,
-            window,
-        }
-    }
-
     async fn decode(&self, record: &Record) -> Result<Request, Failure> {
         let (writer, datum) = self.shared.open(record).await?;
         let began = Instant::now();
         let request = avro::read_request(&writer, datum).map_err(|error| {
-            self.denied(record, &error)
-                .unwrap_or_else(|| of_avro(error))
+            // The API key is checked before the request's faults are reported: otherwise a producer without a key could
+            // make genflow notify any targets in the name of any user.
+            if let avro::Error::Invalid { named, .. } = &error {
+                let user = named.as_ref().map(|named| named.user.as_str());
+                if let Err(denied) = self.authorize(record, user) {
+                    return denied.into();
+                }
+            }
+            of_avro(error)
         })?;
         RequestDecoded {
             elapsed: began.elapsed(),
@@ -73,39 +72,24 @@ impl Intake {
         Ok(request)
     }
 
-    /// Returns the failure if the API key of a record with an invalid request is missing or wrong.
-    ///
-    /// It is checked before the request's faults are reported: otherwise a producer without a key
-    /// could make genflow notify any targets in the name of any user.
-    fn denied(&self, record: &Record, error: &avro::Error) -> Option<Failure> {
-        let avro::Error::Invalid { named, .. } = error else {
-            return None;
-        };
-        let pass = self.shared.settings.api_keys.check(record.api_key());
-        let admitted = pass.and_then(|pass| match named {
-            Some(named) => pass.admit(&named.user),
-            None => Ok(()),
-        });
-        Some(admitted.err()?.into())
+    /// Checks the record's API key, for `user` if it is known.
+    fn authorize(&self, record: &Record, user: Option<&str>) -> Result<(), Denied> {
+        let api_keys = &self.shared.config.intake.api_keys;
+        let pass = api_keys.check(record.api_key())?;
+        user.map_or(Ok(()), |user| pass.admit(user))
     }
 
-    /// Returns why a record is refused, unless its request already runs.
-    fn refused(&self, record: &Record, request: &Request) -> Option<Failure> {
-        let pass = self.shared.settings.api_keys.check(record.api_key());
-        if let Err(denied) = pass.and_then(|pass| pass.admit(request.user.as_str())) {
-            return Some(denied.into());
-        }
-        if let Err(failure) = keyed(record, &request.id) {
-            return Some(failure);
-        }
-        if let Err(error) = self.shared.allowed.check(&request.spec, request.timeout) {
-            return Some(reject(ErrorCode::Invalid, error));
-        }
-        too_old(record, request.requested_at, *self.window.borrow(), now())
+    /// Checks a record with a valid value; the failure does not apply if its request already runs.
+    fn check(&self, record: &Record, request: &Request) -> Result<(), Failure> {
+        self.authorize(record, Some(request.user.as_str()))?;
+        check_key(record, &request.id)?;
+        let allowed = Allowed(&self.shared.config).check(&request.spec, request.timeout);
+        allowed.map_err(|error| reject(ErrorCode::Invalid, error))?;
+        check_age(record, request.requested_at, *self.window.borrow(), now())
     }
 
-    /// Returns what is readable of a refused record's request: at least its id, or `None`.
-    async fn named(&self, record: &Record) -> Result<Option<(Named, Option<Request>)>, BoxError> {
+    /// Returns what is readable of a refused record's request, and its metadata: at least its id, or `None`.
+    async fn named(&self, record: &Record) -> Result<Option<(Named, Metadata)>, BoxError> {
         let (writer, datum) = match self.shared.open(record).await {
             Ok(opened) => opened,
             Err(Failure::Reject(_)) => return Ok(None),
@@ -114,31 +98,29 @@ impl Intake {
         Ok(match avro::read_request(&writer, datum) {
             Ok(request) => {
                 let named = Named {
-                    request: request.id.clone(),
-                    user: request.user.as_str().to_owned(),
                     kind: request.spec.kind(),
-                    targets: request.targets.clone(),
-                    notify_on: request.notify_on.clone(),
+                    request: request.id,
+                    user: request.user.as_str().to_owned(),
+                    targets: request.targets,
+                    notify_on: request.notify_on,
                 };
-                Some((named, Some(request)))
+                Some((named, request.metadata))
             }
-            Err(avro::Error::Invalid { named, .. }) => named.map(|named| (*named, None)),
+            Err(avro::Error::Invalid { named, .. }) => {
+                named.map(|named| (*named, Metadata::default()))
+            }
             Err(avro::Error::Unframed(_) | avro::Error::Datum(_)) => None,
         })
     }
 
+    /// Returns the `REJECTED` event that answers a record.
     fn rejected(
         &self,
         record: &Record,
         rejection: &Rejection,
         named: Named,
-        request: Option<Request>,
-    ) -> Result<Event, BoxError> {
-        let notify = self.notify(&named.targets, &named.notify_on, named.request.as_str());
-        let notify = notify.map_err(|failure| match failure {
-            Failure::Retry(_, error) => error,
-            Failure::Reject(rejection) => rejection.error,
-        })?;
+        metadata: Metadata,
+    ) -> Result<Event, seal::Error> {
         Ok(Event {
             event_id: Event::rejection_id(&record.position, rejection.reason),
             request_id: named.request.to_string(),
@@ -161,8 +143,8 @@ impl Intake {
                 is_retryable(rejection.reason),
             )),
             record: Some(record.position.clone()),
-            notify,
-            metadata: request.map(|request| request.metadata).unwrap_or_default(),
+            notify: self.notify(&named.targets, &named.notify_on, &named.request)?,
+            metadata,
         })
     }
 }
@@ -171,7 +153,7 @@ impl Handler for Intake {
     async fn handle(&self, record: &Record, slots: &Slots) -> Result<(), Failure> {
         let request = self.decode(record).await?;
         let fingerprint = fingerprint(&request).map_err(internal)?;
-        let refusal = self.refused(record, &request);
+        let refusal = self.check(record, &request).err();
         // A duplicate takes no token, so it is looked up before.
         if refusal.is_some() || self.shared.limits.is_some() {
             let workflow = request.id.run(0);
@@ -212,10 +194,10 @@ impl Handler for Intake {
     }
 
     async fn parked(&self, record: &Record, rejection: &Rejection) -> Result<(), BoxError> {
-        let Some((named, request)) = self.named(record).await? else {
+        let Some((named, metadata)) = self.named(record).await? else {
             return Ok(());
         };
-        let events = [self.rejected(record, rejection, named, request)?];
+        let events = [self.rejected(record, rejection, named, metadata)?];
         let publishing = self.publisher.publish(&events, record.traceparent());
         publishing.await?;
         failpoint::hit("intake.rejected").await;

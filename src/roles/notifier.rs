@@ -57,9 +57,7 @@ use crate::engines::clock::now;
 use crate::engines::config::Config;
 use crate::engines::failpoint;
 use crate::engines::kafka::Record;
-use crate::engines::kafka::consumer::{
-    BoxError, Cause, Failure, Fault, Fuse, Handler, Rejection, Slots,
-};
+use crate::engines::kafka::consumer::{Cause, Failure, Fault, Fuse, Handler, Rejection, Slots};
 use crate::engines::registry;
 use crate::engines::telemetry::events::NotificationHandedOver;
 use crate::engines::temporal::deliveries::Given;
@@ -372,10 +370,6 @@ impl Handler for Notifier {
                 Err(Failure::Retry(Cause::Interrupted, "the notifier is stopping".into()))
             }
         }
-    }
-
-    async fn parked(&self, _: &Record, _: &Rejection) -> Result<(), BoxError> {
-        Ok(())
     }
 }
 

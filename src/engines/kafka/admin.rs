@@ -25,7 +25,6 @@ use crate::engines::config;
 /// Why topics could not be set up or inspected.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No broker answered.
     #[error("no Kafka broker answers at {brokers}")]
     Unreachable {
         /// `KAFKA_BROKERS` as configured.
@@ -37,16 +36,10 @@ pub enum Error {
     /// librdkafka refused the settings.
     #[error("the Kafka client cannot be created")]
     Client(#[source] KafkaError),
-    /// There are fewer brokers than the replication factor that was asked for.
     #[error(
         "{there} Kafka brokers answer, expected at least {wanted} for replication {wanted}: start more brokers, or ask for a lower replication"
     )]
-    TooFewBrokers {
-        /// Number of brokers that answer.
-        there: usize,
-        /// Number of brokers needed.
-        wanted: usize,
-    },
+    TooFewBrokers { there: usize, wanted: usize },
     /// The cluster refused an operation on a topic.
     #[error("the operation on topic {topic} failed")]
     Topic {

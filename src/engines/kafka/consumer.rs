@@ -143,13 +143,13 @@ impl Cause {
 
     /// True if the cause does not affect all other records. A record held for it releases its slot, so that others can
     /// run; one success resets the fuse.
-    fn is_others_chance(self) -> bool {
+    fn spares_others(self) -> bool {
         matches!(self, Self::Fuse | Self::HandoverUnavailable)
     }
 
     /// True if lower concurrency relieves the cause.
-    fn is_eased_by_less(self) -> bool {
-        self.is_systemic() && !self.is_others_chance()
+    fn is_eased_by_lower_concurrency(self) -> bool {
+        self.is_systemic() && !self.spares_others()
     }
 }
 
@@ -165,9 +165,11 @@ pub trait Handler: Send + Sync + 'static {
     /// Called once the record is on the dead-letter topic; on an error the record is held and the call repeated.
     fn parked(
         &self,
-        record: &Record,
-        rejection: &Rejection,
-    ) -> impl Future<Output = Result<(), BoxError>> + Send;
+        _record: &Record,
+        _rejection: &Rejection,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        std::future::ready(Ok(()))
+    }
 }
 
 /// The options of a consumer.
@@ -213,7 +215,7 @@ pub struct Error {
 }
 
 impl Error {
-    fn uncreated(topic: &str, source: KafkaError) -> Self {
+    fn not_created(topic: &str, source: KafkaError) -> Self {
         Self {
             topic: topic.to_owned(),
             problem: "cannot be created",
@@ -242,14 +244,13 @@ pub async fn run<H: Handler>(
     let schedule = Schedule::new(Bounds::of(options.concurrency), stop.clone());
     let patience = PATIENCE.min(kafka.session_timeout / 3);
     let group = Group::new(&options.topic, patience, schedule);
-    let consumer = Arc::new(connect::client(kafka, &options, group)?);
-    let reached = connect::reached(&consumer, &options, &health, &stop);
-    if reached.await.is_none() {
+    let consumer = Arc::new(connect::create(kafka, &options, group)?);
+    if !connect::wait_for_topic(&consumer, &options, &health, &stop).await {
         return Ok(());
     }
     consumer
         .subscribe(&[&options.topic])
-        .map_err(|source| Error::uncreated(&options.topic, source))?;
+        .map_err(|source| Error::not_created(&options.topic, source))?;
     let deferred = DeferredReader::new(kafka.clone(), options.clone());
     let tasks = RecordTasks::new(options.clone(), producer, handler, health);
     let mut poll_loop = PollLoop::new(options, consumer, deferred, tasks);

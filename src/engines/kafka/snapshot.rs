@@ -20,7 +20,6 @@ use crate::engines::config;
 /// Which part of a topic to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// All records.
     All,
     /// From the first record of this time or later, in milliseconds since the epoch.
     Since(i64),
@@ -194,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neighbours_are_read_in_one_go() {
+    fn adjacent_offsets_are_read_with_one_seek() {
         let positions = BTreeSet::from([(0, 5), (0, 6), (0, 8), (1, 9), (1, 10)]);
 
         assert_eq!(runs(&positions), [(0, 5..7), (0, 8..9), (1, 9..11)]);

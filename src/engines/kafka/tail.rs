@@ -28,24 +28,19 @@ pub enum Next {
 /// Why a topic cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No broker answered.
     #[error("no Kafka broker answers at {brokers}")]
     Unreachable {
         /// `KAFKA_BROKERS` as configured.
         brokers: String,
-        /// librdkafka's error.
         #[source]
         source: KafkaError,
     },
-    /// The topic does not exist.
     #[error("topic {0} does not exist, run: genflow setup")]
     NoTopic(String),
     /// librdkafka refused the settings, or reading failed for good.
     #[error("topic {topic} cannot be read")]
     Broken {
-        /// Topic name.
         topic: String,
-        /// librdkafka's error.
         #[source]
         source: KafkaError,
     },
@@ -91,7 +86,6 @@ impl Tail {
         })
     }
 
-    /// Returns how many partitions are read.
     pub fn partitions(&self) -> usize {
         self.partitions
     }

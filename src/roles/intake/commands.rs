@@ -2,8 +2,9 @@
 
 use anyhow::anyhow;
 
+use super::allowed::Allowed;
 use super::failures::{of_avro, of_temporal, reject};
-use super::refusals::keyed;
+use super::refusals::check_key;
 use super::shared::Shared;
 use crate::contract::avro;
 use crate::contract::run::Start;
@@ -11,8 +12,9 @@ use crate::domain::{Action, Command, ErrorCode, Spec};
 use crate::engines::config::api_keys::{Denied, Pass};
 use crate::engines::failpoint;
 use crate::engines::kafka::Record;
-use crate::engines::kafka::consumer::{BoxError, Failure, Handler, Rejection, Slots};
+use crate::engines::kafka::consumer::{Failure, Handler, Slots};
 use crate::engines::telemetry::events::CommandHandled;
+use crate::engines::temporal::queues::{fetch_queue, submit_queues};
 use crate::engines::temporal::request_runs::Cancelled;
 use crate::engines::temporal::retries::{Retried, Retry, Unretryable};
 
@@ -20,14 +22,9 @@ use crate::engines::temporal::retries::{Retried, Retry, Unretryable};
 const LONGEST_REASON: usize = 1_000;
 
 /// Handles the records of `gen.commands`.
-pub struct Commands(Shared);
+pub struct Commands(pub Shared);
 
 impl Commands {
-    /// Creates the handler of `gen.commands`.
-    pub fn new(shared: Shared) -> Self {
-        Self(shared)
-    }
-
     async fn cancel(&self, command: &Command, pass: &Pass) -> Result<&'static str, Failure> {
         let reason = command.reason.as_deref().unwrap_or("cancelled by command");
         let Self(Shared { temporal, .. }) = self;
@@ -60,6 +57,7 @@ impl Commands {
         slots: &Slots,
     ) -> Result<&'static str, Failure> {
         let Self(shared) = self;
+        let config = &shared.config;
         // The retry refuses an unknown id anyway.
         if let Some(only) = pass.only()
             && let user = shared.temporal.user(&command.request.run(0)).await
@@ -72,14 +70,14 @@ impl Commands {
             command: &command.id,
             reason: command.reason.as_deref(),
             traceparent,
-            steps: shared.settings.steps,
-            fetch_queue: &shared.fetch_queue,
-            providers: shared.providers,
-            submit_queues: &shared.submit_queues,
+            steps: config.intake.steps,
+            fetch_queue: &fetch_queue(&config.temporal.task_queue),
+            providers: config.worker.default_providers(),
+            submit_queues: &submit_queues(config),
         };
         // A retry is paid for like a request, so the same limits apply.
         let admit = |start: Start| async move {
-            let allowed = shared.allowed.check(&Spec::Single(start.spec), None);
+            let allowed = Allowed(config).check(&Spec::Single(start.spec), None);
             allowed.map_err(|error| reject(ErrorCode::Invalid, error))?;
             shared.admit(&start.user, 1, slots).await
         };
@@ -112,8 +110,8 @@ impl Handler for Commands {
         command.reason = command
             .reason
             .map(|it| it.chars().take(LONGEST_REASON).collect());
-        let pass = self.0.settings.api_keys.check(record.api_key())?;
-        keyed(record, &command.request)?;
+        let pass = self.0.config.intake.api_keys.check(record.api_key())?;
+        check_key(record, &command.request)?;
         let outcome = match command.action {
             Action::Cancel => self.cancel(&command, &pass).await?,
             Action::Retry => {
@@ -128,10 +126,6 @@ impl Handler for Commands {
             outcome,
         }
         .emit();
-        Ok(())
-    }
-
-    async fn parked(&self, _: &Record, _: &Rejection) -> Result<(), BoxError> {
         Ok(())
     }
 }

@@ -29,8 +29,8 @@ pub enum Unknown {
 /// Returns the dedup window: as configured, but at most nine tenths of the retention of the Temporal namespace
 /// (contract, promise 2). `None` if the namespace has no retention or the server does not report it.
 pub fn dedup_window(configured: Option<Duration>, retention: Duration) -> Option<Duration> {
-    let longest = retention * 9 / 10;
-    (!longest.is_zero()).then(|| configured.map_or(longest, |asked| asked.min(longest)))
+    let maximum = retention * 9 / 10;
+    (!maximum.is_zero()).then(|| configured.map_or(maximum, |asked| asked.min(maximum)))
 }
 
 /// Reads the retention and returns the window.

@@ -52,8 +52,10 @@ impl fmt::Display for RateLimits {
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl RateLimits {
-    /// Creates empty limits. At most `waiting` records wait at once.
-    pub fn new(settings: RateLimit, waiting: usize, stop: CancellationToken) -> Self {
+    /// Creates empty limits for a consumer with this many slots. A quarter of the slots may hold records above their
+    /// user's limit; the rest is for users within their limits.
+    pub fn new(settings: RateLimit, slots: usize, stop: CancellationToken) -> Self {
+        let waiting = (slots / 4).max(1);
         Self {
             buckets: TokenBuckets::new(settings.per_minute, MINUTE, settings.burst),
             settings,
@@ -79,7 +81,7 @@ impl RateLimits {
             }
             match self.buckets.take(user, count, Instant::now()) {
                 Ok(()) => return Ok(()),
-                Err(longer) => pause = longer,
+                Err(next_pause) => pause = next_pause,
             }
         }
         Err(Refused::After(pause))
@@ -90,20 +92,20 @@ impl RateLimits {
 mod tests {
     use super::*;
 
-    fn limits(per_minute: u32, hold: Duration, waiting: usize) -> RateLimits {
+    fn limits(per_minute: u32, hold: Duration) -> RateLimits {
         let settings = RateLimit {
             per_minute: per_minute.try_into().unwrap(),
             burst: 1.try_into().unwrap(),
             hold,
         };
-        RateLimits::new(settings, waiting, CancellationToken::new())
+        RateLimits::new(settings, 1, CancellationToken::new())
     }
 
     const LONG: Duration = Duration::from_secs(600);
 
     #[tokio::test]
     async fn above_the_limit_a_record_waits_for_its_token() {
-        let limits = limits(6000, LONG, 1);
+        let limits = limits(6000, LONG);
         for _ in 0..5 {
             assert_eq!(limits.admit("ann", 1).await, Ok(()));
         }
@@ -111,7 +113,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_record_that_would_wait_too_long_is_refused_with_the_time_until_a_token_is_free() {
-        let limits = limits(1, Duration::from_secs(1), 1);
+        let limits = limits(1, Duration::from_secs(1));
         assert_eq!(limits.admit("ann", 1).await, Ok(()));
 
         let Err(Refused::After(wait)) = limits.admit("ann", 1).await else {
@@ -127,7 +129,7 @@ mod tests {
 
     #[tokio::test]
     async fn few_wait_at_once_and_a_stop_ends_their_wait() {
-        let limits = limits(1, LONG, 1);
+        let limits = limits(1, LONG);
         assert_eq!(limits.admit("ann", 1).await, Ok(()));
         let waits = limits.admit("ann", 1);
         let mut waits = std::pin::pin!(waits);

@@ -16,7 +16,6 @@ use super::{Error, admin, differences, metadata, shape};
 use crate::engines::config;
 use crate::engines::kafka::{LOOKUP_TIMEOUT, client, partitions};
 
-/// The state of the cluster.
 #[derive(Debug)]
 pub struct Cluster {
     pub brokers: usize,
@@ -24,7 +23,6 @@ pub struct Cluster {
     pub topics: Vec<(String, Result<Topic, Error>)>,
 }
 
-/// The state of a topic.
 #[derive(Debug)]
 pub enum Topic {
     Missing,
@@ -34,7 +32,6 @@ pub enum Topic {
         leaderless: usize,
         /// Number of partitions with fewer in-sync replicas than replicas.
         under_replicated: usize,
-        /// Settings that differ from the contract.
         differences: Vec<Difference>,
     },
 }
@@ -75,7 +72,6 @@ fn exists(topic: &MetadataTopic, differences: Vec<Difference>) -> Topic {
 /// The number of members of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Members {
-    /// The number of consumers.
     Known(usize),
     /// librdkafka lists no members of groups that the brokers run (KIP-848).
     Unknown,

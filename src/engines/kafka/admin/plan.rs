@@ -60,58 +60,41 @@ pub(super) fn plans(
     replication: usize,
     dedup_window: Duration,
 ) -> Vec<Plan> {
-    let in_sync = if replication >= FULL { 2 } else { 1 };
-    let plan = |topic: &str, partitions: usize, settings: &[(&'static str, String)]| Plan {
-        topic: topic.to_owned(),
-        partitions,
-        replication,
-        may_grow: [&topics.requests, &topics.commands].contains(&&topic.to_owned()),
-        settings: [("min.insync.replicas", format!("{in_sync}"))]
-            .into_iter()
-            .chain(settings.iter().cloned())
-            .collect(),
-    };
-    let retention = |age: Duration| ("retention.ms", age.as_millis().to_string());
-    let largest = |bytes: usize| ("max.message.bytes", bytes.to_string());
-    let cleanup = |policy: &str| ("cleanup.policy", policy.to_owned());
-    vec![
-        plan(
-            &topics.requests,
-            6,
-            &[
-                cleanup("delete"),
-                retention(WEEK.min(dedup_window)),
-                largest(MIB),
-                ("message.timestamp.type", "LogAppendTime".to_owned()),
-            ],
-        ),
-        plan(
-            &topics.commands,
-            3,
-            &[cleanup("delete"), retention(WEEK), largest(MIB)],
-        ),
-        plan(
-            &topics.events,
-            6,
-            &[cleanup("delete"), retention(EVENTS_RETENTION)],
-        ),
-        plan(&topics.results, 6, &[cleanup("compact")]),
-        plan(
-            &topics.dlq,
-            3,
-            &[cleanup("delete"), retention(MONTH), largest(4 * MIB)],
-        ),
-        plan(
-            &topics.notifications,
-            6,
-            &[cleanup("delete"), retention(WEEK)],
-        ),
-        plan(
-            &topics.notifications_dlq,
-            3,
-            &[cleanup("delete"), retention(MONTH), largest(2 * MIB)],
-        ),
-    ]
+    let in_sync = if replication >= FULL { "2" } else { "1" };
+    let of_requests = WEEK.min(dedup_window);
+    // Name, partitions, retention (`None`: compacted), bytes of the largest record.
+    let rows: [(&String, usize, Option<Duration>, Option<usize>); 7] = [
+        (&topics.requests, 6, Some(of_requests), Some(MIB)),
+        (&topics.commands, 3, Some(WEEK), Some(MIB)),
+        (&topics.events, 6, Some(EVENTS_RETENTION), None),
+        (&topics.results, 6, None, None),
+        (&topics.dlq, 3, Some(MONTH), Some(4 * MIB)),
+        (&topics.notifications, 6, Some(WEEK), None),
+        (&topics.notifications_dlq, 3, Some(MONTH), Some(2 * MIB)),
+    ];
+    let mut plans = Vec::new();
+    for (topic, partitions, retention, largest) in rows {
+        let mut settings = vec![
+            ("min.insync.replicas", in_sync.to_owned()),
+            (
+                "cleanup.policy",
+                retention.map_or("compact", |_| "delete").to_owned(),
+            ),
+        ];
+        settings.extend(retention.map(|age| ("retention.ms", age.as_millis().to_string())));
+        settings.extend(largest.map(|bytes| ("max.message.bytes", bytes.to_string())));
+        if *topic == topics.requests {
+            settings.push(("message.timestamp.type", "LogAppendTime".to_owned()));
+        }
+        plans.push(Plan {
+            topic: topic.clone(),
+            partitions,
+            replication,
+            may_grow: [&topics.requests, &topics.commands].contains(&topic),
+            settings,
+        });
+    }
+    plans
 }
 
 impl Plan {

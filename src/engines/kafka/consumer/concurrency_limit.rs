@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_halve_what_may_run_and_successes_give_it_back() {
+    fn failures_halve_the_limit_and_successes_restore_it() {
         let mut limit = ConcurrencyLimit::new(16);
         for expected in [8, 4, 2, 1, 1] {
             limit.failed(Cause::TemporalUnavailable);

@@ -18,13 +18,13 @@ use crate::engines::telemetry::events::ConsumerStumbled;
 /// Pause between two metadata requests.
 const METADATA_PAUSE: Duration = Duration::from_secs(1);
 
-/// Waits until the brokers have metadata of the topic; `None` if `stop` comes first.
-pub(super) async fn reached(
+/// Waits until the brokers have metadata of the topic; `false` if `stop` comes first.
+pub(super) async fn wait_for_topic(
     consumer: &Arc<StreamConsumer<Group>>,
     options: &Options,
     health: &Health,
     stop: &CancellationToken,
-) -> Option<()> {
+) -> bool {
     for tries in 1_u32.. {
         let (asked, topic) = (consumer.clone(), options.topic.clone());
         // Blocks on the broker.
@@ -35,8 +35,10 @@ pub(super) async fn reached(
                 Some(error) => Err(KafkaError::MetadataFetch(error.into())),
             }
         });
-        let Err(missing) = asking.await.ok()? else {
-            break;
+        let missing = match asking.await {
+            Ok(Ok(())) => break,
+            Ok(Err(missing)) => missing,
+            Err(_) => return false,
         };
         health.not_ready(options.role, &format!("topic {}: {missing}", options.topic));
         ConsumerStumbled {
@@ -47,14 +49,14 @@ pub(super) async fn reached(
         .emit();
         tokio::select! {
             () = tokio::time::sleep(METADATA_PAUSE) => {}
-            () = stop.cancelled() => return None,
+            () = stop.cancelled() => return false,
         }
     }
     health.ready(options.role);
-    Some(())
+    true
 }
 
-pub(super) fn client(
+pub(super) fn create(
     kafka: &config::Kafka,
     options: &Options,
     group: Group,
@@ -87,5 +89,5 @@ pub(super) fn client(
         client.set("group.instance.id", format!("{instance}-{}", options.role));
     }
     let created = client.create_with_context(group);
-    created.map_err(|source| Error::uncreated(&options.topic, source))
+    created.map_err(|source| Error::not_created(&options.topic, source))
 }

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_reader_does_not_meet_is_gone_unless_it_was_deferred_after_the_reader_passed() {
+    fn a_record_that_the_reader_does_not_meet_is_gone_unless_it_was_deferred_later() {
         let one = Amount {
             records: 1,
             bytes: 100,

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_producer_controls_neither_blows_it_nor_closes_it() {
+    fn a_fault_of_the_producer_neither_blows_it_nor_closes_it() {
         let mut fuse = Fuse::new(1);
         let now = Instant::now();
         for _ in 0..10 {

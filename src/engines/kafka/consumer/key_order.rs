@@ -69,7 +69,6 @@ impl<T> KeyOrder<T> {
         }
     }
 
-    /// Returns the lane of a record.
     pub(super) fn of(&self, partition: i32, key: Option<&[u8]>, offset: i64) -> Lane {
         match key {
             Some(key) => Lane::Key(partition, self.hasher.hash_one(key)),

@@ -68,7 +68,8 @@ impl<H: Handler> PollLoop<H> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let reader = self.deferred.aim(&consumer.context().schedule());
-            let reader = reader.map_err(|source| Error::uncreated(&self.options.topic, source))?;
+            let reader =
+                reader.map_err(|source| Error::not_created(&self.options.topic, source))?;
             // All arms are cancel-safe: a message that `recv` has not returned stays in librdkafka's queue.
             tokio::select! {
                 biased;

@@ -165,18 +165,19 @@ impl<H: Handler> RecordTasks<H> {
                     self.state().fuse.reset();
                     Ok(None)
                 }
-                Some(Err(Failure::Reject(rejection))) => self.fused(rejection, task.hold),
+                Some(Err(Failure::Reject(rejection))) => self.pass_fuse(rejection, task.hold),
                 Some(Err(Failure::Retry(cause, error))) => Err((cause, error)),
                 None => {
                     let error = format!("the handler panicked {PANICS} times");
-                    self.fused(Rejection::new(ErrorCode::StartRefused, error), task.hold)
+                    self.pass_fuse(Rejection::new(ErrorCode::StartRefused, error), task.hold)
                 }
             }
         })
         .await
     }
 
-    fn fused(&self, rejection: Rejection, hold: Hold) -> Result<Option<Rejection>, Failed> {
+    /// Returns the rejection if the fuse lets it pass, or must hold no more records.
+    fn pass_fuse(&self, rejection: Rejection, hold: Hold) -> Result<Option<Rejection>, Failed> {
         let Rejection { reason, fault, .. } = rejection;
         let passes = self.state().fuse.lets_pass(reason, fault, Instant::now());
         if passes || hold == Hold::Never {
@@ -240,7 +241,7 @@ impl<H: Handler> RecordTasks<H> {
                     return Err(Settled::Deferred);
                 }
             }
-            if cause.is_eased_by_less() {
+            if cause.is_eased_by_lower_concurrency() {
                 self.state().concurrency.failed(cause);
             }
             retried
@@ -253,7 +254,7 @@ impl<H: Handler> RecordTasks<H> {
                 tries,
             }
             .emit();
-            let _rest = self.slots.rest(cause.is_others_chance());
+            let _rest = self.slots.rest(cause.spares_others());
             tokio::select! {
                 () = tokio::time::sleep(pause(tries)) => {}
                 () = task.leave.cancelled() => break,

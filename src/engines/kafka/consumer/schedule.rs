@@ -16,12 +16,7 @@ use super::bounds::{Amount, Bounds, MOST_DEFERRED};
 use super::key_order::{KeyOrder, Lane};
 use super::record_task::Settled;
 use super::watermark::{Deferred, Watermark};
-use crate::domain::RecordPosition;
 use crate::engines::kafka::Record;
-
-/// Identifies one assignment of a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Epoch(u64);
 
 /// A record, and the assignment under which it was read.
 #[derive(Debug)]
@@ -34,12 +29,12 @@ pub(super) struct Ticket {
     pub(super) is_back: bool,
     bytes: usize,
     lane: Lane,
-    epoch: Epoch,
+    epoch: u64,
 }
 
 #[derive(Debug)]
 struct Partition {
-    epoch: Epoch,
+    epoch: u64,
     watermark: Watermark,
     running: usize,
     /// The records in memory that were read again.
@@ -52,6 +47,7 @@ struct Partition {
 pub(super) struct Schedule {
     stop: CancellationToken,
     bounds: Bounds,
+    /// Number of assignments so far; the number of each is its epoch.
     epochs: u64,
     partitions: HashMap<i32, Partition>,
     key_order: KeyOrder<Ticket>,
@@ -89,7 +85,7 @@ impl Schedule {
         }
     }
 
-    /// Removes partitions; returns how many are left.
+    /// Removes partitions; returns how many remain.
     pub(super) fn lose(&mut self, partitions: &[i32]) -> usize {
         for partition in partitions {
             self.end(*partition);
@@ -101,7 +97,7 @@ impl Schedule {
         self.end(partition);
         self.epochs += 1;
         let gained = Partition {
-            epoch: Epoch(self.epochs),
+            epoch: self.epochs,
             watermark: Watermark::default(),
             running: 0,
             read_again: Amount::default(),
@@ -127,9 +123,7 @@ impl Schedule {
 
     /// Takes or defers a record that was read; ignores it if its partition is no longer ours.
     pub(super) fn take(&mut self, record: Record) {
-        let RecordPosition {
-            partition, offset, ..
-        } = record.position;
+        let (partition, offset) = (record.position.partition, record.position.offset);
         match self.partitions.get(&partition) {
             Some(ours) if ours.watermark.rises_to(offset) => {}
             // The offset fell: the topic was deleted and created again.
@@ -140,13 +134,12 @@ impl Schedule {
         let Some(ours) = self.partitions.get_mut(&partition) else {
             return;
         };
-        let timestamp = record.timestamp;
         if self.key_order.is_full(lane) {
-            ours.watermark.defer(offset, Deferred { lane, timestamp });
+            ours.defer(&record, lane);
             self.key_order.defer(lane);
             return;
         }
-        ours.watermark.take(offset, timestamp);
+        ours.watermark.take(offset, record.timestamp);
         let ticket = ours.ticket(record, lane, false);
         self.taken.add(ticket.bytes);
         self.key_order.push(lane, ticket.bytes, ticket);
@@ -154,13 +147,10 @@ impl Schedule {
 
     /// Takes a deferred record that was read again, if it is the first deferred one of its partition.
     pub(super) fn resume(&mut self, record: Record) {
-        let RecordPosition {
-            partition, offset, ..
-        } = record.position;
-        let Some(ours) = self.partitions.get_mut(&partition) else {
+        let Some(ours) = self.partitions.get_mut(&record.position.partition) else {
             return;
         };
-        let Some(Deferred { lane, .. }) = ours.watermark.resume(offset) else {
+        let Some(Deferred { lane, .. }) = ours.watermark.resume(record.position.offset) else {
             return;
         };
         let ticket = ours.ticket(record, lane, true);
@@ -205,8 +195,8 @@ impl Schedule {
     pub(super) fn next(&mut self) -> Option<Ticket> {
         loop {
             let ticket = self.key_order.next()?;
-            match self.partitions.get_mut(&ticket.partition()) {
-                Some(ours) if ours.epoch == ticket.epoch && !ours.leave.is_cancelled() => {
+            match assigned(&mut self.partitions, &ticket) {
+                Some(ours) if !ours.leave.is_cancelled() => {
                     ours.running += 1;
                     return Some(ticket);
                 }
@@ -230,33 +220,25 @@ impl Schedule {
         }
         self.key_order.done(ticket.lane, ticket.bytes);
         self.forget(ticket);
-        let RecordPosition {
-            partition, offset, ..
-        } = ticket.record.position;
-        let ours = self.partitions.get_mut(&partition)?;
-        if ours.epoch != ticket.epoch {
-            return None;
-        }
+        let ours = assigned(&mut self.partitions, ticket)?;
         ours.running -= 1;
         if settled != Settled::Done {
             return None;
         }
-        Some((partition, ours.watermark.finish(offset)?))
+        let position = &ticket.record.position;
+        let reached = ours.watermark.finish(position.offset)?;
+        Some((position.partition, reached))
     }
 
     /// Defers a record that ran, and all records that wait in its lane.
     fn defer(&mut self, ticket: &Ticket) {
-        let ours = self.partitions.get_mut(&ticket.partition());
-        let Some(ours) = ours.filter(|ours| ours.epoch == ticket.epoch) else {
+        let Some(ours) = assigned(&mut self.partitions, ticket) else {
             return;
         };
-        let lane = ticket.lane;
-        let waiting = self.key_order.take_waiting(lane);
-        for Ticket { record, .. } in waiting.iter().chain([ticket]) {
-            let timestamp = record.timestamp;
-            let deferred = Deferred { lane, timestamp };
-            ours.watermark.defer(record.position.offset, deferred);
-            self.key_order.defer(lane);
+        let waiting = self.key_order.take_waiting(ticket.lane);
+        for Ticket { record, lane, .. } in waiting.iter().chain([ticket]) {
+            ours.defer(record, *lane);
+            self.key_order.defer(*lane);
         }
         for waited in &waiting {
             self.forget(waited);
@@ -267,10 +249,7 @@ impl Schedule {
     fn forget(&mut self, ticket: &Ticket) {
         if !ticket.is_back {
             self.taken.remove(ticket.bytes);
-            return;
-        }
-        let ours = self.partitions.get_mut(&ticket.partition());
-        if let Some(ours) = ours.filter(|ours| ours.epoch == ticket.epoch) {
+        } else if let Some(ours) = assigned(&mut self.partitions, ticket) {
             ours.read_again.remove(ticket.bytes);
         }
     }
@@ -326,6 +305,12 @@ impl Partition {
         }
     }
 
+    fn defer(&mut self, record: &Record, lane: Lane) {
+        let timestamp = record.timestamp;
+        let deferred = Deferred { lane, timestamp };
+        self.watermark.defer(record.position.offset, deferred);
+    }
+
     /// Returns the first deferred offset, unless `read_again` fills its bound or the partition is being revoked.
     fn deferred_with_room(&self, read_again: Amount, bounds: Bounds) -> Option<i64> {
         let first = self.watermark.first_deferred();
@@ -333,10 +318,13 @@ impl Partition {
     }
 }
 
-impl Ticket {
-    fn partition(&self) -> i32 {
-        self.record.position.partition
-    }
+/// Returns the partition of a record if the assignment under which it was read lasts.
+fn assigned<'p>(
+    partitions: &'p mut HashMap<i32, Partition>,
+    ticket: &Ticket,
+) -> Option<&'p mut Partition> {
+    let ours = partitions.get_mut(&ticket.record.position.partition);
+    ours.filter(|ours| ours.epoch == ticket.epoch)
 }
 
 #[cfg(test)]

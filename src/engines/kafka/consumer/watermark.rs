@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_taken_or_is_done_already_moves_nothing() {
+    fn an_offset_that_was_not_taken_or_is_done_moves_nothing() {
         let mut watermark = Watermark::default();
         watermark.take(1, None);
 
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_deferred_is_not_done_and_comes_back_in_its_order() {
+    fn a_deferred_record_is_not_done_and_comes_back_in_its_order() {
         let deferred = Deferred {
             lane: Lane::Alone(0, 0),
             timestamp: Some(7),

@@ -28,10 +28,6 @@ impl Handler for Acts {
             }
         }
     }
-
-    async fn parked(&self, _: &Record, _: &Rejection) -> Result<(), BoxError> {
-        Ok(())
-    }
 }
 
 /// Returns how records are decided, one after the other: one record for each of `holds`.
@@ -81,7 +77,7 @@ async fn tries_that_failed_for_another_cause_are_no_panics() {
 }
 
 #[tokio::test]
-async fn what_the_blown_fuse_holds_is_deferred_or_waits_or_goes_where_no_more_can_be_remembered() {
+async fn a_record_that_a_blown_fuse_holds_is_deferred_or_waits_or_is_dead_lettered_at_the_bound() {
     let blown = async |hold| decided([Act::Reject; 2], &[Hold::Later, hold]).await;
 
     let mut later = blown(Hold::Later).await;
@@ -94,7 +90,7 @@ async fn what_the_blown_fuse_holds_is_deferred_or_waits_or_goes_where_no_more_ca
 }
 
 #[test]
-fn the_fuse_holds_no_more_than_can_be_remembered() {
+fn the_fuse_holds_no_more_records_than_its_bound() {
     assert_eq!(Hold::of(false, MOST_HELD - 1), Hold::Later);
     assert_eq!(Hold::of(true, MOST_HELD - 1), Hold::Here);
     for is_back in [false, true] {

@@ -1,6 +1,7 @@
 //! Tests the schedule by examples, and with random steps of a random group member.
 
 use super::*;
+use crate::domain::RecordPosition;
 
 const SHARE: Amount = Amount {
     records: 2,
@@ -56,7 +57,7 @@ fn a_result_of_an_older_assignment_moves_nothing() {
 }
 
 #[test]
-fn what_waited_for_a_partition_that_went_never_runs() {
+fn a_record_that_waited_on_a_lost_partition_never_runs() {
     let mut schedule = schedule(0..2);
     schedule.take(record(0, 1, Some(b"a")));
     schedule.take(record(1, 1, Some(b"b")));
@@ -69,7 +70,7 @@ fn what_waited_for_a_partition_that_went_never_runs() {
 }
 
 #[test]
-fn what_runs_on_a_partition_that_is_about_to_go_may_still_end_well() {
+fn a_record_that_runs_on_a_closing_partition_may_still_finish() {
     let mut schedule = schedule(0..1);
     schedule.take(record(0, 1, None));
     let runs = schedule.next().unwrap();
@@ -121,7 +122,7 @@ fn a_key_has_its_share_and_the_rest_of_it_takes_no_room() {
 }
 
 #[test]
-fn what_the_fuse_holds_is_deferred_with_all_of_its_key_and_comes_back_in_order() {
+fn a_held_record_is_deferred_with_all_of_its_key_and_comes_back_in_order() {
     let mut schedule = schedule(0..1);
     schedule.take(record(0, 1, Some(b"held")));
     schedule.take(record(0, 2, Some(b"held")));
@@ -153,7 +154,7 @@ fn what_the_fuse_holds_is_deferred_with_all_of_its_key_and_comes_back_in_order()
 }
 
 #[test]
-fn what_is_gone_from_its_topic_is_waited_for_no_more() {
+fn a_record_that_is_gone_from_its_topic_is_not_waited_for() {
     let mut schedule = schedule(0..1);
     for offset in [1, 2, 3, 9] {
         schedule.take(record(0, offset, Some(b"a")));
