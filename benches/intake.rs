@@ -30,7 +30,7 @@ use genflow::engines::health::Health;
 use genflow::engines::kafka::Record;
 use genflow::engines::kafka::admin::{Asked, lag};
 use genflow::engines::kafka::consumer;
-use genflow::engines::kafka::consumer::{BoxError, Failure, Handler, Rejection, Slot};
+use genflow::engines::kafka::consumer::{Failure, Handler, Slots};
 use genflow::engines::kafka::producer::{Message, Producer};
 use genflow::engines::registry::Registry;
 use genflow::operate::setup;
@@ -238,7 +238,7 @@ struct Starter {
 }
 
 impl Handler for Starter {
-    async fn handle(&self, record: &Record, _: Slot<'_>) -> Result<(), Failure> {
+    async fn handle(&self, record: &Record, _: &Slots) -> Result<(), Failure> {
         let (id, datum) = avro::unframe(record.value.as_deref().unwrap()).unwrap();
         let writer = self.registry.schema(id).await.unwrap();
         let request = avro::read_request(&writer, datum).unwrap();
@@ -250,10 +250,6 @@ impl Handler for Starter {
         if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.stop.cancel();
         }
-        Ok(())
-    }
-
-    async fn parked(&self, _: &Record, _: &Rejection) -> Result<(), BoxError> {
         Ok(())
     }
 }

@@ -1,24 +1,19 @@
 //! Composition: starts the chosen roles, waits for Temporal where a role needs it, and stops all roles together.
 
 pub mod settings;
-mod window;
 
-use std::convert::Infallible;
-use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::contract::seal::Sealer;
 use crate::engines::config::Config;
-use crate::engines::health;
-use crate::engines::health::Health;
+use crate::engines::health::{self, Health};
 use crate::engines::kafka::consumer;
 use crate::engines::kafka::consumer::{Handler, Options};
 use crate::engines::kafka::producer::Producer;
@@ -27,8 +22,9 @@ use crate::engines::publisher::Publisher;
 use crate::engines::registry::Registry;
 use crate::engines::telemetry;
 use crate::engines::telemetry::events;
+use crate::engines::temporal::availability::{probe, until_answered};
 use crate::engines::temporal::client::Temporal;
-use crate::roles::intake::{Commands, Intake, RateLimits};
+use crate::roles::intake::{Commands, Intake, RateLimits, Shared, dedup_window};
 use crate::roles::notifier::worker as delivery_worker;
 use crate::roles::notifier::{Deliverer, Handover, Notifier};
 use crate::roles::worker;
@@ -45,32 +41,18 @@ pub struct Roles {
 }
 
 impl Roles {
-    /// All three in one process.
-    pub const ALL: Self = Self {
-        intake: true,
-        worker: true,
-        notifier: true,
-    };
-    /// Intake alone.
-    pub const INTAKE: Self = Self {
-        intake: true,
-        ..Self::NONE
-    };
-    /// The worker alone.
-    pub const WORKER: Self = Self {
-        worker: true,
-        ..Self::NONE
-    };
-    /// The notifier alone.
-    pub const NOTIFIER: Self = Self {
-        notifier: true,
-        ..Self::NONE
-    };
-    const NONE: Self = Self {
-        intake: false,
-        worker: false,
-        notifier: false,
-    };
+    pub const ALL: Self = Self::of(true, true, true);
+    pub const INTAKE: Self = Self::of(true, false, false);
+    pub const WORKER: Self = Self::of(false, true, false);
+    pub const NOTIFIER: Self = Self::of(false, false, true);
+
+    const fn of(intake: bool, worker: bool, notifier: bool) -> Self {
+        Self {
+            intake,
+            worker,
+            notifier,
+        }
+    }
 }
 
 const INTAKE: &str = "intake";
@@ -81,11 +63,6 @@ const DELIVERIES: &str = "deliveries";
 
 /// Commands are rare, and each takes only one or two calls.
 const COMMAND_CONCURRENCY: usize = 8;
-/// Pause between attempts to reach Temporal.
-const RECONNECT: Duration = Duration::from_secs(1);
-/// Interval at which a worker probes its server, and how long it waits for the answer.
-const LOOK: Duration = Duration::from_secs(5);
-const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs `roles` until `stop`, or until one of them ends; then the others stop too. Serves health and metrics on
 /// `listener`.
@@ -102,61 +79,17 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     open_files::allow_many();
-    let config = Arc::new(config);
-    let health = Arc::new(Health::default());
+    let process = Process::new(config, stop)?;
     // The HTTP server outlives the roles: /readyz reports the drain.
     let served = CancellationToken::new();
-    let pages = health::serve(listener, health.clone(), metrics, served.clone());
+    let pages = health::serve(listener, process.health.clone(), metrics, served.clone());
     let working = async {
         let _ends_the_pages = served.clone().drop_guard();
-        drained(
-            &config,
-            Box::pin(play(&config, roles, &health, &stop)),
-            &health,
-            &stop,
-        )
-        .await
+        process.drained(Box::pin(process.run(roles))).await
     };
     let (worked, paged) = tokio::join!(working, pages);
     worked?;
     paged.context("the HTTP server failed")
-}
-
-/// Runs the roles; after `stop`, they have the grace period to end.
-async fn drained(
-    config: &Config,
-    roles: impl Future<Output = anyhow::Result<()>>,
-    health: &Health,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let mut roles = std::pin::pin!(roles);
-    tokio::select! {
-        ended = &mut roles => return ended,
-        () = stop.cancelled() => health.drain(),
-    }
-    match timeout(config.grace, roles).await {
-        Ok(ended) => ended,
-        Err(_) => bail!(
-            "the drain took longer than SHUTDOWN_GRACE ({:?}); unfinished work will be repeated",
-            config.grace
-        ),
-    }
-}
-
-async fn play(
-    config: &Arc<Config>,
-    roles: Roles,
-    health: &Arc<Health>,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let process = &Process::new(config, health, stop)?;
-    let (intake, commands, worker, notifier) = tokio::join!(
-        process.role(INTAKE, roles.intake, intake(process)),
-        process.role(COMMANDS, roles.intake, commands(process)),
-        process.role(WORKER, roles.worker, work(process)),
-        process.role(NOTIFIER, roles.notifier, notifier(process)),
-    );
-    intake.and(commands).and(worker).and(notifier)
 }
 
 /// Shared by the roles of a process.
@@ -171,29 +104,47 @@ struct Process {
 }
 
 impl Process {
-    fn new(
-        config: &Arc<Config>,
-        health: &Arc<Health>,
-        stop: &CancellationToken,
-    ) -> anyhow::Result<Self> {
+    fn new(config: Config, stop: CancellationToken) -> anyhow::Result<Self> {
         let registry = Arc::new(Registry::new(&config.schema_registry_url)?);
         let producer = Arc::new(Producer::new(&config.kafka, "producer")?);
-        let publisher = Publisher::new(
-            producer.clone(),
-            registry.clone(),
-            config.kafka.topics.clone(),
-        );
-        // A quarter of the slots may hold records above their user's limit; the rest is for users within their limits.
-        let waiting = (config.intake.concurrency / 4).max(1);
-        let limits = config.intake.rate_limit;
+        let topics = config.kafka.topics.clone();
+        let limits = config.intake.rate_limit.map(|limit| {
+            let slots = config.intake.concurrency;
+            Arc::new(RateLimits::new(limit, slots, stop.clone()))
+        });
         Ok(Self {
-            config: config.clone(),
-            health: health.clone(),
-            stop: stop.clone(),
+            config: Arc::new(config),
+            health: Arc::default(),
+            stop,
+            publisher: Publisher::new(producer.clone(), registry.clone(), topics),
             registry,
             producer,
-            publisher,
-            limits: limits.map(|limit| Arc::new(RateLimits::new(limit, waiting, stop.clone()))),
+            limits,
+        })
+    }
+
+    async fn run(&self, roles: Roles) -> anyhow::Result<()> {
+        let (intake, commands, worker, notifier) = tokio::join!(
+            self.role(INTAKE, roles.intake, intake(self)),
+            self.role(COMMANDS, roles.intake, commands(self)),
+            self.role(WORKER, roles.worker, work(self)),
+            self.role(NOTIFIER, roles.notifier, notifier(self)),
+        );
+        intake.and(commands).and(worker).and(notifier)
+    }
+
+    /// Awaits the roles; after the stop, they have the grace period to end.
+    async fn drained(
+        &self,
+        mut roles: impl Future<Output = anyhow::Result<()>> + Unpin,
+    ) -> anyhow::Result<()> {
+        tokio::select! {
+            ended = &mut roles => return ended,
+            () = self.stop.cancelled() => self.health.drain(),
+        }
+        let grace = self.config.grace;
+        timeout(grace, roles).await.unwrap_or_else(|_| {
+            bail!("the drain took longer than SHUTDOWN_GRACE ({grace:?}); unfinished work will be repeated")
         })
     }
 
@@ -213,6 +164,47 @@ impl Process {
         let ended = run.await.with_context(|| format!("{name} failed"));
         events::role_stopped(name);
         ended
+    }
+
+    /// Calls Temporal until it answers; `None` if the stop comes first.
+    async fn until_answered<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
+        &self,
+        role: &'static str,
+        call: impl Fn() -> F,
+    ) -> Option<T> {
+        until_answered(role, &self.health, &self.stop, call).await
+    }
+
+    async fn connected(&self, role: &'static str) -> Option<Temporal> {
+        let connect = || Temporal::connect(&self.config.temporal);
+        self.until_answered(role, connect).await
+    }
+
+    /// Runs a worker once its namespace exists, since on a missing one it would end at once, and probes the server
+    /// meanwhile.
+    async fn host(
+        &self,
+        role: &'static str,
+        temporal: &Temporal,
+        worker: impl Future<Output = anyhow::Result<()>>,
+    ) -> anyhow::Result<()> {
+        let described = self.until_answered(role, || temporal.retention()).await;
+        if described.is_none() {
+            return Ok(());
+        }
+        tokio::select! {
+            ended = worker => ended,
+            never = probe(role, temporal, &self.health) => match never {},
+        }
+    }
+
+    fn shared(&self, temporal: &Temporal) -> Shared {
+        Shared {
+            config: self.config.clone(),
+            temporal: temporal.clone(),
+            registry: self.registry.clone(),
+            limits: self.limits.clone(),
+        }
     }
 
     /// Consumes `topic` with a role's handler until the stop.
@@ -251,36 +243,34 @@ impl Process {
 
 async fn intake(process: &Process) -> anyhow::Result<()> {
     let config = &process.config;
-    let Some(temporal) = connected(process, INTAKE).await else {
+    let Some(temporal) = process.connected(INTAKE).await else {
         return Ok(());
     };
-    let Some(first) = window::first(process, &temporal).await else {
+    let configured = config.intake.dedup_window;
+    let read = || dedup_window::read(&temporal, configured);
+    let Some(window) = process.until_answered(INTAKE, read).await else {
         return Ok(());
     };
-    let (tell, window) = watch::channel(first);
-    let handler = Intake::new(
-        config,
-        temporal.clone(),
-        process.registry.clone(),
-        process.publisher.clone(),
-        Sealer::new(&config.notify_keys)?,
+    let (sender, window) = watch::channel(window);
+    let handler = Intake {
+        shared: process.shared(&temporal),
+        publisher: process.publisher.clone(),
+        sealer: Sealer::new(&config.notify_keys)?,
         window,
-        process.limits.clone(),
-    );
+    };
     let (topics, concurrency) = (&config.kafka.topics, config.intake.concurrency);
     let consuming = process.consume(INTAKE, &topics.requests, &topics.dlq, concurrency, handler);
     tokio::select! {
         ended = consuming => ended,
-        never = window::follow(process, &temporal, &tell) => match never {},
+        never = dedup_window::follow(&temporal, configured, &sender) => match never {},
     }
 }
 
 async fn commands(process: &Process) -> anyhow::Result<()> {
-    let Some(temporal) = connected(process, COMMANDS).await else {
+    let Some(temporal) = process.connected(COMMANDS).await else {
         return Ok(());
     };
-    let (registry, limits) = (process.registry.clone(), process.limits.clone());
-    let handler = Commands::new(&process.config, temporal, registry, limits);
+    let handler = Commands(process.shared(&temporal));
     let topics = &process.config.kafka.topics;
     let (topic, dlq) = (&topics.commands, &topics.dlq);
     process
@@ -289,34 +279,12 @@ async fn commands(process: &Process) -> anyhow::Result<()> {
 }
 
 async fn work(process: &Process) -> anyhow::Result<()> {
-    let Some(temporal) = connected(process, WORKER).await else {
+    let Some(temporal) = process.connected(WORKER).await else {
         return Ok(());
     };
-    if retention(process, WORKER, &temporal).await.is_none() {
-        return Ok(());
-    }
-    let working = worker::run(
-        &process.config,
-        &temporal,
-        process.publisher.clone(),
-        process.stop.clone(),
-    );
-    tokio::select! {
-        ended = working => ended,
-        never = watch(WORKER, &temporal, &process.health) => match never {},
-    }
-}
-
-/// Probes Temporal without end and updates the role's readiness: the SDK's pollers do not report an outage.
-async fn watch(role: &'static str, temporal: &Temporal, health: &Health) -> Infallible {
-    loop {
-        match timeout(LOOK_TIMEOUT, temporal.retention()).await {
-            Ok(Ok(_)) => health.ready(role),
-            Ok(Err(error)) => health.not_ready(role, &error.to_string()),
-            Err(_) => health.not_ready(role, "the Temporal server does not answer"),
-        }
-        sleep(LOOK).await;
-    }
+    let (publisher, stop) = (process.publisher.clone(), process.stop.clone());
+    let worker = worker::run(&process.config, &temporal, publisher, stop);
+    process.host(WORKER, &temporal, worker).await
 }
 
 async fn notifier(process: &Process) -> anyhow::Result<()> {
@@ -354,55 +322,12 @@ async fn deliveries(
     deliverer: Arc<Deliverer>,
     handover: &Handover,
 ) -> anyhow::Result<()> {
-    let Some(temporal) = persist(process, DELIVERIES, || handover.temporal()).await else {
+    let Some(temporal) = process
+        .until_answered(DELIVERIES, || handover.temporal())
+        .await
+    else {
         return Ok(());
     };
-    if retention(process, DELIVERIES, temporal).await.is_none() {
-        return Ok(());
-    }
-    let working = delivery_worker::run(&process.config, temporal, deliverer, &process.stop);
-    tokio::select! {
-        ended = working => ended,
-        never = watch(DELIVERIES, temporal, &process.health) => match never {},
-    }
-}
-
-/// Connects to Temporal, with retries until it succeeds; `None` if the stop comes first.
-async fn connected(process: &Process, role: &'static str) -> Option<Temporal> {
-    let connect = || Temporal::connect(&process.config.temporal);
-    persist(process, role, connect).await
-}
-
-/// Waits until the namespace exists, and returns its retention: a worker on a missing namespace would end at once.
-async fn retention(process: &Process, role: &'static str, temporal: &Temporal) -> Option<Duration> {
-    persist(process, role, || temporal.retention()).await
-}
-
-async fn persist<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
-    process: &Process,
-    role: &'static str,
-    attempt: impl Fn() -> F,
-) -> Option<T> {
-    let Process { health, stop, .. } = process;
-    let mut tries = 0_u32;
-    loop {
-        tokio::select! {
-            tried = attempt() => match tried {
-                Ok(value) => return Some(value),
-                Err(error) => {
-                    tries += 1;
-                    health.not_ready(role, &error.to_string());
-                    if tries.is_power_of_two() {
-                        let cause = error.source().map(ToString::to_string).unwrap_or_default();
-                        tracing::warn!(role, %error, cause, tries, "waiting for Temporal");
-                    }
-                }
-            },
-            () = stop.cancelled() => return None,
-        }
-        tokio::select! {
-            () = sleep(RECONNECT) => {}
-            () = stop.cancelled() => return None,
-        }
-    }
+    let worker = delivery_worker::run(&process.config, temporal, deliverer, &process.stop);
+    process.host(DELIVERIES, temporal, worker).await
 }

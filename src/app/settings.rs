@@ -85,11 +85,6 @@ mod tests {
     #[test]
     fn a_role_does_not_start_with_a_public_secret_that_it_uses_but_in_development() {
         let (keys, secret) = ("NOTIFY_KEYS", "WEBHOOK_SIGNING_SECRET");
-        let one = |intake, worker, notifier| Roles {
-            intake,
-            worker,
-            notifier,
-        };
         for engine in [
             ("KAFKA_BROKERS", "127.0.0.1:9092,kafka:9092"),
             ("SCHEMA_REGISTRY_URL", "http://registry/"),
@@ -98,9 +93,9 @@ mod tests {
             let at_fault = |roles, set: &[_]| elsewhere(roles, &[&[engine], set].concat());
 
             assert_eq!(at_fault(Roles::ALL, &[]), [keys, secret], "{engine:?}");
-            assert_eq!(at_fault(one(true, false, false), &[]), [keys]);
-            assert_eq!(at_fault(one(false, false, true), &[]), [keys, secret]);
-            assert_eq!(at_fault(one(false, true, false), &[]), [""; 0]);
+            assert_eq!(at_fault(Roles::INTAKE, &[]), [keys]);
+            assert_eq!(at_fault(Roles::NOTIFIER, &[]), [keys, secret]);
+            assert_eq!(at_fault(Roles::WORKER, &[]), [""; 0]);
             let insecure = ("GENFLOW_INSECURE_DEV", "true");
             assert_eq!(at_fault(Roles::ALL, &[insecure]), [""; 0]);
             // In the middle of a rotation, the public secret still opens and signs.
@@ -127,27 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn each_role_hears_of_all_that_is_wrong_for_it_at_once() {
+    fn each_role_reports_all_its_faults_at_once() {
         let (log, file) = ("LOG_LEVEL", "LOG_FILE_PATH");
         let (keys, grace, templates) = ("API_KEYS", "SHUTDOWN_GRACE", "NOTIFY_TEMPLATES");
-        let (intake, worker, notifier) = (
-            Roles {
-                intake: true,
-                ..Roles::default()
-            },
-            Roles {
-                worker: true,
-                ..Roles::default()
-            },
-            Roles {
-                notifier: true,
-                ..Roles::default()
-            },
-        );
 
         assert_eq!(variables(Roles::ALL), [log, keys, grace, templates, file]);
-        assert_eq!(variables(intake), [log, keys, grace, file]);
-        assert_eq!(variables(worker), [log, file]);
-        assert_eq!(variables(notifier), [log, grace, templates, file]);
+        assert_eq!(variables(Roles::INTAKE), [log, keys, grace, file]);
+        assert_eq!(variables(Roles::WORKER), [log, file]);
+        assert_eq!(variables(Roles::NOTIFIER), [log, grace, templates, file]);
     }
 }

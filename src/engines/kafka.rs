@@ -6,7 +6,12 @@ pub mod producer;
 pub mod snapshot;
 pub mod tail;
 
+use std::time::Duration;
+
 use rdkafka::ClientConfig;
+use rdkafka::consumer::{Consumer, ConsumerContext};
+use rdkafka::error::KafkaResult;
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _, Timestamp};
 use uuid::Uuid;
 
 use crate::contract::headers::API_KEY;
@@ -16,11 +21,9 @@ use crate::engines::config;
 /// One record as Kafka delivered it.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Topic, partition and offset.
     pub position: RecordPosition,
-    /// The key's bytes; `None` if the record has no key.
     pub key: Option<Vec<u8>>,
-    /// The value's bytes; `None` is a tombstone.
+    /// `None` is a tombstone.
     pub value: Option<Vec<u8>>,
     /// Headers in their order on the record; a name may occur more than once.
     pub headers: Headers,
@@ -36,19 +39,55 @@ pub type Headers = Vec<(String, Option<Vec<u8>>)>;
 impl Record {
     /// Returns the value of the last header with this name, if it is UTF-8.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self
-            .headers
-            .iter()
-            .rev()
-            .find(|(header, _)| header == name)?;
-        std::str::from_utf8(found.1.as_deref()?).ok()
+        std::str::from_utf8(self.last_value(|header| header == name)?).ok()
     }
 
     /// Returns the API key that the record presents: the last header of that name, in any case of its letters.
     pub fn api_key(&self) -> Option<&[u8]> {
+        self.last_value(|header| header.eq_ignore_ascii_case(API_KEY))
+    }
+
+    /// Returns the record's W3C trace context if it is well-formed. Every event about the record carries it.
+    pub fn traceparent(&self) -> Option<&str> {
+        let value = self.last_value(|header| header.eq_ignore_ascii_case("traceparent"))?;
+        let text = std::str::from_utf8(value).ok()?;
+        is_traceparent(text).then_some(text)
+    }
+
+    fn last_value(&self, is_wanted: impl Fn(&str) -> bool) -> Option<&[u8]> {
         let mut headers = self.headers.iter();
-        let header = headers.rfind(|(name, _)| name.eq_ignore_ascii_case(API_KEY));
-        header.and_then(|(_, value)| value.as_deref())
+        let (_, value) = headers.rfind(|(name, _)| is_wanted(name))?;
+        value.as_deref()
+    }
+
+    /// Returns the bytes of the key, the value and the headers, without the size of the struct itself.
+    fn bytes(&self) -> usize {
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len));
+        let parts = [&self.key, &self.value].map(|part| part.as_ref().map_or(0, Vec::len));
+        headers.chain(parts).sum()
+    }
+}
+
+impl From<&BorrowedMessage<'_>> for Record {
+    /// Copies a record out of librdkafka's memory.
+    fn from(message: &BorrowedMessage<'_>) -> Self {
+        let mut headers = Headers::new();
+        for header in message.headers().into_iter().flat_map(|all| all.iter()) {
+            headers.push((header.key.to_owned(), header.value.map(<[u8]>::to_vec)));
+        }
+        Self {
+            position: RecordPosition {
+                topic: message.topic().to_owned(),
+                partition: message.partition(),
+                offset: message.offset(),
+            },
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+            headers,
+            timestamp: message.timestamp().to_millis(),
+            stamped_by_broker: matches!(message.timestamp(), Timestamp::LogAppendTime(_)),
+        }
     }
 }
 
@@ -71,16 +110,6 @@ impl Record {
             timestamp: None,
             stamped_by_broker: true,
         }
-    }
-}
-
-impl Record {
-    /// Returns the record's W3C trace context if it is well-formed. Every event about the record carries it.
-    pub fn traceparent(&self) -> Option<&str> {
-        let headers = self.headers.iter().rev();
-        let mut named = headers.filter(|(name, _)| name.eq_ignore_ascii_case("traceparent"));
-        let text = std::str::from_utf8(named.next()?.1.as_deref()?).ok()?;
-        is_traceparent(text).then_some(text)
     }
 }
 
@@ -138,9 +167,25 @@ fn reader(kafka: &config::Kafka, name: &str) -> ClientConfig {
         .set("enable.auto.offset.store", "false")
         .set("enable.partition.eof", "true")
         .set("fetch.wait.max.ms", "100")
+        .set("queued.max.messages.kbytes", "16384")
         .set("allow.auto.create.topics", "false")
         .set("auto.offset.reset", "earliest");
     client
+}
+
+/// How long a call that looks up metadata or offsets may block.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Returns the partitions of a topic, none if it does not exist. Blocks on the broker.
+fn partitions<C: ConsumerContext>(
+    consumer: &impl Consumer<C>,
+    topic: &str,
+) -> KafkaResult<Vec<i32>> {
+    let metadata = consumer.fetch_metadata(Some(topic), LOOKUP_TIMEOUT)?;
+    let found = metadata.topics().iter().find(|t| t.name() == topic);
+    let found = found.filter(|topic| topic.error().is_none());
+    let partitions = found.into_iter().flat_map(|topic| topic.partitions());
+    Ok(partitions.map(|partition| partition.id()).collect())
 }
 
 #[cfg(test)]
@@ -153,6 +198,21 @@ mod tests {
 
         assert_eq!(record.api_key(), Some(&b"key"[..]));
         assert_eq!(Record::of(0, &[("key", "x")]).api_key(), None);
+    }
+
+    #[test]
+    fn a_records_size_is_that_of_its_key_value_and_headers() {
+        let record = Record {
+            key: Some(vec![0; 3]),
+            value: Some(vec![0; 100]),
+            headers: vec![
+                ("name".to_owned(), Some(vec![0; 20])),
+                ("n".to_owned(), None),
+            ],
+            ..Record::of(0, &[])
+        };
+
+        assert_eq!(record.bytes(), 128);
     }
 
     #[test]

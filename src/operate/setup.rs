@@ -17,6 +17,7 @@ use crate::engines::kafka::admin::{Asked, EVENTS_RETENTION};
 use crate::engines::registry::Registry;
 use crate::engines::temporal::admin as temporal;
 use crate::engines::temporal::admin::{Attribute, Change, Namespace};
+use crate::roles::intake::dedup_window::dedup_window;
 
 /// How long engines may take to answer: setup often runs while they start.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -64,14 +65,6 @@ fn bounded_window(
         )?;
     }
     Ok(window)
-}
-
-/// Returns the age above which a record is `too_old`: as configured, but at most nine tenths of the retention of the
-/// Temporal namespace (contract, promise 2). `None` if the namespace has no retention or the server does not report it:
-/// then it is unknown which records are too old.
-pub fn dedup_window(configured: Option<Duration>, retention: Duration) -> Option<Duration> {
-    let longest = retention * 9 / 10;
-    (!longest.is_zero()).then(|| configured.map_or(longest, |asked| asked.min(longest)))
 }
 
 /// Returns the retention that the namespace of deliveries needs: as long as an event may come again and is young enough
@@ -156,16 +149,6 @@ pub(crate) fn span(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_dedup_window_is_as_configured_and_never_more_than_nine_tenths_of_the_retention() {
-        let day = Duration::from_secs(86_400);
-
-        assert_eq!(dedup_window(None, day * 30), Some(day * 27));
-        assert_eq!(dedup_window(Some(day), day * 30), Some(day));
-        assert_eq!(dedup_window(Some(day * 60), day * 30), Some(day * 27));
-        assert_eq!(dedup_window(Some(day), Duration::ZERO), None);
-    }
 
     #[test]
     fn deliveries_are_remembered_as_long_as_their_events_can_come_again() {

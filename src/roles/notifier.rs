@@ -58,9 +58,7 @@ use crate::engines::clock::now;
 use crate::engines::config::Config;
 use crate::engines::failpoint;
 use crate::engines::kafka::Record;
-use crate::engines::kafka::consumer::{
-    BoxError, Cause, Failure, Fault, Fuse, Handler, Rejection, Slot,
-};
+use crate::engines::kafka::consumer::{Cause, Failure, Fault, Fuse, Handler, Rejection, Slots};
 use crate::engines::registry;
 use crate::engines::telemetry::events;
 use crate::engines::temporal::deliveries::Given;
@@ -186,7 +184,7 @@ impl Notifier {
         value: &[u8],
         event: &Event,
         notification: &Notification,
-        slot: Slot<'_>,
+        slots: &Slots,
     ) -> Result<(), Failure> {
         let id = Receipt::id(&event.event_id, notification.channel(), &notification.hash);
         let parcel = || parcel(record, value, event, notification);
@@ -205,7 +203,7 @@ impl Notifier {
             First::Ended(end) => end,
             First::HandOver(left) => {
                 // The consumer slot is released while the hand-over waits for its rate limit.
-                slot.without(self.handover.turn()).await;
+                slots.without(self.handover.turn()).await;
                 match self.hand_over(parcel(), event, tries, &left).await? {
                     None => {
                         self.memory.note(id, Known::Done);
@@ -342,7 +340,7 @@ impl Notifier {
 }
 
 impl Handler for Notifier {
-    async fn handle(&self, record: &Record, slot: Slot<'_>) -> Result<(), Failure> {
+    async fn handle(&self, record: &Record, slots: &Slots) -> Result<(), Failure> {
         let Some(value) = record.value.as_deref() else {
             return Ok(());
         };
@@ -359,7 +357,7 @@ impl Handler for Notifier {
         let notifying = join_all(
             planned
                 .iter()
-                .map(|notification| self.notify(record, value, &event, notification, slot)),
+                .map(|notification| self.notify(record, value, &event, notification, slots)),
         );
         let all = async { tokio::join!(notifying, self.note(&event)) };
         tokio::select! {
@@ -368,10 +366,6 @@ impl Handler for Notifier {
                 Err(Failure::Retry(Cause::Interrupted, "the notifier is stopping".into()))
             }
         }
-    }
-
-    async fn parked(&self, _: &Record, _: &Rejection) -> Result<(), BoxError> {
-        Ok(())
     }
 }
 

@@ -12,19 +12,19 @@ use std::time::{Duration, Instant};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::metadata::Metadata;
+use rdkafka::metadata::{Metadata, MetadataTopic};
 
 pub use self::inspect::{Cluster, Topic, inspect, lag, members};
 pub use self::plan::Difference;
 pub(crate) use self::plan::EVENTS_RETENTION;
 use self::plan::{Plan, plans};
 pub use self::replication::{Replication, replication};
+use super::LOOKUP_TIMEOUT;
 use crate::engines::config;
 
 /// Why topics could not be set up or inspected.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No broker answered.
     #[error("no Kafka broker answers at {brokers}")]
     Unreachable {
         /// `KAFKA_BROKERS` as configured.
@@ -36,22 +36,14 @@ pub enum Error {
     /// librdkafka refused the settings.
     #[error("the Kafka client cannot be created")]
     Client(#[source] KafkaError),
-    /// There are fewer brokers than the replication factor that was asked for.
     #[error(
         "{there} Kafka brokers answer, expected at least {wanted} for replication {wanted}: start more brokers, or ask for a lower replication"
     )]
-    TooFewBrokers {
-        /// Number of brokers that answer.
-        there: usize,
-        /// Number of brokers needed.
-        wanted: usize,
-    },
+    TooFewBrokers { there: usize, wanted: usize },
     /// The cluster refused an operation on a topic.
     #[error("the operation on topic {topic} failed")]
     Topic {
-        /// Topic name.
         topic: String,
-        /// The cluster's error.
         #[source]
         source: KafkaError,
     },
@@ -89,48 +81,33 @@ impl Asked {
 /// The result of the setup for one topic.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TopicReport {
-    /// Topic name.
-    pub topic: String,
+    topic: String,
     /// Whether partitions may be added while genflow runs: true for input topics.
-    pub may_grow: bool,
-    /// What the setup did.
-    pub outcome: TopicOutcome,
+    may_grow: bool,
+    outcome: TopicOutcome,
     /// Settings that differ from the contract and were not changed.
-    pub differences: Vec<Difference>,
+    differences: Vec<Difference>,
 }
 
-/// What the setup did to a topic.
+/// What the setup did to a topic; numbers are of partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TopicOutcome {
-    /// The topic did not exist and was created.
-    Created {
-        /// Its number of partitions.
-        partitions: usize,
-    },
-    /// The topic exists and was not changed.
-    Exists {
-        /// Its number of partitions.
-        partitions: usize,
-    },
-    /// The topic had fewer partitions, and some were added.
+enum TopicOutcome {
+    Created(usize),
+    /// The topic existed and was not changed.
+    Exists,
     Grown {
-        /// Number of partitions before.
         from: usize,
-        /// Number of partitions now.
         to: usize,
     },
 }
 
-impl TopicOutcome {
-    fn partitions(self) -> usize {
-        match self {
-            Self::Created { partitions } | Self::Exists { partitions } => partitions,
-            Self::Grown { to, .. } => to,
-        }
-    }
+/// The partitions of a topic, and the lowest number of replicas of any of them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shape {
+    partitions: usize,
+    replicas: usize,
 }
 
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Waits until brokers answer, and returns their number.
@@ -140,17 +117,17 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 pub async fn wait_ready(kafka: &config::Kafka, patience: Duration) -> Result<usize, Error> {
     let deadline = Instant::now() + patience;
     loop {
-        match metadata(kafka, None).await {
+        let error = match metadata(kafka, None).await {
             Ok(metadata) if !metadata.brokers().is_empty() => return Ok(metadata.brokers().len()),
-            Ok(_) if Instant::now() < deadline => {}
-            Err(Error::Unreachable { .. }) if Instant::now() < deadline => {}
-            Ok(_) => {
-                return Err(Error::Unreachable {
-                    brokers: kafka.brokers.clone(),
-                    source: None,
-                });
-            }
+            Ok(_) => Error::Unreachable {
+                brokers: kafka.brokers.clone(),
+                source: None,
+            },
+            Err(error @ Error::Unreachable { .. }) => error,
             Err(error) => return Err(error),
+        };
+        if Instant::now() >= deadline {
+            return Err(error);
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
@@ -169,7 +146,8 @@ pub async fn ensure_topics(
     let admin = admin(kafka)?;
     let mut reports = Vec::new();
     for plan in plans(&kafka.topics, replication.copies(), dedup_window) {
-        reports.push(ensure(kafka, &admin, &plan, grow && plan.may_grow).await?);
+        let may_grow = grow && plan.may_grow;
+        reports.push(ensure(kafka, &admin, plan, may_grow).await?);
     }
     Ok(reports)
 }
@@ -177,70 +155,64 @@ pub async fn ensure_topics(
 async fn ensure(
     kafka: &config::Kafka,
     admin: &AdminClient<DefaultClientContext>,
-    plan: &Plan,
+    plan: Plan,
     grow: bool,
 ) -> Result<TopicReport, Error> {
-    let created = admin
-        .create_topics([&plan.new_topic()], &patient())
-        .await
-        .map_err(|source| plan.error(source))?;
-    match created.into_iter().next() {
+    let report = |outcome, differences| TopicReport {
+        topic: plan.topic.clone(),
+        may_grow: plan.may_grow,
+        outcome,
+        differences,
+    };
+    let created = admin.create_topics([&plan.new_topic()], &patient()).await;
+    match created.map_err(|source| plan.error(source))?.pop() {
         None | Some(Ok(_)) => {
-            let outcome = TopicOutcome::Created {
-                partitions: plan.partitions,
-            };
-            return Ok(plan.report(outcome, Vec::new()));
+            return Ok(report(TopicOutcome::Created(plan.partitions), Vec::new()));
         }
         Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {}
         Some(Err((_, code))) => return Err(plan.error(KafkaError::AdminOp(code))),
     }
-    let (partitions, replicas) = shape(kafka, plan).await?;
-    let mut outcome = TopicOutcome::Exists { partitions };
-    if partitions < plan.partitions && grow {
-        let to = plan.partitions;
-        let more = NewPartitions::new(&plan.topic, to);
+    let metadata = metadata(kafka, Some(plan.topic.clone())).await?;
+    let topic = metadata.topics().iter().find(|t| t.name() == plan.topic);
+    let mut now = topic.map_or(Shape::default(), shape);
+    let mut outcome = TopicOutcome::Exists;
+    if now.partitions < plan.partitions && grow {
+        let more = NewPartitions::new(&plan.topic, plan.partitions);
         let grown = admin.create_partitions([&more], &patient()).await;
-        let grown = grown.map_err(|source| plan.error(source))?;
-        if let Some(Err((_, code))) = grown.into_iter().next() {
+        if let Some(Err((_, code))) = grown.map_err(|source| plan.error(source))?.pop() {
             return Err(plan.error(KafkaError::AdminOp(code)));
         }
         outcome = TopicOutcome::Grown {
-            from: partitions,
-            to,
+            from: now.partitions,
+            to: plan.partitions,
         };
+        now.partitions = plan.partitions;
     }
-    let partitions = outcome.partitions();
-    let differences = differences(admin, plan, partitions, replicas).await?;
-    Ok(plan.report(outcome, differences))
+    Ok(report(outcome, differences(admin, &plan, now).await?))
 }
 
 /// Returns the settings of an existing topic that differ from the plan.
 async fn differences(
     admin: &AdminClient<DefaultClientContext>,
     plan: &Plan,
-    partitions: usize,
-    replicas: usize,
+    shape: Shape,
 ) -> Result<Vec<Difference>, Error> {
-    let described = admin
-        .describe_configs([&ResourceSpecifier::Topic(&plan.topic)], &patient())
-        .await
-        .map_err(|source| plan.error(source))?;
-    let mut found = plan.shape_differences(partitions, replicas);
-    match described.into_iter().next() {
-        Some(Ok(resource)) => found.extend(plan.differences(&resource)),
-        Some(Err(code)) => return Err(plan.error(KafkaError::AdminOp(code))),
-        None => {}
+    let topic = ResourceSpecifier::Topic(&plan.topic);
+    let described = admin.describe_configs([&topic], &patient()).await;
+    match described.map_err(|source| plan.error(source))?.pop() {
+        Some(Ok(resource)) => Ok(plan.differences(shape, &resource)),
+        Some(Err(code)) => Err(plan.error(KafkaError::AdminOp(code))),
+        None => Ok(Vec::new()),
     }
-    Ok(found)
 }
 
-/// Returns an existing topic's number of partitions, and the lowest number of replicas of any of them.
-async fn shape(kafka: &config::Kafka, plan: &Plan) -> Result<(usize, usize), Error> {
-    let metadata = metadata(kafka, Some(plan.topic.clone())).await?;
-    let topic = metadata.topics().iter().find(|t| t.name() == plan.topic);
-    let partitions = topic.map_or(&[] as &[_], |topic| topic.partitions());
+fn shape(topic: &MetadataTopic) -> Shape {
+    let partitions = topic.partitions();
     let replicas = partitions.iter().map(|p| p.replicas().len()).min();
-    Ok((partitions.len(), replicas.unwrap_or(0)))
+    Shape {
+        partitions: partitions.len(),
+        replicas: replicas.unwrap_or(0),
+    }
 }
 
 fn admin(kafka: &config::Kafka) -> Result<AdminClient<DefaultClientContext>, Error> {
@@ -262,7 +234,7 @@ async fn metadata(kafka: &config::Kafka, topic: Option<String>) -> Result<Metada
     let unreachable = |source| Error::unreachable(brokers, source);
     let asked = tokio::task::spawn_blocking(move || {
         let client = admin.inner();
-        client.fetch_metadata(topic.as_deref(), CALL_TIMEOUT)
+        client.fetch_metadata(topic.as_deref(), LOOKUP_TIMEOUT)
     });
     match asked.await {
         Ok(answer) => answer.map_err(unreachable),
@@ -274,21 +246,21 @@ impl std::fmt::Display for TopicReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let topic = &self.topic;
         match self.outcome {
-            TopicOutcome::Created { partitions } => {
+            TopicOutcome::Created(partitions) => {
                 write!(f, "topic {topic}: created, {partitions} partitions")
             }
-            TopicOutcome::Exists { .. } => write!(f, "topic {topic}: exists"),
+            TopicOutcome::Exists => write!(f, "topic {topic}: exists"),
             TopicOutcome::Grown { from, to } => {
                 write!(f, "topic {topic}: grown from {from} to {to} partitions")
             }
         }?;
         for Difference { setting, is, want } in &self.differences {
-            write!(f, "; {setting} is {is}, expected {want}")?;
-            if setting == "partitions" && self.may_grow {
-                write!(f, " (setup --grow)")?;
-            } else if setting == "partitions" {
-                write!(f, " (see docs/operating.md for how to add partitions)")?;
-            }
+            let advice = match setting.as_str() {
+                "partitions" if self.may_grow => " (setup --grow)",
+                "partitions" => " (see docs/operating.md for how to add partitions)",
+                _ => "",
+            };
+            write!(f, "; {setting} is {is}, expected {want}{advice}")?;
         }
         Ok(())
     }

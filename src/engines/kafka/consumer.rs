@@ -8,7 +8,7 @@
 //! No record blocks records of other keys. A record is deferred if the fuse holds it or its key has used up its share
 //! of the memory: only its offset is kept, and a second reader reads the record again when its turn comes.
 
-mod bytes_held;
+mod bounds;
 mod concurrency_limit;
 mod connect;
 mod dead_letter;
@@ -22,25 +22,26 @@ mod schedule;
 mod slots;
 mod watermark;
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _, Timestamp};
 use tokio_util::sync::CancellationToken;
 
+use self::bounds::Bounds;
+use self::deferred::DeferredReader;
 pub(crate) use self::fuse::Fuse;
 use self::group::Group;
-use super::{Headers, Record, producer::Producer};
-use crate::domain::{ErrorCode, RecordPosition};
+use self::poll_loop::PollLoop;
+use self::record_task::RecordTasks;
+use self::schedule::Schedule;
+pub use self::slots::Slots;
+use super::Record;
+use super::producer::Producer;
+use crate::domain::ErrorCode;
 use crate::engines::config;
 use crate::engines::health::Health;
-use crate::engines::kafka::consumer::deferred::DeferredReader;
-use crate::engines::kafka::consumer::poll_loop::PollLoop;
-use crate::engines::kafka::consumer::record_task::RecordTasks;
-pub use crate::engines::kafka::consumer::slots::Slot;
 
 /// An error of any kind, for logs and headers; callers do not match on it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -113,7 +114,6 @@ pub enum Cause {
     Fuse,
     /// Our own code panicked on this record.
     Panicked,
-    /// An internal error.
     Internal,
     /// A stop, or the end of a task that the handler waits for, came before the record was done.
     Interrupted,
@@ -143,31 +143,33 @@ impl Cause {
 
     /// True if the cause does not affect all other records. A record held for it releases its slot, so that others can
     /// run; one success resets the fuse.
-    fn is_others_chance(self) -> bool {
+    fn spares_others(self) -> bool {
         matches!(self, Self::Fuse | Self::HandoverUnavailable)
     }
 
     /// True if lower concurrency relieves the cause.
-    fn is_eased_by_less(self) -> bool {
-        self.is_systemic() && !self.is_others_chance()
+    fn is_eased_by_lower_concurrency(self) -> bool {
+        self.is_systemic() && !self.spares_others()
     }
 }
 
 /// The work a role does on one record. It must be idempotent: it may be called again with the same record.
 pub trait Handler: Send + Sync + 'static {
-    /// Handles one record, which holds one of the consumer's slots.
+    /// Handles one record, which has one of the `slots`.
     fn handle(
         &self,
         record: &Record,
-        slot: Slot<'_>,
+        slots: &Slots,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Called once the record is on the dead-letter topic; on an error the record is held and the call repeated.
     fn parked(
         &self,
-        record: &Record,
-        rejection: &Rejection,
-    ) -> impl Future<Output = Result<(), BoxError>> + Send;
+        _record: &Record,
+        _rejection: &Rejection,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        std::future::ready(Ok(()))
+    }
 }
 
 /// The options of a consumer.
@@ -175,9 +177,7 @@ pub trait Handler: Send + Sync + 'static {
 pub struct Options {
     /// The role's name in logs, metrics and `/readyz`.
     pub role: &'static str,
-    /// Topic to read.
     pub topic: String,
-    /// Consumer group.
     pub group: String,
     /// Dead-letter topic of rejected records.
     pub dlq: String,
@@ -203,27 +203,25 @@ impl Options {
     }
 }
 
-/// Why the consumer ended. A bad record never ends it.
+/// Why the consumer ended: librdkafka refused the settings or the subscription, or reported a fatal error. A bad record
+/// never ends it.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// librdkafka refused the settings or the subscription.
-    #[error("the consumer of {topic} cannot be created")]
-    Client {
-        /// Topic name.
-        topic: String,
-        /// librdkafka's error.
-        #[source]
-        source: KafkaError,
-    },
-    /// librdkafka reported a fatal error.
-    #[error("the consumer of {topic} failed and cannot recover")]
-    Fatal {
-        /// Topic name.
-        topic: String,
-        /// librdkafka's error.
-        #[source]
-        source: KafkaError,
-    },
+#[error("the consumer of {topic} {problem}")]
+pub struct Error {
+    topic: String,
+    problem: &'static str,
+    #[source]
+    source: KafkaError,
+}
+
+impl Error {
+    fn not_created(topic: &str, source: KafkaError) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            problem: "cannot be created",
+            source,
+        }
+    }
 }
 
 /// The longest time that a revoke waits for the records that run on its partitions.
@@ -243,47 +241,21 @@ pub async fn run<H: Handler>(
 ) -> Result<(), Error> {
     // Cancelled below, so that records waiting for a retry end also when an error ends the loop, and not `stop`.
     let stop = stop.child_token();
+    let schedule = Schedule::new(Bounds::of(options.concurrency), stop.clone());
     let patience = PATIENCE.min(kafka.session_timeout / 3);
-    let schedule = poll_loop::schedule(&options, stop.clone());
-    let group = Arc::new(Group::new(&options.topic, patience, schedule));
-    let consumer = Arc::new(connect::client(kafka, &options, group.clone())?);
-    if connect::reached(&consumer, &options, &health, &stop)
-        .await
-        .is_none()
-    {
+    let group = Group::new(&options.topic, patience, schedule);
+    let consumer = Arc::new(connect::create(kafka, &options, group)?);
+    if !connect::wait_for_topic(&consumer, &options, &health, &stop).await {
         return Ok(());
     }
     consumer
         .subscribe(&[&options.topic])
-        .map_err(|source| Error::Client {
-            topic: options.topic.clone(),
-            source,
-        })?;
-    let tasks = Arc::new(RecordTasks::new(options.clone(), producer, handler, health));
-    let reread = DeferredReader::new(kafka.clone(), options.clone());
-    let mut flow = PollLoop::new(options, consumer, group, tasks, reread);
-    let ended = flow.until(&stop).await;
+        .map_err(|source| Error::not_created(&options.topic, source))?;
+    let deferred = DeferredReader::new(kafka.clone(), options.clone());
+    let tasks = RecordTasks::new(options.clone(), producer, handler, health);
+    let mut poll_loop = PollLoop::new(options, consumer, deferred, tasks);
+    let ended = poll_loop.run(&stop).await;
     stop.cancel();
-    flow.drain().await;
+    poll_loop.drain().await;
     ended
-}
-
-/// Copies a record out of librdkafka's memory.
-pub(super) fn detach(message: &BorrowedMessage<'_>) -> Record {
-    let mut headers = Headers::new();
-    for header in message.headers().into_iter().flat_map(|all| all.iter()) {
-        headers.push((header.key.to_owned(), header.value.map(<[u8]>::to_vec)));
-    }
-    Record {
-        position: RecordPosition {
-            topic: message.topic().to_owned(),
-            partition: message.partition(),
-            offset: message.offset(),
-        },
-        key: message.key().map(<[u8]>::to_vec),
-        value: message.payload().map(<[u8]>::to_vec),
-        headers,
-        timestamp: message.timestamp().to_millis(),
-        stamped_by_broker: matches!(message.timestamp(), Timestamp::LogAppendTime(_)),
-    }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
@@ -21,16 +21,11 @@ use crate::engines::config;
 pub enum Error {
     /// It is larger than the topic allows; a retry does not help.
     #[error("the record is too large for {topic}")]
-    TooLarge {
-        /// Topic name.
-        topic: String,
-    },
+    TooLarge { topic: String },
     /// The broker did not acknowledge it; a retry may succeed.
     #[error("the record was not accepted by {topic}")]
     Refused {
-        /// Topic name.
         topic: String,
-        /// librdkafka's error.
         #[source]
         source: KafkaError,
     },
@@ -42,7 +37,6 @@ pub enum Error {
 /// A record to publish.
 #[derive(Clone, Debug, Default)]
 pub struct Message<'a> {
-    /// Topic name.
     pub topic: &'a str,
     /// Records with equal keys keep their order.
     pub key: Option<&'a [u8]>,
@@ -116,7 +110,7 @@ impl Producer {
             Err((source, _)) => source,
         };
         if client.client().fatal_error().is_some() {
-            self.drop_client(&client);
+            self.locked().take_if(|failed| Arc::ptr_eq(failed, &client));
         }
         match source.rdkafka_error_code() {
             Some(RDKafkaErrorCode::MessageSizeTooLarge) => Err(Error::TooLarge {
@@ -129,9 +123,13 @@ impl Producer {
         }
     }
 
+    fn locked(&self) -> MutexGuard<'_, Option<Arc<FutureProducer>>> {
+        self.client.lock()
+    }
+
     fn client(&self) -> Result<Arc<FutureProducer>, Error> {
-        let mut slot = self.client.lock();
-        if let Some(client) = slot.as_ref() {
+        let mut current = self.locked();
+        if let Some(client) = current.as_ref() {
             return Ok(client.clone());
         }
         let client: FutureProducer = super::client(&self.config, self.name)
@@ -146,17 +144,7 @@ impl Producer {
             )
             .create()
             .map_err(Error::Client)?;
-        Ok(slot.insert(Arc::new(client)).clone())
-    }
-
-    fn drop_client(&self, failed: &Arc<FutureProducer>) {
-        let mut slot = self.client.lock();
-        if slot
-            .as_ref()
-            .is_some_and(|client| Arc::ptr_eq(client, failed))
-        {
-            *slot = None;
-        }
+        Ok(current.insert(Arc::new(client)).clone())
     }
 }
 

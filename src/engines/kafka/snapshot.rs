@@ -8,20 +8,18 @@ use std::ops::Range;
 use std::time::Duration;
 
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::time::{Instant, timeout_at};
 
-use super::Record;
-use super::consumer::detach;
-use super::tail::{Error, is_passing};
+use super::tail::{Error, is_passing, open};
+use super::{LOOKUP_TIMEOUT, Record};
 use crate::engines::config;
 
 /// Which part of a topic to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// All records.
     All,
     /// From the first record of this time or later, in milliseconds since the epoch.
     Since(i64),
@@ -39,14 +37,6 @@ pub struct Snapshot {
     current: Option<(i32, Range<i64>)>,
 }
 
-impl std::fmt::Debug for Snapshot {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut shown = f.debug_struct("Snapshot");
-        shown.field("topic", &self.topic).finish_non_exhaustive()
-    }
-}
-
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// A broker that sends nothing for this long, while there are records to read, counts as unreachable.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -56,36 +46,21 @@ impl Snapshot {
     /// # Errors
     /// No broker answers, or the topic does not exist.
     pub async fn open(kafka: &config::Kafka, topic: &str, extent: Extent) -> Result<Self, Error> {
-        let mut client = super::reader(kafka, "snapshot");
-        client.set("queued.max.messages.kbytes", "16384");
-        let broken = |source| Error::Broken {
-            topic: topic.to_owned(),
-            source,
+        let name = topic.to_owned();
+        let look_up = move |consumer: &StreamConsumer, partitions: &[i32]| {
+            let bounds = bounds(consumer, &name, partitions)?;
+            let todo = spans(consumer, &name, &bounds, extent)?;
+            Ok((bounds, todo))
         };
-        let consumer: StreamConsumer = client.create().map_err(broken)?;
-        let (brokers, name) = (kafka.brokers.clone(), topic.to_owned());
-        // The lookups block on the broker.
-        let opened = tokio::task::spawn_blocking(move || {
-            let looked_up = bounds(&consumer, &name).and_then(|bounds| {
-                let todo = spans(&consumer, &name, &bounds, extent)?;
-                Ok((bounds, todo))
-            });
-            match looked_up {
-                Ok((bounds, todo)) => Ok(Self {
-                    consumer,
-                    brokers,
-                    topic: name,
-                    bounds,
-                    todo,
-                    current: None,
-                }),
-                Err(None) => Err(Error::NoTopic(name)),
-                Err(Some(source)) => Err(Error::Unreachable { brokers, source }),
-            }
-        });
-        opened
-            .await
-            .unwrap_or_else(|_| Err(broken(KafkaError::Canceled)))
+        let (consumer, (bounds, todo)) = open(kafka, "snapshot", topic, look_up).await?;
+        Ok(Self {
+            consumer,
+            brokers: kafka.brokers.clone(),
+            topic: topic.to_owned(),
+            bounds,
+            todo,
+            current: None,
+        })
     }
 
     /// Returns the range of offsets of each partition, whichever of them are to be read.
@@ -124,7 +99,7 @@ impl Snapshot {
                         self.current = None;
                     }
                     if offset < range.end {
-                        return Ok(Some(detach(&message)));
+                        return Ok(Some((&message).into()));
                     }
                 }
                 Err(KafkaError::PartitionEOF(ended)) if ended == partition => self.current = None,
@@ -150,20 +125,16 @@ impl Snapshot {
     }
 }
 
-/// Looks up the range of offsets of each partition; `Err(None)` means that the topic does not exist.
+/// Looks up the range of offsets of each partition.
 fn bounds(
     consumer: &StreamConsumer,
     topic: &str,
-) -> Result<BTreeMap<i32, Range<i64>>, Option<KafkaError>> {
-    let metadata = consumer.fetch_metadata(Some(topic), CALL_TIMEOUT)?;
-    let found = metadata.topics().iter().find(|t| t.name() == topic);
-    let Some(found) = found.filter(|t| t.error().is_none() && !t.partitions().is_empty()) else {
-        return Err(None);
-    };
+    partitions: &[i32],
+) -> KafkaResult<BTreeMap<i32, Range<i64>>> {
     let mut bounds = BTreeMap::new();
-    for partition in found.partitions() {
-        let (low, high) = consumer.fetch_watermarks(topic, partition.id(), CALL_TIMEOUT)?;
-        bounds.insert(partition.id(), low..high);
+    for &partition in partitions {
+        let (low, high) = consumer.fetch_watermarks(topic, partition, LOOKUP_TIMEOUT)?;
+        bounds.insert(partition, low..high);
     }
     Ok(bounds)
 }
@@ -174,7 +145,7 @@ fn spans(
     topic: &str,
     bounds: &BTreeMap<i32, Range<i64>>,
     extent: Extent,
-) -> Result<VecDeque<(i32, Range<i64>)>, Option<KafkaError>> {
+) -> KafkaResult<VecDeque<(i32, Range<i64>)>> {
     let mut spans: VecDeque<_> = match extent {
         Extent::All => bounds.clone().into_iter().collect(),
         Extent::At(positions) => runs(&positions)
@@ -189,7 +160,7 @@ fn spans(
             for partition in bounds.keys() {
                 list.add_partition_offset(topic, *partition, Offset::Offset(millis))?;
             }
-            let found = consumer.offsets_for_times(list, CALL_TIMEOUT)?;
+            let found = consumer.offsets_for_times(list, LOOKUP_TIMEOUT)?;
             let mut spans = VecDeque::new();
             for (partition, held) in bounds {
                 let element = found.find_partition(topic, *partition);
@@ -222,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neighbours_are_read_in_one_go() {
+    fn adjacent_offsets_are_read_with_one_seek() {
         let positions = BTreeSet::from([(0, 5), (0, 6), (0, 8), (1, 9), (1, 10)]);
 
         assert_eq!(runs(&positions), [(0, 5..7), (0, 8..9), (1, 9..11)]);

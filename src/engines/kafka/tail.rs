@@ -1,13 +1,10 @@
 //! Reads all partitions of a topic and follows new records, for a person who watches; without a group, without commits.
 
-use std::time::Duration;
-
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::Record;
-use super::consumer::detach;
+use super::{LOOKUP_TIMEOUT, Record, partitions, reader};
 use crate::engines::config;
 
 /// Where to start reading.
@@ -31,24 +28,19 @@ pub enum Next {
 /// Why a topic cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No broker answered.
     #[error("no Kafka broker answers at {brokers}")]
     Unreachable {
         /// `KAFKA_BROKERS` as configured.
         brokers: String,
-        /// librdkafka's error.
         #[source]
         source: KafkaError,
     },
-    /// The topic does not exist.
     #[error("topic {0} does not exist, run: genflow setup")]
     NoTopic(String),
     /// librdkafka refused the settings, or reading failed for good.
     #[error("topic {topic} cannot be read")]
     Broken {
-        /// Topic name.
         topic: String,
-        /// librdkafka's error.
         #[source]
         source: KafkaError,
     },
@@ -61,45 +53,39 @@ pub struct Tail {
     partitions: usize,
 }
 
-impl std::fmt::Debug for Tail {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut shown = f.debug_struct("Tail");
-        shown.field("topic", &self.topic).finish_non_exhaustive()
-    }
-}
-
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-
 impl Tail {
     /// Starts to read; no record that is published after this returns is missed.
     ///
     /// # Errors
     /// No broker answers, or the topic does not exist.
     pub async fn open(kafka: &config::Kafka, topic: &str, from: From) -> Result<Self, Error> {
-        let client = super::reader(kafka, "watch");
-        let broken = |source| Error::Broken {
-            topic: topic.to_owned(),
-            source,
+        let name = topic.to_owned();
+        let assign = move |consumer: &StreamConsumer, partitions: &[i32]| {
+            let mut list = TopicPartitionList::new();
+            for &partition in partitions {
+                let offset = match from {
+                    From::Beginning => Offset::Beginning,
+                    // librdkafka resolves `Offset::End` later, when a new record may already be there: so look it up
+                    // now.
+                    From::End => {
+                        let (_, end) =
+                            consumer.fetch_watermarks(&name, partition, LOOKUP_TIMEOUT)?;
+                        Offset::Offset(end)
+                    }
+                };
+                list.add_partition_offset(&name, partition, offset)?;
+            }
+            consumer.assign(&list)?;
+            Ok(partitions.len())
         };
-        let consumer: StreamConsumer = client.create().map_err(broken)?;
-        let (brokers, name) = (kafka.brokers.clone(), topic.to_owned());
-        let opened = tokio::task::spawn_blocking(move || {
-            let partitions = assign(&consumer, &name, from).map_err(|error| match error {
-                None => Error::NoTopic(name.clone()),
-                Some(source) => Error::Unreachable { brokers, source },
-            })?;
-            Ok(Self {
-                consumer,
-                topic: name,
-                partitions,
-            })
-        });
-        opened
-            .await
-            .unwrap_or_else(|_| Err(broken(KafkaError::Canceled)))
+        let (consumer, partitions) = open(kafka, "watch", topic, assign).await?;
+        Ok(Self {
+            consumer,
+            topic: topic.to_owned(),
+            partitions,
+        })
     }
 
-    /// Returns how many partitions are read.
     pub fn partitions(&self) -> usize {
         self.partitions
     }
@@ -111,7 +97,7 @@ impl Tail {
     pub async fn next(&self) -> Result<Next, Error> {
         loop {
             match self.consumer.recv().await {
-                Ok(message) => return Ok(Next::Record(detach(&message))),
+                Ok(message) => return Ok(Next::Record((&message).into())),
                 Err(KafkaError::PartitionEOF(partition)) => return Ok(Next::End(partition)),
                 Err(source) if is_passing(&source) => {}
                 Err(source) => {
@@ -125,27 +111,32 @@ impl Tail {
     }
 }
 
-/// Assigns all partitions; `Err(None)` means that the topic does not exist.
-fn assign(consumer: &StreamConsumer, topic: &str, from: From) -> Result<usize, Option<KafkaError>> {
-    let metadata = consumer.fetch_metadata(Some(topic), CALL_TIMEOUT)?;
-    let found = metadata.topics().iter().find(|t| t.name() == topic);
-    let Some(found) = found.filter(|t| t.error().is_none() && !t.partitions().is_empty()) else {
-        return Err(None);
+/// Creates a reader of `topic`, and calls `prepare`, which may block on the broker, with it and the topic's partitions.
+pub(super) async fn open<T: Send + 'static>(
+    kafka: &config::Kafka,
+    name: &str,
+    topic: &str,
+    prepare: impl FnOnce(&StreamConsumer, &[i32]) -> KafkaResult<T> + Send + 'static,
+) -> Result<(StreamConsumer, T), Error> {
+    let broken = |source| Error::Broken {
+        topic: topic.to_owned(),
+        source,
     };
-    let mut list = TopicPartitionList::new();
-    for partition in found.partitions() {
-        let offset = match from {
-            From::Beginning => Offset::Beginning,
-            // librdkafka resolves `Offset::End` later, when a new record may already be there: so look it up now.
-            From::End => {
-                let (_, end) = consumer.fetch_watermarks(topic, partition.id(), CALL_TIMEOUT)?;
-                Offset::Offset(end)
-            }
+    let consumer: StreamConsumer = reader(kafka, name).create().map_err(broken)?;
+    let (brokers, topic) = (kafka.brokers.clone(), topic.to_owned());
+    let opened = tokio::task::spawn_blocking(move || {
+        let prepared = match partitions(&consumer, &topic) {
+            Ok(found) if found.is_empty() => return Err(Error::NoTopic(topic)),
+            Ok(found) => prepare(&consumer, &found),
+            Err(source) => Err(source),
         };
-        list.add_partition_offset(topic, partition.id(), offset)?;
-    }
-    consumer.assign(&list)?;
-    Ok(list.count())
+        match prepared {
+            Ok(prepared) => Ok((consumer, prepared)),
+            Err(source) => Err(Error::Unreachable { brokers, source }),
+        }
+    });
+    let opened = opened.await;
+    opened.unwrap_or_else(|_| Err(broken(KafkaError::Canceled)))
 }
 
 pub(super) fn is_passing(error: &KafkaError) -> bool {

@@ -8,7 +8,8 @@ use crate::engines::config::Config;
 use crate::engines::temporal::admin::{Error, Registered, Server, Tasks};
 use crate::engines::temporal::queues::{fetch_queue, submit_queue};
 use crate::operate::setup;
-use crate::operate::setup::{dedup_window, span};
+use crate::operate::setup::span;
+use crate::roles::intake::dedup_window::dedup_window;
 
 const FAIRNESS: &str = "fairness";
 

@@ -9,41 +9,30 @@ use anyhow::anyhow;
 use url::Url;
 
 use crate::domain::{Faults, Media, ProviderName, Single, Spec, urls};
-use crate::engines::config;
 use crate::engines::config::Config;
 use crate::engines::egress;
 
 /// Checks requests against the settings.
-pub(super) struct Allowed {
-    intake: config::Intake,
-    worker: config::Worker,
-}
+pub(super) struct Allowed<'c>(pub(super) &'c Config);
 
-impl Allowed {
-    pub(super) fn new(config: &Config) -> Self {
-        Self {
-            intake: config.intake.clone(),
-            worker: config.worker.clone(),
-        }
-    }
-
+impl Allowed<'_> {
     /// Checks a request's spec and its deadline.
     ///
     /// # Errors
     /// Returns everything that is not allowed.
     pub(super) fn check(&self, spec: &Spec, timeout: Option<Duration>) -> anyhow::Result<()> {
         let mut faults = Faults::default();
-        if let Some(timeout) = timeout.filter(|timeout| *timeout > self.intake.max_timeout) {
+        if let Some(timeout) = timeout.filter(|timeout| *timeout > self.0.intake.max_timeout) {
             let problem = format!("is {}, which is longer than allowed", timeout.as_secs());
             faults.add("timeout_seconds", problem);
         }
         self.spec(spec, &mut faults);
         faults.or(()).map_err(|faults| {
-            let models = self.intake.allowed_models.to_string();
-            let longest = self.intake.max_timeout.as_secs();
-            let private = self.worker.egress.allow_private;
+            let models = self.0.intake.allowed_models.to_string();
+            let max_timeout = self.0.intake.max_timeout.as_secs();
+            let private = self.0.worker.egress.allow_private;
             anyhow!(
-                "ALLOWED_MODELS is {models:?}, MAX_TIMEOUT {longest} s, DOWNLOAD_ALLOW_PRIVATE {private}"
+                "ALLOWED_MODELS is {models:?}, MAX_TIMEOUT {max_timeout} s, DOWNLOAD_ALLOW_PRIVATE {private}"
             )
             .context(faults)
         })
@@ -65,8 +54,8 @@ impl Allowed {
     fn single(&self, single: &Single, faults: &mut Faults) {
         let (kind, common) = (single.media(), single.common());
         let configured = match kind {
-            Media::Video => self.worker.video.name,
-            Media::Image => self.worker.image.name,
+            Media::Video => self.0.worker.video.name,
+            Media::Image => self.0.worker.image.name,
         };
         let provider = common.provider.unwrap_or(configured);
         self.model(
@@ -105,13 +94,13 @@ impl Allowed {
         named: Option<&str>,
         faults: &mut Faults,
     ) {
-        let allowed = &self.intake.allowed_models;
+        let allowed = &self.0.intake.allowed_models;
         if allowed.are_any() {
             return;
         }
         let model = match named {
             Some(model) => model.to_owned(),
-            None => self.worker.provider(kind, provider).model,
+            None => self.0.worker.provider(kind, provider).model,
         };
         if !allowed.allow(kind, provider, &model) {
             let which = named.map_or("null".to_owned(), |model| format!("{model:?}"));
@@ -121,7 +110,7 @@ impl Allowed {
     }
 
     fn address(&self, url: &Url) -> Result<(), egress::Refused> {
-        egress::check_input(url, &self.worker.egress)
+        egress::check_input(url, &self.0.worker.egress)
     }
 }
 
@@ -133,12 +122,12 @@ mod tests {
         VideoSpec,
     };
 
-    fn allowed(settings: &[(&str, &str)]) -> Allowed {
-        Allowed::new(&Config::of(settings).unwrap())
+    fn config(settings: &[(&str, &str)]) -> Config {
+        Config::of(settings).unwrap()
     }
 
-    fn refusal(allowed: &Allowed, spec: impl Into<Spec>) -> String {
-        let checked = allowed.check(&spec.into(), None);
+    fn refusal(config: &Config, spec: impl Into<Spec>) -> String {
+        let checked = Allowed(config).check(&spec.into(), None);
         checked.map_or_else(|error| error.to_string(), |()| String::new())
     }
 
@@ -183,7 +172,7 @@ mod tests {
     #[test]
     fn a_model_that_is_not_allowed_is_refused_wherever_it_is_named() {
         let models = "image:replicate/black-forest-labs/*,openai/gpt-image-2";
-        let allowed = allowed(&[("ALLOWED_MODELS", models)]);
+        let config = config(&[("ALLOWED_MODELS", models)]);
         let mut other = of_model(None, None);
         other.fallback = vec![
             Fallback {
@@ -198,40 +187,34 @@ mod tests {
         let evil = of_model(None, Some("evil/x"));
 
         // The configured default model must be allowed too.
-        assert_eq!(refusal(&allowed, image(of_model(None, None))), "");
+        assert_eq!(refusal(&config, image(of_model(None, None))), "");
         assert_eq!(
-            refusal(&allowed, video(of_model(None, None))),
+            refusal(&config, video(of_model(None, None))),
             "spec.model is null of replicate, which is not allowed"
         );
         let openai = Some(ProviderName::OpenAi);
         assert_eq!(
-            refusal(&allowed, image(of_model(openai, Some("gpt-image-2")))),
+            refusal(&config, image(of_model(openai, Some("gpt-image-2")))),
             ""
         );
         assert_eq!(
-            refusal(&allowed, image(other)),
+            refusal(&config, image(other)),
             "spec.fallback[1].model is null of fal, which is not allowed"
         );
         let good = image(of_model(None, None));
         assert_eq!(
-            refusal(&allowed, batch(vec![good, image(evil.clone())])),
+            refusal(&config, batch(vec![good, image(evil.clone())])),
             "spec.items[1].spec.model is \"evil/x\" of replicate, which is not allowed"
         );
-        assert_eq!(
-            refusal(
-                &crate::roles::intake::allowed::tests::allowed(&[]),
-                image(evil)
-            ),
-            ""
-        );
+        assert_eq!(refusal(&Config::of(&[]).unwrap(), image(evil)), "");
     }
 
     #[test]
     fn a_deadline_beyond_the_operators_is_refused_and_those_of_the_settings_are_cut() {
-        let allowed = allowed(&[("MAX_TIMEOUT", "30m"), ("IMAGE_TIMEOUT", "5m")]);
+        let config = config(&[("MAX_TIMEOUT", "30m"), ("IMAGE_TIMEOUT", "5m")]);
         let check = |seconds| {
             let timeout = Some(Duration::from_secs(seconds));
-            allowed.check(&image(Common::new("a fox")).into(), timeout)
+            Allowed(&config).check(&image(Common::new("a fox")).into(), timeout)
         };
 
         assert!(check(1800).is_ok());
@@ -241,7 +224,7 @@ mod tests {
             "timeout_seconds is 1801, which is longer than allowed"
         );
         assert!(format!("{error:#}").contains("MAX_TIMEOUT 1800 s"));
-        let intake = &allowed.intake;
+        let intake = &config.intake;
         let timeouts = [
             intake.image_timeout,
             intake.video_timeout,
@@ -268,7 +251,7 @@ mod tests {
             };
             [image(asked), video(raw)]
         };
-        let (strict, private) = (allowed(&[]), allowed(&[("DOWNLOAD_ALLOW_PRIVATE", "true")]));
+        let (strict, private) = (config(&[]), config(&[("DOWNLOAD_ALLOW_PRIVATE", "true")]));
         for (url, is_private) in [
             ("http://169.254.169.254/latest/meta-data", true),
             ("https://10.0.0.7/a.png", true),

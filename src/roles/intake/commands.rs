@@ -1,26 +1,19 @@
 //! Handles commands. They have their own consumer, so that back-pressure on requests never delays a cancel.
 
-use std::sync::Arc;
-
 use anyhow::anyhow;
 
 use super::allowed::Allowed;
-use super::failures::{of_avro, of_temporal};
-use super::rate_limit::RateLimits;
-use super::{keyed, open, reject, wait_for_token};
+use super::failures::{of_avro, of_temporal, reject};
+use super::refusals::check_key;
+use super::shared::Shared;
 use crate::contract::avro;
 use crate::contract::run::Start;
-use crate::contract::run::SubmitQueues;
-use crate::contract::run::{DefaultProviders, Steps};
 use crate::domain::{Action, Command, ErrorCode, Spec};
-use crate::engines::config::Config;
-use crate::engines::config::api_keys::{ApiKeys, Denied, Pass};
+use crate::engines::config::api_keys::{Denied, Pass};
 use crate::engines::failpoint;
 use crate::engines::kafka::Record;
-use crate::engines::kafka::consumer::{BoxError, Failure, Handler, Rejection, Slot};
-use crate::engines::registry::Registry;
+use crate::engines::kafka::consumer::{Failure, Handler, Slots};
 use crate::engines::telemetry::events;
-use crate::engines::temporal::client::Temporal;
 use crate::engines::temporal::queues::{fetch_queue, submit_queues};
 use crate::engines::temporal::request_runs::Cancelled;
 use crate::engines::temporal::retries::{Retried, Retry, Unretryable};
@@ -29,47 +22,14 @@ use crate::engines::temporal::retries::{Retried, Retry, Unretryable};
 const LONGEST_REASON: usize = 1_000;
 
 /// Handles the records of `gen.commands`.
-pub struct Commands {
-    temporal: Temporal,
-    registry: Arc<Registry>,
-    api_keys: ApiKeys,
-    steps: Steps,
-    fetch_queue: String,
-    providers: DefaultProviders,
-    submit_queues: SubmitQueues,
-    allowed: Allowed,
-    limits: Option<Arc<RateLimits>>,
-}
+pub struct Commands(pub Shared);
 
 impl Commands {
-    /// Creates the handler of `gen.commands`.
-    pub fn new(
-        config: &Config,
-        temporal: Temporal,
-        registry: Arc<Registry>,
-        limits: Option<Arc<RateLimits>>,
-    ) -> Self {
-        Self {
-            allowed: Allowed::new(config),
-            limits,
-            temporal,
-            registry,
-            api_keys: config.intake.api_keys.clone(),
-            steps: config.intake.steps,
-            fetch_queue: fetch_queue(&config.temporal.task_queue),
-            providers: config.worker.default_providers(),
-            submit_queues: submit_queues(config),
-        }
-    }
-
     async fn cancel(&self, command: &Command, pass: &Pass) -> Result<&'static str, Failure> {
         let reason = command.reason.as_deref().unwrap_or("cancelled by command");
-        let cancelled = self
-            .temporal
-            .cancel(&command.request, reason, pass.only())
-            .await
-            .map_err(of_temporal)?;
-        match cancelled {
+        let Self(Shared { temporal, .. }) = self;
+        let cancelled = temporal.cancel(&command.request, reason, pass.only()).await;
+        match cancelled.map_err(of_temporal)? {
             Cancelled::Asked => Ok("asked"),
             Cancelled::Over => Ok("over"),
             Cancelled::Claimed => Ok("claimed"),
@@ -94,11 +54,13 @@ impl Commands {
         command: &Command,
         pass: &Pass,
         traceparent: Option<&str>,
-        slot: Slot<'_>,
+        slots: &Slots,
     ) -> Result<&'static str, Failure> {
+        let Self(shared) = self;
+        let config = &shared.config;
         // The retry refuses an unknown id anyway.
         if let Some(only) = pass.only()
-            && let user = self.temporal.user(&command.request.run(0)).await
+            && let user = shared.temporal.user(&command.request.run(0)).await
             && user.map_err(of_temporal)?.is_some_and(|user| user != only)
         {
             return Err(Denied::OtherUser.into());
@@ -108,18 +70,18 @@ impl Commands {
             command: &command.id,
             reason: command.reason.as_deref(),
             traceparent,
-            steps: self.steps,
-            fetch_queue: &self.fetch_queue,
-            providers: self.providers,
-            submit_queues: &self.submit_queues,
+            steps: config.intake.steps,
+            fetch_queue: &fetch_queue(&config.temporal.task_queue),
+            providers: config.worker.default_providers(),
+            submit_queues: &submit_queues(config),
         };
         // A retry is paid for like a request, so the same limits apply.
         let admit = |start: Start| async move {
-            let allowed = self.allowed.check(&Spec::Single(start.spec), None);
+            let allowed = Allowed(config).check(&Spec::Single(start.spec), None);
             allowed.map_err(|error| reject(ErrorCode::Invalid, error))?;
-            wait_for_token(self.limits.as_deref(), &start.user, 1, slot).await
+            shared.admit(&start.user, 1, slots).await
         };
-        let retried = self.temporal.retry(&retry, admit).await;
+        let retried = shared.temporal.retry(&retry, admit).await;
         match retried.map_err(of_temporal)? {
             Retried::Started => Ok("started"),
             Retried::Repeated => Ok("duplicate"),
@@ -141,28 +103,24 @@ impl Commands {
 }
 
 impl Handler for Commands {
-    async fn handle(&self, record: &Record, slot: Slot<'_>) -> Result<(), Failure> {
-        let (writer, datum) = open(&self.registry, record).await?;
+    async fn handle(&self, record: &Record, slots: &Slots) -> Result<(), Failure> {
+        let (writer, datum) = self.0.open(record).await?;
         let mut command = avro::read_command(&writer, datum).map_err(of_avro)?;
         // A reason may be as long as a record, and workflows carry it.
         command.reason = command
             .reason
             .map(|it| it.chars().take(LONGEST_REASON).collect());
-        let pass = self.api_keys.check(record.api_key())?;
-        keyed(record, &command.request)?;
+        let pass = self.0.config.intake.api_keys.check(record.api_key())?;
+        check_key(record, &command.request)?;
         let outcome = match command.action {
             Action::Cancel => self.cancel(&command, &pass).await?,
             Action::Retry => {
                 let traceparent = record.traceparent();
-                self.retry(&command, &pass, traceparent, slot).await?
+                self.retry(&command, &pass, traceparent, slots).await?
             }
         };
         failpoint::hit("commands.started").await;
         events::command_handled(&record.position, command.action, outcome);
-        Ok(())
-    }
-
-    async fn parked(&self, _: &Record, _: &Rejection) -> Result<(), BoxError> {
         Ok(())
     }
 }

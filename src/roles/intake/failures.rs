@@ -1,9 +1,8 @@
 //! What intake does with a record when a system that it needs fails.
 
-use super::reject;
 use crate::contract::avro;
 use crate::domain::ErrorCode;
-use crate::engines::kafka::consumer::{Cause, Failure};
+use crate::engines::kafka::consumer::{BoxError, Cause, Failure, Rejection};
 use crate::engines::registry;
 use crate::engines::temporal::client::{self, Blame};
 
@@ -36,4 +35,12 @@ pub(super) fn of_temporal(error: client::Error) -> Failure {
         Blame::System => Cause::TemporalRefused,
     };
     Failure::Retry(cause, error.into())
+}
+
+pub(super) fn reject(reason: ErrorCode, error: anyhow::Error) -> Failure {
+    Failure::Reject(Rejection::new(reason, error))
+}
+
+pub(super) fn internal(error: impl Into<BoxError>) -> Failure {
+    Failure::Retry(Cause::Internal, error.into())
 }

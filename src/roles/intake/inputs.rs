@@ -3,22 +3,24 @@
 
 use anyhow::anyhow;
 
-use super::{Intake, internal, reject};
+use super::Intake;
+use super::failures::{internal, reject};
 use crate::contract::batch_items;
 use crate::contract::batch_items::Items;
 use crate::contract::run::{BatchStart, Start};
+use crate::contract::seal;
 use crate::domain::time::millis;
 use crate::domain::{
-    BatchSpec, ErrorCode, EventType, ItemCounts, Journal, Media, Notify, Request, Spec, Targets,
+    BatchSpec, ErrorCode, EventType, ItemCounts, Journal, Media, Notify, Request, RequestId, Spec,
+    Targets,
 };
 use crate::engines::kafka::consumer::Failure;
 use crate::engines::kafka::new_trace;
+use crate::engines::temporal::queues::{fetch_queue, submit_queues};
 
-/// The input of a request's workflow.
 pub(super) enum Input {
-    /// Input of a single generation.
     Run(Start),
-    /// Input of a batch, and its encoded items.
+    /// The input of a batch, and its encoded items.
     Batch(BatchStart, Vec<u8>),
 }
 
@@ -39,11 +41,12 @@ impl Intake {
             Spec::Single(single) => single,
             Spec::Batch(batch) => return self.batch(request, batch, traceparent),
         };
+        let config = &self.shared.config;
         let timeout = request.timeout.unwrap_or(match spec.media() {
-            Media::Image => self.settings.image_timeout,
-            Media::Video => self.settings.video_timeout,
+            Media::Image => config.intake.image_timeout,
+            Media::Video => config.intake.video_timeout,
         });
-        let provider = self.providers.of(spec);
+        let provider = config.worker.default_providers().of(spec);
         let start = Start {
             request: request.id.clone(),
             retry: 0,
@@ -53,11 +56,13 @@ impl Intake {
             provider,
             fingerprint: fingerprint.to_owned(),
             metadata: request.metadata.clone(),
-            notify: self.notify(&request.targets, &request.notify_on, request.id.as_str())?,
+            notify: self
+                .notify(&request.targets, &request.notify_on, &request.id)
+                .map_err(internal)?,
             timeout_ms: millis(timeout),
-            steps: self.settings.steps,
-            fetch_queue: self.fetch_queue.clone(),
-            submit_queue: self.submit_queues.of(provider),
+            steps: config.intake.steps,
+            fetch_queue: fetch_queue(&config.temporal.task_queue),
+            submit_queue: submit_queues(config).of(provider),
             traceparent: Some(traceparent.map_or_else(new_trace, str::to_owned)),
             journal: Journal::default(),
         };
@@ -71,21 +76,24 @@ impl Intake {
         spec: &BatchSpec,
         traceparent: Option<&str>,
     ) -> Result<Input, Failure> {
+        let config = &self.shared.config;
         let start = BatchStart {
             request: request.id.clone(),
             user: request.user.clone(),
             metadata: request.metadata.clone(),
-            notify: self.notify(&request.targets, &request.notify_on, request.id.as_str())?,
+            notify: self
+                .notify(&request.targets, &request.notify_on, &request.id)
+                .map_err(internal)?,
             notify_on: request.notify_on.clone(),
-            timeout_ms: millis(request.timeout.unwrap_or(self.settings.batch_timeout)),
-            image_timeout_ms: millis(self.settings.image_timeout),
-            video_timeout_ms: millis(self.settings.video_timeout),
-            progress_every_ms: millis(self.settings.batch_progress_interval),
-            segment: self.settings.batch_segment,
-            steps: self.settings.steps,
-            fetch_queue: self.fetch_queue.clone(),
-            providers: self.providers,
-            submit_queues: self.submit_queues.clone(),
+            timeout_ms: millis(request.timeout.unwrap_or(config.intake.batch_timeout)),
+            image_timeout_ms: millis(config.intake.image_timeout),
+            video_timeout_ms: millis(config.intake.video_timeout),
+            progress_every_ms: millis(config.intake.batch_progress_interval),
+            segment: config.intake.batch_segment,
+            steps: config.intake.steps,
+            fetch_queue: fetch_queue(&config.temporal.task_queue),
+            providers: config.worker.default_providers(),
+            submit_queues: submit_queues(config),
             traceparent: Some(traceparent.map_or_else(new_trace, str::to_owned)),
             counts: ItemCounts {
                 total: u32::try_from(spec.items.len()).unwrap_or(u32::MAX),
@@ -117,14 +125,14 @@ impl Intake {
         &self,
         targets: &Targets,
         on: &[EventType],
-        request: &str,
-    ) -> Result<Option<Notify>, Failure> {
+        id: &RequestId,
+    ) -> Result<Option<Notify>, seal::Error> {
         // The operator's own targets follow `notify_on` too, so it is carried even without targets
         // if it is not the default.
         if targets.is_empty() && EventType::are_default(on) {
             return Ok(None);
         }
-        let sealed = self.sealer.seal(targets, request).map_err(internal)?;
+        let sealed = self.sealer.seal(targets, id.as_str())?;
         Ok(Some(Notify {
             on: on.to_vec(),
             sealed,
@@ -132,11 +140,11 @@ impl Intake {
     }
 }
 
-fn bounded(what: &str, size: usize, largest: usize) -> Result<(), Failure> {
-    if size <= largest {
+fn bounded(what: &str, size: usize, maximum: usize) -> Result<(), Failure> {
+    if size <= maximum {
         return Ok(());
     }
-    let problem = anyhow!("it is {size} bytes long, expected at most {largest}")
+    let problem = anyhow!("it is {size} bytes long, expected at most {maximum}")
         .context(format!("{what} is too large for a workflow's input"));
     Err(reject(ErrorCode::Invalid, problem))
 }

@@ -1,4 +1,4 @@
-//! RateLimits how many generations each user may start.
+//! Limits how many generations each user may start.
 //!
 //! A record above the limit waits briefly, so that a short burst fails no request. Few records may wait at
 //! once, so that one user's flood leaves room for the others. A batch takes a token for each item but waits for
@@ -52,8 +52,10 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOLD: Duration = Duration::from_secs(10);
 
 impl RateLimits {
-    /// Creates empty limits. At most `waiting` records wait at once.
-    pub fn new(settings: RateLimit, waiting: usize, stop: CancellationToken) -> Self {
+    /// Creates empty limits for a consumer with this many slots. A quarter of the slots may hold records above their
+    /// user's limit; the rest is for users within their limits.
+    pub fn new(settings: RateLimit, slots: usize, stop: CancellationToken) -> Self {
+        let waiting = (slots / 4).max(1);
         Self {
             buckets: TokenBuckets::new(settings.per_minute, MINUTE, settings.burst),
             settings,
@@ -79,7 +81,7 @@ impl RateLimits {
             }
             match self.buckets.take(user, count, Instant::now()) {
                 Ok(()) => return Ok(()),
-                Err(longer) => pause = longer,
+                Err(next_pause) => pause = next_pause,
             }
         }
         Err(Refused::After(pause))
@@ -107,7 +109,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_would_wait_too_long_is_told_when_to_come_again() {
+    async fn a_record_that_would_wait_too_long_is_refused_with_the_time_until_a_token_is_free() {
         let limits = limits(1);
         assert_eq!(limits.admit("ann", 1).await, Ok(()));
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 
-use super::reject;
+use super::failures::reject;
 use crate::contract::headers::{ACCEPT_OLD, FIRST_SEEN};
 use crate::domain::{ErrorCode, RequestId};
 use crate::engines::config::api_keys::Denied;
@@ -13,7 +13,7 @@ use crate::engines::kafka::consumer::{Failure, Rejection};
 
 /// Checks that the record key is the request id. Otherwise the records of one request could be on
 /// two partitions, out of order, and many requests could share one key.
-pub(super) fn keyed(record: &Record, id: &RequestId) -> Result<(), Failure> {
+pub(super) fn check_key(record: &Record, id: &RequestId) -> Result<(), Failure> {
     if record.key.as_deref() == Some(id.as_str().as_bytes()) {
         return Ok(());
     }
@@ -34,19 +34,19 @@ pub(super) fn keyed(record: &Record, id: &RequestId) -> Result<(), Failure> {
 /// Limit on the characters of a key in an error.
 const LONGEST_SHOWN: usize = 128;
 
-/// Refuses a record that is older than the dedup window. Its age is that of its oldest time: its
+/// Checks that a record is not older than the dedup window. Its age is that of its oldest time: its
 /// timestamp, `requested_at`, or its first arrival if it was redriven.
 ///
 /// Only a timestamp that the broker set can point to a fault of this system, such as a wrong clock
 /// or window. The producer controls the other two, so they do not count for the DLQ fuse.
-pub(super) fn too_old(
+pub(super) fn check_age(
     record: &Record,
     requested_at: Option<i64>,
     window: Duration,
     now: i64,
-) -> Option<Failure> {
+) -> Result<(), Failure> {
     if record.header(ACCEPT_OLD) == Some("true") {
-        return None;
+        return Ok(());
     }
     let is_past = |millis: i64| {
         u128::try_from(now.saturating_sub(millis)).is_ok_and(|age| age > window.as_millis())
@@ -54,13 +54,13 @@ pub(super) fn too_old(
     let first_seen = record.header(FIRST_SEEN).and_then(|text| text.parse().ok());
     let times = record.timestamp.into_iter().chain(requested_at);
     if !times.chain(first_seen).any(is_past) {
-        return None;
+        return Ok(());
     }
     let error = anyhow!("the window is {} s", window.as_secs())
         .context("the request is older than the dedup window");
     let rejection = Rejection::new(ErrorCode::TooOld, error);
     let by_broker = record.timestamp.filter(|_| record.stamped_by_broker);
-    Some(Failure::Reject(match by_broker.is_some_and(is_past) {
+    Err(Failure::Reject(match by_broker.is_some_and(is_past) {
         true => rejection,
         false => rejection.by_producer(),
     }))
@@ -96,9 +96,10 @@ mod tests {
     }
 
     fn fault(record: &Record, requested_at: Option<i64>) -> Option<Fault> {
-        match too_old(record, requested_at, WINDOW, NOW)? {
-            Failure::Reject(rejection) => Some(rejection.fault),
-            Failure::Retry(..) => panic!("it can never succeed"),
+        match check_age(record, requested_at, WINDOW, NOW) {
+            Ok(()) => None,
+            Err(Failure::Reject(rejection)) => Some(rejection.fault),
+            Err(Failure::Retry(..)) => panic!("it can never succeed"),
         }
     }
 
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_as_old_as_the_window_is_taken_and_older_what_an_operator_accepts() {
+    fn a_record_as_old_as_the_window_is_taken_and_an_older_one_if_an_operator_accepts_it() {
         assert_eq!(fault(&record(NOW - 10_000, true, &[]), Some(NOW)), None);
         let accepted = record(OLD, true, &[(ACCEPT_OLD, "true")]);
         assert_eq!(fault(&accepted, Some(OLD)), None);
@@ -140,9 +141,9 @@ mod tests {
     fn the_key_of_a_record_is_its_requests_id() {
         let id = |text: &str| RequestId::try_from(text.to_owned()).unwrap();
         let mut record = record(NOW, true, &[]);
-        assert!(keyed(&record, &id("order-7")).is_ok());
-        assert!(keyed(&record, &id("order-8")).is_err());
+        assert!(check_key(&record, &id("order-7")).is_ok());
+        assert!(check_key(&record, &id("order-8")).is_err());
         record.key = None;
-        assert!(keyed(&record, &id("order-7")).is_err());
+        assert!(check_key(&record, &id("order-7")).is_err());
     }
 }

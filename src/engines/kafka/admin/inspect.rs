@@ -8,36 +8,30 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
-use rdkafka::metadata::MetadataTopic;
+use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::plan::{Difference, for_brokers, plans};
-use super::{CALL_TIMEOUT, Error, admin, differences, metadata};
+use super::{Error, admin, differences, metadata, shape};
 use crate::engines::config;
+use crate::engines::kafka::{LOOKUP_TIMEOUT, client, partitions};
 
-/// The state of the cluster.
 #[derive(Debug)]
 pub struct Cluster {
-    /// Number of brokers.
     pub brokers: usize,
     /// The topics of the contract by name, in the contract's order.
     pub topics: Vec<(String, Result<Topic, Error>)>,
 }
 
-/// The state of a topic.
 #[derive(Debug)]
 pub enum Topic {
-    /// The topic does not exist.
     Missing,
-    /// The topic exists.
     Exists {
-        /// Number of partitions.
         partitions: usize,
         /// Number of partitions without a leader; they can be neither written nor read.
         leaderless: usize,
         /// Number of partitions with fewer in-sync replicas than replicas.
         under_replicated: usize,
-        /// Settings that differ from the contract.
         differences: Vec<Difference>,
     },
 }
@@ -55,13 +49,9 @@ pub async fn inspect(kafka: &config::Kafka, dedup_window: Duration) -> Result<Cl
     for plan in plans(&kafka.topics, for_brokers(brokers), dedup_window) {
         let seen = match there.get(plan.topic.as_str()) {
             None => Ok(Topic::Missing),
-            Some(topic) => {
-                let replicas = topic.partitions().iter().map(|p| p.replicas().len()).min();
-                let partitions = topic.partitions().len();
-                differences(&admin, &plan, partitions, replicas.unwrap_or(0))
-                    .await
-                    .map(|differences| exists(topic, differences))
-            }
+            Some(topic) => differences(&admin, &plan, shape(topic))
+                .await
+                .map(|differences| exists(topic, differences)),
         };
         topics.push((plan.topic, seen));
     }
@@ -70,11 +60,11 @@ pub async fn inspect(kafka: &config::Kafka, dedup_window: Duration) -> Result<Cl
 
 fn exists(topic: &MetadataTopic, differences: Vec<Difference>) -> Topic {
     let partitions = topic.partitions();
-    let behind = |p: &&rdkafka::metadata::MetadataPartition| p.isr().len() < p.replicas().len();
+    let lacks_replicas = |p: &&MetadataPartition| p.isr().len() < p.replicas().len();
     Topic::Exists {
         partitions: partitions.len(),
         leaderless: partitions.iter().filter(|p| p.leader() < 0).count(),
-        under_replicated: partitions.iter().filter(behind).count(),
+        under_replicated: partitions.iter().filter(lacks_replicas).count(),
         differences,
     }
 }
@@ -87,17 +77,18 @@ pub async fn members(kafka: &config::Kafka, group: &str) -> Result<usize, Error>
     let consumer = consumer(kafka, group)?;
     let asked = group.to_owned();
     // Blocks on the brokers.
-    let reported = tokio::task::spawn_blocking(move || {
-        let list = consumer.fetch_group_list(Some(&asked), CALL_TIMEOUT)?;
+    let asking = tokio::task::spawn_blocking(move || {
+        let list = consumer.fetch_group_list(Some(&asked), LOOKUP_TIMEOUT)?;
         let found = list.groups().iter().find(|group| group.name() == asked);
         Ok(found.map_or(0, |group| group.members().len()))
     });
-    let reported = reported.await.unwrap_or(Err(KafkaError::Canceled));
-    reported.map_err(|source| Error::unreachable(kafka.brokers.clone(), source))
+    let answer = asking.await.unwrap_or(Err(KafkaError::Canceled));
+    let members = answer.map_err(|source| Error::unreachable(kafka.brokers.clone(), source))?;
+    Ok(members)
 }
 
 fn consumer(kafka: &config::Kafka, group: &str) -> Result<BaseConsumer, Error> {
-    crate::engines::kafka::client(kafka, "lag")
+    client(kafka, "lag")
         .set("group.id", group)
         .create()
         .map_err(Error::Client)
@@ -111,29 +102,23 @@ pub async fn lag(kafka: &config::Kafka, group: &str, topic: &str) -> Result<u64,
     let consumer = consumer(kafka, group)?;
     let asked = topic.to_owned();
     // Blocks on the brokers.
-    let reported = tokio::task::spawn_blocking(move || uncommitted(&consumer, &asked)).await;
-    let failed = |source| Error::Topic {
+    let answer = tokio::task::spawn_blocking(move || uncommitted(&consumer, &asked)).await;
+    let answer = answer.unwrap_or(Err(KafkaError::Canceled));
+    answer.map_err(|source| Error::Topic {
         topic: topic.to_owned(),
         source,
-    };
-    reported
-        .unwrap_or(Err(KafkaError::Canceled))
-        .map_err(failed)
+    })
 }
 
 fn uncommitted(consumer: &BaseConsumer, topic: &str) -> Result<u64, KafkaError> {
-    let metadata = consumer.fetch_metadata(Some(topic), CALL_TIMEOUT)?;
-    let partitions = metadata
-        .topics()
-        .iter()
-        .flat_map(|topic| topic.partitions());
     let mut list = TopicPartitionList::new();
-    for partition in partitions {
-        list.add_partition(topic, partition.id());
+    for partition in partitions(consumer, topic)? {
+        list.add_partition(topic, partition);
     }
     let mut lag = 0;
-    for committed in consumer.committed_offsets(list, CALL_TIMEOUT)?.elements() {
-        let (low, high) = consumer.fetch_watermarks(topic, committed.partition(), CALL_TIMEOUT)?;
+    for committed in consumer.committed_offsets(list, LOOKUP_TIMEOUT)?.elements() {
+        let (low, high) =
+            consumer.fetch_watermarks(topic, committed.partition(), LOOKUP_TIMEOUT)?;
         let from = match committed.offset() {
             Offset::Offset(offset) => offset.max(low),
             Offset::Beginning

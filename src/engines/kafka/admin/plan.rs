@@ -5,7 +5,7 @@ use std::time::Duration;
 use rdkafka::admin::{ConfigResource, NewTopic, TopicReplication};
 use rdkafka::error::KafkaError;
 
-use super::{Error, TopicOutcome, TopicReport};
+use super::{Error, Shape};
 use crate::engines::config;
 
 /// A setting that differs from the contract.
@@ -17,6 +17,16 @@ pub struct Difference {
     pub is: String,
     /// The contract's value.
     pub want: String,
+}
+
+impl Difference {
+    fn of(setting: &str, is: impl ToString, want: impl ToString) -> Self {
+        Self {
+            setting: setting.to_owned(),
+            is: is.to_string(),
+            want: want.to_string(),
+        }
+    }
 }
 
 /// A topic as the contract specifies it.
@@ -50,58 +60,41 @@ pub(super) fn plans(
     replication: usize,
     dedup_window: Duration,
 ) -> Vec<Plan> {
-    let in_sync = if replication >= FULL { 2 } else { 1 };
-    let plan = |topic: &str, partitions: usize, settings: &[(&'static str, String)]| Plan {
-        topic: topic.to_owned(),
-        partitions,
-        replication,
-        may_grow: [&topics.requests, &topics.commands].contains(&&topic.to_owned()),
-        settings: [("min.insync.replicas", format!("{in_sync}"))]
-            .into_iter()
-            .chain(settings.iter().cloned())
-            .collect(),
-    };
-    let retention = |age: Duration| ("retention.ms", age.as_millis().to_string());
-    let largest = |bytes: usize| ("max.message.bytes", bytes.to_string());
-    let cleanup = |policy: &str| ("cleanup.policy", policy.to_owned());
-    vec![
-        plan(
-            &topics.requests,
-            6,
-            &[
-                cleanup("delete"),
-                retention(WEEK.min(dedup_window)),
-                largest(MIB),
-                ("message.timestamp.type", "LogAppendTime".to_owned()),
-            ],
-        ),
-        plan(
-            &topics.commands,
-            3,
-            &[cleanup("delete"), retention(WEEK), largest(MIB)],
-        ),
-        plan(
-            &topics.events,
-            6,
-            &[cleanup("delete"), retention(EVENTS_RETENTION)],
-        ),
-        plan(&topics.results, 6, &[cleanup("compact")]),
-        plan(
-            &topics.dlq,
-            3,
-            &[cleanup("delete"), retention(MONTH), largest(4 * MIB)],
-        ),
-        plan(
-            &topics.notifications,
-            6,
-            &[cleanup("delete"), retention(WEEK)],
-        ),
-        plan(
-            &topics.notifications_dlq,
-            3,
-            &[cleanup("delete"), retention(MONTH), largest(2 * MIB)],
-        ),
-    ]
+    let in_sync = if replication >= FULL { "2" } else { "1" };
+    let of_requests = WEEK.min(dedup_window);
+    // Name, partitions, retention (`None`: compacted), bytes of the largest record.
+    let rows: [(&String, usize, Option<Duration>, Option<usize>); 7] = [
+        (&topics.requests, 6, Some(of_requests), Some(MIB)),
+        (&topics.commands, 3, Some(WEEK), Some(MIB)),
+        (&topics.events, 6, Some(EVENTS_RETENTION), None),
+        (&topics.results, 6, None, None),
+        (&topics.dlq, 3, Some(MONTH), Some(4 * MIB)),
+        (&topics.notifications, 6, Some(WEEK), None),
+        (&topics.notifications_dlq, 3, Some(MONTH), Some(2 * MIB)),
+    ];
+    let mut plans = Vec::new();
+    for (topic, partitions, retention, largest) in rows {
+        let mut settings = vec![
+            ("min.insync.replicas", in_sync.to_owned()),
+            (
+                "cleanup.policy",
+                retention.map_or("compact", |_| "delete").to_owned(),
+            ),
+        ];
+        settings.extend(retention.map(|age| ("retention.ms", age.as_millis().to_string())));
+        settings.extend(largest.map(|bytes| ("max.message.bytes", bytes.to_string())));
+        if *topic == topics.requests {
+            settings.push(("message.timestamp.type", "LogAppendTime".to_owned()));
+        }
+        plans.push(Plan {
+            topic: topic.clone(),
+            partitions,
+            replication,
+            may_grow: [&topics.requests, &topics.commands].contains(&topic),
+            settings,
+        });
+    }
+    plans
 }
 
 impl Plan {
@@ -118,40 +111,26 @@ impl Plan {
             .fold(topic, |topic, (name, value)| topic.set(name, value))
     }
 
-    pub(super) fn shape_differences(&self, partitions: usize, replicas: usize) -> Vec<Difference> {
+    /// Returns what differs from this plan on an existing topic: fewer partitions or replicas, and other settings.
+    pub(super) fn differences(&self, shape: Shape, resource: &ConfigResource) -> Vec<Difference> {
         let mut found = Vec::new();
-        if partitions < self.partitions {
-            found.push(difference("partitions", &partitions, &self.partitions));
+        for (setting, is, want) in [
+            ("partitions", shape.partitions, self.partitions),
+            ("replication.factor", shape.replicas, self.replication),
+        ] {
+            if is < want {
+                found.push(Difference::of(setting, is, want));
+            }
         }
-        if replicas < self.replication {
-            let setting = "replication.factor";
-            found.push(difference(setting, &replicas, &self.replication));
-        }
-        found
-    }
-
-    pub(super) fn differences(&self, resource: &ConfigResource) -> Vec<Difference> {
-        let mut found = Vec::new();
-        for (name, want) in &self.settings {
-            let is = resource.get(name).and_then(|entry| entry.value.as_deref());
-            if is.is_some_and(|is| is != want) {
-                found.push(difference(name, &is.unwrap_or_default(), want));
+        for (setting, want) in &self.settings {
+            let entry = resource.get(setting);
+            if let Some(is) = entry.and_then(|entry| entry.value.as_ref())
+                && is != want
+            {
+                found.push(Difference::of(setting, is, want));
             }
         }
         found
-    }
-
-    pub(super) fn report(
-        &self,
-        outcome: TopicOutcome,
-        differences: Vec<Difference>,
-    ) -> TopicReport {
-        TopicReport {
-            topic: self.topic.clone(),
-            may_grow: self.may_grow,
-            outcome,
-            differences,
-        }
     }
 
     pub(super) fn error(&self, source: KafkaError) -> Error {
@@ -159,14 +138,6 @@ impl Plan {
             topic: self.topic.clone(),
             source,
         }
-    }
-}
-
-fn difference(setting: &str, is: &dyn ToString, want: &dyn ToString) -> Difference {
-    Difference {
-        setting: setting.to_owned(),
-        is: is.to_string(),
-        want: want.to_string(),
     }
 }
 

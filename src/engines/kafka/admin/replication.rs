@@ -14,12 +14,7 @@ pub enum Replication {
     /// The operator asked for it.
     Asked(usize),
     /// Derived from the number of brokers.
-    Chosen {
-        /// The replication factor.
-        copies: usize,
-        /// Number of brokers.
-        brokers: usize,
-    },
+    Chosen { copies: usize, brokers: usize },
 }
 
 impl Replication {
@@ -136,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn one_copy_is_warned_of_unless_it_was_asked_for() {
+    fn replication_1_is_warned_of_unless_it_was_asked_for() {
         let one = Replication::Chosen {
             copies: 1,
             brokers: 2,

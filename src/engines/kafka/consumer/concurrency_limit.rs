@@ -7,7 +7,7 @@ use super::Cause;
 
 #[derive(Debug)]
 pub(super) struct ConcurrencyLimit {
-    most: usize,
+    maximum: usize,
     limit: usize,
     cause: Option<Cause>,
 }
@@ -16,11 +16,11 @@ pub(super) struct ConcurrencyLimit {
 const PAUSE_BELOW: usize = 4;
 
 impl ConcurrencyLimit {
-    /// Creates one with a limit of `most`, which is also its maximum.
-    pub(super) fn new(most: usize) -> Self {
+    /// Creates one whose limit is at its maximum.
+    pub(super) fn new(maximum: usize) -> Self {
         Self {
-            most,
-            limit: most,
+            maximum,
+            limit: maximum,
             cause: None,
         }
     }
@@ -33,8 +33,8 @@ impl ConcurrencyLimit {
 
     /// Notes a success.
     pub(super) fn succeeded(&mut self) {
-        self.limit = (self.limit + 1).min(self.most);
-        if self.limit == self.most {
+        self.limit = (self.limit + 1).min(self.maximum);
+        if self.limit == self.maximum {
             self.cause = None;
         }
     }
@@ -47,7 +47,7 @@ impl ConcurrencyLimit {
     /// Returns why the partitions should pause; `None` if they should not.
     pub(super) fn pauses(&self, paused: bool) -> Option<Cause> {
         let part = if paused { PAUSE_BELOW / 2 } else { PAUSE_BELOW };
-        self.cause.filter(|_| self.limit * part <= self.most)
+        self.cause.filter(|_| self.limit * part <= self.maximum)
     }
 }
 
@@ -56,15 +56,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_halve_what_may_run_and_successes_give_it_back() {
+    fn failures_halve_the_limit_and_successes_restore_it() {
         let mut limit = ConcurrencyLimit::new(16);
-        for left in [8, 4, 2, 1, 1] {
+        for expected in [8, 4, 2, 1, 1] {
             limit.failed(Cause::TemporalUnavailable);
-            assert_eq!(limit.limit(), left);
+            assert_eq!(limit.limit(), expected);
         }
-        for left in 2..=16 {
+        for expected in 2..=16 {
             limit.succeeded();
-            assert_eq!(limit.limit(), left);
+            assert_eq!(limit.limit(), expected);
         }
         limit.succeeded();
         assert_eq!(limit.limit(), 16);

@@ -7,54 +7,54 @@ use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 
-use super::group::{Context, Group};
+use super::group::Group;
 use super::{Error, Options};
 use crate::engines::config;
 use crate::engines::health::Health;
-use crate::engines::kafka::consumer::bytes_held::HeldRecord;
+use crate::engines::kafka::LOOKUP_TIMEOUT;
 use crate::engines::telemetry::events;
 
-const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause between two metadata requests.
 const METADATA_PAUSE: Duration = Duration::from_secs(1);
 
-/// Waits until the brokers have metadata of the topic; `None` if `stop` comes first.
-pub(super) async fn reached(
-    consumer: &Arc<StreamConsumer<Context<HeldRecord>>>,
+/// Waits until the brokers have metadata of the topic; `false` if `stop` comes first.
+pub(super) async fn wait_for_topic(
+    consumer: &Arc<StreamConsumer<Group>>,
     options: &Options,
     health: &Health,
     stop: &CancellationToken,
-) -> Option<()> {
+) -> bool {
     for tries in 1_u32.. {
         let (asked, topic) = (consumer.clone(), options.topic.clone());
         // Blocks on the broker.
         let asking = tokio::task::spawn_blocking(move || {
-            asked.fetch_metadata(Some(&topic), METADATA_TIMEOUT)
+            let metadata = asked.fetch_metadata(Some(&topic), LOOKUP_TIMEOUT)?;
+            match metadata.topics().iter().find_map(|topic| topic.error()) {
+                None => Ok(()),
+                Some(error) => Err(KafkaError::MetadataFetch(error.into())),
+            }
         });
-        let reported = asking.await.ok()?;
-        let missing = match reported {
-            Ok(metadata) => match metadata.topics().iter().find_map(|topic| topic.error()) {
-                None => break,
-                Some(error) => KafkaError::MetadataFetch(error.into()),
-            },
-            Err(error) => error,
+        let missing = match asking.await {
+            Ok(Ok(())) => break,
+            Ok(Err(missing)) => missing,
+            Err(_) => return false,
         };
         health.not_ready(options.role, &format!("topic {}: {missing}", options.topic));
         events::consumer_stumbled(&options.topic, &missing, tries);
         tokio::select! {
             () = tokio::time::sleep(METADATA_PAUSE) => {}
-            () = stop.cancelled() => return None,
+            () = stop.cancelled() => return false,
         }
     }
     health.ready(options.role);
-    Some(())
+    true
 }
 
-pub(super) fn client(
+pub(super) fn create(
     kafka: &config::Kafka,
     options: &Options,
-    group: Arc<Group<HeldRecord>>,
-) -> Result<StreamConsumer<Context<HeldRecord>>, Error> {
+    group: Group,
+) -> Result<StreamConsumer<Group>, Error> {
     let session = kafka.session_timeout;
     let heartbeat = (session / 10).min(Duration::from_secs(3));
     let mut client = crate::engines::kafka::client(kafka, options.role);
@@ -73,10 +73,6 @@ pub(super) fn client(
     if let Some(instance) = &kafka.group_instance {
         client.set("group.instance.id", format!("{instance}-{}", options.role));
     }
-    client
-        .create_with_context(Context(group))
-        .map_err(|source| Error::Client {
-            topic: options.topic.clone(),
-            source,
-        })
+    let created = client.create_with_context(group);
+    created.map_err(|source| Error::not_created(&options.topic, source))
 }

@@ -9,14 +9,13 @@ use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::schedule::{Read, Schedule};
-use super::{Options, detach};
+use super::Options;
+use super::schedule::Schedule;
 use crate::engines::config;
-use crate::engines::kafka::Record;
-use crate::engines::kafka::consumer::bytes_held::HeldRecord;
+use crate::engines::kafka::{Record, reader};
 
 /// The longest run of records that the reader skips by reading them; for a longer one it seeks.
-const SKIPPED: i64 = 1000;
+const LONGEST_SKIP: i64 = 1000;
 
 pub(super) struct DeferredReader {
     kafka: config::Kafka,
@@ -33,15 +32,6 @@ struct At {
     next: i64,
 }
 
-/// What the reader found when it read a record.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    /// Number of deferred records before this one that are no longer on the topic.
-    pub(super) gone: usize,
-    /// The partition and the offset that may now be committed, if that rose.
-    pub(super) reached: Option<(i32, i64)>,
-}
-
 impl DeferredReader {
     pub(super) fn new(kafka: config::Kafka, options: Options) -> Self {
         Self {
@@ -53,9 +43,9 @@ impl DeferredReader {
     }
 
     /// Points the reader at the next deferred record; returns the reader if there is one to read and room for it.
-    pub(super) fn aim<T>(
+    pub(super) fn aim(
         &mut self,
-        schedule: &Schedule<T>,
+        schedule: &Schedule,
     ) -> Result<Option<Arc<StreamConsumer>>, KafkaError> {
         if schedule.deferred() == 0 {
             if let (Some(_), Some(consumer)) = (self.at.take(), &self.consumer) {
@@ -65,7 +55,7 @@ impl DeferredReader {
         }
         let here = self.at.and_then(|at| schedule.first_deferred(at.partition));
         if let (Some(at), Some(first)) = (self.at, here)
-            && (at.next..at.next.saturating_add(SKIPPED)).contains(&first)
+            && (at.next..at.next.saturating_add(LONGEST_SKIP)).contains(&first)
         {
             return Ok(self.consumer.clone());
         }
@@ -83,33 +73,24 @@ impl DeferredReader {
     }
 
     /// Passes a record that was read to the schedule. Deferred offsets that the reader passed without meeting their
-    /// records are gone from the topic.
-    pub(super) fn take(&mut self, schedule: &mut Schedule<HeldRecord>, taken: HeldRecord) -> Found {
-        let (partition, offset) = (
-            taken.record.position.partition,
-            taken.record.position.offset,
-        );
-        let mut found = Found::default();
-        let Some(at) = &mut self.at else {
-            return found;
-        };
+    /// records are gone from the topic. Returns the partition and the offset that may now be committed, if that rose.
+    pub(super) fn take(&mut self, schedule: &mut Schedule, record: Record) -> Option<(i32, i64)> {
+        let (partition, offset) = (record.position.partition, record.position.offset);
+        let at = self.at.as_mut()?;
         if at.partition != partition || offset < at.next {
-            return found;
+            return None;
         }
         let (gone, reached) = schedule.gone(partition, at.next..offset);
-        found.gone = gone;
-        found.reached = reached.map(|offset| (partition, offset));
         at.next = offset + 1;
-        let key = taken.record.key.clone();
-        schedule.resume(Read {
-            partition,
-            offset,
-            key: key.as_deref(),
-            timestamp: taken.record.timestamp,
-            bytes: taken.bytes(),
-            item: taken,
-        });
-        found
+        if gone > 0 {
+            tracing::error!(
+                topic = self.options.topic,
+                records = gone,
+                "the topic's retention removed these records before they were handled: they are lost"
+            );
+        }
+        schedule.resume(record);
+        reached.map(|offset| (partition, offset))
     }
 
     /// Returns the reader, so that the caller can close it.
@@ -121,13 +102,12 @@ impl DeferredReader {
         if let Some(consumer) = &self.consumer {
             return Ok(consumer.clone());
         }
-        let consumer: StreamConsumer =
-            crate::engines::kafka::reader(&self.kafka, self.options.role)
-                // With the group's own id, ACLs need no further permission.
-                .set("group.id", &self.options.group)
-                .set("enable.partition.eof", "false")
-                .set("queued.max.messages.kbytes", "4096")
-                .create()?;
+        let consumer: StreamConsumer = reader(&self.kafka, self.options.role)
+            // With the group's own id, ACLs need no further permission.
+            .set("group.id", &self.options.group)
+            .set("enable.partition.eof", "false")
+            .set("queued.max.messages.kbytes", "4096")
+            .create()?;
         Ok(self.consumer.insert(Arc::new(consumer)).clone())
     }
 }
@@ -135,7 +115,7 @@ impl DeferredReader {
 /// Waits for the next record of the reader; without a reader it never returns. Cancel-safe.
 pub(super) async fn next(reader: Option<&StreamConsumer>) -> Result<Record, KafkaError> {
     match reader {
-        Some(reader) => reader.recv().await.map(|message| detach(&message)),
+        Some(reader) => reader.recv().await.map(|message| (&message).into()),
         None => std::future::pending().await,
     }
 }
@@ -146,8 +126,7 @@ mod tests {
 
     use super::*;
     use crate::engines::config::Config;
-    use crate::engines::kafka::consumer::bytes_held::BytesHeld;
-    use crate::engines::kafka::consumer::key_order::Share;
+    use crate::engines::kafka::consumer::bounds::{Amount, Bounds};
     use crate::engines::kafka::consumer::record_task::Settled;
 
     fn record(offset: i64) -> Record {
@@ -157,49 +136,43 @@ mod tests {
         }
     }
 
-    fn take(schedule: &mut Schedule<HeldRecord>, offset: i64) {
-        schedule.take(Read {
-            partition: 0,
-            offset,
-            key: Some(b"a"),
-            timestamp: None,
-            bytes: 0,
-            item: BytesHeld::default().take(record(offset)),
-        });
-    }
-
     #[test]
-    fn what_the_reader_does_not_meet_is_gone_unless_it_was_deferred_after_the_reader_passed() {
-        let share = Share {
-            items: 1,
+    fn a_record_that_the_reader_does_not_meet_is_gone_unless_it_was_deferred_later() {
+        let one = Amount {
+            records: 1,
             bytes: 100,
         };
-        let mut schedule = Schedule::new(share, share, CancellationToken::new());
+        let bounds = Bounds {
+            key: one,
+            read_again: one,
+            ..Bounds::of(1)
+        };
+        let mut schedule = Schedule::new(bounds, CancellationToken::new());
         schedule.gain(0..1);
         for offset in [1, 4, 6, 8] {
-            take(&mut schedule, offset);
+            schedule.take(record(offset));
         }
         let kafka = Config::of(&[]).unwrap().kafka;
-        let mut reread = DeferredReader::new(kafka, Options::of(0));
-        reread.at = Some(At {
+        let mut reader = DeferredReader::new(kafka, Options::of(0));
+        reader.at = Some(At {
             partition: 0,
             next: 3,
         });
         // 1 runs, the others are deferred. The topic no longer has 4, and 1 is deferred after the reader passed it.
-        let held = schedule.next().unwrap();
-        schedule.finish(&held, Settled::Deferred);
+        let ran = schedule.next().unwrap();
+        schedule.finish(&ran, Settled::Deferred);
+        assert_eq!(schedule.deferred(), 4);
 
-        let found = reread.take(&mut schedule, BytesHeld::default().take(record(6)));
+        assert_eq!(reader.take(&mut schedule, record(6)), None);
 
-        assert_eq!((found.gone, found.reached), (1, None));
-        assert_eq!(schedule.deferred(), 3, "1 comes before 6");
+        assert_eq!(schedule.deferred(), 3, "4 is gone, and 1 comes before 6");
         assert_eq!(schedule.first_deferred(0), Some(1));
-        reread.at = Some(At {
+        reader.at = Some(At {
             partition: 0,
             next: 1,
         });
-        reread.take(&mut schedule, BytesHeld::default().take(record(1)));
-        assert_eq!(schedule.next().unwrap().item.record.position.offset, 1);
+        reader.take(&mut schedule, record(1));
+        assert_eq!(schedule.next().unwrap().record.position.offset, 1);
         assert_eq!(schedule.deferred(), 2);
     }
 }

@@ -11,7 +11,7 @@ use crate::domain::ErrorCode;
 /// Counts consecutive rejections whose reason may lie in this system and not in the records.
 #[derive(Debug)]
 pub(crate) struct Fuse {
-    most: u32,
+    threshold: u32,
     reason: Option<ErrorCode>,
     count: u32,
     /// When a counted rejection was last let pass.
@@ -22,10 +22,10 @@ pub(crate) struct Fuse {
 pub(super) const TRIAL: Duration = Duration::from_secs(10);
 
 impl Fuse {
-    /// Creates a fuse that blows after `most` consecutive rejections for one systemic reason; with 0 it never blows.
-    pub(crate) fn new(most: u32) -> Self {
+    /// Creates a fuse that blows after `threshold` consecutive rejections for one systemic reason; with 0 it never blows.
+    pub(crate) fn new(threshold: u32) -> Self {
         Self {
-            most,
+            threshold,
             reason: None,
             count: 0,
             passed: None,
@@ -43,7 +43,7 @@ impl Fuse {
             return true;
         }
         self.reason = Some(reason);
-        let blown = self.most > 0 && self.count >= self.most;
+        let blown = self.threshold > 0 && self.count >= self.threshold;
         let is_early = |passed| now.saturating_duration_since(passed) < TRIAL;
         if blown && self.passed.is_some_and(is_early) {
             return false;
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn it_blows_after_so_many_of_one_systemic_reason_and_a_success_closes_it() {
+    fn it_blows_after_its_threshold_of_one_systemic_reason_and_a_success_closes_it() {
         let mut fuse = Fuse::new(2);
         assert!(passes(&mut fuse, ErrorCode::UnknownSchema));
         assert!(passes(&mut fuse, ErrorCode::UnknownSchema));
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_producer_controls_neither_blows_it_nor_closes_it() {
+    fn a_fault_of_the_producer_neither_blows_it_nor_closes_it() {
         let mut fuse = Fuse::new(1);
         let now = Instant::now();
         for _ in 0..10 {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn nought_never_blows() {
+    fn a_threshold_of_zero_never_blows() {
         let mut fuse = Fuse::new(0);
         assert!((0..1000).all(|_| passes(&mut fuse, ErrorCode::StartRefused)));
     }

@@ -3,7 +3,6 @@
 //! On a revoke, records that run get a moment to finish, so that the next owner repeats fewer of them; then the
 //! finished ones are committed, and results that come later are ignored. The callbacks run inside the poll.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -14,44 +13,39 @@ use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+use super::record_task::Settled;
 use super::schedule::{Schedule, Ticket};
-use crate::engines::kafka::consumer::record_task::Settled;
 use crate::engines::telemetry::events;
 
-/// The schedule, shared between the loop, the tasks and the callbacks.
-pub(super) struct Group<T> {
+/// The context of the group's consumer: the schedule, shared between the loop, the tasks and the callbacks.
+pub(super) struct Group {
     topic: String,
     /// How long a revoke waits for records that run.
     patience: Duration,
-    schedule: Mutex<Schedule<T>>,
+    schedule: Mutex<Schedule>,
     /// Set when partitions are assigned. librdkafka remembers from their last assignment whether they were paused, so
     /// the loop must pause or resume them again.
-    changed: AtomicBool,
+    reassigned: AtomicBool,
     finished: Condvar,
 }
 
-impl<T> Group<T> {
-    pub(super) fn new(topic: &str, patience: Duration, schedule: Schedule<T>) -> Self {
+impl Group {
+    pub(super) fn new(topic: &str, patience: Duration, schedule: Schedule) -> Self {
         Self {
             topic: topic.to_owned(),
             patience,
             schedule: Mutex::new(schedule),
-            changed: false.into(),
+            reassigned: false.into(),
             finished: Condvar::new(),
         }
     }
 
-    pub(super) fn schedule(&self) -> MutexGuard<'_, Schedule<T>> {
+    pub(super) fn schedule(&self) -> MutexGuard<'_, Schedule> {
         self.schedule.lock()
     }
 
-    /// Notes how an item ended. `store` is called under the lock, so that stored offsets never go back.
-    pub(super) fn finish(
-        &self,
-        ticket: &Ticket<T>,
-        settled: Settled,
-        store: impl FnOnce(i32, i64),
-    ) {
+    /// Notes how a record ended. `store` is called under the lock, so that stored offsets never go back.
+    pub(super) fn finish(&self, ticket: &Ticket, settled: Settled, store: impl FnOnce(i32, i64)) {
         let mut schedule = self.schedule();
         if let Some((partition, offset)) = schedule.finish(ticket, settled) {
             store(partition, offset);
@@ -60,16 +54,16 @@ impl<T> Group<T> {
     }
 
     /// Returns whether partitions were assigned since the last call.
-    pub(super) fn take_note_of_change(&self) -> bool {
-        self.changed.swap(false, Ordering::Relaxed)
+    pub(super) fn was_reassigned(&self) -> bool {
+        self.reassigned.swap(false, Ordering::Relaxed)
     }
 
     /// Closes `partitions`, and waits until nothing runs on them, at most for `patience`.
-    fn settle(&self, partitions: &[i32]) {
+    fn finish_running(&self, partitions: &[i32]) {
         let waiting = || {
             let mut schedule = self.schedule();
             schedule.close(partitions);
-            let runs = |schedule: &mut Schedule<T>| schedule.running(partitions) > 0;
+            let runs = |schedule: &mut Schedule| schedule.running(partitions) > 0;
             let waited = self
                 .finished
                 .wait_while_for(&mut schedule, runs, self.patience);
@@ -87,17 +81,18 @@ impl<T> Group<T> {
         }
     }
 
+    fn report_lag(&self, partition: i32, records: u64) {
+        events::consumer_lag(&self.topic, partition, records);
+    }
+
     fn rebalanced(&self, partitions: usize) {
         events::rebalanced(&self.topic, partitions);
     }
 }
 
-/// The callbacks that librdkafka calls.
-pub(super) struct Context<T>(pub(super) Arc<Group<T>>);
-
-impl<T: Send + 'static> ClientContext for Context<T> {
+impl ClientContext for Group {
     fn stats(&self, statistics: Statistics) {
-        let Some(topic) = statistics.topics.get(&self.0.topic) else {
+        let Some(topic) = statistics.topics.get(&self.topic) else {
             return;
         };
         let owned = topic
@@ -106,28 +101,28 @@ impl<T: Send + 'static> ClientContext for Context<T> {
             .filter(|partition| partition.partition >= 0 && partition.fetch_state == "active");
         for partition in owned {
             let records = u64::try_from(partition.consumer_lag).unwrap_or(0);
-            events::consumer_lag(&self.0.topic, partition.partition, records);
+            self.report_lag(partition.partition, records);
         }
     }
 }
 
-impl<T: Send + 'static> ConsumerContext for Context<T> {
+impl ConsumerContext for Group {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         let Rebalance::Revoke(lost) = rebalance else {
             return;
         };
         let lost = numbers(lost);
         if !consumer.assignment_lost() {
-            self.0.settle(&lost);
+            self.finish_running(&lost);
             if let Err(error) = consumer.commit_consumer_state(CommitMode::Sync) {
                 tracing::debug!(%error, "no commit before the revoke");
             }
         }
-        let left = self.0.schedule().lose(&lost);
+        let remaining = self.schedule().lose(&lost);
         for partition in lost {
-            events::consumer_lag(&self.0.topic, partition, 0);
+            self.report_lag(partition, 0);
         }
-        self.0.rebalanced(left);
+        self.rebalanced(remaining);
     }
 
     fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
@@ -137,9 +132,9 @@ impl<T: Send + 'static> ConsumerContext for Context<T> {
         if gained.count() == 0 {
             return;
         }
-        let all = self.0.schedule().gain(numbers(gained).into_iter());
-        self.0.changed.store(true, Ordering::Relaxed);
-        self.0.rebalanced(all);
+        let all = self.schedule().gain(numbers(gained).into_iter());
+        self.reassigned.store(true, Ordering::Relaxed);
+        self.rebalanced(all);
     }
 }
 

@@ -3,9 +3,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 
+use super::bounds::Amount;
+
 /// The unit of ordering: all records of one key in a partition. A record without a key has a lane of its own.
 ///
-/// A keyed hash stands for the key, so that long keys take no memory. Two keys with the same hash share a lane, which
+/// A keyed hash replaces the key, so that long keys take no memory. Two keys with the same hash share a lane, which
 /// does no harm: they only wait for each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Lane {
@@ -21,55 +23,52 @@ impl Lane {
     }
 }
 
-/// How many records, and how many of their bytes, may be in memory; further records are deferred.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Share {
-    pub(super) items: usize,
-    pub(super) bytes: usize,
-}
-
-/// Items by lane. At most one item of a lane is out at a time, that is, ready, or handed out and not done.
+/// Records by lane. At most one record of a lane is out at a time, that is, ready, or handed out and not done.
 #[derive(Debug)]
 pub(super) struct KeyOrder<T> {
-    share: Share,
+    /// How much of one key may be in memory; its further records are deferred.
+    share: Amount,
     hasher: RandomState,
-    /// Lanes with an item out, or with deferred items.
+    /// Lanes with a record out, or with deferred records.
     busy: HashMap<Lane, Queue<T>>,
-    /// Items that may be handed out, oldest first.
+    /// Records that may be handed out, oldest first.
     ready: VecDeque<T>,
+    /// Number of deferred records in lanes that the fuse holds.
+    held: usize,
 }
 
 #[derive(Debug)]
 struct Queue<T> {
-    is_out: bool,
     waiting: VecDeque<(usize, T)>,
-    /// Of the item that is out and those that wait.
-    bytes: usize,
+    /// Of the record that is out and those that wait.
+    in_memory: Amount,
     deferred: usize,
+    /// Whether the fuse has held a record of the lane since the lane was last idle.
+    is_held: bool,
 }
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
         Self {
-            is_out: false,
             waiting: VecDeque::new(),
-            bytes: 0,
+            in_memory: Amount::default(),
             deferred: 0,
+            is_held: false,
         }
     }
 }
 
 impl<T> KeyOrder<T> {
-    pub(super) fn new(share: Share) -> Self {
+    pub(super) fn new(share: Amount) -> Self {
         Self {
             share,
             hasher: RandomState::new(),
             busy: HashMap::new(),
             ready: VecDeque::new(),
+            held: 0,
         }
     }
 
-    /// Returns the lane of a record.
     pub(super) fn of(&self, partition: i32, key: Option<&[u8]>, offset: i64) -> Lane {
         match key {
             Some(key) => Lane::Key(partition, self.hasher.hash_one(key)),
@@ -77,52 +76,62 @@ impl<T> KeyOrder<T> {
         }
     }
 
-    /// Returns whether a new item of the lane must be deferred: the lane has its share, or has deferred items already.
+    /// Returns whether a new record of the lane must be deferred: the lane has its share, or has deferred records already.
     pub(super) fn is_full(&self, lane: Lane) -> bool {
-        self.busy.get(&lane).is_some_and(|queue| {
-            queue.deferred > 0
-                || queue.waiting.len() + usize::from(queue.is_out) >= self.share.items
-                || queue.bytes >= self.share.bytes
-        })
+        let queue = self.busy.get(&lane);
+        queue.is_some_and(|queue| queue.deferred > 0 || queue.in_memory.reaches(self.share))
     }
 
     pub(super) fn push(&mut self, lane: Lane, bytes: usize, item: T) {
         let queue = self.busy.entry(lane).or_default();
-        queue.bytes += bytes;
-        if queue.is_out {
+        if queue.is_out() {
             queue.waiting.push_back((bytes, item));
         } else {
-            queue.is_out = true;
             self.ready.push_back(item);
         }
+        queue.in_memory.add(bytes);
     }
 
-    /// Hands out the next item.
+    /// Hands out the next record.
     pub(super) fn next(&mut self) -> Option<T> {
         self.ready.pop_front()
     }
 
-    /// Notes that the item of `lane` that was out is done; the lane's next item becomes ready.
+    /// Notes that the record of `lane` that was out is done; the lane's next record becomes ready.
     pub(super) fn done(&mut self, lane: Lane, bytes: usize) {
         let Some(queue) = self.busy.get_mut(&lane) else {
             return;
         };
-        queue.bytes -= bytes;
+        queue.in_memory.remove(bytes);
         match queue.waiting.pop_front() {
             Some((_, next)) => self.ready.push_back(next),
-            None => {
-                queue.is_out = false;
-                self.drop_idle(lane);
-            }
+            None => self.drop_idle(lane),
         }
     }
 
-    /// Counts a deferred item of the lane. While a lane has any, its new items are deferred too.
+    /// Counts a deferred record of the lane. While a lane has any, its new records are deferred too.
     pub(super) fn defer(&mut self, lane: Lane) {
-        self.busy.entry(lane).or_default().deferred += 1;
+        let queue = self.busy.entry(lane).or_default();
+        queue.deferred += 1;
+        self.held += usize::from(queue.is_held);
     }
 
-    /// Removes the items that wait in the lane, and returns them.
+    /// Notes that the fuse holds the lane's record that is out, and so all that are deferred after it.
+    pub(super) fn hold(&mut self, lane: Lane) {
+        if let Some(queue) = self.busy.get_mut(&lane)
+            && !queue.is_held
+        {
+            queue.is_held = true;
+            self.held += queue.deferred;
+        }
+    }
+
+    /// Returns the number of deferred records in lanes that the fuse holds.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Removes the records that wait in the lane, and returns them.
     pub(super) fn take_waiting(&mut self, lane: Lane) -> Vec<T> {
         match self.busy.get_mut(&lane) {
             Some(queue) => queue.empty(),
@@ -130,41 +139,51 @@ impl<T> KeyOrder<T> {
         }
     }
 
-    /// Notes that a deferred item of the lane was read again, or is gone from the topic.
+    /// Notes that a deferred record of the lane was read again, or is gone from the topic.
     pub(super) fn resume(&mut self, lane: Lane) {
         if let Some(queue) = self.busy.get_mut(&lane) {
             queue.deferred -= 1;
+            self.held -= usize::from(queue.is_held);
             self.drop_idle(lane);
         }
     }
 
-    /// Forgets the waiting and the deferred items of a partition, and returns the former; items that are out go on.
+    /// Forgets the waiting and the deferred records of a partition, and returns the former; records that are out go on.
     pub(super) fn forget(&mut self, partition: i32) -> Vec<T> {
         let mut forgotten = Vec::new();
         self.busy.retain(|lane, queue| {
             if lane.partition() != partition {
                 return true;
             }
+            self.held -= queue.deferred * usize::from(queue.is_held);
             queue.deferred = 0;
+            queue.is_held = false;
             forgotten.extend(queue.empty());
-            queue.is_out
+            queue.is_out()
         });
         forgotten
     }
 
     fn drop_idle(&mut self, lane: Lane) {
         let queue = self.busy.get(&lane);
-        if queue.is_some_and(|queue| !queue.is_out && queue.deferred == 0) {
+        if queue.is_some_and(|queue| !queue.is_out() && queue.deferred == 0) {
             self.busy.remove(&lane);
         }
     }
 }
 
 impl<T> Queue<T> {
+    fn is_out(&self) -> bool {
+        self.in_memory.records > self.waiting.len()
+    }
+
     fn empty(&mut self) -> Vec<T> {
-        let waited = std::mem::take(&mut self.waiting);
-        self.bytes -= waited.iter().map(|(bytes, _)| bytes).sum::<usize>();
-        waited.into_iter().map(|(_, item)| item).collect()
+        let waited = std::mem::take(&mut self.waiting).into_iter();
+        let taken = waited.map(|(bytes, item)| {
+            self.in_memory.remove(bytes);
+            item
+        });
+        taken.collect()
     }
 }
 
@@ -172,80 +191,106 @@ impl<T> Queue<T> {
 mod tests {
     use super::*;
 
-    fn lanes<T>() -> KeyOrder<T> {
-        KeyOrder::new(Share {
-            items: 2,
+    fn key_order<T>() -> KeyOrder<T> {
+        KeyOrder::new(Amount {
+            records: 2,
             bytes: 100,
         })
     }
 
     #[test]
     fn records_of_one_key_go_one_after_the_other_and_hold_no_other_up() {
-        let mut lanes = lanes();
-        let [a, b] = [b"a", b"b"].map(|key| lanes.of(0, Some(key), 0));
-        lanes.push(a, 1, "a1");
-        lanes.push(a, 1, "a2");
-        lanes.push(b, 1, "b1");
+        let mut order = key_order();
+        let [a, b] = [b"a", b"b"].map(|key| order.of(0, Some(key), 0));
+        order.push(a, 1, "a1");
+        order.push(a, 1, "a2");
+        order.push(b, 1, "b1");
 
-        assert_eq!(lanes.next(), Some("a1"));
-        assert_eq!(lanes.next(), Some("b1"));
-        assert_eq!(lanes.next(), None);
-        lanes.done(a, 1);
-        assert_eq!(lanes.next(), Some("a2"));
-        lanes.done(a, 1);
-        lanes.done(b, 1);
-        assert!(lanes.busy.is_empty());
+        assert_eq!(order.next(), Some("a1"));
+        assert_eq!(order.next(), Some("b1"));
+        assert_eq!(order.next(), None);
+        order.done(a, 1);
+        assert_eq!(order.next(), Some("a2"));
+        order.done(a, 1);
+        order.done(b, 1);
+        assert!(order.busy.is_empty());
     }
 
     #[test]
     fn records_without_a_key_do_not_wait_for_each_other() {
-        let mut lanes = lanes();
-        lanes.push(lanes.of(0, None, 1), 1, 1);
-        lanes.push(lanes.of(0, None, 2), 1, 2);
+        let mut order = key_order();
+        order.push(order.of(0, None, 1), 1, 1);
+        order.push(order.of(0, None, 2), 1, 2);
 
-        assert_eq!((lanes.next(), lanes.next()), (Some(1), Some(2)));
+        assert_eq!((order.next(), order.next()), (Some(1), Some(2)));
     }
 
     #[test]
     fn a_lane_is_full_by_number_by_size_or_while_some_of_it_are_deferred() {
-        let mut lanes = lanes();
-        let [many, large, late] = [b"m", b"l", b"d"].map(|key| lanes.of(0, Some(key), 0));
-        assert!(!lanes.is_full(many));
-        lanes.push(many, 1, 1);
-        assert!(!lanes.is_full(many));
-        lanes.push(many, 1, 2);
-        assert!(lanes.is_full(many));
-        lanes.done(many, 1);
-        assert!(!lanes.is_full(many));
+        let mut order = key_order();
+        let [many, large, late] = [b"m", b"l", b"d"].map(|key| order.of(0, Some(key), 0));
+        assert!(!order.is_full(many));
+        order.push(many, 1, 1);
+        assert!(!order.is_full(many));
+        order.push(many, 1, 2);
+        assert!(order.is_full(many));
+        order.done(many, 1);
+        assert!(!order.is_full(many));
 
-        lanes.push(large, 100, 1);
-        assert!(lanes.is_full(large));
-        lanes.done(large, 100);
-        assert!(!lanes.is_full(large));
+        order.push(large, 100, 1);
+        assert!(order.is_full(large));
+        order.done(large, 100);
+        assert!(!order.is_full(large));
 
-        lanes.defer(late);
-        assert!(lanes.is_full(late));
-        lanes.resume(late);
-        assert!(!lanes.is_full(late));
+        order.defer(late);
+        assert!(order.is_full(late));
+        order.resume(late);
+        assert!(!order.is_full(late));
+    }
+
+    #[test]
+    fn only_deferred_records_of_lanes_that_the_fuse_holds_count_as_held() {
+        let mut order = key_order::<()>();
+        let [flood, poison] = [b"f", b"p"].map(|key| order.of(0, Some(key), 0));
+        for _ in 0..3 {
+            order.defer(flood);
+        }
+        assert_eq!(order.held(), 0);
+
+        order.defer(poison);
+        order.hold(poison);
+        order.defer(poison);
+        assert_eq!(order.held(), 2);
+        order.resume(poison);
+        order.resume(flood);
+        assert_eq!(order.held(), 1);
+        order.resume(poison);
+        order.defer(poison);
+        assert_eq!(order.held(), 0, "the lane was idle");
+
+        order.hold(poison);
+        assert_eq!(order.held(), 1);
+        order.forget(0);
+        assert_eq!(order.held(), 0);
     }
 
     #[test]
     fn a_partition_that_is_forgotten_keeps_only_what_is_out() {
-        let mut lanes = lanes();
-        let [kept, lost] = [b"k", b"l"].map(|key| lanes.of(0, Some(key), 0));
-        let other = lanes.of(1, None, 0);
-        lanes.push(kept, 1, "out");
-        lanes.push(kept, 1, "waiting");
-        lanes.defer(kept);
-        lanes.defer(lost);
-        lanes.defer(other);
+        let mut order = key_order();
+        let [kept, lost] = [b"k", b"l"].map(|key| order.of(0, Some(key), 0));
+        let other = order.of(1, None, 0);
+        order.push(kept, 1, "out");
+        order.push(kept, 1, "waiting");
+        order.defer(kept);
+        order.defer(lost);
+        order.defer(other);
 
-        assert_eq!(lanes.forget(0), ["waiting"]);
+        assert_eq!(order.forget(0), ["waiting"]);
 
-        assert!(!lanes.is_full(kept) && !lanes.is_full(lost) && lanes.is_full(other));
-        lanes.push(kept, 1, "new");
-        assert_eq!((lanes.next(), lanes.next()), (Some("out"), None));
-        lanes.done(kept, 1);
-        assert_eq!(lanes.next(), Some("new"));
+        assert!(!order.is_full(kept) && !order.is_full(lost) && order.is_full(other));
+        order.push(kept, 1, "new");
+        assert_eq!((order.next(), order.next()), (Some("out"), None));
+        order.done(kept, 1);
+        assert_eq!(order.next(), Some("new"));
     }
 }

@@ -10,15 +10,15 @@ use parking_lot::{Mutex, MutexGuard};
 use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
 
+use super::concurrency_limit::ConcurrencyLimit;
 use super::dead_letter::park;
 use super::fuse::Fuse;
+use super::slots::Slots;
 use super::{BoxError, Cause, Failure, Handler, Options, Rejection};
 use crate::domain::ErrorCode;
 use crate::domain::error_chain::causes;
 use crate::engines::health::Health;
 use crate::engines::kafka::Record;
-use crate::engines::kafka::consumer::concurrency_limit::ConcurrencyLimit;
-use crate::engines::kafka::consumer::slots::Slots;
 use crate::engines::kafka::producer::Producer;
 use crate::engines::telemetry::events;
 
@@ -40,21 +40,22 @@ pub(super) enum Hold {
     Later,
     /// It waits in memory and is retried: it was deferred before and has been read again.
     Here,
-    /// It is dead-lettered nevertheless, because too many records are deferred already.
+    /// It is dead-lettered nevertheless, because too many records wait for the fuse already.
     Never,
 }
 
-/// The number of deferred records from which on the fuse holds no more, so that held records never block the others.
+/// The number of deferred records waiting for the fuse from which on it holds no more.
 ///
 /// A blown fuse lets one record pass every ten seconds ([`TRIAL`](super::fuse::TRIAL)), so this many pass in six days.
 /// That is less than the topics' default retention of seven days, so none expires while it waits.
 const MOST_HELD: usize = 50_000;
 
 impl Hold {
-    /// Decides for a record; `is_back` says whether it was deferred before, `deferred` is the number of deferred ones.
-    pub(super) fn of(is_back: bool, deferred: usize) -> Self {
+    /// Decides for a record; `is_back` says whether it was deferred before, `held` is the number of deferred records
+    /// that wait for the fuse.
+    pub(super) fn of(is_back: bool, held: usize) -> Self {
         match is_back {
-            _ if deferred >= MOST_HELD => Self::Never,
+            _ if held >= MOST_HELD => Self::Never,
             true => Self::Here,
             false => Self::Later,
         }
@@ -66,17 +67,36 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A record on which our own code panics this often is dead-lettered: a bug of ours must not block a partition.
 const PANICS: u32 = 5;
 
+/// Processes the records of a consumer.
 pub(super) struct RecordTasks<H> {
     options: Options,
     producer: Arc<Producer>,
     handler: H,
     health: Arc<Health>,
     slots: Slots,
-    /// Number of records that failed at least once and are being retried.
-    held: Mutex<usize>,
-    concurrency: Mutex<ConcurrencyLimit>,
-    fuse: Mutex<Fuse>,
+    state: Mutex<State>,
 }
+
+/// What the records that run have in common.
+struct State {
+    concurrency: ConcurrencyLimit,
+    fuse: Fuse,
+    /// Number of records that failed at least once and are being retried.
+    retried: usize,
+}
+
+/// One record that is being processed.
+pub(super) struct RecordTask<'t> {
+    pub(super) record: &'t Record,
+    pub(super) hold: Hold,
+    /// Called when the fuse holds the record.
+    pub(super) on_hold: &'t (dyn Fn() + Sync),
+    /// Ends the wait for a retry.
+    pub(super) leave: &'t CancellationToken,
+}
+
+/// Why an attempt did not succeed; another one may.
+type Failed = (Cause, BoxError);
 
 impl<H: Handler> RecordTasks<H> {
     pub(super) fn new(
@@ -85,100 +105,79 @@ impl<H: Handler> RecordTasks<H> {
         handler: H,
         health: Arc<Health>,
     ) -> Self {
+        let state = State {
+            concurrency: ConcurrencyLimit::new(options.concurrency),
+            fuse: Fuse::new(options.fuse),
+            retried: 0,
+        };
         Self {
-            concurrency: Mutex::new(ConcurrencyLimit::new(options.concurrency)),
-            fuse: Mutex::new(Fuse::new(options.fuse)),
             options,
             producer,
             handler,
             health,
             slots: Slots::default(),
-            held: Mutex::default(),
+            state: Mutex::new(state),
         }
     }
 
-    pub(super) fn concurrency(&self) -> MutexGuard<'_, ConcurrencyLimit> {
-        self.concurrency.lock()
-    }
-
-    fn fuse(&self) -> MutexGuard<'_, Fuse> {
-        self.fuse.lock()
-    }
-
-    /// Returns the count of records that rest.
     pub(super) fn slots(&self) -> &Slots {
         &self.slots
     }
 
-    /// Locks the number of records that are being retried.
-    fn held(&self) -> MutexGuard<'_, usize> {
-        self.held.lock()
+    /// Returns whether another record may start while `running` records run.
+    pub(super) fn may_start(&self, running: usize) -> bool {
+        running.saturating_sub(self.slots.released()) < self.options.concurrency
+            && running.saturating_sub(self.slots.resting()) < self.state().concurrency.limit()
     }
 
-    /// Processes the record until it is done. Gives up at `leave`, or, if `hold` allows it, when the fuse holds it.
-    pub(super) async fn settle(
-        &self,
-        record: &Record,
-        hold: Hold,
-        leave: &CancellationToken,
-    ) -> Settled {
+    /// Returns why the partitions should pause; `None` if they should not.
+    pub(super) fn pauses(&self, paused: bool) -> Option<Cause> {
+        self.state().concurrency.pauses(paused)
+    }
+
+    /// Processes the record until it is done, deferred, or abandoned.
+    pub(super) async fn settle(&self, task: &RecordTask<'_>) -> Settled {
         let began = Instant::now();
-        if let Err(unsettled) = self.until_done(record, hold, leave).await {
+        if let Err(unsettled) = self.until_done(task).await {
             return unsettled;
         }
         events::record_handled(&self.options.topic, began.elapsed());
         Settled::Done
     }
 
-    async fn until_done(
-        &self,
-        record: &Record,
-        hold: Hold,
-        leave: &CancellationToken,
-    ) -> Result<(), Settled> {
-        match self.until_decided(record, hold, leave).await? {
-            Some(rejection) => self.park(record, &rejection, leave).await,
+    async fn until_done(&self, task: &RecordTask<'_>) -> Result<(), Settled> {
+        match self.until_decided(task).await? {
+            Some(rejection) => self.park(task, &rejection).await,
             None => Ok(()),
         }
     }
 
     /// Calls the handler until the record is handled (`None`) or rejected.
-    async fn until_decided(
-        &self,
-        record: &Record,
-        hold: Hold,
-        leave: &CancellationToken,
-    ) -> Result<Option<Rejection>, Settled> {
+    async fn until_decided(&self, task: &RecordTask<'_>) -> Result<Option<Rejection>, Settled> {
         let panics = AtomicU32::new(0);
-        let attempt = || async {
-            let handling =
-                AssertUnwindSafe(self.handler.handle(record, self.slots.slot())).catch_unwind();
-            match handling.await {
-                Ok(Ok(())) => {
-                    self.fuse().reset();
+        self.persist(task, || async {
+            let handling = self.handler.handle(task.record, &self.slots);
+            match caught(handling, &panics).await? {
+                Some(Ok(())) => {
+                    self.state().fuse.reset();
                     Ok(None)
                 }
-                Ok(Err(Failure::Reject(rejection))) => self.fused(rejection, hold),
-                Ok(Err(Failure::Retry(cause, error))) => Err((cause, error)),
-                Err(_) if panics.fetch_add(1, Ordering::Relaxed) + 1 < PANICS => {
-                    Err((Cause::Panicked, "the handler panicked".into()))
-                }
-                Err(_) => {
+                Some(Err(Failure::Reject(rejection))) => self.pass_fuse(rejection, task.hold),
+                Some(Err(Failure::Retry(cause, error))) => Err((cause, error)),
+                None => {
                     let error = format!("the handler panicked {PANICS} times");
-                    self.fused(Rejection::new(ErrorCode::StartRefused, error), hold)
+                    self.pass_fuse(Rejection::new(ErrorCode::StartRefused, error), task.hold)
                 }
             }
-        };
-        self.persist(record, hold, leave, attempt).await
+        })
+        .await
     }
 
-    fn fused(
-        &self,
-        rejection: Rejection,
-        hold: Hold,
-    ) -> Result<Option<Rejection>, (Cause, BoxError)> {
+    /// Returns the rejection if the fuse lets it pass, or must hold no more records.
+    fn pass_fuse(&self, rejection: Rejection, hold: Hold) -> Result<Option<Rejection>, Failed> {
         let Rejection { reason, fault, .. } = rejection;
-        if self.fuse().lets_pass(reason, fault, Instant::now()) || hold == Hold::Never {
+        let passes = self.state().fuse.lets_pass(reason, fault, Instant::now());
+        if passes || hold == Hold::Never {
             return Ok(Some(rejection));
         }
         let why = format!(
@@ -189,30 +188,23 @@ impl<H: Handler> RecordTasks<H> {
         Err((Cause::Fuse, why.into()))
     }
 
-    async fn park(
-        &self,
-        record: &Record,
-        rejection: &Rejection,
-        leave: &CancellationToken,
-    ) -> Result<(), Settled> {
+    async fn park(&self, task: &RecordTask<'_>, rejection: &Rejection) -> Result<(), Settled> {
         let Options { dlq, group, .. } = &self.options;
-        self.persist(record, Hold::Here, leave, || async {
-            park(&self.producer, dlq, group, record, rejection)
-                .await
-                .map_err(|error| (Cause::KafkaUnavailable, error))
+        let unavailable = |error| (Cause::KafkaUnavailable, error);
+        self.persist(task, || async {
+            let parked = park(&self.producer, dlq, group, task.record, rejection);
+            parked.await.map_err(unavailable)
         })
         .await?;
-        events::record_rejected(&record.position, rejection.reason, rejection.error.as_ref());
+        let position = &task.record.position;
+        events::record_rejected(position, rejection.reason, rejection.error.as_ref());
         let panics = AtomicU32::new(0);
-        self.persist(record, Hold::Here, leave, || async {
-            let telling = AssertUnwindSafe(self.handler.parked(record, rejection)).catch_unwind();
-            match telling.await {
-                Ok(reported) => reported.map_err(|error| (Cause::KafkaUnavailable, error)),
-                Err(_) if panics.fetch_add(1, Ordering::Relaxed) + 1 < PANICS => {
-                    Err((Cause::Panicked, "the handler panicked".into()))
-                }
+        self.persist(task, || async {
+            let notifying = self.handler.parked(task.record, rejection);
+            match caught(notifying, &panics).await? {
+                Some(notified) => notified.map_err(unavailable),
                 // The record is dead-lettered. A missing `REJECTED` event is better than a blocked partition.
-                Err(_) => Ok(()),
+                None => Ok(()),
             }
         })
         .await
@@ -221,75 +213,91 @@ impl<H: Handler> RecordTasks<H> {
     /// Retries `attempt` with growing pauses until it succeeds, the record is deferred, or `leave` comes in a pause.
     async fn persist<T, F>(
         &self,
-        record: &Record,
-        hold: Hold,
-        leave: &CancellationToken,
+        task: &RecordTask<'_>,
         attempt: impl Fn() -> F,
     ) -> Result<T, Settled>
     where
-        F: Future<Output = Result<T, (Cause, BoxError)>>,
+        F: Future<Output = Result<T, Failed>>,
     {
-        let mut held = None;
+        let mut retried = None;
         for tries in 1.. {
             let (cause, error) = match attempt().await {
                 Ok(value) => {
-                    self.concurrency().succeeded();
+                    self.state().concurrency.succeeded();
                     return Ok(value);
                 }
-                Err((Cause::Fuse, _)) if hold == Hold::Later => return Err(Settled::Deferred),
                 Err(failed) => failed,
             };
-            if cause.is_eased_by_less() {
-                self.concurrency().failed(cause);
+            if cause == Cause::Fuse {
+                (task.on_hold)();
+                if task.hold == Hold::Later {
+                    return Err(Settled::Deferred);
+                }
             }
-            let why = format!("holds records: {}", causes(error.as_ref()));
-            held.get_or_insert_with(|| Held::new(self))
-                .report(cause, &why);
-            events::record_held(&record.position, cause.as_str(), error.as_ref(), tries);
-            let _rest = self.slots.rest(cause.is_others_chance());
+            if cause.is_eased_by_lower_concurrency() {
+                self.state().concurrency.failed(cause);
+            }
+            retried
+                .get_or_insert_with(|| Retried::new(self))
+                .report(cause, error.as_ref());
+            let position = &task.record.position;
+            events::record_held(position, cause.as_str(), error.as_ref(), tries);
+            let _rest = self.slots.rest(cause.spares_others());
             tokio::select! {
                 () = tokio::time::sleep(pause(tries)) => {}
-                () = leave.cancelled() => break,
+                () = task.leave.cancelled() => break,
             }
         }
         Err(Settled::Abandoned)
     }
 }
 
-/// Counts a record as being retried, until it is dropped; when the last one is dropped, the role is ready again.
-struct Held<'a, H> {
-    tasks: &'a RecordTasks<H>,
+impl<H> RecordTasks<H> {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
 }
 
-impl<'a, H: Handler> Held<'a, H> {
+/// Awaits a call of the handler. A panic fails the attempt, and the last one that is allowed returns `None`.
+async fn caught<T>(call: impl Future<Output = T>, panics: &AtomicU32) -> Result<Option<T>, Failed> {
+    match AssertUnwindSafe(call).catch_unwind().await {
+        Ok(value) => Ok(Some(value)),
+        Err(_) if panics.fetch_add(1, Ordering::Relaxed) + 1 < PANICS => {
+            Err((Cause::Panicked, "the handler panicked".into()))
+        }
+        Err(_) => Ok(None),
+    }
+}
+
+/// Counts a record as being retried, until it is dropped; when the last one is dropped, the role is ready again.
+struct Retried<'a, H>(&'a RecordTasks<H>);
+
+impl<'a, H> Retried<'a, H> {
     fn new(tasks: &'a RecordTasks<H>) -> Self {
-        *tasks.held() += 1;
-        Self { tasks }
+        tasks.state().retried += 1;
+        Self(tasks)
     }
 
-    fn report(&self, cause: Cause, why: &str) {
+    fn report(&self, cause: Cause, error: &(dyn std::error::Error + 'static)) {
+        let RecordTasks {
+            health, options, ..
+        } = self.0;
         // Under the lock, so that a concurrent drop of another one cannot set the role ready after this.
-        let _held = self.tasks.held();
+        let _state = self.0.state();
         if cause.is_systemic() {
-            let RecordTasks {
-                health, options, ..
-            } = self.tasks;
-            health.not_ready(options.role, why);
+            health.not_ready(options.role, &format!("holds records: {}", causes(error)));
         }
     }
 }
 
-impl<H> Drop for Held<'_, H> {
+impl<H> Drop for Retried<'_, H> {
     fn drop(&mut self) {
         let RecordTasks {
-            held,
-            health,
-            options,
-            ..
-        } = self.tasks;
-        let mut held = held.lock();
-        *held -= 1;
-        if *held == 0 {
+            health, options, ..
+        } = self.0;
+        let mut state = self.0.state();
+        state.retried -= 1;
+        if state.retried == 0 {
             health.ready(options.role);
         }
     }

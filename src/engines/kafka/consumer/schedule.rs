@@ -1,4 +1,4 @@
-//! Decides what may run now and which offset may be committed: combines partitions, lanes and watermarks; pure.
+//! Decides what may run now and which offset may be committed: combines partitions, key order and watermarks; pure.
 //!
 //! Every assignment of a partition has its own epoch. A record taken under an older epoch does not start any more, and
 //! if it runs already, its result moves no watermark: the partition's next owner reads it again.
@@ -12,77 +12,59 @@ use std::ops::Range;
 
 use tokio_util::sync::CancellationToken;
 
+use super::bounds::{Amount, Bounds, MOST_DEFERRED};
+use super::key_order::{KeyOrder, Lane};
+use super::record_task::Settled;
 use super::watermark::{Deferred, Watermark};
-use crate::engines::kafka::consumer::key_order::{KeyOrder, Lane, Share};
-use crate::engines::kafka::consumer::record_task::Settled;
+use crate::engines::kafka::Record;
 
-/// Identifies one assignment of a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Epoch(u64);
-
-/// An item that was just read.
+/// A record, and the assignment under which it was read.
 #[derive(Debug)]
-pub(super) struct Read<'k, T> {
-    pub(super) partition: i32,
-    pub(super) offset: i64,
-    pub(super) key: Option<&'k [u8]>,
-    pub(super) timestamp: Option<i64>,
-    pub(super) bytes: usize,
-    pub(super) item: T,
-}
-
-/// An item, and the assignment under which it was read.
-#[derive(Debug)]
-pub(super) struct Ticket<T> {
-    pub(super) item: T,
-    /// Cancelled when the partition is being revoked or the consumer stops: an item that waits for a retry is then
+pub(super) struct Ticket {
+    pub(super) record: Record,
+    /// Cancelled when the partition is being revoked or the consumer stops: a record that waits for a retry is then
     /// abandoned.
     pub(super) leave: CancellationToken,
     /// Whether it was deferred and has been read again.
     pub(super) is_back: bool,
-    partition: i32,
-    offset: i64,
-    timestamp: Option<i64>,
     bytes: usize,
     lane: Lane,
-    epoch: Epoch,
+    epoch: u64,
 }
 
 #[derive(Debug)]
 struct Partition {
-    epoch: Epoch,
+    epoch: u64,
     watermark: Watermark,
     running: usize,
-    /// Number of items in memory that were read again, and their bytes.
-    back: usize,
-    back_bytes: usize,
+    /// The records in memory that were read again.
+    read_again: Amount,
     leave: CancellationToken,
 }
 
 /// The partitions assigned to us, and the records taken from them.
 #[derive(Debug)]
-pub(super) struct Schedule<T> {
+pub(super) struct Schedule {
     stop: CancellationToken,
-    /// How much of one partition that was read again may be in memory.
-    back: Share,
+    bounds: Bounds,
+    /// Number of assignments so far; the number of each is its epoch.
     epochs: u64,
     partitions: HashMap<i32, Partition>,
-    lanes: KeyOrder<Ticket<T>>,
-    /// Number of items in memory, without those that were read again.
-    taken: usize,
+    key_order: KeyOrder<Ticket>,
+    /// The records in memory, without those that were read again.
+    taken: Amount,
 }
 
-impl<T> Schedule<T> {
-    /// Keeps at most `share` of each key in memory, and at most `back` of the items that are read again of each
-    /// partition. After `stop`, nothing more starts.
-    pub(super) fn new(share: Share, back: Share, stop: CancellationToken) -> Self {
+impl Schedule {
+    /// Creates a schedule without partitions. After `stop`, nothing more starts.
+    pub(super) fn new(bounds: Bounds, stop: CancellationToken) -> Self {
         Self {
             stop,
-            back,
+            bounds,
             epochs: 0,
             partitions: HashMap::new(),
-            lanes: KeyOrder::new(share),
-            taken: 0,
+            key_order: KeyOrder::new(bounds.key),
+            taken: Amount::default(),
         }
     }
 
@@ -94,7 +76,7 @@ impl<T> Schedule<T> {
         self.partitions.len()
     }
 
-    /// Starts nothing more on partitions that are being revoked; items that run may still finish.
+    /// Starts nothing more on partitions that are being revoked; records that run may still finish.
     pub(super) fn close(&self, partitions: &[i32]) {
         for partition in partitions {
             if let Some(partition) = self.partitions.get(partition) {
@@ -103,7 +85,7 @@ impl<T> Schedule<T> {
         }
     }
 
-    /// Removes partitions; returns how many are left.
+    /// Removes partitions; returns how many remain.
     pub(super) fn lose(&mut self, partitions: &[i32]) -> usize {
         for partition in partitions {
             self.end(*partition);
@@ -115,11 +97,10 @@ impl<T> Schedule<T> {
         self.end(partition);
         self.epochs += 1;
         let gained = Partition {
-            epoch: Epoch(self.epochs),
+            epoch: self.epochs,
             watermark: Watermark::default(),
             running: 0,
-            back: 0,
-            back_bytes: 0,
+            read_again: Amount::default(),
             leave: self.stop.child_token(),
         };
         self.partitions.insert(partition, gained);
@@ -129,79 +110,73 @@ impl<T> Schedule<T> {
         if let Some(lost) = self.partitions.remove(&partition) {
             lost.leave.cancel();
         }
-        for ticket in self.lanes.forget(partition) {
+        for ticket in self.key_order.forget(partition) {
             self.forget(&ticket);
         }
     }
 
-    /// Returns how many items run on `partitions`.
+    /// Returns how many records run on `partitions`.
     pub(super) fn running(&self, partitions: &[i32]) -> usize {
         let ours = partitions.iter().filter_map(|it| self.partitions.get(it));
         ours.map(|partition| partition.running).sum()
     }
 
-    /// Accepts an item or defers it; ignores it if its partition is no longer ours.
-    pub(super) fn take(&mut self, read: Read<'_, T>) {
-        let is_new = |ours: &Partition| ours.watermark.rises_to(read.offset);
-        match self.partitions.get(&read.partition) {
-            Some(ours) if is_new(ours) => {}
+    /// Takes or defers a record that was read; ignores it if its partition is no longer ours.
+    pub(super) fn take(&mut self, record: Record) {
+        let (partition, offset) = (record.position.partition, record.position.offset);
+        match self.partitions.get(&partition) {
+            Some(ours) if ours.watermark.rises_to(offset) => {}
             // The offset fell: the topic was deleted and created again.
-            Some(_) => self.begin(read.partition),
+            Some(_) => self.begin(partition),
             None => return,
         }
-        let lane = self.lanes.of(read.partition, read.key, read.offset);
-        let Some(ours) = self.partitions.get_mut(&read.partition) else {
+        let lane = self.key_order.of(partition, record.key.as_deref(), offset);
+        let Some(ours) = self.partitions.get_mut(&partition) else {
             return;
         };
-        let timestamp = read.timestamp;
-        if self.lanes.is_full(lane) {
-            let deferred = Deferred { lane, timestamp };
-            ours.watermark.defer(read.offset, deferred);
-            self.lanes.defer(lane);
+        if self.key_order.is_full(lane) {
+            ours.defer(&record, lane);
+            self.key_order.defer(lane);
             return;
         }
-        ours.watermark.take(read.offset, timestamp);
-        self.taken += 1;
-        let (bytes, ticket) = (read.bytes, ours.ticket(read, lane, false));
-        self.lanes.push(lane, bytes, ticket);
+        ours.watermark.take(offset, record.timestamp);
+        let ticket = ours.ticket(record, lane, false);
+        self.taken.add(ticket.bytes);
+        self.key_order.push(lane, ticket.bytes, ticket);
     }
 
-    /// Accepts a deferred item that was read again, if it is the first deferred one of its partition.
-    pub(super) fn resume(&mut self, read: Read<'_, T>) {
-        let Some(ours) = self.partitions.get_mut(&read.partition) else {
+    /// Takes a deferred record that was read again, if it is the first deferred one of its partition.
+    pub(super) fn resume(&mut self, record: Record) {
+        let Some(ours) = self.partitions.get_mut(&record.position.partition) else {
             return;
         };
-        let Some(Deferred { lane, .. }) = ours.watermark.resume(read.offset) else {
+        let Some(Deferred { lane, .. }) = ours.watermark.resume(record.position.offset) else {
             return;
         };
-        ours.back += 1;
-        ours.back_bytes += read.bytes;
-        let (bytes, ticket) = (read.bytes, ours.ticket(read, lane, true));
-        self.lanes.push(lane, bytes, ticket);
-        self.lanes.resume(lane);
+        let ticket = ours.ticket(record, lane, true);
+        ours.read_again.add(ticket.bytes);
+        self.key_order.push(lane, ticket.bytes, ticket);
+        self.key_order.resume(lane);
     }
 
     /// Returns where to read again: the first deferred offset of the next partition after `last`, in turn, that has
-    /// deferred items and room for half of its share.
+    /// deferred records and room for half of its share.
     pub(super) fn next_deferred(&self, last: Option<i32>) -> Option<(i32, i64)> {
-        let wanted = self.partitions.iter().filter_map(|(&number, ours)| {
-            let room = ours.back * 2 <= self.back.items && ours.back_bytes * 2 <= self.back.bytes;
-            let offset = ours.watermark.first_deferred().filter(|_| room)?;
-            (!ours.leave.is_cancelled()).then_some((Some(number) <= last, number, offset))
+        let partitions = self.partitions.iter().filter_map(|(&number, ours)| {
+            let offset = ours.deferred_with_room(ours.read_again.doubled(), self.bounds)?;
+            Some((Some(number) <= last, number, offset))
         });
-        let (_, number, offset) = wanted.min()?;
+        let (_, number, offset) = partitions.min()?;
         Some((number, offset))
     }
 
     /// Returns the first deferred offset of a partition if there is room for it.
     pub(super) fn first_deferred(&self, partition: i32) -> Option<i64> {
         let ours = self.partitions.get(&partition)?;
-        let room = ours.back < self.back.items && ours.back_bytes < self.back.bytes;
-        let first = ours.watermark.first_deferred();
-        first.filter(|_| room && !ours.leave.is_cancelled())
+        ours.deferred_with_room(ours.read_again, self.bounds)
     }
 
-    /// Notes that the deferred items of a range are no longer on the topic. Returns their number, and the last offset
+    /// Notes that the deferred records of a range are no longer on the topic. Returns their number, and the last offset
     /// that may be committed if that rose.
     pub(super) fn gone(&mut self, partition: i32, range: Range<i64>) -> (usize, Option<i64>) {
         let Some(ours) = self.partitions.get_mut(&partition) else {
@@ -211,115 +186,145 @@ impl<T> Schedule<T> {
         let mut reached = None;
         for &(offset, lane) in &gone {
             reached = ours.watermark.finish(offset).or(reached);
-            self.lanes.resume(lane);
+            self.key_order.resume(lane);
         }
         (gone.len(), reached)
     }
 
-    /// Returns the next item that may run; drops items whose partition was revoked.
-    pub(super) fn next(&mut self) -> Option<Ticket<T>> {
+    /// Returns the next record that may run; drops records whose partition was revoked.
+    pub(super) fn next(&mut self) -> Option<Ticket> {
         loop {
-            let ticket = self.lanes.next()?;
-            match self.partitions.get_mut(&ticket.partition) {
-                Some(ours) if ours.epoch == ticket.epoch && !ours.leave.is_cancelled() => {
+            let ticket = self.key_order.next()?;
+            match assigned(&mut self.partitions, &ticket) {
+                Some(ours) if !ours.leave.is_cancelled() => {
                     ours.running += 1;
                     return Some(ticket);
                 }
                 Some(_) | None => {
-                    self.lanes.done(ticket.lane, ticket.bytes);
+                    self.key_order.done(ticket.lane, ticket.bytes);
                     self.forget(&ticket);
                 }
             }
         }
     }
 
-    /// Notes how an item ended. Returns the partition and the last offset that may be committed, if that rose.
-    pub(super) fn finish(&mut self, ticket: &Ticket<T>, settled: Settled) -> Option<(i32, i64)> {
+    /// Notes that the fuse holds a record that runs.
+    pub(super) fn hold(&mut self, ticket: &Ticket) {
+        self.key_order.hold(ticket.lane);
+    }
+
+    /// Notes how a record ended. Returns the partition and the last offset that may be committed, if that rose.
+    pub(super) fn finish(&mut self, ticket: &Ticket, settled: Settled) -> Option<(i32, i64)> {
         if settled == Settled::Deferred {
             self.defer(ticket);
         }
-        self.lanes.done(ticket.lane, ticket.bytes);
+        self.key_order.done(ticket.lane, ticket.bytes);
         self.forget(ticket);
-        let ours = self.partitions.get_mut(&ticket.partition)?;
-        if ours.epoch != ticket.epoch {
-            return None;
-        }
+        let ours = assigned(&mut self.partitions, ticket)?;
         ours.running -= 1;
         if settled != Settled::Done {
             return None;
         }
-        Some((ticket.partition, ours.watermark.finish(ticket.offset)?))
+        let position = &ticket.record.position;
+        let reached = ours.watermark.finish(position.offset)?;
+        Some((position.partition, reached))
     }
 
-    /// Defers an item that ran, and all items that wait in its lane.
-    fn defer(&mut self, ticket: &Ticket<T>) {
-        let ours = self.partitions.get_mut(&ticket.partition);
-        let Some(ours) = ours.filter(|ours| ours.epoch == ticket.epoch) else {
+    /// Defers a record that ran, and all records that wait in its lane.
+    fn defer(&mut self, ticket: &Ticket) {
+        let Some(ours) = assigned(&mut self.partitions, ticket) else {
             return;
         };
-        let waiting = self.lanes.take_waiting(ticket.lane);
-        for it in waiting.iter().chain([ticket]) {
-            let (lane, timestamp) = (it.lane, it.timestamp);
-            ours.watermark
-                .defer(it.offset, Deferred { lane, timestamp });
-            self.lanes.defer(lane);
+        let waiting = self.key_order.take_waiting(ticket.lane);
+        for Ticket { record, lane, .. } in waiting.iter().chain([ticket]) {
+            ours.defer(record, *lane);
+            self.key_order.defer(*lane);
         }
-        for it in &waiting {
-            self.forget(it);
+        for waited in &waiting {
+            self.forget(waited);
         }
     }
 
-    /// Stops counting an item that leaves the memory.
-    fn forget(&mut self, ticket: &Ticket<T>) {
+    /// Stops counting a record that leaves the memory.
+    fn forget(&mut self, ticket: &Ticket) {
         if !ticket.is_back {
-            self.taken -= 1;
-            return;
-        }
-        let ours = self.partitions.get_mut(&ticket.partition);
-        if let Some(ours) = ours.filter(|ours| ours.epoch == ticket.epoch) {
-            ours.back -= 1;
-            ours.back_bytes -= ticket.bytes;
+            self.taken.remove(ticket.bytes);
+        } else if let Some(ours) = assigned(&mut self.partitions, ticket) {
+            ours.read_again.remove(ticket.bytes);
         }
     }
 
-    /// Returns how many items are in memory, without those that were read again.
+    /// Returns whether the bound of records in memory, or of deferred ones, is reached. While the partitions are
+    /// `paused`, half of it counts, so that they do not pause again after one record.
+    pub(super) fn is_full(&self, paused: bool) -> bool {
+        let (taken, deferred) = match paused {
+            true => (self.taken.doubled(), self.deferred() * 2),
+            false => (self.taken, self.deferred()),
+        };
+        taken.reaches(self.bounds.taken) || deferred >= MOST_DEFERRED
+    }
+
+    /// Returns how many records are in memory, without those that were read again.
     pub(super) fn taken(&self) -> usize {
-        self.taken
+        self.taken.records
     }
 
-    /// Returns how many items are deferred.
     pub(super) fn deferred(&self) -> usize {
-        let watermarks = self.partitions.values().map(|ours| &ours.watermark);
-        watermarks.map(Watermark::deferred).sum()
+        self.watermarks().map(Watermark::deferred).sum()
     }
 
-    /// Returns how many items were read and are not done, deferred ones included.
+    /// Returns how many deferred records wait for the fuse.
+    pub(super) fn held(&self) -> usize {
+        self.key_order.held()
+    }
+
+    /// Returns how many records were read and are not done, deferred ones included.
     pub(super) fn unfinished(&self) -> usize {
-        let watermarks = self.partitions.values().map(|ours| &ours.watermark);
-        watermarks.map(Watermark::unfinished).sum()
+        self.watermarks().map(Watermark::unfinished).sum()
     }
 
-    /// Returns the timestamp of the oldest item that is not done, in milliseconds since the epoch.
+    /// Returns the timestamp of the oldest record that is not done, in milliseconds since the epoch.
     pub(super) fn oldest(&self) -> Option<i64> {
-        let watermarks = self.partitions.values().map(|ours| &ours.watermark);
-        watermarks.filter_map(Watermark::oldest).min()
+        self.watermarks().filter_map(Watermark::oldest).min()
+    }
+
+    fn watermarks(&self) -> impl Iterator<Item = &Watermark> {
+        self.partitions.values().map(|ours| &ours.watermark)
     }
 }
 
 impl Partition {
-    fn ticket<T>(&self, read: Read<'_, T>, lane: Lane, is_back: bool) -> Ticket<T> {
+    fn ticket(&self, record: Record, lane: Lane, is_back: bool) -> Ticket {
         Ticket {
-            item: read.item,
+            bytes: record.bytes(),
+            record,
             leave: self.leave.clone(),
             is_back,
-            partition: read.partition,
-            offset: read.offset,
-            timestamp: read.timestamp,
-            bytes: read.bytes,
             lane,
             epoch: self.epoch,
         }
     }
+
+    fn defer(&mut self, record: &Record, lane: Lane) {
+        let timestamp = record.timestamp;
+        let deferred = Deferred { lane, timestamp };
+        self.watermark.defer(record.position.offset, deferred);
+    }
+
+    /// Returns the first deferred offset, unless `read_again` fills its bound or the partition is being revoked.
+    fn deferred_with_room(&self, read_again: Amount, bounds: Bounds) -> Option<i64> {
+        let first = self.watermark.first_deferred();
+        first.filter(|_| !read_again.reaches(bounds.read_again) && !self.leave.is_cancelled())
+    }
+}
+
+/// Returns the partition of a record if the assignment under which it was read lasts.
+fn assigned<'p>(
+    partitions: &'p mut HashMap<i32, Partition>,
+    ticket: &Ticket,
+) -> Option<&'p mut Partition> {
+    let ours = partitions.get_mut(&ticket.record.position.partition);
+    ours.filter(|ours| ours.epoch == ticket.epoch)
 }
 
 #[cfg(test)]

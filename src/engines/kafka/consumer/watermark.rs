@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::engines::kafka::consumer::key_order::Lane;
+use super::key_order::Lane;
 
 /// The records of one partition that were read and are not done: those in memory, and those that are deferred.
 ///
@@ -12,7 +12,7 @@ use crate::engines::kafka::consumer::key_order::Lane;
 #[derive(Debug, Default)]
 pub(super) struct Watermark {
     /// Timestamps by offset.
-    held: BTreeMap<i64, Option<i64>>,
+    in_memory: BTreeMap<i64, Option<i64>>,
     deferred: BTreeMap<i64, Deferred>,
     last: Option<i64>,
 }
@@ -33,17 +33,16 @@ impl Watermark {
     /// Notes that a record is in memory. Call it in ascending order of offsets.
     pub(super) fn take(&mut self, offset: i64, timestamp: Option<i64>) {
         self.last = self.last.max(Some(offset));
-        self.held.insert(offset, timestamp);
+        self.in_memory.insert(offset, timestamp);
     }
 
     /// Notes that a record, in memory until now or just read, must be read again later.
     pub(super) fn defer(&mut self, offset: i64, deferred: Deferred) {
         self.last = self.last.max(Some(offset));
-        self.held.remove(&offset);
+        self.in_memory.remove(&offset);
         self.deferred.insert(offset, deferred);
     }
 
-    /// Returns the first deferred offset.
     pub(super) fn first_deferred(&self) -> Option<i64> {
         self.deferred.keys().next().copied()
     }
@@ -56,7 +55,7 @@ impl Watermark {
             return None;
         }
         let deferred = first.remove();
-        self.held.insert(offset, deferred.timestamp);
+        self.in_memory.insert(offset, deferred.timestamp);
         Some(deferred)
     }
 
@@ -69,7 +68,7 @@ impl Watermark {
     /// Notes that a record is done. Returns the last offset that may be committed if this call raised it.
     pub(super) fn finish(&mut self, offset: i64) -> Option<i64> {
         let first = self.first();
-        if self.held.remove(&offset).is_none() {
+        if self.in_memory.remove(&offset).is_none() {
             self.deferred.remove(&offset)?;
         }
         let reached = self.first().map(|unfinished| unfinished - 1).or(self.last);
@@ -78,10 +77,9 @@ impl Watermark {
 
     /// Returns how many records are not done, deferred ones included.
     pub(super) fn unfinished(&self) -> usize {
-        self.held.len() + self.deferred.len()
+        self.in_memory.len() + self.deferred.len()
     }
 
-    /// Returns how many records are deferred.
     pub(super) fn deferred(&self) -> usize {
         self.deferred.len()
     }
@@ -89,13 +87,13 @@ impl Watermark {
     /// Returns the timestamp of the oldest record that is not done, in milliseconds since the epoch.
     pub(super) fn oldest(&self) -> Option<i64> {
         let first = self.first()?;
-        let held = self.held.get(&first).copied();
-        held.or_else(|| self.deferred.get(&first).map(|it| it.timestamp))?
+        let timestamp = self.in_memory.get(&first).copied();
+        timestamp.or_else(|| self.deferred.get(&first).map(|it| it.timestamp))?
     }
 
     fn first(&self) -> Option<i64> {
-        let held = self.held.keys().next().copied();
-        held.into_iter().chain(self.first_deferred()).min()
+        let in_memory = self.in_memory.keys().next().copied();
+        in_memory.into_iter().chain(self.first_deferred()).min()
     }
 }
 
@@ -120,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_taken_or_is_done_already_moves_nothing() {
+    fn an_offset_that_was_not_taken_or_is_done_moves_nothing() {
         let mut watermark = Watermark::default();
         watermark.take(1, None);
 
@@ -130,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_deferred_is_not_done_and_comes_back_in_its_order() {
+    fn a_deferred_record_is_not_done_and_comes_back_in_its_order() {
         let deferred = Deferred {
             lane: Lane::Alone(0, 0),
             timestamp: Some(7),

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 
 use super::*;
 use crate::engines::config::Config;
-use crate::engines::kafka::consumer::Slot;
 
 /// The handler's script; when it is used up, the handler succeeds.
 struct Acts(Mutex<VecDeque<Act>>);
@@ -17,7 +16,7 @@ enum Act {
 }
 
 impl Handler for Acts {
-    async fn handle(&self, _: &Record, _: Slot<'_>) -> Result<(), Failure> {
+    async fn handle(&self, _: &Record, _: &Slots) -> Result<(), Failure> {
         let act = self.0.lock().pop_front();
         match act {
             None => Ok(()),
@@ -28,10 +27,6 @@ impl Handler for Acts {
                 Err(Failure::Reject(rejection))
             }
         }
-    }
-
-    async fn parked(&self, _: &Record, _: &Rejection) -> Result<(), BoxError> {
-        Ok(())
     }
 }
 
@@ -48,8 +43,14 @@ async fn decided(
     let mut all = Vec::new();
     for hold in holds {
         let leave = CancellationToken::new();
-        all.push(tasks.until_decided(&record, *hold, &leave).await);
-        assert_eq!(*tasks.held(), 0);
+        let task = RecordTask {
+            record: &record,
+            hold: *hold,
+            on_hold: &|| {},
+            leave: &leave,
+        };
+        all.push(tasks.until_decided(&task).await);
+        assert_eq!(tasks.state().retried, 0);
     }
     all
 }
@@ -76,7 +77,7 @@ async fn tries_that_failed_for_another_cause_are_no_panics() {
 }
 
 #[tokio::test]
-async fn what_the_blown_fuse_holds_is_deferred_or_waits_or_goes_where_no_more_can_be_remembered() {
+async fn a_record_that_a_blown_fuse_holds_is_deferred_or_waits_or_is_dead_lettered_at_the_bound() {
     let blown = async |hold| decided([Act::Reject; 2], &[Hold::Later, hold]).await;
 
     let mut later = blown(Hold::Later).await;
@@ -89,7 +90,7 @@ async fn what_the_blown_fuse_holds_is_deferred_or_waits_or_goes_where_no_more_ca
 }
 
 #[test]
-fn the_fuse_holds_no_more_than_can_be_remembered() {
+fn the_fuse_holds_no_more_records_than_its_bound() {
     assert_eq!(Hold::of(false, MOST_HELD - 1), Hold::Later);
     assert_eq!(Hold::of(true, MOST_HELD - 1), Hold::Here);
     for is_back in [false, true] {

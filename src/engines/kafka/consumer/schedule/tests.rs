@@ -1,37 +1,53 @@
 //! Tests the schedule by examples, and with random steps of a random group member.
 
-use super::*;
+mod random;
 
-const SHARE: Share = Share {
-    items: 2,
+use super::*;
+use crate::domain::RecordPosition;
+
+const SHARE: Amount = Amount {
+    records: 2,
     bytes: 100,
 };
 
-fn schedule(partitions: std::ops::Range<i32>) -> Schedule<u32> {
-    let mut schedule = Schedule::new(SHARE, SHARE, CancellationToken::new());
+fn new_schedule() -> Schedule {
+    let bounds = Bounds {
+        key: SHARE,
+        read_again: SHARE,
+        ..Bounds::of(1)
+    };
+    Schedule::new(bounds, CancellationToken::new())
+}
+
+fn schedule(partitions: std::ops::Range<i32>) -> Schedule {
+    let mut schedule = new_schedule();
     schedule.gain(partitions);
     schedule
 }
 
-fn came<T>(partition: i32, offset: i64, key: Option<&[u8]>, item: T) -> Read<'_, T> {
-    Read {
-        partition,
-        offset,
-        key,
-        timestamp: None,
-        bytes: 1,
-        item,
-    }
+fn record(partition: i32, offset: i64, key: Option<&[u8]>) -> Record {
+    let mut record = Record::of(offset, &[]);
+    record.position.partition = partition;
+    record.key = key.map(<[u8]>::to_vec);
+    record
+}
+
+/// Returns the partition and the offset of the next record that may run.
+fn next(schedule: &mut Schedule) -> Option<(i32, i64)> {
+    let RecordPosition {
+        partition, offset, ..
+    } = schedule.next()?.record.position;
+    Some((partition, offset))
 }
 
 #[test]
 fn a_result_of_an_older_assignment_moves_nothing() {
     let mut schedule = schedule(0..1);
-    schedule.take(came(0, 5, Some(b"a"), 1));
+    schedule.take(record(0, 5, Some(b"a")));
     let old = schedule.next().unwrap();
     schedule.lose(&[0]);
     schedule.gain(0..1);
-    schedule.take(came(0, 5, Some(b"a"), 2));
+    schedule.take(record(0, 5, Some(b"a")));
 
     assert!(
         schedule.next().is_none(),
@@ -43,22 +59,22 @@ fn a_result_of_an_older_assignment_moves_nothing() {
 }
 
 #[test]
-fn what_waited_for_a_partition_that_went_never_runs() {
+fn a_record_that_waited_on_a_lost_partition_never_runs() {
     let mut schedule = schedule(0..2);
-    schedule.take(came(0, 1, Some(b"a"), 1));
-    schedule.take(came(1, 1, Some(b"b"), 2));
+    schedule.take(record(0, 1, Some(b"a")));
+    schedule.take(record(1, 1, Some(b"b")));
 
     schedule.close(&[0]);
 
-    assert_eq!(schedule.next().unwrap().item, 2);
+    assert_eq!(next(&mut schedule), Some((1, 1)));
     assert!(schedule.next().is_none());
     assert_eq!(schedule.taken(), 1);
 }
 
 #[test]
-fn what_runs_on_a_partition_that_is_about_to_go_may_still_end_well() {
+fn a_record_that_runs_on_a_closing_partition_may_still_finish() {
     let mut schedule = schedule(0..1);
-    schedule.take(came(0, 1, None, 1));
+    schedule.take(record(0, 1, None));
     let runs = schedule.next().unwrap();
 
     schedule.close(&[0]);
@@ -72,17 +88,17 @@ fn what_runs_on_a_partition_that_is_about_to_go_may_still_end_well() {
 #[test]
 fn nothing_is_taken_from_a_partition_that_is_not_ours() {
     let mut schedule = schedule(0..0);
-    schedule.take(came(0, 5, None, 1));
+    schedule.take(record(0, 5, None));
     assert!(schedule.next().is_none());
 }
 
 #[test]
 fn a_topic_that_was_made_anew_is_committed_from_its_start() {
     let mut schedule = schedule(0..1);
-    schedule.take(came(0, 7, None, 1));
+    schedule.take(record(0, 7, None));
     let old = schedule.next().unwrap();
 
-    schedule.take(came(0, 0, None, 2));
+    schedule.take(record(0, 0, None));
 
     assert!(old.leave.is_cancelled());
     assert_eq!(schedule.finish(&old, Settled::Done), None);
@@ -94,43 +110,44 @@ fn a_topic_that_was_made_anew_is_committed_from_its_start() {
 fn a_key_has_its_share_and_the_rest_of_it_takes_no_room() {
     let mut schedule = schedule(0..1);
     for offset in 0..10 {
-        schedule.take(came(0, offset, Some(b"flood"), 0));
+        schedule.take(record(0, offset, Some(b"flood")));
     }
-    schedule.take(came(0, 10, Some(b"other"), 1));
+    schedule.take(record(0, 10, Some(b"other")));
 
     assert_eq!((schedule.taken(), schedule.deferred()), (3, 8));
     let [flood, other] = [(); 2].map(|()| schedule.next().unwrap());
-    assert_eq!((flood.item, other.item), (0, 1));
+    let offsets = [&flood, &other].map(|ticket| ticket.record.position.offset);
+    assert_eq!(offsets, [0, 10]);
     assert_eq!(schedule.finish(&other, Settled::Done), None);
     assert_eq!(schedule.finish(&flood, Settled::Done), Some((0, 0)));
     assert_eq!(schedule.next_deferred(None), Some((0, 2)));
 }
 
 #[test]
-fn what_the_fuse_holds_is_deferred_with_all_of_its_key_and_comes_back_in_order() {
+fn a_held_record_is_deferred_with_all_of_its_key_and_comes_back_in_order() {
     let mut schedule = schedule(0..1);
-    schedule.take(came(0, 1, Some(b"held"), 1));
-    schedule.take(came(0, 2, Some(b"held"), 2));
-    schedule.take(came(0, 3, Some(b"other"), 3));
+    schedule.take(record(0, 1, Some(b"held")));
+    schedule.take(record(0, 2, Some(b"held")));
+    schedule.take(record(0, 3, Some(b"other")));
     let held = schedule.next().unwrap();
     assert_eq!(schedule.finish(&held, Settled::Deferred), None);
-    schedule.take(came(0, 4, Some(b"held"), 4));
+    schedule.take(record(0, 4, Some(b"held")));
     let other = schedule.next().unwrap();
-    assert_eq!(other.item, 3);
+    assert_eq!(other.record.position.offset, 3);
     assert_eq!(schedule.finish(&other, Settled::Done), None);
     assert_eq!((schedule.taken(), schedule.deferred()), (0, 3));
 
     assert_eq!(schedule.next_deferred(None), Some((0, 1)));
-    schedule.resume(came(0, 2, Some(b"held"), 2));
+    schedule.resume(record(0, 2, Some(b"held")));
     assert!(schedule.next().is_none(), "1 comes first");
-    schedule.resume(came(0, 1, Some(b"held"), 1));
-    schedule.resume(came(0, 2, Some(b"held"), 2));
+    schedule.resume(record(0, 1, Some(b"held")));
+    schedule.resume(record(0, 2, Some(b"held")));
     assert_eq!(schedule.first_deferred(0), None, "two are back: no room");
     let first = schedule.next().unwrap();
     assert!(first.is_back && schedule.next().is_none());
     assert_eq!(schedule.finish(&first, Settled::Done), Some((0, 1)));
     assert_eq!(schedule.first_deferred(0), Some(4));
-    assert_eq!(schedule.next().unwrap().item, 2);
+    assert_eq!(next(&mut schedule), Some((0, 2)));
     assert_eq!(
         schedule.taken(),
         0,
@@ -139,10 +156,10 @@ fn what_the_fuse_holds_is_deferred_with_all_of_its_key_and_comes_back_in_order()
 }
 
 #[test]
-fn what_is_gone_from_its_topic_is_waited_for_no_more() {
+fn a_record_that_is_gone_from_its_topic_is_not_waited_for() {
     let mut schedule = schedule(0..1);
     for offset in [1, 2, 3, 9] {
-        schedule.take(came(0, offset, Some(b"a"), 0));
+        schedule.take(record(0, offset, Some(b"a")));
     }
     for _ in 0..2 {
         let ticket = schedule.next().unwrap();
@@ -158,7 +175,7 @@ fn partitions_are_read_again_in_turn() {
     let mut schedule = schedule(0..3);
     for partition in [0, 2] {
         for offset in 0..3 {
-            schedule.take(came(partition, offset, Some(b"a"), 0));
+            schedule.take(record(partition, offset, Some(b"a")));
         }
     }
 
@@ -166,229 +183,4 @@ fn partitions_are_read_again_in_turn() {
     assert_eq!(turns, [0, 2, 2, 0].map(|partition| Some((partition, 2))));
     schedule.close(&[0, 2]);
     assert_eq!(schedule.next_deferred(None), None);
-}
-
-/// A group member as Kafka sees it, and the invariants that must hold after any steps.
-mod random {
-    use std::collections::{BTreeMap, BTreeSet};
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const PARTITIONS: i32 = 3;
-    const BOUND: usize = 4;
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        /// A record is written; offsets before it may be missing.
-        Take {
-            partition: i32,
-            gap: i64,
-            key: u8,
-        },
-        /// All records that may run start.
-        Start,
-        /// One of the running records ends.
-        End {
-            which: usize,
-            settled: Settled,
-        },
-        /// A few deferred records are read again.
-        DeferredReader,
-        /// The partition is about to be revoked; `Lose`: it is revoked, with or without a `Close` before.
-        Close(i32),
-        Lose(i32),
-        /// The partition is assigned, and read from the committed offset on.
-        Gain(i32),
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            8 => (0..PARTITIONS, 1..4_i64, 0..5_u8)
-                .prop_map(|(partition, gap, key)| Step::Take { partition, gap, key }),
-            4 => Just(Step::Start),
-            6 => (0..BOUND, settled()).prop_map(|(which, settled)| Step::End { which, settled }),
-            3 => Just(Step::DeferredReader),
-            1 => (0..PARTITIONS).prop_map(Step::Close),
-            1 => (0..PARTITIONS).prop_map(Step::Lose),
-            2 => (0..PARTITIONS).prop_map(Step::Gain),
-        ]
-    }
-
-    fn settled() -> impl Strategy<Value = Settled> {
-        prop_oneof![
-            8 => Just(Settled::Done),
-            1 => Just(Settled::Abandoned),
-            2 => Just(Settled::Deferred),
-        ]
-    }
-
-    /// Partition, offset and key of a record.
-    type Item = (i32, i64, u8);
-
-    struct Member {
-        schedule: Schedule<Item>,
-        running: Vec<Ticket<Item>>,
-        /// The records written so far by partition: offset and key.
-        log: BTreeMap<i32, Vec<(i64, u8)>>,
-        /// How many records of each assigned partition the member has read.
-        read: BTreeMap<i32, usize>,
-        closed: BTreeSet<i32>,
-        /// Keys with an abandoned record; they go on when the partition is assigned again.
-        abandoned: BTreeSet<(i32, u8)>,
-        committed: BTreeMap<i32, i64>,
-        done: BTreeSet<(i32, i64)>,
-    }
-
-    impl Member {
-        fn new() -> Self {
-            Self {
-                schedule: Schedule::new(SHARE, SHARE, CancellationToken::new()),
-                running: Vec::new(),
-                log: (0..PARTITIONS).map(|it| (it, Vec::new())).collect(),
-                read: BTreeMap::new(),
-                closed: BTreeSet::new(),
-                abandoned: BTreeSet::new(),
-                committed: BTreeMap::new(),
-                done: BTreeSet::new(),
-            }
-        }
-
-        fn gain(&mut self, partition: i32) {
-            if self.read.contains_key(&partition) {
-                return;
-            }
-            self.schedule.gain([partition].into_iter());
-            let committed = self.committed.get(&partition).copied().unwrap_or(-1);
-            let from = self.log[&partition].partition_point(|&(offset, _)| offset <= committed);
-            self.read.insert(partition, from);
-            self.read_on();
-        }
-
-        fn lose(&mut self, partition: i32) {
-            self.schedule.lose(&[partition]);
-            self.read.remove(&partition);
-            self.closed.remove(&partition);
-            self.abandoned.retain(|(lost, _)| *lost != partition);
-        }
-
-        fn read_on(&mut self) {
-            for (&partition, read) in &mut self.read {
-                for &(offset, key) in &self.log[&partition][*read..] {
-                    let item = (partition, offset, key);
-                    self.schedule
-                        .take(came(partition, offset, Some(&[key]), item));
-                }
-                *read = self.log[&partition].len();
-            }
-        }
-
-        /// Reads again like the second reader: from the first deferred record on, skipping those that are done.
-        fn reread(&mut self) {
-            let Some((partition, _)) = self.schedule.next_deferred(None) else {
-                return;
-            };
-            while let Some(first) = self.schedule.first_deferred(partition) {
-                let log = &self.log[&partition];
-                let at = log.binary_search_by_key(&first, |&(offset, _)| offset);
-                let (offset, key) = log[at.unwrap()];
-                let item = (partition, offset, key);
-                self.schedule
-                    .resume(came(partition, offset, Some(&[key]), item));
-            }
-        }
-
-        fn start(&mut self) {
-            while self.running.len() < BOUND {
-                let Some(ticket) = self.schedule.next() else {
-                    return;
-                };
-                let (partition, offset, key) = ticket.item;
-                let earlier = self.log[&partition].iter().find(|&&(at, of)| {
-                    at < offset && of == key && !self.done.contains(&(partition, at))
-                });
-                let skipped = earlier.filter(|_| !self.abandoned.contains(&(partition, key)));
-                assert_eq!(skipped, None, "started before an earlier record of its key");
-                assert!(
-                    !self
-                        .running
-                        .iter()
-                        .any(|other| (other.item.0, other.item.2) == (partition, key)),
-                    "two records of a key at once"
-                );
-                assert!(
-                    !self.closed.contains(&partition),
-                    "started on a partition that is being revoked"
-                );
-                self.running.push(ticket);
-            }
-        }
-
-        fn end(&mut self, which: usize, settled: Settled) {
-            if self.running.is_empty() {
-                return;
-            }
-            let ticket = self.running.swap_remove(which % self.running.len());
-            let (partition, offset, key) = ticket.item;
-            match settled {
-                Settled::Done => drop(self.done.insert((partition, offset))),
-                Settled::Abandoned => drop(self.abandoned.insert((partition, key))),
-                Settled::Deferred => {}
-            }
-            if let Some((partition, reached)) = self.schedule.finish(&ticket, settled) {
-                let before = self.committed.insert(partition, reached);
-                assert!(before.is_none_or(|before| before < reached), "went back");
-                let skipped = self.log[&partition].iter().find(|&&(offset, _)| {
-                    offset <= reached && !self.done.contains(&(partition, offset))
-                });
-                assert_eq!(skipped, None, "committed past an unfinished record");
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn never_past_an_unfinished_record_never_a_key_twice_never_stalled(
-            steps in prop::collection::vec(step(), 1..200)
-        ) {
-            let mut member = Member::new();
-            for step in steps {
-                match step {
-                    Step::Take { partition, gap, key } => {
-                        let log = member.log.get_mut(&partition).unwrap();
-                        let last = log.last().map_or(-1, |&(offset, _)| offset);
-                        log.push((last + gap, key));
-                        if !member.closed.contains(&partition) {
-                            member.read_on();
-                        }
-                    }
-                    Step::Start => member.start(),
-                    Step::End { which, settled } => member.end(which, settled),
-                    Step::DeferredReader => member.reread(),
-                    Step::Close(partition) => {
-                        if member.read.contains_key(&partition) {
-                            member.schedule.close(&[partition]);
-                            member.closed.insert(partition);
-                        }
-                    }
-                    Step::Lose(partition) => member.lose(partition),
-                    Step::Gain(partition) => member.gain(partition),
-                }
-            }
-            // All partitions are assigned again, and then every record gets done.
-            for partition in 0..PARTITIONS {
-                member.lose(partition);
-                member.gain(partition);
-            }
-            while { member.reread(); member.start(); !member.running.is_empty() } {
-                member.end(0, Settled::Done);
-            }
-            prop_assert_eq!((member.schedule.taken(), member.schedule.unfinished()), (0, 0));
-            for (partition, log) in &member.log {
-                let last = log.last().map(|&(offset, _)| offset);
-                prop_assert_eq!(member.committed.get(partition).copied(), last);
-            }
-        }
-    }
 }
