@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The running fetches of a worker, by user.
 #[derive(Clone, Debug)]
 pub struct Shares {
-    places: usize,
+    slots: usize,
     running: Arc<Mutex<Running>>,
 }
 
@@ -28,10 +28,9 @@ pub(crate) struct Slot {
 }
 
 impl Shares {
-    /// Creates the shares of a worker with that many slots.
-    pub fn of(places: usize) -> Self {
+    pub fn of(slots: usize) -> Self {
         Self {
-            places,
+            slots,
             running: Arc::default(),
         }
     }
@@ -58,7 +57,7 @@ impl Slot {
     pub(crate) fn is_needed(&self) -> bool {
         let running = self.shares.running();
         let mine = running.users.get(&self.user).copied().unwrap_or_default();
-        is_needed(mine, running.all, running.users.len(), self.shares.places)
+        is_needed(mine, running.all, running.users.len(), self.shares.slots)
     }
 }
 
@@ -75,8 +74,8 @@ impl Drop for Slot {
     }
 }
 
-fn is_needed(mine: usize, all: usize, users: usize, places: usize) -> bool {
-    let shared = places - places.div_ceil(10);
+fn is_needed(mine: usize, all: usize, users: usize, slots: usize) -> bool {
+    let shared = slots - slots.div_ceil(10);
     all > shared && mine > (shared / users.max(1)).max(1)
 }
 

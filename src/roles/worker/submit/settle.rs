@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::This;
-use super::record::{Unstored, store};
 use crate::contract::run::{Attempt, Job, Leftover};
 use crate::engines::temporal::activity::every;
 use crate::engines::temporal::closed_run::wanted::is_wanted;
+use crate::roles::worker::heartbeat::{Unstored, store};
 
 /// A provider's answer within this time after the fence needs no check: a run that has ended since then searches for
 /// its job for longer ([`LOOKS`](crate::roles::worker::steps::LOOKS),
