@@ -14,14 +14,18 @@ use crate::engines::kafka::producer::{Message, Producer};
 use crate::engines::registry::{EncodeError, Registry};
 use crate::engines::telemetry::events::EventPublished;
 
+/// Why an event was not published.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// It could not be encoded.
     #[error("an event could not be encoded")]
     Encode(#[from] EncodeError),
+    /// The broker did not acknowledge it.
     #[error(transparent)]
     Send(#[from] producer::Error),
 }
 
+/// Publishes lifecycle events.
 #[derive(Clone, Debug)]
 pub struct Publisher {
     producer: Arc<Producer>,
@@ -59,6 +63,9 @@ impl Publisher {
     }
 
     /// Publishes an outcome without its targets on the results topic, with its workflow id as the key.
+    ///
+    /// # Errors
+    /// The outcome was not published.
     pub async fn publish_result(
         &self,
         outcome: &Event,
@@ -79,8 +86,13 @@ impl Publisher {
         event: &Event,
         traceparent: Option<&str>,
     ) -> Result<(), Error> {
-        let value = self.registry.encode(topic, &avro::EVENT, event).await?;
-        let (schema, _) = avro::unframe(&value).map_err(EncodeError::from)?;
+        let schema = self
+            .registry
+            .id_of(&format!("{topic}-value"), &avro::EVENT)
+            .await
+            .map_err(EncodeError::from)?;
+        let datum = avro::write(&avro::EVENT, event).map_err(EncodeError::from)?;
+        let value = avro::frame(schema, &datum);
         let headers = headers(event, &self.registry.schema_url(schema), traceparent);
         let message = Message {
             topic,

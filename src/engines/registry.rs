@@ -7,6 +7,7 @@
 mod inspect;
 
 use std::collections::HashMap;
+use std::error::Error as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,20 +15,25 @@ use apache_avro::Schema;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use percent_encoding::percent_decode_str;
+use reqwest::ClientBuilder;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Client, Method, StatusCode};
-use serde_json::{Value as Json, json};
+use schema_registry_converter::async_impl::schema_registry::{
+    SrSettings, get_schema_by_id, post_schema,
+};
+use schema_registry_converter::error::SRCError;
+use schema_registry_converter::schema_registry_common::{RawError, SchemaType, SuppliedSchema};
 use url::Url;
 
-pub use self::inspect::Subject;
+pub use self::inspect::{InspectError, Subject};
 use crate::contract::avro;
 use crate::contract::avro::{Ours, SchemaError};
 use crate::domain::Secret;
 use crate::engines::http;
 
-/// Why the registry gave no schema or id, or did not change a subject.
+/// Why the registry gave no schema or id.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// It has no schema with this id.
     #[error("the registry has no schema {0}")]
     Unknown(u32),
     /// The schema with this id is one that genflow does not read.
@@ -35,66 +41,56 @@ pub enum Error {
     Unparsable(u32, #[source] SchemaError),
     /// It gave no usable answer; a retry may succeed.
     #[error("the schema registry is unavailable")]
-    Unavailable(#[from] CallError),
-    /// It refused one of our schemas, or the compatibility level of a subject.
-    #[error("the schema registry refuses the {what} of {subject}: {reason}")]
+    Unavailable(#[source] SRCError),
+    /// It refused to register one of our schemas.
+    #[error("the schema registry refuses the schema of {subject}")]
     Refused {
-        what: &'static str,
+        /// Subject name.
         subject: String,
-        /// The registry's message, or the status if it gave none.
-        reason: String,
+        /// The registry's answer.
+        #[source]
+        source: SRCError,
     },
 }
 
-/// Why a call gave no usable answer.
-#[derive(Debug, thiserror::Error)]
-pub enum CallError {
-    #[error("the schema registry does not answer")]
-    NoAnswer(#[source] reqwest::Error),
-    /// The answer is not one that a registry gives to this call.
-    #[error("the schema registry answers with status {0}")]
-    Answered(StatusCode),
-}
-
+/// A client of the schema registry.
 #[derive(Debug)]
 pub struct Registry {
-    /// Without user name, password and trailing slash: headers of events and errors show it.
+    /// Without user name and password, because headers of events and errors show it.
     base: String,
-    client: Client,
+    /// Marked as sensitive, so that it is not shown.
+    login: Option<HeaderValue>,
+    settings: SrSettings,
     schemas: Mutex<HashMap<u32, Arc<Schema>>>,
     /// By subject and schema name: if two topics are configured with one name, their schemas must not share an id.
     ids: Mutex<HashMap<(String, &'static str), u32>>,
 }
 
-/// A registry's answer. A body that is not JSON does not come from a registry, and counts as null.
-struct Answer {
-    status: StatusCode,
-    body: Json,
-}
-
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// The registry's own error codes for "subject not found", "version not found" and "schema not found".
-const NOT_FOUND: std::ops::RangeInclusive<i64> = 40401..=40403;
-/// Error codes of a schema that breaks the subject's compatibility, or is invalid.
-const REFUSED: [i64; 2] = [409, 42201];
 
 impl Registry {
     /// Creates a client of the registry at `url`; makes no call.
+    ///
+    /// # Errors
+    /// The HTTP client cannot be built.
     pub fn new(url: &Secret<Url>) -> Result<Self, Error> {
-        let login = login(url.expose()).map(|login| (AUTHORIZATION, login));
-        let client = http::client()
-            .default_headers(HeaderMap::from_iter(login))
-            .timeout(CALL_TIMEOUT)
-            .build()
-            .map_err(CallError::NoAnswer)?;
+        let login = login(url.expose());
+        let base = url.shown().trim_end_matches('/').to_owned();
+        let mut settings = SrSettings::new_builder(base.clone());
+        settings.set_timeout(CALL_TIMEOUT);
+        let settings = settings.build_with(client(login.as_ref()));
+        let settings = settings.map_err(Error::Unavailable)?;
         Ok(Self {
-            base: url.shown().trim_end_matches('/').to_owned(),
-            client,
+            base,
+            login,
+            settings,
             schemas: Mutex::default(),
             ids: Mutex::default(),
         })
     }
 
+    /// Returns the schema with this id.
+    ///
     /// # Errors
     /// [`Error::Unknown`] only if the registry says so or the id is out of range; [`Error`] lists the others.
     pub async fn schema(&self, id: u32) -> Result<Arc<Schema>, Error> {
@@ -105,16 +101,20 @@ impl Registry {
         if i32::try_from(id).is_err() {
             return Err(Error::Unknown(id));
         }
-        let path = format!("schemas/ids/{id}");
-        let answer = self.call(Method::GET, &path, None).await?;
-        if answer.code().is_some_and(|code| NOT_FOUND.contains(&code)) {
-            return Err(Error::Unknown(id));
-        }
-        let text = answer.of_success("schema", Json::as_str)?;
-        // The type must be checked, because a JSON schema may parse as Avro. No type means Avro.
-        let schema = match answer.body["schemaType"].as_str() {
-            None | Some("AVRO") => avro::parse_writer(text),
-            Some(other) => Err(SchemaError::Kind(other.to_owned())),
+        let found = get_schema_by_id(id, &self.settings)
+            .await
+            .map_err(|error| {
+                if is_not_found(&error) {
+                    Error::Unknown(id)
+                } else {
+                    Error::Unavailable(error)
+                }
+            })?;
+        // The type must be checked, because a JSON schema may parse as Avro.
+        let schema = if found.schema_type == SchemaType::Avro {
+            avro::parse_writer(&found.schema)
+        } else {
+            Err(SchemaError::Kind(format!("{:?}", found.schema_type)))
         };
         let schema = Arc::new(schema.map_err(|error| Error::Unparsable(id, error))?);
         locked(&self.schemas).insert(id, schema.clone());
@@ -130,26 +130,41 @@ impl Registry {
         if let Some(id) = locked(&self.ids).get(&key) {
             return Ok(*id);
         }
-        let path = format!("subjects/{subject}/versions");
-        let answer = self.call(Method::POST, &path, Some(&body(ours))).await?;
-        if answer.code().is_some_and(|code| REFUSED.contains(&code)) {
-            return Err(answer.refusal("schema", subject));
-        }
-        let id = answer.of_success("id", number)?;
-        locked(&self.ids).insert(key, id);
-        Ok(id)
+        let supplied = SuppliedSchema::new(
+            Some(ours.name.to_owned()),
+            SchemaType::Avro,
+            ours.text.to_owned(),
+        );
+        let registered = post_schema(&self.settings, subject.to_owned(), supplied)
+            .await
+            .map_err(|source| match code(&source) {
+                Some(409 | 42201) => Error::Refused {
+                    subject: subject.to_owned(),
+                    source,
+                },
+                Some(_) | None => Error::Unavailable(source),
+            })?;
+        locked(&self.ids).insert(key, registered.id);
+        Ok(registered.id)
     }
 
+    /// Sets the compatibility level of `subject`.
+    ///
     /// # Errors
-    /// [`Error::Refused`] for any answer other than a success.
-    pub async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), Error> {
-        let level = json!({ "compatibility": level });
-        let path = format!("config/{subject}");
-        let answer = self.call(Method::PUT, &path, Some(&level)).await?;
-        if !answer.status.is_success() {
-            return Err(answer.refusal("compatibility level", subject));
+    /// [`LevelError`].
+    pub async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), LevelError> {
+        let client = client(self.login.as_ref()).build()?;
+        let url = self.url(&["config", subject]).ok_or(LevelError::Base)?;
+        let level = serde_json::json!({ "compatibility": level });
+        let answer = client.put(url).json(&level).send().await?;
+        // Only the status counts: error bodies differ by vendor and may be empty.
+        match answer.status() {
+            status if status.is_success() => Ok(()),
+            status => Err(LevelError::Refused {
+                subject: subject.to_owned(),
+                status: status.as_u16(),
+            }),
         }
-        Ok(())
     }
 
     /// Returns the Confluent-framed bytes of `value` for `topic`, with the subject of TopicNameStrategy.
@@ -171,56 +186,38 @@ impl Registry {
         format!("{}/schemas/ids/{id}", self.base)
     }
 
+    /// Returns the URL of a resource; percent-encodes its parts.
+    fn url(&self, parts: &[&str]) -> Option<url::Url> {
+        let mut url = url::Url::parse(&self.base).ok()?;
+        url.path_segments_mut().ok()?.extend(parts);
+        Some(url)
+    }
+
     /// Returns the base URL, without login and trailing slash.
     pub fn base(&self) -> &str {
         &self.base
     }
-
-    /// Calls the resource at `path` below the base URL. Names of topics, and so of subjects, need no encoding there.
-    async fn call(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Json>,
-    ) -> Result<Answer, CallError> {
-        let no_answer = |error: reqwest::Error| CallError::NoAnswer(error.without_url());
-        let mut request = self.client.request(method, format!("{}/{path}", self.base));
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let answer = request.send().await.map_err(no_answer)?;
-        let status = answer.status();
-        let body = answer.bytes().await.map_err(no_answer)?;
-        let body = serde_json::from_slice(&body).unwrap_or(Json::Null);
-        Ok(Answer { status, body })
-    }
 }
 
-impl Answer {
-    /// Returns the registry's own error code, if this is its error.
-    fn code(&self) -> Option<i64> {
-        let code = self.body["error_code"].as_i64();
-        code.filter(|_| !self.status.is_success())
-    }
-
-    /// Reads a field of a success.
-    fn of_success<'a, T>(
-        &'a self,
-        field: &str,
-        read: impl Fn(&'a Json) -> Option<T>,
-    ) -> Result<T, CallError> {
-        let value = read(&self.body[field]).filter(|_| self.status.is_success());
-        value.ok_or(CallError::Answered(self.status))
-    }
-
-    fn refusal(&self, what: &'static str, subject: &str) -> Error {
-        let message = self.body["message"].as_str().map(str::to_owned);
-        Error::Refused {
-            what,
-            subject: subject.to_owned(),
-            reason: message.unwrap_or_else(|| format!("status {}", self.status)),
-        }
-    }
+/// Why a subject's compatibility level could not be set.
+#[derive(Debug, thiserror::Error)]
+pub enum LevelError {
+    /// The registry did not answer.
+    #[error("the schema registry is unavailable")]
+    Unavailable(#[from] reqwest::Error),
+    /// The registry answered with a status other than success.
+    #[error(
+        "the schema registry refuses to set the compatibility of {subject} with status {status}"
+    )]
+    Refused {
+        /// Subject name.
+        subject: String,
+        /// HTTP status.
+        status: u16,
+    },
+    /// The base URL has no path to append to.
+    #[error("SCHEMA_REGISTRY_URL is not a base URL, expected http://host[:port][/path]")]
+    Base,
 }
 
 /// Why a message could not be encoded.
@@ -248,17 +245,27 @@ fn login(url: &Url) -> Option<HeaderValue> {
     Some(login)
 }
 
-/// Returns the body of a call that names one of our schemas.
-fn body(ours: &Ours) -> Json {
-    json!({ "schema": ours.text, "schemaType": "AVRO" })
-}
-
-fn number(value: &Json) -> Option<u32> {
-    value.as_u64().and_then(|number| u32::try_from(number).ok())
+fn client(login: Option<&HeaderValue>) -> ClientBuilder {
+    let login = login.map(|login| (AUTHORIZATION, login.clone()));
+    http::client()
+        .default_headers(HeaderMap::from_iter(login))
+        .timeout(CALL_TIMEOUT)
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns the registry's own error code, if it answered with one.
+fn code(error: &SRCError) -> Option<i64> {
+    error
+        .source()?
+        .downcast_ref::<RawError>()
+        .map(|raw| i64::from(raw.error_code))
+}
+
+fn is_not_found(error: &SRCError) -> bool {
+    matches!(code(error), Some(40401..=40403))
 }
 
 #[cfg(test)]

@@ -118,11 +118,13 @@ impl From<anyhow::Error> for cli::Error {
         let unavailable = error.chain().any(|cause| {
             let kafka = cause.downcast_ref::<admin::Error>();
             let server = cause.downcast_ref::<temporal::Error>();
+            let level = cause.downcast_ref::<registry::LevelError>();
             matches!(kafka, Some(admin::Error::Unreachable { .. }))
                 || matches!(
                     server,
                     Some(temporal::Error::Unreachable { .. } | temporal::Error::Late(_))
                 )
+                || matches!(level, Some(registry::LevelError::Unavailable(_)))
                 || matches!(
                     cause.downcast_ref::<registry::Error>(),
                     Some(registry::Error::Unavailable(_))

@@ -3,7 +3,7 @@
 use super::{Finding, causes};
 use crate::contract::avro::Ours;
 use crate::engines::config::Config;
-use crate::engines::registry::{CallError, Registry, Subject};
+use crate::engines::registry::{InspectError, Registry, Subject};
 use crate::operate::setup::{COMPATIBILITY, subjects};
 
 pub(super) async fn examine(config: &Config) -> Vec<Finding> {
@@ -26,12 +26,12 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
         let name = format!("schema {subject}");
         match registry.inspect(&subject, ours).await {
             Ok(seen) => findings.push(judge(name, ours, &seen)),
-            Err(error @ CallError::NoAnswer(_)) => return away(causes(&error)),
+            Err(error @ InspectError::Unavailable(_)) => return away(causes(&error)),
             // If the URL is not that of a registry, every subject would fail in the same way.
-            Err(error @ CallError::Answered(_)) if findings.is_empty() => {
+            Err(error @ InspectError::Answered(_)) if findings.is_empty() => {
                 return away(causes(&error));
             }
-            Err(error @ CallError::Answered(_)) => {
+            Err(error @ InspectError::Answered(_)) => {
                 findings.push(Finding::fail(name, causes(&error)));
             }
         }
