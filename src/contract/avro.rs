@@ -21,7 +21,9 @@ use serde::Serialize;
 pub use self::datum::{SchemaError, parse_writer};
 use self::fields::Fields;
 pub use self::write::{write_command, write_request};
-use crate::domain::{Command, Event, EventType, Faults, Invalid, Kind, Request, Targets};
+use crate::domain::{
+    Command, Event, EventType, Faults, Invalid, Kind, Request, RequestId, Targets,
+};
 
 /// One of our schemas, as text and parsed.
 #[derive(Debug)]
@@ -30,11 +32,9 @@ pub struct Ours {
     pub name: &'static str,
     /// The text of the `.avsc` file, as it is registered.
     pub text: &'static str,
-    /// The parsed text.
     pub schema: Schema,
 }
 
-/// Why bytes are not the message they should be.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The bytes are not in the Confluent wire format.
@@ -46,25 +46,27 @@ pub enum Error {
     /// The message is readable, but fields break the contract.
     #[error("{error}")]
     Invalid {
-        /// The fields that break the contract.
         error: Faults,
         /// The readable part of the request; `None` if its id is not readable.
         named: Option<Box<Named>>,
     },
 }
 
+impl From<apache_avro::Error> for Error {
+    fn from(error: apache_avro::Error) -> Self {
+        Self::Datum(Box::new(error))
+    }
+}
+
 /// The readable part of an invalid request: enough to answer it with an event.
 #[derive(Clone, Debug)]
 pub struct Named {
-    /// The request's id, which is valid.
-    pub request: crate::domain::RequestId,
+    pub request: RequestId,
     /// The tenant; empty if the field is not a valid user id.
     pub user: String,
-    /// The kind of the request's spec.
     pub kind: Kind,
     /// The notification targets; empty if they are not valid.
     pub targets: Targets,
-    /// The event types to notify.
     pub notify_on: Vec<EventType>,
 }
 
@@ -109,9 +111,6 @@ impl Ours {
 }
 
 /// Splits Confluent-framed bytes into schema id and datum.
-///
-/// # Errors
-/// [`Error::Unframed`] if the magic byte or the id is missing.
 pub fn unframe(bytes: &[u8]) -> Result<(u32, &[u8]), Error> {
     match bytes {
         [] => Err(Error::Unframed("it is empty")),
@@ -130,10 +129,6 @@ pub fn frame(schema_id: u32, datum: &[u8]) -> Vec<u8> {
     framed
 }
 
-/// Reads a generation request that was written with `writer`.
-///
-/// # Errors
-/// [`Error::Datum`] or [`Error::Invalid`].
 pub fn read_request(writer: &Schema, datum: &[u8]) -> Result<Request, Error> {
     let value = read(writer, datum, &REQUEST)?;
     let fields = Fields::of(&value).map_err(unnamed)?;
@@ -154,10 +149,6 @@ pub(crate) fn read_stored(datum: &[u8]) -> Result<Request, Error> {
         .map_err(unnamed)
 }
 
-/// Reads a command that was written with `writer`.
-///
-/// # Errors
-/// [`Error::Datum`] or [`Error::Invalid`].
 pub fn read_command(writer: &Schema, datum: &[u8]) -> Result<Command, Error> {
     let value = read(writer, datum, &COMMAND)?;
     Fields::of(&value)
@@ -165,23 +156,14 @@ pub fn read_command(writer: &Schema, datum: &[u8]) -> Result<Command, Error> {
         .map_err(unnamed)
 }
 
-/// Reads a lifecycle event that was written with `writer`.
-///
-/// # Errors
-/// [`Error::Datum`].
 pub fn read_event(writer: &Schema, datum: &[u8]) -> Result<Event, Error> {
     let value = read(writer, datum, &EVENT)?;
-    from_value(&value).map_err(|error| Error::Datum(Box::new(error)))
+    Ok(from_value(&value)?)
 }
 
 /// Returns a datum of any writer's schema as JSON, to show it to a person; checks nothing.
-///
-/// # Errors
-/// [`Error::Datum`].
 pub fn to_json(writer: &Schema, datum: &[u8]) -> Result<serde_json::Value, Error> {
-    datum::read(writer, datum)?
-        .try_into()
-        .map_err(|error| Error::Datum(Box::new(error)))
+    Ok(datum::read(writer, datum)?.try_into()?)
 }
 
 /// Writes a value whose serde shape is that of `ours`: an event or a receipt.
@@ -189,12 +171,8 @@ pub fn to_json(writer: &Schema, datum: &[u8]) -> Result<serde_json::Value, Error
 /// # Errors
 /// [`Error::Datum`] if the value does not fit, which a test of each shape rules out.
 pub fn write<T: Serialize>(ours: &Ours, value: &T) -> Result<Vec<u8>, Error> {
-    let writer = GenericDatumWriter::builder(&ours.schema)
-        .build()
-        .map_err(|error| Error::Datum(Box::new(error)))?;
-    writer
-        .write_ser_to_vec(value)
-        .map_err(|error| Error::Datum(Box::new(error)))
+    let writer = GenericDatumWriter::builder(&ours.schema).build()?;
+    Ok(writer.write_ser_to_vec(value)?)
 }
 
 fn unnamed(error: Invalid) -> Error {
@@ -204,7 +182,7 @@ fn unnamed(error: Invalid) -> Error {
 
 fn read(writer: &Schema, datum: &[u8], ours: &Ours) -> Result<Value, Error> {
     let value = datum::read(writer, datum)?;
-    resolve::resolve(value, writer, &ours.schema).map_err(|error| Error::Datum(Box::new(error)))
+    Ok(resolve::resolve(value, writer, &ours.schema)?)
 }
 
 #[cfg(test)]

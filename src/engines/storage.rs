@@ -10,6 +10,7 @@ mod download;
 pub(crate) mod fault;
 mod film;
 mod job;
+mod manifest;
 mod media;
 mod s3;
 pub mod temp;
@@ -26,35 +27,24 @@ use object_store::aws::AmazonS3;
 use object_store::path::Path as Location;
 use object_store::signer::{Method, Signer as _};
 use object_store::{Attribute, Attributes, ObjectStore, ObjectStoreExt as _, PutOptions};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use tokio::fs;
 use url::Url;
 
 pub use self::download::{Downloaded, Downloader, Error as DownloadError, Source};
+use self::fault::ask;
+pub use self::manifest::Manifest;
 use self::temp::TempFile;
 pub use self::trial::Trial;
 use self::upload::Uploads;
-use crate::domain::{Generated, Output, WorkflowId};
+use crate::domain::{Output, WorkflowId};
 use crate::engines::config;
 use crate::engines::telemetry::events;
 
-/// The stored result of one run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Manifest {
-    /// Id of the run.
-    pub workflow_id: WorkflowId,
-    /// Fingerprint of its request.
-    #[serde(default)]
-    pub fingerprint: Option<String>,
-    /// Its result, as in the COMPLETED event.
-    pub result: Generated,
-}
-
-/// The result store.
 #[derive(Clone, Debug)]
 pub struct Store {
-    place: Backend,
+    backend: Backend,
     objects: Arc<dyn ObjectStore>,
     uploads: Uploads,
 }
@@ -83,24 +73,10 @@ pub struct Checked {
     format: media::Format,
 }
 
-const MANIFEST: &str = "manifest.json";
-/// Time-out of every operation except the upload of an output.
-const ASK_TIME: Duration = Duration::from_secs(30);
-
-impl Manifest {
-    /// Returns whether it belongs to a request with this fingerprint. One without a fingerprint may belong to any.
-    fn is_of(&self, fingerprint: Option<&str>) -> bool {
-        self.fingerprint.is_some() && self.fingerprint.as_deref() == fingerprint
-    }
-}
-
 impl Store {
     /// Opens the configured store: creates the folder, or the client of the bucket, without a call.
-    ///
-    /// # Errors
-    /// If the folder or the client cannot be created.
     pub fn open(settings: &config::Worker) -> io::Result<Self> {
-        let (place, objects): (_, Arc<dyn ObjectStore>) = match &settings.s3 {
+        let (backend, objects): (_, Arc<dyn ObjectStore>) = match &settings.s3 {
             None => {
                 let (root, objects) = disk::open(&settings.results_dir)?;
                 (Backend::Disk(root), Arc::new(objects))
@@ -120,7 +96,7 @@ impl Store {
             }
         };
         Ok(Self {
-            place,
+            backend,
             objects,
             uploads: Uploads::new(),
         })
@@ -135,9 +111,9 @@ impl Store {
         }
     }
 
-    /// Waits until abandoned uploads have removed their parts.
-    pub async fn close(&self) {
-        self.uploads.close().await;
+    /// Waits until abandoned uploads have removed their parts, but not longer than `limit`.
+    pub async fn close(&self, limit: Duration) {
+        self.uploads.close(limit).await;
     }
 
     /// Stores the `index`-th output of a run. Idempotent.
@@ -150,32 +126,66 @@ impl Store {
         index: usize,
         file: Checked,
     ) -> io::Result<Output> {
-        let put = self.put_file(workflow, index, file).await;
-        self.counted(put)
+        let putting = async {
+            let short: String = file.sha256.chars().take(16).collect();
+            let name = format!("{index}-{short}.{}", file.format.extension);
+            let location = self.location(workflow, &name)?;
+            if !self.has(&location, file.bytes).await? {
+                self.create(&file, &location).await?;
+            }
+            // A rename has already moved the file. Otherwise it is removed now, not with the attempt's
+            // folder: the temp disk may have room for few outputs only.
+            match fs::remove_file(file.file.path()).await {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+            Ok(Output {
+                uri: self.uri(&location)?,
+                url: self.signed_url(&location).await?,
+                content_type: file.format.content_type.to_owned(),
+                bytes: i64::try_from(file.bytes).unwrap_or(i64::MAX),
+                sha256: file.sha256,
+                width: file.format.width,
+                height: file.format.height,
+                duration_seconds: file.format.duration_seconds,
+            })
+        };
+        self.counted(putting).await
     }
 
-    /// Returns the manifest of a run, if one for this content exists and so do all its files.
-    ///
-    /// Another request may have used the id before, or in another namespace. Its result does not count.
-    ///
-    /// # Errors
-    /// If the store cannot be read. A manifest that is not JSON counts as absent.
-    pub async fn manifest(
-        &self,
-        workflow: &WorkflowId,
-        fingerprint: Option<&str>,
-    ) -> io::Result<Option<Manifest>> {
-        let read = self.read_manifest(workflow, fingerprint).await;
-        self.counted(read)
-    }
-
-    /// Writes the manifest of a run, over that of an earlier run of the same id, so that the newest is found.
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub async fn write_manifest(&self, manifest: &Manifest) -> io::Result<()> {
-        let write = self.write_json(&manifest.workflow_id, MANIFEST, manifest);
-        self.counted(write.await)
+    /// Stores a file under a name that does not exist yet.
+    async fn create(&self, file: &Checked, location: &Location) -> io::Result<()> {
+        let attributes = self.typed(file.format.content_type);
+        let path = file.file.path();
+        let in_parts = |attributes| {
+            let objects = self.objects.clone();
+            let location = location.clone();
+            self.uploads
+                .put_in_parts(objects, location, path, file.bytes, attributes)
+        };
+        match &self.backend {
+            Backend::Disk(root) => {
+                let target = root.join(location.as_ref());
+                if !disk::rename(path.to_owned(), target.clone()).await? {
+                    in_parts(attributes).await?;
+                    disk::tidy(target).await?;
+                }
+                Ok(())
+            }
+            Backend::Bucket(_) if file.bytes > upload::PART => in_parts(attributes).await,
+            Backend::Bucket(_) => {
+                let objects = self.objects.as_ref();
+                let putting = self.uploads.put_whole(objects, location, path, attributes);
+                match putting.await {
+                    // Another attempt was faster, or the answer to this upload's first request was lost.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        let there = self.has(location, file.bytes).await?;
+                        if there { Ok(()) } else { Err(error) }
+                    }
+                    put => put,
+                }
+            }
+        }
     }
 
     /// Writes a small file, over one with the same name.
@@ -191,11 +201,8 @@ impl Store {
             attributes: self.typed("application/json"),
             ..PutOptions::default()
         };
-        let writing = async {
-            let put = self.objects.put_opts(&location, text.into(), options).await;
-            put.map(drop).map_err(fault::of_store)
-        };
-        fault::within(ASK_TIME, writing).await
+        ask(self.objects.put_opts(&location, text.into(), options)).await?;
+        Ok(())
     }
 
     /// Reads a small file; `None` if it is absent or has a format that this version does not write.
@@ -211,70 +218,9 @@ impl Store {
         }
     }
 
-    async fn put_file(
-        &self,
-        workflow: &WorkflowId,
-        index: usize,
-        file: Checked,
-    ) -> io::Result<Output> {
-        let short: String = file.sha256.chars().take(16).collect();
-        let name = format!("{index}-{short}.{}", file.format.extension);
-        let location = self.location(workflow, &name)?;
-        if !self.has(&location, file.bytes).await? {
-            self.bring(&file, &location).await?;
-        }
-        // A rename has already moved the file. Otherwise it is removed now, not with the attempt's
-        // folder: the temp disk may have room for few outputs only.
-        match fs::remove_file(file.file.path()).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        Ok(Output {
-            uri: self.uri(&location)?,
-            url: self.url(&location).await?,
-            content_type: file.format.content_type.to_owned(),
-            bytes: i64::try_from(file.bytes).unwrap_or(i64::MAX),
-            sha256: file.sha256,
-            width: file.format.width,
-            height: file.format.height,
-            duration_seconds: file.format.duration_seconds,
-        })
-    }
-
-    /// Stores a file under a name that does not exist yet.
-    async fn bring(&self, file: &Checked, location: &Location) -> io::Result<()> {
-        let attributes = self.typed(file.format.content_type);
-        let in_parts = || {
-            let (store, to) = (self.objects.clone(), location.clone());
-            let uploads = &self.uploads;
-            uploads.put_in_parts(store, to, file.file.path(), file.bytes, attributes.clone())
-        };
-        match &self.place {
-            Backend::Disk(root) => {
-                let target = root.join(location.as_ref());
-                if !disk::rename(file.file.path().to_owned(), target.clone()).await? {
-                    in_parts().await?;
-                    disk::tidy(target).await?;
-                }
-                Ok(())
-            }
-            Backend::Bucket(_) if file.bytes > upload::PART => in_parts().await,
-            Backend::Bucket(_) => {
-                let objects = self.objects.as_ref();
-                let put = self
-                    .uploads
-                    .put_whole(objects, location, file.file.path(), attributes.clone())
-                    .await;
-                match put {
-                    // Another attempt was faster, or the answer to this upload's first request was lost.
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                        let there = self.has(location, file.bytes).await?;
-                        if there { Ok(()) } else { Err(error) }
-                    }
-                    put => put,
-                }
-            }
-        }
+    async fn read(&self, location: &Location) -> io::Result<Vec<u8>> {
+        let reading = async { self.objects.get(location).await?.bytes().await };
+        Ok(ask(reading).await?.to_vec())
     }
 
     /// Returns whether the object exists. A different length is an error, since names contain the
@@ -285,63 +231,22 @@ impl Store {
             Some(length) if length == bytes => Ok(true),
             Some(_) => Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
-                "a file of another length has the output's name",
+                "the store has a file of another length under the output's name",
             )),
         }
     }
 
     async fn length(&self, location: &Location) -> io::Result<Option<u64>> {
-        let looking = async {
-            match self.objects.head(location).await {
-                Ok(there) => Ok(Some(there.size)),
-                Err(object_store::Error::NotFound { .. }) => Ok(None),
-                Err(error) => Err(fault::of_store(error)),
-            }
-        };
-        fault::within(ASK_TIME, looking).await
-    }
-
-    async fn read(&self, location: &Location) -> io::Result<Vec<u8>> {
-        let reading = async {
-            let got = self.objects.get(location).await.map_err(fault::of_store)?;
-            let bytes = got.bytes().await.map_err(fault::of_store)?;
-            Ok(bytes.to_vec())
-        };
-        fault::within(ASK_TIME, reading).await
-    }
-
-    async fn read_manifest(
-        &self,
-        workflow: &WorkflowId,
-        fingerprint: Option<&str>,
-    ) -> io::Result<Option<Manifest>> {
-        let Some(manifest) = self.read_json::<Manifest>(workflow, MANIFEST).await? else {
-            return Ok(None);
-        };
-        if !manifest.is_of(fingerprint) {
-            tracing::warn!(%workflow, "ignored a manifest: a request with this id but different content wrote it");
-            return Ok(None);
+        match ask(self.objects.head(location)).await {
+            Ok(there) => Ok(Some(there.size)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
-        for output in &manifest.result.outputs {
-            let name = output.uri.rsplit('/').next().unwrap_or_default();
-            let Ok(location) = self.location(workflow, name) else {
-                return Ok(None);
-            };
-            // A file in a former folder or bucket is not in this store.
-            if self.uri(&location)? != output.uri {
-                return Ok(None);
-            }
-            let length = self.length(&location).await?;
-            if length.and_then(|length| i64::try_from(length).ok()) != Some(output.bytes) {
-                return Ok(None);
-            }
-        }
-        Ok(Some(manifest))
     }
 
     /// `Location::join` would write the `~` of a retry as `%7E`.
     fn location(&self, workflow: &WorkflowId, name: &str) -> io::Result<Location> {
-        let prefix = match &self.place {
+        let prefix = match &self.backend {
             Backend::Disk(_) => "",
             Backend::Bucket(bucket) => &bucket.prefix,
         };
@@ -349,52 +254,51 @@ impl Store {
     }
 
     fn uri(&self, location: &Location) -> io::Result<String> {
-        match &self.place {
+        match &self.backend {
             Backend::Disk(root) => Url::from_file_path(root.join(location.as_ref()))
                 .map(String::from)
-                .map_err(|()| io::Error::other("the store's path is not absolute")),
+                .map_err(|()| io::Error::other("the path of the results folder is not absolute")),
             Backend::Bucket(bucket) => Ok(format!("s3://{}/{location}", bucket.name)),
         }
     }
 
-    /// Returns a signed URL from which anyone can fetch the file for a while, if configured.
-    async fn url(&self, location: &Location) -> io::Result<Option<String>> {
-        let Backend::Bucket(bucket) = &self.place else {
+    /// Returns a URL from which anyone can fetch the file for a while, if configured.
+    async fn signed_url(&self, location: &Location) -> io::Result<Option<String>> {
+        let Backend::Bucket(bucket) = &self.backend else {
             return Ok(None);
         };
         let Some(ttl) = bucket.url_ttl else {
             return Ok(None);
         };
-        let signing = async {
-            let signed = bucket.client.signed_url(Method::GET, location, ttl).await;
-            signed.map_err(fault::of_store)
-        };
-        let url = fault::within(ASK_TIME, signing).await?;
+        let url = ask(bucket.client.signed_url(Method::GET, location, ttl)).await?;
         Ok(Some(url.into()))
     }
 
     /// Returns the content type for a bucket; a folder cannot store it.
     fn typed(&self, content_type: &'static str) -> Attributes {
-        match &self.place {
+        match &self.backend {
             Backend::Disk(_) => Attributes::new(),
             Backend::Bucket(_) => Attributes::from_iter([(Attribute::ContentType, content_type)]),
         }
     }
 
-    fn counted<T>(&self, done: io::Result<T>) -> io::Result<T> {
-        done.inspect_err(|error| {
-            let place = match &self.place {
-                Backend::Disk(_) => "disk",
-                Backend::Bucket(_) => "bucket",
-            };
-            events::store_failed(place, fault::cause(error), error);
-        })
+    /// Does something with the store, and counts a failure.
+    async fn counted<T>(&self, doing: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        let place = match &self.backend {
+            Backend::Disk(_) => "disk",
+            Backend::Bucket(_) => "bucket",
+        };
+        doing.await.inspect_err(|error| failed(place, error))
     }
 }
 
 /// Counts a failure of the temp folder.
 pub(crate) fn temp_failed(error: &io::Error) {
-    events::store_failed("temp", fault::cause(error), error);
+    failed("temp", error);
+}
+
+fn failed(place: &'static str, error: &io::Error) {
+    events::store_failed(place, fault::cause(error), error);
 }
 
 #[cfg(test)]

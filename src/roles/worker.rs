@@ -5,6 +5,7 @@
 //! while that provider has a rate limit. `Worker::run` is not `Send`, so all of them run on the caller's task.
 
 pub mod activities;
+mod heartbeat;
 pub mod steps;
 pub(crate) mod submit;
 
@@ -70,10 +71,7 @@ pub async fn run(
     let watching = memory::watch(&stop);
     let (ended, (), (), ()) = tokio::join!(ended, stopping, sweeping, watching);
     // The rest of the grace period is for the rest of the process.
-    let closed = tokio::time::timeout(config.grace.mul_f64(0.1), work.store.close()).await;
-    if closed.is_err() {
-        tracing::warn!("unfinished uploads are left behind");
-    }
+    work.store.close(config.grace.mul_f64(0.1)).await;
     ended.context("a worker failed")?;
     Ok(())
 }

@@ -29,13 +29,10 @@ const DEEPEST: usize = 64;
 /// The most values of a datum in which every array and map has one item; our schemas have a hundred.
 const WIDEST: usize = 4096;
 
-/// Why a writer's schema is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
-    /// The schema is of another type, such as JSON.
     #[error("is {0}, expected Avro")]
     Kind(String),
-    /// The text does not parse.
     #[error("is not an Avro schema")]
     Text(#[source] Box<apache_avro::Error>),
     /// A type contains itself, so a datum may nest as deep as it is long; or there are too many levels.
@@ -53,9 +50,6 @@ pub enum SchemaError {
 }
 
 /// Parses a writer's schema, and bounds what a datum of it may cost.
-///
-/// # Errors
-/// [`SchemaError`].
 pub fn parse_writer(text: &str) -> Result<Schema, SchemaError> {
     let wrong = |error| SchemaError::Text(Box::new(error));
     let schema = Schema::parse_str(text).map_err(wrong)?;
@@ -73,10 +67,8 @@ pub(crate) fn read(writer: &Schema, datum: &[u8]) -> Result<Value, Error> {
     // Only the first call in a process sets the limit, so every datum must be read through this function.
     apache_avro::util::max_allocation_bytes(MAX_ALLOCATION);
     let mut rest = Rest(datum);
-    let value = GenericDatumReader::builder(writer)
-        .build()
-        .and_then(|reader| reader.read_value(&mut rest))
-        .map_err(|error| Error::Datum(Box::new(error)))?;
+    let reader = GenericDatumReader::builder(writer).build()?;
+    let value = reader.read_value(&mut rest)?;
     if !rest.0.is_empty() {
         return Err(Error::Unframed("bytes are left over after the message"));
     }
@@ -109,7 +101,6 @@ impl Read for Rest<'_> {
 struct Size {
     /// Levels of nested values.
     depth: usize,
-    /// Number of values.
     values: usize,
     /// Whether it may be encoded in zero bytes.
     empty: bool,

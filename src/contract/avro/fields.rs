@@ -1,4 +1,4 @@
-//! Reads a record's fields by name; the error of each getter names the field and what is expected.
+//! Reads a record's fields by name; an error names the field.
 //!
 //! The value was resolved to our schema, so an error here means a bug of ours or a union with a branch of a later
 //! version.
@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 
+use apache_avro::schema::SchemaKind;
 use apache_avro::types::Value;
 
 use crate::domain::Invalid;
@@ -20,6 +21,11 @@ pub(crate) struct Fields<'v> {
     fields: &'v [(String, Value)],
 }
 
+/// A type that a field's value can be read as.
+pub(crate) trait Read<'v>: Sized {
+    fn read(value: &'v Value) -> Option<Self>;
+}
+
 impl<'v> Fields<'v> {
     pub(crate) fn of(value: &'v Value) -> Result<Self, Invalid> {
         Self::at("", value)
@@ -28,14 +34,33 @@ impl<'v> Fields<'v> {
     fn at(path: &'static str, value: &'v Value) -> Result<Self, Invalid> {
         match inner(value) {
             Value::Record(fields) => Ok(Self { path, fields }),
-            other => Err(Invalid::new(
-                path,
-                format!("is {}, expected a record", name_of(other)),
-            )),
+            other => Err(Invalid::new(path, unexpected(other))),
         }
     }
 
-    fn get(&self, name: &str) -> Result<&'v Value, Invalid> {
+    /// Reads a field. In a union, the value is that of the branch.
+    pub(crate) fn get<T: Read<'v>>(&self, name: &str) -> Result<T, Invalid> {
+        let value = inner(self.value(name)?);
+        T::read(value).ok_or_else(|| self.wrong(name, &unexpected(value)))
+    }
+
+    pub(crate) fn records(&self, name: &'static str) -> Result<Vec<Fields<'v>>, Invalid> {
+        let items: Vec<&Value> = self.get(name)?;
+        items
+            .into_iter()
+            .map(|item| Fields::at(name, item))
+            .collect()
+    }
+
+    /// Returns the index of a union's branch, and the record in it.
+    pub(crate) fn branch(&self, name: &'static str) -> Result<(u32, Fields<'v>), Invalid> {
+        match self.value(name)? {
+            Value::Union(branch, record) => Ok((*branch, Fields::at(name, record)?)),
+            other => Err(self.wrong(name, &unexpected(other))),
+        }
+    }
+
+    fn value(&self, name: &str) -> Result<&'v Value, Invalid> {
         let found = self.fields.iter().find(|(field, _)| field == name);
         found
             .map(|(_, value)| value)
@@ -46,119 +71,82 @@ impl<'v> Fields<'v> {
         let dot = if self.path.is_empty() { "" } else { "." };
         Invalid::new(format!("{}{dot}{name}", self.path), problem)
     }
+}
 
-    fn unlike(&self, name: &str, value: &Value, wanted: &str) -> Invalid {
-        self.wrong(name, &format!("is {}, expected {wanted}", name_of(value)))
+impl<'v> Read<'v> for &'v Value {
+    fn read(value: &'v Value) -> Option<Self> {
+        Some(value)
     }
+}
 
-    pub(crate) fn string(&self, name: &str) -> Result<&'v str, Invalid> {
-        match inner(self.get(name)?) {
-            Value::String(text) => Ok(text),
-            other => Err(self.unlike(name, other, "a string")),
-        }
-    }
-
-    pub(crate) fn optional_string(&self, name: &str) -> Result<Option<&'v str>, Invalid> {
-        match inner(self.get(name)?) {
-            Value::Null => Ok(None),
-            Value::String(text) => Ok(Some(text)),
-            other => Err(self.unlike(name, other, "a string or null")),
-        }
-    }
-
-    pub(crate) fn int(&self, name: &str) -> Result<i32, Invalid> {
-        match inner(self.get(name)?) {
-            Value::Int(number) => Ok(*number),
-            other => Err(self.unlike(name, other, "an int")),
-        }
-    }
-
-    pub(crate) fn optional_int(&self, name: &str) -> Result<Option<i32>, Invalid> {
-        match inner(self.get(name)?) {
-            Value::Null => Ok(None),
-            Value::Int(number) => Ok(Some(*number)),
-            other => Err(self.unlike(name, other, "an int or null")),
-        }
-    }
-
-    pub(crate) fn optional_long(&self, name: &str) -> Result<Option<i64>, Invalid> {
-        match inner(self.get(name)?) {
-            Value::Null => Ok(None),
-            Value::Long(number) => Ok(Some(*number)),
-            other => Err(self.unlike(name, other, "a long or null")),
-        }
-    }
-
-    pub(crate) fn optional_bool(&self, name: &str) -> Result<Option<bool>, Invalid> {
-        match inner(self.get(name)?) {
-            Value::Null => Ok(None),
-            Value::Boolean(value) => Ok(Some(*value)),
-            other => Err(self.unlike(name, other, "a boolean or null")),
-        }
-    }
-
-    pub(crate) fn optional_millis(&self, name: &str) -> Result<Option<i64>, Invalid> {
-        match inner(self.get(name)?) {
-            Value::Null => Ok(None),
-            Value::TimestampMillis(millis) | Value::Long(millis) => Ok(Some(*millis)),
-            other => Err(self.unlike(name, other, "timestamp-millis or null")),
-        }
-    }
-
-    pub(crate) fn symbol(&self, name: &str) -> Result<&'v str, Invalid> {
-        match inner(self.get(name)?) {
-            Value::Enum(_, symbol) => Ok(symbol),
-            other => Err(self.unlike(name, other, "an enum symbol")),
-        }
-    }
-
-    pub(crate) fn symbols(&self, name: &str) -> Result<Vec<&'v str>, Invalid> {
-        let mut symbols = Vec::new();
-        for item in self.array(name)? {
-            match inner(item) {
-                Value::Enum(_, symbol) => symbols.push(symbol.as_str()),
-                other => return Err(self.unlike(name, other, "enum symbols")),
-            }
-        }
-        Ok(symbols)
-    }
-
-    pub(crate) fn strings_by_name(&self, name: &str) -> Result<BTreeMap<String, String>, Invalid> {
-        let value = inner(self.get(name)?);
-        let Value::Map(entries) = value else {
-            return Err(self.unlike(name, value, "a map of strings"));
-        };
-        let mut strings = BTreeMap::new();
-        for (key, item) in entries {
-            match inner(item) {
-                Value::String(text) => strings.insert(key.clone(), text.clone()),
-                other => return Err(self.unlike(name, other, "a map of strings")),
-            };
-        }
-        Ok(strings)
-    }
-
-    pub(crate) fn records(&self, name: &'static str) -> Result<Vec<Fields<'v>>, Invalid> {
-        self.array(name)?
-            .iter()
-            .map(|item| Fields::at(name, item))
-            .collect()
-    }
-
-    /// Returns the index of a union's branch, and the record in it.
-    pub(crate) fn branch(&self, name: &'static str) -> Result<(u32, Fields<'v>), Invalid> {
-        let value = self.get(name)?;
+/// A string or the symbol of an enum.
+impl<'v> Read<'v> for &'v str {
+    fn read(value: &'v Value) -> Option<Self> {
         match value {
-            Value::Union(branch, record) => Ok((*branch, Fields::at(name, record)?)),
-            other => Err(self.unlike(name, other, "a union")),
+            Value::String(text) | Value::Enum(_, text) => Some(text),
+            _ => None,
         }
     }
+}
 
-    fn array(&self, name: &str) -> Result<&'v [Value], Invalid> {
-        match inner(self.get(name)?) {
-            Value::Array(items) => Ok(items),
-            other => Err(self.unlike(name, other, "an array")),
+impl Read<'_> for String {
+    fn read(value: &Value) -> Option<Self> {
+        <&str>::read(value).map(str::to_owned)
+    }
+}
+
+impl Read<'_> for i32 {
+    fn read(value: &Value) -> Option<Self> {
+        match value {
+            Value::Int(number) => Some(*number),
+            _ => None,
         }
+    }
+}
+
+impl Read<'_> for i64 {
+    fn read(value: &Value) -> Option<Self> {
+        match value {
+            Value::Long(number) | Value::TimestampMillis(number) => Some(*number),
+            _ => None,
+        }
+    }
+}
+
+impl Read<'_> for bool {
+    fn read(value: &Value) -> Option<Self> {
+        match value {
+            Value::Boolean(value) => Some(*value),
+            _ => None,
+        }
+    }
+}
+
+impl<'v, T: Read<'v>> Read<'v> for Option<T> {
+    fn read(value: &'v Value) -> Option<Self> {
+        match value {
+            Value::Null => Some(None),
+            value => T::read(value).map(Some),
+        }
+    }
+}
+
+impl<'v, T: Read<'v>> Read<'v> for Vec<T> {
+    fn read(value: &'v Value) -> Option<Self> {
+        match value {
+            Value::Array(items) => items.iter().map(|item| T::read(inner(item))).collect(),
+            _ => None,
+        }
+    }
+}
+
+impl<'v> Read<'v> for BTreeMap<String, String> {
+    fn read(value: &'v Value) -> Option<Self> {
+        let Value::Map(entries) = value else {
+            return None;
+        };
+        let read = |(name, item)| Some((String::clone(name), String::read(inner(item))?));
+        entries.iter().map(read).collect()
     }
 }
 
@@ -170,6 +158,7 @@ fn inner(value: &Value) -> &Value {
     }
 }
 
-fn name_of(value: &Value) -> String {
-    format!("{:?}", apache_avro::schema::SchemaKind::from(value)).to_lowercase()
+fn unexpected(value: &Value) -> String {
+    let kind = format!("{:?}", SchemaKind::from(value)).to_lowercase();
+    format!("has the type {kind}, which this version of genflow does not read there")
 }

@@ -12,9 +12,9 @@ use crate::domain::{
 
 pub(crate) fn named(fields: &Fields<'_>) -> Result<Named, Invalid> {
     Ok(Named {
-        request: fields.string("request_id")?.to_owned().try_into()?,
+        request: fields.get::<String>("request_id")?.try_into()?,
         // An invalid user id names no tenant, and may be as long as the record.
-        user: UserId::try_from(fields.string("user_id")?.to_owned())
+        user: UserId::try_from(fields.get::<String>("user_id")?)
             .map_or_else(|_| String::new(), |user| user.as_str().to_owned()),
         kind: match fields.branch("spec")? {
             (0, _) => Kind::Video,
@@ -28,9 +28,9 @@ pub(crate) fn named(fields: &Fields<'_>) -> Result<Named, Invalid> {
 }
 
 pub(crate) fn request(fields: &Fields<'_>) -> Result<Request, Invalid> {
-    let user = fields.string("user_id")?.to_owned();
+    let user: String = fields.get("user_id")?;
     Ok(Request {
-        id: fields.string("request_id")?.to_owned().try_into()?,
+        id: fields.get::<String>("request_id")?.try_into()?,
         user: user
             .try_into()
             .map_err(|error| Invalid::new("user_id", format!("{error}")))?,
@@ -39,7 +39,7 @@ pub(crate) fn request(fields: &Fields<'_>) -> Result<Request, Invalid> {
             (1, image) => Single::Image(image_spec(&image)?).into(),
             (_, batch) => Spec::Batch(batch_spec(&batch)?),
         },
-        priority: match fields.symbol("priority")? {
+        priority: match fields.get("priority")? {
             "HIGH" => Priority::High,
             "LOW" => Priority::Low,
             // A symbol of a later version reads as UNKNOWN; it must not block the request (contract, 5.14).
@@ -48,30 +48,30 @@ pub(crate) fn request(fields: &Fields<'_>) -> Result<Request, Invalid> {
         timeout: timeout(fields)?,
         targets: targets(fields)?,
         notify_on: notify_on(fields)?,
-        metadata: fields.strings_by_name("metadata")?,
-        requested_at: fields.optional_millis("requested_at")?,
+        metadata: fields.get("metadata")?,
+        requested_at: fields.get("requested_at")?,
     })
 }
 
 fn timeout(fields: &Fields<'_>) -> Result<Option<Duration>, Invalid> {
-    let seconds = fields.optional_int("timeout_seconds")?;
-    let seconds = seconds.map(|seconds| u64::try_from(seconds).map_err(|_| seconds));
-    seconds
-        .transpose()
-        .map(|seconds| seconds.map(Duration::from_secs))
-        .map_err(Request::timeout_out_of_bounds)
+    let seconds: Option<i32> = fields.get("timeout_seconds")?;
+    let timeout = |seconds| match u64::try_from(seconds) {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => Err(Request::timeout_out_of_bounds(seconds)),
+    };
+    seconds.map(timeout).transpose()
 }
 
 fn targets(fields: &Fields<'_>) -> Result<Targets, Invalid> {
     Targets::parse(
-        fields.optional_string("webhook_url")?,
-        fields.optional_string("notify_email")?,
-        fields.optional_string("notify_slack")?,
+        fields.get("webhook_url")?,
+        fields.get("notify_email")?,
+        fields.get("notify_slack")?,
     )
 }
 
 fn notify_on(fields: &Fields<'_>) -> Result<Vec<EventType>, Invalid> {
-    let names = fields.symbols("notify_on")?;
+    let names: Vec<&str> = fields.get("notify_on")?;
     let mut known = Vec::new();
     for kind in names.into_iter().map(EventType::parse) {
         // Without repeats: every event carries this list, and a record has room for a million symbols.
@@ -85,39 +85,38 @@ fn notify_on(fields: &Fields<'_>) -> Result<Vec<EventType>, Invalid> {
 fn video_spec(fields: &Fields<'_>) -> Result<VideoSpec, Invalid> {
     Ok(VideoSpec {
         common: common(fields)?,
-        duration: fields.optional_int("duration")?,
-        resolution: fields.optional_string("resolution")?.map(str::to_owned),
-        fps: fields.optional_int("fps")?,
-        audio: fields.optional_bool("audio")?,
+        duration: fields.get("duration")?,
+        resolution: fields.get("resolution")?,
+        fps: fields.get("fps")?,
+        audio: fields.get("audio")?,
     })
 }
 
 fn image_spec(fields: &Fields<'_>) -> Result<ImageSpec, Invalid> {
     Ok(ImageSpec {
         common: common(fields)?,
-        width: fields.optional_int("width")?,
-        height: fields.optional_int("height")?,
-        num_images: fields.optional_int("num_images")?,
-        output_format: fields.optional_string("output_format")?.map(str::to_owned),
+        width: fields.get("width")?,
+        height: fields.get("height")?,
+        num_images: fields.get("num_images")?,
+        output_format: fields.get("output_format")?,
     })
 }
 
 fn common(fields: &Fields<'_>) -> Result<Common, Invalid> {
-    let text = |name| Ok::<_, Invalid>(fields.optional_string(name)?.map(str::to_owned));
-    let provider = fields.optional_string("provider")?;
+    let provider: Option<&str> = fields.get("provider")?;
     Ok(Common {
-        prompt: fields.string("prompt")?.to_owned(),
-        negative_prompt: text("negative_prompt")?,
-        aspect_ratio: text("aspect_ratio")?,
-        style: text("style")?,
-        seed: fields.optional_long("seed")?,
+        prompt: fields.get("prompt")?,
+        negative_prompt: fields.get("negative_prompt")?,
+        aspect_ratio: fields.get("aspect_ratio")?,
+        style: fields.get("style")?,
+        seed: fields.get("seed")?,
         inputs: each(fields, "inputs", input)?,
         provider: provider
             .map(|name| ProviderName::parse("spec.provider", name))
             .transpose()?,
-        model: text("model")?,
-        params: fields.strings_by_name("params")?,
-        on_unsupported: match fields.symbol("on_unsupported")? {
+        model: fields.get("model")?,
+        params: fields.get("params")?,
+        on_unsupported: match fields.get("on_unsupported")? {
             "REFUSE" => OnUnsupported::Refuse,
             "DROP" => OnUnsupported::Drop,
             _ => return Err(unknown("spec.on_unsupported", "REFUSE or DROP")),
@@ -143,11 +142,11 @@ fn each<T>(
 }
 
 fn input(fields: &Fields<'_>) -> Result<Input, Invalid> {
-    let symbol = fields.symbol("role")?;
+    let symbol: &str = fields.get("role")?;
     let role = Role::ALL.into_iter().find(|(name, _)| *name == symbol);
     let names = Role::ALL.map(|(name, _)| name).join(", ");
     Ok(Input {
-        url: input_url("url", fields.string("url")?)?,
+        url: input_url("url", fields.get("url")?)?,
         role: role
             .map(|(_, role)| role)
             .ok_or_else(|| unknown("role", &format!("one of {names}")))?,
@@ -156,8 +155,8 @@ fn input(fields: &Fields<'_>) -> Result<Input, Invalid> {
 
 fn fallback(fields: &Fields<'_>) -> Result<Fallback, Invalid> {
     Ok(Fallback {
-        provider: ProviderName::parse("provider", fields.string("provider")?)?,
-        model: fields.optional_string("model")?.map(str::to_owned),
+        provider: ProviderName::parse("provider", fields.get("provider")?)?,
+        model: fields.get("model")?,
     })
 }
 
@@ -168,13 +167,13 @@ fn unknown(field: &str, wanted: &str) -> Invalid {
 
 fn batch_spec(fields: &Fields<'_>) -> Result<BatchSpec, Invalid> {
     Ok(BatchSpec {
-        strategy: match fields.symbol("strategy")? {
+        strategy: match fields.get("strategy")? {
             "PARALLEL" => Strategy::Parallel,
             "SEQUENTIAL" => Strategy::Sequential,
             _ => return Err(unknown("spec.strategy", "PARALLEL or SEQUENTIAL")),
         },
-        max_concurrent: fields.int("max_concurrent")?,
-        on_failure: match fields.symbol("on_failure")? {
+        max_concurrent: fields.get("max_concurrent")?,
+        on_failure: match fields.get("on_failure")? {
             "CONTINUE" => OnFailure::Continue,
             "STOP" => OnFailure::Stop,
             _ => return Err(unknown("spec.on_failure", "CONTINUE or STOP")),
@@ -189,32 +188,32 @@ fn batch_spec(fields: &Fields<'_>) -> Result<BatchSpec, Invalid> {
 }
 
 fn batch_item(fields: &Fields<'_>) -> Result<BatchItem, Invalid> {
-    let webhook = Targets::parse(fields.optional_string("webhook_url")?, None, None)?.webhook;
+    let webhook = Targets::parse(fields.get("webhook_url")?, None, None)?.webhook;
     Ok(BatchItem {
-        request_id: fields.string("request_id")?.to_owned().try_into()?,
+        request_id: fields.get::<String>("request_id")?.try_into()?,
         spec: match fields.branch("spec")? {
             (0, video) => Single::Video(video_spec(&video)?),
             (_, image) => Single::Image(image_spec(&image)?),
         },
         webhook_url: webhook,
         notify_on: notify_on(fields)?,
-        metadata: fields.strings_by_name("metadata")?,
+        metadata: fields.get("metadata")?,
     })
 }
 
 pub(crate) fn command(fields: &Fields<'_>) -> Result<Command, Invalid> {
-    let id = fields.string("command_id")?.to_owned();
+    let id: String = fields.get("command_id")?;
     Ok(Command {
         id: id
             .try_into()
             .map_err(|error| Invalid::new("command_id", format!("{error}")))?,
-        request: fields.string("request_id")?.to_owned().try_into()?,
-        action: match fields.symbol("action")? {
+        request: fields.get::<String>("request_id")?.try_into()?,
+        action: match fields.get("action")? {
             "CANCEL" => Action::Cancel,
             "RETRY" => Action::Retry,
             _ => return Err(unknown("action", "CANCEL or RETRY")),
         },
-        reason: fields.optional_string("reason")?.map(str::to_owned),
-        issued_by: fields.optional_string("issued_by")?.map(str::to_owned),
+        reason: fields.get("reason")?,
+        issued_by: fields.get("issued_by")?,
     })
 }

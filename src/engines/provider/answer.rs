@@ -11,6 +11,7 @@ use futures::StreamExt as _;
 use reqwest::header::HeaderMap;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::memory::{Held, MemoryBudget};
 use super::{Error, Provider, Submission};
@@ -19,18 +20,17 @@ use crate::engines::http;
 
 const MIB: usize = 1024 * 1024;
 /// Limit on an answer about one job, which may contain small outputs.
-pub(super) const LONGEST: usize = 8 * MIB;
+pub(super) const MAX_ANSWER: usize = 8 * MIB;
 /// Limit on a page of a list of jobs.
-const LONGEST_PAGE: usize = 64 * MIB;
+pub(super) const MAX_PAGE: usize = 64 * MIB;
 /// Limit on an answer that contains images: ten of the largest take 84 MiB.
-pub(super) const LONGEST_IMAGES: usize = 128 * MIB;
+pub(super) const MAX_IMAGES_ANSWER: usize = 128 * MIB;
 /// An answer up to this length does not wait for memory.
 const SHORT: usize = 64 * 1024;
 /// Limit on the values in an answer. A request of 1 MiB cannot have more in its input, which
 /// providers return. A parsed value takes thirty times the memory of its text.
 const MOST_VALUES: usize = 600_000;
 
-/// A complete answer.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -38,19 +38,6 @@ pub(super) struct Answer {
     /// The pause that `Retry-After` asks for.
     pub(super) after: Option<Duration>,
     pub(super) body: Vec<u8>,
-    /// The memory reserved for it.
-    pub(super) held: Held,
-}
-
-/// The parsed answer to a poll.
-#[derive(Debug)]
-pub(super) struct Looked<T> {
-    pub(super) read: T,
-    /// The pause that the provider asks for before the next poll.
-    pub(super) after: Option<Duration>,
-    /// The price in US dollars, if the answer contains it.
-    pub(super) cost_usd: Option<f64>,
-    /// The memory reserved for the answer.
     pub(super) held: Held,
 }
 
@@ -63,7 +50,26 @@ pub(super) struct Said {
     pub(super) code: Option<ErrorCode>,
 }
 
-/// Why an answer is not complete.
+/// Replaces the message of a provider that gives none.
+pub(super) const NO_REASON: &str = "the provider gave no reason";
+
+impl Said {
+    /// Reads a body with `words`; quotes its beginning if it does not follow the protocol. `code` knows words of this
+    /// provider's own; those about the content are the same for all.
+    pub(super) fn of(
+        body: &[u8],
+        words: impl Fn(&Value) -> Option<String>,
+        code: impl Fn(&str) -> Option<ErrorCode>,
+    ) -> Self {
+        let parsed: Option<Value> = serde_json::from_slice(body).ok();
+        let beginning = || String::from_utf8_lossy(body).chars().take(200).collect();
+        let detail = parsed.as_ref().and_then(words).unwrap_or_else(beginning);
+        let policy = || is_policy(&detail).then_some(ErrorCode::ContentPolicy);
+        let code = code(&detail).or_else(policy);
+        Self { detail, code }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
     #[error("the connection broke off: {0}")]
@@ -84,7 +90,7 @@ impl From<Broken> for Error {
 /// Reads an answer to its end. With `memory`, a long answer waits for its share.
 async fn read(
     response: Response,
-    longest: usize,
+    max_bytes: usize,
     memory: Option<&MemoryBudget>,
 ) -> Result<Answer, Broken> {
     let status = response.status();
@@ -96,11 +102,11 @@ async fn read(
     while let Some(piece) = pieces.next().await {
         let piece = piece?;
         let length = body.len() + piece.len();
-        if length > longest {
-            return Err(Broken::Long(longest));
+        if length > max_bytes {
+            return Err(Broken::Long(max_bytes));
         }
         if let (Some(memory), true, true) = (memory, held.is_empty(), length > SHORT) {
-            held = memory.hold(longest).await;
+            held = memory.hold(max_bytes).await;
         }
         body.extend_from_slice(&piece);
     }
@@ -114,50 +120,28 @@ async fn read(
 }
 
 impl Provider {
-    /// Sends a request that may be repeated, and reads the complete answer.
-    pub(super) async fn whole(&self, request: RequestBuilder) -> Result<Answer, Error> {
+    /// Sends a request that may be repeated, and reads the complete answer, which may have `max_bytes` bytes.
+    pub(super) async fn whole(
+        &self,
+        request: RequestBuilder,
+        max_bytes: usize,
+    ) -> Result<Answer, Error> {
         let response = request.send().await.map_err(Error::Unreachable)?;
-        let answer = read(response, LONGEST, Some(&self.clients.memory)).await?;
-        Ok(answer)
+        Ok(read(response, max_bytes, Some(&self.clients.memory)).await?)
     }
 
-    /// Like [`Self::whole`], and parses the body.
+    /// Like [`Self::whole`], and parses a 2xx; any other status is an error.
     pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
-    ) -> Result<T, Error> {
-        Ok(self.look(request).await?.read)
+        max_bytes: usize,
+    ) -> Result<(T, Answer), Error> {
+        let answer = self.whole(request, max_bytes).await?;
+        if !answer.status.is_success() {
+            return Err(Error::Status(answer.status.as_u16(), answer.after));
+        }
+        Ok((parsed(&answer.body)?, answer))
     }
-
-    /// Like [`Self::ask`], and also returns the headers about the job.
-    pub(super) async fn look<T: DeserializeOwned>(
-        &self,
-        request: RequestBuilder,
-    ) -> Result<Looked<T>, Error> {
-        looked(self.whole(request).await?)
-    }
-
-    /// Like [`Self::ask`], for a page of a list.
-    pub(super) async fn page<T: DeserializeOwned>(
-        &self,
-        request: RequestBuilder,
-    ) -> Result<T, Error> {
-        let response = request.send().await.map_err(Error::Unreachable)?;
-        let page = read(response, LONGEST_PAGE, Some(&self.clients.memory)).await?;
-        Ok(looked(page)?.read)
-    }
-}
-
-fn looked<T: DeserializeOwned>(answer: Answer) -> Result<Looked<T>, Error> {
-    if !answer.status.is_success() {
-        return Err(Error::Status(answer.status.as_u16(), answer.after));
-    }
-    Ok(Looked {
-        read: parsed(&answer.body)?,
-        after: answer.after.or_else(|| poll_after(&answer.headers)),
-        cost_usd: price(&answer.headers),
-        held: answer.held,
-    })
 }
 
 /// Parses a body, unless it has too many values.
@@ -171,6 +155,13 @@ pub(super) fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
         )));
     }
     serde_json::from_slice(body).map_err(|error| Error::Unreadable(cut(&error.to_string())))
+}
+
+impl Answer {
+    /// Returns the pause that the provider asks for before the next poll.
+    pub(super) fn poll_after(&self) -> Option<Duration> {
+        self.after.or_else(|| poll_after(&self.headers))
+    }
 }
 
 /// Returns the pause between polls that OpenAI's API gives in milliseconds and its own client honours.
@@ -189,17 +180,17 @@ pub(super) fn price(headers: &HeaderMap) -> Option<f64> {
     (usd.is_finite() && usd >= 0.0).then_some(usd)
 }
 
-/// Classifies the answer to a submit: `taken` parses a 2xx of up to `longest` bytes, `said` the body of any other.
+/// Classifies the answer to a submit: `taken` parses a 2xx of up to `max_bytes` bytes, `said` the body of any other.
 ///
 /// It does not wait for memory: the job may be paid for.
 pub(super) async fn judge(
     response: Response,
-    longest: usize,
+    max_bytes: usize,
     taken: impl FnOnce(&Answer) -> Result<Submission, serde_json::Error>,
     said: impl FnOnce(&[u8]) -> Said,
 ) -> Submission {
     let status = response.status();
-    match read(response, longest, None).await {
+    match read(response, max_bytes, None).await {
         Err(broken) => Submission::Unknown(format!(
             "the answer with status {status} is incomplete: {broken}"
         )),
@@ -281,11 +272,6 @@ pub(super) fn is_policy(said: &str) -> bool {
         "moderation",
     ];
     words.iter().any(|word| said.contains(word))
-}
-
-/// Returns the first 200 characters of a body that does not follow the protocol.
-pub(super) fn beginning(body: &[u8]) -> String {
-    String::from_utf8_lossy(body).chars().take(200).collect()
 }
 
 #[cfg(test)]

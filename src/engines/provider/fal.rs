@@ -10,11 +10,12 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, LONGEST, Looked, Said, beginning, is_policy, judge, parsed, price};
-use super::input::{Mapping, both, is_model, model, ratio, sides};
-use super::{Error, NotCurrent, Poll, Provider, Submission};
+use super::answer::{Answer, MAX_ANSWER, NO_REASON, Said, is_policy, parsed, price};
+use super::input::{Mapping, both, is_model, ratio, sides};
+use super::submission::{Draft, Submission};
+use super::{Error, Poll, Provider};
 use crate::contract::run::Job;
-use crate::domain::{ErrorCode, EventError, ProviderName, Role, Single, VideoSpec, WorkflowId};
+use crate::domain::{ErrorCode, EventError, Role, Single, VideoSpec};
 use crate::engines::storage::Source;
 
 /// First parts of a model's id that precede its owner.
@@ -41,43 +42,26 @@ struct Status {
     error_type: Option<String>,
 }
 
-pub(super) async fn submit(
+pub(super) fn draft(provider: &Provider, spec: &Single) -> Result<Draft, String> {
+    let model = provider.model(spec);
+    check(model)?;
+    let input = Value::Object(input(spec)?);
+    Ok(Draft::of(provider.at(model), input))
+}
+
+pub(super) fn accepted(
     provider: &Provider,
-    workflow: &WorkflowId,
     spec: &Single,
-    go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
-) -> Submission {
-    let model = model(spec, &provider.config.model);
-    let input = match check(&model).and_then(|()| input(spec)) {
-        Ok(input) => input,
-        Err(message) => {
-            let error = EventError::new(ErrorCode::InvalidRequest, &message, false);
-            return Submission::Refused(error);
-        }
-    };
-    let body = Value::Object(input).to_string().into_bytes();
-    let sending = provider.submitting(workflow, provider.at(&model), body, go);
-    match sending.send().await {
-        Ok(response) => {
-            let taken = |answer: &Answer| {
-                let queued = serde_json::from_slice(&answer.body)?;
-                Ok(Submission::Accepted(job(provider, &model, &queued)))
-            };
-            judge(response, LONGEST, taken, said).await
-        }
-        Err(known) => known,
-    }
+    answer: &Answer,
+) -> Result<Submission, serde_json::Error> {
+    let queued = serde_json::from_slice(&answer.body)?;
+    let job = job(provider, provider.model(spec), &queued);
+    Ok(Submission::Accepted(job))
 }
 
 pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> {
-    let asked = provider
-        .look(provider.get(own(provider, &job.status_url)?))
-        .await?;
-    let Looked::<Status> {
-        read: status,
-        after,
-        ..
-    } = asked;
+    let request = provider.get(own(provider, &job.status_url)?);
+    let (status, answer): (Status, _) = provider.ask(request, MAX_ANSWER).await?;
     match status.status.as_str() {
         "COMPLETED" => match status.error {
             Some(error) if !error.is_null() => {
@@ -89,7 +73,7 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
             stage: stage.to_lowercase(),
             percent: None,
             known: matches!(stage, "IN_QUEUE" | "IN_PROGRESS"),
-            after,
+            after: answer.poll_after(),
         }),
     }
 }
@@ -97,7 +81,7 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
 /// Fetches the result of a completed request. A failed one answers here, with the status that its model gave.
 async fn result(provider: &Provider, job: &Job) -> Result<Poll, Error> {
     let request = provider.get(own(provider, &job.result_url)?);
-    let answer = provider.whole(request).await?;
+    let answer = provider.whole(request, MAX_ANSWER).await?;
     let status = answer.status.as_u16();
     if answer.status.is_success() {
         let output: Value = parsed(&answer.body)?;
@@ -145,7 +129,7 @@ fn failure(detail: &Value, kind: Option<&str>) -> EventError {
 pub(super) async fn cancel(provider: &Provider, job: &Job) -> Result<(), Error> {
     let url = own(provider, &job.cancel_url)?;
     let request = provider.authorised(provider.clients.asking.put(url));
-    match provider.ask::<IgnoredAny>(request).await {
+    match provider.ask::<IgnoredAny>(request, MAX_ANSWER).await {
         // 400: already completed; 404 or 410: gone. The body of a 2xx is not needed.
         Ok(_) | Err(Error::Unreadable(_) | Error::Status(400 | 404 | 410, _)) => Ok(()),
         Err(error) => Err(error),
@@ -154,7 +138,11 @@ pub(super) async fn cancel(provider: &Provider, job: &Job) -> Result<(), Error> 
 
 /// Returns a job's URL if it still has the provider's origin: the base URL may have been changed since.
 fn own(provider: &Provider, url: &str) -> Result<String, Error> {
-    let elsewhere = || Error::Unreadable("the job's address is not the provider's".to_owned());
+    let elsewhere = || {
+        Error::Unreadable(
+            "the job's URL has another origin than the provider's base URL".to_owned(),
+        )
+    };
     provider.own(url).ok_or_else(elsewhere)
 }
 
@@ -163,7 +151,9 @@ fn check(model: &str) -> Result<(), String> {
     if is_model(model, 2..) {
         return Ok(());
     }
-    Err(format!("model is {model:?}, expected owner/app[/path]"))
+    Err(format!(
+        "spec.model is {model:?}, expected owner/app or owner/app/path"
+    ))
 }
 
 /// Returns the model's input. Models differ and ignore inputs that they do not know; these names are the most
@@ -217,7 +207,8 @@ fn size(mapping: &mut Mapping<'_>, video: &VideoSpec) -> Result<(), String> {
         .filter(|asked| *asked != own)
     {
         return Err(format!(
-            "resolution {resolution} is {own} and aspect_ratio is {asked}, want one of them"
+            "spec.resolution {resolution} has the ratio {own}, but spec.aspect_ratio is {asked}; expected equal ratios, or \
+             one of the two fields"
         ));
     }
     mapping.put("resolution", Some(format!("{}p", sides.0.min(sides.1))));
@@ -226,18 +217,13 @@ fn size(mapping: &mut Mapping<'_>, video: &VideoSpec) -> Result<(), String> {
 }
 
 fn job(provider: &Provider, model: &str, queued: &Queued) -> Job {
-    let id: String = queued.request_id.chars().take(256).collect();
-    let below = |url: &str, end: &str| {
-        let built = || provider.at(&format!("{}/requests/{id}{end}", app(model)));
-        provider.own(url).unwrap_or_else(built)
-    };
+    let job = provider.job(&queued.request_id);
+    let path = format!("{}/requests/{}", app(model), job.id);
     Job {
-        provider: ProviderName::Fal,
-        kind: provider.kind,
-        status_url: below(&queued.status_url, "/status"),
-        result_url: below(&queued.response_url, ""),
-        cancel_url: below(&queued.cancel_url, "/cancel"),
-        id,
+        status_url: provider.own_or_at(&queued.status_url, &format!("{path}/status")),
+        result_url: provider.own_or_at(&queued.response_url, &path),
+        cancel_url: provider.own_or_at(&queued.cancel_url, &format!("{path}/cancel")),
+        ..job
     }
 }
 
@@ -264,21 +250,13 @@ fn collect(output: &Value, found: &mut Vec<Url>) {
     }
 }
 
-fn said(body: &[u8]) -> Said {
-    let parsed: Option<Value> = serde_json::from_slice(body).ok();
-    let detail = parsed
-        .as_ref()
-        .and_then(|value| value.get("detail"))
-        .map_or_else(|| beginning(body), words);
-    let lower = detail.to_lowercase();
-    let code = if is_policy(&detail) {
-        Some(ErrorCode::ContentPolicy)
-    } else if lower.contains("exhausted balance") || lower.contains("top_up") {
-        Some(ErrorCode::ProviderQuota)
-    } else {
-        None
+pub(super) fn said(body: &[u8]) -> Said {
+    let no_money = |detail: &str| {
+        let lower = detail.to_lowercase();
+        let is_it = lower.contains("exhausted balance") || lower.contains("top_up");
+        is_it.then_some(ErrorCode::ProviderQuota)
     };
-    Said { detail, code }
+    Said::of(body, |body| body.get("detail").map(words), no_money)
 }
 
 /// Returns an error as text; `detail` is a text or a list of `{loc, msg, type}`.
@@ -286,7 +264,7 @@ fn words(detail: &Value) -> String {
     match detail {
         Value::String(text) => text.clone(),
         Value::Array(errors) => errors.iter().map(one).collect::<Vec<_>>().join("; "),
-        Value::Null => "the provider gave no reason".to_owned(),
+        Value::Null => NO_REASON.to_owned(),
         Value::Object(_) => one(detail),
         Value::Bool(_) | Value::Number(_) => detail.to_string(),
     }

@@ -4,13 +4,7 @@ use std::ops::RangeBounds;
 
 use serde_json::{Map, Value, json};
 
-use crate::domain::{Common, ImageSpec, Input, OnUnsupported, Role, Single};
-
-/// Returns a spec's model, or `otherwise`.
-pub(super) fn model(spec: &Single, otherwise: &str) -> String {
-    let named = spec.common().model.as_deref();
-    named.unwrap_or(otherwise).to_owned()
-}
+use crate::domain::{Common, ImageSpec, Input, OnUnsupported, Role};
 
 /// Returns whether a model's name has this many parts, each safe in a URL.
 pub(super) fn is_model(name: &str, parts: impl RangeBounds<usize>) -> bool {
@@ -105,8 +99,9 @@ pub(super) fn both(image: &ImageSpec) -> Result<Option<(i32, i32)>, String> {
     match (image.width, image.height) {
         (Some(width), Some(height)) => Ok(Some((width, height))),
         (None, None) => Ok(None),
-        (Some(_), None) => Err("width comes without height, want both or none".to_owned()),
-        (None, Some(_)) => Err("height comes without width, want both or none".to_owned()),
+        (Some(_), None) | (None, Some(_)) => {
+            Err("spec.width or spec.height is missing; expected both of them or neither".to_owned())
+        }
     }
 }
 

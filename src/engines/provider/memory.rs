@@ -31,7 +31,6 @@ pub(super) struct MemoryBudget {
 pub struct Held(Option<OwnedSemaphorePermit>);
 
 impl Held {
-    /// Returns whether no memory is reserved.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
@@ -45,9 +44,9 @@ impl MemoryBudget {
         }
     }
 
-    /// Waits until memory for an answer of `longest` bytes is free, and reserves it.
-    pub(super) async fn hold(&self, longest: usize) -> Held {
-        let bytes = u32::try_from((longest * TIMES).min(MEMORY)).unwrap_or(u32::MAX);
+    /// Waits until memory for an answer of `max_bytes` bytes is free, and reserves it.
+    pub(super) async fn hold(&self, max_bytes: usize) -> Held {
+        let bytes = u32::try_from((max_bytes * TIMES).min(MEMORY)).unwrap_or(u32::MAX);
         // The semaphore is never closed, so this never fails.
         Held(self.answers.clone().acquire_many_owned(bytes).await.ok())
     }

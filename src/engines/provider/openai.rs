@@ -8,15 +8,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{
-    Answer, LONGEST, LONGEST_IMAGES, Looked, Said, beginning, is_policy, judge, price,
-};
-use super::input::{Mapping, both, model, sides};
-use super::{Error, Made, NotCurrent, Poll, Provider, Submission};
+use super::answer::{Answer, MAX_ANSWER, MAX_IMAGES_ANSWER, NO_REASON, Said, is_policy, price};
+use super::input::{Mapping, both, sides};
+use super::submission::{Draft, Made, Submission};
+use super::{Error, MAX_ID, Poll, Provider};
 use crate::contract::run::Job;
-use crate::domain::{
-    ErrorCode, EventError, ImageSpec, ProviderName, Role, Single, VideoSpec, WorkflowId,
-};
+use crate::domain::{ErrorCode, EventError, ImageSpec, Role, Single, VideoSpec, WorkflowId};
 use crate::engines::storage::Source;
 
 /// Error codes of an account without money.
@@ -55,65 +52,56 @@ struct Fault {
     code: Option<String>,
 }
 
-pub(super) async fn submit(
+pub(super) fn draft(
     provider: &Provider,
     workflow: &WorkflowId,
     spec: &Single,
-    go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
-) -> Submission {
-    let model = model(spec, &provider.config.model);
-    let built = match spec {
-        Single::Image(image) => images(image, &model).map(|body| ("images/generations", body)),
-        Single::Video(video) => videos(video, &model).map(|body| ("videos", body)),
+) -> Result<Draft, String> {
+    let model = provider.model(spec);
+    let (path, body, max_answer) = match spec {
+        Single::Image(image) => (
+            "images/generations",
+            images(image, model)?,
+            MAX_IMAGES_ANSWER,
+        ),
+        Single::Video(video) => ("videos", videos(video, model)?, MAX_ANSWER),
     };
-    let (path, body) = match built {
-        Ok(built) => built,
-        Err(message) => {
-            let error = EventError::new(ErrorCode::InvalidRequest, &message, false);
-            return Submission::Refused(error);
+    Ok(Draft {
+        header: Some(("x-client-request-id", workflow.to_string())),
+        max_answer,
+        ..Draft::of(at(provider, path), Value::Object(body))
+    })
+}
+
+pub(super) fn accepted(
+    provider: &Provider,
+    spec: &Single,
+    answer: &Answer,
+) -> Result<Submission, serde_json::Error> {
+    Ok(match spec {
+        Single::Image(_) => Submission::Made(made(answer)?),
+        Single::Video(_) => {
+            let video: Video = serde_json::from_slice(&answer.body)?;
+            let job = provider.job(&video.id);
+            let status_url = at(provider, &format!("videos/{}", job.id));
+            Submission::Accepted(Job { status_url, ..job })
         }
-    };
-    let body = Value::Object(body).to_string().into_bytes();
-    let mut sending = provider.submitting(workflow, at(provider, path), body, go);
-    let id = workflow.as_str();
-    sending.request = sending.request.header("x-client-request-id", id);
-    match sending.send().await {
-        Ok(response) => {
-            let taken = |answer: &Answer| match spec {
-                Single::Image(_) => Ok(Submission::Made(made(answer)?)),
-                Single::Video(_) => {
-                    let video: Video = serde_json::from_slice(&answer.body)?;
-                    Ok(Submission::Accepted(job(provider, &video.id)))
-                }
-            };
-            let longest = match spec {
-                Single::Image(_) => LONGEST_IMAGES,
-                Single::Video(_) => LONGEST,
-            };
-            judge(response, longest, taken, said).await
-        }
-        Err(known) => known,
-    }
+    })
 }
 
 pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> {
     let url = provider
         .own(&job.status_url)
         .unwrap_or_else(|| at(provider, &format!("videos/{}", job.id)));
-    let Looked::<Video> {
-        read: video,
-        after,
-        cost_usd,
-        held,
-    } = provider.look(provider.get(&url)).await?;
+    let (video, answer): (Video, _) = provider.ask(provider.get(&url), MAX_ANSWER).await?;
     match video.status.as_str() {
         "completed" => {
             let content = Url::parse(&format!("{url}/content"))
                 .map_err(|error| Error::Unreadable(error.to_string()))?;
             Ok(Poll::Succeeded {
                 outputs: vec![Source::Keyed(content, provider.authorization())],
-                cost_usd,
-                held,
+                cost_usd: price(&answer.headers),
+                held: answer.held,
             })
         }
         "failed" => Ok(Poll::Failed(failure(&video.error.unwrap_or_default()))),
@@ -124,7 +112,7 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
                 .filter(|percent| (0.0..=100.0).contains(percent))
                 .map(|percent| percent as i32),
             known: matches!(stage, "queued" | "in_progress"),
-            after,
+            after: answer.poll_after(),
         }),
     }
 }
@@ -188,22 +176,10 @@ fn made(answer: &Answer) -> Result<Made, serde_json::Error> {
         (None, None) => None,
     };
     Ok(Made {
-        id: id.chars().take(256).collect(),
+        id: id.chars().take(MAX_ID).collect(),
         outputs: images.data.into_iter().filter_map(source).collect(),
         cost_usd: price(&answer.headers),
     })
-}
-
-fn job(provider: &Provider, id: &str) -> Job {
-    let id: String = id.chars().take(256).collect();
-    Job {
-        provider: ProviderName::OpenAi,
-        kind: provider.kind,
-        status_url: at(provider, &format!("videos/{id}")),
-        result_url: String::new(),
-        cancel_url: String::new(),
-        id,
-    }
 }
 
 /// Returns the URL of `path` in version 1 of the API, whether or not the base URL ends with `/v1`.
@@ -215,43 +191,31 @@ fn at(provider: &Provider, path: &str) -> String {
 
 fn failure(fault: &Fault) -> EventError {
     let said = words(fault);
-    match code(fault, &said) {
-        Some(code) => EventError::new(code, &said, code == ErrorCode::ProviderQuota),
-        None => EventError::new(ErrorCode::ProviderFailed, &said, false),
-    }
+    let policy = || is_policy(&said).then_some(ErrorCode::ContentPolicy);
+    let code = no_money(&said).or_else(policy);
+    let code = code.unwrap_or(ErrorCode::ProviderFailed);
+    EventError::new(code, &said, code == ErrorCode::ProviderQuota)
 }
 
-fn said(body: &[u8]) -> Said {
-    #[derive(Deserialize)]
-    struct Body {
-        error: Fault,
-    }
-    match serde_json::from_slice::<Body>(body) {
-        Ok(Body { error }) => {
-            let detail = words(&error);
-            let code = code(&error, &detail);
-            Said { detail, code }
-        }
-        Err(_) => Said {
-            detail: beginning(body),
-            code: None,
-        },
-    }
+pub(super) fn said(body: &[u8]) -> Said {
+    let words = |body: &Value| {
+        let fault = Fault::deserialize(body.get("error")?).ok()?;
+        Some(words(&fault))
+    };
+    Said::of(body, words, no_money)
 }
 
-fn code(fault: &Fault, said: &str) -> Option<ErrorCode> {
-    let named = fault.code.as_deref().unwrap_or_default();
-    if NO_MONEY.contains(&named) {
-        return Some(ErrorCode::ProviderQuota);
-    }
-    is_policy(said).then_some(ErrorCode::ContentPolicy)
+/// Returns the code of an error of an account without money.
+fn no_money(said: &str) -> Option<ErrorCode> {
+    let is_it = NO_MONEY.iter().any(|code| said.starts_with(code));
+    is_it.then_some(ErrorCode::ProviderQuota)
 }
 
 fn words(fault: &Fault) -> String {
     match (&fault.code, &fault.message) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(text), None) | (None, Some(text)) => text.clone(),
-        (None, None) => "the provider gave no reason".to_owned(),
+        (None, None) => NO_REASON.to_owned(),
     }
 }
 

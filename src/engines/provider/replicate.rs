@@ -3,19 +3,18 @@
 //! Replicate has no idempotency key. We send our id in the input as `genflow_id`, so that a look-up
 //! finds it in the list of predictions (<https://replicate.com/docs/reference/http>).
 
-use std::time::Duration;
-
 use chrono::DateTime;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, LONGEST, Looked, Said, beginning, is_policy, judge};
-use super::input::{Mapping, is_model, model};
-use super::{Error, NotCurrent, Poll, Provider, Submission};
+use super::answer::{Answer, MAX_ANSWER, MAX_PAGE, NO_REASON, Said, is_policy, price};
+use super::input::{Mapping, is_model};
+use super::submission::{Draft, Submission};
+use super::{Error, Poll, Provider};
 use crate::contract::run::Job;
-use crate::domain::{ErrorCode, EventError, ProviderName, Single, WorkflowId};
+use crate::domain::{ErrorCode, EventError, Single, WorkflowId};
 use crate::engines::storage::Source;
 
 /// Limit on the pages of the list that a look-up reads; a page has 100 predictions.
@@ -68,68 +67,48 @@ impl Prediction {
     }
 }
 
-pub(super) async fn submit(
+pub(super) fn draft(
     provider: &Provider,
     workflow: &WorkflowId,
     spec: &Single,
-    go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
-) -> Submission {
-    let built = input(provider, workflow, spec)
-        .and_then(|(model, input)| Ok((address(provider, &model)?, model, input)));
-    let (url, model, input) = match built {
-        Ok(built) => built,
-        Err(message) => {
-            return Submission::Refused(EventError::new(
-                ErrorCode::InvalidRequest,
-                &message,
-                false,
-            ));
-        }
-    };
-    let body = match model.split_once(':') {
-        Some((_, version)) => json!({"version": version, "input": input}),
-        None => json!({"input": input}),
-    };
-    let sending = provider.submitting(workflow, url, body.to_string().into_bytes(), go);
-    match sending.send().await {
-        Ok(response) => {
-            let taken = |answer: &Answer| {
-                let prediction = serde_json::from_slice(&answer.body)?;
-                Ok(Submission::Accepted(job(provider, &prediction)))
-            };
-            judge(response, LONGEST, taken, said).await
-        }
-        Err(known) => known,
-    }
-}
-
-/// Returns the URL that creates predictions of `model`. A tenant chooses the name, which becomes part of the URL.
-fn address(provider: &Provider, model: &str) -> Result<String, String> {
+) -> Result<Draft, String> {
+    let input = input(workflow, spec)?;
+    let model = provider.model(spec);
+    // A tenant chooses the name, which becomes part of the URL.
     let (name, version) = match model.split_once(':') {
         Some((name, version)) => (name, Some(version)),
         None => (model, None),
     };
     if !is_model(name, 2..=2) || version.is_some_and(str::is_empty) {
-        return Err(format!("model is {model:?}, want owner/name[:version]"));
+        return Err(format!(
+            "spec.model is {model:?}, expected owner/name or owner/name:version"
+        ));
     }
-    Ok(match version {
-        Some(_) => provider.at("v1/predictions"),
-        None => provider.at(&format!("v1/models/{name}/predictions")),
-    })
+    let (path, body) = match version {
+        Some(version) => {
+            let body = json!({"version": version, "input": input});
+            ("v1/predictions".to_owned(), body)
+        }
+        None => {
+            let path = format!("v1/models/{name}/predictions");
+            (path, json!({"input": input}))
+        }
+    };
+    Ok(Draft::of(provider.at(&path), body))
+}
+
+pub(super) fn accepted(
+    provider: &Provider,
+    answer: &Answer,
+) -> Result<Submission, serde_json::Error> {
+    let prediction = serde_json::from_slice(&answer.body)?;
+    Ok(Submission::Accepted(job(provider, &prediction)))
 }
 
 pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> {
-    let url = provider
-        .own(&job.status_url)
-        .unwrap_or_else(|| provider.at(&format!("v1/predictions/{}", job.id)));
-    let Looked::<Prediction> {
-        read: prediction,
-        after,
-        cost_usd,
-        held,
-    } = provider.look(provider.get(url)).await?;
+    let url = provider.own_or_at(&job.status_url, &format!("v1/predictions/{}", job.id));
+    let (prediction, answer): (Prediction, _) = provider.ask(provider.get(url), MAX_ANSWER).await?;
     match prediction.status.as_str() {
-        "starting" | "processing" | "queued" => Ok(running(&prediction, true, after)),
         "succeeded" if prediction.data_removed => Ok(Poll::Failed(EventError::new(
             ErrorCode::ResultUnavailable,
             "the provider has deleted the outputs",
@@ -140,8 +119,8 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
                 .into_iter()
                 .map(Source::Open)
                 .collect(),
-            cost_usd,
-            held,
+            cost_usd: price(&answer.headers),
+            held: answer.held,
         }),
         "failed" => {
             let said = text_of(&prediction.error);
@@ -157,17 +136,21 @@ pub(super) async fn poll(provider: &Provider, job: &Job) -> Result<Poll, Error> 
             "the job was cancelled at the provider",
             true,
         ))),
-        // A state of a later version of the API: keep polling rather than lose a job that was paid for.
-        _ => Ok(running(&prediction, false, after)),
+        stage => Ok(Poll::Running {
+            stage: stage.to_owned(),
+            percent: prediction.logs.as_deref().and_then(percent),
+            // One of a later version of the API is polled on, so that no job is lost that was paid for.
+            known: matches!(stage, "starting" | "processing" | "queued"),
+            after: answer.poll_after(),
+        }),
     }
 }
 
 pub(super) async fn cancel(provider: &Provider, job: &Job) -> Result<(), Error> {
-    let url = provider
-        .own(&job.cancel_url)
-        .unwrap_or_else(|| provider.at(&format!("v1/predictions/{}/cancel", job.id)));
+    let path = format!("v1/predictions/{}/cancel", job.id);
+    let url = provider.own_or_at(&job.cancel_url, &path);
     let request = provider.authorised(provider.clients.asking.post(url));
-    match provider.ask::<IgnoredAny>(request).await {
+    match provider.ask::<IgnoredAny>(request, MAX_ANSWER).await {
         // 404 or 410: there is nothing to cancel. The body of a 2xx is not needed.
         Ok(_) | Err(Error::Unreadable(_) | Error::Status(404 | 410, _)) => Ok(()),
         Err(error) => Err(error),
@@ -181,7 +164,7 @@ pub(super) async fn find(
 ) -> Result<Option<Job>, Error> {
     let mut url = provider.at("v1/predictions");
     for _ in 0..PAGES {
-        let page: Page = provider.page(provider.get(&url)).await?;
+        let (page, _held): (Page, _) = provider.ask(provider.get(&url), MAX_PAGE).await?;
         // Before Temporal's retention, an earlier run may have used the same id: that job is not this run's.
         let is_older = |prediction: &Prediction| {
             prediction
@@ -223,13 +206,9 @@ fn further(provider: &Provider, next: &str) -> Result<String, Error> {
     }
 }
 
-/// Returns the model and its input. Models differ, and Replicate drops inputs that a model does not
-/// have; these names are the most common ones.
-fn input(
-    provider: &Provider,
-    workflow: &WorkflowId,
-    spec: &Single,
-) -> Result<(String, Map<String, Value>), String> {
+/// Returns the model's input. Models differ, and Replicate drops inputs that a model does not have; these names are the
+/// most common ones.
+fn input(workflow: &WorkflowId, spec: &Single) -> Result<Map<String, Value>, String> {
     let common = spec.common();
     let mut mapping = Mapping::new(common);
     mapping.put("negative_prompt", common.negative_prompt.as_deref());
@@ -254,26 +233,14 @@ fn input(
     }
     let mut input = mapping.finish()?;
     input.insert("genflow_id".to_owned(), json!(workflow.as_str()));
-    Ok((model(spec, &provider.config.model), input))
+    Ok(input)
 }
 
 fn job(provider: &Provider, prediction: &Prediction) -> Job {
     Job {
-        provider: ProviderName::Replicate,
-        kind: provider.kind,
-        id: prediction.id.chars().take(256).collect(),
         status_url: provider.own(&prediction.urls.get).unwrap_or_default(),
-        result_url: String::new(),
         cancel_url: provider.own(&prediction.urls.cancel).unwrap_or_default(),
-    }
-}
-
-fn running(prediction: &Prediction, known: bool, after: Option<Duration>) -> Poll {
-    Poll::Running {
-        stage: prediction.status.clone(),
-        percent: percent(prediction.logs.as_deref().unwrap_or_default()),
-        known,
-        after,
+        ..provider.job(&prediction.id)
     }
 }
 
@@ -303,19 +270,17 @@ fn outputs(output: &Value) -> Vec<Url> {
 fn text_of(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Null => "the provider gave no reason".to_owned(),
+        Value::Null => NO_REASON.to_owned(),
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     }
 }
 
-fn said(body: &[u8]) -> Said {
-    let parsed: Option<Value> = serde_json::from_slice(body).ok();
-    let named = parsed
-        .as_ref()
-        .and_then(|value| value.get("detail").or_else(|| value.get("error")));
-    let detail = named.map_or_else(|| beginning(body), text_of);
-    let code = is_policy(&detail).then_some(ErrorCode::ContentPolicy);
-    Said { detail, code }
+pub(super) fn said(body: &[u8]) -> Said {
+    let words = |body: &Value| {
+        let detail = body.get("detail").or_else(|| body.get("error"));
+        detail.map(text_of)
+    };
+    Said::of(body, words, |_| None)
 }
 
 #[cfg(test)]

@@ -1,11 +1,16 @@
 //! Tests what is known of a submit whose connection breaks, and where a key goes, against a server on bare sockets.
 
+mod lookups;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::domain::{Common, ImageSpec, RequestId};
+use crate::domain::{Common, ErrorCode, ImageSpec, RequestId};
 use crate::engines::config::Config;
 
 fn providers(base: &str) -> Providers {
@@ -51,9 +56,8 @@ async fn submit<F: Future<Output = ()> + Send>(
         server(socket).await;
     };
     let workflow = workflow();
-    let submitting = providers
-        .of(spec.media(), name)
-        .submit(&workflow, &spec, async move { go });
+    let provider = providers.of(spec.media(), name);
+    let submitting = provider.submit(&workflow, &spec, async move { go });
     let (submission, ()) = tokio::join!(submitting, serving);
     submission
 }
@@ -113,9 +117,8 @@ async fn a_connection_that_breaks_before_a_byte_was_written_leaves_nothing_open(
 
         let ending = async { drop(listener.accept().await.unwrap()) };
         let workflow = workflow();
-        let submitting = providers
-            .of(spec.media(), name)
-            .submit(&workflow, &spec, go);
+        let provider = providers.of(spec.media(), name);
+        let submitting = provider.submit(&workflow, &spec, go);
         let (known, ()) = tokio::join!(submitting, ending);
 
         let nothing_open = matches!(known, Submission::NotAccepted { .. });
@@ -139,9 +142,8 @@ async fn a_connection_that_breaks_in_the_handshake_leaves_nothing_open() {
             socket.read_exact(&mut [0; 10]).await.unwrap();
         };
         let workflow = workflow();
-        let submitting = providers
-            .of(spec.media(), name)
-            .submit(&workflow, &spec, async { Ok(()) });
+        let provider = providers.of(spec.media(), name);
+        let submitting = provider.submit(&workflow, &spec, async { Ok(()) });
         let (known, ()) = tokio::join!(submitting, breaking);
 
         assert!(matches!(known, Submission::NotAccepted { .. }), "{known:?}");
@@ -221,8 +223,9 @@ async fn asked<T>(
         let answer = format!("{head} {}\r\n\r\n{answer}", answer.len());
         socket.write_all(answer.as_bytes()).await.unwrap();
     };
-    let (told, ()) = tokio::join!(ask(providers.that_has(&job), &job), answering);
-    told
+    let provider = providers.that_has(&job);
+    let (result, ()) = tokio::join!(ask(&provider, &job), answering);
+    result
 }
 
 #[tokio::test]
@@ -243,98 +246,15 @@ async fn a_cancel_is_done_whatever_its_answer_says() {
 async fn outputs_that_replicate_has_deleted_are_not_available() {
     let answer = r#"{"id": "j", "status": "succeeded", "data_removed": true, "output": null}"#;
 
-    let told = asked(ProviderName::Replicate, answer, async |provider, job| {
+    let polled = asked(ProviderName::Replicate, answer, async |provider, job| {
         provider.poll(job).await
     })
     .await;
 
-    let Ok(Poll::Failed(error)) = told else {
-        panic!("{told:?}")
+    let Ok(Poll::Failed(error)) = polled else {
+        panic!("{polled:?}")
     };
     assert_eq!(error.code, ErrorCode::ResultUnavailable);
-}
-
-#[tokio::test]
-async fn a_look_up_passes_over_a_job_of_our_id_that_is_older_than_the_run() {
-    let answer = r#"{"results": [
-        {"id": "old", "status": "starting", "input": {"genflow_id": "r-1"}, "created_at": "2026-11-26T10:00:00Z"}
-    ]}"#;
-    let found = async |since: &str| {
-        let since = chrono::DateTime::parse_from_rfc3339(since).unwrap();
-        asked(ProviderName::Replicate, answer, async |provider, _| {
-            provider.find(&workflow(), since.timestamp_millis()).await
-        })
-        .await
-        .unwrap()
-        .map(|job| job.id)
-    };
-
-    assert_eq!(found("2026-11-26T09:59:00Z").await.as_deref(), Some("old"));
-    assert_eq!(found("2026-11-27T10:00:00Z").await, None);
-}
-
-/// Serves a list of predictions, one page per request; returns the result of the look-up, and the paths it requested.
-async fn listed(pages: &[&str]) -> (Result<Option<Job>, Error>, Vec<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    // As with a gateway: below a path.
-    let base = format!("http://{}/gateway", listener.local_addr().unwrap());
-    let providers = providers(&base);
-    let replicate = providers.of(Media::Image, ProviderName::Replicate);
-    let mut asked = Vec::new();
-    let serving = async {
-        for page in pages {
-            let (mut socket, _) = listener.accept().await.unwrap();
-            let read = read_until(&mut socket, b"\r\n\r\n").await;
-            let request = String::from_utf8(read).unwrap();
-            asked.push(request.split(' ').nth(1).unwrap().to_owned());
-            let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length:";
-            let answer = format!("{head} {}\r\n\r\n{page}", page.len());
-            socket.write_all(answer.as_bytes()).await.unwrap();
-        }
-        std::future::pending::<()>().await
-    };
-    let workflow = workflow();
-    let found = tokio::select! {
-        found = replicate.find(&workflow, 0) => found,
-        () = serving => unreachable!(),
-    };
-    (found, asked)
-}
-
-const OTHER: &str = r#"{"id": "other", "status": "starting", "input": {"genflow_id": "r-2"}}"#;
-const OURS: &str = r#"{"id": "ours", "status": "starting", "input": {"genflow_id": "r-1"}}"#;
-
-#[tokio::test]
-async fn a_list_that_goes_on_at_another_origin_is_read_to_its_end_through_the_gateway() {
-    let hidden = "https://api.replicate.example/v1/predictions?cursor=";
-    let first = format!(r#"{{"next": "{hidden}two", "results": [{OTHER}]}}"#);
-    let second = format!(r#"{{"next": "/v1/predictions?cursor=3", "results": [{OTHER}]}}"#);
-    let third = format!(r#"{{"next": null, "results": [{OURS}]}}"#);
-
-    let (found, asked) = listed(&[&first, &second, &third]).await;
-
-    assert_eq!(found.unwrap().unwrap().id, "ours");
-    let list = "/gateway/v1/predictions";
-    let wanted = ["", "?cursor=two", "?cursor=3"].map(|query| format!("{list}{query}"));
-    assert_eq!(asked, wanted);
-}
-
-#[tokio::test]
-async fn a_list_that_is_not_read_to_its_end_does_not_say_that_a_job_is_absent() {
-    for next in ["https://elsewhere.example/more", "https://:0"] {
-        let page = format!(r#"{{"next": "{next}", "results": [{OTHER}]}}"#);
-
-        let (found, _) = listed(&[&page]).await;
-
-        assert!(matches!(found, Err(Error::Unreadable(_))), "{found:?}");
-    }
-    for end in ["null", r#""""#] {
-        let page = format!(r#"{{"next": {end}, "results": [{OTHER}]}}"#);
-
-        let (found, _) = listed(&[&page]).await;
-
-        assert!(matches!(found, Ok(None)), "{found:?}");
-    }
 }
 
 #[tokio::test]

@@ -34,15 +34,22 @@ pub enum Error {
     /// The output was fetched and is not what was requested.
     #[error("the output is invalid: {0}")]
     Invalid(String),
-    /// The guard does not allow its address.
     #[error("the output's address is refused: {0}")]
     Refused(#[from] Refused),
-    /// The output could not be written to disk, or not read back for its check.
-    #[error("the output could not be written to disk or read back")]
+    #[error("the output could not be written to disk or read back: {0}")]
     Disk(#[from] io::Error),
 }
 
-/// Where to fetch an output.
+impl Error {
+    /// Returns whether another try would fail too.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Invalid(_) | Self::Refused(_) => true,
+            Self::Unavailable(_) | Self::Disk(_) => false,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub enum Source {
     /// A URL that needs no key; a `data:` URL contains the output itself.
@@ -53,12 +60,11 @@ pub enum Source {
     Inline(String),
 }
 
-/// Downloads outputs.
 #[derive(Clone, Debug)]
 pub struct Downloader {
     guard: Guard,
-    most: u64,
-    longest: Duration,
+    max_output_bytes: u64,
+    timeout: Duration,
     silence: Duration,
 }
 
@@ -71,14 +77,13 @@ pub struct Downloaded {
 }
 
 impl Downloaded {
-    /// Returns how many bytes it has.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 }
 
 /// How long the download of one output may take.
-const LONGEST: Duration = Duration::from_secs(15 * 60);
+const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// How long a server may send nothing. The same time is subtracted from the wait before the pace is judged.
 const SILENCE: Duration = Duration::from_secs(60);
 /// The lowest pace of a server in bytes per second, over all the time spent waiting for it.
@@ -92,32 +97,32 @@ const ENCODED: usize = 256 * 1024;
 
 impl Downloader {
     /// Creates a downloader; makes no network call.
-    ///
-    /// # Errors
-    /// If its guard cannot be created.
     pub fn new(config: &config::Worker) -> Result<Self, egress::Unusable> {
         let patient = |client: ClientBuilder| client.read_timeout(SILENCE);
         Ok(Self {
             guard: Guard::new("download", &config.egress, patient)?,
-            most: config.max_output_bytes,
-            longest: LONGEST,
+            max_output_bytes: config.max_output_bytes,
+            timeout: DOWNLOAD_TIMEOUT,
             silence: SILENCE,
         })
     }
 
-    /// Downloads to `file` an output that the provider at `base` named. The run may store `left` more bytes.
-    ///
-    /// # Errors
-    /// See [`Error`].
+    /// Downloads to `file` an output that the provider at `base` named. The run may store `run_bytes_left` more.
     pub async fn fetch(
         &self,
         base: &Url,
         source: &Source,
         file: TempFile,
-        left: u64,
+        run_bytes_left: u64,
     ) -> Result<Downloaded, Error> {
-        let most = self.most;
-        let mut sink = Sink::create(file, most, left).await?;
+        let mut sink = Sink {
+            writing: File::create_new(file.path()).await?,
+            file,
+            hash: digest::Context::new(&digest::SHA256),
+            bytes: 0,
+            max_bytes: self.max_output_bytes,
+            run_bytes_left,
+        };
         match source {
             Source::Open(url) if url.scheme() == "data" => inline(encoded(url)?, &mut sink).await?,
             Source::Open(url) => self.download(base, url, None, &mut sink).await?,
@@ -128,34 +133,21 @@ impl Downloader {
     }
 
     /// Checks that a file is of `kind`, and reads its dimensions.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn check(&self, found: Downloaded, kind: Media) -> Result<Checked, Error> {
-        let Downloaded {
-            file,
-            bytes,
-            sha256,
-        } = found;
-        let path = file.path().to_owned();
+        let path = found.file.path().to_owned();
         let sniffing = tokio::task::spawn_blocking(move || media::sniff(&path, kind));
         let format = timeout(CHECK_TIME, sniffing)
             .await
-            .map_err(|_| {
-                io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "the check of an output took too long",
-                )
-            })?
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "its check took too long"))?
             .map_err(|error| Error::Invalid(format!("the check failed: {error}")))??;
         let format = format.ok_or_else(|| {
             let kind = Kind::from(kind).as_str().to_lowercase();
             Error::Invalid(format!("its content is not that of a known {kind} format"))
         })?;
         Ok(Checked {
-            file,
-            bytes,
-            sha256,
+            file: found.file,
+            bytes: found.bytes,
+            sha256: found.sha256,
             format,
         })
     }
@@ -168,11 +160,15 @@ impl Downloader {
         sink: &mut Sink,
     ) -> Result<(), Error> {
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(Error::Invalid(format!("its address is {}:", url.scheme())));
+            let why = format!(
+                "its URL has the scheme {}, expected http or https",
+                url.scheme()
+            );
+            return Err(Error::Invalid(why));
         }
         let downloading = async {
             let response = self.answer(base, url, key).await?;
-            sink.bound(response.content_length().unwrap_or(0))?;
+            sink.check(response.content_length().unwrap_or(0))?;
             let mut stream = response.bytes_stream();
             let mut waited = Duration::ZERO;
             loop {
@@ -190,10 +186,10 @@ impl Downloader {
             }
         };
         let late = |_| {
-            let seconds = self.longest.as_secs();
+            let seconds = self.timeout.as_secs();
             Error::Unavailable(format!("it did not arrive within {seconds} s"))
         };
-        timeout(self.longest, downloading).await.map_err(late)?
+        timeout(self.timeout, downloading).await.map_err(late)?
     }
 
     /// Follows redirects, and returns the answer that contains the output.
@@ -244,31 +240,18 @@ struct Sink {
     writing: File,
     hash: digest::Context,
     bytes: u64,
-    most: u64,
-    left: u64,
+    max_bytes: u64,
+    run_bytes_left: u64,
 }
 
 impl Sink {
-    async fn create(file: TempFile, most: u64, left: u64) -> io::Result<Self> {
-        let writing = File::create_new(file.path()).await?;
-        let hash = digest::Context::new(&digest::SHA256);
-        Ok(Self {
-            file,
-            writing,
-            hash,
-            bytes: 0,
-            most,
-            left,
-        })
-    }
-
-    /// Checks a number of bytes against the bounds.
-    fn bound(&self, bytes: u64) -> Result<(), Error> {
-        if bytes > self.most {
-            let why = format!("it is larger than {} bytes", self.most);
+    /// Checks a number of bytes against the limits.
+    fn check(&self, bytes: u64) -> Result<(), Error> {
+        if bytes > self.max_bytes {
+            let why = format!("it is larger than {} bytes", self.max_bytes);
             return Err(Error::Invalid(why));
         }
-        if bytes > self.left {
+        if bytes > self.run_bytes_left {
             let why = "with it, the outputs of this run exceed their total size limit";
             return Err(Error::Invalid(why.to_owned()));
         }
@@ -277,7 +260,7 @@ impl Sink {
 
     async fn write(&mut self, piece: &[u8]) -> Result<(), Error> {
         self.bytes += piece.len() as u64;
-        self.bound(self.bytes)?;
+        self.check(self.bytes)?;
         self.file.grow(self.bytes).await?;
         self.hash.update(piece);
         self.writing.write_all(piece).await?;
@@ -312,7 +295,7 @@ async fn inline(text: &str, sink: &mut Sink) -> Result<(), Error> {
 fn encoded(url: &Url) -> Result<&str, Error> {
     let split = url.path().split_once(";base64,");
     let encoded = split.map(|(_, encoded)| encoded);
-    encoded.ok_or_else(|| Error::Invalid("its data: address is not base64".to_owned()))
+    encoded.ok_or_else(|| Error::Invalid("its data: URL is not base64".to_owned()))
 }
 
 /// Returns the target of a redirect, or `None` for any other answer.

@@ -4,6 +4,9 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
+/// Time-out of every operation except the upload of an output.
+const ASK_TIME: Duration = Duration::from_secs(30);
+
 /// An error of the store. Its source explains it.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
@@ -33,8 +36,8 @@ pub(super) fn of_store(source: object_store::Error) -> io::Error {
     let what = match cause_of(kind) {
         "full" => "the disk is full",
         "denied" => "access to the store is denied",
-        "missing" => "it is not there",
-        "taken" => "the name is taken",
+        "missing" => "the store does not have the file",
+        "taken" => "the store has a file of this name already",
         _ => "the store does not answer as it should",
     };
     io::Error::new(kind, Fault { what, source })
@@ -54,13 +57,10 @@ fn inner_kind(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
     None
 }
 
-/// Limits the time of a short operation; the crate itself limits and retries single requests.
-pub(super) async fn within<T>(
-    limit: Duration,
-    asking: impl Future<Output = io::Result<T>>,
-) -> io::Result<T> {
-    match tokio::time::timeout(limit, asking).await {
-        Ok(done) => done,
+/// Awaits a short operation and converts its error. The crate itself limits and retries single requests.
+pub(super) async fn ask<T>(asking: impl Future<Output = object_store::Result<T>>) -> io::Result<T> {
+    match tokio::time::timeout(ASK_TIME, asking).await {
+        Ok(done) => done.map_err(of_store),
         Err(_) => Err(io::Error::new(
             ErrorKind::TimedOut,
             "the store does not answer in time",

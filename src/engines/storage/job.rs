@@ -13,12 +13,9 @@ const JOB: &str = "job.json";
 
 impl Store {
     /// Writes the answer to a run's submit, over an earlier one.
-    ///
-    /// # Errors
-    /// If the store fails.
     pub async fn write_job_record(&self, record: &JobRecord) -> io::Result<()> {
-        let write = self.write_json(&record.workflow_id, JOB, record);
-        self.counted(write.await)
+        let writing = self.write_json(&record.workflow_id, JOB, record);
+        self.counted(writing).await
     }
 
     /// Returns the answer to a submit of run `run_id`, if one is stored.
@@ -30,8 +27,8 @@ impl Store {
         workflow: &WorkflowId,
         run_id: &str,
     ) -> io::Result<Option<JobRecord>> {
-        let read = self.read_json::<JobRecord>(workflow, JOB).await;
-        let record = self.counted(read)?;
+        let reading = self.read_json::<JobRecord>(workflow, JOB);
+        let record = self.counted(reading).await?;
         Ok(record.filter(|record| record.run_id == run_id))
     }
 }

@@ -16,7 +16,6 @@ const BEGINNING: u64 = 8 * 1024;
 /// Bytes of a picture that are searched for its size. Some formats may have it anywhere.
 const PICTURE: u64 = 1024 * 1024;
 
-/// The format and dimensions of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Format {
     pub content_type: &'static str,

@@ -17,14 +17,14 @@ use rustix::process::geteuid;
 use uuid::Uuid;
 
 use crate::domain::WorkflowId;
-use crate::engines::storage::temp_budget::{Taken, TempBudget};
+use crate::engines::storage::temp_budget::{Reservation, TempBudget};
 use crate::engines::telemetry::events;
 
 /// The instance folder of this worker.
 #[derive(Clone, Debug)]
 pub struct TempFolders {
     instance: Arc<Instance>,
-    room: TempBudget,
+    budget: TempBudget,
 }
 
 #[derive(Debug)]
@@ -39,15 +39,14 @@ struct Instance {
 #[derive(Debug)]
 pub struct AttemptFolder {
     path: PathBuf,
-    room: TempBudget,
+    budget: TempBudget,
 }
 
 /// A file of an attempt, and the disk space reserved for it. Dropping it releases the space.
 #[derive(Debug)]
 pub struct TempFile {
     path: PathBuf,
-    room: TempBudget,
-    taken: Taken,
+    space: Reservation,
 }
 
 /// An unlocked lock file of this age belongs to a worker that died while it started.
@@ -55,19 +54,19 @@ const STALE: Duration = Duration::from_secs(3600);
 
 impl TempFolders {
     /// Removes what dead workers left under `root`, and creates a folder for this one. Its files
-    /// may have `most` bytes together; without `most`, half of the free space.
+    /// may have `max_bytes` together; without it, half of the free space.
     ///
     /// # Errors
     /// If `root` cannot be written, or another user may write to it.
-    pub fn open(root: &Path, most: Option<u64>) -> io::Result<Self> {
+    pub fn open(root: &Path, max_bytes: Option<u64>) -> io::Result<Self> {
         private().recursive(true).create(root)?;
         check(root)?;
         let folders = sweep(root)?;
         if folders > 0 {
             events::temp_swept(folders);
         }
-        let most = match most {
-            Some(most) => most,
+        let max_bytes = match max_bytes {
+            Some(max_bytes) => max_bytes,
             None => {
                 let disk = statvfs(root)?;
                 disk.f_bavail.saturating_mul(disk.f_frsize) / 2
@@ -87,34 +86,18 @@ impl TempFolders {
                 lock_path,
                 _lock: lock,
             }),
-            room: TempBudget::of(most),
+            budget: TempBudget::of(max_bytes),
         })
     }
 
-    /// Creates the folder of one attempt.
-    ///
-    /// # Errors
-    /// If the disk fails.
     pub fn attempt(&self, workflow: &WorkflowId) -> io::Result<AttemptFolder> {
-        self.folder(workflow, self.room.clone())
-    }
-
-    /// Like [`Self::attempt`], for outputs that came with the answer to a submit: they are paid for
-    /// and time is short, so they do not wait for space.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn attempt_at_once(&self, workflow: &WorkflowId) -> io::Result<AttemptFolder> {
-        self.folder(workflow, TempBudget::of(u64::MAX))
-    }
-
-    fn folder(&self, workflow: &WorkflowId, room: TempBudget) -> io::Result<AttemptFolder> {
-        let path = self
-            .instance
-            .folder
-            .join(format!("{workflow}-{}", Uuid::new_v4().simple()));
+        let name = format!("{workflow}-{}", Uuid::new_v4().simple());
+        let path = self.instance.folder.join(name);
         private().create(&path)?;
-        Ok(AttemptFolder { path, room })
+        Ok(AttemptFolder {
+            path,
+            budget: self.budget.clone(),
+        })
     }
 }
 
@@ -149,25 +132,31 @@ pub fn check(root: &Path) -> io::Result<()> {
 }
 
 impl AttemptFolder {
+    /// Returns the folder for outputs that came with the answer to a submit: they are paid for and time is short, so
+    /// they do not wait for space.
+    #[must_use]
+    pub fn without_limit(mut self) -> Self {
+        self.budget = TempBudget::of(u64::MAX);
+        self
+    }
+
     /// Returns the `index`-th file, which does not exist yet.
     pub fn file(&self, index: usize) -> TempFile {
         TempFile {
             path: self.path.join(index.to_string()),
-            room: self.room.clone(),
-            taken: Taken::default(),
+            space: self.budget.reservation(),
         }
     }
 }
 
 impl TempFile {
-    /// Returns its path.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Reserves space for `bytes` in all; see [`TempBudget::grow`].
+    /// Reserves space for `bytes` in all; see [`Reservation::grow`].
     pub(super) async fn grow(&mut self, bytes: u64) -> io::Result<()> {
-        self.room.grow(&mut self.taken, bytes).await
+        self.space.grow(bytes).await
     }
 }
 
@@ -207,8 +196,11 @@ fn remove(folder: &Path) {
 fn is_stale(path: &Path) -> bool {
     let made = fs::metadata(path).and_then(|file| file.modified());
     let age = made.ok().and_then(|made| made.elapsed().ok());
-    path.extension().is_some_and(|extension| extension == "new")
-        && age.is_some_and(|age| age > STALE)
+    has_extension(path, "new") && age.is_some_and(|age| age > STALE)
+}
+
+fn has_extension(path: &Path, expected: &str) -> bool {
+    path.extension().is_some_and(|found| found == expected)
 }
 
 /// Removes the instance folders whose lock is free; returns how many.
@@ -219,10 +211,7 @@ fn sweep(root: &Path) -> io::Result<usize> {
         if is_stale(&lock_path) && fs::remove_file(&lock_path).is_ok() {
             continue;
         }
-        if lock_path
-            .extension()
-            .is_none_or(|extension| extension != "lock")
-        {
+        if !has_extension(&lock_path, "lock") {
             continue;
         }
         // The sweep of another worker may have removed it.
@@ -258,8 +247,7 @@ pub(crate) mod tests {
     pub(crate) fn file(path: PathBuf) -> TempFile {
         TempFile {
             path,
-            room: TempBudget::of(u64::MAX),
-            taken: Taken::default(),
+            space: TempBudget::of(u64::MAX).reservation(),
         }
     }
 
@@ -329,7 +317,7 @@ pub(crate) mod tests {
         let temp = TempFolders::open(&root, Some(10)).unwrap();
         let workflow = RequestId::try_from("r".to_owned()).unwrap().run(0);
         let one = temp.attempt(&workflow).unwrap();
-        let other = temp.attempt_at_once(&workflow).unwrap();
+        let other = temp.attempt(&workflow).unwrap().without_limit();
 
         one.file(0).grow(10).await.unwrap();
         let full = one.file(1).grow(11).await.unwrap_err();

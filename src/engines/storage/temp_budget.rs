@@ -22,18 +22,14 @@ pub(super) struct TempBudget {
     patience: Duration,
 }
 
-/// The space that one file has reserved.
-#[derive(Debug, Default)]
-pub(super) struct Taken(Option<OwnedSemaphorePermit>);
-
-impl Taken {
-    fn bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
-    }
+/// The space that one file has reserved. Dropping it releases the space.
+#[derive(Debug)]
+pub(super) struct Reservation {
+    budget: TempBudget,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl TempBudget {
-    /// Creates space of `bytes`.
     pub(super) fn of(bytes: u64) -> Self {
         let all = usize::try_from(bytes).unwrap_or(usize::MAX);
         let all = all.min(Semaphore::MAX_PERMITS);
@@ -45,26 +41,40 @@ impl TempBudget {
         }
     }
 
-    /// Reserves space until a file may have `bytes`.
+    pub(super) fn reservation(&self) -> Reservation {
+        Reservation {
+            budget: self.clone(),
+            permit: None,
+        }
+    }
+}
+
+impl Reservation {
+    fn bytes(&self) -> usize {
+        let permit = self.permit.as_ref();
+        permit.map_or(0, OwnedSemaphorePermit::num_permits)
+    }
+
+    /// Reserves space until the file may have `bytes`.
     ///
     /// # Errors
     /// [`io::ErrorKind::StorageFull`] if there is less space, or other files do not release it in time.
-    pub(super) async fn grow(&self, taken: &mut Taken, bytes: u64) -> io::Result<()> {
-        while (taken.bytes() as u64) < bytes {
-            let step = self.step.min(self.all - taken.bytes());
+    pub(super) async fn grow(&mut self, bytes: u64) -> io::Result<()> {
+        let budget = &self.budget;
+        while (self.bytes() as u64) < bytes {
+            let step = budget.step.min(budget.all - self.bytes());
             let step = u32::try_from(step).unwrap_or(u32::MAX);
-            let taking = self.free.clone().acquire_many_owned(step);
-            let more = match tokio::time::timeout(self.patience, taking).await {
+            let acquiring = budget.free.clone().acquire_many_owned(step);
+            let more = match tokio::time::timeout(budget.patience, acquiring).await {
                 Ok(more) if step > 0 => more.map_err(io::Error::other)?,
                 Ok(_) | Err(_) => {
-                    let full =
-                        "the temp folder has all the bytes that it may have (TEMP_MAX_BYTES)";
+                    let full = "the temp folder is full: its files have reached TEMP_MAX_BYTES";
                     return Err(io::Error::new(io::ErrorKind::StorageFull, full));
                 }
             };
-            match &mut taken.0 {
+            match &mut self.permit {
                 Some(permit) => permit.merge(more),
-                None => taken.0 = Some(more),
+                None => self.permit = Some(more),
             }
         }
         Ok(())
@@ -86,36 +96,36 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_grows_until_there_is_no_room_and_gives_all_of_it_back() {
-        let room = small();
-        let (mut one, mut other) = (Taken::default(), Taken::default());
+        let budget = small();
+        let (mut one, mut other) = (budget.reservation(), budget.reservation());
 
-        room.grow(&mut one, 20).await.unwrap();
-        room.grow(&mut one, 15).await.unwrap();
-        room.grow(&mut other, 1).await.unwrap();
+        one.grow(20).await.unwrap();
+        one.grow(15).await.unwrap();
+        other.grow(1).await.unwrap();
         assert_eq!((one.bytes(), other.bytes()), (20, 10));
-        let full = room.grow(&mut other, 11).await.unwrap_err();
+        let full = other.grow(11).await.unwrap_err();
 
         assert_eq!(full.kind(), io::ErrorKind::StorageFull);
         drop(one);
-        room.grow(&mut other, 30).await.unwrap();
-        let larger = room.grow(&mut other, 31).await.unwrap_err();
+        other.grow(30).await.unwrap();
+        let larger = other.grow(31).await.unwrap_err();
         assert_eq!(larger.kind(), io::ErrorKind::StorageFull);
         drop(other);
-        assert_eq!(room.free.available_permits(), 30);
+        assert_eq!(budget.free.available_permits(), 30);
     }
 
     #[tokio::test]
     async fn a_file_waits_for_the_room_of_another() {
-        let mut room = small();
-        room.patience = Duration::from_secs(60);
-        let (mut one, mut other) = (Taken::default(), Taken::default());
-        room.grow(&mut one, 30).await.unwrap();
+        let mut budget = small();
+        budget.patience = Duration::from_secs(60);
+        let (mut one, mut other) = (budget.reservation(), budget.reservation());
+        one.grow(30).await.unwrap();
 
         let stored = async {
             tokio::task::yield_now().await;
             drop(one);
         };
-        let (grown, ()) = tokio::join!(room.grow(&mut other, 5), stored);
+        let (grown, ()) = tokio::join!(other.grow(5), stored);
 
         grown.unwrap();
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::contract::run::{Answer, JobRecord};
-use crate::domain::{ProviderName, RequestId};
+use crate::domain::{Generated, ProviderName, RequestId};
 
 struct Folder(PathBuf);
 
@@ -157,7 +157,7 @@ async fn a_file_that_ends_early_is_not_stored_and_leaves_nothing() {
     );
 
     assert!(put.await.is_err());
-    store.close().await;
+    store.close(std::time::Duration::from_secs(5)).await;
     assert_eq!(folder.names("store/r-1"), Vec::<String>::new());
 }
 

@@ -8,10 +8,13 @@ use object_store::signer::{Method, Signer as _};
 use object_store::{ObjectStore as _, ObjectStoreExt as _, PutMode, PutPayload};
 use uuid::Uuid;
 
-use super::{ASK_TIME, Backend, Bucket, Store, fault};
+use super::fault::ask;
+use super::{Backend, Bucket, Store};
 use crate::engines::http;
 
-/// The result of a trial.
+/// Time-out of the download from a signed URL.
+const FETCH_TIME: Duration = Duration::from_secs(30);
+
 #[derive(Debug)]
 pub struct Trial {
     /// The steps and their results, up to the first failure.
@@ -25,7 +28,7 @@ pub struct Trial {
 impl Store {
     /// Returns where results are stored, for display.
     pub fn shown(&self) -> String {
-        match &self.place {
+        match &self.backend {
             Backend::Disk(root) => root.display().to_string(),
             Backend::Bucket(bucket) => format!("s3://{}/{}", bucket.name, bucket.prefix),
         }
@@ -38,7 +41,7 @@ impl Store {
             create_only: None,
             signed: None,
         };
-        let Backend::Bucket(bucket) = &self.place else {
+        let Backend::Bucket(bucket) = &self.backend else {
             return trial;
         };
         let name = format!("{}.genflow-doctor-{}", bucket.prefix, Uuid::new_v4());
@@ -54,14 +57,14 @@ impl Store {
         {
             let read = self.read(&location).await;
             if trial.step("read", read.and_then(|bytes| same(&bytes))) {
-                trial.create_only = bucket.refuses(&location).await.ok();
+                trial.create_only = bucket.is_create_only(&location).await;
                 trial.signed = bucket.fetch_signed(&location).await;
                 trial.step(
                     "begin and abort an upload in parts",
-                    bucket.parts(&location).await,
+                    bucket.abort_parts(&location).await,
                 );
             }
-            trial.step("delete", bucket.delete(&location).await);
+            trial.step("delete", ask(bucket.client.delete(&location)).await);
         }
         trial
     }
@@ -88,72 +91,52 @@ impl Trial {
 impl Bucket {
     /// An unused name must be reported as missing: without the right to list, S3 answers "denied" instead.
     async fn lacks(&self, location: &Location) -> io::Result<()> {
-        let looking = async {
-            match self.client.head(location).await {
-                Err(object_store::Error::NotFound { .. }) => Ok(()),
-                Ok(_) => Err(io::Error::other(
-                    "a file exists under a name that was never used",
-                )),
-                Err(error) => Err(fault::of_store(error)),
-            }
-        };
-        fault::within(ASK_TIME, looking).await
-    }
-
-    async fn write(&self, location: &Location) -> io::Result<()> {
-        let writing = async {
-            let payload = PutPayload::from_static(CONTENT);
-            let put = self
-                .client
-                .put_opts(location, payload, PutMode::Create.into());
-            put.await.map(drop).map_err(fault::of_store)
-        };
-        fault::within(ASK_TIME, writing).await
-    }
-
-    async fn refuses(&self, location: &Location) -> io::Result<bool> {
-        match self.write(location).await {
-            Ok(()) => Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(true),
+        match ask(self.client.head(location)).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Ok(_) => Err(io::Error::other(
+                "a file exists under a name that was never used",
+            )),
             Err(error) => Err(error),
         }
     }
 
-    async fn parts(&self, location: &Location) -> io::Result<()> {
-        let trying = async {
-            let mut upload = self
-                .client
-                .put_multipart(location)
-                .await
-                .map_err(fault::of_store)?;
-            upload.abort().await.map_err(fault::of_store)
-        };
-        fault::within(ASK_TIME, trying).await
+    async fn write(&self, location: &Location) -> io::Result<()> {
+        let payload = PutPayload::from_static(CONTENT);
+        let options = PutMode::Create.into();
+        ask(self.client.put_opts(location, payload, options)).await?;
+        Ok(())
     }
 
-    async fn delete(&self, location: &Location) -> io::Result<()> {
-        let deleting = async { self.client.delete(location).await.map_err(fault::of_store) };
-        fault::within(ASK_TIME, deleting).await
+    async fn is_create_only(&self, location: &Location) -> Option<bool> {
+        match self.write(location).await {
+            Ok(()) => Some(false),
+            Err(error) => (error.kind() == io::ErrorKind::AlreadyExists).then_some(true),
+        }
+    }
+
+    async fn abort_parts(&self, location: &Location) -> io::Result<()> {
+        ask(async { self.client.put_multipart(location).await?.abort().await }).await
     }
 
     async fn fetch_signed(&self, location: &Location) -> Option<io::Result<()>> {
         self.url_ttl?;
+        let minute = Duration::from_secs(60);
+        let signing = self.client.signed_url(Method::GET, location, minute);
         let fetching = async {
-            let short = Duration::from_secs(60);
-            let signed = self.client.signed_url(Method::GET, location, short).await;
-            let url = signed.map_err(fault::of_store)?;
-            let client = http::client().build().map_err(io::Error::other)?;
-            let answer = client.get(url).send().await;
-            let answer = answer.map_err(|error| io::Error::other(error.without_url()))?;
+            let url = ask(signing).await?;
+            let client = http::client().timeout(FETCH_TIME);
+            let client = client.build().map_err(io::Error::other)?;
+            // Without the URL: it contains a signature.
+            let unanswered = |error: reqwest::Error| io::Error::other(error.without_url());
+            let answer = client.get(url).send().await.map_err(unanswered)?;
             if !answer.status().is_success() {
                 let status = answer.status().as_u16();
                 return Err(io::Error::other(format!(
                     "the server answers with status {status}"
                 )));
             }
-            let bytes = answer.bytes().await;
-            same(&bytes.map_err(|error| io::Error::other(error.without_url()))?)
+            same(&answer.bytes().await.map_err(unanswered)?)
         };
-        Some(fault::within(ASK_TIME, fetching).await)
+        Some(fetching.await)
     }
 }

@@ -36,14 +36,15 @@ const ABORT_TIME: Duration = Duration::from_secs(15);
 /// All uploads of this process.
 #[derive(Clone, Debug)]
 pub(super) struct Uploads {
-    room: Arc<Semaphore>,
+    /// One permit is one part in memory.
+    slots: Arc<Semaphore>,
     running: TaskTracker,
 }
 
 impl Uploads {
     pub(super) fn new() -> Self {
         Self {
-            room: Arc::new(Semaphore::new(PARTS)),
+            slots: Arc::new(Semaphore::new(PARTS)),
             running: TaskTracker::new(),
         }
     }
@@ -51,19 +52,17 @@ impl Uploads {
     /// Returns uploads with slots of their own. [`Self::close`] of either waits for both.
     pub(super) fn apart(&self) -> Self {
         Self {
-            room: Arc::new(Semaphore::new(PARTS_APART)),
+            slots: Arc::new(Semaphore::new(PARTS_APART)),
             running: self.running.clone(),
         }
     }
 
-    /// Waits until abandoned uploads have removed their parts.
-    pub(super) async fn close(&self) {
+    /// Waits until abandoned uploads have removed their parts, but not longer than `limit`.
+    pub(super) async fn close(&self, limit: Duration) {
         self.running.close();
-        if tokio::time::timeout(ABORT_TIME, self.running.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!("unfinished uploads are left behind");
+        let waited = tokio::time::timeout(limit, self.running.wait()).await;
+        if waited.is_err() {
+            tracing::warn!("parts of unfinished uploads remain in the store");
         }
     }
 
@@ -75,7 +74,7 @@ impl Uploads {
         from: &Path,
         attributes: Attributes,
     ) -> io::Result<()> {
-        let _room = room(&self.room).await?;
+        let _slot = slot(&self.slots).await?;
         let payload = tokio::fs::read(from).await?;
         let options = PutOptions {
             mode: PutMode::Create,
@@ -99,17 +98,17 @@ impl Uploads {
         let file = File::open(from).await?;
         let given_up = CancellationToken::new();
         let _gives_up = given_up.clone().drop_guard();
-        let room = self.room.clone();
+        let slots = self.slots.clone();
         let uploading = self.running.spawn(async move {
             let options = PutMultipartOptions::from(attributes);
             let beginning = store.put_multipart_opts(&location, options);
             let mut upload = beginning.await.map_err(fault::of_store)?;
             let sent = tokio::select! {
-                sent = send(upload.as_mut(), file, bytes, &room) => sent,
+                sent = send(upload.as_mut(), file, bytes, &slots) => sent,
                 () = given_up.cancelled() => Err(io::ErrorKind::Interrupted.into()),
             };
             if sent.is_err() {
-                take_back(upload.as_mut()).await;
+                abort(upload.as_mut()).await;
             }
             sent
         });
@@ -117,15 +116,16 @@ impl Uploads {
     }
 }
 
-async fn room(room: &Arc<Semaphore>) -> io::Result<OwnedSemaphorePermit> {
-    room.clone().acquire_owned().await.map_err(io::Error::other)
+async fn slot(slots: &Arc<Semaphore>) -> io::Result<OwnedSemaphorePermit> {
+    let acquiring = slots.clone().acquire_owned();
+    acquiring.await.map_err(io::Error::other)
 }
 
 async fn send(
     upload: &mut dyn MultipartUpload,
     mut file: File,
     bytes: u64,
-    room_for: &Arc<Semaphore>,
+    slots: &Arc<Semaphore>,
 ) -> io::Result<()> {
     let size = PART.max(bytes.div_ceil(MOST_PARTS));
     let mut parts = JoinSet::new();
@@ -134,7 +134,7 @@ async fn send(
         while parts.len() >= PARTS_OF_ONE {
             next(&mut parts).await?;
         }
-        let room = room(room_for).await?;
+        let slot = slot(slots).await?;
         let length = left.min(size);
         let mut part = Vec::with_capacity(usize::try_from(length).map_err(io::Error::other)?);
         let read = (&mut file).take(length).read_to_end(&mut part).await?;
@@ -145,7 +145,7 @@ async fn send(
         let putting = upload.put_part(PutPayload::from(part));
         parts.spawn(async move {
             let put = putting.await;
-            drop(room);
+            drop(slot);
             put
         });
     }
@@ -163,16 +163,15 @@ async fn next(parts: &mut JoinSet<object_store::Result<()>>) -> io::Result<()> {
     }
 }
 
-/// Best effort: a lifecycle rule of the bucket removes the rest.
-async fn take_back(upload: &mut dyn MultipartUpload) {
-    match tokio::time::timeout(ABORT_TIME, upload.abort()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "parts of an upload are left behind"
-            );
-        }
-        Err(_) => tracing::warn!("parts of an upload are left behind: no answer"),
-    }
+/// Removes the parts that were uploaded. Best effort: a lifecycle rule of the bucket removes the rest.
+async fn abort(upload: &mut dyn MultipartUpload) {
+    let failed = match tokio::time::timeout(ABORT_TIME, upload.abort()).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => fault::of_store(error),
+        Err(_) => io::ErrorKind::TimedOut.into(),
+    };
+    tracing::warn!(
+        error = &failed as &dyn std::error::Error,
+        "parts of an upload remain in the store"
+    );
 }

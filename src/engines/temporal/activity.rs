@@ -30,11 +30,11 @@ impl From<anyhow::Error> for Aborted {
 }
 
 /// Does the work, with heartbeats meanwhile.
-pub(crate) fn alive<T>(
+pub(crate) async fn alive<T>(
     ctx: &ActivityContext,
     work: impl Future<Output = Result<T, Aborted>>,
-) -> impl Future<Output = Result<T, ActivityError>> {
-    heartbeating(ctx, || (), work)
+) -> Result<T, ActivityError> {
+    heartbeating(ctx, || (), work).await?.map_err(failure)
 }
 
 /// Like [`alive`], for idempotent work: at the end of a stopping worker's grace period it is abandoned, and another
@@ -52,23 +52,17 @@ pub(crate) fn alive_until_stop<T>(
     })
 }
 
-/// Like [`alive`], and stores `details` in the heartbeats for the next attempt.
+/// Does the work, with heartbeats meanwhile that store `details` for the next attempt.
 pub(crate) async fn heartbeating<T, D: TemporalSerializable + Send + 'static>(
     ctx: &ActivityContext,
     details: impl Fn() -> D,
-    work: impl Future<Output = Result<T, Aborted>>,
+    work: impl Future<Output = T>,
 ) -> Result<T, ActivityError> {
     let mut work = std::pin::pin!(work);
     loop {
         ctx.record_heartbeat(details()).await?;
         tokio::select! {
-            done = &mut work => {
-                if done.is_err() {
-                    // Reaches the server together with the failure.
-                    ctx.record_heartbeat(details()).await?;
-                }
-                return done.map_err(failure);
-            }
+            done = &mut work => return Ok(done),
             () = tokio::time::sleep(every(ctx)) => {}
         }
     }

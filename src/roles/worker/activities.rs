@@ -1,24 +1,23 @@
-//! The side effects: each activity publishes the events in its input, then does its own work.
+//! The activities of `contract::activities`: each publishes the events in its input, then does its own work.
 //!
 //! Business failures are Ok values. After an Err the events stay unconfirmed, and Temporal retries the activity.
 
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use crate::contract::activities::request;
 use crate::contract::run::{
-    BatchStart, ClosedItem, ClosedRun, Failures, Fetch, Fetched, Finish, PendingEvents, RunHistory,
-    Start, Submit, Submitted,
+    BatchStart, ClosedItem, ClosedRun, Fetch, Fetched, Finish, PendingEvents, RunHistory, Start,
+    Submit, Submitted,
 };
 use crate::domain::ItemOutcome;
-use crate::engines::temporal::activity::{alive, alive_until_stop, heartbeating};
+use crate::engines::temporal::activity::{alive, alive_until_stop, failure, heartbeating};
 use crate::engines::temporal::client::Temporal;
 use crate::engines::temporal::sweep::look_back;
 use crate::engines::temporal::{closed_history, outcome};
-use crate::roles::worker::steps::{FailureCounts, Turn, Work};
+use crate::roles::worker::steps::{Turn, Work};
 use crate::roles::worker::submit;
 
 /// The activities of all workflows.
@@ -29,7 +28,6 @@ pub struct Activities {
 
 #[activities]
 impl Activities {
-    /// Publishes STARTED and submits the job once.
     #[activity(definition = request::Submit)]
     pub async fn submit(
         self: Arc<Self>,
@@ -39,41 +37,22 @@ impl Activities {
         submit::run(&self.work, &ctx, input).await
     }
 
-    /// Waits for the job; returns a milestone, or the stored outputs.
     #[activity(definition = request::Fetch)]
     pub async fn fetch(
         self: Arc<Self>,
         ctx: ActivityContext,
         input: Fetch,
     ) -> Result<Fetched, ActivityError> {
-        // A first attempt has no details.
-        let earlier: Option<Failures> = ctx.heartbeat_details().deserialize().ok().flatten();
-        let tally = FailureCounts::from(earlier.unwrap_or_default());
-        let server = &ctx;
-        let store = |failures: Failures| -> BoxFuture<'_, ()> {
-            Box::pin(async move {
-                // If the server is down, the check is not counted: that must not lose the outputs.
-                if submit::store(server, failures).await.is_err() {
-                    tracing::debug!("cannot store the count of output checks");
-                }
-            })
-        };
-        let turn = Turn {
-            user: ctx
-                .info()
-                .priority
-                .fairness_key
-                .as_deref()
-                .unwrap_or_default(),
-            number: ctx.info().attempt,
-            tally: &tally,
-            store: &store,
-        };
+        let turn = Turn::of(&ctx);
         let fetching = self.work.fetch(input, &turn, ctx.cancelled());
-        heartbeating(&ctx, || tally.failures(), fetching).await
+        let fetched = heartbeating(&ctx, || turn.failures(), fetching).await?;
+        if fetched.is_err() {
+            // Reaches the server together with the failure, so the next attempt continues the counts.
+            ctx.record_heartbeat(turn.failures()).await?;
+        }
+        fetched.map_err(failure)
     }
 
-    /// Publishes events of a batch and does nothing else.
     #[activity(definition = request::Publish)]
     pub async fn publish(
         self: Arc<Self>,
@@ -83,7 +62,6 @@ impl Activities {
         alive(&ctx, self.work.publish(&input)).await
     }
 
-    /// Ends the run: provider job, manifest, outcome.
     #[activity(definition = request::Finish)]
     pub async fn finish(
         self: Arc<Self>,
@@ -93,7 +71,6 @@ impl Activities {
         alive(&ctx, self.work.finish(input)).await
     }
 
-    /// Reads what a run that was closed from outside had decided.
     #[activity(definition = request::ReadRun)]
     pub async fn read_run(
         self: Arc<Self>,
@@ -105,7 +82,6 @@ impl Activities {
         alive(&ctx, reading).await
     }
 
-    /// Like `read_run`, for a batch; fails, and so is retried, while an item of it still runs.
     #[activity(definition = request::ReadBatch)]
     pub async fn read_batch(
         self: Arc<Self>,
@@ -117,7 +93,6 @@ impl Activities {
         alive(&ctx, reading).await
     }
 
-    /// Reads how a batch item that was closed from outside ended.
     #[activity(definition = request::ReadItem)]
     pub async fn read_item(
         self: Arc<Self>,
@@ -133,7 +108,6 @@ impl Activities {
         alive(&ctx, reading).await
     }
 
-    /// Has `end.v1` end all runs that were closed from outside, as far back as the server keeps them.
     #[activity(definition = request::LookBack)]
     pub async fn look_back(self: Arc<Self>, ctx: ActivityContext) -> Result<(), ActivityError> {
         let temporal = Temporal::of(ctx.client(), ctx.info().task_queue.clone());

@@ -1,6 +1,4 @@
 //! The steps of a run: wait for a job, store its outputs, cancel it, publish events.
-//!
-//! This module names none of Temporal's crates; it only uses the input and output types of the activities.
 
 mod fetch;
 mod outputs;
@@ -8,10 +6,10 @@ mod shares;
 mod turn;
 
 pub(crate) use self::shares::Shares;
-pub(crate) use self::turn::{FailureCounts, Turn};
+pub(crate) use self::turn::Turn;
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
@@ -21,9 +19,8 @@ use crate::domain::time::span;
 use crate::domain::{Event, WorkflowId};
 use crate::engines::config;
 use crate::engines::failpoint;
-use crate::engines::provider;
 use crate::engines::provider::{Provider, Providers};
-use crate::engines::publisher::Publisher;
+use crate::engines::publisher::{self, Publisher};
 use crate::engines::storage::temp::TempFolders;
 use crate::engines::storage::{Downloader, Manifest, Store};
 use crate::engines::telemetry::events;
@@ -32,24 +29,18 @@ use crate::engines::temporal::activity::Aborted;
 /// The clients, stores and settings that the steps use.
 #[derive(Debug)]
 pub struct Work {
-    /// Publishes events.
     pub publisher: Publisher,
-    /// The providers.
     pub providers: Providers,
-    /// The result store.
     pub store: Store,
     /// The same store with upload slots of its own, for outputs in the answer to a submit: they have too little time
     /// to wait for thousands of fetches.
     pub store_apart: Store,
     /// Folders for downloads that are not stored yet.
     pub temp: TempFolders,
-    /// Downloads outputs to disk.
     pub downloader: Downloader,
-    /// Retry limits and pauses.
     pub settings: config::Worker,
     /// The running fetches, by user.
     pub shares: Shares,
-    /// The stop of its worker.
     pub drain: Drain,
 }
 
@@ -91,14 +82,8 @@ impl Work {
     /// # Errors
     /// [`Aborted::Again`] unless all events are acknowledged.
     pub async fn publish(&self, handed: &PendingEvents) -> Result<(), Aborted> {
-        let publishing = self
-            .publisher
-            .publish(&handed.events, handed.traceparent.as_deref());
-        tokio::time::timeout(PUBLISH_TIME, publishing)
-            .await
-            .context("publishing timed out")?
-            .context("cannot publish the events")?;
-        Ok(())
+        let trace = handed.traceparent.as_deref();
+        Ok(in_time(self.publisher.publish(&handed.events, trace)).await?)
     }
 
     /// Ends a run: cancels what still runs at the provider, writes the manifest, publishes all events and the outcome.
@@ -130,11 +115,7 @@ impl Work {
         self.publish(&input.handed).await?;
         failpoint::hit("finish.published").await;
         let trace = input.handed.traceparent.as_deref();
-        let publishing = self.publisher.publish_result(outcome, trace);
-        tokio::time::timeout(PUBLISH_TIME, publishing)
-            .await
-            .context("publishing timed out")?
-            .context("cannot publish the outcome")?;
+        in_time(self.publisher.publish_result(outcome, trace)).await?;
         report_end(outcome, &input);
         Ok(())
     }
@@ -154,8 +135,7 @@ impl Work {
     }
 
     async fn cancel(&self, job: &Job) -> anyhow::Result<()> {
-        let provider = self.providers.that_has(job);
-        Ok(call(provider, "cancel", provider.cancel(job)).await?)
+        Ok(self.providers.that_has(job).cancel(job).await?)
     }
 
     async fn find_and_end(&self, workflow: &WorkflowId, lookup: &JobLookup) -> anyhow::Result<()> {
@@ -182,8 +162,7 @@ impl Work {
     ) -> anyhow::Result<Option<Job>> {
         let provider = self.providers.of(lookup.kind, lookup.provider);
         if provider.can_find() {
-            let finding = provider.find(workflow, lookup.since);
-            return Ok(call(provider, "find", finding).await?);
+            return Ok(provider.find(workflow, lookup.since).await?);
         }
         let record = self.store.job_record(workflow, &lookup.run_id).await;
         let record = record.context("cannot read the job record")?;
@@ -194,23 +173,13 @@ impl Work {
     }
 }
 
-/// Calls a provider and counts the call.
-pub(crate) async fn call<T>(
-    provider: &Provider,
-    step: &'static str,
-    calling: impl Future<Output = Result<T, provider::Error>>,
-) -> Result<T, provider::Error> {
-    let began = Instant::now();
-    let result = calling.await;
-    let outcome = match &result {
-        Ok(_) => "ok",
-        Err(provider::Error::Status(..)) => "status",
-        Err(provider::Error::Unreadable(_)) => "unreadable",
-        Err(provider::Error::Unreachable(_)) => "unreachable",
-        Err(provider::Error::NoKey { .. }) => "no_key",
-    };
-    events::provider_called(provider.name(), step, outcome, began.elapsed());
-    result
+async fn in_time(
+    publishing: impl Future<Output = Result<(), publisher::Error>>,
+) -> anyhow::Result<()> {
+    let published = tokio::time::timeout(PUBLISH_TIME, publishing).await;
+    published
+        .context("publishing timed out")?
+        .context("cannot publish the events")
 }
 
 /// Counts what a generation costs: once, however often it was polled, and whether or not its outputs could be stored.

@@ -25,9 +25,8 @@ use anyhow::anyhow;
 use temporalio_common::error::ApplicationFailure;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
-pub(crate) use self::record::store;
-use self::record::{Unstored, alive, cancelled, clear, may_send, take_over};
-use self::search::Left;
+use self::record::{cancelled, clear, may_send, take_over};
+use self::search::Found;
 use crate::contract::run::{Answer, Attempt, Job, JobRecord, Sent, Submit, Submitted};
 use crate::domain::time::span;
 use crate::domain::{ErrorCode, EventError};
@@ -35,8 +34,8 @@ use crate::engines::clock::now;
 use crate::engines::failpoint;
 use crate::engines::provider::{NotCurrent, Provider, Submission};
 use crate::engines::telemetry::events;
-use crate::engines::temporal::activity::Aborted;
-use crate::engines::temporal::activity::{every, failure};
+use crate::engines::temporal::activity::{Aborted, every, failure, heartbeating};
+use crate::roles::worker::heartbeat::{Unstored, store};
 use crate::roles::worker::steps::Work;
 
 /// Retry delay of a submit that found no memory for its outputs; nothing was sent.
@@ -47,7 +46,7 @@ struct This<'a> {
     work: &'a Work,
     ctx: &'a ActivityContext,
     input: &'a Submit,
-    provider: &'a Provider,
+    provider: Provider,
     run_id: &'a str,
 }
 
@@ -111,23 +110,17 @@ impl This<'_> {
             }
             Err(unstored) => return Err(unstored.into_error(cleared)),
         }
-        let submission = alive(ctx, fence, self.submit(fence, asked)).await?;
+        let Submit { handed, spec, .. } = self.input;
+        let go = fresh(ctx.clone(), fence, asked);
+        let submitting = self.provider.submit(&handed.workflow, spec, go);
+        let submission = heartbeating(ctx, || fence, submitting).await?;
         failpoint::hit("submit.sent").await;
         if mine.sends == 0 && !matches!(submission, Submission::Withheld(_)) {
-            let kind = self.input.spec.media().into();
+            let kind = spec.media().into();
             let waited = span(self.input.started_at, at);
             events::run_began(kind, waited);
         }
         self.conclude(fence, asked, submission).await
-    }
-
-    async fn submit(&self, fence: Attempt, asked: Instant) -> Submission {
-        let Submit { handed, spec, .. } = self.input;
-        let began = Instant::now();
-        let go = fresh(self.ctx.clone(), fence, asked);
-        let submission = self.provider.submit(&handed.workflow, spec, go).await;
-        tally(self.provider, &submission, began.elapsed());
-        submission
     }
 
     /// Decides how the attempt ends, by what is known after the send.
@@ -140,11 +133,16 @@ impl This<'_> {
         let ctx = self.ctx;
         match submission {
             Submission::Accepted(job) => {
-                alive(ctx, fence, self.keep_job(fence, asked, &job)).await?;
+                heartbeating(ctx, || fence, self.keep_job(fence, asked, &job)).await?;
                 Ok(fence.accepted(job))
             }
             Submission::Made(made) => {
-                let kept = alive(ctx, fence, self.work.keep(self.input, made)).await?;
+                let kept = heartbeating(
+                    ctx,
+                    || fence,
+                    self.work.keep(self.input, &self.provider, made),
+                )
+                .await?;
                 failpoint::hit("submit.stored").await;
                 Ok(match kept {
                     Ok(result) => Submitted::Stored {
@@ -195,11 +193,11 @@ impl This<'_> {
             return self.unknown(record).await;
         }
         // The search may take longer than a drain, and another attempt can search as well as this one.
-        let left = tokio::select! {
-            left = alive(self.ctx, record, self.search(record)) => left??,
+        let found = tokio::select! {
+            found = heartbeating(self.ctx, || record, self.search(record)) => found??,
             () = self.work.drain.begun() => return Err(failure(Aborted::HandedBack)),
         };
-        self.found(record, left).await
+        self.after_search(record, found).await
     }
 
     async fn refused(&self, fence: Attempt, error: EventError) -> Result<Submitted, ActivityError> {
@@ -241,21 +239,23 @@ impl This<'_> {
     /// Publishes the events before the fence, and returns the result if an earlier attempt or run has left one.
     async fn before(&self, mine: Attempt) -> Result<Option<Submitted>, ActivityError> {
         // Shorter than the heartbeat time-out, since no heartbeat is sent until the fence.
-        let most = every(self.ctx) * 2;
+        let limit = every(self.ctx) * 2;
         let before = async {
             self.publish().await?;
             // No attempt came before the first, but an earlier run may have stored the result.
-            let left = match mine.number {
-                1 => self.adopt().await?.map_or(Left::Nothing, Left::End),
-                _ => self.left(mine).await?,
+            let found = match mine.number {
+                1 => self.adopt().await?.map_or(Found::Nothing, Found::Result),
+                _ => self.stored(mine).await?,
             };
-            Ok(match left {
-                Left::End(end) => Some(end),
-                Left::NotAccepted | Left::Nothing => None,
+            Ok(match found {
+                Found::Result(end) => Some(end),
+                Found::NotAccepted | Found::Nothing => None,
             })
         };
         let too_long = |_| failure(Aborted::Again(anyhow!("Kafka or the store was too slow")));
-        tokio::time::timeout(most, before).await.map_err(too_long)?
+        tokio::time::timeout(limit, before)
+            .await
+            .map_err(too_long)?
     }
 
     async fn publish(&self) -> Result<(), ActivityError> {
@@ -269,21 +269,25 @@ impl This<'_> {
             self.search(record).await
         };
         // It sends nothing, so it may be abandoned when its worker stops or its run is cancelled.
-        let left = tokio::select! {
-            left = alive(self.ctx, record, looking) => left??,
+        let found = tokio::select! {
+            found = heartbeating(self.ctx, || record, looking) => found??,
             () = self.ctx.cancelled() => return Err(cancelled(record)),
         };
-        self.found(record, left).await
+        self.after_search(record, found).await
     }
 
-    async fn found(&self, record: Attempt, left: Left) -> Result<Submitted, ActivityError> {
-        match left {
-            Left::End(end) => Ok(end),
-            Left::NotAccepted => {
+    async fn after_search(
+        &self,
+        record: Attempt,
+        found: Found,
+    ) -> Result<Submitted, ActivityError> {
+        match found {
+            Found::Result(result) => Ok(result),
+            Found::NotAccepted => {
                 let why = anyhow!("the provider did not accept the job: the next attempt may send");
                 clear(self.ctx, record.cleared(), why).await
             }
-            Left::Nothing => self.unknown(record).await,
+            Found::Nothing => self.unknown(record).await,
         }
     }
 
@@ -318,15 +322,4 @@ async fn fresh(ctx: ActivityContext, fence: Attempt, mut asked: Instant) -> Resu
         return Err(NotCurrent);
     }
     Ok(())
-}
-
-fn tally(provider: &Provider, submission: &Submission, elapsed: Duration) {
-    let outcome = match submission {
-        Submission::Accepted(_) | Submission::Made(_) => "ok",
-        Submission::Refused(_) => "refused",
-        Submission::NotAccepted { .. } => "not_accepted",
-        Submission::Unknown(_) => "unknown",
-        Submission::Withheld(_) => "withheld",
-    };
-    events::provider_called(provider.name(), "submit", outcome, elapsed);
 }

@@ -155,7 +155,7 @@ async fn an_upload_that_is_given_up_takes_its_parts_back_before_the_worker_ends(
 
     putting.abort();
     putting.await.unwrap_err();
-    within(SOON, "the store closes", bench.store.close()).await;
+    within(SOON, "the store closes", bench.store.close(SOON)).await;
 
     assert_eq!(bench.s3.seen("AbortMultipartUpload"), 1);
     assert_eq!(bench.s3.loose_parts(), 0);
@@ -205,7 +205,10 @@ async fn a_name_that_is_taken_after_the_look_keeps_what_it_has() {
         .put(&workflow(), 0, bench.checked(0).await)
         .await;
 
-    assert_eq!(second.unwrap_err().to_string(), "the name is taken");
+    assert_eq!(
+        second.unwrap_err().to_string(),
+        "the store has a file of this name already"
+    );
     assert_eq!(bench.s3.seen("PutObject"), 2);
     let kept = std::fs::read(bench.s3.object(key)).unwrap();
     assert_eq!(kept, b"what another attempt has put");

@@ -94,7 +94,8 @@ fn a_class_goes_along_with_a_ratio_and_two_ratios_are_refused() {
     assert_eq!(sent("1280x720").unwrap()["resolution"], "720p");
     assert_eq!(
         sent("512x512").unwrap_err(),
-        "resolution 512x512 is 1:1 and aspect_ratio is 16:9, want one of them"
+        "spec.resolution 512x512 has the ratio 1:1, but spec.aspect_ratio is 16:9; expected equal ratios, or one of the two \
+         fields"
     );
 }
 

@@ -146,7 +146,7 @@ fn a_field_without_an_input_is_refused_unless_it_may_be_dropped() {
         width: Some(512),
         ..ImageSpec::default()
     };
-    assert!(images(&half, "m").unwrap_err().contains("want both"));
+    assert!(images(&half, "m").unwrap_err().contains("expected both"));
 }
 
 #[test]

@@ -8,16 +8,16 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::time::Duration;
 
-use super::outputs::{Given, verdict};
+use super::outputs::verdict;
 use super::shares::Slot;
-use super::turn::{FailureCounts, Turn};
-use super::{Work, call, priced};
+use super::turn::Turn;
+use super::{Work, priced};
 use crate::contract::run::{Failures, Fetch, Fetched, LastProgress};
 use crate::domain::{ErrorCode, EventError, Progress};
 use crate::engines::clock::now;
 use crate::engines::failpoint;
 use crate::engines::provider;
-use crate::engines::provider::Poll;
+use crate::engines::provider::{Poll, Provider};
 use crate::engines::storage::{DownloadError, Source};
 use crate::engines::telemetry::events;
 use crate::engines::temporal::activity::Aborted;
@@ -41,7 +41,7 @@ impl Work {
         turn: &Turn<'_>,
         cancelled: impl Future<Output = ()>,
     ) -> Result<Fetched, Aborted> {
-        let slot = self.shares.enter(turn.user);
+        let slot = self.shares.enter(turn.user());
         self.give_way(&slot, turn)?;
         tokio::select! {
             published = self.publish(&input.handed) => published?,
@@ -50,8 +50,8 @@ impl Work {
         failpoint::hit("fetch.published").await;
         let mut cancelled = std::pin::pin!(cancelled);
         // The attempt that reported the last milestone has counted its stage.
-        let last = input.last_progress.as_ref();
-        let mut counted = last.map(|last| last.progress.stage.clone());
+        let reported = input.last_progress.as_ref();
+        let mut counted = reported.map(|last| last.progress.stage.clone());
         loop {
             let step = self.poll(&input, turn, &slot, &mut counted, cancelled.as_mut());
             let pause = match step.await? {
@@ -73,15 +73,15 @@ impl Work {
         mut cancelled: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<ControlFlow<Fetched, Duration>, Aborted> {
         let provider = self.providers.that_has(&input.job);
-        let looking = call(provider, "poll", provider.poll(&input.job));
-        match self.unless_ended(looking, cancelled.as_mut()).await? {
+        let polling = provider.poll(&input.job);
+        match self.unless_ended(polling, cancelled.as_mut()).await? {
             Ok(Poll::Running {
                 stage,
                 percent,
                 known,
                 after,
             }) => {
-                turn.tally.count(Failures::polled);
+                turn.count(Failures::polled);
                 if !known && is_news(counted, &stage) {
                     events::provider_state_unknown(provider.name(), &stage);
                 }
@@ -99,9 +99,10 @@ impl Work {
                 held: _held,
             }) => {
                 let done = (&*outputs, cost_usd);
-                let stored = self.store(input, turn, done, cancelled).await?;
+                let stored = self.store(input, &provider, turn, done, cancelled);
+                let stored = stored.await?;
                 if stored.is_break() {
-                    priced(provider, cost_usd);
+                    priced(&provider, cost_usd);
                 }
                 Ok(stored)
             }
@@ -110,7 +111,7 @@ impl Work {
                 tracing::warn!(workflow = %input.handed.workflow, %error, "the job was not polled");
                 Err(Aborted::Again(error.into()))
             }
-            Err(error) => Ok(match self.after_failed_poll(&error, turn.tally) {
+            Err(error) => Ok(match self.next_look(&error, turn) {
                 Ok(pause) => ControlFlow::Continue(pause),
                 Err(given_up) => ControlFlow::Break(Fetched::Failed(given_up)),
             }),
@@ -136,28 +137,24 @@ impl Work {
             return Ok(());
         }
         let pauses = self.settings.retries.pauses;
-        Err(Aborted::Waits(pauses.after(turn.number, rand::random())))
+        Err(Aborted::Waits(pauses.after(turn.number(), rand::random())))
     }
 
     /// Stores the outputs of a finished job; returns the result of `fetch`, or the pause before another try.
     async fn store(
         &self,
         input: &Fetch,
+        provider: &Provider,
         turn: &Turn<'_>,
         (sources, cost_usd): (&[Source], Option<f64>),
         cancelled: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<ControlFlow<Fetched, Duration>, Aborted> {
-        let failures = turn.tally.count(Failures::polled);
+        let failures = turn.count(Failures::polled);
         failpoint::hit("fetch.storing").await;
         if failures.lost >= LOST {
             return Ok(ControlFlow::Break(Fetched::Failed(not_checked())));
         }
-        let given = Given {
-            base: self.providers.that_has(&input.job).base_url(),
-            kind: input.job.kind,
-            sources,
-        };
-        let storing = self.store_all(&self.store, &input.handed, &given, Some(turn));
+        let storing = self.store_all(&input.handed, provider, sources, Some(turn));
         let error = match self.in_grace(storing, cancelled).await? {
             Ok(outputs) => {
                 failpoint::hit("fetch.stored").await;
@@ -165,9 +162,8 @@ impl Work {
             }
             Err(error) => error,
         };
-        let failed = turn.tally.count(|failures| failures.stores += 1).stores;
-        let is_final = matches!(error, DownloadError::Invalid(_) | DownloadError::Refused(_));
-        if is_final || failed >= self.settings.retries.store_attempts {
+        let failed = turn.count(|failures| failures.stores += 1).stores;
+        if error.is_final() || failed >= self.settings.retries.store_attempts {
             return Ok(ControlFlow::Break(Fetched::Failed(verdict(&error))));
         }
         tracing::warn!(workflow = %input.handed.workflow, %error, failed, "output not stored");
@@ -176,18 +172,14 @@ impl Work {
     }
 
     /// Returns the pause after a failed poll, or the error if there is no use in polling again.
-    fn after_failed_poll(
-        &self,
-        error: &provider::Error,
-        tally: &FailureCounts,
-    ) -> Result<Duration, EventError> {
+    fn next_look(&self, error: &provider::Error, turn: &Turn<'_>) -> Result<Duration, EventError> {
         let after = match error {
             provider::Error::Status(_, after) => *after,
             provider::Error::Unreadable(_)
             | provider::Error::Unreachable(_)
             | provider::Error::NoKey { .. } => None,
         };
-        let failures = tally.count(|failures| {
+        let failures = turn.count(|failures| {
             failures.refusals = if is_refusal(error) {
                 failures.refusals + 1
             } else {

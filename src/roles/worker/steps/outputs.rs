@@ -3,25 +3,15 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
-use url::Url;
 
 use super::turn::Turn;
 use super::{Work, priced};
 use crate::contract::run::{PendingEvents, Submit};
-use crate::domain::{ErrorCode, EventError, Generated, Media, Output};
+use crate::domain::{ErrorCode, EventError, Generated, Output};
 use crate::engines::clock::now;
-use crate::engines::provider::Made;
-use crate::engines::storage::{DownloadError, Manifest, Source, Store, temp_failed};
+use crate::engines::provider::{Made, Provider};
+use crate::engines::storage::{DownloadError, Manifest, Source, temp_failed};
 use crate::engines::telemetry::events;
-
-/// Outputs as a provider's answer names them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Given<'g> {
-    /// The provider's base URL.
-    pub(super) base: &'g Url,
-    pub(super) kind: Media,
-    pub(super) sources: &'g [Source],
-}
 
 /// Time limit for storing outputs that came with the answer to a submit: `submit` has a time-out.
 const KEEP_TIME: Duration = Duration::from_secs(60);
@@ -33,16 +23,16 @@ impl Work {
     ///
     /// # Errors
     /// Why there is no result, although it was paid for.
-    pub(crate) async fn keep(&self, submit: &Submit, made: Made) -> Result<Generated, EventError> {
-        let Submit { handed, spec, .. } = submit;
-        let provider = self.providers.of(spec.media(), submit.provider);
+    pub(crate) async fn keep(
+        &self,
+        submit: &Submit,
+        provider: &Provider,
+        made: Made,
+    ) -> Result<Generated, EventError> {
+        let handed = &submit.handed;
         priced(provider, made.cost_usd);
-        let given = Given {
-            base: provider.base_url(),
-            kind: spec.media(),
-            sources: &made.outputs,
-        };
-        let outputs = self.store_patiently(handed, &given).await?;
+        let storing = self.store_patiently(handed, provider, &made.outputs);
+        let outputs = storing.await?;
         let result = Generated {
             outputs,
             provider: provider.name().as_str().to_owned(),
@@ -68,27 +58,26 @@ impl Work {
     async fn store_patiently(
         &self,
         handed: &PendingEvents,
-        given: &Given<'_>,
+        provider: &Provider,
+        sources: &[Source],
     ) -> Result<Vec<Output>, EventError> {
         let end = Instant::now() + KEEP_TIME;
         let mut tries = 1;
         loop {
-            let storing = self.store_all(&self.store_apart, handed, given, None);
+            let storing = self.store_all(handed, provider, sources, None);
             let error = match timeout_at(end, storing).await {
                 Ok(Ok(outputs)) => return Ok(outputs),
                 Ok(Err(error)) => error,
                 Err(_) => {
-                    let message = format!("not stored within {} s", KEEP_TIME.as_secs());
+                    let seconds = KEEP_TIME.as_secs();
+                    let message = format!("the outputs were not stored within {seconds} s");
                     return Err(EventError::new(ErrorCode::StoreFailed, &message, true));
                 }
             };
-            let passes = match error {
-                DownloadError::Unavailable(_) | DownloadError::Disk(_) => true,
-                DownloadError::Invalid(_) | DownloadError::Refused(_) => false,
-            };
             let retries = self.settings.retries;
             let pause = retries.pauses.after(tries, rand::random());
-            if !passes || tries >= retries.store_attempts || Instant::now() + pause >= end {
+            if error.is_final() || tries >= retries.store_attempts || Instant::now() + pause >= end
+            {
                 return Err(verdict(&error));
             }
             tries += 1;
@@ -96,30 +85,26 @@ impl Work {
         }
     }
 
-    /// Downloads and stores all outputs. The temp folder is gone when this returns, in every case. Outputs of a submit
-    /// have no `turn`.
+    /// Downloads and stores all outputs. The temp folder is gone when this returns, in every case. Outputs in the answer
+    /// to a submit have no `turn`, and do not wait for others.
     pub(super) async fn store_all(
         &self,
-        store: &Store,
         handed: &PendingEvents,
-        given: &Given<'_>,
+        provider: &Provider,
+        sources: &[Source],
         turn: Option<&Turn<'_>>,
     ) -> Result<Vec<Output>, DownloadError> {
-        let Given {
-            base,
-            kind,
-            sources,
-        } = *given;
         if sources.is_empty() {
             return Err(DownloadError::Invalid(
                 "the provider named no output".to_owned(),
             ));
         }
-        let folder = match turn {
-            Some(_) => self.temp.attempt(&handed.workflow),
-            None => self.temp.attempt_at_once(&handed.workflow),
-        };
+        let folder = self.temp.attempt(&handed.workflow);
         let folder = folder.inspect_err(temp_failed)?;
+        let (store, folder) = match turn {
+            Some(_) => (&self.store, folder),
+            None => (&self.store_apart, folder.without_limit()),
+        };
         let mut outputs = Vec::new();
         let mut left = self
             .settings
@@ -128,9 +113,10 @@ impl Work {
         for (index, source) in sources.iter().enumerate() {
             let bringing = async {
                 let file = folder.file(index);
+                let base = provider.base_url();
                 let found = self.downloader.fetch(base, source, file, left).await?;
                 left -= found.bytes();
-                let checking = self.downloader.check(found, kind);
+                let checking = self.downloader.check(found, provider.kind());
                 match turn {
                     Some(turn) => turn.check(checking).await,
                     None => checking.await,
@@ -164,11 +150,5 @@ pub(super) fn verdict(error: &DownloadError) -> EventError {
         DownloadError::Invalid(_) => (ErrorCode::ResultInvalid, false),
         DownloadError::Disk(_) => (ErrorCode::StoreFailed, true),
     };
-    let message = match error {
-        DownloadError::Disk(cause) => format!("{error}: {cause}"),
-        DownloadError::Unavailable(_) | DownloadError::Invalid(_) | DownloadError::Refused(_) => {
-            error.to_string()
-        }
-    };
-    EventError::new(code, &message, retryable)
+    EventError::new(code, &error.to_string(), retryable)
 }

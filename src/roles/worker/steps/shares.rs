@@ -12,7 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 /// The running fetches of a worker, by user.
 #[derive(Clone, Debug)]
 pub struct Shares {
-    places: usize,
+    slots: usize,
     running: Arc<Mutex<Running>>,
 }
 
@@ -30,10 +30,9 @@ pub(crate) struct Slot {
 }
 
 impl Shares {
-    /// Creates the shares of a worker with that many slots.
-    pub fn of(places: usize) -> Self {
+    pub fn of(slots: usize) -> Self {
         Self {
-            places,
+            slots,
             running: Arc::default(),
         }
     }
@@ -60,7 +59,7 @@ impl Slot {
     pub(crate) fn is_needed(&self) -> bool {
         let running = self.shares.running();
         let mine = running.users.get(&self.user).copied().unwrap_or_default();
-        is_needed(mine, running.all, running.users.len(), self.shares.places)
+        is_needed(mine, running.all, running.users.len(), self.shares.slots)
     }
 }
 
@@ -77,8 +76,8 @@ impl Drop for Slot {
     }
 }
 
-fn is_needed(mine: usize, all: usize, users: usize, places: usize) -> bool {
-    let shared = places - places.div_ceil(10);
+fn is_needed(mine: usize, all: usize, users: usize, slots: usize) -> bool {
+    let shared = slots - slots.div_ceil(10);
     all > shared && mine > (shared / users.max(1)).max(1)
 }
 

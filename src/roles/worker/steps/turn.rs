@@ -3,39 +3,60 @@
 use std::future::Future;
 use std::io::ErrorKind;
 
-use futures::future::BoxFuture;
 use parking_lot::Mutex;
+use temporalio_sdk::activities::ActivityContext;
 
 use crate::contract::run::Failures;
 use crate::engines::failpoint;
 use crate::engines::storage::DownloadError;
+use crate::roles::worker::heartbeat;
 
-/// The failure counts, shared with the heartbeat.
-#[derive(Debug, Default)]
-pub(crate) struct FailureCounts(Mutex<Failures>);
-
-/// One attempt of `fetch`.
 pub(crate) struct Turn<'t> {
-    /// The user's fairness key, by which users share the slots.
-    pub(crate) user: &'t str,
-    /// Number of the attempt, from 1.
-    pub(crate) number: u32,
-    pub(crate) tally: &'t FailureCounts,
-    /// Stores the counts at the server; returns when the server has answered, or has failed to.
-    pub(crate) store: &'t (dyn Fn(Failures) -> BoxFuture<'t, ()> + Send + Sync),
+    ctx: &'t ActivityContext,
+    /// Shared with the heartbeat.
+    failures: Mutex<Failures>,
 }
 
-impl Turn<'_> {
+impl<'t> Turn<'t> {
+    /// Continues the counts of the attempt before.
+    pub(crate) fn of(ctx: &'t ActivityContext) -> Self {
+        // A first attempt has no details.
+        let earlier: Option<Failures> = ctx.heartbeat_details().deserialize().ok().flatten();
+        let failures = Mutex::new(earlier.unwrap_or_default());
+        Self { ctx, failures }
+    }
+
+    /// Returns the user's fairness key, by which users share the slots.
+    pub(super) fn user(&self) -> &str {
+        let key = self.ctx.info().priority.fairness_key.as_deref();
+        key.unwrap_or_default()
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.ctx.info().attempt
+    }
+
+    pub(crate) fn failures(&self) -> Failures {
+        *self.failures.lock()
+    }
+
+    pub(super) fn count(&self, change: impl FnOnce(&mut Failures)) -> Failures {
+        let mut failures = self.failures.lock();
+        change(&mut failures);
+        *failures
+    }
+
     /// Checks a file. The next attempt counts this check as lost if it kills this worker, or does not end.
     pub(super) async fn check<T>(
         &self,
         checking: impl Future<Output = Result<T, DownloadError>>,
     ) -> Result<T, DownloadError> {
-        let failures = self.tally.count(|failures| failures.lost += 1);
-        let counted = Counted(self.tally);
-        // Not in the first attempt: normally all goes well, and the call would be wasted.
-        if self.number > 1 {
-            (self.store)(failures).await;
+        let failures = self.count(|failures| failures.lost += 1);
+        let counted = Counted(self);
+        // Not in the first attempt: normally all goes well, and the call would be wasted. If the server is down, the
+        // check is not counted: that must not lose the outputs.
+        if self.number() > 1 && heartbeat::store(self.ctx, failures).await.is_err() {
+            tracing::debug!("cannot store the count of output checks");
         }
         failpoint::hit("fetch.checking").await;
         let checked = checking.await;
@@ -48,28 +69,11 @@ impl Turn<'_> {
 }
 
 /// A check that is counted as lost in advance; dropping it takes the count back.
-struct Counted<'t>(&'t FailureCounts);
+struct Counted<'t>(&'t Turn<'t>);
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
         let not_lost = |failures: &mut Failures| failures.lost = failures.lost.saturating_sub(1);
         self.0.count(not_lost);
-    }
-}
-
-impl FailureCounts {
-    /// Continues the counts of an earlier attempt.
-    pub(crate) fn from(earlier: Failures) -> Self {
-        Self(Mutex::new(earlier))
-    }
-
-    pub(crate) fn failures(&self) -> Failures {
-        *self.0.lock()
-    }
-
-    pub(super) fn count(&self, change: impl FnOnce(&mut Failures)) -> Failures {
-        let mut failures = self.0.lock();
-        change(&mut failures);
-        *failures
     }
 }

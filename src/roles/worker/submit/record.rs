@@ -4,28 +4,13 @@
 //! Before the fence, only raw calls are therefore made; after it, the SDK's heartbeats say "maybe" until the provider's
 //! answer is known.
 
-use anyhow::anyhow;
-use serde::Serialize;
-use temporalio_client::tonic::{Code, IntoRequest as _};
-use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads};
-use temporalio_common::protos::temporal::api::workflowservice::v1::RecordActivityTaskHeartbeatRequest;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use crate::contract::run::{Attempt, Job, Sent, Submitted};
 use crate::domain::ProviderName;
 use crate::engines::clock::now;
-use crate::engines::temporal::activity::Aborted;
-use crate::engines::temporal::activity::{every, failure};
-
-/// Why an attempt cannot go on with a record that it tried to store.
-pub(crate) enum Unstored {
-    /// The run was asked to end; the attempt is still the current one.
-    CancelRequested,
-    /// The attempt is no longer the current one.
-    NotCurrent,
-    /// The server did not answer, and may have stored it.
-    Unanswered(anyhow::Error),
-}
+use crate::engines::temporal::activity::{Aborted, failure};
+use crate::roles::worker::heartbeat::Unstored;
 
 impl Unstored {
     /// Returns the error that ends the attempt; `record` is what its workflow must know.
@@ -100,55 +85,6 @@ pub(super) async fn clear<T>(
     // Reaches the server together with the failure, so the next attempt finds it.
     ctx.record_heartbeat(cleared).await?;
     Err(failure(Aborted::Again(why)))
-}
-
-/// Runs `work`, with heartbeats that carry `record`.
-pub(super) async fn alive<T>(
-    ctx: &ActivityContext,
-    record: Attempt,
-    work: impl Future<Output = T>,
-) -> Result<T, ActivityError> {
-    let mut work = std::pin::pin!(work);
-    loop {
-        ctx.record_heartbeat(record).await?;
-        tokio::select! {
-            done = &mut work => return Ok(done),
-            () = tokio::time::sleep(every(ctx)) => {}
-        }
-    }
-}
-
-/// Stores an attempt's record at the server, as the details of a heartbeat, and waits for the answer.
-pub(crate) async fn store(ctx: &ActivityContext, record: impl Serialize) -> Result<(), Unstored> {
-    let data = serde_json::to_vec(&record).map_err(|error| Unstored::Unanswered(error.into()))?;
-    let metadata = [("encoding".to_owned(), b"json/plain".to_vec())].into();
-    let details = Payloads {
-        payloads: vec![Payload {
-            metadata,
-            data,
-            ..Payload::default()
-        }],
-    };
-    let request = RecordActivityTaskHeartbeatRequest {
-        namespace: ctx.info().namespace.clone(),
-        task_token: ctx.info().task_token.clone(),
-        details: Some(details),
-        ..RecordActivityTaskHeartbeatRequest::default()
-    };
-    let answer = ctx
-        .client()
-        .connection()
-        .workflow_service()
-        .record_activity_task_heartbeat(request.into_request())
-        .await;
-    match answer {
-        Ok(answer) if answer.get_ref().cancel_requested => Err(Unstored::CancelRequested),
-        Ok(_) => Ok(()),
-        Err(status) if status.code() == Code::NotFound => Err(Unstored::NotCurrent),
-        Err(status) => Err(Unstored::Unanswered(
-            anyhow!(status).context("the server did not confirm the attempt's record"),
-        )),
-    }
 }
 
 #[cfg(test)]

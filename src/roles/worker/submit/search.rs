@@ -19,9 +19,8 @@ const LATER_LOOKUPS: Duration = Duration::from_secs(5);
 const KEEPING: Duration = Duration::from_secs(5);
 
 /// What earlier attempts have left.
-pub(super) enum Left {
-    /// The result of `submit`.
-    End(Submitted),
+pub(super) enum Found {
+    Result(Submitted),
     /// The provider answered that it did not accept the job.
     NotAccepted,
     Nothing,
@@ -43,44 +42,44 @@ impl This<'_> {
     }
 
     /// Reads what earlier attempts of this run have left in the store.
-    pub(super) async fn left(&self, record: Attempt) -> Result<Left, ActivityError> {
+    pub(super) async fn stored(&self, record: Attempt) -> Result<Found, ActivityError> {
         if let Some(adopted) = self.adopt().await? {
-            return Ok(Left::End(adopted));
+            return Ok(Found::Result(adopted));
         }
         let workflow = &self.input.handed.workflow;
         let kept = self.work.store.job_record(workflow, self.run_id).await;
         let kept = kept.context("cannot read the result store");
         let Some(kept) = kept.map_err(|error| failure(error.into()))? else {
-            return Ok(Left::Nothing);
+            return Ok(Found::Nothing);
         };
         // A refusal counts only for the send that it answers, not for a later one.
         let is_last = kept.send == record.sends;
         Ok(match kept.answer {
-            Answer::Job(job) => Left::End(record.accepted(job)),
-            Answer::Refused(error) if is_last => Left::End(Submitted::Refused(error)),
-            Answer::NotAccepted if is_last => Left::NotAccepted,
-            Answer::Refused(_) | Answer::NotAccepted => Left::Nothing,
+            Answer::Job(job) => Found::Result(record.accepted(job)),
+            Answer::Refused(error) if is_last => Found::Result(Submitted::Refused(error)),
+            Answer::NotAccepted if is_last => Found::NotAccepted,
+            Answer::Refused(_) | Answer::NotAccepted => Found::Nothing,
         })
     }
 
     /// Searches until something is found, or until no answer can arrive any more.
-    pub(super) async fn search(&self, record: Attempt) -> Result<Left, ActivityError> {
-        let longest = self.work.settings.submit_timeout + KEEPING;
+    pub(super) async fn search(&self, record: Attempt) -> Result<Found, ActivityError> {
+        let max_wait = self.work.settings.submit_timeout + KEEPING;
         // Another worker's clock set this time. If that clock is ahead, the wait still counts from now at the latest.
         let since = record.waiting_since.map(|since| since.min(now()));
         let mut lookups = 0;
         loop {
-            let found = match self.left(record).await? {
-                Left::Nothing => self.find(record).await?,
-                left @ (Left::End(_) | Left::NotAccepted) => left,
+            let found = match self.stored(record).await? {
+                Found::Nothing => self.find(record).await?,
+                found @ (Found::Result(_) | Found::NotAccepted) => found,
             };
-            if !matches!(found, Left::Nothing) {
+            if !matches!(found, Found::Nothing) {
                 return Ok(found);
             }
             lookups += 1;
-            let waited = since.is_none_or(|since| span(since, now()) >= longest);
+            let waited = since.is_none_or(|since| span(since, now()) >= max_wait);
             if lookups >= LOOKUPS && waited {
-                return Ok(Left::Nothing);
+                return Ok(Found::Nothing);
             }
             let pause = if lookups < LOOKUPS {
                 BETWEEN_LOOKUPS
@@ -92,9 +91,9 @@ impl This<'_> {
     }
 
     /// Looks the job up in the provider's list, if the provider has one.
-    async fn find(&self, record: Attempt) -> Result<Left, ActivityError> {
+    async fn find(&self, record: Attempt) -> Result<Found, ActivityError> {
         if !self.provider.can_find() {
-            return Ok(Left::Nothing);
+            return Ok(Found::Nothing);
         }
         let workflow = &self.input.handed.workflow;
         let found = self.work.find(workflow, &self.job_lookup(record)).await;
@@ -102,7 +101,7 @@ impl This<'_> {
             tracing::warn!(%workflow, error = format!("{error:#}"), "cannot look the job up");
             failure(Aborted::Again(error))
         });
-        Ok(found?.map_or(Left::Nothing, |job| Left::End(record.accepted(job))))
+        Ok(found?.map_or(Found::Nothing, |job| Found::Result(record.accepted(job))))
     }
 
     pub(super) fn job_lookup(&self, record: Attempt) -> JobLookup {

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::This;
-use super::record::{Unstored, store};
 use crate::contract::run::{Attempt, Job, ProviderJobLeft};
 use crate::engines::temporal::activity::every;
 use crate::engines::temporal::job_use::is_used;
+use crate::roles::worker::heartbeat::{Unstored, store};
 
 /// A provider's answer within this time after the fence needs no check: a run that has ended since then searches for
 /// its job for longer ([`LOOKUPS`](crate::roles::worker::steps::LOOKUPS),

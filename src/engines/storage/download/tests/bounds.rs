@@ -34,7 +34,7 @@ async fn trickle() -> Url {
 #[tokio::test]
 async fn a_download_that_never_ends_is_given_up() {
     let (mut downloader, own) = (downloader(true), Server::start().await);
-    downloader.longest = Duration::from_millis(300);
+    downloader.timeout = Duration::from_millis(300);
 
     let fetched = fetch(&downloader, &own, &Source::Open(trickle().await)).await;
 
@@ -74,7 +74,7 @@ async fn bytes_that_came_with_an_answer_are_decoded_piece_by_piece() {
     large.resize(ENCODED * 3 / 4 + 5, 7);
 
     let mut roomy = downloader.clone();
-    roomy.most = u64::MAX;
+    roomy.max_output_bytes = u64::MAX;
     assert_eq!(
         fetch(&roomy, &own, &inline(&large)).await.unwrap(),
         large.len() as u64

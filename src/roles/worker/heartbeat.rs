@@ -1,0 +1,54 @@
+//! Stores a record at the server as the details of a heartbeat, and waits for the answer.
+//!
+//! The SDK queues and throttles its own heartbeats, so it cannot say when the server has them, or whether this is still
+//! the current attempt.
+
+use anyhow::anyhow;
+use serde::Serialize;
+use temporalio_client::tonic::{Code, IntoRequest as _};
+use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads};
+use temporalio_common::protos::temporal::api::workflowservice::v1::RecordActivityTaskHeartbeatRequest;
+use temporalio_sdk::activities::ActivityContext;
+
+/// Why an attempt cannot go on with a record that it tried to store.
+pub(crate) enum Unstored {
+    /// The run was asked to end; the attempt is still the current one.
+    CancelRequested,
+    /// The attempt is no longer the current one.
+    NotCurrent,
+    /// The server did not answer, and may have stored it.
+    Unanswered(anyhow::Error),
+}
+
+/// Stores a record for the next attempt.
+pub(crate) async fn store(ctx: &ActivityContext, record: impl Serialize) -> Result<(), Unstored> {
+    let data = serde_json::to_vec(&record).map_err(|error| Unstored::Unanswered(error.into()))?;
+    let metadata = [("encoding".to_owned(), b"json/plain".to_vec())].into();
+    let details = Payloads {
+        payloads: vec![Payload {
+            metadata,
+            data,
+            ..Payload::default()
+        }],
+    };
+    let request = RecordActivityTaskHeartbeatRequest {
+        namespace: ctx.info().namespace.clone(),
+        task_token: ctx.info().task_token.clone(),
+        details: Some(details),
+        ..RecordActivityTaskHeartbeatRequest::default()
+    };
+    let answer = ctx
+        .client()
+        .connection()
+        .workflow_service()
+        .record_activity_task_heartbeat(request.into_request())
+        .await;
+    match answer {
+        Ok(answer) if answer.get_ref().cancel_requested => Err(Unstored::CancelRequested),
+        Ok(_) => Ok(()),
+        Err(status) if status.code() == Code::NotFound => Err(Unstored::NotCurrent),
+        Err(status) => Err(Unstored::Unanswered(
+            anyhow!(status).context("the server did not confirm the attempt's record"),
+        )),
+    }
+}
