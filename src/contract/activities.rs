@@ -14,7 +14,7 @@ use super::delivery::{Conclude, Deliver, Delivered};
 use super::run::{
     BatchRemains, Closed, ClosedItem, Fetch, Fetched, Finish, Handed, Remains, Submit, Submitted,
 };
-use crate::contract::digest::{DigestSent, Tell};
+use crate::contract::digest::SendDigest;
 use crate::domain::ItemEnding;
 
 /// Submits the job.
@@ -99,9 +99,9 @@ impl NotificationActivities {
         unimplemented!()
     }
 
-    /// Sends one message to the operators.
-    #[activity(name = "tell.v1")]
-    pub fn send_digest(input: Tell) -> Result<DigestSent, ActivityError> {
+    /// Sends one message to the operators; ends when the target accepts it, or never will.
+    #[activity(name = "send-digest.v1")]
+    pub fn send_digest(input: SendDigest) -> Result<(), ActivityError> {
         unimplemented!()
     }
 }

@@ -131,7 +131,7 @@ pub const NOTIFICATION_TRY_SECONDS: &str = "genflow_notification_try_seconds";
 pub const NOTIFICATION_TRIES_IN_FLIGHT: &str = "genflow_notification_tries_in_flight";
 /// Notifications handed over to a workflow, by channel and reason.
 pub const NOTIFICATIONS_HANDED_OVER: &str = "genflow_notifications_handed_over_total";
-/// Deliveries and digests that were closed from outside and cannot be read: they get no receipt and no message.
+/// Deliveries that were closed from outside and cannot be read: they get no receipt.
 pub const NOTIFICATIONS_LOST: &str = "genflow_notifications_lost_total";
 /// Open circuits: endpoints and targets that get no attempts for a while, because earlier ones failed.
 pub const NOTIFICATION_CIRCUITS_OPEN: &str = "genflow_notification_circuits_open";
@@ -351,7 +351,7 @@ pub const CATALOGUE: &[Metric] = &[
     Metric {
         name: NOTIFICATIONS_LOST,
         kind: Counter,
-        help: "Deliveries and digests that were closed from outside and cannot be read: they get no receipt and no message.",
+        help: "Deliveries that were closed from outside and cannot be read: they get no receipt.",
         labels: &[],
     },
     Metric {

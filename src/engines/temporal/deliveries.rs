@@ -7,10 +7,8 @@ use super::client::{Error, Temporal, answered, fairness_key};
 use crate::contract::delivery::Delivery;
 use crate::workflows::delivery;
 
-/// The result of a hand-over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Given {
-    /// A new workflow was started.
     New,
     /// A workflow has the notification, or had it before.
     Before,

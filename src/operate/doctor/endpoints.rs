@@ -9,13 +9,13 @@ use chrono::{DateTime, SecondsFormat};
 use tokio::time::timeout;
 
 use super::{Finding, causes, count};
+use crate::contract::receipt::Channel;
 use crate::domain::time::since_epoch;
 use crate::engines::config::Config;
 use crate::engines::kafka::snapshot::{Extent, Snapshot};
 use crate::engines::kafka::tail;
 use crate::operate::dead_letters::{Contents, Letter, Opener};
 use crate::roles::notifier;
-use crate::roles::notifier::Channel;
 
 const CHECK: &str = "endpoints";
 /// The default retention of the topic.

@@ -11,11 +11,10 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, UNIX_EPOCH};
 
-use genflow::contract::receipt::{Channel, Outcome};
+use genflow::contract::receipt::{Channel, Outcome, Receipt};
 use genflow::domain::Event;
 use genflow::engines::clock::now;
 use genflow::engines::kafka::offsets::{Committed, Offsets};
-use genflow::roles::notifier::Receipt;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use rustix::process::Signal;

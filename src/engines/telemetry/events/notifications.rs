@@ -61,10 +61,10 @@ pub struct NotificationHandedOver {
     pub is_new: bool,
 }
 
-/// A delivery, or a digest for operators, was closed from outside, and its content cannot be read.
+/// A delivery was closed from outside, and its content cannot be read.
 #[derive(Debug)]
 pub struct NotificationLost<'a> {
-    /// Its workflow id, which names channel and target hash, and for a delivery also the event.
+    /// Its workflow id, which names event, channel and target hash.
     pub workflow: &'a str,
     /// Why it cannot be read.
     pub error: &'a (dyn Error + 'static),
@@ -162,7 +162,7 @@ impl NotificationLost<'_> {
     /// Logs and counts it.
     pub fn emit(self) {
         let Self { workflow, error } = self;
-        error!(workflow, error, "a closed delivery or digest is lost");
+        error!(workflow, error, "a closed delivery is lost");
         counter!(catalogue::NOTIFICATIONS_LOST).increment(1);
     }
 }
