@@ -15,7 +15,7 @@ use super::run::{
     BatchStart, ClosedItem, ClosedRun, Fetch, Fetched, Finish, PendingEvents, RunHistory, Start,
     Submit, Submitted,
 };
-use crate::contract::digest::{DigestSent, Tell};
+use crate::contract::digest::SendDigest;
 use crate::domain::ItemOutcome;
 
 pub const SUBMIT: &str = "submit.v1";
@@ -96,9 +96,9 @@ impl NotificationActivities {
         unimplemented!()
     }
 
-    /// Sends one message to the operators.
-    #[activity(name = "tell.v1")]
-    pub fn send_digest(input: Tell) -> Result<DigestSent, ActivityError> {
+    /// Sends one message to the operators; ends when the target accepts it, or never will.
+    #[activity(name = "send-digest.v1")]
+    pub fn send_digest(input: SendDigest) -> Result<(), ActivityError> {
         unimplemented!()
     }
 }

@@ -13,7 +13,6 @@ use super::receipt::{Channel, DeliveryError, End};
 /// The input of `delivery.v1`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
-    /// The event and its target.
     pub parcel: Parcel,
     /// Number of earlier attempts.
     #[serde(default)]
@@ -46,16 +45,13 @@ pub struct Delivery {
 pub struct Parcel {
     /// The value of the event's record as it was received.
     pub event: Raw,
-    /// Id of the event.
     pub event_id: String,
-    /// Id of the event's request.
     pub request_id: String,
     /// Time of the event, in milliseconds since the epoch.
     pub occurred_at: i64,
     /// W3C trace context of the event's record.
     #[serde(default)]
     pub traceparent: Option<String>,
-    /// Channel of the target.
     pub channel: Channel,
     /// First 16 hex digits of the target's SHA-256.
     pub target_hash: String,
@@ -68,7 +64,6 @@ pub struct Raw(pub Vec<u8>);
 /// The input of `deliver.v1`: one attempt.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Deliver {
-    /// The event and its target.
     pub parcel: Parcel,
     /// Step of the attempt: the number of the schedule's pause before it, from 1; 0 is the first attempt.
     pub step: u32,
@@ -84,9 +79,7 @@ pub struct Deliver {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Delivered {
-    /// The notification ended.
     Ended {
-        /// How it ended.
         end: End,
         /// Whether an attempt was made; false if there was nothing to attempt.
         sent: bool,
@@ -96,7 +89,6 @@ pub enum Delivered {
         /// Status of the answer, if there was one.
         #[serde(default)]
         status: Option<u16>,
-        /// Why this attempt did not succeed.
         error: DeliveryError,
         /// Whether an attempt was made; false if, for example, a circuit was open.
         sent: bool,
@@ -117,11 +109,8 @@ pub enum Delivered {
 /// The input of `conclude.v1`: the end of a notification.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Conclude {
-    /// The event and its target.
     pub parcel: Parcel,
-    /// How it ended.
     pub end: End,
-    /// Number of attempts.
     pub tries: u32,
     /// Time of the first attempt, in milliseconds since the epoch.
     #[serde(default)]

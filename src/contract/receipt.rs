@@ -16,22 +16,17 @@ const RECEIPT_IDS: Uuid = uuid!("6c0ef626-8246-50ff-913c-405528baccf2");
 pub struct Receipt {
     /// UUIDv5 of event, channel and target, so a repeat has the same id.
     pub receipt_id: String,
-    /// Id of the event.
     pub event_id: String,
-    /// Id of the event's request.
     pub request_id: String,
-    /// Channel of the target.
     pub channel: Channel,
     /// The target without its secret parts.
     pub target: String,
     /// First 16 hex digits of the target's SHA-256.
     pub target_hash: String,
-    /// How it ended.
     pub outcome: Outcome,
     /// Status of the last answer: HTTP, or an SMTP reply code.
     #[serde(default)]
     pub status: Option<i32>,
-    /// Number of attempts.
     pub tries: i32,
     /// Milliseconds since the epoch; `ended_at` if there was no attempt.
     pub first_try_at: i64,
@@ -42,7 +37,6 @@ pub struct Receipt {
     pub error: Option<DeliveryError>,
 }
 
-/// The channel of a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Channel {
@@ -50,7 +44,6 @@ pub enum Channel {
     Unknown,
     /// A signed POST.
     Webhook,
-    /// An email.
     Email,
     /// A Slack incoming webhook.
     Slack,
@@ -86,7 +79,6 @@ pub struct DeliveryError {
 /// The end of a notification.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
-    /// How it ended.
     pub outcome: Outcome,
     /// Status of the last answer: HTTP, or an SMTP reply code.
     #[serde(default)]

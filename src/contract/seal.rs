@@ -18,13 +18,11 @@ use ring::{digest, hmac};
 
 use crate::domain::{Event, Sealed, Secret, Targets};
 
-/// Why targets were not sealed or opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// There is no key, or one is not 32 bytes in base64 under an id of 1 to 255 bytes.
     #[error("NOTIFY_KEYS has no usable key {0:?}; expected id:base64 of 32 bytes")]
     Key(String),
-    /// The cipher refused.
     #[error("the notification targets cannot be sealed")]
     Cipher,
     /// Sealed by a key that is not among ours.
@@ -35,7 +33,6 @@ pub enum Error {
     Damaged,
 }
 
-/// A key that seals notification targets.
 #[derive(Clone, Debug)]
 pub struct NotifyKey {
     /// Names the key; stored with what it sealed.

@@ -19,7 +19,7 @@ pub struct InvalidFrom;
 
 /// Why mail cannot go to a target. The texts show nothing of the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidAddress {
+pub(crate) enum InvalidAddress {
     /// It is not an address.
     #[error("the target is not an email address")]
     Malformed,
@@ -110,7 +110,7 @@ impl Domains {
 }
 
 /// Returns whether a text is an address that mail can go to.
-pub fn is_address(text: &str) -> bool {
+pub(crate) fn is_address(text: &str) -> bool {
     recipient(text).is_ok()
 }
 

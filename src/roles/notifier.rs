@@ -7,8 +7,8 @@
 //! other notification waits. While Temporal is unavailable, notifications to hand over wait. A repeat has the same
 //! ids: `webhook-id` is the event's id, and `receipt_id` is derived from event, channel and target.
 //!
-//! Operators are notified of failures too, many in one message (`ops`). If this notifier does not serve a
-//! target's channel, the notification ends as [`Outcome::Skipped`] with `channel_not_served`; one that was
+//! Operators are notified of failures too, many in one message (`operator_alerts`). If this notifier does not serve a
+//! target's channel, the notification ends as `SKIPPED` with `channel_not_served`; one that was
 //! handed over ends so only after its last attempt, because another notifier may serve the channel.
 
 pub mod activities;
@@ -16,6 +16,7 @@ mod attempt;
 mod channels;
 mod circuits;
 mod deliver;
+mod digest_text;
 pub mod email;
 mod endpoints;
 mod handover;
@@ -29,6 +30,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod webhook;
+mod wording;
 pub mod worker;
 
 use std::sync::Arc;
@@ -41,37 +43,30 @@ use uuid::Uuid;
 
 pub use self::channels::Unusable;
 pub use self::deliver::Deliverer;
-use self::deliver::{Attempt, Unread, receipt};
-use self::endpoints::Closed;
+use self::deliver::{Attempt, receipt};
 pub use self::handover::Handover;
-use self::handover::Refused;
+use self::handover::Reason;
 use self::plan::Notification;
 pub use self::plan::shown;
 pub use self::webhook::{GONE, InvalidKey, InvalidSecret, Key, user_secret};
-use crate::contract::delivery::{Delivery, Parcel, Raw};
-use crate::contract::digest::Failed;
+use crate::contract::delivery::{Parcel, Raw};
 use crate::contract::headers::ACCEPT_OLD;
-pub use crate::contract::receipt::{Channel, DeliveryError, End, Outcome, Receipt};
-use crate::domain::time::millis;
+use crate::contract::receipt::{DeliveryError, End, Receipt};
 use crate::domain::{ErrorCode, Event};
 use crate::engines::clock::now;
 use crate::engines::config::Config;
 use crate::engines::failpoint;
 use crate::engines::kafka::Record;
-use crate::engines::kafka::consumer::{Cause, Failure, Fault, Fuse, Handler, Rejection, Slots};
-use crate::engines::registry;
-use crate::engines::telemetry::events;
-use crate::engines::temporal::deliveries::Given;
+use crate::engines::kafka::consumer::{Cause, Failure, Fault, Fuse, Handler, Slots};
 use crate::roles::notifier::attempt::{Notice, Tried};
-use crate::roles::notifier::operator_alerts::AlertQueue;
+use crate::roles::notifier::operator_alerts::OperatorAlerts;
 use crate::roles::notifier::recent::{Known, Recent, Tries};
 
 /// Handles the records of `gen.events`.
-#[derive(Debug)]
 pub struct Notifier {
     deliverer: Arc<Deliverer>,
     handover: Arc<Handover>,
-    ops: AlertQueue,
+    alerts: OperatorAlerts,
     memory: Recent,
     /// Blows after `DLQ_FUSE` seals in a row that do not open. It is separate from the consumer's fuse because
     /// events without a seal must not reset it: they do not show whether `NOTIFY_KEYS` is right.
@@ -85,43 +80,9 @@ pub struct Notifier {
 /// How many notifications [`Recent`] keeps: three for each of the last 100,000 events.
 const REMEMBERED: usize = 300_000;
 
-/// The result of the first attempt.
 enum First {
     Ended(End),
-    /// It is to be handed over to a workflow.
-    HandOver(HandOverReason),
-}
-
-/// Why the first attempt did not settle a notification.
-enum HandOverReason {
-    /// The attempt failed; holds what is left of the pause that the target asked for, if it did.
-    Failed(Option<Duration>),
-    /// No attempt was made.
-    Kept(Closed),
-}
-
-impl HandOverReason {
-    fn as_str(&self) -> &'static str {
-        match self {
-            Self::Failed(_) => "not_delivered",
-            Self::Kept(Closed::Circuit(_)) => "circuit_open",
-            Self::Kept(Closed::Full) => "endpoint_full",
-            Self::Kept(Closed::Slow) => "endpoint_slow",
-        }
-    }
-
-    /// Returns the schedule step of the next attempt and the pause before it. Step 0 is the first attempt, for
-    /// a notification that was not attempted yet.
-    fn next(&self, schedule: &[Duration]) -> (u32, Duration) {
-        let jitter = schedule::jitter();
-        match self {
-            Self::Failed(asked) => {
-                let pause = schedule::pause(schedule, 0, *asked, jitter);
-                (1, pause.unwrap_or_default())
-            }
-            Self::Kept(closed) => (0, schedule::wait(0, closed.time(), jitter)),
-        }
-    }
+    HandOver(Reason),
 }
 
 impl Notifier {
@@ -136,7 +97,7 @@ impl Notifier {
     ) -> Self {
         Self {
             deliverer,
-            ops: AlertQueue::new(&config.notifier, handover.clone()),
+            alerts: OperatorAlerts::new(&config.notifier, handover.clone()),
             handover,
             memory: Recent::new(REMEMBERED),
             seals: Mutex::new(Fuse::new(config.kafka.dlq_fuse)),
@@ -146,7 +107,6 @@ impl Notifier {
         }
     }
 
-    /// Returns the notifications of an event.
     fn plan(&self, event: &Event) -> Result<Vec<Notification>, Failure> {
         match self.deliverer.plan(event) {
             Ok(planned) => {
@@ -201,10 +161,11 @@ impl Notifier {
         self.memory.note(id, Known::Tried(tries));
         let end = match first {
             First::Ended(end) => end,
-            First::HandOver(left) => {
+            First::HandOver(reason) => {
                 // The consumer slot is released while the hand-over waits for its rate limit.
                 slots.without(self.handover.turn()).await;
-                match self.hand_over(parcel(), event, tries, &left).await? {
+                let given = self.handover.give(parcel(), &event.user_id, tries, &reason);
+                match given.await? {
                     None => {
                         self.memory.note(id, Known::Done);
                         failpoint::hit("notify.handed").await;
@@ -237,7 +198,7 @@ impl Notifier {
             return First::Ended(End::skipped(DeliveryError::new("not_mailed", why)));
         }
         if let Some(left) = tries.left_alone(Instant::now()) {
-            return First::HandOver(HandOverReason::Failed(Some(left)));
+            return First::HandOver(Reason::Failed(Some(left)));
         }
         let notice = Notice {
             event,
@@ -245,9 +206,9 @@ impl Notifier {
         };
         let tried = match self.deliverer.first(&notice, notification).await {
             Attempt::Sent(tried) => tried,
-            Attempt::Kept(closed) => return First::HandOver(HandOverReason::Kept(closed)),
+            Attempt::Closed(closed) => return First::HandOver(Reason::Closed(closed)),
             // Skipped at once: if no notifier served the channel, a workflow would carry each notification for days.
-            Attempt::Unserved => return First::Ended(End::skipped(activities::unserved())),
+            Attempt::Unserved => return First::Ended(End::skipped(channels::unserved())),
         };
         tries.count = tries.count.saturating_add(1);
         tries.first_at.get_or_insert(began);
@@ -259,41 +220,7 @@ impl Notifier {
             } => {
                 tries.status = status;
                 tries.until = again_in.map(|asked| Instant::now() + schedule::kept(asked));
-                First::HandOver(HandOverReason::Failed(again_in))
-            }
-        }
-    }
-
-    /// Hands a notification over; returns its end if Temporal will never accept it.
-    async fn hand_over(
-        &self,
-        parcel: Parcel,
-        event: &Event,
-        tries: Tries,
-        left: &HandOverReason,
-    ) -> Result<Option<End>, Failure> {
-        let channel = parcel.channel.as_str();
-        let (step, pause) = left.next(&self.deliverer.schedule);
-        let delivery = Delivery {
-            parcel,
-            tries: tries.count,
-            first_try_at: tries.first_at,
-            status: tries.status,
-            step,
-            waited: 0,
-            shut: 0,
-            lost: None,
-            pause_ms: millis(pause),
-        };
-        match self.handover.give(delivery, &event.user_id).await {
-            Ok(given) => {
-                events::notification_handed_over(channel, left.as_str(), given == Given::New);
-                Ok(None)
-            }
-            Err(Refused::Now(failure)) => Err(failure),
-            Err(Refused::Ever(error)) => {
-                let error = DeliveryError::new("hand_over_refused", &error.to_string());
-                Ok(Some(End::given_up(None, error)))
+                First::HandOver(Reason::Failed(again_in))
             }
         }
     }
@@ -313,18 +240,12 @@ impl Notifier {
         Ok(())
     }
 
-    /// Passes a failure to the operators' workflows once, unless the event is too old.
-    async fn note(&self, event: &Event) -> Result<(), Failure> {
-        if Failed::of(event).is_none() || self.is_past(event, now()) {
+    /// Reports a failure to the operators, unless the event is too old.
+    async fn report_failure(&self, event: &Event) -> Result<(), Failure> {
+        if self.is_past(event, now()) {
             return Ok(());
         }
-        let id = operator_alerts::id(event);
-        // A held record is handled again and again, for longer than the operators' workflow remembers its event.
-        if self.memory.recall(id).is_none() {
-            self.ops.note(event).await?;
-            self.memory.note(id, Known::Done);
-        }
-        Ok(())
+        self.alerts.report(event, &self.memory).await
     }
 
     fn is_past(&self, event: &Event, now: i64) -> bool {
@@ -349,7 +270,7 @@ impl Handler for Notifier {
             Ok(planned) => planned,
             // Operators are notified even if the seal does not open: their targets are in the settings.
             Err(failure) => {
-                self.note(&event).await?;
+                self.report_failure(&event).await?;
                 return Err(failure);
             }
         };
@@ -359,7 +280,7 @@ impl Handler for Notifier {
                 .iter()
                 .map(|notification| self.notify(record, value, &event, notification, slots)),
         );
-        let all = async { tokio::join!(notifying, self.note(&event)) };
+        let all = async { tokio::join!(notifying, self.report_failure(&event)) };
         tokio::select! {
             (ends, noted) = all => ends.into_iter().chain([noted]).collect(),
             () = self.patience() => {
@@ -383,24 +304,5 @@ fn parcel(record: &Record, value: &[u8], event: &Event, notification: &Notificat
         traceparent: record.traceparent().map(str::to_owned),
         channel: notification.channel(),
         target_hash: notification.hash.clone(),
-    }
-}
-
-impl From<Unread> for Failure {
-    fn from(error: Unread) -> Self {
-        match error {
-            Unread::Schema(error @ registry::Error::Unknown(_)) => {
-                Self::Reject(Rejection::new(ErrorCode::UnknownSchema, error))
-            }
-            Unread::Schema(error @ registry::Error::Unparsable(..)) => {
-                Self::Reject(Rejection::new(ErrorCode::Undecodable, error))
-            }
-            Unread::Schema(
-                error @ (registry::Error::Unavailable(_) | registry::Error::Refused { .. }),
-            ) => Self::Retry(Cause::RegistryUnavailable, error.into()),
-            Unread::Event(_) | Unread::Seal(_) => {
-                Self::Reject(Rejection::new(ErrorCode::Undecodable, error))
-            }
-        }
     }
 }

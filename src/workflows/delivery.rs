@@ -23,7 +23,6 @@ const TRY: Duration = Duration::from_secs(120);
 /// Most rounds before the workflow continues as new. Each adds about ten history events that contain the full event.
 const MANY: u32 = 50;
 
-/// The delivery of one notification.
 #[workflow]
 #[derive(Default)]
 pub struct Delivery;

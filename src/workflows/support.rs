@@ -22,7 +22,7 @@ pub(crate) const FINISH_TRY: Duration = Duration::from_secs(420);
 pub(crate) const READ_TRY: Duration = Duration::from_secs(60);
 /// Pause before an activity that has failed for good is scheduled again.
 pub(crate) const AGAIN: Duration = Duration::from_secs(5);
-/// Heartbeat time-out of the activities of [`patient`] and [`detached`], whose workflows have no setting for it.
+/// Heartbeat time-out of the activities of [`detached`], whose workflows have no setting for it.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// The longest pause between the attempts of such an activity.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -43,13 +43,6 @@ pub(crate) fn options(
             Duration::from_millis(backoff.most_ms.max(backoff.first_ms)),
         ))
         .build()
-}
-
-/// Returns the options of an activity that a cancel of the workflow reaches, without an attempt limit.
-pub(crate) fn patient(try_for: Duration) -> ActivityOptions {
-    let mut options = detached(try_for);
-    options.cancellation_token = None;
-    options
 }
 
 /// Returns the options of an activity that no cancel reaches, so it runs to its real end; without an attempt limit.

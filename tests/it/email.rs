@@ -6,9 +6,9 @@ mod tenants;
 use std::path::Path;
 
 use genflow::contract::avro::EVENT;
+use genflow::contract::receipt::Receipt;
 use genflow::domain::{Event, EventType, RequestId, Targets};
 use genflow::engines::kafka::Headers;
-use genflow::roles::notifier::Receipt;
 use serde_json::Value;
 
 use crate::support::events::{self, completed, sealed};

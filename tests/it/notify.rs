@@ -13,12 +13,11 @@ mod stops;
 
 use std::time::Duration;
 
-use genflow::contract::receipt::Outcome;
+use genflow::contract::receipt::{Outcome, Receipt};
 use genflow::domain::{Event, Targets};
 use genflow::engines::kafka::Record;
 use genflow::engines::kafka::producer::Producer;
 use genflow::engines::publisher::Publisher;
-use genflow::roles::notifier::Receipt;
 use genflow::workflows::delivery;
 use serde_json::Value;
 use temporalio_client::{UntypedWorkflow, WorkflowHandle};

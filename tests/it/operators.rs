@@ -4,13 +4,11 @@ mod mailed;
 mod settings;
 mod signals;
 
-use genflow::contract::receipt::{Channel, Outcome};
+use genflow::contract::receipt::{Channel, Outcome, Receipt};
 use genflow::domain::{ErrorCode, Event, EventError, EventType};
-use genflow::roles::notifier::Receipt;
 use serde_json::Value;
 use temporalio_client::UntypedWorkflow;
 
-use crate::closed::OFTEN;
 use crate::notify::{caught_up, event, event_for, given_up, publish, receipts, tell};
 use crate::replay::{self, keep};
 use crate::support::process::Process;
@@ -19,11 +17,10 @@ use crate::support::requests::image;
 use crate::support::{Space, eventually};
 
 /// Returns a space whose operators get failures at `receiver`.
-async fn watched(receiver: &Receiver, every: &str) -> Space {
+async fn watched(receiver: &Receiver) -> Space {
     Space::with(&[
         ("SLACK_ALLOWED_HOSTS", "127.0.0.1"),
         ("OPS_SLACK_WEBHOOK_URL", &receiver.url),
-        ("OPS_DIGEST_EVERY", every),
     ])
     .await
 }
@@ -49,12 +46,11 @@ fn messages(receiver: &Receiver) -> Vec<Value> {
 }
 
 /// Returns how many failures a message reports.
-fn told(message: &Value) -> usize {
+fn reported(message: &Value) -> usize {
     let counts = message["blocks"][1]["text"]["text"].as_str().unwrap();
     let lines = counts.lines().skip(1);
-    lines
-        .map(|line| line.rsplit_once(' ').unwrap().1.parse::<usize>().unwrap())
-        .sum()
+    let counts = lines.map(|line| line.trim_start_matches('`').split_once(" x ").unwrap().0);
+    counts.map(|count| count.parse::<usize>().unwrap()).sum()
 }
 
 #[tokio::test]
@@ -80,9 +76,9 @@ async fn a_tenants_slack_is_told_by_block_kit_and_the_receipt_says_so() {
 }
 
 #[tokio::test]
-async fn operators_hear_of_the_first_failure_at_once_and_of_the_others_together() {
+async fn operators_get_the_first_failure_at_once_and_the_others_together() {
     let receiver = Receiver::start(&[]).await;
-    let space = watched(&receiver, "4s").await;
+    let space = watched(&receiver).await;
     let _notifier = space.start(&["notifier"]);
     let first = failed(&space);
 
@@ -94,23 +90,24 @@ async fn operators_hear_of_the_first_failure_at_once_and_of_the_others_together(
 
     let all = eventually("all failures are reported", async || {
         let messages = messages(&receiver);
-        (messages.iter().map(told).sum::<usize>() >= 41).then_some(messages)
+        (messages.iter().map(reported).sum::<usize>() >= 41).then_some(messages)
     })
     .await;
     assert_eq!(
         all[0]["text"],
         format!("Request failed: {}", first.request_id)
     );
-    assert!(all.len() < 10, "{} messages", all.len());
+    // Failures within the minute are one message; on a very slow machine they may be two.
+    assert!((2..=3).contains(&all.len()), "{} messages", all.len());
     let text = all[0].to_string();
     assert!(text.contains("content_policy") && text.contains("no &lt;such&gt; thing"));
-    assert_eq!(told_in_all(&space, &receiver).await, 42);
+    assert_eq!(all.iter().map(reported).sum::<usize>(), 41, "none twice");
 }
 
 #[tokio::test]
-async fn operators_hear_nothing_of_what_is_long_past() {
+async fn operators_get_no_report_of_an_old_failure() {
     let receiver = Receiver::start(&[]).await;
-    let space = watched(&receiver, "1s").await;
+    let space = watched(&receiver).await;
     let _notifier = space.start_with(&["notifier"], &[("NOTIFY_MAX_AGE", "1h")]);
     let mut old = failed(&space);
     old.occurred_at -= 2 * 3_600_000;
@@ -120,27 +117,18 @@ async fn operators_hear_nothing_of_what_is_long_past() {
         .caught_up("notifier", &space.config.kafka.topics.events)
         .await;
 
-    assert_eq!(told_in_all(&space, &receiver).await, 1);
-}
-
-/// Publishes one more failure, and returns how many are reported once that one is.
-async fn told_in_all(space: &Space, receiver: &Receiver) -> usize {
-    let last = failed(space);
-    publish(space, std::slice::from_ref(&last)).await;
-    eventually("the last failure is reported", async || {
-        let messages = messages(receiver);
-        let named = messages
-            .iter()
-            .any(|message| message.to_string().contains(&last.request_id));
-        named.then(|| messages.iter().map(told).sum())
-    })
-    .await
+    let last = failed(&space);
+    publish(&space, std::slice::from_ref(&last)).await;
+    receiver.wait(1).await;
+    let messages = messages(&receiver);
+    assert_eq!(reported(&messages[0]), 1);
+    assert!(messages[0].to_string().contains(&last.request_id));
 }
 
 #[tokio::test]
-async fn a_failure_is_told_of_though_the_notifier_was_killed_and_slack_away_and_replays() {
+async fn a_failure_is_reported_though_the_notifier_was_killed_and_slack_away_and_replays() {
     let receiver = Receiver::answering(&[Answer::Status(503)]).await;
-    let space = watched(&receiver, "1s").await;
+    let space = watched(&receiver).await;
     let notifier = space.start(&["notifier"]);
     let (first, second) = (failed(&space), failed(&space));
 
@@ -150,17 +138,17 @@ async fn a_failure_is_told_of_though_the_notifier_was_killed_and_slack_away_and_
     space.caught_up("notifier", topic).await;
     drop(notifier);
     publish(&space, &[second]).await;
+    let refused = receiver.got().len();
     receiver.answer(Answer::Status(200));
     let _notifier = space.start(&["notifier"]);
 
     eventually("both failures are reported", async || {
         let messages = messages(&receiver);
-        // The first message was refused, so it does not count.
-        (messages.iter().skip(1).map(told).sum::<usize>() >= 2).then_some(())
+        (messages.iter().skip(refused).map(reported).sum::<usize>() >= 2).then_some(())
     })
     .await;
     let history = history(&space).await;
-    assert!(history.contains("failed.v1") && history.contains("tell.v1"));
+    assert!(history.contains("failed.v1") && history.contains("send-digest.v1"));
     // The history contains neither the target nor its redacted form.
     for plain in ["secret-token", "127.0.0.1", "hook"] {
         assert!(!history.contains(plain), "{plain}");
@@ -169,36 +157,25 @@ async fn a_failure_is_told_of_though_the_notifier_was_killed_and_slack_away_and_
 }
 
 #[tokio::test]
-async fn what_a_terminated_digest_had_gathered_is_told_once_and_that_of_a_cancelled_one_is_not() {
+async fn a_cancelled_digest_closes_and_the_next_failure_starts_another() {
     let receiver = Receiver::start(&[]).await;
-    let space = watched(&receiver, "1h").await;
+    let space = watched(&receiver).await;
+    let _notifier = space.start(&["notifier"]);
+    publish(&space, &[failed(&space)]).await;
+    receiver.wait(1).await;
+    publish(&space, &[failed(&space), failed(&space)]).await;
+    caught_up(&space).await;
+
     let client = space.client().await;
     let id = format!("digest/SLACK/{}", hash(&space));
     let digest = client.get_workflow_handle::<UntypedWorkflow>(id.clone());
-    // The first failure is reported at once, the next two are collected.
-    let gather = async |messages: usize| {
-        publish(&space, &[failed(&space)]).await;
-        receiver.wait(messages).await;
-        publish(&space, &[failed(&space), failed(&space)]).await;
-        caught_up(&space).await;
-    };
-    let notifier = space.start_with(&["notifier"], &[OFTEN]);
-
-    gather(1).await;
     digest.cancel(Default::default()).await.unwrap();
     replay::closes(&client, &id).await;
-    gather(2).await;
-    digest.terminate(Default::default()).await.unwrap();
-    receiver.wait(3).await;
-    // A new notifier sweeps again over the digests that the first one has handled.
-    drop(notifier);
-    let _notifier = space.start_with(&["notifier"], &[OFTEN]);
-    gather(4).await;
-    digest.terminate(Default::default()).await.unwrap();
-    receiver.wait(5).await;
+    publish(&space, &[failed(&space)]).await;
+    receiver.wait(2).await;
 
-    let counts: Vec<_> = messages(&receiver).iter().map(told).collect();
-    assert_eq!(counts, [1, 1, 2, 1, 2]);
+    let counts: Vec<_> = messages(&receiver).iter().map(reported).collect();
+    assert_eq!(counts, [1, 1]);
 }
 
 /// Waits until a process has logged `lines` times that it holds a record.
@@ -210,9 +187,9 @@ async fn holds(process: &Process, lines: usize) {
 }
 
 #[tokio::test]
-async fn without_temporal_failures_that_operators_cannot_be_told_of_hold_up_nobody() {
+async fn without_temporal_failures_that_cannot_be_reported_hold_up_no_notification() {
     let slack = Receiver::start(&[]).await;
-    let space = watched(&slack, "1s").await;
+    let space = watched(&slack).await;
     let nowhere = ("TEMPORAL_HOST", "127.0.0.1:1");
     let notifier = space.start_with(&["notifier"], &[nowhere, ("NOTIFY_CONCURRENCY", "20")]);
     let failures: Vec<_> = (0..5).map(|_| failed(&space)).collect();
@@ -229,7 +206,7 @@ async fn without_temporal_failures_that_operators_cannot_be_told_of_hold_up_nobo
 #[tokio::test]
 async fn operators_hear_once_of_a_failure_whose_seal_does_not_open_and_its_redrive_may_come_late() {
     let slack = Receiver::start(&[]).await;
-    let space = watched(&slack, "1s").await;
+    let space = watched(&slack).await;
     let other = "other:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=";
     let wrong = [("NOTIFY_KEYS", other), ("DLQ_FUSE", "1")];
     let notifier = space.start_with(&["notifier"], &wrong);
@@ -250,7 +227,7 @@ async fn operators_hear_once_of_a_failure_whose_seal_does_not_open_and_its_redri
 
     let messages = eventually("both failures are reported", async || {
         let messages = messages(&slack);
-        (messages.iter().map(told).sum::<usize>() >= 2).then_some(messages)
+        (messages.iter().map(reported).sum::<usize>() >= 2).then_some(messages)
     })
     .await;
     assert!(messages[0].to_string().contains(&parked.request_id));

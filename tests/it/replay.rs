@@ -15,12 +15,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use genflow::contract::receipt::Outcome;
+use genflow::contract::receipt::{Outcome, Receipt};
 use genflow::domain::{EventType, OnFailure, ProviderName, Request};
 use genflow::operate::replay::{
     Effect, Misfit, Replayer, types_of_notifications, types_of_requests,
 };
-use genflow::roles::notifier::Receipt;
 use genflow::workflows::generation::Generation;
 use serde_json::{Value, json};
 use temporalio_client::{

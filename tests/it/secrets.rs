@@ -66,7 +66,6 @@ impl Story {
             ("NOTIFY_KEYS", &seals),
             ("WEBHOOK_SIGNING_SECRET", &master),
             ("WEBHOOK_SIGNING_KEY", &signing),
-            ("OPS_DIGEST_EVERY", "1s"),
             ("SMTP_URL", &smtp),
             ("EMAIL_FROM", "genflow@mail.test"),
             // Few attempts, so no circuit opens.

@@ -40,8 +40,6 @@ pub struct Notifier {
     pub ops_slack: Option<Secret<Url>>,
     /// Mail address for failure reports to operators.
     pub ops_email: Option<Secret>,
-    /// Shortest time between two failure reports to operators.
-    pub ops_every: Duration,
     /// Age above which an event is no longer notified.
     pub max_age: Duration,
     /// Hosts that Slack targets may name.
@@ -96,7 +94,6 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Notifier {
         default_slack: slack(vars, "SLACK_WEBHOOK_URL", &slack_hosts, &egress),
         ops_slack: slack(vars, "OPS_SLACK_WEBHOOK_URL", &slack_hosts, &egress),
         ops_email: ops_email(vars, smtp_url.is_some()),
-        ops_every: vars.duration("OPS_DIGEST_EVERY", "1m"),
         max_age: vars.duration("NOTIFY_MAX_AGE", "76h"),
         slack_hosts,
         egress,

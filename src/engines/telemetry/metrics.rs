@@ -230,10 +230,7 @@ pub(super) const NOTIFICATIONS_HANDED_OVER: Metric = counter(
 )
 .help("Notifications handed over to a workflow, by channel and reason.");
 pub(super) const NOTIFICATIONS_LOST: Metric = counter("genflow_notifications_lost_total", &[])
-    .help(
-        "Deliveries and digests that were closed from outside and cannot be read: they get \
-no receipt and no message.",
-    );
+    .help("Deliveries that were closed from outside and cannot be read: they get no receipt.");
 pub(super) const NOTIFICATION_CIRCUITS_OPEN: Metric =
     gauge("genflow_notification_circuits_open", &[]).help(
         "Open circuits: endpoints and targets that get no attempts for a while, because \

@@ -11,10 +11,8 @@ use crate::contract::delivery::Delivery;
 use crate::contract::receipt::Outcome;
 use crate::workflows::delivery;
 
-/// The result of a hand-over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Given {
-    /// A new workflow was started.
     New,
     /// A workflow has the notification, or had it before.
     Before,

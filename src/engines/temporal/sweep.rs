@@ -3,11 +3,10 @@
 //!
 //! Each worker sweeps the runs that were closed recently. Once a day one worker sweeps all closed runs that the
 //! server still retains ([`look_back`]): this finds runs that were closed while no worker ran, and those that
-//! visibility listed late. The notifiers do the same for deliveries and digests, each of them alone: few of
-//! those close without an end.
+//! visibility listed late. The notifiers do the same for deliveries, each of them alone: few of those close
+//! without an end.
 
 mod deliveries;
-mod digests;
 pub(crate) mod look_back;
 mod memory;
 
@@ -30,7 +29,7 @@ use crate::domain::time::{rfc3339, since_epoch};
 use crate::engines::telemetry::events;
 use crate::workflows::closed_run::End;
 use crate::workflows::support::FAILED;
-use crate::workflows::{batch, closed_run, delivery, digest, generation};
+use crate::workflows::{batch, closed_run, delivery, generation};
 
 /// How late visibility may list a closed workflow.
 const OVERLAP: Duration = Duration::from_secs(600);
@@ -40,7 +39,7 @@ const OVERLAP: Duration = Duration::from_secs(600);
 pub(crate) enum Sweep {
     /// Generations and batches, and the workflows that end them.
     Runs,
-    /// Deliveries, and digests for operators.
+    /// Deliveries of notifications.
     Deliveries,
 }
 
@@ -55,7 +54,7 @@ impl Sweep {
     fn types(self) -> &'static [&'static str] {
         match self {
             Self::Runs => &[generation::NAME, batch::NAME, closed_run::NAME],
-            Self::Deliveries => &[delivery::NAME, digest::NAME],
+            Self::Deliveries => &[delivery::NAME],
         }
     }
 }
@@ -177,7 +176,6 @@ async fn settle_again(temporal: &Temporal, memory: &mut SweepMemory) {
 async fn settle(temporal: &Temporal, found: &Found) -> Result<(), Error> {
     match found.workflow_type.as_str() {
         delivery::NAME => deliveries::end(temporal, found).await,
-        digest::NAME => digests::end(temporal, found).await,
         closed_run::NAME => end_again(temporal, found).await,
         _ => match WorkflowId::parse(&found.id) {
             Some(workflow) => end(temporal, &workflow, found).await,

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::contract::receipt::Channel;
 use crate::domain::RecordPosition;
 use crate::engines::config::Topics;
 use crate::engines::kafka::Record;
-use crate::roles::notifier::Channel;
 
 /// The position of a dead letter on its topic: `partition:offset`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

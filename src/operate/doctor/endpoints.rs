@@ -8,13 +8,13 @@ use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
 use super::{Finding, causes, count};
+use crate::contract::receipt::Channel;
 use crate::domain::time::{rfc3339, since_epoch};
 use crate::engines::config::Config;
 use crate::engines::kafka::snapshot::{Extent, Snapshot};
 use crate::engines::kafka::tail;
 use crate::operate::dead_letters::{Contents, DeadLetter, Opener};
 use crate::roles::notifier;
-use crate::roles::notifier::Channel;
 
 const CHECK: &str = "endpoints";
 /// The default retention of the topic.

@@ -16,7 +16,7 @@ use temporalio_sdk::workflow_interceptors::{
 };
 
 use crate::contract::delivery::{Conclude, Deliver};
-use crate::contract::digest::Tell;
+use crate::contract::digest::SendDigest;
 use crate::contract::run::{ClosedItem, ClosedRun, Fetch, Finish, PendingEvents, Submit};
 use crate::engines::temporal::history::input;
 
@@ -109,7 +109,7 @@ impl Kind {
             },
             "deliver.v1" => Self::reading::<Deliver>(),
             "conclude.v1" => Self::reading::<Conclude>(),
-            "tell.v1" => Self::reading::<Tell>(),
+            "send-digest.v1" => Self::reading::<SendDigest>(),
             _ => return None,
         })
     }

@@ -1,29 +1,29 @@
-//! The steps of a delivery workflow: one try, and telling of the end.
+//! The activities of delivery workflows (one attempt, and the report of the end) and of digests.
 
 use std::sync::Arc;
 
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
+use super::channels::unserved;
 use super::deliver::{Attempt, Deliverer, Unread, receipt};
 use super::endpoints::Closed;
+use super::operator_alerts;
 use super::plan::Notification;
 use super::schedule;
 use crate::contract::activities::notification;
 use crate::contract::delivery::{Conclude, Deliver, Delivered, Parcel};
-use crate::contract::digest::{DigestSent, Tell};
+use crate::contract::digest::SendDigest;
 use crate::contract::receipt::{DeliveryError, End};
 use crate::domain::Event;
 use crate::domain::time::millis;
 use crate::engines::failpoint;
-use crate::engines::registry;
 use crate::engines::telemetry::events;
 use crate::engines::temporal::activity::{Aborted, alive_until_stop};
 use crate::roles::notifier::attempt::{Notice, Tried};
 
 /// The activities of deliveries and digests.
 pub struct Activities {
-    /// Makes the attempts and reports the ends.
     pub deliverer: Arc<Deliverer>,
 }
 
@@ -52,22 +52,27 @@ impl Activities {
     pub async fn send_digest(
         self: Arc<Self>,
         ctx: ActivityContext,
-        input: Tell,
-    ) -> Result<DigestSent, ActivityError> {
+        input: SendDigest,
+    ) -> Result<(), ActivityError> {
+        let Deliverer {
+            channels,
+            operators,
+            ..
+        } = &*self.deliverer;
         // Boxed, because it is large: it holds a whole mail.
-        let telling = Box::pin(async { Ok(self.deliverer.send_digest(input).await) });
-        alive_until_stop(&ctx, telling).await
+        let sending = Box::pin(operator_alerts::send(&ctx, channels, operators, input));
+        alive_until_stop(&ctx, sending).await
     }
 }
 
-/// A try waits so often for an open circuit, some 25 minutes in all; then it counts as made.
+/// How many times an attempt waits for an open circuit, some 25 minutes in all; then it counts as made.
 const WAITS: u32 = 12;
 
 impl Deliverer {
-    /// Tries once, whatever came before.
+    /// Makes one attempt.
     ///
     /// # Errors
-    /// Only when this process could not try: the registry is away.
+    /// Only when this process could not make one: the registry does not answer.
     pub async fn deliver(&self, input: Deliver) -> Result<Delivered, Aborted> {
         let Deliver {
             parcel,
@@ -82,7 +87,7 @@ impl Deliverer {
                 let error = DeliveryError::new("target_gone", why);
                 return Ok(self.elsewhere(&parcel, step, error));
             }
-            // It was read before: somebody may mend what does not let us read it now.
+            // It was read before, so an operator may correct what prevents that now.
             Err(error) => {
                 let error = DeliveryError::new("undecodable", &lasting(error)?.to_string());
                 return Ok(self.later_on(&parcel, step, None, error, false, None));
@@ -104,13 +109,13 @@ impl Deliverer {
                 error,
                 again_in,
             }) => self.later_on(&parcel, step, status, error, true, again_in),
-            // Others find out often enough for it.
-            Attempt::Kept(Closed::Circuit(_)) if shut >= WAITS => {
+            // Attempts of other notifications test the endpoint often enough.
+            Attempt::Closed(Closed::Circuit(_)) if shut >= WAITS => {
                 let why = "the endpoint did not answer others, so it was not asked";
                 let error = DeliveryError::new("circuit_open", why);
                 self.later_on(&parcel, step, None, error, false, None)
             }
-            Attempt::Kept(closed) => Delivered::Wait {
+            Attempt::Closed(closed) => Delivered::Wait {
                 pause_ms: millis(schedule::wait(waited, closed.time(), schedule::jitter())),
                 shut: matches!(closed, Closed::Circuit(_)),
             },
@@ -121,7 +126,7 @@ impl Deliverer {
     /// Publishes how a notification ended.
     ///
     /// # Errors
-    /// When Kafka or the registry does not take it, or the registry is away: Temporal retries it.
+    /// When Kafka or the registry does not accept it: Temporal retries it.
     pub async fn conclude(&self, input: Conclude) -> Result<(), Aborted> {
         let Conclude {
             parcel,
@@ -151,8 +156,9 @@ impl Deliverer {
         Ok(found.map(|notification| (event, notification)))
     }
 
-    /// What this notifier does not know or serve another may, as while they are restarted with other settings one by one.
-    /// Nobody refused it: behind the last step it is skipped, and not given up.
+    /// Leaves a notification that this notifier does not know or serve to a later attempt: another notifier may, as while
+    /// they are restarted with other settings one by one. After the last step it is skipped, not given up, because no
+    /// target refused it.
     fn elsewhere(&self, parcel: &Parcel, step: u32, error: DeliveryError) -> Delivered {
         let later = self.later_on(parcel, step, None, error.clone(), false, None);
         match later {
@@ -183,20 +189,12 @@ impl Deliverer {
     }
 }
 
-/// Returns what does not pass by itself. That the registry is away does.
+/// Returns the error if the event can never be read. Otherwise the activity is tried again.
 fn lasting(error: Unread) -> Result<Unread, Aborted> {
-    use registry::Error::{Refused, Unavailable};
-    if matches!(error, Unread::Schema(Unavailable(_) | Refused { .. })) {
+    if error.is_passing() {
         return Err(Aborted::Again(error.into()));
     }
     Ok(error)
-}
-
-/// Why what goes by a channel that is not served is not tried.
-pub(super) fn unserved() -> DeliveryError {
-    let why =
-        "this notifier sends no mail to tenants: SMTP_URL or EMAIL_ALLOWED_DOMAINS is not set";
-    DeliveryError::new("channel_not_served", why)
 }
 
 fn ended(end: End, sent: bool) -> Delivered {

@@ -34,7 +34,6 @@ pub(super) enum Tried {
     Later {
         /// Status of the answer, if there was one.
         status: Option<u16>,
-        /// Why this attempt failed.
         error: DeliveryError,
         /// The pause that the target asks for.
         again_in: Option<Duration>,

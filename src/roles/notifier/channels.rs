@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::digest_text::DigestText;
 use super::plan::Target;
 use super::{email, slack, webhook};
+use crate::contract::receipt::DeliveryError;
 use crate::engines::config;
 use crate::roles::notifier::attempt::{NotNow, Notice, Tried};
 
 /// Why a channel cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
-    /// Webhooks or messages to Slack cannot be sent.
     #[error(transparent)]
     Http(#[from] webhook::Unusable),
-    /// Email cannot be sent.
     #[error(transparent)]
     Email(#[from] email::Unusable),
 }
@@ -23,10 +23,10 @@ pub enum Unusable {
 /// The channels that this process serves.
 pub(super) struct Channels {
     webhooks: webhook::Sender,
-    /// The operators' digests use it too.
-    pub(super) slack: slack::Sender,
-    /// Set if there is a mail server; the operators' digests use it too.
-    pub(super) mails: Option<email::Sender>,
+    slack: slack::Sender,
+    /// Set if there is a mail server.
+    mails: Option<email::Sender>,
+    try_timeout: Duration,
 }
 
 /// A channel with a target that it serves.
@@ -43,6 +43,7 @@ impl Channels {
             webhooks: webhook::Sender::new(config)?,
             slack: slack::Sender::new(config)?,
             mails: email::Sender::new(config)?,
+            try_timeout: config.try_timeout,
         })
     }
 
@@ -57,14 +58,40 @@ impl Channels {
             }
         }
     }
+
+    /// Makes one attempt to send a digest to one of the operators' targets.
+    pub(super) async fn send_digest(
+        &self,
+        text: &DigestText,
+        to: &Target,
+    ) -> Result<Tried, NotNow> {
+        match (to, &self.mails) {
+            (Target::Slack(url), _) => self.slack.post(slack::digest(text), url).await,
+            (Target::Email(to), Some(mails)) => {
+                Ok(mails.send_digest(text, to, self.try_timeout).await)
+            }
+            // The settings are checked at start: OPS_EMAIL needs SMTP_URL, and no webhook gets digests.
+            (Target::Email(_), None) | (Target::Webhook(_), _) => Ok(Tried::Refused {
+                status: None,
+                error: unserved(),
+            }),
+        }
+    }
+}
+
+/// Returns why no mail is sent.
+pub(super) fn unserved() -> DeliveryError {
+    let why =
+        "this notifier sends no mail to tenants: SMTP_URL or EMAIL_ALLOWED_DOMAINS is not set";
+    DeliveryError::new("channel_not_served", why)
 }
 
 impl Served<'_> {
-    /// Waits until the target may get its next message, if that is soon. Call it before taking a slot at the
-    /// endpoint, so that a waiting message holds none.
-    pub(super) async fn turn(&self, user: &str) -> Result<(), NotNow> {
+    /// Waits until the target may get its next message, if that is soon. Call it before the endpoint's turn, so that a
+    /// waiting message does not use that up.
+    pub(super) async fn turn(&self) -> Result<(), NotNow> {
         match self {
-            Self::Slack(sender, url) => sender.turn(Some(user), url).await,
+            Self::Slack(sender, url) => sender.turn(url).await,
             Self::Webhook(..) | Self::Email(..) => Ok(()),
         }
     }

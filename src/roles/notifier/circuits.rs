@@ -63,7 +63,6 @@ impl Circuits {
         Ok(())
     }
 
-    /// Counts a failure.
     pub(super) fn failed(&mut self, key: &str, now: Instant) {
         let new = || {
             let circuit = Circuit {
@@ -83,12 +82,10 @@ impl Circuits {
         self.put(key, circuit);
     }
 
-    /// Closes a circuit.
     pub(super) fn succeeded(&mut self, key: &str) {
         self.take(key);
     }
 
-    /// Returns the number of open circuits.
     pub(super) fn open(&mut self, now: Instant) -> usize {
         while self.open.first().is_some_and(|(until, _)| *until <= now) {
             self.open.pop_first();

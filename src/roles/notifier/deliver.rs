@@ -13,11 +13,11 @@ use crate::contract::delivery::Parcel;
 use crate::contract::receipt::{End, Outcome, Receipt};
 use crate::contract::seal;
 use crate::contract::seal::Sealer;
-use crate::domain::Event;
+use crate::domain::{ErrorCode, Event};
 use crate::engines::config::{Config, Topics};
 use crate::engines::failpoint;
 use crate::engines::kafka::Headers;
-use crate::engines::kafka::consumer::BoxError;
+use crate::engines::kafka::consumer::{BoxError, Cause, Failure, Rejection};
 use crate::engines::kafka::producer::{Message, Producer};
 use crate::engines::registry;
 use crate::engines::registry::Registry;
@@ -32,22 +32,20 @@ pub struct Deliverer {
     sealer: Sealer,
     pub(super) channels: Channels,
     /// The operators' targets, for failure digests.
-    pub(super) ops: Vec<Notification>,
+    pub(super) operators: Vec<Notification>,
     endpoints: Endpoints,
     rules: Rules,
     topics: Topics,
     /// Pauses between attempts.
     pub(super) schedule: Vec<Duration>,
-    pub(super) try_timeout: Duration,
+    try_timeout: Duration,
 }
 
 /// Why the notifications of a record cannot be planned.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unread {
-    /// Its schema could not be fetched.
     #[error(transparent)]
     Schema(#[from] registry::Error),
-    /// It is not a valid event.
     #[error(transparent)]
     Event(#[from] avro::Error),
     /// The seal of its targets does not open.
@@ -55,13 +53,33 @@ pub(super) enum Unread {
     Seal(#[from] seal::Error),
 }
 
-/// The result of an attempt.
+impl Unread {
+    /// Returns whether the record may be read later: the registry does not answer.
+    pub(super) fn is_passing(&self) -> bool {
+        use registry::Error::{Refused, Unavailable};
+        matches!(self, Self::Schema(Unavailable(_) | Refused { .. }))
+    }
+}
+
+impl From<Unread> for Failure {
+    fn from(error: Unread) -> Self {
+        if error.is_passing() {
+            return Self::Retry(Cause::RegistryUnavailable, error.into());
+        }
+        let reason = match error {
+            Unread::Schema(registry::Error::Unknown(_)) => ErrorCode::UnknownSchema,
+            Unread::Schema(_) | Unread::Event(_) | Unread::Seal(_) => ErrorCode::Undecodable,
+        };
+        Self::Reject(Rejection::new(reason, error))
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Attempt {
     /// An attempt was made, or an email limit counts as one.
     Sent(Tried),
     /// No attempt was made: the endpoint is closed.
-    Kept(Closed),
+    Closed(Closed),
     /// This process does not serve the channel.
     Unserved,
 }
@@ -90,7 +108,7 @@ impl Deliverer {
             producer,
             sealer,
             channels: Channels::new(settings)?,
-            ops: operator_alerts::targets(settings),
+            operators: operator_alerts::targets(settings),
             endpoints: Endpoints::new(settings.concurrency),
             rules: Rules {
                 default_slack: default_slack.map(|url| url.expose().clone()),
@@ -101,14 +119,12 @@ impl Deliverer {
         })
     }
 
-    /// Decodes the event in a record's value.
     pub(super) async fn read(&self, value: &[u8]) -> Result<Event, Unread> {
         let (id, datum) = avro::unframe(value)?;
         let writer = self.registry.schema(id).await?;
         Ok(avro::read_event(&writer, datum)?)
     }
 
-    /// Returns the notifications of an event.
     pub(super) fn plan(&self, event: &Event) -> Result<Vec<Notification>, Unread> {
         let wanted = plan::wanted(event);
         let opened = wanted.map(|notify| self.sealer.open(&notify.sealed, seal::context(event)));
@@ -140,31 +156,30 @@ impl Deliverer {
         };
         // A later attempt has more time.
         if limit < self.try_timeout && channel.is_slower_than(limit) {
-            return Attempt::Kept(Closed::Slow);
+            return Attempt::Closed(Closed::Slow);
         }
         let (user, endpoint) = (&notice.event.user_id, notification.endpoint());
-        let share = match self.endpoints.share(user, endpoint) {
-            Ok(share) => share,
-            Err(closed) => return Attempt::Kept(closed),
+        let mut entry = match self.endpoints.enter(user, endpoint) {
+            Ok(entry) => entry,
+            Err(closed) => return Attempt::Closed(closed),
         };
-        if let Err(NotNow(_)) = channel.turn(user).await {
-            return Attempt::Kept(Closed::Full);
+        if let Err(NotNow(_)) = channel.turn().await {
+            return Attempt::Closed(Closed::Full);
         }
-        let place = match share.enter(patience).await {
-            Ok(place) => place,
-            Err(closed) => return Attempt::Kept(closed),
-        };
-        // The slot is released unused: nothing is sent to the endpoint.
+        if let Err(closed) = entry.turn(patience).await {
+            return Attempt::Closed(closed);
+        }
+        // Nothing is sent to the endpoint.
         if let Some(tried) = channel.limited(user) {
             return Attempt::Sent(tried);
         }
         let began = Instant::now();
         let tried = match Box::pin(channel.send(notice, limit)).await {
             Ok(tried) => tried,
-            // The slot is released unused, and the endpoint's circuits do not change.
-            Err(NotNow(_)) => return Attempt::Kept(Closed::Full),
+            // Nothing was sent, so the endpoint's circuits do not change.
+            Err(NotNow(_)) => return Attempt::Closed(Closed::Full),
         };
-        place.seen(seen(&tried));
+        entry.seen(seen(&tried));
         let outcome = match &tried {
             Tried::Delivered(_) => "delivered",
             Tried::Refused { .. } => "refused",
@@ -256,12 +271,6 @@ fn given_up_headers(parcel: &Parcel, receipt: &Receipt) -> Headers {
     let trace = parcel.traceparent.clone();
     let trace = trace.map(|trace| header("traceparent", trace));
     ours.into_iter().chain(trace).collect()
-}
-
-impl std::fmt::Debug for Deliverer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Deliverer").finish_non_exhaustive()
-    }
 }
 
 #[cfg(test)]

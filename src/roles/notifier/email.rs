@@ -4,11 +4,7 @@
 //! uses it at a time. An abandoned attempt drops its connection, so a late answer of the server is never read as the
 //! answer to another message. Of the server's answers only the code is shown, because the server controls the text.
 
-mod advice;
 mod connection;
-mod digest;
-mod examples;
-mod failures;
 mod limits;
 mod message;
 mod templates;
@@ -23,44 +19,35 @@ use self::connection::Connection;
 use self::limits::Limits;
 pub use self::templates::Fault as TemplateFault;
 use self::templates::Templates;
-use crate::contract::digest::Gathered;
 use crate::contract::receipt::DeliveryError;
 use crate::domain::email_address;
-pub use crate::domain::email_address::{
-    Domains, FromAddress, InvalidAddress, InvalidFrom, is_address,
-};
+use crate::domain::email_address::{Domains, FromAddress, InvalidAddress};
 use crate::engines::config;
-pub use crate::engines::config::mail_server::{InvalidServer, Server};
 use crate::roles::notifier::attempt::{Notice, Tried};
+use crate::roles::notifier::digest_text::DigestText;
 
 /// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    /// The target is not an address.
     #[error(transparent)]
     Address(#[from] InvalidAddress),
-    /// `EMAIL_ALLOWED_DOMAINS` does not list its domain.
     #[error("EMAIL_ALLOWED_DOMAINS does not allow the target's domain")]
     NotAllowed,
-    /// The message cannot be built.
     #[error("the message cannot be built")]
     Unwritable(#[source] message::Error),
     /// The server refused the message for good.
     #[error("the mail server refused with code {0}")]
     Refused(u16),
-    /// The server accepts only ASCII addresses.
     #[error("the mail server accepts only addresses in ASCII")]
     AsciiOnly,
     /// The server does not accept the message now.
     #[error("the mail server failed with code {0}")]
     Failed(u16),
-    /// The server does not offer STARTTLS, and `SMTP_URL` requires it.
     #[error("the mail server does not offer STARTTLS, which SMTP_URL requires")]
     NotEncrypted,
     /// The server did not accept the login: the fault is the server's or in our settings, not the target's.
     #[error("the mail server did not accept the login")]
     Login(#[source] smtp::Error),
-    /// The server did not answer in time.
     #[error("the mail server did not answer in time")]
     TimedOut,
     /// There was no connection, or it broke before the answer.
@@ -71,7 +58,6 @@ pub(super) enum Error {
 /// Why no mail can be sent at all.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
-    /// A template is faulty.
     #[error(transparent)]
     Template(#[from] TemplateFault),
     /// The CA certificates to verify the server with cannot be read.
@@ -79,7 +65,6 @@ pub enum Unusable {
     Certificates(#[source] smtp::Error),
 }
 
-/// Delivers email.
 pub(super) struct Sender {
     connection: Connection,
     from: FromAddress,
@@ -88,7 +73,7 @@ pub(super) struct Sender {
     templates: Templates,
 }
 
-/// Checks the templates in `folder`, which replace the built-in ones: each must render every kind of event.
+/// Checks the templates in `folder`, which replace the built-in ones.
 ///
 /// # Errors
 /// The first fault, and where it is.
@@ -133,7 +118,7 @@ impl Sender {
         self.connection.is_slower_than(limit)
     }
 
-    /// Makes one attempt to send the letter's event to `to`, within `limit`.
+    /// Makes one attempt to send an event to `to`, within `limit`.
     pub(super) async fn send(&self, notice: &Notice<'_>, to: &str, limit: Duration) -> Tried {
         match self.try_once(notice, to, limit).await {
             Ok(code) => Tried::Delivered(code),
@@ -146,28 +131,21 @@ impl Sender {
         if !self.allowed.allow(&to) {
             return Err(Error::NotAllowed);
         }
-        let mail = message::write(notice, &self.from, to, &self.templates);
-        self.connection
-            .send(&mail.map_err(Error::Unwritable)?, limit)
-            .await
+        let mail = message::about_event(notice, &self.from, to, &self.templates);
+        let mail = mail.map_err(Error::Unwritable)?;
+        self.connection.send(&mail, limit).await
     }
 
     /// Makes one attempt to send a digest to the operators, within `limit`. `EMAIL_ALLOWED_DOMAINS` does not
     /// apply: it is for addresses that tenants name.
-    pub(super) async fn send_digest(
-        &self,
-        gathered: &Gathered,
-        to: &str,
-        limit: Duration,
-    ) -> Tried {
-        let telling = async {
+    pub(super) async fn send_digest(&self, text: &DigestText, to: &str, limit: Duration) -> Tried {
+        let sending = async {
             let to = email_address::recipient(to)?;
-            let mail = digest::write(gathered, &self.from, to, &self.templates);
-            self.connection
-                .send(&mail.map_err(Error::Unwritable)?, limit)
-                .await
+            let mail = message::about_failures(text, &self.from, to);
+            let mail = mail.map_err(Error::Unwritable)?;
+            self.connection.send(&mail, limit).await
         };
-        match telling.await {
+        match sending.await {
             Ok(code) => Tried::Delivered(code),
             Err(error) => error.into(),
         }

@@ -1,9 +1,8 @@
-//! How much of the notifier one endpoint or user may use, and when no attempt is made at all: limits and
-//! circuit breakers.
+//! How many attempts one endpoint or user may have at once, and when no attempt is made at all: limits and circuit
+//! breakers.
 //!
-//! Slots are counted by origin (scheme, host, port), so that a dead host with a URL for each request cannot fill the
-//! pool. Attempts are also counted by user, so that a user with a host for each request cannot fill the pool either,
-//! and by user at each origin, so that one user cannot fill the line of an origin that others need.
+//! Attempts are counted by origin (scheme, host, port), so that a dead host with a URL for each request cannot fill the
+//! pool, and by user, so that a user with a host for each request (such as the items of a batch) cannot fill it either.
 //!
 //! Each endpoint has two circuits ([`Circuits`]). An attempt without an answer counts against the user's origin; a
 //! failure answer counts only against the user's target. So on a host that tenants share, one tenant's broken or
@@ -16,13 +15,14 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::circuits::Circuits;
 use crate::engines::telemetry::events;
 
 /// Most attempts in flight at one origin (contract, section 7).
 pub(super) const MOST: usize = 8;
-/// One origin may use a tenth of the pool, including attempts that wait for a slot.
+/// One origin may use a tenth of the pool, including attempts that wait for their turn.
 const PART: usize = 10;
 /// One user may use half of the pool over all endpoints, and at least [`MOST`].
 const USERS_PART: usize = 2;
@@ -72,12 +72,11 @@ pub(super) enum Seen {
     Silent,
 }
 
-/// Slots and circuits of all endpoints, in this process.
+/// Attempts and circuits of all endpoints, in this process.
 #[derive(Debug)]
 pub(super) struct Endpoints {
-    most: usize,
-    share: usize,
-    users_share: usize,
+    /// Most concurrent attempts at all endpoints together.
+    pool: usize,
     known: Mutex<Known>,
 }
 
@@ -85,62 +84,55 @@ pub(super) struct Endpoints {
 struct Known {
     origins: HashMap<String, Origin>,
     circuits: Circuits,
-    /// Attempts of each user, including those that wait.
+    /// Number of attempts of each user, including those that wait.
     users: HashMap<String, usize>,
     in_flight: usize,
 }
 
 #[derive(Debug)]
 struct Origin {
-    places: Arc<Semaphore>,
-    /// Attempts in flight or waiting for a slot, by user.
-    line: HashMap<String, usize>,
+    in_flight: Arc<Semaphore>,
+    /// Number of attempts, including those that wait.
+    attempts: usize,
 }
 
-/// An attempt that counts toward its user's share until it is dropped.
+/// An attempt at an endpoint, which counts toward the limits until it is dropped.
 #[derive(Debug)]
-pub(super) struct Share<'e> {
+pub(super) struct Entry<'e> {
     endpoints: &'e Endpoints,
     endpoint: Endpoint,
     user: String,
-}
-
-/// A place in an origin's line; with a permit, it is a slot. Both are released when it is dropped.
-#[derive(Debug)]
-pub(super) struct Slot<'e> {
-    share: &'e Share<'e>,
+    /// Whether it counts at its origin.
+    in_line: bool,
+    /// Set while it is in flight.
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Endpoints {
-    /// Creates the endpoints; `pool` is the most concurrent attempts at all of them together.
+    /// `pool` is the most concurrent attempts at all endpoints together.
     pub(super) fn new(pool: usize) -> Self {
-        let share = (pool / PART).max(1);
         Self {
-            most: MOST.min(share),
-            share,
-            users_share: (pool / USERS_PART).max(MOST),
+            pool,
             known: Mutex::default(),
         }
     }
 
-    /// Counts an attempt toward the user's share, unless that is used up or a circuit of `endpoint` is open.
-    /// Takes no slot yet.
-    pub(super) fn share(&self, user: &str, endpoint: Endpoint) -> Result<Share<'_>, Closed> {
+    /// Counts an attempt toward the user's limit, unless that is reached or a circuit of `endpoint` is open.
+    pub(super) fn enter(&self, user: &str, endpoint: Endpoint) -> Result<Entry<'_>, Closed> {
         let mut known = self.known();
-        known
-            .circuits
-            .check(&keys(&endpoint, user), Instant::now())
-            .map_err(Closed::Circuit)?;
-        let tries = known.users.entry(user.to_owned()).or_default();
-        if *tries >= self.users_share {
+        let checked = known.circuits.check(&keys(&endpoint, user), Instant::now());
+        checked.map_err(Closed::Circuit)?;
+        let attempts = known.users.entry(user.to_owned()).or_default();
+        if *attempts >= (self.pool / USERS_PART).max(MOST) {
             return Err(Closed::Full);
         }
-        *tries += 1;
-        Ok(Share {
+        *attempts += 1;
+        Ok(Entry {
             endpoints: self,
             endpoint,
             user: user.to_owned(),
+            in_line: false,
+            permit: None,
         })
     }
 
@@ -155,67 +147,49 @@ impl Endpoints {
     }
 }
 
-impl Share<'_> {
-    /// Takes a slot at the endpoint; waits for one for at most `patience`, if the line has room.
-    pub(super) async fn enter(&self, patience: Duration) -> Result<Slot<'_>, Closed> {
-        let (mut place, places) = self.line_up(Instant::now())?;
-        // Take a free slot at once; wait for one only with patience.
-        let permit = match places.clone().try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) if patience.is_zero() => return Err(Closed::Full),
-            Err(_) => match tokio::time::timeout(patience, places.acquire_owned()).await {
-                Ok(Ok(permit)) => permit,
-                Ok(Err(_)) | Err(_) => return Err(Closed::Full),
-            },
+impl Entry<'_> {
+    /// Waits for at most `patience` until the origin may have another attempt in flight, if not too many wait already.
+    pub(super) async fn turn(&mut self, patience: Duration) -> Result<(), Closed> {
+        let in_flight = self.line_up()?;
+        // A free place is taken even without patience.
+        let permit = match timeout(patience, in_flight.acquire_owned()).await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(_)) | Err(_) => return Err(Closed::Full),
         };
         // A circuit may have opened during the wait.
         let mut known = self.endpoints.known();
         let admitted = known.circuits.admit(&self.keys(), Instant::now());
         admitted.map_err(Closed::Circuit)?;
         drop(known);
-        place.permit = Some(permit);
+        self.permit = Some(permit);
         self.endpoints.count(1);
-        Ok(place)
+        Ok(())
     }
 
-    fn line_up(&self, now: Instant) -> Result<(Slot<'_>, Arc<Semaphore>), Closed> {
-        let Endpoints { most, share, .. } = *self.endpoints;
+    fn line_up(&mut self) -> Result<Arc<Semaphore>, Closed> {
+        let share = (self.endpoints.pool / PART).max(1);
+        let places = MOST.min(share).min(self.endpoint.most);
         let mut known = self.endpoints.known();
-        let checked = known.circuits.check(&self.keys(), now);
+        let checked = known.circuits.check(&self.keys(), Instant::now());
         checked.map_err(Closed::Circuit)?;
-        let places = most.min(self.endpoint.most);
-        let origin = known
-            .origins
-            .entry(self.endpoint.origin.clone())
-            .or_insert_with(|| Origin {
-                places: Arc::new(Semaphore::new(places)),
-                line: HashMap::new(),
-            });
-        let in_line: usize = origin.line.values().sum();
-        let ours = origin.line.get(&self.user).copied().unwrap_or(0);
-        // One user may fill all slots, or half of the line if that is more; the rest is for other users.
-        if in_line >= share || ours >= places.max(share / USERS_PART) {
+        let origin = known.origins.entry(self.endpoint.origin.clone());
+        let origin = origin.or_insert_with(|| Origin {
+            in_flight: Arc::new(Semaphore::new(places)),
+            attempts: 0,
+        });
+        if origin.attempts >= share {
             return Err(Closed::Full);
         }
-        origin.line.insert(self.user.clone(), ours + 1);
-        let place = Slot {
-            share: self,
-            permit: None,
-        };
-        Ok((place, origin.places.clone()))
+        origin.attempts += 1;
+        self.in_line = true;
+        Ok(origin.in_flight.clone())
     }
 
-    fn keys(&self) -> [String; 2] {
-        keys(&self.endpoint, &self.user)
-    }
-}
-
-impl Slot<'_> {
-    /// Records in the circuits what the attempt showed, and releases the slot.
+    /// Records in the circuits what the attempt showed, and ends it.
     pub(super) fn seen(self, seen: Seen) {
         let now = Instant::now();
-        let mut known = self.share.endpoints.known();
-        let [origin, target] = self.share.keys();
+        let mut known = self.endpoints.known();
+        let [origin, target] = self.keys();
         let (origin_failed, target_failed) = match seen {
             Seen::Well => (Some(false), Some(false)),
             Seen::Unwell => (Some(false), Some(true)),
@@ -232,41 +206,32 @@ impl Slot<'_> {
         drop(known);
         events::circuits_open(count);
     }
-}
 
-impl Drop for Share<'_> {
-    fn drop(&mut self) {
-        give_back(&mut self.endpoints.known().users, &self.user);
+    fn keys(&self) -> [String; 2] {
+        keys(&self.endpoint, &self.user)
     }
 }
 
-impl Drop for Slot<'_> {
+impl Drop for Entry<'_> {
     fn drop(&mut self) {
-        let Share {
-            endpoints,
-            endpoint,
-            user,
-        } = self.share;
-        let mut known = endpoints.known();
-        if let Some(origin) = known.origins.get_mut(&endpoint.origin) {
-            give_back(&mut origin.line, user);
-            if origin.line.is_empty() {
-                known.origins.remove(&endpoint.origin);
+        let mut known = self.endpoints.known();
+        if let Some(attempts) = known.users.get_mut(&self.user) {
+            *attempts -= 1;
+            if *attempts == 0 {
+                known.users.remove(&self.user);
+            }
+        }
+        if self.in_line
+            && let Some(origin) = known.origins.get_mut(&self.endpoint.origin)
+        {
+            origin.attempts -= 1;
+            if origin.attempts == 0 {
+                known.origins.remove(&self.endpoint.origin);
             }
         }
         drop(known);
         if self.permit.take().is_some() {
-            endpoints.count(-1);
-        }
-    }
-}
-
-/// Subtracts one attempt of a user.
-fn give_back(tries: &mut HashMap<String, usize>, user: &str) {
-    if let Some(count) = tries.get_mut(user) {
-        *count -= 1;
-        if *count == 0 {
-            tries.remove(user);
+            self.endpoints.count(-1);
         }
     }
 }

@@ -21,7 +21,6 @@ pub(super) struct Notification {
     pub(super) hash: String,
 }
 
-/// The target of a notification.
 #[derive(Clone, PartialEq)]
 pub(super) enum Target {
     /// A tenant's endpoint.
@@ -44,11 +43,11 @@ pub(super) fn wanted(event: &Event) -> Option<&Notify> {
     event
         .notify
         .as_ref()
-        .filter(|notify| is_told(event) && notify.on.contains(&event.event_type))
+        .filter(|notify| may_be_notified(event) && notify.on.contains(&event.event_type))
 }
 
 /// Returns whether anyone may be notified of an event.
-fn is_told(event: &Event) -> bool {
+fn may_be_notified(event: &Event) -> bool {
     match event.event_type {
         // A type of a later version. `on` may contain an unknown type as well, but the two may differ.
         EventType::Unknown => false,
@@ -104,7 +103,8 @@ fn default_slack(event: &Event, rules: &Rules) -> Option<Url> {
         .notify
         .as_ref()
         .map_or(&EventType::NOTIFIED_BY_DEFAULT[..], |notify| &notify.on);
-    let reported = is_told(event) && event.batch_id.is_none() && on.contains(&event.event_type);
+    let reported =
+        may_be_notified(event) && event.batch_id.is_none() && on.contains(&event.event_type);
     rules.default_slack.clone().filter(|_| reported)
 }
 
@@ -157,7 +157,6 @@ impl Notification {
         }
     }
 
-    /// Returns the target's channel.
     pub(super) fn channel(&self) -> Channel {
         match self.target {
             Target::Webhook(_) => Channel::Webhook,
@@ -187,7 +186,7 @@ mod tests {
     use crate::roles::notifier::testing::event;
 
     #[test]
-    fn only_the_types_asked_for_are_told_of() {
+    fn only_the_types_asked_for_are_notified() {
         let on = |kinds: &[EventType], kind| {
             let notify = Notify {
                 on: kinds.to_vec(),
@@ -223,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_nobody_can_be_held_to_is_refused_in_silence() {
+    fn a_refused_record_without_a_proven_sender_is_not_answered() {
         for (code, reported) in [
             (ErrorCode::Undecodable, false),
             (ErrorCode::Unauthorized, false),
@@ -313,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_slack_is_told_where_the_request_names_none() {
+    fn the_default_slack_is_notified_where_the_request_names_none() {
         let own = "https://hooks.slack.com/services/own";
         let asking = |on: &[EventType]| Event {
             notify: Some(Notify {

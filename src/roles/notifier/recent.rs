@@ -45,11 +45,11 @@ impl Tries {
 #[derive(Debug)]
 pub(super) struct Recent {
     most: usize,
-    kept: Mutex<Kept>,
+    memory: Mutex<Memory>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Memory {
     known: HashMap<Uuid, Known>,
     order: VecDeque<Uuid>,
 }
@@ -59,31 +59,31 @@ impl Recent {
     pub(super) fn new(most: usize) -> Self {
         Self {
             most,
-            kept: Mutex::default(),
+            memory: Mutex::default(),
         }
     }
 
     /// Returns the state of a notification, if it is remembered.
     pub(super) fn recall(&self, id: Uuid) -> Option<Known> {
-        self.kept().known.get(&id).cloned()
+        self.memory().known.get(&id).cloned()
     }
 
     /// Records the state of a notification.
     pub(super) fn note(&self, id: Uuid, known: Known) {
-        let mut kept = self.kept();
-        if kept.known.insert(id, known).is_some() {
+        let mut memory = self.memory();
+        if memory.known.insert(id, known).is_some() {
             return;
         }
-        kept.order.push_back(id);
-        if kept.order.len() > self.most
-            && let Some(oldest) = kept.order.pop_front()
+        memory.order.push_back(id);
+        if memory.order.len() > self.most
+            && let Some(oldest) = memory.order.pop_front()
         {
-            kept.known.remove(&oldest);
+            memory.known.remove(&oldest);
         }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock()
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock()
     }
 }
 
@@ -108,7 +108,7 @@ mod tests {
 
         memory.note(id, Known::Done);
         assert_eq!(memory.recall(id), Some(Known::Done));
-        assert_eq!(memory.kept().order.len(), 1);
+        assert_eq!(memory.memory().order.len(), 1);
     }
 
     #[test]
@@ -121,6 +121,6 @@ mod tests {
 
         let known = [1, 2, 3].map(|n| memory.recall(Uuid::from_u128(n)));
         assert_eq!(known, [None, Some(Known::Done), Some(Known::Done)]);
-        assert_eq!(memory.kept().known.len(), 2);
+        assert_eq!(memory.memory().known.len(), 2);
     }
 }

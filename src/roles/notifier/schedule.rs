@@ -78,25 +78,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_is_kept_up_to_a_day_and_never_shortens_a_pause() {
+    fn a_pause_that_is_asked_for_is_kept_up_to_a_day_and_never_shortens_a_pause() {
         for (asked, expected) in [(0, 10), (9, 10), (30, 30), (1_000_000, 86_400)] {
             let asked = Some(SECOND * asked);
             let pause = pause(&[SECOND * 10], 0, asked, 1.0);
             assert_eq!(pause, Some(SECOND * expected));
         }
-        let behind_the_last = pause(&[SECOND], 1, Some(SECOND), 1.0);
-        assert_eq!(behind_the_last, None);
+        let after_the_last = pause(&[SECOND], 1, Some(SECOND), 1.0);
+        assert_eq!(after_the_last, None);
     }
 
     #[test]
-    fn who_finds_no_place_waits_ever_longer_up_to_five_minutes() {
+    fn waits_for_a_full_endpoint_double_up_to_five_minutes() {
         let waits = [0, 1, 4, 8, 9, 100].map(|times| wait(times, Duration::ZERO, 1.0).as_secs());
 
         assert_eq!(waits, [1, 2, 16, 256, 300, 300]);
     }
 
     #[test]
-    fn who_is_told_for_how_long_it_is_closed_comes_behind_that_and_not_with_the_others() {
+    fn waits_for_an_open_circuit_end_after_it_closes_and_are_spread_out() {
         let waits = |times| [0.8, 1.2].map(|jitter| wait(times, SECOND * 30, jitter).as_secs());
 
         assert_eq!(waits(0), [30, 42]);

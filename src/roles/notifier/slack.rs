@@ -3,7 +3,6 @@
 //! A target is a secret URL that a tenant supplied, so only hosts in `SLACK_ALLOWED_HOSTS` are called. Of an
 //! answer, only the status, `Retry-After` and a known Slack error word are kept.
 
-mod digest;
 mod message;
 mod pace;
 mod text;
@@ -15,7 +14,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep_until, timeout};
 use url::Url;
 
-pub(super) use self::digest::digest;
+pub(super) use self::message::digest;
 use self::message::{message, without_images};
 use self::pace::Pace;
 use super::webhook::Unusable;
@@ -25,14 +24,11 @@ use crate::engines::egress::{Guard, Refused};
 use crate::engines::http::{self, LONGEST_PAUSE};
 use crate::roles::notifier::attempt::{NotNow, Notice, Tried};
 
-/// Delivers Slack messages.
 pub(super) struct Sender {
     guard: Guard,
     hosts: Vec<String>,
     try_time: Duration,
     pace: Pace,
-    /// The operator's own targets.
-    ours: Vec<Url>,
 }
 
 /// Slack's answer, or why there is none.
@@ -45,7 +41,7 @@ enum Answer {
     None(reqwest::Error),
 }
 
-/// How many targets of tenants are tracked at once, each for a second or for the pause that it asked for.
+/// How many targets are tracked at once, each for a second or for the pause that it asked for.
 const TARGETS: usize = 10_000;
 /// How long a message waits for its target's next free second.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -84,23 +80,16 @@ impl Sender {
             hosts: config.slack_hosts.clone(),
             try_time: config.try_timeout,
             pace: Pace::new(TARGETS),
-            ours: [&config.default_slack, &config.ops_slack]
-                .into_iter()
-                .flatten()
-                .map(|url| url.expose().clone())
-                .collect(),
         })
     }
 
     /// Reserves the target's next free second and waits for it, if it is within [`PATIENCE`].
-    pub(super) async fn turn(&self, user: Option<&str>, to: &Url) -> Result<(), NotNow> {
+    pub(super) async fn turn(&self, to: &Url) -> Result<(), NotNow> {
         // A target on another host is refused later without a call: it needs no wait and no tracking.
         if !self.is_slacks(to) {
             return Ok(());
         }
-        let now = Instant::now();
-        let user = user.filter(|_| !self.ours.contains(to));
-        let second = self.pace.place(to.as_str(), user, now, PATIENCE);
+        let second = self.pace.place(to.as_str(), Instant::now(), PATIENCE);
         sleep_until(second.map_err(NotNow)?).await;
         Ok(())
     }
@@ -112,22 +101,19 @@ impl Sender {
         to: &Url,
         limit: Duration,
     ) -> Result<Tried, NotNow> {
-        let Notice { event, .. } = notice;
-        self.post_within(message(event), Some(&event.user_id), to, limit)
-            .await
+        self.post_within(message(notice.event), to, limit).await
     }
 
     /// Makes one attempt to post a message to a target of the operator, in its next free second, within `try_time`.
     pub(super) async fn post(&self, message: Value, to: &Url) -> Result<Tried, NotNow> {
-        self.turn(None, to).await?;
-        self.post_within(message, None, to, self.try_time).await
+        self.turn(to).await?;
+        self.post_within(message, to, self.try_time).await
     }
 
     /// Posts a message. If Slack answers 400 to a message with images, posts it again without them, a second later.
     async fn post_within(
         &self,
         mut message: Value,
-        user: Option<&str>,
         to: &Url,
         limit: Duration,
     ) -> Result<Tried, NotNow> {
@@ -142,7 +128,7 @@ impl Sender {
         let first = self.call(client, &message, to, ends).await;
         let refused = matches!(first, Answer::Status { status: 400, .. });
         if refused && without_images(&mut message) {
-            self.turn(user, to).await?;
+            self.turn(to).await?;
             return Ok(judge(self.call(client, &message, to, ends).await));
         }
         Ok(judge(first))

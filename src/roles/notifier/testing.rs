@@ -53,7 +53,7 @@ pub(super) async fn registry() -> String {
 }
 
 /// Returns [`event`] with these targets sealed into it.
-pub(super) fn told(targets: &Targets) -> Event {
+pub(super) fn asking(targets: &Targets) -> Event {
     let mut event = event();
     let sealer = Sealer::new(&config(&[]).notify_keys).unwrap();
     event.notify = Some(Notify {

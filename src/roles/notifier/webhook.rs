@@ -26,10 +26,8 @@ use crate::roles::notifier::attempt::{Notice, Tried};
 /// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    /// The address rules forbid calling the target.
     #[error(transparent)]
     Forbidden(#[from] Refused),
-    /// The target answered 410.
     #[error("the target is gone")]
     Gone,
     /// The target answered with another final 4xx status.
@@ -45,24 +43,19 @@ pub(super) enum Error {
         /// `Retry-After`, of a 429 or 503.
         again_in: Option<Duration>,
     },
-    /// The target did not answer in time.
     #[error("the target did not answer in time")]
     TimedOut,
     /// There was no connection, or it broke before the answer.
     #[error("the target cannot be reached")]
     Unreachable(#[source] reqwest::Error),
-    /// The event cannot be serialized.
     #[error("the event cannot be written as JSON")]
     Unwritable,
 }
 
-/// Why a sender cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
-    /// A master secret is malformed.
     #[error(transparent)]
     Secret(#[from] InvalidSecret),
-    /// A signing key is malformed.
     #[error(transparent)]
     Key(#[from] InvalidKey),
     /// The HTTP client that checks addresses cannot be built.
@@ -70,7 +63,6 @@ pub enum Unusable {
     Guard(#[from] egress::Unusable),
 }
 
-/// Delivers webhooks.
 pub(super) struct Sender {
     guard: Guard,
     signer: signature::Signer,

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use genflow::contract::receipt::Outcome;
-use genflow::roles::notifier::Receipt;
+use genflow::contract::receipt::{Outcome, Receipt};
 
 use super::{caught_up, event, given_up, publish, receipts};
 use crate::support::Space;

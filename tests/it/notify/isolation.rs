@@ -2,8 +2,7 @@
 
 use std::time::Instant;
 
-use genflow::contract::receipt::Outcome;
-use genflow::roles::notifier::Receipt;
+use genflow::contract::receipt::{Outcome, Receipt};
 
 use super::{caught_up, event, publish, receipts, tell};
 use crate::support::gate::Gate;

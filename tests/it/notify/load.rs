@@ -11,10 +11,9 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, UNIX_EPOCH};
 
-use genflow::contract::receipt::{Channel, Outcome};
+use genflow::contract::receipt::{Channel, Outcome, Receipt};
 use genflow::domain::Event;
 use genflow::engines::clock::now;
-use genflow::roles::notifier::Receipt;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};

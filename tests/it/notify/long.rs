@@ -10,10 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use genflow::contract::delivery::{Conclude, Deliver, Delivered, Delivery, Parcel, Raw};
-use genflow::contract::receipt::Outcome;
+use genflow::contract::receipt::{Outcome, Receipt};
 use genflow::engines::temporal::client::Temporal;
 use genflow::engines::temporal::deliveries::Once;
-use genflow::roles::notifier::Receipt;
 use genflow::workflows::delivery;
 use serde_json::{Value, json};
 use temporalio_client::{UntypedWorkflow, WorkflowStartOptions};
@@ -84,7 +83,7 @@ fn waiting() -> Delivery {
             request_id: "order-7".to_owned(),
             occurred_at: 1,
             traceparent: None,
-            channel: genflow::roles::notifier::Channel::Webhook,
+            channel: genflow::contract::receipt::Channel::Webhook,
             target_hash: "19f1352238b91533".to_owned(),
         },
         tries: 3,

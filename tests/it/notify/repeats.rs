@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use genflow::contract::receipt::Outcome;
+use genflow::contract::receipt::{Outcome, Receipt};
 use genflow::domain::{Event, EventType, Targets};
-use genflow::roles::notifier::Receipt;
 
 use super::{caught_up, event, given_up, publish, receipts, sealed, tell};
 use crate::support::receiver::{Delivery, Receiver};

@@ -3,9 +3,8 @@
 
 use std::time::Instant;
 
-use genflow::contract::receipt::Outcome;
+use genflow::contract::receipt::{Outcome, Receipt};
 use genflow::domain::Event;
-use genflow::roles::notifier::Receipt;
 use rustix::process::Signal;
 
 use super::stage::Stage;

@@ -10,19 +10,18 @@ use crate::support::{Space, eventually};
 
 /// Returns a space whose operators get failures at the mailbox `to` of `smtp`; mail to tenants is allowed only at
 /// another domain.
-async fn watched(smtp: &str, to: &str, every: &str) -> Space {
+async fn watched(smtp: &str, to: &str) -> Space {
     Space::with(&[
         ("SMTP_URL", smtp),
         ("EMAIL_FROM", "genflow@mail.test"),
         ("EMAIL_ALLOWED_DOMAINS", "tenants.test"),
         ("OPS_EMAIL", to),
-        ("OPS_DIGEST_EVERY", every),
     ])
     .await
 }
 
 /// Returns how many failures a mail reports, by its counts.
-fn told(mail: &Mail) -> usize {
+fn reported(mail: &Mail) -> usize {
     let text = mail.parsed().body_text(0).unwrap().into_owned();
     let counts = text.lines().filter_map(|line| line.split_once(" x "));
     counts
@@ -39,7 +38,7 @@ async fn operators_get_the_first_failure_by_mail_at_once_and_the_others_in_one_a
     let engines = tokio::task::spawn_blocking(crate::support::engines::engines);
     let engines = engines.await.unwrap();
     let to = format!("ops@{}.test", uuid::Uuid::new_v4().simple());
-    let space = watched(&engines.smtp, &to, "15s").await;
+    let space = watched(&engines.smtp, &to).await;
     let notifier = space.start(&["notifier"]);
     let first = failed(&space);
 
@@ -54,7 +53,7 @@ async fn operators_get_the_first_failure_by_mail_at_once_and_the_others_in_one_a
 
     let all = eventually("all failures are reported", async || {
         let mails = mails(&engines.maildir, &to);
-        (mails.iter().map(told).sum::<usize>() >= 41).then_some(mails)
+        (mails.iter().map(reported).sum::<usize>() >= 41).then_some(mails)
     })
     .await;
     let subject = format!("Request failed: {}", first.request_id);
@@ -62,8 +61,8 @@ async fn operators_get_the_first_failure_by_mail_at_once_and_the_others_in_one_a
     assert!(alone.header("Auto-Submitted") == "auto-generated" && alone.header("To") == to);
     let html = alone.parsed().body_html(0).unwrap().into_owned();
     assert!(html.contains("content_policy") && html.contains("no &lt;such&gt; thing"));
-    assert_eq!(all.iter().map(told).sum::<usize>(), 41, "none twice");
-    // Failures within the pause are one mail; on a very slow machine they may be two.
+    assert_eq!(all.iter().map(reported).sum::<usize>(), 41, "none twice");
+    // Failures within the minute are one mail; on a very slow machine they may be two.
     assert!((2..=3).contains(&all.len()), "{} mails", all.len());
     assert_eq!(ids(&all).len(), all.len());
     let history = history_of(&space, &format!("digest/EMAIL/{}", hash_of(&to))).await;
@@ -78,7 +77,7 @@ async fn what_the_mail_server_did_not_take_operators_get_later() {
     let catcher = Catcher::start(&space, "--starttls").await;
     // Refused by the server the first time.
     let to = "reply-451-once+ops@example.org";
-    let space = watched(&catcher.smtp(), to, "1s").await;
+    let space = watched(&catcher.smtp(), to).await;
     let notifier = space.start(&["notifier"]);
 
     let first = failed(&space);
@@ -88,7 +87,7 @@ async fn what_the_mail_server_did_not_take_operators_get_later() {
         mails(&catcher.maildir, to).pop()
     })
     .await;
-    assert_eq!(told(&caught), 1);
+    assert_eq!(reported(&caught), 1);
     let said = notifier.output();
     assert!(
         said.contains("operators will be notified of failures later"),

@@ -3,11 +3,11 @@
 use apache_avro::reader::datum::GenericDatumReader;
 use genflow::contract::avro;
 use genflow::contract::avro::RECEIPT;
+use genflow::contract::receipt::Receipt;
 use genflow::contract::seal;
 use genflow::contract::seal::Sealer;
 use genflow::domain::{Event, EventType, Kind, Notify, Targets};
 use genflow::engines::kafka::Record;
-use genflow::roles::notifier::Receipt;
 use uuid::Uuid;
 
 use super::Space;

@@ -47,10 +47,10 @@ pub fn notification_handed_over(channel: &'static str, why: &'static str, is_new
     catalogue::NOTIFICATIONS_HANDED_OVER.add(1, &[channel, why]);
 }
 
-/// A delivery, or a digest for operators, was closed from outside, and its content cannot be read. The workflow id
-/// names channel and target hash, and for a delivery also the event.
+/// A delivery was closed from outside, and its content cannot be read. The workflow id names event, channel and
+/// target hash.
 pub fn notification_lost(workflow: &str, error: &(dyn Error + 'static)) {
-    error!(workflow, error, "a closed delivery or digest is lost");
+    error!(workflow, error, "a closed delivery is lost");
     catalogue::NOTIFICATIONS_LOST.add(1, &[]);
 }
 

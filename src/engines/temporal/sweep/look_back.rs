@@ -24,7 +24,7 @@ pub(crate) async fn begin(
 ) -> Result<SystemTime, Error> {
     match sweep {
         Sweep::Runs => order(temporal, now).await,
-        // Each notifier looks back by itself: deliveries and digests do not fail by themselves, so few are listed.
+        // Each notifier looks back by itself: deliveries do not fail by themselves, so few are listed.
         Sweep::Deliveries => Ok(UNIX_EPOCH),
     }
 }

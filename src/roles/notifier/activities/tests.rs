@@ -9,10 +9,10 @@ use tokio::net::TcpListener;
 use url::Url;
 
 use super::*;
+use crate::contract::receipt::Outcome;
 use crate::domain::Targets;
-use crate::roles::notifier::Outcome;
 use crate::roles::notifier::plan::Target;
-use crate::roles::notifier::testing::{deliverer, parcel, registry, told};
+use crate::roles::notifier::testing::{asking, deliverer, parcel, registry};
 
 const HOUR: u64 = 3_600_000;
 const MAILBOX: &str = "a@example.org";
@@ -23,7 +23,7 @@ async fn other() -> Deliverer {
 }
 
 fn parcels() -> [(Parcel, &'static str); 2] {
-    let event = told(&Targets::parse(None, Some(MAILBOX), None).unwrap());
+    let event = asking(&Targets::parse(None, Some(MAILBOX), None).unwrap());
     let slack = Target::Slack("https://hooks.slack.com/services/T/B/x".parse().unwrap());
     let email = Target::Email(MAILBOX.to_owned());
     [
@@ -62,7 +62,7 @@ async fn what_this_notifier_does_not_know_or_serve_is_left_to_later_tries() {
 }
 
 #[tokio::test]
-async fn behind_the_last_step_it_is_skipped_for_nobody_refused_it() {
+async fn after_the_last_step_it_is_skipped_because_no_target_refused_it() {
     let other = other().await;
     for (parcel, code) in parcels() {
         let delivered = other.deliver(deliver(&parcel, 1)).await.unwrap();
@@ -88,13 +88,13 @@ async fn answering(status: StatusCode, asked: Arc<AtomicUsize>) -> String {
 }
 
 #[tokio::test]
-async fn only_waits_for_an_open_circuit_count_as_a_try_in_the_end() {
+async fn only_waits_for_an_open_circuit_count_as_an_attempt_in_the_end() {
     let deliverer = deliverer(&registry().await, &[("NOTIFY_SCHEDULE", "1h")]);
     let url: Url = answering(StatusCode::INTERNAL_SERVER_ERROR, Arc::default())
         .await
         .parse()
         .unwrap();
-    let event = told(&Targets::parse(Some(url.as_str()), None, None).unwrap());
+    let event = asking(&Targets::parse(Some(url.as_str()), None, None).unwrap());
     let parcel = parcel(&event, Target::Webhook(url));
     let mut tried = 0;
     while let Delivered::Later { sent: true, .. } =
@@ -127,7 +127,7 @@ async fn only_waits_for_an_open_circuit_count_as_a_try_in_the_end() {
 }
 
 #[tokio::test]
-async fn while_the_registry_is_away_no_end_is_told_without_its_target() {
+async fn while_the_registry_is_away_no_end_is_published_without_its_target() {
     let asked = Arc::new(AtomicUsize::new(0));
     let registry = answering(StatusCode::SERVICE_UNAVAILABLE, asked.clone()).await;
     let deliverer = deliverer(&registry, &[]);
@@ -140,9 +140,9 @@ async fn while_the_registry_is_away_no_end_is_told_without_its_target() {
         ended_at: 7,
     };
 
-    let told = deliverer.conclude(conclude).await;
+    let concluded = deliverer.conclude(conclude).await;
 
-    assert!(matches!(told, Err(Aborted::Again(_))), "{told:?}");
+    assert!(matches!(concluded, Err(Aborted::Again(_))), "{concluded:?}");
     // It asked only for the event's schema, not for that of a receipt.
     assert_eq!(asked.load(Ordering::Relaxed), 1);
 }

@@ -88,16 +88,16 @@ async fn a_mail_that_waits_for_others_is_not_cut_in_the_middle() {
     let events: Vec<_> = events.collect();
     let to = Notification::new(Target::Email("a@example.org".to_owned()));
 
-    let letters: Vec<_> = events.iter().map(notice).collect();
-    let attempts = join_all(letters.iter().map(|notice| deliverer.first(notice, &to))).await;
+    let notices: Vec<_> = events.iter().map(notice).collect();
+    let attempts = join_all(notices.iter().map(|notice| deliverer.first(notice, &to))).await;
 
     let mut sent = 0;
     for attempt in attempts {
         match attempt {
             Attempt::Sent(Tried::Delivered(250)) => sent += 1,
             // It waited too long for a slot.
-            Attempt::Kept(Closed::Full) => {}
-            other @ (Attempt::Sent(_) | Attempt::Kept(_) | Attempt::Unserved) => {
+            Attempt::Closed(Closed::Full) => {}
+            other @ (Attempt::Sent(_) | Attempt::Closed(_) | Attempt::Unserved) => {
                 panic!("{other:?}")
             }
         }
@@ -157,6 +157,6 @@ async fn a_user_with_a_host_for_each_request_leaves_places_to_others() {
         } => ended,
     };
 
-    assert!(matches!(ninth, Attempt::Kept(Closed::Full)), "{ninth:?}");
+    assert!(matches!(ninth, Attempt::Closed(Closed::Full)), "{ninth:?}");
     assert!(is_delivered(&other), "{other:?}");
 }

@@ -3,19 +3,20 @@
 use lettre::message::header::{ContentTransferEncoding, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MessageBuilder, MultiPart, SinglePart, header};
 use lettre::{Address, Message};
+use minijinja::HtmlEscape;
+use uuid::Uuid;
 
 use super::templates::Templates;
-use super::view::line;
 use crate::domain::email_address::FromAddress;
 use crate::roles::notifier::attempt::Notice;
+use crate::roles::notifier::digest_text::DigestText;
+use crate::roles::notifier::wording::line;
 
 /// Why a message cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// A template does not render this event.
     #[error("a template does not render the event")]
     Template(#[from] minijinja::Error),
-    /// lettre finds a part missing.
     #[error("a part of the message is missing")]
     Incomplete(#[from] lettre::error::Error),
 }
@@ -25,8 +26,13 @@ const REQUEST: HeaderName = HeaderName::new_from_ascii_str("X-Genflow-Request");
 const TRACE: HeaderName = HeaderName::new_from_ascii_str("traceparent");
 const EVENT: HeaderName = HeaderName::new_from_ascii_str("X-Genflow-Event");
 
-/// Returns the message about the letter's event for `to`. A repeat differs only in date and MIME boundary.
-pub(super) fn write(
+/// Value of `X-Genflow-Event` in mails to operators, for mail filters.
+const FAILURES: &str = "genflow.operators.failures";
+/// UUID namespace of the ids of mails to operators.
+const DIGEST_IDS: Uuid = Uuid::from_u128(0x3f0c_1f6a_92a5_4a62_8f2b_5d6b_c0de_7a11);
+
+/// Returns the message about an event. A repeat differs only in date and MIME boundary.
+pub(super) fn about_event(
     notice: &Notice<'_>,
     from: &FromAddress,
     to: Address,
@@ -48,8 +54,26 @@ pub(super) fn write(
     Ok(message.multipart(bodies(words.text, words.html))?)
 }
 
+/// Returns the message about failures to the operators. A repeat differs only in date and MIME boundary.
+pub(super) fn about_failures(
+    digest: &DigestText,
+    from: &FromAddress,
+    to: Address,
+) -> Result<Message, Error> {
+    let id = Uuid::new_v5(&DIGEST_IDS, digest.id.as_bytes());
+    let text = digest.plain() + "\n\n-- \nSent by genflow to the address that OPS_EMAIL names.";
+    let html = format!(
+        "<!doctype html>\n<meta charset=\"utf-8\">\n<pre style=\"white-space:pre-wrap\">{}</pre>",
+        HtmlEscape(&text)
+    );
+    let message = begin(from, to, FAILURES.to_owned())
+        .subject(&digest.title)
+        .message_id(Some(format!("<{id}@{}>", from.domain())));
+    Ok(message.multipart(bodies(text, html))?)
+}
+
 /// Begins a message; `about` is for mail filters.
-pub(super) fn begin(from: &FromAddress, to: Address, about: String) -> MessageBuilder {
+fn begin(from: &FromAddress, to: Address, about: String) -> MessageBuilder {
     Message::builder()
         .from(from.mailbox())
         .to(Mailbox::new(None, to))
@@ -63,7 +87,7 @@ pub(super) fn begin(from: &FromAddress, to: Address, about: String) -> MessageBu
 }
 
 /// Returns the two bodies, of which a mail program shows one.
-pub(super) fn bodies(text: String, html: String) -> MultiPart {
+fn bodies(text: String, html: String) -> MultiPart {
     MultiPart::alternative()
         .singlepart(part(header::ContentType::TEXT_PLAIN, text))
         .singlepart(part(header::ContentType::TEXT_HTML, html))

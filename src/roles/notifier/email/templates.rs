@@ -1,7 +1,7 @@
 //! The email templates: compiled in; a file of the same name in `NOTIFY_TEMPLATES` replaces one.
 //!
-//! All are rendered with every example before any is used, so an unknown variable is a fault at start, not an
-//! incomplete mail.
+//! Each is rendered before it is used, with an event that has every field and with one that has few. So a template that
+//! uses an unknown variable, or does not check an optional one, is a fault at start, not a mail that is never sent.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,26 +9,22 @@ use std::path::{Path, PathBuf};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
-use serde::Serialize;
 
-use super::examples;
-use super::failures::Failures;
-use super::view::{View, line};
-use crate::contract::digest::Gathered;
+use super::view::View;
 use crate::domain::Event;
+use crate::roles::notifier::wording::line;
 
-/// Subject, text and HTML: of a mail about an event, and of one to the operators.
-const EVENT: [&str; 3] = ["email.subject", "email.txt", "email.html"];
-const DIGEST: [&str; 3] = ["digest.subject", "digest.txt", "digest.html"];
-
-/// The built-in templates, in the same order.
-const OURS: [&str; 6] = [
-    include_str!("../../../../templates/email.subject"),
-    include_str!("../../../../templates/email.txt"),
-    include_str!("../../../../templates/email.html"),
-    include_str!("../../../../templates/digest.subject"),
-    include_str!("../../../../templates/digest.txt"),
-    include_str!("../../../../templates/digest.html"),
+/// The built-in templates: subject, text and HTML.
+const BUILT_IN: [(&str, &str); 3] = [
+    (
+        "email.subject",
+        include_str!("../../../../templates/email.subject"),
+    ),
+    ("email.txt", include_str!("../../../../templates/email.txt")),
+    (
+        "email.html",
+        include_str!("../../../../templates/email.html"),
+    ),
 ];
 
 /// Longest subject, in characters; mail programs show some fifty.
@@ -37,45 +33,29 @@ const LONGEST_SUBJECT: usize = 150;
 /// Why templates cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// The folder or a file of it cannot be read.
     #[error("{path} cannot be read")]
     Unreadable {
-        /// The folder or file.
         path: PathBuf,
-        /// The system's error.
         #[source]
         source: io::Error,
     },
     /// A file has the name of no template, so it would have no effect, and only its author might notice.
-    #[error("{0} matches no template; expected email or digest, with .subject, .txt or .html")]
+    #[error("{0} matches no template; expected email.subject, email.txt or email.html")]
     Unknown(PathBuf),
-    /// A file is not a valid template.
     #[error("{name} is not a valid template")]
     Syntax {
-        /// The template's name.
         name: String,
         /// The place and the reason.
         #[source]
         source: minijinja::Error,
     },
-    /// A template does not render an example.
-    #[error("{name} does not render the example {example}")]
+    #[error("{name} does not render {sample}")]
     Rendering {
-        /// The template's name.
         name: &'static str,
-        /// The example's name.
-        example: &'static str,
+        sample: &'static str,
         /// The place and the reason.
         #[source]
         source: minijinja::Error,
-    },
-    /// A template renders an example to nothing.
-    #[error("{name} renders to nothing for the example {example}")]
-    Empty {
-        /// The template's name.
-        name: &'static str,
-        /// The example's name.
-        example: &'static str,
     },
 }
 
@@ -84,7 +64,6 @@ pub(super) struct Templates {
     environment: Environment<'static>,
 }
 
-/// The texts of a mail.
 #[derive(Debug)]
 pub(super) struct Rendered {
     /// One line.
@@ -94,18 +73,17 @@ pub(super) struct Rendered {
 }
 
 impl Templates {
-    /// Reads the templates and renders every example with them.
+    /// Reads the templates and renders each of them.
     pub(super) fn load(folder: Option<&Path>) -> Result<Self, Fault> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_syntax(lines_of_tags());
-        let names = || EVENT.into_iter().chain(DIGEST);
-        for (name, source) in names().zip(OURS) {
+        for (name, source) in BUILT_IN {
             add(&mut environment, name, source.to_owned())?;
         }
         for path in folder.map(files).transpose()?.unwrap_or_default() {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if !names().any(|ours| ours == name) {
+            if !BUILT_IN.iter().any(|(known, _)| *known == name) {
                 return Err(Fault::Unknown(path));
             }
             let source = std::fs::read_to_string(&path);
@@ -113,63 +91,39 @@ impl Templates {
             add(&mut environment, &name, source)?;
         }
         let templates = Self { environment };
-        templates.try_all()?;
+        templates.check()?;
         Ok(templates)
     }
 
-    /// Returns the texts about an event.
     pub(super) fn render(&self, event: &Event) -> Result<Rendered, minijinja::Error> {
-        self.words(EVENT, &View::of(event))
-    }
-
-    /// Returns the texts of a digest for operators.
-    pub(super) fn render_digest(&self, gathered: &Gathered) -> Result<Rendered, minijinja::Error> {
-        self.words(DIGEST, &Failures::of(gathered))
-    }
-
-    fn words(
-        &self,
-        [subject, text, html]: [&str; 3],
-        view: &impl Serialize,
-    ) -> Result<Rendered, minijinja::Error> {
+        let view = View::of(event);
         Ok(Rendered {
-            subject: line(&self.one(subject, view)?, LONGEST_SUBJECT),
-            text: self.one(text, view)?,
-            html: self.one(html, view)?,
+            subject: line(&self.one("email.subject", &view)?, LONGEST_SUBJECT),
+            text: self.one("email.txt", &view)?,
+            html: self.one("email.html", &view)?,
         })
     }
 
-    fn one(&self, name: &str, view: &impl Serialize) -> Result<String, minijinja::Error> {
-        self.environment.get_template(name)?.render(Serde(view))
-    }
-
-    fn try_all(&self) -> Result<(), Fault> {
-        for (example, event) in examples::all() {
-            self.try_one(EVENT, example, &View::of(&event))?;
-        }
-        for (example, gathered) in examples::digests() {
-            self.try_one(DIGEST, example, &Failures::of(&gathered))?;
-        }
-        Ok(())
-    }
-
-    fn try_one(
-        &self,
-        names: [&'static str; 3],
-        example: &'static str,
-        view: &impl Serialize,
-    ) -> Result<(), Fault> {
-        for name in names {
-            let text = self.one(name, view).map_err(|source| Fault::Rendering {
-                name,
-                example,
-                source,
-            })?;
-            if text.trim().is_empty() {
-                return Err(Fault::Empty { name, example });
+    fn check(&self) -> Result<(), Fault> {
+        let samples = [
+            ("an event with every field", View::full()),
+            ("an event with few fields", View::default()),
+        ];
+        for (sample, view) in samples {
+            for (name, _) in BUILT_IN {
+                let rendered = self.one(name, &view);
+                rendered.map_err(|source| Fault::Rendering {
+                    name,
+                    sample,
+                    source,
+                })?;
             }
         }
         Ok(())
+    }
+
+    fn one(&self, name: &str, view: &View) -> Result<String, minijinja::Error> {
+        self.environment.get_template(name)?.render(Serde(view))
     }
 }
 

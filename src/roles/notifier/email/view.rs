@@ -6,17 +6,15 @@
 
 use std::collections::BTreeMap;
 
-use chrono::DateTime;
 use serde::Serialize;
 use url::Url;
 
-use super::advice::advice;
 use crate::domain::{BatchSummary, Event, EventType, Kind, Output};
+use crate::roles::notifier::wording::{line, moment, size};
 
 /// An event, for templates. `docs/notifications.md` describes these fields for authors of templates.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct View {
-    /// The event's id.
     event: String,
     /// `started`, `progress`, `completed`, `failed`, `cancelled` or `rejected`.
     state: String,
@@ -24,7 +22,6 @@ pub(super) struct View {
     kind: &'static str,
     /// What happened, such as `Image completed`.
     headline: String,
-    /// The request's id.
     request: String,
     /// 0 for the first run.
     retry: i32,
@@ -74,11 +71,10 @@ struct Trouble {
     code: &'static str,
     message: String,
     retryable: bool,
-    advice: &'static str,
 }
 
 /// Longest names, ids and addresses, in characters.
-pub(super) const SHORT: usize = 200;
+const SHORT: usize = 200;
 /// Longest messages.
 const LONG: usize = 1000;
 /// Longest link.
@@ -90,7 +86,47 @@ const SHOWN: usize = 4;
 const LARGEST_SHOWN: i64 = 2_000_000;
 
 impl View {
-    /// Returns the view of an event.
+    /// Returns a view with all values, to check templates with.
+    pub(super) fn full() -> Self {
+        let some = || Some("some".to_owned());
+        Self {
+            retry: 1,
+            batch_id: some(),
+            progress: Some(Progress {
+                percent: 40,
+                stage: "rendering".to_owned(),
+                message: some(),
+            }),
+            outputs: vec![File {
+                name: "0.png".to_owned(),
+                url: some(),
+                content_type: "image/png".to_owned(),
+                size: size(1),
+                shape: some(),
+                thumbnail: some(),
+            }],
+            more: 1,
+            elapsed: some(),
+            provider: some(),
+            cost_usd: some(),
+            batch: Some(BatchSummary {
+                total: 4,
+                completed: 1,
+                failed: 1,
+                cancelled: 1,
+                not_started: 1,
+            }),
+            error: Some(Trouble {
+                code: "provider_failed",
+                message: "the job failed".to_owned(),
+                retryable: true,
+            }),
+            record: some(),
+            metadata: BTreeMap::from([("key".to_owned(), "value".to_owned())]),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn of(event: &Event) -> Self {
         let short = |text: &str| line(text, SHORT);
         let kind = match event.kind {
@@ -130,7 +166,6 @@ impl View {
                 code: error.code.as_str(),
                 message: line(&error.message, LONG),
                 retryable: error.retryable,
-                advice: advice(error.code),
             }),
             record: event
                 .record
@@ -143,31 +178,6 @@ impl View {
                 .collect(),
         }
     }
-}
-
-/// Returns the text as one line of at most `longest` characters.
-pub(super) fn line(text: &str, longest: usize) -> String {
-    let unseen = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    let clean = text.replace(unseen, " ");
-    let words: Vec<_> = clean.split(' ').filter(|word| !word.is_empty()).collect();
-    let clean = words.join(" ");
-    if clean.chars().count() <= longest {
-        return clean;
-    }
-    let mut cut: String = clean.chars().take(longest.saturating_sub(1)).collect();
-    cut.push('…');
-    cut
-}
-
-/// Returns a time as `2023-11-14 22:13 UTC`.
-pub(super) fn moment(milliseconds: i64) -> String {
-    DateTime::from_timestamp_millis(milliseconds)
-        .unwrap_or_default()
-        .format("%Y-%m-%d %H:%M UTC")
-        .to_string()
 }
 
 fn happened(kind: EventType) -> &'static str {
@@ -242,20 +252,6 @@ fn shape(output: &Output) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// Returns the size in the decimal units that disks have.
-fn size(bytes: i64) -> String {
-    let tenths = |unit: i64| {
-        let tenths = bytes / (unit / 10);
-        format!("{}.{}", tenths / 10, tenths % 10)
-    };
-    match bytes {
-        ..1_000 => format!("{bytes} B"),
-        1_000..1_000_000 => format!("{} kB", tenths(1_000)),
-        1_000_000..1_000_000_000 => format!("{} MB", tenths(1_000_000)),
-        1_000_000_000.. => format!("{} GB", tenths(1_000_000_000)),
-    }
-}
-
 fn elapsed(milliseconds: i64) -> String {
     match milliseconds / 1000 {
         0 => format!("{milliseconds} ms"),
@@ -268,14 +264,6 @@ fn elapsed(milliseconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_not_ours_becomes_one_line_cut_between_characters() {
-        assert_eq!(line("a\r\nBcc: b\0\tc\u{202e}d", 100), "a Bcc: b c d");
-        assert_eq!(line("äöü", 3), "äöü");
-        assert_eq!(line("äöüß", 3), "äö…");
-        assert_eq!(line("\u{2028}", 3), "");
-    }
 
     #[test]
     fn only_a_public_address_is_a_link() {
@@ -292,10 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_times_are_in_units_that_people_know() {
-        assert_eq!(size(999), "999 B");
-        assert_eq!(size(1_449_000), "1.4 MB");
-        assert_eq!(size(2_000_000_000), "2.0 GB");
+    fn times_are_in_units_that_people_know() {
         assert_eq!(elapsed(900), "900 ms");
         assert_eq!(elapsed(65_000), "1 min 5 s");
         assert_eq!(elapsed(7_260_000), "2 h 1 min");

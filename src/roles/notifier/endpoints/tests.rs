@@ -1,4 +1,4 @@
-//! Slots and circuits, without real endpoints.
+//! Limits and circuits, without real endpoints.
 
 use super::*;
 
@@ -15,20 +15,26 @@ fn endpoint(origin: &str, target: &str) -> Endpoint {
 }
 
 /// Counts an attempt of `user`.
-fn of<'e>(user: &str, endpoints: &'e Endpoints, endpoint: &Endpoint) -> Share<'e> {
-    endpoints.share(user, endpoint.clone()).unwrap()
+fn of<'e>(user: &str, endpoints: &'e Endpoints, endpoint: &Endpoint) -> Entry<'e> {
+    endpoints.enter(user, endpoint.clone()).unwrap()
 }
 
-/// Takes a slot and releases it at once.
+/// Begins an attempt of `user`.
+async fn in_flight<'e>(user: &str, endpoints: &'e Endpoints, endpoint: &Endpoint) -> Entry<'e> {
+    let mut entry = of(user, endpoints, endpoint);
+    entry.turn(NOW).await.unwrap();
+    entry
+}
+
+/// Begins an attempt and ends it at once.
 async fn enters(user: &str, endpoints: &Endpoints, endpoint: &Endpoint) -> Result<(), Closed> {
-    let share = endpoints.share(user, endpoint.clone())?;
-    share.enter(NOW).await.map(drop)
+    let mut entry = endpoints.enter(user, endpoint.clone())?;
+    entry.turn(NOW).await
 }
 
 async fn fail(endpoints: &Endpoints, endpoint: &Endpoint, seen: Seen, times: u32) {
     for _ in 0..times {
-        let share = of("alice", endpoints, endpoint);
-        share.enter(NOW).await.unwrap().seen(seen);
+        in_flight("alice", endpoints, endpoint).await.seen(seen);
     }
 }
 
@@ -56,14 +62,10 @@ async fn an_origin_has_eight_places_and_a_tenth_of_the_pool_and_another_has_its_
     for (pool, places) in [(1000, 8), (80, 8), (50, 5), (3, 1)] {
         let endpoints = Endpoints::new(pool);
         let target = |n: usize| endpoint("https://a", &n.to_string());
-        let shares: Vec<_> = (0..places)
-            .map(|n| of(&format!("user-{n}"), &endpoints, &target(n)))
-            .collect();
         let mut taken = Vec::new();
-        for share in &shares {
-            taken.push(share.enter(NOW).await.unwrap());
+        for n in 0..places {
+            taken.push(in_flight(&format!("user-{n}"), &endpoints, &target(n)).await);
         }
-
         let (here, elsewhere) = (target(places), endpoint("https://b", "x"));
 
         let further = enters("another", &endpoints, &here).await;
@@ -81,11 +83,9 @@ async fn an_origin_that_can_do_with_fewer_has_no_more_places() {
         most: 1,
         ..endpoint("mail", "x")
     };
-    let first = of("alice", &endpoints, &one);
 
-    let taken = first.enter(NOW).await;
+    let _taken = in_flight("alice", &endpoints, &one).await;
 
-    assert!(taken.is_ok());
     assert_eq!(enters("bob", &endpoints, &one).await, Err(Closed::Full));
 }
 
@@ -93,7 +93,7 @@ async fn an_origin_that_can_do_with_fewer_has_no_more_places() {
 fn a_user_has_half_of_the_pool_but_eight_tries_whatever_endpoints_they_are_at() {
     for (pool, share) in [(128, 64), (10, 8), (1, 8)] {
         let endpoints = Endpoints::new(pool);
-        let of = |user, n: usize| endpoints.share(user, endpoint(&n.to_string(), "x"));
+        let of = |user, n: usize| endpoints.enter(user, endpoint(&n.to_string(), "x"));
         let mut taken: Vec<_> = (0..share).map(|n| of("alice", n).unwrap()).collect();
 
         assert_eq!(of("alice", share).unwrap_err(), Closed::Full, "{pool}");
@@ -109,17 +109,16 @@ fn a_user_has_half_of_the_pool_but_eight_tries_whatever_endpoints_they_are_at() 
 async fn few_wait_for_a_place_and_one_that_comes_free_is_theirs() {
     let endpoints = Endpoints::new(90);
     let one = endpoint("https://a", "x");
-    let shares: Vec<_> = (0..8).map(|_| of("alice", &endpoints, &one)).collect();
     let mut taken = Vec::new();
-    for share in &shares {
-        taken.push(share.enter(NOW).await.unwrap());
+    for _ in 0..8 {
+        taken.push(in_flight("alice", &endpoints, &one).await);
     }
-    let (bobs, carols) = (of("bob", &endpoints, &one), of("carol", &endpoints, &one));
+    let (mut bobs, mut carols) = (of("bob", &endpoints, &one), of("carol", &endpoints, &one));
 
-    let ninth = bobs.enter(SOON);
+    let ninth = bobs.turn(SOON);
     let tenth = async {
         tokio::task::yield_now().await;
-        let tenth = carols.enter(SOON).await.map(drop);
+        let tenth = carols.turn(SOON).await;
         taken.pop();
         tenth
     };
@@ -127,31 +126,9 @@ async fn few_wait_for_a_place_and_one_that_comes_free_is_theirs() {
 
     assert!(ninth.is_ok());
     assert_eq!(tenth, Err(Closed::Full), "nine are a tenth of the pool");
-    drop((ninth, taken));
+    drop((bobs, taken));
     assert!(endpoints.known().origins.is_empty());
     assert_eq!(endpoints.known().in_flight, 0);
-}
-
-#[tokio::test]
-async fn nobody_fills_the_line_of_an_origin_that_others_need() {
-    for (most, line) in [(MOST, 8), (1, 6)] {
-        let endpoints = Endpoints::new(128);
-        let one = Endpoint {
-            most,
-            ..endpoint("https://a", "x")
-        };
-        let shares: Vec<_> = (0..=line).map(|_| of("alice", &endpoints, &one)).collect();
-        let waiting: Vec<_> = shares
-            .iter()
-            .map(|share| share.line_up(Instant::now()))
-            .collect();
-
-        let in_line = waiting.iter().filter(|waits| waits.is_ok()).count();
-        let bobs = of("bob", &endpoints, &one);
-
-        assert_eq!(in_line, line, "{most} at once");
-        assert!(bobs.line_up(Instant::now()).is_ok());
-    }
 }
 
 #[tokio::test]
@@ -209,8 +186,7 @@ async fn behind_its_time_an_open_circuit_lets_one_try_through_which_decides() {
     fail(&endpoints, &one, Seen::Silent, 5).await;
     age(&endpoints);
 
-    let share = of("alice", &endpoints, &one);
-    let probe = share.enter(NOW).await.unwrap();
+    let probe = in_flight("alice", &endpoints, &one).await;
     assert!(is_open(&endpoints, &one).await, "one attempt only");
     probe.seen(Seen::Silent);
     assert!(
@@ -228,13 +204,13 @@ async fn behind_its_time_an_open_circuit_lets_one_try_through_which_decides() {
 async fn who_waited_while_the_circuit_opened_is_not_let_in() {
     let endpoints = Endpoints::new(200);
     let one = endpoint("https://a", "x");
-    let shares: Vec<_> = (0..9).map(|_| of("alice", &endpoints, &one)).collect();
     let mut taken = Vec::new();
-    for share in &shares[..8] {
-        taken.push(share.enter(NOW).await.unwrap());
+    for _ in 0..8 {
+        taken.push(in_flight("alice", &endpoints, &one).await);
     }
+    let mut ninth = of("alice", &endpoints, &one);
 
-    let waiting = shares[8].enter(SOON);
+    let waiting = ninth.turn(SOON);
     let failing = async {
         tokio::task::yield_now().await;
         for place in taken {

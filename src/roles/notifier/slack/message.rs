@@ -13,10 +13,12 @@ use crate::domain::public_address;
 use crate::domain::{
     BatchSummary, Event, EventError, EventType, Generated, Kind, Output, Progress,
 };
+use crate::roles::notifier::digest_text::{ADVICE, DigestText};
+use crate::roles::notifier::wording::size;
 
 // Slack's limits (docs.slack.dev/reference/block-kit), and how much of them we use.
 const HEADER: usize = 150;
-pub(super) const SECTION: usize = 3000;
+const SECTION: usize = 3000;
 const FIELD: usize = 2000;
 const FIELDS: usize = 10;
 const ADDRESS: usize = 3000;
@@ -31,10 +33,7 @@ const SHOWN: [&str; 3] = ["image/png", "image/jpeg", "image/gif"];
 /// Returns the message about `event`.
 pub(super) fn message(event: &Event) -> Value {
     let title = title(event);
-    let mut blocks = vec![json!({
-        "type": "header",
-        "text": {"type": "plain_text", "text": plain(&title, HEADER), "emoji": false},
-    })];
+    let mut blocks = vec![header(&title)];
     blocks.push(json!({"type": "section", "fields": fields(event)}));
     blocks.extend(event.progress.as_ref().map(progress));
     blocks.extend(event.batch.as_ref().map(batch));
@@ -53,8 +52,32 @@ pub(super) fn message(event: &Event) -> Value {
     whole(&title, &blocks)
 }
 
+/// Returns the message about failures, for operators.
+pub(in crate::roles::notifier) fn digest(digest: &DigestText) -> Value {
+    let codes = digest.codes.iter().map(|line| code(line, VALUE));
+    let first = digest.first.iter().map(|line| code(line, SECTION));
+    let heading = match digest.more {
+        0 => "*Requests*".to_owned(),
+        _ => format!("*The first {}*", digest.first.len()),
+    };
+    let blocks = vec![
+        header(&digest.title),
+        list("*By code*", codes),
+        list(&heading, first),
+        json!({"type": "context", "elements": [mrkdwn(ADVICE)]}),
+    ];
+    whole(&digest.title, &blocks)
+}
+
+fn header(title: &str) -> Value {
+    json!({
+        "type": "header",
+        "text": {"type": "plain_text", "text": plain(title, HEADER), "emoji": false},
+    })
+}
+
 /// Assembles a message. Slack shows `title` where it does not show blocks: in notifications and to screen readers.
-pub(super) fn whole(title: &str, blocks: &[Value]) -> Value {
+fn whole(title: &str, blocks: &[Value]) -> Value {
     json!({
         "text": plain(title, SECTION),
         "blocks": blocks,
@@ -74,12 +97,12 @@ pub(super) fn without_images(message: &mut Value) -> bool {
 }
 
 /// Returns text in Slack's markup, in which Slack makes no links or mentions of its own accord.
-pub(super) fn mrkdwn(text: &str) -> Value {
+fn mrkdwn(text: &str) -> Value {
     json!({"type": "mrkdwn", "text": text, "verbatim": true})
 }
 
 /// Returns a section with as many lines as fit, and the number of those left out.
-pub(super) fn list(heading: &str, lines: impl Iterator<Item = String>) -> Value {
+fn list(heading: &str, lines: impl Iterator<Item = String>) -> Value {
     /// Room for the last line, `…and 10000 more`.
     const REST: usize = 40;
     let mut text = heading.to_owned();
@@ -99,7 +122,7 @@ pub(super) fn list(heading: &str, lines: impl Iterator<Item = String>) -> Value 
 }
 
 /// Returns a time that Slack shows in the reader's format and time zone.
-pub(super) fn time(millis: i64) -> String {
+fn time(millis: i64) -> String {
     let at = DateTime::from_timestamp_millis(millis.max(0)).unwrap_or_default();
     let plain = at.to_rfc3339_opts(SecondsFormat::Secs, true);
     let seconds = at.timestamp();
@@ -252,16 +275,6 @@ fn public(output: &Output) -> Option<Url> {
     let url = Url::parse(output.url.as_deref()?).ok()?;
     let open = url.username().is_empty() && url.password().is_none();
     (url.scheme() == "https" && open && public_address::check(&url).is_ok()).then_some(url)
-}
-
-fn size(bytes: i64) -> String {
-    let bytes = bytes as f64;
-    match bytes {
-        0.0..1e3 => format!("{bytes} bytes"),
-        1e3..1e6 => format!("{:.1} kB", bytes / 1e3),
-        1e6..1e9 => format!("{:.1} MB", bytes / 1e6),
-        _ => format!("{:.1} GB", bytes / 1e9),
-    }
 }
 
 fn context(event: &Event) -> String {

@@ -105,7 +105,7 @@ async fn try_send(sender: &Sender, event: &Event, to: &Url) -> Result<Tried, Not
         event,
         traceparent: None,
     };
-    sender.turn(Some("ann"), to).await?;
+    sender.turn(to).await?;
     sender.send(&notice, to, sender.try_time).await
 }
 

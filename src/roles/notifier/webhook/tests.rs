@@ -136,7 +136,7 @@ async fn send(settings: &config::Notifier, target: &Url) -> Tried {
 }
 
 /// Returns whether a result is final, its code or `delivered`, and the status.
-fn told(tried: Tried) -> (bool, String, Option<u16>) {
+fn result_of(tried: Tried) -> (bool, String, Option<u16>) {
     match tried {
         Tried::Delivered(status) => (true, "delivered".to_owned(), Some(status)),
         Tried::Refused { status, error } => (true, error.code, status),
@@ -203,7 +203,7 @@ async fn what_may_pass_is_for_later_and_what_is_final_is_not() {
     ] {
         let receiver = Receiver::start(&[Given::Status(answer)]).await;
 
-        let tried = told(send(&settings(), &receiver.url).await);
+        let tried = result_of(send(&settings(), &receiver.url).await);
 
         assert_eq!(tried, (is_final, code.to_owned(), Some(answer)));
         assert_eq!(receiver.seen().len(), 1);
@@ -230,7 +230,7 @@ async fn each_try_has_the_same_id_and_body_and_a_signature_of_its_own_time() {
 async fn a_redirect_is_a_failure_and_not_followed() {
     let receiver = Receiver::start(&[Given::Redirect]).await;
 
-    let tried = told(send(&settings(), &receiver.url).await);
+    let tried = result_of(send(&settings(), &receiver.url).await);
 
     assert_eq!(tried, (false, "redirected".to_owned(), Some(307)));
     assert_eq!(receiver.seen().len(), 1);
@@ -244,7 +244,7 @@ async fn a_target_that_says_nothing_is_left_after_the_time_of_a_try() {
         ..settings()
     };
 
-    let silent = told(send(&settings, &receiver.url).await);
+    let silent = result_of(send(&settings, &receiver.url).await);
     let again = send(&settings, &receiver.url).await;
 
     assert_eq!(silent, (false, "timed_out".to_owned(), None));
@@ -257,7 +257,7 @@ async fn a_target_that_is_not_there_is_unreachable() {
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
 
-    let tried = told(send(&settings(), &url.parse().unwrap()).await);
+    let tried = result_of(send(&settings(), &url.parse().unwrap()).await);
 
     assert_eq!(tried, (false, "unreachable".to_owned(), None));
 }
@@ -288,7 +288,7 @@ async fn an_answer_that_stalls_behind_its_status_is_judged_by_that_and_soon() {
 
         let tried = timeout(Duration::from_secs(60), send(&settings, &receiver.url)).await;
 
-        let tried = told(tried.expect("the attempt does not wait for the end of the answer"));
+        let tried = result_of(tried.expect("the attempt does not wait for the end of the answer"));
         assert_eq!(tried, (is_final, code.to_owned(), Some(status)));
         assert_eq!(receiver.seen().len(), 1);
     }
@@ -322,7 +322,7 @@ async fn a_private_address_is_not_called_by_number_or_by_name() {
     by_name.set_host(Some("localhost")).unwrap();
 
     for target in [&receiver.url, &by_name] {
-        let tried = told(send(&settings, target).await);
+        let tried = result_of(send(&settings, target).await);
 
         assert_eq!(tried, (true, "address_refused".to_owned(), None));
     }

@@ -5,6 +5,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
+use crate::contract::digest::tests::failures;
 use crate::domain::ErrorCode;
 use crate::roles::notifier::testing::event;
 
@@ -315,4 +316,22 @@ proptest! {
     fn slack_takes_the_message_of_any_event(event in any_event()) {
         check(&message(&event));
     }
+}
+
+#[test]
+fn many_failures_fit_into_one_message() {
+    let mut many = failures(5000);
+    for failed in &mut many.first {
+        failed.message = "&".repeat(200);
+        failed.user_id = "<!channel>".repeat(12);
+    }
+
+    let reported = digest(&DigestText::of(&many));
+
+    check(&reported);
+    assert_eq!(reported["text"], "5000 requests failed");
+    let codes = reported["blocks"][1]["text"]["text"].as_str().unwrap();
+    assert!(codes.contains("`2500 x content_policy`"), "{codes}");
+    let listed = reported["blocks"][2]["text"]["text"].as_str().unwrap();
+    assert!(listed.starts_with("*The first 20*\n") && listed.ends_with(" more"));
 }

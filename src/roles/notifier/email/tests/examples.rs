@@ -1,37 +1,18 @@
-//! Example events of each type and example digests for operators: every template must render them all before it
-//! is used, and the docs show the results.
+//! Example events of each type, and of failures for operators: the docs show their mails.
 
-use std::collections::BTreeMap;
-
-use crate::contract::digest::{Failed, Gathered};
+use crate::contract::digest::{Failed, Failures};
 use crate::domain::{
     BatchSummary, ErrorCode, Event, EventError, EventType, Generated, Kind, Output, Progress,
     RecordPosition, RequestId,
 };
+use crate::roles::notifier::testing;
 
 /// Returns the examples of events, each with its name.
 pub(super) fn all() -> Vec<(&'static str, Event)> {
     let video = || event("teaser-42", Kind::Video);
-    let batch = BatchSummary {
-        total: 24,
-        completed: 21,
-        failed: 2,
-        cancelled: 0,
-        not_started: 1,
-    };
     vec![
         ("started", of(video(), EventType::Started, 0)),
-        (
-            "progress",
-            Event {
-                progress: Some(Progress {
-                    percent: 40,
-                    stage: "rendering".to_owned(),
-                    message: Some("frame 96 of 240".to_owned()),
-                }),
-                ..of(video(), EventType::Progress, 1)
-            },
-        ),
+        ("progress", progress(of(video(), EventType::Progress, 1))),
         (
             "completed",
             Event {
@@ -49,7 +30,13 @@ pub(super) fn all() -> Vec<(&'static str, Event)> {
         (
             "completed-batch",
             Event {
-                batch: Some(batch),
+                batch: Some(BatchSummary {
+                    total: 24,
+                    completed: 21,
+                    failed: 2,
+                    cancelled: 0,
+                    not_started: 1,
+                }),
                 ..of(event("catalogue-3", Kind::Batch), EventType::Completed, 9)
             },
         ),
@@ -62,89 +49,55 @@ pub(super) fn all() -> Vec<(&'static str, Event)> {
             ),
         ),
         ("cancelled", of(video(), EventType::Cancelled, 2)),
-        (
-            "rejected",
-            failed(
-                Event {
-                    workflow_id: None,
-                    run_id: None,
-                    record: Some(RecordPosition {
-                        topic: "gen.requests".to_owned(),
-                        partition: 4,
-                        offset: 1071,
-                    }),
-                    ..of(video(), EventType::Rejected, -1)
-                },
-                ErrorCode::Invalid,
-                "spec.fps is 480, expected 1 to 120",
-            ),
-        ),
+        ("rejected", rejected(of(video(), EventType::Rejected, -1))),
     ]
 }
 
-/// Returns the examples of digests, each with its name.
-pub(super) fn digests() -> Vec<(&'static str, Gathered)> {
+/// Returns an example for operators.
+pub(super) fn failures() -> Failures {
     let codes = [
         (ErrorCode::ContentPolicy, "the provider refused the prompt"),
         (ErrorCode::ProviderQuota, "the account is used up"),
     ];
-    let failures = |count: usize| {
-        let mut gathered = Gathered::default();
-        for (at, (code, message)) in codes.iter().cycle().take(count).enumerate() {
-            let event = failed(
-                of(
-                    event(&format!("teaser-{at}"), Kind::Video),
-                    EventType::Failed,
-                    2,
-                ),
-                *code,
-                message,
-            );
-            Failed::of(&event)
-                .into_iter()
-                .for_each(|failed| gathered.add(failed));
-        }
-        gathered
-    };
-    vec![
-        ("one-failure", failures(1)),
-        ("many-failures", failures(23)),
-    ]
+    let mut failures = Failures::default();
+    for (at, (code, message)) in codes.iter().cycle().take(3).enumerate() {
+        let event = event(&format!("teaser-{at}"), Kind::Video);
+        let event = failed(of(event, EventType::Failed, 2), *code, message);
+        failures.append(Failed::of(&event).unwrap().into());
+    }
+    failures
 }
 
 fn event(request: &str, kind: Kind) -> Event {
     Event {
-        event_id: String::new(),
         request_id: request.to_owned(),
-        retry: 0,
-        sequence: 0,
-        batch_id: None,
-        user_id: "alice".to_owned(),
         kind,
-        event_type: EventType::Started,
         occurred_at: 1_767_614_460_000,
         workflow_id: Some(request.to_owned()),
         run_id: Some("0197a2c4-0000-7000-8000-000000000000".to_owned()),
-        progress: None,
-        result: None,
-        batch: None,
-        error: None,
-        record: None,
-        notify: None,
-        metadata: BTreeMap::from([("campaign".to_owned(), "spring & summer".to_owned())]),
+        ..testing::event()
     }
 }
 
-fn of(event: Event, kind: EventType, sequence: i32) -> Event {
-    let request = RequestId::try_from(event.request_id.clone());
-    let run_id = event.run_id.clone().unwrap_or_default();
+fn of(event: Event, event_type: EventType, sequence: i32) -> Event {
+    let request = RequestId::try_from(event.request_id.clone()).unwrap();
+    let run_id = event.run_id.clone().unwrap();
     Event {
-        event_id: request.map_or_else(
-            |_| String::new(),
-            |id| Event::id(&id.run(0), &run_id, sequence),
-        ),
-        event_type: kind,
+        event_id: Event::id(&request.run(0), &run_id, sequence),
+        event_type,
         sequence,
+        ..event
+    }
+}
+
+fn progress(event: Event) -> Event {
+    let progress = Progress {
+        percent: 40,
+        stage: "rendering".to_owned(),
+        message: Some("frame 96 of 240".to_owned()),
+    };
+    Event {
+        progress: Some(progress),
         ..event
     }
 }
@@ -153,6 +106,21 @@ fn failed(event: Event, code: ErrorCode, message: &str) -> Event {
     Event {
         error: Some(EventError::new(code, message, false)),
         ..event
+    }
+}
+
+fn rejected(event: Event) -> Event {
+    let record = RecordPosition {
+        topic: "gen.requests".to_owned(),
+        partition: 4,
+        offset: 1071,
+    };
+    let message = "spec.fps is 480, expected 1 to 120";
+    Event {
+        workflow_id: None,
+        run_id: None,
+        record: Some(record),
+        ..failed(event, ErrorCode::Invalid, message)
     }
 }
 
@@ -195,8 +163,6 @@ fn clip() -> Generated {
             duration_seconds: Some(10.0),
         }],
         cost_usd: None,
-        sent: None,
-        notes: Vec::new(),
         elapsed_ms: 192_000,
         ..images()
     }
