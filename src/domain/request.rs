@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::http_url::input_url;
 use super::spec::check_metadata;
 use super::{BatchItem, CommandId, EventType, Faults, Invalid, RequestId, Spec, UserId};
 
@@ -161,17 +162,6 @@ pub(crate) fn http_url(field: &'static str, raw: &str) -> Result<Url, Invalid> {
         ));
     }
     input_url(field, raw)
-}
-
-/// Parses an absolute http or https URL of any length: input URLs may carry long signatures.
-pub(crate) fn input_url(field: &str, raw: &str) -> Result<Url, Invalid> {
-    parse_http_url(raw).ok_or_else(|| Invalid::new(field, "is not an http or https URL"))
-}
-
-/// Parses an absolute http or https URL; such a URL always has a host.
-pub(crate) fn parse_http_url(text: &str) -> Option<Url> {
-    let url = Url::parse(text).ok()?;
-    matches!(url.scheme(), "http" | "https").then_some(url)
 }
 
 /// Checks the form `local@domain`. Spaces and control characters could inject a mail header.

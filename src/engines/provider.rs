@@ -1,6 +1,6 @@
 //! The providers: submit a job, poll it, cancel it, find it by our id.
 //!
-//! A closed set, matched only here and in `submission`. Each module reads and writes one API: `draft` builds a submit,
+//! A closed set, matched only here and in `submit`. Each module reads and writes one API: `draft` builds a submit,
 //! `accepted` and `said` read its answer, `poll`, `cancel` and `find` ask about a job.
 
 mod answer;
@@ -10,6 +10,7 @@ mod memory;
 mod openai;
 mod replicate;
 mod submission;
+mod submit;
 #[cfg(test)]
 mod tests;
 
@@ -95,6 +96,8 @@ pub enum Error {
     },
 }
 
+/// Limit on the bytes of an answer about one job, which may contain small outputs.
+const MAX_ANSWER: usize = 8 * 1024 * 1024;
 /// Limit on the length of a provider's URL.
 const MAX_URL: usize = 2048;
 /// Limit on the characters of a job's state.

@@ -29,6 +29,7 @@ const CRATES: [(&str, &[&str]); 3] = [
             "base64",
             "chrono",
             "lettre",
+            "parking_lot",
             "ring",
             "serde",
             "serde_json",
@@ -39,6 +40,7 @@ const CRATES: [(&str, &[&str]); 3] = [
     (
         "contract",
         &[
+            "anyhow",
             "apache_avro",
             "base64",
             "ring",

@@ -14,13 +14,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::memory::{Held, MemoryBudget};
-use super::{Error, Provider, Submission};
+use super::submission::Submission;
+use super::{Error, Provider};
 use crate::domain::{ErrorCode, EventError};
 use crate::engines::http;
 
 const MIB: usize = 1024 * 1024;
-/// Limit on an answer about one job, which may contain small outputs.
-pub(super) const MAX_ANSWER: usize = 8 * MIB;
 /// Limit on a page of a list of jobs.
 pub(super) const MAX_PAGE: usize = 64 * MIB;
 /// Limit on an answer that contains images: ten of the largest take 84 MiB.

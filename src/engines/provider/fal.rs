@@ -10,10 +10,10 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, MAX_ANSWER, NO_REASON, Said, is_policy, parsed, price};
+use super::answer::{Answer, NO_REASON, Said, is_policy, parsed, price};
 use super::input::{Mapping, both, is_model, ratio, sides};
 use super::submission::{Draft, Submission};
-use super::{Error, Poll, Provider};
+use super::{Error, MAX_ANSWER, Poll, Provider};
 use crate::contract::run::Job;
 use crate::domain::{ErrorCode, EventError, Role, Single, VideoSpec};
 use crate::engines::storage::Source;

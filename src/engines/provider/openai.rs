@@ -8,10 +8,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, MAX_ANSWER, MAX_IMAGES_ANSWER, NO_REASON, Said, is_policy, price};
+use super::answer::{Answer, MAX_IMAGES_ANSWER, NO_REASON, Said, is_policy, price};
 use super::input::{Mapping, both, sides};
 use super::submission::{Draft, Made, Submission};
-use super::{Error, MAX_ID, Poll, Provider};
+use super::{Error, MAX_ANSWER, MAX_ID, Poll, Provider};
 use crate::contract::run::Job;
 use crate::domain::{ErrorCode, EventError, ImageSpec, Role, Single, VideoSpec, WorkflowId};
 use crate::engines::storage::Source;

@@ -9,10 +9,10 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, MAX_ANSWER, MAX_PAGE, NO_REASON, Said, is_policy, price};
+use super::answer::{Answer, MAX_PAGE, NO_REASON, Said, is_policy, price};
 use super::input::{Mapping, is_model};
 use super::submission::{Draft, Submission};
-use super::{Error, Poll, Provider};
+use super::{Error, MAX_ANSWER, Poll, Provider};
 use crate::contract::run::Job;
 use crate::domain::{ErrorCode, EventError, Single, WorkflowId};
 use crate::engines::storage::Source;

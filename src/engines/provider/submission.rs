@@ -1,21 +1,15 @@
-//! Submits a job: sends it once, and says what is known of it then.
+//! What is known about a submit.
 //!
 //! [`Submission::NotAccepted`] and [`Submission::Refused`] guarantee that the provider charges nothing; anything less
 //! certain is [`Submission::Unknown`] (contract, promise 3).
 
-use std::error::Error as StdError;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use reqwest::Response;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use serde_json::Value;
 
-use super::answer::{Answer, MAX_ANSWER, Said, judge};
-use super::{Error, Provider, fal, openai, replicate};
+use super::MAX_ANSWER;
 use crate::contract::run::Job;
-use crate::domain::{ErrorCode, EventError, ProviderName, Single, WorkflowId};
+use crate::domain::EventError;
 use crate::engines::storage::Source;
 
 /// What is known about a submit.
@@ -75,120 +69,4 @@ impl Draft {
             max_answer: MAX_ANSWER,
         }
     }
-}
-
-impl Provider {
-    /// Sends one job once, and counts it. Awaits `go` when the body is due, and writes the body only if `go` is Ok.
-    pub async fn submit(
-        &self,
-        workflow: &WorkflowId,
-        spec: &Single,
-        go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
-    ) -> Submission {
-        let began = Instant::now();
-        let submission = match self.draft(workflow, spec) {
-            Ok(draft) => {
-                let max_bytes = draft.max_answer;
-                match self.send(workflow, draft, go).await {
-                    Ok(response) => {
-                        let accepted = |answer: &Answer| self.accepted(spec, answer);
-                        judge(response, max_bytes, accepted, |body| self.said(body)).await
-                    }
-                    Err(unanswered) => unanswered,
-                }
-            }
-            Err(refused) => Submission::Refused(refused),
-        };
-        let outcome = match &submission {
-            Submission::Accepted(_) | Submission::Made(_) => "ok",
-            Submission::Refused(_) => "refused",
-            Submission::NotAccepted { .. } => "not_accepted",
-            Submission::Unknown(_) => "unknown",
-            Submission::Withheld(_) => "withheld",
-        };
-        self.report("submit", outcome, began);
-        submission
-    }
-
-    fn draft(&self, workflow: &WorkflowId, spec: &Single) -> Result<Draft, EventError> {
-        let no_key =
-            |error: Error| EventError::new(ErrorCode::ProviderAuth, &error.to_string(), true);
-        self.has_key().map_err(no_key)?;
-        let draft = match self.config.name {
-            ProviderName::Replicate => replicate::draft(self, workflow, spec),
-            ProviderName::OpenAi => openai::draft(self, workflow, spec),
-            ProviderName::Fal => fal::draft(self, spec),
-        };
-        draft.map_err(|problem| EventError::new(ErrorCode::InvalidRequest, &problem, false))
-    }
-
-    /// Sends a draft and waits for the head of the answer; otherwise returns what is known without one.
-    ///
-    /// `go` decides whether the body is written. Without its body the request is incomplete, so no server acts on it.
-    async fn send(
-        &self,
-        workflow: &WorkflowId,
-        draft: Draft,
-        go: impl Future<Output = Result<(), NotCurrent>> + Send + 'static,
-    ) -> Result<Response, Submission> {
-        let body = draft.body.to_string().into_bytes();
-        let length = body.len();
-        // Set when hyper asks for the body. hyper does so before it writes the first byte of a request, so as long as
-        // this is unset, no byte was written.
-        let begun = Arc::new(AtomicBool::new(false));
-        let asked = begun.clone();
-        // A stream, because hyper polls it only when the connection is established and the head is about to be written.
-        let body = futures::stream::once(async move {
-            asked.store(true, Ordering::Release);
-            go.await.map(|()| body)
-        });
-        let mut request = self
-            .authorised(self.clients.submitting.post(draft.url))
-            .header(CONTENT_TYPE, "application/json")
-            // No provider promises to honour it; a proxy in between may.
-            .header("idempotency-key", workflow.as_str())
-            .header(CONTENT_LENGTH, length)
-            .body(reqwest::Body::wrap_stream(body));
-        if let Some((name, value)) = draft.header {
-            request = request.header(name, value);
-        }
-        let sent = request.send().await;
-        // Without the URL: its host may be internal, and this text reaches users.
-        sent.map_err(|error| unanswered(&error.without_url(), begun.load(Ordering::Acquire)))
-    }
-
-    /// Reads a 2xx.
-    fn accepted(&self, spec: &Single, answer: &Answer) -> Result<Submission, serde_json::Error> {
-        match self.config.name {
-            ProviderName::Replicate => replicate::accepted(self, answer),
-            ProviderName::OpenAi => openai::accepted(self, spec, answer),
-            ProviderName::Fal => fal::accepted(self, spec, answer),
-        }
-    }
-
-    /// Reads the body of any other answer.
-    fn said(&self, body: &[u8]) -> Said {
-        match self.config.name {
-            ProviderName::Replicate => replicate::said(body),
-            ProviderName::OpenAi => openai::said(body),
-            ProviderName::Fal => fal::said(body),
-        }
-    }
-}
-
-/// Classifies a submit without an answer. If `begun` is false, no byte of it was written.
-fn unanswered(error: &reqwest::Error, begun: bool) -> Submission {
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(inner) = cause {
-        if let Some(stale) = inner.downcast_ref::<NotCurrent>() {
-            return Submission::Withheld(*stale);
-        }
-        cause = inner.source();
-    }
-    if !begun {
-        let message = format!("nothing was sent: {error}");
-        let error = EventError::new(ErrorCode::ProviderFailed, &message, true);
-        return Submission::NotAccepted { error, after: None };
-    }
-    Submission::Unknown(format!("the submit was not answered: {error}"))
 }

@@ -4,6 +4,7 @@
 //! uses it at a time. An abandoned attempt drops its connection, so a late answer of the server is never read as the
 //! answer to another message. Of the server's answers only the code is shown, because the server controls the text.
 
+mod advice;
 mod connection;
 mod limits;
 mod message;

@@ -1,5 +1,6 @@
 //! Tests how answers are classified, and the memory that long ones take.
 
+use super::super::MAX_ANSWER;
 use super::super::memory::{MEMORY, TIMES};
 use super::*;
 

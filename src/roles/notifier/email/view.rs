@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use url::Url;
 
-use crate::domain::{BatchSummary, Event, EventType, Kind, Output};
+use super::advice::advice;
+use crate::domain::{BatchSummary, ErrorCode, Event, EventType, Kind, Output};
 use crate::roles::notifier::wording::{line, moment, size};
 
 /// An event, for templates. `docs/notifications.md` describes these fields for authors of templates.
@@ -71,6 +72,7 @@ struct Trouble {
     code: &'static str,
     message: String,
     retryable: bool,
+    advice: &'static str,
 }
 
 /// Longest names, ids and addresses, in characters.
@@ -120,6 +122,7 @@ impl View {
                 code: "provider_failed",
                 message: "the job failed".to_owned(),
                 retryable: true,
+                advice: advice(ErrorCode::ProviderFailed),
             }),
             record: some(),
             metadata: BTreeMap::from([("key".to_owned(), "value".to_owned())]),
@@ -166,6 +169,7 @@ impl View {
                 code: error.code.as_str(),
                 message: line(&error.message, LONG),
                 retryable: error.retryable,
+                advice: advice(error.code),
             }),
             record: event
                 .record
