@@ -284,7 +284,7 @@ async fn work(process: &Process) -> anyhow::Result<()> {
     };
     let (publisher, stop) = (process.publisher.clone(), process.stop.clone());
     let worker = worker::run(&process.config, &temporal, publisher, stop);
-    process.host(WORKER, &temporal, worker).await
+    Box::pin(process.host(WORKER, &temporal, worker)).await
 }
 
 async fn notifier(process: &Process) -> anyhow::Result<()> {
@@ -329,5 +329,5 @@ async fn deliveries(
         return Ok(());
     };
     let worker = delivery_worker::run(&process.config, temporal, deliverer, &process.stop);
-    process.host(DELIVERIES, temporal, worker).await
+    Box::pin(process.host(DELIVERIES, temporal, worker)).await
 }

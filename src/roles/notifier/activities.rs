@@ -45,7 +45,7 @@ impl Activities {
         ctx: ActivityContext,
         input: Conclude,
     ) -> Result<(), ActivityError> {
-        alive_until_stop(&ctx, self.deliverer.conclude(input)).await
+        alive_until_stop(&ctx, Box::pin(self.deliverer.conclude(input))).await
     }
 
     #[activity(definition = notification::SendDigest)]

@@ -152,9 +152,8 @@ impl Entry<'_> {
     pub(super) async fn turn(&mut self, patience: Duration) -> Result<(), Closed> {
         let in_flight = self.line_up()?;
         // A free place is taken even without patience.
-        let permit = match timeout(patience, in_flight.acquire_owned()).await {
-            Ok(Ok(permit)) => permit,
-            Ok(Err(_)) | Err(_) => return Err(Closed::Full),
+        let Ok(Ok(permit)) = timeout(patience, in_flight.acquire_owned()).await else {
+            return Err(Closed::Full);
         };
         // A circuit may have opened during the wait.
         let mut known = self.endpoints.known();

@@ -34,7 +34,7 @@ impl Activities {
         ctx: ActivityContext,
         input: Submit,
     ) -> Result<Submitted, ActivityError> {
-        submit::run(&self.work, &ctx, input).await
+        Box::pin(submit::run(&self.work, &ctx, input)).await
     }
 
     #[activity(definition = request::Fetch)]
@@ -68,7 +68,7 @@ impl Activities {
         ctx: ActivityContext,
         input: Finish,
     ) -> Result<(), ActivityError> {
-        alive(&ctx, self.work.finish(input)).await
+        alive(&ctx, Box::pin(self.work.finish(input))).await
     }
 
     #[activity(definition = request::ReadRun)]

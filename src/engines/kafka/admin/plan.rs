@@ -1,5 +1,6 @@
 //! The topics that the contract specifies (section 4); both `setup` and `doctor` use this list.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use rdkafka::admin::{ConfigResource, NewTopic, TopicReplication};
@@ -20,7 +21,7 @@ pub struct Difference {
 }
 
 impl Difference {
-    fn of(setting: &str, is: impl ToString, want: impl ToString) -> Self {
+    fn of(setting: &str, is: &dyn Display, want: &dyn Display) -> Self {
         Self {
             setting: setting.to_owned(),
             is: is.to_string(),
@@ -119,7 +120,7 @@ impl Plan {
             ("replication.factor", shape.replicas, self.replication),
         ] {
             if is < want {
-                found.push(Difference::of(setting, is, want));
+                found.push(Difference::of(setting, &is, &want));
             }
         }
         for (setting, want) in &self.settings {
@@ -127,7 +128,7 @@ impl Plan {
             if let Some(is) = entry.and_then(|entry| entry.value.as_ref())
                 && is != want
             {
-                found.push(Difference::of(setting, is, want));
+                found.push(Difference::of(setting, &is, &want));
             }
         }
         found

@@ -96,10 +96,10 @@ fn status_of<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e ton
 
 /// Returns the innermost cause of a failed connection: the client wraps it in layers of debug text.
 pub(crate) fn first_cause(error: &ClientConnectError) -> String {
-    match error {
-        ClientConnectError::SystemInfoCallError(status) => root_message(status),
-        error => innermost(error).to_string(),
+    if let ClientConnectError::SystemInfoCallError(status) = error {
+        return root_message(status);
     }
+    innermost(error).to_string()
 }
 
 /// Returns the innermost cause of a failed call, or else the server's message.
