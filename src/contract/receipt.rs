@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receipt_id_tells_event_channel_and_target_apart() {
+    fn a_receipt_id_is_unique_per_event_channel_and_target() {
         let id = Receipt::id("e", Channel::Webhook, "t");
 
         assert_eq!(id, Receipt::id("e", Channel::Webhook, "t"));

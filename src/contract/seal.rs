@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_none_or_malformed_are_refused() {
+    fn missing_and_malformed_keys_are_refused() {
         let short = NotifyKey {
             id: "a".to_owned(),
             key: Secret::new("c2hvcnQ=".to_owned()),

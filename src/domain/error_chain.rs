@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn causes_are_told_once() {
+    fn each_cause_is_shown_once() {
         let error = anyhow::anyhow!("refused")
             .context("call: refused")
             .context("no broker");

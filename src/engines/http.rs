@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_has_an_end_and_none_is_zero() {
+    fn a_pause_is_capped_and_never_zero() {
         let second = Duration::from_secs(1);
 
         assert_eq!(capped(second * 7), Some(second * 7));

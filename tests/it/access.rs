@@ -172,7 +172,7 @@ async fn a_cancel_needs_a_key_that_may_ask_for_the_user_of_the_run() {
 }
 
 #[tokio::test]
-async fn a_free_id_is_claimed_by_whoever_asks_first() {
+async fn a_free_id_is_claimed_by_the_first_user_who_asks() {
     let space = guarded().await;
     let _all = space.start(&["all"]);
     let request = image("claimed");
@@ -254,7 +254,7 @@ async fn the_command_line_sends_the_key_of_the_shell() {
 }
 
 #[tokio::test]
-async fn an_intake_that_would_let_nobody_in_does_not_start() {
+async fn an_intake_that_requires_keys_but_has_none_does_not_start() {
     let space = Space::with(&[("REQUIRE_API_KEY", "true")]).await;
 
     let mut intake = space.start(&["intake"]);

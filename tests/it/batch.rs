@@ -98,7 +98,7 @@ fn peak(stories: &[Vec<Event>]) -> i32 {
 }
 
 #[tokio::test]
-async fn a_batch_runs_its_items_side_by_side_and_tells_of_each_and_of_all() {
+async fn a_batch_runs_its_items_in_parallel_and_reports_each_and_all() {
     let space = Space::with(&[("BATCH_PROGRESS_INTERVAL", "100ms")]).await;
     let receiver = Receiver::start(&[]).await;
     let _all = space.start(&["all"]);
@@ -269,7 +269,7 @@ async fn many_items_are_all_tried_and_counted() {
 }
 
 #[tokio::test]
-async fn the_status_of_a_batch_tells_how_its_items_stand() {
+async fn the_status_of_a_batch_counts_its_items() {
     let space = Space::new().await;
     let _all = space.start(&["all"]);
     let request = batch(

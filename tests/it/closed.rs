@@ -194,7 +194,7 @@ async fn cancel_end(client: &Client, request: &Request) {
 }
 
 #[tokio::test]
-async fn an_outcome_that_was_decided_while_kafka_was_away_stands_after_a_termination() {
+async fn an_outcome_decided_while_kafka_was_away_survives_a_termination() {
     let mut broker = Broker::beside(engines()).await;
     let settings = [
         OFTEN,

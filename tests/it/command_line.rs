@@ -94,7 +94,7 @@ async fn a_cancel_by_command_ends_a_running_request() {
 }
 
 #[tokio::test]
-async fn faults_of_the_settings_are_told_all_at_once() {
+async fn all_faults_of_the_settings_are_reported_at_once() {
     let space = Space::new().await;
     let faults = [
         ("KAFKA_BROKERS", "nowhere"),
@@ -119,7 +119,7 @@ async fn faults_of_the_settings_are_told_all_at_once() {
 }
 
 #[tokio::test]
-async fn the_pages_tell_of_health_and_numbers() {
+async fn the_pages_show_health_and_metrics() {
     let space = Space::new().await;
     let free = nowhere().to_string();
     let _all = space.start_with(&["all"], &[("HTTP_ADDR", &free)]);

@@ -94,7 +94,7 @@ async fn a_worker_killed_while_it_stores_is_followed_by_one_that_stores() {
 }
 
 #[tokio::test]
-async fn a_worker_killed_before_it_tells_the_outcome_is_followed_by_one_that_does() {
+async fn a_worker_killed_before_it_publishes_the_outcome_leaves_that_to_the_next() {
     killed_at("finish.began").await;
 }
 
@@ -111,7 +111,7 @@ async fn a_worker_stopped_before_the_fence_wakes_and_sends_nothing() {
 /// After the fence it is unknown whether the worker sent: the run ends as ambiguous, and after that nothing may be
 /// sent.
 #[tokio::test]
-async fn a_worker_stopped_behind_the_fence_asks_again_and_sends_nothing() {
+async fn a_worker_stopped_after_the_fence_asks_again_and_sends_nothing() {
     let story = stopped("submit.sending").await;
 
     assert_eq!(story.outcome, EventType::Failed);
@@ -130,6 +130,6 @@ async fn a_worker_stopped_while_it_waits_wakes_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_worker_stopped_before_it_tells_the_outcome_wakes_and_repeats_the_same() {
+async fn a_worker_stopped_before_it_publishes_the_outcome_wakes_and_repeats_it() {
     stopped_at("finish.began").await;
 }

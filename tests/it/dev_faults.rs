@@ -65,7 +65,7 @@ async fn an_address_of_metrics_in_use_is_named_before_any_engine_is_started() {
 }
 
 #[tokio::test]
-async fn settings_at_fault_are_told_before_any_engine_is_started() {
+async fn faulty_settings_are_reported_before_any_engine_starts() {
     let mut trial = Trial::new();
     trial.set("SHUTDOWN_GRACE", "soon");
     let mut dev = trial.start(&["dev", "--once", "--ports", "free"]);
@@ -103,7 +103,7 @@ async fn engines_that_are_not_on_this_machine_and_paid_samples_are_refused_befor
 }
 
 #[tokio::test]
-async fn half_an_engine_is_not_used_and_what_kept_it_from_being_mended_is_told() {
+async fn an_incomplete_engine_is_not_used_and_the_failed_repair_is_reported() {
     let (mut trial, cache) = Trial::with_cache().await;
     let jar = folder(&cache, "apicurio-").join("app/quarkus-run.jar");
     cut(&jar);
@@ -190,7 +190,7 @@ async fn a_lock_and_half_an_installation_of_a_killed_run_do_not_stop_the_next() 
 }
 
 #[tokio::test]
-async fn an_engine_that_ends_during_its_start_is_told_with_its_log() {
+async fn dev_reports_an_engine_that_ends_during_its_start_with_its_log() {
     let (mut trial, _) = Trial::with_cache().await;
     trial.shadow("python3", "echo no room for mails; exit 3");
     let mut dev = trial.start(&["dev", "--ports", "free"]);
@@ -208,7 +208,7 @@ async fn an_engine_that_ends_during_its_start_is_told_with_its_log() {
 }
 
 #[tokio::test]
-async fn an_engine_that_is_killed_while_dev_runs_is_told_with_its_log() {
+async fn dev_reports_a_killed_engine_with_its_log() {
     let trial = Trial::new();
     let mut dev = trial.start(&["dev", "--ports", "free"]);
     said(&dev, "ready after").await;

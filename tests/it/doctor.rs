@@ -212,7 +212,7 @@ async fn requests_that_are_kept_longer_than_the_window_fail() {
 }
 
 #[tokio::test]
-async fn an_engine_that_is_away_is_told_once_and_the_others_are_looked_at() {
+async fn doctor_reports_an_engine_that_is_away_once_and_checks_the_others() {
     let space = Space::new().await;
     let nowhere = nowhere();
     let (host, url) = (nowhere.to_string(), format!("http://{nowhere}"));
@@ -256,7 +256,7 @@ async fn a_namespace_that_is_missing_fails() {
 }
 
 #[tokio::test]
-async fn lag_is_told() {
+async fn doctor_reports_lag() {
     let space = Space::new().await;
     let request = crate::support::requests::image("waits");
     space.send(&request).await;

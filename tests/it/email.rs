@@ -69,7 +69,7 @@ fn notifier(space: &Space, smtp: &str, settings: &[(&str, &str)]) -> Process {
 }
 
 #[tokio::test]
-async fn an_image_that_completes_is_told_by_mail() {
+async fn a_completed_image_is_notified_by_mail() {
     let space = Space::new().await;
     let smtp = space.engines.smtp.as_str();
     let settings = [("SMTP_URL", smtp), ("EMAIL_FROM", "genflow@mail.test")];

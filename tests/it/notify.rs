@@ -176,7 +176,7 @@ async fn what_its_first_try_delivers_needs_no_workflow() {
 }
 
 #[tokio::test]
-async fn a_final_answer_ends_the_tries_whoever_makes_them() {
+async fn a_final_answer_ends_the_attempts_of_notifier_and_workflow() {
     let space = Space::new().await;
     let _notifier = space.start(&["notifier"]);
     for (answers, tries, code) in [
@@ -201,7 +201,7 @@ async fn a_final_answer_ends_the_tries_whoever_makes_them() {
 }
 
 #[tokio::test]
-async fn what_no_try_delivers_stands_on_the_dead_letter_topic_as_it_came() {
+async fn an_event_that_no_attempt_delivers_is_dead_lettered_unchanged() {
     let space = Space::with(&[("NOTIFY_SCHEDULE", "100ms,100ms")]).await;
     let _notifier = space.start(&["notifier"]);
     let receiver = Receiver::answering(&[Answer::Status(500)]).await;

@@ -54,7 +54,7 @@ fn reported(message: &Value) -> usize {
 }
 
 #[tokio::test]
-async fn a_tenants_slack_is_told_by_block_kit_and_the_receipt_says_so() {
+async fn a_tenants_slack_gets_block_kit_and_the_receipt_says_so() {
     let space = Space::with(&[("SLACK_ALLOWED_HOSTS", "127.0.0.1")]).await;
     let _notifier = space.start(&["notifier"]);
     let receiver = Receiver::answering(&[Answer::Status(500), Answer::Status(200)]).await;
@@ -252,7 +252,7 @@ async fn operators_hear_once_of_a_failure_whose_seal_does_not_open_and_its_redri
 }
 
 #[tokio::test]
-async fn our_own_slack_is_told_of_what_a_request_asks_for_though_it_names_nobody() {
+async fn the_default_slack_follows_notify_on_of_a_request_without_targets() {
     let slack = Receiver::start(&[]).await;
     let space = Space::with(&[
         ("SLACK_ALLOWED_HOSTS", "127.0.0.1"),

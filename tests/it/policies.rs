@@ -38,7 +38,7 @@ async fn downloading(space: &Space) {
 }
 
 #[tokio::test]
-async fn what_cannot_succeed_is_sent_once_whoever_is_asked() {
+async fn a_request_that_cannot_succeed_is_sent_once_to_any_provider() {
     let space = Space::new().await;
     let _all = space.start(&["all"]);
     let refusal = |status: u16, code: &str, text: &str| json!({"submit": [{"status": status, "code": code, "text": text}]});
@@ -232,7 +232,7 @@ async fn outputs_that_take_longer_than_the_grace_end_with_the_deadline() {
 }
 
 #[tokio::test]
-async fn the_time_before_the_first_send_is_told_apart_from_the_time_after() {
+async fn the_status_separates_the_time_before_and_after_the_first_send() {
     let space = Space::new().await;
     let _intake = space.start(&["intake"]);
     let request = script(image("waits"), &json!({"stuck": true}));

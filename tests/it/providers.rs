@@ -70,7 +70,7 @@ async fn killed_at(point: &str) -> (Option<ErrorCode>, u64, u64) {
 }
 
 #[tokio::test]
-async fn images_that_were_stored_are_adopted_when_the_worker_dies_before_it_tells() {
+async fn stored_images_are_adopted_when_the_worker_dies_before_it_reports() {
     assert_eq!(killed_at("submit.stored").await, (None, 1, 1));
 }
 

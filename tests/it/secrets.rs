@@ -203,7 +203,7 @@ fn at_nobody(secret: &str) -> String {
 }
 
 #[tokio::test]
-async fn no_secret_stands_anywhere_but_where_it_was_given() {
+async fn no_secret_appears_anywhere_but_where_it_was_given() {
     let operators = Receiver::start(&[]).await;
     let good = Receiver::start(&[]).await;
     let slack = Receiver::answering(&[Answer::Status(200)]).await;

@@ -185,7 +185,7 @@ async fn the_server_knows_the_build_of_a_worker() {
 }
 
 #[tokio::test]
-async fn a_worker_told_to_stop_hands_its_fetches_back_within_the_grace_period() {
+async fn a_stopping_worker_hands_its_fetches_back_within_the_grace_period() {
     let space = Space::new().await;
     let _intake = space.start(&["intake"]);
     let mut first = space.start(&["worker"]);

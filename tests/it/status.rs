@@ -37,7 +37,7 @@ async fn exists(space: &Space, request: &Request) {
 }
 
 #[tokio::test]
-async fn without_a_worker_the_server_tells_what_it_knows_and_that_none_answered() {
+async fn without_a_worker_the_status_comes_from_the_server_and_says_so() {
     let space = Space::new().await;
     let _intake = space.start(&["intake"]);
     let (request, group) = (image("open"), batch("open", &[json!({})]));
@@ -67,7 +67,7 @@ async fn without_a_worker_the_server_tells_what_it_knows_and_that_none_answered(
 }
 
 #[tokio::test]
-async fn a_worker_tells_more_and_after_the_end_none_is_needed() {
+async fn a_worker_reports_a_fuller_status_and_is_not_needed_after_the_end() {
     let space = Space::new().await;
     let mut all = space.start(&["all"]);
     let stuck = script(image("stuck"), &json!({"stuck": true}));

@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shell_is_a_program_and_its_folder_is_none() {
+    fn the_shell_is_a_program_and_its_folder_is_not() {
         assert!(find_program("sh").is_some());
         assert!(!is_program(Path::new("/bin")));
         assert_eq!(find_program("no-such-program-of-genflow"), None);

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_of_a_process_is_told_with_the_end_of_its_log() {
+    async fn a_process_that_ends_is_reported_with_the_end_of_its_log() {
         let (command, log) = start_shell("echo so it goes; exit 3");
 
         let process = Process::start("sh", command, log.clone()).await.unwrap();

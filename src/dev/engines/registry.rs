@@ -264,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_log_tells_both_ports() {
+    fn both_ports_are_read_from_the_log() {
         let log = "INFO apicurio-registry-app 3.3.3 on JVM started in 3.9s. Listening on: http://127.0.0.1:44659. \
                    Management interface listening on http://127.0.0.1:46059.\nINFO Profile prod activated.\n";
 

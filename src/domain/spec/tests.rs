@@ -207,7 +207,7 @@ fn the_name_of_a_param_is_shown_safely_and_in_part() {
 }
 
 #[test]
-fn the_urls_in_params_are_found_wherever_they_stand() {
+fn urls_in_params_are_found_at_any_depth() {
     let params = [
         ("image", r#""https://a.example/1.png""#),
         (

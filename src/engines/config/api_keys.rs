@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_entry_is_told_by_its_place_and_not_shown() {
+    fn a_bad_entry_is_reported_by_position_and_not_shown() {
         let hashed = hex(digest(&SHA256, b"topsecret").as_ref());
         let long = format!("topsecret:{}", "u".repeat(129));
         let empty = hex(digest(&SHA256, b"").as_ref());

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_that_are_none_are_a_fault() {
+    fn invalid_ports_are_a_fault() {
         for ports in ["0", "443,", "70000", "all", "443 80", "-1"] {
             let faults = Config::of(&[("WEBHOOK_PORTS", ports)]).unwrap_err();
 

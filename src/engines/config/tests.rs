@@ -118,7 +118,7 @@ fn the_operators_address_is_one_that_mail_can_go_to() {
 }
 
 #[test]
-fn all_faults_are_told_at_once_a_line_each() {
+fn all_faults_are_reported_at_once_one_per_line() {
     let faults = Config::of(&[
         ("KAFKA_BROKERS", "nowhere"),
         ("TEMPORAL_HOST", "://"),

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_style_stands_in_the_prompt_unless_the_params_have_one() {
+    fn a_style_is_added_to_the_prompt_unless_the_params_have_one() {
         let prompt = |style: &str, params: &[&str]| {
             let params = params
                 .iter()
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_model_stays_where_it_stands_in_an_address() {
+    fn a_model_name_cannot_change_the_rest_of_a_url() {
         for good in ["black-forest-labs/flux-1.1-pro", "a/b_c"] {
             assert!(is_model(good, 2..=2), "{good}");
         }

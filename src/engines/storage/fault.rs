@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_is_told_from_any_depth() {
+    fn a_full_disk_is_recognised_at_any_depth_of_the_error() {
         let full = io::Error::from(ErrorKind::StorageFull);
         let wrapped = io::Error::other(Fault {
             what: "layer",
@@ -115,7 +115,7 @@ mod tests {
     struct Layer(#[source] io::Error);
 
     #[test]
-    fn what_a_server_says_stands_in_the_source_and_not_in_the_text() {
+    fn a_servers_message_is_in_the_source_and_not_in_the_text() {
         let error = of_store(object_store::Error::Generic {
             store: "S3",
             source: "http://10.0.0.7/media/key: 500".into(),

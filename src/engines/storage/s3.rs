@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_bucket_stands_in_the_host_unless_a_server_or_a_certificate_forbids_it() {
+    async fn the_bucket_is_in_the_host_unless_a_server_or_a_certificate_forbids_it() {
         let hosted = signed(&[("S3_BUCKET", "media"), ("AWS_REGION", "eu-west-1")]).await;
         let dotted = signed(&[("S3_BUCKET", "a.media")]).await;
         let own = signed(&[("S3_BUCKET", "media"), ("S3_ENDPOINT", "http://h:9000/")]).await;

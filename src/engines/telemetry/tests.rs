@@ -147,7 +147,7 @@ fn the_events_count_what_the_catalogue_says_and_nothing_else() {
 }
 
 #[test]
-fn names_tell_their_unit_and_buckets_rise() {
+fn metric_names_show_their_kind_and_buckets_rise() {
     for metric in CATALOGUE {
         assert!(metric.name.starts_with("genflow_"), "{}", metric.name);
         let total = metric.name.ends_with("_total");

@@ -209,7 +209,7 @@ mod tests {
     use crate::engines::config::Config;
 
     #[test]
-    fn a_namespace_that_is_not_made_is_told_of_with_the_command_that_makes_it() {
+    fn a_missing_namespace_is_reported_with_the_command_that_creates_it() {
         let error = Error::NotCreated {
             name: "apart".to_owned(),
             retention: Duration::from_secs(7 * 24 * 3600),

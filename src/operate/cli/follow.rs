@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exit_code_tells_the_worst_end() {
+    fn the_exit_code_reflects_the_worst_outcome() {
         for (kinds, code) in [
             (&[EventType::Completed, EventType::Completed][..], 0),
             (&[EventType::Completed, EventType::Cancelled], 2),

@@ -33,7 +33,7 @@ async fn a_request_that_waits_for_its_token_leaves_its_place_to_others() {
 }
 
 #[tokio::test]
-async fn a_user_above_the_limit_waits_then_is_refused_and_holds_nobody_up() {
+async fn a_user_above_the_limit_waits_then_is_refused_and_delays_no_other_user() {
     let space = Space::with(&[
         ("ENABLE_RATE_LIMITING", "true"),
         ("RATE_LIMIT_PER_MINUTE", "1"),

@@ -101,7 +101,7 @@ async fn a_notifier_killed_in_a_workflows_try_tries_again() {
 }
 
 #[tokio::test]
-async fn a_notifier_killed_between_dead_letter_and_receipt_tells_both_again() {
+async fn a_notifier_killed_between_dead_letter_and_receipt_repeats_both() {
     let refusing = Receiver::answering(&[Answer::Status(404)]).await;
 
     let story = killed_at("notify.parked", refusing).await;
@@ -113,7 +113,7 @@ async fn a_notifier_killed_between_dead_letter_and_receipt_tells_both_again() {
 }
 
 #[tokio::test]
-async fn a_notifier_killed_while_a_workflow_tells_of_its_end_tells_it_again() {
+async fn a_notifier_killed_while_a_workflow_reports_its_end_reports_it_again() {
     // The first attempt fails, the workflow's attempt is refused for good.
     let answers: Vec<_> = [Answer::Status(500); EVENTS]
         .into_iter()

@@ -13,7 +13,7 @@ use crate::support::{Space, eventually};
 const LONG: (&str, &str) = ("NOTIFY_SCHEDULE", "1h");
 
 #[tokio::test]
-async fn an_endpoint_that_never_answers_takes_its_share_and_delays_nobody() {
+async fn a_silent_endpoint_takes_its_share_and_delays_no_other() {
     // A tenth of the pool is two slots.
     let space = Space::with(&[LONG, ("NOTIFY_CONCURRENCY", "20")]).await;
     let silent = Receiver::answering(&[Answer::Silence]).await;
@@ -147,7 +147,7 @@ async fn without_temporal_first_tries_go_on_and_what_they_leave_waits_for_it() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_comes_back_before_temporal_does_is_told_at_once() {
+async fn an_endpoint_that_recovers_before_temporal_is_notified_at_once() {
     let space = Space::new().await;
     let nowhere = ("TEMPORAL_HOST", "127.0.0.1:1");
     let _notifier = space.start_with(&["notifier"], &[nowhere]);

@@ -9,7 +9,7 @@ use crate::support::Space;
 use crate::support::receiver::Receiver;
 
 #[tokio::test]
-async fn what_is_no_event_is_parked_as_it_came_and_the_next_is_told() {
+async fn an_undecodable_event_is_parked_unchanged_and_the_next_is_notified() {
     let space = Space::new().await;
     let receiver = Receiver::start(&[]).await;
     let topic = &space.config.kafka.topics.events;

@@ -14,7 +14,7 @@ const HOUR: i64 = 3_600_000;
 const OTHER_KEY: &str = "other:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=";
 
 #[tokio::test]
-async fn an_event_that_comes_again_is_told_once() {
+async fn a_repeated_event_is_notified_once() {
     let space = Space::new().await;
     let _notifier = space.start(&["notifier"]);
     let receiver = Receiver::start(&[]).await;

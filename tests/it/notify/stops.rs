@@ -53,7 +53,7 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn what_is_answered_in_the_patience_of_a_stop_is_done_and_not_told_again() {
+async fn a_notification_answered_during_a_stop_is_done_and_not_repeated() {
     // The patience is a third of SHUTDOWN_GRACE.
     let patient = [("SHUTDOWN_GRACE", "15s"), ("KAFKA_SESSION_TIMEOUT", "20s")];
     let stage = Stage::answering(Answer::Held, &patient).await;
@@ -83,7 +83,7 @@ async fn what_is_answered_in_the_patience_of_a_stop_is_done_and_not_told_again()
 }
 
 #[tokio::test]
-async fn what_is_not_answered_holds_up_no_stop_and_is_told_by_the_next_under_the_same_id() {
+async fn an_unanswered_notification_delays_no_stop_and_is_repeated_with_its_id() {
     let stage = Stage::answering(Answer::Silence, &[]).await;
     let mut first = stage.notifier();
     let event = stage.tell("after-60-once@example.org").await;

@@ -67,7 +67,7 @@ async fn a_pause_that_a_provider_asks_for_is_kept() {
 }
 
 #[tokio::test]
-async fn a_state_that_nobody_knows_is_no_end_and_is_counted() {
+async fn an_unknown_state_does_not_end_the_job_and_is_counted() {
     let space = Space::new().await;
     let all = Watched::start(&space, "all", &[]);
     let faults = json!({"state": "dreaming", "seconds": 2.0});
@@ -92,7 +92,7 @@ async fn a_state_that_nobody_knows_is_no_end_and_is_counted() {
 }
 
 #[tokio::test]
-async fn a_price_that_is_told_stands_in_the_event_and_is_counted() {
+async fn a_reported_price_is_in_the_event_and_is_counted() {
     let space = Space::new().await;
     let all = Watched::start(&space, "all", &[]);
     let priced = json!({"price": "0.25"});

@@ -30,7 +30,7 @@ async fn is_closed(space: &Space, request: &RequestId, retry: u32) -> bool {
 }
 
 #[tokio::test]
-async fn who_retries_as_soon_as_the_failure_is_told_is_heard() {
+async fn a_retry_sent_as_soon_as_the_failure_is_published_is_accepted() {
     let space = Space::new().await;
     let _intake = space.start(&["intake"]);
     let request = failing("at-once", 1);
@@ -74,7 +74,7 @@ async fn a_cancel_reaches_the_retry_of_a_run_that_is_not_closed_yet() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_told_as_completed_and_not_closed_yet_is_not_retried() {
+async fn a_run_published_as_completed_but_not_closed_is_not_retried() {
     let space = Space::new().await;
     let _intake = space.start(&["intake"]);
     let request = image("told");

@@ -114,7 +114,7 @@ fn a_datum_cut_short_anywhere_is_refused() {
 }
 
 #[test]
-fn a_datum_with_more_behind_it_is_refused() {
+fn a_datum_with_trailing_bytes_is_refused() {
     for (ours, mut datum) in good() {
         datum.push(0);
 

@@ -167,7 +167,7 @@ async fn nothing_is_connected_to_at_an_address_that_is_refused() {
 }
 
 #[tokio::test]
-async fn a_name_without_an_address_is_not_refused_and_not_told() {
+async fn a_name_without_an_address_is_unresolved_and_not_shown() {
     let nowhere = NameServer::start(vec![addresses(&[])]).await;
     let silent = NameServer::start(vec![Answer::Failure]).await;
 

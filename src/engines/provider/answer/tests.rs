@@ -20,7 +20,7 @@ fn judged(status: u16, code: Option<ErrorCode>) -> (&'static str, Option<ErrorCo
 }
 
 #[test]
-fn only_an_answer_that_says_so_tells_that_nothing_was_taken() {
+fn a_submit_is_unknown_unless_the_status_rules_a_job_out() {
     use ErrorCode::{InvalidRequest, ProviderAuth, ProviderFailed, ProviderQuota, ProviderRefused};
     for (status, outcome, code) in [
         (400, "refused", Some(InvalidRequest)),
@@ -61,7 +61,7 @@ fn a_price_is_a_number_of_dollars_or_none() {
 }
 
 #[test]
-fn words_tell_more_than_a_status() {
+fn the_text_of_an_answer_can_refine_its_status() {
     let policy = Some(ErrorCode::ContentPolicy);
     let quota = Some(ErrorCode::ProviderQuota);
 

@@ -129,7 +129,7 @@ fn a_model_is_no_way_out_of_the_api() {
 }
 
 #[test]
-fn files_are_found_whatever_they_stand_under() {
+fn files_are_found_under_any_key() {
     let output = json!({
         "images": [{"url": "https://a/1.png", "width": 8}, {"url": "https://a/2.png"}],
         "video": {"url": "https://a/3.mp4"},
@@ -147,7 +147,7 @@ fn files_are_found_whatever_they_stand_under() {
 }
 
 #[test]
-fn a_failure_is_told_from_a_fault_of_the_call() {
+fn a_failed_job_is_distinguished_from_a_failed_call() {
     let list = json!({"detail": [{"loc": ["body", "prompt"], "msg": "no", "type": "missing"}]});
     let platform = json!({"detail": "Request timed out", "error_type": "request_timeout"});
     let plain = json!({"detail": "Internal Server Error"});

@@ -66,7 +66,7 @@ const WHOLE: Film = Film {
 };
 
 #[test]
-fn a_film_tells_its_size_and_length_wherever_its_header_is() {
+fn a_films_size_and_length_are_read_wherever_its_header_is() {
     assert_eq!(measured(&real()), WHOLE);
     assert_eq!(measured(&streamed(&real())), WHOLE);
 }
@@ -150,7 +150,7 @@ fn a_box_does_not_reach_beyond_the_one_that_it_is_in() {
 }
 
 #[test]
-fn a_length_that_no_clock_measures_is_none() {
+fn an_impossible_length_is_not_reported() {
     let header = |scale: u32, ticks: u32| {
         let mut mvhd = vec![0; 100];
         mvhd[12..16].copy_from_slice(&scale.to_be_bytes());

@@ -163,7 +163,7 @@ fn flags_that_do_not_go_together_are_refused() {
 }
 
 #[test]
-fn a_file_stands_alone() {
+fn a_file_cannot_be_combined_with_a_prompt() {
     let submit = submitted(&["image", "--file", "-", "--user", "u", "--watch"]).unwrap();
     assert!(alone(&submit).is_ok());
     let submit = submitted(&["--file", "-", "--prompt", "x"]).unwrap();

@@ -180,7 +180,7 @@ async fn bad_answers_open_the_circuit_of_the_users_target_alone() {
 }
 
 #[tokio::test]
-async fn behind_its_time_an_open_circuit_lets_one_try_through_which_decides() {
+async fn after_its_time_an_open_circuit_admits_one_attempt_which_decides() {
     let endpoints = Endpoints::new(100);
     let one = endpoint("https://a", "x");
     fail(&endpoints, &one, Seen::Silent, 5).await;

@@ -220,7 +220,7 @@ async fn each_answer_of_slack_means_what_it_says() {
 }
 
 #[tokio::test]
-async fn an_answer_that_stalls_behind_its_status_is_judged_by_that_and_soon() {
+async fn an_answer_that_stalls_after_its_status_is_soon_judged_by_that() {
     let slack = Slack::start(&[Given::Stalls]).await;
     let settings = config::Notifier {
         try_timeout: Duration::from_secs(600),
@@ -237,7 +237,7 @@ async fn an_answer_that_stalls_behind_its_status_is_judged_by_that_and_soon() {
 }
 
 #[tokio::test]
-async fn of_an_answer_only_slacks_own_words_are_told() {
+async fn only_slacks_own_error_codes_are_reported() {
     for (answer, reported) in [
         (
             "no_service",

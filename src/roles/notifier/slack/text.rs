@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_of_others_mentions_nobody_and_links_nowhere() {
+    fn text_of_others_contains_no_mentions_and_no_links() {
         for (given, expected) in [
             ("<!channel> hello", "&lt;!channel&gt; hello"),
             ("<@U012AB3CD>", "&lt;@U012AB3CD&gt;"),

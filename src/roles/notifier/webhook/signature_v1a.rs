@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_master_is_refused_and_none_is_shown() {
+    fn an_invalid_master_key_is_refused_and_no_key_is_shown() {
         for odd in [&b""[..], &[7; 31]] {
             assert!(key(odd).is_err(), "{odd:?}");
         }

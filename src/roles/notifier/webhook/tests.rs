@@ -274,7 +274,7 @@ async fn an_answer_without_end_does_not_hold_the_delivery_and_little_of_it_is_re
 }
 
 #[tokio::test]
-async fn an_answer_that_stalls_behind_its_status_is_judged_by_that_and_soon() {
+async fn an_answer_that_stalls_after_its_status_is_soon_judged_by_that() {
     let settings = config::Notifier {
         try_timeout: Duration::from_secs(600),
         ..settings()
@@ -295,7 +295,7 @@ async fn an_answer_that_stalls_behind_its_status_is_judged_by_that_and_soon() {
 }
 
 #[tokio::test]
-async fn a_pause_the_target_asks_for_is_told_with_429_and_503_only() {
+async fn retry_after_counts_with_429_and_503_only() {
     for (status, expected) in [(429, Some(7)), (503, Some(7)), (500, None)] {
         let receiver = Receiver::start(&[Given::RetryAfter(status, "7")]).await;
 
