@@ -85,27 +85,30 @@ async fn a_request_needs_a_key_that_may_ask_for_its_user() {
     let space = guarded().await;
     let receiver = Receiver::start(&[]).await;
     let all = space.start(&["all"]);
-    let told = |mut request: Request| {
+    let with_webhook = |mut request: Request| {
         request.targets = Targets::parse(Some(&receiver.url), None, None).unwrap();
         request
     };
     let refused = [
-        (told(image("none")), Headers::new()),
-        (told(image("empty")), key("x-api-key", "")),
-        (told(image("wrong")), key("x-api-key", "wrong-topsecret")),
-        (told(image("others")), key("X-Api-Key", BOBS)),
-        (told(bobs("others")), key("x-api-key", ANNS)),
-        (told(image("digest")), key("x-api-key", DIGEST)),
+        (with_webhook(image("none")), Headers::new()),
+        (with_webhook(image("empty")), key("x-api-key", "")),
+        (
+            with_webhook(image("wrong")),
+            key("x-api-key", "wrong-topsecret"),
+        ),
+        (with_webhook(image("others")), key("X-Api-Key", BOBS)),
+        (with_webhook(bobs("others")), key("x-api-key", ANNS)),
+        (with_webhook(image("digest")), key("x-api-key", DIGEST)),
         // A sender without a key does not learn of other faults, nor do the targets in the request.
-        (told(invalid("none")), Headers::new()),
-        (told(invalid("others")), key("x-api-key", BOBS)),
+        (with_webhook(invalid("none")), Headers::new()),
+        (with_webhook(invalid("others")), key("x-api-key", BOBS)),
     ];
     let taken = [
-        (told(image("plain")), key("x-api-key", OPEN)),
-        (told(bobs("plain")), key("X-API-Key", OPEN)),
-        (told(image("hashed")), key("x-api-key", HASHED)),
-        (told(image("bound")), key("X-Api-Key", ANNS)),
-        (told(bobs("bound")), key("x-api-key", BOBS)),
+        (with_webhook(image("plain")), key("x-api-key", OPEN)),
+        (with_webhook(bobs("plain")), key("X-API-Key", OPEN)),
+        (with_webhook(image("hashed")), key("x-api-key", HASHED)),
+        (with_webhook(image("bound")), key("X-Api-Key", ANNS)),
+        (with_webhook(bobs("bound")), key("x-api-key", BOBS)),
     ];
 
     for (request, headers) in refused.iter().chain(&taken) {

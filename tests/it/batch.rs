@@ -151,11 +151,11 @@ async fn a_batch_runs_its_items_in_parallel_and_reports_each_and_all() {
     assert_eq!(manifest["fingerprint"], fingerprint);
     // The batch and one item have a webhook.
     let got = receiver.wait(2).await;
-    let told: Vec<Value> = got
+    let bodies: Vec<Value> = got
         .iter()
         .map(|delivery| serde_json::from_slice(&delivery.body).unwrap())
         .collect();
-    let mut whom: Vec<_> = told
+    let mut whom: Vec<_> = bodies
         .iter()
         .map(|body| body["data"]["request_id"].as_str().unwrap())
         .collect();
@@ -309,13 +309,14 @@ async fn a_batch_from_a_file_is_submitted_and_watched_to_its_end() {
     let mut submit = space.start(&["submit", "batch", "--file", &file, "--watch"]);
 
     let status = submit.ended().await;
-    let told = submit.output();
-    assert!(status.success(), "{told}");
+    let output = submit.output();
+    assert!(status.success(), "{output}");
     assert!(
-        told.lines()
+        output
+            .lines()
             .filter(|line| line.contains("COMPLETED"))
             .count()
             == 3,
-        "{told}"
+        "{output}"
     );
 }

@@ -10,12 +10,12 @@ use crate::support::s3::{Fault, S3};
 use crate::support::{Space, eventually, nowhere};
 
 /// Doctor's answer: exit code and each check by its name.
-pub(crate) struct Told {
+pub(crate) struct Report {
     code: i32,
     pub(crate) checks: BTreeMap<String, (String, String)>,
 }
 
-impl Told {
+impl Report {
     pub(crate) fn verdict(&self, check: &str) -> &str {
         let found = self.checks.get(check);
         &found
@@ -36,7 +36,7 @@ impl Told {
     }
 }
 
-pub(crate) async fn doctor(space: &Space, settings: &[(&str, &str)]) -> Told {
+pub(crate) async fn doctor(space: &Space, settings: &[(&str, &str)]) -> Report {
     let mut process = space.start_with(&["doctor", "--json"], settings);
     let code = process.ended().await.code().unwrap();
     let output = process.output();
@@ -50,7 +50,7 @@ pub(crate) async fn doctor(space: &Space, settings: &[(&str, &str)]) -> Told {
             (text(&check["verdict"]), text(&check["found"])),
         )
     });
-    Told {
+    Report {
         code,
         checks: checks.collect(),
     }

@@ -18,7 +18,7 @@ use crate::support::requests::image;
 use crate::support::{SOON, Space, within};
 
 /// Publishes an event with the mail address `to` as target.
-async fn tell(space: &Space, request: &str, to: &str) -> Event {
+async fn publish_to(space: &Space, request: &str, to: &str) -> Event {
     let run = RequestId::try_from(request.to_owned()).unwrap().run(0);
     let mut event = Event {
         event_id: Event::id(&run, "run", 1),
@@ -111,8 +111,8 @@ async fn a_mail_is_tried_again_after_4xx_and_given_up_after_5xx() {
     let _notifier = notifier(&space, &space.engines.smtp, &[]);
     let once = format!("reply-451-once@{}.test", space.name());
 
-    let event = tell(&space, "later", &once).await;
-    tell(&space, "never", "reply-550@example.org").await;
+    let event = publish_to(&space, "later", &once).await;
+    publish_to(&space, "never", "reply-550@example.org").await;
 
     let caught = within(SOON, "the mail", mail(&space.engines.maildir, &once)).await;
     assert_eq!(
@@ -142,7 +142,7 @@ async fn mails_share_one_connection() {
     let to = format!("many@{}.test", space.name());
 
     for number in 0..10 {
-        tell(&space, &format!("r{number}"), &to).await;
+        publish_to(&space, &format!("r{number}"), &to).await;
     }
 
     for number in 0..10 {
@@ -173,7 +173,7 @@ async fn mail_goes_to_allowed_domains_and_to_addresses_only() {
         ("dots", "a..b@example.com"),
         ("good", "a@eu.example.com"),
     ] {
-        tell(&space, request, to).await;
+        publish_to(&space, request, to).await;
     }
 
     for (request, ended) in [
@@ -194,7 +194,7 @@ async fn nothing_is_sent_unencrypted_where_tls_is_required() {
     let plain = space.engines.smtp.replace("tls=none", "tls=required");
     let _notifier = notifier(&space, &plain, &[("NOTIFY_SCHEDULE", "100ms")]);
 
-    tell(&space, "secret", &to).await;
+    publish_to(&space, "secret", &to).await;
 
     let receipt = receipt(&space, "secret").await;
     assert_eq!(outcome(&receipt), ("GIVEN_UP", None, 2, "not_encrypted"));
@@ -214,11 +214,11 @@ async fn a_servers_certificate_is_checked_before_anything_is_said() {
 
         // No authority that this machine trusts has signed the certificate.
         let mut without = notifier(&space, &smtp, &[twice]);
-        tell(&space, &unknown, "a@example.org").await;
+        publish_to(&space, &unknown, "a@example.org").await;
         let refused = receipt(&space, &unknown).await;
         stop(&mut without).await;
         let _with = notifier(&space, &smtp, &[twice, ("SSL_CERT_FILE", &authority)]);
-        tell(&space, &known, "b@example.org").await;
+        publish_to(&space, &known, "b@example.org").await;
         let taken = receipt(&space, &known).await;
 
         assert_eq!(outcome(&refused), ("GIVEN_UP", None, 2, "unreachable"));
@@ -238,7 +238,7 @@ async fn a_login_that_is_refused_is_held_and_not_shown() {
     let settings = [("NOTIFY_SCHEDULE", "100ms,100ms"), ("LOG_LEVEL", "debug")];
     let notifier = notifier(&space, &smtp, &settings);
 
-    tell(&space, "locked-out", "a@example.org").await;
+    publish_to(&space, "locked-out", "a@example.org").await;
 
     let receipt = receipt(&space, "locked-out").await;
     assert_eq!(

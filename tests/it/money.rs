@@ -19,7 +19,7 @@ use crate::support::cutter::{Cut, Cutter};
 use crate::support::ledger::check;
 use crate::support::requests::at;
 use crate::support::requests::{image, script, video};
-use crate::support::stories::{stories, told};
+use crate::support::stories::{published_events, stories};
 use crate::support::{Space, Watched};
 
 use ProviderName::{Fal, OpenAi, Replicate};
@@ -166,7 +166,7 @@ async fn matrix(fate: Fate, ambiguous: &str, expected: fn(&Cell) -> Bill) {
         assert!(first.process.terminate().await.success());
     }
 
-    for events in told(&space, &requests).await {
+    for events in published_events(&space, &requests).await {
         check(&events);
     }
     let mut wrong = Vec::new();

@@ -57,7 +57,7 @@ fn publisher(space: &Space) -> Publisher {
 }
 
 /// Publishes a new event with `webhook` as target.
-pub(crate) async fn tell(space: &Space, webhook: &str) -> Event {
+pub(crate) async fn publish_to(space: &Space, webhook: &str) -> Event {
     let event = event(space, webhook);
     publish(space, std::slice::from_ref(&event)).await;
     event
@@ -124,7 +124,7 @@ async fn what_the_first_try_did_not_deliver_its_workflow_does_under_one_id() {
     let _notifier = space.start(&["notifier"]);
     let receiver = Receiver::start(&[500, 502, 408]).await;
 
-    let event = tell(&space, &receiver.url).await;
+    let event = publish_to(&space, &receiver.url).await;
 
     let got = receiver.wait(4).await;
     assert!(
@@ -164,7 +164,7 @@ async fn what_its_first_try_delivers_needs_no_workflow() {
     let _notifier = space.start(&["notifier"]);
     let receiver = Receiver::start(&[]).await;
 
-    tell(&space, &receiver.url).await;
+    publish_to(&space, &receiver.url).await;
 
     let receipt = receipts(&space, 1).await.remove(0);
     assert_eq!((receipt.outcome, receipt.tries), (Outcome::Delivered, 1));
@@ -186,7 +186,7 @@ async fn a_final_answer_ends_the_attempts_of_notifier_and_workflow() {
     ] {
         let receiver = Receiver::start(answers).await;
 
-        let event = tell(&space, &receiver.url).await;
+        let event = publish_to(&space, &receiver.url).await;
 
         let of_event = |receipt: &Receipt| receipt.event_id == event.event_id;
         let receipt = eventually("the receipt arrives", async || {
@@ -206,7 +206,7 @@ async fn an_event_that_no_attempt_delivers_is_dead_lettered_unchanged() {
     let _notifier = space.start(&["notifier"]);
     let receiver = Receiver::answering(&[Answer::Status(500)]).await;
 
-    let event = tell(&space, &receiver.url).await;
+    let event = publish_to(&space, &receiver.url).await;
 
     let letter = given_up(&space, 1).await.remove(0);
     let events = &space.config.kafka.topics.events;
@@ -237,7 +237,7 @@ async fn a_pause_that_the_target_asks_for_is_kept_by_the_first_try_and_by_the_wo
     ];
     let receiver = Receiver::answering(&asking).await;
 
-    tell(&space, &receiver.url).await;
+    publish_to(&space, &receiver.url).await;
 
     let got = receiver.wait(3).await;
     for pair in got.windows(2) {
@@ -251,7 +251,7 @@ async fn a_delivery_that_is_cancelled_is_given_up() {
     let space = Space::with(&[("NOTIFY_SCHEDULE", "1h")]).await;
     let _notifier = space.start(&["notifier"]);
     let receiver = Receiver::answering(&[Answer::Status(500)]).await;
-    let event = tell(&space, &receiver.url).await;
+    let event = publish_to(&space, &receiver.url).await;
     caught_up(&space).await;
 
     let id = delivery_of(&space, &event).await;

@@ -9,7 +9,7 @@ use genflow::domain::{ErrorCode, Event, EventError, EventType};
 use serde_json::Value;
 use temporalio_client::UntypedWorkflow;
 
-use crate::notify::{caught_up, event, event_for, given_up, publish, receipts, tell};
+use crate::notify::{caught_up, event, event_for, given_up, publish, publish_to, receipts};
 use crate::replay::{self, keep};
 use crate::support::process::Process;
 use crate::support::receiver::{Answer, Receiver};
@@ -197,9 +197,9 @@ async fn without_temporal_failures_that_cannot_be_reported_hold_up_no_notificati
     holds(&notifier, 15).await;
     let well = Receiver::start(&[]).await;
 
-    for told in 1..=10 {
-        tell(&space, &well.url).await;
-        well.wait(told).await;
+    for count in 1..=10 {
+        publish_to(&space, &well.url).await;
+        well.wait(count).await;
     }
 }
 
@@ -273,8 +273,8 @@ async fn the_default_slack_follows_notify_on_of_a_request_without_targets() {
 
     let receipts = receipts(&space, 1).await;
     caught_up(&space).await;
-    let told: Vec<_> = receipts.iter().map(|one| one.request_id.as_str()).collect();
-    assert_eq!(told, [heard.id.as_str()]);
+    let notified: Vec<_> = receipts.iter().map(|one| one.request_id.as_str()).collect();
+    assert_eq!(notified, [heard.id.as_str()]);
     assert_eq!(slack.got().len(), 1);
 }
 

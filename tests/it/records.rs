@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::support::described::Described as _;
 use crate::support::ledger::{check, types};
 use crate::support::requests::{image, script};
-use crate::support::stories::told;
+use crate::support::stories::published_events;
 use crate::support::{SOON, Space, within};
 
 #[tokio::test]
@@ -319,7 +319,7 @@ async fn a_stop_with_a_hundred_requests_in_flight_loses_and_repeats_nothing() {
     for request in &requests {
         assert_eq!(space.bill(request.id.as_str()).await.accepted, 1);
     }
-    for events in told(&space, &requests.iter().collect::<Vec<_>>()).await {
+    for events in published_events(&space, &requests.iter().collect::<Vec<_>>()).await {
         check(&events);
     }
 }

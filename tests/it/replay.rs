@@ -276,7 +276,7 @@ async fn a_delivery_of_every_ending_replays() {
     ];
     for (name, answers, ending) in endings {
         let receiver = Receiver::start(answers).await;
-        let event = notify::tell(&space, &receiver.url).await;
+        let event = notify::publish_to(&space, &receiver.url).await;
         if name == "delivery-cancelled" {
             receiver.wait(2).await;
             let id = notify::delivery_of(&space, &event).await;

@@ -148,13 +148,13 @@ async fn a_failed_request_is_run_again_and_completes() {
         let (event, _) = &results[request.id.run(retry).as_str()];
         assert_eq!(event.event_type, outcome);
     }
-    let told = receiver.wait(2).await;
-    let told: Vec<Value> = told
+    let deliveries = receiver.wait(2).await;
+    let bodies: Vec<Value> = deliveries
         .iter()
         .map(|delivery| serde_json::from_slice(&delivery.body).unwrap())
         .collect();
-    assert_eq!(told[0]["data"]["retry"], 0);
-    assert_eq!(told[1]["data"]["retry"], 1);
+    assert_eq!(bodies[0]["data"]["retry"], 0);
+    assert_eq!(bodies[1]["data"]["retry"], 1);
 }
 
 #[tokio::test]
@@ -364,7 +364,7 @@ async fn what_cannot_be_run_again_is_parked() {
     space.closed(claimed.as_str()).await;
     start_foreign(&space, batch.as_str(), "batch.v1").await;
 
-    for (id, reason, told) in [
+    for (id, reason, expected) in [
         (&unknown, "invalid", "not found"),
         (&claimed, "cancelled_before_start", "was cancelled before"),
         (&batch, "invalid", "batch.v1"),
@@ -378,7 +378,7 @@ async fn what_cannot_be_run_again_is_parked() {
             .unwrap();
         assert_eq!(parked.header("dlq.reason"), Some(reason));
         let error = parked.header("dlq.error").unwrap();
-        assert!(error.contains(told), "{error}");
+        assert!(error.contains(expected), "{error}");
         let topic = space.config.kafka.topics.commands.as_str();
         assert_eq!(parked.header("dlq.original.topic"), Some(topic));
         assert!(!exists(&space, id, 1).await);

@@ -66,8 +66,8 @@ async fn an_id_used_again_begins_a_new_life_whose_notification_is_delivered() {
         assert_eq!(last.event_type, EventType::Completed);
         &last.event_id
     });
-    let told: Vec<_> = got.iter().map(|one| one.header("webhook-id")).collect();
-    assert_eq!(told, [before, before, after, after]);
+    let ids: Vec<_> = got.iter().map(|one| one.header("webhook-id")).collect();
+    assert_eq!(ids, [before, before, after, after]);
     let shown = space.succeed(&["watch", &id, "--json"]).await;
     let all = first.len() + second.len();
     assert_eq!(shown.lines().count(), all, "{shown}");

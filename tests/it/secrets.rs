@@ -198,7 +198,7 @@ fn at(url: &str, secret: &str) -> String {
 }
 
 /// Returns the URL of a webhook that no server serves.
-fn at_nobody(secret: &str) -> String {
+fn unserved(secret: &str) -> String {
     format!("http://{}/hook/{secret}", nowhere())
 }
 
@@ -212,13 +212,13 @@ async fn no_secret_appears_anywhere_but_where_it_was_given() {
     let all = Watched::start(&story.space, "all", &[]);
     let needles = &mut story.needles;
 
-    let mut told = image("told");
+    let mut delivered = image("told");
     let webhook = at(&good.url, &needles.make("webhook"));
     let webhook = format!("{webhook}?key={}", needles.make("query"));
     let address = format!("{}@example.org", needles.make("mailbox"));
     let hook = at(&slack.url, &needles.make("slack"));
-    told.targets = Targets::parse(Some(&webhook), Some(&address), Some(&hook)).unwrap();
-    let mut conflict = told.clone();
+    delivered.targets = Targets::parse(Some(&webhook), Some(&address), Some(&hook)).unwrap();
+    let mut conflict = delivered.clone();
     conflict.metadata.clear();
     let hook = at(&slack.url, &needles.make("conflictslack"));
     conflict.targets = Targets::parse(Some(&webhook), None, Some(&hook)).unwrap();
@@ -231,11 +231,11 @@ async fn no_secret_appears_anywhere_but_where_it_was_given() {
     refused.targets = Targets::parse(Some(&webhook), Some(&refusing), Some(&hook)).unwrap();
 
     let mut unreachable = script(image("unreachable"), &json!({"fail": "no"}));
-    let webhook = at_nobody(&needles.make("nohook"));
+    let webhook = unserved(&needles.make("nohook"));
     // An invalid address, which only the notifier notices.
-    let nobody = format!("a..{}@example.org", needles.make("nomail"));
-    let hook = at_nobody(&needles.make("noslack"));
-    unreachable.targets = Targets::parse(Some(&webhook), Some(&nobody), Some(&hook)).unwrap();
+    let invalid = format!("a..{}@example.org", needles.make("nomail"));
+    let hook = unserved(&needles.make("noslack"));
+    unreachable.targets = Targets::parse(Some(&webhook), Some(&invalid), Some(&hook)).unwrap();
 
     let mut group = batch("group", &[json!({}), json!({}), json!({"fail": "no"})]);
     let webhook = at(&good.url, &needles.make("batchhook"));
@@ -246,23 +246,23 @@ async fn no_secret_appears_anywhere_but_where_it_was_given() {
         spec(&mut group).items[at_item].webhook_url = Some(url.parse().unwrap());
     }
 
-    for request in [&told, &refused, &unreachable, &group] {
+    for request in [&delivered, &refused, &unreachable, &group] {
         story.send(request).await;
     }
-    story.space.story(told.id.as_str()).await;
+    story.space.story(delivered.id.as_str()).await;
     story.send(&conflict).await;
     let malformed = story.send_malformed().await;
     let ended = story.space.story(unreachable.id.as_str()).await;
     let headers = story.headers.clone();
     retry_with(&story.space, &unreachable.id, "again", headers).await;
 
-    check_ends(&story, &told, &unreachable).await;
+    check_ends(&story, &delivered, &unreachable).await;
     mail(&story.space.engines.maildir, &address).await;
     operators.wait(1).await;
     let mailbox = &story.space.variables["OPS_EMAIL"];
     mail(&story.space.engines.maildir, mailbox).await;
     let run = |request: &Request| request.id.to_string();
-    let mut wanted = BTreeSet::from([&told, &refused, &unreachable, &group].map(run));
+    let mut wanted = BTreeSet::from([&delivered, &refused, &unreachable, &group].map(run));
     wanted.insert(format!("{}~1", unreachable.id));
     wanted.extend(["digest/SLACK/", "digest/EMAIL/"].map(str::to_owned));
     wanted.insert(format!(
@@ -286,12 +286,15 @@ async fn no_secret_appears_anywhere_but_where_it_was_given() {
 }
 
 /// Waits until all notifications have ended: for each channel, some delivered and some given up.
-async fn check_ends(story: &Story, told: &Request, unreachable: &Request) {
+async fn check_ends(story: &Story, delivered: &Request, unreachable: &Request) {
     // Of the delivered request and its duplicate, of the refused and the unreachable one (twice), of the batch, and of
     // the malformed request.
     let receipts = receipts(&story.space, 3 + 2 + 3 + 3 + 3 + 4 + 1).await;
     for channel in [Channel::Webhook, Channel::Email, Channel::Slack] {
-        for (request, outcome) in [(told, Outcome::Delivered), (unreachable, Outcome::GivenUp)] {
+        for (request, outcome) in [
+            (delivered, Outcome::Delivered),
+            (unreachable, Outcome::GivenUp),
+        ] {
             let ended = receipts.iter().any(|receipt| {
                 receipt.request_id == request.id.as_str()
                     && (receipt.channel, receipt.outcome) == (channel, outcome)
@@ -299,7 +302,7 @@ async fn check_ends(story: &Story, told: &Request, unreachable: &Request) {
             assert!(ended, "{channel:?} {outcome:?}: {receipts:#?}");
         }
     }
-    let events = story.space.all_events(told.id.as_str()).await;
+    let events = story.space.all_events(delivered.id.as_str()).await;
     let types: Vec<_> = events.iter().map(|event| event.event_type).collect();
     assert!(types.contains(&EventType::Rejected) && types.contains(&EventType::Completed));
 }

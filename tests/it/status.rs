@@ -51,18 +51,18 @@ async fn without_a_worker_the_status_comes_from_the_server_and_says_so() {
     assert!(printed.contains("no worker answered"), "{printed}");
     for (request, kind) in [(&request, "IMAGE"), (&group, "BATCH")] {
         let (code, printed) = space.run(&["status", request.id.as_str(), "--json"]).await;
-        let told: Value = serde_json::from_str(printed.trim()).unwrap();
+        let shown: Value = serde_json::from_str(printed.trim()).unwrap();
         assert_eq!(code, 0, "{printed}");
         assert_eq!(
             [
-                &told["source"],
-                &told["state"],
-                &told["kind"],
-                &told["user_id"]
+                &shown["source"],
+                &shown["state"],
+                &shown["kind"],
+                &shown["user_id"]
             ],
             ["server", "running", kind, "ann"],
         );
-        assert!(told["started_at"].as_i64().unwrap() > 0, "{printed}");
+        assert!(shown["started_at"].as_i64().unwrap() > 0, "{printed}");
     }
 }
 
@@ -167,8 +167,8 @@ async fn what_was_closed_from_outside_has_failed_before_anybody_ended_it() {
     let _worker = space.start_with(&["worker"], &[crate::closed::OFTEN]);
     let events = space.story(gone.id.as_str()).await;
     assert_eq!(types(&events).last(), Some(&EventType::Failed));
-    let told = events.last().unwrap().error.clone();
-    assert_eq!(status(&space, &gone).await.error, told);
+    let published = events.last().unwrap().error.clone();
+    assert_eq!(status(&space, &gone).await.error, published);
 }
 
 #[tokio::test]

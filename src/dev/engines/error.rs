@@ -95,7 +95,7 @@ impl LogEnd {
     pub(super) fn of(path: &Path) -> Self {
         let lines: Vec<_> = read(path)
             .lines()
-            .filter(|line| tells(line))
+            .filter(|line| is_worth_showing(line))
             .map(without_addresses)
             .collect();
         let lines = lines[lines.len().saturating_sub(Self::LINES)..].join("\n  ");
@@ -137,7 +137,7 @@ const NOISE: [&str; 6] = [
 ];
 
 /// Returns whether a line is worth showing: not blank, no noise, no frame of a Java stack trace.
-fn tells(line: &str) -> bool {
+fn is_worth_showing(line: &str) -> bool {
     let line = line.trim();
     let is_frame = line.starts_with("at ") && line.ends_with(')');
     let is_noise = NOISE.iter().any(|noise| line.starts_with(noise));
@@ -289,8 +289,8 @@ mod tests {
             "[ERROR] [Help 1] x",
         ];
 
-        assert!(!said.into_iter().any(tells));
-        assert!(tells("[ERROR] Plugin x could not be resolved"));
-        assert!(tells("at the end"));
+        assert!(!said.into_iter().any(is_worth_showing));
+        assert!(is_worth_showing("[ERROR] Plugin x could not be resolved"));
+        assert!(is_worth_showing("at the end"));
     }
 }

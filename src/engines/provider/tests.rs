@@ -168,14 +168,16 @@ async fn without_a_server_nothing_was_taken() {
 #[tokio::test]
 async fn the_body_is_not_written_unless_it_may_be() {
     for name in ProviderName::ALL {
-        let (tell, told) = tokio::sync::oneshot::channel();
+        let (sender, receiver) = tokio::sync::oneshot::channel();
         let known = submit(name, Err(NotCurrent), async move |mut socket| {
-            tell.send(read_until(&mut socket, b"a fox").await).unwrap();
+            sender
+                .send(read_until(&mut socket, b"a fox").await)
+                .unwrap();
         })
         .await;
 
         assert!(matches!(known, Submission::Withheld(_)), "{known:?}");
-        let read = told.await.unwrap();
+        let read = receiver.await.unwrap();
         assert!(!read.windows(5).any(|window| window == b"a fox"));
     }
 }

@@ -216,15 +216,15 @@ mod tests {
             why: "not allowed".to_owned(),
         };
 
-        let told = error.to_string();
+        let text = error.to_string();
 
         assert!(
-            told.starts_with("Temporal has no namespace apart"),
-            "{told}"
+            text.starts_with("Temporal has no namespace apart"),
+            "{text}"
         );
-        assert!(told.contains("(not allowed)"), "{told}");
+        assert!(text.contains("(not allowed)"), "{text}");
         let command = "temporal operator namespace create --namespace apart --retention 168h";
-        assert!(told.ends_with(command), "{told}");
+        assert!(text.ends_with(command), "{text}");
     }
 
     #[tokio::test]
@@ -234,8 +234,8 @@ mod tests {
 
         let error = wait_ready(&temporal, Duration::ZERO).await.err().unwrap();
 
-        let told = "no Temporal server answers at http://127.0.0.1:1/: ";
-        assert!(error.to_string().starts_with(told), "{error}");
+        let expected = "no Temporal server answers at http://127.0.0.1:1/: ";
+        assert!(error.to_string().starts_with(expected), "{error}");
         assert!(!error.to_string().contains("ConnectError"), "{error}");
     }
 }

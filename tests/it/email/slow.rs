@@ -1,6 +1,6 @@
 //! A mail server that accepts a complete mail, but answers later than a first attempt may wait.
 
-use super::{notifier, outcome, receipt, tell};
+use super::{notifier, outcome, publish_to, receipt};
 use crate::support::Space;
 use crate::support::mail::{Catcher, mails};
 
@@ -16,7 +16,7 @@ async fn a_slow_mail_server_gets_the_first_mail_twice_under_one_id_and_others_on
         ("first", "after-7+first@example.org", 2),
         ("second", "after-7+second@example.org", 1),
     ] {
-        let event = tell(&space, request, to).await;
+        let event = publish_to(&space, request, to).await;
 
         let receipt = receipt(&space, request).await;
         assert_eq!(outcome(&receipt), ("DELIVERED", Some(250), tries, ""));

@@ -3,7 +3,7 @@
 use genflow::domain::{EventType, Single, Spec, Targets};
 use serde_json::Value;
 
-use super::{notifier, outcome, receipt, tell};
+use super::{notifier, outcome, publish_to, receipt};
 use crate::support::engines::elsewhere;
 use crate::support::events;
 use crate::support::mail::mails;
@@ -17,7 +17,7 @@ async fn outside_of_development_mail_goes_to_tenants_only_where_domains_are_set(
     let mut closed = notifier(&space, &space.engines.smtp, &[]);
 
     let to = format!("a@{}.test", space.name());
-    tell(&space, "unserved", &to).await;
+    publish_to(&space, "unserved", &to).await;
 
     let ended = receipt(&space, "unserved").await;
     assert_eq!(outcome(&ended), ("SKIPPED", None, 0, "channel_not_served"));
@@ -27,7 +27,7 @@ async fn outside_of_development_mail_goes_to_tenants_only_where_domains_are_set(
         &space.engines.smtp,
         &[("EMAIL_ALLOWED_DOMAINS", "*")],
     );
-    tell(&space, "served", &to).await;
+    publish_to(&space, "served", &to).await;
     let ended = receipt(&space, "served").await;
     assert_eq!(outcome(&ended), ("DELIVERED", Some(250), 1, ""));
     assert_eq!(mails(&space.engines.maildir, &to).len(), 1);
@@ -50,11 +50,11 @@ async fn an_address_gets_no_more_mails_than_its_limit_and_others_theirs() {
     let topic = &space.config.kafka.topics.events;
 
     for number in 0..4 {
-        tell(&space, &format!("to-victim-{number}"), &victim).await;
+        publish_to(&space, &format!("to-victim-{number}"), &victim).await;
     }
     space.caught_up("notifier", topic).await;
     for number in 0..2 {
-        tell(&space, &format!("to-other-{number}"), &other).await;
+        publish_to(&space, &format!("to-other-{number}"), &other).await;
     }
     space.caught_up("notifier", topic).await;
 

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::{
     AMBIGUOUS, Bill, COMPLETED, Fate, Request, Space, TAKERS, Watched, at, bill, borrowed, check,
-    end, served_at, stories, told,
+    end, published_events, served_at, stories,
 };
 use crate::support::eventually;
 use crate::support::requests::provider as provider_of;
@@ -129,7 +129,7 @@ async fn unconnected(fate: Fate, expected: Bill) {
         assert!(first.process.terminate().await.success());
     }
 
-    for events in told(&space, &asked).await {
+    for events in published_events(&space, &asked).await {
         check(&events);
     }
     for (request, events) in requests.iter().zip(&stories) {

@@ -34,12 +34,12 @@ async fn killed_at(point: &str, receiver: Receiver) -> Story {
 
     caught_up(&space).await;
     let ids: BTreeSet<_> = events.into_iter().map(|event| event.event_id).collect();
-    let told = async || {
+    let all_notified = async || {
         let receipts = receipts(&space, EVENTS).await;
-        let told: BTreeSet<_> = receipts.iter().map(|one| one.event_id.clone()).collect();
-        (told == ids).then_some(receipts)
+        let notified: BTreeSet<_> = receipts.iter().map(|one| one.event_id.clone()).collect();
+        (notified == ids).then_some(receipts)
     };
-    let receipts = crate::support::eventually("each event has a receipt", told).await;
+    let receipts = crate::support::eventually("each event has a receipt", all_notified).await;
     Story {
         space,
         receiver,
@@ -129,6 +129,6 @@ async fn a_notifier_killed_while_a_workflow_reports_its_end_reports_it_again() {
             .iter()
             .all(|one| one.header("dlq.reason") == Some("gone"))
     );
-    let told = |one: &Receipt| one.outcome == Outcome::GivenUp && one.status == Some(410);
-    assert!(story.receipts.iter().all(told), "{:?}", story.receipts);
+    let refused = |one: &Receipt| one.outcome == Outcome::GivenUp && one.status == Some(410);
+    assert!(story.receipts.iter().all(refused), "{:?}", story.receipts);
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use genflow::contract::receipt::{Outcome, Receipt};
 
-use super::{caught_up, event, publish, receipts, tell};
+use super::{caught_up, event, publish, publish_to, receipts};
 use crate::support::gate::Gate;
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::{Space, eventually};
@@ -52,7 +52,7 @@ async fn a_body_without_end_is_not_read_to_its_end() {
     let endless = Receiver::answering(&[Answer::Endless]).await;
 
     for _ in 0..3 {
-        tell(&space, &endless.url).await;
+        publish_to(&space, &endless.url).await;
     }
 
     let receipts = receipts(&space, 3).await;
@@ -107,7 +107,7 @@ async fn what_waits_for_its_hand_over_takes_no_place() {
     let _notifier = space.start(&["notifier"]);
     refusing.wait(5).await;
 
-    tell(&space, &well.url).await;
+    publish_to(&space, &well.url).await;
 
     well.wait(1).await;
 }
@@ -125,10 +125,10 @@ async fn without_temporal_first_tries_go_on_and_what_they_leave_waits_for_it() {
     );
     let topic = space.config.kafka.topics.events.clone();
 
-    let held = tell(&space, &failing.url).await;
+    let held = publish_to(&space, &failing.url).await;
     // The record is held again and again. This must not slow down the consumer for other records.
     failing.wait(4).await;
-    tell(&space, &well.url).await;
+    publish_to(&space, &well.url).await;
 
     well.wait(1).await;
     receipts(&space, 1).await;
@@ -152,7 +152,7 @@ async fn an_endpoint_that_recovers_before_temporal_is_notified_at_once() {
     let nowhere = ("TEMPORAL_HOST", "127.0.0.1:1");
     let _notifier = space.start_with(&["notifier"], &[nowhere]);
     let failing = Receiver::answering(&[Answer::Status(500)]).await;
-    tell(&space, &failing.url).await;
+    publish_to(&space, &failing.url).await;
     failing.wait(2).await;
 
     failing.answer(Answer::Status(204));

@@ -39,7 +39,7 @@ const PARTITIONS: i32 = 6;
 const CHANNELS: [Channel; 3] = [Channel::Webhook, Channel::Email, Channel::Slack];
 
 /// An event, and its targets: a mailbox, and a name at the two receivers.
-struct Told {
+struct Published {
     event: Event,
     name: String,
     mailbox: String,
@@ -57,8 +57,7 @@ struct Kill {
 
 /// One arrival of a notification.
 struct Arrival {
-    /// Number of kills before it.
-    behind: usize,
+    kills_before: usize,
     /// The text that names its event: `webhook-id`, `Message-ID`, or the whole Slack message.
     says: String,
     /// Whether the answer counts as delivered.
@@ -91,7 +90,7 @@ struct Again {
     may: usize,
 }
 
-impl Told {
+impl Published {
     fn target(&self, channel: Channel) -> (Channel, String) {
         let target = match channel {
             Channel::Email => &self.mailbox,
@@ -119,7 +118,7 @@ impl Stage {
     }
 
     /// Publishes events until `done`.
-    async fn publish(&self, mut rng: StdRng, done: &Cell<bool>) -> Vec<Told> {
+    async fn publish(&self, mut rng: StdRng, done: &Cell<bool>) -> Vec<Published> {
         let publisher = publisher(&self.space);
         let mut all = Vec::new();
         while !done.get() || all.len() < EVENTS {
@@ -133,7 +132,7 @@ impl Stage {
             let event = self.event(&name, &mailbox);
             let one = std::slice::from_ref(&event);
             publisher.publish(one, None).await.unwrap();
-            all.push(Told {
+            all.push(Published {
                 event,
                 name,
                 mailbox,
@@ -192,9 +191,9 @@ impl Stage {
     }
 
     /// Waits until all notifications have ended.
-    async fn ended(&self, told: &[Told]) -> Notifications<Vec<Receipt>> {
+    async fn ended(&self, published: &[Published]) -> Notifications<Vec<Receipt>> {
         caught_up(&self.space).await;
-        let count = told.len() * CHANNELS.len();
+        let count = published.len() * CHANNELS.len();
         eventually("each notification has a receipt", async || {
             let mut by_notification = Notifications::<Vec<_>>::new();
             for receipt in receipts(&self.space, count).await {
@@ -222,14 +221,14 @@ impl Stage {
         let mut note = |channel, to, arrival| {
             all_arrivals.entry((channel, to)).or_default().push(arrival);
         };
-        let behind = |at, count: fn(&Kill) -> usize| {
+        let kills_before = |at, count: fn(&Kill) -> usize| {
             let before = kills.iter().filter(|kill| count(kill) <= at);
             before.count()
         };
         for (at, one) in self.webhooks.got().into_iter().enumerate() {
             let id = one.headers.get("webhook-id");
             let arrival = Arrival {
-                behind: behind(at, |kill| kill.webhooks),
+                kills_before: kills_before(at, |kill| kill.webhooks),
                 says: id.map_or("", |id| id.to_str().unwrap()).to_owned(),
                 taken: one.was_taken(),
             };
@@ -237,7 +236,7 @@ impl Stage {
         }
         for (at, one) in self.slack.got().into_iter().enumerate() {
             let arrival = Arrival {
-                behind: behind(at, |kill| kill.slack),
+                kills_before: kills_before(at, |kill| kill.slack),
                 says: String::from_utf8_lossy(&one.body).into_owned(),
                 taken: one.was_taken(),
             };
@@ -245,7 +244,7 @@ impl Stage {
         }
         for mail in all(&self.catcher.maildir) {
             let arrival = Arrival {
-                behind: life(&mail),
+                kills_before: life(&mail),
                 says: mail.header("Message-ID"),
                 taken: true,
             };
@@ -257,10 +256,10 @@ impl Stage {
 
 impl Ledger {
     /// Checks one notification.
-    fn check(&self, told: &Told, channel: Channel) -> Again {
-        let id = &told.event.event_id;
+    fn check(&self, published: &Published, channel: Channel) -> Again {
+        let id = &published.event.event_id;
         let key = (channel, id.clone());
-        let arrivals = self.arrivals.get(&told.target(channel)).unwrap();
+        let arrivals = self.arrivals.get(&published.target(channel)).unwrap();
         let same = |one: &Arrival| one.says.contains(id) && one.says == arrivals[0].says;
         assert!(arrivals.iter().all(same), "{key:?} has one id");
         let receipts = &self.receipts[&key];
@@ -284,7 +283,7 @@ impl Ledger {
         let (place, workflow) = (self.places[&key.1], self.workflows[key].as_ref());
         let kills = self.kills.iter().enumerate();
         let begun = kills.filter(|(number, kill)| {
-            let came = arrivals.iter().any(|one| one.behind <= *number);
+            let came = arrivals.iter().any(|one| one.kills_before <= *number);
             came || workflow.is_some_and(|handed| handed.started <= kill.at)
         });
         let left = begun.filter(|(_, kill)| kill.left(place)).count();
@@ -339,9 +338,9 @@ async fn handed(client: &Client, receipt: &Receipt) -> Option<Handed> {
 /// Counts the attempts that had to be repeated.
 fn lost(history: &Value) -> usize {
     let events = history["events"].as_array().unwrap();
-    let told = |event: &Value, what: &str| event["attributes"][what].clone();
+    let attributes = |event: &Value, what: &str| event["attributes"][what].clone();
     let scheduled = |event: &&Value| {
-        let scheduled = told(event, "ActivityTaskScheduledEventAttributes");
+        let scheduled = attributes(event, "ActivityTaskScheduledEventAttributes");
         scheduled["activity_type"]["name"] == "deliver.v1"
     };
     let tries = events.iter().filter(scheduled);
@@ -350,7 +349,7 @@ fn lost(history: &Value) -> usize {
         .collect();
     let started = events
         .iter()
-        .map(|event| told(event, "ActivityTaskStartedEventAttributes"));
+        .map(|event| attributes(event, "ActivityTaskStartedEventAttributes"));
     started
         .filter(|started| {
             let scheduled = started["scheduled_event_id"].as_i64();
@@ -381,13 +380,13 @@ async fn a_notifier_killed_again_and_again_under_load_loses_nothing_and_repeats_
     let stage = Stage::new(&settings, [&webhooks, &slack]).await;
     let done = Cell::new(false);
 
-    let (told, kills) = tokio::join!(
+    let (published, kills) = tokio::join!(
         stage.publish(StdRng::seed_from_u64(rng.random()), &done),
         stage.kill(StdRng::seed_from_u64(rng.random()), &done),
     );
     let _last = stage.life(KILLS);
 
-    let receipts = stage.ended(&told).await;
+    let receipts = stage.ended(&published).await;
     let client = stage.space.client().await;
     let mut workflows = BTreeMap::new();
     for (key, receipts) in &receipts {
@@ -400,14 +399,14 @@ async fn a_notifier_killed_again_and_again_under_load_loses_nothing_and_repeats_
         receipts,
         workflows,
     };
-    let checked = told
+    let checked = published
         .iter()
-        .flat_map(|told| CHANNELS.map(|channel| ledger.check(told, channel)));
+        .flat_map(|one| CHANNELS.map(|channel| ledger.check(one, channel)));
     let (mut again, mut may) = (0, 0);
     for one in checked {
         (again, may) = (again + one.did, may + one.may);
     }
-    let count = told.len() * CHANNELS.len();
+    let count = published.len() * CHANNELS.len();
     eprintln!("{count} notifications arrived; {again} repeats, of {may} allowed");
     assert!(may > 0, "no notification was under way at a kill");
 }

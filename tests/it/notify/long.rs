@@ -22,7 +22,7 @@ use temporalio_sdk::activities::{ActivityContext, ActivityError};
 use temporalio_sdk::runtime::RuntimeOptions;
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 
-use super::{caught_up, delivery_of, given_up, receipts, tell};
+use super::{caught_up, delivery_of, given_up, publish_to, receipts};
 use crate::closed::OFTEN;
 use crate::replay::{closes, history, keep, run_before};
 use crate::support::receiver::{Answer, Receiver};
@@ -152,12 +152,12 @@ async fn an_open_circuit_uses_up_no_step_of_the_schedule() {
     let _notifier = space.start(&["notifier"]);
     let receiver = Receiver::answering(&[Answer::Status(500)]).await;
     for tries in 1..=5 {
-        tell(&space, &receiver.url).await;
+        publish_to(&space, &receiver.url).await;
         receiver.wait(tries).await;
     }
     receiver.answer(Answer::Status(204));
 
-    let event = tell(&space, &receiver.url).await;
+    let event = publish_to(&space, &receiver.url).await;
 
     // Half a minute later the circuit lets one attempt through.
     let receipt = receipts(&space, 1).await.remove(0);
@@ -174,7 +174,7 @@ async fn a_delivery_that_is_terminated_is_given_up_once_and_replays() {
     // The second notifier also sweeps over the delivery that the first one has ended.
     for count in 1..=2 {
         let _notifier = space.start(&["notifier"]);
-        let event = tell(&space, &receiver.url).await;
+        let event = publish_to(&space, &receiver.url).await;
         caught_up(&space).await;
         let id = delivery_of(&space, &event).await;
         let handle = client.get_workflow_handle::<UntypedWorkflow>(id.clone());

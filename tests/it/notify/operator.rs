@@ -3,7 +3,7 @@
 use genflow::contract::receipt::Outcome;
 use serde_json::Value;
 
-use super::{given_up, receipts, tell};
+use super::{given_up, publish_to, receipts};
 use crate::doctor::doctor;
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::{Space, eventually};
@@ -13,7 +13,7 @@ async fn what_was_given_up_is_listed_and_a_redrive_delivers_it_under_the_same_id
     let space = Space::with(&[("NOTIFY_SCHEDULE", "100ms")]).await;
     let _notifier = space.start(&["notifier"]);
     let receiver = Receiver::answering(&[Answer::Status(500)]).await;
-    let event = tell(&space, &receiver.url).await;
+    let event = publish_to(&space, &receiver.url).await;
     let first = receipts(&space, 1).await.remove(0);
     assert_eq!(first.outcome, Outcome::GivenUp);
 
@@ -81,7 +81,7 @@ async fn doctor_lists_endpoints_that_are_gone() {
     let refusing = Receiver::answering(&[Answer::Status(404)]).await;
 
     for receiver in [&gone, &gone, &refusing] {
-        tell(&space, &receiver.url).await;
+        publish_to(&space, &receiver.url).await;
     }
     let letters = given_up(&space, 3).await;
 

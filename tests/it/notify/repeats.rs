@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use genflow::contract::receipt::{Outcome, Receipt};
 use genflow::domain::{Event, EventType, Targets};
 
-use super::{caught_up, event, given_up, publish, receipts, sealed, tell};
+use super::{caught_up, event, given_up, publish, publish_to, receipts, sealed};
 use crate::support::receiver::{Delivery, Receiver};
 use crate::support::{Space, Watched, eventually};
 
@@ -19,7 +19,7 @@ async fn a_repeated_event_is_notified_once() {
     let _notifier = space.start(&["notifier"]);
     let receiver = Receiver::start(&[]).await;
 
-    let event = tell(&space, &receiver.url).await;
+    let event = publish_to(&space, &receiver.url).await;
     receipts(&space, 1).await;
     publish(&space, &[event.clone(), event]).await;
 
@@ -86,7 +86,7 @@ async fn lost_offsets_send_again_under_the_same_id_and_nothing_that_is_too_old()
     let mut old = event(&space, &receiver.url);
     old.occurred_at -= 2 * HOUR;
     let mut notifier = space.start(&["notifier"]);
-    let young = tell(&space, &receiver.url).await;
+    let young = publish_to(&space, &receiver.url).await;
     receipts(&space, 1).await;
     assert!(notifier.terminate().await.success());
     publish(&space, std::slice::from_ref(&old)).await;
@@ -102,12 +102,15 @@ async fn lost_offsets_send_again_under_the_same_id_and_nothing_that_is_too_old()
     let expired = of(&old.event_id)[0];
     assert_eq!((expired.outcome, expired.tries), (Outcome::Expired, 0));
     let got = receiver.wait(2).await;
-    let told = |id: &str| {
+    let deliveries = |id: &str| {
         got.iter()
             .filter(|one| one.header("webhook-id") == id)
             .count()
     };
-    assert_eq!((told(&young.event_id), told(&old.event_id)), (2, 0));
+    assert_eq!(
+        (deliveries(&young.event_id), deliveries(&old.event_id)),
+        (2, 0)
+    );
 }
 
 #[tokio::test]
@@ -135,7 +138,7 @@ async fn seals_that_do_not_open_blow_a_fuse_although_events_without_one_pass_bet
     let _notifier = space.start(&["notifier"]);
 
     caught_up(&space).await;
-    let told: BTreeSet<_> = receipts(&space, 4)
+    let notified: BTreeSet<_> = receipts(&space, 4)
         .await
         .into_iter()
         .map(|one| one.request_id.into_bytes())
@@ -148,7 +151,7 @@ async fn seals_that_do_not_open_blow_a_fuse_although_events_without_one_pass_bet
     let held = wanted.filter(|id| !parked.contains(*id));
     assert_eq!(held.clone().count(), 4);
     assert!(
-        held.into_iter().all(|id| told.contains(id)),
+        held.into_iter().all(|id| notified.contains(id)),
         "the held events are notified"
     );
 }
@@ -158,7 +161,7 @@ async fn a_seal_that_does_not_open_is_parked_and_redriven_once_its_key_is_there(
     let space = Space::new().await;
     let receiver = Receiver::start(&[]).await;
     let mut notifier = space.start_with(&["notifier"], &[("NOTIFY_KEYS", OTHER_KEY)]);
-    let event = tell(&space, &receiver.url).await;
+    let event = publish_to(&space, &receiver.url).await;
     let parked = given_up(&space, 1).await.remove(0);
     assert_eq!(parked.header("dlq.reason"), Some("undecodable"));
     caught_up(&space).await;

@@ -8,7 +8,7 @@ use genflow::domain::Event;
 use rustix::process::Signal;
 
 use super::stage::Stage;
-use super::{caught_up, history, publish, receipts, tell};
+use super::{caught_up, history, publish, publish_to, receipts};
 use crate::support::mail::all;
 use crate::support::receiver::{Answer, Delivery, Receiver};
 use crate::support::{Space, Watched, eventually};
@@ -28,7 +28,7 @@ impl Stage {
     }
 
     /// Publishes a new event for all three receivers, and waits until each has received it.
-    async fn tell(&self, mailbox: &str) -> Event {
+    async fn publish_and_wait(&self, mailbox: &str) -> Event {
         let event = self.event(NAME, mailbox);
         publish(&self.space, std::slice::from_ref(&event)).await;
         eventually("all three arrive", async || {
@@ -58,7 +58,7 @@ async fn a_notification_answered_during_a_stop_is_done_and_not_repeated() {
     let patient = [("SHUTDOWN_GRACE", "15s"), ("KAFKA_SESSION_TIMEOUT", "20s")];
     let stage = Stage::answering(Answer::Held, &patient).await;
     let mut first = stage.notifier();
-    let event = stage.tell("after-1@example.org").await;
+    let event = stage.publish_and_wait("after-1@example.org").await;
 
     first.process.signal(Signal::TERM);
     first.says("readyz", "draining").await;
@@ -68,14 +68,14 @@ async fn a_notification_answered_during_a_stop_is_done_and_not_repeated() {
     let ended = first.process.ended().await;
     assert!(ended.success(), "{}", first.process.output());
     assert_eq!(stage.lag().await, 0, "the offset is committed");
-    let told = receipts(&stage.space, 3).await;
+    let found = receipts(&stage.space, 3).await;
     let once = |one: &Receipt| {
         (one.outcome, one.tries) == (Outcome::Delivered, 1) && one.event_id == event.event_id
     };
-    assert!(told.len() == 3 && told.iter().all(once), "{told:#?}");
+    assert!(found.len() == 3 && found.iter().all(once), "{found:#?}");
     let _second = stage.notifier();
     let other = Receiver::start(&[]).await;
-    tell(&stage.space, &other.url).await;
+    publish_to(&stage.space, &other.url).await;
     other.wait(1).await;
     caught_up(&stage.space).await;
     assert_eq!(stage.came(&event), [1; 3]);
@@ -86,7 +86,7 @@ async fn a_notification_answered_during_a_stop_is_done_and_not_repeated() {
 async fn an_unanswered_notification_delays_no_stop_and_is_repeated_with_its_id() {
     let stage = Stage::answering(Answer::Silence, &[]).await;
     let mut first = stage.notifier();
-    let event = stage.tell("after-60-once@example.org").await;
+    let event = stage.publish_and_wait("after-60-once@example.org").await;
 
     let began = Instant::now();
     first.process.signal(Signal::TERM);
@@ -99,9 +99,12 @@ async fn an_unanswered_notification_delays_no_stop_and_is_repeated_with_its_id()
         receiver.answer(Answer::Status(204));
     }
     let _second = stage.notifier();
-    let told = receipts(&stage.space, 3).await;
+    let found = receipts(&stage.space, 3).await;
     let delivered = |one: &Receipt| one.outcome == Outcome::Delivered;
-    assert!(told.len() == 3 && told.iter().all(delivered), "{told:#?}");
+    assert!(
+        found.len() == 3 && found.iter().all(delivered),
+        "{found:#?}"
+    );
     caught_up(&stage.space).await;
     assert_eq!(stage.came(&event), [2; 3]);
 }
@@ -111,7 +114,7 @@ async fn an_unanswered_notification_delays_no_stop_and_is_repeated_with_its_id()
 async fn tried_by_its_workflow(space: &Space, answer: Answer) -> (Event, Receiver, Watched) {
     let notifier = Watched::start(space, "notifier", &[]);
     let receiver = Receiver::answering(&[Answer::Status(500), answer]).await;
-    let event = tell(space, &receiver.url).await;
+    let event = publish_to(space, &receiver.url).await;
     receiver.wait(2).await;
     caught_up(space).await;
     (event, receiver, notifier)

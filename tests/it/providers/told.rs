@@ -23,7 +23,7 @@ fn asked(provider: ProviderName, make: fn(&str) -> Request, faults: &Value) -> R
 }
 
 /// Sends the requests and waits for their outcomes.
-async fn told(space: &Space, requests: &[Request]) -> Vec<Vec<Event>> {
+async fn send_and_wait(space: &Space, requests: &[Request]) -> Vec<Vec<Event>> {
     for request in requests {
         space.send(request).await;
     }
@@ -52,7 +52,7 @@ async fn a_pause_that_a_provider_asks_for_is_kept() {
         .into();
     requests.push(asked(OpenAi, image, &faults));
 
-    let stories = told(&space, &requests).await;
+    let stories = send_and_wait(&space, &requests).await;
 
     for (request, events) in requests.iter().zip(&stories) {
         assert_eq!(last(events), (EventType::Completed, None));
@@ -73,7 +73,7 @@ async fn an_unknown_state_does_not_end_the_job_and_is_counted() {
     let faults = json!({"state": "dreaming", "seconds": 2.0});
     let requests = POLLED.map(|(provider, make)| asked(provider, make, &faults));
 
-    let stories = told(&space, &requests).await;
+    let stories = send_and_wait(&space, &requests).await;
 
     for (request, events) in requests.iter().zip(&stories) {
         assert_eq!(last(events), (EventType::Completed, None));
@@ -106,7 +106,7 @@ async fn a_reported_price_is_in_the_event_and_is_counted() {
     requests.push(asked(Replicate, image, &json!({"price": "None"})));
     requests.push(asked(Replicate, image, &json!({})));
 
-    let stories = told(&space, &requests).await;
+    let stories = send_and_wait(&space, &requests).await;
 
     let costs: Vec<_> = stories
         .iter()
@@ -115,9 +115,9 @@ async fn a_reported_price_is_in_the_event_and_is_counted() {
             result.map(|result| result.cost_usd)
         })
         .collect();
-    let told = Some(Some(0.25));
-    let untold = Some(None);
-    assert_eq!(costs, [told, told, told, told, None, untold, untold]);
+    let known = Some(Some(0.25));
+    let unknown = Some(None);
+    assert_eq!(costs, [known, known, known, known, None, unknown, unknown]);
     for (provider, sum) in [(Replicate, "0.25"), (Fal, "0.375"), (OpenAi, "0.5")] {
         let provider = provider.as_str();
         let line = format!("genflow_provider_cost_usd_sum{{provider=\"{provider}\"}} {sum}\n");
@@ -135,7 +135,7 @@ async fn an_address_that_expired_is_asked_for_anew_where_the_provider_can_be_ask
         .into();
     requests.push(asked(OpenAi, by_address, &expired));
 
-    let stories = told(&space, &requests).await;
+    let stories = send_and_wait(&space, &requests).await;
 
     let unavailable = (EventType::Failed, Some(ErrorCode::ResultUnavailable));
     for ((request, events), (end, issues)) in requests.iter().zip(&stories).zip([
@@ -161,7 +161,7 @@ async fn a_job_that_never_ends_is_ended_at_the_deadline_where_the_provider_can()
         request
     });
 
-    let stories = told(&space, &requests).await;
+    let stories = send_and_wait(&space, &requests).await;
 
     for ((request, events), status) in
         requests

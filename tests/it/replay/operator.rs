@@ -83,7 +83,7 @@ async fn open_runs_replay_and_so_do_those_that_are_named() {
         space.send(request).await;
     }
     let receiver = Receiver::start(&[500, 500]).await;
-    let reported = notify::tell(&space, &receiver.url).await;
+    let reported = notify::publish_to(&space, &receiver.url).await;
     space.story(made.id.as_str()).await;
     let accepted = async || (space.bill(stuck.id.as_str()).await.accepted == 1).then_some(());
     eventually("the job runs", accepted).await;

@@ -11,15 +11,15 @@ use crate::support::process::Process;
 use crate::support::requests::image;
 
 /// Starts a run, and stops its worker when the outcome is on its topics but the workflow is not closed yet.
-async fn told_and_open(space: &Space, request: &Request) -> Process {
+async fn published_and_open(space: &Space, request: &Request) -> Process {
     let worker = space.start_with(
         &["worker"],
         &[("GENFLOW_FAILPOINT", "finish.published=stop")],
     );
     space.send(request).await;
     worker.stopped().await;
-    let told = space.all_events(request.id.as_str()).await;
-    assert!(types(&told).last().unwrap().is_terminal(), "{told:#?}");
+    let events = space.all_events(request.id.as_str()).await;
+    assert!(types(&events).last().unwrap().is_terminal(), "{events:#?}");
     assert!(!is_closed(space, &request.id, 0).await);
     worker
 }
@@ -34,7 +34,7 @@ async fn a_retry_sent_as_soon_as_the_failure_is_published_is_accepted() {
     let space = Space::new().await;
     let _intake = space.start(&["intake"]);
     let request = failing("at-once", 1);
-    let first = told_and_open(&space, &request).await;
+    let first = published_and_open(&space, &request).await;
 
     for _ in 0..2 {
         retry(&space, &request.id, "c1").await;
@@ -57,7 +57,7 @@ async fn a_cancel_reaches_the_retry_of_a_run_that_is_not_closed_yet() {
     let space = Space::new().await;
     let _intake = space.start(&["intake"]);
     let request = failing("not-yet", 1);
-    let first = told_and_open(&space, &request).await;
+    let first = published_and_open(&space, &request).await;
     retry(&space, &request.id, "c1").await;
 
     space.cancel(request.id.as_str()).await;
@@ -78,7 +78,7 @@ async fn a_run_published_as_completed_but_not_closed_is_not_retried() {
     let space = Space::new().await;
     let _intake = space.start(&["intake"]);
     let request = image("told");
-    let first = told_and_open(&space, &request).await;
+    let first = published_and_open(&space, &request).await;
 
     retry(&space, &request.id, "c1").await;
     commands_done(&space).await;

@@ -127,8 +127,8 @@ fn a_needle_is_found_however_it_is_written() {
     let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
     let mut hays = vec![format!("GET /{text}?x"), hex];
     for before in ["", "a", "ab", "abc", "~~~", "\u{ff}"] {
-        for behind in ["", "\"", "?>", "\u{3ff}\u{3ff}"] {
-            let plain = format!("{before}{text}{behind}");
+        for after in ["", "\"", "?>", "\u{3ff}\u{3ff}"] {
+            let plain = format!("{before}{text}{after}");
             let once = standard.encode(&plain);
             let payload = standard.encode(format!("{{\"raw\":\"{once}\",\"at\":7}}"));
             hays.push(format!("{{\"data\":\"{payload}\"}}"));

@@ -64,7 +64,7 @@ impl Small {
     }
 
     /// Waits until the worker's metrics count that this place is full.
-    async fn told(&self, place: &str) {
+    async fn counts_full(&self, place: &str) {
         let counted = format!("genflow_store_failures_total{{place=\"{place}\",cause=\"full\"}} ");
         eventually("the full disk is counted", async || {
             let page = reqwest::get(&self.metrics).await.ok()?.text().await.ok()?;
@@ -113,7 +113,7 @@ async fn a_full_temp_folder_fails_the_run_as_retryable_and_is_left_as_it_was() {
         (ErrorCode::StoreFailed, true)
     );
     assert!(error.message.contains("No space left"), "{}", error.message);
-    small.told("temp").await;
+    small.counts_full("temp").await;
     assert_eq!(small.files(), ["filler", &lock]);
     let instance = small.folder.join(lock.trim_end_matches(".lock"));
     assert_eq!(std::fs::read_dir(instance).unwrap().count(), 0);
@@ -134,7 +134,7 @@ async fn a_full_store_is_tried_again_and_the_run_completes_when_there_is_room() 
     let request = image("later");
     space.send(&request).await;
 
-    small.told("disk").await;
+    small.counts_full("disk").await;
     small.make_room();
 
     let events = space.story(request.id.as_str()).await;

@@ -29,7 +29,7 @@ pub(crate) struct Running {
 pub(crate) fn engines() -> &'static Running {
     static RUNNING: OnceLock<Running> = OnceLock::new();
     RUNNING.get_or_init(|| {
-        let (reported, tells) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         // A thread that lives as long as the process: it owns the engines and runs the simulator.
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -53,12 +53,12 @@ pub(crate) fn engines() -> &'static Running {
                     maildir: engines.maildir.clone().unwrap(),
                     janitor: Janitor::start(&engines.kafka_brokers),
                 };
-                reported.send(running).unwrap();
+                sender.send(running).unwrap();
                 simulator.run(CancellationToken::new()).await.unwrap();
                 drop(engines);
             });
         });
-        tells.recv().expect("the engines started")
+        receiver.recv().expect("the engines started")
     })
 }
 

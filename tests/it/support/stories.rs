@@ -28,7 +28,7 @@ pub(crate) async fn stories(space: &Space, requests: &[&Request]) -> Vec<Vec<Eve
         })
         .await;
     }
-    let all = told(space, requests).await;
+    let all = published_events(space, requests).await;
     for events in &all {
         check(events);
     }
@@ -36,7 +36,7 @@ pub(crate) async fn stories(space: &Space, requests: &[&Request]) -> Vec<Vec<Eve
 }
 
 /// Returns the events of each request that are on the topic now, including repeats.
-pub(crate) async fn told(space: &Space, requests: &[&Request]) -> Vec<Vec<Event>> {
+pub(crate) async fn published_events(space: &Space, requests: &[&Request]) -> Vec<Vec<Event>> {
     let mut all: BTreeMap<String, Vec<Event>> = BTreeMap::new();
     for record in space.events().await.all().await {
         let event = decode(&space.registry, &record).await;

@@ -44,7 +44,7 @@ fn a_submit_is_unknown_unless_the_status_rules_a_job_out() {
 
 #[test]
 fn a_price_is_a_number_of_dollars_or_none() {
-    let told = |text: &'static str| {
+    let priced = |text: &'static str| {
         let value = reqwest::header::HeaderValue::from_static(text);
         price(&HeaderMap::from_iter([(
             reqwest::header::HeaderName::from_static("x-litellm-response-cost"),
@@ -52,10 +52,10 @@ fn a_price_is_a_number_of_dollars_or_none() {
         )]))
     };
 
-    assert_eq!(told("0.0425"), Some(0.0425));
-    assert_eq!(told("1e-05"), Some(0.00001));
+    assert_eq!(priced("0.0425"), Some(0.0425));
+    assert_eq!(priced("1e-05"), Some(0.00001));
     for none in ["None", "", "-1", "NaN", "inf"] {
-        assert_eq!(told(none), None, "{none}");
+        assert_eq!(priced(none), None, "{none}");
     }
     assert_eq!(price(&HeaderMap::new()), None);
 }

@@ -80,21 +80,21 @@ fn read(expression: &str) -> Use {
     while let Some(at) = rest.find(is_word) {
         let (_, from) = rest.split_at(at);
         let end = from.find(|c| !is_word(c)).unwrap_or(from.len());
-        let (word, behind) = from.split_at(end);
-        rest = behind;
+        let (word, after) = from.split_at(end);
+        rest = after;
         if ["by", "without", "on", "ignoring", "group_left"].contains(&word) {
-            let list = behind
+            let list = after
                 .trim_start()
                 .strip_prefix('(')
                 .and_then(|list| list.split_once(')'));
-            if let Some((list, behind)) = list {
+            if let Some((list, after)) = list {
                 used.named
                     .extend(list.split(',').map(|label| label.trim().to_owned()));
-                rest = behind;
+                rest = after;
             }
         } else if word.starts_with("genflow_") {
             used.metrics.insert(base(word).to_owned());
-            if let Some((matchers, behind)) = behind
+            if let Some((matchers, after)) = after
                 .strip_prefix('{')
                 .and_then(|list| list.split_once('}'))
             {
@@ -106,7 +106,7 @@ fn read(expression: &str) -> Use {
                     used.matched
                         .insert((base(word).to_owned(), label.to_owned()));
                 }
-                rest = behind;
+                rest = after;
             }
         }
     }
