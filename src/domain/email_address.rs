@@ -92,7 +92,7 @@ impl Domains {
     }
 
     /// Returns whether no domain is allowed.
-    pub fn are_none(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
@@ -236,7 +236,7 @@ mod tests {
             one.default_to(is_development);
 
             assert_eq!(none.allow(&elsewhere), is_development);
-            assert_eq!(none.are_none(), !is_development);
+            assert_eq!(none.is_empty(), !is_development);
             assert!(!one.allow(&elsewhere));
         }
     }

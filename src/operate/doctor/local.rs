@@ -61,7 +61,7 @@ fn mail(config: &Config) -> Finding {
         return Finding::ok(check, "is not set: email targets end as SKIPPED");
     };
     let server = email.server.shown();
-    if email.allowed_domains.are_none() {
+    if email.allowed_domains.is_empty() {
         let found =
             format!("{server}; EMAIL_ALLOWED_DOMAINS is not set: email targets end as SKIPPED");
         return Finding::warn(check, found)

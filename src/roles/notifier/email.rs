@@ -100,7 +100,7 @@ impl Sender {
 
     /// Whether email to addresses that tenants name is allowed at all.
     pub(super) fn serves_tenants(&self) -> bool {
-        !self.allowed.are_none()
+        !self.allowed.is_empty()
     }
 
     /// Counts a mail of `user` to `to`; returns its result, a later attempt, if it exceeds their limits.
