@@ -13,7 +13,7 @@ use crate::dev;
 use crate::domain::error_chain::causes;
 use crate::engines::config::{Config, Faults};
 use crate::engines::telemetry;
-use crate::operate::cli::{self, Cli, Command, Dlq, UNAVAILABLE, USAGE};
+use crate::operate::cli::{self, Cli, Command, Dlq, USAGE};
 
 /// Carries out a command; returns the exit code.
 ///
@@ -103,17 +103,22 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     }
     #[cfg(feature = "dev")]
     if let Some(dev::engines::Error::Missing(_)) = error.downcast_ref() {
-        return UNAVAILABLE;
+        return cli::UNAVAILABLE;
     }
     cli::exit_code(error)
 }
 
-/// Describes why a command failed: on one line, or for the settings on one line per fault.
+/// Describes why a command failed: on one line, unless its text has lines of its own, as that of faulty settings has and
+/// that of an engine that did not start, which shows the end of its log.
 pub fn description(error: &anyhow::Error) -> String {
-    match error.downcast_ref::<Faults>() {
-        Some(faults) => faults.to_string(),
-        None => causes(error.as_ref()),
+    if let Some(faults) = error.downcast_ref::<Faults>() {
+        return faults.to_string();
     }
+    #[cfg(feature = "dev")]
+    if error.is::<dev::engines::Error>() {
+        return format!("{error:#}");
+    }
+    causes(error.as_ref())
 }
 
 /// Describes a fault of `.env` without showing a value, which may be a secret.

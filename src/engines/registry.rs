@@ -67,7 +67,8 @@ pub struct Registry {
     ids: Mutex<HashMap<(String, &'static str), u32>>,
 }
 
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// A registry that has just started takes seconds for its first schema on a busy machine.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Registry {
     /// Creates a client of the registry at `url`; makes no call.

@@ -3,8 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use url::Url;
-
 use super::egress::{self, Egress};
 use super::provider::{self, Named, Provider};
 use super::retries::Retries;
@@ -83,7 +81,7 @@ impl Worker {
 
     /// Replaces the base URL of each provider for which `place` returns one.
     #[cfg(feature = "dev")]
-    pub(crate) fn relocate(&mut self, place: impl Fn(ProviderName) -> Option<Url>) {
+    pub(crate) fn relocate(&mut self, place: impl Fn(ProviderName) -> Option<url::Url>) {
         let named = &mut self.named;
         let places = [
             (self.video.name, &mut self.video.base_url),
