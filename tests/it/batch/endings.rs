@@ -64,7 +64,7 @@ async fn a_batch_that_stops_starts_nothing_after_a_failure_and_lets_end_what_run
 
 #[tokio::test]
 async fn a_cancel_ends_what_runs_and_starts_nothing_more() {
-    let space = Space::new().await;
+    let space = Space::with(&[("BATCH_PROGRESS_INTERVAL", "10m")]).await;
     let _all = space.start(&["all"]);
     let mut request = batch("cancel", &vec![json!({"stuck": true}); 5]);
     spec(&mut request).max_concurrent = 2;
