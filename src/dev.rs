@@ -5,7 +5,7 @@
 //! environment names an engine on this machine, dev uses it as it is. An engine elsewhere may be production: dev uses
 //! it only if the user says so, and then with names of its own. Nothing is paid for unless the user says so.
 //!
-//! All of this, and what only this needs, is in builds with the feature `dev`.
+//! All of this, and the code that only this needs, is only in builds with the feature `dev`.
 
 pub mod child_guard;
 pub mod engines;
@@ -41,7 +41,7 @@ use crate::operate::cli::local::{Here, Local};
 use crate::operate::setup;
 
 /// One run of `genflow dev`, while its engines run.
-struct World {
+struct DevRun {
     once: bool,
     here: Here,
     config: Config,
@@ -57,7 +57,7 @@ struct World {
 /// How long the sample requests may take.
 const SAMPLES_TIME: Duration = Duration::from_secs(120);
 
-/// The usual port of pages of mail catchers.
+/// The port on which mail catchers usually serve their web page.
 const PAGES_PORT: u16 = 8025;
 
 /// Runs a command until `stop`, or `dev --once` and `test` until the sample requests have ended.
@@ -85,7 +85,8 @@ pub async fn run(
     }
 }
 
-/// Starts engines and roles; with `once`, sends sample requests, checks their outcomes, and stops.
+/// Starts engines and roles, and sends the sample requests. With `once`, stops when they have ended, and fails if one
+/// did not complete.
 async fn start_all(
     once: bool,
     here: Here,
@@ -93,7 +94,7 @@ async fn start_all(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let began = Instant::now();
-    say("genflow dev: engines, roles and a provider simulator on this machine; Ctrl-C stops it");
+    say("genflow dev: starts engines and roles on this machine; Ctrl-C stops them");
     let data = std::path::absolute(std::env::temp_dir())?;
     let data = data.join(format!("genflow-dev-{}", std::process::id()));
     let options = options(here.ports, &data, &lookup)?;
@@ -110,7 +111,7 @@ async fn start_all(
     };
     let engines = started?;
     let pages = listen_for_pages(here.ports).await?;
-    let world = World {
+    let dev_run = DevRun {
         once,
         here,
         config: settings::load(here, &addresses(&engines), &data, &lookup)?,
@@ -121,7 +122,7 @@ async fn start_all(
         began,
     };
     let ran = tokio::select! {
-        ran = Box::pin(run_all(&world, http, pages, &stop)) => ran,
+        ran = Box::pin(run_all(&dev_run, http, pages, &stop)) => ran,
         error = engines.failed() => Err(error.into()),
     };
     let ran = match (ran, engines.failed().now_or_never()) {
@@ -132,7 +133,10 @@ async fn start_all(
     engines.stop().await;
     if ran.is_ok() {
         // After a fault the folder stays, because it has the engines' logs.
-        std::fs::remove_dir_all(&world.data).context("the folder of this run was not removed")?;
+        std::fs::remove_dir_all(&dev_run.data).with_context(|| {
+            let data = dev_run.data.display();
+            format!("the folder of this run, {data}, could not be removed; delete it")
+        })?;
     }
     ran
 }
@@ -179,7 +183,7 @@ fn addresses(engines: &Engines) -> BTreeMap<&'static str, String> {
     ])
 }
 
-/// Listens for webhooks, and for readers of mails.
+/// Listens for webhooks and for browsers that show the mails.
 async fn listen_for_pages(ports: Ports) -> anyhow::Result<TcpListener> {
     let usual = match ports {
         Ports::Fixed => TcpListener::bind(("127.0.0.1", PAGES_PORT)).await.ok(),
@@ -187,35 +191,35 @@ async fn listen_for_pages(ports: Ports) -> anyhow::Result<TcpListener> {
     };
     match usual {
         Some(usual) => Ok(usual),
-        // Only people open this page, so another port works too.
+        // People and webhooks get the address from this run, so another port works too.
         None => Ok(TcpListener::bind("127.0.0.1:0").await?),
     }
 }
 
 /// Runs the roles, the pages and the samples until `stop`, or with `once` until the sample requests have ended.
 async fn run_all(
-    world: &World,
+    dev_run: &DevRun,
     http: TcpListener,
     pages: TcpListener,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let metrics = telemetry::init(&world.config.log)?;
-    setup::run(&world.config, Asked::ONE_COPY, &mut std::io::sink())
+    let metrics = telemetry::init(&dev_run.config.log)?;
+    setup::run(&dev_run.config, Asked::ONE_COPY, &mut std::io::sink())
         .await
         .context("setup")?;
-    announce(world, &http)?;
+    announce(dev_run, &http)?;
 
     let ending = stop.child_token();
-    let serving = run_roles(world.config.clone(), http, metrics, ending.clone());
+    let serving = run_roles(dev_run.config.clone(), http, metrics, ending.clone());
     let watching = async {
         let _ends_the_roles = ending.clone().drop_guard();
         tokio::select! {
-            watched = watch(world) => watched,
+            watched = watch(dev_run) => watched,
             () = ending.cancelled() => Ok(()),
         }
     };
-    let mails = world.mailbox.as_ref().map(Mailbox::router);
-    let routes = world.receiver.router().merge(mails.unwrap_or_default());
+    let mails = dev_run.mailbox.as_ref().map(Mailbox::router);
+    let routes = dev_run.receiver.router().merge(mails.unwrap_or_default());
     let showing =
         axum::serve(pages, routes).with_graceful_shutdown(ending.clone().cancelled_owned());
     let (served, watched, shown) = tokio::join!(serving, watching, showing.into_future());
@@ -235,23 +239,26 @@ async fn run_roles(
     }
 }
 
-/// Sends the sample requests, unless they cost money, and shows their events; without `once`, then those of all requests.
-async fn watch(world: &World) -> anyhow::Result<()> {
-    let sampled = if settings::sends_samples(world.here, &world.config) {
-        let sampled = tokio::time::timeout(SAMPLES_TIME, samples::run(world)).await;
+/// Sends the sample requests, unless they cost money, and shows their events. Without `once`, then shows the events of
+/// all requests.
+async fn watch(dev_run: &DevRun) -> anyhow::Result<()> {
+    let sampled = if settings::sends_samples(dev_run.here, &dev_run.config) {
+        let sampled = tokio::time::timeout(SAMPLES_TIME, samples::run(dev_run)).await;
         sampled.unwrap_or_else(|_| bail!("the sample requests did not end within {SAMPLES_TIME:?}"))
     } else {
-        say("sends no sample requests, because they cost money; --samples sends them");
+        say(
+            "genflow dev sends no sample requests, because they cost money; add --samples to send them",
+        );
         Ok(())
     };
-    if world.once {
+    if dev_run.once {
         return sampled;
     }
     if let Err(error) = sampled {
         say(&format!("the sample requests failed: {error:#}"));
     }
-    let topics = &world.config.kafka.topics;
-    let named = match world.here.use_existing {
+    let topics = &dev_run.config.kafka.topics;
+    let named = match dev_run.here.use_existing {
         true => format!(
             "TOPIC_REQUESTS={} TOPIC_EVENTS={} ",
             topics.requests, topics.events
@@ -261,28 +268,28 @@ async fn watch(world: &World) -> anyhow::Result<()> {
     say(&format!(
         "\nsend your own:  {named}genflow submit image --prompt \"a red fox\" --watch"
     ));
-    samples::operate(&world.config, &["watch"]).await?;
+    samples::operate(&dev_run.config, &["watch"]).await?;
     Ok(())
 }
 
-fn announce(world: &World, http: &TcpListener) -> anyhow::Result<()> {
-    let config = &world.config;
+fn announce(dev_run: &DevRun, http: &TcpListener) -> anyhow::Result<()> {
+    let config = &dev_run.config;
     let results = Store::open(&config.worker)?.shown();
-    let mail = match &world.mailbox {
-        Some(_) => format!("mail is shown at {}", world.receiver.base()),
+    let mail = match &dev_run.mailbox {
+        Some(_) => format!("mail is shown at {}", dev_run.receiver.base()),
         None => "mail goes to     the server of SMTP_URL".to_owned(),
     };
     for line in [
-        format!("ready after {:.1} s", world.began.elapsed().as_secs_f64()),
+        format!("ready after {:.1} s", dev_run.began.elapsed().as_secs_f64()),
         format!("  Kafka            {}", config.kafka.brokers),
         format!("  schema registry  {}", config.schema_registry_url.shown()),
         format!("  Temporal         {}", shown(&config.temporal.url)),
         format!(
             "  Temporal UI      {}",
-            world.temporal_ui.as_deref().unwrap_or_default()
+            dev_run.temporal_ui.as_deref().unwrap_or_default()
         ),
         format!("  metrics          http://{}/metrics", http.local_addr()?),
-        format!("  webhooks go to   {}", world.receiver.webhook_url()),
+        format!("  webhooks go to   {}", dev_run.receiver.webhook_url()),
         format!("  {mail}"),
         format!("  results          {results}"),
     ] {

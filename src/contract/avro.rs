@@ -70,27 +70,29 @@ pub struct Named {
     pub notify_on: Vec<EventType>,
 }
 
-macro_rules! ours {
-    ($name:literal) => {
-        LazyLock::new(|| {
-            Ours::parse(
-                $name,
-                include_str!(concat!("../../schemas/", $name, ".avsc")),
-            )
-        })
-    };
-}
-
 /// The value of `gen.requests`.
-pub static REQUEST: LazyLock<Ours> = ours!("GenerationRequest");
+pub static REQUEST: LazyLock<Ours> = LazyLock::new(|| {
+    let text = include_str!("../../schemas/GenerationRequest.avsc");
+    Ours::parse("GenerationRequest", text)
+});
 /// The value of `gen.commands`.
-pub static COMMAND: LazyLock<Ours> = ours!("GenerationCommand");
+pub static COMMAND: LazyLock<Ours> = LazyLock::new(|| {
+    let text = include_str!("../../schemas/GenerationCommand.avsc");
+    Ours::parse("GenerationCommand", text)
+});
 /// The value of `gen.events` and `gen.results`.
-pub static EVENT: LazyLock<Ours> = ours!("GenerationEvent");
+pub static EVENT: LazyLock<Ours> = LazyLock::new(|| {
+    let text = include_str!("../../schemas/GenerationEvent.avsc");
+    Ours::parse("GenerationEvent", text)
+});
 /// The value of `gen.notifications`.
-pub static RECEIPT: LazyLock<Ours> = ours!("NotificationReceipt");
+pub static RECEIPT: LazyLock<Ours> = LazyLock::new(|| {
+    let text = include_str!("../../schemas/NotificationReceipt.avsc");
+    Ours::parse("NotificationReceipt", text)
+});
 
-/// The schema of requests in workflow inputs: that of format 1 of `compact`, whichever schema is registered today.
+/// The schema of the request in the input of `batch.v1`: that of format 1 of `batch_items`, whichever schema is
+/// registered today.
 static STORED: LazyLock<Schema> = LazyLock::new(|| {
     let text = include_str!("../../schemas/history/1/GenerationRequest.avsc");
     Ours::parse("GenerationRequest", text).schema
@@ -131,7 +133,7 @@ pub fn frame(schema_id: u32, datum: &[u8]) -> Vec<u8> {
 
 pub fn read_request(writer: &Schema, datum: &[u8]) -> Result<Request, Error> {
     let value = read(writer, datum, &REQUEST)?;
-    let fields = Fields::of(&value).map_err(unnamed)?;
+    let fields = Fields::of(&value).map_err(invalid)?;
     read::request(&fields)
         .map_err(Faults::from)
         .and_then(Request::check)
@@ -141,19 +143,19 @@ pub fn read_request(writer: &Schema, datum: &[u8]) -> Result<Request, Error> {
         })
 }
 
-/// Reads a request from a workflow's input, written with schema version 1. Intake checked its bounds already.
+/// Reads a batch's request from the input of `batch.v1`. Intake has already checked its bounds.
 pub(crate) fn read_stored(datum: &[u8]) -> Result<Request, Error> {
     let value = read(&STORED, datum, &REQUEST)?;
     Fields::of(&value)
         .and_then(|fields| read::request(&fields))
-        .map_err(unnamed)
+        .map_err(invalid)
 }
 
 pub fn read_command(writer: &Schema, datum: &[u8]) -> Result<Command, Error> {
     let value = read(writer, datum, &COMMAND)?;
     Fields::of(&value)
         .and_then(|fields| read::command(&fields))
-        .map_err(unnamed)
+        .map_err(invalid)
 }
 
 pub fn read_event(writer: &Schema, datum: &[u8]) -> Result<Event, Error> {
@@ -175,7 +177,7 @@ pub fn write<T: Serialize>(ours: &Ours, value: &T) -> Result<Vec<u8>, Error> {
     Ok(writer.write_ser_to_vec(value)?)
 }
 
-fn unnamed(error: Invalid) -> Error {
+fn invalid(error: Invalid) -> Error {
     let error = error.into();
     Error::Invalid { error, named: None }
 }

@@ -96,11 +96,11 @@ pub enum Delivered {
         #[serde(default)]
         pause_ms: Option<u64>,
     },
-    /// No attempt was made, because its endpoint is closed: this step is repeated.
+    /// No attempt was made: the endpoint's circuit is open, it has no free slot, or it is slow. The step is repeated.
     Wait {
         /// Pause before the step is repeated, in milliseconds.
         pause_ms: u64,
-        /// Whether its circuit is open.
+        /// Whether the endpoint's circuit is open.
         #[serde(default)]
         shut: bool,
     },

@@ -17,7 +17,7 @@ pub struct Digest {
     pub to: OperatorTarget,
     /// Failures that an earlier run of the workflow did not report.
     #[serde(default)]
-    pub failures: Failures,
+    pub failures: FailedRequests,
     /// Earliest time of the next message, in milliseconds since the epoch.
     #[serde(default)]
     pub next_at: i64,
@@ -35,12 +35,12 @@ pub struct OperatorTarget {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SendDigest {
     pub to: OperatorTarget,
-    pub failures: Failures,
+    pub failures: FailedRequests,
 }
 
 /// A failed request, as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failed {
+pub struct FailedRequest {
     /// Id of the `FAILED` event.
     pub event_id: String,
     pub request_id: String,
@@ -57,19 +57,19 @@ pub struct Failed {
 
 /// Failures that go into one message.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failures {
+pub struct FailedRequests {
     /// Number of failures, including those that are not listed.
     pub total: u64,
     /// Number of failures by error code.
     pub codes: BTreeMap<String, u64>,
     /// The failures that came first, at most 20.
-    pub first: Vec<Failed>,
+    pub first: Vec<FailedRequest>,
 }
 
-/// How many failures are listed one by one.
-const LISTED: usize = 20;
-/// Longest error message, in characters.
-const MESSAGE: usize = 200;
+/// Maximum number of failures that are listed one by one.
+const MAX_LISTED: usize = 20;
+/// Length to which error messages are cut, in characters.
+const MAX_MESSAGE_CHARS: usize = 200;
 
 impl OperatorTarget {
     /// Returns the id of the target's workflow.
@@ -78,7 +78,7 @@ impl OperatorTarget {
     }
 }
 
-impl Failed {
+impl FailedRequest {
     /// Returns the failure that `event` reports, if its type is `FAILED`.
     pub fn of(event: &Event) -> Option<Self> {
         if event.event_type != EventType::Failed {
@@ -94,13 +94,13 @@ impl Failed {
                 .map_or(ErrorCode::Unknown, |error| error.code)
                 .as_str()
                 .to_owned(),
-            message: message.chars().take(MESSAGE).collect(),
+            message: message.chars().take(MAX_MESSAGE_CHARS).collect(),
             occurred_at: event.occurred_at,
         })
     }
 }
 
-impl Failures {
+impl FailedRequests {
     /// Adds failures that came after these.
     pub fn append(&mut self, later: Self) {
         self.total = self.total.saturating_add(later.total);
@@ -108,13 +108,13 @@ impl Failures {
             let count = self.codes.entry(code).or_default();
             *count = count.saturating_add(more);
         }
-        let room = LISTED.saturating_sub(self.first.len());
+        let room = MAX_LISTED.saturating_sub(self.first.len());
         self.first.extend(later.first.into_iter().take(room));
     }
 }
 
-impl From<Failed> for Failures {
-    fn from(failed: Failed) -> Self {
+impl From<FailedRequest> for FailedRequests {
+    fn from(failed: FailedRequest) -> Self {
         Self {
             total: 1,
             codes: BTreeMap::from([(failed.code.clone(), 1)]),
@@ -130,8 +130,8 @@ pub(crate) mod tests {
     use super::*;
     use crate::domain::EventError;
 
-    pub(crate) fn failed(at: usize, code: &str) -> Failed {
-        Failed {
+    pub(crate) fn failed(at: usize, code: &str) -> FailedRequest {
+        FailedRequest {
             event_id: format!("event-{at}"),
             request_id: format!("order-{at}"),
             user_id: "alice".to_owned(),
@@ -141,8 +141,8 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn failures(count: usize) -> Failures {
-        let mut failures = Failures::default();
+    pub(crate) fn failures(count: usize) -> FailedRequests {
+        let mut failures = FailedRequests::default();
         for at in 0..count {
             let code = ["content_policy", "timed_out"][at % 2];
             failures.append(failed(at, code).into());
@@ -158,7 +158,7 @@ pub(crate) mod tests {
             "kind": "IMAGE", "type": "FAILED", "occurred_at": 1, "run_id": "r"});
         let event: Event = serde_json::from_value(json).unwrap();
         let with = |event_type| {
-            Failed::of(&Event {
+            FailedRequest::of(&Event {
                 event_type,
                 error: Some(error.clone()),
                 ..event.clone()
@@ -191,7 +191,7 @@ pub(crate) mod tests {
         assert_eq!(many.total, 10_001);
         assert_eq!(many.codes["content_policy"], 5001);
         assert_eq!(many.codes["timed_out"], 5000);
-        assert_eq!(many.first.len(), LISTED);
+        assert_eq!(many.first.len(), MAX_LISTED);
         assert_eq!(many.first[0].request_id, "order-0");
     }
 
@@ -213,7 +213,10 @@ pub(crate) mod tests {
 
         let written = serde_json::to_string(&many).unwrap();
 
-        assert_eq!(serde_json::from_str::<Failures>(&written).unwrap(), many);
+        assert_eq!(
+            serde_json::from_str::<FailedRequests>(&written).unwrap(),
+            many
+        );
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub struct Start {
     pub spec: Single,
     /// Fixed at intake: later configuration does not change it.
     pub provider: ProviderName,
-    /// See the contract, 5.13.
+    /// Hash of the request's content (contract, 5.13).
     pub fingerprint: String,
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
@@ -193,7 +193,7 @@ pub struct Fetch {
 
 /// Failure counts over all attempts of `fetch`, kept at the server as heartbeat details.
 ///
-/// The end of an attempt is not counted: its worker may have stopped.
+/// An attempt that ends is no failure by itself: its worker may have stopped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failures {
     /// Failed polls in a row, without those whose answer named a pause.

@@ -8,8 +8,8 @@
 //! The nonce is a keyed hash of the additional data and the targets: equal targets of one request have equal bytes, so
 //! that an event that is made again from its record is the same event (contract, rule 11); unequal ones have unequal
 //! nonces.
-//! The first key seals, all open: a new key is first added at the end everywhere, then moved to the front, and
-//! an old one is taken out when no event sealed with it is left.
+//! The first key seals; all keys open. To rotate, an operator adds the new key at the end everywhere, then moves it to
+//! the front, and removes the old key when no event sealed with it is left.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -20,16 +20,20 @@ use crate::domain::{Event, Sealed, Secret, Targets};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// There is no key, or one is not 32 bytes in base64 under an id of 1 to 255 bytes.
-    #[error("NOTIFY_KEYS has no usable key {0:?}; expected id:base64 of 32 bytes")]
+    /// There is no key (then the id is empty), or the key with this id is not 32 bytes in base64, or its id is longer
+    /// than 255 bytes.
+    #[error(
+        "NOTIFY_KEYS: the key {0:?} is missing or malformed; expected id:base64 of 32 random bytes"
+    )]
     Key(String),
     #[error("the notification targets cannot be sealed")]
     Cipher,
     /// Sealed by a key that is not among ours.
     #[error("the notification targets are sealed with the key {0:?}, which is not in NOTIFY_KEYS")]
     UnknownKey(String),
-    /// Changed, cut off, of another request, or of a later version.
-    #[error("the sealed notification targets are damaged")]
+    #[error(
+        "the sealed notification targets do not open: they were changed or truncated, belong to another request, or are of a later version"
+    )]
     Damaged,
 }
 
@@ -56,9 +60,9 @@ struct Key {
 const VERSION: u8 = 1;
 const PURPOSE: &[u8] = b"genflow targets";
 
-/// What a seal of the targets is bound to: the id of the request whose record named them.
+/// Returns the context of an event's seal: the id of the request whose record named the targets.
 ///
-/// The items of a batch share the batch's, so that equal targets are sealed once.
+/// The items of a batch share the batch's id, so that equal targets are sealed once.
 pub fn context(event: &Event) -> &str {
     event.batch_id.as_deref().unwrap_or(&event.request_id)
 }
@@ -84,13 +88,13 @@ impl Sealer {
     pub fn seal(&self, targets: &Targets, context: &str) -> Result<Sealed, Error> {
         let mut text = serde_json::to_vec(targets).map_err(|_| Error::Cipher)?;
         let mut sealed = self.first.header()?;
-        let bound = bound(&sealed, context);
-        let nonce = self.first.nonce(&bound, &text)?;
+        let additional_data = additional_data(&sealed, context);
+        let nonce = self.first.nonce(&additional_data, &text)?;
         self.first
             .key
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(nonce),
-                Aad::from(bound),
+                Aad::from(additional_data),
                 &mut text,
             )
             .map_err(|_| Error::Cipher)?;
@@ -119,13 +123,13 @@ impl Sealer {
             .chain(&self.others)
             .find(|key| key.id.as_bytes() == id)
             .ok_or_else(|| Error::UnknownKey(String::from_utf8_lossy(id).into_owned()))?;
-        let bound = bound(&key.header()?, context);
+        let additional_data = additional_data(&key.header()?, context);
         let mut text = text.to_vec();
         let opened = key
             .key
             .open_in_place(
                 Nonce::assume_unique_for_key(*nonce),
-                Aad::from(bound),
+                Aad::from(additional_data),
                 &mut text,
             )
             .map_err(|_| Error::Damaged)?;
@@ -159,10 +163,10 @@ impl Key {
     }
 
     /// Returns the first 12 bytes of a keyed hash over the additional data and the targets.
-    fn nonce(&self, bound: &[u8], text: &[u8]) -> Result<[u8; NONCE_LEN], Error> {
+    fn nonce(&self, additional_data: &[u8], text: &[u8]) -> Result<[u8; NONCE_LEN], Error> {
         let mut hash = hmac::Context::with_key(&self.nonces);
-        hash.update(&(bound.len() as u64).to_be_bytes());
-        hash.update(bound);
+        hash.update(&(additional_data.len() as u64).to_be_bytes());
+        hash.update(additional_data);
         hash.update(text);
         let tag = hash.sign();
         tag.as_ref().first_chunk().copied().ok_or(Error::Cipher)
@@ -180,7 +184,7 @@ impl Key {
 
 /// Returns the additional data. The header contains the length of its key id, so different pairs give different bytes.
 /// The purpose keeps any other use of these keys apart.
-fn bound(header: &[u8], context: &str) -> Vec<u8> {
+fn additional_data(header: &[u8], context: &str) -> Vec<u8> {
     [PURPOSE, header, context.as_bytes()].concat()
 }
 

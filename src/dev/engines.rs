@@ -3,9 +3,9 @@
 //! For `genflow dev` and for the integration tests. Engines listen on loopback only, and their data is
 //! in the folder of one run: a topic that outlives its registry could not be decoded any more.
 //!
-//! The invariant: no engine outlives this process, however the process ends. [`Engines::stop`] stops them
-//! in order; a drop or a failed start kills them; and the guard as which each child starts
-//! ([`super::child_guard`]) covers a SIGKILL of this process.
+//! The invariant: no engine outlives this process. [`Engines::stop`] stops them all in parallel; a drop or a failed
+//! start kills them. On Linux, the guard through which each child starts ([`super::child_guard`]) also covers a SIGKILL
+//! of this process.
 
 mod error;
 mod install;
@@ -58,7 +58,7 @@ impl Engines {
     /// # Errors
     ///
     /// Before anything is started: a program is missing that only the user can install, or a fixed port is
-    /// taken. Later: an engine does not start.
+    /// taken. Later: an installation fails, or an engine does not start.
     pub async fn start(options: &Options) -> Result<Self, Error> {
         let plan = Plan::of(options);
         plan.require_ports(options.ports)?;

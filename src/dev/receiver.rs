@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -13,7 +12,7 @@ use tokio::sync::watch;
 
 pub(super) struct Receiver {
     address: SocketAddr,
-    types: Arc<watch::Sender<Types>>,
+    types: watch::Sender<Types>,
 }
 
 /// The event type of the last webhook of each request.
@@ -24,7 +23,7 @@ impl Receiver {
     pub(super) fn new(address: SocketAddr) -> Self {
         Self {
             address,
-            types: Arc::default(),
+            types: watch::Sender::default(),
         }
     }
 
@@ -39,7 +38,7 @@ impl Receiver {
     pub(super) fn router(&self) -> Router {
         Router::new()
             .route("/webhook", post(receive))
-            .with_state(Arc::clone(&self.types))
+            .with_state(self.types.clone())
     }
 
     /// Waits for a webhook with the outcome of `request`.
@@ -51,14 +50,13 @@ impl Receiver {
         };
         let mut types = self.types.subscribe();
         let ended = types.wait_for(|types| types.get(request).is_some_and(is_end));
-        if ended.await.is_err() {
-            tracing::debug!("the receiver is gone");
-        }
+        // It cannot fail, because `self` keeps the sender.
+        ended.await.ok();
     }
 }
 
 async fn receive(
-    State(types): State<Arc<watch::Sender<Types>>>,
+    State(types): State<watch::Sender<Types>>,
     headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> StatusCode {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{World, say};
+use super::{DevRun, say};
 use crate::engines::config::Config;
 use crate::operate::cli::{self, Command};
 
@@ -15,12 +15,12 @@ const MAILED_TO: &str = "demo@example.com";
 
 /// Sends one request of each kind, shows their events until they have ended, and waits for their webhooks. If there is
 /// a mailbox, also waits for the mail about the image.
-pub(super) async fn run(world: &World) -> anyhow::Result<()> {
+pub(super) async fn run(dev_run: &DevRun) -> anyhow::Result<()> {
     let [image, video, batch] = ["image", "video", "batch"].map(|kind| {
         let unique = Uuid::new_v4().simple().to_string();
         format!("{kind}-{}", unique.get(..8).unwrap_or_default())
     });
-    let mailed = world.mailbox.as_ref().map(|_| MAILED_TO);
+    let mailed = dev_run.mailbox.as_ref().map(|_| MAILED_TO);
     let mut requests = [
         json!({"request_id": image, "type": "image", "prompt": "a red fox in the snow", "width": 512, "height": 512,
             "notify_email": mailed}),
@@ -33,21 +33,21 @@ pub(super) async fn run(world: &World) -> anyhow::Result<()> {
         ]}),
     ];
     for request in &mut requests {
-        request["webhook_url"] = json!(world.receiver.webhook_url());
+        request["webhook_url"] = json!(dev_run.receiver.webhook_url());
         request["metadata"] = json!({"sent_by": "genflow dev"});
     }
-    let file = world.data.join("samples.json");
+    let file = dev_run.data.join("samples.json");
     std::fs::write(&file, Value::from(requests.to_vec()).to_string())
         .context("the sample requests could not be written to a file")?;
     let file = file.display().to_string();
     let submit = ["submit", "--file", &file, "--user", "demo", "--watch"];
-    if operate(&world.config, &submit).await? != 0 {
+    if operate(&dev_run.config, &submit).await? != 0 {
         bail!("a sample request did not complete");
     }
     for request in [&image, &video, &batch] {
-        world.receiver.received(request).await;
+        dev_run.receiver.received(request).await;
     }
-    if let Some(mailbox) = &world.mailbox {
+    if let Some(mailbox) = &dev_run.mailbox {
         let subject = mailbox.received(&image).await;
         say(&format!("  {image:<24} mail arrived: {subject}"));
     }

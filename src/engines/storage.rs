@@ -2,8 +2,9 @@
 //!
 //! The store is a folder or a bucket, through the `object_store` crate. Names are content-addressed below the
 //! workflow id, so a second attempt writes the same bytes under the same name, and no attempt can damage
-//! another's file. A file appears under its name only when it is complete, and is never replaced. Only a
-//! manifest is replaced, by a later run of the same id; it counts only for the content that it was written for.
+//! another's file. A file appears under its name only when it is complete. Outputs are never replaced. A later
+//! run of the same id replaces the manifest and `job.json`: the manifest counts only for the content that it was
+//! written for, `job.json` only for its run.
 
 mod disk;
 mod download;
@@ -102,7 +103,7 @@ impl Store {
         })
     }
 
-    /// Returns the same store with upload slots of its own: its uploads do not wait for those of `self`.
+    /// Returns this store with separate upload slots, so that neither store's uploads wait for the other's.
     #[must_use]
     pub fn apart(&self) -> Self {
         Self {
@@ -188,7 +189,7 @@ impl Store {
         }
     }
 
-    /// Writes a small file, over one with the same name.
+    /// Writes a small JSON file; replaces a file of that name.
     async fn write_json(
         &self,
         workflow: &WorkflowId,
@@ -205,7 +206,7 @@ impl Store {
         Ok(())
     }
 
-    /// Reads a small file; `None` if it is absent or has a format that this version does not write.
+    /// Reads a small JSON file; `None` if it is absent or this version cannot read its format.
     async fn read_json<T: DeserializeOwned>(
         &self,
         workflow: &WorkflowId,
@@ -231,7 +232,7 @@ impl Store {
             Some(length) if length == bytes => Ok(true),
             Some(_) => Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
-                "the store has a file of another length under the output's name",
+                "the store has a file of another length under the output's name; remove that file",
             )),
         }
     }
@@ -282,7 +283,7 @@ impl Store {
         }
     }
 
-    /// Does something with the store, and counts a failure.
+    /// Awaits a store operation and counts its failure.
     async fn counted<T>(&self, doing: impl Future<Output = io::Result<T>>) -> io::Result<T> {
         let place = match &self.backend {
             Backend::Disk(_) => "disk",

@@ -1,7 +1,7 @@
 //! `batch.v1`: a sliding window of runs, one for each item, and the batch's own events about them.
 //!
-//! Section 3 of the contract applies to it as to a run; its activities are `publish` and `finish`. The window is
-//! drained before the workflow continues as new, since the server would cancel the items that still run.
+//! Section 3 of the contract applies to it as to a run. Its activities are `publish`, `read_item` and `finish`. The
+//! window is drained before the workflow continues as new, since the server would cancel the items that still run.
 
 #![deny(clippy::disallowed_methods)]
 
@@ -59,7 +59,7 @@ impl Batch {
             Err(error) => Some(failed(ErrorCode::BatchFailed, &error.to_string(), true)),
         };
         let Some(outcome) = outcome else {
-            let next = MultiArgs2(run.goes_on(), bytes);
+            let next = MultiArgs2(run.into_next_start(), bytes);
             let Err(continued) = ctx.continue_as_new(next, ContinueAsNewOptions::default());
             return Err(continued);
         };
@@ -113,7 +113,7 @@ impl Run {
     }
 
     /// Returns the input with which the workflow continues as new.
-    fn goes_on(self) -> BatchStart {
+    fn into_next_start(self) -> BatchStart {
         BatchStart {
             counts: self.counts.get(),
             started_at: Some(self.core.started_at),
@@ -122,7 +122,8 @@ impl Run {
         }
     }
 
-    /// Publishes the unconfirmed events, also those decided meanwhile. Those that a cancel leaves go with the outcome.
+    /// Publishes the unconfirmed events, also those decided meanwhile. `finish` publishes those that a cancelled
+    /// `publish` did not.
     ///
     /// Only one `publish` runs at a time: each input holds all unconfirmed events, so while Kafka is down, the history
     /// of a batch with many lanes would outgrow the server's limit.
@@ -174,7 +175,7 @@ impl Run {
         }
     }
 
-    /// Returns the outcome, once no item runs any more.
+    /// Returns the outcome of the batch. No item may still run.
     fn outcome(&self, on_failure: OnFailure) -> Outcome {
         let asked = self.core.asked("not done");
         self.counts.get().outcome(on_failure, asked)
@@ -237,10 +238,10 @@ async fn item(ctx: &Context, run: &Run, items: &Items, index: u32) -> Option<Ite
     if room.await.is_err() || run.core.scope.is_cancelled() {
         return None;
     }
-    // A token of its own, so that no cancel reaches the start: it must be known whether the item began. The end of one
-    // that did is awaited and counted.
+    // A token of its own, so that no cancel reaches the start: the batch must know whether the item began. If it did, the
+    // batch waits for its end and counts it.
     let token = WorkflowCancellationToken::new();
-    let options = child(ctx, &start, token);
+    let options = child_options(ctx, &start, token);
     ctx.state_mut(|batch| batch.starting += size);
     let started = ctx.start_child_workflow(Generation::run, start, options);
     let started = started.await;
@@ -277,7 +278,11 @@ async fn item(ctx: &Context, run: &Run, items: &Items, index: u32) -> Option<Ite
     })
 }
 
-fn child(ctx: &Context, start: &Start, token: WorkflowCancellationToken) -> ChildWorkflowOptions {
+fn child_options(
+    ctx: &Context,
+    start: &Start,
+    token: WorkflowCancellationToken,
+) -> ChildWorkflowOptions {
     ChildWorkflowOptions::builder()
         .workflow_id(start.request.run(0).to_string())
         .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)

@@ -15,7 +15,7 @@ use temporalio_sdk::{
 };
 
 use crate::contract::activities::NotificationActivities;
-use crate::contract::digest::{Digest as Start, Failed, SendDigest};
+use crate::contract::digest::{Digest as Start, FailedRequest, SendDigest};
 use crate::workflows::support::{detached, now, readable};
 
 /// The workflow type.
@@ -61,7 +61,7 @@ impl Digest {
 
     /// Adds a failure to the next message.
     #[signal(name = "failed.v1")]
-    pub fn failed(&mut self, _: &mut SyncWorkflowContext<Self>, failed: Failed) {
+    pub fn failed(&mut self, _: &mut SyncWorkflowContext<Self>, failed: FailedRequest) {
         self.signals += 1;
         self.start.failures.append(failed.into());
     }

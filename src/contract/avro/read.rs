@@ -13,7 +13,7 @@ use crate::domain::{
 pub(crate) fn named(fields: &Fields<'_>) -> Result<Named, Invalid> {
     Ok(Named {
         request: fields.get::<String>("request_id")?.try_into()?,
-        // An invalid user id names no tenant, and may be as long as the record.
+        // An invalid user id names no tenant and may be as long as the record, so it is left empty.
         user: UserId::try_from(fields.get::<String>("user_id")?)
             .map_or_else(|_| String::new(), |user| user.as_str().to_owned()),
         kind: match fields.branch("spec")? {
@@ -160,7 +160,7 @@ fn fallback(fields: &Fields<'_>) -> Result<Fallback, Invalid> {
     })
 }
 
-/// Returns the fault of a symbol that is not ours: one of a later version, or UNKNOWN itself.
+/// Returns the fault of an enum symbol that this version does not know: one of a later version, or UNKNOWN itself.
 fn unknown(field: &str, wanted: &str) -> Invalid {
     Invalid::new(field, format!("is unknown, expected {wanted}"))
 }

@@ -1,8 +1,8 @@
 //! Resolves a value from the writer's schema to ours; union branches are matched by name.
 //!
 //! The library resolves a union of records by the shape of the value: it takes the first branch whose fields it can
-//! fill, with defaults if necessary, so an image's spec became a video's. This module walks both schemas together, as
-//! Avro's specification requires. Leaves (numbers, strings, logical types) are left to the library.
+//! fill, with defaults if necessary, so it could turn an image's spec into a video's. This module walks both schemas
+//! together, as Avro's specification requires. Leaves (numbers, strings, logical types) are left to the library.
 
 use std::collections::HashMap;
 
@@ -54,11 +54,14 @@ struct Resolver<'s> {
 
 impl Resolver<'_> {
     fn value(&self, value: Value, writer: &Schema, reader: &Schema) -> AvroResult<Value> {
-        let (writer, reader) = (named(writer, self.writers)?, named(reader, self.readers)?);
+        let (writer, reader) = (
+            dereference(writer, self.writers)?,
+            dereference(reader, self.readers)?,
+        );
         match (writer, reader, value) {
             (Schema::Union(from), _, Value::Union(branch, inner)) => {
                 let branch = from.variants().get(branch as usize);
-                let branch = named(
+                let branch = dereference(
                     branch.ok_or_else(|| no_field("union branch"))?,
                     self.writers,
                 )?;
@@ -103,7 +106,7 @@ impl Resolver<'_> {
         let branches = union.variants().iter().enumerate();
         let mut promoted = None;
         for (index, branch) in branches {
-            let branch = named(branch, self.readers)?;
+            let branch = dereference(branch, self.readers)?;
             if is_same(writer, branch) {
                 promoted = Some((index, branch));
                 break;
@@ -130,7 +133,7 @@ impl Resolver<'_> {
     }
 
     fn default(&self, json: &Json, schema: &Schema) -> AvroResult<Value> {
-        match (named(schema, self.readers)?, json) {
+        match (dereference(schema, self.readers)?, json) {
             (Schema::Union(union), _) => {
                 let first = union
                     .variants()
@@ -165,7 +168,8 @@ impl Resolver<'_> {
     }
 }
 
-fn named<'s>(schema: &'s Schema, names: &Names<'s>) -> AvroResult<&'s Schema> {
+/// Returns the schema itself, or the one that a reference names.
+fn dereference<'s>(schema: &'s Schema, names: &Names<'s>) -> AvroResult<&'s Schema> {
     let Schema::Ref { name } = schema else {
         return Ok(schema);
     };

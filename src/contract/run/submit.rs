@@ -18,8 +18,8 @@ pub struct Attempt {
     pub sends: u32,
     /// Time of the first send, in milliseconds since the epoch.
     pub first_at: Option<i64>,
-    /// Time of the last send, or at which its record was found missing, in milliseconds since the epoch, as long as an
-    /// answer may still arrive.
+    /// Since when an answer may still arrive, in milliseconds since the epoch: the time of the last send, or the time at
+    /// which its record was found missing. `None` if no answer can arrive.
     pub waiting_since: Option<i64>,
 }
 
@@ -43,7 +43,8 @@ impl Attempt {
         }
     }
 
-    /// Returns the lookup of a job that may have been sent: at the provider it was sent to, from the first send on.
+    /// Returns the lookup of a job that may have been sent: at the provider that it was sent to, among jobs since the
+    /// first send.
     pub(crate) fn job_lookup(self, kind: Media, run_id: &str, started_at: i64) -> JobLookup {
         JobLookup {
             provider: self.provider,

@@ -1,4 +1,4 @@
-//! Why the engines did not start or ended: one message with the action to take.
+//! Why engines could not start, or ended by themselves: one message with the action to take.
 
 use std::fmt;
 use std::io;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-/// Why the engines did not start, or ended.
+/// Why engines could not start, or ended by themselves.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Programs are missing that only the user can install. Nothing was started.
@@ -36,7 +36,7 @@ pub enum Error {
         log: LogEnd,
     },
     /// An engine runs but did not become ready in time.
-    #[error("{engine} was not ready after {} s{log}", .after.as_secs())]
+    #[error("{engine} was not ready after {} s; see its log, then start genflow again{log}", .after.as_secs())]
     NotReady {
         engine: &'static str,
         after: Duration,

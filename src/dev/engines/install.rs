@@ -58,12 +58,12 @@ impl Needs {
         if (self.python || self.pip) && find_program("python3").is_none() {
             missing.push(Missing {
                 program: "python3",
-                advice: "to install Temporal and Java and to catch mail: apt-get install python3-pip",
+                advice: "to install Temporal, Java and the mail catcher, and to run the mail catcher: apt-get install python3-pip",
             });
         } else if self.pip && !has_pip(guard).await {
             missing.push(Missing {
                 program: "pip",
-                advice: "of python3, to install Temporal and Java: apt-get install python3-pip",
+                advice: "a module of python3, to install Temporal, Java and the mail catcher: apt-get install python3-pip",
             });
         }
         missing
@@ -79,7 +79,7 @@ async fn has_pip(guard: &Path) -> bool {
     }
 }
 
-/// The right to install, held by one process on a machine at a time.
+/// The right to install into a cache folder; one process at a time holds it.
 pub(super) struct Installer<'a> {
     options: &'a Options,
     _lock: File,
@@ -92,7 +92,7 @@ impl<'a> Installer<'a> {
         let path = options.cache.join("lock");
         let lock = File::create(&path).map_err(Error::io("open", &path))?;
         let mut reported = false;
-        // Not the blocking call: a thread that hangs in it would prevent the end at Ctrl-C.
+        // Polls, because a thread that blocks in `File::lock` would keep genflow from ending at Ctrl-C.
         loop {
             match lock.try_lock() {
                 Ok(()) => {
@@ -252,14 +252,9 @@ pub(super) struct Staging {
 }
 
 impl Staging {
-    /// Lists the folder's files, and renames it to its target.
-    pub(super) fn finish(self) -> Result<(), Error> {
-        self.finish_with(&[])
-    }
-
-    /// Like [`Self::finish`], for a folder that needs files `outside` it.
-    pub(super) fn finish_with(self, outside: &[PathBuf]) -> Result<(), Error> {
-        whole::seal(&self.folder, outside).map_err(Error::io("list", &self.folder))?;
+    /// Lists the folder's files and the files `outside` that it needs, and renames it to its target.
+    pub(super) fn finish(self, outside: &[PathBuf]) -> Result<(), Error> {
+        whole::write_list(&self.folder, outside).map_err(Error::io("list", &self.folder))?;
         remove(&self.target)?;
         std::fs::rename(&self.folder, &self.target).map_err(Error::io("create", &self.target))
     }

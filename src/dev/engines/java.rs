@@ -41,11 +41,11 @@ impl Java {
         })
     }
 
-    /// Returns the option that silences warnings about calls in the engines' libraries.
+    /// Returns the option that silences warnings about calls of `sun.misc.Unsafe`, which Java 24 and newer print.
     ///
     /// `--enable-native-access` would silence some more, but with it each start logs errors about a
     /// class archive that does not match.
-    pub(super) fn quiet(&self) -> Option<&'static str> {
+    pub(super) fn unsafe_warnings_off(&self) -> Option<&'static str> {
         (self.major >= 24).then_some("--sun-misc-unsafe-memory-access=allow")
     }
 }

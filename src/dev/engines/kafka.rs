@@ -1,6 +1,6 @@
 //! Apache Kafka: one broker that is its own controller; its files are deleted with the run.
 //!
-//! The installation creates a formatted data folder, which each run copies: that is faster than to format one.
+//! The installation creates a formatted data folder, which each run copies: that is faster than formatting one.
 
 mod install;
 mod probe;
@@ -22,8 +22,8 @@ pub(super) const OLDEST_JAVA: u32 = 17;
 
 pub(super) const NAME: &str = ports::KAFKA.engine;
 
-/// A start takes 1 to 2 s, and several times that on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
+/// The longest time for a start, which takes 1 to 2 s, and several times that on a busy machine.
+const START_LIMIT: Duration = Duration::from_secs(60);
 
 const PROPERTIES: &str = include_str!("kafka/server.properties");
 
@@ -38,7 +38,7 @@ impl Kafka {
     pub(super) fn new(options: &Options, java: Java) -> Self {
         Self {
             java,
-            home: options.cache.join(folder()),
+            home: options.cache.join(folder_name()),
         }
     }
 
@@ -70,7 +70,7 @@ impl Kafka {
             .args(["-cp", classpath.trim(), "kafka.Kafka"])
             .arg(properties);
         let process = Process::start(NAME, command, options.data.join("kafka.log")).await?;
-        let port = process.until(LIMIT, ready(&process)).await?;
+        let port = process.until(START_LIMIT, ready(&process)).await?;
         Ok(Running {
             process,
             address: format!("127.0.0.1:{port}"),
@@ -88,7 +88,7 @@ impl Kafka {
         ]);
         command.args(["-Xlog:disable", "-Xlog:all=error:stderr"]);
         command.arg(format!("-Djava.io.tmpdir={}", folder.display()));
-        command.args(self.java.quiet());
+        command.args(self.java.unsafe_warnings_off());
         command
     }
 }
@@ -121,7 +121,7 @@ fn port(log: &str) -> Option<u16> {
     rest.strip_suffix('.')?.parse().ok() // no dot yet: the line is still being written
 }
 
-fn folder() -> String {
+fn folder_name() -> String {
     format!("kafka-{}", pins::KAFKA)
 }
 

@@ -11,10 +11,10 @@ use super::{Error, Options, Running, pins, ports, whole};
 
 pub(super) const NAME: &str = ports::MAIL.engine;
 
-/// A start takes a third of a second.
-const LIMIT: Duration = Duration::from_secs(60);
+/// The longest time for a start, which normally takes a third of a second.
+const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// The server's Python program; it needs the packages.
+/// The server's Python program; it needs the packages that [`Mail::install`] installs.
 const CATCHER: &str = include_str!("mail/catcher.py");
 
 /// The mail catcher and the folder of its installation.
@@ -25,7 +25,7 @@ pub(super) struct Mail {
 
 impl Mail {
     pub(super) fn new(options: &Options) -> Self {
-        let home = options.cache.join(folder());
+        let home = options.cache.join(folder_name());
         Self { home }
     }
 
@@ -45,7 +45,7 @@ impl Mail {
             "installing the mail catcher (aiosmtpd {}): 0.3 MB",
             pins::AIOSMTPD
         ));
-        let staging = installer.stage(&folder())?;
+        let staging = installer.stage(&folder_name())?;
         for (package, version) in [
             ("aiosmtpd", pins::AIOSMTPD),
             ("atpublic", pins::ATPUBLIC),
@@ -54,7 +54,7 @@ impl Mail {
             let package = format!("{package}=={version}");
             installer.pip(NAME, &staging.folder, &package, 1).await?;
         }
-        staging.finish()
+        staging.finish(&[])
     }
 
     /// Starts the mail catcher and waits until it listens.
@@ -66,7 +66,7 @@ impl Mail {
             .arg(maildir(options))
             .env("PYTHONPATH", self.home.join("package"));
         let process = Process::start(NAME, command, options.data.join("mail.log")).await?;
-        let address = process.until(LIMIT, ready(&process)).await?;
+        let address = process.until(START_LIMIT, ready(&process)).await?;
         Ok(Running {
             process,
             address,
@@ -80,7 +80,7 @@ pub(super) fn maildir(options: &Options) -> PathBuf {
     options.data.join("mail")
 }
 
-fn folder() -> String {
+fn folder_name() -> String {
     format!("aiosmtpd-{}", pins::AIOSMTPD)
 }
 

@@ -12,7 +12,7 @@ pub struct Options {
     pub cache: PathBuf,
     /// The folder of this run: the files and a log of each engine.
     pub data: PathBuf,
-    /// The genflow executable, whose `guard` command every child starts as.
+    /// The genflow executable; every child starts through its `guard` command.
     pub guard: PathBuf,
     pub ports: Ports,
     pub existing: Existing,
@@ -36,9 +36,9 @@ pub struct Existing {
     pub smtp_url: Option<String>,
 }
 
-/// Returns the folder for installed engines: `$XDG_CACHE_HOME/genflow`, or `~/.cache/genflow`.
+/// Returns the folder for installed engines: `$XDG_CACHE_HOME/genflow`, or `$HOME/.cache/genflow`.
 ///
-/// Without a home, a folder in the system's temp folder.
+/// If neither variable is an absolute path, returns `genflow` in the system's temp folder.
 #[must_use]
 pub fn default_cache() -> PathBuf {
     let absolute = |name: &str| {

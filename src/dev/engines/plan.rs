@@ -4,7 +4,7 @@ use super::install::{Installer, Needs};
 use super::java::Java;
 use super::kafka::{self, Kafka};
 use super::mail::{self, Mail};
-use super::ports::Fixed;
+use super::ports::UsualPort;
 use super::registry::{self, Registry};
 use super::temporal::Temporal;
 use super::{Engines, Error, Existing, Missing, Options, Ports, Running, whole};
@@ -28,15 +28,17 @@ impl Plan {
         } = &options.existing;
         let (wants_kafka, wants_registry) =
             (kafka_brokers.is_none(), schema_registry_url.is_none());
-        let recent = (wants_kafka || wants_registry)
+        let recent_java = (wants_kafka || wants_registry)
             .then(|| Java::find(registry::OLDEST_JAVA))
             .flatten();
-        let any = recent.clone().or_else(|| Java::find(kafka::OLDEST_JAVA));
-        let kafka = any
+        let any_java = recent_java
+            .clone()
+            .or_else(|| Java::find(kafka::OLDEST_JAVA));
+        let kafka = any_java
             .clone()
             .filter(|_| wants_kafka)
             .map(|java| Kafka::new(options, java));
-        let registry = wants_registry.then(|| Registry::new(options, recent));
+        let registry = wants_registry.then(|| Registry::new(options, recent_java));
         // Maven needs Java too.
         let wants_java = wants_kafka || registry.as_ref().is_some_and(Registry::needs_maven);
         let temporal = temporal_host.is_none().then(|| Temporal::new(options));
@@ -45,7 +47,7 @@ impl Plan {
             registry,
             temporal,
             mail: smtp_url.is_none().then(|| Mail::new(options)),
-            java_missing: wants_java && any.is_none(),
+            java_missing: wants_java && any_java.is_none(),
         }
     }
 
@@ -59,8 +61,8 @@ impl Plan {
         ports
             .fixed()
             .iter()
-            .filter(|fixed| starts(fixed.engine))
-            .try_for_each(Fixed::require_free)
+            .filter(|usual| starts(usual.engine))
+            .try_for_each(UsualPort::require_free)
     }
 
     /// Reports incomplete folders in the cache, which are ignored and installed again.
@@ -122,32 +124,35 @@ impl Plan {
         let installer = Installer::lock(options).await?;
         // The previous holder of the lock may have installed everything, so each engine checks again.
         tokio::try_join!(
-            each(self.kafka.as_ref(), |kafka| kafka
+            if_wanted(self.kafka.as_ref(), |kafka| kafka
                 .install(&installer, options)),
-            each(self.registry.as_ref(), |registry| registry
+            if_wanted(self.registry.as_ref(), |registry| registry
                 .install(&installer)),
-            each(self.temporal.as_ref(), |temporal| temporal
+            if_wanted(self.temporal.as_ref(), |temporal| temporal
                 .install(&installer)),
-            each(self.mail.as_ref(), |mail| mail.install(&installer)),
+            if_wanted(self.mail.as_ref(), |mail| mail.install(&installer)),
         )?;
         Ok(())
     }
 
     pub(super) async fn start(&self, options: &Options) -> Result<Engines, Error> {
         let (kafka, registry, temporal, mail) = tokio::try_join!(
-            each(self.kafka.as_ref(), |kafka| up(
+            if_wanted(self.kafka.as_ref(), |kafka| start_and_report(
                 options,
                 kafka.start(options)
             )),
-            each(self.registry.as_ref(), |registry| up(
+            if_wanted(self.registry.as_ref(), |registry| start_and_report(
                 options,
                 registry.start(options)
             )),
-            each(self.temporal.as_ref(), |temporal| up(
+            if_wanted(self.temporal.as_ref(), |temporal| start_and_report(
                 options,
                 temporal.start(options)
             )),
-            each(self.mail.as_ref(), |mail| up(options, mail.start(options))),
+            if_wanted(self.mail.as_ref(), |mail| start_and_report(
+                options,
+                mail.start(options)
+            )),
         )?;
         let temporal_ui = temporal.as_ref().and_then(|running| running.page.clone());
         let maildir = mail.is_some().then(|| mail::maildir(options));
@@ -179,7 +184,7 @@ impl Plan {
     }
 }
 
-async fn each<'a, E, T, F>(
+async fn if_wanted<'a, E, T, F>(
     engine: Option<&'a E>,
     work: impl FnOnce(&'a E) -> F,
 ) -> Result<Option<T>, Error>
@@ -192,7 +197,7 @@ where
     }
 }
 
-async fn up(
+async fn start_and_report(
     options: &Options,
     start: impl Future<Output = Result<Running, Error>>,
 ) -> Result<Running, Error> {

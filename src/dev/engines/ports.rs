@@ -8,7 +8,7 @@ use crate::operate::cli::local::Ports;
 
 impl Ports {
     /// Lists the ports that must be free before anything starts.
-    pub(super) fn fixed(self) -> &'static [Fixed] {
+    pub(super) fn fixed(self) -> &'static [UsualPort] {
         match self {
             Self::Fixed => &[KAFKA, REGISTRY, TEMPORAL, TEMPORAL_PAGE, MAIL],
             Self::Free => &[],
@@ -16,9 +16,9 @@ impl Ports {
     }
 
     /// Returns the port for an engine that chooses a free one itself if it gets 0.
-    pub(super) fn or_zero(self, fixed: &Fixed) -> u16 {
+    pub(super) fn or_zero(self, usual: &UsualPort) -> u16 {
         match self {
-            Self::Fixed => fixed.port,
+            Self::Fixed => usual.port,
             Self::Free => 0,
         }
     }
@@ -26,40 +26,40 @@ impl Ports {
 
 /// A usual port of an engine.
 #[derive(Debug)]
-pub(super) struct Fixed {
+pub(super) struct UsualPort {
     pub(super) engine: &'static str,
     pub(super) port: u16,
     /// The variable that names an existing engine to use instead.
     pub(super) variable: &'static str,
 }
 
-pub(super) const KAFKA: Fixed = Fixed {
+pub(super) const KAFKA: UsualPort = UsualPort {
     engine: "Kafka",
     port: 9092,
     variable: "KAFKA_BROKERS",
 };
-pub(super) const REGISTRY: Fixed = Fixed {
-    engine: "schema registry",
+pub(super) const REGISTRY: UsualPort = UsualPort {
+    engine: "the schema registry",
     port: 8081,
     variable: "SCHEMA_REGISTRY_URL",
 };
-pub(super) const TEMPORAL: Fixed = Fixed {
+pub(super) const TEMPORAL: UsualPort = UsualPort {
     engine: "Temporal",
     port: 7233,
     variable: "TEMPORAL_HOST",
 };
-pub(super) const TEMPORAL_PAGE: Fixed = Fixed {
+pub(super) const TEMPORAL_PAGE: UsualPort = UsualPort {
     port: 8233,
     ..TEMPORAL
 };
 
-pub(super) const MAIL: Fixed = Fixed {
+pub(super) const MAIL: UsualPort = UsualPort {
     engine: "the mail catcher",
     port: 1025,
     variable: "SMTP_URL",
 };
 
-impl Fixed {
+impl UsualPort {
     /// Fails if a program listens on the port. Another program may still take the port before the engine does.
     pub(super) fn require_free(&self) -> Result<(), Error> {
         let &Self {
@@ -104,12 +104,12 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
 
-        let fixed = Fixed { port, ..KAFKA };
-        let error = fixed.require_free().unwrap_err();
+        let usual = UsualPort { port, ..KAFKA };
+        let error = usual.require_free().unwrap_err();
         assert!(matches!(error, Error::PortTaken { port: taken, .. } if taken == port));
 
         drop(listener);
-        fixed.require_free().unwrap();
+        usual.require_free().unwrap();
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One child process: started through the guard, with its output in a file, a known end, and a bounded stop.
 //!
-//! The invariant: a child never outlives genflow. A drop kills it; if genflow is killed, the guard's parent-death
-//! signal kills it.
+//! The invariant: a child does not outlive genflow. A drop kills it; on Linux, if genflow is killed, the guard's
+//! parent-death signal kills it.
 //!
 //! The kernel sends that signal when the *thread* that started the child ends, not the process. A thread of the async
 //! runtime may end at any time. So each child has its own thread, which starts the child and then waits for it.
@@ -23,7 +23,7 @@ use tokio::time::timeout;
 
 use super::error::{Error, LogEnd};
 
-/// How often logs, ports and downloads are checked during a start.
+/// The pause between two checks of an engine's log, port or answer during its start.
 pub(super) const GLANCE: Duration = Duration::from_millis(25);
 
 /// How long a process may take to end after SIGTERM.
@@ -48,7 +48,8 @@ impl Process {
     ) -> Result<Self, Error> {
         let output = File::create(&log).map_err(Error::io("write", &log))?;
         let errors = output.try_clone().map_err(Error::io("write", &log))?;
-        // A process group of its own: Ctrl-C in the terminal reaches only genflow, which stops the engines in order.
+        // A process group of its own: Ctrl-C in the terminal reaches only genflow, which stops the roles before
+        // the engines.
         command
             .stdin(Stdio::null())
             .stdout(output)
@@ -56,7 +57,7 @@ impl Process {
             .process_group(0);
         let pid = Arc::new(Mutex::new(None));
         let (ended, exit) = watch::channel(None);
-        let keeper = Arc::clone(&pid);
+        let slot = Arc::clone(&pid);
         // Created before the child, so dropping this future kills the child at any moment: if `started` is dropped
         // before the child runs, the child's thread kills it, otherwise the drop of `process` does.
         let process = Self {
@@ -66,7 +67,7 @@ impl Process {
             exit,
         };
         let (start, started) = oneshot::channel();
-        let keep = move || keep(command, &keeper, start, &ended);
+        let keep = move || keep(command, &slot, start, &ended);
         let outcome = match std::thread::Builder::new()
             .name(format!("keep {name}"))
             .spawn(keep)
@@ -173,8 +174,8 @@ pub(super) fn command(guard: &Path, program: impl AsRef<OsStr>) -> Command {
 
 /// Like [`command`], for a server: in the folder `home` and with almost none of genflow's environment.
 ///
-/// All three servers read settings from variables and from files in the working folder. Settings of the user's other
-/// servers must not reach them.
+/// The servers read settings from variables and from files in the working folder. Settings of the user's other servers
+/// must not reach them.
 pub(super) fn server(guard: &Path, program: impl AsRef<OsStr>, home: &Path) -> Command {
     let mut command = command(guard, program);
     let kept = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH"];

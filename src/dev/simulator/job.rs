@@ -14,7 +14,7 @@ use super::{
 /// The longest time that a job is `Starting`.
 const LONGEST_START: Duration = Duration::from_millis(200);
 
-/// For how many reads the time is recorded.
+/// Number of reads whose time is recorded.
 const KNOWN_READS: usize = 16;
 
 /// An accepted job, which would be paid for.
@@ -29,12 +29,12 @@ pub(super) struct Job {
     pub(super) created: (SystemTime, Instant),
     /// Running time, unless the job is stuck.
     pub(super) run_time: Duration,
-    pub(super) progress: Progress,
+    pub(super) calls: Calls,
 }
 
 /// Calls for a job since it was accepted.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct Calls {
     /// The job's age when it was canceled.
     canceled: Option<Duration>,
     pub(super) cancel_requests: usize,
@@ -68,7 +68,7 @@ impl Job {
     pub(super) fn phase(&self, now: Instant) -> Phase {
         let age = self.age(now);
         let script = &self.order.script;
-        if self.progress.canceled.is_some() {
+        if self.calls.canceled.is_some() {
             Phase::Canceled
         } else if age < LONGEST_START.min(self.run_time / 10) {
             Phase::Starting
@@ -83,7 +83,7 @@ impl Job {
 
     /// Returns the completed part of the work at `now`, 0 to 100.
     pub(super) fn percent(&self, now: Instant) -> u32 {
-        let worked = self.progress.canceled.unwrap_or_else(|| self.age(now));
+        let worked = self.calls.canceled.unwrap_or_else(|| self.age(now));
         match self.phase(now) {
             Phase::Succeeded => 100,
             Phase::Starting => 0,
@@ -96,24 +96,24 @@ impl Job {
 
     /// Counts a read of the job; returns its script's fault for this read.
     pub(super) fn read(&mut self) -> Option<PollFault> {
-        self.progress.reads += 1;
-        if self.progress.read_at.len() < KNOWN_READS {
-            self.progress.read_at.push(Instant::now());
+        self.calls.reads += 1;
+        if self.calls.read_at.len() < KNOWN_READS {
+            self.calls.read_at.push(Instant::now());
         }
-        self.order.script.poll.get(self.progress.reads - 1).copied()
+        self.order.script.poll.get(self.calls.reads - 1).copied()
     }
 
     /// Counts a cancel request; cancels the job, unless it has ended or its script refuses this request.
     pub(super) fn cancel(&mut self, now: Instant) -> Option<Refusal> {
-        self.progress.cancel_requests += 1;
+        self.calls.cancel_requests += 1;
         let refusal = self
             .order
             .script
             .cancel
-            .get(self.progress.cancel_requests - 1)
+            .get(self.calls.cancel_requests - 1)
             .copied();
         if refusal.is_none() && !self.phase(now).ended() {
-            self.progress.canceled = Some(self.age(now));
+            self.calls.canceled = Some(self.age(now));
         }
         refusal
     }
@@ -121,13 +121,13 @@ impl Job {
     /// Counts that the URLs of its files are issued, if it has files at `now`.
     pub(super) fn issue(&mut self, now: Instant) {
         if self.phase(now) == Phase::Succeeded {
-            self.progress.issues += 1;
+            self.calls.issues += 1;
         }
     }
 
     /// Returns the URLs of its files, as issued now.
     pub(super) fn files(&self, base: &str) -> Vec<String> {
-        let given = self.progress.issues;
+        let given = self.calls.issues;
         let address = |name: String| match &self.order.script.output_at {
             Some(elsewhere) => elsewhere.clone(),
             None => format!("{base}/files/{}/{name}?given={given}", self.id),

@@ -89,11 +89,11 @@ fn shown(job: &Job, now: Instant) -> Value {
     json!({
         "id": job.id,
         "status": status(job.phase(now)),
-        "cancel_requests": job.progress.cancel_requests,
-        "reads": job.progress.reads,
+        "cancel_requests": job.calls.cancel_requests,
+        "reads": job.calls.reads,
         "accepted_at": since_epoch(job.created.0),
-        "issues": job.progress.issues,
-        "read_pauses_ms": pauses_ms(&job.progress.read_at),
+        "issues": job.calls.issues,
+        "read_pauses_ms": pauses_ms(&job.calls.read_at),
     })
 }
 
@@ -119,7 +119,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::{
-        super::{job::Progress, order::Order},
+        super::{job::Calls, order::Order},
         *,
     };
 
@@ -133,7 +133,7 @@ mod tests {
             order: Order::of("me/mine", json!({"prompt": "a cat"})).unwrap(),
             created: (SystemTime::now(), now),
             run_time,
-            progress: Progress::default(),
+            calls: Calls::default(),
         });
         now
     }
@@ -167,7 +167,7 @@ mod tests {
         assert!(job.cancel(now).is_none());
 
         assert_eq!(job.phase(now), Phase::Succeeded);
-        assert_eq!(job.progress.cancel_requests, 1);
+        assert_eq!(job.calls.cancel_requests, 1);
     }
 
     #[test]

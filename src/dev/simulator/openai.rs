@@ -170,7 +170,7 @@ fn arrive(
     let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
     let as_urls = text("response_format").as_deref() == Some("url");
     let model = text("model").unwrap_or_default();
-    let order = plain(body, known.contains(&"seconds"))
+    let order = to_order_input(body, known.contains(&"seconds"))
         .and_then(|input| Order::of(&model, input))
         .map_err(|message| invalid("invalid_value", &message))?;
     let arrival = Arrival {
@@ -183,10 +183,10 @@ fn arrive(
 }
 
 /// Renames the fields of a body to those of an [`Order`].
-fn plain(mut body: Map<String, Value>, film: bool) -> Result<Value, String> {
+fn to_order_input(mut body: Map<String, Value>, is_video: bool) -> Result<Value, String> {
     let size = body.remove("size");
     let size = size.as_ref().and_then(Value::as_str);
-    if film {
+    if is_video {
         let seconds = match body.remove("seconds") {
             Some(Value::String(text)) => text,
             Some(_) => return Err("seconds: want a string".to_owned()),
@@ -194,7 +194,7 @@ fn plain(mut body: Map<String, Value>, film: bool) -> Result<Value, String> {
         };
         let seconds: f64 = seconds
             .parse()
-            .map_err(|_| format!("seconds: is {seconds:?}"))?;
+            .map_err(|_| format!("seconds: is {seconds:?}, expected a number"))?;
         body.insert("duration".to_owned(), json!(seconds));
         body.insert("resolution".to_owned(), json!(size.unwrap_or("720x1280")));
     } else {
@@ -231,7 +231,7 @@ async fn content(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> R
             job.issue(now);
             let name = media::names(&job.order.media).into_iter().next()?;
             (job.phase(now) == Phase::Succeeded)
-                .then(|| (job.order.clone(), name, job.progress.issues))
+                .then(|| (job.order.clone(), name, job.calls.issues))
         })
     };
     match asked {

@@ -68,8 +68,11 @@ impl Order {
 }
 
 fn media(model: &str, fields: &Fields) -> Result<Media, String> {
-    let asked = fields.duration.is_some() || fields.fps.is_some() || fields.resolution.is_some();
-    if !asked && !model.contains("video") {
+    let is_video = fields.duration.is_some()
+        || fields.fps.is_some()
+        || fields.resolution.is_some()
+        || model.contains("video");
+    if !is_video {
         return Ok(Media::Images {
             width: within("width", fields.width.unwrap_or(1024), 1, 4096)?,
             height: within("height", fields.height.unwrap_or(1024), 1, 4096)?,

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::{
     Shared,
-    job::{Job, Progress},
+    job::{Calls, Job},
     line::Line,
     order::Order,
     script::{NamedFault, NamedPollFault, PollFault, Refusal, SubmitFault},
@@ -210,7 +210,7 @@ impl Shared {
             order,
             created: (SystemTime::now(), Instant::now()),
             run_time: seconds.map_or(self.job_time, |seconds| seconds.0),
-            progress: Progress::default(),
+            calls: Calls::default(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use temporalio_client::WorkflowStartOptions;
 
 use super::client::{Error, Temporal, answered};
-use crate::contract::digest::{Digest, Failed, Failures, OperatorTarget};
+use crate::contract::digest::{Digest, FailedRequest, FailedRequests, OperatorTarget};
 use crate::workflows::digest;
 
 impl Temporal {
@@ -11,11 +11,15 @@ impl Temporal {
     ///
     /// # Errors
     /// If the server did not accept the signal.
-    pub async fn report_failure(&self, to: OperatorTarget, failed: Failed) -> Result<(), Error> {
+    pub async fn report_failure(
+        &self,
+        to: OperatorTarget,
+        failed: FailedRequest,
+    ) -> Result<(), Error> {
         let options = WorkflowStartOptions::new(self.task_queue(), to.workflow()).build();
         let input = Digest {
             to,
-            failures: Failures::default(),
+            failures: FailedRequests::default(),
             next_at: 0,
         };
         self.client()

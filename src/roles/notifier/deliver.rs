@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use url::Url;
+
 use super::channels::{Channels, Unusable};
 use super::endpoints::{Closed, Endpoints, Seen};
-use super::plan::{self, Notification, Rules};
+use super::plan::{self, Notification};
 use crate::contract::avro;
 use crate::contract::avro::RECEIPT;
 use crate::contract::delivery::Parcel;
@@ -34,7 +36,8 @@ pub struct Deliverer {
     /// The operators' targets, for failure digests.
     pub(super) operators: Vec<Notification>,
     endpoints: Endpoints,
-    rules: Rules,
+    /// The Slack target for requests that name none.
+    default_slack: Option<Url>,
     topics: Topics,
     /// Pauses between attempts.
     pub(super) schedule: Vec<Duration>,
@@ -110,9 +113,7 @@ impl Deliverer {
             channels: Channels::new(settings)?,
             operators: operator_alerts::targets(settings),
             endpoints: Endpoints::new(settings.concurrency),
-            rules: Rules {
-                default_slack: default_slack.map(|url| url.expose().clone()),
-            },
+            default_slack: default_slack.map(|url| url.expose().clone()),
             topics: config.kafka.topics.clone(),
             schedule: settings.schedule.clone(),
             try_timeout: settings.try_timeout,
@@ -128,7 +129,12 @@ impl Deliverer {
     pub(super) fn plan(&self, event: &Event) -> Result<Vec<Notification>, Unread> {
         let wanted = plan::wanted(event);
         let opened = wanted.map(|notify| self.sealer.open(&notify.sealed, seal::context(event)));
-        Ok(plan::plan(event, opened.transpose()?.as_ref(), &self.rules))
+        let opened = opened.transpose()?;
+        Ok(plan::plan(
+            event,
+            opened.as_ref(),
+            self.default_slack.as_ref(),
+        ))
     }
 
     /// The consumer's attempt: at most [`FIRST_TRY`], after a wait for a slot of at most the same time.

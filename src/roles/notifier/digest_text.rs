@@ -1,7 +1,7 @@
 //! The text of a failure digest, which the mail and the Slack message are made from. Pure.
 
 use super::wording::{line, moment};
-use crate::contract::digest::{Failed, Failures};
+use crate::contract::digest::{FailedRequest, FailedRequests};
 
 /// A digest for people, in lines without markup.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ pub(super) const ADVICE: &str = "`genflow status ID` shows more about a request.
 const LONGEST: usize = 200;
 
 impl DigestText {
-    pub(super) fn of(failures: &Failures) -> Self {
-        let Failures {
+    pub(super) fn of(failures: &FailedRequests) -> Self {
+        let FailedRequests {
             total,
             codes,
             first,
@@ -64,7 +64,7 @@ impl DigestText {
     }
 }
 
-fn of_failure(failed: &Failed) -> String {
+fn of_failure(failed: &FailedRequest) -> String {
     let short = |text: &str| line(text, LONGEST);
     format!(
         "{}  {} of {}, {}: {}",
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn one_message_has_one_id_and_another_has_another() {
-        let id = |failures: &Failures| DigestText::of(failures).id;
+        let id = |failures: &FailedRequests| DigestText::of(failures).id;
 
         assert_eq!(id(&failures(3)), id(&failures(3)));
         assert_ne!(id(&failures(30)), id(&failures(31)));

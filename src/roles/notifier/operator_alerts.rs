@@ -15,7 +15,7 @@ use super::digest_text::DigestText;
 use super::handover::Handover;
 use super::plan::{Notification, Target};
 use super::recent::{Known, Recent};
-use crate::contract::digest::{Failed, OperatorTarget, SendDigest};
+use crate::contract::digest::{FailedRequest, OperatorTarget, SendDigest};
 use crate::contract::receipt::{DeliveryError, Receipt};
 use crate::domain::Event;
 use crate::engines::config;
@@ -59,7 +59,7 @@ impl OperatorAlerts {
     /// Waits until the workflow of each target has the failure, if `event` reports one. `memory` keeps a record that is
     /// handled again from reporting it again.
     pub(super) async fn report(&self, event: &Event, memory: &Recent) -> Result<(), Failure> {
-        let Some(failed) = Failed::of(event) else {
+        let Some(failed) = FailedRequest::of(event) else {
             return Ok(());
         };
         for target in &self.targets {
@@ -72,7 +72,7 @@ impl OperatorAlerts {
         Ok(())
     }
 
-    async fn signal(&self, target: &Notification, failed: Failed) -> Result<(), Failure> {
+    async fn signal(&self, target: &Notification, failed: FailedRequest) -> Result<(), Failure> {
         let to = OperatorTarget {
             channel: target.channel(),
             target_hash: target.hash.clone(),

@@ -1,6 +1,6 @@
 //! Which notifications an event causes: a pure function of the event, its opened targets, and the settings.
 //!
-//! A notification is one event on one channel to one target. The target is used only in the request that
+//! A notification is one target of one event, on one channel. The target is used only in the request that
 //! delivers it; logs and receipts show [`Notification::shown`] and [`Notification::hash`].
 
 use ring::digest::{SHA256, digest};
@@ -8,12 +8,10 @@ use url::Url;
 
 use super::endpoints::{self, Endpoint};
 use crate::contract::receipt::Channel;
-use crate::contract::seal;
-use crate::contract::seal::NotifyKey;
-use crate::contract::seal::Sealer;
+use crate::contract::seal::{self, NotifyKey, Sealer};
 use crate::domain::{ErrorCode, Event, EventType, Notify, Targets, hex};
 
-/// One event to one target.
+/// A target that is notified of an event.
 #[derive(Clone, PartialEq)]
 pub(super) struct Notification {
     pub(super) target: Target,
@@ -31,13 +29,6 @@ pub(super) enum Target {
     Slack(Url),
 }
 
-/// Targets from the settings.
-#[derive(Clone, Default)]
-pub(super) struct Rules {
-    /// Slack target for requests that name none.
-    pub(super) default_slack: Option<Url>,
-}
-
 /// Returns the sealed targets of an event, if the request asked for notifications of its type.
 pub(super) fn wanted(event: &Event) -> Option<&Notify> {
     event
@@ -49,12 +40,13 @@ pub(super) fn wanted(event: &Event) -> Option<&Notify> {
 /// Returns whether anyone may be notified of an event.
 fn may_be_notified(event: &Event) -> bool {
     match event.event_type {
-        // A type of a later version. `on` may contain an unknown type as well, but the two may differ.
+        // A type of a later version. All of them read as `Unknown`, so `on` cannot show whether the request asked
+        // for this one.
         EventType::Unknown => false,
         EventType::Rejected => event
             .error
             .as_ref()
-            .is_none_or(|error| answered(error.code)),
+            .is_none_or(|error| may_be_answered(error.code)),
         EventType::Started
         | EventType::Progress
         | EventType::Completed
@@ -63,11 +55,17 @@ fn may_be_notified(event: &Event) -> bool {
     }
 }
 
-/// Returns a notification for each target; `targets` are those of [`wanted`], opened.
-pub(super) fn plan(event: &Event, targets: Option<&Targets>, rules: &Rules) -> Vec<Notification> {
+/// Returns a notification for each target. `targets` are those of [`wanted`], opened; `default_slack` is the Slack target
+/// for requests that name none.
+pub(super) fn plan(
+    event: &Event,
+    targets: Option<&Targets>,
+    default_slack: Option<&Url>,
+) -> Vec<Notification> {
     let of = |target: fn(&Targets) -> Option<Target>| targets.and_then(target);
     let slack = of(|targets| targets.slack.clone().map(Target::Slack));
-    let slack = slack.or_else(|| default_slack(event, rules).map(Target::Slack));
+    let default_slack = default_slack.filter(|_| uses_default_slack(event));
+    let slack = slack.or_else(|| default_slack.cloned().map(Target::Slack));
     let all = [
         of(|targets| targets.webhook.clone().map(Target::Webhook)),
         of(|targets| targets.email.clone().map(Target::Email)),
@@ -90,27 +88,25 @@ pub fn shown(event: &Event, channel: Channel, hash: &str, keys: &[NotifyKey]) ->
         .ok()?
         .open(sealed, seal::context(event))
         .ok()?;
-    let planned = plan(event, Some(&targets), &Rules::default());
+    let planned = plan(event, Some(&targets), None);
     let mut planned = planned.into_iter();
     let found = planned.find(|found| found.channel() == channel && found.hash == hash)?;
     Some(found.shown())
 }
 
-/// Returns the default Slack target, if it is notified of the event. Items of a batch are left out: there may
+/// Returns whether the default Slack target is notified of the event. Items of a batch are left out: there may
 /// be thousands, and the batch has events of its own.
-fn default_slack(event: &Event, rules: &Rules) -> Option<Url> {
+fn uses_default_slack(event: &Event) -> bool {
     let on = event
         .notify
         .as_ref()
         .map_or(&EventType::NOTIFIED_BY_DEFAULT[..], |notify| &notify.on);
-    let reported =
-        may_be_notified(event) && event.batch_id.is_none() && on.contains(&event.event_type);
-    rules.default_slack.clone().filter(|_| reported)
+    may_be_notified(event) && event.batch_id.is_none() && on.contains(&event.event_type)
 }
 
-/// Returns whether the sender of a rejected record is notified: not if the record does not prove to be from the
-/// tenant, and not if it is too old.
-fn answered(code: ErrorCode) -> bool {
+/// Returns whether the targets of a rejected record are notified. They are not if the record proves no tenant, or is too
+/// old.
+fn may_be_answered(code: ErrorCode) -> bool {
     !matches!(
         code,
         ErrorCode::Undecodable | ErrorCode::Unauthorized | ErrorCode::TooOld
@@ -119,7 +115,8 @@ fn answered(code: ErrorCode) -> bool {
 
 impl Notification {
     /// Returns whether this target is notified of an event. No email is sent about a request rejected as
-    /// invalid: such a request costs its sender nothing, and its error quotes what was sent.
+    /// invalid: such a request costs its sender nothing, and its error quotes the sender's text, so it could carry
+    /// spam.
     pub(super) fn notifies(&self, event: &Event) -> bool {
         let is_mail = self.channel() == Channel::Email;
         let code = event.error.as_ref().map(|error| error.code);
@@ -270,7 +267,7 @@ mod tests {
         )
         .unwrap();
 
-        let shown: Vec<_> = plan(&event(), Some(&targets), &Rules::default())
+        let shown: Vec<_> = plan(&event(), Some(&targets), None)
             .iter()
             .map(|notification| (notification.channel(), notification.shown()))
             .collect();
@@ -290,7 +287,7 @@ mod tests {
         let targets = Targets::parse(Some("https://example.com/hook"), None, None).unwrap();
 
         // From: printf https://example.com/hook | sha256sum
-        let planned = plan(&event(), Some(&targets), &Rules::default());
+        let planned = plan(&event(), Some(&targets), None);
         assert_eq!(planned[0].hash, "19f1352238b91533");
     }
 
@@ -299,11 +296,9 @@ mod tests {
     /// Returns the Slack targets that are notified of an event if there is a default.
     fn slacks(event: &Event, own: Option<&str>) -> Vec<String> {
         let targets = Targets::parse(Some("https://example.com/hook"), None, own).unwrap();
-        let rules = Rules {
-            default_slack: Some(OURS.parse().unwrap()),
-        };
+        let default = OURS.parse().unwrap();
         let targets = wanted(event).map(|_| &targets);
-        let planned = plan(event, targets, &rules).into_iter();
+        let planned = plan(event, targets, Some(&default)).into_iter();
         let slacks = planned.filter_map(|notification| match notification.target {
             Target::Slack(url) => Some(url.to_string()),
             Target::Webhook(_) | Target::Email(_) => None,

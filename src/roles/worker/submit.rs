@@ -17,7 +17,7 @@
 
 mod record;
 mod search;
-mod settle;
+mod unwanted;
 
 use std::time::{Duration, Instant};
 
@@ -233,7 +233,7 @@ impl This<'_> {
             self.keep(fence, Answer::Job(job.clone())).await;
             failpoint::hit("submit.kept").await;
         }
-        self.settle(fence, asked, job).await;
+        self.cancel_if_unwanted(fence, asked, job).await;
     }
 
     /// Publishes the events before the fence, and returns the result if an earlier attempt or run has left one.

@@ -1,6 +1,6 @@
 //! Notifiers of which some do not know the operators' target, as during a rolling restart.
 
-use genflow::contract::digest::{Failed, OperatorTarget};
+use genflow::contract::digest::{FailedRequest, OperatorTarget};
 use genflow::contract::receipt::Channel;
 use genflow::engines::temporal::client::Temporal;
 
@@ -19,7 +19,7 @@ async fn operators_get_reports_from_a_notifier_that_knows_them_after_one_that_do
         target_hash: hash_of(&receiver.url),
     };
     let mut other = space.start(&["notifier"]);
-    let one = Failed::of(&failed(&space)).unwrap();
+    let one = FailedRequest::of(&failed(&space)).unwrap();
     temporal.report_failure(to, one).await.unwrap();
     eventually("the other notifier has tried", async || {
         other.output().contains("target_gone").then_some(())

@@ -1,7 +1,7 @@
 //! Many failures: the history of a digest must not grow too large.
 
 use futures::StreamExt as _;
-use genflow::contract::digest::{Failed, OperatorTarget};
+use genflow::contract::digest::{FailedRequest, OperatorTarget};
 use genflow::contract::receipt::Channel;
 use genflow::engines::temporal::client::Temporal;
 
@@ -22,10 +22,10 @@ async fn more_signals_than_a_history_should_hold_lose_no_failure_while_slack_is_
         channel: Channel::Slack,
         target_hash: hash(&space),
     };
-    let one = Failed::of(&failed(&space)).unwrap();
+    let one = FailedRequest::of(&failed(&space)).unwrap();
 
     let signals = futures::stream::iter(0..1100_usize).for_each_concurrent(20, async |at| {
-        let failed = Failed {
+        let failed = FailedRequest {
             event_id: format!("event-{at}"),
             ..one.clone()
         };

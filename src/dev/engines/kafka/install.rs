@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use super::{Kafka, NAME, folder, render, write};
+use super::{Kafka, NAME, folder_name, render, write};
 use crate::dev::engines::error::LogEnd;
 use crate::dev::engines::install::Installer;
 use crate::dev::engines::process::Process;
@@ -27,7 +27,7 @@ impl Kafka {
             "installing Kafka {}: about 300 small files",
             pins::KAFKA
         ));
-        let staging = installer.stage(&folder())?;
+        let staging = installer.stage(&folder_name())?;
         let pom = POM
             .replace("@KAFKA@", pins::KAFKA)
             .replace("@SLF4J@", pins::SLF4J);
@@ -52,16 +52,20 @@ impl Kafka {
         let format = Process::start("Kafka's format", command, log).await?;
         let status = format.ended().await;
         if !status.success() {
-            return Err(format.exited(status));
+            return Err(Error::Install {
+                what: NAME,
+                reason: format!("formatting its data folder failed ({status})"),
+                log: LogEnd::of(format.log()),
+            });
         }
-        staging.finish_with(&jars)
+        staging.finish(&jars)
     }
 }
 
 /// Downloads the files of a broker with Maven; returns the class path and its files.
 ///
-/// Maven does not check existing files. A truncated file, as of an interrupted download, is deleted and downloaded
-/// again.
+/// Maven does not check existing files. A truncated file, for example after an interrupted download, is deleted
+/// and downloaded again.
 async fn resolve(
     installer: &Installer<'_>,
     folder: &Path,
@@ -89,7 +93,7 @@ async fn resolve(
     }
     Err(Error::Install {
         what: NAME,
-        reason: "Maven downloads truncated files".to_owned(),
+        reason: "Maven downloaded truncated files twice; check the disk space and the connection, then start again".to_owned(),
         log: LogEnd::default(),
     })
 }

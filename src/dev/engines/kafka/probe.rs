@@ -1,4 +1,5 @@
-//! Sends two requests in Kafka's own protocol: is the broker up, and which broker coordinates?
+//! Sends two requests in Kafka's own protocol: is the broker up, and does it have a coordinator of
+//! consumer groups?
 //!
 //! Without librdkafka: its client backs off for seconds and logs when a broker is still starting, so its readiness
 //! would differ from the broker's.
@@ -27,7 +28,7 @@ pub(super) async fn is_up(port: u16) -> io::Result<bool> {
     Ok(brokers > 0)
 }
 
-/// Returns whether the broker knows a coordinator of consumer groups. It creates it at the first request for one.
+/// Returns whether the broker has a coordinator of consumer groups. It creates one when it gets the first such request.
 pub(super) async fn has_coordinator(port: u16) -> io::Result<bool> {
     let answer = ask(port, FIND_COORDINATOR, &find_coordinator("genflow")).await?;
     // After the throttle time.

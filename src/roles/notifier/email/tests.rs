@@ -10,7 +10,7 @@ use mail_parser::{Message, MessageParser, MimeHeaders};
 use super::templates::Rendered;
 use super::*;
 use crate::contract::digest::tests::{failed, failures};
-use crate::contract::digest::{Failed, Failures};
+use crate::contract::digest::{FailedRequest, FailedRequests};
 use crate::domain::{ErrorCode, Event, EventError, EventType, Progress};
 use crate::roles::notifier::testing;
 
@@ -28,7 +28,7 @@ fn written(event: &Event) -> Vec<u8> {
 }
 
 /// Returns the mail about failures as a mailbox gets it.
-fn written_to_operators(failures: &Failures) -> Vec<u8> {
+fn written_to_operators(failures: &FailedRequests) -> Vec<u8> {
     let from = "genflow@mail.test".parse().unwrap();
     let to = email_address::recipient("ops@example.org").unwrap();
     let mail = message::about_failures(&DigestText::of(failures), &from, to).unwrap();
@@ -166,7 +166,7 @@ fn many_failures_are_one_mail_of_counts_and_of_the_first() {
 #[test]
 fn text_of_users_adds_no_header_and_no_html_to_a_mail_to_operators() {
     let evil = "x\r\nBcc: victim@example.org\r\n\r\n<script>alert(1)</script>";
-    let hostile = Failed {
+    let hostile = FailedRequest {
         request_id: evil.to_owned(),
         user_id: evil.to_owned(),
         message: evil.to_owned(),

@@ -7,11 +7,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// The least time between two messages to one target.
-pub(super) const EACH: Duration = Duration::from_secs(1);
+pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 
 /// When each target may have its next message.
 pub(super) struct Pace {
@@ -45,27 +45,23 @@ impl Pace {
         now: Instant,
         patience: Duration,
     ) -> Result<Instant, Duration> {
-        let mut known = self.known();
+        let mut known = self.known.lock();
         let place = known.next.get(target).map_or(now, |next| now.max(*next));
         let wait = place.saturating_duration_since(now);
         if wait > patience {
             return Err(wait);
         }
         if known.next.contains_key(target) || known.has_room(self.most, now) {
-            known.next.insert(target.to_owned(), place + EACH);
+            known.next.insert(target.to_owned(), place + INTERVAL);
         }
         Ok(place)
     }
 
     /// Delays the next message to `target` by at least `pause`, if it is tracked.
     pub(super) fn hold(&self, target: &str, now: Instant, pause: Duration) {
-        if let Some(next) = self.known().next.get_mut(target) {
+        if let Some(next) = self.known.lock().next.get_mut(target) {
             *next = (*next).max(now + pause);
         }
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock()
     }
 }
 
@@ -73,7 +69,7 @@ impl Known {
     /// Returns whether another target fits; if not, first drops the targets whose second is over.
     fn has_room(&mut self, most: usize, now: Instant) -> bool {
         // A sweep visits all targets, so it is not made for every message.
-        if self.next.len() >= most && self.swept.is_none_or(|swept| now >= swept + EACH) {
+        if self.next.len() >= most && self.swept.is_none_or(|swept| now >= swept + INTERVAL) {
             self.swept = Some(now);
             self.next.retain(|_, next| *next > now);
         }
@@ -127,11 +123,11 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(place(&pace, "c", now), Ok(now), "it is not tracked");
         }
-        assert_eq!(pace.known().next.len(), 2);
+        assert_eq!(pace.known.lock().next.len(), 2);
 
         let later = now + SECOND * 2;
         assert_eq!(place(&pace, "c", later), Ok(later));
         assert_eq!(place(&pace, "c", later), Ok(later + SECOND));
-        assert_eq!(pace.known().next.len(), 1);
+        assert_eq!(pace.known.lock().next.len(), 1);
     }
 }

@@ -272,7 +272,7 @@ async fn a_message_refused_for_its_images_is_sent_without_them() {
     let seen = slack.seen();
     assert!(seen[0].0.to_string().contains("image_url"));
     assert!(!seen[1].0.to_string().contains("image_url"));
-    assert!(seen[1].1 - began >= pace::EACH);
+    assert!(seen[1].1 - began >= pace::INTERVAL);
 }
 
 #[tokio::test]
@@ -294,7 +294,7 @@ async fn messages_to_one_target_leave_a_second_apart() {
         assert_eq!(tried, Tried::Delivered(200));
     }
     let last = slack.seen()[2].1;
-    assert!(last - began >= pace::EACH, "{:?}", last - began);
+    assert!(last - began >= pace::INTERVAL, "{:?}", last - began);
 }
 
 #[tokio::test]

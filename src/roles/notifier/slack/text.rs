@@ -1,4 +1,4 @@
-//! Text for Slack: untrusted text can neither format nor mention, and nothing is longer than Slack allows. Pure.
+//! Text for Slack: untrusted text can neither format nor mention, and no text is longer than its limit. Pure.
 //!
 //! In mrkdwn, `<…>` mentions people and hides links, so `&`, `<` and `>` are always escaped as entities.
 //! Formatting marks (`*`, `_`, `~`) have no escape: untrusted text is put in code, where only the backtick has
@@ -21,7 +21,7 @@ pub(super) fn code(text: &str, limit: usize) -> String {
     }
 }
 
-/// Returns a link with a label of ours.
+/// Returns a link. `label` must be trusted text. The caller limits the length: a URL cannot be cut.
 pub(super) fn link(url: &url::Url, label: &str) -> String {
     // A bar ends the address and a backtick begins code, and a URL may contain both.
     let address = url.as_str().replace('|', "%7C").replace('`', "%60");
@@ -33,7 +33,8 @@ pub(super) fn length(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-/// Escapes, replaces `marks`, replaces characters that break or turn the line by a space, and cuts between characters.
+/// Escapes entities, replaces `marks` by an apostrophe, replaces characters that break the line or change its direction
+/// by a space, and cuts at `limit`, between characters.
 fn written(text: &str, limit: usize, marks: &[char]) -> String {
     let mut out = String::new();
     let (mut used, mut fits) = (0, 0);
@@ -44,7 +45,7 @@ fn written(text: &str, limit: usize, marks: &[char]) -> String {
             '<' => "&lt;",
             '>' => "&gt;",
             mark if marks.contains(&mark) => "'",
-            odd if odd.is_control() || turns(odd) => " ",
+            odd if odd.is_control() || breaks_or_redirects(odd) => " ",
             other => other.encode_utf8(&mut buffer),
         };
         let units = length(piece);
@@ -65,7 +66,7 @@ fn written(text: &str, limit: usize, marks: &[char]) -> String {
 }
 
 /// Returns whether a character breaks the line or changes the writing direction of what follows, our words included.
-fn turns(character: char) -> bool {
+fn breaks_or_redirects(character: char) -> bool {
     matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

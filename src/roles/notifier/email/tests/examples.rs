@@ -1,6 +1,6 @@
 //! Example events of each type, and of failures for operators: the docs show their mails.
 
-use crate::contract::digest::{Failed, Failures};
+use crate::contract::digest::{FailedRequest, FailedRequests};
 use crate::domain::{
     BatchSummary, ErrorCode, Event, EventError, EventType, Generated, Kind, Output, Progress,
     RecordPosition, RequestId,
@@ -54,16 +54,16 @@ pub(super) fn all() -> Vec<(&'static str, Event)> {
 }
 
 /// Returns an example for operators.
-pub(super) fn failures() -> Failures {
+pub(super) fn failures() -> FailedRequests {
     let codes = [
         (ErrorCode::ContentPolicy, "the provider refused the prompt"),
         (ErrorCode::ProviderQuota, "the account is used up"),
     ];
-    let mut failures = Failures::default();
+    let mut failures = FailedRequests::default();
     for (at, (code, message)) in codes.iter().cycle().take(3).enumerate() {
         let event = event(&format!("teaser-{at}"), Kind::Video);
         let event = failed(of(event, EventType::Failed, 2), *code, message);
-        failures.append(Failed::of(&event).unwrap().into());
+        failures.append(FailedRequest::of(&event).unwrap().into());
     }
     failures
 }

@@ -24,7 +24,7 @@ impl This<'_> {
     ///
     /// By now the job can be found, in the provider's list or by its record in the store. So every search that starts
     /// from here on finds it, that of a later attempt or of the run's end. Only an earlier search may have missed it.
-    pub(super) async fn settle(&self, fence: Attempt, asked: Instant, job: &Job) {
+    pub(super) async fn cancel_if_unwanted(&self, fence: Attempt, asked: Instant, job: &Job) {
         if asked.elapsed() < every(self.ctx).min(QUICK) && !self.ctx.is_cancelled() {
             return;
         }
