@@ -56,6 +56,8 @@ async fn the_three_pages_answer_until_the_stop() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (health, stop) = (health(), CancellationToken::new());
+    // The metrics are the process's: tests that run beside this one set those of other roles.
+    health.register("pages");
     let log = config::Log {
         filter: "off".to_owned(),
         json: false,
@@ -76,10 +78,11 @@ async fn the_three_pages_answer_until_the_stop() {
     assert!(get("/readyz").await.starts_with("HTTP/1.0 503"));
     health.ready("intake");
     health.ready("worker");
+    health.ready("pages");
     assert!(get("/readyz").await.starts_with("HTTP/1.0 200"));
     let page = get("/metrics").await;
     assert!(page.contains("text/plain; version=0.0.4"));
-    assert!(page.contains("genflow_ready{role=\"intake\"} 1"), "{page}");
+    assert!(page.contains("genflow_ready{role=\"pages\"} 1"), "{page}");
 
     let _silent = TcpStream::connect(address).await.unwrap();
     stop.cancel();
