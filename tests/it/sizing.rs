@@ -64,6 +64,9 @@ fn name(worker: &Process) -> String {
     format!("genflow-{}", worker.pid().as_raw_nonzero())
 }
 
+/// On a busy machine a heartbeat may be late; then the fetch moves to another worker, which these stories do not check.
+const PATIENT: (&str, &str) = ("HEARTBEAT_TIMEOUT", "30s");
+
 /// A limited worker takes `takes` fetches; an unlimited one then takes the rest, which shows that they were available.
 async fn leaves_to_another(space: &Space, bounds: &[(&str, &str)], takes: usize) {
     let _intake = space.start(&["intake"]);
@@ -93,7 +96,7 @@ async fn leaves_to_another(space: &Space, bounds: &[(&str, &str)], takes: usize)
 
 #[tokio::test]
 async fn a_worker_with_no_memory_to_spare_takes_five_fetches_and_no_more() {
-    let space = Space::new().await;
+    let space = Space::with(&[PATIENT]).await;
 
     leaves_to_another(&space, &[("MEMORY_LIMIT_BYTES", "1")], 5).await;
 }
@@ -197,12 +200,11 @@ async fn a_stopping_worker_hands_its_fetches_back_within_the_grace_period() {
 
     assert!(ended.success(), "{}", first.output());
     let second = space.start(&["worker"]);
-    let counts = eventually("another worker runs them", async || {
+    eventually("another worker runs all of them", async || {
         let counts = fetches(&client, &requests, 3).await;
-        counts.contains_key(&name(&second)).then_some(counts)
+        (counts == BTreeMap::from([(name(&second), 3)])).then_some(())
     })
     .await;
-    assert_eq!(counts, BTreeMap::from([(name(&second), 3)]));
     for request in &requests {
         space.cancel(request.id.as_str()).await;
         space.story(request.id.as_str()).await;
