@@ -259,7 +259,7 @@ async fn fetch_until_stored(
             Ok(Fetched::Stored { outputs, cost_usd }) => {
                 return run.completed(ctx, outputs, &job, cost_usd);
             }
-            // A job that cannot be polled any more may still run; a cancel of one that has ended does no harm.
+            // A job that cannot be polled any more may still run; cancelling a job that has ended does no harm.
             Ok(Fetched::Failed(error)) => {
                 return Ending {
                     outcome: Outcome::Failed(error),

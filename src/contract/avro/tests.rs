@@ -259,22 +259,10 @@ fn bare_event() -> Event {
     Event {
         event_id: "92f851a0-b346-56ba-a96a-2664761e241d".to_owned(),
         request_id: "r-1".to_owned(),
-        retry: 0,
-        sequence: 0,
-        batch_id: None,
-        user_id: "u".to_owned(),
         kind: Kind::Unknown,
         event_type: EventType::Started,
         occurred_at: 1_700_000_000_123,
-        workflow_id: None,
-        run_id: None,
-        progress: None,
-        result: None,
-        batch: None,
-        error: None,
-        record: None,
-        notify: None,
-        metadata: BTreeMap::new(),
+        ..Event::for_test(0, 0)
     }
 }
 

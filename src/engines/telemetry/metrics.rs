@@ -144,9 +144,8 @@ pub(super) const CONSUMER_LAG: Metric =
     gauge("genflow_consumer_lag_records", &["topic", "partition"])
         .help("Records not yet committed, by partition.");
 pub(super) const OLDEST_UNFINISHED: Metric =
-    gauge("genflow_oldest_unfinished_record_seconds", &["topic"]).help(
-        "Age of the oldest record that was consumed and is not yet done; 0 if there is none.",
-    );
+    gauge("genflow_oldest_unfinished_record_seconds", &["topic"])
+        .help("Age of the oldest record that was consumed and is not yet done; 0 if all are done.");
 pub(super) const CONSUMER_PAUSED: Metric = gauge("genflow_consumer_paused", &["topic", "cause"])
     .help("1 while the partitions of a topic are paused, by cause; else 0.");
 pub(super) const REBALANCES: Metric = counter("genflow_rebalances_total", &["topic"])

@@ -203,7 +203,7 @@ impl Temporal {
         }))
     }
 
-    /// Describes the newest run with that id; `None` if there is none.
+    /// Describes the newest run with that id; `None` if no such run exists.
     pub async fn describe(
         &self,
         workflow: &str,

@@ -59,7 +59,7 @@ impl Temporal {
 }
 
 impl Temporal {
-    /// Returns how the newest delivery workflow with that id ended; `None` if there is none, if it is open, or if it was
+    /// Returns how the newest delivery workflow with that id ended; `None` if no such workflow exists, if it is open, or if it was
     /// closed from outside.
     ///
     /// # Errors

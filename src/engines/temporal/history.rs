@@ -108,7 +108,7 @@ fn run(client: &Client, id: &str, run_id: &str) -> WorkflowHandle<Client, Untype
     WorkflowHandle::new(client.clone(), run)
 }
 
-/// Returns the first event that the filter lets through; an empty one if there is none.
+/// Returns the first event that the filter lets through; an empty event if it lets none through.
 async fn first(
     client: &Client,
     id: &str,

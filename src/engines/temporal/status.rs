@@ -73,7 +73,7 @@ pub enum Source {
 }
 
 impl Temporal {
-    /// Returns the status of a run; `None` if there is none. Takes little more than two seconds if no worker answers.
+    /// Returns the status of a run; `None` if the run does not exist. Takes little more than two seconds if no worker answers.
     pub async fn status(&self, workflow: &WorkflowId) -> Result<Option<RunStatus>, Error> {
         // The client's futures are large, and callers poll.
         let Some(described) = Box::pin(self.describe(workflow.as_str())).await? else {

@@ -114,28 +114,14 @@ impl Follow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Kind;
 
     fn event(id: &str, retry: i32, sequence: i32, kind: EventType) -> Event {
         Event {
             event_id: format!("{id}/{retry}/{sequence}"),
             request_id: id.to_owned(),
-            retry,
-            sequence,
-            batch_id: None,
-            user_id: "u".to_owned(),
-            kind: Kind::Image,
             event_type: kind,
             occurred_at: 1_000_000,
-            workflow_id: None,
-            run_id: None,
-            progress: None,
-            result: None,
-            batch: None,
-            error: None,
-            record: None,
-            notify: None,
-            metadata: BTreeMap::new(),
+            ..Event::for_test(retry, sequence)
         }
     }
 

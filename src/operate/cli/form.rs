@@ -59,7 +59,7 @@ const BATCH: &[&str] = &["strategy", "max_concurrent", "on_failure", "items"];
 /// Reads one request.
 ///
 /// # Errors
-/// The first field that is unknown, missing or of the wrong type; if there is none, all that are out of bounds.
+/// The first field that is unknown, missing or of the wrong type; without such a field, all that are out of bounds.
 pub(super) fn request(json: &Json, defaults: &Defaults<'_>) -> Result<Request, Faults> {
     parsed(json, defaults)?.check()
 }

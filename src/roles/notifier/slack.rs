@@ -31,7 +31,7 @@ pub(super) struct Sender {
     pace: Pace,
 }
 
-/// Slack's answer, or why there is none.
+/// Slack's answer, or why Slack did not answer.
 enum Answer {
     Status {
         status: u16,

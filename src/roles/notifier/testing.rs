@@ -1,6 +1,5 @@
 //! Test values for the notifier.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -16,7 +15,7 @@ use crate::contract::delivery::{Parcel, Raw};
 use crate::contract::seal;
 use crate::contract::seal::Sealer;
 use crate::domain::Secret;
-use crate::domain::{Event, EventType, Kind, Notify, Targets};
+use crate::domain::{Event, EventType, Notify, Targets};
 use crate::engines::config::Config;
 use crate::engines::kafka::producer::Producer;
 use crate::engines::registry::Registry;
@@ -82,21 +81,11 @@ pub(super) fn event() -> Event {
     Event {
         event_id: "92f851a0-b346-56ba-a96a-2664761e241d".to_owned(),
         request_id: "order-7".to_owned(),
-        retry: 0,
-        sequence: 2,
-        batch_id: None,
         user_id: "alice".to_owned(),
-        kind: Kind::Image,
         event_type: EventType::Completed,
         occurred_at: 1_700_000_000_123,
         workflow_id: Some("order-7".to_owned()),
         run_id: Some("run".to_owned()),
-        progress: None,
-        result: None,
-        batch: None,
-        error: None,
-        record: None,
-        notify: None,
-        metadata: BTreeMap::new(),
+        ..Event::for_test(0, 2)
     }
 }

@@ -188,7 +188,7 @@ impl This<'_> {
             waiting_since: None,
             ..fence
         };
-        // This attempt's own answer is lost: there is none to wait for, only the provider's list may help.
+        // This attempt's own answer is lost, so waiting is useless: only the provider's list may help.
         if !self.provider.can_find() {
             return self.unknown(record).await;
         }

@@ -5,7 +5,7 @@ use genflow::engines::temporal::client::Temporal;
 
 /// Questions about the newest run with a workflow id.
 pub(crate) trait Described {
-    /// Returns whether the run has closed; false if there is none.
+    /// Returns whether the run has closed; false if it does not exist.
     async fn is_closed(&self, workflow: &WorkflowId) -> bool;
 
     /// Returns the run id, if there is a run.

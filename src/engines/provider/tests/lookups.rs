@@ -1,4 +1,4 @@
-//! Tests which predictions in Replicate's list are this run's, and when a list proves that there is none.
+//! Tests which predictions in Replicate's list are this run's, and when a list proves that the run has no prediction.
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;

@@ -62,7 +62,7 @@ pub fn consumer_lag(topic: &str, partition: i32, records: u64) {
     catalogue::CONSUMER_LAG.set(records as f64, &[topic, &partition.to_string()]);
 }
 
-/// Time since the oldest record in flight was written to its topic; zero if there is none.
+/// Time since the oldest record in flight was written to its topic; zero if no record is in flight.
 pub fn oldest_unfinished(topic: &str, age: Duration) {
     catalogue::OLDEST_UNFINISHED.set(age, &[topic]);
 }
