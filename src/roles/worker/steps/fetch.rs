@@ -111,7 +111,7 @@ impl Work {
                 tracing::warn!(workflow = %input.handed.workflow, %error, "the job was not polled");
                 Err(Aborted::Again(error.into()))
             }
-            Err(error) => Ok(match self.next_look(&error, turn) {
+            Err(error) => Ok(match self.after_failed_poll(&error, turn) {
                 Ok(pause) => ControlFlow::Continue(pause),
                 Err(given_up) => ControlFlow::Break(Fetched::Failed(given_up)),
             }),
@@ -172,7 +172,11 @@ impl Work {
     }
 
     /// Returns the pause after a failed poll, or the error if there is no use in polling again.
-    fn next_look(&self, error: &provider::Error, turn: &Turn<'_>) -> Result<Duration, EventError> {
+    fn after_failed_poll(
+        &self,
+        error: &provider::Error,
+        turn: &Turn<'_>,
+    ) -> Result<Duration, EventError> {
         let after = match error {
             provider::Error::Status(_, after) => *after,
             provider::Error::Unreadable(_)
