@@ -70,7 +70,7 @@ const COMMAND_CONCURRENCY: usize = 8;
 /// `config` must come from [`settings::load`] for the same roles.
 ///
 /// # Errors
-/// A role, the HTTP server or the simulator failed, or the drain took longer than the grace period.
+/// A role or the HTTP server failed, or the drain took longer than the grace period.
 pub async fn run(
     config: Config,
     roles: Roles,

@@ -40,7 +40,7 @@ pub(crate) fn is_local(name: &str) -> bool {
 pub(crate) fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => public_v4(ip),
-        IpAddr::V6(ip) => behind_nat64(ip).unwrap_or_else(|| public_v6(ip)),
+        IpAddr::V6(ip) => nat64_target_is_public(ip).unwrap_or_else(|| public_v6(ip)),
     }
 }
 
@@ -72,7 +72,7 @@ fn public_v6(ip: Ipv6Addr) -> bool {
 
 /// Returns whether the IPv4 address in an address with the well-known NAT64 prefix, `64:ff9b::/96`, is public; `None`
 /// for any other address.
-fn behind_nat64(ip: Ipv6Addr) -> Option<bool> {
+fn nat64_target_is_public(ip: Ipv6Addr) -> Option<bool> {
     let [0x64, 0xff9b, 0, 0, 0, 0, _, _] = ip.segments() else {
         return None;
     };

@@ -1,6 +1,6 @@
 //! The providers: submit a job, poll it, cancel it, find it by our id.
 //!
-//! A closed set, matched only here and in `submit`. Each module reads and writes one API: `draft` builds a submit,
+//! A closed set. Of the calls, only this module and `submit` match it; settings match it in `config::provider`. Each module reads and writes one API: `draft` builds a submit,
 //! `accepted` and `said` read its answer, `poll`, `cancel` and `find` ask about a job.
 
 mod answer;

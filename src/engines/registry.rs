@@ -67,8 +67,9 @@ pub struct Registry {
     ids: Mutex<HashMap<(String, &'static str), u32>>,
 }
 
-/// A registry that has just started takes seconds for its first schema on a busy machine.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer, because setup often follows the start of a registry, which then takes seconds for its first schema.
+const SETUP_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Registry {
     /// Creates a client of the registry at `url`; makes no call.
@@ -76,11 +77,23 @@ impl Registry {
     /// # Errors
     /// The HTTP client cannot be built.
     pub fn new(url: &Secret<Url>) -> Result<Self, Error> {
+        Self::with_timeout(url, CALL_TIMEOUT)
+    }
+
+    /// Like [`Self::new`], with more patience: for a registry that may have just started.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn for_setup(url: &Secret<Url>) -> Result<Self, Error> {
+        Self::with_timeout(url, SETUP_TIMEOUT)
+    }
+
+    fn with_timeout(url: &Secret<Url>, timeout: Duration) -> Result<Self, Error> {
         let login = login(url.expose());
         let base = url.shown().trim_end_matches('/').to_owned();
         let mut settings = SrSettings::new_builder(base.clone());
-        settings.set_timeout(CALL_TIMEOUT);
-        let settings = settings.build_with(client(login.as_ref()));
+        settings.set_timeout(timeout);
+        let settings = settings.build_with(client(login.as_ref(), timeout));
         let settings = settings.map_err(Error::Unavailable)?;
         Ok(Self {
             base,
@@ -155,7 +168,7 @@ impl Registry {
     /// # Errors
     /// [`LevelError`].
     pub async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), LevelError> {
-        let client = client(self.login.as_ref()).build()?;
+        let client = client(self.login.as_ref(), CALL_TIMEOUT).build()?;
         let url = self.url(&["config", subject]).ok_or(LevelError::Base)?;
         let level = serde_json::json!({ "compatibility": level });
         let answer = client.put(url).json(&level).send().await?;
@@ -247,11 +260,11 @@ fn login(url: &Url) -> Option<HeaderValue> {
     Some(login)
 }
 
-fn client(login: Option<&HeaderValue>) -> ClientBuilder {
+fn client(login: Option<&HeaderValue>, timeout: Duration) -> ClientBuilder {
     let login = login.map(|login| (AUTHORIZATION, login.clone()));
     http::client()
         .default_headers(HeaderMap::from_iter(login))
-        .timeout(CALL_TIMEOUT)
+        .timeout(timeout)
 }
 
 /// Returns the registry's own error code, if it answered with one.

@@ -36,7 +36,7 @@ use crate::workflows;
 
 /// Concurrent polls for each kind of task of a queue.
 const POLLERS: usize = 5;
-/// The same for the submits to a provider without a limit here, so that few arrive, or none.
+/// Concurrent polls of a provider's submit queue while no rate limit is set here: few or no submits arrive there.
 const IDLE_POLLERS: usize = 1;
 
 /// Runs workflows and activities until `stop`, then finishes or hands back what it has accepted.

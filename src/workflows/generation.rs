@@ -45,7 +45,7 @@ impl Generation {
         let ending = drive(ctx, &mut run).await;
         match run.core.conclude(ctx, ending, None, run.sent_at).await? {
             Outcome::Completed(generated) => Ok(generated),
-            // A single run decides none of these with a result.
+            // `conclude` returns an error for the last two, and only a batch ends as the first.
             Outcome::BatchCompleted | Outcome::Failed(_) | Outcome::Cancelled => {
                 Err(WorkflowTermination::cancelled())
             }

@@ -90,7 +90,12 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Notifier {
         concurrency: vars.number("NOTIFY_CONCURRENCY", 128, 1..=10_000) as usize,
         try_timeout: vars.duration_within("NOTIFY_TRY_TIMEOUT", "15s", "1ms"..="1m"),
         schedule: schedule(vars),
-        handovers_per_second: vars.parsed("NOTIFY_HANDOVERS_PER_SECOND", "200", "a number above 0"),
+        handovers_per_second: NonZeroU32::new(vars.number(
+            "NOTIFY_HANDOVERS_PER_SECOND",
+            200,
+            1..=100_000,
+        ) as u32)
+        .unwrap_or(NonZeroU32::MIN),
         default_slack: slack(vars, "SLACK_WEBHOOK_URL", &slack_hosts, &egress),
         ops_slack: slack(vars, "OPS_SLACK_WEBHOOK_URL", &slack_hosts, &egress),
         ops_email: ops_email(vars, smtp_url.is_some()),
@@ -153,7 +158,7 @@ fn schedule(vars: &mut Vars<'_>) -> Vec<Duration> {
     given.or_else(|| parse(SCHEDULE)).unwrap_or_default()
 }
 
-/// Reads a Slack URL and checks it at start: else each message to it would be refused later, and nobody might notice.
+/// Reads a Slack URL and checks it at start. Otherwise each message to it would be refused later, perhaps unnoticed.
 fn slack(
     vars: &mut Vars<'_>,
     name: &'static str,

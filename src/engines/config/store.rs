@@ -100,7 +100,9 @@ fn endpoint(vars: &mut Vars<'_>) -> Option<Url> {
 
 fn aws(vars: &mut Vars<'_>) -> Vec<(&'static str, Secret)> {
     let mut set = Vec::new();
-    for name in ["AWS_REGION", KEY_ID, SECRET_KEY, "AWS_SESSION_TOKEN"] {
+    let region = vars.optional_name("AWS_REGION");
+    set.extend(region.map(|region| ("AWS_REGION", Secret::new(region))));
+    for name in [KEY_ID, SECRET_KEY, "AWS_SESSION_TOKEN"] {
         set.extend(vars.optional(name).map(|value| (name, Secret::new(value))));
     }
     for name in ROLE {

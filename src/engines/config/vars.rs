@@ -136,12 +136,16 @@ impl<'l> Vars<'l> {
 
     /// Reads the name of a topic, group, queue or namespace.
     pub(super) fn name(&mut self, name: &'static str, default: &str) -> String {
+        let given = self.optional_name(name);
+        given.unwrap_or_else(|| default.to_owned())
+    }
+
+    pub(super) fn optional_name(&mut self, name: &'static str) -> Option<String> {
         let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let expected = "letters, digits, '.', '_' or '-', at most 200";
-        let given = self.read(name, expected, |text| {
+        self.read(name, expected, |text| {
             (text.len() <= 200 && text.chars().all(good)).then(|| text.to_owned())
-        });
-        given.unwrap_or_else(|| default.to_owned())
+        })
     }
 
     pub(super) fn parsed<T: FromStr>(

@@ -200,9 +200,9 @@ async fn differences(
     let topic = ResourceSpecifier::Topic(&plan.topic);
     let described = admin.describe_configs([&topic], &patient()).await;
     match described.map_err(|source| plan.error(source))?.pop() {
-        Some(Ok(resource)) => Ok(plan.differences(shape, &resource)),
+        Some(Ok(resource)) => Ok(plan.differences(shape, Some(&resource))),
         Some(Err(code)) => Err(plan.error(KafkaError::AdminOp(code))),
-        None => Ok(Vec::new()),
+        None => Ok(plan.differences(shape, None)),
     }
 }
 

@@ -151,8 +151,11 @@ fn spans(
         Extent::At(positions) => runs(&positions)
             .into_iter()
             .filter_map(|(partition, run)| {
-                let held = bounds.get(&partition)?;
-                Some((partition, run.start.max(held.start)..run.end.min(held.end)))
+                let stored = bounds.get(&partition)?;
+                Some((
+                    partition,
+                    run.start.max(stored.start)..run.end.min(stored.end),
+                ))
             })
             .collect(),
         Extent::Since(millis) => {
@@ -162,11 +165,11 @@ fn spans(
             }
             let found = consumer.offsets_for_times(list, LOOKUP_TIMEOUT)?;
             let mut spans = VecDeque::new();
-            for (partition, held) in bounds {
+            for (partition, stored) in bounds {
                 let element = found.find_partition(topic, *partition);
                 // No offset means that no record has this time or a later one.
                 if let Some(Offset::Offset(first)) = element.map(|element| element.offset()) {
-                    spans.push_back((*partition, first.max(held.start)..held.end));
+                    spans.push_back((*partition, first.max(stored.start)..stored.end));
                 }
             }
             spans

@@ -53,18 +53,22 @@ pub(super) struct Said {
 pub(super) const NO_REASON: &str = "the provider gave no reason";
 
 impl Said {
-    /// Reads a body with `words`; quotes its beginning if it does not follow the protocol. `code` knows words of this
-    /// provider's own; those about the content are the same for all.
+    /// Reads a body with `words`, which returns the provider's message, and our code for errors that only this provider
+    /// names; words about the content are the same for all. Quotes the beginning of a body that does not follow the
+    /// protocol, and gives it no code: it may come from a proxy.
     pub(super) fn of(
         body: &[u8],
-        words: impl Fn(&Value) -> Option<String>,
-        code: impl Fn(&str) -> Option<ErrorCode>,
+        words: impl Fn(&Value) -> Option<(String, Option<ErrorCode>)>,
     ) -> Self {
         let parsed: Option<Value> = serde_json::from_slice(body).ok();
-        let beginning = || String::from_utf8_lossy(body).chars().take(200).collect();
-        let detail = parsed.as_ref().and_then(words).unwrap_or_else(beginning);
+        let Some((detail, code)) = parsed.as_ref().and_then(words) else {
+            return Self {
+                detail: String::from_utf8_lossy(body).chars().take(200).collect(),
+                code: None,
+            };
+        };
         let policy = || is_policy(&detail).then_some(ErrorCode::ContentPolicy);
-        let code = code(&detail).or_else(policy);
+        let code = code.or_else(policy);
         Self { detail, code }
     }
 }

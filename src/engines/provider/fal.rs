@@ -256,7 +256,12 @@ pub(super) fn said(body: &[u8]) -> Said {
         let is_it = lower.contains("exhausted balance") || lower.contains("top_up");
         is_it.then_some(ErrorCode::ProviderQuota)
     };
-    Said::of(body, |body| body.get("detail").map(words), no_money)
+    let words = |body: &Value| {
+        let detail = words(body.get("detail")?);
+        let code = no_money(&detail);
+        Some((detail, code))
+    };
+    Said::of(body, words)
 }
 
 /// Returns an error as text; `detail` is a text or a list of `{loc, msg, type}`.

@@ -192,7 +192,7 @@ fn at(provider: &Provider, path: &str) -> String {
 fn failure(fault: &Fault) -> EventError {
     let said = words(fault);
     let policy = || is_policy(&said).then_some(ErrorCode::ContentPolicy);
-    let code = no_money(&said).or_else(policy);
+    let code = no_money(fault).or_else(policy);
     let code = code.unwrap_or(ErrorCode::ProviderFailed);
     EventError::new(code, &said, code == ErrorCode::ProviderQuota)
 }
@@ -200,15 +200,15 @@ fn failure(fault: &Fault) -> EventError {
 pub(super) fn said(body: &[u8]) -> Said {
     let words = |body: &Value| {
         let fault = Fault::deserialize(body.get("error")?).ok()?;
-        Some(words(&fault))
+        Some((words(&fault), no_money(&fault)))
     };
-    Said::of(body, words, no_money)
+    Said::of(body, words)
 }
 
 /// Returns the code of an error of an account without money.
-fn no_money(said: &str) -> Option<ErrorCode> {
-    let is_it = NO_MONEY.iter().any(|code| said.starts_with(code));
-    is_it.then_some(ErrorCode::ProviderQuota)
+fn no_money(fault: &Fault) -> Option<ErrorCode> {
+    let code = fault.code.as_deref()?;
+    NO_MONEY.contains(&code).then_some(ErrorCode::ProviderQuota)
 }
 
 fn words(fault: &Fault) -> String {

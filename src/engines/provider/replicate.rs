@@ -278,9 +278,9 @@ fn text_of(value: &Value) -> String {
 pub(super) fn said(body: &[u8]) -> Said {
     let words = |body: &Value| {
         let detail = body.get("detail").or_else(|| body.get("error"));
-        detail.map(text_of)
+        detail.map(|detail| (text_of(detail), None))
     };
-    Said::of(body, words, |_| None)
+    Said::of(body, words)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What is known about a submit.
+//! A submit as a provider's API expects it, and what is known after it was sent.
 //!
 //! [`Submission::NotAccepted`] and [`Submission::Refused`] guarantee that the provider charges nothing; anything less
 //! certain is [`Submission::Unknown`] (contract, promise 3).

@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::{Value as Json, json};
 
-use super::{Registry, client};
+use super::{CALL_TIMEOUT, Registry, client};
 use crate::contract::avro::Ours;
 
 /// The state of a subject.
@@ -85,7 +85,9 @@ impl Registry {
         body: Option<&Json>,
     ) -> Result<(StatusCode, Json), InspectError> {
         let unavailable = |source: reqwest::Error| InspectError::Unavailable(source.without_url());
-        let client = client(self.login.as_ref()).build().map_err(unavailable)?;
+        let client = client(self.login.as_ref(), CALL_TIMEOUT)
+            .build()
+            .map_err(unavailable)?;
         let Some(url) = self.url(parts) else {
             return Err(InspectError::Answered(StatusCode::NOT_FOUND));
         };

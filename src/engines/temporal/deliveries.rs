@@ -1,9 +1,8 @@
 //! Hands a notification over to a workflow of its own.
 
-use temporalio_client::errors::{WorkflowInteractionError, WorkflowStartError};
 use temporalio_client::{
-    Priority, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowGetResultOptions,
-    WorkflowIdReusePolicy, WorkflowStartOptions,
+    Priority, WorkflowExecutionStatus, WorkflowGetResultOptions, WorkflowIdReusePolicy,
+    WorkflowStartOptions,
 };
 
 use super::client::{Error, Temporal, answered, fairness_key};
@@ -46,35 +45,25 @@ impl Temporal {
             .id_reuse_policy(reuse)
             .priority(fair(user))
             .build();
-        let started = self
-            .client()
-            .start_workflow(delivery::Delivery::run, delivery, options)
-            .await;
-        match started {
-            Ok(_) => Ok(Given::New),
-            Err(WorkflowStartError::AlreadyStarted { .. }) => Ok(Given::Before),
-            Err(error) => Err(answered(error)),
-        }
+        let starting = self.start_new(delivery::Delivery::run, delivery, options);
+        Ok(match starting.await? {
+            true => Given::New,
+            false => Given::Before,
+        })
     }
-}
 
-impl Temporal {
-    /// Returns how the newest delivery workflow with that id ended; `None` if no such workflow exists, if it is open, or if it was
-    /// closed from outside.
+    /// Returns how the newest delivery workflow with that id ended; `None` if no such workflow exists, if it is open, or
+    /// if it was closed from outside.
     ///
     /// # Errors
     /// When the server did not answer.
     pub async fn delivery_outcome(&self, workflow: &str) -> Result<Option<Outcome>, Error> {
-        let client = self.client();
-        let handle = client.get_workflow_handle::<delivery::Delivery>(workflow.to_owned());
-        let described = match handle.describe(WorkflowDescribeOptions::default()).await {
-            Ok(described) => described,
-            Err(WorkflowInteractionError::NotFound(_)) => return Ok(None),
-            Err(error) => return Err(answered(error)),
-        };
-        if described.status() != WorkflowExecutionStatus::Completed {
+        let described = self.describe(workflow).await?;
+        if described.is_none_or(|run| run.status() != WorkflowExecutionStatus::Completed) {
             return Ok(None);
         }
+        let client = self.client();
+        let handle = client.get_workflow_handle::<delivery::Delivery>(workflow);
         let result = handle.get_result(WorkflowGetResultOptions::default()).await;
         result.map(Some).map_err(answered)
     }

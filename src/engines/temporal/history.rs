@@ -14,7 +14,9 @@ use temporalio_common::protos::temporal::api::history::v1::{
     HistoryEvent, WorkflowExecutionStartedEventAttributes, history_event::Attributes,
 };
 use temporalio_common::protos::temporal::api::workflow::v1::PendingActivityInfo;
-use temporalio_common::protos::temporal::api::workflowservice::v1::GetWorkflowExecutionHistoryReverseRequest;
+use temporalio_common::protos::temporal::api::workflowservice::v1::{
+    GetWorkflowExecutionHistoryRequest, GetWorkflowExecutionHistoryReverseRequest,
+};
 
 use super::client::{Error, answered};
 
@@ -38,7 +40,26 @@ pub(crate) async fn started(
     id: &str,
     run_id: &str,
 ) -> Result<Option<WorkflowExecutionStartedEventAttributes>, Error> {
-    let event = first(client, id, run_id, HistoryEventFilterType::AllEvent).await?;
+    // One event, because each of the others may be large. The SDK would read a whole page.
+    let request = GetWorkflowExecutionHistoryRequest {
+        namespace: client.namespace(),
+        execution: Some(WorkflowExecution {
+            workflow_id: id.to_owned(),
+            run_id: run_id.to_owned(),
+        }),
+        maximum_page_size: 1,
+        ..GetWorkflowExecutionHistoryRequest::default()
+    };
+    let mut service = client.connection().workflow_service();
+    let answer = service.get_workflow_execution_history(request.into_request());
+    let event = match answer.await {
+        Ok(answer) => {
+            let history = answer.into_inner().history.unwrap_or_default();
+            history.events.into_iter().next()
+        }
+        Err(status) if status.code() == Code::NotFound => None,
+        Err(status) => return Err(answered(status)),
+    };
     Ok(match event.and_then(|event| event.attributes) {
         Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => Some(started),
         Some(_) | None => None,
@@ -51,7 +72,11 @@ pub(crate) async fn closed(
     id: &str,
     run_id: &str,
 ) -> Result<Option<HistoryEvent>, Error> {
-    first(client, id, run_id, HistoryEventFilterType::CloseEvent).await
+    let options = WorkflowFetchHistoryOptions::builder()
+        .event_filter_type(HistoryEventFilterType::CloseEvent)
+        .build();
+    let mut events = run(client, id, run_id).fetch_history(options);
+    Ok(known(events.next().await.transpose())?.map(Option::unwrap_or_default))
 }
 
 /// Returns the pending activities of a run; none if it has closed, or if the server no longer has it.
@@ -106,20 +131,6 @@ fn run(client: &Client, id: &str, run_id: &str) -> WorkflowHandle<Client, Untype
         .run_id(run_id)
         .build();
     WorkflowHandle::new(client.clone(), run)
-}
-
-/// Returns the first event that the filter lets through; an empty event if it lets none through.
-async fn first(
-    client: &Client,
-    id: &str,
-    run_id: &str,
-    filter: HistoryEventFilterType,
-) -> Result<Option<HistoryEvent>, Error> {
-    let options = WorkflowFetchHistoryOptions::builder()
-        .event_filter_type(filter)
-        .build();
-    let mut events = run(client, id, run_id).fetch_history(options);
-    Ok(known(events.next().await.transpose())?.map(Option::unwrap_or_default))
 }
 
 /// Returns `None` for a run that retention has removed: that is no error, for such a run ended long ago.

@@ -1,7 +1,6 @@
 //! The dedup window: the age above which a record is `too_old`. It follows the retention of the Temporal namespace.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::time::Duration;
 
 use tokio::sync::watch;

@@ -83,7 +83,8 @@ impl Work {
     /// [`Aborted::Again`] unless all events are acknowledged.
     pub async fn publish(&self, handed: &PendingEvents) -> Result<(), Aborted> {
         let trace = handed.traceparent.as_deref();
-        Ok(in_time(self.publisher.publish(&handed.events, trace)).await?)
+        let publishing = self.publisher.publish(&handed.events, trace);
+        Ok(in_time(publishing, "cannot publish the events").await?)
     }
 
     /// Ends a run: cancels what still runs at the provider, writes the manifest, publishes all events and the outcome.
@@ -115,7 +116,8 @@ impl Work {
         self.publish(&input.handed).await?;
         failpoint::hit("finish.published").await;
         let trace = input.handed.traceparent.as_deref();
-        in_time(self.publisher.publish_result(outcome, trace)).await?;
+        let publishing = self.publisher.publish_result(outcome, trace);
+        in_time(publishing, "cannot publish the outcome").await?;
         report_end(outcome, &input);
         Ok(())
     }
@@ -175,11 +177,10 @@ impl Work {
 
 async fn in_time(
     publishing: impl Future<Output = Result<(), publisher::Error>>,
+    failed: &'static str,
 ) -> anyhow::Result<()> {
     let published = tokio::time::timeout(PUBLISH_TIME, publishing).await;
-    published
-        .context("publishing timed out")?
-        .context("cannot publish the events")
+    published.context("publishing timed out")?.context(failed)
 }
 
 /// Counts what a generation costs: once, however often it was polled, and whether or not its outputs could be stored.

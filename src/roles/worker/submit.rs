@@ -264,13 +264,13 @@ impl This<'_> {
 
     /// Looks for what an earlier attempt, which may have sent, has left. Never sends.
     async fn reconcile(&self, record: Attempt) -> Result<Submitted, ActivityError> {
-        let looking = async {
+        let searching = async {
             self.publish().await?;
             self.search(record).await
         };
         // It sends nothing, so it may be abandoned when its worker stops or its run is cancelled.
         let found = tokio::select! {
-            found = heartbeating(self.ctx, || record, looking) => found??,
+            found = heartbeating(self.ctx, || record, searching) => found??,
             () = self.ctx.cancelled() => return Err(cancelled(record)),
         };
         self.after_search(record, found).await

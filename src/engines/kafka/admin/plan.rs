@@ -112,8 +112,13 @@ impl Plan {
             .fold(topic, |topic, (name, value)| topic.set(name, value))
     }
 
-    /// Returns what differs from this plan on an existing topic: fewer partitions or replicas, and other settings.
-    pub(super) fn differences(&self, shape: Shape, resource: &ConfigResource) -> Vec<Difference> {
+    /// Returns what differs from this plan on an existing topic: fewer partitions or replicas, and other settings, if the
+    /// brokers described them.
+    pub(super) fn differences(
+        &self,
+        shape: Shape,
+        resource: Option<&ConfigResource>,
+    ) -> Vec<Difference> {
         let mut found = Vec::new();
         for (setting, is, want) in [
             ("partitions", shape.partitions, self.partitions),
@@ -124,7 +129,7 @@ impl Plan {
             }
         }
         for (setting, want) in &self.settings {
-            let entry = resource.get(setting);
+            let entry = resource.and_then(|resource| resource.get(setting));
             if let Some(is) = entry.and_then(|entry| entry.value.as_ref())
                 && is != want
             {

@@ -34,7 +34,7 @@ pub(super) struct KeyOrder<T> {
     /// Records that may be handed out, oldest first.
     ready: VecDeque<T>,
     /// Number of deferred records in lanes that the fuse holds.
-    held: usize,
+    deferred_by_fuse: usize,
 }
 
 #[derive(Debug)]
@@ -43,7 +43,7 @@ struct Queue<T> {
     /// Of the record that is out and those that wait.
     in_memory: Amount,
     deferred: usize,
-    /// Whether the fuse has held a record of the lane since the lane was last idle.
+    /// Whether the fuse has held a record of the lane since a record of it was last done.
     is_held: bool,
 }
 
@@ -65,7 +65,7 @@ impl<T> KeyOrder<T> {
             hasher: RandomState::new(),
             busy: HashMap::new(),
             ready: VecDeque::new(),
-            held: 0,
+            deferred_by_fuse: 0,
         }
     }
 
@@ -113,7 +113,7 @@ impl<T> KeyOrder<T> {
     pub(super) fn defer(&mut self, lane: Lane) {
         let queue = self.busy.entry(lane).or_default();
         queue.deferred += 1;
-        self.held += usize::from(queue.is_held);
+        self.deferred_by_fuse += usize::from(queue.is_held);
     }
 
     /// Notes that the fuse holds the lane's record that is out, and so all that are deferred after it.
@@ -122,13 +122,22 @@ impl<T> KeyOrder<T> {
             && !queue.is_held
         {
             queue.is_held = true;
-            self.held += queue.deferred;
+            self.deferred_by_fuse += queue.deferred;
+        }
+    }
+
+    /// Notes that a record of the lane is done, so the fuse does not hold the lane any more.
+    pub(super) fn release(&mut self, lane: Lane) {
+        if let Some(queue) = self.busy.get_mut(&lane)
+            && std::mem::take(&mut queue.is_held)
+        {
+            self.deferred_by_fuse -= queue.deferred;
         }
     }
 
     /// Returns the number of deferred records in lanes that the fuse holds.
-    pub(super) fn held(&self) -> usize {
-        self.held
+    pub(super) fn deferred_by_fuse(&self) -> usize {
+        self.deferred_by_fuse
     }
 
     /// Removes the records that wait in the lane, and returns them.
@@ -143,7 +152,7 @@ impl<T> KeyOrder<T> {
     pub(super) fn resume(&mut self, lane: Lane) {
         if let Some(queue) = self.busy.get_mut(&lane) {
             queue.deferred -= 1;
-            self.held -= usize::from(queue.is_held);
+            self.deferred_by_fuse -= usize::from(queue.is_held);
             self.drop_idle(lane);
         }
     }
@@ -155,7 +164,7 @@ impl<T> KeyOrder<T> {
             if lane.partition() != partition {
                 return true;
             }
-            self.held -= queue.deferred * usize::from(queue.is_held);
+            self.deferred_by_fuse -= queue.deferred * usize::from(queue.is_held);
             queue.deferred = 0;
             queue.is_held = false;
             forgotten.extend(queue.empty());
@@ -249,29 +258,35 @@ mod tests {
     }
 
     #[test]
-    fn only_deferred_records_of_lanes_that_the_fuse_holds_count_as_held() {
+    fn only_deferred_records_of_lanes_that_the_fuse_holds_count_for_its_bound() {
         let mut order = key_order::<()>();
         let [flood, poison] = [b"f", b"p"].map(|key| order.of(0, Some(key), 0));
         for _ in 0..3 {
             order.defer(flood);
         }
-        assert_eq!(order.held(), 0);
+        assert_eq!(order.deferred_by_fuse(), 0);
 
         order.defer(poison);
         order.hold(poison);
         order.defer(poison);
-        assert_eq!(order.held(), 2);
+        assert_eq!(order.deferred_by_fuse(), 2);
         order.resume(poison);
         order.resume(flood);
-        assert_eq!(order.held(), 1);
+        assert_eq!(order.deferred_by_fuse(), 1);
         order.resume(poison);
         order.defer(poison);
-        assert_eq!(order.held(), 0, "the lane was idle");
+        assert_eq!(order.deferred_by_fuse(), 0, "the lane was idle");
 
         order.hold(poison);
-        assert_eq!(order.held(), 1);
+        assert_eq!(order.deferred_by_fuse(), 1);
+        order.release(poison);
+        order.defer(poison);
+        assert_eq!(order.deferred_by_fuse(), 0, "a record of the lane was done");
+
+        order.hold(poison);
+        assert_eq!(order.deferred_by_fuse(), 2);
         order.forget(0);
-        assert_eq!(order.held(), 0);
+        assert_eq!(order.deferred_by_fuse(), 0);
     }
 
     #[test]

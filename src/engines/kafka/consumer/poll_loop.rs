@@ -106,14 +106,14 @@ impl<H: Handler> PollLoop<H> {
 
     fn start_what_may_run(&mut self) {
         while self.tasks.may_start(self.running.len()) {
-            let (next, held) = {
+            let (next, deferred_by_fuse) = {
                 let mut schedule = self.group().schedule();
-                (schedule.next(), schedule.held())
+                (schedule.next(), schedule.deferred_by_fuse())
             };
             let Some(ticket) = next else {
                 return;
             };
-            let hold = Hold::of(ticket.is_back, held);
+            let hold = Hold::of(ticket.is_back, deferred_by_fuse);
             let (tasks, consumer) = (self.tasks.clone(), self.consumer.clone());
             self.running.spawn(async move {
                 let (record, group) = (&ticket.record, consumer.context());

@@ -75,14 +75,15 @@ pub(super) struct RecordTasks<H> {
     health: Arc<Health>,
     slots: Slots,
     state: Mutex<State>,
+    /// Number of records that failed at least once and are being retried. Locked while the role's health changes, which
+    /// may write a log line; so the poll loop does not wait for it.
+    retried: Mutex<usize>,
 }
 
-/// What the records that run have in common.
+/// State that all running records share.
 struct State {
     concurrency: ConcurrencyLimit,
     fuse: Fuse,
-    /// Number of records that failed at least once and are being retried.
-    retried: usize,
 }
 
 /// One record that is being processed.
@@ -108,7 +109,6 @@ impl<H: Handler> RecordTasks<H> {
         let state = State {
             concurrency: ConcurrencyLimit::new(options.concurrency),
             fuse: Fuse::new(options.fuse),
-            retried: 0,
         };
         Self {
             options,
@@ -117,6 +117,7 @@ impl<H: Handler> RecordTasks<H> {
             health,
             slots: Slots::default(),
             state: Mutex::new(state),
+            retried: Mutex::default(),
         }
     }
 
@@ -274,7 +275,7 @@ struct Retried<'a, H>(&'a RecordTasks<H>);
 
 impl<'a, H> Retried<'a, H> {
     fn new(tasks: &'a RecordTasks<H>) -> Self {
-        tasks.state().retried += 1;
+        *tasks.retried.lock() += 1;
         Self(tasks)
     }
 
@@ -283,7 +284,7 @@ impl<'a, H> Retried<'a, H> {
             health, options, ..
         } = self.0;
         // Under the lock, so that a concurrent drop of another one cannot set the role ready after this.
-        let _state = self.0.state();
+        let _retried = self.0.retried.lock();
         if cause.is_systemic() {
             health.not_ready(options.role, &format!("holds records: {}", causes(error)));
         }
@@ -295,9 +296,9 @@ impl<H> Drop for Retried<'_, H> {
         let RecordTasks {
             health, options, ..
         } = self.0;
-        let mut state = self.0.state();
-        state.retried -= 1;
-        if state.retried == 0 {
+        let mut retried = self.0.retried.lock();
+        *retried -= 1;
+        if *retried == 0 {
             health.ready(options.role);
         }
     }

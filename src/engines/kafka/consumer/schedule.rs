@@ -160,7 +160,7 @@ impl Schedule {
     }
 
     /// Returns where to read again: the first deferred offset of the next partition after `last`, in turn, that has
-    /// deferred records and room for half of its share.
+    /// deferred records and uses less than half of its share.
     pub(super) fn next_deferred(&self, last: Option<i32>) -> Option<(i32, i64)> {
         let partitions = self.partitions.iter().filter_map(|(&number, ours)| {
             let offset = ours.deferred_with_room(ours.read_again.doubled(), self.bounds)?;
@@ -215,8 +215,10 @@ impl Schedule {
 
     /// Notes how a record ended. Returns the partition and the last offset that may be committed, if that rose.
     pub(super) fn finish(&mut self, ticket: &Ticket, settled: Settled) -> Option<(i32, i64)> {
-        if settled == Settled::Deferred {
-            self.defer(ticket);
+        match settled {
+            Settled::Deferred => self.defer(ticket),
+            Settled::Done => self.key_order.release(ticket.lane),
+            Settled::Abandoned => {}
         }
         self.key_order.done(ticket.lane, ticket.bytes);
         self.forget(ticket);
@@ -274,8 +276,8 @@ impl Schedule {
     }
 
     /// Returns how many deferred records wait for the fuse.
-    pub(super) fn held(&self) -> usize {
-        self.key_order.held()
+    pub(super) fn deferred_by_fuse(&self) -> usize {
+        self.key_order.deferred_by_fuse()
     }
 
     /// Returns how many records were read and are not done, deferred ones included.

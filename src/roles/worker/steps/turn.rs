@@ -11,6 +11,7 @@ use crate::engines::failpoint;
 use crate::engines::storage::DownloadError;
 use crate::roles::worker::heartbeat;
 
+/// One attempt of `fetch`.
 pub(crate) struct Turn<'t> {
     ctx: &'t ActivityContext,
     /// Shared with the heartbeat.

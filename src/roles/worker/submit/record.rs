@@ -1,6 +1,6 @@
-//! The record of an attempt at the server: which attempt may send, how a record is stored, how the next takes it over.
+//! The record of an attempt at the server: which attempt may send, and how the next one takes the record over.
 //!
-//! The SDK queues and throttles its own heartbeats, so an outdated one could arrive after the fence and overwrite it.
+//! A heartbeat of the SDK that is outdated could arrive after the fence and overwrite it.
 //! Before the fence, only raw calls are therefore made; after it, the SDK's heartbeats say "maybe" until the provider's
 //! answer is known.
 

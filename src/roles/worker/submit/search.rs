@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use temporalio_sdk::activities::ActivityError;
 
 use super::This;
-use crate::contract::run::{Answer, Attempt, JobLookup, PendingEvents, Submitted};
+use crate::contract::run::{Answer, Attempt, JobLookup, JobRecord, PendingEvents, Submitted};
 use crate::domain::time::span;
 use crate::engines::clock::now;
 use crate::engines::temporal::activity::Aborted;
@@ -19,6 +19,7 @@ const LATER_LOOKUPS: Duration = Duration::from_secs(5);
 const KEEPING: Duration = Duration::from_secs(5);
 
 /// What earlier attempts have left.
+#[derive(Debug, PartialEq)]
 pub(super) enum Found {
     Result(Submitted),
     /// The provider answered that it did not accept the job.
@@ -52,14 +53,7 @@ impl This<'_> {
         let Some(kept) = kept.map_err(|error| failure(error.into()))? else {
             return Ok(Found::Nothing);
         };
-        // A refusal counts only for the send that it answers, not for a later one.
-        let is_last = kept.send == record.sends;
-        Ok(match kept.answer {
-            Answer::Job(job) => Found::Result(record.accepted(job)),
-            Answer::Refused(error) if is_last => Found::Result(Submitted::Refused(error)),
-            Answer::NotAccepted if is_last => Found::NotAccepted,
-            Answer::Refused(_) | Answer::NotAccepted => Found::Nothing,
-        })
+        Ok(adopted(kept, record))
     }
 
     /// Searches until something is found, or until no answer can arrive any more.
@@ -107,5 +101,73 @@ impl This<'_> {
     pub(super) fn job_lookup(&self, record: Attempt) -> JobLookup {
         let kind = self.input.spec.media();
         record.job_lookup(kind, self.run_id, self.input.started_at)
+    }
+}
+
+/// Returns what an answer in the store says about the attempt with `record`.
+///
+/// A refusal counts only for the send that it answers: after a later send it would let the next attempt send, although
+/// the provider may have accepted the later one.
+fn adopted(kept: JobRecord, record: Attempt) -> Found {
+    let is_last = kept.send == record.sends;
+    match kept.answer {
+        Answer::Job(job) => Found::Result(record.accepted(job)),
+        Answer::Refused(error) if is_last => Found::Result(Submitted::Refused(error)),
+        Answer::NotAccepted if is_last => Found::NotAccepted,
+        Answer::Refused(_) | Answer::NotAccepted => Found::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::run::{Job, Sent};
+    use crate::domain::{ErrorCode, EventError, Media, ProviderName, RequestId};
+
+    /// Returns what the attempt of the second send finds in the store: an answer to the send number `send`.
+    fn found(answer: Answer, send: u32) -> Found {
+        let kept = JobRecord {
+            workflow_id: RequestId::try_from("r".to_owned()).unwrap().run(0),
+            run_id: "run".to_owned(),
+            provider: ProviderName::Fal,
+            send,
+            answer,
+        };
+        let record = Attempt {
+            number: 3,
+            state: Sent::Maybe,
+            provider: ProviderName::Fal,
+            sends: 2,
+            first_at: None,
+            waiting_since: None,
+        };
+        adopted(kept, record)
+    }
+
+    #[test]
+    fn a_refusal_counts_only_for_the_last_send_and_a_job_for_any() {
+        let refused = || EventError::new(ErrorCode::ProviderRefused, "no", false);
+        let job = || Job {
+            id: "j".to_owned(),
+            provider: ProviderName::Fal,
+            kind: Media::Video,
+            status_url: String::new(),
+            result_url: String::new(),
+            cancel_url: String::new(),
+        };
+
+        assert_eq!(found(Answer::NotAccepted, 1), Found::Nothing);
+        assert_eq!(found(Answer::NotAccepted, 2), Found::NotAccepted);
+        assert_eq!(found(Answer::Refused(refused()), 1), Found::Nothing);
+        let result = Found::Result(Submitted::Refused(refused()));
+        assert_eq!(found(Answer::Refused(refused()), 2), result);
+        for send in [1, 2] {
+            let Found::Result(Submitted::Accepted { job: adopted, .. }) =
+                found(Answer::Job(job()), send)
+            else {
+                panic!("the job of send {send} is not adopted");
+            };
+            assert_eq!(adopted, job());
+        }
     }
 }

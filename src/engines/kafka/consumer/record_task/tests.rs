@@ -1,6 +1,7 @@
 //! How one record is decided, with a scripted handler.
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicUsize;
 
 use super::*;
 use crate::engines::config::Config;
@@ -30,11 +31,11 @@ impl Handler for Acts {
     }
 }
 
-/// Returns how records are decided, one after the other: one record for each of `holds`.
+/// Returns how records are decided, one after the other, and how often the fuse held each: one record for each of `holds`.
 async fn decided(
     acts: impl IntoIterator<Item = Act>,
     holds: &[Hold],
-) -> Vec<Result<Option<Rejection>, Settled>> {
+) -> Vec<(Result<Option<Rejection>, Settled>, usize)> {
     let config = Config::of(&[]).unwrap();
     let producer = Arc::new(Producer::new(&config.kafka, "test").unwrap());
     let handler = Acts(Mutex::new(acts.into_iter().collect()));
@@ -43,14 +44,20 @@ async fn decided(
     let mut all = Vec::new();
     for hold in holds {
         let leave = CancellationToken::new();
+        let held = AtomicUsize::new(0);
         let task = RecordTask {
             record: &record,
             hold: *hold,
-            on_hold: &|| {},
+            on_hold: &|| {
+                held.fetch_add(1, Ordering::Relaxed);
+            },
             leave: &leave,
         };
-        all.push(tasks.until_decided(&task).await);
-        assert_eq!(tasks.state().retried, 0);
+        all.push((
+            tasks.until_decided(&task).await,
+            held.load(Ordering::Relaxed),
+        ));
+        assert_eq!(*tasks.retried.lock(), 0);
     }
     all
 }
@@ -59,10 +66,10 @@ async fn decided(
 async fn a_panic_is_tried_again_and_one_that_stays_is_dead_lettered() {
     let panics = |count| vec![Act::Panic; count as usize];
     let passed = decided(panics(PANICS - 1), &[Hold::Later]).await.remove(0);
-    assert!(passed.unwrap().is_none());
+    assert!(passed.0.unwrap().is_none());
 
     let stayed = decided(panics(PANICS), &[Hold::Later]).await.remove(0);
-    let rejection = stayed.unwrap().unwrap();
+    let rejection = stayed.0.unwrap().unwrap();
     assert_eq!(rejection.reason, ErrorCode::StartRefused);
     assert!(rejection.error.to_string().contains("panicked"));
 }
@@ -73,7 +80,7 @@ async fn tries_that_failed_for_another_cause_are_no_panics() {
 
     let decided = decided(away.into_iter().chain([Act::Panic]), &[Hold::Later]).await;
 
-    assert!(decided[0].as_ref().unwrap().is_none());
+    assert!(decided[0].0.as_ref().unwrap().is_none());
 }
 
 #[tokio::test]
@@ -81,12 +88,16 @@ async fn a_record_that_a_blown_fuse_holds_is_deferred_or_waits_or_is_dead_letter
     let blown = async |hold| decided([Act::Reject; 2], &[Hold::Later, hold]).await;
 
     let mut later = blown(Hold::Later).await;
-    let rejection = later.remove(0).unwrap().unwrap();
-    assert_eq!(rejection.reason, ErrorCode::Undecodable);
-    assert_eq!(later.remove(0).unwrap_err(), Settled::Deferred);
+    let (rejected, held) = later.remove(0);
+    assert_eq!(rejected.unwrap().unwrap().reason, ErrorCode::Undecodable);
+    assert_eq!(held, 0);
+    let (deferred, held) = later.remove(0);
+    assert_eq!((deferred.unwrap_err(), held), (Settled::Deferred, 1));
     // It waits for its next attempt, which succeeds.
-    assert!(blown(Hold::Here).await.remove(1).unwrap().is_none());
-    assert!(blown(Hold::Never).await.remove(1).unwrap().is_some());
+    let (waited, held) = blown(Hold::Here).await.remove(1);
+    assert_eq!((waited.unwrap().is_none(), held), (true, 1));
+    let (rejected, held) = blown(Hold::Never).await.remove(1);
+    assert_eq!((rejected.unwrap().is_some(), held), (true, 0));
 }
 
 #[test]

@@ -130,8 +130,10 @@ fn a_held_record_is_deferred_with_all_of_its_key_and_comes_back_in_order() {
     schedule.take(record(0, 2, Some(b"held")));
     schedule.take(record(0, 3, Some(b"other")));
     let held = schedule.next().unwrap();
+    schedule.hold(&held);
     assert_eq!(schedule.finish(&held, Settled::Deferred), None);
     schedule.take(record(0, 4, Some(b"held")));
+    assert_eq!(schedule.deferred_by_fuse(), 3);
     let other = schedule.next().unwrap();
     assert_eq!(other.record.position.offset, 3);
     assert_eq!(schedule.finish(&other, Settled::Done), None);
@@ -146,6 +148,11 @@ fn a_held_record_is_deferred_with_all_of_its_key_and_comes_back_in_order() {
     let first = schedule.next().unwrap();
     assert!(first.is_back && schedule.next().is_none());
     assert_eq!(schedule.finish(&first, Settled::Done), Some((0, 1)));
+    assert_eq!(
+        schedule.deferred_by_fuse(),
+        0,
+        "its key has passed the fuse"
+    );
     assert_eq!(schedule.first_deferred(0), Some(4));
     assert_eq!(next(&mut schedule), Some((0, 2)));
     assert_eq!(

@@ -224,7 +224,7 @@ proptest! {
         }
         let Schedule { taken, .. } = member.schedule;
         prop_assert_eq!(taken, Amount::default());
-        prop_assert_eq!((member.schedule.unfinished(), member.schedule.held()), (0, 0));
+        prop_assert_eq!((member.schedule.unfinished(), member.schedule.deferred_by_fuse()), (0, 0));
         for (partition, log) in &member.log {
             let last = log.last().map(|&(offset, _)| offset);
             prop_assert_eq!(member.committed.get(partition).copied(), last);
