@@ -13,7 +13,7 @@ use crate::support::ledger::{code, types};
 use crate::support::requests::{image, script};
 use crate::support::{Space, eventually};
 
-use EventType::{Cancelled, Completed, Failed, Started};
+use EventType::{Cancelled, Completed, Failed, Progress, Started};
 
 #[tokio::test]
 async fn a_provider_that_answers_500_twice_is_asked_again_and_paid_once() {
@@ -159,6 +159,40 @@ async fn a_cancel_midway_ends_the_providers_job_too() {
     assert_eq!(types(&events).last(), Some(&Cancelled));
     assert_eq!(space.bill(request.id.as_str()).await.statuses, ["canceled"]);
     assert_eq!(space.temp_leftovers(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_cancel_that_fails_twice_at_the_provider_is_made_a_third_time() {
+    let space = Space::new().await;
+    let _all = space.start(&["all"]);
+    let request = script(
+        image("refuses"),
+        &json!({"stuck": true, "cancel": [503, 503]}),
+    );
+    space.send(&request).await;
+    eventually("the job runs", async || {
+        (space.bill(request.id.as_str()).await.accepted == 1).then_some(())
+    })
+    .await;
+
+    space.cancel(request.id.as_str()).await;
+
+    let events = space.story(request.id.as_str()).await;
+    assert_eq!(types(&events).last(), Some(&Cancelled));
+    assert_eq!(space.bill(request.id.as_str()).await.statuses, ["canceled"]);
+}
+
+#[tokio::test]
+async fn a_run_publishes_no_more_progress_events_than_its_maximum() {
+    let settings = [("PROGRESS_MAX", "2"), ("PROGRESS_INTERVAL", "1ms")];
+    let space = Space::with(&settings).await;
+    let _all = space.start(&["all"]);
+    let request = script(image("chatty"), &json!({"seconds": 3.0}));
+    space.send(&request).await;
+
+    let events = space.story(request.id.as_str()).await;
+
+    assert_eq!(types(&events), [Started, Progress, Progress, Completed]);
 }
 
 #[tokio::test]

@@ -160,5 +160,5 @@ fn inner(value: &Value) -> &Value {
 
 fn unexpected(value: &Value) -> String {
     let kind = format!("{:?}", SchemaKind::from(value)).to_lowercase();
-    format!("has the type {kind}, which this version of genflow does not read there")
+    format!("has the type {kind}, expected one that the schema of this genflow version has there")
 }
