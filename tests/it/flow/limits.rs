@@ -7,7 +7,7 @@ use crate::support::{Space, Watched, eventually};
 async fn a_request_that_waits_for_its_token_leaves_its_place_to_others() {
     let limits = [
         ("ENABLE_RATE_LIMITING", "true"),
-        ("RATE_LIMIT_PER_MINUTE", "6"),
+        ("RATE_LIMIT_PER_MINUTE", "3"),
         ("RATE_LIMIT_BURST", "1"),
         ("INTAKE_CONCURRENCY", "1"),
     ];
@@ -25,7 +25,7 @@ async fn a_request_that_waits_for_its_token_leaves_its_place_to_others() {
     all.says("metrics", &one).await;
     space.send(&other).await;
 
-    // The next token comes ten seconds after the first one.
+    // The next token comes twenty seconds after the first one.
     let first_event = async |id: &str| space.story(id).await[0].occurred_at;
     let other_began = first_event(other.id.as_str()).await;
     assert!(other_began < first_event(waits.id.as_str()).await);
