@@ -43,13 +43,19 @@ pub(crate) fn alive_until_stop<T>(
     ctx: &ActivityContext,
     work: impl Future<Output = Result<T, Aborted>>,
 ) -> impl Future<Output = Result<T, ActivityError>> {
-    alive(ctx, async {
-        tokio::select! {
-            biased;
-            done = work => done,
-            () = ctx.cancelled() => Err(Aborted::HandedBack),
-        }
-    })
+    alive(ctx, until_stop(ctx, work))
+}
+
+/// Does idempotent work, and abandons it at the end of a stopping worker's grace period.
+pub(crate) async fn until_stop<T>(
+    ctx: &ActivityContext,
+    work: impl Future<Output = Result<T, Aborted>>,
+) -> Result<T, Aborted> {
+    tokio::select! {
+        biased;
+        done = work => done,
+        () = ctx.cancelled() => Err(Aborted::HandedBack),
+    }
 }
 
 /// Does the work, with heartbeats meanwhile that store `details` for the next attempt.

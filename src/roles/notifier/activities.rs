@@ -59,9 +59,7 @@ impl Activities {
             operators,
             ..
         } = &*self.deliverer;
-        // Boxed, because it is large: it holds a whole mail.
-        let sending = Box::pin(operator_alerts::send(&ctx, channels, operators, input));
-        alive_until_stop(&ctx, sending).await
+        operator_alerts::send(&ctx, channels, operators, input).await
     }
 }
 

@@ -79,7 +79,7 @@ impl Channels {
     }
 }
 
-/// Returns why no mail is sent.
+/// Returns the error of a tenant's notification for which [`Channels::of`] has no channel. Only mail can lack one.
 pub(super) fn unserved() -> DeliveryError {
     let why =
         "this notifier sends no mail to tenants: SMTP_URL or EMAIL_ALLOWED_DOMAINS is not set";

@@ -14,7 +14,7 @@ const LONG: (&str, &str) = ("NOTIFY_SCHEDULE", "1h");
 
 #[tokio::test]
 async fn a_silent_endpoint_takes_its_share_and_delays_no_other() {
-    // A tenth of the pool is two slots.
+    // A tenth of the pool is two slots; one user leaves one of them to others.
     let space = Space::with(&[LONG, ("NOTIFY_CONCURRENCY", "20")]).await;
     let silent = Receiver::answering(&[Answer::Silence]).await;
     let well = Receiver::start(&[]).await;
@@ -30,12 +30,12 @@ async fn a_silent_endpoint_takes_its_share_and_delays_no_other() {
 
     well.wait(20).await;
     let asked = silent.got().len();
-    assert!(asked <= most_asked(2, began), "{asked} were asked");
+    assert!(asked <= most_asked(1, began), "{asked} were asked");
     caught_up(&space).await;
-    // Both slots were taken, so the other notifications went to their workflows without an attempt.
+    // The user's slot was taken, so the other notifications went to their workflows without an attempt.
     let asked = silent.got().len();
     assert!(asked >= 1, "{asked} were asked");
-    assert!(asked <= most_asked(2, began), "{asked} were asked");
+    assert!(asked <= most_asked(1, began), "{asked} were asked");
 }
 
 /// Returns the most first attempts at a failing endpoint since `began`, with `at_once` in flight: five failures open

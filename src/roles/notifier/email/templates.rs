@@ -1,7 +1,8 @@
 //! The email templates: compiled in; a file of the same name in `NOTIFY_TEMPLATES` replaces one.
 //!
 //! Each is rendered before it is used, with an event that has every field and with one that has few. So a template that
-//! uses an unknown variable, or does not check an optional one, is a fault at start, not a mail that is never sent.
+//! uses an unknown variable, or does not check an optional one, is a fault at start, not a mail that is never sent. So is
+//! an empty subject.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,12 +15,11 @@ use super::view::View;
 use crate::domain::Event;
 use crate::roles::notifier::wording::line;
 
+/// The template of the subject.
+const SUBJECT: &str = "email.subject";
 /// The built-in templates: subject, text and HTML.
 const BUILT_IN: [(&str, &str); 3] = [
-    (
-        "email.subject",
-        include_str!("../../../../templates/email.subject"),
-    ),
+    (SUBJECT, include_str!("../../../../templates/email.subject")),
     ("email.txt", include_str!("../../../../templates/email.txt")),
     (
         "email.html",
@@ -57,6 +57,8 @@ pub enum Fault {
         #[source]
         source: minijinja::Error,
     },
+    #[error("{SUBJECT} is empty for {sample}; expected one line of text")]
+    NoSubject { sample: &'static str },
 }
 
 /// The templates, ready for use.
@@ -98,7 +100,7 @@ impl Templates {
     pub(super) fn render(&self, event: &Event) -> Result<Rendered, minijinja::Error> {
         let view = View::of(event);
         Ok(Rendered {
-            subject: line(&self.one("email.subject", &view)?, LONGEST_SUBJECT),
+            subject: line(&self.one(SUBJECT, &view)?, LONGEST_SUBJECT),
             text: self.one("email.txt", &view)?,
             html: self.one("email.html", &view)?,
         })
@@ -107,16 +109,19 @@ impl Templates {
     fn check(&self) -> Result<(), Fault> {
         let samples = [
             ("an event with every field", View::full()),
-            ("an event with few fields", View::default()),
+            ("an event with few fields", View::sparse()),
         ];
         for (sample, view) in samples {
             for (name, _) in BUILT_IN {
                 let rendered = self.one(name, &view);
-                rendered.map_err(|source| Fault::Rendering {
+                let rendered = rendered.map_err(|source| Fault::Rendering {
                     name,
                     sample,
                     source,
                 })?;
+                if name == SUBJECT && line(&rendered, LONGEST_SUBJECT).is_empty() {
+                    return Err(Fault::NoSubject { sample });
+                }
             }
         }
         Ok(())

@@ -88,11 +88,26 @@ const SHOWN: usize = 4;
 const LARGEST_SHOWN: i64 = 2_000_000;
 
 impl View {
+    /// Returns a view with the values that all events have, to check templates with.
+    pub(super) fn sparse() -> Self {
+        let some = || "some".to_owned();
+        Self {
+            event: some(),
+            state: some(),
+            kind: "some",
+            headline: some(),
+            request: some(),
+            at: some(),
+            ..Self::default()
+        }
+    }
+
     /// Returns a view with all values, to check templates with.
     pub(super) fn full() -> Self {
         let some = || Some("some".to_owned());
         Self {
             retry: 1,
+            user: "some".to_owned(),
             batch_id: some(),
             progress: Some(Progress {
                 percent: 40,
@@ -126,7 +141,7 @@ impl View {
             }),
             record: some(),
             metadata: BTreeMap::from([("key".to_owned(), "value".to_owned())]),
-            ..Self::default()
+            ..Self::sparse()
         }
     }
 

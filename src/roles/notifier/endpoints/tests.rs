@@ -131,6 +131,27 @@ async fn few_wait_for_a_place_and_one_that_comes_free_is_theirs() {
     assert_eq!(endpoints.known().in_flight, 0);
 }
 
+#[test]
+fn no_user_fills_the_line_of_an_origin_that_others_need() {
+    for (pool, most, line) in [(128, MOST, 8), (128, 1, 6), (50, MOST, 4), (20, MOST, 1)] {
+        let endpoints = Endpoints::new(pool);
+        let shared = Endpoint {
+            most,
+            ..endpoint("https://a", "x")
+        };
+        let mut alices: Vec<_> = (0..=line)
+            .map(|_| of("alice", &endpoints, &shared))
+            .collect();
+
+        let in_line = alices.iter_mut().filter_map(|entry| entry.line_up().ok());
+
+        assert_eq!(in_line.count(), line, "{most} at once, {pool} in the pool");
+        assert!(of("bob", &endpoints, &shared).line_up().is_ok());
+        drop(alices);
+        assert!(endpoints.known().origins.is_empty());
+    }
+}
+
 #[tokio::test]
 async fn five_silent_tries_in_a_row_open_the_circuit_of_the_users_whole_origin() {
     let endpoints = Endpoints::new(100);
