@@ -217,7 +217,12 @@ impl<'a> Run<'a> {
         let Contents::Request(mut request) = self.opener.open(letter).await?.contents else {
             return Err(Skip::NoRequest.into());
         };
-        request.id = fresh_id(&request.id, letter.position())?;
+        let id = fresh_id(&request.id, letter.position())?;
+        // A request that had the new id before has a dead letter of its own with more attempts; that one may be sent.
+        if id != request.id && self.copies.has_fresh(&id) {
+            return Err(Skip::Superseded.into());
+        }
+        request.id = id;
         let value = self.opener.encode(topic, &request).await?;
         Ok(Sending::Renamed(topic, request.id.to_string(), value))
     }
