@@ -88,7 +88,7 @@ impl Run {
     fn submit(&self) -> (Submit, ActivityOptions) {
         let Start { steps, .. } = &self.start;
         let submit = Submit {
-            handed: self.core.pending(),
+            pending: self.core.pending(),
             spec: self.start.spec.clone(),
             provider: self.start.provider,
             attempts: steps.submit_attempts,
@@ -120,7 +120,7 @@ impl Run {
     ) -> (Fetch, ActivityOptions) {
         let Start { steps, .. } = &self.start;
         let fetch = Fetch {
-            handed: self.core.pending(),
+            pending: self.core.pending(),
             job: job.clone(),
             last_progress: last_progress.cloned(),
             may_report: reported < steps.progress_most,

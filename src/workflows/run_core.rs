@@ -167,7 +167,7 @@ impl RunCore {
             status.updated_at = now(ctx);
         });
         let input = Finish {
-            handed: self.pending(),
+            pending: self.pending(),
             leftover,
             started_at: self.started_at,
             sent_at,

@@ -66,17 +66,17 @@ impl Reader<'_> {
                             since: at,
                             recent: true,
                         });
-                        submit.handed
+                        submit.pending
                     }
                     FETCH => {
                         let fetch: Fetch = input(scheduled.input)?;
                         self.leftover = ProviderJobLeft::Job(fetch.job);
-                        fetch.handed
+                        fetch.pending
                     }
                     FINISH => {
                         let finish: Finish = input(scheduled.input)?;
                         self.leftover = finish.leftover;
-                        finish.handed
+                        finish.pending
                     }
                     other => return Err(unknown(other)),
                 };

@@ -105,14 +105,14 @@ impl This<'_> {
             Ok(()) => {}
             // The server may have stored the record anyway, but this attempt has not sent and never will.
             Err(Unstored::Unanswered(error)) => {
-                tracing::warn!(workflow = %self.input.handed.workflow, %error, "submit not sent: the server did not answer the fence");
+                tracing::warn!(workflow = %self.input.pending.workflow, %error, "submit not sent: the server did not answer the fence");
                 return clear(ctx, cleared, error).await;
             }
             Err(unstored) => return Err(unstored.into_error(cleared)),
         }
-        let Submit { handed, spec, .. } = self.input;
+        let Submit { pending, spec, .. } = self.input;
         let go = fresh(ctx.clone(), fence, asked);
-        let submitting = self.provider.submit(&handed.workflow, spec, go);
+        let submitting = self.provider.submit(&pending.workflow, spec, go);
         let submission = heartbeating(ctx, || fence, submitting).await?;
         failpoint::hit("submit.sent").await;
         if mine.sends == 0 && !matches!(submission, Submission::Withheld(_)) {
@@ -176,7 +176,7 @@ impl This<'_> {
                 clear(ctx, cleared, why.into()).await
             }
             Submission::Unknown(why) => {
-                tracing::warn!(workflow = %self.input.handed.workflow, why, "submit is ambiguous");
+                tracing::warn!(workflow = %self.input.pending.workflow, why, "submit is ambiguous");
                 self.look_up(fence).await
             }
         }
@@ -216,7 +216,7 @@ impl This<'_> {
     /// Keeps an answer in the store, where later attempts and the end of the run find it.
     async fn keep(&self, record: Attempt, answer: Answer) {
         let record = JobRecord {
-            workflow_id: self.input.handed.workflow.clone(),
+            workflow_id: self.input.pending.workflow.clone(),
             run_id: self.run_id.to_owned(),
             provider: record.provider,
             send: record.sends,
@@ -259,7 +259,10 @@ impl This<'_> {
     }
 
     async fn publish(&self) -> Result<(), ActivityError> {
-        self.work.publish(&self.input.handed).await.map_err(failure)
+        self.work
+            .publish(&self.input.pending)
+            .await
+            .map_err(failure)
     }
 
     /// Looks for what an earlier attempt, which may have sent, has left. Never sends.

@@ -33,7 +33,7 @@ pub(crate) async fn read(
     let mut history = history?;
     history.started_at = history.start.started_at.unwrap_or(history.started_at);
     for item in reader.open {
-        if let Some(outcome) = ended(client, closed, &item).await? {
+        if let Some(outcome) = item_outcome(client, closed, &item).await? {
             history.start.counts.count(outcome);
         }
     }
@@ -44,7 +44,7 @@ pub(crate) async fn read(
 }
 
 /// Returns how an item ended that was open when its batch was closed; `None` if it never began.
-async fn ended(
+async fn item_outcome(
     client: &Client,
     closed: &ClosedRun,
     item: &str,
@@ -92,7 +92,7 @@ impl Reader {
                 let name = scheduled.activity_type.unwrap_or_default().name;
                 let pending: PendingEvents = match name.as_str() {
                     PUBLISH => input(scheduled.input)?,
-                    FINISH => input::<Finish>(scheduled.input)?.handed,
+                    FINISH => input::<Finish>(scheduled.input)?.pending,
                     ITEM_ENDING => return Ok(()),
                     other => return Err(unknown(other)),
                 };

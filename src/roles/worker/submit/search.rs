@@ -34,7 +34,7 @@ impl This<'_> {
             workflow,
             fingerprint,
             ..
-        } = &self.input.handed;
+        } = &self.input.pending;
         let manifest = self.work.store.manifest(workflow, fingerprint.as_deref());
         let manifest = manifest.await.context("cannot read the result store");
         Ok(manifest
@@ -47,7 +47,7 @@ impl This<'_> {
         if let Some(adopted) = self.adopt().await? {
             return Ok(Found::Result(adopted));
         }
-        let workflow = &self.input.handed.workflow;
+        let workflow = &self.input.pending.workflow;
         let kept = self.work.store.job_record(workflow, self.run_id).await;
         let kept = kept.context("cannot read the result store");
         let Some(kept) = kept.map_err(|error| failure(error.into()))? else {
@@ -89,7 +89,7 @@ impl This<'_> {
         if !self.provider.can_find() {
             return Ok(Found::Nothing);
         }
-        let workflow = &self.input.handed.workflow;
+        let workflow = &self.input.pending.workflow;
         let found = self.work.find(workflow, &self.job_lookup(record)).await;
         let found = found.map_err(|error| {
             tracing::warn!(%workflow, error = format!("{error:#}"), "cannot look the job up");

@@ -28,7 +28,7 @@ impl This<'_> {
         if asked.elapsed() < every(self.ctx).min(QUICK) && !self.ctx.is_cancelled() {
             return;
         }
-        let workflow = &self.input.handed.workflow;
+        let workflow = &self.input.pending.workflow;
         let unwanted = tokio::select! {
             unwanted = tokio::time::timeout(LONGEST, self.is_unwanted(fence, job)) => unwanted.ok(),
             () = self.work.drain.over() => None,
@@ -57,7 +57,7 @@ impl This<'_> {
         }
         loop {
             let client = self.ctx.client();
-            let workflow = &self.input.handed.workflow;
+            let workflow = &self.input.pending.workflow;
             match is_used(&client, workflow, self.run_id, job).await {
                 Ok(Some(wanted)) => return !wanted,
                 Ok(None) | Err(_) => sleep(PAUSE).await,
