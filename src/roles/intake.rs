@@ -189,7 +189,7 @@ impl Handler for Intake {
         Ok(())
     }
 
-    async fn parked(&self, record: &Record, rejection: &Rejection) -> Result<(), BoxError> {
+    async fn dead_lettered(&self, record: &Record, rejection: &Rejection) -> Result<(), BoxError> {
         let Some((named, metadata)) = self.named(record).await? else {
             return Ok(());
         };

@@ -163,7 +163,7 @@ pub trait Handler: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Called once the record is on the dead-letter topic; on an error the record is held and the call repeated.
-    fn parked(
+    fn dead_lettered(
         &self,
         _record: &Record,
         _rejection: &Rejection,

@@ -174,7 +174,7 @@ fn json_line(letter: &DeadLetter, id: Option<&str>, user: Option<&str>) -> Strin
     json!({
         "partition": letter.position().partition,
         "offset": letter.position().offset,
-        "parked_at": letter.0.timestamp.map(rfc3339),
+        "dead_lettered_at": letter.0.timestamp.map(rfc3339),
         "reason": letter.reason(),
         "key": key,
         "request_id": id.or(key.as_deref()),

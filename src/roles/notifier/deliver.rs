@@ -207,7 +207,7 @@ impl Deliverer {
                 headers: given_up_headers(parcel, receipt),
             };
             self.producer.send(given_up).await?;
-            failpoint::hit("notify.parked").await;
+            failpoint::hit("notify.dead_lettered").await;
         }
         let topic = &self.topics.notifications;
         let value = self.registry.encode(topic, &RECEIPT, receipt).await?;

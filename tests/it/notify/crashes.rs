@@ -104,7 +104,7 @@ async fn a_notifier_killed_in_a_workflows_try_tries_again() {
 async fn a_notifier_killed_between_dead_letter_and_receipt_repeats_both() {
     let refusing = Receiver::answering(&[Answer::Status(404)]).await;
 
-    let story = killed_at("notify.parked", refusing).await;
+    let story = killed_at("notify.dead_lettered", refusing).await;
 
     let letters = given_up(&story.space, EVENTS + 1).await;
     assert!(letters.len() <= 2 * EVENTS, "{}", letters.len());
@@ -121,7 +121,7 @@ async fn a_notifier_killed_while_a_workflow_reports_its_end_reports_it_again() {
         .collect();
     let refusing = Receiver::answering(&answers).await;
 
-    let story = killed_at("notify.parked", refusing).await;
+    let story = killed_at("notify.dead_lettered", refusing).await;
 
     let letters = given_up(&story.space, EVENTS + 1).await;
     assert!(

@@ -131,8 +131,8 @@ async fn seals_that_do_not_open_blow_a_fuse_although_events_without_one_pass_bet
     notifier
         .says("readyz", "NOTIFY_KEYS has the keys of intake")
         .await;
-    let parked = given_up(&space, 2).await;
-    assert_eq!(parked.len(), 2, "only as many as the fuse lets pass");
+    let letters = given_up(&space, 2).await;
+    assert_eq!(letters.len(), 2, "only as many as the fuse lets pass");
     drop(notifier);
 
     let _notifier = space.start(&["notifier"]);
@@ -143,12 +143,12 @@ async fn seals_that_do_not_open_blow_a_fuse_although_events_without_one_pass_bet
         .into_iter()
         .map(|one| one.request_id.into_bytes())
         .collect();
-    let parked: BTreeSet<_> = parked.into_iter().filter_map(|one| one.key).collect();
+    let letters: BTreeSet<_> = letters.into_iter().filter_map(|one| one.key).collect();
     let wanted = events
         .iter()
         .step_by(2)
         .map(|one| one.request_id.as_bytes());
-    let held = wanted.filter(|id| !parked.contains(*id));
+    let held = wanted.filter(|id| !letters.contains(*id));
     assert_eq!(held.clone().count(), 4);
     assert!(
         held.into_iter().all(|id| notified.contains(id)),
@@ -157,13 +157,13 @@ async fn seals_that_do_not_open_blow_a_fuse_although_events_without_one_pass_bet
 }
 
 #[tokio::test]
-async fn a_seal_that_does_not_open_is_parked_and_redriven_once_its_key_is_there() {
+async fn a_seal_that_does_not_open_is_dead_lettered_and_redriven_once_its_key_is_there() {
     let space = Space::new().await;
     let receiver = Receiver::start(&[]).await;
     let mut notifier = space.start_with(&["notifier"], &[("NOTIFY_KEYS", OTHER_KEY)]);
     let event = publish_to(&space, &receiver.url).await;
-    let parked = given_up(&space, 1).await.remove(0);
-    assert_eq!(parked.header("dlq.reason"), Some("undecodable"));
+    let letter = given_up(&space, 1).await.remove(0);
+    assert_eq!(letter.header("dlq.reason"), Some("undecodable"));
     caught_up(&space).await;
     assert!(notifier.terminate().await.success());
 

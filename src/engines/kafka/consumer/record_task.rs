@@ -11,10 +11,9 @@ use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::concurrency_limit::ConcurrencyLimit;
-use super::dead_letter::park;
 use super::fuse::Fuse;
 use super::slots::Slots;
-use super::{BoxError, Cause, Failure, Handler, Options, Rejection};
+use super::{BoxError, Cause, Failure, Handler, Options, Rejection, dead_letter};
 use crate::domain::ErrorCode;
 use crate::domain::error_chain::causes;
 use crate::engines::health::Health;
@@ -148,7 +147,7 @@ impl<H: Handler> RecordTasks<H> {
 
     async fn until_done(&self, task: &RecordTask<'_>) -> Result<(), Settled> {
         match self.until_decided(task).await? {
-            Some(rejection) => self.park(task, &rejection).await,
+            Some(rejection) => self.dead_letter(task, &rejection).await,
             None => Ok(()),
         }
     }
@@ -189,19 +188,24 @@ impl<H: Handler> RecordTasks<H> {
         Err((Cause::Fuse, why.into()))
     }
 
-    async fn park(&self, task: &RecordTask<'_>, rejection: &Rejection) -> Result<(), Settled> {
+    async fn dead_letter(
+        &self,
+        task: &RecordTask<'_>,
+        rejection: &Rejection,
+    ) -> Result<(), Settled> {
         let Options { dlq, group, .. } = &self.options;
         let unavailable = |error| (Cause::KafkaUnavailable, error);
         self.persist(task, || async {
-            let parked = park(&self.producer, dlq, group, task.record, rejection);
-            parked.await.map_err(unavailable)
+            let publishing =
+                dead_letter::publish(&self.producer, dlq, group, task.record, rejection);
+            publishing.await.map_err(unavailable)
         })
         .await?;
         let position = &task.record.position;
         events::record_rejected(position, rejection.reason, rejection.error.as_ref());
         let panics = AtomicU32::new(0);
         self.persist(task, || async {
-            let notifying = self.handler.parked(task.record, rejection);
+            let notifying = self.handler.dead_lettered(task.record, rejection);
             match caught(notifying, &panics).await? {
                 Some(notified) => notified.map_err(unavailable),
                 // The record is dead-lettered. A missing `REJECTED` event is better than a blocked partition.

@@ -58,7 +58,7 @@ the notifier could not read is sent to TOPIC_EVENTS again.
 
 A redrive that is run again sends again what it selects. For a request, that does no harm within the dedup window: \
 intake recognises its id. A CANCEL ends the newest run again, so use --since or positions to leave it out. A \
-notification that was delivered is skipped. Of a record that was dead-lettered again, only the last dead letter is sent.
+notification that was delivered is skipped, as long as Temporal retains its delivery. Of a record that was dead-lettered again, only the last dead letter is sent.
 
 Exit code: 0 when everything that may be sent was sent, 1 when a given position holds no dead letter, 69 when an \
 engine does not answer, 130 when it was interrupted.";
@@ -171,7 +171,7 @@ mod tests {
       12  too_old
        1  invalid
 2 skipped
-       2  parked too often: look for the cause, then raise --max-attempts
+       2  dead-lettered too often: look for the cause, then raise --max-attempts
 there is no dead letter 0:7
 interrupted: run the same command again to send the rest, and what was sent once more
 "
