@@ -98,7 +98,7 @@ mod tests {
 
         assert!(copies.has_later(&first));
         assert!(!copies.has_later(&second) && !copies.has_later(&other));
-        assert!(!copies.has_later(&at(6, &[])));
+        assert!(!copies.has_later(&at(6, &again)));
     }
 
     #[test]
