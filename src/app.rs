@@ -15,7 +15,7 @@ use crate::contract::seal::Sealer;
 use crate::engines::config::Config;
 use crate::engines::health::{self, Health};
 use crate::engines::kafka::consumer;
-use crate::engines::kafka::consumer::{Handler, Options};
+use crate::engines::kafka::consumer::{ConsumerOptions, Handler};
 use crate::engines::kafka::producer::Producer;
 use crate::engines::open_files;
 use crate::engines::publisher::Publisher;
@@ -217,7 +217,7 @@ impl Process {
         handler: impl Handler,
     ) -> anyhow::Result<()> {
         let kafka = &self.config.kafka;
-        let options = Options {
+        let options = ConsumerOptions {
             role,
             topic: topic.to_owned(),
             group: format!("{}-{role}", kafka.group),

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::batch::{BatchStart, ClosedItem};
 pub use self::settings::{Backoff, DefaultProviders, Steps, SubmitQueues};
-pub use self::submit::{Answer, Attempt, JobLookup, JobRecord, ProviderJobLeft, Sent};
+pub use self::submit::{AttemptRecord, JobLookup, JobRecord, ProviderJobLeft, Sent, SubmitAnswer};
 use crate::domain::{
     BatchSummary, Event, EventError, Generated, Identity, Journal, Kind, Media, Notify, Output,
     Progress, ProviderName, RequestId, Single, UserId, WorkflowId,
@@ -288,7 +288,7 @@ pub struct RunHistory<S> {
 
 /// The answer to the query `status`. Times are in milliseconds since the epoch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Status {
+pub struct StatusAnswer {
     pub request_id: String,
     pub kind: Kind,
     pub state: RunState,

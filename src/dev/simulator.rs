@@ -62,7 +62,7 @@ const ABOUT: &str = "genflow provider simulator\n\n\
 
 /// Settings of a [`Simulator`].
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct SimulatorOptions {
     /// The address to listen on; port 0 picks a free one.
     pub listen: SocketAddr,
     /// How long a job runs if its request does not set it.
@@ -80,8 +80,8 @@ impl Simulator {
     /// # Errors
     ///
     /// The address cannot be bound.
-    pub async fn bind(options: Options) -> io::Result<Self> {
-        let Options { listen, job_time } = options;
+    pub async fn bind(options: SimulatorOptions) -> io::Result<Self> {
+        let SimulatorOptions { listen, job_time } = options;
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let shared = Shared {

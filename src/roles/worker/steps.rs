@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::contract::run::{Answer, Finish, Job, JobLookup, PendingEvents, ProviderJobLeft};
+use crate::contract::run::{Finish, Job, JobLookup, PendingEvents, ProviderJobLeft, SubmitAnswer};
 use crate::domain::time::span;
 use crate::domain::{Event, WorkflowId};
 use crate::engines::config;
@@ -169,8 +169,8 @@ impl Work {
         let record = self.store.job_record(workflow, &lookup.run_id).await;
         let record = record.context("cannot read the job record")?;
         Ok(match record.map(|record| record.answer) {
-            Some(Answer::Job(job)) => Some(job),
-            Some(Answer::Refused(_) | Answer::NotAccepted) | None => None,
+            Some(SubmitAnswer::Job(job)) => Some(job),
+            Some(SubmitAnswer::Refused(_) | SubmitAnswer::NotAccepted) | None => None,
         })
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::concurrency_limit::ConcurrencyLimit;
 use super::fuse::Fuse;
 use super::slots::Slots;
-use super::{BoxError, Cause, Failure, Handler, Options, Rejection, dead_letter};
+use super::{BoxError, Cause, ConsumerOptions, Failure, Handler, Rejection, dead_letter};
 use crate::domain::ErrorCode;
 use crate::domain::error_chain::causes;
 use crate::engines::health::Health;
@@ -68,19 +68,19 @@ const PANICS: u32 = 5;
 
 /// Processes the records of a consumer.
 pub(super) struct RecordTasks<H> {
-    options: Options,
+    options: ConsumerOptions,
     producer: Arc<Producer>,
     handler: H,
     health: Arc<Health>,
     slots: Slots,
-    state: Mutex<State>,
+    state: Mutex<SharedState>,
     /// Number of records that failed at least once and are being retried. Locked while the role's health changes, which
     /// may write a log line; so the poll loop does not wait for it.
     retried: Mutex<usize>,
 }
 
 /// State that all running records share.
-struct State {
+struct SharedState {
     concurrency: ConcurrencyLimit,
     fuse: Fuse,
 }
@@ -100,12 +100,12 @@ type Failed = (Cause, BoxError);
 
 impl<H: Handler> RecordTasks<H> {
     pub(super) fn new(
-        options: Options,
+        options: ConsumerOptions,
         producer: Arc<Producer>,
         handler: H,
         health: Arc<Health>,
     ) -> Self {
-        let state = State {
+        let state = SharedState {
             concurrency: ConcurrencyLimit::new(options.concurrency),
             fuse: Fuse::new(options.fuse),
         };
@@ -193,7 +193,7 @@ impl<H: Handler> RecordTasks<H> {
         task: &RecordTask<'_>,
         rejection: &Rejection,
     ) -> Result<(), Settled> {
-        let Options { dlq, group, .. } = &self.options;
+        let ConsumerOptions { dlq, group, .. } = &self.options;
         let unavailable = |error| (Cause::KafkaUnavailable, error);
         self.persist(task, || async {
             let publishing =
@@ -243,7 +243,7 @@ impl<H: Handler> RecordTasks<H> {
                 self.state().concurrency.failed(cause);
             }
             retried
-                .get_or_insert_with(|| Retried::new(self))
+                .get_or_insert_with(|| RetriedRecord::new(self))
                 .report(cause, error.as_ref());
             let position = &task.record.position;
             events::record_held(position, cause.as_str(), error.as_ref(), tries);
@@ -258,7 +258,7 @@ impl<H: Handler> RecordTasks<H> {
 }
 
 impl<H> RecordTasks<H> {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SharedState> {
         self.state.lock()
     }
 }
@@ -275,9 +275,9 @@ async fn caught<T>(call: impl Future<Output = T>, panics: &AtomicU32) -> Result<
 }
 
 /// Counts a record as being retried, until it is dropped; when the last one is dropped, the role is ready again.
-struct Retried<'a, H>(&'a RecordTasks<H>);
+struct RetriedRecord<'a, H>(&'a RecordTasks<H>);
 
-impl<'a, H> Retried<'a, H> {
+impl<'a, H> RetriedRecord<'a, H> {
     fn new(tasks: &'a RecordTasks<H>) -> Self {
         *tasks.retried.lock() += 1;
         Self(tasks)
@@ -295,7 +295,7 @@ impl<'a, H> Retried<'a, H> {
     }
 }
 
-impl<H> Drop for Retried<'_, H> {
+impl<H> Drop for RetriedRecord<'_, H> {
     fn drop(&mut self) {
         let RecordTasks {
             health, options, ..

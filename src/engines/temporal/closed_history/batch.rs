@@ -26,7 +26,7 @@ pub(crate) async fn read(
     client: &Client,
     closed: &ClosedRun,
 ) -> Result<RunHistory<BatchStart>, anyhow::Error> {
-    let mut reader = Reader::default();
+    let mut reader = BatchReader::default();
     let (id, run_id) = (closed.workflow.as_str(), closed.run_id.as_str());
     read_all(client, id, run_id, |event| reader.add(event)).await?;
     let history = reader.common.done(|start: &BatchStart| &start.journal);
@@ -74,14 +74,14 @@ async fn item_outcome(
 
 /// Reads the events of a batch's history, one by one.
 #[derive(Default)]
-struct Reader {
+struct BatchReader {
     common: CommonEvents,
     /// Items that were to start, and whose end is not in the batch's history.
     open: BTreeSet<String>,
     outcomes: Vec<ItemOutcome>,
 }
 
-impl Reader {
+impl BatchReader {
     fn add(&mut self, event: HistoryEvent) -> Result<(), anyhow::Error> {
         let at = happened(&event);
         match event.attributes {

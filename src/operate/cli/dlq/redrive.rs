@@ -13,7 +13,9 @@ use crate::engines::config::Config;
 use crate::engines::telemetry;
 use crate::operate::cli::{ApiKey, Error};
 use crate::operate::dead_letters;
-use crate::operate::dead_letters::{Order, Position, RedrivePolicy, Redriven, Selection, Summary};
+use crate::operate::dead_letters::{
+    Position, RedriveOrder, RedrivePolicy, Redriven, Selection, Summary,
+};
 
 /// `genflow dlq redrive`.
 #[derive(Debug, clap::Args)]
@@ -88,12 +90,12 @@ pub(super) async fn redrive(
 }
 
 impl Redrive {
-    fn order(&self) -> Result<Order, Error> {
+    fn order(&self) -> Result<RedriveOrder, Error> {
         let selection = match self.positions.is_empty() {
             true => Selection::Matching(self.filters.filter()?),
             false => Selection::At(self.positions.iter().copied().collect()),
         };
-        Ok(Order {
+        Ok(RedriveOrder {
             selection,
             policy: RedrivePolicy {
                 topic: self.filters.topic.get(),

@@ -6,7 +6,7 @@ use std::io::Write;
 use ring::digest::{SHA256, digest};
 use serde_json::Value as Json;
 
-use super::Topic;
+use super::TopicChoice;
 use super::redact::{redacted, redacted_bytes, redacted_json};
 use crate::domain::error_chain::causes;
 use crate::domain::hex;
@@ -22,7 +22,7 @@ pub struct Show {
     #[arg(value_name = "PARTITION:OFFSET")]
     pub position: Position,
     #[command(flatten)]
-    pub topic: Topic,
+    pub topic: TopicChoice,
 }
 
 /// Headers whose values are credentials.
