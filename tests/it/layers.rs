@@ -134,7 +134,7 @@ fn an_upward_import_and_a_circle_are_found() {
         ("app", ""),
     ];
     let found = resolve(&planted(&modules))
-        .remove(&["engines", "kafka"].map(str::to_owned).to_vec())
+        .remove(["engines", "kafka"].map(str::to_owned).as_slice())
         .unwrap();
     let found: Vec<_> = found.iter().map(|module| module.join("::")).collect();
     let expected = [

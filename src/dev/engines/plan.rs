@@ -74,7 +74,7 @@ impl Plan {
         let temporal = self.temporal.iter().map(TemporalEngine::folder);
         let mail = self.mail.iter().map(MailEngine::folder);
         for folder in kafka.chain(registry).chain(temporal).chain(mail) {
-            if let whole::State::Broken(file) = whole::check(folder) {
+            if let whole::FolderState::Broken(file) = whole::check(folder) {
                 let (folder, file) = (folder.display(), file.display());
                 (options.progress)(&format!(
                     "{folder} is incomplete and is not used: {file} is missing or truncated"
