@@ -1,6 +1,6 @@
 //! Enforces the ranks of `src`: imports go downwards only, no role imports another, there are no import cycles, and
-//! the lower ranks use no crate and no module of `std` that does I/O. A name that a module re-exports counts as an import
-//! of the module that defines it. Test code may import anything.
+//! the lower ranks use no crate, and no module of `std`, that does I/O. A name that a module re-exports counts as an
+//! import of the module that defines it. Test code may import anything.
 
 mod names;
 

@@ -10,7 +10,7 @@ use crate::engines::temporal::client;
 use crate::engines::temporal::client::Temporal;
 use crate::engines::temporal::deliveries::{HandedOver, Once};
 
-/// A notification, and its user.
+/// A notification to deliver again, and its user.
 #[derive(Clone, Debug)]
 pub(super) struct Redelivery {
     parcel: Parcel,

@@ -1,7 +1,7 @@
 //! `submit.v1`: sends at most one submit per run that a provider may have accepted (contract, promise 3).
 //!
-//! The server keeps the last attempt's record, an [`AttemptRecord`]. Attempt n may send only if n = 1, or if that record has
-//! the number n − 1 and says that nothing was accepted. The fence: right before the send, a heartbeat that the server
+//! The server keeps the last attempt's [`AttemptRecord`]. Attempt n may send only if n = 1, or if that record has the
+//! number n − 1 and says that nothing was accepted. The fence: right before the send, a heartbeat that the server
 //! answers sets the record to "maybe". If the answer is that this is no longer the current attempt, nothing is sent.
 //! The answer is valid only for a short time, so its age is checked when the connection is open and the body is due: a
 //! process that was paused in between may have lost its run, and must ask the server again.
