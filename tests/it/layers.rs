@@ -34,6 +34,7 @@ const CRATES: [(&str, &[&str]); 3] = [
             "ring",
             "serde",
             "serde_json",
+            "thiserror",
             "url",
             "uuid",
         ],
@@ -50,6 +51,7 @@ const CRATES: [(&str, &[&str]); 3] = [
             "temporalio_common",
             "temporalio_macros",
             "temporalio_sdk",
+            "thiserror",
             "url",
             "uuid",
         ],
@@ -57,6 +59,7 @@ const CRATES: [(&str, &[&str]); 3] = [
     (
         "workflows",
         &[
+            "anyhow",
             "futures",
             "serde",
             "temporalio_common",
