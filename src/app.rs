@@ -15,7 +15,7 @@ use crate::contract::seal::Sealer;
 use crate::engines::config::Config;
 use crate::engines::health::{self, Health};
 use crate::engines::kafka::consumer;
-use crate::engines::kafka::consumer::{Handler, Options};
+use crate::engines::kafka::consumer::{ConsumerOptions, Handler};
 use crate::engines::kafka::producer::Producer;
 use crate::engines::open_files;
 use crate::engines::publisher::Publisher;
@@ -79,7 +79,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     open_files::allow_many();
-    let process = Process::new(config, stop)?;
+    let process = ProcessParts::new(config, stop)?;
     // The HTTP server outlives the roles: /readyz reports the drain.
     let served = CancellationToken::new();
     let pages = health::serve(listener, process.health.clone(), metrics, served.clone());
@@ -93,7 +93,7 @@ pub async fn run(
 }
 
 /// Shared by the roles of a process.
-struct Process {
+struct ProcessParts {
     config: Arc<Config>,
     health: Arc<Health>,
     stop: CancellationToken,
@@ -103,7 +103,7 @@ struct Process {
     limits: Option<Arc<RateLimits>>,
 }
 
-impl Process {
+impl ProcessParts {
     fn new(config: Config, stop: CancellationToken) -> anyhow::Result<Self> {
         let registry = Arc::new(Registry::new(&config.schema_registry_url)?);
         let producer = Arc::new(Producer::new(&config.kafka, "producer")?);
@@ -217,7 +217,7 @@ impl Process {
         handler: impl Handler,
     ) -> anyhow::Result<()> {
         let kafka = &self.config.kafka;
-        let options = Options {
+        let options = ConsumerOptions {
             role,
             topic: topic.to_owned(),
             group: format!("{}-{role}", kafka.group),
@@ -241,7 +241,7 @@ impl Process {
     }
 }
 
-async fn intake(process: &Process) -> anyhow::Result<()> {
+async fn intake(process: &ProcessParts) -> anyhow::Result<()> {
     let config = &process.config;
     let Some(temporal) = process.connected(INTAKE).await else {
         return Ok(());
@@ -266,7 +266,7 @@ async fn intake(process: &Process) -> anyhow::Result<()> {
     }
 }
 
-async fn commands(process: &Process) -> anyhow::Result<()> {
+async fn commands(process: &ProcessParts) -> anyhow::Result<()> {
     let Some(temporal) = process.connected(COMMANDS).await else {
         return Ok(());
     };
@@ -278,7 +278,7 @@ async fn commands(process: &Process) -> anyhow::Result<()> {
         .await
 }
 
-async fn work(process: &Process) -> anyhow::Result<()> {
+async fn work(process: &ProcessParts) -> anyhow::Result<()> {
     let Some(temporal) = process.connected(WORKER).await else {
         return Ok(());
     };
@@ -287,7 +287,7 @@ async fn work(process: &Process) -> anyhow::Result<()> {
     Box::pin(process.host(WORKER, &temporal, worker)).await
 }
 
-async fn notifier(process: &Process) -> anyhow::Result<()> {
+async fn notifier(process: &ProcessParts) -> anyhow::Result<()> {
     let config = &process.config;
     let deliverer = Arc::new(Deliverer::new(
         config,
@@ -318,7 +318,7 @@ async fn notifier(process: &Process) -> anyhow::Result<()> {
 
 /// Runs the workflows of handed-over deliveries, once Temporal answers.
 async fn deliveries(
-    process: &Process,
+    process: &ProcessParts,
     deliverer: Arc<Deliverer>,
     handover: &Handover,
 ) -> anyhow::Result<()> {

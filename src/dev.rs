@@ -27,7 +27,7 @@ use futures::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use self::engines::{Engines, Existing, Options, Ports, default_cache};
+use self::engines::{EnginePorts, Engines, Existing, Options, default_cache};
 use self::mailbox::Mailbox;
 use self::receiver::Receiver;
 use self::simulator::Simulator;
@@ -74,7 +74,7 @@ pub async fn run(
         Local::Dev { once, here } => start_all(once, here, lookup, stop).await,
         Local::Test { here } => start_all(true, here, lookup, stop).await,
         Local::ProviderSim { listen, job_time } => {
-            let options = simulator::Options { listen, job_time };
+            let options = simulator::SimulatorOptions { listen, job_time };
             let simulator = Simulator::bind(options).await.context("--listen")?;
             say(&format!(
                 "provider simulator on http://{}",
@@ -142,7 +142,7 @@ async fn start_all(
 }
 
 fn options(
-    ports: Ports,
+    ports: EnginePorts,
     data: &Path,
     lookup: &impl Fn(&str) -> Option<String>,
 ) -> anyhow::Result<Options> {
@@ -163,13 +163,13 @@ fn options(
 }
 
 /// Listens on the port of health and metrics.
-async fn listen(ports: Ports, config: &Config) -> anyhow::Result<TcpListener> {
+async fn listen(ports: EnginePorts, config: &Config) -> anyhow::Result<TcpListener> {
     let address = config.http_addr;
     match ports {
-        Ports::Fixed => TcpListener::bind(address).await.with_context(|| {
+        EnginePorts::Fixed => TcpListener::bind(address).await.with_context(|| {
             format!("HTTP_ADDR {address} is taken; stop the program there, set another address, or use --ports free")
         }),
-        Ports::Free => Ok(TcpListener::bind("127.0.0.1:0").await?),
+        EnginePorts::Free => Ok(TcpListener::bind("127.0.0.1:0").await?),
     }
 }
 
@@ -184,10 +184,10 @@ fn addresses(engines: &Engines) -> BTreeMap<&'static str, String> {
 }
 
 /// Listens for webhooks and for browsers that show the mails.
-async fn listen_for_pages(ports: Ports) -> anyhow::Result<TcpListener> {
+async fn listen_for_pages(ports: EnginePorts) -> anyhow::Result<TcpListener> {
     let usual = match ports {
-        Ports::Fixed => TcpListener::bind(("127.0.0.1", PAGES_PORT)).await.ok(),
-        Ports::Free => None,
+        EnginePorts::Fixed => TcpListener::bind(("127.0.0.1", PAGES_PORT)).await.ok(),
+        EnginePorts::Free => None,
     };
     match usual {
         Some(usual) => Ok(usual),

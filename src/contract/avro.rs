@@ -22,7 +22,7 @@ pub use self::datum::{SchemaError, parse_writer};
 use self::fields::Fields;
 pub use self::write::{write_command, write_request};
 use crate::domain::{
-    Command, Event, EventType, Faults, Invalid, Kind, Request, RequestId, Targets,
+    Command, Event, EventType, Invalid, InvalidFields, Kind, Request, RequestId, Targets,
 };
 
 /// One of our schemas, as text and parsed.
@@ -46,9 +46,9 @@ pub enum Error {
     /// The message is readable, but fields break the contract.
     #[error("{error}")]
     Invalid {
-        error: Faults,
+        error: InvalidFields,
         /// The readable part of the request; `None` if its id is not readable.
-        named: Option<Box<Named>>,
+        named: Option<Box<PartialRequest>>,
     },
 }
 
@@ -60,7 +60,7 @@ impl From<apache_avro::Error> for Error {
 
 /// The readable part of an invalid request: enough to answer it with an event.
 #[derive(Clone, Debug)]
-pub struct Named {
+pub struct PartialRequest {
     pub request: RequestId,
     /// The tenant; empty if the field is not a valid user id.
     pub user: String,
@@ -135,7 +135,7 @@ pub fn read_request(writer: &Schema, datum: &[u8]) -> Result<Request, Error> {
     let value = read(writer, datum, &REQUEST)?;
     let fields = Fields::of(&value).map_err(invalid)?;
     read::request(&fields)
-        .map_err(Faults::from)
+        .map_err(InvalidFields::from)
         .and_then(Request::check)
         .map_err(|error| Error::Invalid {
             error,

@@ -41,11 +41,11 @@ pub enum Unreadable {
 pub struct Items {
     spec: BatchSpec,
     seals: Vec<Sealed>,
-    notes: Vec<Note>,
+    notes: Vec<ItemNote>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Note {
+struct ItemNote {
     /// Number of the seal, from 1; 0 if the item has none.
     seal: u16,
     hash: [u8; HASH],
@@ -150,7 +150,7 @@ impl Items {
         }
         let mut notes = Vec::with_capacity(spec.items.len());
         for _ in &spec.items {
-            notes.push(Note {
+            notes.push(ItemNote {
                 seal: u16::from_be_bytes(rest.array()?),
                 hash: rest.array()?,
             });

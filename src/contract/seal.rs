@@ -47,11 +47,11 @@ pub struct NotifyKey {
 
 /// Seals and opens notification targets.
 pub struct Sealer {
-    first: Key,
-    others: Vec<Key>,
+    first: SealKey,
+    others: Vec<SealKey>,
 }
 
-struct Key {
+struct SealKey {
     id: String,
     key: LessSafeKey,
     nonces: hmac::Key,
@@ -73,7 +73,7 @@ impl Sealer {
     /// # Errors
     /// [`Error::Key`] when there is no key or one is malformed.
     pub fn new(keys: &[NotifyKey]) -> Result<Self, Error> {
-        let mut keys = keys.iter().map(Key::parse);
+        let mut keys = keys.iter().map(SealKey::parse);
         let first = keys.next().ok_or_else(|| Error::Key(String::new()))??;
         Ok(Self {
             first,
@@ -145,7 +145,7 @@ impl std::fmt::Debug for Sealer {
     }
 }
 
-impl Key {
+impl SealKey {
     fn parse(key: &NotifyKey) -> Result<Self, Error> {
         let malformed = || Error::Key(key.id.clone());
         let bytes = BASE64.decode(key.key.expose()).map_err(|_| malformed())?;

@@ -15,7 +15,7 @@ pub struct Invalid {
 
 /// All fields of a message that break the contract; the first ones in words, the rest counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Faults {
+pub struct InvalidFields {
     pub listed: Vec<Invalid>,
     more: usize,
 }
@@ -37,7 +37,7 @@ impl Invalid {
     }
 }
 
-impl Faults {
+impl InvalidFields {
     pub(crate) fn add(&mut self, field: impl Into<String>, problem: impl Into<String>) {
         self.push(Invalid::new(field, problem));
     }
@@ -73,7 +73,7 @@ impl Faults {
     }
 }
 
-impl fmt::Display for Faults {
+impl fmt::Display for InvalidFields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, fault) in self.listed.iter().enumerate() {
             let between = if at == 0 { "" } else { "; " };
@@ -86,9 +86,9 @@ impl fmt::Display for Faults {
     }
 }
 
-impl std::error::Error for Faults {}
+impl std::error::Error for InvalidFields {}
 
-impl From<Invalid> for Faults {
+impl From<Invalid> for InvalidFields {
     fn from(fault: Invalid) -> Self {
         Self {
             listed: vec![fault],
@@ -114,11 +114,11 @@ mod tests {
 
     #[test]
     fn the_first_faults_are_named_and_the_rest_counted() {
-        let mut item = Faults::default();
+        let mut item = InvalidFields::default();
         for number in 0..9 {
             item.add(format!("f{number}"), "is wrong");
         }
-        let mut faults = Faults::default();
+        let mut faults = InvalidFields::default();
         faults.add("user_id", "is wrong");
         faults.of_item(3, item);
 
@@ -129,6 +129,6 @@ mod tests {
             "{shown}"
         );
         assert!(shown.ends_with("f6 is wrong; and 2 more"), "{shown}");
-        assert_eq!(Faults::default().or(7), Ok(7));
+        assert_eq!(InvalidFields::default().or(7), Ok(7));
     }
 }

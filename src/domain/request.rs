@@ -9,7 +9,7 @@ use url::Url;
 
 use super::http_url::input_url;
 use super::spec::check_metadata;
-use super::{BatchItem, CommandId, EventType, Faults, Invalid, RequestId, Spec, UserId};
+use super::{BatchItem, CommandId, EventType, Invalid, InvalidFields, RequestId, Spec, UserId};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
@@ -77,8 +77,8 @@ impl Request {
     ///
     /// # Errors
     /// Returns all fields that are out of bounds, with what is expected.
-    pub fn check(self) -> Result<Self, Faults> {
-        let mut faults = Faults::default();
+    pub fn check(self) -> Result<Self, InvalidFields> {
+        let mut faults = InvalidFields::default();
         self.spec.check(&mut faults);
         if let Some(timeout) = self.timeout
             && !(1..=604_800).contains(&timeout.as_secs())

@@ -45,7 +45,7 @@ pub enum Refused {
 
 /// Why a guard cannot be created.
 #[derive(Debug, thiserror::Error)]
-pub enum Unusable {
+pub enum UnusableGuard {
     /// The resolver of names cannot be created.
     #[error("the DNS resolver cannot be created")]
     Resolver(#[source] NetError),
@@ -74,13 +74,13 @@ impl Guard {
     /// Creates the guard of `caller` (a metric label). `tune` configures its clients further.
     ///
     /// # Errors
-    /// [`Unusable`].
+    /// [`UnusableGuard`].
     pub fn new(
         caller: &'static str,
         rules: &Egress,
         tune: impl Fn(ClientBuilder) -> ClientBuilder,
-    ) -> Result<Self, Unusable> {
-        let names = PublicOnly::of_machine(caller).map_err(Unusable::Resolver)?;
+    ) -> Result<Self, UnusableGuard> {
+        let names = PublicOnly::of_machine(caller).map_err(UnusableGuard::Resolver)?;
         Self::with_names(names, rules, tune)
     }
 
@@ -88,7 +88,7 @@ impl Guard {
         names: PublicOnly,
         rules: &Egress,
         tune: impl Fn(ClientBuilder) -> ClientBuilder,
-    ) -> Result<Self, Unusable> {
+    ) -> Result<Self, UnusableGuard> {
         let caller = names.caller();
         let client = || {
             tune(
@@ -97,12 +97,12 @@ impl Guard {
                     .pool_max_idle_per_host(MOST_IDLE),
             )
         };
-        let open = client().build().map_err(Unusable::Client)?;
+        let open = client().build().map_err(UnusableGuard::Client)?;
         let guarded = client().dns_resolver(names).build();
         Ok(Self {
             caller,
             rules: rules.clone(),
-            guarded: guarded.map_err(Unusable::Client)?,
+            guarded: guarded.map_err(UnusableGuard::Client)?,
             open,
         })
     }

@@ -31,7 +31,7 @@ use clap::{Parser, Subcommand};
 pub use self::dlq::Dlq;
 pub use self::list::List;
 pub use self::replay::Replay;
-pub use self::submit::Submit;
+pub use self::submit::SubmitArgs;
 use crate::domain::Kind;
 use crate::engines::kafka::{admin, producer, tail};
 use crate::engines::registry;
@@ -42,12 +42,12 @@ use crate::engines::temporal::{admin as temporal_admin, client};
 #[command(name = "genflow", version, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
-    pub command: Command,
+    pub command: CliCommand,
 }
 
 /// What genflow is started for.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum CliCommand {
     /// Consume requests and commands from Kafka, and start workflows
     Intake,
     /// Run workflows and their activities
@@ -114,7 +114,7 @@ pub enum Operator {
     /// Check whether runs can continue under this build: replay their histories, change nothing
     Replay(Replay),
     /// Send requests
-    Submit(Box<Submit>),
+    Submit(Box<SubmitArgs>),
     /// Cancel a request, by a command on Kafka
     Cancel(Ask),
     /// Run a failed or cancelled request again, by a command on Kafka
@@ -300,7 +300,7 @@ mod tests {
         ];
         let cli = Cli::try_parse_from(line).unwrap();
 
-        let Command::Guard { parent, command } = cli.command else {
+        let CliCommand::Guard { parent, command } = cli.command else {
             panic!("not a guard");
         };
         assert_eq!(parent, 7);

@@ -74,7 +74,7 @@ pub(crate) fn delivery_retention(max_age: Duration) -> Duration {
     max_age.max(EVENTS_RETENTION)
 }
 
-fn print_temporal(report: &temporal::Report, out: &mut dyn Write) -> std::io::Result<()> {
+fn print_temporal(report: &temporal::ServerReport, out: &mut dyn Write) -> std::io::Result<()> {
     for (name, outcome) in &report.attributes {
         match outcome {
             Attribute::Created => writeln!(out, "search attribute {name}: created"),

@@ -22,12 +22,12 @@ use self::allowed::Allowed;
 pub use self::commands::Commands;
 use self::decision::{Decision, decide};
 use self::failures::{internal, of_avro, of_temporal, reject};
-use self::inputs::Input;
+use self::inputs::WorkflowInput;
 pub use self::rate_limit::RateLimits;
 use self::refusals::{check_age, check_key};
 pub use self::shared::Shared;
 use crate::contract::avro;
-use crate::contract::avro::Named;
+use crate::contract::avro::PartialRequest;
 use crate::contract::seal;
 use crate::contract::seal::Sealer;
 use crate::domain::{ErrorCode, Event, EventError, EventType, Request, Spec, fingerprint};
@@ -86,7 +86,7 @@ impl Intake {
     }
 
     /// Returns what is readable of a refused record's request, and its metadata: at least its id, or `None`.
-    async fn named(&self, record: &Record) -> Result<Option<(Named, Metadata)>, BoxError> {
+    async fn named(&self, record: &Record) -> Result<Option<(PartialRequest, Metadata)>, BoxError> {
         let (writer, datum) = match self.shared.open(record).await {
             Ok(opened) => opened,
             Err(Failure::Reject(_)) => return Ok(None),
@@ -94,7 +94,7 @@ impl Intake {
         };
         Ok(match avro::read_request(&writer, datum) {
             Ok(request) => {
-                let named = Named {
+                let named = PartialRequest {
                     kind: request.spec.kind(),
                     request: request.id,
                     user: request.user.as_str().to_owned(),
@@ -115,7 +115,7 @@ impl Intake {
         &self,
         record: &Record,
         rejection: &Rejection,
-        named: Named,
+        named: PartialRequest,
         metadata: Metadata,
     ) -> Result<Event, seal::Error> {
         Ok(Event {
@@ -170,8 +170,8 @@ impl Handler for Intake {
         let began = Instant::now();
         let (temporal, priority) = (&self.shared.temporal, request.priority);
         let started = match &input {
-            Input::Run(start) => temporal.start(start, priority).await,
-            Input::Batch(start, items) => {
+            WorkflowInput::Run(start) => temporal.start(start, priority).await,
+            WorkflowInput::Batch(start, items) => {
                 let starting = temporal.start_batch(start, items, priority, &fingerprint);
                 starting.await
             }
@@ -189,7 +189,7 @@ impl Handler for Intake {
         Ok(())
     }
 
-    async fn parked(&self, record: &Record, rejection: &Rejection) -> Result<(), BoxError> {
+    async fn dead_lettered(&self, record: &Record, rejection: &Rejection) -> Result<(), BoxError> {
         let Some((named, metadata)) = self.named(record).await? else {
             return Ok(());
         };

@@ -24,7 +24,7 @@ use temporalio_sdk::{
 use super::generation::Generation;
 use crate::contract::activities::RequestActivities;
 use crate::contract::batch_items::Items;
-use crate::contract::run::{BatchStart, ClosedItem, RunState, Start, Status};
+use crate::contract::run::{BatchStart, ClosedItem, RunState, Start, StatusAnswer};
 use crate::contract::search_attributes::{BACKSTOP, attributes};
 use crate::domain::{BatchSummary, ErrorCode, ItemCounts, ItemOutcome, OnFailure, Outcome};
 use crate::workflows::run_core::{HasStatus, RunCore, deadline, not_started_in_time, show};
@@ -39,7 +39,7 @@ const STARTING: usize = 1_000_000;
 #[workflow]
 #[derive(Default)]
 pub struct Batch {
-    status: Status,
+    status: StatusAnswer,
     /// Total input size of the items that are being started, in bytes.
     starting: usize,
 }
@@ -53,7 +53,7 @@ impl Batch {
         input: MultiArgs2<BatchStart, Vec<u8>>,
     ) -> WorkflowResult<BatchSummary> {
         let MultiArgs2(start, bytes) = input;
-        let run = Run::open(ctx, start);
+        let run = BatchRun::open(ctx, start);
         let outcome = match Items::read(&bytes) {
             Ok(items) => drive(ctx, &run, &items).await,
             Err(error) => Some(failed(ErrorCode::BatchFailed, &error.to_string(), true)),
@@ -71,20 +71,20 @@ impl Batch {
 
     /// Returns the progress of the batch.
     #[query]
-    pub fn status(&self, _: &WorkflowContextView) -> Status {
+    pub fn status(&self, _: &WorkflowContextView) -> StatusAnswer {
         self.status.clone()
     }
 }
 
 impl HasStatus for Batch {
-    fn status_mut(&mut self) -> &mut Status {
+    fn status_mut(&mut self) -> &mut StatusAnswer {
         &mut self.status
     }
 }
 
 type Context = WorkflowContext<Batch>;
 
-struct Run {
+struct BatchRun {
     start: BatchStart,
     core: RunCore,
     counts: Cell<ItemCounts>,
@@ -94,7 +94,7 @@ struct Run {
     publishing: Cell<bool>,
 }
 
-impl Run {
+impl BatchRun {
     fn open(ctx: &Context, start: BatchStart) -> Self {
         let info = ctx.info();
         let input = start.input(info.run_id(), info.first_execution_run_id());
@@ -193,7 +193,7 @@ impl Run {
 }
 
 /// Runs the items of one segment; returns `None` if more items are left and may start.
-async fn drive(ctx: &Context, run: &Run, items: &Items) -> Option<Outcome> {
+async fn drive(ctx: &Context, run: &BatchRun, items: &Items) -> Option<Outcome> {
     let core = &run.core;
     let left = core.time_left(ctx);
     if left.is_zero() && !core.scope.is_cancelled() {
@@ -213,7 +213,7 @@ async fn drive(ctx: &Context, run: &Run, items: &Items) -> Option<Outcome> {
 }
 
 /// Publishes the events decided so far, then keeps the window full of running items until the segment is done.
-async fn window(ctx: &Context, run: &Run, items: &Items) {
+async fn window(ctx: &Context, run: &BatchRun, items: &Items) {
     run.publish(ctx).await;
     show(ctx, |status| status.state = RunState::Generating);
     let first = run.next.get();
@@ -230,7 +230,7 @@ async fn window(ctx: &Context, run: &Run, items: &Items) {
 }
 
 /// Runs one item to its end; returns `None` if the batch was asked to end before the item began.
-async fn item(ctx: &Context, run: &Run, items: &Items, index: u32) -> Option<ItemOutcome> {
+async fn item(ctx: &Context, run: &BatchRun, items: &Items, index: u32) -> Option<ItemOutcome> {
     let start = items.start(&run.start, index)?;
     let size = start.weight();
     let workflow = start.request.run(0);

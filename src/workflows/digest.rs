@@ -15,7 +15,7 @@ use temporalio_sdk::{
 };
 
 use crate::contract::activities::NotificationActivities;
-use crate::contract::digest::{Digest as Start, FailedRequest, SendDigest};
+use crate::contract::digest::{DigestInput, FailedRequest, SendDigest};
 use crate::workflows::support::{detached, now, readable};
 
 /// The workflow type.
@@ -31,14 +31,14 @@ const MANY: u32 = 1_000;
 #[workflow]
 pub struct Digest {
     /// The input; its failures are those that were not reported yet.
-    start: Start,
+    start: DigestInput,
     signals: u32,
 }
 
 #[workflow_methods]
 impl Digest {
     #[init]
-    fn new(_: &WorkflowContextView, start: Start) -> Self {
+    fn new(_: &WorkflowContextView, start: DigestInput) -> Self {
         Self { start, signals: 0 }
     }
 

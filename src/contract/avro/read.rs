@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Named;
+use super::PartialRequest;
 use super::fields::Fields;
 use crate::domain::{
     Action, BatchItem, BatchSpec, Command, Common, EventType, Fallback, ImageSpec, Input, Invalid,
@@ -10,8 +10,8 @@ use crate::domain::{
     Targets, UserId, VideoSpec, input_url,
 };
 
-pub(crate) fn named(fields: &Fields<'_>) -> Result<Named, Invalid> {
-    Ok(Named {
+pub(crate) fn named(fields: &Fields<'_>) -> Result<PartialRequest, Invalid> {
+    Ok(PartialRequest {
         request: fields.get::<String>("request_id")?.try_into()?,
         // An invalid user id names no tenant and may be as long as the record, so it is left empty.
         user: UserId::try_from(fields.get::<String>("user_id")?)

@@ -9,7 +9,7 @@ use crate::domain::{EventError, Media, ProviderName, WorkflowId};
 ///
 /// Attempt n may send only if n = 1, or if this record has the number n − 1 and says `NotAccepted`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
+pub struct AttemptRecord {
     /// Number of the attempt that wrote it.
     pub number: u32,
     pub state: Sent,
@@ -33,7 +33,7 @@ pub enum Sent {
     Maybe,
 }
 
-impl Attempt {
+impl AttemptRecord {
     /// Returns the record that lets the next attempt send.
     pub fn cleared(self) -> Self {
         Self {
@@ -66,13 +66,13 @@ pub struct JobRecord {
     pub provider: ProviderName,
     /// Number of the run's send that was answered, from 1.
     pub send: u32,
-    pub answer: Answer,
+    pub answer: SubmitAnswer,
 }
 
 /// A provider's complete answer to a submit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub enum SubmitAnswer {
     /// It accepted this job.
     Job(Job),
     /// It refused the job for good.
@@ -107,10 +107,10 @@ pub struct JobLookup {
 
 impl ProviderJobLeft {
     /// Returns what a `submit` that ended without a result may have left. `record` is the last one the server reported.
-    pub fn of(record: Option<Attempt>, lookup: JobLookup) -> Self {
+    pub fn of(record: Option<AttemptRecord>, lookup: JobLookup) -> Self {
         match record {
             None => Self::Unknown(lookup),
-            Some(Attempt { first_at: None, .. }) => Self::None,
+            Some(AttemptRecord { first_at: None, .. }) => Self::None,
             Some(sent) => Self::Unknown(sent.job_lookup(lookup.kind, &lookup.run_id, lookup.since)),
         }
     }
@@ -129,7 +129,7 @@ mod tests {
             since: 1,
             recent: false,
         };
-        let record = |first_at| Attempt {
+        let record = |first_at| AttemptRecord {
             number: 1,
             state: Sent::Maybe,
             provider: ProviderName::Replicate,

@@ -29,12 +29,12 @@ const PROPERTIES: &str = include_str!("kafka/server.properties");
 
 /// Kafka and the folder of its installation.
 #[derive(Debug)]
-pub(super) struct Kafka {
+pub(super) struct KafkaEngine {
     java: Java,
     home: PathBuf,
 }
 
-impl Kafka {
+impl KafkaEngine {
     pub(super) fn new(options: &Options, java: Java) -> Self {
         Self {
             java,

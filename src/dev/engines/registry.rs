@@ -31,14 +31,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The registry and the folders of its installation.
 #[derive(Debug)]
-pub(super) struct Registry {
+pub(super) struct RegistryEngine {
     /// A Java on this machine that is new enough; without one, genflow installs its own.
     java: Option<Java>,
     home: PathBuf,
     java_home: PathBuf,
 }
 
-impl Registry {
+impl RegistryEngine {
     pub(super) fn new(options: &Options, java: Option<Java>) -> Self {
         let (home, java_home) = (
             options.cache.join(folder_name()),

@@ -1,10 +1,10 @@
 //! Which settings dev refuses, and how it separates its names from those of other deployments.
 
 use super::*;
-use crate::operate::cli::local::Ports;
+use crate::operate::cli::local::EnginePorts;
 
 const HERE: Here = Here {
-    ports: Ports::Free,
+    ports: EnginePorts::Free,
     use_existing: false,
     samples: false,
 };

@@ -15,13 +15,13 @@ pub(super) struct Order {
     /// The unchanged `input`, for answers.
     pub(super) input: Map<String, Value>,
     pub(super) prompt: String,
-    pub(super) media: Media,
+    pub(super) media: JobOutput,
     pub(super) script: Script,
 }
 
 /// The output of a job.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Media {
+pub(super) enum JobOutput {
     Images {
         width: u32,
         height: u32,
@@ -36,7 +36,7 @@ pub(super) enum Media {
 
 /// The fields of `input` that the simulator reads.
 #[derive(Deserialize)]
-struct Fields {
+struct InputFields {
     prompt: String,
     width: Option<u32>,
     height: Option<u32>,
@@ -54,7 +54,7 @@ impl Order {
     /// # Errors
     /// A text for the answer: which field is wrong, and what is expected.
     pub(super) fn of(model: &str, raw: Value) -> Result<Self, String> {
-        let fields = Fields::deserialize(&raw).map_err(|error| format!("input: {error}"))?;
+        let fields = InputFields::deserialize(&raw).map_err(|error| format!("input: {error}"))?;
         let Value::Object(input) = raw else {
             return Err("input: want an object".to_owned());
         };
@@ -67,13 +67,13 @@ impl Order {
     }
 }
 
-fn media(model: &str, fields: &Fields) -> Result<Media, String> {
+fn media(model: &str, fields: &InputFields) -> Result<JobOutput, String> {
     let is_video = fields.duration.is_some()
         || fields.fps.is_some()
         || fields.resolution.is_some()
         || model.contains("video");
     if !is_video {
-        return Ok(Media::Images {
+        return Ok(JobOutput::Images {
             width: within("width", fields.width.unwrap_or(1024), 1, 4096)?,
             height: within("height", fields.height.unwrap_or(1024), 1, 4096)?,
             count: within("num_outputs", fields.num_outputs.unwrap_or(1), 1, 100)?,
@@ -83,7 +83,7 @@ fn media(model: &str, fields: &Fields) -> Result<Media, String> {
         width: 1280,
         height: 720,
     });
-    Ok(Media::Video {
+    Ok(JobOutput::Video {
         width,
         height,
         seconds: within("duration", fields.duration.unwrap_or(5.0), 0.1, 3600.0)?,
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     fn is_video(order: &Order) -> bool {
-        matches!(order.media, Media::Video { .. })
+        matches!(order.media, JobOutput::Video { .. })
     }
 
     #[test]
@@ -145,7 +145,7 @@ mod tests {
 
         assert_eq!(
             order.media,
-            Media::Images {
+            JobOutput::Images {
                 width: 1024,
                 height: 1024,
                 count: 1
@@ -181,7 +181,7 @@ mod tests {
             ("720p", (1280, 720)),
             ("512x768", (512, 768)),
         ] {
-            let Media::Video { width, height, .. } =
+            let JobOutput::Video { width, height, .. } =
                 Order::of("me/mine", json!({"prompt": "", "resolution": raw}))
                     .unwrap()
                     .media

@@ -31,7 +31,7 @@ impl Sim {
             .install_default()
             .ok();
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let simulator = Simulator::bind(Options {
+        let simulator = Simulator::bind(SimulatorOptions {
             listen,
             job_time: Duration::from_millis(20),
         })

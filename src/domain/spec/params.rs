@@ -6,7 +6,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::domain::invalid::beginning;
-use crate::domain::{Faults, Invalid, parse_http_url};
+use crate::domain::{Invalid, InvalidFields, parse_http_url};
 
 /// The models' names for the number of outputs. `num_images` has a bound, which these would bypass.
 const COUNTS: [&str; 9] = [
@@ -32,7 +32,7 @@ const PROTOCOL: [&str; 5] = [
 ];
 
 /// Checks the same names for all providers: which provider serves is not known here.
-pub(super) fn check(faults: &mut Faults, params: &BTreeMap<String, String>) {
+pub(super) fn check(faults: &mut InvalidFields, params: &BTreeMap<String, String>) {
     for (name, text) in params {
         let wanted = if matches!(name.as_str(), "model" | "version") {
             "would change the model; set spec.model instead"

@@ -9,7 +9,7 @@ use url::Url;
 
 /// A mail server: its address, the encryption, the login, and the name that we greet it with.
 #[derive(Clone)]
-pub struct Server {
+pub struct MailServer {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) security: Security,
@@ -46,7 +46,7 @@ pub enum InvalidServer {
     Parameter,
 }
 
-impl Server {
+impl MailServer {
     /// Parses `smtp://` or `smtps://`, user, password, host, port and `?tls=`; a path is the name that we greet with.
     ///
     /// Without `?tls=`, a URL with a password requires STARTTLS, and one without a password uses it if the
@@ -133,7 +133,7 @@ fn is_of_host(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '-')
 }
 
-impl fmt::Debug for Server {
+impl fmt::Debug for MailServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
             .field("at", &self.shown())
@@ -174,7 +174,7 @@ mod tests {
             ),
             ("smtp://[::1]:2525", "::1:2525", Security::Opportunistic),
         ] {
-            let server = Server::parse(url).unwrap();
+            let server = MailServer::parse(url).unwrap();
 
             assert_eq!(
                 (server.shown().as_str(), server.security),
@@ -182,13 +182,14 @@ mod tests {
                 "{url}"
             );
         }
-        let named = Server::parse("smtps://mail.test/me.test").unwrap();
+        let named = MailServer::parse("smtps://mail.test/me.test").unwrap();
         assert_eq!(named.hello, ClientId::Domain("me.test".to_owned()));
     }
 
     #[test]
     fn user_and_password_are_decoded_and_never_shown() {
-        let server = Server::parse("smtps://me%40mail.test:top%2Fsecret+%26%25@mail.test").unwrap();
+        let server =
+            MailServer::parse("smtps://me%40mail.test:top%2Fsecret+%26%25@mail.test").unwrap();
 
         let expected = Credentials::new("me@mail.test".to_owned(), "top/secret+&%".to_owned());
         assert_eq!(server.login, Some(expected));
@@ -208,7 +209,7 @@ mod tests {
             ("smtps://mail.test?tls=none", InvalidServer::Tls),
             ("smtp://mail.test?starttls=yes", InvalidServer::Parameter),
         ] {
-            let refused = Server::parse(url).unwrap_err();
+            let refused = MailServer::parse(url).unwrap_err();
 
             assert_eq!(refused, error, "{url}");
             assert!(!refused.to_string().contains("topsecret"));

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::dev;
 use super::egress::{self, Egress};
-use super::mail_server::Server;
+use super::mail_server::MailServer;
 use super::vars::{Vars, duration, has_login};
 use crate::contract::seal::NotifyKey;
 use crate::domain::email_address::{Domains, FromAddress, is_address};
@@ -53,7 +53,7 @@ pub struct Notifier {
 /// How mail is sent.
 #[derive(Clone, Debug)]
 pub struct Email {
-    pub server: Server,
+    pub server: MailServer,
     pub from: FromAddress,
     /// Domains of the addresses that tenants may name.
     pub allowed_domains: Domains,
@@ -211,7 +211,7 @@ fn ops_email(vars: &mut Vars<'_>, has_server: bool) -> Option<Secret> {
 fn email(vars: &mut Vars<'_>, smtp_url: Option<String>) -> Option<Email> {
     // Its faults do not show it, because it may contain a password.
     let server = smtp_url.and_then(|url| {
-        let parsed = Server::parse(&url);
+        let parsed = MailServer::parse(&url);
         parsed
             .map_err(|error| vars.fault("SMTP_URL", &error.to_string()))
             .ok()

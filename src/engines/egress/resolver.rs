@@ -23,12 +23,12 @@ use crate::engines::telemetry::events;
 #[derive(Clone)]
 pub(super) struct PublicOnly {
     resolver: TokioResolver,
-    allowed: Allowed,
+    allowed: AddressRule,
     caller: &'static str,
 }
 
 /// Returns whether an address may be called.
-type Allowed = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+type AddressRule = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 /// Why a name cannot be resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -17,7 +17,7 @@ use rdkafka::metadata::{Metadata, MetadataTopic};
 pub use self::inspect::{Cluster, Topic, inspect, lag, members};
 pub use self::plan::Difference;
 pub(crate) use self::plan::EVENTS_RETENTION;
-use self::plan::{Plan, plans};
+use self::plan::{TopicPlan, plans};
 pub use self::replication::{Replication, replication};
 use super::LOOKUP_TIMEOUT;
 use crate::engines::config;
@@ -155,7 +155,7 @@ pub async fn ensure_topics(
 async fn ensure(
     kafka: &config::Kafka,
     admin: &AdminClient<DefaultClientContext>,
-    plan: Plan,
+    plan: TopicPlan,
     grow: bool,
 ) -> Result<TopicReport, Error> {
     let report = |outcome, differences| TopicReport {
@@ -194,7 +194,7 @@ async fn ensure(
 /// Returns the settings of an existing topic that differ from the plan.
 async fn differences(
     admin: &AdminClient<DefaultClientContext>,
-    plan: &Plan,
+    plan: &TopicPlan,
     shape: Shape,
 ) -> Result<Vec<Difference>, Error> {
     let topic = ResourceSpecifier::Topic(&plan.topic);

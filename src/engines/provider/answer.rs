@@ -31,7 +31,7 @@ const SHORT: usize = 64 * 1024;
 const MOST_VALUES: usize = 600_000;
 
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct HttpAnswer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     /// The pause that `Retry-After` asks for.
@@ -95,7 +95,7 @@ async fn read(
     response: Response,
     max_bytes: usize,
     memory: Option<&MemoryBudget>,
-) -> Result<Answer, Broken> {
+) -> Result<HttpAnswer, Broken> {
     let status = response.status();
     let headers = response.headers().clone();
     let after = http::retry_after(&headers, SystemTime::now()).and_then(http::capped);
@@ -113,7 +113,7 @@ async fn read(
         }
         body.extend_from_slice(&piece);
     }
-    Ok(Answer {
+    Ok(HttpAnswer {
         status,
         headers,
         after,
@@ -128,7 +128,7 @@ impl Provider {
         &self,
         request: RequestBuilder,
         max_bytes: usize,
-    ) -> Result<Answer, Error> {
+    ) -> Result<HttpAnswer, Error> {
         let response = request.send().await.map_err(Error::Unreachable)?;
         Ok(read(response, max_bytes, Some(&self.clients.memory)).await?)
     }
@@ -138,7 +138,7 @@ impl Provider {
         &self,
         request: RequestBuilder,
         max_bytes: usize,
-    ) -> Result<(T, Answer), Error> {
+    ) -> Result<(T, HttpAnswer), Error> {
         let answer = self.whole(request, max_bytes).await?;
         if !answer.status.is_success() {
             return Err(Error::Status(answer.status.as_u16(), answer.after));
@@ -160,7 +160,7 @@ pub(super) fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|error| Error::Unreadable(cut(&error.to_string())))
 }
 
-impl Answer {
+impl HttpAnswer {
     /// Returns the pause that the provider asks for before the next poll.
     pub(super) fn poll_after(&self) -> Option<Duration> {
         self.after.or_else(|| poll_after(&self.headers))
@@ -189,7 +189,7 @@ pub(super) fn price(headers: &HeaderMap) -> Option<f64> {
 pub(super) async fn judge(
     response: Response,
     max_bytes: usize,
-    taken: impl FnOnce(&Answer) -> Result<Submission, serde_json::Error>,
+    taken: impl FnOnce(&HttpAnswer) -> Result<Submission, serde_json::Error>,
     said: impl FnOnce(&[u8]) -> Said,
 ) -> Submission {
     let status = response.status();

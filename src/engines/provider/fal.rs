@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, NO_REASON, Said, is_policy, parsed, price};
+use super::answer::{HttpAnswer, NO_REASON, Said, is_policy, parsed, price};
 use super::input::{Mapping, both, is_model, ratio, sides};
 use super::submission::{Draft, Submission};
 use super::{Error, MAX_ANSWER, Poll, Provider};
@@ -52,7 +52,7 @@ pub(super) fn draft(provider: &Provider, spec: &Single) -> Result<Draft, String>
 pub(super) fn accepted(
     provider: &Provider,
     spec: &Single,
-    answer: &Answer,
+    answer: &HttpAnswer,
 ) -> Result<Submission, serde_json::Error> {
     let queued = serde_json::from_slice(&answer.body)?;
     let job = job(provider, provider.model(spec), &queued);

@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, MAX_PAGE, NO_REASON, Said, is_policy, price};
+use super::answer::{HttpAnswer, MAX_PAGE, NO_REASON, Said, is_policy, price};
 use super::input::{Mapping, is_model};
 use super::submission::{Draft, Submission};
 use super::{Error, MAX_ANSWER, Poll, Provider};
@@ -99,7 +99,7 @@ pub(super) fn draft(
 
 pub(super) fn accepted(
     provider: &Provider,
-    answer: &Answer,
+    answer: &HttpAnswer,
 ) -> Result<Submission, serde_json::Error> {
     let prediction = serde_json::from_slice(&answer.body)?;
     Ok(Submission::Accepted(job(provider, &prediction)))

@@ -8,7 +8,7 @@ use std::time::Instant;
 use reqwest::Response;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 
-use super::answer::{Answer, Said, judge};
+use super::answer::{HttpAnswer, Said, judge};
 use super::submission::{Draft, NotCurrent, Submission};
 use super::{Error, Provider, fal, openai, replicate};
 use crate::domain::{ErrorCode, EventError, ProviderName, Single, WorkflowId};
@@ -27,7 +27,7 @@ impl Provider {
                 let max_bytes = draft.max_answer;
                 match self.send(workflow, draft, go).await {
                     Ok(response) => {
-                        let accepted = |answer: &Answer| self.accepted(spec, answer);
+                        let accepted = |answer: &HttpAnswer| self.accepted(spec, answer);
                         judge(response, max_bytes, accepted, |body| self.said(body)).await
                     }
                     Err(unanswered) => unanswered,
@@ -94,7 +94,11 @@ impl Provider {
     }
 
     /// Reads a 2xx.
-    fn accepted(&self, spec: &Single, answer: &Answer) -> Result<Submission, serde_json::Error> {
+    fn accepted(
+        &self,
+        spec: &Single,
+        answer: &HttpAnswer,
+    ) -> Result<Submission, serde_json::Error> {
         match self.config.name {
             ProviderName::Replicate => replicate::accepted(self, answer),
             ProviderName::OpenAi => openai::accepted(self, spec, answer),

@@ -97,7 +97,7 @@ const ENCODED: usize = 256 * 1024;
 
 impl Downloader {
     /// Creates a downloader; makes no network call.
-    pub fn new(config: &config::Worker) -> Result<Self, egress::Unusable> {
+    pub fn new(config: &config::Worker) -> Result<Self, egress::UnusableGuard> {
         let patient = |client: ClientBuilder| client.read_timeout(SILENCE);
         Ok(Self {
             guard: Guard::new("download", &config.egress, patient)?,

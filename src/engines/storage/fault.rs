@@ -10,7 +10,7 @@ const ASK_TIME: Duration = Duration::from_secs(30);
 /// An error of the store. Its source explains it.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
-struct Fault {
+struct StoreFault {
     what: &'static str,
     source: object_store::Error,
 }
@@ -40,7 +40,7 @@ pub(super) fn of_store(source: object_store::Error) -> io::Error {
         "taken" => "the store has a file of this name already",
         _ => "the store does not answer as it should",
     };
-    io::Error::new(kind, Fault { what, source })
+    io::Error::new(kind, StoreFault { what, source })
 }
 
 /// Returns the kind of the disk's error below the crate's own layers.
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_recognised_at_any_depth_of_the_error() {
         let full = io::Error::from(ErrorKind::StorageFull);
-        let wrapped = io::Error::other(Fault {
+        let wrapped = io::Error::other(StoreFault {
             what: "layer",
             source: object_store::Error::Generic {
                 store: "LocalFileSystem",

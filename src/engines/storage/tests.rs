@@ -1,7 +1,7 @@
 //! Tests the store on a disk. `tests/it` tests it on a bucket, since that needs a server.
 
 use super::*;
-use crate::contract::run::{Answer, JobRecord};
+use crate::contract::run::{JobRecord, SubmitAnswer};
 use crate::domain::{Generated, ProviderName, RequestId};
 
 struct Folder(PathBuf);
@@ -253,7 +253,7 @@ async fn an_answer_is_found_by_its_own_run_only() {
         run_id: run_id.to_owned(),
         provider: ProviderName::Fal,
         send,
-        answer: Answer::NotAccepted,
+        answer: SubmitAnswer::NotAccepted,
     };
     let found = async |run_id| {
         let found = store.job_record(&workflow(0), run_id).await.unwrap();

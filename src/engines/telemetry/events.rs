@@ -189,7 +189,7 @@ pub fn call_refused(caller: &'static str, reason: &'static str) {
 }
 
 /// An operator redrove a dead letter: an audit line, logged above DEBUG on purpose. `to`: a position, or a workflow;
-/// `reason`: why it was parked; `attempts`: how many times it was parked.
+/// `reason`: why it was dead-lettered; `attempts`: how often.
 pub fn dead_letter_redriven(
     position: &RecordPosition,
     to: &dyn Display,

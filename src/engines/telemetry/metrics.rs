@@ -126,10 +126,10 @@ pub(super) const COMMANDS: Metric = counter("genflow_commands_total", &["action"
     .help("Commands consumed from Kafka, by action and outcome.");
 pub(super) const RECORDS_REJECTED: Metric =
     counter("genflow_records_rejected_total", &["topic", "reason"])
-        .help("Records parked on a dead-letter topic, by the topic they came from and the reason.");
+        .help("Records dead-lettered, by the topic they came from and the reason.");
 pub(super) const RECORDS_TRUNCATED: Metric = counter("genflow_records_truncated_total", &["topic"])
     .help(
-        "Records parked without their value, because it was too large even for the \
+        "Records dead-lettered without their value, because it was too large even for the \
 dead-letter topic.",
     );
 pub(super) const RECORDS_RETRIED: Metric =

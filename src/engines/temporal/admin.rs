@@ -62,7 +62,7 @@ pub enum Error {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct ServerReport {
     pub runs: Namespace,
     /// The search attributes of that namespace, in order.
     pub attributes: Vec<(&'static str, Attribute)>,
@@ -92,7 +92,7 @@ pub async fn ensure(
     temporal: &config::Temporal,
     deliveries: Duration,
     patience: Duration,
-) -> Result<Report, Error> {
+) -> Result<ServerReport, Error> {
     let connection = wait_ready(temporal, patience).await?;
     let (runs, notify) = (&temporal.namespace, &temporal.notify_namespace);
     let shared = runs == notify;
@@ -101,7 +101,7 @@ pub async fn ensure(
     } else {
         RETENTION
     };
-    Ok(Report {
+    Ok(ServerReport {
         runs: namespace::ensure(&connection, runs, wanted).await?,
         attributes: attributes(&connection, runs).await?,
         deliveries: match shared {

@@ -70,7 +70,7 @@ pub enum Unretryable {
 }
 
 /// What a retry takes over from the first run.
-struct First {
+struct FirstRun {
     start: Start,
     priority: Priority,
 }
@@ -145,7 +145,7 @@ impl Temporal {
         &self,
         retry: &Retry<'_>,
         number: u32,
-        first: First,
+        first: FirstRun,
     ) -> Result<bool, Error> {
         let mut start = first.start;
         start.retry = number;
@@ -172,7 +172,7 @@ impl Temporal {
         &self,
         request: &RequestId,
         described: &WorkflowExecutionDescription,
-    ) -> Result<Result<First, Unretryable>, Error> {
+    ) -> Result<Result<FirstRun, Unretryable>, Error> {
         let workflow = request.run(0);
         let run_id = described.run_id();
         let started = history::started(&self.client(), workflow.as_str(), run_id).await?;
@@ -180,7 +180,7 @@ impl Temporal {
             return Ok(Err(Unretryable::Unknown(request.clone())));
         };
         Ok(match history::input::<Start>(started.input) {
-            Ok(start) => Ok(First {
+            Ok(start) => Ok(FirstRun {
                 start,
                 priority: started.priority.map(Priority::from).unwrap_or_default(),
             }),

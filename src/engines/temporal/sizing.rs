@@ -92,16 +92,16 @@ pub(crate) fn build() -> WorkerDeploymentOptions {
 pub(crate) struct Busy(pub(crate) &'static str);
 
 /// One running activity.
-struct Running(&'static str);
+struct RunningActivity(&'static str);
 
-impl Running {
+impl RunningActivity {
     fn new(queue: &'static str) -> Self {
         events::slot_taken(queue);
         Self(queue)
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningActivity {
     fn drop(&mut self) {
         events::slot_freed(self.0);
     }
@@ -113,7 +113,7 @@ impl ActivityInboundInterceptor for Busy {
         input: ExecuteActivityInput,
         next: Next<'a, ExecuteActivityInput, ExecuteActivityOutput<'a>>,
     ) -> ExecuteActivityOutput<'a> {
-        let running = Running::new(self.0);
+        let running = RunningActivity::new(self.0);
         let execution = next.run(input);
         Box::pin(async move {
             let _until_it_ends = running;

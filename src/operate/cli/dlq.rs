@@ -27,7 +27,7 @@ use crate::operate::dead_letters::{DeadLetter, DlqTopic, Filter, Opener, REASONS
 #[derive(Debug, clap::Subcommand)]
 pub enum Dlq {
     /// List dead letters, one per line, the oldest first, and count them by reason
-    List(List),
+    List(DlqList),
     /// Show one dead letter: its headers, and its value as JSON or as bytes; targets are redacted
     Show(Show),
     /// Send dead letters to the topic they came from again, once the cause is fixed
@@ -37,7 +37,7 @@ pub enum Dlq {
 
 /// `genflow dlq list`.
 #[derive(Debug, clap::Args)]
-pub struct List {
+pub struct DlqList {
     #[command(flatten)]
     pub filters: FilterArgs,
     /// Print each dead letter as a line of JSON; key and user are not redacted
@@ -49,7 +49,7 @@ pub struct List {
 #[derive(Debug, Default, clap::Args)]
 pub struct FilterArgs {
     #[command(flatten)]
-    pub topic: Topic,
+    pub topic: TopicChoice,
     /// Only those with this reason; several separated by commas
     #[arg(long, value_name = "REASON", value_delimiter = ',', value_parser = reason, conflicts_with = "notifications")]
     pub reason: Vec<ErrorCode>,
@@ -62,7 +62,7 @@ pub struct FilterArgs {
 
 /// `--notifications`.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
-pub struct Topic {
+pub struct TopicChoice {
     /// Use TOPIC_NOTIFICATIONS_DLQ: notifications that were given up, and events that the notifier could not read
     #[arg(long)]
     notifications: bool,
@@ -89,7 +89,7 @@ pub async fn run(
     }
 }
 
-async fn list(config: &Config, list: &List, out: &mut dyn Write) -> anyhow::Result<u8> {
+async fn list(config: &Config, list: &DlqList, out: &mut dyn Write) -> anyhow::Result<u8> {
     let filter = list.filters.filter()?;
     let topic = list.filters.topic.get().name(&config.kafka.topics);
     let extent = filter.since.map_or(Extent::All, Extent::Since);
@@ -174,7 +174,7 @@ fn json_line(letter: &DeadLetter, id: Option<&str>, user: Option<&str>) -> Strin
     json!({
         "partition": letter.position().partition,
         "offset": letter.position().offset,
-        "parked_at": letter.0.timestamp.map(rfc3339),
+        "dead_lettered_at": letter.0.timestamp.map(rfc3339),
         "reason": letter.reason(),
         "key": key,
         "request_id": id.or(key.as_deref()),
@@ -218,7 +218,7 @@ impl FilterArgs {
     }
 }
 
-impl Topic {
+impl TopicChoice {
     fn get(self) -> DlqTopic {
         match self.notifications {
             true => DlqTopic::Notifications,

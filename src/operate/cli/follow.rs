@@ -10,14 +10,14 @@ pub(super) struct Follow {
     /// Position of the last event that was seen of each request.
     seen: HashMap<String, Latest>,
     /// The awaited requests with their ends. If empty, the watch shows all requests and never ends.
-    waited: BTreeMap<String, Option<Ending>>,
+    waited: BTreeMap<String, Option<KnownEnding>>,
     /// When this command submitted the requests, in milliseconds: a REJECTED since then answers our record.
     since: Option<i64>,
 }
 
 /// How a request ended, as far as is known.
 #[derive(Clone, Copy, Debug)]
-struct Ending {
+struct KnownEnding {
     how: EventType,
     /// Partition of its events, which would also have those of a later retry.
     partition: i32,
@@ -67,7 +67,7 @@ impl Follow {
         let how = event.event_type;
         let ended = how.is_terminal() || how == EventType::Rejected;
         if let Some(waited) = self.waited.get_mut(&event.request_id) {
-            *waited = ended.then_some(Ending {
+            *waited = ended.then_some(KnownEnding {
                 how,
                 partition,
                 settled: answers_us,
@@ -87,7 +87,7 @@ impl Follow {
 
     /// Returns whether all awaited requests have ended.
     pub(super) fn is_done(&self) -> bool {
-        let settled = |ending: &Option<Ending>| ending.is_some_and(|ending| ending.settled);
+        let settled = |ending: &Option<KnownEnding>| ending.is_some_and(|ending| ending.settled);
         !self.waited.is_empty() && self.waited.values().all(settled)
     }
 
@@ -98,7 +98,7 @@ impl Follow {
 
     /// Returns the exit code: 1 if any request failed, else 2 if any was cancelled or rejected, else 0.
     pub(super) fn exit_code(&self) -> u8 {
-        let code = |ending: &Ending| match ending.how {
+        let code = |ending: &KnownEnding| match ending.how {
             EventType::Failed => (2, 1),
             EventType::Cancelled | EventType::Rejected => (1, 2),
             EventType::Completed

@@ -11,8 +11,8 @@ use serde_json::Value as Json;
 
 use self::fields::Form;
 use crate::domain::{
-    BatchItem, BatchSpec, Common, EventType, Fallback, Faults, ImageSpec, Input, Invalid, Kind,
-    OnFailure, OnUnsupported, Priority, ProviderName, Request, RequestId, Role, Single, Spec,
+    BatchItem, BatchSpec, Common, EventType, Fallback, ImageSpec, Input, Invalid, InvalidFields,
+    Kind, OnFailure, OnUnsupported, Priority, ProviderName, Request, RequestId, Role, Single, Spec,
     Strategy, Targets, UserId, VideoSpec, input_url,
 };
 
@@ -60,7 +60,7 @@ const BATCH: &[&str] = &["strategy", "max_concurrent", "on_failure", "items"];
 ///
 /// # Errors
 /// The first field that is unknown, missing or of the wrong type; without such a field, all that are out of bounds.
-pub(super) fn request(json: &Json, defaults: &Defaults<'_>) -> Result<Request, Faults> {
+pub(super) fn request(json: &Json, defaults: &Defaults<'_>) -> Result<Request, InvalidFields> {
     parsed(json, defaults)?.check()
 }
 

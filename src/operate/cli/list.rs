@@ -162,7 +162,8 @@ mod tests {
         let which = |arguments: &[&str]| {
             let line = [&["genflow", "list"], arguments].concat();
             let cli = super::super::Cli::try_parse_from(line).unwrap();
-            let super::super::Command::Operator(super::super::Operator::List(list)) = cli.command
+            let super::super::CliCommand::Operator(super::super::Operator::List(list)) =
+                cli.command
             else {
                 panic!("not a list");
             };

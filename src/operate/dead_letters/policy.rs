@@ -35,9 +35,11 @@ pub enum Skip {
     #[error("dead-lettered again since: only the last dead letter of a record is sent")]
     Superseded,
     /// Its value was left out when it was dead-lettered.
-    #[error("parked without their value (dlq.truncated): the producer has to send them again")]
+    #[error(
+        "dead-lettered without their value (dlq.truncated): the producer has to send them again"
+    )]
     Truncated,
-    #[error("parked too often: look for the cause, then raise --max-attempts")]
+    #[error("dead-lettered too often: look for the cause, then raise --max-attempts")]
     Attempts,
     #[error("too old: if they never ran, send them with --accept-old")]
     TooOld,

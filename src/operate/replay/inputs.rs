@@ -55,7 +55,7 @@ impl Inputs {
                 let problem = format!("the input of {name}: {problem}");
                 Some((event.event_id, problem))
             };
-            let (Some(kind), Some(given)) = (Kind::of(name), given) else {
+            let (Some(kind), Some(given)) = (InputKind::of(name), given) else {
                 return said("this build cannot compare it");
             };
             match (kind.recorded)(scheduled.input.clone()) {
@@ -80,7 +80,7 @@ impl WorkflowInterceptor for Inputs {
             CancellableWorkflowOutboundFuture<ScheduleActivityResult>,
         >,
     ) -> CancellableWorkflowOutboundFuture<ScheduleActivityResult> {
-        let kind = Kind::of(input.activity_type());
+        let kind = InputKind::of(input.activity_type());
         let given = kind.and_then(|kind| (kind.given)(&input));
         self.all().push(given);
         next.run(input)
@@ -88,13 +88,13 @@ impl WorkflowInterceptor for Inputs {
 }
 
 /// How to read the inputs of one activity.
-struct Kind {
+struct InputKind {
     given: fn(&ScheduleActivityInput) -> Option<Value>,
     /// Decodes and encodes the input, so that a field added with a default since then counts as its default.
     recorded: fn(Option<Payloads>) -> Result<Value, anyhow::Error>,
 }
 
-impl Kind {
+impl InputKind {
     fn of(activity: &str) -> Option<Self> {
         Some(match activity {
             "submit.v1" => Self::reading::<Submit>(),

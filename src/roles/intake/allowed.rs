@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use url::Url;
 
-use crate::domain::{Faults, Media, ProviderName, Single, Spec, urls};
+use crate::domain::{InvalidFields, Media, ProviderName, Single, Spec, urls};
 use crate::engines::config::Config;
 use crate::engines::egress;
 
@@ -21,7 +21,7 @@ impl Allowed<'_> {
     /// # Errors
     /// Returns everything that is not allowed.
     pub(super) fn check(&self, spec: &Spec, timeout: Option<Duration>) -> anyhow::Result<()> {
-        let mut faults = Faults::default();
+        let mut faults = InvalidFields::default();
         if let Some(timeout) = timeout.filter(|timeout| *timeout > self.0.intake.max_timeout) {
             let problem = format!("is {}, which is longer than allowed", timeout.as_secs());
             faults.add("timeout_seconds", problem);
@@ -38,12 +38,12 @@ impl Allowed<'_> {
         })
     }
 
-    fn spec(&self, spec: &Spec, faults: &mut Faults) {
+    fn spec(&self, spec: &Spec, faults: &mut InvalidFields) {
         match spec {
             Spec::Single(single) => self.single(single, faults),
             Spec::Batch(batch) => {
                 for (index, item) in batch.items.iter().enumerate() {
-                    let mut of_item = Faults::default();
+                    let mut of_item = InvalidFields::default();
                     self.single(&item.spec, &mut of_item);
                     faults.of_item(index, of_item);
                 }
@@ -51,7 +51,7 @@ impl Allowed<'_> {
         }
     }
 
-    fn single(&self, single: &Single, faults: &mut Faults) {
+    fn single(&self, single: &Single, faults: &mut InvalidFields) {
         let (kind, common) = (single.media(), single.common());
         let configured = match kind {
             Media::Video => self.0.worker.video.name,
@@ -92,7 +92,7 @@ impl Allowed<'_> {
         kind: Media,
         provider: ProviderName,
         named: Option<&str>,
-        faults: &mut Faults,
+        faults: &mut InvalidFields,
     ) {
         let allowed = &self.0.intake.allowed_models;
         if allowed.are_any() {

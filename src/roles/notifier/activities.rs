@@ -14,7 +14,7 @@ use super::schedule;
 use crate::contract::activities::notification;
 use crate::contract::delivery::{Conclude, Deliver, Delivered, Parcel};
 use crate::contract::digest::SendDigest;
-use crate::contract::receipt::{DeliveryError, End};
+use crate::contract::receipt::{DeliveryError, NotificationEnd};
 use crate::domain::Event;
 use crate::domain::time::millis;
 use crate::engines::failpoint;
@@ -23,12 +23,12 @@ use crate::engines::temporal::activity::{Aborted, alive_until_stop};
 use crate::roles::notifier::attempt::{Notice, Tried};
 
 /// The activities of deliveries and digests.
-pub struct Activities {
+pub struct NotifierActivities {
     pub deliverer: Arc<Deliverer>,
 }
 
 #[activities]
-impl Activities {
+impl NotifierActivities {
     #[activity(definition = notification::Deliver)]
     pub async fn deliver(
         self: Arc<Self>,
@@ -98,9 +98,11 @@ impl Deliverer {
         let attempt = self.later(&notice, &notification).await;
         failpoint::hit("deliver.tried").await;
         Ok(match attempt {
-            Attempt::Sent(Tried::Delivered(status)) => ended(End::delivered(status), true),
+            Attempt::Sent(Tried::Delivered(status)) => {
+                ended(NotificationEnd::delivered(status), true)
+            }
             Attempt::Sent(Tried::Refused { status, error }) => {
-                ended(End::given_up(status, error), true)
+                ended(NotificationEnd::given_up(status, error), true)
             }
             Attempt::Sent(Tried::Later {
                 status,
@@ -160,7 +162,9 @@ impl Deliverer {
     fn elsewhere(&self, parcel: &Parcel, step: u32, error: DeliveryError) -> Delivered {
         let later = self.later_on(parcel, step, None, error.clone(), false, None);
         match later {
-            Delivered::Later { pause_ms: None, .. } => ended(End::skipped(error), false),
+            Delivered::Later { pause_ms: None, .. } => {
+                ended(NotificationEnd::skipped(error), false)
+            }
             Delivered::Later { .. } | Delivered::Ended { .. } | Delivered::Wait { .. } => later,
         }
     }
@@ -195,7 +199,7 @@ fn lasting(error: Unread) -> Result<Unread, Aborted> {
     Ok(error)
 }
 
-fn ended(end: End, sent: bool) -> Delivered {
+fn ended(end: NotificationEnd, sent: bool) -> Delivered {
     Delivered::Ended { end, sent }
 }
 

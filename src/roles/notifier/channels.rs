@@ -13,11 +13,11 @@ use crate::roles::notifier::attempt::{NotNow, Notice, Tried};
 
 /// Why a channel cannot be served.
 #[derive(Debug, thiserror::Error)]
-pub enum Unusable {
+pub enum UnusableChannel {
     #[error(transparent)]
-    Http(#[from] webhook::Unusable),
+    Http(#[from] webhook::UnusableWebhook),
     #[error(transparent)]
-    Email(#[from] email::Unusable),
+    Email(#[from] email::UnusableEmail),
 }
 
 /// The channels that this process serves.
@@ -38,7 +38,7 @@ pub(super) enum Served<'c> {
 
 impl Channels {
     /// Creates the channels; makes no network call.
-    pub(super) fn new(config: &config::Notifier) -> Result<Self, Unusable> {
+    pub(super) fn new(config: &config::Notifier) -> Result<Self, UnusableChannel> {
         Ok(Self {
             webhooks: webhook::Sender::new(config)?,
             slack: slack::Sender::new(config)?,

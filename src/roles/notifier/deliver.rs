@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use url::Url;
 
-use super::channels::{Channels, Unusable};
+use super::channels::{Channels, UnusableChannel};
 use super::endpoints::{Closed, Endpoints, Seen};
 use super::plan::{self, Notification};
 use crate::contract::avro;
 use crate::contract::avro::RECEIPT;
 use crate::contract::delivery::Parcel;
-use crate::contract::receipt::{End, Outcome, Receipt};
+use crate::contract::receipt::{NotificationEnd, NotificationOutcome, Receipt};
 use crate::contract::seal;
 use crate::contract::seal::Sealer;
 use crate::domain::{ErrorCode, Event};
@@ -96,14 +96,14 @@ impl Deliverer {
     /// Creates a deliverer; makes no network call.
     ///
     /// # Errors
-    /// [`Unusable`] if a signing secret or an email template is malformed, the CA certificates cannot be read,
+    /// [`UnusableChannel`] if a signing secret or an email template is malformed, the CA certificates cannot be read,
     /// or no HTTP client can be built.
     pub fn new(
         config: &Config,
         registry: Arc<Registry>,
         producer: Arc<Producer>,
         sealer: Sealer,
-    ) -> Result<Self, Unusable> {
+    ) -> Result<Self, UnusableChannel> {
         let settings = &config.notifier;
         let default_slack = settings.default_slack.as_ref();
         Ok(Self {
@@ -199,7 +199,7 @@ impl Deliverer {
     /// broker has both.
     pub(super) async fn report(&self, parcel: &Parcel, receipt: &Receipt) -> Result<(), BoxError> {
         let key = Some(parcel.request_id.as_bytes());
-        if receipt.outcome == Outcome::GivenUp {
+        if receipt.outcome == NotificationOutcome::GivenUp {
             let given_up = Message {
                 topic: &self.topics.notifications_dlq,
                 key,
@@ -207,7 +207,7 @@ impl Deliverer {
                 headers: given_up_headers(parcel, receipt),
             };
             self.producer.send(given_up).await?;
-            failpoint::hit("notify.parked").await;
+            failpoint::hit("notify.dead_lettered").await;
         }
         let topic = &self.topics.notifications;
         let value = self.registry.encode(topic, &RECEIPT, receipt).await?;
@@ -243,7 +243,7 @@ fn seen(tried: &Tried) -> Seen {
 pub(super) fn receipt(
     parcel: &Parcel,
     shown: String,
-    end: End,
+    end: NotificationEnd,
     tries: u32,
     first_try_at: Option<i64>,
     ended_at: i64,

@@ -80,11 +80,11 @@ pub(super) enum Seen {
 pub(super) struct Endpoints {
     /// Most concurrent attempts at all endpoints together.
     pool: usize,
-    known: Mutex<Known>,
+    known: Mutex<Counts>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct Counts {
     origins: HashMap<String, Origin>,
     circuits: Circuits,
     /// Number of attempts of each user, including those that wait.
@@ -145,7 +145,7 @@ impl Endpoints {
         events::tries_in_flight(known.in_flight);
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, Counts> {
         self.known.lock()
     }
 }

@@ -45,11 +45,11 @@ impl Tries {
 #[derive(Debug)]
 pub(super) struct Recent {
     most: usize,
-    memory: Mutex<Memory>,
+    memory: Mutex<Remembered>,
 }
 
 #[derive(Debug, Default)]
-struct Memory {
+struct Remembered {
     known: HashMap<Uuid, Known>,
     order: VecDeque<Uuid>,
 }
@@ -82,7 +82,7 @@ impl Recent {
         }
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    fn memory(&self) -> MutexGuard<'_, Remembered> {
         self.memory.lock()
     }
 }

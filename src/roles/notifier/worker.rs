@@ -8,7 +8,7 @@ use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use tokio_util::sync::CancellationToken;
 
 use super::Deliverer;
-use super::activities::Activities;
+use super::activities::NotifierActivities;
 use crate::engines::config::Config;
 use crate::engines::temporal::client::Temporal;
 use crate::engines::temporal::sizing::{Busy, STICKY, Sizing, build};
@@ -35,7 +35,7 @@ pub async fn run(
         .activity_inbound_interceptor(Busy("notify"))
         .graceful_shutdown_period(config.grace.mul_f64(0.8))
         .sticky_queue_schedule_to_start_timeout(STICKY)
-        .register_activities(Activities { deliverer })
+        .register_activities(NotifierActivities { deliverer })
         .build();
     workflows::of_notifications(&mut options)?;
     let mut worker = Worker::new(&runtime, temporal.client(), options)

@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::contract::run::{Answer, Finish, Job, JobLookup, PendingEvents, ProviderJobLeft};
+use crate::contract::run::{Finish, Job, JobLookup, PendingEvents, ProviderJobLeft, SubmitAnswer};
 use crate::domain::time::span;
 use crate::domain::{Event, WorkflowId};
 use crate::engines::config;
@@ -81,9 +81,9 @@ impl Work {
     ///
     /// # Errors
     /// [`Aborted::Again`] unless all events are acknowledged.
-    pub async fn publish(&self, handed: &PendingEvents) -> Result<(), Aborted> {
-        let trace = handed.traceparent.as_deref();
-        let publishing = self.publisher.publish(&handed.events, trace);
+    pub async fn publish(&self, pending: &PendingEvents) -> Result<(), Aborted> {
+        let trace = pending.traceparent.as_deref();
+        let publishing = self.publisher.publish(&pending.events, trace);
         Ok(in_time(publishing, "cannot publish the events").await?)
     }
 
@@ -93,19 +93,19 @@ impl Work {
     /// [`Aborted::Again`] until all of it is done.
     pub async fn finish(&self, input: Finish) -> Result<(), Aborted> {
         failpoint::hit("finish.began").await;
-        let ending = self.end_job(&input.handed.workflow, &input.leftover);
+        let ending = self.end_job(&input.pending.workflow, &input.leftover);
         if tokio::time::timeout(CANCEL_TIME, ending).await.is_err() {
-            tracing::warn!(workflow = %input.handed.workflow, "the provider's job was not cancelled in time");
+            tracing::warn!(workflow = %input.pending.workflow, "the provider's job was not cancelled in time");
         }
         let outcome = input
-            .handed
+            .pending
             .events
             .last()
             .context("the input of finish has no outcome")?;
         if let Some(result) = &outcome.result {
             let manifest = Manifest {
-                workflow_id: input.handed.workflow.clone(),
-                fingerprint: input.handed.fingerprint.clone(),
+                workflow_id: input.pending.workflow.clone(),
+                fingerprint: input.pending.fingerprint.clone(),
                 result: result.clone(),
             };
             self.store
@@ -113,9 +113,9 @@ impl Work {
                 .await
                 .context("cannot write the manifest")?;
         }
-        self.publish(&input.handed).await?;
+        self.publish(&input.pending).await?;
         failpoint::hit("finish.published").await;
-        let trace = input.handed.traceparent.as_deref();
+        let trace = input.pending.traceparent.as_deref();
         let publishing = self.publisher.publish_result(outcome, trace);
         in_time(publishing, "cannot publish the outcome").await?;
         report_end(outcome, &input);
@@ -169,8 +169,8 @@ impl Work {
         let record = self.store.job_record(workflow, &lookup.run_id).await;
         let record = record.context("cannot read the job record")?;
         Ok(match record.map(|record| record.answer) {
-            Some(Answer::Job(job)) => Some(job),
-            Some(Answer::Refused(_) | Answer::NotAccepted) | None => None,
+            Some(SubmitAnswer::Job(job)) => Some(job),
+            Some(SubmitAnswer::Refused(_) | SubmitAnswer::NotAccepted) | None => None,
         })
     }
 }

@@ -14,7 +14,7 @@ use super::deferred;
 use super::deferred::DeferredReader;
 use super::group::Group;
 use super::record_task::{Hold, RecordTask, RecordTasks};
-use super::{Cause, Error, Handler, Options};
+use super::{Cause, ConsumerOptions, Error, Handler};
 use crate::domain::time::span;
 use crate::engines::clock::now;
 use crate::engines::kafka::Record;
@@ -28,7 +28,7 @@ const PAUSE_AFTER: Duration = Duration::from_secs(2);
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 
 pub(super) struct PollLoop<H> {
-    options: Options,
+    options: ConsumerOptions,
     consumer: Arc<StreamConsumer<Group>>,
     deferred: DeferredReader,
     tasks: Arc<RecordTasks<H>>,
@@ -42,7 +42,7 @@ pub(super) struct PollLoop<H> {
 
 impl<H: Handler> PollLoop<H> {
     pub(super) fn new(
-        options: Options,
+        options: ConsumerOptions,
         consumer: Arc<StreamConsumer<Group>>,
         deferred: DeferredReader,
         tasks: RecordTasks<H>,

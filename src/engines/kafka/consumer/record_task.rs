@@ -11,10 +11,9 @@ use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::concurrency_limit::ConcurrencyLimit;
-use super::dead_letter::park;
 use super::fuse::Fuse;
 use super::slots::Slots;
-use super::{BoxError, Cause, Failure, Handler, Options, Rejection};
+use super::{BoxError, Cause, ConsumerOptions, Failure, Handler, Rejection, dead_letter};
 use crate::domain::ErrorCode;
 use crate::domain::error_chain::causes;
 use crate::engines::health::Health;
@@ -69,19 +68,19 @@ const PANICS: u32 = 5;
 
 /// Processes the records of a consumer.
 pub(super) struct RecordTasks<H> {
-    options: Options,
+    options: ConsumerOptions,
     producer: Arc<Producer>,
     handler: H,
     health: Arc<Health>,
     slots: Slots,
-    state: Mutex<State>,
+    state: Mutex<SharedState>,
     /// Number of records that failed at least once and are being retried. Locked while the role's health changes, which
     /// may write a log line; so the poll loop does not wait for it.
     retried: Mutex<usize>,
 }
 
 /// State that all running records share.
-struct State {
+struct SharedState {
     concurrency: ConcurrencyLimit,
     fuse: Fuse,
 }
@@ -101,12 +100,12 @@ type Failed = (Cause, BoxError);
 
 impl<H: Handler> RecordTasks<H> {
     pub(super) fn new(
-        options: Options,
+        options: ConsumerOptions,
         producer: Arc<Producer>,
         handler: H,
         health: Arc<Health>,
     ) -> Self {
-        let state = State {
+        let state = SharedState {
             concurrency: ConcurrencyLimit::new(options.concurrency),
             fuse: Fuse::new(options.fuse),
         };
@@ -148,7 +147,7 @@ impl<H: Handler> RecordTasks<H> {
 
     async fn until_done(&self, task: &RecordTask<'_>) -> Result<(), Settled> {
         match self.until_decided(task).await? {
-            Some(rejection) => self.park(task, &rejection).await,
+            Some(rejection) => self.dead_letter(task, &rejection).await,
             None => Ok(()),
         }
     }
@@ -189,19 +188,24 @@ impl<H: Handler> RecordTasks<H> {
         Err((Cause::Fuse, why.into()))
     }
 
-    async fn park(&self, task: &RecordTask<'_>, rejection: &Rejection) -> Result<(), Settled> {
-        let Options { dlq, group, .. } = &self.options;
+    async fn dead_letter(
+        &self,
+        task: &RecordTask<'_>,
+        rejection: &Rejection,
+    ) -> Result<(), Settled> {
+        let ConsumerOptions { dlq, group, .. } = &self.options;
         let unavailable = |error| (Cause::KafkaUnavailable, error);
         self.persist(task, || async {
-            let parked = park(&self.producer, dlq, group, task.record, rejection);
-            parked.await.map_err(unavailable)
+            let publishing =
+                dead_letter::publish(&self.producer, dlq, group, task.record, rejection);
+            publishing.await.map_err(unavailable)
         })
         .await?;
         let position = &task.record.position;
         events::record_rejected(position, rejection.reason, rejection.error.as_ref());
         let panics = AtomicU32::new(0);
         self.persist(task, || async {
-            let notifying = self.handler.parked(task.record, rejection);
+            let notifying = self.handler.dead_lettered(task.record, rejection);
             match caught(notifying, &panics).await? {
                 Some(notified) => notified.map_err(unavailable),
                 // The record is dead-lettered. A missing `REJECTED` event is better than a blocked partition.
@@ -239,7 +243,7 @@ impl<H: Handler> RecordTasks<H> {
                 self.state().concurrency.failed(cause);
             }
             retried
-                .get_or_insert_with(|| Retried::new(self))
+                .get_or_insert_with(|| RetriedRecord::new(self))
                 .report(cause, error.as_ref());
             let position = &task.record.position;
             events::record_held(position, cause.as_str(), error.as_ref(), tries);
@@ -254,7 +258,7 @@ impl<H: Handler> RecordTasks<H> {
 }
 
 impl<H> RecordTasks<H> {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SharedState> {
         self.state.lock()
     }
 }
@@ -271,9 +275,9 @@ async fn caught<T>(call: impl Future<Output = T>, panics: &AtomicU32) -> Result<
 }
 
 /// Counts a record as being retried, until it is dropped; when the last one is dropped, the role is ready again.
-struct Retried<'a, H>(&'a RecordTasks<H>);
+struct RetriedRecord<'a, H>(&'a RecordTasks<H>);
 
-impl<'a, H> Retried<'a, H> {
+impl<'a, H> RetriedRecord<'a, H> {
     fn new(tasks: &'a RecordTasks<H>) -> Self {
         *tasks.retried.lock() += 1;
         Self(tasks)
@@ -291,7 +295,7 @@ impl<'a, H> Retried<'a, H> {
     }
 }
 
-impl<H> Drop for Retried<'_, H> {
+impl<H> Drop for RetriedRecord<'_, H> {
     fn drop(&mut self) {
         let RecordTasks {
             health, options, ..

@@ -6,8 +6,8 @@ use reqwest::header::HeaderMap;
 use super::*;
 use crate::domain::{Common, Input, OnUnsupported};
 
-fn answer(body: &str) -> Answer {
-    Answer {
+fn answer(body: &str) -> HttpAnswer {
+    HttpAnswer {
         held: super::super::Held::default(),
         status: StatusCode::OK,
         headers: HeaderMap::new(),
@@ -186,7 +186,7 @@ fn a_refusal_has_a_stable_code() {
 
 #[test]
 fn a_failed_video_has_a_stable_code() {
-    let fault = |code: &str| Fault {
+    let fault = |code: &str| ApiError {
         code: Some(code.to_owned()),
         message: Some("no".to_owned()),
     };

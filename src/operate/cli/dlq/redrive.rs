@@ -13,7 +13,9 @@ use crate::engines::config::Config;
 use crate::engines::telemetry;
 use crate::operate::cli::{ApiKey, Error};
 use crate::operate::dead_letters;
-use crate::operate::dead_letters::{Order, Position, RedrivePolicy, Redriven, Selection, Summary};
+use crate::operate::dead_letters::{
+    Position, RedriveOrder, RedrivePolicy, Redriven, Selection, Summary,
+};
 
 /// `genflow dlq redrive`.
 #[derive(Debug, clap::Args)]
@@ -58,7 +60,7 @@ the notifier could not read is sent to TOPIC_EVENTS again.
 
 A redrive that is run again sends again what it selects. For a request, that does no harm within the dedup window: \
 intake recognises its id. A CANCEL ends the newest run again, so use --since or positions to leave it out. A \
-notification that was delivered is skipped. Of a record that was dead-lettered again, only the last dead letter is sent.
+notification that was delivered is skipped, as long as Temporal retains its delivery. Of a record that was dead-lettered again, only the last dead letter is sent.
 
 Exit code: 0 when everything that may be sent was sent, 1 when a given position holds no dead letter, 69 when an \
 engine does not answer, 130 when it was interrupted.";
@@ -88,12 +90,12 @@ pub(super) async fn redrive(
 }
 
 impl Redrive {
-    fn order(&self) -> Result<Order, Error> {
+    fn order(&self) -> Result<RedriveOrder, Error> {
         let selection = match self.positions.is_empty() {
             true => Selection::Matching(self.filters.filter()?),
             false => Selection::At(self.positions.iter().copied().collect()),
         };
-        Ok(Order {
+        Ok(RedriveOrder {
             selection,
             policy: RedrivePolicy {
                 topic: self.filters.topic.get(),
@@ -171,7 +173,7 @@ mod tests {
       12  too_old
        1  invalid
 2 skipped
-       2  parked too often: look for the cause, then raise --max-attempts
+       2  dead-lettered too often: look for the cause, then raise --max-attempts
 there is no dead letter 0:7
 interrupted: run the same command again to send the rest, and what was sent once more
 "

@@ -4,12 +4,12 @@ use clap::Parser as _;
 
 use super::*;
 use crate::domain::{OnUnsupported, Priority, Role, Single, Spec};
-use crate::operate::cli::{Cli, Command, Operator};
+use crate::operate::cli::{Cli, CliCommand, Operator};
 
-fn submitted(arguments: &[&str]) -> Result<Submit, String> {
+fn submitted(arguments: &[&str]) -> Result<SubmitArgs, String> {
     let line = ["genflow", "submit"].iter().chain(arguments);
     match Cli::try_parse_from(line).map(|cli| cli.command) {
-        Ok(Command::Operator(Operator::Submit(submit))) => Ok(*submit),
+        Ok(CliCommand::Operator(Operator::Submit(submit))) => Ok(*submit),
         Ok(_) => panic!("not a submit"),
         Err(error) => Err(super::super::one_line(&error)),
     }

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use url::Url;
 
 use super::*;
-use crate::contract::receipt::Outcome;
+use crate::contract::receipt::NotificationOutcome;
 use crate::domain::Targets;
 use crate::roles::notifier::plan::Target;
 use crate::roles::notifier::testing::{asking, deliverer, parcel, registry};
@@ -70,7 +70,7 @@ async fn after_the_last_step_it_is_skipped_because_no_target_refused_it() {
         let Delivered::Ended { end, sent: false } = delivered else {
             panic!("{delivered:?}");
         };
-        assert_eq!(end.outcome, Outcome::Skipped);
+        assert_eq!(end.outcome, NotificationOutcome::Skipped);
         assert_eq!(end.error.unwrap().code, code);
     }
 }
@@ -134,7 +134,7 @@ async fn while_the_registry_is_away_no_end_is_published_without_its_target() {
     let [(parcel, _), _] = parcels();
     let conclude = Conclude {
         parcel,
-        end: End::delivered(200),
+        end: NotificationEnd::delivered(200),
         tries: 1,
         first_try_at: None,
         ended_at: 7,

@@ -32,7 +32,7 @@ const LONGEST_SUBJECT: usize = 150;
 
 /// Why templates cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum TemplateFault {
     #[error("{path} cannot be read")]
     Unreadable {
         path: PathBuf,
@@ -76,7 +76,7 @@ pub(super) struct Rendered {
 
 impl Templates {
     /// Reads the templates and renders each of them.
-    pub(super) fn load(folder: Option<&Path>) -> Result<Self, Fault> {
+    pub(super) fn load(folder: Option<&Path>) -> Result<Self, TemplateFault> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_syntax(lines_of_tags());
@@ -86,7 +86,7 @@ impl Templates {
         for path in folder.map(files).transpose()?.unwrap_or_default() {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if !BUILT_IN.iter().any(|(known, _)| *known == name) {
-                return Err(Fault::Unknown(path));
+                return Err(TemplateFault::Unknown(path));
             }
             let source = std::fs::read_to_string(&path);
             let source = source.map_err(|source| unreadable(&path, source))?;
@@ -106,7 +106,7 @@ impl Templates {
         })
     }
 
-    fn check(&self) -> Result<(), Fault> {
+    fn check(&self) -> Result<(), TemplateFault> {
         let samples = [
             ("an event with every field", View::full()),
             ("an event with few fields", View::sparse()),
@@ -114,13 +114,13 @@ impl Templates {
         for (sample, view) in samples {
             for (name, _) in BUILT_IN {
                 let rendered = self.one(name, &view);
-                let rendered = rendered.map_err(|source| Fault::Rendering {
+                let rendered = rendered.map_err(|source| TemplateFault::Rendering {
                     name,
                     sample,
                     source,
                 })?;
                 if name == SUBJECT && line(&rendered, LONGEST_SUBJECT).is_empty() {
-                    return Err(Fault::NoSubject { sample });
+                    return Err(TemplateFault::NoSubject { sample });
                 }
             }
         }
@@ -143,16 +143,16 @@ fn lines_of_tags() -> SyntaxConfig {
     syntax.build().expect("the delimiters are the default ones")
 }
 
-fn add(environment: &mut Environment<'_>, name: &str, source: String) -> Result<(), Fault> {
+fn add(environment: &mut Environment<'_>, name: &str, source: String) -> Result<(), TemplateFault> {
     let added = environment.add_template_owned(name.to_owned(), source);
-    added.map_err(|source| Fault::Syntax {
+    added.map_err(|source| TemplateFault::Syntax {
         name: name.to_owned(),
         source,
     })
 }
 
 /// Lists the files of the folder without hidden ones: a mounted Kubernetes volume has some.
-fn files(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
+fn files(folder: &Path) -> Result<Vec<PathBuf>, TemplateFault> {
     let fault = |source| unreadable(folder, source);
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(fault)? {
@@ -165,8 +165,8 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
     Ok(files)
 }
 
-fn unreadable(path: &Path, source: io::Error) -> Fault {
-    Fault::Unreadable {
+fn unreadable(path: &Path, source: io::Error) -> TemplateFault {
+    TemplateFault::Unreadable {
         path: path.to_owned(),
         source,
     }

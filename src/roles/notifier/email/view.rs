@@ -30,7 +30,7 @@ pub(super) struct View {
     batch_id: Option<String>,
     /// Such as `2023-11-14 22:13 UTC`.
     at: String,
-    progress: Option<Progress>,
+    progress: Option<ProgressView>,
     outputs: Vec<File>,
     /// Number of outputs that are not listed.
     more: usize,
@@ -46,7 +46,7 @@ pub(super) struct View {
 }
 
 #[derive(Debug, Serialize)]
-struct Progress {
+struct ProgressView {
     percent: i32,
     stage: String,
     message: Option<String>,
@@ -109,7 +109,7 @@ impl View {
             retry: 1,
             user: "some".to_owned(),
             batch_id: some(),
-            progress: Some(Progress {
+            progress: Some(ProgressView {
                 percent: 40,
                 stage: "rendering".to_owned(),
                 message: some(),
@@ -167,7 +167,7 @@ impl View {
             user: short(&event.user_id),
             batch_id: event.batch_id.as_deref().map(short),
             at: moment(event.occurred_at),
-            progress: event.progress.as_ref().map(|progress| Progress {
+            progress: event.progress.as_ref().map(|progress| ProgressView {
                 percent: progress.percent,
                 stage: short(&progress.stage),
                 message: progress.message.as_deref().map(|text| line(text, LONG)),

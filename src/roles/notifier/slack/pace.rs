@@ -15,13 +15,13 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 
 /// When each target may have its next message.
 pub(super) struct Pace {
-    known: Mutex<Known>,
+    known: Mutex<NextTimes>,
     /// Most targets that are tracked at once.
     most: usize,
 }
 
 #[derive(Default)]
-struct Known {
+struct NextTimes {
     next: HashMap<String, Instant>,
     swept: Option<Instant>,
 }
@@ -65,7 +65,7 @@ impl Pace {
     }
 }
 
-impl Known {
+impl NextTimes {
     /// Returns whether another target fits; if not, first drops the targets whose second is over.
     fn has_room(&mut self, most: usize, now: Instant) -> bool {
         // A sweep visits all targets, so it is not made for every message.

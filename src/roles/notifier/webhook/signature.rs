@@ -15,7 +15,7 @@ pub struct InvalidSecret;
 /// Signs with all master secrets, so that a receiver may have the secret of any of them.
 pub(super) struct Signer {
     masters: Vec<hmac::Key>,
-    keys: Vec<v1a::Key>,
+    keys: Vec<v1a::MasterKey>,
 }
 
 const PREFIX: &str = "whsec_";
@@ -38,7 +38,7 @@ impl Signer {
     }
 
     /// Adds signatures with these keys, after those with the secrets.
-    pub(super) fn with_keys(self, keys: Vec<v1a::Key>) -> Self {
+    pub(super) fn with_keys(self, keys: Vec<v1a::MasterKey>) -> Self {
         Self { keys, ..self }
     }
 

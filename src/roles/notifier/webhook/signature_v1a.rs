@@ -16,13 +16,13 @@ use crate::domain::Secret;
 pub struct InvalidKey;
 
 /// A master key, from which the key pairs of users are derived.
-pub struct Key(hmac::Key);
+pub struct MasterKey(hmac::Key);
 
 const PRIVATE: &str = "whsk_";
 const PUBLIC: &str = "whpk_";
 const SHORTEST: usize = 32;
 
-impl Key {
+impl MasterKey {
     /// Parses a master key.
     ///
     /// # Errors
@@ -59,7 +59,7 @@ impl Key {
     }
 }
 
-impl std::fmt::Debug for Key {
+impl std::fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Key(***)")
     }
@@ -71,8 +71,8 @@ mod tests {
 
     use super::*;
 
-    fn key(bytes: &[u8]) -> Result<Key, InvalidKey> {
-        Key::parse(&Secret::new(format!("whsk_{}", BASE64.encode(bytes))))
+    fn key(bytes: &[u8]) -> Result<MasterKey, InvalidKey> {
+        MasterKey::parse(&Secret::new(format!("whsk_{}", BASE64.encode(bytes))))
     }
 
     /// Returns whether a signature of this text verifies with a public key.
@@ -118,7 +118,7 @@ mod tests {
             "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=",
             "whsk_*",
         ] {
-            assert!(Key::parse(&Secret::new(odd.to_owned())).is_err());
+            assert!(MasterKey::parse(&Secret::new(odd.to_owned())).is_err());
         }
         assert_eq!(format!("{:?}", key(&[7; 64]).unwrap()), "Key(***)");
     }

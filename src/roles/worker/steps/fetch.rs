@@ -44,7 +44,7 @@ impl Work {
         let slot = self.shares.enter(turn.user());
         self.give_way(&slot, turn)?;
         tokio::select! {
-            published = self.publish(&input.handed) => published?,
+            published = self.publish(&input.pending) => published?,
             () = self.drain.begun() => return Err(Aborted::HandedBack),
         }
         failpoint::hit("fetch.published").await;
@@ -108,7 +108,7 @@ impl Work {
             }
             // Another worker may have the key, and nothing is lost until the deadline.
             Err(error @ provider::Error::NoKey { .. }) => {
-                tracing::warn!(workflow = %input.handed.workflow, %error, "the job was not polled");
+                tracing::warn!(workflow = %input.pending.workflow, %error, "the job was not polled");
                 Err(Aborted::Again(error.into()))
             }
             Err(error) => Ok(match self.after_failed_poll(&error, turn) {
@@ -154,7 +154,7 @@ impl Work {
         if failures.lost >= LOST {
             return Ok(ControlFlow::Break(Fetched::Failed(not_checked())));
         }
-        let storing = self.store_all(&input.handed, provider, sources, Some(turn));
+        let storing = self.store_all(&input.pending, provider, sources, Some(turn));
         let error = match self.in_grace(storing, cancelled).await? {
             Ok(outputs) => {
                 failpoint::hit("fetch.stored").await;
@@ -166,7 +166,7 @@ impl Work {
         if error.is_final() || failed >= self.settings.retries.store_attempts {
             return Ok(ControlFlow::Break(Fetched::Failed(verdict(&error))));
         }
-        tracing::warn!(workflow = %input.handed.workflow, %error, failed, "output not stored");
+        tracing::warn!(workflow = %input.pending.workflow, %error, failed, "output not stored");
         let pauses = self.settings.retries.pauses;
         Ok(ControlFlow::Continue(pauses.after(failed, rand::random())))
     }

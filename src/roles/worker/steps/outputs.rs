@@ -29,9 +29,9 @@ impl Work {
         provider: &Provider,
         made: Made,
     ) -> Result<Generated, EventError> {
-        let handed = &submit.handed;
+        let pending = &submit.pending;
         priced(provider, made.cost_usd);
-        let storing = self.store_patiently(handed, provider, &made.outputs);
+        let storing = self.store_patiently(pending, provider, &made.outputs);
         let outputs = storing.await?;
         let result = Generated {
             outputs,
@@ -43,13 +43,13 @@ impl Work {
             notes: Vec::new(),
         };
         let manifest = Manifest {
-            workflow_id: handed.workflow.clone(),
-            fingerprint: handed.fingerprint.clone(),
+            workflow_id: pending.workflow.clone(),
+            fingerprint: pending.fingerprint.clone(),
             result,
         };
         // `finish` writes the manifest again, and there it must succeed.
         if let Err(error) = self.store.write_manifest(&manifest).await {
-            tracing::warn!(workflow = %handed.workflow, %error, "manifest not written yet");
+            tracing::warn!(workflow = %pending.workflow, %error, "manifest not written yet");
         }
         Ok(manifest.result)
     }
@@ -57,14 +57,14 @@ impl Work {
     /// Tries as long as there is time; the error of the last try says why there is no result.
     async fn store_patiently(
         &self,
-        handed: &PendingEvents,
+        pending: &PendingEvents,
         provider: &Provider,
         sources: &[Source],
     ) -> Result<Vec<Output>, EventError> {
         let end = Instant::now() + KEEP_TIME;
         let mut tries = 1;
         loop {
-            let storing = self.store_all(handed, provider, sources, None);
+            let storing = self.store_all(pending, provider, sources, None);
             let error = match timeout_at(end, storing).await {
                 Ok(Ok(outputs)) => return Ok(outputs),
                 Ok(Err(error)) => error,
@@ -89,7 +89,7 @@ impl Work {
     /// to a submit have no `turn`, and do not wait for others.
     pub(super) async fn store_all(
         &self,
-        handed: &PendingEvents,
+        pending: &PendingEvents,
         provider: &Provider,
         sources: &[Source],
         turn: Option<&Turn<'_>>,
@@ -99,7 +99,7 @@ impl Work {
                 "the provider named no output".to_owned(),
             ));
         }
-        let folder = self.temp.attempt(&handed.workflow);
+        let folder = self.temp.attempt(&pending.workflow);
         let folder = folder.inspect_err(temp_failed)?;
         let (store, folder) = match turn {
             Some(_) => (&self.store, folder),
@@ -127,7 +127,7 @@ impl Work {
                     temp_failed(error);
                 }
             })?;
-            let output = store.put(&handed.workflow, index, checked).await?;
+            let output = store.put(&pending.workflow, index, checked).await?;
             events::output_stored(u64::try_from(output.bytes).unwrap_or(0));
             outputs.push(output);
             if !Generated::fits(&outputs) {

@@ -13,11 +13,11 @@ use parking_lot::{Mutex, MutexGuard};
 #[derive(Clone, Debug)]
 pub struct Shares {
     slots: usize,
-    running: Arc<Mutex<Running>>,
+    running: Arc<Mutex<FetchCounts>>,
 }
 
 #[derive(Debug, Default)]
-struct Running {
+struct FetchCounts {
     all: usize,
     users: BTreeMap<String, usize>,
 }
@@ -49,7 +49,7 @@ impl Shares {
         }
     }
 
-    fn running(&self) -> MutexGuard<'_, Running> {
+    fn running(&self) -> MutexGuard<'_, FetchCounts> {
         self.running.lock()
     }
 }

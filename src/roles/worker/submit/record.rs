@@ -6,7 +6,7 @@
 
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
-use crate::contract::run::{Attempt, Job, Sent, Submitted};
+use crate::contract::run::{AttemptRecord, Job, Sent, Submitted};
 use crate::domain::ProviderName;
 use crate::engines::clock::now;
 use crate::engines::temporal::activity::{Aborted, failure};
@@ -14,7 +14,7 @@ use crate::roles::worker::heartbeat::Unstored;
 
 impl Unstored {
     /// Returns the error that ends the attempt; `record` is what its workflow must know.
-    pub(super) fn into_error(self, record: Attempt) -> ActivityError {
+    pub(super) fn into_error(self, record: AttemptRecord) -> ActivityError {
         match self {
             Self::CancelRequested | Self::NotCurrent => cancelled(record),
             Self::Unanswered(error) => failure(Aborted::Again(error)),
@@ -22,7 +22,7 @@ impl Unstored {
     }
 }
 
-impl Attempt {
+impl AttemptRecord {
     /// Returns the result of a submit whose job the provider accepted.
     pub(super) fn accepted(self, job: Job) -> Submitted {
         Submitted::Accepted {
@@ -43,10 +43,10 @@ pub(super) fn take_over(
     number: u32,
     is_first: bool,
     provider: ProviderName,
-    previous: Option<Attempt>,
-) -> Attempt {
+    previous: Option<AttemptRecord>,
+) -> AttemptRecord {
     let dropped = number == 1 && !is_first;
-    let fresh = Attempt {
+    let fresh = AttemptRecord {
         number,
         state: if dropped {
             Sent::Maybe
@@ -58,11 +58,11 @@ pub(super) fn take_over(
         first_at: None,
         waiting_since: dropped.then(now),
     };
-    previous.map_or(fresh, |record| Attempt { number, ..record })
+    previous.map_or(fresh, |record| AttemptRecord { number, ..record })
 }
 
 /// Returns whether an attempt may send; `is_first` is false if an earlier attempt was scheduled.
-pub(super) fn may_send(number: u32, is_first: bool, previous: Option<Attempt>) -> bool {
+pub(super) fn may_send(number: u32, is_first: bool, previous: Option<AttemptRecord>) -> bool {
     match previous {
         None => number == 1 && is_first,
         Some(record) => record.number == number - 1 && record.state == Sent::NotAccepted,
@@ -70,7 +70,7 @@ pub(super) fn may_send(number: u32, is_first: bool, previous: Option<Attempt>) -
 }
 
 /// Ends a cancelled attempt; the workflow receives its record if it is the current attempt.
-pub(super) fn cancelled(record: Attempt) -> ActivityError {
+pub(super) fn cancelled(record: AttemptRecord) -> ActivityError {
     ActivityError::Cancelled {
         details: Some(record.into()),
     }
@@ -79,7 +79,7 @@ pub(super) fn cancelled(record: Attempt) -> ActivityError {
 /// Fails an attempt so that the next one may send.
 pub(super) async fn clear<T>(
     ctx: &ActivityContext,
-    cleared: Attempt,
+    cleared: AttemptRecord,
     why: anyhow::Error,
 ) -> Result<T, ActivityError> {
     // Reaches the server together with the failure, so the next attempt finds it.
@@ -91,8 +91,8 @@ pub(super) async fn clear<T>(
 mod tests {
     use super::*;
 
-    fn record(number: u32, state: Sent) -> Option<Attempt> {
-        Some(Attempt {
+    fn record(number: u32, state: Sent) -> Option<AttemptRecord> {
+        Some(AttemptRecord {
             number,
             state,
             provider: ProviderName::Fal,

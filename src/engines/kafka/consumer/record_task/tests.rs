@@ -39,7 +39,7 @@ async fn decided(
     let config = Config::of(&[]).unwrap();
     let producer = Arc::new(Producer::new(&config.kafka, "test").unwrap());
     let handler = Acts(Mutex::new(acts.into_iter().collect()));
-    let tasks = RecordTasks::new(Options::of(1), producer, handler, Arc::default());
+    let tasks = RecordTasks::new(ConsumerOptions::of(1), producer, handler, Arc::default());
     let record = Record::of(0, &[]);
     let mut all = Vec::new();
     for hold in holds {

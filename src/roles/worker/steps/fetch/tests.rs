@@ -11,7 +11,7 @@ fn input(last: Option<(i32, &str)>, may_report: bool) -> Fetch {
         message: None,
     };
     Fetch {
-        handed: PendingEvents {
+        pending: PendingEvents {
             workflow: RequestId::try_from("r".to_owned()).unwrap().run(0),
             fingerprint: None,
             events: Vec::new(),
