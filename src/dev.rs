@@ -17,7 +17,7 @@ mod settings;
 pub mod simulator;
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -60,7 +60,7 @@ const SAMPLES_TIME: Duration = Duration::from_secs(120);
 /// The port on which mail catchers usually serve their web page.
 const PAGES_PORT: u16 = 8025;
 
-/// Runs a command until `stop`, or `dev --once` and `test` until the sample requests have ended.
+/// Runs a command until `stop`. `dev --once` and `test` also end when the sample requests have.
 ///
 /// # Errors
 /// An engine could not be installed or started ([`engines::Error`] is the cause), settings are at fault, a role
@@ -166,8 +166,14 @@ fn options(
 async fn listen(ports: EnginePorts, config: &Config) -> anyhow::Result<TcpListener> {
     let address = config.http_addr;
     match ports {
-        EnginePorts::Fixed => TcpListener::bind(address).await.with_context(|| {
-            format!("HTTP_ADDR {address} is taken; stop the program there, set another address, or use --ports free")
+        EnginePorts::Fixed => TcpListener::bind(address).await.map_err(|error| {
+            let remedy = "set another address, or use --ports free";
+            let problem = if error.kind() == ErrorKind::AddrInUse {
+                format!("HTTP_ADDR {address} is taken; stop the program there, {remedy}")
+            } else {
+                format!("HTTP_ADDR: cannot listen on {address}; {remedy}")
+            };
+            anyhow::Error::new(error).context(problem)
         }),
         EnginePorts::Free => Ok(TcpListener::bind("127.0.0.1:0").await?),
     }
@@ -279,14 +285,16 @@ fn announce(dev_run: &DevRun, http: &TcpListener) -> anyhow::Result<()> {
         Some(_) => format!("mail is shown at {}", dev_run.receiver.base()),
         None => "mail goes to     the server of SMTP_URL".to_owned(),
     };
+    let ui = dev_run.temporal_ui.as_ref();
+    let ui = ui.map(|ui| format!("\n  Temporal UI      {ui}"));
     for line in [
         format!("ready after {:.1} s", dev_run.began.elapsed().as_secs_f64()),
         format!("  Kafka            {}", config.kafka.brokers),
         format!("  schema registry  {}", config.schema_registry_url.shown()),
-        format!("  Temporal         {}", shown(&config.temporal.url)),
         format!(
-            "  Temporal UI      {}",
-            dev_run.temporal_ui.as_deref().unwrap_or_default()
+            "  Temporal         {}{}",
+            shown(&config.temporal.url),
+            ui.unwrap_or_default()
         ),
         format!("  metrics          http://{}/metrics", http.local_addr()?),
         format!("  webhooks go to   {}", dev_run.receiver.webhook_url()),

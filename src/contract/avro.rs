@@ -1,8 +1,8 @@
 //! Decodes and encodes the messages of `schemas/`, which are embedded.
 //!
 //! Reading resolves the writer's schema to ours, so producers may use an older or newer compatible schema. Requests
-//! and commands are read field by field, so that an error names the field and what is expected; events and receipts
-//! are read and written through serde, whose shape is the schema's.
+//! and commands are read field by field, so that an error names the field and what is expected; events are
+//! read and written, and receipts written, through serde: their serde shape is that of the schema.
 //! This module does not call the registry: the caller passes the writer's schema.
 
 mod datum;
@@ -40,7 +40,9 @@ pub enum Error {
     /// The bytes are not in the Confluent wire format.
     #[error("the value is not Confluent-framed Avro: {0}")]
     Unframed(&'static str),
-    /// The bytes are no datum of the writer's schema, or that schema does not resolve to ours.
+    #[error("bytes are left over after the message; is the schema id right?")]
+    LeftOver,
+    /// The bytes are not a datum of the writer's schema, or that schema does not resolve to ours.
     #[error("the value is not readable with the schema it names")]
     Datum(#[source] Box<apache_avro::Error>),
     /// The message is readable, but fields break the contract.

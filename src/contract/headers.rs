@@ -1,4 +1,4 @@
-//! Headers of records (contract, promise 2 and 5.12).
+//! Headers of incoming and redriven records; `engines::publisher` adds those of events (contract, promise 2 and 5.12).
 
 /// The sender's API key; the name is compared without regard to case. It is never passed on to another topic.
 pub const API_KEY: &str = "x-api-key";

@@ -16,7 +16,7 @@ use crate::engines::telemetry;
 /// Runs the roles as [`app::run`] does; if a worker is among them, it calls a simulator in this process.
 ///
 /// # Errors
-/// Those of [`app::run`]; or the simulator cannot listen.
+/// Those of [`app::run`]; or the simulator cannot listen or fails.
 pub async fn run(
     mut config: Config,
     roles: Roles,

@@ -106,7 +106,7 @@ impl Intake {
             Err(avro::Error::Invalid { named, .. }) => {
                 named.map(|named| (*named, Metadata::default()))
             }
-            Err(avro::Error::Unframed(_) | avro::Error::Datum(_)) => None,
+            Err(avro::Error::Unframed(_) | avro::Error::LeftOver | avro::Error::Datum(_)) => None,
         })
     }
 

@@ -26,6 +26,7 @@ use crate::contract::activities::RequestActivities;
 use crate::contract::batch_items::Items;
 use crate::contract::run::{BatchStart, ClosedItem, RunState, Start, StatusAnswer};
 use crate::contract::search_attributes::{BACKSTOP, attributes};
+use crate::domain::error_chain::causes;
 use crate::domain::{BatchSummary, ErrorCode, ItemCounts, ItemOutcome, OnFailure, Outcome};
 use crate::workflows::run_core::{HasStatus, RunCore, deadline, not_started_in_time, show};
 use crate::workflows::support::{READ_TRY, detached, done, failed, now, options, readable};
@@ -56,7 +57,7 @@ impl Batch {
         let run = BatchRun::open(ctx, start);
         let outcome = match Items::read(&bytes) {
             Ok(items) => drive(ctx, &run, &items).await,
-            Err(error) => Some(failed(ErrorCode::BatchFailed, &error.to_string(), true)),
+            Err(error) => Some(failed(ErrorCode::BatchFailed, &causes(&error), true)),
         };
         let Some(outcome) = outcome else {
             let next = MultiArgs2(run.into_next_start(), bytes);

@@ -67,6 +67,7 @@ async fn drive(ctx: &Context, start: &mut DeliveryInput) -> Option<NotificationE
         round += 1;
         let paused = ctx.timer(Duration::from_millis(start.pause_ms)).await;
         if !matches!(paused, TimerResult::Fired) || ctx.cancellation_token().is_cancelled() {
+            // Recorded histories contain this text.
             let why = DeliveryError::new("cancelled", "somebody cancelled the delivery");
             return Some(NotificationEnd::given_up(start.status, why));
         }

@@ -156,7 +156,7 @@ impl GenerationRun {
     fn ended(&self, leftover: ProviderJobLeft, otherwise: Outcome) -> Ending {
         let late = match &leftover {
             ProviderJobLeft::None | ProviderJobLeft::Job(_) => "not done",
-            ProviderJobLeft::Unknown(_) => "not known to have been taken by the provider",
+            ProviderJobLeft::Unknown(_) => "not known to have been accepted by the provider",
         };
         let outcome = self.core.asked(late).unwrap_or(otherwise);
         Ending { outcome, leftover }

@@ -74,7 +74,7 @@ fn notify_on(fields: &Fields<'_>) -> Result<Vec<EventType>, Invalid> {
     let names: Vec<&str> = fields.get("notify_on")?;
     let mut known = Vec::new();
     for kind in names.into_iter().map(EventType::parse) {
-        // Without repeats: every event carries this list, and a record has room for a million symbols.
+        // Repeats are dropped: every event carries this list, and one record could repeat a type a million times.
         if kind != EventType::Unknown && !known.contains(&kind) {
             known.push(kind);
         }

@@ -1,4 +1,4 @@
-//! What a run takes along of the settings, so that it goes on as it began whatever is configured later.
+//! The settings that a run carries in its input, so that later changes do not affect it.
 
 use std::collections::BTreeMap;
 

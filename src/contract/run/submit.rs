@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::Job;
 use crate::domain::{EventError, Media, ProviderName, WorkflowId};
 
-/// The record of an attempt of `submit`, kept at the server (contract, promise 3).
+/// The record of an attempt of `submit`, kept at Temporal's server (contract, promise 3).
 ///
-/// Attempt n may send only if n = 1, or if this record has the number n − 1 and says `NotAccepted`.
+/// An attempt may send only if it is the first (number 1, not after a reset), or if this record has the number before
+/// its own and says `NotAccepted`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptRecord {
     /// Number of the attempt that wrote it.
@@ -16,7 +17,7 @@ pub struct AttemptRecord {
     pub provider: ProviderName,
     /// Number of sends, over all attempts.
     pub sends: u32,
-    /// Time of the first send, in milliseconds since the epoch.
+    /// Time of the first send, in milliseconds since the epoch; `None` if `sends` is 0.
     pub first_at: Option<i64>,
     /// Since when an answer may still arrive, in milliseconds since the epoch: the time of the last send, or the time at
     /// which its record was found missing. `None` if no answer can arrive.

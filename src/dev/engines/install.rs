@@ -119,7 +119,7 @@ impl<'a> Installer<'a> {
         (self.options.progress)(line);
     }
 
-    /// Returns an empty staging folder for `name` in the cache.
+    /// Creates an empty staging folder for `name` in the cache.
     pub(super) fn stage(&self, name: &str) -> Result<Staging, Error> {
         let target = self.options.cache.join(name);
         let folder = self.options.cache.join(format!("{name}.part"));
@@ -270,7 +270,8 @@ pub(super) fn remove(folder: &Path) -> Result<(), Error> {
     }
 }
 
-/// Returns how many files Maven has downloaded. Maven's own lines contain addresses, so they stay in the log.
+/// Returns how many files Maven has downloaded. Maven's own lines contain addresses of mirrors, which may contain
+/// passwords, so they stay in the log.
 fn fetched(output: &str) -> Option<String> {
     let files = output
         .lines()

@@ -1,4 +1,4 @@
-//! The options of a start.
+//! What to start, where to install it, and which engines to use as they are.
 
 use std::path::PathBuf;
 use std::sync::Arc;

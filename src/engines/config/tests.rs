@@ -117,63 +117,41 @@ fn the_operators_address_is_one_that_mail_can_go_to() {
     }
 }
 
+/// A faulty value of each variable.
+const FAULTY: [(&str, &str); 22] = [
+    ("KAFKA_BROKERS", "nowhere"),
+    ("TEMPORAL_HOST", "://"),
+    ("INTAKE_CONCURRENCY", "0"),
+    ("NOTIFY_KEYS", "k:short"),
+    ("WEBHOOK_SIGNING_SECRET", "plain"),
+    ("WEBHOOK_SIGNING_KEY", "whsk_c2hvcnQ="),
+    ("SLACK_ALLOWED_HOSTS", "https://hooks.slack.com"),
+    ("VIDEO_PROVIDER", "acme"),
+    ("HTTP_ADDR", "here"),
+    ("LOG_LEVEL", "verbose"),
+    ("RETRY_BACKOFF", "soon"),
+    ("USE_JSON_LOGGING", "maybe"),
+    ("TOPIC_EVENTS", "a b"),
+    ("TOPIC_RESULTS", "gen.requests"),
+    ("KAFKA_SESSION_TIMEOUT", "6m"),
+    ("SUBMIT_AMBIGUOUS", "hope"),
+    ("NOTIFY_SCHEDULE", "5s,,later"),
+    ("NOTIFY_TRY_TIMEOUT", "2m"),
+    ("SLACK_WEBHOOK_URL", "topsecret"),
+    ("FAL_RATE_LIMIT", "0"),
+    ("STORE_GRACE", "2m"),
+    ("MEMORY_LIMIT_BYTES", "2GiB"),
+];
+
 #[test]
 fn all_faults_are_reported_at_once_one_per_line() {
-    let faults = Config::of(&[
-        ("KAFKA_BROKERS", "nowhere"),
-        ("TEMPORAL_HOST", "://"),
-        ("INTAKE_CONCURRENCY", "0"),
-        ("NOTIFY_KEYS", "k:short"),
-        ("WEBHOOK_SIGNING_SECRET", "plain"),
-        ("WEBHOOK_SIGNING_KEY", "whsk_c2hvcnQ="),
-        ("SLACK_ALLOWED_HOSTS", "https://hooks.slack.com"),
-        ("VIDEO_PROVIDER", "acme"),
-        ("HTTP_ADDR", "here"),
-        ("LOG_LEVEL", "verbose"),
-        ("RETRY_BACKOFF", "soon"),
-        ("USE_JSON_LOGGING", "maybe"),
-        ("TOPIC_EVENTS", "a b"),
-        ("TOPIC_RESULTS", "gen.requests"),
-        ("KAFKA_SESSION_TIMEOUT", "6m"),
-        ("SUBMIT_AMBIGUOUS", "hope"),
-        ("NOTIFY_SCHEDULE", "5s,,later"),
-        ("NOTIFY_TRY_TIMEOUT", "2m"),
-        ("SLACK_WEBHOOK_URL", "topsecret"),
-        ("FAL_RATE_LIMIT", "0"),
-        ("STORE_GRACE", "2m"),
-        ("MEMORY_LIMIT_BYTES", "2GiB"),
-    ])
-    .unwrap_err();
+    let faults = Config::of(&FAULTY).unwrap_err();
 
     let mut named: Vec<_> = faults.0.iter().map(|fault| fault.variable).collect();
     named.sort_unstable();
-    assert_eq!(
-        named,
-        [
-            "FAL_RATE_LIMIT",
-            "HTTP_ADDR",
-            "INTAKE_CONCURRENCY",
-            "KAFKA_BROKERS",
-            "KAFKA_SESSION_TIMEOUT",
-            "LOG_LEVEL",
-            "MEMORY_LIMIT_BYTES",
-            "NOTIFY_KEYS",
-            "NOTIFY_SCHEDULE",
-            "NOTIFY_TRY_TIMEOUT",
-            "RETRY_BACKOFF",
-            "SLACK_ALLOWED_HOSTS",
-            "SLACK_WEBHOOK_URL",
-            "STORE_GRACE",
-            "SUBMIT_AMBIGUOUS",
-            "TEMPORAL_HOST",
-            "TOPIC_EVENTS",
-            "TOPIC_RESULTS",
-            "USE_JSON_LOGGING",
-            "VIDEO_PROVIDER",
-            "WEBHOOK_SIGNING_KEY",
-            "WEBHOOK_SIGNING_SECRET",
-        ]
-    );
+    let mut faulty = FAULTY.map(|(variable, _)| variable);
+    faulty.sort_unstable();
+    assert_eq!(named, faulty);
     assert_eq!(faults.to_string().lines().count(), named.len());
     assert!(
         faults

@@ -91,9 +91,9 @@ impl Opener {
                 user: named.map(|named| named.user),
                 contents: Contents::Other,
             },
-            Err(error @ (avro::Error::Unframed(_) | avro::Error::Datum(_))) => {
-                Opened::unreadable(error.to_string())
-            }
+            Err(
+                error @ (avro::Error::Unframed(_) | avro::Error::LeftOver | avro::Error::Datum(_)),
+            ) => Opened::unreadable(error.to_string()),
         })
     }
 

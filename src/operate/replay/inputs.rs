@@ -38,7 +38,8 @@ impl Inputs {
         })
     }
 
-    /// Returns the first event of a history whose activity now gets a different input, and the place of the difference.
+    /// Returns the first event of a history whose activity now gets a different input, or one that cannot be compared,
+    /// and what is wrong.
     pub(super) fn differ(&self, events: &[HistoryEvent]) -> Option<(i64, String)> {
         let given = self.all();
         events.iter().find_map(|event| {
@@ -60,7 +61,10 @@ impl Inputs {
             };
             match (kind.recorded)(scheduled.input.clone()) {
                 Ok(recorded) => {
-                    let place = difference(&recorded, given)?;
+                    let place = match difference(&recorded, given)? {
+                        whole if whole.is_empty() => "it".to_owned(),
+                        place => place,
+                    };
                     said(&format!("{place} differs from the history"))
                 }
                 Err(error) => said(&format!("{error:#}")),

@@ -9,7 +9,9 @@ use crate::engines::temporal::client::{self, Blame};
 /// A value that cannot be decoded, or is not valid, is dead-lettered.
 pub(super) fn of_avro(error: avro::Error) -> Failure {
     let reason = match &error {
-        avro::Error::Unframed(_) | avro::Error::Datum(_) => ErrorCode::Undecodable,
+        avro::Error::Unframed(_) | avro::Error::LeftOver | avro::Error::Datum(_) => {
+            ErrorCode::Undecodable
+        }
         avro::Error::Invalid { .. } => ErrorCode::Invalid,
     };
     reject(reason, error.into())

@@ -64,14 +64,14 @@ impl Drain {
     }
 }
 
-/// How often `finish` tries to cancel a job at the provider.
+/// Most attempts to cancel a job at the provider.
 const CANCEL_TRIES: u32 = 3;
 /// Number of lookups before a job counts as absent: a provider's list may lag, and an attempt that has the answer may
 /// not have stored it yet.
 pub(crate) const LOOKUPS: u32 = 5;
 /// Pause between two lookups.
 pub(crate) const BETWEEN_LOOKUPS: Duration = Duration::from_secs(1);
-/// Time limit for all calls of the provider in `finish`.
+/// Time limit for all calls to the provider in `finish`.
 const CANCEL_TIME: Duration = Duration::from_secs(60);
 /// Time limit for publishing; after it the step is retried.
 const PUBLISH_TIME: Duration = Duration::from_secs(120);
@@ -90,7 +90,7 @@ impl Work {
     /// Ends a run: cancels what still runs at the provider, writes the manifest, publishes all events and the outcome.
     ///
     /// # Errors
-    /// [`Aborted::Again`] until all of it is done.
+    /// [`Aborted::Again`] until the manifest is written and all is published. A cancel that fails is only logged.
     pub async fn finish(&self, input: Finish) -> Result<(), Aborted> {
         failpoint::hit("finish.began").await;
         let ending = self.end_job(&input.pending.workflow, &input.leftover);
@@ -132,7 +132,9 @@ impl Work {
             };
             let Err(error) = ended else { return };
             tracing::warn!(%workflow, error = format!("{error:#}"), attempt, "cannot cancel the provider's job");
-            tokio::time::sleep(Duration::from_secs(u64::from(attempt))).await;
+            if attempt < CANCEL_TRIES {
+                tokio::time::sleep(Duration::from_secs(u64::from(attempt))).await;
+            }
         }
     }
 
@@ -153,7 +155,7 @@ impl Work {
         Ok(())
     }
 
-    /// Looks the job of a run up once: in the provider's list, or if it has none, in the run's job record.
+    /// Looks the job of a run up once: in the provider's list, or in the run's job record if the provider has no list.
     ///
     /// # Errors
     /// It remains unknown whether there is a job.
@@ -184,6 +186,7 @@ async fn in_time(
 }
 
 /// Counts what a generation costs: once, however often it was polled, and whether or not its outputs could be stored.
+/// It is not counted if a cancel ends the run while they are stored.
 fn priced(provider: &Provider, cost_usd: Option<f64>) {
     if let Some(usd) = cost_usd {
         events::generation_priced(provider.name(), usd);

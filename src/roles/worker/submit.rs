@@ -1,14 +1,15 @@
 //! `submit.v1`: sends at most one submit per run that a provider may have accepted (contract, promise 3).
 //!
-//! The server keeps the last attempt's [`AttemptRecord`]. Attempt n may send only if n = 1, or if that record has the
-//! number n − 1 and says that nothing was accepted. The fence: right before the send, a heartbeat that the server
-//! answers sets the record to "maybe". If the answer is that this is no longer the current attempt, nothing is sent.
-//! The answer is valid only for a short time, so its age is checked when the connection is open and the body is due: a
-//! process that was paused in between may have lost its run, and must ask the server again.
+//! Temporal's server keeps the last attempt's [`AttemptRecord`]. An attempt may send only if it is the first
+//! (number 1, not after a reset), or if that record has the number before its own and says that nothing was accepted.
+//! The fence: right before the send, a heartbeat that the server answers sets the record to "maybe". If the answer is
+//! that this is no longer the current attempt, nothing is sent. The answer is valid only for a short time, so its age is
+//! checked once the connection is open, right before the body is written: a process that was paused in between may no
+//! longer be the current attempt, and must ask the server again.
 //!
 //! The provider's answer goes to the server as the attempt's result, but a server that is down may never receive it. So
-//! a job that cannot be looked up is first kept in the result store. Any other answer is kept there only if the server
-//! does not confirm the attempt.
+//! a job that cannot be looked up is first kept in the result store. A refusal is kept there only if the server does not
+//! confirm the attempt.
 //!
 //! An attempt that may not send looks for the result, the answer or the job of earlier attempts, as long as one of them
 //! may still be waiting for its answer. If nothing is found and a job may have been sent, the run ends as ambiguous. If
@@ -105,7 +106,7 @@ impl This<'_> {
             Ok(()) => {}
             // The server may have stored the record anyway, but this attempt has not sent and never will.
             Err(Unstored::Unanswered(error)) => {
-                tracing::warn!(workflow = %self.input.pending.workflow, %error, "submit not sent: the server did not answer the fence");
+                tracing::warn!(workflow = %self.input.pending.workflow, %error, "submit not sent: Temporal did not confirm the fence");
                 return clear(ctx, cleared, error).await;
             }
             Err(unstored) => return Err(unstored.into_error(cleared)),
@@ -168,14 +169,7 @@ impl This<'_> {
                     failure.maybe_next_retry_delay(after).build(),
                 ))
             }
-            Submission::Withheld(why) => {
-                let sends = fence.sends - 1;
-                let cleared = AttemptRecord {
-                    sends,
-                    ..fence.cleared()
-                };
-                clear(ctx, cleared, why.into()).await
-            }
+            Submission::Withheld(why) => clear(ctx, fence.withheld(), why.into()).await,
             Submission::Unknown(why) => {
                 tracing::warn!(workflow = %self.input.pending.workflow, why, "submit is ambiguous");
                 self.look_up(fence).await
@@ -242,9 +236,10 @@ impl This<'_> {
         self.cancel_if_unwanted(fence, asked, job).await;
     }
 
-    /// Publishes the events before the fence, and returns the result if an earlier attempt or run has left one.
+    /// The work before the fence: publishes the events, and returns the result of an earlier attempt or run, if there is
+    /// one.
     async fn before(&self, mine: AttemptRecord) -> Result<Option<Submitted>, ActivityError> {
-        // Shorter than the heartbeat time-out, since no heartbeat is sent until the fence.
+        // Shorter than the heartbeat time-out: no heartbeat is sent between that of the cleared record and the fence.
         let limit = every(self.ctx) * 2;
         let before = async {
             self.publish().await?;
@@ -309,7 +304,7 @@ impl This<'_> {
                 "the job was not found: SUBMIT_AMBIGUOUS=resubmit sends it again"
             }
             Sent::Maybe => {
-                let why = "it is not known whether the provider took the job";
+                let why = "it is not known whether the provider accepted the job";
                 return Ok(Submitted::Ambiguous {
                     error: EventError::new(ErrorCode::SubmitAmbiguous, why, true),
                     lookup: self.job_lookup(record),

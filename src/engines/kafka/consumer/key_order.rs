@@ -40,7 +40,7 @@ pub(super) struct KeyOrder<T> {
 #[derive(Debug)]
 struct Queue<T> {
     waiting: VecDeque<(usize, T)>,
-    /// Of the record that is out and those that wait.
+    /// Number and bytes of the record that is out and of those that wait.
     in_memory: Amount,
     deferred: usize,
     /// Whether the fuse has held a record of the lane since a record of it was last done.

@@ -23,62 +23,42 @@ fn request(arguments: &[&str]) -> Result<Request, String> {
         .map_err(|error| error.to_string())
 }
 
+/// Each flag of an image, with a value.
+const FLAGS_OF_AN_IMAGE: [(&str, &str); 25] = [
+    ("--prompt", "a cat"),
+    ("--width", "512"),
+    ("--height", "256"),
+    ("--num-images", "3"),
+    ("--style", "ink"),
+    ("--model", "a/b"),
+    ("--provider", "replicate"),
+    ("--param", "seed=7"),
+    ("--param", "sampler=euler"),
+    ("--input", "https://example.com/a.png?a=b"),
+    ("--input", "mask=https://example.com/m.png"),
+    ("--negative-prompt", "dogs"),
+    ("--aspect-ratio", "2:1"),
+    ("--seed", "-1"),
+    ("--output-format", "png"),
+    ("--on-unsupported", "drop"),
+    ("--id", "r-1"),
+    ("--user", "alice"),
+    ("--priority", "low"),
+    ("--timeout", "2m"),
+    ("--webhook-url", "https://example.com/h"),
+    ("--notify-email", "a@b.c"),
+    ("--notify-slack", "https://hooks.example.com/x"),
+    ("--notify-on", "completed,failed"),
+    ("--metadata", "a=b=c"),
+];
+
 #[test]
 fn every_flag_of_an_image_reaches_the_request() {
-    let request = request(&[
-        "image",
-        "--prompt",
-        "a cat",
-        "--width",
-        "512",
-        "--height",
-        "256",
-        "--num-images",
-        "3",
-        "--style",
-        "ink",
-        "--model",
-        "a/b",
-        "--provider",
-        "replicate",
-        "--param",
-        "seed=7",
-        "--param",
-        "sampler=euler",
-        "--input",
-        "https://example.com/a.png?a=b",
-        "--input",
-        "mask=https://example.com/m.png",
-        "--negative-prompt",
-        "dogs",
-        "--aspect-ratio",
-        "2:1",
-        "--seed",
-        "-1",
-        "--output-format",
-        "png",
-        "--on-unsupported",
-        "drop",
-        "--id",
-        "r-1",
-        "--user",
-        "alice",
-        "--priority",
-        "low",
-        "--timeout",
-        "2m",
-        "--webhook-url",
-        "https://example.com/h",
-        "--notify-email",
-        "a@b.c",
-        "--notify-slack",
-        "https://hooks.example.com/x",
-        "--notify-on",
-        "completed,failed",
-        "--metadata",
-        "a=b=c",
-    ])
-    .unwrap();
+    let flags = FLAGS_OF_AN_IMAGE
+        .iter()
+        .flat_map(|(flag, value)| [*flag, *value]);
+    let arguments: Vec<_> = std::iter::once("image").chain(flags).collect();
+    let request = request(&arguments).unwrap();
 
     let Spec::Single(Single::Image(image)) = request.spec else {
         panic!("not an image");

@@ -1,4 +1,4 @@
-//! Attempts of a workflow: by a notifier with other settings, at an endpoint that is closed, and without a registry.
+//! Attempts of a workflow: by a notifier with other settings, at an endpoint whose circuit is open, without a registry.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,7 +42,7 @@ fn deliver(parcel: &Parcel, step: u32) -> Deliver {
 }
 
 #[tokio::test]
-async fn what_this_notifier_does_not_know_or_serve_is_left_to_later_tries() {
+async fn what_this_notifier_does_not_know_or_serve_is_left_to_later_attempts() {
     let other = other().await;
     for (parcel, code) in parcels() {
         let delivered = other.deliver(deliver(&parcel, 0)).await.unwrap();
@@ -88,7 +88,7 @@ async fn answering(status: StatusCode, asked: Arc<AtomicUsize>) -> String {
 }
 
 #[tokio::test]
-async fn only_waits_for_an_open_circuit_count_as_an_attempt_in_the_end() {
+async fn only_waits_for_an_open_circuit_use_up_a_step() {
     let deliverer = deliverer(&registry().await, &[("NOTIFY_SCHEDULE", "1h")]);
     let url: Url = answering(StatusCode::INTERNAL_SERVER_ERROR, Arc::default())
         .await

@@ -1,4 +1,4 @@
-//! Texts and headers of mails, for all that can happen and for what should not.
+//! Texts and headers of mails, for each type of event, and for hostile text.
 
 mod examples;
 
@@ -43,7 +43,7 @@ fn header<'m>(mail: &'m Message<'_>, name: &'m str) -> &'m str {
     mail.header_raw(name).unwrap_or_default().trim()
 }
 
-/// Returns an event with text that tries to be more than text, in every field that users and providers fill.
+/// Returns an event whose texts try to inject headers and HTML, in the fields of a failed request.
 fn hostile() -> Event {
     let evil = "x\r\nBcc: victim@example.org\r\n\r\n<script>alert(1)</script><img src=x onerror=y>";
     Event {

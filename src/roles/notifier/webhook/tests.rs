@@ -1,4 +1,4 @@
-//! Deliveries over real HTTP.
+//! Attempts over real HTTP.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,7 +29,7 @@ struct Receiver {
     url: Url,
 }
 
-/// More than the system buffers while nothing is read; a receiver that reads takes this in a moment.
+/// More than the system buffers if the notifier stops reading. If it read on, this much would be sent in a moment.
 const BUFFERS: usize = 8 * 1024 * 1024;
 
 #[derive(Clone, Copy)]
@@ -188,7 +188,7 @@ async fn the_target_can_verify_the_signature_with_the_secret_of_its_user() {
 }
 
 #[tokio::test]
-async fn what_may_pass_is_for_later_and_what_is_final_is_not() {
+async fn a_failure_that_may_pass_is_retried_and_any_other_answer_is_final() {
     for (answer, is_final, code) in [
         (200, true, "delivered"),
         (299, true, "delivered"),
@@ -211,7 +211,7 @@ async fn what_may_pass_is_for_later_and_what_is_final_is_not() {
 }
 
 #[tokio::test]
-async fn each_try_has_the_same_id_and_body_and_a_signature_of_its_own_time() {
+async fn each_attempt_has_the_same_id_and_body_and_a_signature_of_its_own_time() {
     let receiver = Receiver::start(&[Given::Status(500)]).await;
 
     send(&settings(), &receiver.url).await;
@@ -237,7 +237,7 @@ async fn a_redirect_is_a_failure_and_not_followed() {
 }
 
 #[tokio::test]
-async fn a_target_that_says_nothing_is_left_after_the_time_of_a_try() {
+async fn a_target_that_says_nothing_is_left_after_the_time_out_of_an_attempt() {
     let receiver = Receiver::start(&[Given::Silence, Given::Status(200)]).await;
     let settings = config::Notifier {
         try_timeout: Duration::from_millis(200),

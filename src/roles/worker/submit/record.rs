@@ -31,6 +31,16 @@ impl AttemptRecord {
             sent_at: self.first_at,
         }
     }
+
+    /// Returns the record after a send that was counted but not made; the next attempt may send.
+    pub(super) fn withheld(self) -> Self {
+        let sends = self.sends - 1;
+        Self {
+            sends,
+            first_at: self.first_at.filter(|_| sends > 0),
+            ..self.cleared()
+        }
+    }
 }
 
 /// Returns the record that an attempt begins with; `is_first` is false if an earlier attempt was scheduled.
@@ -138,6 +148,9 @@ mod tests {
         assert!(may_send(4, true, Some(cleared)));
         assert_eq!((cleared.sends, cleared.first_at), (1, Some(7)));
         assert_eq!(cleared.waiting_since, None);
+        let withheld = |sends| AttemptRecord { sends, ..cleared }.withheld();
+        assert_eq!((withheld(1).sends, withheld(1).first_at), (0, None));
+        assert_eq!((withheld(2).sends, withheld(2).first_at), (1, Some(7)));
         let none = take_over(2, true, ProviderName::Fal, None);
         assert_eq!((none.state, none.waiting_since), (Sent::NotAccepted, None));
     }

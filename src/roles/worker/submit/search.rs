@@ -17,7 +17,7 @@ use crate::roles::worker::steps::{BETWEEN_LOOKUPS, LOOKUPS};
 
 /// Pause between two lookups while another attempt may still be waiting for its answer.
 const LATER_LOOKUPS: Duration = Duration::from_secs(5);
-/// An attempt that has its answer keeps it in the store within this time.
+/// Time allowed for keeping an answer in the store. A search does not wait longer for an attempt that is slower.
 const KEEPING: Duration = Duration::from_secs(5);
 
 /// What earlier attempts have left.
