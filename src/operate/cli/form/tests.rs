@@ -204,7 +204,7 @@ fn a_fault_is_named_with_what_is_expected() {
         ),
         (
             json!({"prompt": "x", "width": 64, "notify_on": ["done"]}),
-            "notify_on contains \"done\", expected STARTED, PROGRESS, COMPLETED, FAILED, CANCELLED or REJECTED",
+            "notify_on contains \"done\", expected one of: STARTED, PROGRESS, COMPLETED, FAILED, CANCELLED, REJECTED",
         ),
         (
             json!({"prompt": "x", "width": 64, "timeout_seconds": 0}),
