@@ -146,10 +146,13 @@ impl Receipt {
 }
 
 impl Channel {
+    /// All channels that this version knows.
+    pub(crate) const ALL: [Self; 3] = [Self::Webhook, Self::Email, Self::Slack];
+
     /// Parses the name of a channel that this version knows.
     pub fn parse(text: &str) -> Option<Self> {
-        let known = [Self::Webhook, Self::Email, Self::Slack];
-        known.into_iter().find(|channel| channel.as_str() == text)
+        let mut known = Self::ALL.into_iter();
+        known.find(|channel| channel.as_str() == text)
     }
 
     /// Returns the name for receipts, headers, ids, logs and metrics.

@@ -181,6 +181,16 @@ pub struct Notify {
 }
 
 impl EventType {
+    /// All types that this version knows.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Started,
+        Self::Progress,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Rejected,
+    ];
+
     /// The default of `notify_on`.
     pub const NOTIFIED_BY_DEFAULT: [Self; 4] = [
         Self::Completed,
@@ -212,17 +222,8 @@ impl EventType {
 
     /// Returns the type named `raw`; [`EventType::Unknown`] for a name of a later version.
     pub fn parse(raw: &str) -> Self {
-        [
-            Self::Started,
-            Self::Progress,
-            Self::Completed,
-            Self::Failed,
-            Self::Cancelled,
-            Self::Rejected,
-        ]
-        .into_iter()
-        .find(|kind| kind.as_str() == raw)
-        .unwrap_or(Self::Unknown)
+        let known = Self::ALL.into_iter().find(|kind| kind.as_str() == raw);
+        known.unwrap_or(Self::Unknown)
     }
 
     /// Returns whether this is the last event of its run.

@@ -130,6 +130,9 @@ impl Request {
 }
 
 impl Targets {
+    /// The fields of a request that hold its targets. Items have the first one only.
+    pub(crate) const FIELDS: [&str; 3] = ["webhook_url", "notify_email", "notify_slack"];
+
     /// Parses the three targets.
     ///
     /// # Errors
@@ -149,7 +152,7 @@ impl Targets {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.webhook.is_none() && self.email.is_none() && self.slack.is_none()
+        *self == Self::default()
     }
 }
 
@@ -183,11 +186,16 @@ fn email_address(raw: &str) -> Result<String, Invalid> {
 
 impl fmt::Debug for Targets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            webhook,
+            email,
+            slack,
+        } = self;
         let shown = |set: bool| if set { "set" } else { "none" };
         f.debug_struct("Targets")
-            .field("webhook", &shown(self.webhook.is_some()))
-            .field("email", &shown(self.email.is_some()))
-            .field("slack", &shown(self.slack.is_some()))
+            .field("webhook", &shown(webhook.is_some()))
+            .field("email", &shown(email.is_some()))
+            .field("slack", &shown(slack.is_some()))
             .finish()
     }
 }

@@ -16,7 +16,7 @@ mod redrive;
 
 pub use self::contents::{Contents, Opened, Opener};
 pub use self::dead_letter::{DeadLetter, DlqTopic, InvalidPosition, Position};
-pub use self::filter::{Filter, REASONS};
+pub use self::filter::Filter;
 pub use self::policy::{RedrivePolicy, Skip};
 pub use self::redrive::{
     Destination, OnRedriven, RedriveOrder, Redriven, Selection, Summary, redrive,

@@ -82,15 +82,11 @@ impl Worker {
     /// Replaces the base URL of each provider for which `place` returns one.
     #[cfg(feature = "dev")]
     pub(crate) fn relocate(&mut self, place: impl Fn(ProviderName) -> Option<url::Url>) {
-        let named = &mut self.named;
-        let places = [
-            (self.video.name, &mut self.video.base_url),
-            (self.image.name, &mut self.image.base_url),
-            (ProviderName::Replicate, &mut named.replicate.base_url),
-            (ProviderName::OpenAi, &mut named.openai.base_url),
-            (ProviderName::Fal, &mut named.fal.base_url),
-        ];
-        for (name, url) in places {
+        let defaults = [&mut self.video, &mut self.image];
+        let defaults = defaults.map(|provider| (provider.name, &mut provider.base_url));
+        let named = self.named.iter_mut();
+        let named = named.map(|(name, own)| (name, &mut own.base_url));
+        for (name, url) in defaults.into_iter().chain(named) {
             if let Some(there) = place(name) {
                 *url = there;
             }

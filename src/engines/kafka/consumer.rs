@@ -70,6 +70,7 @@ pub enum RejectionFault {
 impl Rejection {
     /// Creates a rejection whose reason decides whether this system may be at fault.
     pub fn new(reason: ErrorCode, error: impl Into<BoxError>) -> Self {
+        debug_assert!(ErrorCode::REASONS.contains(&reason), "{reason:?}");
         Self {
             reason,
             error: error.into(),

@@ -21,7 +21,7 @@ use crate::domain::error_chain::causes;
 use crate::domain::time::rfc3339;
 use crate::engines::config::Config;
 use crate::engines::kafka::snapshot::{Extent, Snapshot};
-use crate::operate::dead_letters::{DeadLetter, DlqTopic, Filter, Opener, REASONS};
+use crate::operate::dead_letters::{DeadLetter, DlqTopic, Filter, Opener};
 
 /// `genflow dlq`.
 #[derive(Debug, clap::Subcommand)]
@@ -228,11 +228,13 @@ impl TopicChoice {
 }
 
 fn reason(text: &str) -> Result<ErrorCode, String> {
-    let found = REASONS.into_iter().find(|code| code.as_str() == text);
+    let found = ErrorCode::REASONS
+        .into_iter()
+        .find(|code| code.as_str() == text);
     found.ok_or_else(|| {
         format!(
             "expected one of {}",
-            REASONS.map(ErrorCode::as_str).join(", ")
+            ErrorCode::REASONS.map(ErrorCode::as_str).join(", ")
         )
     })
 }

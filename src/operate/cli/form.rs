@@ -313,9 +313,8 @@ fn event_types(form: &Form<'_>) -> Result<Option<Vec<EventType>>, Invalid> {
     for word in words {
         let kind = EventType::parse(&word.to_ascii_uppercase());
         if kind == EventType::Unknown {
-            let problem = format!(
-                "contains {word:?}, expected STARTED, PROGRESS, COMPLETED, FAILED, CANCELLED or REJECTED"
-            );
+            let known = EventType::ALL.map(EventType::as_str).join(", ");
+            let problem = format!("contains {word:?}, expected one of: {known}");
             return Err(form.wrong("notify_on", &problem));
         }
         types.push(kind);

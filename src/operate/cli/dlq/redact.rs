@@ -6,10 +6,9 @@ use std::ops::Range;
 
 use serde_json::{Value as Json, json};
 
+use crate::domain::Targets;
 use crate::operate::cli::text::plain;
 
-/// The fields of a request or an item whose whole value is a target.
-const TARGETS: [&str; 3] = ["webhook_url", "notify_email", "notify_slack"];
 const GONE: &str = "…";
 
 /// Returns `text` on one line, with secrets as `…`.
@@ -31,7 +30,7 @@ pub(super) fn redacted_json(value: Json) -> Json {
         Json::Object(fields) => fields
             .into_iter()
             .map(|(name, value)| {
-                let is_target = TARGETS.contains(&name.as_str()) && value.is_string();
+                let is_target = Targets::FIELDS.contains(&name.as_str()) && value.is_string();
                 let shown = redacted_json(value.clone());
                 let unlike = is_target && shown == value;
                 let shown = if unlike { json!(GONE) } else { shown };

@@ -203,7 +203,7 @@ const FAULTY: &[(&str, &str)] = &[
     ),
     (
         r#"{"prompt": "x", "width": 64, "notify_on": ["done"]}"#,
-        "notify_on contains \"done\", expected STARTED, PROGRESS, COMPLETED, FAILED, CANCELLED or REJECTED",
+        "notify_on contains \"done\", expected one of: STARTED, PROGRESS, COMPLETED, FAILED, CANCELLED, REJECTED",
     ),
     (
         r#"{"prompt": "x", "width": 64, "timeout_seconds": 0}"#,
