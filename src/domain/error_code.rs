@@ -33,7 +33,7 @@ pub enum ErrorCode {
     CancelledBeforeStart,
     RequestIdConflict,
     StartRefused,
-    /// Written by a later version. Only read, never decided here. The last one: see `ALL`.
+    /// A code of a later version: it is read, never decided. It must stay last, for the check of `ALL` below.
     Unknown,
 }
 
@@ -67,7 +67,8 @@ impl ErrorCode {
         (Self::Unknown, "unknown"),
     ];
 
-    /// Why records are dead-lettered: the codes that `dlq.reason` may have.
+    /// Why a consumer dead-letters a record: the codes of `dlq.reason`. A given-up notification has the code of a
+    /// delivery error there.
     pub const REASONS: [Self; 9] = [
         Self::Undecodable,
         Self::UnknownSchema,
@@ -89,7 +90,7 @@ impl ErrorCode {
     }
 }
 
-// A code without a name does not compile.
+// Does not compile if `ALL` lacks a code.
 const _: () = assert!(ErrorCode::ALL.len() == ErrorCode::Unknown as usize + 1);
 
 impl From<ErrorCode> for String {

@@ -1,4 +1,4 @@
-//! What is wrong with a message: which field, what it is, and what is wanted there.
+//! The faults of a message: each names a field, and says what is wrong with it and what is expected.
 
 use std::fmt;
 
@@ -13,14 +13,14 @@ pub struct Invalid {
     pub problem: String,
 }
 
-/// All fields of a message that break the contract; the first ones in words, the rest counted.
+/// All fields of a message that break the contract: the first ones are listed, the rest counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InvalidFields {
     pub listed: Vec<Invalid>,
     more: usize,
 }
 
-/// A record of 1 MiB has room for faults without end.
+/// Limit on the faults that are listed: a record of 1 MiB has room for many thousands.
 const MOST_LISTED: usize = 8;
 
 impl Invalid {
@@ -31,7 +31,7 @@ impl Invalid {
         }
     }
 
-    /// Says which item of a batch it is wrong in.
+    /// Returns the fault of an item as one of its batch, with the field's path in the batch.
     pub(crate) fn of_item(self, index: usize) -> Self {
         Self::new(format!("spec.items[{index}].{}", self.field), self.problem)
     }
@@ -42,7 +42,7 @@ impl InvalidFields {
         self.push(Invalid::new(field, problem));
     }
 
-    /// Adds what went wrong, if anything did.
+    /// Adds the fault of a check, if it found one.
     pub(crate) fn note(&mut self, result: Result<(), Invalid>) {
         if let Err(fault) = result {
             self.push(fault);
@@ -57,6 +57,7 @@ impl InvalidFields {
         }
     }
 
+    /// Adds the faults of a batch's item.
     pub(crate) fn of_item(&mut self, index: usize, item: Self) {
         let listed = item.listed.into_iter();
         listed.for_each(|fault| self.push(fault.of_item(index)));

@@ -92,7 +92,10 @@ impl Request {
         {
             faults.add(
                 "spec.items",
-                format!("names {}, which is the batch's own id", self.id),
+                format!(
+                    "names {}, which is the batch's own id; give the item another id",
+                    self.id
+                ),
             );
         }
         faults.or(self)
@@ -158,16 +161,17 @@ impl Targets {
 
 /// Parses an absolute http or https URL of at most 2,048 characters.
 pub(crate) fn http_url(field: &'static str, raw: &str) -> Result<Url, Invalid> {
-    if raw.chars().count() > LONGEST_TARGET {
+    let length = raw.chars().count();
+    if length > LONGEST_TARGET {
         return Err(Invalid::new(
             field,
-            format!("is longer than {LONGEST_TARGET} characters"),
+            format!("is {length} characters long, expected at most {LONGEST_TARGET}"),
         ));
     }
     input_url(field, raw)
 }
 
-/// Checks the form `local@domain`. Spaces and control characters could inject a mail header.
+/// Checks the form `local@domain`. Control characters, spaces and separators could add a mail header or a recipient.
 fn email_address(raw: &str) -> Result<String, Invalid> {
     let parts = raw
         .rsplit_once('@')
@@ -178,7 +182,9 @@ fn email_address(raw: &str) -> Result<String, Invalid> {
     if parts.is_none() || !clean || raw.chars().count() > LONGEST_TARGET {
         return Err(Invalid::new(
             "notify_email",
-            "is not an email address (local@domain)",
+            format!(
+                "is not an email address, expected local@domain, at most {LONGEST_TARGET} characters"
+            ),
         ));
     }
     Ok(raw.to_owned())
@@ -216,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets_that_are_not_what_they_should_be_are_named_without_their_value() {
+    fn an_invalid_target_is_named_without_its_value() {
         for (webhook, email, slack, field) in [
             (Some("ftp://host/x"), None, None, "webhook_url"),
             (Some("no url"), None, None, "webhook_url"),

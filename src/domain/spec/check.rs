@@ -89,7 +89,13 @@ impl BatchSpec {
         let mut seen = BTreeSet::new();
         for (index, item) in self.items.iter().enumerate() {
             if !seen.insert(&item.request_id) {
-                faults.add("spec.items", format!("contains {} twice", item.request_id));
+                faults.add(
+                    "spec.items",
+                    format!(
+                        "contains the id {} twice, expected each id once",
+                        item.request_id
+                    ),
+                );
             }
             let mut of_item = InvalidFields::default();
             item.spec.check(&mut of_item);
@@ -105,7 +111,7 @@ pub(crate) fn check_metadata(faults: &mut InvalidFields, metadata: &BTreeMap<Str
     let (entries, bytes) = (metadata.len(), sizes.sum::<usize>());
     if entries > 32 || bytes > 8 * 1024 {
         let problem = format!(
-            "has {entries} entries of {bytes} bytes in all, expected at most 32 and 8192 bytes"
+            "has {entries} entries of {bytes} bytes in all, expected at most 32 entries and 8192 bytes"
         );
         faults.add("metadata", problem);
     }
