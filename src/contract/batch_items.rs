@@ -2,7 +2,7 @@
 //!
 //! | format (1) | length (4) | datum | prefix | number of seals | rest of each seal | a note for each item |
 //!
-//! Each part from the prefix to the last seal follows its length (2).
+//! Each part from the prefix to the last seal has its length (2) in front.
 //! The datum is the batch's request in Avro, without any targets; its schema is in `schemas/history/{format}`, so that
 //! later versions can read it. Each distinct target is sealed once, and the prefix that all seals share is stored once.
 //! A note is the number of the item's seal (0: none) and the hash in its fingerprint. An item takes at most

@@ -33,7 +33,7 @@ pub struct DeliveryInput {
     /// How many of these waits were for an open circuit.
     #[serde(default)]
     pub shut: u32,
-    /// Set if the run of a delivery was closed from outside: this workflow then only reports that as the end.
+    /// Set if an earlier workflow of this delivery was closed from outside: this one then only reports that as the end.
     #[serde(default)]
     pub lost: Option<DeliveryError>,
     /// Pause before the next attempt, in milliseconds.

@@ -1,4 +1,5 @@
-//! Failure digests: failed requests that are reported to the operators, many in one message, by one workflow per target.
+//! Failure digests: failed requests that are reported to the operators, many in one message. Each target has one
+//! workflow.
 //!
 //! These types are stored in workflow histories: add fields only with a default, and never remove or retype one.
 //! Histories contain no target: channel and hash name it, and the activity finds it in the settings. Their size is

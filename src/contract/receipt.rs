@@ -1,8 +1,8 @@
 //! Receipts: how one notification ended, as published on `gen.notifications`.
 //!
 //! The serde shape of [`Receipt`] is the shape of `schemas/NotificationReceipt.avsc`, field for field. A receipt
-//! contains no target, only the target's hash and what is left of it without its secret parts. [`NotificationEnd`] and its
-//! parts are stored in workflow histories: add fields only with a default, and never remove or retype one.
+//! contains no target, only the target's hash and what is left of it without its secret parts. [`NotificationEnd`] and
+//! its parts are stored in workflow histories: add fields only with a default, and never remove or retype one.
 
 use serde::{Deserialize, Serialize};
 use uuid::{Uuid, uuid};
@@ -27,6 +27,7 @@ pub struct Receipt {
     /// Status of the last answer: HTTP, or an SMTP reply code.
     #[serde(default)]
     pub status: Option<i32>,
+    /// Number of attempts.
     pub tries: i32,
     /// Milliseconds since the epoch; `ended_at` if there was no attempt.
     pub first_try_at: i64,

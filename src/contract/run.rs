@@ -154,7 +154,7 @@ pub enum Submitted {
     },
     /// The result was already in the store.
     Adopted(Generated),
-    /// The submit failed for good: there is no job.
+    /// The submit failed for good: there is no job, or its outputs could not be stored.
     Refused(EventError),
     /// The provider may have accepted a job that was not found; `finish` looks it up again.
     Ambiguous {

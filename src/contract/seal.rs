@@ -31,7 +31,8 @@ pub enum Error {
     #[error("the notification targets are sealed with the key {0:?}, which is not in NOTIFY_KEYS")]
     UnknownKey(String),
     #[error(
-        "the sealed notification targets do not open: they were changed or truncated, belong to another request, or are of a later version"
+        "the sealed notification targets do not open: they were changed or truncated, belong to another \
+         request, or are of a later version"
     )]
     Damaged,
 }

@@ -10,6 +10,7 @@ use crate::domain::{
     Targets, UserId, VideoSpec, input_url,
 };
 
+/// Reads the part of an invalid request that is needed to answer it with an event.
 pub(crate) fn named(fields: &Fields<'_>) -> Result<PartialRequest, Invalid> {
     Ok(PartialRequest {
         request: fields.get::<String>("request_id")?.try_into()?,

@@ -206,8 +206,8 @@ fn what_is_cut_off_or_of_another_format_does_not_read() {
 
 #[test]
 fn the_format_is_that_of_the_schema_of_today() {
-    // If this fails, the items need a new format, and this format must stay readable. Docs and defaults do not matter: the
-    // canonical form of a schema has all that decides how a datum is written, and no more.
+    // If this fails, the items need a new format, and this format must stay readable. Docs and defaults do not matter:
+    // the canonical form of a schema has all that decides how a datum is written, and no more.
     let stored = include_str!("../../../schemas/history/1/GenerationRequest.avsc");
     let stored = Schema::parse_str(stored).unwrap();
 

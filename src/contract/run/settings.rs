@@ -62,7 +62,7 @@ impl DefaultProviders {
     }
 }
 
-/// The task queue of `submit` by provider name; no queue, or null, means the main one.
+/// The task queue of `submit` by provider name; no entry, or null, means the main queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubmitQueues(pub BTreeMap<String, Option<String>>);
 

@@ -19,8 +19,8 @@ pub struct AttemptRecord {
     pub sends: u32,
     /// Time of the first send, in milliseconds since the epoch; `None` if `sends` is 0.
     pub first_at: Option<i64>,
-    /// Since when an answer may still arrive, in milliseconds since the epoch: the time of the last send, or the time at
-    /// which its record was found missing. `None` if no answer can arrive.
+    /// Since when an answer may still arrive, in milliseconds since the epoch: the time of the last send, or the time
+    /// at which its record was found missing. `None` if no answer can arrive.
     pub waiting_since: Option<i64>,
 }
 
