@@ -126,8 +126,8 @@ impl BatchRun {
     /// Publishes the unconfirmed events, also those decided meanwhile. `finish` publishes those that a cancelled
     /// `publish` did not.
     ///
-    /// Only one `publish` runs at a time: each input holds all unconfirmed events, so while Kafka is down, the history
-    /// of a batch with many lanes would outgrow the server's limit.
+    /// Only one `publish` runs at a time: each input holds all unconfirmed events, so otherwise the history of a batch
+    /// that runs many items at once would outgrow the server's limit while Kafka is down.
     async fn publish(&self, ctx: &Context) {
         if self.publishing.replace(true) {
             return;
@@ -182,7 +182,7 @@ impl BatchRun {
         self.counts.get().outcome(on_failure, asked)
     }
 
-    /// Shows how many items have ended.
+    /// Puts the number of ended items into the answer to the query `status`.
     fn show(&self, ctx: &Context) {
         let counts = self.counts.get();
         show(ctx, |status| {
@@ -239,8 +239,8 @@ async fn item(ctx: &Context, run: &BatchRun, items: &Items, index: u32) -> Optio
     if room.await.is_err() || run.core.scope.is_cancelled() {
         return None;
     }
-    // A token of its own, so that no cancel reaches the start: the batch must know whether the item began. If it did, the
-    // batch waits for its end and counts it.
+    // A token of its own, so that no cancel reaches the start: the batch must know whether the item began. If it did,
+    // the batch waits for its end and counts it.
     let token = WorkflowCancellationToken::new();
     let options = child_options(ctx, &start, token);
     ctx.state_mut(|batch| batch.starting += size);

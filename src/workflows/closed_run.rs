@@ -1,4 +1,5 @@
-//! `end.v1`: gives a run that was closed from outside its outcome (contract, section 3, rule 9).
+//! `end.v1`: publishes the outcome of a run that was closed from outside, and decides it if the run had not (contract,
+//! section 3, rule 9).
 
 #![deny(clippy::disallowed_methods)]
 

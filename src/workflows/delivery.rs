@@ -20,7 +20,7 @@ use crate::workflows::support::{AGAIN, detached, done, now, readable};
 pub const NAME: &str = "delivery.v1";
 /// Start-to-close time-out of an attempt, and of publishing the receipt.
 const TRY: Duration = Duration::from_secs(120);
-/// Most rounds before the workflow continues as new. Each adds about ten history events that contain the full event.
+/// Most rounds before the workflow continues as new. Each adds about ten history events; one has the full event.
 const MANY: u32 = 50;
 
 #[workflow]

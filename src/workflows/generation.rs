@@ -179,7 +179,7 @@ async fn drive(ctx: &Context, run: &mut GenerationRun) -> Ending {
     }
 }
 
-/// Runs `submit`; goes on with the job, if the provider has accepted one.
+/// Runs `submit`; returns the job that the provider has accepted, or else how the run ends.
 async fn submit_job(
     ctx: &Context,
     run: &mut GenerationRun,

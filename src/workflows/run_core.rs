@@ -86,7 +86,7 @@ impl RunCore {
         what(&mut self.journal.borrow_mut(), &self.input.identity);
     }
 
-    /// Returns the sequence below which an activity that starts now receives all events.
+    /// Returns the sequence of the next event: an activity that starts now receives all unconfirmed events below it.
     pub(crate) fn next_sequence(&self) -> i32 {
         self.journal.borrow().next
     }
@@ -114,7 +114,7 @@ impl RunCore {
         Duration::from_millis(self.input.timeout_ms).saturating_sub(span(self.started_at, now(ctx)))
     }
 
-    /// Cancels what runs for the deadline. If a cancel came first, the run ends as cancelled instead.
+    /// Cancels all that runs, since the deadline has passed. If a cancel came first, the run ends as cancelled instead.
     pub(crate) fn expire(&self) {
         if !self.scope.is_cancelled() {
             self.expired.set(true);
@@ -210,6 +210,7 @@ pub(crate) fn not_started_in_time() -> Outcome {
     failed(ErrorCode::NotStartedInTime, why, true)
 }
 
+/// Changes the answer to the query `status`.
 pub(crate) fn show<W: HasStatus>(ctx: &WorkflowContext<W>, change: impl FnOnce(&mut StatusAnswer)) {
     ctx.state_mut(|workflow| change(workflow.status_mut()));
 }

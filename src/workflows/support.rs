@@ -104,7 +104,7 @@ where
     }
 }
 
-/// Returns the last record of an activity that ended without a result, if its error carries one.
+/// Returns the last attempt record of a `submit` that ended without a result, if the error carries one.
 pub(crate) fn last_record(error: &ActivityExecutionError) -> Option<AttemptRecord> {
     let cancelled = || error.as_cancelled()?.details().ok().flatten();
     let timed_out = || error.as_timeout()?.last_heartbeat_details().ok().flatten();
