@@ -113,7 +113,7 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Waits until brokers answer, and returns their number.
 ///
 /// # Errors
-/// [`Error::Unreachable`] if no broker answers within `patience`.
+/// [`Error::Unreachable`] if no broker answers within `patience`, [`Error::Client`] if the settings are refused.
 pub async fn wait_ready(kafka: &config::Kafka, patience: Duration) -> Result<usize, Error> {
     let deadline = Instant::now() + patience;
     loop {
@@ -227,7 +227,7 @@ fn patient() -> AdminOptions {
         .operation_timeout(Some(OPERATION_TIMEOUT))
 }
 
-/// Fetches the cluster's metadata: of one topic, or of all. The call blocks, so it runs on a thread of its own.
+/// Fetches the cluster's metadata: of one topic, or of all. The call blocks, so it runs on a blocking thread.
 async fn metadata(kafka: &config::Kafka, topic: Option<String>) -> Result<Metadata, Error> {
     let admin = admin(kafka)?;
     let brokers = kafka.brokers.clone();

@@ -137,7 +137,7 @@ pub(super) const RECORDS_RETRIED: Metric =
         "Failed attempts to handle a record that are retried after a pause, by topic and cause.",
     );
 pub(super) const RECORD_SECONDS: Metric = histogram(FAST, "genflow_record_seconds", &["topic"])
-    .help("Time from consuming a record to completing it, pauses included.");
+    .help("Time from the first attempt to handle a record to its completion, pauses included.");
 pub(super) const RECORDS_IN_FLIGHT: Metric =
     gauge("genflow_records_in_flight", &["topic"]).help("Records consumed and not yet done.");
 pub(super) const CONSUMER_LAG: Metric =

@@ -120,7 +120,7 @@ fn base(series: &str) -> &str {
 }
 
 #[test]
-fn the_events_count_what_the_catalogue_says_and_nothing_else() {
+fn events_change_exactly_the_metrics_of_the_catalogue() {
     let page = page_of_all_events();
 
     let catalogue: BTreeMap<String, BTreeSet<String>> = CATALOGUE

@@ -13,7 +13,7 @@ const BEFORE_THE_NEXT: Duration = Duration::from_millis(500);
 /// Why an activity's work ended without a value.
 #[derive(Debug)]
 pub enum Aborted {
-    /// It was cancelled: its run ends, or another attempt has it.
+    /// It was cancelled: its run is to end, or this attempt is no longer the current one.
     Cancelled,
     /// Its worker stops: another worker continues it.
     HandedBack,
@@ -37,8 +37,7 @@ pub(crate) async fn alive<T>(
     heartbeating(ctx, || (), work).await?.map_err(failure)
 }
 
-/// Like [`alive`], for idempotent work: at the end of a stopping worker's grace period it is abandoned, and another
-/// worker retries it.
+/// Like [`alive`], for idempotent work that [`until_stop`] may abandon.
 pub(crate) fn alive_until_stop<T>(
     ctx: &ActivityContext,
     work: impl Future<Output = Result<T, Aborted>>,
@@ -46,7 +45,8 @@ pub(crate) fn alive_until_stop<T>(
     alive(ctx, until_stop(ctx, work))
 }
 
-/// Does idempotent work, and abandons it at the end of a stopping worker's grace period.
+/// Does idempotent work, and abandons it when the attempt is cancelled: at the end of a stopping worker's grace period,
+/// after which another worker retries it, or at the server's request.
 pub(crate) async fn until_stop<T>(
     ctx: &ActivityContext,
     work: impl Future<Output = Result<T, Aborted>>,

@@ -108,7 +108,7 @@ impl RunReader<'_> {
     }
 }
 
-/// What the histories of runs and batches have alike: how the run started, and the events that its activities received.
+/// What the histories of runs and batches have in common: how the run started, and the events its activities received.
 #[derive(Default)]
 struct CommonEvents {
     /// What the run was started with, and when.
@@ -174,7 +174,7 @@ mod tests {
             "steps": steps, "fetch_queue": "f"})
     }
 
-    /// Returns what a run leaves behind that was closed after `submit` was scheduled and had this result.
+    /// Returns the job left by a run that was closed after `submit` was scheduled, or after it returned `submitted`.
     fn left(submitted: Option<&Submitted>) -> ProviderJobLeft {
         let submit = json!({"handed": {"workflow": "r", "fingerprint": "f1:", "events": []}, "spec": {"video": {}}, "provider": "fal",
             "attempts": 5, "started_at": 1});

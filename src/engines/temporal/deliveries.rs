@@ -56,7 +56,7 @@ impl Temporal {
     /// if it was closed from outside.
     ///
     /// # Errors
-    /// When the server did not answer.
+    /// The server does not answer, or refuses the call.
     pub async fn delivery_outcome(
         &self,
         workflow: &str,

@@ -1,4 +1,4 @@
-//! Runs a request again: walks to the free slot that a retry may fill, and takes over the content of the first run.
+//! Runs a request again: walks to the free workflow id that a retry may take, and takes over the first run's content.
 //!
 //! Only the server's state decides, so a command may arrive any number of times.
 
@@ -24,7 +24,7 @@ pub const REASON: &str = "reason";
 #[derive(Clone, Copy, Debug)]
 pub struct Retry<'a> {
     pub request: &'a RequestId,
-    /// It starts at most one run, however often it arrives.
+    /// Id of the command, which starts at most one run, however many times it arrives.
     pub command: &'a CommandId,
     pub reason: Option<&'a str>,
     /// W3C trace context of the command; without one, the first run's is used.
@@ -78,8 +78,8 @@ struct FirstRun {
 impl Temporal {
     /// Runs a failed or cancelled request again, once per command.
     ///
-    /// A command that arrives again must find its own run, even one that has failed since. So every slot up to the
-    /// first free one is checked before anything is decided. `admit` is only asked about a run that would start.
+    /// A command that arrives again must find its own run, even one that has failed since. So every id up to the first
+    /// free one is checked before anything is decided. `admit` is only asked about a run that would start.
     pub async fn retry<E, F: Future<Output = Result<(), E>>>(
         &self,
         retry: &Retry<'_>,
@@ -126,7 +126,7 @@ impl Temporal {
             if self.start_retry(retry, free, first).await? {
                 return Ok(Retried::Started);
             }
-            // Another command has taken the slot: check it, and those after it, by the same rules.
+            // Another command has taken the id: check its run, and those after it, by the same rules.
         }
         Err(comes_and_goes())
     }
@@ -140,7 +140,7 @@ impl Temporal {
         Ok(Some(standing).filter(|standing| *standing != Standing::Failed))
     }
 
-    /// Starts a run in a free slot; returns `false` if the slot is no longer free.
+    /// Starts a run under a free id; returns `false` if the id is no longer free.
     async fn start_retry(
         &self,
         retry: &Retry<'_>,

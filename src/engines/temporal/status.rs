@@ -68,7 +68,7 @@ pub enum StatusSource {
     Worker,
     /// The history of a closed run; needs no worker.
     History,
-    /// The server, since no worker answered: only says that the run is open, and when it began.
+    /// The server, since no worker answered: it knows that the run is open and since when, but not how far it is.
     Server,
 }
 

@@ -59,7 +59,7 @@ impl Sweep {
     }
 }
 
-/// A workflow that the server lists as closed without an end of its own.
+/// A workflow that the server lists as terminated, timed out or failed; the last may have ended by itself.
 #[derive(Clone, Debug)]
 struct ClosedWorkflow {
     workflow_type: String,

@@ -14,7 +14,7 @@ pub(crate) struct Fuse {
     threshold: u32,
     reason: Option<ErrorCode>,
     count: u32,
-    /// When a counted rejection was last let pass.
+    /// When a counted rejection last passed.
     passed: Option<Instant>,
 }
 

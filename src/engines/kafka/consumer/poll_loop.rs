@@ -66,8 +66,11 @@ impl<H: Handler> PollLoop<H> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let reader = self.deferred.aim(&consumer.context().schedule());
-            let reader =
-                reader.map_err(|source| Error::not_created(&self.options.topic, source))?;
+            let reader = reader.map_err(|source| Error {
+                topic: self.options.topic.clone(),
+                problem: "cannot read deferred records again",
+                source,
+            })?;
             // All arms are cancel-safe: a message that `recv` has not returned stays in librdkafka's queue.
             tokio::select! {
                 biased;
@@ -230,13 +233,14 @@ impl<H: Handler> PollLoop<H> {
             let topic = self.options.topic;
             tracing::info!(
                 topic,
-                "stopped without leaving the group: the group is rebalancing and did not answer in time"
+                "stopped without leaving the group: the brokers did not answer in time, perhaps during a rebalance"
             );
         }
     }
 }
 
-/// Stores an offset; librdkafka commits it in the background.
+/// Stores the last offset that may be committed. librdkafka commits the one after it, which is the next to read, in the
+/// background.
 fn store(consumer: &StreamConsumer<Group>, topic: &str, partition: i32, offset: i64) {
     if let Err(error) = consumer.store_offset(topic, partition, offset) {
         // The partition was just revoked: its new owner reads the record again.

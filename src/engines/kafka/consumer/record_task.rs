@@ -1,4 +1,4 @@
-//! Processes one record until it is handled, dead-lettered, deferred, or abandoned at a stop.
+//! Processes one record until it is handled, dead-lettered, deferred, or abandoned at a stop or a revoke.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub(super) enum Hold {
     Never,
 }
 
-/// The number of deferred records waiting for the fuse from which on it holds no more.
+/// While this many deferred records wait for the fuse, it holds no more.
 ///
 /// A blown fuse lets one record pass every ten seconds ([`TRIAL`](super::fuse::TRIAL)), so this many pass in six days.
 /// That is less than the topics' default retention of seven days, so none expires while it waits.
@@ -63,7 +63,7 @@ impl Hold {
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// A record on which our own code panics this often is dead-lettered: a bug of ours must not block a partition.
+/// A record on which our own code panics this many times is dead-lettered: a bug of ours must not block a partition.
 const PANICS: u32 = 5;
 
 /// Processes the records of a consumer.
@@ -74,8 +74,8 @@ pub(super) struct RecordTasks<H> {
     health: Arc<Health>,
     slots: Slots,
     state: Mutex<SharedState>,
-    /// Number of records that failed at least once and are being retried. Locked while the role's health changes, which
-    /// may write a log line; so the poll loop does not wait for it.
+    /// Number of records that failed at least once and are being retried. It is locked while the role's health changes,
+    /// which may write a log line. The poll loop never takes this lock, so it does not wait for that.
     retried: Mutex<usize>,
 }
 
@@ -181,7 +181,7 @@ impl<H: Handler> RecordTasks<H> {
             return Ok(Some(rejection));
         }
         let why = format!(
-            "DLQ_FUSE: {} records in a row were refused as {}: this deployment may be at fault, not the records",
+            "DLQ_FUSE: {} records in a row were rejected as {}: this deployment may be at fault, not the records",
             self.options.fuse,
             reason.as_str()
         );
@@ -215,7 +215,7 @@ impl<H: Handler> RecordTasks<H> {
         .await
     }
 
-    /// Retries `attempt` with growing pauses until it succeeds, the record is deferred, or `leave` comes in a pause.
+    /// Retries `attempt` with growing pauses until it succeeds, the record is deferred, or `leave` ends a pause.
     async fn persist<T, F>(
         &self,
         task: &RecordTask<'_>,
@@ -274,7 +274,7 @@ async fn caught<T>(call: impl Future<Output = T>, panics: &AtomicU32) -> Result<
     }
 }
 
-/// Counts a record as being retried, until it is dropped; when the last one is dropped, the role is ready again.
+/// A guard that counts a record as being retried; when the last guard is dropped, the role is ready again.
 struct RetriedRecord<'a, H>(&'a RecordTasks<H>);
 
 impl<'a, H> RetriedRecord<'a, H> {

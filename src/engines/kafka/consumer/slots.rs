@@ -12,7 +12,7 @@ pub struct Slots {
     freed: Notify,
 }
 
-/// Counts one record as resting, until it is dropped.
+/// A guard that counts one record as resting until the guard is dropped.
 #[derive(Debug)]
 pub(super) struct Resting<'s> {
     slots: &'s Slots,

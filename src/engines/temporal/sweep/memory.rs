@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn one_workflow_that_cannot_be_settled_is_tried_again_and_the_time_goes_on() {
+    fn a_workflow_that_cannot_be_settled_is_retried_and_does_not_stop_the_list() {
         let mut memory = SweepMemory::default();
         for (run_id, settled) in [("good", Ok(())), ("bad", away())] {
             assert!(memory.is_new(&found(run_id)));
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_listed_any_more_is_forgotten() {
+    fn a_workflow_that_is_no_longer_listed_is_forgotten() {
         let mut memory = SweepMemory::default();
         memory.is_new(&found("a"));
         memory.note(found("a"), Ok(()));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_was_not_read_to_its_end_moves_nothing() {
+    fn a_list_that_was_not_read_to_its_end_does_not_move_the_time() {
         let mut memory = SweepMemory::default();
         memory.begin_day(at(DAY), at(DAY - 600));
         memory.is_new(&found("a"));
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_worker_looks_since_the_last_look_back_and_looks_back_each_day() {
+    fn a_new_worker_lists_from_the_last_look_back_on_and_looks_back_each_day() {
         let mut memory = SweepMemory::default();
         assert!(memory.is_another_day(at(DAY)));
 
