@@ -27,13 +27,13 @@ use crate::engines::telemetry::events;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// Neither `https` nor, if allowed, `http`.
-    #[error("the address has a scheme that is not called")]
+    #[error("the address has a scheme that is not allowed")]
     Scheme,
     /// A call would send the user name and password to that host.
-    #[error("the address holds a user name or password")]
+    #[error("the address contains a user name or password")]
     Userinfo,
     /// A port that the settings do not allow.
-    #[error("the address has a port that is not called")]
+    #[error("the address has a port that is not allowed")]
     Port,
     /// A name that only private networks resolve.
     #[error("the address names a host of a private network")]
@@ -154,8 +154,8 @@ impl Guard {
     }
 }
 
-/// Checks a URL that a provider is to fetch: the provider must not call hosts that we may reach and
-/// the user may not. Names are not resolved here, since the provider resolves them itself, later.
+/// Checks a URL that a provider is to fetch: a provider in our own network could reach hosts that the user may not.
+/// Names are not resolved here, since the provider resolves them itself, later. `http` is always allowed.
 pub(crate) fn check_input(url: &Url, rules: &Egress) -> Result<(), Refused> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(Refused::Scheme);

@@ -30,7 +30,7 @@ pub(crate) enum Security {
     Tls,
 }
 
-/// Why a text is not a mail server. The texts show none of it, because it may contain a password.
+/// Why a text does not name a mail server. The messages do not quote it, because it may contain a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidServer {
     /// It is not an `smtp` or `smtps` URL.
@@ -38,8 +38,10 @@ pub enum InvalidServer {
         "is not the URL of a mail server; expected smtp://[user:password@]host[:port] or smtps://…, with user and password percent-encoded"
     )]
     Url,
-    /// Its `tls` is unknown, or does not belong to `smtps`.
-    #[error("has a wrong tls; expected ?tls=required, opportunistic or none, with smtp:// only")]
+    /// Its `tls` has an unknown value, or the URL is `smtps`, which has no such parameter.
+    #[error(
+        "has a wrong parameter tls; expected ?tls=required, ?tls=opportunistic or ?tls=none, and only with smtp://"
+    )]
     Tls,
     /// It has a parameter other than `tls`.
     #[error("has an unknown parameter; expected only tls")]
@@ -135,7 +137,7 @@ fn is_of_host(c: char) -> bool {
 
 impl fmt::Debug for MailServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server")
+        f.debug_struct("MailServer")
             .field("at", &self.shown())
             .field("security", &self.security)
             .field("login", &self.login.as_ref().map(|_| "***"))
@@ -148,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_names_host_port_and_protection() {
+    fn a_url_names_host_port_and_encryption() {
         for (url, at, security) in [
             ("smtp://mail.test", "mail.test:25", Security::Opportunistic),
             (
@@ -197,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_server_is_refused_without_being_shown() {
+    fn a_text_that_names_no_server_is_refused_and_not_shown() {
         for (url, error) in [
             ("mail.test:25", InvalidServer::Url),
             ("http://mail.test", InvalidServer::Url),

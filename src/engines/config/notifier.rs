@@ -16,7 +16,6 @@ use crate::contract::seal::NotifyKey;
 use crate::domain::email_address::{Domains, FromAddress, is_address};
 use crate::domain::{Secret, parse_http_url, public_address};
 
-/// Settings of the notifier.
 #[derive(Clone, Debug)]
 pub struct Notifier {
     /// Master secrets of `v1` webhook signatures. Each signs, in this order.
@@ -209,7 +208,7 @@ fn ops_email(vars: &mut Vars<'_>, has_server: bool) -> Option<Secret> {
 }
 
 fn email(vars: &mut Vars<'_>, smtp_url: Option<String>) -> Option<Email> {
-    // Its faults do not show it, because it may contain a password.
+    // The faults of SMTP_URL do not show its value, which may contain a password.
     let server = smtp_url.and_then(|url| {
         let parsed = MailServer::parse(&url);
         parsed
@@ -255,7 +254,8 @@ pub(super) fn notify_keys(vars: &mut Vars<'_>) -> Vec<NotifyKey> {
             }),
             None => vars.fault(
                 "NOTIFY_KEYS",
-                "is invalid, expected id:base64 of 32 random bytes, several separated by commas",
+                "is invalid, expected id:key, an id of 1 to 32 bytes and the base64 of 32 random bytes, several \
+                 separated by commas",
             ),
         }
     }

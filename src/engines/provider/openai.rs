@@ -205,7 +205,7 @@ pub(super) fn said(body: &[u8]) -> Said {
     Said::of(body, words)
 }
 
-/// Returns the code of an error of an account without money.
+/// Returns our code for an account without money, if the error says that.
 fn no_money(fault: &ApiError) -> Option<ErrorCode> {
     let code = fault.code.as_deref()?;
     NO_MONEY.contains(&code).then_some(ErrorCode::ProviderQuota)

@@ -1,4 +1,4 @@
-//! Submits a job: sends it once, and says what is known about it then.
+//! Submits a job: sends it at most once, and returns what is known about it then.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use super::{Error, Provider, fal, openai, replicate};
 use crate::domain::{ErrorCode, EventError, ProviderName, Single, WorkflowId};
 
 impl Provider {
-    /// Sends one job once, and counts it. Awaits `go` when the body is due, and writes the body only if `go` is Ok.
+    /// Sends a job at most once, and counts it. Awaits `go` when the body is due, and writes the body only if `go` is
+    /// Ok.
     pub async fn submit(
         &self,
         workflow: &WorkflowId,

@@ -150,7 +150,7 @@ fn a_field_without_an_input_is_refused_unless_it_may_be_dropped() {
 }
 
 #[test]
-fn images_come_as_base64_or_as_addresses() {
+fn images_come_as_base64_or_as_urls() {
     let text = r#"{"created": 5, "data": [{"b64_json": "AA=="}, {"url": "https://a/1.png"}, {}]}"#;
 
     let made = made(&answer(text)).unwrap();
