@@ -1,7 +1,8 @@
 //! The intake role: starts a workflow for each request record, and cancels or retries a run for each command
-//! record. An invalid record is dead-lettered, and answered with REJECTED if its request id can be read.
+//! record. A refused record is dead-lettered; a refused request is also answered with REJECTED if its id can be read.
 //!
-//! `Ok` means that a durable run with this content exists. A redelivered record finds that run and is a duplicate.
+//! For a request, `Ok` means that a durable run with this content exists. A redelivered record finds that run and is a
+//! duplicate.
 
 mod allowed;
 mod commands;
@@ -46,7 +47,7 @@ pub struct Intake {
     pub shared: Shared,
     pub publisher: Publisher,
     pub sealer: Sealer,
-    /// A record that is older is refused.
+    /// The dedup window: an older record is refused.
     pub window: watch::Receiver<Duration>,
 }
 
@@ -76,7 +77,7 @@ impl Intake {
         user.map_or(Ok(()), |user| pass.admit(user))
     }
 
-    /// Checks a record with a valid value; the failure does not apply if its request already runs.
+    /// Checks a record with a valid value; the failure does not apply if the record is a duplicate.
     fn check(&self, record: &Record, request: &Request) -> Result<(), Failure> {
         self.authorize(record, Some(request.user.as_str()))?;
         check_key(record, &request.id)?;
@@ -85,7 +86,7 @@ impl Intake {
         check_age(record, request.requested_at, *self.window.borrow(), now())
     }
 
-    /// Returns what is readable of a refused record's request, and its metadata: at least its id, or `None`.
+    /// Returns what can be read of a refused record's request, with its metadata; `None` if not even its id can.
     async fn named(&self, record: &Record) -> Result<Option<(PartialRequest, Metadata)>, BoxError> {
         let (writer, datum) = match self.shared.open(record).await {
             Ok(opened) => opened,
@@ -151,7 +152,7 @@ impl Handler for Intake {
         let request = self.decode(record).await?;
         let fingerprint = fingerprint(&request).map_err(internal)?;
         let refusal = self.check(record, &request).err();
-        // A duplicate takes no token, so it is looked up before.
+        // A duplicate is not refused and takes no token, so it is looked up first.
         if refusal.is_some() || self.shared.limits.is_some() {
             let workflow = request.id.run(0);
             let known = self.shared.temporal.known(&workflow, &fingerprint).await;

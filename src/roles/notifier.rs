@@ -3,9 +3,10 @@
 //! Delivery is at least once. The notifier makes one short first attempt per notification, within the limits of its
 //! endpoint. A notification that this does not settle is handed over to a workflow (`delivery.v1`), which retries for
 //! days. A record is done when each of its notifications has either a workflow, or a receipt on Kafka (preceded, if it
-//! was given up, by the event on the dead-letter topic). So a dead endpoint costs the partition one hand-over, and no
-//! other notification waits. While Temporal is unavailable, notifications to hand over wait. A repeat has the same
-//! ids: `webhook-id` is the event's id, and `receipt_id` is derived from event, channel and target.
+//! was given up, by the event on the dead-letter topic). So a dead endpoint costs the partition one hand-over per
+//! notification, and no other notification waits for it. While Temporal is unavailable, notifications to hand over
+//! wait. A repeat has the same ids: `webhook-id` is the event's id, and `receipt_id` is derived from event, channel and
+//! target.
 //!
 //! Operators are notified of failures too, many in one message (`operator_alerts`). If this notifier does not serve a
 //! target's channel, the notification ends as `SKIPPED` with `channel_not_served`; one that was
@@ -181,7 +182,8 @@ impl Notifier {
         self.publish_receipt(id, &parcel, receipt).await
     }
 
-    /// Makes the first attempt, unless the event is too old, the target asked for a pause, or its endpoint is closed.
+    /// Makes the first attempt, unless the notification has expired or is skipped, its target asked for a pause, or its
+    /// endpoint is closed.
     async fn first(
         &self,
         record: &Record,
@@ -247,7 +249,7 @@ impl Notifier {
         Ok(())
     }
 
-    /// Reports a failure to the operators, unless the event is too old.
+    /// Reports the event to the operators if it is a failure and not too old.
     async fn report_failure(&self, event: &Event) -> Result<(), Failure> {
         if self.is_past(event, now()) {
             return Ok(());

@@ -54,11 +54,11 @@ async fn what_the_operator_does_not_allow_is_refused_before_anything_is_paid() {
             with("disallowed", |request| {
                 common(request).model = Some("evil/x".to_owned());
             }),
-            "spec.model is \"evil/x\" of replicate",
+            "spec.model is \"evil/x\", which is not allowed for replicate",
         ),
         (
             at(ProviderName::OpenAi, image("disallowed")),
-            "spec.model is null of openai",
+            "spec.model is null, and the default model of openai is not allowed",
         ),
         (
             with("disallowed", |request| {
@@ -67,7 +67,7 @@ async fn what_the_operator_does_not_allow_is_refused_before_anything_is_paid() {
                     model: None,
                 }];
             }),
-            "spec.fallback[0].model is null of fal",
+            "spec.fallback[0].model is null, and the default model of fal is not allowed",
         ),
         (
             with("disallowed", |request| {
@@ -98,7 +98,10 @@ async fn what_the_operator_does_not_allow_is_refused_before_anything_is_paid() {
             }),
             "spec.params has \"num_outputs\", which would change how many outputs are made",
         ),
-        (crowd, "spec.items[1].spec.model is null of fal"),
+        (
+            crowd,
+            "spec.items[1].spec.model is null, and the default model of fal is not allowed",
+        ),
     ];
     let good = with("allowed", |request| {
         request.timeout = Some(Duration::from_secs(1800));

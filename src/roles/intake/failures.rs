@@ -17,7 +17,8 @@ pub(super) fn of_avro(error: avro::Error) -> Failure {
     reject(reason, error.into())
 }
 
-/// A schema that the registry lacks, or that is not supported, dead-letters the record; a registry that is away holds it.
+/// A schema that the registry lacks, or that is not supported, dead-letters the record; an unavailable registry holds
+/// it.
 pub(super) fn of_registry(error: registry::Error) -> Failure {
     match error {
         registry::Error::Unknown(_) => reject(ErrorCode::UnknownSchema, error.into()),

@@ -144,7 +144,8 @@ fn bounded(what: &str, size: usize, maximum: usize) -> Result<(), Failure> {
     if size <= maximum {
         return Ok(());
     }
-    let problem = anyhow!("it is {size} bytes long, expected at most {maximum}")
-        .context(format!("{what} is too large for a workflow's input"));
+    let problem = anyhow!("the workflow's input would have {size} bytes").context(format!(
+        "{what} is too large, expected at most {maximum} bytes with what genflow adds"
+    ));
     Err(reject(ErrorCode::Invalid, problem))
 }

@@ -48,12 +48,12 @@ impl fmt::Display for RateLimits {
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// How long a record above the limit may wait before it is refused.
+/// The longest wait of a record above the limit. One that would wait longer is refused.
 const HOLD: Duration = Duration::from_secs(10);
 
 impl RateLimits {
-    /// Creates empty limits for a consumer with this many slots. A quarter of the slots may hold records above their
-    /// user's limit; the rest is for users within their limits.
+    /// Creates limits with full buckets, for a consumer with this many slots. The number of records that may wait is a
+    /// quarter of them, although a waiting record releases its slot.
     pub fn new(settings: RateLimit, slots: usize, stop: CancellationToken) -> Self {
         let waiting = (slots / 4).max(1);
         Self {
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(
             limits.admit("bob", 1).await,
             Ok(()),
-            "has a bucket of his own"
+            "bob has a bucket of his own"
         );
     }
 

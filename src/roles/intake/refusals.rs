@@ -1,4 +1,4 @@
-//! Refuses records for their key, their age or their sender; their values are valid.
+//! Refuses records for their key, their age or their sender, whatever their values are.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ const LONGEST_SHOWN: usize = 128;
 /// timestamp, `requested_at`, or its first arrival if it was redriven.
 ///
 /// Only a timestamp that the broker set can point to a fault of this system, such as a wrong clock
-/// or window. The producer controls the other two, so they do not count for the DLQ fuse.
+/// or window. The producer controls all other times, so they do not count for the DLQ fuse.
 pub(super) fn check_age(
     record: &Record,
     requested_at: Option<i64>,

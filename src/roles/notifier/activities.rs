@@ -70,7 +70,7 @@ impl Deliverer {
     /// Makes one attempt.
     ///
     /// # Errors
-    /// Only when this process could not make one: the registry does not answer.
+    /// Only if this process could not make one, because the registry is unavailable.
     pub async fn deliver(&self, input: Deliver) -> Result<Delivered, Aborted> {
         let Deliver {
             parcel,
@@ -81,7 +81,7 @@ impl Deliverer {
         let (event, notification) = match self.open(&parcel).await {
             Ok(Some(found)) => found,
             Ok(None) => {
-                let why = "the settings of this notifier name no such target";
+                let why = "the settings of this notifier do not name the target";
                 let error = DeliveryError::new("target_gone", why);
                 return Ok(self.elsewhere(&parcel, step, error));
             }
@@ -111,7 +111,8 @@ impl Deliverer {
             }) => self.later_on(&parcel, step, status, error, true, again_in),
             // Attempts of other notifications test the endpoint often enough.
             Attempt::Closed(Closed::Circuit(_)) if shut >= WAITS => {
-                let why = "the endpoint did not answer others, so it was not asked";
+                let why =
+                    "the endpoint's circuit is open after earlier failures, so no attempt was made";
                 let error = DeliveryError::new("circuit_open", why);
                 self.later_on(&parcel, step, None, error, false, None)
             }
@@ -126,7 +127,7 @@ impl Deliverer {
     /// Publishes how a notification ended.
     ///
     /// # Errors
-    /// When Kafka or the registry does not accept it: Temporal retries it.
+    /// If Kafka or the registry does not accept the receipt; Temporal then retries the activity.
     pub async fn conclude(&self, input: Conclude) -> Result<(), Aborted> {
         let Conclude {
             parcel,

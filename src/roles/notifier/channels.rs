@@ -79,7 +79,7 @@ impl Channels {
     }
 }
 
-/// Returns the error of a tenant's notification for which [`Channels::of`] has no channel. Only mail can lack one.
+/// Returns the error of a tenant's notification for which [`Channels::of`] has no channel. Only email can be unserved.
 pub(super) fn unserved() -> DeliveryError {
     let why =
         "this notifier sends no mail to tenants: SMTP_URL or EMAIL_ALLOWED_DOMAINS is not set";
@@ -105,7 +105,8 @@ impl Served<'_> {
     }
 
     /// Whether an attempt of `limit` would probably time out after the mail server has the whole message and is
-    /// still processing it, so that the mail arrives twice. Targets of webhooks and Slack answer at once.
+    /// still processing it, so that the mail would arrive twice. Webhook and Slack targets are expected to answer at
+    /// once.
     pub(super) fn is_slower_than(&self, limit: Duration) -> bool {
         match self {
             Self::Email(sender, _) => sender.is_slower_than(limit),

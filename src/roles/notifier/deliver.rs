@@ -57,7 +57,7 @@ pub(super) enum Unread {
 }
 
 impl Unread {
-    /// Returns whether the record may be read later: the registry does not answer.
+    /// Returns whether the record may be readable later, because only the registry is unavailable.
     pub(super) fn is_passing(&self) -> bool {
         use registry::Error::{Refused, Unavailable};
         matches!(self, Self::Schema(Unavailable(_) | Refused { .. }))
@@ -143,8 +143,8 @@ impl Deliverer {
         self.attempt(notice, notification, limit, FIRST_TRY).await
     }
 
-    /// A workflow's attempt, with the full `try_timeout`. It also waits briefly for a slot: without that, first
-    /// attempts would always get there before it.
+    /// A workflow's attempt, with the full `try_timeout`. It also waits briefly for a slot: otherwise first attempts,
+    /// which wait, would always take the free slots before it.
     pub(super) async fn later(&self, notice: &Notice<'_>, notification: &Notification) -> Attempt {
         let limit = self.try_timeout;
         self.attempt(notice, notification, limit, LATER_WAIT).await
@@ -175,7 +175,7 @@ impl Deliverer {
         if let Err(closed) = entry.turn(patience).await {
             return Attempt::Closed(closed);
         }
-        // Nothing is sent to the endpoint.
+        // A limited mail is not sent, so the endpoint's circuits do not change.
         if let Some(tried) = channel.limited(user) {
             return Attempt::Sent(tried);
         }
@@ -195,8 +195,8 @@ impl Deliverer {
         Attempt::Sent(tried)
     }
 
-    /// Publishes the event to the dead-letter topic if it was given up, and then the receipt; returns when the
-    /// broker has both.
+    /// Publishes the event to the dead-letter topic if the notification was given up, and then the receipt; returns
+    /// when the broker has all of it.
     pub(super) async fn report(&self, parcel: &Parcel, receipt: &Receipt) -> Result<(), BoxError> {
         let key = Some(parcel.request_id.as_bytes());
         if receipt.outcome == NotificationOutcome::GivenUp {

@@ -14,7 +14,7 @@ pub(super) struct DigestText {
     pub(super) first: Vec<String>,
     /// Number of failures that are not listed.
     pub(super) more: u64,
-    /// Names this digest: another one has other events, or another number of them.
+    /// Identifies this digest: another one has other events, or another number of them.
     pub(super) id: String,
 }
 

@@ -27,7 +27,7 @@ pub(super) const MOST: usize = 8;
 /// One origin may use a tenth of the pool, including attempts that wait for their turn.
 const PART: usize = 10;
 /// One user may use half of the pool over all endpoints, and at least [`MOST`]. At one origin, a user may use half of
-/// its part of the pool, and as many attempts as may be in flight, but leaves one attempt to other users.
+/// its part of the pool, or as many attempts as may be in flight there if that is more, but leaves one to other users.
 const USERS_PART: usize = 2;
 
 /// Where an attempt goes.
@@ -154,7 +154,7 @@ impl Entry<'_> {
     /// Waits for at most `patience` until the origin may have another attempt in flight, if not too many wait already.
     pub(super) async fn turn(&mut self, patience: Duration) -> Result<(), Closed> {
         let in_flight = self.line_up()?;
-        // A free place is taken even without patience.
+        // A free slot is taken even without patience.
         let Ok(Ok(permit)) = timeout(patience, in_flight.acquire_owned()).await else {
             return Err(Closed::Full);
         };
@@ -246,7 +246,7 @@ fn remove_one(attempts: &mut HashMap<String, usize>, user: &str) {
     }
 }
 
-/// Returns the circuits of a user's endpoint: that of its origin and that of its target. A target has one for each
+/// Returns the keys of the circuits of a user's endpoint: its origin's and its target's. A target has one for each
 /// user: otherwise a user who knows another's URL could open its circuit by sending requests that fail there.
 fn keys(endpoint: &Endpoint, user: &str) -> [String; 2] {
     let Endpoint { origin, target, .. } = endpoint;

@@ -1,6 +1,7 @@
 //! Hands notifications over to their delivery workflows, at a limited rate.
 //!
-//! Connects for the first hand-over, not before: the notifier makes first attempts even while Temporal is unavailable.
+//! Connects when the connection is first needed, not before: the notifier makes first attempts even while Temporal is
+//! unavailable.
 
 use std::time::{Duration, Instant};
 
@@ -113,7 +114,7 @@ impl Handover {
 
 /// Returns the end of a notification that Temporal will never accept. Otherwise the record is held and releases its slot,
 /// so that notifications that need no hand-over continue, until 64 times `NOTIFY_CONCURRENCY` records wait. An overloaded
-/// server is treated alike: the rate limit and the pause before the retry are enough to reduce its load.
+/// Temporal is treated alike: the rate limit and the pause before the retry are enough to reduce its load.
 fn refused(error: client::Error) -> Result<NotificationEnd, Failure> {
     match error.blame() {
         Blame::Record => {

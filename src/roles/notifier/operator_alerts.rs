@@ -157,8 +157,8 @@ fn ended(to: &OperatorTarget, total: u64, tried: Result<Tried, NotNow>) -> Resul
     ended
 }
 
-/// Returns the result of an attempt if the settings of this notifier do not name the target, `unknown` times in a row:
-/// those of another may, as while notifiers are restarted with other settings one by one.
+/// Returns the result of an attempt whose target this notifier's settings do not name, as the `unknown`-th such attempt
+/// in a row. Another notifier may know it, for example while notifiers are restarted one by one with other settings.
 fn without_target(unknown: u32) -> Tried {
     let why = "the settings of this notifier do not name the target";
     let (status, error) = (None, DeliveryError::new("target_gone", why));

@@ -1,4 +1,5 @@
-//! Hosts the delivery workflows, on a queue of their own: part of the role `notifier`, since only it opens targets.
+//! Hosts the workflows of deliveries and digests, on a queue of their own: part of the role `notifier`, since only it
+//! opens targets.
 
 use std::sync::Arc;
 
@@ -16,10 +17,10 @@ use crate::engines::temporal::sweep;
 use crate::engines::temporal::sweep::Sweep;
 use crate::workflows;
 
-/// Runs deliveries until `stop`, then finishes or hands back what it has accepted.
+/// Runs deliveries and digests until `stop`, then finishes or hands back what it has accepted.
 ///
 /// # Errors
-/// The worker cannot be created, or ends by itself.
+/// The worker cannot be created, or fails.
 pub async fn run(
     config: &Config,
     temporal: &Temporal,

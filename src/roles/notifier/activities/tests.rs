@@ -127,7 +127,7 @@ async fn only_waits_for_an_open_circuit_use_up_a_step() {
 }
 
 #[tokio::test]
-async fn while_the_registry_is_away_no_end_is_published_without_its_target() {
+async fn while_the_registry_is_unavailable_no_end_is_published_without_its_target() {
     let asked = Arc::new(AtomicUsize::new(0));
     let registry = answering(StatusCode::SERVICE_UNAVAILABLE, asked.clone()).await;
     let deliverer = deliverer(&registry, &[]);

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_that_is_abandoned_takes_its_connection_along() {
+    async fn an_abandoned_message_drops_its_connection() {
         let (listener, connection) = place().await;
         let mail = mail();
         let (taken, mut takes_it) = mpsc::channel(9);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_is_slow_from_a_message_that_was_cut_until_one_that_was_not() {
+    async fn a_server_counts_as_slow_after_a_time_out_until_a_message_is_fast() {
         let (listener, connection) = place().await;
         let (taken, _takes_it) = mpsc::channel(9);
         tokio::spawn(async move {

@@ -206,7 +206,7 @@ fn happened(kind: EventType) -> &'static str {
         EventType::Completed => "completed",
         EventType::Failed => "failed",
         EventType::Cancelled => "cancelled",
-        EventType::Rejected => "refused",
+        EventType::Rejected => "rejected",
         EventType::Unknown => "changed",
     }
 }

@@ -30,7 +30,7 @@ fn only_attempts_in_a_row_without_the_target_count() {
 }
 
 #[tokio::test]
-async fn a_target_that_cannot_be_signalled_keeps_no_other_from_it() {
+async fn a_failed_signal_for_one_target_does_not_stop_those_for_others() {
     let temporal = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = temporal.local_addr().unwrap().to_string();
     let calls = Arc::new(AtomicUsize::new(0));

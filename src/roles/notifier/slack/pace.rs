@@ -66,7 +66,7 @@ impl Pace {
 }
 
 impl NextTimes {
-    /// Returns whether another target fits; if not, first drops the targets whose second is over.
+    /// Returns whether another target can be tracked, after dropping those whose wait is over if there is no room.
     fn has_room(&mut self, most: usize, now: Instant) -> bool {
         // A sweep visits all targets, so it is not made for every message.
         if self.next.len() >= most && self.swept.is_none_or(|swept| now >= swept + INTERVAL) {

@@ -9,10 +9,10 @@ use crate::domain::Secret;
 
 /// A master secret that is not `whsec_` followed by base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a signing secret is malformed; expected whsec_ followed by base64")]
+#[error("WEBHOOK_SIGNING_SECRET is malformed; expected whsec_ followed by base64")]
 pub struct InvalidSecret;
 
-/// Signs with all master secrets, so that a receiver may have the secret of any of them.
+/// Signs with all master secrets, so that a receiver may verify with a secret derived from any of them.
 pub(super) struct Signer {
     masters: Vec<hmac::Key>,
     keys: Vec<v1a::MasterKey>,

@@ -12,7 +12,9 @@ use crate::domain::Secret;
 
 /// A master key that is not `whsk_` followed by the base64 of at least 32 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a signing key is malformed; expected whsk_ followed by the base64 of at least 32 bytes")]
+#[error(
+    "WEBHOOK_SIGNING_KEY is malformed; expected whsk_ followed by the base64 of at least 32 bytes"
+)]
 pub struct InvalidKey;
 
 /// A master key, from which the key pairs of users are derived.

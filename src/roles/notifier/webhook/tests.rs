@@ -237,7 +237,7 @@ async fn a_redirect_is_a_failure_and_not_followed() {
 }
 
 #[tokio::test]
-async fn a_target_that_says_nothing_is_left_after_the_time_out_of_an_attempt() {
+async fn an_attempt_at_a_silent_target_ends_at_its_time_out() {
     let receiver = Receiver::start(&[Given::Silence, Given::Status(200)]).await;
     let settings = config::Notifier {
         try_timeout: Duration::from_millis(200),
@@ -252,7 +252,7 @@ async fn a_target_that_says_nothing_is_left_after_the_time_out_of_an_attempt() {
 }
 
 #[tokio::test]
-async fn a_target_that_is_not_there_is_unreachable() {
+async fn a_target_without_a_listener_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
@@ -274,7 +274,7 @@ async fn an_answer_without_end_does_not_hold_the_delivery_and_little_of_it_is_re
 }
 
 #[tokio::test]
-async fn an_answer_that_stalls_after_its_status_is_soon_judged_by_that() {
+async fn an_answer_whose_body_stalls_is_soon_judged_by_its_status() {
     let settings = config::Notifier {
         try_timeout: Duration::from_secs(600),
         ..settings()

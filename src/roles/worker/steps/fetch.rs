@@ -22,10 +22,10 @@ use crate::engines::storage::{DownloadError, Source};
 use crate::engines::telemetry::events;
 use crate::engines::temporal::activity::Aborted;
 
-/// A provider that refuses this many polls in a row with a 4xx will not report more about the job. A refused key or a
-/// job that is not found counts only as a failed poll: keys get changed, and lists lag.
+/// The run fails after this many polls in a row that the provider refuses with a 4xx. The statuses 401, 403, 404, 408
+/// and 429 count only as failed polls, because they may pass: keys get changed, and lists lag.
 const REFUSALS: u32 = 5;
-/// A milestone is at least this many points above the last.
+/// A milestone of the same stage is at least this many percentage points above the last.
 const POINTS: i32 = 10;
 /// A run fails after this many checks of its files that did not end: one may be chance.
 const LOST: u32 = 2;
@@ -49,7 +49,7 @@ impl Work {
         }
         failpoint::hit("fetch.published").await;
         let mut cancelled = std::pin::pin!(cancelled);
-        // The attempt that reported the last milestone has counted its stage.
+        // The attempt that reported the last milestone has counted its stage if that was unknown.
         let reported = input.last_progress.as_ref();
         let mut counted = reported.map(|last| last.progress.stage.clone());
         loop {
@@ -140,7 +140,7 @@ impl Work {
         Err(Aborted::Waits(pauses.after(turn.number(), rand::random())))
     }
 
-    /// Stores the outputs of a finished job; returns the result of `fetch`, or the pause before another try.
+    /// Stores the outputs of a finished job; returns the result of `fetch`, or the pause before the next poll.
     async fn store(
         &self,
         input: &Fetch,

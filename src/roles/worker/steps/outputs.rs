@@ -15,7 +15,7 @@ use crate::engines::telemetry::events;
 
 /// Time limit for storing outputs that came with the answer to a submit: `submit` has a time-out.
 const KEEP_TIME: Duration = Duration::from_secs(60);
-/// All outputs of a run together have at most this many times the bytes of the largest output.
+/// All outputs of a run together may have this many times `MAX_OUTPUT_BYTES`.
 const TIMES_THE_LARGEST: u64 = 4;
 
 impl Work {
@@ -49,12 +49,12 @@ impl Work {
         };
         // `finish` writes the manifest again, and there it must succeed.
         if let Err(error) = self.store.write_manifest(&manifest).await {
-            tracing::warn!(workflow = %pending.workflow, %error, "manifest not written yet");
+            tracing::warn!(workflow = %pending.workflow, %error, "cannot write the manifest; `finish` will write it");
         }
         Ok(manifest.result)
     }
 
-    /// Tries as long as there is time; the error of the last try says why there is no result.
+    /// Stores the outputs; retries while there are time and attempts left. The error says why there is no result.
     async fn store_patiently(
         &self,
         pending: &PendingEvents,
@@ -86,7 +86,7 @@ impl Work {
     }
 
     /// Downloads and stores all outputs. The temp folder is gone when this returns, in every case. Outputs in the answer
-    /// to a submit have no `turn`, and do not wait for others.
+    /// to a submit have no `turn`, and do not wait for those of fetches.
     pub(super) async fn store_all(
         &self,
         pending: &PendingEvents,

@@ -108,8 +108,8 @@ impl This<'_> {
 
 /// Returns what an answer in the store says about the attempt with `record`.
 ///
-/// A refusal counts only for the send that it answers: after a later send it would let the next attempt send, although
-/// the provider may have accepted the later one.
+/// A refusal counts only for the send that it answers: after a later send it would end the run or let the next attempt
+/// send, although the provider may have accepted the later one.
 fn adopted(kept: JobRecord, record: AttemptRecord) -> Found {
     let is_last = kept.send == record.sends;
     match kept.answer {

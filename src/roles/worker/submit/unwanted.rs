@@ -14,9 +14,9 @@ use crate::roles::worker::heartbeat::{Unstored, store};
 /// its job for longer ([`LOOKUPS`](crate::roles::worker::steps::LOOKUPS),
 /// [`BETWEEN_LOOKUPS`](crate::roles::worker::steps::BETWEEN_LOOKUPS)), and so finds it.
 const QUICK: Duration = Duration::from_secs(3);
-/// Pause between two calls to the server.
+/// Pause between two calls to Temporal.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long the server may take to decide whether the job is wanted; longer than any attempt.
+/// How long Temporal is asked whether the job is wanted; longer than any attempt, since the end of one may decide.
 const LONGEST: Duration = Duration::from_secs(600);
 
 impl This<'_> {
@@ -36,7 +36,7 @@ impl This<'_> {
         match unwanted {
             Some(false) => {}
             Some(true) => {
-                tracing::warn!(%workflow, job = job.id, "the provider accepted the job after its run had ended: cancelling it");
+                tracing::warn!(%workflow, job = job.id, "the provider accepted a job that its run does not use: cancelling it");
                 let leftover = ProviderJobLeft::Job(job.clone());
                 self.work.end_job(workflow, &leftover).await;
             }

@@ -1,4 +1,4 @@
-//! What messages contain, and that Slack accepts the message of any event.
+//! What messages contain, and that those of any event are within Slack's limits.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -313,7 +313,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn slack_takes_the_message_of_any_event(event in any_event()) {
+    fn the_message_of_any_event_is_within_slacks_limits(event in any_event()) {
         check(&message(&event));
     }
 }
@@ -340,6 +340,6 @@ fn many_failures_fit_into_one_message() {
     }
     assert!(
         reported.to_string().len() < 12_000,
-        "all of them is too long"
+        "the whole message is too long"
     );
 }
