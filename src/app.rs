@@ -61,7 +61,7 @@ const WORKER: &str = "worker";
 const NOTIFIER: &str = "notifier";
 const DELIVERIES: &str = "deliveries";
 
-/// Commands are rare, and each takes only one or two calls.
+/// Commands are rare, and each takes only a few calls.
 const COMMAND_CONCURRENCY: usize = 8;
 
 /// Runs `roles` until `stop`, or until one of them ends; then the others stop too. Serves health and metrics on
@@ -228,7 +228,7 @@ impl ProcessParts {
         let (kafka, stop) = (kafka.clone(), self.stop.clone());
         let (producer, health) = (self.producer.clone(), self.health.clone());
         // The consumer gets a task of its own, which is aborted when this future is dropped. The Temporal worker is not
-        // `Send` and stays on the main task: while it runs workflow code there, a consumer beside it would not run.
+        // `Send` and stays on the main task: while it runs workflow code there, nothing else on that task runs.
         let mut task = JoinSet::new();
         task.spawn(
             async move { consumer::run(&kafka, options, producer, handler, health, stop).await },

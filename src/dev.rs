@@ -1,11 +1,11 @@
-//! `genflow dev`: everything on this machine. Starts the engines and all roles in this process, sends a request of
+//! `genflow dev`: everything on this machine. Starts the engines, runs all roles in this process, sends a request of
 //! each kind, and shows its events and notifications.
 //!
-//! Only results and installed engines outlive a run: topics, schemas and histories are new each time. If the
+//! Only results and installed engines outlive a successful run: topics, schemas and histories are new each time. If the
 //! environment names an engine on this machine, dev uses it as it is. An engine elsewhere may be production: dev uses
 //! it only if the user says so, and then with names of its own. Nothing is paid for unless the user says so.
 //!
-//! All of this, and the code that only this needs, is only in builds with the feature `dev`.
+//! This module, and all code that only it needs, is only in builds with the feature `dev`.
 
 pub mod child_guard;
 pub mod engines;
@@ -45,7 +45,7 @@ struct DevRun {
     once: bool,
     here: Here,
     config: Config,
-    /// The folder of this run.
+    /// The folder of this run, for engines' files and logs.
     data: PathBuf,
     temporal_ui: Option<String>,
     receiver: Receiver,
@@ -162,7 +162,7 @@ fn options(
     })
 }
 
-/// Listens on the port of health and metrics.
+/// Listens for requests for health and metrics: at `HTTP_ADDR`, or on a free port.
 async fn listen(ports: EnginePorts, config: &Config) -> anyhow::Result<TcpListener> {
     let address = config.http_addr;
     match ports {
@@ -229,7 +229,9 @@ async fn run_all(
     let showing =
         axum::serve(pages, routes).with_graceful_shutdown(ending.clone().cancelled_owned());
     let (served, watched, shown) = tokio::join!(serving, watching, showing.into_future());
-    watched.and(served).and(shown.context("the pages"))
+    watched
+        .and(served)
+        .and(shown.context("the server of webhooks and mails failed"))
 }
 
 async fn run_roles(

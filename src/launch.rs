@@ -40,7 +40,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         CliCommand::Dlq(command) => {
             let config = Config::load(variable)?;
-            // The other commands only read: a signal may end them at any time.
+            // The other `dlq` commands only read: a signal may end them at any time.
             if matches!(command, Dlq::Redrive(_)) {
                 stop_at_signal(&stop)?;
             }
@@ -108,8 +108,8 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     cli::exit_code(error)
 }
 
-/// Describes why a command failed: on one line, unless its text has lines of its own, as that of faulty settings has and
-/// that of an engine that did not start, which shows the end of its log.
+/// Describes why a command failed, on one line. Two errors may have more lines: that of faulty settings, one for each
+/// fault, and that of an engine, which shows the end of its log.
 pub fn description(error: &anyhow::Error) -> String {
     if let Some(faults) = error.downcast_ref::<Faults>() {
         return faults.to_string();

@@ -62,6 +62,6 @@ pub(super) async fn operate(config: &Config, arguments: &[&str]) -> anyhow::Resu
         Ok(CliCommand::Operator(command)) => {
             Ok(cli::run::operate(config, &command, &mut stdout()).await?)
         }
-        Ok(_) | Err(_) => bail!("{arguments:?} is not a command of an operator"),
+        Ok(_) | Err(_) => bail!("{arguments:?} is not an operator's command"),
     }
 }

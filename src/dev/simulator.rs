@@ -3,7 +3,7 @@
 //! Speaks the protocols of Replicate, OpenAI and fal, creates real, decodable files, and fails on demand: a request
 //! carries its own faults in the input `sim` (see `script`), so tests that share one simulator do not disturb each
 //! other. `GET /_sim/ledger` returns all submits and accepted jobs, so a test can count the jobs that would have been
-//! paid for. Nothing in the simulator is durable, and nothing else in the crate depends on it.
+//! paid for. Nothing in the simulator is durable, and nothing in the crate outside of `dev` depends on it.
 
 use std::{
     io,

@@ -1,7 +1,7 @@
 //! The command line: roles and the operator's commands.
 //!
-//! This module parses the arguments and reports a fault in one line. The modules below run the operator's commands; the
-//! binary starts the roles.
+//! This module parses the arguments and reports a fault in one line. The modules below run the operator's commands;
+//! `launch` starts the roles.
 
 pub mod dlq;
 pub mod doctor;
@@ -199,7 +199,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// Returns whether an error says that an engine does not answer, or does not do what every command needs.
+/// Returns whether an error means that an engine does not answer, or refuses a call that every command needs.
 fn is_unavailable(error: &(dyn std::error::Error + 'static)) -> bool {
     use registry::LevelError;
     use temporal_admin::Error as Server;
@@ -219,7 +219,8 @@ fn is_unavailable(error: &(dyn std::error::Error + 'static)) -> bool {
 /// Parses the arguments, of which the first is the program's name. Prints help, version and faults itself.
 ///
 /// # Errors
-/// The exit code: 0 for help and version, [`USAGE`] for a fault, which is printed as one line on standard error.
+/// The exit code: 0 for help and version, [`USAGE`] for a fault. A fault is printed as one line on standard error; if
+/// the command is missing, the help is printed there.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, u8> {
     Cli::try_parse_from(arguments).map_err(|error| {
         let kind = error.kind();

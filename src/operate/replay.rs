@@ -32,7 +32,7 @@ use crate::workflows::{of_notifications, of_requests};
 
 mod inputs;
 
-/// Time limit of a replay; it takes far less, however long the history is.
+/// Time limit of a replay, which takes far less, even of a long history.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// The history of a run.
@@ -42,7 +42,7 @@ pub struct Recorded {
     pub run_id: String,
     /// The workflow type, such as `generation.v1`.
     pub workflow_type: String,
-    /// The history does not end with the close of the run.
+    /// True if the history does not end with the close of the run.
     pub open: bool,
     events: Vec<HistoryEvent>,
 }
@@ -79,12 +79,12 @@ pub enum ReplayError {
     Replayer(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Returns the workflow types of the role `worker`, in order.
+/// Returns the workflow types of the role `worker`, sorted.
 pub fn types_of_requests() -> Vec<String> {
     types_of(of_requests)
 }
 
-/// Returns the workflow types of the role `notifier`, in order.
+/// Returns the workflow types of the role `notifier`, sorted.
 pub fn types_of_notifications() -> Vec<String> {
     types_of(of_notifications)
 }

@@ -1,8 +1,8 @@
 //! Installs engines: one process at a time, completely or not at all, with visible progress.
 //!
 //! An installation is created in a staging folder, which is renamed when it is complete, under a lock that the system
-//! releases when its holder ends. So a folder of an earlier run is either complete or ignored; its list ([`whole`])
-//! shows later damage.
+//! releases when its holder ends. So a folder of an earlier run is either complete or ignored; the list of its files
+//! ([`whole`]) shows later damage.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};

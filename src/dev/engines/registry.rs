@@ -92,7 +92,7 @@ impl RegistryEngine {
         std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         let java = self
             .java()
-            .ok_or_else(|| failed("its Java is missing again"))?;
+            .ok_or_else(|| failed("its Java was removed since; start genflow again"))?;
         let mut command = process::server(&options.guard, &java.program, &folder);
         command.args([
             "-Xmx192m",

@@ -19,7 +19,8 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 /// Temporal's start, and Temporal cannot choose a free port itself.
 const TRIES: usize = 5;
 
-/// Server settings that the workflows rely on, and two that lift limits meant for shared clusters.
+/// Fairness, with one partition per task queue, because fairness and priority hold only within a partition; and two
+/// settings that lift limits meant for shared clusters.
 const SETTINGS: [&str; 5] = [
     "matching.enableFairness=true",
     "matching.numTaskqueueReadPartitions=1",

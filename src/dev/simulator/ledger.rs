@@ -15,7 +15,7 @@ use crate::domain::time::since_epoch;
 
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// Accepted jobs in the order of their submits.
+    /// Accepted jobs, in the order in which they were accepted.
     jobs: Vec<SimulatedJob>,
     /// Positions in `jobs`.
     by_id: HashMap<String, usize>,
@@ -50,7 +50,8 @@ impl Ledger {
         self.jobs.get_mut(*self.by_id.get(id)?)
     }
 
-    /// Returns up to `size` of the first `cursor` jobs, the newest first, and the cursor for older ones, if there are any.
+    /// Returns up to `size` of the first `cursor` jobs, the newest first, and the cursor for older ones, if there are
+    /// any.
     pub(super) fn page(
         &self,
         cursor: Option<usize>,

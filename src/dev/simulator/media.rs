@@ -1,8 +1,8 @@
 //! The files: real PNG and MP4 bytes, cheap to create and the same each time.
 //!
 //! Images have the requested size, and colours that depend only on the prompt and the index, so two prompts give two
-//! different files. Videos have the requested length, and nearly the requested shape: one of three films, each 5 s of a
-//! light bar that crosses the picture (H.264, made with ffmpeg).
+//! different files. Videos have the requested length, and of three shapes the one nearest to the requested shape. They
+//! are made from films of 5 s, in which a light bar crosses the picture (H.264, made with ffmpeg).
 
 use ring::digest;
 

@@ -104,7 +104,7 @@ async fn images(
     play::submit(&shared, &line, arrival, problem, show).await
 }
 
-/// Returns the images as base64, with the script's fault applied.
+/// Returns the images as base64, with the script's fault applied. Faults of a download have no effect.
 async fn files(order: &Order) -> Result<Vec<String>, String> {
     let order = order.clone();
     let making = tokio::task::spawn_blocking(move || {
@@ -189,7 +189,9 @@ fn to_order_input(mut body: Map<String, Value>, is_video: bool) -> Result<Value,
     if is_video {
         let seconds = match body.remove("seconds") {
             Some(Value::String(text)) => text,
-            Some(_) => return Err("seconds: want a string".to_owned()),
+            Some(_) => {
+                return Err("seconds: is not a string, expected a number in a string".to_owned());
+            }
             None => "4".to_owned(),
         };
         let seconds: f64 = seconds

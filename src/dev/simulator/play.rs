@@ -30,7 +30,7 @@ use super::{
 /// A number of bytes that ends within the status line or the headers of an answer.
 const INTO_THE_HEAD: usize = 30;
 
-/// Returns an error in a protocol's shape, of its status, its code (which fal does not have) and its text.
+/// Returns an error in a protocol's shape, from a status, a code (which fal does not have) and a text.
 pub(super) type ErrorShape = fn(StatusCode, &str, &str) -> Response;
 
 /// A received submit.
@@ -43,8 +43,8 @@ pub(super) struct Arrival {
     pub(super) order: Order,
 }
 
-/// Adds to a protocol's routes that each requires a key with that scheme, and that errors 429 and 503 have `Retry-After`.
-/// Any key is valid except `bad`.
+/// Makes a protocol's routes require a key with that scheme, and adds `Retry-After` to their errors 429 and 503. Any
+/// key is valid except `bad`.
 pub(super) fn keyed(
     routes: Router<Arc<SimulatorState>>,
     scheme: &'static str,

@@ -94,7 +94,7 @@ async fn submit(
     let (model, order) = match (model, order) {
         (Some(model), Ok(order)) => (model, order),
         (_, Err(error)) => return invalid(&error),
-        (None, Ok(_)) => return invalid("version: is missing, want a string"),
+        (None, Ok(_)) => return invalid("version: is missing, expected a string"),
     };
     let arrival = Arrival {
         key,

@@ -1,4 +1,5 @@
-//! `genflow dlq`: lists, shows and redrives dead letters. [`crate::operate::dead_letters`] does the work; this prints it.
+//! `genflow dlq`: lists, shows and redrives dead letters. [`crate::operate::dead_letters`] does the work; this module
+//! prints the results.
 
 mod redact;
 mod redrive;
@@ -30,7 +31,7 @@ pub enum Dlq {
     List(DlqList),
     /// Show one dead letter: its headers, and its value as JSON or as bytes; targets are redacted
     Show(Show),
-    /// Send dead letters to the topic they came from again, once the cause is fixed
+    /// Send dead letters again to the topic that they came from, once the cause is fixed
     #[command(long_about = redrive::ABOUT)]
     Redrive(Box<Redrive>),
 }
@@ -122,8 +123,8 @@ async fn list(config: &Config, list: &DlqList, out: &mut dyn Write) -> anyhow::R
     Ok(0)
 }
 
-/// Returns the request id and user of the value, as far as it can be read. If the registry does not answer, reports why
-/// and takes the opener away: a registry that hangs once would hang for each dead letter.
+/// Returns the request id and user of the value, as far as it can be read. If the registry fails, reports why and drops
+/// the opener: a registry that hangs once would hang for each dead letter.
 async fn request_and_user(
     opener: &mut Option<Opener>,
     letter: &DeadLetter,
@@ -136,7 +137,10 @@ async fn request_and_user(
         Err(error) => {
             let why = causes(&error);
             *opener = None;
-            writeln!(std::io::stderr().lock(), "cannot show users: {why}")?;
+            writeln!(
+                std::io::stderr().lock(),
+                "cannot read the values, so users are not shown: {why}"
+            )?;
             Ok((None, None))
         }
     }

@@ -7,7 +7,7 @@ use crate::domain::{Event, EventType, Latest};
 /// The state of a watch.
 #[derive(Debug)]
 pub(super) struct Follow {
-    /// Position of the last event that was seen of each request.
+    /// The watch's position in the events of each request.
     seen: HashMap<String, Latest>,
     /// The awaited requests with their ends. If empty, the watch shows all requests and never ends.
     waited: BTreeMap<String, Option<KnownEnding>>,
@@ -45,7 +45,8 @@ impl Follow {
         }
     }
 
-    /// Applies an event, and returns whether to show it: its request or batch is awaited, and it is not a repeat.
+    /// Applies an event, and returns whether to show it: its request or batch is awaited (or no request is), and it is
+    /// not a repeat.
     pub(super) fn see(&mut self, partition: i32, event: &Event) -> bool {
         let item = event.batch_id.as_ref();
         let item = item.is_some_and(|batch| self.waited.contains_key(batch));
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_that_of_the_last_retry_there_is() {
+    fn the_outcome_is_that_of_the_last_retry() {
         let mut follow = one(None);
 
         follow.see(3, &event("a", 0, 0, EventType::Started));
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_of_what_was_submitted_here_ends_it_at_once() {
+    fn a_refusal_of_a_request_submitted_here_ends_the_watch_at_once() {
         let mut follow = one(Some(2_000_000));
 
         follow.see(0, &event("a", 0, 1, EventType::Completed));

@@ -1,7 +1,7 @@
 //! Parses a request that a person wrote in JSON into a [`Request`]: strict, so that a misspelt field is an error.
 //!
-//! There are two forms: nested, as in the schema (with `spec`), and flat, as the flags of `genflow submit`. A field that
-//! is left out takes the schema's default; a missing request id is generated.
+//! There are two forms: nested, as in the schema (with `spec`), and flat, like the flags of `genflow submit`. A field
+//! that is left out takes the schema's default; a missing request id is generated.
 
 mod fields;
 

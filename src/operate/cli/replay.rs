@@ -163,7 +163,7 @@ impl Replays<'_> {
             _ => format!(
                 "{replayed} replayed, {misfits} FAIL: under this build such runs make no progress, or publish events again with \
                  other content. Keep workers of the build that the runs began with until the runs have ended, and \
-                 start no worker of this build before"
+                 start no worker of this build before then"
             ),
         };
         writeln!(std::io::stderr().lock(), "{sum}")?;

@@ -51,7 +51,7 @@ async fn carry_out(config: &Config, command: &Operator, out: &mut dyn Write) -> 
     Ok(0)
 }
 
-/// A reader that closes its end of the pipe, such as `head`, has what it wants.
+/// Counts a closed pipe as success: a reader that closes its end, such as `head`, has what it wants.
 pub(super) fn ignoring_closed_pipe(ended: anyhow::Result<u8>) -> anyhow::Result<u8> {
     let closed = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
     match ended {

@@ -1,4 +1,4 @@
-//! `genflow status`: prints the state of a request, and who reported it.
+//! `genflow status`: prints the state of a request, with a note if no worker answered.
 
 use std::io::Write;
 
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn that_no_worker_answered_is_shown_in_words_and_in_json() {
+    fn a_status_without_a_worker_is_marked_in_text_and_in_json() {
         let (mut text, mut json) = (Vec::new(), Vec::new());
 
         print(&found(StatusSource::Server), false, &mut text).unwrap();

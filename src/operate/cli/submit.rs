@@ -115,7 +115,7 @@ pub struct SubmitArgs {
 
 /// Largest value of a record, in bytes: the topic's limit, less room for headers.
 const LARGEST: usize = 1024 * 1024 - 4096;
-/// Sends in flight at once.
+/// Maximum number of sends in flight.
 const IN_FLIGHT: usize = 64;
 
 pub(super) async fn submit(
@@ -235,7 +235,7 @@ fn read(file: &str) -> Result<String, Error> {
         "-" => std::io::read_to_string(std::io::stdin().lock()),
         path => std::fs::read_to_string(path),
     };
-    text.map_err(|error| Error::Usage(format!("{file}: {error}")))
+    text.map_err(|error| Error::Usage(format!("cannot read --file {file}: {error}")))
 }
 
 /// Reads JSON values that follow each other, and the elements of arrays.

@@ -62,7 +62,7 @@ impl Deliveries {
             lost: None,
             pause_ms: 0,
         };
-        // The delivery that gave up has the same workflow id, so this one may only start after it has closed.
+        // The delivery that gave up has the same workflow id, so this one can start only after that has closed.
         match temporal.hand_over(delivery, &user, Once::AtATime).await? {
             HandedOver::New => Ok(id),
             HandedOver::Before => Err(Skip::UnderWay.into()),

@@ -2,7 +2,7 @@
 //!
 //! A redrive keeps no record of what it sent. If a redriven record is dead-lettered again, there are two dead letters
 //! with the same content: from then on only the last one is sent. So a record that cannot succeed is sent until it has
-//! `--max-attempts`, however often a redrive is repeated.
+//! `--max-attempts`, however often a redrive is repeated. A redrive of given positions does not ask for copies.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -54,7 +54,7 @@ fn age(letter: &DeadLetter) -> Age {
     (attempts, letter.0.timestamp, letter.position())
 }
 
-/// Hashes what makes two dead letters copies of one record, or of one notification to one target.
+/// Hashes the parts that are equal in copies of one record, or of one notification to one target.
 fn hash(letter: &DeadLetter) -> Vec<u8> {
     let record = &letter.0;
     let header = |name| record.header(name).map(str::as_bytes);

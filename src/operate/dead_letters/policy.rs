@@ -10,10 +10,10 @@ use crate::engines::kafka::Headers;
 #[derive(Clone, Debug, Default)]
 pub struct RedrivePolicy {
     pub topic: DlqTopic,
-    /// A record that was dead-lettered this often or more is not sent.
+    /// A record that was dead-lettered this many times or more is not sent.
     pub max_attempts: u32,
     pub new_id: bool,
-    /// Send records that were too old, with the header that makes intake accept them.
+    /// Also send records that were too old. All records get the header that makes intake accept old ones.
     pub accept_old: bool,
     /// The value of the header `x-api-key` to send; `None` sends none.
     pub api_key: Option<String>,
@@ -92,7 +92,8 @@ impl RedrivePolicy {
         }
     }
 
-    /// Returns the headers to send: the record's own, how often it was dead-lettered, and when it was first seen.
+    /// Returns the headers to send: the record's own without its API key, how many times it was dead-lettered, when it
+    /// was first seen, and those that the policy adds.
     pub(super) fn headers(&self, letter: &DeadLetter) -> Headers {
         let text = |name: &str, text: String| (name.to_owned(), Some(text.into_bytes()));
         let own = letter.0.headers.iter().filter(|(name, _)| {
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_not_be_sent_is_skipped_with_the_reason() {
+    fn a_dead_letter_that_must_not_be_sent_is_skipped_with_the_reason() {
         let too_old = ("dlq.reason", "too_old");
         let accept = RedrivePolicy {
             accept_old: true,

@@ -76,7 +76,7 @@ pub type OnRedriven<'r> = dyn FnMut(&Redriven<'_>) -> std::io::Result<()> + Send
 pub struct Summary {
     /// Number of dead letters sent, or with a dry run to be sent, by reason.
     pub sent: BTreeMap<String, u64>,
-    /// Number of selected dead letters that were not sent, by why not.
+    /// Number of selected dead letters that were not sent, by the cause.
     pub skipped: BTreeMap<Skip, u64>,
     /// Selected positions that hold no dead letter.
     pub missing: BTreeSet<Position>,
@@ -119,7 +119,7 @@ pub async fn redrive(
 
 /// What is to be sent.
 enum Sending<'t> {
-    /// A record to its topic, as it is.
+    /// A record to its topic, with its key and value unchanged.
     Record(&'t str),
     /// A request to its topic under a new id, and the value with that id.
     Renamed(&'t str, String, Vec<u8>),
@@ -150,8 +150,8 @@ impl<'a> RedriveRun<'a> {
         let mut missing = BTreeSet::new();
         match selection {
             Selection::At(positions) => missing.clone_from(positions),
-            // The topic is read twice. What is in the selected period is only superseded by what came later, so the
-            // end of the period does not matter here.
+            // The topic is read twice. A dead letter is superseded only by a later one, which may be after the end of
+            // the selected period, so this reading goes on to the end of the topic.
             Selection::Matching(_) => {
                 let mut snapshot = Snapshot::open(kafka, topic, selection.extent()).await?;
                 while let Some(record) = snapshot.next().await? {

@@ -8,7 +8,7 @@ use crate::engines::kafka::admin;
 use crate::engines::kafka::admin::{Difference, Topic};
 
 pub(super) async fn examine(kafka: &config::Kafka, window: Option<Duration>) -> Vec<Finding> {
-    // If Temporal does not answer, the window is unknown: then no retention counts as longer than it.
+    // The window may be unknown, for example if Temporal does not answer: then no retention counts as longer than it.
     let window = window.unwrap_or(Duration::MAX);
     let cluster = match admin::inspect(kafka, window).await {
         Ok(cluster) => cluster,
@@ -23,7 +23,9 @@ pub(super) async fn examine(kafka: &config::Kafka, window: Option<Duration>) -> 
     let mut findings = vec![match cluster.brokers {
         0..3 => Finding::ok(
             "Kafka",
-            format!("{found}: topics have one replica; three brokers would keep three"),
+            format!(
+                "{found}: setup creates topics with one replica; with three brokers, it would be three"
+            ),
         ),
         _ => Finding::ok("Kafka", found),
     }];

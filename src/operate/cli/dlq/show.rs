@@ -1,4 +1,4 @@
-//! `genflow dlq show`: prints one dead letter in full, except for its secrets.
+//! `genflow dlq show`: prints one dead letter without its secrets.
 
 use std::collections::BTreeSet;
 use std::io::Write;

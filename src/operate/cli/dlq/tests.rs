@@ -26,7 +26,7 @@ fn letter(headers: &[(&str, &str)]) -> DeadLetter {
 }
 
 #[test]
-fn filters_are_read_as_they_are_meant() {
+fn filters_are_parsed() {
     let arguments = [
         "list",
         "--reason",

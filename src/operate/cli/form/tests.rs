@@ -187,7 +187,7 @@ const FAULTY: &[(&str, &str)] = &[
     ),
     (
         r#"{"prompt": "x", "width": 5000000000}"#,
-        "width is 5000000000, expected a whole number",
+        "width is 5000000000, expected a whole number of 32 bits",
     ),
     (
         r#"{"prompt": "x", "width": 1}"#,

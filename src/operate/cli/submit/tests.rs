@@ -179,7 +179,7 @@ fn a_file_holds_an_object_an_array_or_lines() {
 }
 
 #[test]
-fn a_file_holds_what_the_command_says() {
+fn a_file_must_match_the_kind_on_the_command_line() {
     let submit = submitted(&["video", "--file", "-"]).unwrap();
     let forms = [
         json!({"prompt": "x"}),
@@ -197,7 +197,7 @@ fn a_file_holds_what_the_command_says() {
 }
 
 #[test]
-fn the_faulty_one_of_several_is_counted() {
+fn a_faulty_request_of_several_is_named_by_its_number() {
     let submit = submitted(&["image", "--file", "-"]).unwrap();
     let forms = [json!({"prompt": "x"}), json!({"prompt": ""})];
 

@@ -22,7 +22,7 @@ fn topic(differences: &[(&str, &str, &str)]) -> Topic {
 }
 
 #[test]
-fn what_breaks_a_promise_fails_and_the_rest_warns() {
+fn a_difference_that_breaks_a_promise_fails_and_a_lesser_one_warns() {
     use Verdict::{Fail, Ok, Warn};
     for (setting, is, want, requests, other) in [
         ("cleanup.policy", "compact", "delete", Fail, Fail),
@@ -54,7 +54,7 @@ fn what_breaks_a_promise_fails_and_the_rest_warns() {
 }
 
 #[test]
-fn the_worst_of_a_topic_counts_and_all_of_it_is_reported() {
+fn the_worst_difference_decides_and_all_are_reported() {
     let seen = topic(&[
         ("partitions", "3", "6"),
         ("cleanup.policy", "compact", "delete"),
