@@ -103,7 +103,7 @@ async fn a_worker_with_no_memory_to_spare_takes_five_fetches_and_no_more() {
 
 #[tokio::test]
 async fn a_worker_takes_as_many_fetches_as_it_has_slots() {
-    let space = Space::new().await;
+    let space = Space::with(&[PATIENT]).await;
     let bounds = [
         ("WORKER_FETCH_SLOTS", "3"),
         // More memory than any test machine has, so only the slots limit the worker.

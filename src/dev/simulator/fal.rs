@@ -21,7 +21,7 @@ use super::{
     job::{Phase, SimulatedJob},
     line::Line,
     order::{JobOutput, Order},
-    play::{self, Arrival, base, client_id, with_price},
+    play::{self, Arrival, account, base, client_id, with_price},
 };
 
 /// Returns the routes under `/fal`; each requires a key.
@@ -70,6 +70,7 @@ async fn submit(
     };
     let arrival = Arrival {
         key,
+        account: account(headers),
         earlier,
         model: model.to_owned(),
         order,

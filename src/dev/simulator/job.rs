@@ -23,6 +23,8 @@ pub(super) struct SimulatedJob {
     pub(super) id: String,
     /// The client id of its submit.
     pub(super) key: String,
+    /// The account that it is billed to.
+    pub(super) account: String,
     pub(super) model: String,
     pub(super) order: Order,
     /// The same moment on both clocks: one for display, one for measuring.

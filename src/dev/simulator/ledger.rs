@@ -50,17 +50,19 @@ impl Ledger {
         self.jobs.get_mut(*self.by_id.get(id)?)
     }
 
-    /// Returns up to `size` of the first `cursor` jobs, the newest first, and the cursor for older ones, if there are
-    /// any.
+    /// Returns up to `size` jobs of an account among the first `cursor` jobs of all, the newest first, and the cursor for
+    /// older ones, if there are any.
     pub(super) fn page(
         &self,
+        account: &str,
         cursor: Option<usize>,
         size: usize,
-    ) -> (impl Iterator<Item = &SimulatedJob>, Option<usize>) {
+    ) -> (Vec<&SimulatedJob>, Option<usize>) {
         let end = cursor.unwrap_or(usize::MAX).min(self.jobs.len());
-        let start = end.saturating_sub(size);
-        let page = self.jobs.iter().take(end).skip(start).rev();
-        (page, (start > 0).then_some(start))
+        let its_own = self.jobs.iter().take(end).enumerate().rev();
+        let mut its_own = its_own.filter(|(_, job)| job.account == account);
+        let page = its_own.by_ref().take(size).map(|(_, job)| job).collect();
+        (page, its_own.next().map(|(position, _)| position + 1))
     }
 
     /// Returns the entries of all client ids, or of `key` only, as JSON for tests.
@@ -130,6 +132,7 @@ mod tests {
         ledger.accept(SimulatedJob {
             id: id.to_owned(),
             key: id.to_owned(),
+            account: id[..1].to_owned(),
             model: String::new(),
             order: Order::of("me/mine", json!({"prompt": "a cat"})).unwrap(),
             created: (SystemTime::now(), now),
@@ -140,23 +143,23 @@ mod tests {
     }
 
     #[test]
-    fn pages_run_from_the_newest_to_the_oldest() {
+    fn pages_run_from_the_newest_to_the_oldest_job_of_an_account() {
         let mut ledger = Ledger::default();
-        for id in ["a", "b", "c", "d", "e"] {
+        for id in ["a1", "a2", "b1", "a3", "b2", "a4", "a5"] {
             accepted(&mut ledger, id, Duration::ZERO);
         }
         let read = |cursor| {
-            let (jobs, older) = ledger.page(cursor, 2);
-            let ids: String = jobs.map(|job| job.id.as_str()).collect();
-            (ids, older)
+            let (jobs, older) = ledger.page("a", cursor, 2);
+            let ids: Vec<_> = jobs.iter().map(|job| job.id.as_str()).collect();
+            (ids.join(" "), older)
         };
 
         let (first, older) = read(None);
-        assert_eq!(first, "ed");
+        assert_eq!(first, "a5 a4");
         let (second, older) = read(older);
-        assert_eq!(second, "cb");
+        assert_eq!(second, "a3 a2");
         let (third, older) = read(older);
-        assert_eq!((third.as_str(), older), ("a", None));
+        assert_eq!((third.as_str(), older), ("a1", None));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::{
     line::Line,
     media,
     order::Order,
-    play::{self, Arrival, base, client_id, with_price},
+    play::{self, Arrival, account, base, client_id, with_price},
     script::{OutputFault, Seconds},
     serve,
 };
@@ -175,6 +175,7 @@ fn arrive(
         .map_err(|message| invalid("invalid_value", &message))?;
     let arrival = Arrival {
         key,
+        account: account(headers),
         earlier,
         model,
         order,

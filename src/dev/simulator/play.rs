@@ -37,6 +37,8 @@ pub(super) type ErrorShape = fn(StatusCode, &str, &str) -> Response;
 pub(super) struct Arrival {
     /// The client id.
     pub(super) key: String,
+    /// The account that it is billed to.
+    pub(super) account: String,
     /// How many submits with that id came before it.
     pub(super) earlier: usize,
     pub(super) model: String,
@@ -45,6 +47,13 @@ pub(super) struct Arrival {
 
 /// Makes a protocol's routes require a key with that scheme, and adds `Retry-After` to their errors 429 and 503. Any
 /// key is valid except `bad`.
+/// Returns the account of a call: each key has one.
+pub(super) fn account(headers: &HeaderMap) -> String {
+    let key = headers.get(header::AUTHORIZATION);
+    let key = key.and_then(|key| key.to_str().ok());
+    key.unwrap_or_default().to_owned()
+}
+
 pub(super) fn keyed(
     routes: Router<Arc<SimulatorState>>,
     scheme: &'static str,
@@ -198,7 +207,11 @@ impl SimulatorState {
     /// Creates a job from a submit.
     fn job(&self, arrival: Arrival) -> SimulatedJob {
         let Arrival {
-            key, model, order, ..
+            key,
+            account,
+            model,
+            order,
+            ..
         } = arrival;
         let mut id = Uuid::new_v4().simple().to_string();
         id.truncate(26); // the length of Replicate's own ids
@@ -206,6 +219,7 @@ impl SimulatorState {
         SimulatedJob {
             id,
             key,
+            account,
             model,
             order,
             created: (SystemTime::now(), Instant::now()),

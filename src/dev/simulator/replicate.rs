@@ -28,7 +28,7 @@ use super::{
     ledger::status,
     line::Line,
     order::{JobOutput, Order},
-    play::{self, Arrival, base, client_id, with_price},
+    play::{self, Arrival, account, base, client_id, with_price},
 };
 
 const PAGE: usize = 100;
@@ -98,6 +98,7 @@ async fn submit(
     };
     let arrival = Arrival {
         key,
+        account: account(headers),
         earlier,
         model,
         order,
@@ -160,8 +161,9 @@ async fn list(
     let base = base(&shared, &headers);
     let now = Instant::now();
     let ledger = shared.ledger();
-    let (jobs, older) = ledger.page(want.cursor, PAGE);
+    let (jobs, older) = ledger.page(&account(&headers), want.cursor, PAGE);
     let results: Vec<Value> = jobs
+        .into_iter()
         .map(|job| prediction(job, job.phase(now), now, &base))
         .collect();
     let next = older.map(|cursor| format!("{base}/v1/predictions?cursor={cursor}"));

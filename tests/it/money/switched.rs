@@ -87,7 +87,7 @@ fn provider(events: &[Event]) -> &str {
 async fn a_job_is_looked_up_at_the_provider_that_was_asked_whatever_serves_now() {
     let orphan = Orphan::new().await;
 
-    let _worker = orphan.goes_on("test");
+    let _worker = orphan.goes_on(orphan.space.name());
 
     orphan.ends_well().await;
 }
@@ -106,7 +106,7 @@ async fn without_the_key_of_the_provider_that_was_asked_no_other_is_asked_and_no
     for request in [&orphan.request, &orphan.item] {
         assert_eq!(orphan.space.bill(request.id.as_str()).await.submits, 1);
     }
-    let _worker = orphan.goes_on("test");
+    let _worker = orphan.goes_on(orphan.space.name());
 
     orphan.ends_well().await;
 }
