@@ -1,6 +1,7 @@
 //! Whole requests, from Kafka to COMPLETED, beside a bare SDK worker with as many activities that do nothing.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -38,6 +39,9 @@ pub(super) async fn run(
             bare(stages, bench, (activities, None), (ROW, &of), report).await?;
         }
         genflow(stages, bench, &provider, report).await?;
+        if let Some(python) = &bench.peer {
+            peer(stages, bench, (&provider, python), report).await?;
+        }
     }
     Ok(())
 }
@@ -94,12 +98,7 @@ async fn genflow(
     provider: &str,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let settings = [
-        ("IMAGE_API_BASE_URL", provider),
-        ("IMAGE_API_KEY", "bench"),
-        ("REPLICATE_API_KEY", "bench"),
-    ];
-    let stage = stages.open(&settings).await?;
+    let stage = stages.open(&at(provider)).await?;
     let mut worker = stage.role("worker").await?;
     let mut intake = stage.role("intake").await?;
     let events = stage.events().await?;
@@ -107,12 +106,7 @@ async fn genflow(
     worker.begin()?;
     intake.begin()?;
     let began = Instant::now();
-    let stage_ref = &stage;
-    let sending = stream::iter((0..bench.requests).map(anyhow::Ok))
-        .try_for_each_concurrent(64, |number| async move {
-            stage_ref.send(&image(&format!("bench-{number}"))?).await
-        });
-    tokio::try_join!(sending, events.completed(bench.requests))?;
+    tokio::try_join!(send(&stage, bench.requests), events.completed(bench.requests))?;
     let seconds = began.elapsed().as_secs_f64();
     let of = "genflow";
     let mut add = |unit, value| report.add(ROW, of, unit, value);
@@ -127,6 +121,57 @@ async fn genflow(
     worker.stop().await;
     intake.stop().await;
     Ok(())
+}
+
+/// Measures the same path in Python, by the interpreter at `python`.
+async fn peer(
+    stages: &Stages<'_>,
+    bench: &Bench,
+    (provider, python): (&str, &Path),
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let stage = stages.open(&at(provider)).await?;
+    let role = async |name: &'static str| {
+        let mut command = stage.command(python)?;
+        command.args(["-c", include_str!("../../../benches/peer/peer.py"), name]);
+        let role = stage.start(name, command).await?;
+        role.says("ready").await?;
+        anyhow::Ok(role)
+    };
+    let (mut worker, mut intake) = (role("worker").await?, role("intake").await?);
+    let events = stage.events().await?;
+    let server = Server::begin(stages)?;
+    worker.begin()?;
+    intake.begin()?;
+    let began = Instant::now();
+    tokio::try_join!(send(&stage, bench.requests), events.contain("COMPLETED", bench.requests))?;
+    let seconds = began.elapsed().as_secs_f64();
+    let of = "Python peer";
+    let mut add = |unit, value| report.add(ROW, of, unit, value);
+    let number = bench.requests as f64;
+    add("requests/s", number / seconds);
+    add("worker CPU-ms", worker.cpu_ms()? / number);
+    add("intake CPU-ms", intake.cpu_ms()? / number);
+    add("Temporal CPU-ms", server.cpu_ms()? / number);
+    add("worker peak MB", measure::peak_mb(worker.pid()?)?);
+    history(&stage, "bench-0", (ROW, of), report).await?;
+    worker.stop().await;
+    intake.stop().await;
+    Ok(())
+}
+
+/// Returns the settings for a provider at that address.
+fn at(provider: &str) -> [(&str, &str); 2] {
+    [("IMAGE_API_BASE_URL", provider), ("IMAGE_API_KEY", "bench")]
+}
+
+/// Sends that many requests for an image, `bench-0` first.
+async fn send(stage: &Stage, number: usize) -> anyhow::Result<()> {
+    stream::iter((0..number).map(anyhow::Ok))
+        .try_for_each_concurrent(64, |number| async move {
+            stage.send(&image(&format!("bench-{number}"))?).await
+        })
+        .await
 }
 
 /// The Temporal server and its CPU time when the measurement began.

@@ -172,6 +172,19 @@ impl Events {
         }
     }
 
+    /// Reads until `number` records contain `text`, whatever their format is.
+    pub(super) async fn contain(&self, text: &str, number: usize) -> anyhow::Result<()> {
+        let mut left = number;
+        while left > 0 {
+            if let Next::Record(record) = self.tail.next().await? {
+                let value = record.value.unwrap_or_default();
+                let found = value.windows(text.len()).any(|part| part == text.as_bytes());
+                left -= usize::from(found);
+            }
+        }
+        Ok(())
+    }
+
     /// Reads until `number` requests have completed.
     pub(super) async fn completed(&self, number: usize) -> anyhow::Result<()> {
         let mut left = number;

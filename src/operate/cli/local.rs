@@ -66,6 +66,9 @@ pub struct Bench {
     /// Requests in a round of the row `requests`
     #[arg(long, value_name = "N", default_value_t = 600)]
     pub requests: usize,
+    /// Python that has benches/peer/requirements.txt installed; measures the same path in Python too
+    #[arg(long, value_name = "PATH")]
+    pub peer: Option<PathBuf>,
     /// Also write all figures to this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

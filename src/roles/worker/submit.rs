@@ -1,6 +1,6 @@
 //! `submit.v1`: sends at most one submit per run that a provider may have accepted (contract, promise 3).
 //!
-//! The server keeps the last attempt's record, an [`Attempt`]. Attempt n may send only if n = 1, or if that record has
+//! The server keeps the last attempt's record, an [`Attempt`]. Attempt n may send only if there is no record, or if it has
 //! the number n − 1 and says that nothing was accepted. The fence: right before the send, a heartbeat that the server
 //! answers sets the record to "maybe". If the answer is that this is no longer the current attempt, nothing is sent.
 //! The answer is valid only for a short time, so its age is checked when the connection is open and the body is due: a
@@ -69,6 +69,12 @@ pub(crate) async fn run(
         run_id: info.workflow_run_id.as_deref().unwrap_or_default(),
     };
     if may_send(info.attempt, is_first, previous) {
+        if previous.is_some() {
+            // If this attempt ends before its fence, the next one may send too.
+            let cleared = mine.cleared();
+            let stored = store(ctx, cleared).await;
+            stored.map_err(|unstored| unstored.into_error(cleared))?;
+        }
         this.send(mine).await
     } else {
         this.reconcile(mine).await
@@ -79,8 +85,6 @@ impl This<'_> {
     async fn send(&self, mine: Attempt) -> Result<Submitted, ActivityError> {
         let ctx = self.ctx;
         let cleared = mine.cleared();
-        let stored = store(ctx, cleared).await;
-        stored.map_err(|unstored| unstored.into_error(cleared))?;
         if let Some(end) = self.before(mine).await? {
             return Ok(end);
         }

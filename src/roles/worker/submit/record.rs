@@ -64,7 +64,8 @@ pub(super) fn take_over(
 /// Returns whether an attempt may send; `is_first` is false if an earlier attempt was scheduled.
 pub(super) fn may_send(number: u32, is_first: bool, previous: Option<Attempt>) -> bool {
     match previous {
-        None => number == 1 && is_first,
+        // Had an attempt sent, its "maybe" would be here.
+        None => number > 1 || is_first,
         Some(record) => record.number == number - 1 && record.state == Sent::NotAccepted,
     }
 }
@@ -105,10 +106,10 @@ mod tests {
     #[test]
     fn only_a_first_attempt_or_one_whose_predecessor_was_not_accepted_may_send() {
         assert!(may_send(1, true, None));
-        assert!(may_send(2, true, record(1, Sent::NotAccepted)));
-        assert!(!may_send(2, true, None));
-        assert!(!may_send(2, true, record(1, Sent::Maybe)));
-        assert!(!may_send(3, true, record(1, Sent::NotAccepted)));
+        assert!(may_send(2, false, record(1, Sent::NotAccepted)));
+        assert!(may_send(2, false, None), "no attempt before it has sent");
+        assert!(!may_send(2, false, record(1, Sent::Maybe)));
+        assert!(!may_send(3, false, record(1, Sent::NotAccepted)));
     }
 
     #[test]
