@@ -106,7 +106,10 @@ async fn genflow(
     worker.begin()?;
     intake.begin()?;
     let began = Instant::now();
-    tokio::try_join!(send(&stage, bench.requests), events.completed(bench.requests))?;
+    tokio::try_join!(
+        send(&stage, bench.requests),
+        events.completed(bench.requests)
+    )?;
     let seconds = began.elapsed().as_secs_f64();
     let of = "genflow";
     let mut add = |unit, value| report.add(ROW, of, unit, value);
@@ -144,7 +147,10 @@ async fn peer(
     worker.begin()?;
     intake.begin()?;
     let began = Instant::now();
-    tokio::try_join!(send(&stage, bench.requests), events.contain("COMPLETED", bench.requests))?;
+    tokio::try_join!(
+        send(&stage, bench.requests),
+        events.contain("COMPLETED", bench.requests)
+    )?;
     let seconds = began.elapsed().as_secs_f64();
     let of = "Python peer";
     let mut add = |unit, value| report.add(ROW, of, unit, value);

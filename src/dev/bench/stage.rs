@@ -75,7 +75,9 @@ impl Stages<'_> {
             ("WEBHOOK_ALLOW_PRIVATE", "true".to_owned()),
             ("LOG_LEVEL", "warn".to_owned()),
         ];
-        let settings = settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let settings = settings
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()));
         let variables: BTreeMap<String, String> = usual
             .into_iter()
             .chain(settings)
@@ -107,7 +109,11 @@ impl Stage {
         command.arg(name).env("HTTP_ADDR", address.to_string());
         let role = self.start(name, command).await?;
         let url = format!("http://{address}/readyz");
-        let ready = async || reqwest::get(&url).await.is_ok_and(|page| page.status().is_success());
+        let ready = async || {
+            reqwest::get(&url)
+                .await
+                .is_ok_and(|page| page.status().is_success())
+        };
         let waiting = async {
             while !ready().await {
                 sleep(Duration::from_millis(20)).await;
@@ -129,7 +135,10 @@ impl Stage {
     pub(super) async fn start(&self, name: &'static str, command: Command) -> anyhow::Result<Role> {
         let log = self.folder.join(format!("{name}.log"));
         let process = Process::start(name, command, log).await?;
-        Ok(Role { process, began: 0.0 })
+        Ok(Role {
+            process,
+            began: 0.0,
+        })
     }
 
     /// Sends a request; returns when Kafka has it.
@@ -165,7 +174,10 @@ impl Events {
     pub(super) async fn next(&self) -> anyhow::Result<Event> {
         loop {
             if let Next::Record(record) = self.tail.next().await? {
-                let value = record.value.as_deref().context("an event without a value")?;
+                let value = record
+                    .value
+                    .as_deref()
+                    .context("an event without a value")?;
                 let (id, datum) = avro::unframe(value)?;
                 return Ok(avro::read_event(&*self.registry.schema(id).await?, datum)?);
             }
@@ -178,7 +190,9 @@ impl Events {
         while left > 0 {
             if let Next::Record(record) = self.tail.next().await? {
                 let value = record.value.unwrap_or_default();
-                let found = value.windows(text.len()).any(|part| part == text.as_bytes());
+                let found = value
+                    .windows(text.len())
+                    .any(|part| part == text.as_bytes());
                 left -= usize::from(found);
             }
         }
@@ -193,7 +207,12 @@ impl Events {
             match event.event_type {
                 EventType::Completed => left -= 1,
                 EventType::Failed | EventType::Cancelled | EventType::Rejected => {
-                    bail!("{} ended as {:?}: {:?}", event.request_id, event.event_type, event.error)
+                    bail!(
+                        "{} ended as {:?}: {:?}",
+                        event.request_id,
+                        event.event_type,
+                        event.error
+                    )
                 }
                 EventType::Started | EventType::Progress | EventType::Unknown => {}
             }

@@ -108,7 +108,9 @@ pub struct Bare {
 }
 
 /// What a run of genflow may have more than a workflow of empty activities.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
 pub enum Extra {
     /// A timer from the start to the end, as for a deadline.
     Timer,

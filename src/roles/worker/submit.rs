@@ -6,6 +6,8 @@
 //! The answer is valid only for a short time, so its age is checked when the connection is open and the body is due: a
 //! process that was paused in between may have lost its run, and must ask the server again.
 //!
+//! A job that is done within SUBMIT_WAIT is stored by this attempt ([`wait`]).
+//!
 //! The provider's answer goes to the server as the attempt's result, but a server that is down may never receive it. So
 //! a job that cannot be looked up is first kept in the result store. Any other answer is kept there only if the server
 //! does not confirm the attempt.
@@ -18,6 +20,7 @@
 mod record;
 mod search;
 mod unwanted;
+mod wait;
 
 use std::time::{Duration, Instant};
 
@@ -138,7 +141,10 @@ impl This<'_> {
         match submission {
             Submission::Accepted(job) => {
                 heartbeating(ctx, || fence, self.keep_job(fence, asked, &job)).await?;
-                Ok(fence.accepted(job))
+                Ok(match heartbeating(ctx, || fence, self.wait(&job)).await? {
+                    Some(result) => fence.stored(result),
+                    None => fence.accepted(job),
+                })
             }
             Submission::Made(made) => {
                 let kept = heartbeating(
@@ -149,11 +155,7 @@ impl This<'_> {
                 .await?;
                 failpoint::hit("submit.stored").await;
                 Ok(match kept {
-                    Ok(result) => Submitted::Stored {
-                        result,
-                        attempts: fence.sends,
-                        sent_at: fence.first_at,
-                    },
+                    Ok(result) => fence.stored(result),
                     Err(error) => Submitted::Refused(error),
                 })
             }

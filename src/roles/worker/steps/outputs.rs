@@ -87,7 +87,7 @@ impl Work {
 
     /// Downloads and stores all outputs. The temp folder is gone when this returns, in every case. Outputs in the answer
     /// to a submit have no `turn`, and do not wait for others.
-    pub(super) async fn store_all(
+    pub(crate) async fn store_all(
         &self,
         handed: &PendingEvents,
         provider: &Provider,

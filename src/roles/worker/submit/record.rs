@@ -7,7 +7,7 @@
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
 
 use crate::contract::run::{Attempt, Job, Sent, Submitted};
-use crate::domain::ProviderName;
+use crate::domain::{Generated, ProviderName};
 use crate::engines::clock::now;
 use crate::engines::temporal::activity::{Aborted, failure};
 use crate::roles::worker::heartbeat::Unstored;
@@ -27,6 +27,15 @@ impl Attempt {
     pub(super) fn accepted(self, job: Job) -> Submitted {
         Submitted::Accepted {
             job,
+            attempts: self.sends,
+            sent_at: self.first_at,
+        }
+    }
+
+    /// Returns the result of a submit that has stored the outputs.
+    pub(super) fn stored(self, result: Generated) -> Submitted {
+        Submitted::Stored {
+            result,
             attempts: self.sends,
             sent_at: self.first_at,
         }
