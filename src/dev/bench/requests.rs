@@ -89,7 +89,7 @@ async fn bare(
     add("Temporal CPU-ms", server.cpu_ms()? / number);
     add("peak MB", measure::peak_mb(role.pid()?)?);
     role.stop().await;
-    history(&stage, &format!("{name}-0"), (row, of), report).await
+    history(&stage, &stage.id(0), (row, of), report).await
 }
 
 async fn genflow(
@@ -120,7 +120,7 @@ async fn genflow(
     add("Temporal CPU-ms", server.cpu_ms()? / number);
     add("worker peak MB", measure::peak_mb(worker.pid()?)?);
     add("intake peak MB", measure::peak_mb(intake.pid()?)?);
-    history(&stage, "bench-0", (ROW, of), report).await?;
+    history(&stage, &stage.id(0), (ROW, of), report).await?;
     worker.stop().await;
     intake.stop().await;
     Ok(())
@@ -160,7 +160,7 @@ async fn peer(
     add("intake CPU-ms", intake.cpu_ms()? / number);
     add("Temporal CPU-ms", server.cpu_ms()? / number);
     add("worker peak MB", measure::peak_mb(worker.pid()?)?);
-    history(&stage, "bench-0", (ROW, of), report).await?;
+    history(&stage, &stage.id(0), (ROW, of), report).await?;
     worker.stop().await;
     intake.stop().await;
     Ok(())
@@ -171,11 +171,11 @@ fn at(provider: &str) -> [(&str, &str); 2] {
     [("IMAGE_API_BASE_URL", provider), ("IMAGE_API_KEY", "bench")]
 }
 
-/// Sends that many requests for an image, `bench-0` first.
+/// Sends that many requests for an image.
 async fn send(stage: &Stage, number: usize) -> anyhow::Result<()> {
     stream::iter((0..number).map(anyhow::Ok))
         .try_for_each_concurrent(64, |number| async move {
-            stage.send(&image(&format!("bench-{number}"))?).await
+            stage.send(&image(&stage.id(number))?).await
         })
         .await
 }

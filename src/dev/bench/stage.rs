@@ -141,6 +141,11 @@ impl Stage {
         })
     }
 
+    /// Returns the id of a request or workflow of this round.
+    pub(super) fn id(&self, number: usize) -> String {
+        format!("{}-{number}", self.config.temporal.task_queue)
+    }
+
     /// Sends a request; returns when Kafka has it.
     pub(super) async fn send(&self, request: &Request) -> anyhow::Result<()> {
         let datum = avro::write_request(request)?;
